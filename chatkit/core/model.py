@@ -1,0 +1,212 @@
+"""What rooms are made of: messages, drafts, cursors, gaps, and what their names may be.
+
+Values only: nothing here reads a clock, waits, or knows how it is stored or sent.
+"""
+
+import unicodedata
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Literal, Self, TypeAlias
+
+import msgspec
+
+from chatkit.errors import BadBody, BadCursor, BadName, TooLarge
+
+MAX_ROOM_CHARS = 64
+MAX_SENDER_CHARS = 32
+MAX_KEY_CHARS = 128
+ANONYMOUS = "anonymous"
+
+GapReason: TypeAlias = Literal["trimmed", "epoch", "no-history"]
+
+ROOM_RULE = f"1 to {MAX_ROOM_CHARS} letters, digits, '-', '_' or '.', and does not begin with '.'"
+SENDER_RULE = f"1 to {MAX_SENDER_CHARS} printable characters"
+KEY_RULE = f"1 to {MAX_KEY_CHARS} printable ASCII characters"
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How large things may be. Sizes are bytes of UTF-8; `history` is messages in one page."""
+
+    body: int = 65_536
+    data: int = 65_536
+    history: int = 1_000
+    rooms: int = 64
+
+
+class Cursor(msgspec.Struct, frozen=True, order=True):
+    """A position in a room's log: everything up to and with `seq` has been read. Opaque to clients."""
+
+    epoch: str
+    seq: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str(cursor)` wrote; raise `BadCursor` for anything else."""
+        epoch, colon, seq = text.rpartition(":")
+        if not (colon and 0 < len(epoch) <= 32 and epoch.isalnum() and epoch.isascii()):
+            raise BadCursor(text)
+        if not (seq.isascii() and seq.isdigit() and len(seq) <= 18):  # 18 digits always fit in a store's 64 bits
+            raise BadCursor(text)
+        return cls(epoch, int(seq))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.seq}"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A committed message. `seq` counts 1, 2, 3 … in its room; `time_ms` is Unix time in milliseconds, at commit."""
+
+    room: str
+    epoch: str
+    seq: int
+    time_ms: int
+    sender: str
+    body: str
+    data: Any = None
+    key: str | None = None
+    redacted: bool = False
+
+    @property
+    def cursor(self) -> Cursor:
+        """The position of a reader that has just read this message."""
+        return Cursor(self.epoch, self.seq)
+
+    @property
+    def time(self) -> str:
+        """When it was committed, as RFC 3339 in UTC with milliseconds."""
+        return format_time(self.time_ms)
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message not yet committed. Take it from `new`, which checks it, unless its parts are known to be good."""
+
+    room: str
+    sender: str
+    body: str
+    data: Any = None
+    key: str | None = None
+
+    @classmethod
+    def new(
+        cls,
+        room: str,
+        body: str,
+        *,
+        sender: str = ANONYMOUS,
+        data: Any = None,
+        key: str | None = None,
+        limits: Limits = Limits(),
+    ) -> Self:
+        """Check and normalise every part; raise `BadName`, `BadBody` or `TooLarge`."""
+        return cls(
+            check_room(room),
+            check_sender(sender),
+            check_body(body, limits.body),
+            data if data is None else check_data(data, limits.data),
+            key if key is None else check_key(key),
+        )
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of a draft: its message, and whether its key had been stored before (then nothing was appended)."""
+
+    message: Message
+    repeat: bool = False
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """The messages between `after` and `before`, both exclusive, are not to be had."""
+
+    after: int
+    before: int
+    reason: GapReason
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a room's log stands. `first` is the oldest `seq` kept; it is `last + 1` while none is."""
+
+    epoch: str
+    first: int
+    last: int
+
+
+class Member(msgspec.Struct, frozen=True):
+    """Someone who is present in a room; `since_ms` is Unix time in milliseconds."""
+
+    name: str
+    since_ms: int
+
+    @property
+    def since(self) -> str:
+        """When they came, as RFC 3339 in UTC with milliseconds."""
+        return format_time(self.since_ms)
+
+
+def format_time(time_ms: int) -> str:
+    """Write Unix milliseconds as RFC 3339 in UTC: `2026-11-20T11:47:21.123Z`."""
+    return f"{_format_second(time_ms // 1000)}.{time_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)  # messages come in seconds' bursts: the calendar is worked out once a second, not once a message
+def _format_second(time_s: int) -> str:
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def parse_time(text: str) -> int:
+    """Read an RFC 3339 time as Unix milliseconds; raise `ValueError` for anything else."""
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+@lru_cache(maxsize=4096)  # the same few names come with every message
+def check_room(name: str) -> str:
+    """Return the room's name in NFC; raise `BadName` if it is none."""
+    name = unicodedata.normalize("NFC", name)
+    if not 1 <= len(name) <= MAX_ROOM_CHARS or name[0] == "." or not all(map(_in_room_name, name)):
+        raise BadName("room", ROOM_RULE)
+    return name
+
+
+def _in_room_name(char: str) -> bool:
+    # Marks (M*) belong to the letters of the scripts that write vowels with them.
+    return char in "-_." or unicodedata.category(char)[0] in "LM" or unicodedata.category(char) == "Nd"
+
+
+@lru_cache(maxsize=4096)
+def check_sender(name: str) -> str:
+    """Return the sender's name trimmed and in NFC; raise `BadName` if it is none."""
+    name = unicodedata.normalize("NFC", name.strip())
+    # str.isprintable refuses the categories Cc, Cf (bidi among them), Cs, Co, Cn, and every separator but the space.
+    if not 1 <= len(name) <= MAX_SENDER_CHARS or not name.isprintable():
+        raise BadName("sender", SENDER_RULE)
+    return name
+
+
+def check_key(key: str) -> str:
+    """Return the key; raise `BadName` if it is none."""
+    if not 1 <= len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
+        raise BadName("key", KEY_RULE)
+    return key
+
+
+def check_body(body: str, max_bytes: int) -> str:
+    """Return the body; raise `TooLarge`, or `BadBody` where it holds what UTF-8 cannot (a lone surrogate)."""
+    if len(body) * 4 > max_bytes or not body.isascii():  # the common case needs no encoding to be measured
+        try:
+            size = len(body.encode())
+        except UnicodeEncodeError as error:
+            raise BadBody("a body is UTF-8 text") from error
+        if size > max_bytes:
+            raise TooLarge("body", max_bytes)
+    return body
+
+
+def check_data(data: Any, max_bytes: int) -> Any:
+    """Return the JSON value; raise `TooLarge`, or `BadBody` where it is not JSON."""
+    try:
+        size = len(msgspec.json.encode(data))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadBody("data is a JSON value") from error
+    if size > max_bytes:
+        raise TooLarge("data", max_bytes)
+    return data

@@ -1,8 +1,8 @@
 """The contract that every backend keeps: where rooms are, and how a process hears that they grew.
 
-A backend is entered with `async with`; its constructor does no I/O. When entering returns, it is ready; when it has been
-left, everything it opened is closed, and leaving again does nothing. Every method MUST be cancellable at each of its
-awaits, and MUST then have either happened wholly or not at all. An error of the technology beneath MUST surface as
+A backend is entered with `async with`; its constructor does no I/O. When entering returns, it is ready; when it has
+been left, everything it opened is closed, and leaving again does nothing. Every method MUST be cancellable at each of
+its awaits, and MUST then have either happened wholly or not at all. An error of the technology beneath MUST surface as
 `Unavailable` (trying again may help) or `StoreError` (it will not), never as the driver's own.
 """
 
@@ -49,7 +49,7 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class Grown(msgspec.Struct, frozen=True):
-    """News: the room's log reached `last`. `messages` are its newest, when they came cheaply, in order and without holes."""
+    """News: the room's log reached `last`; `messages` are its newest, without holes, when they came cheaply."""
 
     room: str
     last: int
@@ -101,10 +101,10 @@ class Backend(ABC):
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Commit the drafts and return a receipt for each, in the order given.
 
-        1. MUST commit all or none. If it raises or is cancelled, either none is stored, or, where the outcome could not be
-           learned, all are; a caller that tries again with keys stores nothing twice.
-        2. MUST number each room without holes, in the order given; concurrent appends, from any process, MUST NOT share or
-           skip a number, and a reader MUST NOT see number N before N - 1 can be read.
+        1. MUST commit all or none. If it raises or is cancelled, either none is stored, or, where the outcome could not
+           be learned, all are; a caller that tries again with keys stores nothing twice.
+        2. MUST number each room without holes, in the order given; concurrent appends, from any process, MUST NOT share
+           or skip a number, and a reader MUST NOT see number N before N - 1 can be read.
         3. MUST return only when the messages are as durable as the backend's URL promises.
         4. A draft whose `key` is already in its room, or earlier in the same drafts, MUST NOT be appended: its receipt
            carries the stored message and `repeat=True`. A key is remembered as long as its message is kept.
@@ -123,9 +123,10 @@ class Backend(ABC):
     ) -> Page:
         """Return at most `limit` (at least 1) messages of a room, in order; a room never written to is an empty one.
 
-        With neither `after` nor `before`: the newest. With `before`: the newest below that `seq`. With `after`: the oldest
-        above that `seq`, and with both, those of them below `before`. The page's head and messages MUST be of one moment.
-        A read with a `where` MUST NOT hold up reads without, nor appends; when it is cancelled, its work MUST end soon.
+        With neither `after` nor `before`: the newest. With `before`: the newest below that `seq`. With `after`: the
+        oldest above that `seq`, and with both, those of them below `before`. The page's head and messages MUST be of
+        one moment. A read with a `where` MUST NOT hold up reads without, nor appends; when it is cancelled, its work
+        MUST end soon.
         """
 
     @abstractmethod
@@ -136,22 +137,25 @@ class Backend(ABC):
     async def redact(self, room: str, seq: int) -> Message:
         """Take away a message's body and data for good, keep its number, sender, time and key, and return what is left.
 
-        MUST raise `NotFound` where there is no such message; redacting again MUST change nothing. All processes that watch
-        the room MUST get `Redacted` in their `news()`, this one included.
+        MUST raise `NotFound` where there is no such message; redacting again MUST change nothing. All processes that
+        watch the room MUST get `Redacted` in their `news()`, this one included.
         """
 
     @abstractmethod
     async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
         """Drop, in every room, all but the newest `keep` messages, and those committed before `before_ms`.
 
-        Return how many were dropped. The numbers of what is left MUST NOT change, nor may a later message get a number that
-        was used. MUST NOT hold up appends for long: a large trim goes in steps.
+        Return how many were dropped. The numbers of what is left MUST NOT change, nor may a later message get a number
+        that was used. MUST NOT hold up appends for long: a large trim goes in steps.
         """
 
     @abstractmethod
     async def watch(self, room: str) -> None:
-        """Ask for the room's news. When this returns, every later commit, by any process, MUST show in `news()` or in the
-        next `read`. This process's own appends MAY show in neither but their receipts. Watching twice MUST change nothing.
+        """Ask for the room's news.
+
+        When this returns, every later commit, by any process, MUST show in `news()` or in the
+        next `read`. This process's own appends MAY show in neither but their receipts. Watching twice MUST change
+        nothing.
         """
 
     @abstractmethod
@@ -163,8 +167,8 @@ class Backend(ABC):
         """Iterate over what happens in watched rooms; one caller at a time.
 
         News of one room MUST come in order, and MAY be folded together or repeated. A link that breaks MUST show as
-        `Broken`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its head, a
-        `Grown` MUST come for each that is ahead, and then `Mended`. The iterator ends when the backend is left.
+        `Broken`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its head,
+        a `Grown` MUST come for each that is ahead, and then `Mended`. The iterator ends when the backend is left.
         """
 
     @abstractmethod
@@ -173,8 +177,9 @@ class Backend(ABC):
     ) -> None:
         """Tell the other processes who came to and went from which room in this one, and that this one is alive.
 
-        All that a process announced MUST fade `ttl_s` seconds after its last call, so that nobody stays present by the death
-        of a process. Empty `joined` and `left` renew what stands. A process that faded MUST be able to announce anew.
+        All that a process announced MUST fade `ttl_s` seconds after its last call, so that nobody stays present by the
+        death of a process. Empty `joined` and `left` renew what stands. A process that faded MUST be able to announce
+        anew.
         """
 
     @abstractmethod

@@ -33,6 +33,9 @@ class Limits(msgspec.Struct, frozen=True):
     rooms: int = 64
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class Cursor(msgspec.Struct, frozen=True, order=True):
     """A position in a room's log: everything up to and with `seq` has been read. Opaque to clients."""
 
@@ -95,7 +98,7 @@ class Draft(msgspec.Struct, frozen=True):
         sender: str = ANONYMOUS,
         data: Any = None,
         key: str | None = None,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Self:
         """Check and normalise every part; raise `BadName`, `BadBody` or `TooLarge`."""
         return cls(

@@ -1,0 +1,134 @@
+"""The recent tail of one room's log, read by cursor, and encoded once per format however many readers there are.
+
+Knows no I/O and no clock. What lies before the tail is the backend's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from chatkit.core.model import Head, Message
+
+Encode: TypeAlias = Callable[[Message], bytes]
+"""A message in one format. The function's identity is the format's: pass the same object for the same bytes."""
+
+MAX_MESSAGES = 512  # a minute of a lively room: whoever reconnects after a short break reads from memory
+MAX_CHARS = 1 << 20  # bodies of a tail, so that a room of pastes costs about as much as one of chat
+MAX_CHUNK_MESSAGES = 256  # a chunk is written whole: it bounds what one reader adds to its socket's buffer at once
+MAX_CHUNK_BYTES = 1 << 18
+MAX_CACHED_CHUNKS = 8  # readers stand at the head or a turn behind it; others are few and pay their own join
+
+
+class Feed:
+    """Messages `first` to `last` of the room's life `epoch`, at most a bounded number of them.
+
+    It is never partly wrong: it holds every number from `first` to `last`, so a reader at `after` can read on here if
+    and only if `reaches(after)`.
+    """
+
+    __slots__ = ("_chars", "_chunks", "_encoded", "_messages", "epoch", "last", "life", "log_first")
+
+    def __init__(self, head: Head, messages: Sequence[Message]) -> None:
+        self._encoded: dict[Encode, dict[int, bytes]] = {}
+        self._chunks: dict[tuple[Encode, int], tuple[bytes, int]] = {}
+        self.life = 0
+        self.restart(head, messages)
+
+    def restart(self, head: Head, messages: Sequence[Message]) -> None:
+        """Begin anew from what the backend says; `messages` end at `head.last`, or are none."""
+        self.life += 1
+        self.epoch = head.epoch
+        self.last = head.last
+        self.log_first = head.first
+        self._messages = list(messages)
+        self._chars = sum(len(message.body) for message in messages)
+        self._encoded.clear()
+        self._chunks.clear()
+
+    @property
+    def head(self) -> Head:
+        """Where the log stands, as far as this process knows."""
+        return Head(self.epoch, self.log_first, self.last)
+
+    @property
+    def first(self) -> int:
+        """The oldest number held; `last + 1` while nothing is."""
+        return self.last - len(self._messages) + 1
+
+    def reaches(self, after: int) -> bool:
+        """Say whether everything behind `after` is here."""
+        return self.first - 1 <= after <= self.last
+
+    def extend(self, messages: Sequence[Message]) -> None:
+        """Add the messages that follow `last`, without a hole."""
+        if messages[0].seq != self.last + 1:
+            raise ValueError(f"message {messages[0].seq} does not follow {self.last}")
+        self._messages += messages
+        self.last = messages[-1].seq
+        self._chars += sum(len(message.body) for message in messages)
+        self._chunks.clear()
+        self._keep_bounds()
+
+    def prepend(self, messages: Sequence[Message]) -> None:
+        """Put older messages before the tail, as far as they join it without a hole."""
+        older = [message for message in messages if message.seq < self.first]
+        if older and older[-1].seq == self.first - 1:
+            self._messages[:0] = older
+            self._chars += sum(len(message.body) for message in older)
+            self._keep_bounds()
+
+    def _keep_bounds(self) -> None:
+        # Twice the bound, then back to it: the cost of dropping is spread over as many messages.
+        if len(self._messages) <= 2 * MAX_MESSAGES and self._chars <= 2 * MAX_CHARS:
+            return
+        keep = 0
+        chars = 0
+        for message in reversed(self._messages[-MAX_MESSAGES:]):
+            chars += len(message.body)
+            if chars > MAX_CHARS and keep:
+                break
+            keep += 1
+        dropped = self._messages[:-keep]
+        del self._messages[:-keep]
+        self._chars -= sum(len(message.body) for message in dropped)
+        for encoded in self._encoded.values():
+            for message in dropped:
+                encoded.pop(message.seq, None)
+
+    def read(self, after: int, limit: int) -> list[Message]:
+        """Return at most `limit` messages behind `after`, which the feed must reach."""
+        start = after - self.first + 1
+        return self._messages[start : start + limit]
+
+    def chunk(self, encode: Encode, after: int) -> tuple[bytes, int]:
+        """Encode and join what is behind `after`, which the feed must reach; return it and the position it leads to.
+
+        A chunk is bounded in messages and bytes, and holds one message at least.
+        """
+        chunk = self._chunks.get((encode, after))
+        if chunk is None:
+            chunk = self._join(encode, after)
+            if len(self._chunks) < MAX_CACHED_CHUNKS:
+                self._chunks[encode, after] = chunk
+        return chunk
+
+    def _join(self, encode: Encode, after: int) -> tuple[bytes, int]:
+        encoded = self._encoded.setdefault(encode, {})
+        parts: list[bytes] = []
+        size = 0
+        for message in self.read(after, MAX_CHUNK_MESSAGES):
+            frame = encoded.get(message.seq)
+            if frame is None:
+                frame = encoded[message.seq] = encode(message)
+            size += len(frame)
+            if size > MAX_CHUNK_BYTES and parts:
+                break
+            parts.append(frame)
+        return b"".join(parts), after + len(parts)
+
+    def replace(self, message: Message) -> None:
+        """Put a redacted message in the place of what it was."""
+        if self.first <= message.seq <= self.last:
+            self._messages[message.seq - self.first] = message
+            for encoded in self._encoded.values():
+                encoded.pop(message.seq, None)
+            self._chunks.clear()

@@ -1,0 +1,385 @@
+"""One process's view of all rooms: what is published here or elsewhere reaches everyone who reads here.
+
+Publishing never waits for a reader; reading is a cursor's. The hub is entered with `async with`, on an entered backend.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Self, assert_never
+
+from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo
+from chatkit.core.commit import Committer, Settle
+from chatkit.core.live import LiveRoom, Reader, Redaction, Signal, Typing
+from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
+from chatkit.core.roster import Roster
+from chatkit.core.subscription import Subscription
+from chatkit.errors import ChatkitError, Unavailable
+
+RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
+PRESENCE_INTERVAL_S = 1.0  # who came and went is gathered this long
+PRESENCE_DELAY_S = 0.05  # the first to come after a quiet time need not wait for that
+PRESENCE_TTL_S = 15.0  # a killed process's members fade after this
+MAX_LISTED_CHANGES = 200  # in a larger room a change is its count alone
+RETRY_S = 2.0
+FAULT_S = 10.0  # a failed commit counts against the health this long, or until one succeeds
+DRAIN_S = 5.0  # at the end, a store that stands still is waited for this long
+
+_logger = logging.getLogger(__name__)
+
+
+class Hub:
+    """Publishing, subscribing, presence and health, over one backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._live: dict[str, LiveRoom] = {}
+        self._roster = Roster()
+        self._faults: dict[str, str] = {}
+        self._append_failed_at = 0.0
+        self._process = secrets.token_hex(6)
+        self._committer = Committer(backend.append, self._committed, self._append_failed)
+        self._grown: dict[LiveRoom, None] = {}  # rooms whose readers are to be told
+        self._ringing: deque[Iterator[Reader]] = deque()
+        self._is_ring_due = False
+        self._presence_due: asyncio.TimerHandle | None = None
+        self._presence_told_at = 0.0
+        self._is_closed = False
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._services = [self.spawn(self._committer.run()), self.spawn(self._listen())]
+        if self.backend.shared:
+            self._services.append(self.spawn(self._share_presence()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit what was taken, end every subscription and task. Leaving again does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._committer.drain()
+        self.close_readers()
+        self._committer.abandon()
+        if self._presence_due is not None:
+            self._presence_due.cancel()
+        for task in self._services:
+            task.cancel()
+        if self.backend.shared:
+            with suppress(ChatkitError):
+                await self._announce()
+        await self._stack.__aexit__(None, None, None)
+
+    def spawn(self, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a job beside all others; what it raises is logged."""
+        return self._tasks.create_task(_logged(job))
+
+    # Publishing
+
+    def submit(self, draft: Draft, settle: Settle) -> None:
+        """Commit the draft soon; call `settle`, in the event loop, with its receipt or the error that prevented it.
+
+        Drafts are committed in the order in which they are submitted. Raise `Unavailable` when none can be taken.
+        """
+        self._committer.submit(draft, settle)
+
+    async def publish(self, draft: Draft) -> Receipt:
+        """Commit the draft; return when it is as durable as the backend promises. Raise `Unavailable`, `StoreError`.
+
+        When cancelled, the draft may be committed all the same; a `key` makes publishing again safe.
+        """
+        settled: asyncio.Future[Receipt] = self._loop.create_future()
+
+        def settle(outcome: Receipt | ChatkitError) -> None:
+            if settled.done():
+                return
+            if isinstance(outcome, Receipt):
+                settled.set_result(outcome)
+            else:
+                settled.set_exception(outcome)
+
+        self.submit(draft, settle)
+        return await settled
+
+    def _committed(self, receipts: Sequence[Receipt]) -> None:
+        self._faults.pop("append", None)
+        fresh: dict[str, list[Message]] = {}
+        for receipt in receipts:
+            if not receipt.repeat:
+                fresh.setdefault(receipt.message.room, []).append(receipt.message)
+        for room, messages in fresh.items():
+            self._grow(room, messages[-1].seq, messages)
+
+    def _append_failed(self, error: ChatkitError) -> None:
+        self._faults["append"] = str(error)
+        self._append_failed_at = self._loop.time()
+
+    # What happens in rooms
+
+    async def _listen(self) -> None:
+        """Follow the backend's news, for ever: nobody is left connected and deaf."""
+        while True:
+            try:
+                async for news in self.backend.news():
+                    self._heard(news)
+                self._faults["news"] = "the backend's news ended"
+            except ChatkitError as error:
+                self._faults["news"] = str(error)
+                _logger.warning("the backend's news broke off: %s", error)
+            except Exception:
+                self._faults["news"] = "the backend's news failed; the server's log says how"
+                _logger.exception("the backend's news broke off")
+            await asyncio.sleep(random.uniform(0.1, 1) * RETRY_S)  # noqa: S311  # jitter, not a secret
+            self._faults.pop("news", None)
+            for live in list(self._live.values()):
+                live.check()
+
+    def _heard(self, news: News) -> None:
+        match news:
+            case Grown(room, last, messages):
+                self._grow(room, last, messages)
+            case Redacted(room, seq):
+                self.spawn(self._show_redaction(room, seq))
+            case Broken(reason):
+                self._faults["news"] = reason
+                _logger.warning("the link to the store broke: %s", reason)
+            case Mended():
+                self._faults.pop("news", None)
+                _logger.info("the link to the store is mended")
+            case _:
+                assert_never(news)
+
+    def _grow(self, room: str, last: int, messages: Sequence[Message]) -> None:
+        live = self._live.get(room)
+        if live is not None and live.grow(last, messages):
+            self._ring_soon(live)
+
+    def _ring_soon(self, live: LiveRoom) -> None:
+        self._grown[live] = None
+        if not self._is_ring_due:
+            self._is_ring_due = True
+            self._loop.call_soon(self._ring)
+
+    def _ring(self) -> None:
+        """Tell a bounded number of readers, room by room in turns, and come back for the rest."""
+        for live in self._grown:
+            self._ringing.append(iter(tuple(live.readers)))
+        self._grown.clear()
+        budget = RINGS_A_TURN
+        while self._ringing and budget:
+            readers = self._ringing.popleft()
+            for reader in readers:
+                reader.ring()
+                budget -= 1
+                if not budget:
+                    self._ringing.append(readers)
+                    break
+        self._is_ring_due = bool(self._ringing)
+        if self._is_ring_due:
+            self._loop.call_soon(self._ring)
+
+    async def _show_redaction(self, room: str, seq: int) -> None:
+        live = self._live.get(room)
+        if live is None:
+            return
+        page = await self.backend.read(room, after=seq - 1, limit=1)
+        if page.messages and page.messages[0].seq == seq:
+            live.feed.replace(page.messages[0])
+            live.tell(Redaction(room, seq))
+
+    # Reading
+
+    async def subscribe(
+        self,
+        room: str,
+        *,
+        after: Cursor | None = None,
+        history: int = 0,
+        member: str | None = None,
+        bell: Callable[[], None] | None = None,
+        signalled: Callable[[Signal], None] | None = None,
+    ) -> Subscription:
+        """Read the room from the cursor `after` on, or, without one, from `history` messages before its end.
+
+        With `member`, that name is present in the room until the subscription is closed. `bell` is called, at most once
+        a turn of the event loop, when there is something to take; `signalled` with what happens beside the log. Both
+        must neither wait nor raise. Raise `Unavailable` when the room cannot be read.
+        """
+        if self._is_closed:
+            raise Unavailable("the server is shutting down")
+        live = self._live.get(room)
+        if live is None:
+            live = self._live[room] = LiveRoom(room, self.backend, self.spawn)
+        live.users += 1
+        try:
+            if not live.is_open:
+                async with live.lock:
+                    if not live.is_open:
+                        await live.open()
+            start, gap = await self._place(live, after, history)
+        except BaseException:
+            self._release_room(live)
+            raise
+        if member is not None:
+            self._roster.enter(room, member, time.time_ns() // 1_000_000)
+            self._tell_presence_soon()
+
+        def release(subscription: Subscription) -> None:
+            live.readers.pop(subscription, None)
+            if member is not None:
+                self._roster.leave(room, member)
+                self._tell_presence_soon()
+            self._release_room(live)
+
+        subscription = Subscription(live, self.backend, start, gap=gap, bell=bell, signalled=signalled, release=release)
+        live.readers[subscription] = None
+        return subscription
+
+    async def _place(self, live: LiveRoom, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
+        """Return where a subscription starts, and the gap before that, if what it had is of no log that there is."""
+        feed = live.feed
+        if after is None:
+            return Cursor(feed.epoch, max(feed.last - history, feed.log_first - 1)), None
+        if after.epoch == feed.epoch and after.seq <= feed.last:
+            return after, None
+        # Another process may have told the client of more than this one knows: the store decides.
+        head = (await self.backend.read(live.room, after=after.seq, limit=1)).head
+        if after.epoch == head.epoch and after.seq <= head.last:
+            live.check()
+            return after, None
+        return Cursor(head.epoch, head.first - 1), Gap(after.seq, head.first, "epoch")
+
+    def _release_room(self, live: LiveRoom) -> None:
+        live.users -= 1
+        if not live.users:
+            self.spawn(self._close_room(live))
+
+    async def _close_room(self, live: LiveRoom) -> None:
+        async with live.lock:
+            # Whoever came back meanwhile found this same room, and waits for the lock to open it again.
+            if live.is_open and not live.users:
+                await live.close()
+            if not live.users and self._live.get(live.room) is live:
+                del self._live[live.room]
+
+    def close_readers(self) -> None:
+        """End every subscription; iterators over them end."""
+        for live in list(self._live.values()):
+            for reader in list(live.readers):
+                if isinstance(reader, Subscription):
+                    reader.close()
+
+    async def read(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        where: Filter | None = None,
+    ) -> Page:
+        """Return a page of the room's log; see `Backend.read`."""
+        return await self.backend.read(room, after=after, before=before, limit=limit, where=where)
+
+    async def rooms(self) -> list[RoomInfo]:
+        """Return every room that holds or held a message, by name."""
+        return await self.backend.rooms()
+
+    def heads(self) -> dict[str, Head]:
+        """Return the rooms that are read here, and where their logs stand."""
+        return {live.room: live.feed.head for live in self._live.values() if live.is_open}
+
+    async def redact(self, room: str, seq: int) -> Message:
+        """Take away a message's body for good. Raise `NotFound` where there is none."""
+        return await self.backend.redact(room, seq)
+
+    # Presence and signals
+
+    def members(self, room: str, limit: int) -> list[Member]:
+        """Return who is in the room, at most `limit`, by when they came."""
+        return self._roster.members(room, limit)
+
+    def count(self, room: str) -> int:
+        """Return how many are in the room."""
+        return self._roster.count(room)
+
+    def typing(self, room: str, sender: str) -> None:
+        """Show the room's readers that the sender is writing."""
+        live = self._live.get(room)
+        if live is not None:
+            live.tell(Typing(room, sender))
+
+    def _tell_presence_soon(self) -> None:
+        if self._presence_due is None and not self._is_closed:
+            since_s = self._loop.time() - self._presence_told_at
+            delay_s = max(PRESENCE_DELAY_S, PRESENCE_INTERVAL_S - since_s)
+            self._presence_due = self._loop.call_later(delay_s, self._tell_presence)
+
+    def _tell_presence(self) -> None:
+        self._presence_due = None
+        self._presence_told_at = self._loop.time()
+        for change in self._roster.take_changes():
+            live = self._live.get(change.room)
+            if live is not None:
+                live.tell(change)
+
+    async def _share_presence(self) -> None:
+        """Tell the other processes who is here, and hear who is there."""
+        announced_at = self._loop.time() - PRESENCE_TTL_S
+        while True:
+            try:
+                idle_s = self._loop.time() - announced_at
+                if idle_s > PRESENCE_TTL_S:
+                    # What this process announced has faded: it was paused, or the store was away.
+                    self._roster.announce_all()
+                if idle_s > PRESENCE_TTL_S / 3 or self._roster.has_announcements:
+                    await self._announce()
+                    announced_at = self._loop.time()
+                present = await self.backend.present(self._process)
+                if present is not None:
+                    self._roster.replace_elsewhere(present.members)
+                    self._tell_presence_soon()
+            except ChatkitError as error:
+                _logger.warning("presence is not shared: %s", error)
+            await asyncio.sleep(PRESENCE_INTERVAL_S)
+
+    async def _announce(self) -> None:
+        joined, left = self._roster.announcements()
+        await self.backend.announce(self._process, joined=joined, left=left, ttl_s=PRESENCE_TTL_S)
+        self._roster.announced()
+
+    # Health
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong, as a sentence; None while all is well."""
+        if self._loop.time() - self._append_failed_at > FAULT_S:
+            self._faults.pop("append", None)
+        return next(iter(self._faults.values()), None)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rooms are read here, and by how many subscriptions."""
+        return {"rooms": len(self._live), "subscriptions": sum(len(live.readers) for live in self._live.values())}
+
+
+async def _logged(job: Coroutine[None, None, None]) -> None:
+    """Run a job to its end; one that fails is logged, and takes no other down with it."""
+    try:
+        await job
+    except ChatkitError as error:
+        _logger.warning("%s", error)
+    except Exception:
+        _logger.exception("a task of the hub failed")

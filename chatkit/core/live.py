@@ -1,0 +1,181 @@
+"""A room that has readers in this process: its feed, kept at the head of the log, and who is told when it grows."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from chatkit.core.backend import Backend
+from chatkit.core.feed import MAX_MESSAGES, Feed
+from chatkit.core.model import Head, Message
+from chatkit.core.roster import Change
+from chatkit.errors import ChatkitError
+
+OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has the feed deepened
+MAX_RETRY_S = 2.0  # a store that is back is noticed within this time
+
+_logger = logging.getLogger(__name__)
+
+
+class Redaction(msgspec.Struct, frozen=True):
+    """Signal: a message's body was taken away."""
+
+    room: str
+    seq: int
+
+
+class Typing(msgspec.Struct, frozen=True):
+    """Signal: somebody is writing."""
+
+    room: str
+    sender: str
+
+
+Signal: TypeAlias = Change | Redaction | Typing
+"""What readers hear beside the log: not numbered, not stored, not repeated to who was away."""
+
+
+class Reader(Protocol):
+    """One who reads a room here."""
+
+    def ring(self) -> None:
+        """Hear that the feed grew. Must not wait nor raise."""
+
+    def tell(self, signal: Signal) -> None:
+        """Hear a signal. Must not wait nor raise."""
+
+
+class LiveRoom:
+    """One room's feed, and the bells of those who read it here.
+
+    `grow` is told everything that is heard of the log, in whatever order; the feed takes what follows on its last
+    message, and reads the rest from the backend, which alone is the truth.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_is_filling",
+        "_is_stale",
+        "_spawn",
+        "feed",
+        "is_open",
+        "lock",
+        "readers",
+        "room",
+        "users",
+    )
+
+    def __init__(self, room: str, backend: Backend, spawn: Callable[[Coroutine[None, None, None]], object]) -> None:
+        self.room = room
+        self.feed = Feed(Head("", 1, 0), ())
+        self.readers: dict[Reader, None] = {}  # in the order they came: an arrival or departure moves nobody else
+        self.users = 0  # readers, and those about to be: the room is kept as long as there are any
+        self.is_open = False
+        self.lock = asyncio.Lock()  # opening, closing and deepening take turns: a late unwatch must not end a new watch
+        self._backend = backend
+        self._spawn = spawn
+        self._is_stale = False  # something was heard of that the feed does not have
+        self._is_filling = False
+
+    async def open(self) -> None:
+        """Watch the room and load its tail; the caller holds the lock."""
+        self._is_stale = False
+        await self._backend.watch(self.room)
+        try:
+            page = await self._backend.read(self.room, limit=OPENING_MESSAGES)
+        except BaseException:
+            await asyncio.shield(self._backend.unwatch(self.room))
+            raise
+        self.feed.restart(page.head, page.messages)
+        self.is_open = True
+        if self._is_stale:  # heard of between the watch and the read, when there was no feed to take it
+            self.check()
+
+    async def close(self) -> None:
+        """Watch the room no more; the caller holds the lock."""
+        self.is_open = False
+        await self._backend.unwatch(self.room)
+
+    def grow(self, last: int, messages: Sequence[Message]) -> bool:
+        """Hear that the log reached `last`, with its newest messages if they are at hand; say whether the feed grew."""
+        feed = self.feed
+        if not self.is_open:
+            self._is_stale = True
+            return False
+        fresh = messages if messages and messages[0].seq > feed.last else [m for m in messages if m.seq > feed.last]
+        if fresh and fresh[0].seq == feed.last + 1 and fresh[0].epoch == feed.epoch:
+            feed.extend(fresh)
+            return True
+        if last > feed.last or any(message.epoch != feed.epoch for message in messages):
+            self.check()
+        return False
+
+    def check(self) -> None:
+        """Compare the feed with the backend's log, and take what it does not have."""
+        self._is_stale = True
+        if self.is_open and not self._is_filling:
+            self._is_filling = True
+            self._spawn(self._fill())
+
+    async def _fill(self) -> None:
+        delay_s = 0.05
+        try:
+            while self.is_open and self._is_stale:
+                self._is_stale = False
+                try:
+                    await self._fill_once()
+                    delay_s = 0.05
+                except ChatkitError as error:
+                    self._is_stale = True
+                    _logger.warning("room %s cannot be read on: %s", self.room, error)
+                    await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311  # jitter, not a secret
+                    delay_s = min(2 * delay_s, MAX_RETRY_S)
+        finally:
+            self._is_filling = False
+
+    async def _fill_once(self) -> None:
+        feed = self.feed
+        known = feed.last
+        page = await self._backend.read(self.room, after=known, limit=MAX_MESSAGES)
+        if page.head.epoch == feed.epoch and page.head.last >= known:
+            # The feed may have grown by itself meanwhile, by this process's own appends.
+            fresh = [message for message in page.messages if message.seq > feed.last]
+            follows = bool(fresh) and fresh[0].seq == feed.last + 1
+            if follows and page.complete:
+                feed.extend(fresh)
+            if follows or page.head.last <= feed.last:
+                feed.log_first = page.head.first
+                self.ring()
+                if page.complete:
+                    return
+        # A new life of the log, a hole that was trimmed, or too far behind: the feed starts again at the newest end,
+        # and each reader finds from its own position what it is owed, be it messages of the store's or a gap.
+        newest = await self._backend.read(self.room, limit=MAX_MESSAGES)
+        if newest.head.epoch != feed.epoch or newest.head.last > feed.last or newest.head.last < known:
+            feed.restart(newest.head, newest.messages)
+        self.ring()
+
+    async def deepen(self, after: int) -> None:
+        """Extend the tail back to `after`, if it is not further from the head than a tail is long.
+
+        Many readers who resume at once wait here for one read of the store.
+        """
+        async with self.lock:
+            feed = self.feed
+            if self.is_open and not feed.reaches(after) and feed.last - MAX_MESSAGES <= after < feed.last:
+                page = await self._backend.read(self.room, before=feed.first, limit=MAX_MESSAGES)
+                if page.head.epoch == feed.epoch:
+                    feed.prepend(page.messages)
+
+    def ring(self) -> None:
+        """Tell every reader that the feed grew."""
+        for reader in tuple(self.readers):
+            reader.ring()
+
+    def tell(self, signal: Signal) -> None:
+        """Pass a signal to every reader."""
+        for reader in tuple(self.readers):
+            reader.tell(signal)

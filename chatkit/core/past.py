@@ -1,0 +1,51 @@
+"""Reading a room's past by position: what a page misses is told as a gap, whoever asks for it."""
+
+import msgspec
+
+from chatkit.core.backend import Backend, Filter, Page
+from chatkit.core.model import Cursor, Gap
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A page, the gap before its first message if there is one, and the cursor from which to read on behind it."""
+
+    page: Page
+    gap: Gap | None
+    cursor: Cursor
+
+
+async def read_past(
+    backend: Backend,
+    room: str,
+    *,
+    after: Cursor | int | None = None,
+    before: Cursor | int | None = None,
+    limit: int,
+    where: Filter | None = None,
+) -> Past:
+    """Read a page; see `Backend.read`.
+
+    A cursor of another life of the log, or one ahead of it, gives a gap and everything there is.
+    """
+    start, end = _seq(after), _seq(before)
+    page = await backend.read(room, after=start, before=end, limit=limit, where=where)
+    gap: Gap | None = None
+    if _is_of_another_log(after, page) or _is_of_another_log(before, page):
+        if isinstance(after, Cursor):
+            gap = Gap(after.seq, page.head.first, "epoch")
+            start = 0
+        end = None
+        page = await backend.read(room, after=start, limit=limit, where=where)
+    elif start is not None and page.head.first > start + 1:
+        gap = Gap(start, page.head.first, "trimmed")
+    is_at_head = end is None and (start is None or page.complete)
+    read_to = page.messages[-1].seq if page.messages else start or 0
+    return Past(page, gap, Cursor(page.head.epoch, page.head.last if is_at_head else read_to))
+
+
+def _seq(position: Cursor | int | None) -> int | None:
+    return position.seq if isinstance(position, Cursor) else position
+
+
+def _is_of_another_log(position: Cursor | int | None, page: Page) -> bool:
+    return isinstance(position, Cursor) and (position.epoch != page.head.epoch or position.seq > page.head.last)

@@ -1,0 +1,188 @@
+"""A reader of one room: a cursor into its log, and a bell that rings when the room grows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from chatkit.core.backend import Backend
+from chatkit.core.feed import Encode
+from chatkit.core.live import LiveRoom, Signal
+from chatkit.core.model import Cursor, Gap, Head, Message
+
+Item: TypeAlias = Message | Gap
+"""What a log delivers: what is there, or that it is not to be had."""
+
+PAGE_MESSAGES = 256  # what a reader far behind takes from the store at once
+
+
+class Subscription:
+    """A position in a room's log. All behind it is had in order, once, and no hole is passed over in silence.
+
+    Two ways to read, one position: `take` gives encoded bytes at once while the room's recent tail holds what is due,
+    and `fetch` whatever is next, from the store if need be. Iterating waits for the bell and fetches. A subscription
+    belongs to one reader: calls do not overlap. It is a context manager; leaving it closes it.
+    """
+
+    __slots__ = ("_bell", "_gap", "_life", "_live", "_read", "_release", "_signalled", "epoch", "is_closed", "position")
+
+    def __init__(
+        self,
+        live: LiveRoom,
+        backend: Backend,
+        start: Cursor,
+        *,
+        gap: Gap | None = None,
+        bell: Callable[[], None] | None,
+        signalled: Callable[[Signal], None] | None,
+        release: Callable[["Subscription"], None],
+    ) -> None:
+        self.epoch = start.epoch
+        self.position = start.seq
+        self.is_closed = False
+        self._gap = gap
+        self._live = live
+        # The feed's life in which this position was found good; until then, and when the feed began anew, the store is
+        # asked.
+        self._life = live.feed.life if start.epoch == live.feed.epoch and live.feed.reaches(start.seq) else 0
+        self._read = backend.read
+        self._bell = bell
+        self._signalled = signalled
+        self._release = release
+
+    @property
+    def room(self) -> str:
+        """The room's name."""
+        return self._live.room
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where this reader stands: subscribing again from here goes on without a hole or a repeat."""
+        return Cursor(self.epoch, self.position)
+
+    @property
+    def head(self) -> Head:
+        """Where the room's log stands, as far as this process knows."""
+        return self._live.feed.head
+
+    @property
+    def is_at_head(self) -> bool:
+        """Say whether all that this process knows of has been read."""
+        feed = self._live.feed
+        return self._life == feed.life and self.position >= feed.last and self._gap is None
+
+    @property
+    def is_due(self) -> bool:
+        """Say whether there may be something to read now; if not, the bell will ring."""
+        return not self.is_at_head and self.epoch == self._live.feed.epoch
+
+    def check(self) -> None:
+        """Have the room compared with the store, as often as it takes; the bell rings when that is done."""
+        self._live.check()
+
+    def take(self, encode: Encode) -> bytes | None:
+        """Return the next messages encoded and joined, and move behind them; None if they are not at hand (`fetch`).
+
+        Empty when there is nothing to read now, or the subscription is closed.
+        """
+        feed = self._live.feed
+        if self._life != feed.life or self._gap is not None:
+            return None
+        if self.position >= feed.last or self.is_closed:
+            return b""
+        if self.position < feed.first - 1:
+            return None
+        chunk, self.position = feed.chunk(encode, self.position)
+        return chunk
+
+    def take_gap(self) -> Gap | None:
+        """Return the gap that this subscription began with, once, if there is one."""
+        gap, self._gap = self._gap, None
+        return gap
+
+    async def fetch(self, limit: int = PAGE_MESSAGES) -> Sequence[Item]:
+        """Return what is next, a gap first where there is one, and move behind it; empty when there is nothing now.
+
+        Raise `Unavailable` when it cannot be read; the position then stays, and fetching again goes on from it.
+        """
+        if gap := self.take_gap():
+            return (gap,)
+        if self.is_at_head or self.is_closed:
+            return ()
+        feed = self._live.feed
+        if self.epoch == feed.epoch and not feed.reaches(self.position):
+            await self._live.deepen(self.position)
+        if self.epoch == feed.epoch and feed.reaches(self.position):
+            self._life = feed.life
+            messages = feed.read(self.position, limit)
+            self.position += len(messages)
+            return messages
+        return await self._fetch_from_store(limit)
+
+    async def _fetch_from_store(self, limit: int) -> Sequence[Item]:
+        page = await self._read(self.room, after=self.position, limit=limit)
+        gap: Gap | None = None
+        if page.head.epoch != self.epoch or page.head.last < self.position:
+            # Another life of the log, or one that lost its end: what this reader has is not what it goes on from.
+            page = await self._read(self.room, after=0, limit=limit)
+            gap = Gap(self.position, page.head.first, "epoch")
+        elif page.head.first > self.position + 1:
+            gap = Gap(self.position, page.head.first, "trimmed")
+        self.epoch = page.head.epoch
+        if self.epoch == self._live.feed.epoch:
+            self._life = self._live.feed.life
+        else:
+            self._live.check()
+        if page.messages:
+            self.position = page.messages[-1].seq
+        elif gap:
+            self.position = page.head.first - 1
+        return [gap, *page.messages] if gap else page.messages
+
+    async def next(self) -> Sequence[Item]:
+        """Wait until there is something to read and return it; empty only when the subscription was closed."""
+        while not self.is_closed:
+            if items := await self.fetch():
+                return items
+            if not self.is_due:
+                await self._wait()
+        return ()
+
+    async def _wait(self) -> None:
+        rung = asyncio.Event()
+        bell, self._bell = self._bell, rung.set
+        try:
+            # No await lies between finding that there is nothing to read and here: no bell is missed.
+            await rung.wait()
+        finally:
+            self._bell = bell
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        while items := await self.next():
+            for item in items:
+                yield item
+
+    def ring(self) -> None:
+        """Hear that the feed grew."""
+        if self._bell is not None:
+            self._bell()
+
+    def tell(self, signal: Signal) -> None:
+        """Hear a signal."""
+        if self._signalled is not None:
+            self._signalled(signal)
+
+    def close(self) -> None:
+        """Read no more: a waiting iterator ends. Closing again does nothing."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._release(self)
+            self.ring()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,90 @@
+"""The composition root: settings in, an application out."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin, YamlRenderPlugin
+
+from chatkit import __version__
+from chatkit.backends import open_backend
+from chatkit.core.backend import Backend
+from chatkit.core.hub import Hub
+from chatkit.errors import ChatkitError
+from chatkit.server.http import health, provide_lobby, rooms_router
+from chatkit.server.page import page_handlers
+from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
+from chatkit.server.security import Gate, RateLimits
+from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+from chatkit.server.sockets import Lobby, converse
+from chatkit.wire.frames import WireLimits
+from chatkit.wire.session import House
+
+MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
+TRIM_INTERVAL_S = 60.0
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
+    """Open the backend and a hub on it, and make the application over them; close both at the end.
+
+    Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
+    """
+    async with open_backend(settings.backend) as backend, Hub(backend) as hub:
+        trimming = hub.spawn(_trim_forever(backend, settings))
+        try:
+            yield create_app(settings, hub)
+        finally:
+            trimming.cancel()
+
+
+def create_app(settings: Settings, hub: Hub) -> Litestar:
+    """Make the application over a hub that somebody else opened and will close."""
+    gate = Gate(settings)
+    lobby = Lobby(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections)
+    return Litestar(
+        route_handlers=[rooms_router, health, converse, *page_handlers(settings.page, gate)],
+        state=State({"lobby": lobby}),
+        dependencies={"lobby": Provide(provide_lobby)},
+        exception_handlers={
+            ChatkitError: answer_chatkit_error,
+            HTTPException: answer_http_error,
+            Exception: answer_surprise,
+        },
+        openapi_config=OpenAPIConfig(
+            title="chatkit",
+            version=__version__,
+            path="/schema",
+            render_plugins=[ScalarRenderPlugin(), JsonRenderPlugin(), YamlRenderPlugin()],
+        ),
+        request_max_body_size=MAX_REQUEST_BYTES,
+        logging_config=None,
+    )
+
+
+def _house(settings: Settings, hub: Hub) -> House:
+    limits, rate = settings.limits, settings.rate_limit
+    wire_limits = WireLimits(
+        limits.body,
+        limits.history,
+        limits.data,
+        limits.rooms,
+        rate,
+        rate * BURST_S,
+        MAX_RATE_BYTES if rate else 0,
+    )
+    return House(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
+
+
+async def _trim_forever(backend: Backend, settings: Settings) -> None:
+    while settings.keep or settings.keep_for_s:
+        before_ms = None if settings.keep_for_s is None else round((time.time() - settings.keep_for_s) * 1000)
+        with suppress(ChatkitError):  # a store that is away is trimmed when it is back
+            await backend.trim(keep=settings.keep, before_ms=before_ms)
+        await asyncio.sleep(TRIM_INTERVAL_S)

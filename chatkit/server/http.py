@@ -1,0 +1,289 @@
+"""Rooms and messages over HTTP."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import MediaType, Request, Response, Router, delete, get, post
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from chatkit.core.backend import Filter
+from chatkit.core.hub import Hub
+from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
+from chatkit.core.past import Past, read_past
+from chatkit.errors import BadBody, BadRequest, RateLimited
+from chatkit.server.events import EVENT_STREAM, JSON_LINES, stream
+from chatkit.server.security import COOKIE, SAFE_METHODS, bearer
+from chatkit.server.sockets import Lobby, read_start
+from chatkit.wire import frames
+
+NDJSON = "application/x-ndjson"
+PAGE_MESSAGES = 100  # a page when no limit is given
+
+
+class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A room whose log holds `first` to `last`. `members` counts who is there; `time` is the last message's."""
+
+    room: str
+    first: int
+    last: int
+    cursor: str
+    members: int
+    time: str | None = None
+
+
+class RoomList(msgspec.Struct, frozen=True):
+    """All rooms, by name."""
+
+    rooms: list[RoomView]
+
+
+class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Messages in order of `seq`; reading on with `after=cursor` misses and repeats none."""
+
+    messages: list[frames.WireMessage]
+    cursor: str
+    first: int
+    last: int
+    complete: bool
+    gap: frames.WireGap | None = None
+
+
+class MemberList(msgspec.Struct, frozen=True):
+    """Who is in a room: at most 200 by name, all by count."""
+
+    members: list[frames.WireMember]
+    count: int
+
+
+class PublishRequest(msgspec.Struct, frozen=True):
+    """A message to publish. With a `key`, publishing again stores nothing twice."""
+
+    body: str | None = None
+    data: Any = None
+    key: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether the server can do its work, and how much it has to do."""
+
+    status: Literal["ok", "unavailable"]
+    version: str
+    connections: int
+    rooms: int
+    subscriptions: int
+    detail: str | None = None
+
+
+def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: raise `Forbidden` or `Unauthorized` for a request that may not be."""
+    lobby: Lobby = connection.app.state.lobby
+    headers = connection.headers
+    lobby.gate.check_host(headers.get("host"))
+    if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
+        lobby.gate.check_origin(headers.get("origin"), headers.get("host"))
+    given = bearer(headers.get("authorization")) or connection.query_params.get("token")
+    lobby.gate.check_token(given or connection.cookies.get(COOKIE))
+
+
+async def provide_lobby(request: Request[Any, Any, Any]) -> Lobby:
+    """Hand handlers what the application was made with."""
+    lobby: Lobby = request.app.state.lobby
+    return lobby
+
+
+@get("/rooms", summary="What rooms there are")
+async def list_rooms(lobby: Lobby) -> RoomList:
+    """List the rooms that hold a message or in which somebody is."""
+    hub = lobby.house.hub
+    rooms = {info.room: _view(hub, info.room, info.head, info.time_ms) for info in await hub.rooms()}
+    for room, head in hub.heads().items():
+        rooms.setdefault(room, _view(hub, room, head, None))
+    return RoomList([rooms[room] for room in sorted(rooms)])
+
+
+@get("/rooms/{room:str}", summary="One room")
+async def show_room(room: str, lobby: Lobby) -> RoomView:
+    """Show a room; one that was never written to is an empty one."""
+    room = check_room(room)
+    page = await lobby.house.hub.read(room, limit=1)
+    time_ms = page.messages[-1].time_ms if page.messages else None
+    return _view(lobby.house.hub, room, page.head, time_ms)
+
+
+def _view(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
+    cursor = Cursor(head.epoch, head.last)
+    time = None if time_ms is None else format_time(time_ms)
+    return RoomView(room, head.first, head.last, str(cursor), hub.count(room), time)
+
+
+@post("/rooms/{room:str}/messages", summary="Publish")
+async def publish(
+    *,
+    room: str,
+    request: Request[Any, Any, Any],
+    lobby: Lobby,
+    name: str | None = None,
+    idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key")] = None,
+) -> Response[frames.WireMessage]:
+    """Publish a message: JSON with `body`, `data` and `key`, or, in any other type, the raw text itself.
+
+    The answer is 201 with the message once it is committed, 200 with the stored one if its key was known.
+    """
+    asked = _read_publish(request.content_type[0], await request.body())
+    draft = Draft.new(
+        room,
+        asked.body or "",
+        sender=name or ANONYMOUS,
+        data=asked.data,
+        key=asked.key if idempotency_key is None else idempotency_key,
+        limits=lobby.house.limits,
+    )
+    limiter = lobby.rates.of(request.client.host if request.client else "", draft.sender)
+    if limiter is not None and (wait_s := limiter.take(len(draft.body))):
+        raise RateLimited(wait_s)
+    receipt = await lobby.house.hub.publish(draft)
+    return Response(frames.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
+
+
+def _read_publish(media_type: str, body: bytes) -> PublishRequest:
+    if media_type != MediaType.JSON:
+        try:
+            return PublishRequest(body.decode())
+        except UnicodeDecodeError as error:
+            raise BadBody("a body is UTF-8 text") from error
+    try:
+        asked = msgspec.json.decode(body, type=PublishRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"not a message: {error}") from error
+    if asked.body is None and asked.data is None:
+        raise BadRequest("a message needs a body")
+    return asked
+
+
+@get("/rooms/{room:str}/messages", summary="Read the past")
+async def read_messages(
+    *,
+    room: str,
+    lobby: Lobby,
+    request: Request[Any, Any, Any],
+    after: str | None = None,
+    before: str | None = None,
+    limit: Annotated[int, Parameter(ge=1)] = PAGE_MESSAGES,
+    search: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    sender: str | None = None,
+) -> Response[Any]:
+    """Return a page of messages in order of `seq`: the newest, those `after` a cursor or `seq`, or those `before` one.
+
+    `since` (inclusive) and `until` are RFC 3339. With `Accept: application/x-ndjson`, one message a line.
+    """
+    house = lobby.house
+    if limit > house.limits.history:
+        raise BadRequest(f"limit is at most {house.limits.history}")
+    past = await read_past(
+        house.hub.backend,
+        check_room(room),
+        after=frames.position(after),
+        before=frames.position(before),
+        limit=limit,
+        where=_read_filter(search, sender, since, until),
+    )
+    if _accepts(request, NDJSON):
+        lines = b"".join(frames.message_json(message) + b"\n" for message in past.page.messages)
+        return Response(lines, media_type=NDJSON)
+    return Response(_page(past))
+
+
+def _read_filter(search: str | None, sender: str | None, since: str | None, until: str | None) -> Filter | None:
+    if not (search or sender or since or until):
+        return None
+    return Filter(search or None, sender and check_sender(sender), _read_time(since), _read_time(until))
+
+
+def _read_time(text: str | None) -> int | None:
+    if not text:
+        return None
+    try:
+        return parse_time(text.replace(" ", "+"))  # a query's `+` arrives as a space where it was not escaped
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"not a time: {text[:40]!r}; one is 2026-11-20T11:47:21Z") from error
+
+
+def _page(past: Past) -> MessagePage:
+    head = past.page.head
+    gap = None if past.gap is None else frames.WireGap(past.gap.after, past.gap.before, past.gap.reason)
+    messages = [frames.WireMessage.of(message) for message in past.page.messages]
+    return MessagePage(messages, str(past.cursor), head.first, head.last, past.page.complete, gap)
+
+
+@get("/rooms/{room:str}/events", summary="Follow a room", media_type="text/event-stream")
+async def follow(
+    *,
+    room: str,
+    lobby: Lobby,
+    request: Request[Any, Any, Any],
+    after: str | None = None,
+    history: str | None = None,
+    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID")] = None,
+) -> Stream:
+    """Stream a room as server-sent events whose ids are cursors; with `Accept: application/x-ndjson`, as JSON lines."""
+    house = lobby.house
+    start = read_start(last_event_id or after, history)
+    form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
+    n_history = house.history if start.history is None else min(start.history, house.limits.history)
+    events = _counted(lobby, stream(house.hub, check_room(room), start, n_history, form))
+    return Stream(events, media_type=form.media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
+async def _counted(lobby: Lobby, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    with lobby.connection():
+        async for event in events:
+            yield event
+
+
+@get("/rooms/{room:str}/members", summary="Who is there")
+async def list_members(room: str, lobby: Lobby) -> MemberList:
+    """List who is in a room."""
+    hub = lobby.house.hub
+    room = check_room(room)
+    return MemberList(frames.wire_members(hub.members(room, frames.MAX_LISTED_MEMBERS)), hub.count(room))
+
+
+@delete("/rooms/{room:str}/messages/{seq:int}", summary="Redact", status_code=200)
+async def redact(room: str, seq: int, lobby: Lobby) -> frames.WireMessage:
+    """Take a message's body and data away for good; its number stays."""
+    return frames.WireMessage.of(await lobby.house.hub.redact(check_room(room), seq))
+
+
+@get("/health", summary="Whether the server can do its work")
+async def health(lobby: Lobby) -> Response[Health]:
+    """Answer 200, or 503 with what is wrong."""
+    hub = lobby.house.hub
+    fault = hub.fault
+    counts = hub.counts
+    report = Health(
+        "unavailable" if fault else "ok",
+        lobby.house.server.partition("/")[2],
+        lobby.n_connections,
+        counts["rooms"],
+        counts["subscriptions"],
+        fault,
+    )
+    return Response(report, status_code=503 if fault else 200)
+
+
+def _accepts(request: Request[Any, Any, Any], media_type: str) -> bool:
+    return media_type in request.headers.get("accept", "")
+
+
+rooms_router = Router(
+    "/",
+    route_handlers=[list_rooms, show_room, publish, read_messages, follow, list_members, redact],
+    guards=[admit],
+    tags=["rooms"],
+)

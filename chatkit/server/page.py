@@ -1,0 +1,73 @@
+"""The browser page: `GET /` and the files it is made of, with the headers that keep it to itself."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from litestar import Request, Response, get
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import File, Redirect
+
+import chatkit
+from chatkit.errors import Unauthorized
+from chatkit.server.security import COOKIE, Gate
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+EXTRA_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+MEDIA_TYPES: Final = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+COOKIE_AGE_S: Final = 30 * 24 * 3600
+
+
+def static_folder() -> Path:
+    """Return where the page's files are: in the installed package, or beside it in a source tree."""
+    installed = Path(chatkit.__file__).parent / "static"
+    return installed if (installed / "index.html").is_file() else Path(chatkit.__file__).parent.parent / "static"
+
+
+def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
+    """Return the handlers of chatkit's own page, or of somebody's in `folder`, which sets its own policy."""
+    root = (folder or static_folder()).resolve()
+    headers = HEADERS if folder is None else EXTRA_HEADERS
+
+    @get("/", include_in_schema=False)
+    async def index(request: Request[Any, Any, Any], token: str | None = None) -> Response[Any]:
+        gate.check_host(request.headers.get("host"))
+        if token is None:
+            return _file(root / "index.html", headers)
+        # The token is kept in a cookie that scripts cannot read, and taken out of the address bar and the history.
+        response: Response[Any] = Redirect("/", status_code=303)
+        try:
+            gate.check_token(token)
+        except Unauthorized:
+            return response
+        response.set_cookie(key=COOKIE, value=token, httponly=True, samesite="strict", max_age=COOKIE_AGE_S)
+        return response
+
+    @get("/static/{path:path}", include_in_schema=False)
+    async def asset(path: str) -> Response[Any]:
+        found = (root / path.lstrip("/")).resolve()
+        if not (found.is_relative_to(root) and found.is_file() and found.suffix != ".py"):
+            raise NotFoundException(f"there is no file {path}")
+        return _file(found, headers)
+
+    return [index, asset]
+
+
+def _file(path: Path, headers: dict[str, str]) -> File:
+    media_type = MEDIA_TYPES.get(path.suffix)
+    return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers))

@@ -1,0 +1,142 @@
+"""Who may do what: the token, where a request may come from, and how much one sender may send."""
+
+import hmac
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from chatkit.errors import Forbidden, Unauthorized
+from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings, is_loopback
+
+COOKIE: Final = "chatkit_token"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+MIN_WAIT_S = 0.1  # a refused sender's next messages are under way already: they must not slip in before the refused one
+MAX_BYTES_BURST_S = 4  # bytes a sender may send at once, in seconds of its rate
+MAX_BUCKETS = 10_000  # senders remembered; beyond it, those whose bucket is full again are forgotten
+
+
+class Gate:
+    """Admits requests: by Host (no DNS rebinding), by Origin (no cross-site writing or WebSocket), by token."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.token = settings.secret
+        self._origins = {origin.rstrip("/").lower() for origin in settings.origins}
+        self._hosts = {settings.host.lower(), *(urlsplit(origin).hostname or "" for origin in self._origins)}
+        self._is_loopback = settings.is_loopback
+
+    def check_host(self, host: str | None) -> None:
+        """Raise `Forbidden` if the `Host` header names a place that this server is not."""
+        name = urlsplit(f"//{host}").hostname if host else None
+        if name is None or not (name in self._hosts or is_loopback(name) or _is_address(name)):
+            raise Forbidden(f"this server is not {host!r}; if it should be, start it with --origin https://{host}")
+
+    def check_origin(self, origin: str | None, host: str | None) -> None:
+        """Raise `Forbidden` if a browser sends this from a page of another place."""
+        if origin is None or origin.lower() in self._origins:
+            return
+        place = urlsplit(origin.lower())
+        if place.netloc and place.netloc == (host or "").lower():
+            return
+        # A page of this machine's own, say a development server's, is as trusted as any program on it.
+        if self._is_loopback and place.hostname and is_loopback(place.hostname):
+            return
+        raise Forbidden(f"pages of {origin} may not use this server; --origin {origin} would let them")
+
+    def check_token(self, token: str | None) -> None:
+        """Raise `Unauthorized` if a token is needed and this is not it."""
+        if self.token is not None and not (token and hmac.compare_digest(token.encode(), self.token.encode())):
+            raise Unauthorized("this server needs a token" if not token else "this token is not valid here")
+
+
+def bearer(authorization: str | None) -> str | None:
+    """Return the token of an `Authorization` header, if it holds one."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _is_address(host: str) -> bool:
+    # A rebinding attack comes by a name: an address in the Host header was typed by someone.
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class Bucket:
+    """A token bucket over messages and bytes at once. Time is the caller's, in seconds.
+
+    A refusal keeps the bucket closed until the sender has been quiet for as long as it was told to wait: what was sent
+    behind a refused message is refused too, and so can be sent again in order.
+    """
+
+    __slots__ = ("_bytes", "_closed_until", "_messages", "_rate", "_seen_at")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._messages = rate * BURST_S
+        self._bytes = float(MAX_RATE_BYTES * MAX_BYTES_BURST_S)
+        self._seen_at = now
+        self._closed_until = now
+
+    def take(self, n_bytes: int, now: float) -> float:
+        """Take one message; return 0, or in how many seconds to try again."""
+        self._refill(now)
+        missing_s = max(
+            (1 - self._messages) / self._rate, (n_bytes - self._bytes) / MAX_RATE_BYTES, self._closed_until - now, 0.0
+        )
+        if missing_s > 0:
+            wait_s = max(missing_s, MIN_WAIT_S)
+            self._closed_until = now + wait_s
+            return wait_s
+        self._messages -= 1
+        self._bytes -= n_bytes
+        return 0.0
+
+    def _refill(self, now: float) -> None:
+        passed_s = now - self._seen_at
+        self._seen_at = now
+        self._messages = min(self._rate * BURST_S, self._messages + passed_s * self._rate)
+        self._bytes = min(MAX_RATE_BYTES * MAX_BYTES_BURST_S, self._bytes + passed_s * MAX_RATE_BYTES)
+
+    def is_full(self, now: float) -> bool:
+        """Say whether forgetting this bucket would change nothing."""
+        return now - self._seen_at > BURST_S
+
+
+class SenderLimiter:
+    """One sender's bucket with a clock."""
+
+    __slots__ = ("_bucket", "_clock")
+
+    def __init__(self, bucket: Bucket, clock: Callable[[], float]) -> None:
+        self._bucket = bucket
+        self._clock = clock
+
+    def take(self, n_bytes: int) -> float:
+        """Take one message; return 0, or in how many seconds to try again."""
+        return self._bucket.take(n_bytes, self._clock())
+
+
+class RateLimits:
+    """Every sender's bucket, however many connections they have."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+
+    def of(self, address: str, sender: str) -> SenderLimiter | None:
+        """Return what limits a sender at an address; None where nothing does."""
+        if not self._rate:
+            return None
+        bucket = self._buckets.get((address, sender))
+        if bucket is None:
+            if len(self._buckets) >= MAX_BUCKETS:
+                now = self._clock()
+                self._buckets = {who: bucket for who, bucket in self._buckets.items() if not bucket.is_full(now)}
+            bucket = self._buckets[address, sender] = Bucket(self._rate, self._clock())
+        return SenderLimiter(bucket, self._clock)

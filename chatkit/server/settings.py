@@ -1,0 +1,71 @@
+"""Every option of the server, with its default, checked as a whole."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from chatkit.core.model import DEFAULT_LIMITS, Limits
+from chatkit.errors import BadRequest
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+BURST_S: Final = 10  # a sender may be quiet and then say at once what the rate allows in this time
+MAX_RATE_BYTES: Final = 1 << 20  # bytes a second of one sender: a paste passes, a flood does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a server runs. Times are seconds, rates are a second's; a `rate_limit` of 0 turns the limits on rates off."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    backend: str = "sqlite://"
+    history: int = 10
+    keep: int | None = None
+    keep_for_s: float | None = None
+    open: bool = False
+    secret: str | None = None
+    rate_limit: float = 100
+    max_connections: int = 10_000
+    origins: tuple[str, ...] = ()
+    page: Path | None = None
+    log_level: LogLevel = "warning"
+    log_json: bool = False
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        """Raise `BadRequest` for a value that cannot be."""
+        wrong = [
+            sentence
+            for is_wrong, sentence in (
+                (not 0 <= self.port <= 65_535, "a port is 0 to 65535"),
+                (not 0 <= self.history <= self.limits.history, f"history is 0 to {self.limits.history}"),
+                (self.keep is not None and self.keep < 1, "keep is at least 1"),
+                (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for is longer than nothing"),
+                (self.rate_limit < 0, "rate-limit is at least 0"),
+                (self.max_connections < 1, "max-connections is at least 1"),
+                (self.log_level not in LOG_LEVELS, f"log-level is one of {', '.join(LOG_LEVELS)}"),
+                (self.secret is not None and len(self.secret) < 8, "a secret has at least 8 characters"),
+                (self.page is not None and not (self.page / "index.html").is_file(), f"no index.html in {self.page}"),
+            )
+            if is_wrong
+        ]
+        if wrong:
+            raise BadRequest("; ".join(wrong))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host's name or address is this machine and no other."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,135 @@
+"""WebSockets: a listener that holds its session, and with it its subscriptions, for the connection's lifespan.
+
+Where the server offers a socket's direct path, the session has that, and the listener only waits for the end; elsewhere
+the same session runs over plain ASGI messages (`messages.py`).
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
+
+from litestar import WebSocket
+from litestar.exceptions import PermissionDeniedException, WebSocketDisconnect
+from litestar.handlers import websocket_listener
+
+from chatkit.core.model import ANONYMOUS, Cursor, check_sender
+from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
+from chatkit.server.messages import AsgiSocket, TextOnlySocket
+from chatkit.server.security import COOKIE, Gate, RateLimits, bearer
+from chatkit.wire.frames import SUBPROTOCOL
+from chatkit.wire.session import House, JsonSession, Session, Start, TextSession, close_code
+
+DIRECT = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
+
+
+class Lobby:
+    """What stands between the door and the rooms: the gate, the limits on rates, and how many connections there are."""
+
+    def __init__(self, house: House, gate: Gate, rates: RateLimits, max_connections: int) -> None:
+        self.house = house
+        self.gate = gate
+        self.rates = rates
+        self.max_connections = max_connections
+        self.n_connections = 0
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Count a connection for as long as it lives."""
+        self.n_connections += 1
+        try:
+            yield
+        finally:
+            self.n_connections -= 1
+
+    def check_place(self, socket: WebSocket[Any, Any, Any]) -> None:
+        """Raise `Forbidden` if the request may not come from where it comes, before it is accepted."""
+        headers = socket.headers
+        self.gate.check_host(headers.get("host"))
+        self.gate.check_origin(headers.get("origin"), headers.get("host"))
+
+    def admit(self, socket: WebSocket[Any, Any, Any]) -> None:
+        """Raise what keeps an accepted socket out."""
+        if self.n_connections > self.max_connections:
+            raise Unavailable(f"this server takes at most {self.max_connections} connections")
+        given = bearer(socket.headers.get("authorization")) or socket.query_params.get("token")
+        self.gate.check_token(given or socket.cookies.get(COOKIE))
+
+    def seat(self, socket: WebSocket[Any, Any, Any], out: Any) -> Session:
+        """Make the session that the client asked for. Raise `BadName` or `BadRequest`."""
+        query = socket.query_params
+        sender = check_sender(query.get("name") or ANONYMOUS)
+        limiter = self.rates.of(socket.client.host if socket.client else "", sender)
+        if SUBPROTOCOL in socket.scope["subprotocols"]:
+            return JsonSession(self.house, out, sender, limiter)
+        return TextSession(self.house, out, sender, limiter, query.get("format") or "text")
+
+
+def read_start(after: str | None, history: str | None) -> Start:
+    """Read where a join begins. Raise `BadCursor` or `BadRequest`."""
+    if history is not None and not (history.isascii() and history.isdigit() and len(history) < 10):
+        raise BadRequest("history is a number of messages")
+    return Start(Cursor.parse(after) if after else None, None if history is None else int(history))
+
+
+@asynccontextmanager
+async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
+    """Hold a session for as long as the connection lives."""
+    lobby: Lobby = socket.app.state.lobby
+    try:
+        lobby.check_place(socket)
+    except Forbidden as error:
+        raise PermissionDeniedException(str(error)) from error
+    await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+    extension = (socket.scope.get("extensions") or {}).get(DIRECT)
+    out: Any = AsgiSocket(socket) if extension is None else extension["socket"]
+    sending = lobby.house.hub.spawn(out.send_all()) if extension is None else None
+    lobby.n_connections += 1
+    session: Session | None = None
+    try:
+        session = await _start_session(socket, lobby, out)
+        if session is not None:
+            cast("TextOnlySocket", socket).seat(session, out)
+            out.attach(session)
+        yield
+    except WebSocketDisconnect:
+        return
+    finally:
+        lobby.n_connections -= 1
+        if session is not None:
+            session.closed(1000)
+        if sending is not None:
+            sending.cancel()
+
+
+async def _start_session(socket: WebSocket[Any, Any, Any], lobby: Lobby, out: Any) -> Session | None:
+    """Start the session, or tell the client why there is none, and close."""
+    session: Session | None = None
+    try:
+        lobby.admit(socket)
+        session = lobby.seat(socket, out)
+        query = socket.query_params
+        await session.start(_path_room(socket), read_start(query.get("after"), query.get("history")))
+    except ChatkitError as error:
+        if session is None:
+            out.close(close_code(error), str(error))
+        else:
+            session.fail(error)
+            session.closed(1000)
+        return None
+    except BaseException:
+        if session is not None:
+            session.closed(1000)
+        raise
+    return session
+
+
+def _path_room(socket: WebSocket[Any, Any, Any]) -> str | None:
+    # The parameter is a path, so that a name with a slash is told to be none; a path begins with its own slash.
+    path: str | None = socket.path_params.get("room")
+    return path and path.removeprefix("/")
+
+
+@websocket_listener(["/ws", "/ws/{room:path}"], connection_lifespan=conversation, websocket_class=TextOnlySocket)
+async def converse(data: str, socket: WebSocket[Any, Any, Any]) -> None:
+    """Hand a text to the session; where that has the direct path, there is none to hand."""
+    await cast("TextOnlySocket", socket).hand_over(data)

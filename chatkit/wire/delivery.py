@@ -1,0 +1,108 @@
+"""One room on its way to one socket: when the bell rings, what is due is written, as far as the socket takes it.
+
+A socket that is full is left where it is; the subscription stands for what it has not had.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol, TypeAlias
+
+from chatkit.core.feed import Encode
+from chatkit.core.model import Gap
+from chatkit.core.subscription import Item, Subscription
+from chatkit.errors import ChatkitError
+
+EncodeGap: TypeAlias = Callable[[Subscription, Gap], bytes]
+Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
+
+CATCH_UP_MESSAGES = 128  # read from the store at once for one reader that is far behind
+SLICE_BYTES = 1 << 16  # after this much, such a reader's socket is asked whether it takes more
+
+
+class Socket(Protocol):
+    """The way out to one client, and how to hold the client back. Nothing here waits or raises."""
+
+    @property
+    def is_writable(self) -> bool:
+        """False while the client does not take what was written; the session is told when it is True again."""
+
+    def write(self, frames: bytes) -> object:
+        """Write whole frames, as `text_frame` makes them."""
+
+    def send_text(self, payload: bytes) -> None:
+        """Write one text."""
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client for now."""
+
+    def resume_reading(self) -> None:
+        """Go on taking from the client."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close the connection with a close code of the protocol."""
+
+
+class Delivery:
+    """Writes a subscription's messages, as `encode` frames them, and its gaps, as `encode_gap` does."""
+
+    __slots__ = ("_encode", "_encode_gap", "_is_fetching", "_socket", "_spawn", "subscription")
+
+    def __init__(self, socket: Socket, encode: Encode, encode_gap: EncodeGap, spawn: Spawn) -> None:
+        self.subscription: Subscription | None = None
+        self._socket = socket
+        self._encode = encode
+        self._encode_gap = encode_gap
+        self._spawn = spawn
+        self._is_fetching = False
+
+    def ring(self) -> None:
+        """Write what is due and at hand; have fetched what is not."""
+        subscription = self.subscription
+        if self._is_fetching or subscription is None:
+            return
+        socket = self._socket
+        while socket.is_writable:
+            frames = subscription.take(self._encode)
+            if frames:
+                socket.write(frames)
+            elif frames is None:
+                self._is_fetching = True
+                self._spawn(self._catch_up(subscription))
+                return
+            else:
+                return
+
+    async def _catch_up(self, subscription: Subscription) -> None:
+        try:
+            while self._socket.is_writable and (items := await subscription.fetch(CATCH_UP_MESSAGES)):
+                self._write_slices(subscription, items)
+        except ChatkitError:
+            # The room's feed is checked until the store answers, and rings then.
+            subscription.check()
+            return
+        finally:
+            self._is_fetching = False
+        if subscription.is_due:
+            self.ring()
+
+    def _write_slices(self, subscription: Subscription, items: Sequence[Item]) -> None:
+        frames: list[bytes] = []
+        size = 0
+        for item in items:
+            frame = self._encode_gap(subscription, item) if isinstance(item, Gap) else self._encode(item)
+            frames.append(frame)
+            size += len(frame)
+            if size >= SLICE_BYTES and not isinstance(item, Gap):
+                self._socket.write(b"".join(frames))
+                frames.clear()
+                size = 0
+                if not self._socket.is_writable:
+                    # What the socket did not take is read again when it does: only the position is kept.
+                    subscription.position = item.seq
+                    return
+        self._socket.write(b"".join(frames))
+
+    def close(self) -> None:
+        """Deliver no more."""
+        if self.subscription is not None:
+            self.subscription.close()
+            self.subscription = None

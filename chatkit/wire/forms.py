@@ -1,0 +1,67 @@
+"""The forms in which a room goes over a WebSocket, as whole frames that every reader of a form shares."""
+
+from functools import lru_cache
+
+from chatkit.core.model import Gap, Message
+from chatkit.core.roster import Change
+from chatkit.core.subscription import Subscription
+from chatkit.wire import frames
+from chatkit.wire.framing import text_frame
+
+
+def event_frame(message: Message) -> bytes:
+    """Frame a message as an event of `chatkit.v1`."""
+    return text_frame(frames.message_event(message))
+
+
+def body_frame(message: Message) -> bytes:
+    """Frame a message's body."""
+    return text_frame(message.body.encode())
+
+
+def line_frame(message: Message) -> bytes:
+    """Frame a message as `sender: body`."""
+    return text_frame(f"{message.sender}: {message.body}".encode())
+
+
+def json_frame(message: Message) -> bytes:
+    """Frame a message's JSON object."""
+    return text_frame(frames.message_json(message))
+
+
+def gap_json_frame(_: Subscription, gap: Gap) -> bytes:
+    """Frame a gap's JSON object."""
+    return text_frame(frames.encode(frames.WireGap(gap.after, gap.before, gap.reason)))
+
+
+def gap_line_frame(_: Subscription, gap: Gap) -> bytes:
+    """Frame a gap as a sentence, marked as one that is the server's own."""
+    return text_frame(f"! {gap_sentence(gap)}".encode())
+
+
+def gap_sentence(gap: Gap) -> str:
+    """Say what is missing."""
+    match gap.reason:
+        case "trimmed":
+            return f"messages {gap.after + 1} to {gap.before - 1} are no longer kept"
+        case "epoch":
+            return "the room's log began anew"
+        case "no-history":
+            return "this room keeps no history: what was said meanwhile is not to be had"
+
+
+@lru_cache(maxsize=8)  # one change goes to every reader of its room: it is encoded for the first
+def presence_frame(change: Change) -> bytes:
+    """Frame who came and went; in a large room their number alone."""
+    is_large = max(change.count, len(change.joined) + len(change.left)) > frames.MAX_LISTED_MEMBERS
+    joined, left = (None, None) if is_large else (change.joined, change.left)
+    event = frames.PresenceEvent(room=change.room, joined=joined, left=left, count=change.count)
+    return text_frame(frames.encode(event))
+
+
+FORMS = {
+    "text": (body_frame, gap_line_frame),
+    "line": (line_frame, gap_line_frame),
+    "json": (json_frame, gap_json_frame),
+}
+"""How the plain-text protocol frames messages and gaps, by the `format` that the client asks for."""

@@ -55,6 +55,10 @@ class Committer:
         """Commit batch after batch, until cancelled."""
         while True:
             await self._arrived.wait()
+            n_gathered = 0
+            while n_gathered != len(self._pending):
+                n_gathered = len(self._pending)
+                await asyncio.sleep(0)
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
             try:
                 await self._commit(batch)

@@ -175,7 +175,7 @@ class Hub:
     def _ring(self) -> None:
         """Tell a bounded number of readers, room by room in turns, and come back for the rest."""
         for live in self._grown:
-            self._ringing.append(iter(tuple(live.readers)))
+            self._ringing.append(iter(tuple(reversed(live.readers))))
         self._grown.clear()
         budget = RINGS_A_TURN
         while self._ringing and budget:

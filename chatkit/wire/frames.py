@@ -144,10 +144,11 @@ class WelcomeEvent(Event, frozen=True, tag="welcome"):
 
 
 class JoinedEvent(Event, frozen=True, tag="joined"):
-    """The room is delivered from `cursor` on; its log holds `first` to `last`."""
+    """The room is delivered from `cursor` on, that is behind `seq`; its log holds `first` to `last`."""
 
     room: str
     cursor: str
+    seq: int
     first: int
     last: int
     members: list[WireMember]

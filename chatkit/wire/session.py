@@ -321,7 +321,7 @@ class JsonSession(Session):
     def _joined(self, subscription: Subscription, start: Cursor, ref: frames.Ref | None) -> frames.JoinedEvent:
         room, head = subscription.room, subscription.head
         members, count = self._members(room)
-        return frames.JoinedEvent(room, str(start), head.first, head.last, members, count, ref)
+        return frames.JoinedEvent(room, str(start), start.seq, head.first, head.last, members, count, ref)
 
     def _gap_frames(self, subscription: Subscription, gap: Gap) -> bytes:
         frame = text_frame(frames.gap_event(subscription.room, gap))
@@ -366,7 +366,9 @@ class JsonSession(Session):
             case TypingSignal(room, sender):
                 if self._socket.is_writable and sender != self._sender:
                     self._send(frames.TypingEvent(room, sender))
-            case Change(room):
+            case Change(room, joined, left):
+                if joined == [self._sender] and not left:
+                    return  # nobody is told of their own coming
                 if self._socket.is_writable:
                     self._socket.write(presence_frame(signal))
                 else:

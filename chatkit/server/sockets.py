@@ -14,8 +14,9 @@ from litestar.handlers import websocket_listener
 
 from chatkit.core.model import ANONYMOUS, Cursor, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
+from chatkit.server.handshake import Handshake
 from chatkit.server.messages import AsgiSocket, TextOnlySocket
-from chatkit.server.security import COOKIE, Gate, RateLimits, bearer
+from chatkit.server.security import Gate, RateLimits
 from chatkit.wire.frames import SUBPROTOCOL
 from chatkit.wire.session import House, JsonSession, Session, Start, TextSession, close_code
 
@@ -41,27 +42,24 @@ class Lobby:
         finally:
             self.n_connections -= 1
 
-    def check_place(self, socket: WebSocket[Any, Any, Any]) -> None:
-        """Raise `Forbidden` if the request may not come from where it comes, before it is accepted."""
-        headers = socket.headers
-        self.gate.check_host(headers.get("host"))
-        self.gate.check_origin(headers.get("origin"), headers.get("host"))
+    def check_place(self, asked: Handshake) -> None:
+        """Raise `Forbidden` if a socket may not be opened from where it comes, before it is accepted."""
+        self.gate.check_host(asked.host)
+        self.gate.check_origin(asked.origin, asked.host)
 
-    def admit(self, socket: WebSocket[Any, Any, Any]) -> None:
+    def admit(self, asked: Handshake) -> None:
         """Raise what keeps an accepted socket out."""
         if self.n_connections > self.max_connections:
             raise Unavailable(f"this server takes at most {self.max_connections} connections")
-        given = bearer(socket.headers.get("authorization")) or socket.query_params.get("token")
-        self.gate.check_token(given or socket.cookies.get(COOKIE))
+        self.gate.check_token(asked.token)
 
-    def seat(self, socket: WebSocket[Any, Any, Any], out: Any) -> Session:
+    def seat(self, asked: Handshake, out: Any) -> Session:
         """Make the session that the client asked for. Raise `BadName` or `BadRequest`."""
-        query = socket.query_params
-        sender = check_sender(query.get("name") or ANONYMOUS)
-        limiter = self.rates.of(socket.client.host if socket.client else "", sender)
-        if SUBPROTOCOL in socket.scope["subprotocols"]:
+        sender = check_sender(asked.name or ANONYMOUS)
+        limiter = self.rates.of(asked.address, sender)
+        if asked.is_json:
             return JsonSession(self.house, out, sender, limiter)
-        return TextSession(self.house, out, sender, limiter, query.get("format") or "text")
+        return TextSession(self.house, out, sender, limiter, asked.format)
 
 
 def read_start(after: str | None, history: str | None) -> Start:
@@ -75,18 +73,20 @@ def read_start(after: str | None, history: str | None) -> Start:
 async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
     """Hold a session for as long as the connection lives."""
     lobby: Lobby = socket.app.state.lobby
+    asked = Handshake.read(socket.scope)
     try:
-        lobby.check_place(socket)
+        lobby.check_place(asked)
     except Forbidden as error:
         raise PermissionDeniedException(str(error)) from error
-    await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+    await socket.accept(subprotocols=SUBPROTOCOL if asked.is_json else None)
+    socket.scope["headers"] = []  # ten thousand quiet sockets need not remember how they were opened
     extension = (socket.scope.get("extensions") or {}).get(DIRECT)
     out: Any = AsgiSocket(socket) if extension is None else extension["socket"]
     sending = lobby.house.hub.spawn(out.send_all()) if extension is None else None
     lobby.n_connections += 1
     session: Session | None = None
     try:
-        session = await _start_session(socket, lobby, out)
+        session = await _start_session(asked, _path_room(socket), lobby, out)
         if session is not None:
             cast("TextOnlySocket", socket).seat(session, out)
             out.attach(session)
@@ -101,14 +101,13 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
             sending.cancel()
 
 
-async def _start_session(socket: WebSocket[Any, Any, Any], lobby: Lobby, out: Any) -> Session | None:
+async def _start_session(asked: Handshake, room: str | None, lobby: Lobby, out: Any) -> Session | None:
     """Start the session, or tell the client why there is none, and close."""
     session: Session | None = None
     try:
-        lobby.admit(socket)
-        session = lobby.seat(socket, out)
-        query = socket.query_params
-        await session.start(_path_room(socket), read_start(query.get("after"), query.get("history")))
+        lobby.admit(asked)
+        session = lobby.seat(asked, out)
+        await session.start(room, read_start(asked.after, asked.history))
     except ChatkitError as error:
         if session is None:
             out.close(close_code(error), str(error))

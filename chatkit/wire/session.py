@@ -4,7 +4,6 @@
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Coroutine
 from functools import partial
 from typing import Final, Protocol, assert_never
@@ -92,7 +91,9 @@ class Session(ABC):
         self._sender = sender
         self._limiter = limiter
         self._n_outstanding = 0
-        self._jobs: deque[Coroutine[None, None, None]] = deque()
+        self._jobs: list[
+            Coroutine[None, None, None]
+        ] = []  # few and rarely any: a deque would cost every session 600 bytes
         self._is_busy = False
 
     @abstractmethod
@@ -189,7 +190,7 @@ class Session(ABC):
             while self._jobs:
                 if len(self._jobs) == MAX_JOBS:
                     self._socket.resume_reading()
-                await self._jobs.popleft()
+                await self._jobs.pop(0)
         finally:
             self._is_busy = False
 

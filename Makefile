@@ -1,0 +1,47 @@
+# Every target makes what it needs: an environment in .venv, and for the tests a browser where there is none.
+.PHONY: serve test check clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+serve: $(VENV)/installed
+	@$(BIN)/chatkit serve $(ARGS)
+
+test: $(VENV)/developing browser
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/developing node_modules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+	npx --no-install tsc --noEmit
+
+clean:
+	rm -rf $(VENV) node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: pyproject.toml
+	@echo "Making an environment in $(VENV) (once) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chatkit needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/developing: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+node_modules: package.json
+	@npm install --silent --no-audit --no-fund
+	@touch $@
+
+# The page is tested in Debian's Chromium, the terminal client in tmux. Elsewhere, install them yourself.
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null && command -v tmux >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
+	    echo "The tests need chromium and tmux: install them (on Debian: apt-get install chromium tmux)" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium tmux >/dev/null; }

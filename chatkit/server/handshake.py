@@ -1,0 +1,53 @@
+"""What a client asks for when it opens a WebSocket, read from the ASGI scope. Keeps nothing of the scope."""
+
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from chatkit.server.security import COOKIE, bearer
+from chatkit.wire.frames import SUBPROTOCOL
+
+_HEADERS = {b"host": "host", b"origin": "origin", b"authorization": "authorization", b"cookie": "cookie"}
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """The parts of a request that a chat has use for; None for what was not given. A given `token` may be any of three."""
+
+    host: str | None
+    origin: str | None
+    token: str | None
+    name: str | None
+    after: str | None
+    history: str | None
+    format: str
+    address: str
+    is_json: bool
+
+    @classmethod
+    def read(cls, scope: Any) -> Self:
+        """Read a scope of type `websocket`."""
+        headers = {_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return cls(
+            host=headers.get("host"),
+            origin=headers.get("origin"),
+            token=bearer(headers.get("authorization")) or query.get("token") or _cookie(headers.get("cookie")),
+            name=query.get("name"),
+            after=query.get("after"),
+            history=query.get("history"),
+            format=query.get("format", "text"),
+            address=scope["client"][0] if scope.get("client") else "",
+            is_json=SUBPROTOCOL in scope["subprotocols"],
+        )
+
+
+def _cookie(header: str | None) -> str | None:
+    if not header:
+        return None
+    try:
+        morsel = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None

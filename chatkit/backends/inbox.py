@@ -1,0 +1,90 @@
+"""Inbox: news on their way from a backend to the one who reads them. In the event loop's thread; no I/O, no clock.
+
+It is bounded by the number of watched rooms: news of one room are folded together while nobody reads them.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Hashable, Iterable
+from itertools import pairwise
+
+from chatkit.core.backend import Broken, Grown, Mended, News, Redacted
+
+# Messages that wait here; beyond it only the number a room has reached is told, and the reader reads the room.
+MAX_MESSAGES = 1_024
+
+
+class Inbox:
+    """News in order of arrival, folded by room."""
+
+    def __init__(self) -> None:
+        self._pending: OrderedDict[Hashable, News] = OrderedDict()
+        self._messages = 0
+        self._is_closed = False
+        self._waiter: asyncio.Future[None] | None = None  # set while the reader waits for news
+
+    def put(self, news: Iterable[News]) -> None:
+        """Add news, and wake the reader."""
+        for item in news:
+            self._fold(item)
+        self._wake()
+
+    def close(self) -> None:
+        """End the iterator, after what is in it has been read."""
+        self._is_closed = True
+        self._wake()
+
+    async def read(self) -> AsyncIterator[News]:
+        """Iterate until closed."""
+        while True:
+            while self._pending:
+                yield self._take()
+            if self._is_closed:
+                return
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def _take(self) -> News:
+        _, item = self._pending.popitem(last=False)
+        if isinstance(item, Grown):
+            self._messages -= len(item.messages)
+        return item
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fold(self, item: News) -> None:
+        # A room's Grown stays where it stands when more is folded into it: were it moved behind a Redacted, the body
+        # that was taken away would come after.
+        match item:
+            case Grown():
+                self._grow(item)
+            case Redacted():
+                self._pending[item.room, item.seq] = item
+            case Broken():
+                self._pending.pop(Mended, None)
+                self._pending[Broken] = item
+            case Mended():
+                self._pending.pop(Mended, None)
+                self._pending[Mended] = item
+
+    def _grow(self, item: Grown) -> None:
+        older = self._pending.get(item.room)
+        if isinstance(older, Grown):
+            self._messages -= len(older.messages)
+            item = merge(older, item)
+        if self._messages + len(item.messages) > MAX_MESSAGES:
+            item = Grown(item.room, item.last)
+        self._messages += len(item.messages)
+        self._pending[item.room] = item
+
+
+def merge(older: Grown, newer: Grown) -> Grown:
+    """Fold two news of one room into one that says as much."""
+    if newer.last <= older.last:
+        return older
+    both = [*older.messages, *newer.messages]
+    if newer.messages and all(one.seq + 1 == next_.seq for one, next_ in pairwise(both)):
+        return Grown(newer.room, newer.last, both)
+    return newer

@@ -1,0 +1,171 @@
+"""MemoryBackend: rooms in this process's memory, gone when it ends. The reference for what a backend means.
+
+Each room keeps its newest messages, readers or not. Nothing here waits, so that every method is atomic by itself.
+"""
+
+# ruff: noqa: D102 - what each method means is said once, in Backend
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from chatkit.backends.epoch import new_epoch
+from chatkit.backends.inbox import Inbox
+from chatkit.core.backend import Backend, Filter, News, Page, Presence, Redacted, RoomInfo
+from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.errors import NotFound
+
+DEFAULT_KEEP = 1_000  # a demo's memory: a room of short messages stays under a megabyte
+
+
+class _Log:
+    """One room: its kept messages, without holes, and the keys among them."""
+
+    __slots__ = ("keys", "last", "messages", "time_ms")
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.keys: dict[str, int] = {}
+        self.last = 0
+        self.time_ms = 0
+
+    @property
+    def first(self) -> int:
+        return self.last - len(self.messages) + 1
+
+    def between(self, after: int, before: int) -> list[Message]:
+        """Return the messages between two numbers, both exclusive."""
+        return self.messages[max(after + 1 - self.first, 0) : max(before - self.first, 0)]
+
+    def add(self, message: Message) -> None:
+        self.messages.append(message)
+        self.last, self.time_ms = message.seq, message.time_ms
+        if message.key is not None:
+            self.keys[message.key] = message.seq
+
+    def drop(self, count: int) -> int:
+        """Drop the `count` oldest; return how many there were."""
+        dropped = self.messages[: max(count, 0)]
+        del self.messages[: len(dropped)]
+        for message in dropped:
+            if message.key is not None:
+                del self.keys[message.key]
+        return len(dropped)
+
+
+class MemoryBackend(Backend):
+    """At most `keep` messages of each room, in memory."""
+
+    shared = False
+
+    def __init__(self, *, keep: int = DEFAULT_KEEP) -> None:
+        self._keep = keep
+        self._epoch = new_epoch()
+        self._logs: dict[str, _Log] = {}
+        self._watched: set[str] = set()
+        self._inbox = Inbox()
+        self._was_asked = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._inbox.close()
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        receipts = [self._append(draft) for draft in drafts]
+        for room in {draft.room for draft in drafts}:
+            log = self._logs[room]
+            log.drop(len(log.messages) - self._keep)
+        return receipts
+
+    async def read(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        where: Filter | None = None,
+    ) -> Page:
+        log = self._logs.get(room) or _Log()  # asking for a room does not make it
+        found = log.between(after or 0, log.last + 1 if before is None else before)
+        if where is not None:
+            found = list(matching(found, where))
+        page = found[-limit:] if after is None else found[:limit]
+        return Page(self._head(log), page, complete=len(page) == len(found))
+
+    async def rooms(self) -> list[RoomInfo]:
+        return [RoomInfo(room, self._head(log), log.time_ms) for room, log in sorted(self._logs.items())]
+
+    async def redact(self, room: str, seq: int) -> Message:
+        log = self._logs.get(room)
+        if log is None or not log.first <= seq <= log.last:
+            raise NotFound(f"there is no message {seq} in {room!r}")
+        index = seq - log.first
+        message = log.messages[index]
+        if not message.redacted:
+            message = msgspec.structs.replace(message, body="", data=None, redacted=True)
+            log.messages[index] = message
+            if room in self._watched:
+                self._inbox.put([Redacted(room, seq)])
+        return message
+
+    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        return sum(log.drop(_count_to_drop(log, keep, before_ms)) for log in self._logs.values())
+
+    async def watch(self, room: str) -> None:
+        self._watched.add(room)
+
+    async def unwatch(self, room: str) -> None:
+        self._watched.discard(room)
+
+    def news(self) -> AsyncIterator[News]:
+        return self._inbox.read()
+
+    async def announce(
+        self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
+    ) -> None:
+        """There is no other process to tell."""
+
+    async def present(self, process: str) -> Presence | None:  # noqa: ARG002 - the contract's
+        was_asked, self._was_asked = self._was_asked, True
+        return None if was_asked else Presence(())
+
+    def _head(self, log: _Log) -> Head:
+        return Head(self._epoch, log.first, log.last)
+
+    def _append(self, draft: Draft) -> Receipt:
+        log = self._logs.setdefault(draft.room, _Log())
+        if draft.key is not None and (stored := log.keys.get(draft.key)) is not None:
+            return Receipt(log.messages[stored - log.first], repeat=True)
+        time_ms = max(time.time_ns() // 1_000_000, log.time_ms)
+        message = Message(
+            draft.room, self._epoch, log.last + 1, time_ms, draft.sender, draft.body, draft.data, draft.key
+        )
+        log.add(message)
+        return Receipt(message)
+
+
+def matching(messages: Iterable[Message], where: Filter) -> Iterable[Message]:
+    """Choose the messages that a filter asks for. This is what `Filter` means, for every backend."""
+    search = None if where.search is None else where.search.casefold()
+    for message in messages:
+        if (
+            (search is None or (not message.redacted and search in message.body.casefold()))
+            and (where.sender is None or message.sender == where.sender)
+            and (where.since_ms is None or message.time_ms >= where.since_ms)
+            and (where.until_ms is None or message.time_ms < where.until_ms)
+        ):
+            yield message
+
+
+def _count_to_drop(log: _Log, keep: int | None, before_ms: int | None) -> int:
+    by_count = 0 if keep is None else len(log.messages) - keep
+    by_time = 0 if before_ms is None else sum(message.time_ms < before_ms for message in log.messages)
+    return max(by_count, by_time)

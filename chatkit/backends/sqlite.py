@@ -1,0 +1,172 @@
+"""SqliteBackend: rooms in one file, for the processes of one machine.
+
+Four threads, each with its own connection, so that none waits for another: the writer, pages, searches, and the keeper,
+who moves the write-ahead log into the file. What they do is in the modules beside this one; here is who does it.
+"""
+
+# ruff: noqa: D102 - what each method means is said once, in Backend
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from chatkit.backends.inbox import Inbox
+from chatkit.backends.sqlite_lane import Lane
+from chatkit.backends.sqlite_log import Log
+from chatkit.backends.sqlite_pages import plan_trim, read_page, read_present, read_rooms
+from chatkit.backends.sqlite_presence import announce
+from chatkit.backends.sqlite_store import Synchronous, open_keeper, open_reader, open_writer
+from chatkit.backends.sqlite_wal import Keeper
+from chatkit.backends.sqlite_watch import Watch
+from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.model import Draft, Member, Message, Receipt
+
+__all__ = ["SqliteBackend", "Synchronous"]
+
+
+class SqliteBackend(Backend):
+    """Rooms in the SQLite file at `path`.
+
+    With `synchronous="normal"` what was acknowledged survives a killed process; with `"full"` a power cut, too.
+    """
+
+    shared = True
+
+    def __init__(self, path: Path, *, synchronous: Synchronous = "normal", make_folder: bool = False) -> None:
+        self._path = path
+        self._writer = Lane("writer", path, partial(self._open_writer, synchronous, make_folder), self._tick)
+        self._pages = Lane("pages", path, partial(open_reader, path))
+        self._searches = Lane("searches", path, partial(open_reader, path))
+        self._keeping = Lane("keeper", path, partial(open_keeper, path))
+        self._keeper = Keeper()
+        self._inbox = Inbox()
+        # Held while the first watch takes stock, so that no second one returns before that is done.
+        self._watch_lock = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._last_present: dict[str, Presence] = {}
+        self._loop: asyncio.AbstractEventLoop
+        self._log: Log  # the writer's thread's
+        self._watch: Watch  # the writer's thread's, but for what it says is the loop's
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            stack.callback(self._inbox.close)
+            # The writer first, for it makes the store; closed last, so that the last connection's checkpoint is its.
+            for lane in (self._writer, self._keeping, self._pages, self._searches):
+                stack.push_async_callback(lane.close)
+                await lane.open()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        return await self._writer.run(partial(self._append, drafts))
+
+    async def read(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        where: Filter | None = None,
+    ) -> Page:
+        def do(connection: sqlite3.Connection) -> Page:
+            return read_page(connection, self._log.epoch, room, after=after, before=before, limit=limit, where=where)
+
+        if where is None or where == Filter():
+            return await self._pages.run(do)
+        return await self._searches.run_interruptibly(do)
+
+    async def rooms(self) -> list[RoomInfo]:
+        return await self._searches.run_interruptibly(lambda connection: read_rooms(connection, self._log.epoch))
+
+    async def redact(self, room: str, seq: int) -> Message:
+        return await self._writer.run(lambda _: self._redact(room, seq))
+
+    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        steps = await self._searches.run_interruptibly(lambda connection: plan_trim(connection, keep, before_ms))
+        dropped = 0
+        for step in steps:  # one call each: the appends that wait go in between
+            dropped += await self._writer.run(partial(self._drop, step))
+        return dropped
+
+    async def watch(self, room: str) -> None:
+        async with self._watch_lock:
+            if not self._watch.is_polling:
+                self._watch.is_polling = True  # before the call: the writer looks at it when the call is done
+                try:
+                    await self._writer.run(lambda _: self._watch.start())
+                except BaseException:
+                    self._watch.is_polling = False
+                    raise
+            self._watch.watched.add(room)
+
+    async def unwatch(self, room: str) -> None:
+        watched = self._watch.watched
+        if room in watched:  # else another's first watch may be under way, whose polling must go on
+            watched.remove(room)
+            self._watch.is_polling = bool(watched)
+
+    def news(self) -> AsyncIterator[News]:
+        return self._inbox.read()
+
+    async def announce(
+        self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
+    ) -> None:
+        await self._writer.run(partial(announce, process=process, joined=joined, left=left, ttl_s=ttl_s))
+
+    async def present(self, process: str) -> Presence | None:
+        now_ms = time.time_ns() // 1_000_000
+        presence = await self._searches.run_interruptibly(lambda connection: read_present(connection, process, now_ms))
+        if self._last_present.get(process) == presence:
+            return None
+        self._last_present[process] = presence
+        return presence
+
+    # What follows runs in the writer's thread.
+
+    def _open_writer(self, synchronous: Synchronous, make_folder: bool) -> sqlite3.Connection:  # noqa: FBT001
+        connection, epoch = open_writer(self._path, synchronous, make_folder=make_folder)
+        self._log = Log(connection, epoch)
+        self._watch = Watch(connection, self._path, epoch, self._tell)
+        return connection
+
+    def _tick(self) -> float | None:
+        return self._watch.tick()
+
+    def _tell(self, news: list[News]) -> None:
+        with suppress(RuntimeError):  # the loop was closed without leaving the backend: nobody reads any more
+            self._loop.call_soon_threadsafe(self._inbox.put, news)
+
+    def _append(self, drafts: Sequence[Draft], _: sqlite3.Connection) -> list[Receipt]:
+        receipts = self._log.append(drafts)
+        if self._watch.is_polling:
+            self._watch.appended(self._log.last_id, sum(not receipt.repeat for receipt in receipts))
+        if self._keeper.appended(drafts):
+            self._keeping.post(self._keeper.checkpoint)
+        return receipts
+
+    def _redact(self, room: str, seq: int) -> Message:
+        message = self._log.redact(room, seq)
+        self._keeping.post(self._keeper.empty)  # the body is in the write-ahead log still
+        if self._watch.is_polling:
+            self._watch.poll()
+        return message
+
+    def _drop(self, step: list[tuple[int, int]], _: sqlite3.Connection) -> int:
+        dropped = self._log.drop(step)
+        if self._keeper.dropped(dropped):
+            self._keeping.post(self._keeper.checkpoint)
+        return dropped

@@ -1,0 +1,111 @@
+"""From a URL to the backend it names. A backend's module is imported when its scheme is asked for, not before.
+
+Knows what a URL may say, and nothing of what a backend does with it. Nothing here touches a disk or a network.
+"""
+
+# ruff: noqa: PLC0415 - imports inside functions are what this module is for
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import cast, get_args
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from chatkit.core.backend import Backend
+from chatkit.errors import BadBackendURL
+
+STORE_NAME = "rooms.db"
+
+
+def open_backend(url: str) -> Backend:
+    """Return the backend that a URL names, to be entered with `async with`; raise `BadBackendURL` if it names none."""
+    scheme, colon, rest = url.partition(":")
+    if not colon:
+        raise BadBackendURL(f"{url!r} has no scheme: a file is sqlite:///{url}")
+    make = _BACKENDS.get(scheme.lower())
+    if make is None:
+        raise BadBackendURL(f"there is no backend {scheme!r}: known are {_known()}")
+    if not rest.startswith("//"):
+        raise BadBackendURL(f"{url!r} has no '//' after its scheme: {scheme}:///{rest.lstrip('/')}")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadBackendURL(f"{url!r} is not a URL: {error}") from error
+    if parts.fragment:
+        raise BadBackendURL(f"{url!r} holds a '#': in a path, write it as %23")
+    return make(parts)
+
+
+def _memory(parts: SplitResult) -> Backend:
+    from chatkit.backends.memory import DEFAULT_KEEP, MemoryBackend
+
+    if parts.netloc or parts.path.strip("/"):
+        raise BadBackendURL("memory:// takes no path: it keeps nothing when its process ends")
+    keep = _options(parts, {"keep"}).get("keep", str(DEFAULT_KEEP))
+    if not (keep.isascii() and keep.isdigit() and int(keep[:18]) > 0):
+        raise BadBackendURL(f"memory://?keep= is a whole number from 1 on, not {keep!r}")
+    return MemoryBackend(keep=int(keep[:18]))
+
+
+def _sqlite(parts: SplitResult) -> Backend:
+    from chatkit.backends.sqlite import SqliteBackend, Synchronous
+
+    synchronous = _options(parts, {"synchronous"}).get("synchronous", "normal")
+    if synchronous not in get_args(Synchronous):
+        raise BadBackendURL(f"sqlite:///…?synchronous= is normal or full, not {synchronous!r}")
+    path = _sqlite_path(parts)
+    return SqliteBackend(
+        path or _default_path(), synchronous=cast("Synchronous", synchronous), make_folder=path is None
+    )
+
+
+def _sqlite_path(parts: SplitResult) -> Path | None:
+    """Read what stands after `sqlite:///`; None where nothing does."""
+    if parts.netloc:
+        place = parts.netloc + parts.path
+        raise BadBackendURL(f"sqlite://{place} needs three slashes: sqlite:///{place}")
+    path = unquote(parts.path)[1:]
+    if not path:
+        return None
+    if "\0" in path:
+        raise BadBackendURL("a file's path holds no NUL (%00)")
+    if path == ":memory:":
+        raise BadBackendURL("sqlite:///:memory: cannot be shared by connections: memory:// keeps rooms in memory")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadBackendURL(f"there is no home folder for {path!r}") from error
+
+
+def _default_path() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("chatkit", appauthor=False) / STORE_NAME
+
+
+def _not_here(parts: SplitResult) -> Backend:
+    raise BadBackendURL(f"this version of chatkit has no backend for {parts.scheme}://: known are {_known()}")
+
+
+def _options(parts: SplitResult, known: Collection[str]) -> dict[str, str]:
+    """Read the query; every option once, and none that the backend does not know."""
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            raise BadBackendURL(f"{parts.scheme}:// has no option {name!r}: known are {', '.join(sorted(known))}")
+        if name in options:
+            raise BadBackendURL(f"{parts.scheme}:// has the option {name!r} twice")
+        options[name] = value
+    return options
+
+
+def _known() -> str:
+    return ", ".join(f"{scheme}://" for scheme, make in _BACKENDS.items() if make is not _not_here)
+
+
+_BACKENDS: dict[str, Callable[[SplitResult], Backend]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "redis": _not_here,
+    "rediss": _not_here,
+    "postgresql": _not_here,
+}

@@ -1,0 +1,195 @@
+"""Every backend keeps the contract: the conformance suite, and a model that hypothesis leads astray."""
+
+import asyncio
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatkit.backends import conformance, open_backend
+from chatkit.core.backend import Backend
+from chatkit.core.model import Draft, Message
+from chatkit.errors import BadBackendURL, NotFound
+
+Make = Callable[[], Backend]
+MATRIX = [("memory", case) for case in conformance.cases(shared=False)]
+MATRIX += [("sqlite", case) for case in conformance.cases(shared=True)]
+
+numbers = itertools.count()
+
+
+def factory(kind: str, folder: Path) -> Make:
+    """Make backends on one fresh store."""
+    if kind == "memory":
+        return lambda: open_backend("memory://")
+    url = f"sqlite:///{folder}/{next(numbers)}.db"
+    return lambda: open_backend(url)
+
+
+@pytest.mark.parametrize(("kind", "case"), MATRIX, ids=lambda value: getattr(value, "__name__", value))
+def test_conforms(kind: str, case: conformance.Case, tmp_path: Path) -> None:
+    conformance.run(case, factory(kind, tmp_path))
+
+
+def test_the_suite_knows_whether_a_backend_is_shared(tmp_path: Path) -> None:
+    assert not factory("memory", tmp_path)().shared
+    assert factory("sqlite", tmp_path)().shared
+
+
+def test_a_backend_that_breaks_the_contract_is_found() -> None:
+    class Forgetful(type(open_backend("memory://"))):
+        async def trim(self, *, keep=None, before_ms=None):
+            await super().trim(keep=keep, before_ms=before_ms)
+            return 0
+
+    with pytest.raises(AssertionError, match="how many were dropped"):
+        conformance.run(conformance.conformance_log.trimming_changes_no_number, Forgetful)
+
+
+class Model:
+    """What a backend's rooms are, as plain lists."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, list[Message]] = {}
+        self.dropped: dict[str, int] = {}
+
+    def last(self, room: str) -> int:
+        return self.dropped.get(room, 0) + len(self.rooms.get(room, []))
+
+    def keyed(self, room: str, key: str | None) -> Message | None:
+        return next((m for m in self.rooms.get(room, []) if key is not None and m.key == key), None)
+
+
+rooms = st.sampled_from(["a", "A", "b"])
+seqs = st.integers(0, 25)
+drafts = st.builds(
+    Draft,
+    rooms,
+    st.sampled_from(["ann", "Bob"]),
+    st.text(max_size=8),
+    st.none() | st.dictionaries(st.text(max_size=3), st.integers(-9, 9), max_size=2),
+    st.none() | st.sampled_from(["k1", "k2", "k3", "k4"]),
+)
+steps = st.one_of(
+    st.tuples(st.just("append"), st.lists(drafts, min_size=1, max_size=7)),
+    st.tuples(st.just("trim"), st.integers(0, 6)),
+    st.tuples(st.just("redact"), rooms, seqs),
+    st.tuples(st.just("read"), rooms, st.none() | seqs, st.none() | seqs, st.integers(1, 9)),
+)
+
+
+async def follow(backend: Backend, script: list[tuple]) -> None:
+    model = Model()
+    async with backend:
+        for step in script:
+            await {"append": append, "trim": trim, "redact": redact, "read": read}[step[0]](backend, model, *step[1:])
+        for room in model.rooms:
+            await read(backend, model, room, 0, None, 1_000)
+
+
+async def append(backend: Backend, model: Model, batch: list[Draft]) -> None:
+    receipts = await backend.append(batch)
+    assert len(receipts) == len(batch)
+    for draft, receipt in zip(batch, receipts, strict=True):
+        stored = model.keyed(draft.room, draft.key)
+        assert receipt.repeat == (stored is not None)
+        if stored is not None:
+            assert receipt.message == stored
+            continue
+        message = receipt.message
+        assert message.seq == model.last(draft.room) + 1
+        assert (message.sender, message.body, message.data, message.key) == (
+            draft.sender,
+            draft.body,
+            draft.data,
+            draft.key,
+        )
+        model.rooms.setdefault(draft.room, []).append(message)
+
+
+async def trim(backend: Backend, model: Model, keep: int) -> None:
+    dropped = 0
+    for room, messages in model.rooms.items():
+        count = max(len(messages) - keep, 0)
+        del messages[:count]
+        model.dropped[room] = model.dropped.get(room, 0) + count
+        dropped += count
+    assert await backend.trim(keep=keep) == dropped
+
+
+async def redact(backend: Backend, model: Model, room: str, seq: int) -> None:
+    index = seq - model.dropped.get(room, 0) - 1
+    if not 0 <= index < len(model.rooms.get(room, [])):
+        with pytest.raises(NotFound):
+            await backend.redact(room, seq)
+        return
+    message = await backend.redact(room, seq)
+    assert message.redacted
+    assert (message.body, message.data) == ("", None)
+    model.rooms[room][index] = message
+
+
+async def read(backend: Backend, model: Model, room: str, after: int | None, before: int | None, limit: int) -> None:
+    page = await backend.read(room, after=after, before=before, limit=limit)
+    kept = model.rooms.get(room, [])
+    found = [m for m in kept if (after is None or m.seq > after) and (before is None or m.seq < before)]
+    wanted = found[-limit:] if after is None else found[:limit]
+    assert list(page.messages) == wanted
+    assert page.complete == (len(found) == len(wanted))
+    assert (page.head.first, page.head.last) == (model.dropped.get(room, 0) + 1, model.last(room))
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(script=st.lists(steps, max_size=25))
+def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[tuple]) -> None:
+    asyncio.run(follow(factory(kind, tmp_path)(), script))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("rooms.db", "has no scheme"),
+        ("", "has no scheme"),
+        ("mysql://x", "there is no backend 'mysql': known are memory://, sqlite://"),
+        ("redis://localhost", "this version of chatkit has no backend for redis://"),
+        ("rediss://localhost", "this version of chatkit has no backend"),
+        ("postgresql://localhost/x", "this version of chatkit has no backend"),
+        ("sqlite://rooms.db", "needs three slashes: sqlite:///rooms.db"),
+        ("sqlite://var/rooms.db", "needs three slashes: sqlite:///var/rooms.db"),
+        ("sqlite:rooms.db", "has no '//'"),
+        ("sqlite:///rooms.db?journal=wal", "has no option 'journal': known are synchronous"),
+        ("sqlite:///rooms.db?synchronous=off", "is normal or full, not 'off'"),
+        ("sqlite:///rooms.db?synchronous=", "is normal or full, not ''"),
+        ("sqlite:///rooms.db?synchronous=full&synchronous=full", "twice"),
+        ("sqlite:///a#b.db", "write it as %23"),
+        ("sqlite:///a%00b.db", "NUL"),
+        ("sqlite:///:memory:", "memory://"),
+        ("sqlite:///~nobody-of-this-name/x.db", "no home folder"),
+        ("sqlite://[x/y", "is not a URL"),
+        ("memory://x", "takes no path"),
+        ("memory:///x", "takes no path"),
+        ("memory://?keep=0", "whole number from 1 on"),
+        ("memory://?keep=many", "whole number from 1 on"),
+        ("memory://?keep=-1", "whole number from 1 on"),
+        ("memory://?size=3", "has no option 'size'"),
+    ],
+)
+def test_a_malformed_url_is_named(url: str, words: str) -> None:
+    with pytest.raises(BadBackendURL) as caught:
+        open_backend(url)
+    assert words in str(caught.value)
+
+
+def test_a_driver_is_imported_when_its_scheme_is_asked_for() -> None:
+    code = (
+        "import sys; from chatkit.backends import open_backend; assert 'sqlite3' not in sys.modules;"
+        "open_backend('memory://'); assert 'sqlite3' not in sys.modules;"
+        "open_backend('sqlite:///x.db'); assert 'sqlite3' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

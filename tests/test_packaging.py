@@ -1,0 +1,59 @@
+"""A wheel built from the tree works in an empty environment: the command runs, and the page is served."""
+
+import subprocess
+import sys
+import urllib.request
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.ports import free_port, wait_for_http
+
+TREE = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(TREE)]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    (built,) = folder.glob("chatkit-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True, text=True)
+    return folder
+
+
+def test_the_wheel_holds_one_package_with_its_page_and_its_commands(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"chatkit"}
+    assert {"chatkit/cli/serve.py", "chatkit/static/index.html", "chatkit/py.typed"} <= set(names)
+    assert any(name.startswith("chatkit/backends/") and name.endswith(".sql") for name in names)
+
+
+def test_the_command_runs_and_the_page_is_served(environment: Path, tmp_path: Path) -> None:
+    chatkit = environment / "bin/chatkit"
+    shown = subprocess.run([chatkit, "--help"], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert "serve" in shown.stdout
+    port = free_port()
+    server = subprocess.Popen(
+        [chatkit, "serve", "--port", str(port), "--backend", "memory://"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for_http(f"{url}/health", server)
+        for path, kind in (("/", "text/html"), ("/static/app.js", "text/javascript"), ("/static/style.css", "text/css")):
+            with urllib.request.urlopen(url + path) as response:
+                assert response.headers.get_content_type() == kind
+                assert response.read()
+    finally:
+        server.terminate()
+        server.wait(20)

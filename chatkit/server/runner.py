@@ -7,6 +7,7 @@ import logging
 import logging.config
 import resource
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 import uvicorn
@@ -47,6 +49,14 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
+
+
+class NotCancelled(logging.Filter):
+    """Keeps out what uvicorn logs as a failure, and is none: a request that was ended because the server ends."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether to log the record."""
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class Server(uvicorn.Server):
@@ -140,6 +150,7 @@ def _listen(settings: Settings) -> socket.socket:
         listening = socket.socket(family, kind, number)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(BACKLOG)  # before this, another one could have bound the same port
     except OSError as error:
         raise OSError(error.errno, _why_not(error, settings)) from error
     return listening
@@ -169,9 +180,9 @@ def greeting(settings: Settings, port: int) -> str:
     """Say where the server is, and what to type next."""
     host = socket.gethostname() if settings.is_wildcard else settings.host.strip("[]")
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    token = "" if settings.secret is None else f"?token={settings.secret}"
+    token = "" if settings.secret is None else f"?token={quote(settings.secret, safe='')}"
     server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
-    bearer = "" if settings.secret is None else f" --token {settings.secret}"
+    bearer = "" if settings.secret is None else f" --token {shlex.quote(settings.secret)}"
     lines = [
         f"chatkit {__version__} keeps rooms in {settings.backend}",
         "",
@@ -194,6 +205,7 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": JsonFormatter} if settings.log_json else people},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"ended": {"()": NotCancelled}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["ended"]}},
         "root": {"handlers": ["stderr"], "level": settings.log_level.upper()},
     }

@@ -1,0 +1,376 @@
+"""WebSocket frames after RFC 6455, and their compression after RFC 7692: a reader of a client's, makers of a server's.
+
+Knows no socket, loop, clock or log. `FrameReader` takes bytes as they come, cut anywhere, and calls a `FrameSink`.
+"""
+
+import codecs
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, Protocol
+
+from chatkit.wire.framing import text_frame
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # websockets was built without its C part: the same function in Python
+    from websockets.utils import apply_mask
+
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+_FIN: Final = 0x80
+_COMPRESSED: Final = 0x40  # RSV1, as permessage-deflate uses it
+_RESERVED: Final = 0x70
+_OPCODES: Final = frozenset({0, TEXT, BINARY, CLOSE, PING, PONG})
+_PLAIN: Final = _FIN | TEXT  # the first byte of nearly all frames: a whole text message, not compressed
+_NEVER: Final = -1  # equals no first byte: switches the reader's short path off
+
+TextCall = Callable[[bytes], None]
+
+_READING: Final = 0
+_PAUSED: Final = 1
+_HALTED: Final = 2
+
+_SYNC_TAIL: Final = b"\x00\x00\xff\xff"  # ends a flushed deflate stream; the wire leaves it out (RFC 7692, 7.2.1)
+_AFTER_FINAL_BLOCK: Final = (_SYNC_TAIL, b"\x00" + _SYNC_TAIL)  # what may follow a block marked final (7.2.3.4)
+_DEFLATE_LEVEL: Final = 6
+_DEFLATE_MEMORY: Final = 5  # with a window of 4 KiB a larger table gains nothing
+_MIN_COMPRESSED_BYTES: Final = 128  # what is shorter gains little, and costs the client a stream
+
+NO_STATUS: Final = 1005  # a close frame without a code; never on the wire
+ABNORMAL: Final = 1006  # no close frame at all; never on the wire
+
+
+class FrameError(Exception):
+    """A client broke the protocol. `code` is the close code that says so, `reason` a sentence."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class FrameSink(Protocol):
+    """Who hears what a `FrameReader` reads. Each call may pause or halt the reader, none may feed it."""
+
+    def on_text(self, payload: bytes) -> None:
+        """Take one whole text message, which is valid UTF-8."""
+
+    def on_binary(self, payload: bytes) -> None:
+        """Take one whole binary message."""
+
+    def on_ping(self, payload: bytes) -> None:
+        """Take a ping, which wants a pong with the same payload."""
+
+    def on_close(self, code: int, reason: str) -> None:
+        """Take the client's close, 1005 when it gave no code. The reader has halted."""
+
+    def on_fault(self, code: int, reason: str) -> None:
+        """Hear that the client broke the protocol. The reader has halted."""
+
+
+class _Partial:
+    """A message of which some fragments have come. One growing buffer: a list of them would cost more than they do."""
+
+    __slots__ = ("body", "decoder", "first")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.body = bytearray()
+        is_plain_text = first & 0x0F == TEXT and not first & _COMPRESSED
+        self.decoder = codecs.getincrementaldecoder("utf-8")() if is_plain_text else None
+
+    def add(self, payload: bytes, *, is_final: bool) -> None:
+        self.body += payload
+        if self.decoder is not None:  # so that text that cannot become valid any more is refused at once
+            try:
+                self.decoder.decode(payload, is_final)
+            except UnicodeDecodeError as error:
+                raise FrameError(1007, "text is not valid UTF-8") from error
+
+
+class FrameReader:
+    """Reads the frames of one client. Whole plain text messages take a short path; all others the long one.
+
+    A frame's length is held against `max_bytes` as soon as its head is there, before its payload is kept.
+    `inflate_bits` is the client's window when permessage-deflate was negotiated (without context takeover), else 0.
+    `on_text` begins as the sink's, and may be replaced at any time.
+    """
+
+    __slots__ = ("_buffer", "_inflate_bits", "_max_bytes", "_need", "_partial", "_plain", "_sink", "_state", "on_text")
+
+    def __init__(self, sink: FrameSink, max_bytes: int, inflate_bits: int = 0) -> None:
+        self.on_text: TextCall = sink.on_text
+        self._sink = sink
+        self._max_bytes = max_bytes
+        self._inflate_bits = inflate_bits
+        self._state = _READING
+        self._plain = _PLAIN
+        self._partial: _Partial | None = None
+        self._buffer: bytearray | None = None  # what is not whole yet, or waits; None nearly always
+        self._need = 0  # how long the buffer must be before looking at it again can help
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take bytes and call the sink for every frame that they complete."""
+        if self._buffer is not None:
+            waiting = self._gather(self._buffer, data)
+            if waiting is None:
+                return
+            data = waiting
+        at, end, max_bytes = 0, len(data), self._max_bytes
+        while at < end:
+            if data[at] == self._plain and end - at > 7:
+                start, least, size = at + 6, 0, data[at + 1] - 128  # negative where the frame is not masked
+                if size > 125:  # two bytes of length; eight are for the long path
+                    start, least = at + 8, 126
+                    size = data[at + 2] << 8 | data[at + 3] if size == 126 else -1
+                stop = start + size
+                if least <= size <= max_bytes and stop <= end:
+                    payload = apply_mask(data[start:stop], data[start - 4 : start])
+                    if not payload.isascii() and not _is_utf8(payload):
+                        self._fail(1007, "text is not valid UTF-8")
+                        break
+                    at = stop
+                    self.on_text(payload)
+                    continue
+            stop = self._take(data, at, end)
+            if stop == at:
+                break
+            at = stop
+        if at < end or self._buffer is not None:
+            self._keep(data, at)
+
+    def pause(self) -> None:
+        """Call the sink no more until `resume`; what is fed meanwhile waits."""
+        if self._state == _READING:
+            self._state = _PAUSED
+            self._plain = _NEVER
+            self._need = sys.maxsize
+            if self._buffer is None:
+                self._buffer = bytearray()
+
+    def resume(self) -> None:
+        """Read on with the next `feed`, which may be of no bytes."""
+        if self._state == _PAUSED:
+            self._state = _READING
+            self._plain = _PLAIN if self._partial is None else _NEVER
+            self._need = 0
+
+    def halt(self) -> None:
+        """Ignore all that comes from now on."""
+        self._state = _HALTED
+        self._plain = _NEVER
+        self._partial = None
+        self._buffer = bytearray()
+
+    def _gather(self, buffer: bytearray, data: bytes | bytearray) -> bytearray | None:
+        """Add to what waits; return all of it if it can be read now."""
+        if self._state == _HALTED:
+            return None
+        buffer += data
+        return buffer if len(buffer) >= self._need else None
+
+    def _keep(self, data: bytes | bytearray, at: int) -> None:
+        """Keep what was not read of `data`, which may be the buffer itself."""
+        if self._state == _HALTED:
+            return
+        if at == len(data) and self._state == _READING:
+            self._buffer = None
+        elif data is self._buffer:
+            del data[:at]
+        else:
+            self._buffer = bytearray(data[at:])
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.halt()
+        self._sink.on_fault(code, reason)
+
+    def _take(self, data: bytes | bytearray, at: int, end: int) -> int:
+        """Take the frame at `at`, of any kind; return where it ends, or `at` where it is not whole or not wanted."""
+        if self._state != _READING:
+            return at
+        try:
+            start, size = self._read_head(data, at, end)
+        except FrameError as error:
+            self._fail(error.code, error.reason)
+            return at
+        stop = start + size
+        if stop > end:
+            self._need = stop - at
+            return at
+        payload = apply_mask(data[start:stop], data[start - 4 : start])
+        try:
+            if data[at] & CLOSE:
+                self._take_control(data[at] & 0x0F, payload)
+            else:
+                self._take_data(data[at], payload)
+        except FrameError as error:
+            self._fail(error.code, error.reason)
+        return stop
+
+    def _read_head(self, data: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
+        """Return where the payload starts and how long it is; a start beyond `end` where the head is not whole."""
+        self._check_first(data[at])
+        if end - at < 2:
+            return at + 2, 0
+        if not data[at + 1] & 0x80:
+            raise FrameError(1002, "a client's frame is not masked")
+        size = data[at + 1] & 0x7F
+        if data[at] & CLOSE and size > 125:
+            raise FrameError(1002, "a control frame is longer than 125 bytes")
+        start = at + 6
+        if size > 125:
+            start = at + (8 if size == 126 else 14)
+            if end < start - 4:
+                return start, 0
+            smallest = 126 if size == 126 else 65536
+            size = int.from_bytes(data[at + 2 : start - 4], "big")
+            if size < smallest or size >> 63:
+                raise FrameError(1002, "a frame's length is not in its shortest form")
+        self._check_size(data[at], size)
+        return start, size
+
+    def _check_first(self, first: int) -> None:
+        opcode = first & 0x0F
+        if opcode not in _OPCODES:
+            raise FrameError(1002, "a reserved opcode")
+        # Only the first frame of a message may say that the message is compressed.
+        allowed = _COMPRESSED if self._inflate_bits and opcode in (TEXT, BINARY) else 0
+        if first & _RESERVED & ~allowed:
+            raise FrameError(1002, "a reserved bit is set")
+        if opcode & CLOSE:
+            if not first & _FIN:
+                raise FrameError(1002, "a control frame is fragmented")
+        elif opcode and self._partial is not None:
+            raise FrameError(1002, "a new message begins within a fragmented one")
+        elif not opcode and self._partial is None:
+            raise FrameError(1002, "a continuation without a beginning")
+
+    def _check_size(self, first: int, size: int) -> None:
+        if first & CLOSE:
+            return
+        limit, partial = self._max_bytes, self._partial
+        if (partial.first if partial else first) & _COMPRESSED:
+            limit += (limit >> 10) + 64  # deflate makes what it cannot compress a little longer
+        if size + (len(partial.body) if partial else 0) > limit:
+            raise FrameError(1009, f"a message holds at most {self._max_bytes} bytes")
+
+    def _take_control(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            self._sink.on_ping(payload)
+        elif opcode == CLOSE:
+            code, reason = parse_close(payload)
+            self.halt()
+            self._sink.on_close(code, reason)
+        # A pong says no more than that the client lives, as any byte of its does.
+
+    def _take_data(self, first: int, payload: bytes) -> None:
+        is_final = bool(first & _FIN)
+        if self._partial is None:
+            if is_final:
+                self._deliver(first, payload)
+                return
+            self._partial = _Partial(first)
+            self._plain = _NEVER
+        partial = self._partial
+        partial.add(payload, is_final=is_final)
+        if is_final:
+            self._partial = None
+            self._plain = _PLAIN
+            self._deliver(partial.first, bytes(partial.body))
+
+    def _deliver(self, first: int, payload: bytes) -> None:
+        if first & _COMPRESSED:
+            payload = inflate(payload, self._inflate_bits, self._max_bytes)
+        if first & 0x0F == BINARY:
+            self._sink.on_binary(payload)
+        elif payload.isascii() or _is_utf8(payload):
+            self.on_text(payload)
+        else:
+            raise FrameError(1007, "text is not valid UTF-8")
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def inflate(payload: bytes, window_bits: int, max_bytes: int) -> bytes:
+    """Return a compressed message's body; raise `FrameError` for one that is broken, or longer than `max_bytes`.
+
+    Never makes more than `max_bytes` and one. Each message has a stream of its own: no context is taken over.
+    """
+    inflater = zlib.decompressobj(-window_bits)
+    try:
+        body = inflater.decompress(payload + _SYNC_TAIL, max_bytes + 1)
+    except zlib.error as error:
+        raise FrameError(1007, "a compressed message is broken") from error
+    if len(body) > max_bytes:
+        raise FrameError(1009, f"a message holds at most {max_bytes} bytes")
+    # Blocks after a final one would each need a new stream: a message of nothing else would hold up everybody.
+    if inflater.eof and inflater.unused_data not in _AFTER_FINAL_BLOCK:
+        raise FrameError(1007, "a compressed message goes on after its final block")
+    return body
+
+
+def _head(first: int, size: int) -> bytes:
+    if size < 126:
+        return bytes((first, size))
+    if size < 65536:
+        return struct.pack("!BBH", first, 126, size)
+    return struct.pack("!BBQ", first, 127, size)
+
+
+def make_frame(opcode: int, payload: bytes) -> bytes:
+    """Make a whole, unmasked, uncompressed frame."""
+    return _head(_FIN | opcode, len(payload)) + payload
+
+
+def compressed_frame(opcode: int, payload: bytes, window_bits: int) -> bytes:
+    """Make a whole, unmasked frame compressed by itself, which every client with that window can read."""
+    deflater = zlib.compressobj(_DEFLATE_LEVEL, zlib.DEFLATED, -window_bits, _DEFLATE_MEMORY)
+    body = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    return make_frame(opcode | _COMPRESSED, body.removesuffix(_SYNC_TAIL))
+
+
+def make_message(opcode: int, payload: bytes, window_bits: int | None) -> bytes:
+    """Make the frame of a message, compressed where the client agreed to it and it is worth it."""
+    if window_bits is not None and len(payload) >= _MIN_COMPRESSED_BYTES:
+        return compressed_frame(opcode, payload, window_bits)
+    return text_frame(payload) if opcode == TEXT else make_frame(opcode, payload)
+
+
+@lru_cache(maxsize=64)  # a server that shuts down says the same to everybody
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Make a close frame; 1005 makes one without a code. A reason is cut to the 123 bytes that fit."""
+    if code == NO_STATUS:
+        return make_frame(CLOSE, b"")
+    text = reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
+    return make_frame(CLOSE, struct.pack("!H", code) + text)
+
+
+def parse_close(payload: bytes) -> tuple[int, str]:
+    """Return a close frame's code (1005 for none) and reason; raise `FrameError` where it has no valid form."""
+    if not payload:
+        return NO_STATUS, ""
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not is_close_code(code):
+        raise FrameError(1002, "a close code that is none")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError as error:
+        raise FrameError(1007, "a close reason is not valid UTF-8") from error
+
+
+def is_close_code(code: int) -> bool:
+    """Say whether a close frame may carry the code: those of RFC 6455 and of IANA's list, and those free to use."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, NO_STATUS, ABNORMAL))

@@ -1,0 +1,346 @@
+/** The page: puts the session and the views together. The address says which room is open; nothing else decides it. */
+
+import { find, hueOf, initialOf, setText } from "./dom.js";
+import { listenToKeys } from "./keys.js";
+import { linesOf } from "./lines.js";
+import { checkRoom } from "./names.js";
+import { Announcer } from "./announcer.js";
+import { Session } from "./session.js";
+import { openStore } from "./storage.js";
+import { showCommands } from "./view-commands.js";
+import { ComposerView } from "./view-composer.js";
+import { NameDialog, TokenDialog } from "./view-dialogs.js";
+import { LogView } from "./view-log.js";
+import { PanesView } from "./view-panes.js";
+import { PeopleView } from "./view-people.js";
+import { RoomsView } from "./view-rooms.js";
+import { SearchView } from "./view-search.js";
+import { StatusView } from "./view-status.js";
+import { ThemeView } from "./view-theme.js";
+
+/** @typedef {import("./room.js").Room} Room */
+
+const ROOMS_EVERY_MS = 15_000; // the list of rooms is not pushed: this is how old it gets
+const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title still counts
+const PROBLEM_MS = 8_000;
+
+class Page {
+  #store = openStore();
+  #announcer = new Announcer(find("#announcer", HTMLElement));
+  /** @type {Room | null} */
+  #room = null;
+  #isDue = false;
+  #problemTimer = 0;
+  #typingTimer = 0;
+  /** @type {string | null} the message to show once its stretch of the log is drawn */
+  #reveal = null;
+
+  constructor() {
+    const store = this.#store;
+    this.session = new Session({
+      store,
+      url: () => this.#url(),
+      onChange: () => this.#draw(),
+      onLive: (room, message) => this.#onLive(room, message),
+      onProblem: (sentence) => this.#tell(sentence),
+      onBadName: () => this.names.ask(this.#store.get("name") ?? ""),
+    });
+    this.panes = new PanesView({ onSearch: () => this.search.focus() });
+    this.roomsView = new RoomsView({ onOpen: (room) => this.#goTo(room), onFilter: () => this.#draw() });
+    this.log = new LogView({
+      onNearTop: () => this.#room && void this.session.loadOlder(this.#room),
+      onNearEnd: () => this.#room?.hasNewer && void this.session.loadNewer(this.#room),
+      onFollow: (follows) => this.#onFollow(follows),
+      onJump: () => this.#toNewest(),
+      onRetry: (key) => this.session.retry(key),
+      onForget: (key) => this.session.forget(key),
+    });
+    this.composer = new ComposerView({ onSend: (text) => this.#send(text), onDraft: (text) => this.#keepDraft(text) });
+    this.people = new PeopleView();
+    this.status = new StatusView({ onRetry: () => this.session.connection.open() });
+    this.search = new SearchView({
+      search: async (text, before) => (this.#room ? this.session.search(this.#room, text, before) : null),
+      onOpen: (message) => void this.#showFound(message),
+    });
+    this.names = new NameDialog({ onName: (name) => this.#onName(name) });
+    this.tokens = new TokenDialog({ onToken: (token) => this.#enter(token) });
+    new ThemeView(store);
+  }
+
+  start() {
+    this.#hideToken();
+    this.#listen();
+    this.#openFromAddress();
+    const name = this.#store.get("name");
+    if (name === null) this.names.ask("");
+    else this.session.connection.open();
+    void this.session.refreshRooms();
+    window.setInterval(() => document.hidden || void this.session.refreshRooms(), ROOMS_EVERY_MS);
+  }
+
+  #listen() {
+    const { connection } = this.session;
+    window.addEventListener("hashchange", () => this.#openFromAddress());
+    window.addEventListener("online", () => connection.retryNow());
+    window.addEventListener("offline", () => void this.session.probe());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return;
+      connection.retryNow();
+      void this.session.probe(); // after a night asleep the socket may be dead without knowing
+      if (this.#room?.unread) this.#room.newAfter = this.#room.read;
+      this.#draw();
+    });
+    find("#me", HTMLButtonElement).onclick = () => this.names.ask(this.#store.get("name") ?? "");
+    find("#leave", HTMLButtonElement).onclick = () => this.#leave();
+    find("#skip", HTMLButtonElement).onclick = () => this.composer.focus();
+    listenToKeys({
+      onSwitch: (step) => this.#switch(step),
+      onFind: () => {
+        this.panes.openRooms();
+        this.roomsView.focus();
+      },
+      onEscape: () => this.panes.close() || this.#toNewest(),
+    });
+  }
+
+  #url() {
+    const { protocol, host } = window.location;
+    const name = encodeURIComponent(this.#store.get("name") ?? "anonymous");
+    return `${protocol === "https:" ? "wss" : "ws"}://${host}/ws?name=${name}`;
+  }
+
+  /** The cookie has the token by now: it need not stay in the address, in bookmarks and on screens. */
+  #hideToken() {
+    const url = new URL(window.location.href);
+    if (!url.searchParams.has("token")) return;
+    url.searchParams.delete("token");
+    window.history.replaceState(null, "", url);
+  }
+
+  /** @param {string} token */
+  #enter(token) {
+    const url = new URL(window.location.href);
+    url.searchParams.set("token", token);
+    window.location.replace(url);
+  }
+
+  /** @param {string} room */
+  #goTo(room) {
+    window.location.hash = encodeURIComponent(room);
+    this.panes.makeWay();
+  }
+
+  #openFromAddress() {
+    const name = roomInAddress();
+    if (name === null) return this.#openNone();
+    this.#room = this.session.join(name);
+    this.#store.set("last-room", name);
+    this.log.clear();
+    this.search.clear();
+    this.#drawFrame(); // what is hidden has no height for the composer to fit
+    this.composer.open(name, this.#store.get(`draft.${name}`) ?? "");
+    this.panes.makeWay();
+    if (window.matchMedia("(hover: hover)").matches) this.composer.focus(); // a phone's keyboard would cover the room
+    this.#toNewest();
+  }
+
+  #openNone() {
+    this.#room = null;
+    this.#draw();
+  }
+
+  #leave() {
+    const room = this.#room;
+    if (!room) return;
+    const next = this.session.rooms.neighbour(room.name, 1);
+    this.session.leave(room.name);
+    window.location.hash = next && next !== room.name ? encodeURIComponent(next) : "";
+  }
+
+  /** @param {number} step */
+  #switch(step) {
+    const next = this.session.rooms.neighbour(this.#room?.name ?? "", step);
+    if (next) this.#goTo(next);
+  }
+
+  /** @param {string} name */
+  #onName(name) {
+    const isNew = name !== this.#store.get("name");
+    this.#store.set("name", name);
+    if (isNew) this.session.connection.open();
+    this.composer.focus();
+  }
+
+  /** @param {string} text */
+  #send(text) {
+    if (!this.#room) return;
+    this.session.publish(this.#room, text);
+    this.#toNewest();
+  }
+
+  /** @param {string} text */
+  #keepDraft(text) {
+    if (!this.#room) return;
+    if (text) this.#store.set(`draft.${this.#room.name}`, text);
+    else this.#store.delete(`draft.${this.#room.name}`);
+    if (text.trim()) this.session.typing(this.#room);
+  }
+
+  /** @param {boolean} follows */
+  #onFollow(follows) {
+    if (!this.#room) return;
+    this.#room.following = follows && this.#room.attached;
+    this.#draw();
+  }
+
+  #toNewest() {
+    if (this.#room) void this.session.showNewest(this.#room);
+  }
+
+  /** @param {import("./protocol.js").Message} message */
+  async #showFound(message) {
+    const room = this.#room;
+    if (!room) return;
+    this.panes.makeWay();
+    await this.session.showAround(room, message.seq);
+    room.following = false;
+    this.#reveal = `${room.life}:${message.seq}`;
+    this.#draw();
+  }
+
+  /**
+   * @param {Room} room
+   * @param {import("./protocol.js").Message} message
+   */
+  #onLive(room, message) {
+    if (room === this.#room && message.sender !== this.session.name) this.#announcer.say(message.sender, message.body);
+  }
+
+  /** @param {string} sentence */
+  #tell(sentence) {
+    clearTimeout(this.#problemTimer);
+    setText(find("#problem", HTMLElement), sentence);
+    if (sentence) this.#problemTimer = window.setTimeout(() => this.#tell(""), PROBLEM_MS);
+  }
+
+  /** Draw once, soon, however much changed. */
+  #draw() {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    const draw = () => {
+      this.#isDue = false;
+      this.#drawNow();
+    };
+    if (document.hidden) window.setTimeout(draw, HIDDEN_DRAW_MS);
+    else window.requestAnimationFrame(draw);
+  }
+
+  #drawNow() {
+    const { session } = this;
+    const { state } = session.connection;
+    const room = this.#room;
+    if (room?.following && room.attached && !document.hidden && room.unread > 0) room.markRead();
+    if (room) session.rooms.remember(room);
+    this.status.show(state, session.outbox.unsent);
+    if (state.kind === "stopped" && state.code === 4401) this.tokens.ask(sentenceOf(state.reason));
+    this.#drawRooms();
+    this.#drawFrame();
+    if (room) this.#drawRoom(room);
+  }
+
+  #drawRooms() {
+    const { rooms, outbox } = this.session;
+    const waiting = outbox.rooms;
+    const listed = new Map(rooms.listed.map(({ room, members }) => [room, members]));
+    this.roomsView.show(
+      [...rooms.joined.values()].map((room) => ({
+        name: room.name,
+        unread: room === this.#room && room.following ? 0 : room.unread,
+        members: room.joined ? room.count : (listed.get(room.name) ?? 0),
+        isOpen: room === this.#room,
+        hasPending: waiting.has(room.name),
+      })),
+      rooms.others.map(({ room, members }) => ({ name: room, unread: 0, members, isOpen: false, hasPending: false })),
+    );
+  }
+
+  #drawFrame() {
+    const room = this.#room;
+    const name = this.session.name || this.#store.get("name") || "anonymous";
+    setText(find("#me-name", HTMLElement), name);
+    setText(find("#me-avatar", HTMLElement), initialOf(name));
+    find("#me", HTMLElement).className = `who ${hueOf(name)}`;
+    const { unread } = this.session.rooms;
+    document.title = `${unread ? `(${unread}) ` : ""}${room ? `#${room.name} · ` : ""}chatkit`;
+    find("#menu-dot", HTMLElement).hidden = unread === 0;
+    setText(find("#room-title", HTMLElement), room ? `#${room.name}` : "chatkit");
+    find("#home", HTMLElement).hidden = room !== null;
+    find("#talk", HTMLElement).hidden = room === null;
+    find("#room-tools", HTMLElement).hidden = room === null;
+    this.panes.show(room !== null);
+    if (!room) showCommands(find("#home-commands", HTMLElement), "ops");
+  }
+
+  /** @param {Room} room */
+  #drawRoom(room) {
+    const { session } = this;
+    const pending = session.outbox.of(room.name);
+    const me = session.name || this.#store.get("name") || "";
+    this.log.show(linesOf(room, { pending, me, note: (entry) => this.#noteOn(entry), now: new Date() }), {
+      top: topText(room),
+      follows: room.following,
+      hasNewer: room.hasNewer,
+      unread: room.unread,
+    });
+    if (this.#reveal) this.log.reveal(this.#reveal);
+    this.#reveal = null;
+    const isQuiet = room.joined && room.items.length === 0 && pending.length === 0 && room.head === 0;
+    find("#quiet", HTMLElement).hidden = !isQuiet;
+    if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name);
+    this.composer.maxBytes = session.maxBody;
+    this.people.show([...room.members.keys()], room.count, session.name);
+    this.#drawTyping(room);
+    if (room.problem) this.#tell(room.problem);
+  }
+
+  /** @param {Room} room */
+  #drawTyping(room) {
+    const typists = room.typists(Date.now());
+    this.people.showTyping(typists);
+    clearTimeout(this.#typingTimer);
+    if (typists.length) this.#typingTimer = window.setTimeout(() => this.#draw(), 500);
+  }
+
+  /** @param {import("./outbox.js").Entry} entry */
+  #noteOn(entry) {
+    if (entry.problem) return entry.problem;
+    if (this.session.outbox.isStored(entry.key)) return "";
+    if (!this.session.connection.isOnline) return "Waiting for the connection";
+    return this.session.delivery.isHeld ? "The server asked to wait" : "Sending…";
+  }
+}
+
+function roomInAddress() {
+  try {
+    return checkRoom(decodeURIComponent(window.location.hash));
+  } catch {
+    return null; // a stray % in the address names no room
+  }
+}
+
+/** @param {Room} room */
+function topText(room) {
+  if (!room.oldest) return "";
+  if (room.loading === "older") return "Reading older messages…";
+  if (room.hasOlder) return "";
+  if (room.oldest.life !== room.life) return "";
+  const kept = room.oldest.message.seq;
+  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is where #${room.name} began.`;
+}
+
+/** @param {string} text */
+function sentenceOf(text) {
+  return text && `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+new Page().start();

@@ -1,0 +1,100 @@
+/**
+ * A room's log as the lines that are drawn: messages grouped by sender, days, gaps, the line above what is new, and
+ * messages that are still on their way. Pure: equal input, equal lines. A line whose `id` stays and whose `look` changes
+ * is drawn anew.
+ *
+ * @typedef {import("./protocol.js").Message} Message
+ * @typedef {import("./outbox.js").Entry} Entry
+ * @typedef {{kind: "day", id: string, look: string, label: string}} DayLine
+ * @typedef {{kind: "gap", id: string, look: string, text: string}} GapLine
+ * @typedef {{kind: "new", id: string, look: string}} NewLine
+ * @typedef {{kind: "message", id: string, look: string, message: Message, follows: boolean, own: boolean}} MessageLine
+ * @typedef {{kind: "pending", id: string, look: string, entry: Entry, follows: boolean, note: string,
+ *   sender: string}} PendingLine
+ * @typedef {DayLine | GapLine | NewLine | MessageLine | PendingLine} Line
+ */
+
+const GROUP_MS = 5 * 60_000; // the same sender after a longer silence gets a heading again
+
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+
+/**
+ * @param {import("./room.js").Room} room
+ * @param {{pending: Entry[], me: string, note: (entry: Entry) => string, now: Date}} page
+ * @returns {Line[]}
+ */
+export function linesOf(room, { pending, me, note, now }) {
+  /** @type {Line[]} */
+  const lines = [];
+  let previous = { sender: "", ms: -Infinity, day: "" };
+
+  /**
+   * @param {string} sender
+   * @param {string} time
+   */
+  const group = (sender, time) => {
+    const date = new Date(time);
+    const day = date.toDateString();
+    if (day !== previous.day) {
+      const label = dayLabel(date, now);
+      lines.push({ kind: "day", id: `day ${day} ${previous.ms}`, look: label, label });
+    }
+    const ms = date.getTime();
+    const follows = day === previous.day && sender === previous.sender && ms - previous.ms < GROUP_MS;
+    previous = { sender, ms, day };
+    return follows;
+  };
+
+  let isNewMarked = room.newAfter === 0;
+  for (const item of room.items) {
+    if (item.kind === "gap") {
+      const text = gapText(item.gap);
+      lines.push({ kind: "gap", id: `gap ${item.life} ${item.gap.before}`, look: text, text });
+      previous = { ...previous, sender: "" };
+      continue;
+    }
+    const { message, life } = item;
+    if (!isNewMarked && life === room.life && message.seq > room.newAfter) {
+      isNewMarked = true;
+      if (lines.length) lines.push({ kind: "new", id: "new", look: "" });
+      previous = { ...previous, sender: "" };
+    }
+    const follows = group(message.sender, message.time);
+    const own = message.sender === me;
+    const look = `${follows} ${own} ${message.redacted ?? false}`;
+    lines.push({ kind: "message", id: `${life}:${message.seq}`, look, message, follows, own });
+  }
+  for (const entry of room.attached ? pending : []) {
+    const follows = group(me, entry.time);
+    const said = note(entry);
+    const look = `${follows} ${said}`;
+    lines.push({ kind: "pending", id: `key ${entry.key}`, look, entry, follows, note: said, sender: me });
+  }
+  return lines;
+}
+
+/** @param {import("./protocol.js").Gap} gap */
+function gapText({ after, before, reason }) {
+  if (reason === "epoch") return "This room began anew. What is above is no longer kept.";
+  const [from, to] = [after + 1, before - 1];
+  if (from > to) return "Some messages may be missing here.";
+  const which = from === to ? `Message ${from} is` : `Messages ${from}–${to} are`;
+  return reason === "no-history" ? `${which} missing: this server keeps no history.` : `${which} no longer kept.`;
+}
+
+/**
+ * @param {Date} date
+ * @param {Date} now
+ */
+function dayLabel(date, now) {
+  const days = Math.round((startOfDay(now) - startOfDay(date)) / 86_400_000);
+  if (days === 0) return "Today";
+  if (days === 1) return "Yesterday";
+  return (days > 0 && days < 300 ? DAY : DAY_OF_YEAR).format(date);
+}
+
+/** @param {Date} date */
+function startOfDay(date) {
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+}

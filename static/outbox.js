@@ -1,0 +1,146 @@
+/**
+ * Messages that are not known to be stored yet. Each is one item in storage, under the random key that the server knows
+ * it by: tabs never overwrite one another's, and one that two tabs send is stored once. Knows no socket and no DOM.
+ *
+ * @typedef {{key: string, room: string, body: string, time: string, problem?: string}} Entry
+ */
+
+const PREFIX = "outbox.";
+
+export class Outbox {
+  /** @type {Map<string, Entry>} in the order they were written */
+  #entries = new Map();
+  /** @type {Map<string, number>} key to seq of what is stored, until its message is seen in the room */
+  #stored = new Map();
+
+  /** @param {import("./storage.js").Store} store */
+  constructor(store) {
+    this.store = store;
+    const found = store.list(PREFIX).map((key) => readEntry(store.get(PREFIX + key)));
+    for (const entry of found.filter((entry) => entry !== null).sort((a, b) => (a.time < b.time ? -1 : 1))) {
+      this.#entries.set(entry.key, entry);
+    }
+  }
+
+  /** Rooms with something to send. */
+  get rooms() {
+    return new Set([...this.#entries.values()].map((entry) => entry.room));
+  }
+
+  /** How many will be sent without their writer doing anything. */
+  get unsent() {
+    return [...this.#entries.values()].filter((entry) => !entry.problem && !this.#stored.has(entry.key)).length;
+  }
+
+  /**
+   * @param {string} room
+   * @returns {Entry[]}
+   */
+  of(room) {
+    return [...this.#entries.values()].filter((entry) => entry.room === room);
+  }
+
+  /**
+   * The oldest that may be sent. One with a problem waits for its writer.
+   * @param {string} room
+   */
+  next(room) {
+    return this.of(room).find((entry) => !entry.problem && !this.#stored.has(entry.key));
+  }
+
+  /** @param {string} key */
+  isStored(key) {
+    return this.#stored.has(key);
+  }
+
+  /**
+   * @param {string} room
+   * @param {string} body
+   */
+  add(room, body) {
+    const entry = { key: newKey(), room, body, time: new Date().toISOString() };
+    this.#write(entry);
+    return entry;
+  }
+
+  /**
+   * The server has it as `seq`; it goes once the room has shown it, so that it is never missing from the page.
+   * @param {string} key
+   * @param {number} seq
+   * @param {number} seenSeq the newest of the room's messages that was seen
+   */
+  stored(key, seq, seenSeq) {
+    this.store.delete(PREFIX + key);
+    if (seq <= seenSeq) this.remove(key);
+    else if (this.#entries.has(key)) this.#stored.set(key, seq);
+  }
+
+  /**
+   * A message was seen in a room: forget what it makes needless.
+   * @param {import("./protocol.js").Message} message
+   */
+  seen(message) {
+    if (message.key !== undefined && this.#entries.get(message.key)?.room === message.room) this.remove(message.key);
+    for (const [key, seq] of this.#stored) {
+      if (seq <= message.seq && this.#entries.get(key)?.room === message.room) this.remove(key);
+    }
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} problem
+   */
+  refuse(key, problem) {
+    const entry = this.#entries.get(key);
+    if (entry) this.#write({ ...entry, problem });
+  }
+
+  /** @param {string} key */
+  retry(key) {
+    const entry = this.#entries.get(key);
+    if (entry) this.#write({ ...entry, problem: undefined });
+  }
+
+  /** @param {string} key */
+  remove(key) {
+    this.#entries.delete(key);
+    this.#stored.delete(key);
+    this.store.delete(PREFIX + key);
+  }
+
+  /**
+   * Another tab stored or removed one of ours.
+   * @param {string} name
+   * @param {string | null} text
+   */
+  heard(name, text) {
+    const key = name.startsWith(PREFIX) ? name.slice(PREFIX.length) : "";
+    if (text !== null || !this.#entries.has(key) || this.#stored.has(key)) return;
+    this.#entries.delete(key);
+  }
+
+  /** @param {Entry} entry */
+  #write(entry) {
+    this.#entries.set(entry.key, entry);
+    this.store.set(PREFIX + entry.key, JSON.stringify(entry));
+  }
+}
+
+function newKey() {
+  // crypto.randomUUID exists on https and loopback only; a server on a home network has neither.
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * @param {string | null} text
+ * @returns {Entry | null}
+ */
+function readEntry(text) {
+  try {
+    const entry = JSON.parse(text ?? "");
+    const whole = [entry.key, entry.room, entry.body, entry.time].every((part) => typeof part === "string");
+    return whole ? entry : null;
+  } catch {
+    return null;
+  }
+}

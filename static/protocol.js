@@ -1,0 +1,75 @@
+/**
+ * The frames of chatkit.v1 as types, and how text becomes one. Knows no socket and no room.
+ *
+ * @typedef {{room: string, seq: number, time: string, sender: string, body: string, data?: unknown, key?: string,
+ *   redacted?: boolean}} Message
+ * @typedef {{name: string, since: string}} Member
+ * @typedef {{after: number, before: number, reason: "trimmed" | "epoch" | "no-history"}} Gap
+ * @typedef {{body: number, history: number}} Limits
+ *
+ * @typedef {{op: "join", room: string, after?: string, history?: number}} Join
+ * @typedef {{op: "leave", room: string}} Leave
+ * @typedef {{op: "publish", room: string, body: string, key: string}} Publish
+ * @typedef {{op: "history", room: string, before?: number, after?: number, limit?: number, search?: string}} History
+ * @typedef {{op: "members", room: string}} Members
+ * @typedef {{op: "typing", room: string}} Typing
+ * @typedef {Join | Leave | Publish | History | Members | Typing} Command
+ *
+ * @typedef {number | string} Ref
+ * @typedef {{type: "welcome", name: string, server: string, limits: Limits, ref?: Ref}} WelcomeEvent
+ * @typedef {{type: "joined", room: string, cursor: string, first: number, last: number, members: Member[],
+ *   count: number, ref?: Ref}} JoinedEvent
+ * @typedef {{type: "left", room: string, ref?: Ref}} LeftEvent
+ * @typedef {Message & {type: "message", ref?: Ref}} MessageEvent
+ * @typedef {Gap & {type: "gap", room: string, ref?: Ref}} GapEvent
+ * @typedef {{type: "ack", room: string, seq: number, cursor: string, repeat: boolean, ref?: Ref}} AckEvent
+ * @typedef {{type: "history", room: string, messages: Message[], complete: boolean, ref?: Ref}} HistoryEvent
+ * @typedef {{type: "members", room: string, members: Member[], count: number, ref?: Ref}} MembersEvent
+ * @typedef {{type: "presence", room: string, joined?: string[], left?: string[], count: number,
+ *   ref?: Ref}} PresenceEvent
+ * @typedef {{type: "typing", room: string, sender: string, ref?: Ref}} TypingEvent
+ * @typedef {{type: "redacted", room: string, seq: number, ref?: Ref}} RedactedEvent
+ * @typedef {{type: "error", code: string, message: string, retry_after_s?: number, ref?: Ref}} ErrorEvent
+ * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent | MembersEvent
+ *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent} Event
+ */
+
+export const SUBPROTOCOL = "chatkit.v1";
+
+/** A refusal that the server put into words. */
+export class Refused extends Error {
+  /** @param {ErrorEvent} event */
+  constructor(event) {
+    super(event.message);
+    this.code = event.code;
+    /** Seconds after which trying again may help; undefined where it will not. */
+    this.retryAfterS = event.retry_after_s ?? (event.code === "unavailable" ? 2 : undefined);
+  }
+}
+
+/** The link went away before the answer came: whether the command was carried out is not known. */
+export class LinkLost extends Error {}
+
+/**
+ * Read a frame; null for what is no event.
+ * @param {unknown} text
+ * @returns {Event | null}
+ */
+export function readEvent(text) {
+  if (typeof text !== "string") return null;
+  try {
+    const value = JSON.parse(text);
+    return value && typeof value.type === "string" ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Take a cursor apart. Only the resume point needs it: it is made of a `joined` event's epoch and a message's seq.
+ * @param {string} cursor
+ */
+export function splitCursor(cursor) {
+  const colon = cursor.lastIndexOf(":");
+  return { epoch: cursor.slice(0, colon), seq: Number(cursor.slice(colon + 1)) };
+}

@@ -1,0 +1,84 @@
+/**
+ * The rooms this page has joined, remembered from visit to visit, and those that the server lists. Knows no socket and
+ * no DOM.
+ *
+ * @typedef {{room: string, first: number, last: number, cursor: string, members: number, time?: string}} Listed
+ */
+
+import { Room } from "./room.js";
+
+const PREFIX = "room.";
+
+export class Rooms {
+  /** @type {Map<string, Room>} */
+  joined = new Map();
+  /** @type {Listed[]} */
+  listed = [];
+
+  /** @param {import("./storage.js").Store} store */
+  constructor(store) {
+    this.store = store;
+    for (const name of store.list(PREFIX).sort(byName)) this.joined.set(name, new Room(name, store.get(PREFIX + name)));
+  }
+
+  /** @param {string} name */
+  get(name) {
+    return this.joined.get(name);
+  }
+
+  /** @param {string} name */
+  join(name) {
+    const known = this.joined.get(name);
+    if (known) return known;
+    const room = new Room(name, this.store.get(PREFIX + name));
+    this.joined = new Map([...this.joined, /** @type {const} */ ([name, room])].sort(([a], [b]) => byName(a, b)));
+    this.remember(room);
+    return room;
+  }
+
+  /** @param {string} name */
+  leave(name) {
+    this.joined.delete(name);
+    this.store.delete(PREFIX + name);
+  }
+
+  /**
+   * Keep how far the room was read.
+   * @param {Room} room
+   */
+  remember(room) {
+    const mark = room.epoch ? `${room.epoch}:${room.read}` : (room.readCursor ?? "");
+    if (this.store.get(PREFIX + room.name) !== mark) this.store.set(PREFIX + room.name, mark);
+  }
+
+  /** Rooms that could be joined, the liveliest first. */
+  get others() {
+    return this.listed
+      .filter(({ room }) => !this.joined.has(room))
+      .sort((a, b) => b.members - a.members || (b.time ?? "").localeCompare(a.time ?? "") || byName(a.room, b.room));
+  }
+
+  /**
+   * The joined room `step` places from this one, around the end.
+   * @param {string} name
+   * @param {number} step
+   */
+  neighbour(name, step) {
+    const names = [...this.joined.keys()];
+    const at = names.indexOf(name);
+    if (at < 0) return names[0];
+    return names[(at + step + names.length) % names.length];
+  }
+
+  get unread() {
+    return [...this.joined.values()].reduce((sum, room) => sum + room.unread, 0);
+  }
+}
+
+/**
+ * @param {string} a
+ * @param {string} b
+ */
+function byName(a, b) {
+  return a.localeCompare(b) || (a < b ? -1 : a > b ? 1 : 0);
+}

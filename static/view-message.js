@@ -1,0 +1,179 @@
+/** One message as elements. Knows neither the room nor the socket. */
+
+import { markSpans, parseBody } from "./body.js";
+import { clone, find, hueOf, initialOf, make } from "./dom.js";
+
+/**
+ * @typedef {import("./lines.js").MessageLine} MessageLine
+ * @typedef {import("./lines.js").PendingLine} PendingLine
+ */
+
+const FOLD_LINES = 30; // a paste longer than this is folded, so that the talk around it stays in sight
+const FOLD_CHARS = 3_000;
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const SHORT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+/** @param {MessageLine} line */
+export function messageElement({ message, follows, own }) {
+  const element = frame(message.sender, message.time, follows, own);
+  element.dataset.seq = String(message.seq);
+  const text = find(".text", HTMLElement, element);
+  if (message.redacted) {
+    element.classList.add("redacted");
+    text.append("This message was taken away.");
+    return element;
+  }
+  fill(text, message.body);
+  if (message.data !== undefined) text.after(dataElement(message.data));
+  return element;
+}
+
+/**
+ * @param {PendingLine} line
+ * @param {{onRetry: (key: string) => void, onForget: (key: string) => void}} on
+ */
+export function pendingElement({ entry, follows, note, sender }, on) {
+  const element = frame(sender, entry.time, follows, true);
+  element.classList.add("pending");
+  element.dataset.key = entry.key;
+  fill(find(".text", HTMLElement, element), entry.body);
+  const foot = clone("pending-foot");
+  find(".note", HTMLElement, foot).append(entry.problem ? `Not sent: ${entry.problem}` : note);
+  foot.classList.toggle("failed", entry.problem !== undefined);
+  find(".retry", HTMLButtonElement, foot).onclick = () => on.onRetry(entry.key);
+  find(".forget", HTMLButtonElement, foot).onclick = () => on.onForget(entry.key);
+  find(".content", HTMLElement, element).append(foot);
+  return element;
+}
+
+/**
+ * A message as a search finds it.
+ * @param {import("./protocol.js").Message} message
+ * @param {() => void} onOpen
+ */
+export function foundElement(message, onOpen) {
+  const element = clone("found");
+  find(".sender", HTMLElement, element).append(message.sender);
+  setTime(find("time", HTMLTimeElement, element), message.time, SHORT);
+  const body = message.body.length > 400 ? `${message.body.slice(0, 400)}…` : message.body;
+  find(".text", HTMLElement, element).append(...markSpans(body).map(spanNode));
+  find("button", HTMLButtonElement, element).onclick = onOpen;
+  return element;
+}
+
+/**
+ * @param {string} sender
+ * @param {string} time
+ * @param {boolean} follows
+ * @param {boolean} own
+ */
+function frame(sender, time, follows, own) {
+  const element = clone("message");
+  element.classList.toggle("follows", follows);
+  element.classList.toggle("own", own);
+  element.classList.add(hueOf(sender));
+  find(".avatar", HTMLElement, element).append(initialOf(sender));
+  find(".sender", HTMLElement, element).append(sender);
+  for (const place of element.querySelectorAll("time")) setTime(place, time, CLOCK);
+  return element;
+}
+
+/**
+ * @param {HTMLTimeElement} element
+ * @param {string} time
+ * @param {Intl.DateTimeFormat} format
+ */
+function setTime(element, time, format) {
+  const date = new Date(time);
+  element.dateTime = time;
+  element.title = MOMENT.format(date);
+  element.append(format.format(date));
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} body
+ */
+function fill(element, body) {
+  element.append(...parseBody(body).map(blockNode));
+  const lines = body.split("\n", FOLD_LINES + 1).length;
+  if (lines > FOLD_LINES || body.length > FOLD_CHARS) fold(element);
+}
+
+/** @param {HTMLElement} element */
+function fold(element) {
+  const button = make("button", "unfold", "Show all");
+  button.type = "button";
+  button.ariaExpanded = "false";
+  button.onclick = () => {
+    const isFolded = element.classList.toggle("folded");
+    button.ariaExpanded = String(!isFolded);
+    button.textContent = isFolded ? "Show all" : "Show less";
+  };
+  element.classList.add("folded");
+  element.after(button);
+}
+
+/** @param {import("./body.js").Block} block */
+function blockNode(block) {
+  if (block.kind === "prose") return make("p", "", ...block.spans.map(spanNode));
+  const code = make("pre", "fence", make("code", "", ...markSpans(block.text).map(spanNode)));
+  code.tabIndex = 0; // long lines scroll sideways: also by keyboard
+  if (block.language) code.dataset.language = block.language;
+  return code;
+}
+
+/**
+ * @param {import("./body.js").Span} span
+ * @returns {Node}
+ */
+function spanNode(span) {
+  switch (span.kind) {
+    case "text":
+      return document.createTextNode(span.text);
+    case "mark":
+      return markNode(span.text, span.name);
+    case "code":
+      return make("code", "", ...markSpans(span.text).map(spanNode));
+    case "link":
+      return linkNode(span.text, span.href);
+  }
+}
+
+/**
+ * @param {string} text
+ * @param {string} name
+ */
+function markNode(text, name) {
+  const mark = make("span", "mark", text);
+  mark.title = `${name}, shown in place of what it would do`;
+  return mark;
+}
+
+/**
+ * @param {string} text
+ * @param {string} href
+ */
+function linkNode(text, href) {
+  const link = make("a", "", text);
+  link.href = href;
+  link.target = "_blank";
+  link.rel = "noopener noreferrer nofollow";
+  return link;
+}
+
+/** @param {unknown} data */
+function dataElement(data) {
+  const details = make("details", "data", make("summary", "", "data"));
+  details.addEventListener(
+    "toggle",
+    () => {
+      const json = JSON.stringify(data, null, 2);
+      details.append(make("pre", "", make("code", "", ...markSpans(json).map(spanNode))));
+    },
+    { once: true },
+  );
+  return details;
+}

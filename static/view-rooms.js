@@ -1,0 +1,102 @@
+/** The list of rooms, and the box that finds, joins and makes them. Knows no socket. */
+
+import { checkRoom, ROOM_RULE } from "./names.js";
+import { Children, clone, find, setText } from "./dom.js";
+
+/**
+ * @typedef {{name: string, unread: number, members: number, isOpen: boolean, hasPending: boolean}} RoomState
+ * @typedef {RoomState & {id: string, look: string}} RoomRow
+ */
+
+export class RoomsView {
+  #box = find("#room-box", HTMLInputElement);
+  #problem = find("#room-problem", HTMLElement);
+  #make = find("#room-make", HTMLButtonElement);
+  #joinedPart = find("#joined-part", HTMLElement);
+  #otherPart = find("#other-part", HTMLElement);
+  /** @type {Children<RoomRow>} */
+  #joined = new Children(find("#joined-list", HTMLElement), rowElement);
+  /** @type {Children<RoomRow>} */
+  #others = new Children(find("#other-list", HTMLElement), rowElement);
+
+  /** @param {{onOpen: (room: string) => void, onFilter: () => void}} on */
+  constructor(on) {
+    this.on = on;
+    find("#room-form", HTMLFormElement).addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#box.addEventListener("input", () => {
+      setText(this.#problem, "");
+      this.#box.ariaInvalid = null;
+      on.onFilter();
+    });
+  }
+
+  /**
+   * @param {RoomState[]} joined
+   * @param {RoomState[]} others
+   */
+  show(joined, others) {
+    const typed = this.#box.value.trim().replace(/^#/, "");
+    const sought = typed.toLocaleLowerCase();
+    /** @param {RoomState} row */
+    const matches = (row) => row.name.toLocaleLowerCase().includes(sought);
+    const [mine, rest] = [joined.filter(matches), others.filter(matches)];
+    this.#joined.show(mine.map(keyed));
+    this.#others.show(rest.map(keyed));
+    this.#joinedPart.hidden = mine.length === 0;
+    this.#otherPart.hidden = rest.length === 0;
+    const isKnown = [...mine, ...rest].some(({ name }) => name === checkRoom(typed));
+    this.#make.hidden = !typed || isKnown;
+    setText(find(".name", HTMLElement, this.#make), typed);
+  }
+
+  focus() {
+    this.#box.focus();
+    this.#box.select();
+  }
+
+  #submit() {
+    const room = checkRoom(this.#box.value);
+    if (!room) {
+      setText(this.#problem, ROOM_RULE);
+      this.#box.ariaInvalid = "true";
+      return;
+    }
+    this.#box.value = "";
+    this.on.onFilter();
+    this.on.onOpen(room);
+  }
+}
+
+/** @param {RoomState} row */
+function keyed(row) {
+  return { ...row, id: row.name, look: `${row.unread} ${row.members} ${row.isOpen} ${row.hasPending}` };
+}
+
+/** @param {RoomRow} row */
+function rowElement({ name, unread, members, isOpen, hasPending }) {
+  const element = clone("room-row");
+  const link = find("a", HTMLAnchorElement, element);
+  link.href = `#${encodeURIComponent(name)}`;
+  link.classList.toggle("unread", unread > 0);
+  if (isOpen) link.ariaCurrent = "page";
+  find(".name", HTMLElement, element).append(name);
+  const badge = find(".badge", HTMLElement, element);
+  badge.hidden = unread === 0;
+  badge.append(unread > 999 ? "999+" : String(unread), srText(unread === 1 ? " new message" : " new messages"));
+  const people = find(".people", HTMLElement, element);
+  people.hidden = unread > 0 || members === 0;
+  people.append(String(members), srText(members === 1 ? " person here" : " people here"));
+  find(".waits", HTMLElement, element).hidden = !hasPending;
+  return element;
+}
+
+/** @param {string} text */
+function srText(text) {
+  const element = document.createElement("span");
+  element.className = "sr";
+  element.append(text);
+  return element;
+}

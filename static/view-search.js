@@ -1,0 +1,68 @@
+/** Searching a room's history: the box and what was found, newest first. Knows no socket. */
+
+import { find, setText } from "./dom.js";
+import { foundElement } from "./view-message.js";
+
+/** @typedef {import("./protocol.js").Message} Message */
+
+const PAUSE_MS = 300; // a search is sent when the typing pauses, not for each letter
+
+export class SearchView {
+  #box = find("#search-box", HTMLInputElement);
+  #status = find("#search-status", HTMLElement);
+  #list = find("#search-list", HTMLElement);
+  #more = find("#search-more", HTMLButtonElement);
+  #timer = 0;
+  /** Counts the searches: an answer to one that was overtaken is not shown. */
+  #turn = 0;
+
+  /**
+   * @param {object} on
+   * @param {(text: string, before?: number) => Promise<{messages: Message[], complete: boolean} | null>} on.search
+   * @param {(message: Message) => void} on.onOpen
+   */
+  constructor(on) {
+    this.on = on;
+    this.#box.addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = window.setTimeout(() => this.#search(), PAUSE_MS);
+    });
+    find("#search-form", HTMLFormElement).addEventListener("submit", (event) => {
+      event.preventDefault();
+      clearTimeout(this.#timer);
+      void this.#search();
+    });
+  }
+
+  focus() {
+    this.#box.focus();
+    this.#box.select();
+  }
+
+  clear() {
+    this.#turn++;
+    this.#box.value = "";
+    this.#list.replaceChildren();
+    this.#more.hidden = true;
+    setText(this.#status, "");
+  }
+
+  /** @param {number} [before] */
+  async #search(before) {
+    const text = this.#box.value.trim();
+    if (!text) return this.clear();
+    const turn = ++this.#turn;
+    setText(this.#status, "Searching…");
+    const page = await this.on.search(text, before);
+    if (turn !== this.#turn) return;
+    if (before === undefined) this.#list.replaceChildren();
+    if (!page) return setText(this.#status, "Search needs the connection: try again when it is back.");
+    const found = page.messages.toReversed();
+    this.#list.append(...found.map((message) => foundElement(message, () => this.on.onOpen(message))));
+    const oldest = page.messages[0]?.seq;
+    this.#more.hidden = page.complete || oldest === undefined;
+    this.#more.onclick = () => void this.#search(oldest);
+    const { length } = this.#list.children;
+    setText(this.#status, length ? `${length}${page.complete ? "" : " or more"} found` : "Nothing found.");
+  }
+}

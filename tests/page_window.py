@@ -1,0 +1,133 @@
+"""A browser window with the page in it, and what a person sees and does there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+
+# What Chromium says by itself when a server is away; everything else on the console is the page's fault.
+SERVER_AWAY = ("net::ERR_", "WebSocket connection to")
+
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+expect.set_options(timeout=15_000)  # two noisy cores
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run Debian's Chromium until the block ends."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Window:
+    """One person's browser, with storage of its own. `problems` is what the page did wrong until now."""
+
+    def __init__(self, context: BrowserContext, server_url: str, name: str | None) -> None:
+        self.problems: list[str] = []
+        self.context = context
+        self._server_url = server_url
+        if name is not None:
+            context.add_init_script(
+                f"localStorage.getItem('chatkit.name') ?? localStorage.setItem('chatkit.name', '{name}')"
+            )
+        self.page = self._new_page()
+
+    def _new_page(self) -> Page:
+        page = self.context.new_page()
+        page.on("console", lambda said: self._heard(said.type, said.text))
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("dialog", self._asked)
+        return page
+
+    def _heard(self, kind: str, text: str) -> None:
+        if kind in {"error", "warning"} and not any(sign in text for sign in SERVER_AWAY):
+            self.problems.append(f"{kind}: {text}")
+
+    def _asked(self, dialog: Dialog) -> None:
+        self.problems.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open(self, path: str = "/") -> Self:
+        """Go to a path of the server's."""
+        self.page.goto(self._server_url + path)
+        return self
+
+    def reopen(self, path: str) -> Self:
+        """Close the tab, and open another one of the same browser."""
+        self.page.close()
+        self.page = self._new_page()
+        return self.open(path)
+
+    def join(self, room: str) -> Self:
+        """Open the page at a room, and wait until the room was joined."""
+        return self.open(f"/#{room}").await_connection()
+
+    def await_connection(self) -> Self:
+        """Wait until the link stands and somebody, at least oneself, is seen in the room."""
+        expect(self.page.locator("#link-word")).to_have_text("Connected")
+        expect(self.page.locator("#people-count")).not_to_have_text("0")
+        return self
+
+    def say(self, text: str) -> None:
+        """Write a message and send it."""
+        self.page.locator("#message-box").fill(text)
+        self.page.locator("#message-box").press("Enter")
+
+    def texts(self) -> list[str]:
+        """Return what the log shows, message by message."""
+        return self.page.locator(".message .text").all_inner_texts()
+
+    def expect_texts(self, texts: list[str]) -> None:
+        """Wait until the log shows just these messages, all of them stored."""
+        expect(self.page.locator(".message .text")).to_have_text(texts)
+        expect(self.page.locator(".pending")).to_have_count(0)
+
+    def seqs(self) -> list[int]:
+        """Return the numbers of the messages in the log, from top to bottom."""
+        numbers: list[int] = self.page.eval_on_selector_all(
+            ".message[data-seq]", "all => all.map(m => Number(m.dataset.seq))"
+        )
+        return numbers
+
+    def until(self, expression: str, argument: object = None) -> None:
+        """Wait until an expression of the page's is true."""
+        self.page.wait_for_function(expression, arg=argument, timeout=15_000)
+
+    def value(self, expression: str, argument: object = None) -> Any:
+        """Return what an expression of the page's is worth."""
+        return self.page.evaluate(expression, argument)
+
+
+OpenWindow = Callable[..., Window]
+
+
+@contextmanager
+def windows(browser: Browser, server_url: str) -> Iterator[OpenWindow]:
+    """Open windows on a server; at the end none of them may have had a problem."""
+    opened: list[Window] = []
+
+    def open_window(name: str | None = None, **options: Any) -> Window:
+        options = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light", **options}
+        opened.append(Window(browser.new_context(**options), server_url, name))
+        return opened[-1]
+
+    try:
+        yield open_window
+        assert [problem for window in opened for problem in window.problems] == []
+    finally:
+        for window in opened:
+            window.context.close()

@@ -1,0 +1,312 @@
+"""For the protocol's tests: a server in the test's own loop, applications, a client of raw bytes, a sink of frames."""
+
+import asyncio
+import contextlib
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+import uvloop
+
+from chatkit.server.framing import FrameReader
+from chatkit.server.protocol import DIRECT, DirectSocket, HttpProtocol, WebSocketProtocol
+
+KEY = b"\x01\x02\x03\x04"
+HEAD = (
+    b"GET /chat HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def run(test: Callable[[], Any], loop: str = "uvloop", limit_s: float = 60) -> Any:
+    """Run an asynchronous test to its end on this loop."""
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        return runner.run(asyncio.wait_for(test(), limit_s))
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """A loop on which time passes when the test says so, too."""
+
+    skipped_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped_s
+
+    async def skip(self, seconds: float) -> None:
+        """Let time pass in steps that look like a loop at work, not like a process that stood still."""
+        for _ in range(int(seconds / 0.05)):
+            self.skipped_s += 0.05
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+
+def run_on_clock(test: Callable[[Clock], Any]) -> None:
+    with asyncio.Runner(loop_factory=Clock) as runner:
+        clock = runner.get_loop()
+        assert isinstance(clock, Clock)
+        runner.run(test(clock))
+
+
+async def eventually(condition: Callable[[], object], limit_s: float = 10) -> None:
+    """Wait until the condition holds; fail if it does not within the limit."""
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for is another's state, and tells nobody
+            await asyncio.sleep(0.005)
+
+
+def url(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/chat?name=ann"
+
+
+class Serving:
+    """A running server: its port, and what it holds."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self.server = server
+        self.connections = server.server_state.connections
+        self.tasks = server.server_state.tasks
+        self.port: int = server.servers[0].sockets[0].getsockname()[1]
+
+    async def empty(self) -> None:
+        await eventually(lambda: not self.connections and not self.tasks)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, **options: Any) -> AsyncIterator[Serving]:
+    defaults = {"http": HttpProtocol, "ws": WebSocketProtocol, "lifespan": "off", "log_level": "error", "port": 0}
+    config = uvicorn.Config(app, **{**defaults, "log_config": None, **options})
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    await server.on_tick(0)
+    served = Serving(server)
+    try:
+        yield served
+    finally:
+        if served.connections or served.tasks:
+            await server.shutdown()
+        for listener in server.servers:  # a server that holds nothing is not worth the half second of its shutdown
+            listener.close()
+
+
+class Echo:
+    """A plain ASGI application that accepts, sends back what comes, and notes its events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.scopes: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        self.events.append(await receive())
+        await send({"type": "websocket.accept"})
+        while True:
+            event = await receive()
+            self.events.append(event)
+            if event["type"] == "websocket.disconnect":
+                return
+            with contextlib.suppress(OSError):  # the client may have left, and events are still to come
+                await send({"type": "websocket.send", **{key: event[key] for key in ("text", "bytes") if key in event}})
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        return self.events[-1] if self.events and self.events[-1]["type"] == "websocket.disconnect" else None
+
+
+def accepting(**extra: Any) -> Callable[[Any, Receive, Send], Awaitable[None]]:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", **extra})
+        await receive()
+
+    return app
+
+
+def closer(code: int = 4000, reason: str = "enough") -> Callable[[Any, Receive, Send], Awaitable[None]]:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+        assert await receive() == {"type": "websocket.disconnect", "code": code, "reason": reason}
+        assert await receive() == {"type": "websocket.disconnect", "code": code, "reason": reason}
+        with pytest.raises(RuntimeError):
+            await send({"type": "websocket.send", "text": "late"})
+
+    return app
+
+
+class DirectEcho:
+    """An application on the direct path: its receivers send back what comes, and note what they are told."""
+
+    def __init__(self) -> None:
+        self.receivers: list[EchoReceiver] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        receiver = EchoReceiver(scope["extensions"][DIRECT]["socket"])
+        self.receivers.append(receiver)
+        receiver.socket.attach(receiver)
+        receiver.calls.append(await receive())
+
+
+class EchoReceiver:
+    def __init__(self, socket: DirectSocket) -> None:
+        self.socket = socket
+        self.calls: list[Any] = []
+        self.is_silent = False
+
+    def received_text(self, text: bytes) -> None:
+        self.calls.append(text)
+        if not self.is_silent:
+            self.socket.send_text(text)
+
+    def received_binary(self) -> None:
+        self.calls.append("binary")
+        self.socket.close(1003, "text only")
+
+    def writable_again(self) -> None:
+        self.calls.append("writable")
+
+    def closed(self, code: int) -> None:
+        self.calls.append(code)
+
+    def turn_ended(self) -> None:
+        self.calls.append("turn")
+
+    @property
+    def texts(self) -> list[bytes]:
+        return [call for call in self.calls if isinstance(call, bytes)]
+
+    @property
+    def codes(self) -> list[int]:
+        return [call for call in self.calls if isinstance(call, int)]
+
+
+def mask(payload: bytes, key: bytes = KEY) -> bytes:
+    keys = key * (len(payload) // 4 + 1)
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(keys[: len(payload)], "big")).to_bytes(len(payload), "big")
+
+
+def frame(first: int, payload: bytes = b"", *, length: bytes | None = None) -> bytes:
+    """Make a client's frame; `length` replaces its second byte and its extended length."""
+    if length is None:
+        size = len(payload)
+        if size < 126:
+            length = bytes((0x80 | size,))
+        elif size < 65536:
+            length = struct.pack("!BH", 0xFE, size)
+        else:
+            length = struct.pack("!BQ", 0xFF, size)
+    return bytes((first,)) + length + KEY + mask(payload)
+
+
+def closing(code: int, reason: bytes = b"") -> bytes:
+    return frame(0x88, struct.pack("!H", code) + reason)
+
+
+class Client:
+    """A client that says nothing by itself."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, port: int, head: bytes | None = HEAD + b"\r\n", early: bytes = b"") -> "Client":
+        """Connect, and where a head is given, finish the opening handshake."""
+        client = cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 26))
+        if head is not None:
+            client.send(head + early)
+            answer = await client.head()
+            assert answer.startswith(b"HTTP/1.1 101 "), answer
+        return client
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def head(self) -> bytes:
+        return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def rest(self) -> bytes:
+        """Return all until the server ends the connection."""
+        return await self.reader.read()
+
+    async def frame(self) -> tuple[int, bytes]:
+        """Return the first byte and the payload of the server's next frame."""
+        first, size = await self.reader.readexactly(2)
+        if size == 126:
+            size = int.from_bytes(await self.reader.readexactly(2), "big")
+        elif size == 127:
+            size = int.from_bytes(await self.reader.readexactly(8), "big")
+        return first, await self.reader.readexactly(size)
+
+    async def close_code(self) -> int:
+        """Skip to the server's close frame; return its code, 1005 for none."""
+        first, payload = await self.frame()
+        while first != 0x88:
+            first, payload = await self.frame()
+        return int.from_bytes(payload[:2], "big") if payload else 1005
+
+    def cut(self) -> None:
+        """End the connection with a reset."""
+        self.writer.transport.abort()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+
+class Heard:
+    """A sink that notes what it hears. `do` is called with the reader at every text."""
+
+    def __init__(self, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.reader = FrameReader(self, max_bytes, inflate_bits)
+        self.do = lambda: None
+
+    def on_text(self, payload: bytes) -> None:
+        assert type(payload) is bytes
+        self.calls.append(("text", payload))
+        self.do()
+
+    def on_binary(self, payload: bytes) -> None:
+        assert type(payload) is bytes
+        self.calls.append(("binary", payload))
+
+    def on_ping(self, payload: bytes) -> None:
+        self.calls.append(("ping", payload))
+
+    def on_close(self, code: int, reason: str) -> None:
+        self.calls.append(("close", code, reason))
+
+    def on_fault(self, code: int, reason: str) -> None:
+        self.calls.append(("fault", code))
+
+
+def hear(data: bytes, *cuts: int, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> list[tuple[Any, ...]]:
+    heard = Heard(max_bytes, inflate_bits)
+    for start, stop in zip((0, *cuts), (*cuts, len(data)), strict=True):
+        heard.reader.feed(data[start:stop])
+    return heard.calls
+
+
+def hear_bytewise(data: bytes, **options: int) -> list[tuple[Any, ...]]:
+    return hear(data, *range(1, len(data)), **options)
+
+
+def deflated(payload: bytes, flush: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (deflater.compress(payload) + deflater.flush(flush)).removesuffix(b"\x00\x00\xff\xff")

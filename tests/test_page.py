@@ -1,0 +1,452 @@
+"""The page in a real browser, on a real server."""
+
+import asyncio
+import http.client
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from page_looks import CONTRASTS, OVERFLOWING
+from page_window import OpenWindow, Window, chromium, windows
+from playwright.sync_api import Browser, expect
+from serving import ServerProcess, serve
+from websockets.sync.client import connect
+
+from chatkit.backends import open_backend
+from chatkit.core.model import Draft
+
+NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("page") / "rooms.db", "--rate-limit", "0") as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with serve(tmp_path / "rooms.db") as server:
+        yield server
+
+
+@pytest.fixture
+def open_window(browser: Browser, server: ServerProcess) -> Iterator[OpenWindow]:
+    with windows(browser, server.url) as open_window:
+        yield open_window
+
+
+def request(server: ServerProcess, method: str, path: str, value: Any = None, sender: str = "robot") -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    try:
+        body = None if value is None else json.dumps(value)
+        connection.request(method, f"{path}?name={quote(sender)}", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status < 300, text
+        return json.loads(text) if text else None
+    finally:
+        connection.close()
+
+
+def publish(server: ServerProcess, room: str, body: str, sender: str = "robot", data: Any = None) -> int:
+    value = {"body": body} if data is None else {"body": body, "data": data}
+    seq: int = request(server, "POST", f"/rooms/{quote(room)}/messages", value, sender)["seq"]
+    return seq
+
+
+def fill(server: ServerProcess, room: str, count: int) -> None:
+    """Publish `message 1` to `message COUNT`, and return when all are stored."""
+    with connect(f"{server.ws_url}/ws/{room}?name=filler&history=0") as socket:
+        for number in range(1, count + 1):
+            socket.send(f"message {number}")
+        for number in range(1, count + 1):
+            assert socket.recv(timeout=20) == f"message {number}"
+
+
+def stored(server: ServerProcess, room: str) -> list[str]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    try:
+        connection.request("GET", f"/rooms/{room}/messages?limit=1000")
+        return [message["body"] for message in json.loads(connection.getresponse().read())["messages"]]
+    finally:
+        connection.close()
+
+
+def test_two_windows_talk(open_window: OpenWindow) -> None:
+    ann, bob = open_window("ann").join("talk"), open_window("bob").join("talk")
+    ann.say("hello bob")
+    bob.expect_texts(["hello bob"])
+    bob.say("hello ann\nhow are you?")
+    for window in (ann, bob):
+        window.expect_texts(["hello bob", "hello ann\nhow are you?"])
+        expect(window.page.locator(".message .head .sender")).to_have_text(["ann", "bob"])
+        expect(window.page.locator("#people-list .name")).to_have_text(["ann", "bob"])
+    expect(ann.page.locator(".message.own .text")).to_have_text(["hello bob"])
+    expect(ann.page.locator("#announcer")).to_have_text("bob: hello ann\nhow are you?")
+
+
+def test_who_comes_writes_and_goes_is_shown(open_window: OpenWindow) -> None:
+    ann, bob = open_window("ann").join("presence"), open_window("bob").join("presence")
+    expect(ann.page.locator("#people-count")).to_have_text("2")
+    bob.page.locator("#message-box").press_sequentially("h")
+    expect(ann.page.locator("#typing")).to_have_text("bob is typing…")
+    bob.say("hi")
+    expect(ann.page.locator("#typing")).to_have_text("")
+    bob.page.locator("#leave").click()
+    expect(bob.page).to_have_title("chatkit")
+    expect(ann.page.locator("#people-list .name")).to_have_text(["ann"])
+
+
+def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server: ServerProcess) -> None:
+    with windows(browser, own_server.url) as open_window:
+        ann, bob = open_window("ann").join("ops"), open_window("bob").join("ops")
+        ann.say("before")
+        bob.expect_texts(["before"])
+        burst = [f"in the fall {number}" for number in range(20)]
+        for text in burst:  # some of these are stored, some acknowledged, some neither, when the server dies
+            ann.say(text)
+        own_server.kill9()
+        expect(ann.page.locator("#link-word")).not_to_have_text("Connected")
+        ann.say("while it was away")
+        expect(ann.page.locator(".pending .text").last).to_have_text("while it was away")
+        expect(ann.page.locator("#banner-text")).to_contain_text("kept and will be sent")
+        own_server.start()
+        everything = ["before", *burst, "while it was away"]
+        ann.expect_texts(everything)
+        bob.expect_texts(everything)
+        bob.say("and on we go")
+        ann.expect_texts([*everything, "and on we go"])
+        assert stored(own_server, "ops") == [*everything, "and on we go"]
+        assert ann.seqs() == bob.seqs() == list(range(1, 24))
+
+
+def test_an_unsent_message_outlives_its_tab(browser: Browser, own_server: ServerProcess) -> None:
+    with windows(browser, own_server.url) as open_window:
+        ann = open_window("ann").join("ops")
+        own_server.kill9()
+        ann.say("said to nobody")
+        expect(ann.page.locator(".pending .text")).to_have_text("said to nobody")
+        ann.page.locator("#message-box").fill("half a thou")
+        ann.page.close()
+        own_server.start()
+        ann.reopen("/#ops").await_connection()
+        ann.expect_texts(["said to nobody"])
+        expect(ann.page.locator("#message-box")).to_have_value("half a thou")
+        assert stored(own_server, "ops") == ["said to nobody"]
+
+
+def test_a_room_that_began_anew_is_told_and_goes_on(browser: Browser, tmp_path: Path) -> None:
+    with serve("memory://", folder=tmp_path) as server, windows(browser, server.url) as open_window:
+        ann = open_window("ann").join("ops")
+        for number in range(3):
+            ann.say(f"old {number}")
+        ann.expect_texts(["old 0", "old 1", "old 2"])
+        server.kill9()
+        server.start()
+        publish(server, "ops", "new")
+        expect(ann.page.locator(".gap")).to_have_text("This room began anew. What is above is no longer kept.")
+        ann.expect_texts(["old 0", "old 1", "old 2", "new"])
+        ann.say("newer")
+        ann.expect_texts(["old 0", "old 1", "old 2", "new", "newer"])
+
+
+def test_messages_that_were_trimmed_while_away_are_a_line(browser: Browser, own_server: ServerProcess) -> None:
+    with windows(browser, own_server.url) as open_window:
+        ann = open_window("ann").join("ops")
+        ann.say("here")
+        ann.expect_texts(["here"])
+        own_server.kill9()
+        with ThreadPoolExecutor() as beside:  # in this thread Playwright's own loop runs
+            beside.submit(asyncio.run, grow_and_trim(own_server.store)).result()
+        own_server.start()
+        expect(ann.page.locator(".gap")).to_have_text("Messages 2\N{EN DASH}36 are no longer kept.")
+        assert ann.seqs() == [1, *range(37, 42)]
+
+
+async def grow_and_trim(store: str) -> None:
+    async with open_backend(store) as backend:
+        await backend.append([Draft.new("ops", f"unseen {number}") for number in range(40)])
+        await backend.trim(keep=5)
+
+
+def test_a_server_that_asks_to_wait_gets_everything_once(browser: Browser, tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db", "--rate-limit", "1") as server, windows(browser, server.url) as open_window:
+        ann = open_window("ann").join("ops")
+        texts = [f"line {number}" for number in range(13)]  # the burst is of ten
+        for text in texts:
+            ann.say(text)
+        ann.expect_texts(texts)
+        assert stored(server, "ops") == texts
+
+
+def test_a_refused_message_stays_with_its_reason(browser: Browser, tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db") as server, windows(browser, server.url) as open_window:
+        ann = open_window("ann").join("ops")
+        # A key that is none: the page makes no such, so that this is how the server's refusal is brought about.
+        ann.value(
+            """() => localStorage.setItem("chatkit.outbox.k1", JSON.stringify(
+              {key: "\\u00e9", room: "ops", body: "with a bad key", time: new Date().toISOString()}))"""
+        )
+        ann.reopen("/#ops").await_connection()
+        expect(ann.page.locator(".foot.failed .note")).to_contain_text("Not sent: a key is")
+        ann.say("others are not held up")
+        expect(ann.page.locator(".message[data-seq] .text")).to_have_text(["others are not held up"])
+        ann.page.get_by_role("button", name="Try again").click()
+        expect(ann.page.locator(".foot.failed")).to_have_count(1)
+        ann.page.get_by_role("button", name="Remove").click()
+        ann.expect_texts(["others are not held up"])
+
+
+def test_history_comes_on_scrolling_up_and_the_place_is_kept(server: ServerProcess, open_window: OpenWindow) -> None:
+    fill(server, "long", 700)
+    ann = open_window("ann").join("long")
+    expect(ann.page.locator(".message .text").last).to_have_text("message 700")
+    # Scrolled and measured in one turn, before the scrolling can have brought anything.
+    oldest, seq, top = ann.value(
+        """() => {
+          const scroller = document.querySelector("#scroller");
+          scroller.scrollTop = 300;
+          const messages = [...document.querySelectorAll(".message")];
+          const edge = scroller.getBoundingClientRect().top;
+          const seen = messages.find((message) => message.getBoundingClientRect().top >= edge);
+          return [messages[0].dataset.seq, seen.dataset.seq, seen.getBoundingClientRect().top];
+        }"""
+    )
+    ann.until("oldest => Number(document.querySelector('.message').dataset.seq) < oldest", int(oldest))
+    now = ann.value("seq => document.querySelector(`[data-seq='${seq}']`).getBoundingClientRect().top", seq)
+    assert abs(now - top) <= 2
+
+    while (above := ann.seqs()[0]) > 1:
+        ann.value("() => { document.querySelector('#scroller').scrollTop = 100; }")
+        ann.until("above => Number(document.querySelector('.message').dataset.seq) < above", above)
+    expect(ann.page.locator("#log-top")).to_have_text("This is where #long began.")
+    assert ann.seqs() == list(range(1, 501))
+
+    publish(server, "long", "meanwhile")
+    expect(ann.page.locator("#jump")).to_have_text("1 new message")
+    assert ann.seqs()[0] == 1
+    ann.page.locator("#jump").click()
+    expect(ann.page.locator(".message .text").last).to_have_text("meanwhile")
+    seqs = ann.seqs()
+    assert seqs == list(range(seqs[0], 702))
+    expect(ann.page.locator("#jump")).to_be_hidden()
+
+
+def test_a_busy_room_keeps_the_page_small(server: ServerProcess, open_window: OpenWindow) -> None:
+    ann = open_window("ann").join("busy")
+    fill(server, "busy", 900)
+    expect(ann.page.locator(".message .text").last).to_have_text("message 900")
+    assert ann.seqs() == list(range(401, 901))
+    expect(ann.page.locator(".message").last).to_be_in_viewport()
+
+
+def test_scrolling_down_again_reads_on_to_the_end(server: ServerProcess, open_window: OpenWindow) -> None:
+    fill(server, "down", 300)
+    ann = open_window("ann").join("down")
+    publish(server, "down", "find me not")
+    ann.page.locator("#search-open").click()
+    ann.page.locator("#search-box").fill("MESSAGE 20")
+    expect(ann.page.locator("#search-list li")).to_have_count(11)  # 20, and 200 to 209
+    ann.page.locator("#search-list button").last.click()
+    expect(ann.page.locator(".revealed .text")).to_have_text("message 20")
+    assert ann.seqs()[0] == 1
+    assert ann.seqs()[-1] < 301
+    while (newest := ann.seqs()[-1]) < 301:
+        ann.value("() => { const box = document.querySelector('#scroller'); box.scrollTop = box.scrollHeight; }")
+        ann.until("newest => Number([...document.querySelectorAll('.message')].at(-1).dataset.seq) > newest", newest)
+    assert ann.seqs() == list(range(1, 302))
+    publish(server, "down", "live again")
+    expect(ann.page.locator(".message .text").last).to_have_text("live again")
+
+
+def test_hostile_names_and_bodies_are_inert(server: ServerProcess, open_window: OpenWindow) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    bodies = [
+        "<script>alert(1)</script><img src=x onerror=alert(1)><b>bold</b>",
+        "javascript:alert(1) http://example.org/x?<script>alert(1)</script>",
+        "[x](javascript:alert(1)) `<i>code</i>` \u202egnp.exe\u202c",
+        "\x1b]0;owned\x07\x1b[31mred\x1b[0m",
+        "w" * 5_000,
+        "Z" + "\u0335\u0322\u034b" * 500,
+        "```html\n<iframe srcdoc='<script>alert(1)</script>'>\n```",
+        "\u05e9\u05dc\u05d5\u05dd \u2067 hidden \u2069 {{7*7}} ${7*7}",
+        "http://" + ")" * 60_000,
+    ]
+    for body in bodies:
+        publish(server, "hostile", body, sender=name, data={"<b>": [body[:50]] * 3})
+    for options in ({}, NARROW):
+        ann = open_window("ann", **options).join("hostile")
+        expect(ann.page.locator(".message")).to_have_count(len(bodies))
+        assert ann.page.locator(".message .sender").first.inner_text() == name
+        assert ann.page.locator("#log :is(img, script, iframe, b, i, [onerror])").count() == 0
+        texts = ann.texts()
+        assert texts[0] == bodies[0]
+        assert "RLOgnp.exePDF" in texts[2]
+        assert texts[3] == "^[]0;owned^G^[[31mred^[[0m"
+        links = ann.page.eval_on_selector_all(".text a", "all => all.map((a) => [a.href, a.rel, a.target])")
+        assert [link[0] for link in links] == ["http://example.org/x"]
+        assert all("noopener" in rel and target == "_blank" for _, rel, target in links)
+        ann.page.locator(".data summary").first.click()
+        expect(ann.page.locator(".data pre").first).to_contain_text('"<b>"')
+        assert ann.value(OVERFLOWING) == []
+
+
+def test_a_redacted_message_is_shown_as_such(server: ServerProcess, open_window: OpenWindow) -> None:
+    seq = publish(server, "redact", "the password is hunter2")
+    ann = open_window("ann").join("redact")
+    ann.expect_texts(["the password is hunter2"])
+    request(server, "DELETE", f"/rooms/redact/messages/{seq}")
+    ann.expect_texts(["This message was taken away."])
+    bob = open_window("bob").join("redact")
+    bob.expect_texts(["This message was taken away."])
+
+
+def test_the_address_names_the_room(server: ServerProcess, open_window: OpenWindow) -> None:
+    publish(server, "日本語", "konnichiwa")
+    ann = open_window("ann").join(quote("日本語"))
+    ann.expect_texts(["konnichiwa"])
+    expect(ann.page).to_have_title("#日本語 · chatkit")
+    ann.page.locator("#room-box").fill("#second.room")
+    ann.page.locator("#room-box").press("Enter")
+    expect(ann.page.locator("#room-title")).to_have_text("#second.room")
+    assert ann.page.url.endswith("/#second.room")
+    ann.page.go_back()
+    ann.expect_texts(["konnichiwa"])
+    ann.page.locator("#room-box").fill("no spaces!")
+    ann.page.locator("#room-box").press("Enter")
+    expect(ann.page.locator("#room-problem")).to_contain_text("1 to 64 letters")
+
+
+def test_unread_messages_are_counted_over_visits(server: ServerProcess, open_window: OpenWindow) -> None:
+    ann = open_window("ann").join("unread")
+    publish(server, "unread", "one")
+    ann.expect_texts(["one"])
+    ann.page.goto(server.url + "/#elsewhere")
+    expect(ann.page.locator("#room-title")).to_have_text("#elsewhere")
+    publish(server, "unread", "two")
+    expect(ann.page.locator("#joined-list .badge:visible")).to_have_text("1 new message")
+    expect(ann.page).to_have_title("(1) #elsewhere · chatkit")
+    publish(server, "unread", "three")
+    ann.reopen("/#elsewhere").await_connection()
+    expect(ann.page.locator("#joined-list .badge:visible")).to_have_text("2 new messages")
+    ann.page.locator("#joined-list a", has_text="unread").click()
+    ann.expect_texts(["one", "two", "three"])
+    expect(ann.page.locator(".rule.new + .message .text")).to_have_text("two")
+    expect(ann.page.locator("#joined-list .badge:visible")).to_have_count(0)
+
+
+def test_the_page_works_by_keyboard(open_window: OpenWindow) -> None:
+    ann = open_window()
+    ann.open("/")
+    expect(ann.page.locator("#name-dialog")).to_be_visible()
+    ann.page.keyboard.type("x" * 33)
+    ann.page.keyboard.press("Enter")
+    expect(ann.page.locator("#name-problem")).to_have_text("A name is 1 to 32 printable characters.")
+    ann.page.locator("#name-box").fill("  ann ")
+    ann.page.keyboard.press("Enter")
+    expect(ann.page.locator("#me-name")).to_have_text("ann")
+    ann.page.locator("#scroller").evaluate("() => document.activeElement.blur()")
+    ann.page.keyboard.press("/")
+    ann.page.keyboard.type("keys-b")
+    ann.page.keyboard.press("Enter")
+    expect(ann.page.locator("#message-box")).to_be_focused()
+    ann.page.keyboard.press("Control+k")
+    ann.page.keyboard.type("#keys-a")
+    ann.page.keyboard.press("Enter")
+    expect(ann.page.locator("#message-box")).to_be_focused()
+    ann.page.keyboard.type("first")
+    ann.page.keyboard.press("Shift+Enter")
+    ann.page.keyboard.type("second / third")
+    ann.page.keyboard.press("Enter")
+    ann.expect_texts(["first\nsecond / third"])
+    ann.page.keyboard.type("a draft")
+    ann.page.keyboard.press("Alt+ArrowDown")
+    expect(ann.page.locator("#room-title")).to_have_text("#keys-b")
+    expect(ann.page.locator("#message-box")).to_have_value("")
+    ann.page.keyboard.press("Alt+ArrowUp")
+    expect(ann.page.locator("#room-title")).to_have_text("#keys-a")
+    expect(ann.page.locator("#message-box")).to_have_value("a draft")
+
+
+def test_escape_goes_to_the_newest_message(server: ServerProcess, open_window: OpenWindow) -> None:
+    fill(server, "escape", 80)
+    ann = open_window("ann").join("escape")
+    expect(ann.page.locator(".message .text").last).to_have_text("message 80")
+    ann.value("() => { document.querySelector('#scroller').scrollTop -= 900; }")
+    expect(ann.page.locator("#jump")).to_be_visible()
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator("#jump")).to_be_hidden()
+    expect(ann.page.locator(".message").last).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_page_is_legible_and_fits(server: ServerProcess, open_window: OpenWindow, scheme: str, width: int) -> None:
+    for sender in ("ann", "mara", "jonas", "cat", "deploy-bot", "cron"):
+        publish(
+            server,
+            f"look-{scheme}-{width}",
+            "see https://example.org and `code`\n```\nmore code\n```",
+            sender,
+            {"n": 1},
+        )
+    options = NARROW if width < 768 else {}
+    ann = open_window("ann", **{**options, "viewport": {"width": width, "height": 700}}, color_scheme=scheme)
+    ann.join(f"look-{scheme}-{width}")
+    expect(ann.page.locator(".message")).to_have_count(6)
+    assert ann.value(OVERFLOWING) == []
+    assert [(ratio, what) for ratio, what in ann.value(CONTRASTS) if ratio < 4.5] == []
+    if width < 768:
+        expect(ann.page.locator("#room-box")).not_to_be_in_viewport()
+        ann.page.locator("#rooms-open").click()
+        expect(ann.page.locator("#room-box")).to_be_in_viewport()
+        ann.page.keyboard.press("Escape")
+        expect(ann.page.locator("#room-box")).not_to_be_in_viewport()
+    ann.open("/#nothing-was-said-here").await_connection()
+    expect(ann.page.locator("#quiet")).to_contain_text("chatkit join nothing-was-said-here")
+    assert ann.value(OVERFLOWING) == []
+
+
+def test_the_appearance_is_chosen_and_kept(open_window: OpenWindow) -> None:
+    ann = open_window("ann").join("theme")
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    light = ann.value(ground)
+    toggle = ann.page.locator("#theme")
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-label", "Appearance: light")
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-label", "Appearance: dark")
+    dark = ann.value(ground)
+    assert dark != light
+    ann.reopen("/#theme").await_connection()
+    assert ann.value(ground) == dark
+
+
+def test_a_closed_server_is_entered_with_its_token(browser: Browser, tmp_path: Path) -> None:
+    secret = "open sesame, 8+"
+    with serve(tmp_path / "rooms.db", "--secret", secret) as server, windows(browser, server.url) as open_window:
+        ann = Window(browser.new_context(), server.url, "ann")  # Chromium itself reports each 401 on the console
+        ann.open("/#ops")
+        expect(ann.page.locator("#token-dialog")).to_be_visible()
+        ann.page.locator("#token-box").fill(secret)
+        ann.page.locator("#token-box").press("Enter")
+        ann.await_connection()
+        assert ann.page.url == f"{server.url}/#ops"
+        ann.say("let in")
+        ann.expect_texts(["let in"])
+        ann.reopen("/#ops").await_connection()
+        ann.context.close()
+        bob = open_window("bob").open(f"/?token={quote(secret)}#ops").await_connection()
+        bob.expect_texts(["let in"])
+        assert "token" not in bob.page.url

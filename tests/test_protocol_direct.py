@@ -1,0 +1,225 @@
+"""The direct path between a socket and its handler."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from protocol_app import (
+    LOOPS,
+    Client,
+    DirectEcho,
+    EchoReceiver,
+    Receive,
+    Send,
+    closing,
+    eventually,
+    frame,
+    run,
+    serving,
+    url,
+)
+from websockets.asyncio.client import connect
+
+from chatkit.server.protocol import DIRECT, text_frame
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+# The direct path
+
+
+def test_the_direct_path_delivers_in_turns(loop: str) -> None:
+    async def test() -> None:
+        app = DirectEcho()
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            await eventually(lambda: app.receivers)
+            receiver = app.receivers[0]
+            receiver.calls.clear()
+            client.send(frame(0x81, b"one") + frame(0x01, b"t") + frame(0x80, b"wo"))
+            assert [await client.frame() for _ in "12"] == [(0x81, b"one"), (0x81, b"two")]
+            assert receiver.calls == [b"one", b"two", "turn"]
+            receiver.socket.write(text_frame(b"a") + text_frame(b"b"))
+            assert [await client.frame() for _ in "12"] == [(0x81, b"a"), (0x81, b"b")]
+            client.send(frame(0x82, b"binary") + frame(0x81, b"unheard"))
+            assert await client.close_code() == 1003
+            receiver.socket.write(text_frame(b"dropped"))
+            receiver.socket.send_text(b"dropped")
+            receiver.socket.close(1000)
+            client.send(closing(1003))
+            assert await client.rest() == b""
+            await client.close()
+            await served.empty()
+            assert (receiver.codes, receiver.texts) == ([1003], [b"one", b"two"])
+            receiver.socket.pause_reading()
+            receiver.socket.resume_reading()
+            receiver.socket.write(b"dropped")
+
+    run(test, loop)
+
+
+def attaching_late(receivers: list[EchoReceiver], go: asyncio.Event) -> Callable[[Any, Receive, Send], Awaitable[None]]:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        socket = scope["extensions"][DIRECT]["socket"]
+        receiver = EchoReceiver(socket)
+        with pytest.raises(RuntimeError):
+            socket.attach(receiver)
+        await receive()
+        await send({"type": "websocket.accept"})
+        await go.wait()
+        socket.attach(receiver)
+        receivers.append(receiver)
+        if not receiver.codes:
+            with pytest.raises(RuntimeError):
+                socket.attach(receiver)
+        await receive()
+
+    return app
+
+
+@pytest.mark.parametrize("n", [3, 1000])
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_what_came_before_attaching_is_delivered_first(loop: str, n: int, is_closed: bool) -> None:
+    async def test() -> None:
+        receivers: list[EchoReceiver] = []
+        go = asyncio.Event()
+        async with serving(attaching_late(receivers, go)) as served:
+            early = b"".join(frame(0x81, b"%d" % i) for i in range(n))
+            client = await Client.connect(served.port, early=early + (closing(1000) if is_closed else b""))
+            await asyncio.sleep(0.02)
+            go.set()
+            await eventually(lambda: receivers)
+            if not is_closed:
+                client.send(frame(0x81, b"%d" % n) + closing(1000))
+            assert await client.close_code() == 1000
+            await served.empty()
+            assert receivers[0].texts == [b"%d" % i for i in range(n + (not is_closed))]
+            assert receivers[0].codes == [1000]
+            await client.close()
+
+    run(test, loop)
+
+
+def test_a_receiver_may_hold_the_client_off(loop: str) -> None:
+    async def test() -> None:
+        app = DirectEcho()
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            await eventually(lambda: app.receivers)
+            receiver = app.receivers[0]
+            receiver.socket.pause_reading()
+            for i in range(2000):
+                client.send(frame(0x81, b"%d" % i))
+                if i == 2:
+                    client.send(frame(0x89, b"still answered"))
+            assert await client.frame() == (0x8A, b"still answered")
+            assert receiver.texts == []
+            receiver.socket.resume_reading()
+            receiver.socket.pause_reading()
+            receiver.socket.resume_reading()
+            client.send(closing(1000))
+            assert await client.close_code() == 1000
+            assert receiver.texts == [b"%d" % i for i in range(2000)]
+            await client.close()
+
+    run(test, loop)
+
+
+def test_who_is_held_off_and_leaves_is_heard_to_the_end(loop: str) -> None:
+    async def test() -> None:
+        app = DirectEcho()
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            await eventually(lambda: app.receivers)
+            app.receivers[0].socket.pause_reading()
+            client.send(b"".join(frame(0x81, b"%d" % i) for i in range(20)) + closing(1000))
+            assert await client.close_code() == 1000
+            await served.empty()
+            receiver = app.receivers[0]
+            assert (receiver.texts, receiver.codes) == ([b"%d" % i for i in range(20)], [1000])
+            await client.close()
+
+    run(test, loop)
+
+
+def test_a_receiver_that_pauses_in_its_own_delivery_is_obeyed(loop: str) -> None:
+    async def test() -> None:
+        app = DirectEcho()
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            await eventually(lambda: app.receivers)
+            receiver = app.receivers[0]
+            each = iter(range(100))
+            received = receiver.received_text
+
+            def one_at_a_time(text: bytes) -> None:
+                received(text)
+                receiver.socket.pause_reading()
+                if next(each) % 2:
+                    receiver.socket.resume_reading()
+                else:
+                    asyncio.get_running_loop().call_soon(receiver.socket.resume_reading)
+
+            receiver.received_text = one_at_a_time  # type: ignore[method-assign]
+            receiver.socket.pause_reading()
+            receiver.socket.resume_reading()
+            client.send(b"".join(frame(0x81, b"%d" % i) for i in range(100)))
+            for i in range(100):
+                assert await client.frame() == (0x81, b"%d" % i)
+            await client.close()
+
+    run(test, loop)
+
+
+def test_a_full_buffer_is_told_and_so_is_its_room(loop: str) -> None:
+    async def test() -> None:
+        app = DirectEcho()
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            client.writer.transport.pause_reading()
+            await eventually(lambda: app.receivers)
+            receiver = app.receivers[0]
+            n_written = 0
+            while receiver.socket.is_writable:
+                receiver.socket.write(text_frame(b"x" * 65_000))
+                n_written += 1
+                await asyncio.sleep(0)
+            assert "writable" not in receiver.calls
+            client.writer.transport.resume_reading()
+            for _ in range(n_written):
+                assert await client.frame() == (0x81, b"x" * 65_000)
+            await eventually(lambda: "writable" in receiver.calls)
+            assert receiver.socket.is_writable
+            await client.close()
+
+    run(test, loop)
+
+
+def test_one_compressed_frame_serves_all_that_agreed_alike(loop: str) -> None:
+    async def test() -> None:
+        app = DirectEcho()
+        async with serving(app) as served:
+            clients = [await connect(url(served.port), ping_interval=None) for _ in range(3)]
+            plain = await connect(url(served.port), compression=None, ping_interval=None)
+            await eventually(lambda: len(app.receivers) == 4)
+            agreed = [one.socket for one in app.receivers if one.socket.deflate is not None]
+            assert len(agreed) == 3
+            assert len({socket.deflate for socket in agreed}) == 1
+            for text in ("the same text " * 100, "and another " * 50):
+                shared = agreed[0].compress(text.encode())
+                assert len(shared) < 100
+                for socket in agreed:
+                    socket.write(shared)
+                for client in clients:
+                    assert await client.recv() == text
+            other = next(one.socket for one in app.receivers if one.socket.deflate is None)
+            with pytest.raises(RuntimeError):
+                other.compress(b"x")
+            for client in (*clients, plain):
+                await client.close()
+
+    run(test, loop)

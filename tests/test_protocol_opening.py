@@ -1,0 +1,383 @@
+"""How a connection becomes a WebSocket, and how it is refused: heads good, bad, long, slow and early."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from protocol_app import (
+    HEAD,
+    LOOPS,
+    Client,
+    Clock,
+    DirectEcho,
+    Echo,
+    Receive,
+    Send,
+    accepting,
+    closing,
+    eventually,
+    frame,
+    run,
+    run_on_clock,
+    serving,
+    url,
+)
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from chatkit.server.protocol_opening import Wheel
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def answer_to(port: int, head: bytes) -> bytes:
+    """Return all that the server answers to a head until it ends the connection."""
+    client = await Client.connect(port, None)
+    client.send(head)
+    answer = await client.rest()
+    await client.close()
+    return answer
+
+
+# Opening
+
+
+def test_any_application_is_served(loop: str) -> None:
+    async def test() -> None:
+        app = Echo()
+        async with serving(app) as served:
+            for compression in (None, "deflate"):
+                async with connect(url(served.port), compression=compression, ping_interval=None) as client:
+                    for message in ("hi", "", "é" * 300, b"\x00\xff", "x" * 70_000, b"", b"y" * 200_000):
+                        await client.send(message)
+                        assert await client.recv() == message
+                    await client.send(["in", "", "frag", "ments"])
+                    assert await client.recv() == "infragments"
+                    await (await client.ping())
+                await served.empty()
+                assert app.end == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+
+    run(test, loop)
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+def test_uvicorns_own_http_will_do(http: str) -> None:
+    async def test() -> None:
+        async with serving(Echo(), http=http) as served, connect(url(served.port)) as client:
+            await client.send("hi")
+            assert await client.recv() == "hi"
+
+    run(test)
+
+
+def test_the_scope_says_what_the_client_asked_for(loop: str) -> None:
+    async def test() -> None:
+        app = Echo()
+        async with serving(app, root_path="/r") as served:
+            head = HEAD.replace(b"/chat", b"/a%20b?c=d%20") + b"X-One: \xe9\r\nSec-WebSocket-Protocol: a, b\r\n\r\n"
+            client = await Client.connect(served.port, head)
+            await client.close()
+            await served.empty()
+            scope = app.scopes[0]
+            assert scope["path"] == "/r/a b"
+            assert scope["raw_path"] == b"/r/a%20b"
+            assert scope["query_string"] == b"c=d%20"
+            assert scope["subprotocols"] == ["a", "b"]
+            assert (b"x-one", b"\xe9") in scope["headers"]
+            assert scope["client"][0] == scope["server"][0] == "127.0.0.1"
+            assert scope["server"][1] == served.port
+            assert scope["scheme"] == "ws"
+            assert app.events[0] == {"type": "websocket.connect"}
+
+    run(test, loop)
+
+
+def test_an_accept_carries_headers_and_a_subprotocol() -> None:
+    async def test() -> None:
+        app = accepting(subprotocol="b", headers=[(b"x-one", b"1"), (b"set-cookie", b"a=b")])
+        async with serving(app, headers=[("X-Two", "2")]) as served:
+            client = await connect(url(served.port), subprotocols=["a", "b"])
+            assert client.subprotocol == "b"
+            headers = client.response.headers
+            assert (headers["x-one"], headers["x-two"], headers["set-cookie"]) == ("1", "2", "a=b")
+            assert headers["server"] == "uvicorn"
+            assert "date" in headers
+            await client.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("extra", [{"subprotocol": "none of yours"}, {"headers": [(b"x", b"1\r\nset-cookie: a=b")]}])
+def test_an_accept_that_would_break_the_handshake_is_the_handlers_fault(extra: Any, caplog: Any) -> None:
+    async def test() -> None:
+        async with serving(accepting(**extra)) as served:
+            assert (await answer_to(served.port, HEAD + b"\r\n")).startswith(b"HTTP/1.1 500 ")
+            await served.empty()
+
+    run(test)
+    assert "Exception in ASGI application" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "header"),
+    [
+        (HEAD.replace(b"Host: test\r\n", b""), 400, b""),
+        (HEAD.replace(b"Host: test\r\n", b"Host:\r\n"), 400, b""),
+        (HEAD + b"Host: other\r\n", 400, b""),
+        (HEAD.replace(b"Version: 13", b"Version: 8"), 426, b"Sec-WebSocket-Version: 13\r\n"),
+        (HEAD.replace(b"Version: 13", b"Version: 13, 8"), 426, b"Sec-WebSocket-Version: 13\r\n"),
+        (HEAD.replace(b"Sec-WebSocket-Version: 13\r\n", b""), 426, b"Sec-WebSocket-Version: 13\r\n"),
+        (HEAD.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"c2hvcnQ="), 400, b""),
+        (HEAD.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"!"), 400, b""),
+        (HEAD + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 400, b""),
+        (HEAD.replace(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b""), 400, b""),
+        (HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"), 505, b""),
+        (HEAD.replace(b"GET", b"HEAD"), 405, b"Allow: GET\r\n"),
+        (HEAD + b"Content-Length: 3\r\n", 400, b""),
+        (HEAD + b"X: " + b"x" * 100_000 + b"\r\n", 431, b""),
+        (b"nonsense\r\n", 400, b""),
+    ],
+)
+def test_a_faulty_handshake_is_answered_and_ended(loop: str, head: bytes, status: int, header: bytes) -> None:
+    async def test() -> None:
+        async with serving(Echo()) as served:
+            client = await Client.connect(served.port, None)
+            for i in range(0, len(head), 30_000):  # what is too long need not be read to its end
+                client.send(head[i : i + 30_000])
+            client.send(b"\r\n")
+            answer = await client.head()
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert header in answer
+            await client.close()
+            await served.empty()
+
+    run(test, loop)
+
+
+@pytest.mark.parametrize("target", [b"http://test/chat?a=b", b"//chat", b"/%ff%fe", b"http://test"])
+def test_odd_targets_reach_the_handler(target: bytes) -> None:
+    async def test() -> None:
+        app = Echo()
+        async with serving(app) as served:
+            client = await Client.connect(served.port, HEAD.replace(b"/chat", target) + b"\r\n")
+            await client.close()
+            await served.empty()
+            assert app.scopes[0]["path"].startswith("/")
+
+    run(test)
+
+
+def test_a_long_header_is_no_fault(loop: str) -> None:
+    async def test() -> None:
+        async with serving(Echo()) as served:
+            client = await Client.connect(served.port, HEAD + b"Cookie: " + b"c" * 10_240 + b"\r\n\r\n")
+            await client.close()
+
+    run(test, loop)
+
+
+def test_a_handshake_may_come_byte_by_byte_with_frames_behind_it(loop: str) -> None:
+    async def test() -> None:
+        async with serving(Echo()) as served:
+            client = await Client.connect(served.port, None)
+            early = b"".join(frame(0x81, b"early %d" % i) for i in range(100))
+            for byte in HEAD + b"\r\n" + early:
+                client.send(bytes((byte,)))
+                await asyncio.sleep(0)
+            assert b" 101 " in await client.head()
+            for i in range(100):
+                assert await client.frame() == (0x81, b"early %d" % i)
+            await client.close()
+
+    run(test, loop)
+
+
+@pytest.mark.parametrize("app", [Echo(), DirectEcho()])
+def test_frames_in_the_same_segment_as_the_handshake_are_not_lost(loop: str, app: Any) -> None:
+    async def test() -> None:
+        async with serving(app) as served:
+            early = b"".join(frame(0x81, b"%d" % i) for i in range(500)) + closing(4000)
+            client = await Client.connect(served.port, early=early)
+            for i in range(500 if app.__class__ is DirectEcho else 0):
+                assert await client.frame() == (0x81, b"%d" % i)
+            assert await client.close_code() == 4000
+            await client.close()
+
+    run(test, loop)
+
+
+def test_what_comes_before_the_handler_accepts_is_bounded() -> None:
+    async def test() -> None:
+        accept = asyncio.Event()
+        texts: list[str] = []
+
+        async def app(scope: Any, receive: Receive, send: Send) -> None:
+            await receive()
+            await accept.wait()
+            await send({"type": "websocket.accept"})
+            while (event := await receive())["type"] == "websocket.receive":
+                texts.append(event["text"])
+
+        async with serving(app) as served:
+            client = await Client.connect(served.port, None)
+            much = frame(0x81, b"x" * 60_000) * 400
+            client.send(HEAD + b"\r\n" + much + closing(1000))
+            stuck = len(much) // 4
+            await eventually(lambda: served.tasks)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.writer.drain(), 0.3)
+            assert client.writer.transport.get_write_buffer_size() > stuck  # the server left it with the client
+            accept.set()
+            assert b" 101 " in await client.head()
+            assert await client.close_code() == 1000
+            await served.empty()
+            assert len(texts) == 400
+            await client.close()
+
+    run(test)
+
+
+# Refusing
+
+
+def test_a_refusal_before_accept_is_a_403(loop: str) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.close", "code": 4000})
+        assert await receive() == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+        with pytest.raises(RuntimeError):
+            await send({"type": "websocket.accept"})
+
+    async def test() -> None:
+        async with serving(app) as served:
+            assert (await answer_to(served.port, HEAD + b"\r\n")).startswith(b"HTTP/1.1 403 ")
+            await served.empty()
+
+    run(test, loop)
+
+
+def test_a_denial_is_an_http_response(loop: str) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        assert "websocket.http.response" in scope["extensions"]
+        await receive()
+        headers = [(b"x-why", b"closed"), (b"connection", b"keep-alive")]
+        await send({"type": "websocket.http.response.start", "status": 451, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"not here"})
+
+    async def test() -> None:
+        async with serving(app) as served:
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url(served.port))
+            response = refused.value.response
+            assert (response.status_code, response.body) == (451, b"not here")
+            assert response.headers["x-why"] == "closed"
+            assert response.headers.get_all("connection") == ["close"]
+            assert response.headers["content-length"] == "8"
+            await served.empty()
+
+    run(test, loop)
+
+
+def test_a_denial_may_come_in_parts() -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.http.response.start", "status": 200})
+        for part in (b"a", b"b"):
+            await send({"type": "websocket.http.response.body", "body": part * 200_000, "more_body": True})
+        await send({"type": "websocket.http.response.body"})
+
+    async def test() -> None:
+        async with serving(app) as served:
+            head, _, body = (await answer_to(served.port, HEAD + b"\r\n")).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert b"content-length" not in head.lower()
+            assert body == b"a" * 200_000 + b"b" * 200_000
+            await served.empty()
+
+    run(test)
+
+
+@pytest.mark.parametrize("does", ["raise", "return", "send", "deny", "half"])
+def test_a_handler_that_fails_before_accept_makes_a_500(loop: str, does: str, caplog: Any) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        match does:
+            case "raise":
+                raise ValueError("on purpose")
+            case "send":
+                await send({"type": "websocket.send", "text": "too early"})
+            case "deny":
+                await send({"type": "websocket.http.response.start", "status": 101})
+            case "half":
+                await send({"type": "websocket.http.response.start", "status": 200})
+
+    async def test() -> None:
+        async with serving(app) as served:
+            assert (await answer_to(served.port, HEAD + b"\r\n")).startswith(b"HTTP/1.1 500 ")
+            await served.empty()
+
+    run(test, loop)
+    assert ("on purpose" in caplog.text) == (does == "raise")
+    assert caplog.records
+
+
+def test_too_many_connections_are_told_so() -> None:
+    async def test() -> None:
+        async with serving(Echo(), limit_concurrency=2) as served:
+            client = await Client.connect(served.port)
+            assert (await answer_to(served.port, HEAD + b"\r\n")).startswith(b"HTTP/1.1 503 ")
+            await client.close()
+
+    run(test)
+
+
+def test_accepts_and_refusals_are_logged(caplog: Any) -> None:
+    async def test() -> None:
+        caplog.set_level(logging.INFO, "uvicorn.error")
+        async with serving(Echo(), log_level="info") as served:
+            await (await Client.connect(served.port)).close()
+            await served.empty()
+
+    run(test)
+    assert any('"WebSocket /chat" [accepted]' in record.getMessage() for record in caplog.records)
+
+
+# The clock that all connections share
+
+
+class Alarm:
+    """Notes when it rings, and sets itself anew as often as it is told."""
+
+    def __init__(self, wheel: Wheel, clock: Clock, *, again_s: float = 0) -> None:
+        self.wheel = wheel
+        self.clock = clock
+        self.again_s = again_s
+        self.due_tick = 0
+        self.rang_at: list[float] = []
+
+    def on_time(self) -> None:
+        self.rang_at.append(self.clock.time())
+        if self.again_s:
+            self.wheel.set(self, self.again_s)
+
+
+def test_each_timer_of_the_wheel_keeps_its_own_time() -> None:
+    async def test(clock: Clock) -> None:
+        wheel, began = Wheel(clock), clock.time()
+        repeating, later, moved, cleared = (Alarm(wheel, clock, again_s=again) for again in (20, 0, 0, 0))
+        wheel.set(later, 5)  # and behind it comes one that is set, and sets itself, for a later time
+        wheel.set(repeating, 1)
+        wheel.set(moved, 2)
+        wheel.set(moved, 8)
+        wheel.set(cleared, 3)
+        wheel.clear(cleared)
+        wheel.clear(cleared)
+        await clock.skip(30)
+        rang = [[moment - began for moment in alarm.rang_at] for alarm in (repeating, later, moved, cleared)]
+        assert rang == [pytest.approx([1, 21], abs=0.3), pytest.approx([5], abs=0.3), pytest.approx([8], abs=0.3), []]
+        assert not cleared.due_tick
+
+    run_on_clock(test)

@@ -182,9 +182,6 @@ class EchoReceiver:
     def closed(self, code: int) -> None:
         self.calls.append(code)
 
-    def turn_ended(self) -> None:
-        self.calls.append("turn")
-
     @property
     def texts(self) -> list[bytes]:
         return [call for call in self.calls if isinstance(call, bytes)]

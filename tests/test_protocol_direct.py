@@ -32,7 +32,7 @@ def loop(request: pytest.FixtureRequest) -> str:
 # The direct path
 
 
-def test_the_direct_path_delivers_in_turns(loop: str) -> None:
+def test_the_direct_path_delivers_and_ends(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -42,7 +42,7 @@ def test_the_direct_path_delivers_in_turns(loop: str) -> None:
             receiver.calls.clear()
             client.send(frame(0x81, b"one") + frame(0x01, b"t") + frame(0x80, b"wo"))
             assert [await client.frame() for _ in "12"] == [(0x81, b"one"), (0x81, b"two")]
-            assert receiver.calls == [b"one", b"two", "turn"]
+            assert receiver.calls == [b"one", b"two"]
             receiver.socket.write(text_frame(b"a") + text_frame(b"b"))
             assert [await client.frame() for _ in "12"] == [(0x81, b"a"), (0x81, b"b")]
             client.send(frame(0x82, b"binary") + frame(0x81, b"unheard"))
@@ -223,3 +223,51 @@ def test_one_compressed_frame_serves_all_that_agreed_alike(loop: str) -> None:
                 await client.close()
 
     run(test, loop)
+
+
+def test_a_connection_may_outlive_its_handler(loop: str) -> None:
+    async def test() -> None:
+        receivers: list[EchoReceiver] = []
+
+        async def app(scope: Any, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            receivers.append(EchoReceiver(scope["extensions"][DIRECT]["socket"]))
+            receivers[-1].socket.attach(receivers[-1], outlives_handler=True)
+
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            await eventually(lambda: receivers and not served.server.server_state.tasks)
+            client.send(frame(0x81, b"still here"))
+            assert await client.frame() == (0x81, b"still here")
+            assert receivers[0].codes == []
+            client.send(closing(1000))
+            assert await client.close_code() == 1000
+            await served.empty()
+            assert receivers[0].codes == [1000]
+            await client.close()
+
+    run(test, loop)
+
+
+def test_a_handler_that_fails_takes_the_connection_with_it(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        receivers: list[EchoReceiver] = []
+
+        async def app(scope: Any, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            receivers.append(EchoReceiver(scope["extensions"][DIRECT]["socket"]))
+            receivers[-1].socket.attach(receivers[-1], outlives_handler=True)
+            raise LookupError
+
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            assert await client.close_code() == 1011
+            client.send(closing(1011))
+            await served.empty()
+            assert receivers[0].codes == [1011]
+            await client.close()
+
+    run(test, loop)
+    assert "Exception in ASGI application" in caplog.text

@@ -12,9 +12,9 @@ Settle: TypeAlias = Callable[[Receipt | ChatkitError], None]
 """Called once, in the event loop, with what became of a draft."""
 
 MAX_BATCH = 1_024  # bounds how long one commit takes, and what readers are told in one turn
-MAX_PENDING = (
-    100_000  # a store that stands still fills at most this much memory with drafts; then publishing is refused
-)
+MAX_GATHER_TURNS = 16  # of the loop: a burst comes in a few, and publishers who never pause must not hold up a commit
+# A store that stands still fills at most this much memory with drafts; then publishing is refused.
+MAX_PENDING = 100_000
 
 _logger = logging.getLogger(__name__)
 
@@ -55,10 +55,7 @@ class Committer:
         """Commit batch after batch, until cancelled."""
         while True:
             await self._arrived.wait()
-            n_gathered = 0
-            while n_gathered != len(self._pending):
-                n_gathered = len(self._pending)
-                await asyncio.sleep(0)
+            await self._gather()
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
             try:
                 await self._commit(batch)
@@ -68,6 +65,15 @@ class Committer:
             if not self._pending:
                 self._arrived.clear()
                 self._idle.set()
+
+    async def _gather(self) -> None:
+        """Let a burst arrive; one that does not end is committed a batch at a time."""
+        n_gathered = 0
+        for _ in range(MAX_GATHER_TURNS):
+            if n_gathered == len(self._pending) or n_gathered >= MAX_BATCH:
+                return
+            n_gathered = len(self._pending)
+            await asyncio.sleep(0)
 
     async def _commit(self, batch: Sequence[tuple[Draft, Settle]]) -> None:
         try:

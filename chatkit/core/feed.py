@@ -6,6 +6,8 @@ Knows no I/O and no clock. What lies before the tail is the backend's.
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from chatkit.core.model import Head, Message
 
 Encode: TypeAlias = Callable[[Message], bytes]
@@ -125,10 +127,12 @@ class Feed:
             parts.append(frame)
         return b"".join(parts), after + len(parts)
 
-    def replace(self, message: Message) -> None:
-        """Put a redacted message in the place of what it was."""
-        if self.first <= message.seq <= self.last:
-            self._messages[message.seq - self.first] = message
+    def redact(self, seq: int) -> None:
+        """Take away a message's body and data, in every format, if it is here."""
+        if self.first <= seq <= self.last:
+            message = self._messages[seq - self.first]
+            self._chars -= len(message.body)
+            self._messages[seq - self.first] = replace(message, body="", data=None, redacted=True)
             for encoded in self._encoded.values():
-                encoded.pop(message.seq, None)
+                encoded.pop(seq, None)
             self._chunks.clear()

@@ -8,7 +8,6 @@ import logging
 import random
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -16,7 +15,7 @@ from typing import Self, assert_never
 
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo
 from chatkit.core.commit import Committer, Settle
-from chatkit.core.live import LiveRoom, Reader, Redaction, Signal, Typing
+from chatkit.core.live import LiveRoom, Reader, Signal, Typing
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
 from chatkit.core.roster import Roster
 from chatkit.core.subscription import Subscription
@@ -40,17 +39,18 @@ class Hub:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._live: dict[str, LiveRoom] = {}
-        self._roster = Roster()
+        self._roster = Roster(is_shared=backend.shared)
         self._faults: dict[str, str] = {}
         self._append_failed_at = 0.0
         self._process = secrets.token_hex(6)
         self._committer = Committer(backend.append, self._committed, self._append_failed)
         self._grown: dict[LiveRoom, None] = {}  # rooms whose readers are to be told
-        self._ringing: deque[Iterator[Reader]] = deque()
+        self._ringing: dict[LiveRoom, Iterator[Reader]] = {}  # rooms whose readers are being told, and who is left
         self._is_ring_due = False
         self._presence_due: asyncio.TimerHandle | None = None
         self._presence_told_at = 0.0
-        self._is_closed = False
+        self._is_closed = False  # nothing new is taken
+        self._is_over = False  # every task has ended
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -68,23 +68,41 @@ class Hub:
         if self._is_closed:
             return
         self._is_closed = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                await self._committer.drain()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self._committer.drain()
+        finally:  # whoever is cancelled while it leaves has left all the same
+            await self._end()
+
+    async def _end(self) -> None:
         self.close_readers()
         self._committer.abandon()
         if self._presence_due is not None:
             self._presence_due.cancel()
         for task in self._services:
             task.cancel()
-        if self.backend.shared:
-            with suppress(ChatkitError):
-                await self._announce()
-        await self._stack.__aexit__(None, None, None)
+        try:
+            with suppress(ChatkitError, TimeoutError):
+                if self.backend.shared:
+                    async with asyncio.timeout(DRAIN_S):
+                        await self._announce()
+        finally:
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_S):  # then what still waits for the store is cancelled
+                        await self._stack.__aexit__(None, None, None)
+            finally:
+                self._is_over = True
 
     def spawn(self, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run a job beside all others; what it raises is logged."""
-        return self._tasks.create_task(_logged(job))
+        """Run a job beside all others; what it raises is logged. Raise `Unavailable` when the hub has been left."""
+        if self._is_over:
+            job.close()
+            raise Unavailable("the server is shutting down")
+        task = self._tasks.create_task(_logged(job))
+        task.add_done_callback(lambda _: job.close())  # one that is cancelled before its first turn never began it
+        return task
 
     # Publishing
 
@@ -151,7 +169,8 @@ class Hub:
             case Grown(room, last, messages):
                 self._grow(room, last, messages)
             case Redacted(room, seq):
-                self.spawn(self._show_redaction(room, seq))
+                if (live := self._live.get(room)) is not None:
+                    live.redact(seq)
             case Broken(reason):
                 self._faults["news"] = reason
                 _logger.warning("the link to the store broke: %s", reason)
@@ -174,30 +193,24 @@ class Hub:
 
     def _ring(self) -> None:
         """Tell a bounded number of readers, room by room in turns, and come back for the rest."""
-        for live in self._grown:
-            self._ringing.append(iter(tuple(reversed(live.readers))))
-        self._grown.clear()
+        # A room that grew while its readers are being told waits for the next round: rounds do not pile up.
+        for live in [live for live in self._grown if live not in self._ringing]:
+            del self._grown[live]
+            self._ringing[live] = iter(tuple(reversed(live.readers)))
         budget = RINGS_A_TURN
-        while self._ringing and budget:
-            readers = self._ringing.popleft()
+        for live in tuple(self._ringing):
+            readers = self._ringing.pop(live)
             for reader in readers:
                 reader.ring()
                 budget -= 1
                 if not budget:
-                    self._ringing.append(readers)
+                    self._ringing[live] = readers  # behind the others
                     break
-        self._is_ring_due = bool(self._ringing)
+            if not budget:
+                break
+        self._is_ring_due = bool(self._ringing or self._grown)
         if self._is_ring_due:
             self._loop.call_soon(self._ring)
-
-    async def _show_redaction(self, room: str, seq: int) -> None:
-        live = self._live.get(room)
-        if live is None:
-            return
-        page = await self.backend.read(room, after=seq - 1, limit=1)
-        if page.messages and page.messages[0].seq == seq:
-            live.feed.replace(page.messages[0])
-            live.tell(Redaction(room, seq))
 
     # Reading
 
@@ -224,11 +237,7 @@ class Hub:
             live = self._live[room] = LiveRoom(room, self.backend, self.spawn)
         live.users += 1
         try:
-            if not live.is_open:
-                async with live.lock:
-                    if not live.is_open:
-                        await live.open()
-            start, gap = await self._place(live, after, history)
+            start, gap = await self._enter(live, after, history)
         except BaseException:
             self._release_room(live)
             raise
@@ -243,9 +252,19 @@ class Hub:
                 self._tell_presence_soon()
             self._release_room(live)
 
-        subscription = Subscription(live, self.backend, start, gap=gap, bell=bell, signalled=signalled, release=release)
+        subscription = Subscription(live, start, had=after, gap=gap, bell=bell, signalled=signalled, release=release)
         live.readers[subscription] = None
         return subscription
+
+    async def _enter(self, live: LiveRoom, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
+        if not live.is_open:
+            async with live.lock:
+                if not live.is_open:
+                    await live.open()
+        place = await self._place(live, after, history)
+        if self._is_closed:  # meanwhile: nobody would end this subscription
+            raise Unavailable("the server is shutting down")
+        return place
 
     async def _place(self, live: LiveRoom, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
         """Return where a subscription starts, and the gap before that, if what it had is of no log that there is."""
@@ -263,16 +282,18 @@ class Hub:
 
     def _release_room(self, live: LiveRoom) -> None:
         live.users -= 1
-        if not live.users:
+        if not live.users and not self._is_over:
             self.spawn(self._close_room(live))
 
     async def _close_room(self, live: LiveRoom) -> None:
         async with live.lock:
-            # Whoever came back meanwhile found this same room, and waits for the lock to open it again.
-            if live.is_open and not live.users:
-                await live.close()
-            if not live.users and self._live.get(live.room) is live:
-                del self._live[live.room]
+            try:
+                # Whoever came back meanwhile found this same room, and waits for the lock to open it again.
+                if live.is_open and not live.users:
+                    await live.close()
+            finally:  # what the backend could not end must not be kept here, too
+                if not live.users and self._live.get(live.room) is live:
+                    del self._live[live.room]
 
     def close_readers(self) -> None:
         """End every subscription; iterators over them end."""
@@ -337,16 +358,18 @@ class Hub:
 
     async def _share_presence(self) -> None:
         """Tell the other processes who is here, and hear who is there."""
-        announced_at = self._loop.time() - PRESENCE_TTL_S
+        announced_at = 0.0
         while True:
             try:
-                idle_s = self._loop.time() - announced_at
-                if idle_s > PRESENCE_TTL_S:
-                    # What this process announced has faded: it was paused, or the store was away.
+                now = self._loop.time()
+                has_faded = now - announced_at > PRESENCE_TTL_S
+                if has_faded:  # this process was paused, or the store was away
                     self._roster.announce_all()
-                if idle_s > PRESENCE_TTL_S / 3 or self._roster.has_announcements:
+                if now - announced_at > PRESENCE_TTL_S / 3 or self._roster.has_announcements:
                     await self._announce()
-                    announced_at = self._loop.time()
+                    # What was announced before may have faded while this was on its way: then all is announced again.
+                    is_late = not has_faded and self._loop.time() - announced_at > PRESENCE_TTL_S
+                    announced_at = 0.0 if is_late else now
                 present = await self.backend.present(self._process)
                 if present is not None:
                     self._roster.replace_elsewhere(present.members)

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 import msgspec
 
-from chatkit.core.backend import Backend
+from chatkit.core.backend import Backend, Page
 from chatkit.core.feed import MAX_MESSAGES, Feed
 from chatkit.core.model import Head, Message
 from chatkit.core.roster import Change
@@ -59,6 +60,7 @@ class LiveRoom:
         "_backend",
         "_is_filling",
         "_is_stale",
+        "_n_redactions",
         "_spawn",
         "feed",
         "is_open",
@@ -79,15 +81,18 @@ class LiveRoom:
         self._spawn = spawn
         self._is_stale = False  # something was heard of that the feed does not have
         self._is_filling = False
+        self._n_redactions = 0
 
     async def open(self) -> None:
         """Watch the room and load its tail; the caller holds the lock."""
         self._is_stale = False
-        await self._backend.watch(self.room)
         try:
-            page = await self._backend.read(self.room, limit=OPENING_MESSAGES)
+            await self._backend.watch(self.room)
+            page = await self.read(limit=OPENING_MESSAGES)
         except BaseException:
-            await asyncio.shield(self._backend.unwatch(self.room))
+            # A watch that was cancelled may have happened. Who cancelled, or what failed first, is what counts.
+            with suppress(ChatkitError):
+                await self._backend.unwatch(self.room)
             raise
         self.feed.restart(page.head, page.messages)
         self.is_open = True
@@ -98,6 +103,20 @@ class LiveRoom:
         """Watch the room no more; the caller holds the lock."""
         self.is_open = False
         await self._backend.unwatch(self.room)
+
+    async def read(self, *, after: int | None = None, before: int | None = None, limit: int) -> Page:
+        """Read the room from the backend; what was taken away meanwhile is not in the page."""
+        while True:
+            n_redactions = self._n_redactions
+            page = await self._backend.read(self.room, after=after, before=before, limit=limit)
+            if n_redactions == self._n_redactions:
+                return page
+
+    def redact(self, seq: int) -> None:
+        """Hear that a message's body was taken away, and pass it on."""
+        self._n_redactions += 1
+        self.feed.redact(seq)
+        self.tell(Redaction(self.room, seq))
 
     def grow(self, last: int, messages: Sequence[Message]) -> bool:
         """Hear that the log reached `last`, with its newest messages if they are at hand; say whether the feed grew."""
@@ -139,7 +158,7 @@ class LiveRoom:
     async def _fill_once(self) -> None:
         feed = self.feed
         known = feed.last
-        page = await self._backend.read(self.room, after=known, limit=MAX_MESSAGES)
+        page = await self.read(after=known, limit=MAX_MESSAGES)
         if page.head.epoch == feed.epoch and page.head.last >= known:
             # The feed may have grown by itself meanwhile, by this process's own appends.
             fresh = [message for message in page.messages if message.seq > feed.last]
@@ -153,7 +172,7 @@ class LiveRoom:
                     return
         # A new life of the log, a hole that was trimmed, or too far behind: the feed starts again at the newest end,
         # and each reader finds from its own position what it is owed, be it messages of the store's or a gap.
-        newest = await self._backend.read(self.room, limit=MAX_MESSAGES)
+        newest = await self.read(limit=MAX_MESSAGES)
         if newest.head.epoch != feed.epoch or newest.head.last > feed.last or newest.head.last < known:
             feed.restart(newest.head, newest.messages)
         self.ring()
@@ -166,7 +185,7 @@ class LiveRoom:
         async with self.lock:
             feed = self.feed
             if self.is_open and not feed.reaches(after) and feed.last - MAX_MESSAGES <= after < feed.last:
-                page = await self._backend.read(self.room, before=feed.first, limit=MAX_MESSAGES)
+                page = await self.read(before=feed.first, limit=MAX_MESSAGES)
                 if page.head.epoch == feed.epoch:
                     feed.prepend(page.messages)
 

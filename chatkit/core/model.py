@@ -15,6 +15,7 @@ from chatkit.errors import BadBody, BadCursor, BadName, TooLarge
 MAX_ROOM_CHARS = 64
 MAX_SENDER_CHARS = 32
 MAX_KEY_CHARS = 128
+MAX_DATA_DEPTH = 64  # far below what encoders and decoders, which recurse, can take wherever they are called
 ANONYMOUS = "anonymous"
 
 GapReason: TypeAlias = Literal["trimmed", "epoch", "no-history"]
@@ -175,10 +176,14 @@ def _in_room_name(char: str) -> bool:
     return char in "-_." or unicodedata.category(char)[0] in "LM" or unicodedata.category(char) == "Nd"
 
 
-@lru_cache(maxsize=4096)
 def check_sender(name: str) -> str:
     """Return the sender's name trimmed and in NFC; raise `BadName` if it is none."""
-    name = unicodedata.normalize("NFC", name.strip())
+    return _check_sender(name.strip())  # trimmed before it is remembered: blanks without end are not kept
+
+
+@lru_cache(maxsize=4096)
+def _check_sender(name: str) -> str:
+    name = unicodedata.normalize("NFC", name)
     # str.isprintable refuses the categories Cc, Cf (bidi among them), Cs, Co, Cn, and every separator but the space.
     if not 1 <= len(name) <= MAX_SENDER_CHARS or not name.isprintable():
         raise BadName("sender", SENDER_RULE)
@@ -205,11 +210,22 @@ def check_body(body: str, max_bytes: int) -> str:
 
 
 def check_data(data: Any, max_bytes: int) -> Any:
-    """Return the JSON value; raise `TooLarge`, or `BadBody` where it is not JSON."""
+    """Return the value as JSON has it; raise `TooLarge`, or `BadBody` where JSON has no such thing."""
     try:
-        size = len(msgspec.json.encode(data))
+        encoded = msgspec.json.encode(data)
+        data = msgspec.json.decode(encoded)  # a tuple is a list now, and not only in stores that write JSON
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadBody("data is a JSON value") from error
-    if size > max_bytes:
+    if len(encoded) > max_bytes:
         raise TooLarge("data", max_bytes)
+    if encoded.count(b"[") + encoded.count(b"{") > MAX_DATA_DEPTH and _depth(data) > MAX_DATA_DEPTH:
+        raise BadBody(f"data is nested at most {MAX_DATA_DEPTH} deep")
     return data
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth

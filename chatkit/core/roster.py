@@ -33,7 +33,8 @@ class _Presence:
 class Roster:
     """Every room's members. Entering, leaving and asking cost the same however many rooms and members there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = True) -> None:
+        self._is_shared = is_shared  # else nobody takes what is kept to be announced, and it would only grow
         self._rooms: dict[str, dict[str, _Presence]] = {}
         self._elsewhere: set[tuple[str, str]] = set()
         # What was not yet told: True for who came. Someone who went and came back in between is no change at all.
@@ -47,7 +48,7 @@ class Roster:
         presence = self._presence(room, name)
         if presence.entered == 0:
             presence.since_ms = now_ms
-            self._unannounced[room, name] = now_ms
+            self._announce(room, name, now_ms)
         presence.entered += 1
 
     def leave(self, room: str, name: str) -> None:
@@ -55,20 +56,21 @@ class Roster:
         presence = self._rooms[room][name]
         presence.entered -= 1
         if presence.entered == 0:
-            self._unannounced[room, name] = None
+            self._announce(room, name, None)
             self._forget_if_gone(room, name, presence)
 
     def replace_elsewhere(self, members: Iterable[tuple[str, Member]]) -> None:
         """Take what all other processes together announce."""
-        now: set[tuple[str, str]] = set()
+        now: dict[tuple[str, str], int] = {}
         for room, member in members:
-            self._presence(room, member.name).since_ms_elsewhere = member.since_ms
-            now.add((room, member.name))
-        for room, name in self._elsewhere - now:
+            now[room, member.name] = min(member.since_ms, now.get((room, member.name), member.since_ms))
+        for (room, name), since_ms in now.items():
+            self._presence(room, name).since_ms_elsewhere = since_ms
+        for room, name in self._elsewhere - now.keys():
             presence = self._rooms[room][name]
             presence.since_ms_elsewhere = None
             self._forget_if_gone(room, name, presence)
-        self._elsewhere = now
+        self._elsewhere = set(now)
 
     def count(self, room: str) -> int:
         """Return how many are in the room."""
@@ -119,7 +121,11 @@ class Roster:
         for room, names in self._rooms.items():
             for name, presence in names.items():
                 if presence.entered:
-                    self._unannounced[room, name] = presence.since_ms
+                    self._announce(room, name, presence.since_ms)
+
+    def _announce(self, room: str, name: str, since_ms: int | None) -> None:
+        if self._is_shared:
+            self._unannounced[room, name] = since_ms
 
     def _presence(self, room: str, name: str) -> _Presence:
         names = self._rooms.setdefault(room, {})

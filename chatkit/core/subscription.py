@@ -1,11 +1,11 @@
 """A reader of one room: a cursor into its log, and a bell that rings when the room grows."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from chatkit.core.backend import Backend
 from chatkit.core.feed import Encode
 from chatkit.core.live import LiveRoom, Signal
 from chatkit.core.model import Cursor, Gap, Head, Message
@@ -14,6 +14,8 @@ Item: TypeAlias = Message | Gap
 """What a log delivers: what is there, or that it is not to be had."""
 
 PAGE_MESSAGES = 256  # what a reader far behind takes from the store at once
+
+_logger = logging.getLogger(__name__)
 
 
 class Subscription:
@@ -24,14 +26,14 @@ class Subscription:
     belongs to one reader: calls do not overlap. It is a context manager; leaving it closes it.
     """
 
-    __slots__ = ("_bell", "_gap", "_life", "_live", "_read", "_release", "_signalled", "epoch", "is_closed", "position")
+    __slots__ = ("_bell", "_gap", "_had", "_life", "_live", "_release", "_signalled", "epoch", "is_closed", "position")
 
     def __init__(
         self,
         live: LiveRoom,
-        backend: Backend,
         start: Cursor,
         *,
+        had: Cursor | None = None,
         gap: Gap | None = None,
         bell: Callable[[], None] | None,
         signalled: Callable[[Signal], None] | None,
@@ -40,12 +42,12 @@ class Subscription:
         self.epoch = start.epoch
         self.position = start.seq
         self.is_closed = False
+        self._had = had  # where the reader stands until it has the gap
         self._gap = gap
         self._live = live
         # The feed's life in which this position was found good; until then, and when the feed began anew, the store is
         # asked.
         self._life = live.feed.life if start.epoch == live.feed.epoch and live.feed.reaches(start.seq) else 0
-        self._read = backend.read
         self._bell = bell
         self._signalled = signalled
         self._release = release
@@ -58,6 +60,8 @@ class Subscription:
     @property
     def cursor(self) -> Cursor:
         """Where this reader stands: subscribing again from here goes on without a hole or a repeat."""
+        if self._gap is not None and self._had is not None:
+            return self._had
         return Cursor(self.epoch, self.position)
 
     @property
@@ -74,7 +78,7 @@ class Subscription:
     @property
     def is_due(self) -> bool:
         """Say whether there may be something to read now; if not, the bell will ring."""
-        return not self.is_at_head and self.epoch == self._live.feed.epoch
+        return not self.is_closed and not self.is_at_head and self.epoch == self._live.feed.epoch
 
     def check(self) -> None:
         """Have the room compared with the store, as often as it takes; the bell rings when that is done."""
@@ -86,9 +90,11 @@ class Subscription:
         Empty when there is nothing to read now, or the subscription is closed.
         """
         feed = self._live.feed
+        if self.is_closed:
+            return b""
         if self._life != feed.life or self._gap is not None:
             return None
-        if self.position >= feed.last or self.is_closed:
+        if self.position >= feed.last:
             return b""
         if self.position < feed.first - 1:
             return None
@@ -105,29 +111,40 @@ class Subscription:
 
         Raise `Unavailable` when it cannot be read; the position then stays, and fetching again goes on from it.
         """
+        if self.is_closed:
+            return ()
         if gap := self.take_gap():
             return (gap,)
-        if self.is_at_head or self.is_closed:
+        if self.is_at_head:
             return ()
         feed = self._live.feed
         if self.epoch == feed.epoch and not feed.reaches(self.position):
             await self._live.deepen(self.position)
-        if self.epoch == feed.epoch and feed.reaches(self.position):
-            self._life = feed.life
-            messages = feed.read(self.position, limit)
-            self.position += len(messages)
-            return messages
-        return await self._fetch_from_store(limit)
+        messages = self._fetch_from_feed(limit)
+        return await self._fetch_from_store(limit) if messages is None else messages
+
+    def _fetch_from_feed(self, limit: int) -> Sequence[Item] | None:
+        feed = self._live.feed
+        if self.is_closed:  # while the feed was deepened
+            return ()
+        if self.epoch != feed.epoch or not feed.reaches(self.position):
+            return None
+        self._life = feed.life
+        messages = feed.read(self.position, limit)
+        self.position += len(messages)
+        return messages
 
     async def _fetch_from_store(self, limit: int) -> Sequence[Item]:
-        page = await self._read(self.room, after=self.position, limit=limit)
+        page = await self._live.read(after=self.position, limit=limit)
         gap: Gap | None = None
         if page.head.epoch != self.epoch or page.head.last < self.position:
             # Another life of the log, or one that lost its end: what this reader has is not what it goes on from.
-            page = await self._read(self.room, after=0, limit=limit)
+            page = await self._live.read(after=0, limit=limit)
             gap = Gap(self.position, page.head.first, "epoch")
         elif page.head.first > self.position + 1:
             gap = Gap(self.position, page.head.first, "trimmed")
+        if self.is_closed:  # while the store was asked: whoever closed it wants no more, and has the position
+            return ()
         self.epoch = page.head.epoch
         if self.epoch == self._live.feed.epoch:
             self._life = self._live.feed.life
@@ -160,17 +177,28 @@ class Subscription:
     async def __aiter__(self) -> AsyncIterator[Item]:
         while items := await self.next():
             for item in items:
+                # Who leaves the loop here has had this item and none of those behind it.
+                stand = self.position = item.before - 1 if isinstance(item, Gap) else item.seq
                 yield item
+                if self.is_closed or self.position != stand:
+                    break  # who read on by other means meanwhile has had the rest
 
     def ring(self) -> None:
         """Hear that the feed grew."""
         if self._bell is not None:
-            self._bell()
+            try:
+                self._bell()
+            except Exception:
+                # One reader's mistake must not leave all others deaf.
+                _logger.exception("a reader of %s could not be told that it grew", self.room)
 
     def tell(self, signal: Signal) -> None:
         """Hear a signal."""
         if self._signalled is not None:
-            self._signalled(signal)
+            try:
+                self._signalled(signal)
+            except Exception:
+                _logger.exception("a reader of %s could not be told of a signal", self.room)
 
     def close(self) -> None:
         """Read no more: a waiting iterator ends. Closing again does nothing."""

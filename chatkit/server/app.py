@@ -37,11 +37,12 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
     async with open_backend(settings.backend) as backend, Hub(backend) as hub:
-        trimming = hub.spawn(_trim_forever(backend, settings))
+        trimming = hub.spawn(_trim_forever(backend, settings)) if settings.keep or settings.keep_for_s else None
         try:
             yield create_app(settings, hub)
         finally:
-            trimming.cancel()
+            if trimming is not None:
+                trimming.cancel()
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
@@ -76,14 +77,14 @@ def _house(settings: Settings, hub: Hub) -> House:
         limits.data,
         limits.rooms,
         rate,
-        rate * BURST_S,
+        max(1.0, rate * BURST_S) if rate else 0,
         MAX_RATE_BYTES if rate else 0,
     )
     return House(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
 
 
 async def _trim_forever(backend: Backend, settings: Settings) -> None:
-    while settings.keep or settings.keep_for_s:
+    while True:
         before_ms = None if settings.keep_for_s is None else round((time.time() - settings.keep_for_s) * 1000)
         with suppress(ChatkitError):  # a store that is away is trimmed when it is back
             await backend.trim(keep=settings.keep, before_ms=before_ms)

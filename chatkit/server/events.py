@@ -43,6 +43,18 @@ EVENT_STREAM = StreamForm("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, 
 JSON_LINES = StreamForm("application/x-ndjson", b"", b"\n", _json_line)
 
 
+async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Return the whole stream once it has opened: what keeps it from opening can still be told by a status."""
+    opening = await anext(events)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield opening
+        async for event in events:
+            yield event
+
+    return whole()
+
+
 async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamForm) -> AsyncIterator[bytes]:
     """Yield the room from where `start` says, for as long as the client and the server live."""
     with await hub.subscribe(room, after=start.after, history=history) as subscription:

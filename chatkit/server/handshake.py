@@ -13,7 +13,7 @@ _HEADERS = {b"host": "host", b"origin": "origin", b"authorization": "authorizati
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """The parts of a request that a chat has use for; None for what was not given. A given `token` may be any of three."""
+    """The parts of a request that a chat has use for; None for what was not given."""
 
     host: str | None
     origin: str | None

@@ -6,22 +6,24 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import MediaType, Request, Response, Router, delete, get, post
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.backend import Filter
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
 from chatkit.core.past import Past, read_past
-from chatkit.errors import BadBody, BadRequest, RateLimited
-from chatkit.server.events import EVENT_STREAM, JSON_LINES, stream
+from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
+from chatkit.server.events import EVENT_STREAM, JSON_LINES, begin, stream
 from chatkit.server.security import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.sockets import Lobby, read_start
 from chatkit.wire import frames
 
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # a page when no limit is given
+MAX_SEQ = (1 << 63) - 1  # what a store's numbers hold
 
 
 class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,7 +80,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
 
-def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: raise `Forbidden` or `Unauthorized` for a request that may not be."""
     lobby: Lobby = connection.app.state.lobby
     headers = connection.headers
@@ -96,7 +98,7 @@ async def provide_lobby(request: Request[Any, Any, Any]) -> Lobby:
 
 
 @get("/rooms", summary="What rooms there are")
-async def list_rooms(lobby: Lobby) -> RoomList:
+async def list_rooms(lobby: NamedDependency[Lobby]) -> RoomList:
     """List the rooms that hold a message or in which somebody is."""
     hub = lobby.house.hub
     rooms = {info.room: _view(hub, info.room, info.head, info.time_ms) for info in await hub.rooms()}
@@ -106,7 +108,7 @@ async def list_rooms(lobby: Lobby) -> RoomList:
 
 
 @get("/rooms/{room:str}", summary="One room")
-async def show_room(room: str, lobby: Lobby) -> RoomView:
+async def show_room(room: FromPath[str], lobby: NamedDependency[Lobby]) -> RoomView:
     """Show a room; one that was never written to is an empty one."""
     room = check_room(room)
     page = await lobby.house.hub.read(room, limit=1)
@@ -123,17 +125,18 @@ def _view(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
 @post("/rooms/{room:str}/messages", summary="Publish")
 async def publish(
     *,
-    room: str,
+    room: FromPath[str],
     request: Request[Any, Any, Any],
-    lobby: Lobby,
-    name: str | None = None,
-    idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key")] = None,
+    lobby: NamedDependency[Lobby],
+    name: FromQuery[str | None] = None,
+    idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
 ) -> Response[frames.WireMessage]:
     """Publish a message: JSON with `body`, `data` and `key`, or, in any other type, the raw text itself.
 
     The answer is 201 with the message once it is committed, 200 with the stored one if its key was known.
     """
-    asked = _read_publish(request.content_type[0], await request.body())
+    sent = await request.body()
+    asked = _read_publish(request.content_type[0], sent)
     draft = Draft.new(
         room,
         asked.body or "",
@@ -143,7 +146,7 @@ async def publish(
         limits=lobby.house.limits,
     )
     limiter = lobby.rates.of(request.client.host if request.client else "", draft.sender)
-    if limiter is not None and (wait_s := limiter.take(len(draft.body))):
+    if limiter is not None and (wait_s := limiter.take(len(sent))):
         raise RateLimited(wait_s)
     receipt = await lobby.house.hub.publish(draft)
     return Response(frames.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
@@ -167,16 +170,16 @@ def _read_publish(media_type: str, body: bytes) -> PublishRequest:
 @get("/rooms/{room:str}/messages", summary="Read the past")
 async def read_messages(
     *,
-    room: str,
-    lobby: Lobby,
+    room: FromPath[str],
+    lobby: NamedDependency[Lobby],
     request: Request[Any, Any, Any],
-    after: str | None = None,
-    before: str | None = None,
-    limit: Annotated[int, Parameter(ge=1)] = PAGE_MESSAGES,
-    search: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    sender: str | None = None,
+    after: FromQuery[str | None] = None,
+    before: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1)] = PAGE_MESSAGES,
+    search: FromQuery[str | None] = None,
+    since: FromQuery[str | None] = None,
+    until: FromQuery[str | None] = None,
+    sender: FromQuery[str | None] = None,
 ) -> Response[Any]:
     """Return a page of messages in order of `seq`: the newest, those `after` a cursor or `seq`, or those `before` one.
 
@@ -221,33 +224,34 @@ def _page(past: Past) -> MessagePage:
     return MessagePage(messages, str(past.cursor), head.first, head.last, past.page.complete, gap)
 
 
-@get("/rooms/{room:str}/events", summary="Follow a room", media_type="text/event-stream")
+@get("/rooms/{room:str}/events", summary="Follow a room")
 async def follow(
     *,
-    room: str,
-    lobby: Lobby,
+    room: FromPath[str],
+    lobby: NamedDependency[Lobby],
     request: Request[Any, Any, Any],
-    after: str | None = None,
-    history: str | None = None,
-    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID")] = None,
+    after: FromQuery[str | None] = None,
+    history: FromQuery[str | None] = None,
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> Stream:
     """Stream a room as server-sent events whose ids are cursors; with `Accept: application/x-ndjson`, as JSON lines."""
     house = lobby.house
     start = read_start(last_event_id or after, history)
     form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
     n_history = house.history if start.history is None else min(start.history, house.limits.history)
-    events = _counted(lobby, stream(house.hub, check_room(room), start, n_history, form))
+    events = await begin(_counted(lobby, stream(house.hub, check_room(room), start, n_history, form)))
     return Stream(events, media_type=form.media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 async def _counted(lobby: Lobby, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     with lobby.connection():
+        lobby.check_load()
         async for event in events:
             yield event
 
 
 @get("/rooms/{room:str}/members", summary="Who is there")
-async def list_members(room: str, lobby: Lobby) -> MemberList:
+async def list_members(room: FromPath[str], lobby: NamedDependency[Lobby]) -> MemberList:
     """List who is in a room."""
     hub = lobby.house.hub
     room = check_room(room)
@@ -255,13 +259,16 @@ async def list_members(room: str, lobby: Lobby) -> MemberList:
 
 
 @delete("/rooms/{room:str}/messages/{seq:int}", summary="Redact", status_code=200)
-async def redact(room: str, seq: int, lobby: Lobby) -> frames.WireMessage:
+async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Lobby]) -> frames.WireMessage:
     """Take a message's body and data away for good; its number stays."""
-    return frames.WireMessage.of(await lobby.house.hub.redact(check_room(room), seq))
+    room = check_room(room)
+    if not 0 < seq <= MAX_SEQ:
+        raise NotFound(f"there is no message {seq} in {room}")
+    return frames.WireMessage.of(await lobby.house.hub.redact(room, seq))
 
 
 @get("/health", summary="Whether the server can do its work")
-async def health(lobby: Lobby) -> Response[Health]:
+async def health(lobby: NamedDependency[Lobby]) -> Response[Health]:
     """Answer 200, or 503 with what is wrong."""
     hub = lobby.house.hub
     fault = hub.fault

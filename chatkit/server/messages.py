@@ -94,12 +94,16 @@ class AsgiSocket:
 class TextOnlySocket(WebSocket[Any, Any, Any]):
     """A connection that knows its session; a binary message ends it with 1003, for every protocol here is text."""
 
-    __slots__ = ("_out", "_session")
+    __slots__ = ("_is_lent", "_out", "_session")
 
     def seat(self, session: Session, out: AsgiSocket) -> None:
         """Let this session have the client's texts."""
         self._session = session
         self._out = out
+
+    def lend(self) -> None:
+        """Receive nothing here: somebody else has the socket itself."""
+        self._is_lent = True
 
     async def hand_over(self, text: str) -> None:
         """Give a text to the session, and return when the next may be taken."""
@@ -109,6 +113,8 @@ class TextOnlySocket(WebSocket[Any, Any, Any]):
 
     async def receive_data(self, mode: WebSocketMode) -> Any:  # noqa: ARG002  # there is but one
         """Receive one text; raise `WebSocketDisconnect` at the end."""
+        if hasattr(self, "_is_lent"):
+            raise WebSocketDisconnect(detail="the socket is lent", code=1000)
         event = await self.receive()
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(detail="the connection ended", code=event["code"])

@@ -6,6 +6,7 @@ from typing import Any, Final
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
 from litestar.response import File, Redirect
 
 import chatkit
@@ -45,7 +46,7 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
     headers = HEADERS if folder is None else EXTRA_HEADERS
 
     @get("/", include_in_schema=False)
-    async def index(request: Request[Any, Any, Any], token: str | None = None) -> Response[Any]:
+    async def index(request: Request[Any, Any, Any], token: FromQuery[str | None] = None) -> Response[Any]:
         gate.check_host(request.headers.get("host"))
         if token is None:
             return _file(root / "index.html", headers)
@@ -59,7 +60,7 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
         return response
 
     @get("/static/{path:path}", include_in_schema=False)
-    async def asset(path: str) -> Response[Any]:
+    async def asset(path: FromPath[str]) -> Response[Any]:
         found = (root / path.lstrip("/")).resolve()
         if not (found.is_relative_to(root) and found.is_file() and found.suffix != ".py"):
             raise NotFoundException(f"there is no file {path}")

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -42,17 +43,22 @@ def status_of(error: ChatkitError) -> int:
     return STATUS.get(error.code, 400 if isinstance(error, BadInput) else 500)
 
 
+def problem_of(error: ChatkitError) -> Problem:
+    """Put an error into words for the outside."""
+    status = status_of(error)
+    retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else None
+    return Problem(error.code, HTTPStatus(status).phrase, status, str(error), retry_after_s)
+
+
 def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Response[Problem]:
     """Put one of chatkit's own errors into a response."""
-    status = status_of(error)
+    problem = problem_of(error)
     headers: dict[str, str] = {}
-    retry_after_s: float | None = None
-    if isinstance(error, RateLimited):
-        retry_after_s = error.retry_after_s
-        headers["Retry-After"] = str(max(1, round(retry_after_s)))
-    if status == HTTPStatus.UNAUTHORIZED:
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(ceil(problem.retry_after_s))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return _respond(Problem(error.code, HTTPStatus(status).phrase, status, str(error), retry_after_s), headers)
+    return _respond(problem, headers)
 
 
 def answer_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

@@ -167,6 +167,8 @@ class WebSocketProtocol(Wire):
             _log.error("ASGI callable returned without completing handshake.")
         if self._state == OPENING:
             self._refuse(make_response(HTTPStatus.INTERNAL_SERVER_ERROR))
+        if self._outlives_handler and is_well:
+            return
         self._forget_waiting()
         self._say_close(1000 if is_well else 1011, "")
         self._share.loop.call_soon(self._tell_receiver)

@@ -51,9 +51,6 @@ class Receiver(Protocol):
     def closed(self, code: int) -> None:
         """Hear, once, that the connection ended, and how: by the client, an error, a shutdown or our close."""
 
-    def turn_ended(self) -> None:
-        """Hear that all that came in one read was delivered."""
-
 
 class DirectSocket(Protocol):
     """The server's side of the direct path, found as `scope["extensions"]["chatkit.direct"]["socket"]`.
@@ -65,8 +62,11 @@ class DirectSocket(Protocol):
     is_writable: bool
     deflate: int | None
 
-    def attach(self, receiver: Receiver) -> None:
-        """Begin the direct path, after `websocket.accept`. What came before is delivered at once, in order."""
+    def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
+        """Begin the direct path, after `websocket.accept`. What came before is delivered at once, in order.
+
+        With `outlives_handler`, the connection goes on when the handler returns: nothing of its call is kept in memory.
+        """
 
     def write(self, frames: bytes, /) -> None:
         """Write whole frames; dropped in silence when the connection ends."""
@@ -98,9 +98,9 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_connection", "_end", "_is_choked", "_is_heard", "_is_held", "_is_pinged", "_pong", "_reader", "_receiver",
-        "_server_state", "_share", "_state", "_waiters", "_waiting", "_waiting_bytes", "deflate", "due_tick",
-        "is_writable", "write",
+        "_connection", "_end", "_is_choked", "_is_heard", "_is_held", "_is_pinged", "_outlives_handler", "_pong",
+        "_reader", "_receiver", "_server_state", "_share", "_state", "_waiters", "_waiting", "_waiting_bytes",
+        "deflate", "due_tick", "is_writable", "write",
     )  # fmt: skip
 
     def __init__(self, share: Share, server_state: ServerState) -> None:
@@ -115,6 +115,7 @@ class Wire(asyncio.Protocol):
         self._waiters: tuple[asyncio.Future[None], ...] = ()  # of `receive` and `send`; each looks again when woken
         self._pong: bytes | None = None  # the newest ping's payload, while the client does not read our pongs
         self._is_choked = False  # too much waits: the transport does not read
+        self._outlives_handler = False  # the receiver alone is who the connection is for
         self._is_held = False  # the receiver wants no text now
         self._is_heard = True
         self._is_pinged = False
@@ -146,9 +147,6 @@ class Wire(asyncio.Protocol):
             self._read_early(data)
             return
         reader.feed(data)
-        receiver = self._receiver
-        if receiver is not None:
-            receiver.turn_ended()
 
     def _read_early(self, data: bytes) -> None:
         """Take what comes before the connection is open."""
@@ -322,16 +320,16 @@ class Wire(asyncio.Protocol):
         if receiver is None or self._end is None:
             return
         self._deliver(receiver)
-        receiver.turn_ended()
         receiver.closed(self._end[0])
 
     # The direct path
 
-    def attach(self, receiver: Receiver) -> None:
+    def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
         """Begin the direct path; see `DirectSocket`."""
         if self._state == OPENING or self._receiver is not None:
             raise RuntimeError("A receiver is attached once, after 'websocket.accept'.")
         self._receiver = receiver
+        self._outlives_handler = outlives_handler
         if self._end is None:
             self._flush()
         else:
@@ -375,7 +373,6 @@ class Wire(asyncio.Protocol):
         self._deliver(receiver)
         if not self._is_held and self._state == OPEN:
             self._reader.on_text = receiver.received_text
-        receiver.turn_ended()
         if not self._waiting:
             self._unchoke()
 

@@ -1,11 +1,12 @@
 """Who may do what: the token, where a request may come from, and how much one sender may send."""
 
 import hmac
+import socket
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from chatkit.errors import Forbidden, Unauthorized
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings, is_loopback
@@ -24,12 +25,14 @@ class Gate:
     def __init__(self, settings: Settings) -> None:
         self.token = settings.secret
         self._origins = {origin.rstrip("/").lower() for origin in settings.origins}
-        self._hosts = {settings.host.lower(), *(urlsplit(origin).hostname or "" for origin in self._origins)}
+        self._hosts = {settings.host.lower(), *(_split(origin).hostname or "" for origin in self._origins)}
+        if settings.is_wildcard:  # the greeting's link names this machine
+            self._hosts.add(socket.gethostname().lower())
         self._is_loopback = settings.is_loopback
 
     def check_host(self, host: str | None) -> None:
         """Raise `Forbidden` if the `Host` header names a place that this server is not."""
-        name = urlsplit(f"//{host}").hostname if host else None
+        name = _split(f"//{host}").hostname if host else None
         if name is None or not (name in self._hosts or is_loopback(name) or _is_address(name)):
             raise Forbidden(f"this server is not {host!r}; if it should be, start it with --origin https://{host}")
 
@@ -37,7 +40,7 @@ class Gate:
         """Raise `Forbidden` if a browser sends this from a page of another place."""
         if origin is None or origin.lower() in self._origins:
             return
-        place = urlsplit(origin.lower())
+        place = _split(origin.lower())
         if place.netloc and place.netloc == (host or "").lower():
             return
         # A page of this machine's own, say a development server's, is as trusted as any program on it.
@@ -47,8 +50,18 @@ class Gate:
 
     def check_token(self, token: str | None) -> None:
         """Raise `Unauthorized` if a token is needed and this is not it."""
-        if self.token is not None and not (token and hmac.compare_digest(token.encode(), self.token.encode())):
+        if self.token is not None and not (
+            token and hmac.compare_digest(token.encode(errors="surrogatepass"), self.token.encode())
+        ):
             raise Unauthorized("this server needs a token" if not token else "this token is not valid here")
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL that a stranger sent; one that is none has no host."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -77,7 +90,7 @@ class Bucket:
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
-        self._messages = rate * BURST_S
+        self._messages = self._burst
         self._bytes = float(MAX_RATE_BYTES * MAX_BYTES_BURST_S)
         self._seen_at = now
         self._closed_until = now
@@ -99,12 +112,16 @@ class Bucket:
     def _refill(self, now: float) -> None:
         passed_s = now - self._seen_at
         self._seen_at = now
-        self._messages = min(self._rate * BURST_S, self._messages + passed_s * self._rate)
+        self._messages = min(self._burst, self._messages + passed_s * self._rate)
         self._bytes = min(MAX_RATE_BYTES * MAX_BYTES_BURST_S, self._bytes + passed_s * MAX_RATE_BYTES)
+
+    @property
+    def _burst(self) -> float:
+        return max(1.0, self._rate * BURST_S)  # a rate of one a minute still lets that one through
 
     def is_full(self, now: float) -> bool:
         """Say whether forgetting this bucket would change nothing."""
-        return now - self._seen_at > BURST_S
+        return now - self._seen_at > max(BURST_S, 1 / self._rate)
 
 
 class SenderLimiter:
@@ -136,7 +153,12 @@ class RateLimits:
         bucket = self._buckets.get((address, sender))
         if bucket is None:
             if len(self._buckets) >= MAX_BUCKETS:
-                now = self._clock()
-                self._buckets = {who: bucket for who, bucket in self._buckets.items() if not bucket.is_full(now)}
+                self._forget()
             bucket = self._buckets[address, sender] = Bucket(self._rate, self._clock())
         return SenderLimiter(bucket, self._clock)
+
+    def _forget(self) -> None:
+        """Forget the buckets that are full again, or, under a flood of names, those that came first."""
+        now = self._clock()
+        kept = [(who, bucket) for who, bucket in self._buckets.items() if not bucket.is_full(now)]
+        self._buckets = dict(kept[-MAX_BUCKETS // 2 :])  # half of them: not every new name may cost a look at all

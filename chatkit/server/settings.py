@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from chatkit.core.model import DEFAULT_LIMITS, Limits
 from chatkit.errors import BadRequest
@@ -44,10 +45,14 @@ class Settings:
                 (not 0 <= self.history <= self.limits.history, f"history is 0 to {self.limits.history}"),
                 (self.keep is not None and self.keep < 1, "keep is at least 1"),
                 (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for is longer than nothing"),
-                (self.rate_limit < 0, "rate-limit is at least 0"),
+                (not self.rate_limit >= 0, "rate-limit is at least 0"),  # what is no number is not
                 (self.max_connections < 1, "max-connections is at least 1"),
                 (self.log_level not in LOG_LEVELS, f"log-level is one of {', '.join(LOG_LEVELS)}"),
                 (self.secret is not None and len(self.secret) < 8, "a secret has at least 8 characters"),
+                *(
+                    (not _is_origin(origin), f"an origin is like https://chat.example, not {origin!r}")
+                    for origin in self.origins
+                ),
                 (self.page is not None and not (self.page / "index.html").is_file(), f"no index.html in {self.page}"),
             )
             if is_wrong
@@ -59,6 +64,19 @@ class Settings:
     def is_loopback(self) -> bool:
         """Say whether only this machine can reach the server."""
         return is_loopback(self.host)
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Say whether the server listens on every address of this machine."""
+        return self.host.strip("[]") in {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.hostname)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,7 +5,7 @@ the same session runs over plain ASGI messages (`messages.py`).
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
 from litestar import WebSocket
@@ -16,11 +16,18 @@ from chatkit.core.model import ANONYMOUS, Cursor, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
 from chatkit.server.handshake import Handshake
 from chatkit.server.messages import AsgiSocket, TextOnlySocket
+from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.server.security import Gate, RateLimits
-from chatkit.wire.frames import SUBPROTOCOL
+from chatkit.wire.frames import SUBPROTOCOL, encode
 from chatkit.wire.session import House, JsonSession, Session, Start, TextSession, close_code
 
 DIRECT = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
+DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403
+FULL_CODE = 4508
+
+
+class Full(Unavailable):
+    """More connections than the server takes: another one may find a place later."""
 
 
 class Lobby:
@@ -47,10 +54,18 @@ class Lobby:
         self.gate.check_host(asked.host)
         self.gate.check_origin(asked.origin, asked.host)
 
+    def leave(self) -> None:
+        """Count a connection no more."""
+        self.n_connections -= 1
+
+    def check_load(self) -> None:
+        """Raise `Full` if the connection that was counted last is one too many."""
+        if self.n_connections > self.max_connections:
+            raise Full(f"this server takes at most {self.max_connections} connections")
+
     def admit(self, asked: Handshake) -> None:
         """Raise what keeps an accepted socket out."""
-        if self.n_connections > self.max_connections:
-            raise Unavailable(f"this server takes at most {self.max_connections} connections")
+        self.check_load()
         self.gate.check_token(asked.token)
 
     def seat(self, asked: Handshake, out: Any) -> Session:
@@ -77,13 +92,26 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
     try:
         lobby.check_place(asked)
     except Forbidden as error:
-        raise PermissionDeniedException(str(error)) from error
+        if not await _deny(socket, error):
+            raise PermissionDeniedException(str(error)) from error
+        with suppress(WebSocketDisconnect):  # the listener is told that there is no connection, and ends
+            yield
+        return
     await socket.accept(subprotocols=SUBPROTOCOL if asked.is_json else None)
-    socket.scope["headers"] = []  # ten thousand quiet sockets need not remember how they were opened
-    extension = (socket.scope.get("extensions") or {}).get(DIRECT)
-    out: Any = AsgiSocket(socket) if extension is None else extension["socket"]
-    sending = lobby.house.hub.spawn(out.send_all()) if extension is None else None
     lobby.n_connections += 1
+    extension = (socket.scope.get("extensions") or {}).get(DIRECT)
+    talk = (
+        _over_messages(socket, asked, lobby) if extension is None else _lend(socket, asked, lobby, extension["socket"])
+    )
+    with suppress(WebSocketDisconnect):
+        async with talk:
+            yield
+
+
+@asynccontextmanager
+async def _over_messages(socket: WebSocket[Any, Any, Any], asked: Handshake, lobby: Lobby) -> AsyncIterator[None]:
+    out = AsgiSocket(socket)
+    sending = lobby.house.hub.spawn(out.send_all())
     session: Session | None = None
     try:
         session = await _start_session(asked, _path_room(socket), lobby, out)
@@ -91,33 +119,60 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
             cast("TextOnlySocket", socket).seat(session, out)
             out.attach(session)
         yield
-    except WebSocketDisconnect:
-        return
     finally:
-        lobby.n_connections -= 1
         if session is not None:
             session.closed(1000)
-        if sending is not None:
-            sending.cancel()
+        sending.cancel()
+
+
+@asynccontextmanager
+async def _lend(socket: WebSocket[Any, Any, Any], asked: Handshake, lobby: Lobby, out: Any) -> AsyncIterator[None]:
+    """Give the session the socket itself, for as long as that lives: the listener's part ends here.
+
+    A quiet connection is then a protocol, a session and a subscription; this call and its scope are forgotten.
+    """
+    session = await _start_session(asked, _path_room(socket), lobby, out)
+    if session is not None:
+        out.attach(session, outlives_handler=True)
+    cast("TextOnlySocket", socket).lend()
+    yield
+
+
+async def _deny(socket: WebSocket[Any, Any, Any], error: ChatkitError) -> bool:
+    """Answer the handshake with the error, where the server can; say whether it could."""
+    if DENIAL not in (socket.scope.get("extensions") or {}):
+        return False
+    await socket.receive()  # the request to connect
+    problem = problem_of(error)
+    head: Any = {
+        "type": f"{DENIAL}.start",
+        "status": problem.status,
+        "headers": [(b"content-type", MEDIA_TYPE.encode())],
+    }
+    body: Any = {"type": f"{DENIAL}.body", "body": encode(problem)}
+    await socket.send(head)
+    await socket.send(body)
+    return True
 
 
 async def _start_session(asked: Handshake, room: str | None, lobby: Lobby, out: Any) -> Session | None:
-    """Start the session, or tell the client why there is none, and close."""
-    session: Session | None = None
+    """Start the session, or tell the client why there is none, and close. Whichever ends it, the lobby is left once."""
     try:
         lobby.admit(asked)
         session = lobby.seat(asked, out)
+    except ChatkitError as error:
+        lobby.leave()
+        out.close(FULL_CODE if isinstance(error, Full) else close_code(error), str(error))
+        return None
+    session.left = lobby.leave
+    try:
         await session.start(room, read_start(asked.after, asked.history))
     except ChatkitError as error:
-        if session is None:
-            out.close(close_code(error), str(error))
-        else:
-            session.fail(error)
-            session.closed(1000)
+        session.fail(error)
+        session.closed(1000)
         return None
     except BaseException:
-        if session is not None:
-            session.closed(1000)
+        session.closed(1000)
         raise
     return session
 

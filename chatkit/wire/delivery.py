@@ -99,7 +99,8 @@ class Delivery:
                     # What the socket did not take is read again when it does: only the position is kept.
                     subscription.position = item.seq
                     return
-        self._socket.write(b"".join(frames))
+        if frames:
+            self._socket.write(b"".join(frames))
 
     def close(self) -> None:
         """Deliver no more."""

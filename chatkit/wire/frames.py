@@ -13,6 +13,7 @@ from chatkit.core.model import Cursor, Gap, GapReason, Member, Message, parse_ti
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, UnknownOp
 
 SUBPROTOCOL = "chatkit.v1"
+MAX_POSITION = 10**18 - 1  # beyond every log, and within the 64 bits of any store
 MAX_LISTED_MEMBERS = 200  # beyond it an arrival would cost every reader a list: the count has to do
 
 Ref: TypeAlias = int | str
@@ -294,7 +295,7 @@ def decode_event(frame: bytes | str) -> AnyEvent | None:
         if "Invalid value" in str(error) and "$.type" in str(error):
             return None
         raise BadRequest(_sentence(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"an event is one JSON object: {error}") from error
 
 
@@ -360,6 +361,8 @@ def wire_members(members: Iterable[Member]) -> list[WireMember]:
 
 def position(at: Position | None) -> Cursor | int | None:
     """Read a `seq`, in digits or as a number, or a cursor. Raise `BadCursor`."""
-    if at is None or isinstance(at, int):
-        return at
+    if at is None:
+        return None
+    if isinstance(at, int):
+        return min(max(at, 0), MAX_POSITION)
     return int(at[:18]) if at.isascii() and at.isdigit() else Cursor.parse(at)

@@ -4,9 +4,9 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 import msgspec
 
@@ -36,6 +36,7 @@ from chatkit.wire.framing import text_frame
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
 MAX_JOBS = 64  # commands of one client that wait for the store, likewise
+MAX_UNREAD_BYTES = 1 << 20  # answers that wait for a client to take them, likewise: ten thousand acknowledgements
 
 CLOSE_CODES: Final = {
     "unauthorized": 4401,
@@ -50,6 +51,9 @@ CLOSE_CODES: Final = {
 def close_code(error: ChatkitError) -> int:
     """Return the code with which an error closes a connection."""
     return CLOSE_CODES.get(error.code, 1008)
+
+
+Job: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Limiter(Protocol):
@@ -82,19 +86,24 @@ class Session(ABC):
     It hears of the socket by `received_text`, `received_binary`, `writable_again` and `closed`.
     """
 
-    __slots__ = ("_house", "_is_busy", "_jobs", "_limiter", "_n_outstanding", "_sender", "_socket", "is_closed")
+    __slots__ = (
+        "_house", "_is_busy", "_is_held", "_jobs", "_limiter", "_n_outstanding", "_n_unread_bytes", "_sender",
+        "_socket", "is_closed", "left",
+    )  # fmt: skip
 
     def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
         self.is_closed = False
+        self.left: Callable[[], None] | None = None  # called once, at the end
         self._house = house
         self._socket = socket
         self._sender = sender
         self._limiter = limiter
         self._n_outstanding = 0
-        self._jobs: list[
-            Coroutine[None, None, None]
-        ] = []  # few and rarely any: a deque would cost every session 600 bytes
+        self._n_unread_bytes = 0  # of answers, since the socket was last writable
+        # Few and rarely any: a deque would cost every session 600 bytes.
+        self._jobs: list[tuple[Job, frames.Ref | None]] = []
         self._is_busy = False
+        self._is_held = False  # the client is read no further
 
     @abstractmethod
     async def start(self, room: str | None, start: Start) -> None:
@@ -122,16 +131,21 @@ class Session(ABC):
 
     def writable_again(self) -> None:
         """Write what became due while the socket was full."""
+        self._n_unread_bytes = 0
+        self._let_go()
+        self._work_off()
         for delivery in self._deliveries():
             delivery.ring()
 
     def closed(self, code: int) -> None:  # noqa: ARG002  # the socket's way of telling; every end is the same here
-        """End: the client is present and reads no more."""
+        """End: the client is present and reads no more. Ending again does nothing."""
+        if self.is_closed:
+            return
         self.is_closed = True
+        if self.left is not None:
+            self.left()
         for delivery in self._deliveries():
             delivery.close()
-        for job in self._jobs:
-            job.close()
         self._jobs.clear()
 
     def fail(self, error: ChatkitError) -> None:
@@ -154,18 +168,18 @@ class Session(ABC):
             subscription.close()
         return subscription
 
-    def _submit(self, draft: Draft, ref: frames.Ref | None) -> None:
-        if self._limiter is not None and (wait_s := self._limiter.take(len(draft.body))):
+    def _submit(self, draft: Draft, ref: frames.Ref | None, n_bytes: int) -> None:
+        if self._limiter is not None and (wait_s := self._limiter.take(n_bytes)):
             raise RateLimited(wait_s)
         self._house.hub.submit(draft, self._settled if ref is None else partial(self._acknowledge, ref))
         self._n_outstanding += 1
-        if self._n_outstanding == MAX_OUTSTANDING:
-            self._socket.pause_reading()
+        if self._n_outstanding >= MAX_OUTSTANDING:
+            self._hold()
 
     def _settled(self, outcome: Receipt | ChatkitError, ref: frames.Ref | None = None) -> None:
         self._n_outstanding -= 1
-        if self._n_outstanding == MAX_OUTSTANDING // 2 and not self.is_closed:
-            self._socket.resume_reading()
+        if self._is_held:
+            self._let_go()
         if isinstance(outcome, ChatkitError) and not self.is_closed:
             self._refuse(outcome, ref)
 
@@ -174,23 +188,54 @@ class Session(ABC):
         if isinstance(outcome, Receipt) and not self.is_closed:
             message = outcome.message
             ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref)
-            self._socket.send_text(frames.encode(ack))
+            self._send_text(frames.encode(ack))
 
-    def _do(self, job: Coroutine[None, None, None]) -> None:
-        """Run what has to wait for the store, one after the other, in the order in which the client asked."""
-        self._jobs.append(job)
-        if len(self._jobs) == MAX_JOBS:
+    def _send_text(self, payload: bytes) -> None:
+        """Answer; a client that asks on without taking its answers is read no further when they are many."""
+        self._socket.send_text(payload)
+        if not self._socket.is_writable:
+            self._n_unread_bytes += len(payload)
+            if self._n_unread_bytes > MAX_UNREAD_BYTES:
+                self._hold()
+
+    def _hold(self) -> None:
+        if not self._is_held:
+            self._is_held = True
             self._socket.pause_reading()
-        if not self._is_busy:
-            self._is_busy = True
+
+    def _let_go(self) -> None:
+        """Read on from the client when none of the reasons to hold it is left."""
+        if (
+            self._is_held
+            and not self.is_closed
+            and self._n_outstanding <= MAX_OUTSTANDING // 2
+            and len(self._jobs) < MAX_JOBS
+            and self._n_unread_bytes <= MAX_UNREAD_BYTES
+        ):
+            self._is_held = False
+            self._socket.resume_reading()
+
+    def _do(self, job: Job, ref: frames.Ref | None) -> None:
+        """Run what has to wait for the store, one after the other, in the order in which the client asked."""
+        self._jobs.append((job, ref))
+        if len(self._jobs) >= MAX_JOBS:
+            self._hold()
+        self._work_off()
+
+    def _work_off(self) -> None:
+        if self._jobs and not self._is_busy:
             self._house.hub.spawn(self._work())
+            self._is_busy = True
 
     async def _work(self) -> None:
         try:
-            while self._jobs:
-                if len(self._jobs) == MAX_JOBS:
-                    self._socket.resume_reading()
-                await self._jobs.pop(0)
+            while self._jobs and self._n_unread_bytes <= MAX_UNREAD_BYTES:
+                job, ref = self._jobs.pop(0)
+                self._let_go()
+                try:
+                    await job()
+                except ChatkitError as error:
+                    self._refuse(error, ref)
         finally:
             self._is_busy = False
 
@@ -218,7 +263,7 @@ class TextSession(Session):
         """Publish the text."""
         try:
             body = check_body(text.decode(), self._house.limits.body)
-            self._submit(Draft(self._room, self._sender, body), None)
+            self._submit(Draft(self._room, self._sender, body), None, len(text))
         except ChatkitError as error:
             self._refuse(error)
 
@@ -229,7 +274,7 @@ class TextSession(Session):
         return [self._delivery]
 
     def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:  # noqa: ARG002  # text has no refs
-        self._socket.send_text(f"! {error}".encode())
+        self._send_text(f"! {error}".encode())
 
 
 class JsonSession(Session):
@@ -259,22 +304,22 @@ class JsonSession(Session):
             self._refuse(error, frames.ref_of(text))
             return
         try:
-            self._carry_out(command)
+            self._carry_out(command, len(text))
         except ChatkitError as error:
             self._refuse(error, command.ref)
 
-    def _carry_out(self, command: frames.AnyCommand) -> None:
+    def _carry_out(self, command: frames.AnyCommand, n_bytes: int) -> None:
         room = self._room_of(command)
         match command:
             case frames.Publish():
-                self._publish(room, command)
+                self._publish(room, command, n_bytes)
             case frames.Join():
                 start = Start(command.after if command.after is None else Cursor.parse(command.after), command.history)
-                self._do(self._answer(self._join(room, start, command.ref), command.ref))
+                self._do(partial(self._join, room, start, command.ref), command.ref)
             case frames.Leave():
-                self._do(self._leave(room, command.ref))
+                self._do(partial(self._leave, room, command.ref), command.ref)
             case frames.History():
-                self._do(self._answer(self._send_history(room, command), command.ref))
+                self._do(partial(self._send_history, room, command), command.ref)
             case frames.Members():
                 self._send_members(room, command.ref)
             case frames.Typing():
@@ -290,20 +335,14 @@ class JsonSession(Session):
             raise BadRequest("name the room: this connection's path names none")
         return self._path_room
 
-    def _publish(self, room: str, command: frames.Publish) -> None:
+    def _publish(self, room: str, command: frames.Publish, n_bytes: int) -> None:
         limits = self._house.limits
         if command.body is None and command.data is None:
             raise BadRequest("publish needs a body")
         body = "" if command.body is None else check_body(command.body, limits.body)
         data = None if command.data is None else check_data(command.data, limits.data)
         key = None if command.key is None else check_key(command.key)
-        self._submit(Draft(room, self._sender, body, data, key), command.ref)
-
-    async def _answer(self, job: Coroutine[None, None, None], ref: frames.Ref | None) -> None:
-        try:
-            await job
-        except ChatkitError as error:
-            self._refuse(error, ref)
+        self._submit(Draft(room, self._sender, body, data, key), command.ref, n_bytes)
 
     async def _join(self, room: str, start: Start, ref: frames.Ref | None) -> None:
         if room in self._rooms:
@@ -314,9 +353,10 @@ class JsonSession(Session):
         subscription = await self._subscribe(room, start, delivery)
         delivery.subscription = subscription
         self._rooms[room] = delivery
+        gap = subscription.take_gap()
         self._send(self._joined(subscription, subscription.cursor, ref))
-        if gap := subscription.take_gap():
-            self._socket.send_text(frames.gap_event(room, gap))
+        if gap is not None:
+            self._send_text(frames.gap_event(room, gap))
         delivery.ring()
 
     def _joined(self, subscription: Subscription, start: Cursor, ref: frames.Ref | None) -> frames.JoinedEvent:
@@ -386,7 +426,7 @@ class JsonSession(Session):
         super().writable_again()
 
     def _send(self, event: frames.Event) -> None:
-        self._socket.send_text(frames.encode(event))
+        self._send_text(frames.encode(event))
 
     def _deliveries(self) -> list[Delivery]:
         return list(self._rooms.values())

@@ -1,0 +1,277 @@
+"""Link: a client's one socket and what goes over it. It connects, and connects again.
+
+Rooms go on by cursor and messages by key, so that nothing is lost with a connection. Knows nothing of HTTP.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from typing import NoReturn
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from chatkit.client.backoff import Backoff
+from chatkit.client.dial import closed, dial
+from chatkit.client.endpoint import Endpoint
+from chatkit.client.follow import Follow, RoomEvent
+from chatkit.client.outbox import Entry, Outbox
+from chatkit.client.refusal import refusal
+from chatkit.client.signal import Back, LinkWatcher, Lost
+from chatkit.core.model import ANONYMOUS
+from chatkit.errors import ChatkitError, RateLimited, Unavailable
+from chatkit.wire.frames import (
+    AckEvent,
+    AnyCommand,
+    AnyEvent,
+    ErrorEvent,
+    GapEvent,
+    JoinedEvent,
+    Leave,
+    MessageEvent,
+    PresenceEvent,
+    Publish,
+    RedactedEvent,
+    TypingEvent,
+    WireLimits,
+    decode_event,
+    encode,
+)
+
+STALL_S = (
+    1.0  # how long a full reader may hold up the socket: long for a reader at work, short for what waits behind it
+)
+TURN_EVENTS = 100  # after so many, readers get a turn: a burst in the socket's buffer would else fill theirs by itself
+REJOIN_S = 1.0  # after a join that was refused for now
+
+
+class Link:
+    """One connection at a time, for as long as `run` runs. Its synchronous methods never fail."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, ping_s: float, give_up_after_s: float | None, watcher: LinkWatcher
+    ) -> None:
+        self.name = endpoint.name or ANONYMOUS
+        self.limits = WireLimits(0, 0)
+        self.follows: dict[str, Follow] = {}
+        self.error: Exception | None = None  # what ended it; it is never used again then
+        self._endpoint = endpoint
+        self._ping_s = ping_s
+        self._give_up_after_s = give_up_after_s
+        self._watcher = watcher
+        self._outbox = Outbox()
+        self._controls: deque[AnyCommand] = deque()  # what is not a publish goes first, and dies with the connection
+        self._refs = itertools.count(1)
+        self._wake = asyncio.Event()  # for the sender: there is something to send, or an answer has come
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # of the first connection
+
+    async def ready(self) -> None:
+        """Wait for the first connection; raise why there is none."""
+        await asyncio.shield(self._ready)
+
+    def follow(self, follow: Follow) -> None:
+        """Deliver a room, now and after every reconnection."""
+        self.follows[follow.room] = follow
+        self._join(follow)
+
+    def unfollow(self, follow: Follow) -> None:
+        """Deliver a room no more."""
+        if self.follows.get(follow.room) is follow:
+            del self.follows[follow.room]
+            self._leave(follow)
+
+    def resume(self, follow: Follow) -> None:
+        """Go on with a parked room whose reader has drained what it had."""
+        if follow.state == "parked":
+            self._join(follow)
+
+    def publish(self, command: Publish, *, has_own_key: bool) -> Entry:
+        """Put a message in the queue; its entry has the answer."""
+        ref = next(self._refs)
+        command = Publish(room=command.room, body=command.body, data=command.data, key=command.key, ref=ref)
+        entry = Entry(ref, self.name, command, has_own_key=has_own_key)
+        self._outbox.add(entry)
+        self._wake.set()
+        return entry
+
+    def tell(self, command: AnyCommand) -> None:
+        """Send a command that may be lost with the connection."""
+        self._controls.append(command)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep connected until cancelled, or until the server says not to come back."""
+        try:
+            await self._keep_connected()
+        except ChatkitError as error:
+            self._end(error)
+        finally:
+            self._end(Unavailable("the client was closed"))
+
+    async def _keep_connected(self) -> None:
+        backoff = Backoff()
+        lost_at: float | None = None
+        while True:
+            connected_at = None
+            try:
+                socket, welcome = await dial(self._endpoint, self._ping_s)
+                connected_at = time.monotonic()
+                self._connected(welcome.name, welcome.limits, is_back=lost_at is not None)
+                lost_at = None
+                await self._converse(socket)
+            except (Unavailable, RateLimited) as error:
+                now = time.monotonic()
+                if not self._ready.done():
+                    raise
+                if connected_at is not None:
+                    backoff.worked(now - connected_at)
+                if lost_at is None:
+                    lost_at = now
+                    self._lost(str(error))
+                if self._give_up_after_s is not None and now - lost_at >= self._give_up_after_s:
+                    raise
+            await asyncio.sleep(backoff.next_s())
+
+    def _connected(self, name: str, limits: WireLimits, *, is_back: bool) -> None:
+        self.name = name
+        self.limits = limits
+        self._controls.clear()
+        self._outbox.connected(limits, time.monotonic())
+        for follow in self.follows.values():
+            if is_back:
+                follow.tell(Back())
+            if follow.state != "parked":
+                self._join(follow)
+        if is_back:
+            self._watcher(Back())
+        if not self._ready.done():
+            self._ready.set_result(None)
+        self._wake.set()
+
+    def _lost(self, reason: str) -> None:
+        for follow in self.follows.values():
+            if follow.state != "parked":
+                follow.state = "out"
+            follow.tell(Lost(reason))
+        self._watcher(Lost(reason))
+
+    def _end(self, error: Exception) -> None:
+        if self.error is not None:
+            return
+        self.error = error
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # it may be that nobody waits for it any more
+        for follow in self.follows.values():
+            follow.end(error)
+        for entry in self._outbox.clear():
+            entry.refuse(error)
+
+    async def _converse(self, socket: ClientConnection) -> NoReturn:
+        why: ChatkitError
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sender = tasks.create_task(self._send(socket))
+                try:
+                    await self._receive(socket)
+                except ConnectionClosed as error:
+                    why = closed(error)
+                except ChatkitError as error:  # what came is no event: this connection cannot be trusted any further
+                    why = Unavailable(str(error))
+                sender.cancel()
+        finally:
+            await socket.close()
+        raise why
+
+    async def _receive(self, socket: ClientConnection) -> NoReturn:
+        for count in itertools.count(1):
+            event = decode_event(await socket.recv(decode=False))
+            if event is not None:
+                follow = self._dispatch(event)
+                if follow is not None and follow.is_overrun and not await follow.drained(STALL_S):
+                    self._park(follow)
+            if count % TURN_EVENTS == 0:
+                await asyncio.sleep(0)
+        raise AssertionError("counting has no end")
+
+    async def _send(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                while self._controls:
+                    await socket.send(encode(self._controls.popleft()), text=True)
+                due = self._outbox.next(time.monotonic())
+                if isinstance(due, Entry):
+                    await socket.send(due.frame, text=True)
+                else:
+                    await self._sleep(due)
+        except ConnectionClosed:
+            return  # the receiver learns of it too, and why
+
+    async def _sleep(self, at_most_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _dispatch(self, event: AnyEvent) -> Follow | None:
+        match event:
+            case MessageEvent() | GapEvent() | JoinedEvent() | PresenceEvent() | TypingEvent() | RedactedEvent():
+                return self._deliver(event)
+            case AckEvent():
+                self._accept(event)
+            case ErrorEvent():
+                self._refuse(event)
+            case _:
+                pass  # `left`, and the answers to what this client asks over HTTP
+        return None
+
+    def _deliver(self, event: RoomEvent) -> Follow | None:
+        follow = self.follows.get(event.room)
+        if follow is not None:
+            follow.take(event)
+        return follow
+
+    def _accept(self, event: AckEvent) -> None:
+        entry = self._outbox.answered(event.ref) if isinstance(event.ref, int) else None
+        if entry is not None:
+            entry.accept(event, time.time_ns() // 1_000_000)
+            self._wake.set()
+
+    def _refuse(self, event: ErrorEvent) -> None:
+        if not isinstance(event.ref, int):
+            return
+        error = refusal(event.code, event.message, event.retry_after_s)
+        follow = next((each for each in self.follows.values() if each.join_ref == event.ref), None)
+        if follow is not None:
+            self._refuse_join(follow, error)
+        elif isinstance(error, RateLimited):
+            self._outbox.hold(event.ref, error.retry_after_s, time.monotonic())
+        elif entry := self._outbox.answered(event.ref):
+            entry.refuse(error)
+        self._wake.set()
+
+    def _refuse_join(self, follow: Follow, error: ChatkitError) -> None:
+        if not isinstance(error, Unavailable | RateLimited):
+            del self.follows[follow.room]
+            follow.end(error)
+            return
+        wait_s = error.retry_after_s if isinstance(error, RateLimited) else REJOIN_S
+        asyncio.get_running_loop().call_later(wait_s, self._join_again, follow, follow.join_ref)
+
+    def _join_again(self, follow: Follow, ref: int) -> None:
+        # Unless it was left or the connection made anew meanwhile: then it has been joined with another ref.
+        if self.follows.get(follow.room) is follow and follow.join_ref == ref and follow.state == "joining":
+            self._join(follow)
+
+    def _join(self, follow: Follow) -> None:
+        self.tell(follow.join(next(self._refs)))
+
+    def _leave(self, follow: Follow) -> None:
+        self.tell(Leave(room=follow.room))
+
+    def _park(self, follow: Follow) -> None:
+        follow.state = "parked"
+        self._leave(follow)

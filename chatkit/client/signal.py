@@ -1,0 +1,59 @@
+"""What a follow yields beside messages and gaps, to those who ask for it. Values only."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from chatkit.core.model import Gap, Member, Message
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """The room is delivered from here on. Comes again when it was joined anew, as its members may have changed by then.
+
+    `members` lists at most 200; `count` is the whole.
+    """
+
+    room: str
+    first: int
+    last: int
+    members: Sequence[Member]
+    count: int
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """Who came and went since the last one. In a large room both are empty, and `count` is all there is."""
+
+    room: str
+    joined: Sequence[str]
+    left: Sequence[str]
+    count: int
+
+
+class Typing(msgspec.Struct, frozen=True):
+    """Somebody is writing."""
+
+    room: str
+    sender: str
+
+
+class Redacted(msgspec.Struct, frozen=True):
+    """A message's body was taken away."""
+
+    room: str
+    seq: int
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """The connection is lost and is being made again; `reason` is a sentence."""
+
+    reason: str
+
+
+class Back(msgspec.Struct, frozen=True):
+    """The connection stands again; what was missed follows."""
+
+
+Signal: TypeAlias = Joined | Presence | Typing | Redacted | Lost | Back
+Item: TypeAlias = Message | Gap
+LinkWatcher: TypeAlias = Callable[[Lost | Back], None]

@@ -1,0 +1,77 @@
+"""Stream: what waits for one subscriber's reader, in order. A queue as Litestar's subscribers have, which knows more."""
+
+import asyncio
+from asyncio import QueueFull
+from collections import deque
+from typing import Any, Final, TypeAlias
+
+from litestar.channels.subscriber import BacklogStrategy
+
+from chatkit.core.model import Message
+from chatkit.litestar.cursor import ChannelCursor
+from chatkit.litestar.payload import payload_of
+
+Arrival: TypeAlias = tuple[ChannelCursor, Message]
+"""An event that came from a channel, beside the bytes that an application puts in by hand."""
+
+_END: Final = object()
+
+
+class Stream(asyncio.Queue[Any]):
+    """Holds arrivals, bytes, and None, which ends one reading. Taken from it, an arrival is its payload.
+
+    With a `max_backlog`, what does not fit is dropped and counted: the new (`backoff`) or the oldest (`dropleft`).
+    """
+
+    def __init__(self, max_backlog: int, strategy: BacklogStrategy) -> None:
+        self.dropped = 0
+        self.taken: object = None  # what `get` returned the payload of
+        self._max_left = max_backlog if strategy == "dropleft" else 0
+        self._is_unbounded = False
+        super().__init__(0 if self._max_left else max_backlog)
+
+    def _init(self, _maxsize: int) -> None:
+        self._queue: deque[Any] = deque()
+
+    def full(self) -> bool:
+        """Say whether there is no room."""
+        return not self._is_unbounded and super().full()
+
+    def put_nowait(self, item: Any) -> None:
+        """Add an item; raise `QueueFull` where it is dropped itself."""
+        try:
+            super().put_nowait(item)
+        except QueueFull:
+            self.dropped += 1
+            raise
+        if self._max_left and len(self._queue) > self._max_left and not self._is_unbounded:
+            self._queue.popleft()
+            self.dropped += 1
+            self.task_done()
+
+    def _get(self) -> bytes | None:
+        self.taken = item = self._queue.popleft()
+        if isinstance(item, tuple):
+            return payload_of(item[1])
+        return None if item is _END else item
+
+    def end(self) -> None:
+        """End one reading behind what is here, however full that is."""
+        self._put_always(None)
+
+    def begin_end(self) -> None:
+        """The same, but so that `forget_end` can take it back where nobody read as far."""
+        self._put_always(_END)
+
+    def forget_end(self) -> None:
+        """Take back what `begin_end` put in."""
+        if _END in self._queue:
+            self._queue.remove(_END)
+            self.task_done()
+
+    def _put_always(self, item: object) -> None:
+        self._is_unbounded = True
+        try:
+            self.put_nowait(item)
+        finally:
+            self._is_unbounded = False

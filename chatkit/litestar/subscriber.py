@@ -1,0 +1,411 @@
+"""Subscriber: the events of some channels, for one reader. What it has not read waits in the channels, not here."""
+
+import asyncio
+import logging
+from asyncio import QueueFull
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Literal, NoReturn, cast, overload
+
+from litestar import channels as litestar_channels
+from litestar.channels import subscriber as reference
+
+from chatkit.core.hub import Hub
+from chatkit.core.model import Cursor, Gap, Message
+from chatkit.errors import ChatkitError
+from chatkit.litestar.cursor import ChannelCursor
+from chatkit.litestar.direct import DirectSender, SocketCallback
+from chatkit.litestar.event import Event
+from chatkit.litestar.payload import payload_of
+from chatkit.litestar.stream import Arrival, Stream
+
+WINDOW: Final = 512  # events taken from the channels ahead of a reader without a backlog of its own
+PAGE: Final = 256  # events read at once
+STALL_S: Final = 10.0  # leaving waits for a callback that gets on; one that stands still so long is cancelled
+GONE_STALL_S: Final = 1.0  # the same, where the client that it sends to is gone
+
+_logger = logging.getLogger(__name__)
+
+
+class Subscriber(reference.Subscriber):
+    """A stream of the events of the channels that it was subscribed to.
+
+    With a `max_backlog`, what the reader does not take in time is dropped by the strategy, and counted in `dropped`;
+    without one nothing is, and a reader that is far behind reads from where the channels are kept.
+    """
+
+    def __init__(
+        self,
+        plugin: litestar_channels.ChannelsPlugin,
+        max_backlog: int | None = None,
+        backlog_strategy: reference.BacklogStrategy = "backoff",
+    ) -> None:
+        self._plugin = plugin
+        self._backend = plugin._backend
+        self._task: asyncio.Task[None] | None = None
+        self._stream = Stream(max_backlog or 0, backlog_strategy)
+        self._queue = self._stream  # by the name that the reference gives it
+        self._max_backlog = max_backlog or 0
+        self._cursors: dict[str, ChannelCursor] = {}
+        self._lagging: dict[ChannelCursor, None] = {}  # of these there is more, but no room for it
+        self._hub: Hub | None = None
+        self._sender: DirectSender | None = None
+        self._callback: SocketCallback | None = None
+        self._missed = 0
+        self._n_taken = 0  # how far the reader got on
+        self._is_finishing = False  # the reader is to end where the channels stand
+        self._is_end_put = False
+        # A subclass that overrides what the reference calls for each event gets these calls.
+        kind = type(self)
+        self._hears_put = kind.put_nowait is not Subscriber.put_nowait
+        self._may_be_direct = not (self._max_backlog or self._hears_put) and (
+            kind.iter_events is Subscriber.iter_events
+            and kind.put is Subscriber.put
+            and kind._worker is Subscriber._worker
+        )
+
+    # What an application sees
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels that this subscriber is subscribed to."""
+        return frozenset(self._cursors)
+
+    @property
+    def qsize(self) -> int:
+        """How many events wait for the reader."""
+        return self._stream.qsize() + sum(cursor.lag for cursor in self._cursors.values())
+
+    @property
+    def dropped(self) -> int:
+        """How many events the backlog dropped."""
+        return self._stream.dropped
+
+    @property
+    def missed(self) -> int:
+        """How many events were no longer kept when this subscriber was to read them."""
+        return self._missed
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether events are being sent in the background."""
+        return self._task is not None
+
+    async def put(self, item: bytes | None) -> None:
+        """Put an item in the stream; wait while the backlog is full. None ends one reading."""
+        await self._stream.put(item)
+        self._ring_sender()
+
+    def put_nowait(self, item: bytes | None) -> bool:
+        """Put an item in the stream; say whether it is in it, or was dropped."""
+        was_taken = self._offer(item)
+        self._ring_sender()
+        return was_taken
+
+    @overload
+    def iter_events(self) -> AsyncGenerator[bytes, None]: ...
+    @overload
+    def iter_events(self, *, with_metadata: Literal[False]) -> AsyncGenerator[bytes, None]: ...
+    @overload
+    def iter_events(self, *, with_metadata: Literal[True]) -> AsyncGenerator[Event, None]: ...
+
+    async def iter_events(self, *, with_metadata: bool = False) -> AsyncGenerator[Any, None]:
+        """Iterate over the stream, waiting for what is next; with their metadata, events are `Event`s, else bytes.
+
+        It ends when the subscriber was unsubscribed from its last channel, or the application shuts down.
+        """
+        stream = self._stream
+        while True:
+            payload = await stream.get()
+            taken = stream.taken
+            self._n_taken += 1
+            if self._lagging:
+                self._refill()
+            try:
+                if payload is None:
+                    return
+                yield _event_of(taken) if with_metadata else payload
+            finally:
+                stream.task_done()
+
+    @asynccontextmanager
+    async def run_in_background(self, on_event: reference.EventCallback, join: bool = True) -> AsyncGenerator[None, None]:  # noqa: FBT001, FBT002
+        """Call `on_event` with every event while the block runs.
+
+        Leaving the block waits, with `join`, until what was published by then has been given to the callback; what
+        comes later waits in the stream. An error in the block ends it at once. An error of the callback's cancels the
+        block and is raised from it.
+        """
+        self._start_in_background(on_event)
+        guard = _Guard(cast("asyncio.Task[None]", self._task))
+        try:
+            yield
+        except BaseException as error:
+            if guard.leave() and isinstance(error, asyncio.CancelledError):
+                await self._end_task()
+                guard.raise_error()
+            with suppress(Exception):
+                await self.stop()
+            raise
+        if guard.leave():
+            await guard.swallow_cancel()
+        await self.stop(join=join)
+
+    async def stop(self, join: bool = False) -> None:  # noqa: FBT001, FBT002 - the reference's signature
+        """Stop what `run_in_background` started; with `join`, when what was published by now has been processed.
+
+        Raise what the callback raised, if it did; not, where it sent to a client that is gone.
+        """
+        task = self._task
+        if task is None:
+            return
+        if task is asyncio.current_task():
+            raise RuntimeError("A callback cannot stop what calls it: leave the block, or unsubscribe from outside")
+        if join and not task.done():
+            try:
+                await self._join(task)
+            except BaseException:
+                await self._end_task()
+                raise
+        await self._end_task()
+        is_gone = self._callback is not None and self._callback.is_gone
+        if not task.cancelled() and not is_gone and (error := task.exception()) is not None:
+            raise error
+
+    # The reader's task
+
+    async def _worker(self, on_event: Callable[[bytes], Awaitable[Any]]) -> None:
+        async for event in self.iter_events():
+            await on_event(event)
+
+    def _start_in_background(self, on_event: Callable[[bytes], Awaitable[Any]]) -> None:
+        if self._task is not None:
+            raise RuntimeError("Subscriber is already running")
+        callback = SocketCallback.of(on_event)
+        sender = None
+        if callback is not None and self._may_be_direct and (socket := callback.direct_socket()) is not None:
+            sender = self._sender = DirectSender(self, self._stream, callback, socket)
+        work = self._worker(callback or on_event) if sender is None else sender.run()
+        self._task = asyncio.create_task(work)
+        self._callback = callback
+        if sender is not None:
+            sender.ring_all()
+
+    async def _end_task(self) -> None:
+        task = self._task
+        if task is None:
+            return
+        try:
+            task.cancel()
+            await asyncio.wait({task})  # unlike awaiting the task, this does not take our own cancellation for its
+        finally:
+            self._task = None
+            self._unfinish()
+
+    async def _join(self, task: asyncio.Task[None]) -> None:
+        """Return when the reader has got to where the channels stand now, ended, or stands still."""
+        if self._hub is not None:
+            for cursor in list(self._cursors.values()):
+                await cursor.stop_at_head(self._hub)
+        self._is_finishing = True
+        self._ring_all()
+        self._end_if_read()
+        while not task.done():
+            n_taken = self._n_taken
+            stall_s = GONE_STALL_S if self._callback is not None and self._callback.is_gone else STALL_S
+            await asyncio.wait({task}, timeout=stall_s)
+            if n_taken == self._n_taken:
+                return
+
+    def _unfinish(self) -> None:
+        """Let the next reader go on from where this one ended."""
+        self._sender = None
+        self._is_finishing = self._is_end_put = False
+        self._stream.forget_end()
+        for cursor in self._cursors.values():
+            cursor.until = None
+        self._ring_all()
+
+    def _end_if_read(self) -> None:
+        if self._is_finishing and not self._is_end_put and all(cursor.is_read for cursor in self._cursors.values()):
+            self._is_end_put = True
+            self._stream.begin_end()
+            self._ring_sender()
+
+    # From the channels to the stream
+
+    async def follow(self, channel: str, *, history: int = 0, after: Cursor | None = None) -> None:
+        """Read a channel; the plugin's part of subscribing. Raise `Unavailable`."""
+        cursor = self._cursors[channel] = ChannelCursor(channel, self._rung)
+        if self._hub is not None:
+            await cursor.open(self._hub, history=history, after=after)
+
+    def unfollow(self, channel: str) -> None:
+        """Read a channel no more; what is in the stream stays."""
+        cursor = self._cursors.pop(channel, None)
+        if cursor is not None:
+            cursor.close()
+            self._lagging.pop(cursor, None)
+            self._end_if_read()
+
+    async def attach(self, hub: Hub) -> None:
+        """Read from this hub on; the plugin's part of starting up."""
+        self._hub = hub
+        for cursor in list(self._cursors.values()):
+            if cursor.subscription is None:
+                await cursor.open(hub)
+
+    def attach_later(self, hub: Hub | None) -> None:
+        """Know the hub, if there is one yet, before any channel is followed."""
+        self._hub = hub
+
+    def end(self) -> None:
+        """End what reads the stream, behind what is in it."""
+        self._stream.end()
+        self._ring_sender()
+
+    def _rung(self, cursor: ChannelCursor) -> None:
+        if self._sender is not None:
+            self._sender.ring(cursor)
+        else:
+            self.pull_soon(cursor)
+
+    def _ring_all(self) -> None:
+        for cursor in self._cursors.values():
+            cursor.ring()
+
+    def _ring_sender(self) -> None:
+        if self._sender is not None:
+            self._sender.ring_all()
+
+    def cursors(self) -> list[ChannelCursor]:
+        """Return the places in all channels."""
+        return list(self._cursors.values())
+
+    def advanced(self, n_taken: int) -> None:
+        """Note that a sender got on, and end where it was to."""
+        self._n_taken += n_taken
+        self._end_if_read()
+
+    def pull_soon(self, cursor: ChannelCursor) -> None:
+        """Have what a cursor is owed put into the stream, as far as there is room."""
+        if not cursor.is_pulling and self._hub is not None:
+            cursor.is_pulling = True
+            self._hub.spawn(self._pull_all(cursor))
+
+    async def pull(self, cursor: ChannelCursor, limit: int) -> bool:
+        """Put at most so many events into the stream; say whether there may be more."""
+        subscription = cursor.subscription
+        if subscription is None:
+            return False
+        cursor.is_pulling = True
+        try:
+            items = await subscription.fetch(limit)
+        except ChatkitError:
+            subscription.check()  # the room is compared with the store until that answers, and rings then
+            return False
+        finally:
+            cursor.is_pulling = False
+        for item in items:
+            self._arrive(cursor, item)
+        return bool(items)
+
+    async def _pull_all(self, cursor: ChannelCursor) -> None:
+        cursor.is_pulling = False
+        while (room := self._room(cursor)) and await self.pull(cursor, min(room, PAGE)):
+            pass
+        self._ring_sender()
+        self._end_if_read()
+        if cursor.is_behind and not self._room(cursor):
+            self._lagging[cursor] = None
+
+    def _room(self, cursor: ChannelCursor) -> int:
+        """Return how many events may be put into the stream; to a full backlog live ones come to be dropped."""
+        subscription = cursor.subscription
+        if subscription is None or subscription.is_closed:
+            return 0
+        room, position = WINDOW - self._stream.qsize(), subscription.position
+        if self._max_backlog and position >= cursor.live_from:
+            room = PAGE
+        elif self._max_backlog:  # the past is read as the reader gets on: it is not dropped
+            room = min(self._max_backlog - self._stream.qsize(), cursor.live_from - position)
+        if cursor.until is not None:
+            room = min(room, cursor.until - position)
+        return max(room, 0)
+
+    def _refill(self) -> None:
+        """Go on where there was no room."""
+        if self._stream.qsize() <= (0 if self._max_backlog else WINDOW // 2):
+            lagging, self._lagging = self._lagging, {}
+            for cursor in lagging:
+                self.pull_soon(cursor)
+
+    def _arrive(self, cursor: ChannelCursor, item: Message | Gap) -> None:
+        if isinstance(item, Gap):
+            self._missed += max(item.before - item.after - 1, 0)
+        elif self._hears_put:
+            self.put_nowait(payload_of(item))
+        else:
+            self._offer((cursor, item))
+
+    def _offer(self, item: bytes | Arrival | None) -> bool:
+        dropped = self._stream.dropped
+        try:
+            self._stream.put_nowait(item)
+        except QueueFull:
+            was_taken = False
+        else:
+            was_taken = True
+        if self._stream.dropped and not dropped:
+            channels = ", ".join(sorted(self._cursors)) or "no channel"
+            _logger.warning("a subscriber of %s is behind: its backlog of %d drops events", channels, self._max_backlog)
+        return was_taken
+
+
+class _Guard:
+    """Cancels the task that made it, when the one that it watches dies of an error before `leave` is called."""
+
+    def __init__(self, watched: asyncio.Task[None]) -> None:
+        self._owner = asyncio.current_task()
+        self._has_left = False
+        self._has_cancelled = False
+        self._watched = watched
+        watched.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not self._has_left and not task.cancelled() and task.exception() is not None and self._owner is not None:
+            self._has_cancelled = True
+            self._owner.cancel()
+
+    def leave(self) -> bool:
+        """Watch no more; say whether the owner was cancelled from here and from nowhere else."""
+        self._has_left = True
+        return self._has_cancelled and self._owner is not None and self._owner.uncancel() == 0
+
+    def raise_error(self) -> NoReturn:
+        """Raise what the watched task died of."""
+        error = self._watched.exception()
+        raise RuntimeError("the task did not fail") if error is None else error
+
+    async def swallow_cancel(self) -> None:
+        """Take the cancellation that the block ended too early to see."""
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+
+def _event_of(taken: object) -> Event:
+    if isinstance(taken, tuple):
+        cursor, message = taken
+        return cast("ChannelCursor", cursor).event_of(message)
+    return Event(cast("bytes", taken))
+
+
+def starts(after: str | Mapping[str, str] | None, channels: list[str]) -> dict[str, Cursor]:
+    """Read where each channel is to go on from. Raise `BadCursor`, or `ValueError` for one cursor of many channels."""
+    if after is None:
+        return {}
+    if isinstance(after, str):
+        if len(channels) != 1:
+            raise ValueError("a cursor is a place in one channel: give a mapping of channels to cursors")
+        return {channels[0]: Cursor.parse(after)}
+    return {channel: Cursor.parse(cursor) for channel, cursor in after.items()}

@@ -1,0 +1,194 @@
+"""A conversation: what is said in a room is shown, what is typed is said. For a terminal and for a pipe."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, nullcontext
+from typing import Protocol, assert_never
+
+from chatkit.cli.form import body_lines, gap_sentence, text_line
+from chatkit.cli.moment import local_time
+from chatkit.cli.options import Place
+from chatkit.cli.plain import one_line
+from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
+
+from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal, Typing
+from chatkit.core.model import Gap, Member, Message, Receipt
+from chatkit.errors import ChatkitError
+
+MAX_NAMED = 12  # of those who are here when one joins; the rest is a number
+
+HELP = """\
+Enter sends. Alt-Enter begins a new line; pasted text stays together. Arrows, Ctrl-A, E, U, K and W edit.
+/who   who is here
+/quit  leave, as Ctrl-D does
+//...  say something that begins with a slash"""
+
+
+class Desk(Protocol):
+    """Where a conversation is read and typed. `is_typed_at`: by a person, who may give commands and err."""
+
+    is_typed_at: bool
+
+    def show(self, text: str) -> None:
+        """Print what was said."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Print what is good to know."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Print what one should know."""
+        ...
+
+    def lines(self) -> AsyncIterator[str]:
+        """Yield what is typed, line by line."""
+        ...
+
+
+async def converse(place: Place, room: str, history: int) -> bool:
+    """Be in the room until the input ends; return whether a pipe missed messages."""
+    style = Style(is_coloured=has_colour())
+    async with place.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
+        first = await anext(items)  # a server that is not there, or says no, is known before the terminal is taken
+        terminal = Terminal(f"{room}> ", style) if can_edit() else None
+        with nullcontext() if terminal is None else terminal.held():
+            conversation = Conversation(client, room, terminal or Pipe(), style)
+            conversation.hear(first)
+            await conversation.hold(items)
+    return conversation.has_gap and terminal is None
+
+
+class Conversation:
+    """One person's, or program's, part in a room."""
+
+    def __init__(self, client: Client, room: str, desk: Desk, style: Style) -> None:
+        self.has_gap = False
+        self._client = client
+        self._room = room
+        self._desk = desk
+        self._style = style
+        self._is_in = False
+        self._open: set[asyncio.Future[Receipt]] = set()  # what was said and is not stored yet
+        self._said = 0  # the last `seq` that was ours
+        self._heard = 0  # the last `seq` that was shown
+        self._news = asyncio.Event()  # for `_hear_ourselves`: one of these two has changed
+
+    async def hold(self, items: AsyncIterator[Item | Signal]) -> None:
+        """Show what is said and say what is typed, until the input ends."""
+        hearing = asyncio.create_task(self._hear_all(items))
+        speaking = asyncio.create_task(self._speak())
+        try:
+            done, _ = await asyncio.wait({hearing, speaking}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            hearing.cancel()
+            speaking.cancel()
+            await asyncio.gather(hearing, speaking, return_exceptions=True)
+
+    def hear(self, item: Item | Signal) -> None:
+        """Show what happens in the room."""
+        match item:
+            case Message():
+                self._desk.show(self._line(item))
+                self._heard = item.seq
+                self._news.set()
+            case Gap():
+                self.has_gap = True
+                self._desk.warn(gap_sentence(item))
+            case Joined():
+                self._hear_joined(item)
+            case Presence():
+                self._note_names(item.joined, "joined")
+                self._note_names(item.left, "left")
+            case Redacted():
+                self._desk.note(f"message {item.seq} was redacted")
+            case Lost():
+                self._desk.warn(f"{item.reason}; trying again")
+            case Back():
+                self._desk.warn("connected again")
+            case Typing():
+                pass  # a line that comes and goes has no place in a terminal that scrolls
+            case _:
+                assert_never(item)
+
+    def _hear_joined(self, item: Joined) -> None:
+        if not self._is_in:  # later ones are reconnections
+            self._is_in = True
+            self._desk.note(f"{self._room}: {_here(item.members, item.count)}; /help says what one can do")
+
+    def _note_names(self, names: Sequence[str], what: str) -> None:
+        if names:
+            more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+            self._desk.note(f"{', '.join(map(one_line, names[:MAX_NAMED]))}{more} {what}")
+
+    def _line(self, message: Message) -> str:
+        if not self._desk.is_typed_at:
+            return text_line(message)
+        when = local_time(message.time_ms).strftime("%H:%M")
+        return f"{self._style.dim(when)} {self._style.name(one_line(message.sender))}: {body_lines(message)}"
+
+    async def _hear_all(self, items: AsyncIterator[Item | Signal]) -> None:
+        async for item in items:
+            self.hear(item)
+
+    async def _speak(self) -> None:
+        async for line in self._desk.lines():
+            if not self._desk.is_typed_at:
+                await self._say(line)
+            elif line == "/quit":
+                break
+            elif line.startswith("/") and not line.startswith("//"):
+                await self._obey(line)
+            elif line.strip():
+                await self._try_to_say(line.removeprefix("/") if line.startswith("//") else line)
+        await self._end()
+
+    async def _obey(self, command: str) -> None:
+        if command == "/help":
+            self._desk.note(HELP)
+        elif command == "/who":
+            try:
+                members = await self._client.members(self._room)
+            except ChatkitError as error:
+                self._desk.warn(str(error))
+            else:
+                self._desk.note(_here(members, len(members)))
+        else:
+            self._desk.warn(f"there is no {command.split(maxsplit=1)[0]}: /help says what there is")
+
+    async def _try_to_say(self, line: str) -> None:
+        try:
+            await self._say(line)
+        except ChatkitError as error:
+            self._desk.warn(f"not sent: {error}")
+
+    async def _say(self, line: str) -> None:
+        answer = await self._client.submit(self._room, line)
+        self._open.add(answer)
+        answer.add_done_callback(self._answered)
+
+    def _answered(self, answer: asyncio.Future[Receipt]) -> None:
+        self._open.discard(answer)
+        if answer.cancelled():
+            return
+        if error := answer.exception():
+            self._desk.warn(f"not stored: {error}")
+        else:
+            self._said = max(self._said, answer.result().message.seq)
+        self._news.set()
+
+    async def _end(self) -> None:
+        """Wait until all that was said is stored, and, in a pipe, shown like the rest."""
+        if self._open and self._desk.is_typed_at:
+            self._desk.warn("waiting until everything is stored; Ctrl-C leaves at once")
+        while self._open or (not self._desk.is_typed_at and self._heard < self._said):
+            self._news.clear()
+            await self._news.wait()
+
+
+def _here(members: Sequence[Member], count: int) -> str:
+    names = [one_line(member.name) for member in members[:MAX_NAMED]]
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    return f"{', '.join(names)}{more} {'is' if count == 1 else 'are'} here" if names else f"{count} are here"

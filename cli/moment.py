@@ -1,0 +1,35 @@
+"""Times and durations as people type them: `2h`, `30m`, `7d`, a date, an RFC 3339 time."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from chatkit.errors import BadRequest
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def read_duration(text: str) -> timedelta:
+    """Read `90s`, `30m`, `2h`, `7d`, `4w`, or several in a row, such as `1d12h`; raise `BadRequest`."""
+    if not re.fullmatch(r"(\d{1,9}[smhdw])+", text):
+        raise BadRequest(f"not a duration: {text!r} (such as 90s, 30m, 2h, 7d or 4w)")
+    parts = re.findall(r"(\d+)([smhdw])", text)
+    try:
+        return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise BadRequest(f"too long a duration: {text!r}") from error
+
+
+def read_moment(text: str, now: datetime) -> datetime:
+    """Read a duration before `now`, a date or a time; a date and a time without a zone are this machine's."""
+    try:
+        if re.fullmatch(r"(\d+[smhdw])+", text):
+            return now - read_duration(text)
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"not a time: {text!r} (such as 2h, 7d, 2026-11-20 or 2026-11-20T11:47:00Z)") from error
+
+
+def local_time(time_ms: int) -> datetime:
+    """Return Unix milliseconds as a time of this machine's zone."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()

@@ -1,0 +1,110 @@
+"""The options that several commands share, and the place that they name: a server, or a store without one."""
+
+import getpass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chatkit.core.model import ANONYMOUS, check_room, check_sender
+from chatkit.errors import BadName, BadRequest
+
+if TYPE_CHECKING:
+    from chatkit.cli.store import Store
+
+    from chatkit.client import Client
+    from chatkit.client.calls import Calls
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+RoomName = Annotated[str, typer.Argument(metavar="ROOM", help="The room, such as ops or '#ops'.", show_default=False)]
+ServerURL = Annotated[
+    str,
+    typer.Option("--server", metavar="URL", envvar="CHATKIT_SERVER", help="The server to talk to."),
+]
+BackendURL = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="URL",
+        envvar="CHATKIT_BACKEND",
+        help="Go to the store itself, without a server, such as sqlite:///rooms.db.",
+        show_default=False,
+    ),
+]
+SenderName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", envvar="CHATKIT_NAME", help="Your name there.  [default: your login name]"),
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", metavar="TOKEN", envvar="CHATKIT_TOKEN", help="The server's access token."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+def room_name(text: str) -> str:
+    """Read a room as people type it; raise `BadName`."""
+    return check_room(text.removeprefix("#"))
+
+
+def sender_name(given: str | None) -> str:
+    """Return the name that was given, or the login name; raise `BadName`."""
+    if given is not None:
+        return check_sender(given)
+    try:
+        return check_sender(getpass.getuser())
+    except (BadName, KeyError, OSError, ImportError):  # a login without a name, as in a bare container
+        return ANONYMOUS
+
+
+class Place:
+    """Where a command goes, and as whom."""
+
+    def __init__(
+        self, ctx: typer.Context, server: str, backend: str | None, name: str | None, token: str | None
+    ) -> None:
+        self.server = server
+        self.backend = backend if _goes_to_backend(ctx, backend) else None
+        self.name = sender_name(name)
+        self.token = token
+
+    def client(self, **options: Any) -> "Client":
+        """Return a client of the server."""
+        from chatkit.client import Client
+
+        return Client(self.server, self.name, self.token, **options)
+
+    def calls(self) -> "Calls":
+        """Return the server's calls, for a command that makes one and goes."""
+        from chatkit.client.calls import Calls
+        from chatkit.client.endpoint import Endpoint
+
+        return Calls(Endpoint.parse(self.server, self.name, self.token))
+
+    def store(self) -> "Store":
+        """Return the store; raise `BadBackendURL`."""
+        from chatkit.cli.store import Store
+
+        return Store(self.backend or "", self.name)
+
+    def rooms(self) -> "Client | Store":
+        """Return what reads and publishes there, to be entered with `async with`."""
+        return self.client() if self.backend is None else self.store()
+
+
+def _goes_to_backend(ctx: typer.Context, backend: str | None) -> bool:
+    """Decide between a server and a store: what is nearer to the person who types, wins."""
+    if backend is None:
+        return False
+    of_backend, of_server = _rank(ctx, "backend"), _rank(ctx, "server")
+    if of_backend == of_server == 0:
+        raise BadRequest("give either --server or --backend")
+    # In the environment and in the file, the backend is also what `serve` uses: a server named beside it is meant.
+    return of_backend < of_server
+
+
+def _rank(ctx: typer.Context, option: str) -> int:
+    source = ctx.get_parameter_source(option)
+    return (
+        ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP").index(source.name) if source and source.name != "DEFAULT" else 3
+    )

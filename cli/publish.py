@@ -1,0 +1,122 @@
+"""`chatkit publish`: one message, or a line of standard input each."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Place, RoomName, SenderName, ServerURL, Token, room_name
+from chatkit.cli.status import exits
+
+from chatkit.core.model import Message
+from chatkit.errors import BadBody, BadRequest
+from chatkit.wire.frames import WireMessage
+
+EPILOG = """
+chatkit publish ops "backup done"
+
+df -h | chatkit publish ops --whole
+
+tail -F /var/log/syslog | chatkit publish logs
+
+chatkit publish ops deployed --data '{"version": 7}' --key deploy-7
+"""
+
+
+def publish(
+    ctx: typer.Context,
+    room: RoomName,
+    text: Annotated[
+        list[str] | None, typer.Argument(help="What to say; '-' or a pipe: a message per line.", show_default=False)
+    ] = None,
+    *,
+    whole: Annotated[bool, typer.Option("--whole", help="All of standard input is one message.")] = False,
+    key: Annotated[
+        str | None, typer.Option(help="Names this message: publishing it again stores nothing.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help="A value for programs, beside the text.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the stored message as JSON.")] = False,
+    server: ServerURL = DEFAULT_SERVER,
+    backend: BackendURL = None,
+    name: SenderName = None,
+    token: Token = None,
+) -> None:
+    """Publish a message, or each line of a pipe as it comes.
+
+    Returns when all is stored. A server that says "too much" is waited for; a connection that breaks is made again, and
+    every message is stored once and in order.
+    """
+    with exits():
+        place = Place(ctx, server, backend, name, token)
+        room = room_name(room)
+        body = _body(text, whole=whole)
+        if body is not None:
+            stored = publish_one(place, room, body, key=key, data=_value(data))
+            print_stored(stored, json=json)
+        elif key is not None or data is not None:
+            raise BadRequest("--key and --data belong to one message: give its text, or --whole")
+        else:
+            publish_stdin(place, room, json=json)
+
+
+def publish_one(place: Place, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:
+    """Publish a message by the shortest way and return it as it is stored."""
+    if place.backend is not None:
+        import asyncio
+
+        return WireMessage.of(asyncio.run(_publish_to_store(place, room, body, key, data)))
+    from chatkit.cli.post import post
+
+    with place.calls() as calls:
+        return post(calls, room, body, key=key, data=data)
+
+
+def publish_stdin(place: Place, room: str, *, json: bool) -> None:
+    """Publish standard input line by line."""
+    import asyncio
+
+    from chatkit.cli.pipe import publish_lines
+
+    asyncio.run(publish_lines(place, room, (lambda message: print_stored(message, json=True)) if json else None))
+
+
+def print_stored(message: WireMessage, *, json: bool) -> None:
+    """Show what is stored, if that was asked for."""
+    if json:
+        from chatkit.cli.form import wire_json_line
+
+        sys.stdout.write(f"{wire_json_line(message)}\n")
+        sys.stdout.flush()
+
+
+async def _publish_to_store(place: Place, room: str, body: str, key: str | None, data: Any) -> Message:
+    async with place.store() as store:
+        return (await store.publish(room, body, key=key, data=data)).message
+
+
+def _body(text: list[str] | None, *, whole: bool) -> str | None:
+    """Return the one message to publish; None where each line of standard input is one."""
+    if text and text != ["-"]:
+        if whole:
+            raise BadRequest("--whole reads standard input: give no text with it")
+        return " ".join(text)
+    if not text and sys.stdin.isatty():
+        raise BadRequest("say what to publish, or pipe it in, or give '-' to type it line by line")
+    if not whole:
+        return None
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise BadBody("standard input is not UTF-8 text") from error
+
+
+def _value(json: str | None) -> Any:
+    if json is None:
+        return None
+    import msgspec
+
+    try:
+        return msgspec.json.decode(json)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise BadRequest(f"--data is no JSON: {error}") from error

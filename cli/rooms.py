@@ -1,0 +1,95 @@
+"""`chatkit rooms`: what rooms there are, and who is in one."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, ServerURL, Token, room_name
+from chatkit.cli.plain import escaped, one_line
+from chatkit.cli.status import exits
+
+EPILOG = """
+chatkit rooms
+
+chatkit rooms ops --json
+
+chatkit rooms --backend sqlite:///rooms.db
+"""
+
+
+def rooms(
+    ctx: typer.Context,
+    room: Annotated[str | None, typer.Argument(help="Show this room and who is in it.", show_default=False)] = None,
+    *,
+    json: Json = False,
+    server: ServerURL = DEFAULT_SERVER,
+    backend: BackendURL = None,
+    token: Token = None,
+) -> None:
+    """List the rooms, or show one of them and who is in it."""
+    with exits():
+        import asyncio
+
+        place = Place(ctx, server, backend, None, token)
+        lines = show_rooms(place, json=json) if room is None else show_room(place, room_name(room), json=json)
+        for line in asyncio.run(lines):
+            sys.stdout.write(f"{line}\n")
+
+
+async def show_rooms(place: Place, *, json: bool) -> Sequence[str]:
+    """Return the list of rooms in lines."""
+    from chatkit.wire.frames import encode
+
+    async with place.rooms() as source:
+        views = await source.rooms()
+    if json:
+        return [escaped(encode(view).decode()) for view in views]
+    rows = [(view.room, str(view.last - view.first + 1), str(view.members), _when(view.time)) for view in views]
+    return table(("ROOM", "MESSAGES", "HERE", "LAST"), rows) if rows else ["There are no rooms yet."]
+
+
+async def show_room(place: Place, room: str, *, json: bool) -> Sequence[str]:
+    """Return what is to be said of one room in lines."""
+    from chatkit.wire.frames import encode, wire_members
+
+    async with place.rooms() as source:
+        view = await source.room(room)
+        members = await source.members(room)
+    if json:
+        whole = {**_fields(view), "members": wire_members(members)}
+        return [escaped(encode(whole).decode())]
+    held = f"{view.first} to {view.last}" if view.last >= view.first else "none"
+    facts = [
+        ("room", view.room),
+        ("messages", held),
+        ("last", _when(view.time) or "never"),
+        ("here", str(len(members))),
+    ]
+    width = max(len(name) for name, _ in facts)
+    lines = [f"{name:<{width}}  {one_line(value)}" for name, value in facts]
+    return [*lines, *(f"{'':<{width}}  {one_line(member.name)}, since {_when(member.since)}" for member in members)]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lay rows out in columns that line up in a terminal, whatever script they are in."""
+    from rich.cells import cell_len
+
+    plain = [head, *([one_line(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*plain, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in plain
+    ]
+
+
+def _fields(view: object) -> dict[str, object]:
+    import msgspec
+
+    fields = msgspec.structs.asdict(view)  # type: ignore[arg-type]  # a RoomView, whose module is not loaded up here
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _when(time: str | None) -> str:
+    return "" if time is None else datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,98 @@
+"""`chatkit serve`: options into settings; everything else is the server's."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from chatkit.cli.moment import read_duration
+from chatkit.cli.status import DONE, exits
+
+from chatkit.errors import BadRequest
+
+EPILOG = """
+chatkit serve
+
+chatkit serve --port 9000 --backend sqlite:///rooms.db --keep-for 30d
+
+chatkit serve --host 0.0.0.0 --secret "$(openssl rand -hex 16)"
+"""
+
+
+def serve(
+    *,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", envvar="CHATKIT_HOST", help="Where to listen. 0.0.0.0 is every network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="CHATKIT_PORT", min=0, max=65_535, help="0 is any free one.")] = 8000,
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", envvar="CHATKIT_BACKEND", help="Where rooms are kept; sqlite:// is in your data folder."
+        ),
+    ] = "sqlite://",
+    history: Annotated[
+        int, typer.Option(metavar="N", envvar="CHATKIT_HISTORY", min=0, help="Past messages that one who joins sees.")
+    ] = 10,
+    keep: Annotated[
+        int | None,
+        typer.Option(metavar="N", envvar="CHATKIT_KEEP", min=1, help="Keep so many messages a room.  [default: all]"),
+    ] = None,
+    keep_for: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", envvar="CHATKIT_KEEP_FOR", help="Keep them so long, as 12h or 30d."),
+    ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open", envvar="CHATKIT_OPEN", help="Let in everyone who can reach it, without a token.")
+    ] = False,
+    secret: Annotated[
+        str | None, typer.Option(envvar="CHATKIT_SECRET", help="The token to ask for, at least 8 characters.")
+    ] = None,
+    rate_limit: Annotated[
+        float, typer.Option(metavar="N", envvar="CHATKIT_RATE_LIMIT", min=0, help="Messages a second; 0 is no limit.")
+    ] = 100,
+    max_connections: Annotated[
+        int, typer.Option(metavar="N", envvar="CHATKIT_MAX_CONNECTIONS", min=1, help="Connections at once.")
+    ] = 10_000,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", envvar="CHATKIT_ORIGIN", help="Let this site's pages in. Can be given again."),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="CHATKIT_PAGE", help="Serve this folder as the page.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(metavar="LEVEL", envvar="CHATKIT_LOG_LEVEL", help="debug, info, warning, error or critical.")
+    ] = "warning",
+    log_json: Annotated[bool, typer.Option("--log-json", envvar="CHATKIT_LOG_JSON", help="Log JSON lines.")] = False,
+) -> None:
+    """Run the server: rooms over WebSocket and HTTP, and a page.
+
+    It listens on this machine alone unless told otherwise; on any other address it asks for a token.
+    """
+    with exits():
+        from chatkit.server.runner import run
+        from chatkit.server.settings import LogLevel, Settings
+
+        level = next((each for each in get_args(LogLevel) if each == log_level), None)
+        if level is None:
+            raise BadRequest(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}")
+        settings = Settings(
+            host=host,
+            port=port,
+            backend=backend,
+            history=history,
+            keep=keep,
+            keep_for_s=None if keep_for is None else read_duration(keep_for) / timedelta(seconds=1),
+            open=open_,
+            secret=secret,
+            rate_limit=rate_limit,
+            max_connections=max_connections,
+            origins=tuple(origin or ()),
+            page=page,
+            log_level=level,
+            log_json=log_json,
+        )
+        status = run(settings)
+        if status != DONE:
+            raise typer.Exit(status)

@@ -1,0 +1,135 @@
+"""Store: a backend, read and written to without a server, by the same calls as the client's."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from chatkit.backends import open_backend
+from chatkit.client import HistoryPage, Item, RoomView
+from chatkit.client.scroll import scroll
+from chatkit.core.backend import Filter, RoomInfo
+from chatkit.core.hub import Hub
+from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
+from chatkit.core.past import read_past
+from chatkit.errors import NotFound
+
+DEFAULT_PAGE = 100
+At = int | str | Cursor
+
+
+class Store:
+    """What `chatkit --backend URL` talks to. Enter it with `async with`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._backend = open_backend(url)
+        self._name = name
+        self._process = secrets.token_hex(6)
+        self._exit = AsyncExitStack()
+        self._hub: Hub | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._exit.enter_async_context(self._backend)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._exit.__aexit__(None, None, None)
+
+    async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
+        """Commit a message."""
+        draft = Draft.new(room, body, sender=self._name, data=data, key=key)
+        return await (await self._opened()).publish(draft)
+
+    async def submit(
+        self, room: str, body: str, *, data: Any = None, key: str | None = None
+    ) -> asyncio.Future[Receipt]:
+        """Put a message in the queue and return where its receipt will be. Raise `BadInput`."""
+        draft = Draft.new(room, body, sender=self._name, data=data, key=key)
+        return asyncio.ensure_future((await self._opened()).publish(draft))
+
+    async def history(
+        self,
+        room: str,
+        *,
+        after: At | None = None,
+        before: At | None = None,
+        limit: int | None = None,
+        search: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        sender: str | None = None,
+    ) -> HistoryPage:
+        """Read a page."""
+        where = Filter(search=search, sender=sender, since_ms=_ms(since), until_ms=_ms(until))
+        past = await read_past(
+            self._backend,
+            room,
+            after=_position(after),
+            before=_position(before),
+            limit=min(limit or DEFAULT_PAGE, Limits().history),
+            where=None if where == Filter() else where,
+        )
+        head = past.page.head
+        return HistoryPage(past.page.messages, past.cursor, head.first, head.last, past.page.complete, past.gap)
+
+    def scroll(self, room: str, *, after: At = 0, **which: Any) -> AsyncIterator[Item]:
+        """Yield every message above `after`, page by page, and a `Gap` where some are missing."""
+        return scroll(self.history, room, after=after, **which)
+
+    async def follow(self, room: str, *, after: Cursor) -> AsyncGenerator[Item, None]:
+        """Yield what comes after the cursor, for ever."""
+        hub = await self._opened()
+        with await hub.subscribe(room, after=after) as subscription:
+            async for item in subscription:
+                yield item
+
+    async def rooms(self) -> list[RoomView]:
+        """Return what rooms there are."""
+        present = await self._present()
+        return [_view(info, len(present.get(info.room, ()))) for info in await self._backend.rooms()]
+
+    async def room(self, room: str) -> RoomView:
+        """Return one of them; raise `NotFound`."""
+        for view in await self.rooms():
+            if view.room == room:
+                return view
+        raise NotFound(f"there is no room {room!r}")
+
+    async def members(self, room: str) -> list[Member]:
+        """Return who is in a room, as the servers on this store say."""
+        return list((await self._present()).get(room, ()))
+
+    async def _opened(self) -> Hub:
+        if self._hub is None:
+            self._hub = await self._exit.enter_async_context(Hub(self._backend))
+        return self._hub
+
+    async def _present(self) -> dict[str, Sequence[Member]]:
+        if not self._backend.shared:
+            return {}
+        presence = await self._backend.present(self._process)
+        by_room: dict[str, dict[str, Member]] = {}
+        for room, member in presence.members if presence else ():
+            by_room.setdefault(room, {})[member.name] = member
+        return {room: list(members.values()) for room, members in by_room.items()}
+
+
+def _view(info: RoomInfo, members: int) -> RoomView:
+    head = info.head
+    cursor = str(Cursor(head.epoch, head.last))
+    return RoomView(info.room, head.first, head.last, cursor, members, format_time(info.time_ms))
+
+
+def _position(at: At | None) -> Cursor | int | None:
+    if not isinstance(at, str):
+        return at
+    return int(at) if at.isascii() and at.isdigit() and len(at) <= 18 else Cursor.parse(at)
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)

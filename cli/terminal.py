@@ -1,0 +1,161 @@
+"""Two ways to have a conversation on standard input and output: a terminal with a line being typed, and a pipe.
+
+In the terminal, what comes is printed above the line; the line stays whole. Knows nothing of rooms.
+"""
+
+import asyncio
+import codecs
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from chatkit.cli.editor import PASTE_OFF, PASTE_ON, Editor, EndOfInput
+from chatkit.cli.lines import read_lines
+from chatkit.cli.plain import visible
+from chatkit.cli.status import say
+
+CLEAR_ROW = "\r\x1b[K"
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
+MAX_LINE_BYTES = 16 * 2**20
+COLOURS = (31, 32, 33, 34, 35, 36)  # the six of ECMA-48 that are neither black nor white
+
+
+def can_edit() -> bool:
+    """Say whether there is a terminal on both sides, and one that can move its cursor."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def has_colour() -> bool:
+    """Say whether output may be coloured (no-color.org)."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+class Style:
+    """Colours, or none."""
+
+    def __init__(self, *, is_coloured: bool) -> None:
+        self._is_coloured = is_coloured
+
+    def dim(self, text: str) -> str:
+        """Write what is beside the point."""
+        return f"\x1b[2m{text}\x1b[0m" if self._is_coloured else text
+
+    def name(self, name: str) -> str:
+        """Write a name in a colour that is always the same."""
+        if not self._is_coloured:
+            return name
+        return f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{name}\x1b[0m"
+
+
+class Pipe:
+    """Lines in, lines out; on stderr what went wrong."""
+
+    is_typed_at = False
+
+    def show(self, text: str) -> None:
+        """Print."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Print nothing: programs have other ways to ask."""
+
+    def warn(self, text: str) -> None:
+        """Print beside the results."""
+        say(text)
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield the lines of standard input."""
+        async for _, line in read_lines(MAX_LINE_BYTES):
+            yield line
+
+
+class Terminal:
+    """A line being typed at the bottom, and everything else above it. To be used inside `held`."""
+
+    is_typed_at = True
+
+    def __init__(self, prompt: str, style: Style) -> None:
+        self._prompt = prompt
+        self._style = style
+        self._editor = Editor()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._typed: asyncio.Queue[str | None] = asyncio.Queue()  # as much as a person types; None is the end
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Read keys as they are pressed, and leave the terminal as it was."""
+        loop = asyncio.get_running_loop()
+        before = termios.tcgetattr(0)
+        try:
+            self._take()
+            loop.add_reader(0, self._read)
+            loop.add_signal_handler(signal.SIGWINCH, self._draw)
+            loop.add_signal_handler(signal.SIGCONT, self._take)  # after Ctrl-Z and fg: the shell has had the terminal
+            loop.add_signal_handler(signal.SIGTERM, self._end)
+            loop.add_signal_handler(signal.SIGHUP, self._end)
+            yield
+        finally:
+            loop.remove_reader(0)
+            for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+            self._write(CLEAR_ROW + PASTE_OFF)
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+    def show(self, text: str) -> None:
+        """Print above the line."""
+        self._write(f"{CLEAR_ROW}{text}\n{self._row()}")
+
+    def note(self, text: str) -> None:
+        """Print, but not for all to see."""
+        self.show(self._style.dim(f"-- {visible(text)}"))
+
+    def warn(self, text: str) -> None:
+        """Print like a note: in a terminal both are seen."""
+        self.note(text)
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield what is typed, line by line."""
+        while (line := await self._typed.get()) is not None:
+            yield line
+
+    def _take(self) -> None:
+        tty.setcbreak(0)
+        self._write(PASTE_ON + self._row())
+
+    def _read(self) -> None:
+        try:
+            keys = os.read(0, 65_536)
+        except OSError:  # the terminal hung up
+            keys = b""
+        if not keys:
+            self._end()
+            return
+        text = self._decoder.decode(keys)
+        try:
+            for line in self._editor.type(text):
+                self._typed.put_nowait(line)
+        except EndOfInput:
+            self._end()
+        if "\x0c" in text:  # Ctrl-L
+            self._write(CLEAR_SCREEN)
+        self._draw()
+
+    def _end(self) -> None:
+        asyncio.get_running_loop().remove_reader(0)
+        self._typed.put_nowait(None)
+
+    def _draw(self) -> None:
+        self._write(self._row())
+
+    def _row(self) -> str:
+        row, column = self._editor.look(self._prompt, os.get_terminal_size(1).columns)
+        return f"{CLEAR_ROW}{row}\r\x1b[{column}C" if column else f"{CLEAR_ROW}{row}\r"
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()

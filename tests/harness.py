@@ -1,0 +1,318 @@
+"""What the tests of the core and the wire share: loops that end, a socket that remembers, a backend that can fail."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.hub import Hub
+from chatkit.core.model import Draft, Gap, Member, Message, Receipt
+from chatkit.core.subscription import Item, Subscription
+from chatkit.wire.framing import payloads
+
+T = TypeVar("T")
+DEADLINE_S = 20.0  # only what hangs takes so long
+
+
+def run(job: Coroutine[Any, Any, T]) -> T:
+    """Run a test in an event loop of its own, which ends."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(DEADLINE_S):
+            return await job
+
+    return asyncio.run(limited())
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that can go on do so, this many turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(is_so: Callable[[], object], what: str = "it never came to be") -> None:
+    """Wait, with a deadline, until something holds."""
+    try:
+        async with asyncio.timeout(DEADLINE_S / 2):
+            for _ in range(200):
+                if is_so():
+                    return
+                await asyncio.sleep(0)
+            while not is_so():  # noqa: ASYNC110  # what other threads bring, nobody tells of
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(what) from None
+
+
+async def cancelled_after(steps: int, job: Coroutine[Any, Any, T]) -> T | None:
+    """Cancel a job after so many turns of the loop; return its result if it was done by then."""
+    task = asyncio.ensure_future(job)
+    await turns(steps)
+    task.cancel()
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None
+
+
+def draft(body: object, room: str = "ops", **parts: Any) -> Draft:
+    return Draft(room, "ann", str(body), **parts)
+
+
+async def say(hub: Hub, *bodies: object, room: str = "ops") -> list[Receipt]:
+    """Publish bodies in order, and return when all are committed."""
+    return list(await asyncio.gather(*(hub.publish(draft(body, room)) for body in bodies)))
+
+
+async def drain(subscription: Subscription, limit: int = 7) -> list[Item]:
+    """Fetch all that is there now."""
+    items: list[Item] = []
+    while found := await subscription.fetch(limit):
+        items += found
+    return items
+
+
+def seqs(items: Sequence[Item]) -> list[int | tuple[int, int, str]]:
+    """Return what a reader saw, as numbers, and gaps as tuples."""
+    return [(item.after, item.before, item.reason) if isinstance(item, Gap) else item.seq for item in items]
+
+
+def as_line(message: Message) -> bytes:
+    """Encode a message so that a test can read it again."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def of_lines(lines: bytes) -> list[Message]:
+    return [msgspec.json.decode(line, type=Message) for line in lines.splitlines()]
+
+
+class RecordingSocket:
+    """A way out that keeps what it is given, in order. `is_writable` is a switch."""
+
+    def __init__(self) -> None:
+        self.is_writable = True
+        self.texts: list[bytes] = []
+        self.n_writes = 0
+        self.is_paused = False
+        self.pauses = 0
+        self.closed: list[tuple[int, str]] = []
+        self.room_for: int | None = None  # bytes until it is full; None for ever
+
+    def write(self, frames: bytes) -> None:
+        self.n_writes += 1
+        self.texts += payloads(frames)
+        if self.room_for is not None:
+            self.room_for -= len(frames)
+            self.is_writable = self.room_for > 0
+
+    def send_text(self, payload: bytes) -> None:
+        self.texts.append(payload)
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+        self.pauses += 1
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed.append((code, reason))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(text) for text in self.texts]
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the events so far, and forget them."""
+        events = self.events
+        self.texts.clear()
+        return events
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+
+class Faults(Backend):
+    """Another backend, of which each call may be held up, refused, or spread over turns of the loop."""
+
+    def __init__(self, inner: Backend | None = None) -> None:
+        self.inner = MemoryBackend() if inner is None else inner
+        self.shared = self.inner.shared
+        self.calls: Counter[str] = Counter()
+        self.failures: dict[str, Exception] = {}  # by method: raised before it does anything
+        self.before: dict[str, asyncio.Event] = {}  # by method: waited for before it does anything
+        self.after: dict[str, asyncio.Event] = {}  # by method: waited for when it is done, so that its answer is old
+        self.turns = 0  # of the loop, before and after each call
+        self.is_deaf = False  # the inner backend's news are lost
+        self.watched: set[str] = set()
+        self._news: AsyncIterator[News] | None = None
+        self._next: asyncio.Task[News] | None = None
+        self._told: deque[News | Exception | None] = deque()
+        self._wake = asyncio.Event()
+
+    def hold(self, method: str, *, old_answer: bool = False) -> asyncio.Event:
+        """Hold a method's calls up until the event that is returned is set."""
+        gate = (self.after if old_answer else self.before)[method] = asyncio.Event()
+        return gate
+
+    def tell(self, news: News | Exception | None) -> None:
+        """Put something among the news: an error is raised by the iterator, None ends it."""
+        self._told.append(news)
+        self._wake.set()
+
+    def wipe(self) -> None:
+        """Lose everything: the log of each room begins anew."""
+        self.inner = MemoryBackend()
+        self.inner._watched |= self.watched
+        self._news = None
+        if self._next is not None:
+            self._next.cancel()
+
+    async def _do(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        self.calls[method] += 1
+        await turns(self.turns)
+        if gate := self.before.get(method):
+            await gate.wait()
+        if failure := self.failures.get(method):
+            raise failure
+        result = await call()
+        await turns(self.turns)
+        if gate := self.after.get(method):
+            await gate.wait()
+        return result
+
+    async def __aenter__(self) -> Self:
+        await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.inner.__aexit__(exc_type, exc, traceback)
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        return await self._do("append", lambda: self.inner.append(drafts))
+
+    async def read(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        where: Filter | None = None,
+    ) -> Page:
+        return await self._do(
+            "read", lambda: self.inner.read(room, after=after, before=before, limit=limit, where=where)
+        )
+
+    async def rooms(self) -> list[RoomInfo]:
+        return await self._do("rooms", lambda: self.inner.rooms())
+
+    async def redact(self, room: str, seq: int) -> Message:
+        return await self._do("redact", lambda: self.inner.redact(room, seq))
+
+    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        return await self._do("trim", lambda: self.inner.trim(keep=keep, before_ms=before_ms))
+
+    async def watch(self, room: str) -> None:
+        async def watch() -> None:
+            self.watched.add(room)
+            await self.inner.watch(room)
+
+        await self._do("watch", watch)
+
+    async def unwatch(self, room: str) -> None:
+        async def unwatch() -> None:
+            self.watched.discard(room)
+            await self.inner.unwatch(room)
+
+        await self._do("unwatch", unwatch)
+
+    async def news(self) -> AsyncIterator[News]:
+        self.calls["news"] += 1
+        while True:
+            while self._told:
+                told = self._told.popleft()
+                if told is None:
+                    return
+                if isinstance(told, Exception):
+                    raise told
+                yield told
+            item = await self._next_of_inner()
+            if isinstance(item, StopAsyncIteration):
+                return
+            if item is not None and not self.is_deaf:
+                yield item
+
+    async def _next_of_inner(self) -> News | StopAsyncIteration | None:
+        if self._news is None:
+            self._news = self.inner.news()
+        if self._next is None:
+            self._next = asyncio.ensure_future(anext(self._news))  # type: ignore[arg-type]
+        waking = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({self._next, waking}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._next.cancel()
+            raise
+        finally:
+            waking.cancel()
+        self._wake.clear()
+        if not self._next.done():
+            return None
+        done, self._next = self._next, None
+        if done.cancelled():
+            return None
+        error = done.exception()
+        return error if isinstance(error, StopAsyncIteration) else done.result()
+
+    async def announce(
+        self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
+    ) -> None:
+        await self._do("announce", lambda: self.inner.announce(process, joined=joined, left=left, ttl_s=ttl_s))
+
+    async def present(self, process: str) -> Presence | None:
+        return await self._do("present", lambda: self.inner.present(process))
+
+
+class Log:
+    """What a reader may see: every message ever committed, by life of the log, and how far each was trimmed."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, list[Message]] = {}
+        self.trimmed: Counter[str] = Counter()
+
+    def committed(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            self.lives.setdefault(receipt.message.epoch, []).append(receipt.message)
+
+
+class Witness:
+    """Checks that one reader sees every message once, in order, and is told of each hole."""
+
+    def __init__(self, log: Log, epoch: str, position: int) -> None:
+        self.log = log
+        self.epoch = epoch
+        self.position = position
+
+    def saw(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if isinstance(item, Gap):
+                assert item.after == self.position, f"{item} does not begin at {self.position}"
+                if item.reason == "epoch":
+                    self.epoch = ""  # the next message names it
+                else:
+                    trimmed = self.log.trimmed[self.epoch] if self.epoch else max(self.log.trimmed.values())
+                    assert self.position < item.before - 1 <= trimmed, f"{item}: they were there"
+                self.position = item.before - 1
+            else:
+                self.epoch = self.epoch or item.epoch
+                assert (item.epoch, item.seq) == (self.epoch, self.position + 1), f"{item} after {self.position}"
+                assert item.redacted or item.body == self.log.lives[item.epoch][item.seq - 1].body
+                self.position = item.seq

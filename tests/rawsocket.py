@@ -1,0 +1,244 @@
+"""Clients as plain as can be, for tests of the server: an HTTP call, a talk in `chatkit.v1`, raw bytes on a socket."""
+
+import asyncio
+import http.client
+import itertools
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+
+WITHIN_S = 20.0  # far beyond what works, far below a test run's patience
+
+
+class Place(Protocol):
+    """Where a server is."""
+
+    url: str
+    ws_url: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What an HTTP call got back; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> tuple[int, str]:
+        """The status and code of an error, which has the form that all errors have."""
+        assert self.headers["content-type"] == "application/problem+json", self
+        found = self.json
+        assert found["status"] == self.status
+        assert found["title"]
+        assert found["detail"]
+        return self.status, found["code"]
+
+
+def call(place: Place, method: str, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
+    """Make one HTTP call. A header's name is given with underscores; `Host` and `Content-Type` only if given."""
+    connection = http.client.HTTPConnection(str(urlsplit(place.url).netloc), timeout=WITHIN_S)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body.encode() if isinstance(body, str) else body, named)
+        answer = connection.getresponse()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
+
+
+def publish(place: Place, room: str, body: str, **fields: Any) -> Answer:
+    """Publish over HTTP as JSON."""
+    sent = json.dumps({"body": body, **fields})
+    return call(place, "POST", f"/rooms/{room}/messages", sent, Content_Type="application/json")
+
+
+def health(place: Place) -> dict[str, Any]:
+    return dict(call(place, "GET", "/health").json)
+
+
+def eventually(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
+    """Return when the condition holds; fail if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.02)
+
+
+def run(test: Coroutine[Any, Any, Any], within_s: float = 60.0) -> Any:
+    """Run an asynchronous test to its end."""
+
+    async def limited() -> Any:
+        async with asyncio.timeout(within_s):
+            return await test
+
+    return asyncio.run(limited())
+
+
+@asynccontextmanager
+async def open_socket(place: Place, path: str, **options: Any) -> AsyncIterator[ClientConnection]:
+    """Open a WebSocket without a subprotocol, unless one is asked for."""
+    # A client whose queue is full does not read the end of its connection either: it would wait for that in vain.
+    options = {"compression": None, "max_size": None, "max_queue": None, **options}
+    async with connect(f"{place.ws_url}{path}", proxy=None, open_timeout=WITHIN_S, **options) as opened:
+        yield opened
+
+
+class Talk:
+    """One client's end of a conversation in `chatkit.v1`."""
+
+    def __init__(self, opened: ClientConnection) -> None:
+        self.socket = opened
+        self._refs = itertools.count(1)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, place: Place, path: str = "/ws", **options: Any) -> AsyncIterator[Self]:
+        async with open_socket(place, path, subprotocols=["chatkit.v1"], **options) as opened:
+            yield cls(opened)
+
+    async def say(self, **command: Any) -> None:
+        await self.socket.send(json.dumps(command))
+
+    async def hear(self) -> dict[str, Any]:
+        async with asyncio.timeout(WITHIN_S):
+            return dict(json.loads(await self.socket.recv()))
+
+    async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Hear on until an event of this type with these fields comes."""
+        while True:
+            event = await self.hear()
+            if event["type"] == kind and fields.items() <= event.items():
+                return event
+
+    async def ask(self, **command: Any) -> dict[str, Any]:
+        """Say something and hear on until its answer comes."""
+        ref = next(self._refs)
+        await self.say(**command, ref=ref)
+        while True:
+            event = await self.hear()
+            if event.get("ref") == ref:
+                return event
+
+    async def bodies(self, count: int) -> list[str]:
+        return [(await self.until("message"))["body"] for _ in range(count)]
+
+
+@contextmanager
+def raw(place: Place, *, receive_buffer: int | None = None) -> Iterator[socket.socket]:
+    """Open a TCP connection to the server, with a small buffer for what comes if one is given."""
+    at = urlsplit(place.url)
+    with socket.socket() as opened:
+        if receive_buffer is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        opened.settimeout(WITHIN_S)
+        opened.connect((at.hostname, at.port))
+        yield opened
+
+
+def handshake(path: str, *headers: str) -> bytes:
+    """Write a WebSocket's opening request."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def read_head(opened: socket.socket) -> tuple[bytes, bytes]:
+    """Read up to the empty line that ends a head; return the head, and what came behind it."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        chunk = opened.recv(4096)
+        if not chunk:
+            break
+        got += chunk
+    head, _, rest = got.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def read_all(opened: socket.socket) -> bytes:
+    """Read until the server ends the connection; a reset is an end, too."""
+    got = b""
+    try:
+        while chunk := opened.recv(65_536):
+            got += chunk
+    except ConnectionResetError:
+        pass
+    return got
+
+
+class Lines:
+    """The lines of a streamed answer, read as they come."""
+
+    def __init__(self, opened: socket.socket, head: bytes) -> None:
+        self.head = head
+        self._file = opened.makefile("rb")
+
+    def next(self) -> str:
+        """Return the next line of the body without its end; chunks of the transfer are taken apart."""
+        return next(self._lines)
+
+    @property
+    def _lines(self) -> Iterator[str]:
+        if not hasattr(self, "_iterator"):
+            self._iterator = self._read()
+        return self._iterator
+
+    def _read(self) -> Iterator[str]:
+        kept = b""
+        while size := int(self._file.readline().strip() or b"0", 16):
+            kept += self._file.read(size)
+            self._file.readline()
+            *whole, kept = kept.split(b"\n")
+            for line in whole:
+                yield line.decode()
+        yield from ([kept.decode()] if kept else [])
+
+    def close(self) -> None:
+        """Let go of the socket, which is closed by the last who holds it."""
+        self._file.close()
+
+    def events(self) -> Iterator[dict[str, str]]:
+        """Take server-sent events apart, comments and all; a field's name is the key."""
+        event: dict[str, str] = {}
+        for line in self._lines:
+            if line:
+                name, _, value = line.partition(":")
+                event[name] = value.removeprefix(" ")
+            else:
+                yield event
+                event = {}
+
+
+@contextmanager
+def stream(place: Place, path: str, *headers: str) -> Iterator[Lines]:
+    """Open a streamed answer."""
+    with raw(place) as opened:
+        opened.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = opened.recv(1)
+            assert byte, head
+            head += byte
+        lines = Lines(opened, head)
+        try:
+            yield lines
+        finally:
+            lines.close()

@@ -1,0 +1,360 @@
+"""The commands as processes, against a real server and against a store."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving import ServerProcess, clean_environment, free_port, serve
+
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
+        yield process
+
+
+class Shell:
+    """Runs `chatkit` in a folder of its own, against one server."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.env = clean_environment({"CHATKIT_SERVER": url, "CHATKIT_NAME": "ann", "COLUMNS": "200", "TZ": "UTC"})
+        # Else a developer's own chatkit.toml would count.
+        self.env |= {"XDG_CONFIG_HOME": str(folder / "config"), "HOME": str(folder)}
+
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "chatkit.cli", *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            env=self.env,
+        )
+
+    def run(self, *words: str, given: bytes | str = b"", status: int = 0) -> str:
+        """Run a command, check its exit code and return what it printed; what it said is in `said`."""
+        process = self.start(*words, stdin=subprocess.PIPE)
+        with process:
+            out, err = process.communicate(given.encode() if isinstance(given, str) else given, PATIENCE_S)
+        self.said = err.decode()
+        assert process.returncode == status, (out[-2_000:], self.said[-2_000:])
+        return out.decode()
+
+    def bodies(self, room: str) -> list[str]:
+        return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
+
+
+@pytest.fixture
+def shell(server: ServerProcess, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, server.url)
+
+
+def test_a_message_is_published_and_read(shell: Shell) -> None:
+    assert shell.run("publish", "#ops", "backup", "done") == ""
+    assert shell.said == ""
+    assert shell.run("history", "ops").endswith(" ann: backup done\n")
+
+
+def test_json_is_the_stored_message(shell: Shell) -> None:
+    stored = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--data", '{"n": 1}', "--json"))
+    assert (stored["seq"], stored["sender"], stored["data"], stored["key"]) == (1, "ann", {"n": 1}, "k")
+    again = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--json"))
+    assert again == stored
+    assert json.loads(shell.run("history", "stored", "--json")) == stored
+
+
+def test_each_line_of_a_pipe_is_a_message(shell: Shell) -> None:
+    assert shell.run("publish", "lines", given="one\r\n\nthree\nno end") == ""
+    assert shell.bodies("lines") == ["one", "", "three", "no end"]
+    printed = shell.run("publish", "lines", "-", "--json", given="five\nsix\n")
+    assert [json.loads(line)["seq"] for line in printed.splitlines()] == [5, 6]
+
+
+def test_a_line_is_published_as_it_comes(shell: Shell) -> None:
+    with shell.start("publish", "tail", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        for count in (1, 2):
+            process.stdin.write(b"line\n")
+            process.stdin.flush()
+            wait_until(lambda count=count: len(shell.bodies("tail")) == count)  # type: ignore[misc]  # bound now
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def wait_until(holds: object) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():  # type: ignore[operator]  # any callable
+        assert time.monotonic() < deadline
+
+
+def test_whole_is_one_message(shell: Shell) -> None:
+    shell.run("publish", "whole", "--whole", given="one\ntwo\n")
+    assert shell.bodies("whole") == ["one\ntwo"]
+    assert shell.run("history", "whole").endswith(" ann: one\n    two\n")
+
+
+def test_a_pipe_longer_than_the_burst_arrives_whole_and_in_order(shell: Shell) -> None:
+    lines = [str(n) for n in range(24_000)]  # the burst is ten seconds of 2,000
+    shell.run("publish", "long", given="\n".join(lines))
+    assert shell.bodies("long") == lines
+
+
+def test_a_pipe_survives_a_killed_server(tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db", "--rate-limit", "0") as server:
+        shell = Shell(tmp_path, server.url)
+        with shell.start("history", "ops", "-n", "0", "--follow", "--json") as follow:
+            with shell.start("publish", "ops", stdin=subprocess.PIPE) as pipe:
+                assert pipe.stdin is not None
+                for life in range(3):
+                    pipe.stdin.write(b"".join(b"%d\n" % n for n in range(life * 3_000, life * 3_000 + 3_000)))
+                    pipe.stdin.flush()
+                    wait_until(lambda life=life: len(shell.bodies("ops")) > life * 3_000)  # type: ignore[misc]
+                    server.kill9()
+                    server.start()
+                assert pipe.communicate(timeout=PATIENCE_S)[0] == b""
+                assert pipe.returncode == 0
+            assert shell.bodies("ops") == [str(n) for n in range(9_000)]
+            assert follow.stdout is not None
+            followed = [json.loads(follow.stdout.readline())["body"] for _ in range(9_000)]
+            assert followed == [str(n) for n in range(9_000)]
+            follow.terminate()
+            follow.communicate(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (b"one\ntwo\n\xff\xfe\nfour\n", "line 3 is not UTF-8 text"),
+        (b"one\ntwo\n" + b"x" * 65_537 + b"\nfour\n", "a body holds at most 65536 bytes"),
+        (b"one\ntwo\n" + b"x" * (17 << 20), "line 3 is too long"),
+    ],
+)
+def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
+    shell: Shell, given: bytes, why: str, request: pytest.FixtureRequest
+) -> None:
+    room = f"stops-{len(given)}"
+    shell.run("publish", room, given=given, status=1)
+    assert why in shell.said
+    assert "stopped at line 3" in shell.said
+    assert "2 of the 3 lines read are published" in shell.said
+    assert shell.bodies(room) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["publish", "no room", "hi"], "a room is 1 to 64"),
+        (["publish", "ops", "hi", "--data", "{"], "--data is no JSON"),
+        (["publish", "ops", "hi", "--whole"], "--whole"),
+        (["publish", "ops", "--key", "k"], "--key and --data belong to one message"),
+        (["publish", "ops", "hi", "--name", "a\u202eb"], "a sender is"),
+        (["publish", "ops", "hi", "--server", "ftp://x"], "not a server's URL"),
+        (["publish", "ops", "hi", "--server", "http://x", "--backend", "memory://"], "either --server or --backend"),
+        (["publish", "ops", "hi", "--backend", "floppy://x"], "floppy"),
+        (["history", "ops", "--since", "yesterday"], "not a time"),
+        (["history", "ops", "--format", "pdf"], "--format is one of"),
+        (["history", "ops", "--after", "no cursor"], "not a cursor"),
+        (["history", "ops", "--follow", "--until", "1h"], "--follow has no end"),
+        (["history", "ops", "-n", "-1"], "-n"),
+        (["serve", "--keep-for", "long"], "not a duration"),
+        (["serve", "--log-level", "loud"], "--log-level is one of"),
+        (["serve", "--port", "99999"], "--port"),
+        (["sevre"], "No such command"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_sentence(shell: Shell, words: list[str], why: str) -> None:
+    shell.run(*words, status=2)
+    assert why in shell.said
+    assert "Traceback" not in shell.said
+
+
+def test_no_server_is_exit_3(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, f"http://127.0.0.1:{free_port()}")
+    for words in (["publish", "ops", "hi"], ["publish", "ops"], ["history", "ops"], ["rooms"], ["join", "ops"]):
+        shell.run(*words, given="hi\n", status=3)
+        assert shell.said.startswith("chatkit: no server answers at http://127.0.0.1:")
+        assert shell.said.count("\n") == 1
+
+
+def test_no_token_is_exit_4(tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db", "--secret", "right-token") as server:
+        shell = Shell(tmp_path, server.url)
+        for words in (["publish", "ops", "hi"], ["publish", "ops"], ["history", "ops"], ["rooms"], ["join", "ops"]):
+            shell.run(*words, given="hi\n", status=4)
+            shell.run(*words, "--token", "right-token", given="hi\n")
+
+
+def test_history_shows_what_was_asked_for(shell: Shell) -> None:
+    shell.run("publish", "asked", given="".join(f"line {n}\n" for n in range(1, 121)))
+    shell.run("publish", "asked", "other", "--name", "bob")
+
+    def shown(*words: str) -> list[str]:
+        return [line.split(": ", 1)[1] for line in shell.run("history", "asked", *words).splitlines()]
+
+    assert shown() == [*(f"line {n}" for n in range(72, 121)), "other"]
+    assert shown("-n", "2") == ["line 120", "other"]
+    assert len(shown("-n", "0")) == 121
+    assert shown("--after", "119") == ["line 120", "other"]
+    assert shown("--before", "3") == ["line 1", "line 2"]
+    assert shown("--before", "100", "-n", "1") == ["line 99"]
+    assert shown("--after", "5", "--before", "8") == ["line 6", "line 7"]
+    assert shown("--after", "5", "-n", "1") == ["line 6"]
+    assert shown("--sender", "bob") == ["other"]
+    assert shown("--search", "LINE 11") == ["line 11", *(f"line {n}" for n in range(110, 120))]
+    assert len(shown("--since", "1h")) == 121
+    assert shown("--until", "1h") == []
+    assert shown("--since", "2100-01-01") == []
+
+
+def test_history_is_exported(shell: Shell) -> None:
+    shell.run("publish", "export", 'say "hi"\n=1+1', "--data", "[1]")
+    rows = list(csv.DictReader(io.StringIO(shell.run("history", "export", "--format", "csv"))))
+    assert [(row["seq"], row["sender"], row["body"], row["data"]) for row in rows] == [
+        ("1", "ann", 'say "hi"\n=1+1', "[1]")
+    ]
+    assert '> say "hi"\\\n> \\=1+1\\\n> \\[1\\]' in shell.run("history", "export", "--format", "markdown")
+
+
+def test_a_hostile_body_reaches_no_terminal(shell: Shell) -> None:
+    body = "\x1b]0;owned\x07\x1b[2J\rann: forged\n2026-11-20 11:47:21 bob: forged\u202e\x9b31m [bold]x[/bold]"
+    shell.run("publish", "hostile", body, "--data", '{"\\u001b[31m": "\\u202e"}')
+    for form in ("text", "json", "markdown"):
+        printed = shell.run("history", "hostile", "--format", form)
+        assert not set(printed) & set("\x1b\x07\r\x9b\u202e")
+    text = shell.run("history", "hostile").splitlines()
+    assert len(text) == 3
+    assert all(line.startswith("    ") for line in text[1:])
+    assert "[bold]x[/bold]" in text[1]
+    assert json.loads(shell.run("history", "hostile", "--json"))["body"] == body
+
+
+def test_following_shows_what_comes_through_the_filter(shell: Shell) -> None:
+    shell.run("publish", "follow", "before")
+    with shell.start("history", "follow", "--follow", "--search", "E") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(b"ann: before\n")
+        shell.run("publish", "follow", given="not this\nhere\n")
+        assert process.stdout.readline().endswith(b"ann: here\n")
+        process.send_signal(2)
+        _, said = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, said) == (130, b"")
+
+
+def test_what_is_missing_is_told_and_is_exit_5(shell: Shell) -> None:
+    shell.run("publish", "missing", "here")
+    printed = shell.run("history", "missing", "--after", "elsewhere:7", status=5)
+    assert printed.endswith("ann: here\n")
+    assert "missing here" in shell.said
+
+
+def test_who_has_read_enough_ends_it_quietly(shell: Shell) -> None:
+    shell.run("publish", "head", given="x" * 50 + "\n" + "line\n" * 5_000)
+    with shell.start("history", "head", "-n", "0") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_rooms_are_listed_and_shown(shell: Shell) -> None:
+    shell.run("publish", "Räume", "hi")
+    listed = shell.run("rooms")
+    assert listed.splitlines()[0].split() == ["ROOM", "MESSAGES", "HERE", "LAST"]
+    assert any(line.split()[:3] == ["Räume", "1", "0"] for line in listed.splitlines())
+    assert "Räume" in {json.loads(line)["room"] for line in shell.run("rooms", "--json").splitlines()}
+    assert "1 to 1" in shell.run("rooms", "#Räume")
+    assert json.loads(shell.run("rooms", "Räume", "--json"))["members"] == []
+
+
+def test_a_pipe_joins(shell: Shell) -> None:
+    shell.run("publish", "joined", "earlier", "--name", "bob")
+    printed = shell.run("join", "joined", given="one\n/quit\n").splitlines()
+    assert [line.split(" ", 2)[2] for line in printed] == ["bob: earlier", "ann: one", "ann: /quit"]
+
+
+def test_the_store_itself_is_read_and_written_and_its_server_sees_it(shell: Shell, server: ServerProcess) -> None:
+    shell.run("publish", "shared", "by server")
+    store = ["--backend", server.store]
+    with shell.start("history", "shared", "--follow", *store) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(b"ann: by server\n")
+        shell.run("publish", "shared", "by store", *store)
+        shell.run("publish", "shared", *store, given="line 1\nline 2\n")
+        shell.run("publish", "shared", "by server again")
+        seen = [process.stdout.readline().decode().split(": ", 1)[1].strip() for _ in range(4)]
+        assert seen == ["by store", "line 1", "line 2", "by server again"]
+        process.send_signal(2)
+        assert process.wait(PATIENCE_S) == 130
+    assert shell.bodies("shared") == ["by server", "by store", "line 1", "line 2", "by server again"]
+    assert "shared" in shell.run("rooms", *store)
+    assert json.loads(shell.run("publish", "shared", "hi", "--json", *store))["seq"] == 6
+    assert len(shell.run("history", "shared", "-n", "2", *store).splitlines()) == 2
+
+
+def test_settings_come_from_flag_environment_file_and_default_in_this_order(shell: Shell) -> None:
+    (shell.folder / "chatkit.toml").write_text('name = "filed"\n[serve]\nport = 9000\nkeep-for = "30d"\n')
+
+    def sender(*words: str) -> str:
+        return str(json.loads(shell.run("publish", "order", "hi", "--json", *words))["sender"])
+
+    assert sender("--name", "flagged") == "flagged"
+    assert sender() == "ann"
+    del shell.env["CHATKIT_NAME"]
+    assert sender() == "filed"
+    (shell.folder / "chatkit.toml").unlink()
+    folder = shell.folder / "config" / "chatkit"
+    folder.mkdir(parents=True)
+    (folder / "chatkit.toml").write_text('name = "folder"\n')
+    assert sender() == "folder"
+    (folder / "chatkit.toml").unlink()
+    shell.env["LOGNAME"] = "login"
+    assert sender() == "login"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nmae = 'x'", "unknown key 'nmae'"),
+        ("[serve]\nprot = 1", "unknown key 'serve.prot'"),
+        ("name = 1", "name is a string"),
+        ("name =", "is not TOML"),
+    ],
+)
+def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> None:
+    (shell.folder / "chatkit.toml").write_text(text)
+    shell.run("rooms", status=2)
+    assert "chatkit.toml" in shell.said
+    assert why in shell.said
+
+
+def test_a_port_in_use_is_told(tmp_path: Path, server: ServerProcess) -> None:
+    shell = Shell(tmp_path, server.url)
+    shell.run("serve", "--port", str(server.port), "--backend", "memory://", status=1)
+    assert str(server.port) in shell.said
+    assert "Traceback" not in shell.said
+
+
+def test_help_and_version_are_there(shell: Shell) -> None:
+    assert shell.run("--version").startswith("chatkit ")
+    for command in ("serve", "join", "publish", "history", "rooms"):
+        assert command in shell.run("--help")
+        assert f"chatkit {command}" in shell.run(command, "--help")
+
+
+def test_output_that_cannot_be_encoded_is_written_out(shell: Shell) -> None:
+    shell.run("publish", "latin", "日本")
+    shell.env |= {"PYTHONIOENCODING": "latin-1"}
+    assert shell.run("history", "latin").endswith("ann: \\u65e5\\u672c\n")
+    assert os.environ.get("PYTHONIOENCODING") != "latin-1"

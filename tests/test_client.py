@@ -1,0 +1,371 @@
+"""The asyncio client against real servers: what it promises when nothing goes wrong, and when everything does."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from serving import ServerProcess, free_port, serve
+
+from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal
+from chatkit.core.model import Cursor, Gap, Message
+from chatkit.errors import BadCursor, BadName, BadRequest, NotFound, TooLarge, Unauthorized, Unavailable
+
+ValueT = TypeVar("ValueT")
+PATIENCE_S = 60  # bounds a test that would hang; none waits for it
+
+
+def run(story: Coroutine[Any, Any, ValueT]) -> ValueT:
+    return asyncio.run(asyncio.wait_for(story, PATIENCE_S))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "0") as process:
+        yield process
+
+
+async def take(items: AsyncIterator[Item | Signal], count: int) -> list[Item | Signal]:
+    taken: list[Item | Signal] = []
+    while len(taken) < count:
+        taken.append(await anext(items))
+    return taken
+
+
+async def bodies(items: AsyncIterator[Item | Signal], count: int) -> list[str]:
+    """Take `count` messages, skipping all else, and check that their numbers have no hole and no repeat."""
+    messages: list[Message] = []
+    while len(messages) < count:
+        item = await anext(items)
+        assert not isinstance(item, Gap)
+        if isinstance(item, Message):
+            messages.append(item)
+    assert all(two.seq == one.seq + 1 for one, two in pairwise(messages))
+    return [message.body for message in messages]
+
+
+def test_a_publish_returns_what_is_stored(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url, "ann") as client:
+            receipt = await client.publish("stored", "hi\nthere", data={"n": [1]}, key="k1")
+            assert not receipt.repeat
+            assert (receipt.message.seq, receipt.message.sender) == (1, "ann")
+            again = await client.publish("stored", "hi\nthere", data={"n": [1]}, key="k1")
+            assert again.repeat
+            assert again.message.seq == 1
+            page = await client.history("stored")
+            stored = page.messages[0]
+            assert (stored.body, stored.data, stored.key) == ("hi\nthere", {"n": [1]}, "k1")
+            assert (stored.cursor, page.cursor) == (receipt.message.cursor, receipt.message.cursor)
+            assert page.complete
+
+    run(story())
+
+
+def test_concurrent_publishes_share_the_socket_and_all_arrive_once(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            receipts = await asyncio.gather(*(client.publish("many", str(n)) for n in range(500)))
+            assert [receipt.message.seq for receipt in receipts] == list(range(1, 501))
+            assert [message.body async for message in client.scroll("many") if isinstance(message, Message)] == [
+                str(n) for n in range(500)
+            ]
+
+    run(story())
+
+
+def test_a_follow_begins_with_history_and_goes_on_live(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            await client.publish_all("live", ["1", "2", "3"])
+            async with aclosing(client.follow("live", history=2)) as items:
+                assert await bodies(items, 2) == ["2", "3"]
+                await client.publish("live", "4")
+                assert await bodies(items, 1) == ["4"]
+
+    run(story())
+
+
+def test_a_follow_resumes_from_a_cursor(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            first = await client.publish("resume", "1")
+            await client.publish_all("resume", ["2", "3"])
+            async with aclosing(client.follow("resume", after=str(first.message.cursor))) as items:
+                assert await bodies(items, 2) == ["2", "3"]
+
+    run(story())
+
+
+def test_follows_of_several_rooms_and_of_one_room_twice_get_each_their_own(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            await client.publish_all("one", ["1", "2"])
+            await client.publish_all("two", ["a", "b"])
+            async with (
+                aclosing(client.follow("one", history=2)) as one,
+                aclosing(client.follow("two", history=2)) as two,
+                aclosing(client.follow("one", history=1)) as one_again,
+            ):
+                got = await asyncio.gather(bodies(one, 2), bodies(two, 2), bodies(one_again, 1))
+                assert got == [["1", "2"], ["a", "b"], ["2"]]
+                await client.publish("one", "3")
+                assert await asyncio.gather(bodies(one, 1), bodies(one_again, 1)) == [["3"], ["3"]]
+
+    run(story())
+
+
+def test_a_cursor_of_another_log_gives_a_gap(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            await client.publish("gap", "1")
+            async with aclosing(client.follow("gap", after=Cursor("elsewhere", 7))) as items:
+                gap, message = await take(items, 2)
+                assert isinstance(gap, Gap)
+                assert gap.reason == "epoch"
+                assert isinstance(message, Message)
+                assert message.body == "1"
+
+    run(story())
+
+
+def test_signals_tell_who_comes_and_goes_and_what_is_redacted(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url, "ann") as ann, Client(server.url, "bob") as bob:
+            async with aclosing(ann.follow("signals", signals=True)) as items:
+                joined = await anext(items)
+                assert isinstance(joined, Joined)
+                async with aclosing(bob.follow("signals", signals=True)) as others:
+                    await anext(others)
+                    await until(items, lambda item: isinstance(item, Presence) and "bob" in item.joined)
+                    assert {member.name for member in await ann.members("signals")} == {"ann", "bob"}
+                await until(items, lambda item: isinstance(item, Presence) and "bob" in item.left)
+                receipt = await ann.publish("signals", "secret")
+                await ann.redact("signals", receipt.message.seq)
+                await until(items, lambda item: item == Redacted("signals", receipt.message.seq))
+            assert (await ann.history("signals")).messages[0].redacted
+
+    run(story())
+
+
+async def until(items: AsyncIterator[Item | Signal], holds: Any) -> None:
+    while not holds(await anext(items)):
+        pass
+
+
+def test_a_reader_that_stalls_holds_up_nobody_and_misses_nothing(server: ServerProcess) -> None:
+    count = 6_000  # three times what a follow holds
+
+    async def story() -> None:
+        async with Client(server.url) as client:
+            start = (await client.history("stall")).cursor
+            async with aclosing(client.follow("stall", after=start)) as items:
+                first = asyncio.create_task(bodies(items, 1))
+                await client.publish("stall", "0")
+                assert await first == ["0"]
+                # Nothing is taken now; publishing over the same socket goes on all the same.
+                await client.publish_all("stall", (str(n) for n in range(1, count)))
+                assert await bodies(items, count - 1) == [str(n) for n in range(1, count)]
+                await client.publish("stall", "end")
+                assert await bodies(items, 1) == ["end"]
+
+    run(story())
+
+
+def test_history_pages_search_and_filters(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url, "ann") as ann, Client(server.url, "bob") as bob:
+            await ann.publish_all("past", [f"apple {n}" for n in range(5)])
+            await bob.publish("past", "banana")
+            page = await ann.history("past", after=2, limit=2)
+            assert [message.seq for message in page.messages] == [3, 4]
+            assert not page.complete
+            assert (page.first, page.last) == (1, 6)
+            assert [m.seq for m in (await ann.history("past", before=3)).messages] == [1, 2]
+            assert [m.body for m in (await ann.history("past", search="BANANA")).messages] == ["banana"]
+            assert [m.seq for m in (await ann.history("past", sender="bob")).messages] == [6]
+            since = page.messages[0].time
+            assert [m.seq for m in (await ann.history("past", since=since)).messages][-1] == 6
+            assert not (await ann.history("past", until="2020-01-01T00:00:00Z")).messages
+            assert "past" in {view.room for view in await ann.rooms()}
+            assert (await ann.room("past")).last == 6
+
+    run(story())
+
+
+def test_what_a_server_would_not_take_raises_the_error_of_its_code(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            with pytest.raises(TooLarge) as too_large:
+                await client.publish("wrong", "x" * 65_537)
+            assert too_large.value.code == "body-too-large"
+            assert too_large.value.max_bytes == 65_536
+            with pytest.raises(BadName):
+                await client.publish("no room", "hi")
+            with pytest.raises(BadCursor):
+                await client.history("wrong", after="no cursor")
+            with pytest.raises(NotFound):
+                await client.redact("wrong", 99)
+            assert (await client.publish("wrong", "still here")).message.seq == 1
+
+    run(story())
+
+
+def test_publish_all_stops_at_what_cannot_be_sent_and_keeps_what_was(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            with pytest.raises(TooLarge):
+                await client.publish_all("stops", ["1", "2", "x" * 70_000, "4"])
+            assert [message.body for message in (await client.history("stops")).messages] == ["1", "2"]
+
+    run(story())
+
+
+def test_no_server_raises_unavailable_at_once() -> None:
+    async def story() -> None:
+        async with Client(f"http://127.0.0.1:{free_port()}") as client:
+            with pytest.raises(Unavailable, match="no server answers at http://127"):
+                await client.publish("ops", "hi")
+            with pytest.raises(Unavailable):
+                await anext(client.follow("ops"))
+            with pytest.raises(Unavailable):
+                await client.rooms()
+
+    run(story())
+
+
+def test_something_else_on_the_port_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def story() -> None:
+            async with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+                task = asyncio.create_task(client.publish("ops", "hi"))
+                loop = asyncio.get_running_loop()
+                listener.setblocking(False)
+                connection, _ = await loop.sock_accept(listener)
+                with connection:
+                    await loop.sock_sendall(connection, b"SSH-2.0-OpenSSH\r\n")
+                with pytest.raises(Unavailable):
+                    await task
+
+        run(story())
+
+
+def test_a_bad_url_is_told_before_anything_is_opened() -> None:
+    with pytest.raises(BadRequest, match="not a server's URL"):
+        Client("ftp://example.org")
+    with pytest.raises(BadRequest, match="not a server's URL"):
+        Client("http://127.0.0.1:99999")
+
+
+def test_a_token_opens_and_its_lack_does_not(tmp_path: Path) -> None:
+    async def story(server: ServerProcess) -> None:
+        async with Client(server.url) as nobody:
+            with pytest.raises(Unauthorized):
+                await nobody.publish("ops", "hi")
+            with pytest.raises(Unauthorized):
+                await nobody.rooms()
+        async with Client(server.url, token="right-token") as somebody:
+            assert (await somebody.publish("ops", "hi")).message.seq == 1
+            assert len(await somebody.rooms()) == 1
+        async with Client(f"{server.url}/?token=right-token") as with_link:
+            assert (await with_link.publish("ops", "hi")).message.seq == 2
+
+    with serve(tmp_path / "rooms.db", "--secret", "right-token") as server:
+        run(story(server))
+
+
+def test_a_sender_who_is_too_fast_waits_and_keeps_the_order(tmp_path: Path) -> None:
+    count = 2_000  # of each of two: a third more than the burst of 3,000 that a limit of 300 gives
+
+    async def story(server: ServerProcess) -> None:
+        async with Client(server.url, "ann") as one, Client(server.url, "ann") as two:
+            # Each of the two paces itself as if it were alone: so the server has to refuse, and both have to wait.
+            await asyncio.gather(
+                one.publish_all("fast", (f"one {n}" for n in range(count))),
+                two.publish_all("fast", (f"two {n}" for n in range(count))),
+            )
+            stored = [item.body async for item in one.scroll("fast") if isinstance(item, Message)]
+        for who in ("one", "two"):
+            assert [body for body in stored if body.startswith(who)] == [f"{who} {n}" for n in range(count)]
+
+    with serve(tmp_path / "rooms.db", "--rate-limit", "300") as server:
+        run(story(server))
+
+
+def test_a_killed_server_loses_doubles_and_reorders_nothing(tmp_path: Path) -> None:
+    count = 20_000
+
+    async def story(server: ServerProcess) -> None:
+        seen: list[Lost | Back] = []
+        is_back = asyncio.Event()
+
+        def watch(signal: Lost | Back) -> None:
+            seen.append(signal)
+            if isinstance(signal, Back):
+                is_back.set()
+
+        async with (
+            Client(server.url, "ann", watcher=watch) as client,
+            Client(server.url, "bob") as reader,
+            aclosing(reader.follow("killed", signals=True)) as items,
+        ):
+            assert isinstance(await anext(items), Joined)
+            publishing = asyncio.create_task(client.publish_all("killed", (str(n) for n in range(count))))
+            reading = asyncio.create_task(bodies(items, count))
+            for life in range(1, 4):
+                while await asyncio.to_thread(_last, server, "killed") < life * 1_000:
+                    pass
+                is_back.clear()
+                server.kill9()
+                await asyncio.to_thread(server.start)
+                await is_back.wait()
+            assert await publishing == count
+            assert await reading == [str(n) for n in range(count)]
+        assert [type(signal) for signal in seen] == [Lost, Back] * 3
+
+    with serve(tmp_path / "rooms.db", "--rate-limit", "0") as server:
+        run(story(server))
+
+
+def _last(server: ServerProcess, room: str) -> int:
+    async def ask() -> int:
+        async with Client(server.url) as client:
+            return (await client.room(room)).last
+
+    return asyncio.run(ask())
+
+
+def test_a_client_that_gives_up_says_so(tmp_path: Path) -> None:
+    async def story(server: ServerProcess) -> None:
+        async with Client(server.url, give_up_after_s=0.2) as client:
+            async with aclosing(client.follow("ops", signals=True)) as items:
+                assert isinstance(await anext(items), Joined)
+                server.kill9()
+                with pytest.raises(Unavailable):
+                    await until(items, lambda _: False)
+            with pytest.raises(Unavailable):
+                await client.publish("ops", "hi")
+
+    with serve(tmp_path / "rooms.db") as server:
+        run(story(server))
+
+
+def test_leaving_the_client_ends_what_waits_on_it(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(server.url) as client:
+            follow = client.follow("ends", signals=True)
+            assert isinstance(await anext(follow), Joined)
+            waiting = asyncio.create_task(anext(follow))
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="closed"):
+            await waiting
+        await follow.aclose()
+        with pytest.raises(Unavailable, match="not open"):
+            await client.publish("ends", "hi")
+
+    run(story())

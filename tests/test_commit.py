@@ -1,0 +1,234 @@
+"""Group commit: batches in order, an answer for each, and no end to publishing."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from chatkit.core import commit
+from chatkit.core.commit import Committer
+from chatkit.core.model import Draft, Message, Receipt
+from chatkit.errors import ChatkitError, StoreError, Unavailable
+from harness import draft, run, turns
+
+
+class Store:
+    """Numbers drafts; `gate` holds it up, `failure` makes it fail."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.told: list[str] = []
+        self.failed: list[ChatkitError] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+        self.committed: Callable[[Sequence[Receipt]], None] = self._committed
+        self.committer = Committer(self.append, lambda receipts: self.committed(receipts), self.failed.append)
+        self.outcomes: list[Receipt | ChatkitError] = []
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.batches.append([one.body for one in drafts])
+        return [Receipt(Message(one.room, "e", 1, 0, one.sender, one.body)) for one in drafts]
+
+    def _committed(self, receipts: Sequence[Receipt]) -> None:
+        self.told += [receipt.message.body for receipt in receipts]
+
+    def submit(self, *bodies: object) -> None:
+        for body in bodies:
+            self.committer.submit(draft(body), self.outcomes.append)
+
+    @property
+    def answered(self) -> list[str]:
+        return [outcome.message.body if isinstance(outcome, Receipt) else outcome.code for outcome in self.outcomes]
+
+
+def with_store(test: Callable[[Store], object]) -> None:
+    """Run a test beside a committer at work."""
+
+    async def main() -> None:
+        store = Store()
+        working = asyncio.ensure_future(store.committer.run())
+        try:
+            await test(store)  # type: ignore[misc]
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+            assert working.cancelled(), "the committer ended by itself"
+
+    run(main())
+
+
+def test_what_comes_during_a_commit_is_the_next_batch() -> None:
+    async def test(store: Store) -> None:
+        store.gate.clear()
+        store.submit(1)
+        await turns()
+        store.submit(2, 3)
+        await turns()
+        store.gate.set()
+        await turns()
+        assert store.batches == [["1"], ["2", "3"]]
+        assert store.answered == store.told == ["1", "2", "3"]
+
+    with_store(test)
+
+
+def test_a_batch_is_bounded_and_order_is_kept() -> None:
+    async def test(store: Store) -> None:
+        bodies = [str(n) for n in range(3 * commit.MAX_BATCH + 5)]
+        store.submit(*bodies)
+        await store.committer.drain()
+        assert max(map(len, store.batches)) == commit.MAX_BATCH
+        assert store.answered == store.told == bodies
+
+    with_store(test)
+
+
+def test_readers_are_told_before_publishers_are_answered() -> None:
+    async def test(store: Store) -> None:
+        seen: list[int] = []
+        store.committed = lambda _: seen.append(len(store.outcomes))
+        store.submit(1, 2)
+        await turns()
+        assert seen == [0]
+
+    with_store(test)
+
+
+def test_publishers_who_never_pause_are_answered_all_the_same() -> None:
+    async def test(store: Store) -> None:
+        for n in range(400):
+            store.submit(n)
+            await asyncio.sleep(0)
+        assert len(store.outcomes) > 300
+
+    with_store(test)
+
+
+@pytest.mark.parametrize(
+    "failure", [Unavailable("away"), StoreError("broken"), OSError("unknown"), ValueError("a bug")]
+)
+def test_a_failed_batch_answers_all_in_it_and_later_ones_are_committed(failure: Exception) -> None:
+    async def test(store: Store) -> None:
+        store.failure = failure
+        store.submit(1, 2)
+        await turns()
+        expected = failure.code if isinstance(failure, ChatkitError) else "unavailable"
+        assert store.answered == [expected] * 2
+        assert len(store.failed) == 1
+        store.failure = None
+        store.submit(3)
+        await turns()
+        assert store.answered[2:] == store.told == ["3"]
+
+    with_store(test)
+
+
+def test_one_who_cannot_be_told_keeps_nobody_from_an_answer() -> None:
+    async def test(store: Store) -> None:
+        def refuse(_: Receipt | ChatkitError) -> None:
+            raise ZeroDivisionError
+
+        for failure in (None, Unavailable("away")):
+            store.failure = failure
+            store.submit(1)
+            store.committer.submit(draft(2), refuse)
+            store.submit(3)
+            await turns()
+        assert store.answered == ["1", "3", "unavailable", "unavailable"]
+
+    with_store(test)
+
+
+def test_readers_who_cannot_be_told_keep_no_publisher_from_an_answer() -> None:
+    async def test(store: Store) -> None:
+        def refuse(_: Sequence[Receipt]) -> None:
+            raise ZeroDivisionError
+
+        store.committed = refuse
+        store.submit(1)
+        await turns()
+        assert store.answered == ["1"]
+
+    with_store(test)
+
+
+def test_a_settle_may_submit() -> None:
+    async def test(store: Store) -> None:
+        store.committer.submit(draft(1), lambda _: store.submit(2))
+        await turns()
+        assert store.answered == ["2"]
+
+    with_store(test)
+
+
+def test_draining_commits_what_was_taken_and_takes_no_more() -> None:
+    async def test(store: Store) -> None:
+        store.gate.clear()
+        store.submit(1)
+        draining = asyncio.ensure_future(store.committer.drain())
+        await turns()
+        assert not draining.done()
+        with pytest.raises(Unavailable):
+            store.submit(2)
+        store.gate.set()
+        await draining
+        assert store.answered == ["1"]
+        await store.committer.drain()
+
+    with_store(test)
+
+
+def test_a_store_that_stands_still_is_given_up_and_everyone_is_answered() -> None:
+    async def main() -> None:
+        store = Store()
+        working = asyncio.ensure_future(store.committer.run())
+        store.gate.clear()
+        store.submit(1)
+        await turns()
+        store.submit(2)
+        store.committer.abandon()
+        assert store.answered == ["unavailable"]
+        working.cancel()
+        await asyncio.wait([working])
+        assert store.answered == ["unavailable"] * 2
+        await store.committer.drain()
+
+    run(main())
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "MAX_PENDING", 10)
+
+    async def test(store: Store) -> None:
+        store.gate.clear()
+        store.submit(0)
+        await turns()
+        store.submit(*range(1, 11))
+        with pytest.raises(Unavailable):
+            store.submit(11)
+        store.gate.set()
+        await turns()
+        store.submit(12)
+        await turns()
+        assert store.answered == [*map(str, range(11)), "12"]
+
+    with_store(test)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_whenever_it_is_cancelled_everyone_is_answered_once(steps: int) -> None:
+    async def main() -> None:
+        store = Store()
+        store.submit(1, 2)
+        working = asyncio.ensure_future(store.committer.run())
+        await turns(steps)
+        working.cancel()
+        await asyncio.wait([working])
+        store.committer.abandon()
+        assert len(store.outcomes) == 2
+
+    run(main())

@@ -1,0 +1,150 @@
+"""A room as a stream over HTTP: where it begins, how it goes on after a break, and that leaving leaves nothing."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from rawsocket import Lines, call, eventually, health, publish, stream
+from serving import ServerProcess, serve
+
+NDJSON = "Accept: application/x-ndjson"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("events") / "rooms.db", "--rate-limit", "0") as started:
+        yield started
+        assert "Traceback" not in started.log, started.log
+
+
+def fill(server: ServerProcess, room: str, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        assert publish(server, room, f"m{number}").json["seq"] == number
+
+
+def take(lines: Lines, count: int) -> list[dict[str, str]]:
+    """Return the next events that carry data."""
+    events = lines.events()
+    taken: list[dict[str, str]] = []
+    while len(taken) < count:
+        event = next(events)
+        if "data" in event:
+            taken.append(event)
+    return taken
+
+
+def seqs(events: list[dict[str, str]]) -> list[int]:
+    return [json.loads(event["data"])["seq"] for event in events]
+
+
+def test_the_head_says_what_it_is_and_that_no_proxy_may_keep_it(server: ServerProcess) -> None:
+    with stream(server, "/rooms/head/events") as lines:
+        assert lines.head.startswith(b"HTTP/1.1 200 ")
+        head = lines.head.lower()
+        assert b"content-type: text/event-stream" in head
+        assert b"cache-control: no-store" in head
+        assert lines.next() == "retry: 1000"
+
+
+def test_a_stream_begins_with_the_newest_and_goes_on_live(server: ServerProcess) -> None:
+    fill(server, "live", 1, 12)
+    with stream(server, "/rooms/live/events") as lines:
+        assert seqs(take(lines, 10)) == list(range(3, 13))
+        fill(server, "live", 13, 15)
+        events = take(lines, 3)
+        assert seqs(events) == [13, 14, 15]
+        assert set(events[0]) == {"id", "data"}
+        assert (
+            json.loads(events[0]["data"])
+            == call(server, "GET", "/rooms/live/messages?after=12&limit=1").json["messages"][0]
+        )
+
+
+@pytest.mark.parametrize(("history", "expected"), [("0", [5]), ("2", [3, 4, 5]), ("999", [1, 2, 3, 4, 5])])
+def test_history_says_how_far_back_it_begins(server: ServerProcess, history: str, expected: list[int]) -> None:
+    room = f"history-{history}"
+    fill(server, room, 1, 4)
+    with stream(server, f"/rooms/{room}/events?history={history}") as lines:
+        assert lines.next() == "retry: 1000"  # the stream is open: what is published from here on is due
+        fill(server, room, 5, 5)
+        assert seqs(take(lines, len(expected))) == expected
+
+
+@pytest.mark.parametrize("by", ["header", "query", "both"])
+def test_the_id_of_the_last_event_is_where_it_goes_on(server: ServerProcess, by: str) -> None:
+    room = f"resume-{by}"
+    fill(server, room, 1, 5)
+    with stream(server, f"/rooms/{room}/events?history=5") as lines:
+        cursors = [event["id"] for event in take(lines, 5)]
+    fill(server, room, 6, 8)
+    query = f"?after={cursors[1]}" if by != "header" else ""
+    # EventSource asks with the address it was made with: the header is the newer of the two.
+    headers = [f"Last-Event-ID: {cursors[3]}"] if by != "query" else []
+    with stream(server, f"/rooms/{room}/events{query}", *headers) as lines:
+        expected = [3, 4, 5, 6, 7, 8] if by == "query" else [5, 6, 7, 8]
+        assert seqs(take(lines, len(expected))) == expected
+
+
+def test_lines_of_json_are_the_same_room(server: ServerProcess) -> None:
+    fill(server, "lines", 1, 3)
+    with stream(server, "/rooms/lines/events?history=2", NDJSON) as lines:
+        assert b"content-type: application/x-ndjson" in lines.head.lower()
+        assert [json.loads(lines.next())["seq"] for _ in range(2)] == [2, 3]
+        fill(server, "lines", 4, 4)
+        assert json.loads(lines.next())["body"] == "m4"
+
+
+def test_a_cursor_of_another_life_begins_with_a_gap_that_can_be_resumed_from(server: ServerProcess) -> None:
+    fill(server, "gap", 1, 2)
+    with stream(server, "/rooms/gap/events?after=other1:40") as lines:
+        gap, *rest = take(lines, 3)
+    assert gap["event"] == "gap"
+    assert json.loads(gap["data"]) == {"after": 40, "before": 1, "reason": "epoch"}
+    assert seqs(rest) == [1, 2]
+    with stream(server, "/rooms/gap/events", f"Last-Event-ID: {gap['id']}") as lines:
+        assert seqs(take(lines, 2)) == [1, 2]
+    with stream(server, "/rooms/gap/events?after=other1:40", NDJSON) as lines:
+        assert json.loads(lines.next())["reason"] == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/rooms/ops/events?after=garbage", (400, "bad-cursor")),
+        ("/rooms/ops/events?history=-1", (400, "bad-request")),
+        ("/rooms/ops/events?history=many", (400, "bad-request")),
+        ("/rooms/.x/events", (400, "bad-room")),
+    ],
+)
+def test_what_cannot_be_streamed_is_told_before_it_begins(
+    server: ServerProcess, path: str, problem: tuple[int, str]
+) -> None:
+    assert call(server, "GET", path).problem == problem
+    assert call(server, "GET", path, Accept="application/x-ndjson").problem == problem
+
+
+def test_a_body_of_many_lines_is_one_event(server: ServerProcess) -> None:
+    body = "a\nb\r\n\ndata: c\nid: 7"
+    publish(server, "multi", body)
+    with stream(server, "/rooms/multi/events") as lines:
+        assert json.loads(take(lines, 1)[0]["data"])["body"] == body
+
+
+def test_streams_that_are_left_are_forgotten(server: ServerProcess) -> None:
+    for number in range(30):
+        with stream(server, f"/rooms/left-{number}/events") as lines:
+            assert lines.next() == "retry: 1000"
+            assert health(server)["connections"] >= 1
+    eventually(lambda: [health(server)[count] for count in ("connections", "rooms", "subscriptions")] == [0, 0, 0])
+
+
+def test_streams_count_as_connections(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serve(tmp_path_factory.mktemp("full") / "rooms.db", "--max-connections", "2") as server:
+        with stream(server, "/rooms/a/events") as one, stream(server, "/rooms/a/events") as two:
+            assert one.next() == two.next() == "retry: 1000"
+            assert call(server, "GET", "/rooms/a/events").problem == (503, "unavailable")
+            assert publish(server, "a", "others go on").status == 201
+            assert seqs(take(one, 1)) == seqs(take(two, 1)) == [1]
+        eventually(lambda: health(server)["connections"] == 0)
+        with stream(server, "/rooms/a/events") as again:
+            assert again.next() == "retry: 1000"

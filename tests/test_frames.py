@@ -1,0 +1,208 @@
+"""The frames of `chatkit.v1`: round trips, and what is refused."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatkit.core.model import Cursor, Gap, Member, Message
+from chatkit.core.roster import Change
+from chatkit.errors import BadCursor, BadInput, BadRequest, NotFound, RateLimited, UnknownOp
+from chatkit.wire import frames
+from chatkit.wire.forms import FORMS, gap_sentence, presence_frame
+from chatkit.wire.framing import payloads
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+integers = st.integers(0, 2**53)
+refs = st.none() | st.integers(-(2**63), 2**63) | text
+values = st.recursive(
+    st.none() | st.booleans() | integers | text,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(text, v, max_size=3),
+)
+positions = st.none() | integers | text
+base: dict[str, Any] = {"room": st.none() | text, "ref": refs}
+commands = st.one_of(
+    st.builds(frames.Join, after=st.none() | text, history=st.none() | integers, **base),
+    st.builds(frames.Leave, **base),
+    st.builds(frames.Publish, body=st.none() | text, data=values, key=st.none() | text, **base),
+    st.builds(
+        frames.History, before=positions, after=positions, limit=st.none() | integers, search=st.none() | text, **base
+    ),
+    st.builds(frames.Members, **base),
+    st.builds(frames.Typing, **base),
+)
+reasons = st.sampled_from(["trimmed", "epoch", "no-history"])
+messages = st.builds(
+    Message,
+    text,
+    st.just("e"),
+    integers,
+    st.integers(0, 4 * 10**12),
+    text,
+    text,
+    values,
+    st.none() | text,
+    st.booleans(),
+)
+wire_messages = messages.map(frames.WireMessage.of)
+members = st.lists(st.builds(frames.WireMember, text, text), max_size=2)
+events = st.one_of(
+    st.builds(frames.WelcomeEvent, text, text, st.builds(frames.WireLimits, integers, integers)),
+    st.builds(frames.JoinedEvent, text, text, integers, integers, integers, members, integers, refs),
+    st.builds(frames.LeftEvent, text, refs),
+    st.builds(frames.GapEvent, text, integers, integers, reasons),
+    st.builds(frames.AckEvent, text, integers, text, st.booleans(), st.integers(-(2**63), 2**63) | text),
+    st.builds(frames.HistoryEvent, text, st.lists(wire_messages, max_size=2), st.booleans(), refs),
+    st.builds(frames.MembersEvent, text, members, integers, refs),
+    st.builds(
+        frames.PresenceEvent,
+        room=text,
+        joined=st.none() | st.lists(text),
+        left=st.none() | st.lists(text),
+        count=integers,
+    ),
+    st.builds(frames.TypingEvent, text, text),
+    st.builds(frames.RedactedEvent, text, integers),
+    st.builds(frames.ErrorEvent, text, text, refs, st.none() | st.floats(0, 100)),
+)
+
+
+@given(commands)
+def test_a_command_is_read_as_it_was_written(command: frames.AnyCommand) -> None:
+    frame = frames.encode(command)
+    assert frames.decode_command(frame) == frames.decode_command(frame.decode()) == command
+    assert frames.ref_of(frame) == command.ref
+
+
+@given(events)
+def test_an_event_is_read_as_it_was_written(event: frames.AnyEvent) -> None:
+    assert frames.decode_event(frames.encode(event)) == event
+
+
+@given(messages)
+def test_a_message_crosses_the_wire_whole(message: Message) -> None:
+    event = frames.decode_event(frames.message_event(message))
+    assert isinstance(event, frames.MessageEvent)
+    assert event.to_message("e") == message
+    assert msgspec.json.decode(frames.message_json(message), type=frames.WireMessage).to_message("e") == message
+
+
+@given(st.dictionaries(text.filter(lambda name: name not in {"op", "room", "ref", "body", "data", "key"}), values))
+def test_unknown_fields_are_ignored(extra: dict[str, object]) -> None:
+    frame = msgspec.json.encode({**extra, "op": "publish", "body": "hi", "ref": 1})
+    assert frames.decode_command(frame) == frames.Publish(body="hi", ref=1)
+    frame = msgspec.json.encode({**extra, "type": "left", "room": "ops"})
+    assert frames.decode_event(frame) == frames.LeftEvent("ops")
+
+
+@given(st.binary(max_size=60) | text.map(str.encode) | values.map(msgspec.json.encode))
+def test_what_is_no_frame_raises_bad_input_alone(frame: bytes) -> None:
+    for decode in (frames.decode_command, frames.decode_event):
+        try:
+            decode(frame)  # type: ignore[operator]
+        except BadInput as error:
+            assert str(error)
+    frames.ref_of(frame)
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+HOSTILE = [
+    b"", b"{", b"[]", b"5", b"null", b'"join"', b"\xff", b'{"op":5}', b'{"op":null}', b'{"op":"join","room":5}',
+    b'{"op":"join","history":1.5}', b'{"op":"join","history":' + b"9" * 5000 + b"}", b'{"op":"publish","data":NaN}',
+    b'{"op":"publish","data":Infinity}', b'{"op":"publish","data":1e999}', b'{"op":"publish","body":"\\ud800"}',
+    b'{"op":"publish","ref":"\\udfff","body":""}', b'{"op":"publish","key":"\\ud83d"}', b'{"op":"publish","body":"\x00"}',
+    b'{"op":"publish","data":' + DEEP + b"}", b'{"op":"publish","body":"","x":' + DEEP + b"}", DEEP,
+    b'{"op":"publish","ref":' + b"9" * 5000 + b"}", b'{"op":"publish","ref":true}', b'{"op":"publish","ref":1.5}',
+    b'{"op":"publish","ref":[]}', b'{"room":"ops"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_frame_is_a_bad_request(frame: bytes) -> None:
+    with pytest.raises(BadRequest) as caught:
+        frames.decode_command(frame)
+    assert caught.value.code == "bad-request"
+    assert len(str(caught.value)) < 300
+    assert frames.ref_of(frame) is None
+    with pytest.raises(BadRequest):
+        frames.decode_event(
+            frame.replace(b'"op":"publish"', b'"type":"message"').replace(b'"op":"join"', b'"type":"left"')
+        )
+
+
+def test_an_unknown_op_is_named_with_its_ref() -> None:
+    frame = b'{"op":"sing","ref":"r1"}'
+    with pytest.raises(UnknownOp, match="'sing'") as caught:
+        frames.decode_command(frame)
+    assert caught.value.code == "unknown-op"
+    assert frames.ref_of(frame) == "r1"
+
+
+def test_an_unknown_event_is_none() -> None:
+    assert frames.decode_event(b'{"type":"sung","room":5}') is None
+
+
+def test_what_is_wrong_is_said_by_the_field() -> None:
+    with pytest.raises(BadRequest, match=r"^Expected `str \| null`, got `int` - at `body`$"):
+        frames.decode_command(b'{"op":"publish","body":5}')
+
+
+def test_json_is_compact_and_leaves_out_what_is_empty() -> None:
+    message = Message("ops", "e", 42, 1_795_175_241_123, "ann", "hi")
+    head = b'"room":"ops","seq":42,"time":"2026-11-20T11:47:21.123Z","sender":"ann","body":"hi"}'
+    assert frames.message_event(message) == b'{"type":"message",' + head
+    assert frames.message_json(message) == b"{" + head
+    assert (
+        frames.gap_event("ops", Gap(12, 33, "trimmed"))
+        == b'{"type":"gap","room":"ops","after":12,"before":33,"reason":"trimmed"}'
+    )
+
+
+@given(st.integers())
+def test_any_number_is_a_position_that_a_store_can_take(at: int) -> None:
+    for given_at in (at, str(at) if at >= 0 else "0"):
+        position = frames.position(given_at)
+        assert isinstance(position, int)
+        assert 0 <= position < 2**63
+        if 0 <= at < 10**17:
+            assert position == at
+
+
+def test_a_position_is_a_number_or_a_cursor() -> None:
+    assert frames.position(None) is None
+    assert frames.position("k3f:32") == Cursor("k3f", 32)
+    for bad in ("", "x", "-1", "1.5", "٣", "²"):
+        with pytest.raises(BadCursor):
+            frames.position(bad)
+
+
+def test_errors_and_members_in_words_for_the_wire() -> None:
+    assert frames.error_event(NotFound("no such room"), 7) == frames.ErrorEvent("not-found", "no such room", 7)
+    assert frames.error_event(RateLimited(0.5)).retry_after_s == 0.5
+    assert frames.wire_members([Member("ann", 1500)]) == [frames.WireMember("ann", "1970-01-01T00:00:01.500Z")]
+
+
+def test_the_forms_of_plain_text() -> None:
+    message = Message("ops", "e", 1, 0, "ann", "hé")
+    gap = Gap(1, 4, "trimmed")
+    shown = {
+        name: [b"".join(payloads(f)) for f in (form(message), form_gap(None, gap))]
+        for name, (form, form_gap) in FORMS.items()
+    }  # type: ignore[arg-type]
+    assert shown["text"] == ["hé".encode(), b"! messages 2 to 3 are no longer kept"]
+    assert shown["line"][0] == "ann: hé".encode()
+    assert shown["json"] == [frames.message_json(message), b'{"after":1,"before":4,"reason":"trimmed"}']
+    assert len({gap_sentence(Gap(1, 2, reason)) for reason in ("trimmed", "epoch", "no-history")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "is_listed"), [(2, 1, True), (200, 200, True), (201, 1, False), (5, 201, False)]
+)
+def test_in_a_large_room_presence_is_a_count(count: int, names: int, is_listed: bool) -> None:
+    change = Change("ops", [f"n{n}" for n in range(names)], [], count)
+    event = frames.decode_event(next(payloads(presence_frame(change))))
+    assert event == frames.PresenceEvent(
+        room="ops", joined=change.joined if is_listed else None, left=[] if is_listed else None, count=count
+    )

@@ -1,0 +1,361 @@
+"""Every call over HTTP, against a real server, from the outside."""
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from rawsocket import Answer, call, health, publish, raw, read_all
+from serving import ServerProcess, serve
+
+JSON = "application/json"
+MISSING = {"room", "seq", "time", "sender", "body"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("http") / "rooms.db", "--rate-limit", "0") as started:
+        yield started
+        assert "Traceback" not in started.log, started.log
+
+
+def get(server: ServerProcess, path: str, **headers: str) -> Answer:
+    return call(server, "GET", path, **headers)
+
+
+def fill(server: ServerProcess, room: str, count: int) -> None:
+    for number in range(1, count + 1):
+        assert publish(server, room, f"m{number}").status == 201
+
+
+def seqs(answer: Answer) -> list[int]:
+    assert answer.status == 200, answer
+    return [message["seq"] for message in answer.json["messages"]]
+
+
+# Publishing
+
+
+def test_json_is_published_and_comes_back_as_the_message(server: ServerProcess) -> None:
+    answer = publish(server, "json", "hi\nthere", data={"n": [1, None]}, key="k1")
+    message = answer.json
+    assert answer.status == 201
+    assert answer.headers["content-type"] == JSON
+    assert message.pop("time").endswith("Z")
+    assert message == {
+        "room": "json", "seq": 1, "sender": "anonymous", "body": "hi\nthere", "data": {"n": [1, None]}, "key": "k1",
+    }  # fmt: skip
+
+
+def test_empty_fields_are_left_out(server: ServerProcess) -> None:
+    assert set(publish(server, "lean", "hi").json) == MISSING
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-www-form-urlencoded", "text/plain", "text/plain; charset=utf-8", "application/octet-stream"],
+)
+def test_any_other_type_is_the_raw_text(server: ServerProcess, content_type: str) -> None:
+    body = "backup done & 100% =+ \u00e9\n{}"
+    answer = call(server, "POST", "/rooms/raw/messages", body, Content_Type=content_type)
+    assert answer.status == 201
+    assert answer.json["body"] == body
+
+
+def test_a_post_without_a_type_is_raw_text(server: ServerProcess) -> None:
+    assert call(server, "POST", "/rooms/raw/messages", "bare").json["body"] == "bare"
+
+
+def test_json_with_a_charset_is_json(server: ServerProcess) -> None:
+    answer = call(server, "POST", "/rooms/raw/messages", '{"body":"x"}', Content_Type="application/json; charset=utf-8")
+    assert answer.json["body"] == "x"
+
+
+@pytest.mark.parametrize("name", ["ann", "123", "true", "null", "1.50", "\u00e9a"])
+def test_the_sender_is_the_name_asked_for(server: ServerProcess, name: str) -> None:
+    assert call(server, "POST", f"/rooms/names/messages?name={quote(name)}", "x").json["sender"] == name
+
+
+@pytest.mark.parametrize("room", ["123", "007", "Ops", "ops", "\u0440\u0443\u0441", "a.b-c_d"])
+def test_a_room_is_what_its_name_says(server: ServerProcess, room: str) -> None:
+    assert call(server, "POST", f"/rooms/{quote(room)}/messages", "x").json["room"] == room
+    assert get(server, f"/rooms/{quote(room)}").json["last"] == 1
+
+
+def test_a_key_makes_trying_again_safe(server: ServerProcess) -> None:
+    first = call(server, "POST", "/rooms/keys/messages", "one", Idempotency_Key="a")
+    again = call(server, "POST", "/rooms/keys/messages", "two", Idempotency_Key="a")
+    in_body = publish(server, "keys", "three", key="a")
+    assert [first.status, again.status, in_body.status] == [201, 200, 200]
+    assert first.json == again.json == in_body.json
+    assert get(server, "/rooms/keys").json["last"] == 1
+
+
+def test_the_header_wins_over_the_key_in_the_body(server: ServerProcess) -> None:
+    answer = call(
+        server, "POST", "/rooms/keys2/messages", '{"body":"x","key":"in"}', Content_Type=JSON, Idempotency_Key="head"
+    )
+    assert answer.json["key"] == "head"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "problem"),
+    [
+        ("x" * 65_537, {}, (413, "body-too-large")),
+        (json.dumps({"body": "x" * 65_537}), {"Content_Type": JSON}, (413, "body-too-large")),
+        (json.dumps({"body": "x", "data": "y" * 65_536}), {"Content_Type": JSON}, (413, "data-too-large")),
+        ("x" * 2_000_000, {}, (413, "body-too-large")),
+        (b"\xff\xfe", {}, (400, "bad-body")),
+        ("{", {"Content_Type": JSON}, (400, "bad-request")),
+        ("[]", {"Content_Type": JSON}, (400, "bad-request")),
+        ("{}", {"Content_Type": JSON}, (400, "bad-request")),
+        ('{"body":7}', {"Content_Type": JSON}, (400, "bad-request")),
+        ("[" * 100_000, {"Content_Type": JSON}, (400, "bad-request")),
+        (b'{"body":"\xff"}', {"Content_Type": JSON}, (400, "bad-request")),
+        (b'{"body":"\\ud800"}', {"Content_Type": JSON}, (400, "bad-request")),
+        ("x", {"Idempotency_Key": "k" * 129}, (400, "bad-key")),
+        ("x", {"Idempotency_Key": "\t\u00e9".strip()}, (400, "bad-key")),
+        ('{"body":"x","key":"a\\nb"}', {"Content_Type": JSON}, (400, "bad-key")),
+    ],
+)
+def test_what_cannot_be_published_is_told_by_a_code(
+    server: ServerProcess, body: bytes | str, headers: dict[str, str], problem: tuple[int, str]
+) -> None:
+    assert call(server, "POST", "/rooms/refused/messages", body, **headers).problem == problem
+    assert get(server, "/rooms/refused").json["last"] == 0
+
+
+def test_a_body_at_the_limit_passes_however_it_is_escaped(server: ServerProcess) -> None:
+    body = "".join(f"\\u{ord(char):04x}" for char in "x" * 65_536)
+    answer = call(server, "POST", "/rooms/brim/messages", f'{{"body":"{body}"}}', Content_Type=JSON)
+    assert answer.status == 201
+    assert answer.json["body"] == "x" * 65_536
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/rooms/.hidden/messages", "bad-room"),
+        ("/rooms/a%20b/messages", "bad-room"),
+        (f"/rooms/{'r' * 65}/messages", "bad-room"),
+        ("/rooms/ops/messages?name=%1b%5b31m", "bad-sender"),
+        (f"/rooms/ops/messages?name={'n' * 33}", "bad-sender"),
+    ],
+)
+def test_bad_names_are_refused(server: ServerProcess, path: str, code: str) -> None:
+    assert call(server, "POST", path, "x").problem == (400, code)
+
+
+# Rooms
+
+
+def test_rooms_are_listed_by_name_with_where_their_logs_stand(server: ServerProcess) -> None:
+    fill(server, "list-b", 2)
+    fill(server, "list-a", 1)
+    rooms = [room for room in get(server, "/rooms").json["rooms"] if room["room"].startswith("list-")]
+    assert [room["room"] for room in rooms] == ["list-a", "list-b"]
+    assert set(rooms[1]) == {"room", "first", "last", "cursor", "members", "time"}
+    assert (rooms[1]["first"], rooms[1]["last"], rooms[1]["members"]) == (1, 2, 0)
+    assert rooms[1] == get(server, "/rooms/list-b").json
+
+
+def test_a_room_never_written_to_is_an_empty_one(server: ServerProcess) -> None:
+    room = get(server, "/rooms/never").json
+    assert (room["first"], room["last"], room["members"]) == (1, 0, 0)
+    assert get(server, "/rooms/never/messages").json["messages"] == []
+    assert get(server, "/rooms/never/members").json == {"members": [], "count": 0}
+    assert "never" not in [room["room"] for room in get(server, "/rooms").json["rooms"]]
+
+
+# Reading the past
+
+
+def test_a_page_is_the_newest_in_order(server: ServerProcess) -> None:
+    fill(server, "past", 12)
+    assert seqs(get(server, "/rooms/past/messages?limit=3")) == [10, 11, 12]
+    page = get(server, "/rooms/past/messages").json
+    assert [message["seq"] for message in page["messages"]] == list(range(1, 13))
+    assert (page["first"], page["last"], page["complete"]) == (1, 12, True)
+    assert "gap" not in page
+
+
+def test_pages_before_and_after_lead_through_the_room(server: ServerProcess) -> None:
+    fill(server, "walk", 7)
+    older = get(server, "/rooms/walk/messages?before=6&limit=3")
+    assert seqs(older) == [3, 4, 5]
+    assert older.json["complete"] is False
+    assert seqs(get(server, "/rooms/walk/messages?before=3&limit=3")) == [1, 2]
+    assert get(server, "/rooms/walk/messages?before=3&limit=3").json["complete"] is True
+    assert seqs(get(server, "/rooms/walk/messages?after=2&before=5")) == [3, 4]
+    assert seqs(get(server, "/rooms/walk/messages?after=0&limit=2")) == [1, 2]
+
+
+def test_polling_by_cursor_misses_and_repeats_nothing(server: ServerProcess) -> None:
+    seen: list[int] = []
+    cursor = get(server, "/rooms/poll/messages").json["cursor"]
+    for _ in range(3):
+        fill(server, "poll", 5)
+        while True:
+            page = get(server, f"/rooms/poll/messages?after={cursor}&limit=2").json
+            seen += [message["seq"] for message in page["messages"]]
+            cursor = page["cursor"]
+            if page["complete"]:
+                break
+    assert seen == list(range(1, 16))
+    assert get(server, f"/rooms/poll/messages?after={cursor}").json["messages"] == []
+
+
+def test_messages_are_found_by_text_sender_and_time(server: ServerProcess) -> None:
+    for sender, body in (("ann", "Red apple"), ("bob", "green PEAR 100%"), ("ann", "blue plum"), ("cat", "STRASSE")):
+        call(server, "POST", f"/rooms/find/messages?name={sender}", body)
+    messages = get(server, "/rooms/find/messages").json["messages"]
+    assert seqs(get(server, "/rooms/find/messages?search=pear")) == [2]
+    assert seqs(get(server, "/rooms/find/messages?search=0%25")) == [2]
+    assert seqs(get(server, "/rooms/find/messages?search=_")) == []
+    assert seqs(get(server, "/rooms/find/messages?sender=ann")) == [1, 3]
+    assert seqs(get(server, "/rooms/find/messages?sender=ann&search=PLUM")) == [3]
+    assert seqs(get(server, f"/rooms/find/messages?since={messages[0]['time']}")) == [1, 2, 3, 4]
+    assert seqs(get(server, f"/rooms/find/messages?until={messages[0]['time']}")) == []
+    assert seqs(get(server, "/rooms/find/messages?since=2000-01-01T00:00:00+01:00&until=2001-01-01")) == []
+
+
+def test_accept_asks_for_a_message_a_line(server: ServerProcess) -> None:
+    fill(server, "lines", 3)
+    answer = get(server, "/rooms/lines/messages", Accept="application/x-ndjson")
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    lines = answer.body.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3]
+    assert b'"seq":1' in lines[0]
+    assert [json.loads(line) for line in lines] == get(server, "/rooms/lines/messages").json["messages"]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("limit=0", (400, "bad-request")),
+        ("limit=-1", (400, "bad-request")),
+        ("limit=1001", (400, "bad-request")),
+        ("limit=many", (400, "bad-request")),
+        ("after=garbage", (400, "bad-cursor")),
+        ("before=a:b:c", (400, "bad-cursor")),
+        ("after=-1", (400, "bad-cursor")),
+        ("since=yesterday", (400, "bad-request")),
+        ("until=9999999999", (400, "bad-request")),
+        ("sender=%07", (400, "bad-sender")),
+    ],
+)
+def test_a_query_without_sense_is_told_so(server: ServerProcess, query: str, problem: tuple[int, str]) -> None:
+    assert get(server, f"/rooms/ops/messages?{query}").problem == problem
+
+
+def test_numbers_beyond_any_store_are_positions_all_the_same(server: ServerProcess) -> None:
+    fill(server, "huge", 2)
+    huge = "9" * 40
+    assert seqs(get(server, f"/rooms/huge/messages?after={huge}")) == []
+    assert seqs(get(server, f"/rooms/huge/messages?before={huge}")) == [1, 2]
+
+
+def test_a_cursor_of_another_life_gives_a_gap_and_everything(server: ServerProcess) -> None:
+    fill(server, "lives", 2)
+    page = get(server, "/rooms/lives/messages?after=other1:40").json
+    assert page["gap"] == {"after": 40, "before": 1, "reason": "epoch"}
+    assert [message["seq"] for message in page["messages"]] == [1, 2]
+    ahead = get(server, "/rooms/lives").json["cursor"].replace(":2", ":99")
+    assert get(server, f"/rooms/lives/messages?after={ahead}").json["gap"]["reason"] == "epoch"
+
+
+def test_what_retention_took_is_told_as_a_gap(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serve(tmp_path_factory.mktemp("trim") / "rooms.db", "--rate-limit", "0") as server:
+        fill(server, "trim", 9)
+        cursor = get(server, "/rooms/trim/messages?after=0&limit=2").json["cursor"]
+        server.stop()
+        server._options = ("--keep", "3")
+        server.start()
+        assert get(server, "/rooms/trim").json["first"] == 7
+        page = get(server, f"/rooms/trim/messages?after={cursor}").json
+        assert page["gap"] == {"after": 2, "before": 7, "reason": "trimmed"}
+        assert [message["seq"] for message in page["messages"]] == [7, 8, 9]
+        assert publish(server, "trim", "next").json["seq"] == 10
+
+
+# Redacting
+
+
+def test_redacting_takes_the_body_and_keeps_the_number(server: ServerProcess) -> None:
+    publish(server, "red", "secret", data={"pin": 1}, key="k")
+    for _ in range(2):
+        answer = call(server, "DELETE", "/rooms/red/messages/1")
+        assert answer.status == 200
+        assert answer.json["redacted"] is True
+        assert answer.json["body"] == ""
+        assert "data" not in answer.json
+    assert get(server, "/rooms/red/messages").json["messages"] == [answer.json]
+    assert publish(server, "red", "secret", key="k").status == 200
+
+
+@pytest.mark.parametrize("seq", ["2", "0", "-1", "9" * 30, "one"])
+def test_only_what_is_there_can_be_redacted(server: ServerProcess, seq: str) -> None:
+    publish(server, "red2", "x", key="only")
+    assert call(server, "DELETE", f"/rooms/red2/messages/{seq}").problem == (404, "not-found")
+
+
+# The rest
+
+
+def test_health_says_ok_and_how_much_there_is(server: ServerProcess) -> None:
+    answer = get(server, "/health")
+    assert answer.status == 200
+    assert set(answer.json) == {"status", "version", "connections", "rooms", "subscriptions"}
+    assert answer.json["status"] == "ok"
+
+
+def test_the_schema_describes_every_call(server: ServerProcess) -> None:
+    schema = get(server, "/schema/openapi.json").json
+    assert schema["openapi"].startswith("3.")
+    assert {(method, path) for path, item in schema["paths"].items() for method in item} >= {
+        ("get", "/rooms"),
+        ("get", "/rooms/{room}"),
+        ("get", "/rooms/{room}/messages"),
+        ("post", "/rooms/{room}/messages"),
+        ("delete", "/rooms/{room}/messages/{seq}"),
+        ("get", "/rooms/{room}/events"),
+        ("get", "/rooms/{room}/members"),
+        ("get", "/health"),
+    }
+    references = [part.split('"')[0] for part in json.dumps(schema).split('"$ref": "#/components/schemas/')[1:]]
+    assert set(references) <= set(schema["components"]["schemas"])
+    assert get(server, "/schema").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "problem"),
+    [
+        ("GET", "/nothing", (404, "not-found")),
+        ("GET", "/rooms/a/b/c", (404, "not-found")),
+        ("GET", "/static/../pyproject.toml", (404, "not-found")),
+        ("GET", "/static/%2e%2e/pyproject.toml", (404, "not-found")),
+        ("PUT", "/rooms/ops/messages", (405, "method-not-allowed")),
+        ("POST", "/rooms", (405, "method-not-allowed")),
+        ("DELETE", "/rooms/ops", (405, "method-not-allowed")),
+    ],
+)
+def test_what_is_not_there_is_told_in_the_same_form(
+    server: ServerProcess, method: str, path: str, problem: tuple[int, str]
+) -> None:
+    assert call(server, method, path).problem == problem
+
+
+def test_a_refused_upload_leaves_the_server_and_its_counts_as_they_were(server: ServerProcess) -> None:
+    with raw(server) as opened:
+        opened.sendall(b"POST /rooms/ops/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\nxxx")
+        opened.settimeout(5)
+        assert b" 413 " in opened.recv(4096)
+    assert health(server)["status"] == "ok"
+
+
+def test_many_requests_go_over_one_connection(server: ServerProcess) -> None:
+    request = b"GET /rooms/never HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /rooms/never HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with raw(server) as opened:
+        opened.sendall(request * 5 + last)
+        assert read_all(opened).count(b"HTTP/1.1 200 OK") == 6

@@ -1,0 +1,118 @@
+"""Reading a room's past by position, with its gaps."""
+
+import pytest
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core.backend import Filter
+from chatkit.core.model import Cursor, Gap
+from chatkit.core.past import Past, read_past
+from harness import draft, run
+
+
+async def store(n: int = 10, keep: int | None = None) -> MemoryBackend:
+    backend = MemoryBackend()
+    if n:
+        await backend.append([draft(seq) for seq in range(1, n + 1)])
+    if keep is not None:
+        await backend.trim(keep=keep)
+    return backend
+
+
+def numbers(past: Past) -> list[int]:
+    return [message.seq for message in past.page.messages]
+
+
+def test_the_newest_page_is_read_on_from_the_head() -> None:
+    async def main() -> None:
+        backend = await store()
+        past = await read_past(backend, "ops", limit=3)
+        assert (numbers(past), past.gap, past.cursor.seq) == ([8, 9, 10], None, 10)
+        past = await read_past(backend, "ops", limit=3, where=Filter(search="2"))
+        assert (numbers(past), past.cursor.seq) == ([2], 10)
+
+    run(main())
+
+
+def test_pages_join_forwards_and_backwards() -> None:
+    async def main() -> None:
+        backend = await store()
+        seen: list[int] = []
+        after = Cursor(backend._epoch, 0)
+        while not (past := await read_past(backend, "ops", after=after, limit=3)).page.complete:
+            seen += numbers(past)
+            after = past.cursor
+        assert [*seen, *numbers(past)] == list(range(1, 11))
+        assert past.cursor.seq == 10
+        seen = []
+        before = 11
+        while before > 1:
+            past = await read_past(backend, "ops", before=before, limit=3)
+            seen[:0] = numbers(past)
+            before = seen[0]
+        assert seen == list(range(1, 11))
+        assert past.page.complete
+
+    run(main())
+
+
+def test_a_page_between_two_positions_is_read_on_from_its_end() -> None:
+    async def main() -> None:
+        backend = await store()
+        past = await read_past(backend, "ops", after=3, before=Cursor(backend._epoch, 6), limit=10)
+        assert (numbers(past), past.cursor.seq, past.gap) == ([4, 5], 5, None)
+
+    run(main())
+
+
+def test_what_was_trimmed_is_a_gap() -> None:
+    async def main() -> None:
+        backend = await store(keep=4)
+        past = await read_past(backend, "ops", after=2, limit=10)
+        assert (past.gap, numbers(past)) == (Gap(2, 7, "trimmed"), [7, 8, 9, 10])
+        past = await read_past(backend, "ops", after=6, limit=10)
+        assert past.gap is None
+        backend = await store(keep=0)
+        past = await read_past(backend, "ops", after=2, limit=10)
+        assert (past.gap, numbers(past), past.cursor.seq) == (Gap(2, 11, "trimmed"), [], 10)
+        past = await read_past(backend, "ops", after=10, limit=10)
+        assert (past.gap, past.cursor.seq) == (None, 10)
+
+    run(main())
+
+
+@pytest.mark.parametrize("seq", [0, 4, 10])
+def test_a_cursor_of_another_life_gives_a_gap_and_everything(seq: int) -> None:
+    async def main() -> None:
+        backend = await store(keep=8)
+        past = await read_past(backend, "ops", after=Cursor("other", seq), limit=3)
+        assert (past.gap, numbers(past)) == (Gap(seq, 3, "epoch"), [3, 4, 5])
+        assert past.cursor == Cursor(backend._epoch, 5)
+
+    run(main())
+
+
+def test_a_cursor_ahead_of_the_log_is_of_a_life_that_was_lost() -> None:
+    async def main() -> None:
+        backend = await store(3)
+        past = await read_past(backend, "ops", after=Cursor(backend._epoch, 7), limit=9)
+        assert (past.gap, numbers(past)) == (Gap(7, 1, "epoch"), [1, 2, 3])
+
+    run(main())
+
+
+def test_reading_back_from_another_life_reads_the_newest() -> None:
+    async def main() -> None:
+        past = await read_past(await store(), "ops", before=Cursor("other", 4), limit=3)
+        assert (past.gap, numbers(past), past.cursor.seq) == (None, [8, 9, 10], 10)
+
+    run(main())
+
+
+def test_an_empty_room_is_empty() -> None:
+    async def main() -> None:
+        backend = await store(0)
+        for position in ({}, {"after": 0}, {"before": 5}, {"after": 0, "before": 9}):
+            past = await read_past(backend, "ops", limit=3, **position)
+            assert (past.gap, numbers(past), past.cursor.seq, past.page.complete) == (None, [], 0, True)
+
+    run(main())

@@ -1,0 +1,209 @@
+"""The same sessions where no direct path is offered: under uvicorn's own WebSockets, and in Litestar's test client."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+from litestar.testing import AsyncTestClient
+from rawsocket import Talk, open_socket, run
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from chatkit.backends import open_backend
+from chatkit.core.hub import Hub
+from chatkit.server.app import create_app, open_app
+from chatkit.server.settings import Settings
+
+
+class Here(msgspec.Struct, frozen=True):
+    """A server in this process, and what it counts."""
+
+    url: str
+    ws_url: str
+    app: Any
+
+    @property
+    def n_connections(self) -> int:
+        return int(self.app.state.lobby.n_connections)
+
+    @property
+    def n_subscriptions(self) -> int:
+        return int(self.app.state.lobby.house.hub.counts["subscriptions"])
+
+
+@asynccontextmanager
+async def serving(**given: Any) -> AsyncIterator[Here]:
+    """Run the application under uvicorn as it comes."""
+    settings = Settings(backend="memory://", **{"rate_limit": 0, **given})
+    async with open_app(settings) as app:
+        config = uvicorn.Config(app, port=0, ws="websockets-sansio", lifespan="on", log_config=None)
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server._serve())
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        try:
+            yield Here(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}", app)
+        finally:
+            server.should_exit = True
+            await running
+
+
+async def nobody_is_left(here: Here) -> None:
+    async with asyncio.timeout(20):
+        while here.n_connections or here.n_subscriptions:  # noqa: ASYNC110 - it is the counting that is tested
+            await asyncio.sleep(0.01)
+
+
+def test_the_tutorials_page_and_every_form() -> None:
+    async def test() -> None:
+        async with serving() as here:
+            async with (
+                open_socket(here, "/ws?name=ann") as text,
+                open_socket(here, "/ws?format=line") as line,
+                open_socket(here, "/ws?format=json") as whole,
+            ):
+                for body in ("hello", "x" * 65_536, "\u00e9\n\U0001f600"):
+                    await text.send(body)
+                    assert await text.recv() == body
+                    assert await line.recv() == f"ann: {body}"
+                    assert json.loads(await whole.recv())["body"] == body
+                await text.send("x" * 65_537)
+                assert await text.recv() == "! a body holds at most 65536 bytes"
+            await nobody_is_left(here)
+
+    run(test())
+
+
+def test_a_conversation_resumes_by_cursor() -> None:
+    async def test() -> None:
+        async with serving() as here:
+            async with Talk.open(here, "/ws/ops?name=ann") as talk:
+                assert [(await talk.hear())["type"] for _ in range(2)] == ["welcome", "joined"]
+                acks = [await talk.ask(op="publish", body=f"m{number}") for number in range(1, 51)]
+                assert [ack["seq"] for ack in acks] == list(range(1, 51))
+                assert (await talk.ask(op="shout"))["code"] == "unknown-op"
+            async with Talk.open(here, f"/ws/ops?after={acks[9]['cursor']}") as talk:
+                assert await talk.bodies(40) == [f"m{number}" for number in range(11, 51)]
+            async with Talk.open(here, "/ws/ops?after=other1:4") as talk:
+                assert (await talk.until("gap"))["reason"] == "epoch"
+            await nobody_is_left(here)
+
+    run(test())
+
+
+def test_a_burst_and_a_slow_reader_get_everything_in_order() -> None:
+    async def test() -> None:
+        async with (
+            serving() as here,
+            Talk.open(here, "/ws/burst?history=0") as talk,
+            Talk.open(here, "/ws/burst?history=0", max_queue=1) as slow,
+        ):
+            await talk.until("joined")
+            await slow.until("joined")
+            for number in range(900):  # as many as memory:// keeps
+                await talk.say(op="publish", body=f"{number}:" + "x" * 4_000)
+            for reader in (talk, slow):
+                bodies = await reader.bodies(900)
+                assert [body.partition(":")[0] for body in bodies] == [str(number) for number in range(900)]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("path", "frame", "code"),
+    [("/ws/ops", b"binary", 1003), ("/ws/a/b", None, 1008), ("/ws/ops?after=no", None, 1008)],
+)
+def test_closing_has_its_code(path: str, frame: bytes | None, code: int) -> None:
+    async def test() -> None:
+        async with serving() as here:
+            async with open_socket(here, path) as opened:
+                if frame is not None:
+                    await opened.send(frame)
+                await opened.wait_closed()
+                assert opened.close_code == code
+            await nobody_is_left(here)
+
+    run(test())
+
+
+def test_no_token_a_place_too_many_and_another_origin() -> None:
+    async def test() -> None:
+        async with serving(secret="eight-or-more", max_connections=1) as here:
+            async with open_socket(here, "/ws/ops") as opened:
+                await opened.wait_closed()
+                assert opened.close_code == 4401
+            await nobody_is_left(here)
+            async with open_socket(here, "/ws/ops?token=eight-or-more") as first:
+                async with open_socket(here, "/ws/ops?token=eight-or-more") as opened:
+                    await opened.wait_closed()
+                    assert opened.close_code == 4508
+                await first.send("undisturbed")
+                assert await first.recv() == "undisturbed"
+            with pytest.raises(InvalidStatus) as refused:
+                async with open_socket(here, "/ws/ops", origin="https://evil.example"):
+                    pass
+            assert refused.value.response.status_code == 403
+            assert b"forbidden" in refused.value.response.body
+            await nobody_is_left(here)
+
+    run(test())
+
+
+def test_a_flood_is_held_back_and_answered_whole() -> None:
+    async def test() -> None:
+        async with serving() as here, Talk.open(here, "/ws") as talk:
+            await talk.until("welcome")
+            for number in range(2_000):
+                await talk.say(op="publish", room="flood", body=str(number), ref=number)
+            refs = [(await talk.until("ack"))["ref"] for _ in range(2_000)]
+            assert refs == list(range(2_000))
+
+    run(test())
+
+
+def test_the_end_of_the_server_closes_sockets() -> None:
+    async def test() -> None:
+        async with serving() as here:
+            opening = open_socket(here, "/ws/ops")
+            opened = await opening.__aenter__()
+        with pytest.raises(ConnectionClosed):
+            await opened.recv()
+        assert opened.close_code == 1012
+        await opening.__aexit__(None, None, None)
+
+    run(test())
+
+
+def test_the_application_works_in_litestars_test_client(tmp_path: Path) -> None:
+    async def test() -> None:
+        settings = Settings()
+        backend = open_backend(f"sqlite:///{tmp_path}/rooms.db")
+        hub = Hub(backend)
+        app = create_app(settings, hub)
+        stack = AsyncExitStack()
+
+        async def start() -> None:  # in the test client's own event loop
+            await stack.enter_async_context(backend)
+            await stack.enter_async_context(hub)
+
+        app.on_startup.append(start)
+        app.on_shutdown.append(stack.aclose)
+        async with AsyncTestClient(app, base_url="http://127.0.0.1:8000") as client:
+            answer = await client.post("/rooms/ops/messages", json={"body": "hi"})
+            assert answer.status_code == 201
+            async with await client.websocket_connect("/ws/ops", subprotocols=["chatkit.v1"]) as opened:
+                types = [(await opened.receive_json())["type"] for _ in range(3)]
+                assert types == ["welcome", "joined", "message"]
+                await opened.send_json({"op": "publish", "body": "there", "ref": 1})
+                events = [await opened.receive_json() for _ in range(2)]
+                assert {event["type"] for event in events} == {"message", "ack"}
+            page = await client.get("/rooms/ops/messages")
+            assert [message["body"] for message in page.json()["messages"]] == ["hi", "there"]
+
+    run(test())

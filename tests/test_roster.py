@@ -1,0 +1,151 @@
+"""Who is in which room: entering, leaving, other processes, and what is told of it."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatkit.core.model import Member
+from chatkit.core.roster import Roster
+
+
+def names(roster: Roster, room: str = "ops") -> list[str]:
+    return [member.name for member in roster.members(room, 100)]
+
+
+def changes(roster: Roster) -> list[tuple[str, list[str], list[str], int]]:
+    return [(change.room, change.joined, change.left, change.count) for change in roster.take_changes()]
+
+
+def test_who_entered_twice_is_there_until_both_have_left() -> None:
+    roster = Roster()
+    roster.enter("ops", "ann", 5)
+    roster.enter("ops", "ann", 9)
+    assert roster.members("ops", 10) == [Member("ann", 5)]
+    roster.leave("ops", "ann")
+    assert roster.count("ops") == 1
+    roster.leave("ops", "ann")
+    assert (roster.count("ops"), names(roster)) == (0, [])
+
+
+def test_what_is_told_is_folded() -> None:
+    roster = Roster()
+    roster.enter("ops", "ann", 1)
+    roster.enter("ops", "bob", 1)
+    roster.leave("ops", "bob")
+    assert roster.has_changes
+    assert changes(roster) == [("ops", ["ann"], [], 1)]
+    roster.leave("ops", "ann")
+    roster.enter("ops", "ann", 2)
+    assert not roster.has_changes
+    assert changes(roster) == []
+    roster.leave("ops", "ann")
+    assert changes(roster) == [("ops", [], ["ann"], 0)]
+
+
+def test_members_are_listed_by_when_they_came_and_no_more_than_asked_for() -> None:
+    roster = Roster()
+    for since, name in ((3, "cat"), (1, "bob"), (2, "ann"), (1, "abe")):
+        roster.enter("ops", name, since)
+    assert names(roster) == ["abe", "bob", "ann", "cat"]
+    assert len(roster.members("ops", 2)) == 2
+    assert roster.count("ops") == 4
+
+
+def test_members_of_other_processes_are_there_beside_those_of_this() -> None:
+    roster = Roster()
+    roster.enter("ops", "ann", 5)
+    roster.replace_elsewhere([("ops", Member("ann", 3)), ("ops", Member("bob", 4))])
+    assert roster.members("ops", 10) == [Member("ann", 3), Member("bob", 4)]
+    roster.take_changes()
+    roster.leave("ops", "ann")
+    assert changes(roster) == []
+    roster.replace_elsewhere([("ops", Member("bob", 4))])
+    assert changes(roster) == [("ops", [], ["ann"], 1)]
+    roster.replace_elsewhere([])
+    assert changes(roster) == [("ops", [], ["bob"], 0)]
+
+
+def test_one_who_is_in_several_other_processes_came_with_the_first() -> None:
+    for since in ([3, 4], [4, 3]):
+        roster = Roster()
+        roster.replace_elsewhere([("ops", Member("ann", since_ms)) for since_ms in since])
+        assert roster.members("ops", 10) == [Member("ann", 3)]
+        roster.replace_elsewhere([("ops", Member("ann", 4))])
+        assert roster.members("ops", 10) == [Member("ann", 4)]
+
+
+def test_what_the_others_are_told_is_kept_until_they_know() -> None:
+    roster = Roster()
+    assert not roster.has_announcements
+    roster.enter("ops", "ann", 1)
+    first = roster.announcements()
+    assert first == ([("ops", Member("ann", 1))], [])
+    roster.enter("ops", "bob", 2)
+    roster.leave("ops", "ann")  # while the announcement failed
+    assert roster.announcements() == ([("ops", Member("bob", 2))], [("ops", Member("ann", 0))])
+    roster.announced()
+    assert not roster.has_announcements
+    roster.announce_all()
+    assert roster.announcements() == ([("ops", Member("bob", 2))], [])
+
+
+def test_leaving_while_an_announcement_is_under_way_is_not_forgotten() -> None:
+    roster = Roster()
+    roster.enter("ops", "ann", 1)
+    roster.announcements()
+    roster.leave("ops", "ann")
+    roster.announced()
+    assert roster.announcements() == ([], [("ops", Member("ann", 0))])
+
+
+def test_where_there_are_no_other_processes_nothing_is_kept_for_them() -> None:
+    roster = Roster(is_shared=False)
+    for n in range(100):
+        roster.enter(f"room{n}", "ann", 1)
+        roster.leave(f"room{n}", "ann")
+    roster.announce_all()
+    assert not roster.has_announcements
+    assert not any(vars(roster)[name] for name in ("_rooms", "_untold", "_unannounced", "_announcing"))
+
+
+steps = st.lists(
+    st.tuples(st.just("enter") | st.just("leave"), st.sampled_from("ab"), st.sampled_from(["ann", "bob"]))
+    | st.tuples(
+        st.just("others"),
+        st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["ann", "bob", "cat"])), unique=True),
+    )
+    | st.tuples(st.just("tell")),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: list[tuple[object, ...]]) -> None:
+    roster = Roster()
+    here: Counter[tuple[str, str]] = Counter()
+    elsewhere: set[tuple[str, str]] = set()
+    told: set[tuple[str, str]] = set()
+    for step in [*script, ("tell",)]:
+        match step:
+            case ("enter", str(room), str(name)):
+                roster.enter(room, name, 1)
+                here[room, name] += 1
+            case ("leave", str(room), str(name)) if here[room, name]:
+                roster.leave(room, name)
+                here[room, name] -= 1
+            case ("others", list(pairs)):
+                elsewhere = set(pairs)
+                roster.replace_elsewhere([(room, Member(name, 2)) for room, name in pairs])
+            case ("tell",):
+                for change in roster.take_changes():
+                    joined = {(change.room, name) for name in change.joined}
+                    left = {(change.room, name) for name in change.left}
+                    assert not joined & told
+                    assert left <= told
+                    told = (told | joined) - left
+                    assert change.count == sum(room == change.room for room, _ in told)
+        present = {pair for pair in here if here[pair]} | elsewhere
+        assert {(room, name) for room in "ab" for name in names(roster, room)} == present
+    assert told == present
+    assert set(roster._rooms) == {room for room, _ in present}

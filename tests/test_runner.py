@@ -1,0 +1,360 @@
+"""How a server begins, what it says when it cannot, and that it ends within seconds whatever its clients do."""
+
+import asyncio
+import json
+import os
+import pwd
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rawsocket import Talk, call, handshake, open_socket, publish, raw, read_all, read_head, run, stream
+from serving import ServerProcess, clean_environment, serve
+
+from chatkit.server.runner import greeting, with_token
+from chatkit.server.settings import Settings
+
+ENDS_WITHIN_S = 15.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with serve(tmp_path / "rooms.db", "--rate-limit", "0") as started:
+        yield started
+
+
+def serve_in_vain(store: str, folder: Path, *options: str, user: str | None = None) -> tuple[int, str]:
+    """Run `chatkit serve` where it cannot; return its exit status and what it said."""
+    command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0", "--backend", store, *options]
+    ended = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        user=user,
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended.returncode, ended.stderr
+
+
+def wait_for_end(process: subprocess.Popen[bytes]) -> int:
+    return process.wait(ENDS_WITHIN_S)
+
+
+# The end
+
+
+def test_sigterm_ends_it_at_once_where_nobody_is(server: ServerProcess) -> None:
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def test_ctrl_c_is_130(server: ServerProcess) -> None:
+    process = server._running()
+    process.send_signal(signal.SIGINT)
+    assert wait_for_end(process) == 130
+    assert "Traceback" not in server.log
+    server._process = None
+
+
+def test_sockets_are_told_to_come_back_and_streams_end(server: ServerProcess) -> None:
+    async def test() -> None:
+        async with (
+            Talk.open(server, "/ws/end?name=ann") as idle,
+            open_socket(server, "/ws/end") as text,
+            open_socket(server, "/ws") as elsewhere,
+        ):
+            await idle.until("joined")
+            server.signal(signal.SIGTERM)
+            for opened in (idle.socket, text, elsewhere):
+                await asyncio.wait_for(opened.wait_closed(), ENDS_WITHIN_S)
+                assert opened.close_code == 1012
+
+    with stream(server, "/rooms/end/events") as lines, stream(server, "/rooms/end/events", "Accept: x/y") as other:
+        assert lines.next() == other.next() == "retry: 1000"
+        run(test())
+        assert list(lines.events()) in ([{}], [])  # the end of a whole answer, not a connection cut off
+    process = server._running()
+    assert wait_for_end(process) == 0
+    server._process = None
+    assert "Traceback" not in server.log
+
+
+def test_a_client_that_reads_nothing_does_not_hold_it_up(server: ServerProcess) -> None:
+    with raw(server, receive_buffer=4_096) as deaf, raw(server, receive_buffer=4_096) as deaf_stream:
+        deaf.sendall(handshake("/ws/stall?history=0"))
+        read_head(deaf)
+        deaf_stream.sendall(b"GET /rooms/stall/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        read_head(deaf_stream)
+        for _ in range(200):
+            assert publish(server, "stall", "x" * 60_000).status == 201
+        assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def test_requests_and_handshakes_under_way_do_not_hold_it_up(server: ServerProcess) -> None:
+    with raw(server) as half_head, raw(server) as half_body, raw(server) as half_handshake, raw(server) as silent:
+        half_head.sendall(b"GET /rooms HTTP/1.1\r\nHost: loc")
+        half_body.sendall(b"POST /rooms/a/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
+        half_handshake.sendall(handshake("/ws/a")[:-2])
+        assert silent.getpeername()
+        assert call(server, "GET", "/health").status == 200
+        process = server._running()
+        process.terminate()
+        assert wait_for_end(process) == 0
+        server._process = None
+        assert b"HTTP/1.1 2" not in read_all(half_body)
+    assert "Traceback" not in server.log
+
+
+def test_a_second_signal_does_not_break_the_closing(server: ServerProcess) -> None:
+    with raw(server, receive_buffer=4_096) as deaf:
+        deaf.sendall(handshake("/ws/stall?history=0"))
+        read_head(deaf)
+        process = server._running()
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert wait_for_end(process) == 0
+    server._process = None
+    assert "Traceback" not in server.log
+
+
+def test_what_was_acknowledged_before_the_end_is_kept(server: ServerProcess) -> None:
+    """Publishers go on until the server is gone; each acknowledgement stands afterwards."""
+
+    async def publisher(number: int) -> list[str]:
+        acknowledged: list[str] = []
+        async with Talk.open(server, f"/ws?name=p{number}") as talk:
+            for count in range(100_000):
+                body = f"{number}-{count}"
+                try:
+                    answer = await talk.ask(op="publish", room="last", body=body)
+                except Exception:  # noqa: BLE001 - however the connection ends
+                    break
+                if answer["type"] == "ack":
+                    acknowledged.append(body)
+                elif answer["code"] == "unavailable":
+                    break
+        return acknowledged
+
+    async def test() -> list[list[str]]:
+        publishers = [asyncio.create_task(publisher(number)) for number in range(4)]
+        while (await asyncio.to_thread(call, server, "GET", "/rooms/last")).json["last"] < 50:
+            pass
+        server.signal(signal.SIGTERM)
+        return await asyncio.gather(*publishers)
+
+    acknowledged = {body for bodies in run(test()) for body in bodies}
+    process = server._running()
+    assert wait_for_end(process) == 0
+    server._process = None
+    server.start()
+    kept: set[str] = set()
+    after = 0
+    while page := call(server, "GET", f"/rooms/last/messages?after={after}&limit=1000").json["messages"]:
+        kept |= {message["body"] for message in page}
+        after = page[-1]["seq"]
+    assert acknowledged <= kept
+    assert len(acknowledged) >= 40
+
+
+# The beginning
+
+
+def test_it_says_where_to_go_when_it_is_ready(server: ServerProcess) -> None:
+    assert f"open      {server.url}/" in server.log
+    assert f"--server {server.url}" in server.log
+    assert server.store in server.log
+    assert call(server, "GET", "/").status == 200
+
+
+def test_a_port_in_use_is_told_and_leaves_the_other_alone(server: ServerProcess) -> None:
+    status, said = serve_in_vain("memory://", Path.cwd(), "--port", str(server.port))
+    assert status == 1
+    assert f"port {server.port} is in use" in said
+    assert call(server, "GET", "/health").status == 200
+
+
+def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
+    status, said = serve_in_vain("memory://", tmp_path, "--host", "192.0.2.1")
+    assert status == 1
+    assert "cannot listen on 192.0.2.1" in said
+
+
+def test_a_port_of_0_is_any_free_one_and_the_greeting_names_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0", "--backend", "memory://"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment({}), cwd=tmp_path) as process:
+        try:
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if b"open " in line)
+            port = int(line.strip().rstrip(b"/").rpartition(b":")[2])
+            with socket.create_connection(("127.0.0.1", port), timeout=20):
+                pass
+        finally:
+            process.terminate()
+            process.communicate(timeout=ENDS_WITHIN_S)
+
+
+def test_a_file_that_is_no_database_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("dear diary, " * 1_000)
+    status, said = serve_in_vain(f"sqlite:///{file}", tmp_path)
+    assert status == 3
+    assert "notes.txt is not an SQLite database" in said
+    assert file.read_text() == "dear diary, " * 1_000
+
+
+def test_another_programs_database_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE mine (x)")
+    other.close()
+    before = file.read_bytes()
+    status, said = serve_in_vain(f"sqlite:///{file}", tmp_path)
+    assert status == 3
+    assert "other.db is another program's database" in said
+    assert file.read_bytes() == before
+
+
+def test_a_store_of_a_newer_chatkit_is_told(tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db") as server:
+        publish(server, "a", "x")
+    with sqlite3.connect(tmp_path / "rooms.db") as store:
+        store.execute("PRAGMA user_version = 999")
+    store.close()
+    status, said = serve_in_vain(f"sqlite:///{tmp_path}/rooms.db", tmp_path)
+    assert status == 3
+    assert "newer" in said
+
+
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    is_root = os.geteuid() == 0  # whom no mode keeps out: then somebody else has to try
+    assert not is_root or pwd.getpwnam("nobody")
+    if is_root and not _reads_as_nobody():
+        folder = Path("/proc/chatkit")  # where not even root may write
+    status, said = serve_in_vain(
+        f"sqlite:///{folder}/rooms.db", Path("/"), user="nobody" if folder.parent == tmp_path and is_root else None
+    )
+    assert status == 3, said
+    assert "rooms.db" in said
+
+
+def _reads_as_nobody() -> bool:
+    """Say whether another user may run this interpreter and read this source."""
+    try:
+        command = [sys.executable, "-c", "import chatkit.cli.serve, tempfile"]
+        return subprocess.run(command, user="nobody", capture_output=True, check=False, cwd="/").returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("store", "status", "sentence"),
+    [
+        ("nosuch://x", 2, "there is no backend 'nosuch'"),
+        ("rooms.db", 2, "a file is sqlite:///rooms.db"),
+        ("sqlite:///missing/folder/rooms.db", 3, "rooms.db"),
+        ("sqlite:////", 3, ""),
+    ],
+)
+def test_a_store_that_cannot_be_is_told(tmp_path: Path, store: str, status: int, sentence: str) -> None:
+    ended, said = serve_in_vain(store, tmp_path)
+    assert (ended, sentence in said) == (status, True), said
+
+
+@pytest.mark.parametrize("options", [("--history", "5000"), ("--secret", "short"), ("--origin", "example")])
+def test_options_without_sense_are_wrong_usage(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert serve_in_vain("memory://", tmp_path, *options)[0] == 2
+
+
+def test_logs_are_json_lines_if_asked_for(tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db", "--log-json", "--log-level", "info") as server:
+        call(server, "GET", "/rooms")
+        lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    assert lines
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
+    assert not [line for line in lines if line["level"] == "error"]
+
+
+def test_a_server_that_is_asked_for_at_once_answers_once(tmp_path: Path) -> None:
+    """Two that start together on one port: one serves, the other says why it does not."""
+    with serve(tmp_path / "rooms.db") as server:
+        port = str(server.port)
+    store = f"sqlite:///{tmp_path}/rooms.db"
+    command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", port, "--backend", store]
+    both = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment({}), cwd=tmp_path, text=True)
+        for _ in range(2)
+    ]
+    said: dict[int, str] = {}
+
+    def listen(process: subprocess.Popen[str]) -> None:
+        said[process.pid] = process.communicate()[1]
+
+    listeners = [threading.Thread(target=listen, args=(process,)) for process in both]
+    for listener in listeners:
+        listener.start()
+    try:
+        deadline = time.monotonic() + 30
+        while all(process.poll() is None for process in both):
+            assert time.monotonic() < deadline, "both serve one port"
+            time.sleep(0.02)
+    finally:
+        for process in both:
+            process.terminate()
+        for listener in listeners:
+            listener.join(ENDS_WITHIN_S)
+    ends = sorted(process.returncode for process in both)
+    loser = next(process for process in both if process.returncode == 1)
+    assert ends == [0, 1]
+    assert "is in use" in said[loser.pid]
+    assert "Traceback" not in "".join(said.values())
+
+
+# What the greeting says
+
+
+def test_the_greeting_of_the_default_place_needs_no_server_option() -> None:
+    said = greeting(Settings(), 8000)
+    assert "chatkit join ops\n" in said
+    assert "token" not in said
+
+
+def test_the_greeting_quotes_what_a_link_and_a_shell_would_take_apart() -> None:
+    said = greeting(Settings(secret="a b&c$'d#", port=9000), 9000)
+    assert "http://127.0.0.1:9000/?token=a%20b%26c%24%27d%23" in said
+    join = next(line for line in said.splitlines() if "chatkit join" in line)
+    out = subprocess.run(
+        ["sh", "-c", join.replace("join      chatkit", "printf '%s|'")], capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "join|ops|--server|http://127.0.0.1:9000|--token|a b&c$'d#|"
+    curl = next(line for line in said.splitlines() if "curl" in line)
+    out = subprocess.run(["sh", "-c", curl.replace("curl", "printf '%s|'")], capture_output=True, text=True, check=True)
+    assert out.stdout == "-d|hello|http://127.0.0.1:9000/rooms/ops/messages?token=a%20b%26c%24%27d%23|"
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_version_6_stands_in_brackets(host: str) -> None:
+    assert "http://[::1]:8000/" in greeting(Settings(host=host), 8000)
+
+
+def test_a_token_is_made_only_where_it_is_needed() -> None:
+    assert with_token(Settings()).secret is None
+    assert with_token(Settings(secret="eight-or-more")).secret == "eight-or-more"
+    made = with_token(Settings(host="0.0.0.0")).secret
+    assert made is not None
+    assert len(made) >= 20
+    assert with_token(Settings(host="0.0.0.0", open=True)).secret is None

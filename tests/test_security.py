@@ -1,0 +1,462 @@
+"""Who is let in: by place of origin, by name of host, by token; and how much one sender may send."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from rawsocket import Talk, call, handshake, open_socket, publish, raw, read_head, run
+from serving import ServerProcess, serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from chatkit.errors import Forbidden, Unauthorized
+from chatkit.server.security import MAX_BUCKETS, MIN_WAIT_S, Bucket, Gate, RateLimits, bearer
+from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+
+TOKEN = "correct horse+battery/staple"  # what a link and a cookie have to quote
+QUOTED = "correct%20horse%2Bbattery%2Fstaple"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("security")
+    with serve(folder / "rooms.db", "--rate-limit", "0", "--origin", "https://chat.example") as started:
+        yield started
+        assert "Traceback" not in started.log, started.log
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that others can reach."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with serve(folder / "rooms.db", "--host", "0.0.0.0", "--secret", TOKEN, "--rate-limit", "0") as started:
+        yield started
+        assert "Traceback" not in started.log, started.log
+
+
+def hosts_of(server: ServerProcess) -> dict[str, int]:
+    """Names that may stand in a Host header, and the status that a call with them gets."""
+    port = server.port
+    return {
+        f"127.0.0.1:{port}": 200,
+        f"localhost:{port}": 200,
+        f"LOCALHOST:{port}": 200,
+        "localhost": 200,
+        "app.localhost": 200,
+        f"[::1]:{port}": 200,
+        "192.0.2.7": 200,
+        "[2001:db8::7]:80": 200,
+        "chat.example": 200,
+        "chat.example:8443": 200,
+        f"rebind.evil:{port}": 403,
+        "localhost.evil": 403,
+        "127.0.0.1.evil": 403,
+        "evil.chat.example": 403,
+        "[::1": 403,
+        "]": 403,
+        "a@localhost@evil": 403,
+        ":80": 403,
+    }
+
+
+# Host
+
+
+def test_a_name_that_is_not_this_servers_is_refused(server: ServerProcess) -> None:
+    for host, status in hosts_of(server).items():
+        for path in ("/rooms", "/rooms/ops", "/rooms/ops/messages", "/"):
+            answer = call(server, "GET", path, Host=host)
+            assert answer.status == status, (host, path, answer)
+            if status == 403:
+                assert answer.problem == (403, "forbidden")
+
+
+def test_a_websocket_under_another_name_is_refused_with_the_reason(server: ServerProcess) -> None:
+    for host, status in hosts_of(server).items():
+        with raw(server) as opened:
+            opened.sendall(handshake("/ws/ops").replace(b"Host: 127.0.0.1", b"Host: " + host.encode("latin-1")))
+            head, rest = read_head(opened)
+            got = int(head.split()[1])
+            assert got == (101 if status == 200 else status) or (status == 403 and got == 400), (host, head)
+            if got == 403:
+                assert b"application/problem+json" in head
+                assert json.loads(rest or opened.recv(4096))["code"] == "forbidden"
+
+
+# Origin
+
+
+def origins_of(server: ServerProcess) -> dict[str, bool]:
+    """Places that a page may be from, and whether it may use the server."""
+    return {
+        server.url: True,
+        "http://localhost:5173": True,
+        "https://LOCALHOST": True,
+        "http://[::1]:3000": True,
+        "https://chat.example": True,
+        "HTTPS://Chat.Example": True,
+        "null": False,
+        "": False,
+        "https://evil.example": False,
+        "http://chat.example": False,
+        "https://chat.example.evil": False,
+        "https://chat.example:444": False,
+        "http://localhost.evil": False,
+        "http://127.0.0.1.evil": False,
+        "http://[": False,
+        "file://": False,
+        "chrome-extension://abcdef": False,
+    }
+
+
+def test_pages_of_other_places_may_not_write(server: ServerProcess) -> None:
+    for origin, is_welcome in origins_of(server).items():
+        published = call(server, "POST", "/rooms/origin/messages", "x", Origin=origin, Content_Type="text/plain")
+        redacted = call(server, "DELETE", "/rooms/origin/messages/1", Origin=origin)
+        assert (published.status, redacted.status) == ((201, 200) if is_welcome else (403, 403)), origin
+        if not is_welcome:
+            assert published.problem == redacted.problem == (403, "forbidden")
+
+
+def test_a_program_sends_no_origin_and_is_welcome(server: ServerProcess) -> None:
+    assert call(server, "POST", "/rooms/program/messages", "x").status == 201
+
+
+def test_reading_tells_other_pages_nothing(server: ServerProcess) -> None:
+    answer = call(server, "GET", "/rooms/ops/messages", Origin="https://evil.example")
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_pages_of_other_places_may_not_open_a_websocket(server: ServerProcess) -> None:
+    async def test() -> None:
+        for origin, is_welcome in origins_of(server).items():
+            if is_welcome:
+                async with open_socket(server, "/ws/origins", origin=origin) as opened:
+                    await opened.send(origin)
+                    assert await opened.recv()
+                continue
+            with pytest.raises(InvalidStatus) as refused:
+                async with open_socket(server, "/ws/origins", additional_headers={"Origin": origin}):
+                    pass
+            response = refused.value.response
+            assert response.status_code == 403, origin
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert json.loads(response.body)["code"] == "forbidden"
+            assert "--origin" in json.loads(response.body)["detail"]
+
+    run(test())
+
+
+# Tokens
+
+
+def test_without_a_token_nobody_reads_or_writes(guarded: ServerProcess) -> None:
+    for method, path in (
+        ("GET", "/rooms"),
+        ("GET", "/rooms/ops"),
+        ("GET", "/rooms/ops/messages"),
+        ("GET", "/rooms/ops/events"),
+        ("GET", "/rooms/ops/members"),
+        ("POST", "/rooms/ops/messages"),
+        ("DELETE", "/rooms/ops/messages/1"),
+    ):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "chatkit_token=wrong"}):
+            answer = call(guarded, method, path, "x" if method == "POST" else None, **headers)
+            assert answer.problem == (401, "unauthorized"), (method, path)
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert call(guarded, "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_token_comes_in_a_header_or_the_address(guarded: ServerProcess, scheme: str) -> None:
+    assert call(guarded, "POST", "/rooms/ops/messages", "x", Authorization=f"{scheme} {TOKEN}").status == 201
+    assert call(guarded, "GET", f"/rooms/ops?token={QUOTED}").status == 200
+
+
+@pytest.mark.parametrize("token", ["%ED%A0%80", "%FF", "%00", "", "%F0%9F%98%80", "x" * 10_000])
+def test_no_token_however_odd_is_more_than_wrong(guarded: ServerProcess, token: str) -> None:
+    assert call(guarded, "GET", f"/rooms?token={token}").problem == (401, "unauthorized")
+
+
+def test_the_link_leaves_a_cookie_that_scripts_cannot_read_and_no_token_in_the_address(guarded: ServerProcess) -> None:
+    answer = call(guarded, "GET", f"/?token={QUOTED}")
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    cookie = SimpleCookie(answer.headers["set-cookie"])["chatkit_token"]
+    assert cookie["httponly"]
+    assert cookie["samesite"].lower() == "strict"
+    sent = f"{cookie.key}={cookie.coded_value}"
+    assert call(guarded, "GET", "/rooms", Cookie=sent).status == 200
+    assert call(guarded, "GET", "/", Cookie=sent).status == 200
+
+    async def test() -> None:
+        async with Talk.open(guarded, "/ws/ops", additional_headers={"Cookie": sent}) as talk:
+            await talk.until("joined")
+
+    run(test())
+
+
+def test_a_wrong_link_leaves_no_cookie(guarded: ServerProcess) -> None:
+    answer = call(guarded, "GET", "/?token=wrong-wrong")
+    assert answer.status == 303
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_page_of_another_place_cannot_ride_on_the_cookie(guarded: ServerProcess) -> None:
+    sent = f'chatkit_token="{TOKEN}"'
+    answer = call(guarded, "POST", "/rooms/ops/messages", "x", Cookie=sent, Origin="https://evil.example")
+    assert answer.problem == (403, "forbidden")
+    # Once others can reach the server, a page of somebody's own machine is a stranger's, too.
+    answer = call(guarded, "POST", "/rooms/ops/messages", "x", Cookie=sent, Origin="http://localhost:5173")
+    assert answer.problem == (403, "forbidden")
+
+
+def test_a_websocket_without_a_token_is_closed_with_4401(guarded: ServerProcess) -> None:
+    async def test() -> None:
+        for path in ("/ws/ops", "/ws/ops?token=wrong", "/ws"):
+            for subprotocols in (None, ["chatkit.v1"]):
+                async with open_socket(guarded, path, subprotocols=subprotocols) as opened:
+                    await opened.wait_closed()
+                    assert opened.close_code == 4401
+                    assert opened.close_reason
+        async with Talk.open(guarded, f"/ws/ops?token={QUOTED}") as talk:
+            await talk.until("joined")
+        async with Talk.open(guarded, "/ws/ops", additional_headers={"Authorization": f"Bearer {TOKEN}"}) as talk:
+            await talk.until("joined")
+
+    run(test())
+
+
+def test_nothing_sent_before_the_refusal_is_published(guarded: ServerProcess) -> None:
+    async def test() -> None:
+        async with open_socket(guarded, "/ws/sneak") as opened:
+            for _ in range(5):
+                try:
+                    await opened.send("let me in")
+                except ConnectionClosed:
+                    break
+            await opened.wait_closed()
+            assert opened.close_code == 4401
+
+    run(test())
+    assert call(guarded, "GET", f"/rooms/sneak?token={QUOTED}").json["last"] == 0
+
+
+def test_a_token_is_made_and_told_where_others_can_reach_the_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with serve(tmp_path_factory.mktemp("made") / "rooms.db", "--host", "0.0.0.0") as started:
+        link = next(word for word in started.log.split() if "/?token=" in word)
+        assert link.startswith(f"http://{socket.gethostname()}:{started.port}/")
+        assert call(started, "GET", "/rooms").problem == (401, "unauthorized")
+        path = link[link.index("/?") :]
+        # The link names this machine: the server must know that name for its own.
+        answer = call(started, "GET", path, Host=f"{socket.gethostname()}:{started.port}")
+        assert (answer.status, "set-cookie" in answer.headers) == (303, True)
+        origin = f"http://{socket.gethostname()}:{started.port}"
+        answer = call(
+            started, "POST", f"/rooms/a/messages{path[1:]}", "x", Host=origin.removeprefix("http://"), Origin=origin
+        )
+        assert answer.status == 201
+
+
+def test_open_lets_everyone_in_and_warns(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serve(tmp_path_factory.mktemp("open") / "rooms.db", "--host", "0.0.0.0", "--open") as started:
+        assert "Warning: --open" in started.log
+        assert "token=" not in started.log
+        assert publish(started, "a", "x").status == 201
+
+
+def test_the_page_is_kept_to_itself(server: ServerProcess) -> None:
+    answer = call(server, "GET", "/")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+# The gate by itself
+
+
+def test_a_bearer_is_read_from_the_header() -> None:
+    assert [bearer(header) for header in ("Bearer  a b ", "bearer x", "Basic x", "", None)] == [
+        "a b", "x", None, None, None,
+    ]  # fmt: skip
+
+
+def test_a_gate_without_a_secret_takes_any_token() -> None:
+    Gate(Settings()).check_token(None)
+    Gate(Settings()).check_token("stale")
+
+
+def test_a_gate_with_a_secret_takes_that_alone() -> None:
+    gate = Gate(Settings(secret="eight-or-more"))
+    gate.check_token("eight-or-more")
+    for token in (None, "", "eight-or-mor", "eight-or-more ", "\udcff\u00e9"):
+        with pytest.raises(Unauthorized):
+            gate.check_token(token)
+
+
+def test_a_host_that_was_asked_for_is_this_server() -> None:
+    gate = Gate(Settings(host="Chat.internal"))
+    gate.check_host("chat.internal:8000")
+    with pytest.raises(Forbidden):
+        gate.check_host("other.internal:8000")
+    with pytest.raises(Forbidden):
+        gate.check_host(None)
+
+
+# Rates
+
+
+def test_a_bucket_gives_a_burst_and_then_what_the_rate_allows() -> None:
+    bucket = Bucket(10, now=0.0)
+    assert [bucket.take(1, 0.0) for _ in range(10 * BURST_S)] == [0.0] * (10 * BURST_S)
+    wait_s = bucket.take(1, 0.0)
+    assert wait_s == pytest.approx(0.1)
+    assert bucket.take(1, wait_s) == 0.0
+
+
+def test_a_bucket_stays_closed_until_its_sender_has_been_quiet() -> None:
+    bucket = Bucket(1_000, now=0.0)
+    while not bucket.take(1, 0.0):
+        pass
+    # Ten milliseconds later there is room again, but what was sent behind the refused one must not overtake it.
+    assert bucket.take(1, 0.01) == pytest.approx(MIN_WAIT_S)
+    assert bucket.take(1, 0.1) == pytest.approx(MIN_WAIT_S)
+    assert bucket.take(1, 0.2) == 0.0
+    assert bucket.take(1, 0.2) == 0.0
+
+
+def test_a_bucket_counts_bytes_so_that_a_paste_passes_and_a_flood_does_not() -> None:
+    bucket = Bucket(100, now=0.0)
+    taken = 0
+    while not (wait_s := bucket.take(65_536, 0.0)):
+        taken += 65_536
+    assert taken == 4 * MAX_RATE_BYTES
+    assert wait_s == pytest.approx(max(MIN_WAIT_S, 65_536 / MAX_RATE_BYTES))
+    assert bucket.take(65_536, wait_s) == 0.0
+
+
+def test_a_refusal_costs_nothing_of_the_allowance() -> None:
+    bucket = Bucket(1, now=0.0)
+    for _ in range(BURST_S):
+        bucket.take(0, 0.0)
+    assert bucket.take(0, 0.0) == pytest.approx(1.0)
+    assert bucket.take(0, 1.0) == 0.0
+    assert bucket.take(0, 1.0) == pytest.approx(1.0)
+
+
+def test_a_rate_of_one_a_minute_lets_one_a_minute_through() -> None:
+    bucket = Bucket(1 / 60, now=0.0)
+    assert bucket.take(1, 0.0) == 0.0
+    wait_s = bucket.take(1, 0.0)
+    assert wait_s == pytest.approx(60.0)
+    assert bucket.take(1, 60.01) == 0.0
+
+
+def test_time_that_stands_still_or_jumps_leaves_a_bucket_whole() -> None:
+    bucket = Bucket(1, now=100.0)
+    assert [bucket.take(0, 100.0) for _ in range(BURST_S)] == [0.0] * BURST_S
+    assert bucket.take(0, 1e9) == 0.0
+    assert [bucket.take(0, 1e9) for _ in range(BURST_S - 1)] == [0.0] * (BURST_S - 1)
+    assert bucket.take(0, 1e9) > 0
+
+
+def test_a_sender_has_one_allowance_however_many_connections() -> None:
+    limits = RateLimits(1, clock=lambda: 0.0)
+    one, two, other = limits.of("a", "ann"), limits.of("a", "ann"), limits.of("b", "ann")
+    assert one is not None
+    assert two is not None
+    assert other is not None
+    assert [one.take(0) for _ in range(BURST_S)] == [0.0] * BURST_S
+    assert two.take(0) > 0
+    assert other.take(0) == 0.0
+
+
+def test_no_rate_is_no_limit() -> None:
+    assert RateLimits(0).of("a", "ann") is None
+
+
+def test_a_flood_of_names_fills_a_bounded_memory() -> None:
+    now = 0.0
+    limits = RateLimits(100, clock=lambda: now)
+    for number in range(3 * MAX_BUCKETS):
+        limiter = limits.of("a", str(number))
+        assert limiter is not None
+        limiter.take(0)
+    assert len(limits._buckets) <= MAX_BUCKETS
+    now = 1_000.0
+    for number in range(MAX_BUCKETS):
+        limits.of("b", str(number))
+    assert len(limits._buckets) <= MAX_BUCKETS
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("strict") / "rooms.db", "--rate-limit", "2") as started:
+        yield started
+
+
+def test_too_many_calls_are_told_when_to_go_on(strict: ServerProcess) -> None:
+    answers = [call(strict, "POST", "/rooms/calls/messages?name=ann", "x") for _ in range(40)]
+    refused = next(answer for answer in answers if answer.status != 201)
+    assert refused.problem == (429, "rate-limited")
+    assert 0 < refused.json["retry_after_s"] <= 1
+    assert int(refused.headers["retry-after"]) >= refused.json["retry_after_s"]
+    assert call(strict, "POST", "/rooms/calls/messages?name=bob", "x").status == 201
+    assert call(strict, "GET", "/rooms/calls/messages").status == 200
+
+
+def test_too_many_messages_on_a_socket_are_told_when_to_go_on_and_none_overtakes(strict: ServerProcess) -> None:
+    async def test() -> None:
+        async with Talk.open(strict, "/ws/flood?name=cat&history=0") as talk:
+            await talk.until("joined")
+            for number in range(25):
+                await talk.say(op="publish", body=str(number), ref=number)
+            outcomes: dict[int, dict[str, Any]] = {}
+            while len(outcomes) < 25:
+                event = await talk.hear()
+                if "ref" in event:
+                    outcomes[event["ref"]] = event
+            taken = [number for number in range(25) if outcomes[number]["type"] == "ack"]
+            assert taken == list(range(2 * BURST_S))
+            refused = outcomes[2 * BURST_S]
+            assert refused["code"] == "rate-limited"
+            # Who waits as told goes on where they were stopped.
+            async with asyncio.timeout(20):
+                number = 2 * BURST_S
+                wait_s = refused["retry_after_s"]
+                while number < 25:
+                    await asyncio.sleep(wait_s)
+                    answer = await talk.ask(op="publish", body=str(number))
+                    wait_s = answer.get("retry_after_s", 0.0)
+                    number += answer["type"] == "ack"
+        page = await asyncio.to_thread(call, strict, "GET", "/rooms/flood/messages")
+        assert [message["body"] for message in page.json["messages"]] == [str(number) for number in range(25)]
+
+    run(test())
+
+
+def test_bytes_are_limited_beside_messages_data_and_all(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serve(tmp_path_factory.mktemp("bytes") / "rooms.db") as started:
+        answers = []
+        for _ in range(5 * MAX_RATE_BYTES // 50_000 * 2):
+            answers.append(publish(started, "bytes", "", data="y" * 50_000))
+            if answers[-1].status != 201:
+                break
+        assert answers[-1].problem == (429, "rate-limited")
+        assert len(answers) > 4 * MAX_RATE_BYTES // 60_000
+
+
+def test_a_paste_of_a_thousand_lines_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async def test(server: ServerProcess) -> None:
+        async with open_socket(server, "/ws/paste?history=0") as opened:
+            for number in range(1_000):
+                await opened.send(f"line {number}")
+            assert [await opened.recv() for _ in range(1_000)] == [f"line {number}" for number in range(1_000)]
+
+    with serve(tmp_path_factory.mktemp("paste") / "rooms.db") as started:
+        run(test(started))

@@ -1,0 +1,67 @@
+"""Settings are checked as a whole, before anything is opened."""
+
+from pathlib import Path
+
+import pytest
+
+from chatkit.errors import BadRequest
+from chatkit.server.settings import Settings, is_loopback
+
+
+def test_the_defaults_are_those_of_the_commands_help() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.history) == ("127.0.0.1", 8000, 10)
+    assert (settings.rate_limit, settings.max_connections) == (100, 10_000)
+    assert settings.secret is None
+    assert settings.is_loopback
+    assert not settings.is_wildcard
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"port": -1}, "a port is 0 to 65535"),
+        ({"port": 65_536}, "a port is 0 to 65535"),
+        ({"history": -1}, "history is 0 to 1000"),
+        ({"history": 1_001}, "history is 0 to 1000"),
+        ({"keep": 0}, "keep is at least 1"),
+        ({"keep_for_s": 0.0}, "keep-for is longer than nothing"),
+        ({"rate_limit": -0.5}, "rate-limit is at least 0"),
+        ({"rate_limit": float("nan")}, "rate-limit is at least 0"),
+        ({"max_connections": 0}, "max-connections is at least 1"),
+        ({"log_level": "loud"}, "log-level is one of debug, info, warning, error, critical"),
+        ({"secret": "short"}, "a secret has at least 8 characters"),
+        ({"origins": ("chat.example",)}, "an origin is like https://chat.example, not 'chat.example'"),
+        ({"origins": ("http://[",)}, "an origin is like https://chat.example, not 'http://['"),
+        ({"page": Path("/nowhere")}, "no index.html in /nowhere"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence(given: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        Settings(**given)  # type: ignore[arg-type]  # wrong values are what this is about
+    assert str(refused.value) == sentence
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(BadRequest, match="a port is 0 to 65535; keep is at least 1"):
+        Settings(port=-1, keep=0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "a.localhost"])
+def test_what_only_this_machine_can_reach(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "localhost.evil", "127.0.0.1.evil", "1", "evil"])
+def test_what_others_can_reach(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(("host", "is_wildcard"), [("0.0.0.0", True), ("::", True), ("[::]", True), ("::1", False)])
+def test_a_wildcard_is_every_address(host: str, is_wildcard: bool) -> None:
+    assert Settings(host=host).is_wildcard is is_wildcard
+
+
+def test_a_page_of_ones_own_needs_an_index(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("hi")
+    assert Settings(page=tmp_path).page == tmp_path

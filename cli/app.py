@@ -4,11 +4,11 @@ import sys
 from typing import Annotated
 
 import typer
-from chatkit.cli import history, join, publish, rooms, serve
-from chatkit.cli.config import find_file, read_file
-from chatkit.cli.status import exits
 
 from chatkit import __version__
+from chatkit.cli import bench, history, join, publish, rooms, serve
+from chatkit.cli.config import find_file, read_file
+from chatkit.cli.status import exits
 
 SERVE_OPTIONS = frozenset(
     name.rstrip("_").replace("_", "-") for name in serve.serve.__annotations__ if name != "return"
@@ -25,6 +25,7 @@ app.command("join", epilog=join.EPILOG)(join.join)
 app.command("publish", epilog=publish.EPILOG)(publish.publish)
 app.command("history", epilog=history.EPILOG)(history.history)
 app.command("rooms", epilog=rooms.EPILOG)(rooms.rooms)
+app.command("bench", epilog=bench.EPILOG)(bench.bench)
 
 
 def _print_version(value: bool) -> None:

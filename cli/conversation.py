@@ -10,7 +10,6 @@ from chatkit.cli.moment import local_time
 from chatkit.cli.options import Place
 from chatkit.cli.plain import one_line
 from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
-
 from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Gap, Member, Message, Receipt
 from chatkit.errors import ChatkitError
@@ -69,6 +68,7 @@ class Conversation:
         self._desk = desk
         self._style = style
         self._is_in = False
+        self._present: set[str] = set()  # at most the 200 that a server lists; in larger rooms nobody is told by name
         self._open: set[asyncio.Future[Receipt]] = set()  # what was said and is not stored yet
         self._said = 0  # the last `seq` that was ours
         self._heard = 0  # the last `seq` that was shown
@@ -100,8 +100,7 @@ class Conversation:
             case Joined():
                 self._hear_joined(item)
             case Presence():
-                self._note_names(item.joined, "joined")
-                self._note_names(item.left, "left")
+                self._hear_presence(item)
             case Redacted():
                 self._desk.note(f"message {item.seq} was redacted")
             case Lost():
@@ -114,9 +113,16 @@ class Conversation:
                 assert_never(item)
 
     def _hear_joined(self, item: Joined) -> None:
+        self._present = {member.name for member in item.members}
         if not self._is_in:  # later ones are reconnections
             self._is_in = True
             self._desk.note(f"{self._room}: {_here(item.members, item.count)}; /help says what one can do")
+
+    def _hear_presence(self, item: Presence) -> None:
+        # What came with `joined` may come again here: oneself, and who came in the same moment.
+        self._note_names([name for name in item.joined if name not in self._present], "joined")
+        self._note_names([name for name in item.left if name in self._present], "left")
+        self._present = (self._present | {*item.joined}) - {*item.left}
 
     def _note_names(self, names: Sequence[str], what: str) -> None:
         if names:

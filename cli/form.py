@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+
 from chatkit.cli.moment import local_time
 from chatkit.cli.plain import escaped, one_line, visible
-
 from chatkit.core.model import Gap, GapReason, Message
 from chatkit.wire.frames import WireGap, WireMessage, encode, message_json
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+
 from chatkit.cli.moment import read_moment
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, RoomName, ServerURL, Token, room_name
 from chatkit.cli.status import MESSAGES_MISSING, exits, say
-
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
     from chatkit.cli.store import Store
-
     from chatkit.client import Client
 
 FORMS = ("text", "json", "csv", "markdown")

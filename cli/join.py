@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+
 from chatkit.cli.options import DEFAULT_SERVER, Place, RoomName, SenderName, ServerURL, Token, room_name
 from chatkit.cli.status import MESSAGES_MISSING, exits
 

@@ -6,17 +6,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chatkit.core.model import ANONYMOUS, check_room, check_sender
-from chatkit.errors import BadName, BadRequest
+from chatkit.errors import BadName, BadRequest, ChatkitError
 
 if TYPE_CHECKING:
     from chatkit.cli.store import Store
-
     from chatkit.client import Client
     from chatkit.client.calls import Calls
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
-RoomName = Annotated[str, typer.Argument(metavar="ROOM", help="The room, such as ops or '#ops'.", show_default=False)]
+COMPLETION_TIMEOUT_S = 1.0  # a shell waits for it between two keys
+
+
+def complete_room(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the rooms of the server whose names begin so; none where it does not answer."""
+    from chatkit.client.calls import Calls
+    from chatkit.client.endpoint import Endpoint
+
+    server, token = ctx.params.get("server") or DEFAULT_SERVER, ctx.params.get("token")
+    try:
+        with Calls(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as calls:
+            names = [view.room for view in calls.rooms()]
+    except ChatkitError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+RoomName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROOM", help="The room, such as ops or '#ops'.", show_default=False, autocompletion=complete_room
+    ),
+]
 ServerURL = Annotated[
     str,
     typer.Option("--server", metavar="URL", envvar="CHATKIT_SERVER", help="The server to talk to."),

@@ -14,7 +14,6 @@ from chatkit.cli.lines import read_lines
 from chatkit.cli.options import Place
 from chatkit.cli.post import post
 from chatkit.cli.status import say
-
 from chatkit.client.signal import Back, Lost
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError

@@ -4,9 +4,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
+
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Place, RoomName, SenderName, ServerURL, Token, room_name
 from chatkit.cli.status import exits
-
 from chatkit.core.model import Message
 from chatkit.errors import BadBody, BadRequest
 from chatkit.wire.frames import WireMessage

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, ServerURL, Token, room_name
+
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, ServerURL, Token, complete_room, room_name
 from chatkit.cli.plain import escaped, one_line
 from chatkit.cli.status import exits
 
@@ -21,7 +22,10 @@ chatkit rooms --backend sqlite:///rooms.db
 
 def rooms(
     ctx: typer.Context,
-    room: Annotated[str | None, typer.Argument(help="Show this room and who is in it.", show_default=False)] = None,
+    room: Annotated[
+        str | None,
+        typer.Argument(help="Show this room and who is in it.", show_default=False, autocompletion=complete_room),
+    ] = None,
     *,
     json: Json = False,
     server: ServerURL = DEFAULT_SERVER,

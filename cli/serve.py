@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
+
 from chatkit.cli.moment import read_duration
 from chatkit.cli.status import DONE, exits
-
 from chatkit.errors import BadRequest
 
 EPILOG = """
@@ -15,11 +15,19 @@ chatkit serve
 
 chatkit serve --port 9000 --backend sqlite:///rooms.db --keep-for 30d
 
+chatkit serve app:app
+
 chatkit serve --host 0.0.0.0 --secret "$(openssl rand -hex 16)"
 """
 
 
 def serve(
+    application: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="APP", help="Serve this application, as module:name, in place of chatkit's own.", show_default=False
+        ),
+    ] = None,
     *,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", envvar="CHATKIT_HOST", help="Where to listen. 0.0.0.0 is every network.")
@@ -93,6 +101,11 @@ def serve(
             log_level=level,
             log_json=log_json,
         )
-        status = run(settings)
+        if application is None:
+            status = run(settings)
+        else:
+            from chatkit.server import applications
+
+            status = applications.run(application, settings)
         if status != DONE:
             raise typer.Exit(status)

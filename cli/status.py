@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Final
 
 import typer
-from chatkit.cli.plain import visible
 
+from chatkit.cli.plain import visible
 from chatkit.errors import (
     BadBackendURL,
     BadBody,

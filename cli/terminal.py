@@ -11,7 +11,8 @@ import sys
 import termios
 import tty
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from chatkit.cli.editor import PASTE_OFF, PASTE_ON, Editor, EndOfInput
 from chatkit.cli.lines import read_lines
@@ -96,15 +97,16 @@ class Terminal:
             loop.add_reader(0, self._read)
             loop.add_signal_handler(signal.SIGWINCH, self._draw)
             loop.add_signal_handler(signal.SIGCONT, self._take)  # after Ctrl-Z and fg: the shell has had the terminal
-            loop.add_signal_handler(signal.SIGTERM, self._end)
-            loop.add_signal_handler(signal.SIGHUP, self._end)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, _die_of, number)
             yield
         finally:
             loop.remove_reader(0)
             for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
-            self._write(CLEAR_ROW + PASTE_OFF)
-            termios.tcsetattr(0, termios.TCSADRAIN, before)
+            with suppress(OSError, termios.error):  # a terminal that hung up
+                self._write(CLEAR_ROW + PASTE_OFF)
+                termios.tcsetattr(0, termios.TCSADRAIN, before)
 
     def show(self, text: str) -> None:
         """Print above the line."""
@@ -159,3 +161,8 @@ class Terminal:
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _die_of(number: signal.Signals) -> NoReturn:
+    # Out of the event loop at once, by way of every `finally`: without this the terminal would stay as it is.
+    raise SystemExit(128 + number)

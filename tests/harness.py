@@ -77,6 +77,15 @@ async def drain(subscription: Subscription, limit: int = 7) -> list[Item]:
     return items
 
 
+def is_left_clean(hub: Hub) -> bool:
+    rosters = vars(hub._roster)
+    return (
+        hub.counts == {"rooms": 0, "subscriptions": 0}
+        and not (hub._live or hub._grown or hub._ringing)
+        and not (rosters["_rooms"] or rosters["_untold"])
+    )
+
+
 def seqs(items: Sequence[Item]) -> list[int | tuple[int, int, str]]:
     """Return what a reader saw, as numbers, and gaps as tuples."""
     return [(item.after, item.before, item.reason) if isinstance(item, Gap) else item.seq for item in items]
@@ -95,6 +104,7 @@ class RecordingSocket:
     """A way out that keeps what it is given, in order. `is_writable` is a switch."""
 
     def __init__(self) -> None:
+        self.deflate: int | None = None
         self.is_writable = True
         self.texts: list[bytes] = []
         self.n_writes = 0
@@ -212,7 +222,7 @@ class Faults(Backend):
         )
 
     async def rooms(self) -> list[RoomInfo]:
-        return await self._do("rooms", lambda: self.inner.rooms())
+        return await self._do("rooms", self.inner.rooms)
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._do("redact", lambda: self.inner.redact(room, seq))
@@ -254,7 +264,8 @@ class Faults(Backend):
         if self._news is None:
             self._news = self.inner.news()
         if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._news))  # type: ignore[arg-type]
+            self._next = asyncio.ensure_future(anext(self._news))
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # its end may be nobody's
         waking = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({self._next, waking}, return_when=asyncio.FIRST_COMPLETED)

@@ -20,8 +20,10 @@ WITHIN_S = 20.0  # far beyond what works, far below a test run's patience
 class Place(Protocol):
     """Where a server is."""
 
-    url: str
-    ws_url: str
+    @property
+    def url(self) -> str: ...
+    @property
+    def ws_url(self) -> str: ...
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -66,6 +68,21 @@ def publish(place: Place, room: str, body: str, **fields: Any) -> Answer:
 
 def health(place: Place) -> dict[str, Any]:
     return dict(call(place, "GET", "/health").json)
+
+
+def whole_room(place: Place, room: str) -> list[dict[str, Any]]:
+    """Read a room from its beginning to its end."""
+    messages: list[dict[str, Any]] = []
+    while page := call(place, "GET", f"/rooms/{room}/messages?limit=1000&after={len(messages)}").json["messages"]:
+        messages += page
+    assert [message["seq"] for message in messages] == list(range(1, len(messages) + 1))
+    return messages
+
+
+def is_idle(place: Place) -> bool:
+    """Say whether nobody is connected, and nothing is left of those who were."""
+    counts = health(place)
+    return [counts[name] for name in ("connections", "rooms", "subscriptions")] == [0, 0, 0]
 
 
 def eventually(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
@@ -133,6 +150,18 @@ class Talk:
 
     async def bodies(self, count: int) -> list[str]:
         return [(await self.until("message"))["body"] for _ in range(count)]
+
+
+@asynccontextmanager
+async def bystander(place: Place, room: str = "square") -> AsyncIterator[None]:
+    """Have somebody in a room who, after whatever happened, still speaks and hears, each message once."""
+    async with Talk.open(place, f"/ws/{room}?name=bystander&history=0") as talk:
+        before = (await talk.until("joined"))["last"]
+        yield
+        answer = await talk.ask(op="history", limit=1)
+        last = answer["messages"][-1]["seq"] if answer["messages"] else before
+        await talk.say(op="publish", body="still here")
+        assert (await talk.until("message", body="still here"))["seq"] == last + 1
 
 
 @contextmanager

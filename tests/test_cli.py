@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,10 @@ class Shell:
     def bodies(self, room: str) -> list[str]:
         return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
 
+    def counts(self, room: str, at_least: int) -> Callable[[], bool]:
+        """Return what says whether a room holds so many messages."""
+        return lambda: len(self.bodies(room)) >= at_least
+
 
 @pytest.fixture
 def shell(server: ServerProcess, tmp_path: Path) -> Shell:
@@ -86,15 +90,27 @@ def test_a_line_is_published_as_it_comes(shell: Shell) -> None:
         for count in (1, 2):
             process.stdin.write(b"line\n")
             process.stdin.flush()
-            wait_until(lambda count=count: len(shell.bodies("tail")) == count)  # type: ignore[misc]  # bound now
+            wait_until(shell.counts("tail", count))
         process.stdin.close()
         assert process.wait(PATIENCE_S) == 0
 
 
-def wait_until(holds: object) -> None:
+def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not holds():  # type: ignore[operator]  # any callable
+    while not holds():
         assert time.monotonic() < deadline
+
+
+def test_a_pipe_that_is_interrupted_says_how_far_it_came(shell: Shell) -> None:
+    with shell.start("publish", "interrupted", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"one\ntwo\nnot ended")
+        process.stdin.flush()
+        wait_until(shell.counts("interrupted", 2))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"chatkit: stopped: 2 of the 2 lines read are published\n"
 
 
 def test_whole_is_one_message(shell: Shell) -> None:
@@ -118,7 +134,7 @@ def test_a_pipe_survives_a_killed_server(tmp_path: Path) -> None:
                 for life in range(3):
                     pipe.stdin.write(b"".join(b"%d\n" % n for n in range(life * 3_000, life * 3_000 + 3_000)))
                     pipe.stdin.flush()
-                    wait_until(lambda life=life: len(shell.bodies("ops")) > life * 3_000)  # type: ignore[misc]
+                    wait_until(shell.counts("ops", life * 3_000 + 1))
                     server.kill9()
                     server.start()
                 assert pipe.communicate(timeout=PATIENCE_S)[0] == b""
@@ -245,7 +261,7 @@ def test_following_shows_what_comes_through_the_filter(shell: Shell) -> None:
         assert process.stdout.readline().endswith(b"ann: before\n")
         shell.run("publish", "follow", given="not this\nhere\n")
         assert process.stdout.readline().endswith(b"ann: here\n")
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, said) == (130, b"")
 
@@ -295,7 +311,7 @@ def test_the_store_itself_is_read_and_written_and_its_server_sees_it(shell: Shel
         shell.run("publish", "shared", "by server again")
         seen = [process.stdout.readline().decode().split(": ", 1)[1].strip() for _ in range(4)]
         assert seen == ["by store", "line 1", "line 2", "by server again"]
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130
     assert shell.bodies("shared") == ["by server", "by store", "line 1", "line 2", "by server again"]
     assert "shared" in shell.run("rooms", *store)
@@ -357,4 +373,9 @@ def test_output_that_cannot_be_encoded_is_written_out(shell: Shell) -> None:
     shell.run("publish", "latin", "日本")
     shell.env |= {"PYTHONIOENCODING": "latin-1"}
     assert shell.run("history", "latin").endswith("ann: \\u65e5\\u672c\n")
-    assert os.environ.get("PYTHONIOENCODING") != "latin-1"
+
+
+def test_a_room_is_completed_by_the_server(shell: Shell) -> None:
+    shell.run("publish", "complete-me", "hi")
+    shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join compl", "COMP_CWORD": "2"}
+    assert shell.run() == "complete-me\n"

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from harness import draft, run, turns
 
 from chatkit.core import commit
 from chatkit.core.commit import Committer
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import ChatkitError, StoreError, Unavailable
-from harness import draft, run, turns
 
 
 class Store:
@@ -22,8 +22,8 @@ class Store:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure: Exception | None = None
-        self.committed: Callable[[Sequence[Receipt]], None] = self._committed
-        self.committer = Committer(self.append, lambda receipts: self.committed(receipts), self.failed.append)
+        self.tell: Callable[[Sequence[Receipt]], None] | None = None
+        self.committer = Committer(self.append, self._committed, self.failed.append)
         self.outcomes: list[Receipt | ChatkitError] = []
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
@@ -34,6 +34,8 @@ class Store:
         return [Receipt(Message(one.room, "e", 1, 0, one.sender, one.body)) for one in drafts]
 
     def _committed(self, receipts: Sequence[Receipt]) -> None:
+        if self.tell is not None:
+            self.tell(receipts)
         self.told += [receipt.message.body for receipt in receipts]
 
     def submit(self, *bodies: object) -> None:
@@ -90,7 +92,7 @@ def test_a_batch_is_bounded_and_order_is_kept() -> None:
 def test_readers_are_told_before_publishers_are_answered() -> None:
     async def test(store: Store) -> None:
         seen: list[int] = []
-        store.committed = lambda _: seen.append(len(store.outcomes))
+        store.tell = lambda _: seen.append(len(store.outcomes))
         store.submit(1, 2)
         await turns()
         assert seen == [0]
@@ -148,7 +150,7 @@ def test_readers_who_cannot_be_told_keep_no_publisher_from_an_answer() -> None:
         def refuse(_: Sequence[Receipt]) -> None:
             raise ZeroDivisionError
 
-        store.committed = refuse
+        store.tell = refuse
         store.submit(1)
         await turns()
         assert store.answered == ["1"]

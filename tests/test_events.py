@@ -107,6 +107,18 @@ def test_a_cursor_of_another_life_begins_with_a_gap_that_can_be_resumed_from(ser
         assert json.loads(lines.next())["reason"] == "epoch"
 
 
+def test_what_retention_took_is_told_as_a_gap_before_the_rest(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serve("memory://?keep=5", "--rate-limit", "0", folder=tmp_path_factory.mktemp("trim")) as server:
+        fill(server, "trim", 1, 12)
+        epoch = call(server, "GET", "/rooms/trim").json["cursor"].partition(":")[0]
+        with stream(server, f"/rooms/trim/events?after={epoch}:2") as lines:
+            gap, *rest = take(lines, 6)
+            assert json.loads(gap["data"]) == {"after": 2, "before": 8, "reason": "trimmed"}
+            assert seqs(rest) == [8, 9, 10, 11, 12]
+        with stream(server, "/rooms/trim/events?history=100") as lines:
+            assert seqs(take(lines, 5)) == [8, 9, 10, 11, 12]
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [

@@ -1,13 +1,13 @@
 """The recent tail of a log: bounds, cursors, and bytes that are made once."""
 
 import pytest
+from harness import as_line, of_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatkit.core import feed as feed_module
 from chatkit.core.feed import MAX_CACHED_CHUNKS, MAX_CHARS, MAX_CHUNK_BYTES, MAX_CHUNK_MESSAGES, MAX_MESSAGES, Feed
 from chatkit.core.model import Head, Message
-from harness import as_line, of_lines
 
 
 def message(seq: int, body: str = "hi", *, redacted: bool = False) -> Message:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
-from rawsocket import Answer, call, health, publish, raw, read_all
+from rawsocket import Answer, call, eventually, health, publish, raw, read_all
 from serving import ServerProcess, serve
 
 JSON = "application/json"
@@ -69,6 +70,27 @@ def test_a_post_without_a_type_is_raw_text(server: ServerProcess) -> None:
 def test_json_with_a_charset_is_json(server: ServerProcess) -> None:
     answer = call(server, "POST", "/rooms/raw/messages", '{"body":"x"}', Content_Type="application/json; charset=utf-8")
     assert answer.json["body"] == "x"
+
+
+def test_a_key_used_by_many_at_once_is_stored_once(server: ServerProcess) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        posts = [
+            pool.submit(call, server, "POST", "/rooms/race/messages", f"try {number}", Idempotency_Key="one")
+            for number in range(40)
+        ]
+        answers = [post.result() for post in posts]
+    assert sorted(answer.status for answer in answers) == [200] * 39 + [201]
+    assert len({answer.body for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    "body", ["\x00", "a\x00b", "\x1b[2J", "\u202e", "\U0001f600", "\ufeffx", "\u2028", " ", "\r\n"]
+)
+def test_every_text_comes_back_as_it_was(server: ServerProcess, body: str) -> None:
+    seq = call(server, "POST", "/rooms/texts/messages", body).json["seq"]
+    assert publish(server, "texts", body).json["seq"] == seq + 1
+    page = get(server, f"/rooms/texts/messages?after={seq - 1}").json["messages"]
+    assert [message["body"] for message in page] == [body, body]
 
 
 @pytest.mark.parametrize("name", ["ann", "123", "true", "null", "1.50", "\u00e9a"])
@@ -271,7 +293,7 @@ def test_what_retention_took_is_told_as_a_gap(tmp_path_factory: pytest.TempPathF
         server.stop()
         server._options = ("--keep", "3")
         server.start()
-        assert get(server, "/rooms/trim").json["first"] == 7
+        eventually(lambda: get(server, "/rooms/trim").json["first"] == 7)
         page = get(server, f"/rooms/trim/messages?after={cursor}").json
         assert page["gap"] == {"after": 2, "before": 7, "reason": "trimmed"}
         assert [message["seq"] for message in page["messages"]] == [7, 8, 9]
@@ -334,6 +356,12 @@ def test_the_schema_describes_every_call(server: ServerProcess) -> None:
         ("GET", "/rooms/a/b/c", (404, "not-found")),
         ("GET", "/static/../pyproject.toml", (404, "not-found")),
         ("GET", "/static/%2e%2e/pyproject.toml", (404, "not-found")),
+        ("GET", "/static//etc/passwd", (404, "not-found")),
+        ("GET", "/static/%00", (404, "not-found")),
+        ("GET", f"/static/{'a' * 300}", (404, "not-found")),
+        ("GET", "/static/__init__.py", (404, "not-found")),
+        ("GET", "/rooms/%FF", (400, "bad-room")),
+        ("GET", "/rooms/%00", (400, "bad-room")),
         ("PUT", "/rooms/ops/messages", (405, "method-not-allowed")),
         ("POST", "/rooms", (405, "method-not-allowed")),
         ("DELETE", "/rooms/ops", (405, "method-not-allowed")),

@@ -1,12 +1,12 @@
 """Reading a room's past by position, with its gaps."""
 
 import pytest
+from harness import draft, run
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Filter
 from chatkit.core.model import Cursor, Gap
 from chatkit.core.past import Past, read_past
-from harness import draft, run
 
 
 async def store(n: int = 10, keep: int | None = None) -> MemoryBackend:
@@ -111,8 +111,8 @@ def test_reading_back_from_another_life_reads_the_newest() -> None:
 def test_an_empty_room_is_empty() -> None:
     async def main() -> None:
         backend = await store(0)
-        for position in ({}, {"after": 0}, {"before": 5}, {"after": 0, "before": 9}):
-            past = await read_past(backend, "ops", limit=3, **position)
+        for after, before in ((None, None), (0, None), (None, 5), (0, 9)):
+            past = await read_past(backend, "ops", after=after, before=before, limit=3)
             assert (past.gap, numbers(past), past.cursor.seq, past.page.complete) == (None, [], 0, True)
 
     run(main())

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import uvicorn
-from litestar.testing import AsyncTestClient
+from litestar.testing import TestClient
 from rawsocket import Talk, open_socket, run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -181,29 +181,23 @@ def test_the_end_of_the_server_closes_sockets() -> None:
 
 
 def test_the_application_works_in_litestars_test_client(tmp_path: Path) -> None:
-    async def test() -> None:
-        settings = Settings()
-        backend = open_backend(f"sqlite:///{tmp_path}/rooms.db")
-        hub = Hub(backend)
-        app = create_app(settings, hub)
-        stack = AsyncExitStack()
+    backend = open_backend(f"sqlite:///{tmp_path}/rooms.db")
+    hub = Hub(backend)
+    app = create_app(Settings(), hub)
+    stack = AsyncExitStack()
 
-        async def start() -> None:  # in the test client's own event loop
-            await stack.enter_async_context(backend)
-            await stack.enter_async_context(hub)
+    async def start() -> None:  # in the test client's own event loop
+        await stack.enter_async_context(backend)
+        await stack.enter_async_context(hub)
 
-        app.on_startup.append(start)
-        app.on_shutdown.append(stack.aclose)
-        async with AsyncTestClient(app, base_url="http://127.0.0.1:8000") as client:
-            answer = await client.post("/rooms/ops/messages", json={"body": "hi"})
-            assert answer.status_code == 201
-            async with await client.websocket_connect("/ws/ops", subprotocols=["chatkit.v1"]) as opened:
-                types = [(await opened.receive_json())["type"] for _ in range(3)]
-                assert types == ["welcome", "joined", "message"]
-                await opened.send_json({"op": "publish", "body": "there", "ref": 1})
-                events = [await opened.receive_json() for _ in range(2)]
-                assert {event["type"] for event in events} == {"message", "ack"}
-            page = await client.get("/rooms/ops/messages")
-            assert [message["body"] for message in page.json()["messages"]] == ["hi", "there"]
-
-    run(test())
+    app.on_startup.append(start)
+    app.on_shutdown.append(stack.aclose)
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        assert client.post("/rooms/ops/messages", json={"body": "hi"}).status_code == 201
+        with client.websocket_connect("/ws/ops", subprotocols=["chatkit.v1"]) as opened:
+            types = [opened.receive_json()["type"] for _ in range(3)]
+            assert types == ["welcome", "joined", "message"]
+            opened.send_json({"op": "publish", "body": "there", "ref": 1})
+            assert {opened.receive_json()["type"] for _ in range(2)} == {"message", "ack"}
+        page = client.get("/rooms/ops/messages").json()
+        assert [message["body"] for message in page["messages"]] == ["hi", "there"]

@@ -1,17 +1,12 @@
-"""WebSockets against a real server: both protocols, every refusal, and a bystander whom none of it disturbs."""
+"""WebSockets against a real server: plain text and `chatkit.v1`, as their readers and writers see them."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Iterator
 
 import pytest
-from rawsocket import Talk, call, eventually, health, open_socket, publish, run
+from rawsocket import Talk, bystander, call, eventually, health, open_socket, publish, run
 from serving import ServerProcess, serve
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 
 @pytest.fixture(scope="module")
@@ -19,28 +14,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with serve(tmp_path_factory.mktemp("sockets") / "rooms.db", "--rate-limit", "0") as started:
         yield started
         assert "Traceback" not in started.log, started.log
-
-
-@asynccontextmanager
-async def bystander(server: ServerProcess, room: str = "square") -> AsyncIterator[None]:
-    """Have somebody in a room who, after whatever happened, still speaks and hears, each message once."""
-    async with Talk.open(server, f"/ws/{room}?name=bystander&history=0") as talk:
-        before = (await talk.until("joined"))["last"]
-        yield
-        answer = await talk.ask(op="history", limit=1)
-        last = answer["messages"][-1]["seq"] if answer["messages"] else before
-        await talk.say(op="publish", body="still here")
-        assert (await talk.until("message", body="still here"))["seq"] == last + 1
-
-
-async def closing(socket: ClientConnection) -> tuple[int, str]:
-    """Hear on to the end; return the close code and the reason."""
-    with suppress(ConnectionClosed):
-        async with asyncio.timeout(20):
-            while True:
-                await socket.recv()
-    assert socket.close_code is not None
-    return socket.close_code, socket.close_reason or ""
 
 
 # Plain text
@@ -188,6 +161,40 @@ def test_a_cursor_that_is_not_of_this_log_gives_a_gap_first(server: ServerProces
     run(test())
 
 
+def test_what_retention_took_is_a_gap_in_either_protocol(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async def test(server: ServerProcess) -> None:
+        async with Talk.open(server, f"/ws/trim?after={epoch}:2") as talk:
+            assert (await talk.until("joined"))["first"] == 8
+            gap = await talk.hear()
+            assert gap == {"type": "gap", "room": "trim", "after": 2, "before": 8, "reason": "trimmed"}
+            assert await talk.bodies(5) == [f"m{number}" for number in range(8, 13)]
+        async with open_socket(server, f"/ws/trim?after={epoch}:2") as socket:
+            assert await socket.recv() == "! messages 3 to 7 are no longer kept"
+            assert await socket.recv() == "m8"
+
+    with serve("memory://?keep=5", folder=tmp_path_factory.mktemp("trim")) as server:
+        for number in range(1, 13):
+            publish(server, "trim", f"m{number}")
+        epoch = call(server, "GET", "/rooms/trim").json["cursor"].partition(":")[0]
+        run(test(server))
+
+
+@pytest.mark.parametrize("path", ["/ws/deflated?history=0", "/ws/deflated?history=0&format=json"])
+def test_a_client_that_offers_compression_is_understood(server: ServerProcess, path: str) -> None:
+    async def test() -> None:
+        async with (
+            open_socket(server, path, compression="deflate") as socket,
+            open_socket(server, "/ws/deflated?history=0") as plain,
+        ):
+            for body in ("a" * 60_000, "b", "\u00e9" * 30_000, ""):
+                await socket.send(body)
+                assert await plain.recv() == body
+                got = await socket.recv()
+                assert (json.loads(got)["body"] if "format" in path else got) == body
+
+    run(test())
+
+
 def test_history_members_typing_presence_and_redaction(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/people?name=ann") as ann, Talk.open(server, "/ws/people?name=bob") as bob:
@@ -210,160 +217,6 @@ def test_history_members_typing_presence_and_redaction(server: ServerProcess) ->
             assert (await ann.until("presence", left=["bob"]))["count"] == 1
 
     run(test())
-
-
-REFUSALS: list[tuple[Any, str]] = [
-    ("{", "bad-request"),
-    ("", "bad-request"),
-    ("[1]", "bad-request"),
-    ("null", "bad-request"),
-    ('"text"', "bad-request"),
-    ("[" * 50_000, "bad-request"),
-    ('{"a":' * 20_000 + "1" + "}" * 20_000, "bad-request"),
-    ({}, "bad-request"),
-    ({"op": 7}, "bad-request"),
-    ({"op": "shout", "ref": 1}, "unknown-op"),
-    ({"op": "publish", "room": "r"}, "bad-request"),
-    ({"op": "publish", "room": "r", "body": 7}, "bad-request"),
-    ({"op": "publish", "body": "no room"}, "bad-request"),
-    ({"op": "publish", "room": "a/b", "body": "x"}, "bad-room"),
-    ({"op": "publish", "room": "\x1b[31m", "body": "x"}, "bad-room"),
-    ({"op": "publish", "room": "r" * 65, "body": "x"}, "bad-room"),
-    ({"op": "publish", "room": "r", "body": "x" * 65_537}, "body-too-large"),
-    ({"op": "publish", "room": "r", "body": "\u00e9" * 32_769}, "body-too-large"),
-    ({"op": "publish", "room": "r", "body": "x", "data": "y" * 65_536}, "data-too-large"),
-    ({"op": "publish", "room": "r", "body": "x", "key": ""}, "bad-key"),
-    ({"op": "join", "room": "r", "after": "garbage"}, "bad-cursor"),
-    ({"op": "join", "room": ".r"}, "bad-room"),
-    ({"op": "history", "room": "r", "limit": 0}, "bad-request"),
-    ({"op": "history", "room": "r", "before": "x"}, "bad-cursor"),
-    ({"op": "join", "room": "r", "history": "ten"}, "bad-request"),
-]
-
-
-def test_every_refusal_has_its_code_and_disturbs_nobody(server: ServerProcess) -> None:
-    async def test() -> None:
-        async with bystander(server), Talk.open(server, "/ws?name=clumsy") as talk:
-            await talk.until("welcome")
-            for command, code in REFUSALS:
-                await talk.socket.send(command if isinstance(command, str) else json.dumps(command))
-                error = await talk.hear()
-                assert (error["type"], error["code"]) == ("error", code), (str(command)[:80], error)
-                assert error["message"]
-            assert (await talk.ask(op="shout"))["code"] == "unknown-op"
-            assert (await talk.ask(op="publish", body="x"))["code"] == "bad-request"
-            assert (await talk.ask(op="publish", room="r", body="fine", unknown="field"))["type"] == "ack"
-        assert call(server, "GET", "/rooms/r").json["last"] == 1
-
-    run(test())
-
-
-@pytest.mark.parametrize("number", [-1, 0, 2**63, 10**30, -(10**30)])
-def test_a_number_no_store_holds_is_answered(server: ServerProcess, number: int) -> None:
-    publish(server, "numbers", "x")
-
-    async def test() -> None:
-        async with bystander(server, "numbers"), Talk.open(server, "/ws/numbers") as talk:
-            for field in ("before", "after", "limit"):
-                answer = await talk.ask(op="history", **{field: number})
-                assert answer["type"] in {"history", "error"}, answer
-            answer = await talk.ask(op="join", room="numbers", history=number)
-            assert answer["type"] in {"joined", "error"}, answer
-
-    run(test())
-
-
-def test_escape_sequences_are_text_in_a_body_and_refused_in_a_name(server: ServerProcess) -> None:
-    body = "\x1b[2J\x07\u202e<script>"
-
-    async def test() -> None:
-        async with Talk.open(server, "/ws/escapes") as talk:
-            await talk.ask(op="publish", body=body)
-        async with Talk.open(server, "/ws/escapes") as talk:
-            assert await talk.bodies(1) == [body]
-        for name in ("\x1b[31mred", "bi\u202edi", "zero\u200bwidth", "n" * 33, "  ", "line\nline"):
-            async with open_socket(server, f"/ws/escapes?name={quote(name)}") as socket:
-                assert (await closing(socket))[0] == 1008
-
-    run(test())
-
-
-@pytest.mark.parametrize("subprotocol", [None, "chatkit.v1"])
-@pytest.mark.parametrize(
-    ("path", "code"),
-    [
-        ("/ws/a/b", 1008),
-        ("/ws/a%2Fb", 1008),
-        ("/ws/.hidden", 1008),
-        ("/ws/a%20b", 1008),
-        (f"/ws/{'r' * 65}", 1008),
-        ("/ws/ops?after=garbage", 1008),
-        ("/ws/ops?history=-1", 1008),
-        ("/ws/ops?name=%00", 1008),
-    ],
-)
-def test_an_address_that_names_no_room_closes_with_the_reason(
-    server: ServerProcess, subprotocol: Any, path: str, code: int
-) -> None:
-    async def test() -> None:
-        options = {} if subprotocol is None else {"subprotocols": [subprotocol]}
-        async with bystander(server), open_socket(server, path, **options) as socket:
-            closed_with, reason = await closing(socket)
-            assert closed_with == code
-            assert reason
-
-    run(test())
-
-
-def test_an_unknown_format_closes_with_the_reason(server: ServerProcess) -> None:
-    async def test() -> None:
-        async with open_socket(server, "/ws/ops?format=xml") as socket:
-            assert await closing(socket) == (1008, "format is one of text, line, json")
-
-    run(test())
-
-
-@pytest.mark.parametrize("path", ["/ws/closes", "/ws"])
-@pytest.mark.parametrize("subprotocol", [None, "chatkit.v1"])
-def test_frames_that_are_no_text_close_with_their_codes(server: ServerProcess, path: str, subprotocol: Any) -> None:
-    options: Any = {} if subprotocol is None else {"subprotocols": [subprotocol]}
-
-    async def test() -> None:
-        async with bystander(server):
-            async with open_socket(server, path, **options) as socket:
-                await socket.send(b"binary")
-                assert (await closing(socket))[0] == 1003
-            async with open_socket(server, path, **options) as socket:
-                await socket.send(b"\xff\xfe", text=True)
-                assert (await closing(socket))[0] == 1007
-            async with open_socket(server, path, **options) as socket:
-                with suppress(ConnectionClosed):  # it may be told while it still sends
-                    await socket.send("x" * 2_000_000)
-                assert (await closing(socket))[0] == 1009
-
-    run(test())
-    eventually(lambda: health(server)["connections"] == 0)
-
-
-def test_a_connection_too_many_is_told_to_come_back(tmp_path_factory: pytest.TempPathFactory) -> None:
-    async def test(server: ServerProcess) -> None:
-        async with open_socket(server, "/ws/full") as one, open_socket(server, "/ws/full") as two:
-            async with open_socket(server, "/ws/full") as three:
-                code, reason = await closing(three)
-                assert (code, reason) == (4508, "this server takes at most 2 connections")
-            await one.send("undisturbed")
-            assert await one.recv() == await two.recv() == "undisturbed"
-
-    with serve(tmp_path_factory.mktemp("full") / "rooms.db", "--max-connections", "2") as server:
-        run(test(server))
-        eventually(lambda: health(server)["connections"] == 0)
-        run(_says_hello(server))
-
-
-async def _says_hello(server: ServerProcess) -> None:
-    async with open_socket(server, "/ws/full?history=0") as socket:
-        await socket.send("hello")
-        assert await socket.recv() == "hello"
 
 
 def test_rooms_are_heard_over_every_way_in(server: ServerProcess) -> None:

@@ -77,7 +77,8 @@ class _Members(msgspec.Struct, frozen=True):
 class Calls:
     """One server's calls. `close` when done; used from several threads, the calls queue."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._endpoint = endpoint
         self._connection: http.client.HTTPConnection | None = None
         self._turn = threading.Lock()  # of `_connection`: an answer belongs to the request before it
@@ -188,7 +189,7 @@ class Calls:
         if self._connection is None:
             at = self._endpoint
             kind = http.client.HTTPSConnection if at.is_secure else http.client.HTTPConnection
-            self._connection = kind(at.host, at.port, timeout=TIMEOUT_S)
+            self._connection = kind(at.host, at.port, timeout=self._timeout_s)
         return self._connection
 
     def _drop(self) -> None:

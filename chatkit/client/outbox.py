@@ -53,6 +53,7 @@ class Outbox:
         self._refused: list[Entry] = []
         self._resume_at = 0.0
         self._pace: Pace | None = None
+        self._limits: WireLimits | None = None
 
     def __len__(self) -> int:
         return len(self._unsent) + len(self._in_flight) + len(self._refused)
@@ -66,9 +67,10 @@ class Outbox:
         self._unsent.extendleft(sorted([*self._in_flight.values(), *self._refused], key=_ref, reverse=True))
         self._in_flight.clear()
         self._refused.clear()
-        if self._pace is None:
+        # What was saved up is kept where the limits are the same: the server counts senders, not connections.
+        if self._pace is None or limits != self._limits:
             self._pace = Pace(limits, now)
-        # else: what was saved up is kept as it is. The server counts senders, not connections.
+            self._limits = limits
 
     def next(self, now: float) -> Entry | float | None:
         """Return what to send now; or how many seconds to wait first; or None, until something is given or answered."""

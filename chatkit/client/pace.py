@@ -3,6 +3,7 @@
 from chatkit.wire.frames import WireLimits
 
 SHARE = 0.95  # of what the server allows: its clock and ours do not tick alike, and being refused costs a round trip
+ROUNDING = 1e-6  # of a token: less is lacking only because floating point says so, and no wait would ever mend it
 
 
 class Pace:
@@ -41,7 +42,7 @@ class _Bucket:
     def wait_s(self, cost: float, now: float) -> float:
         # What is larger than the bucket goes when the bucket is full, into debt: else it would never go.
         lacking = min(cost, self._size) - self._level(now)
-        return max(0.0, lacking / self._rate) if self._rate else 0.0
+        return lacking / self._rate if self._rate and lacking > ROUNDING else 0.0
 
     def spend(self, cost: float, now: float) -> None:
         self._tokens = self._level(now) - cost

@@ -149,6 +149,7 @@ class Subscription:
         if self.epoch == self._live.feed.epoch:
             self._life = self._live.feed.life
         else:
+            self._life = 0
             self._live.check()
         if page.messages:
             self.position = page.messages[-1].seq

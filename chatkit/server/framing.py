@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Protocol
 
-from chatkit.wire.framing import text_frame
+from chatkit.wire.framing import MIN_COMPRESSED_BYTES, SYNC_TAIL, deflate, text_frame
 
 try:
     from websockets.speedups import apply_mask
@@ -37,11 +37,7 @@ _READING: Final = 0
 _PAUSED: Final = 1
 _HALTED: Final = 2
 
-_SYNC_TAIL: Final = b"\x00\x00\xff\xff"  # ends a flushed deflate stream; the wire leaves it out (RFC 7692, 7.2.1)
-_AFTER_FINAL_BLOCK: Final = (_SYNC_TAIL, b"\x00" + _SYNC_TAIL)  # what may follow a block marked final (7.2.3.4)
-_DEFLATE_LEVEL: Final = 6
-_DEFLATE_MEMORY: Final = 5  # with a window of 4 KiB a larger table gains nothing
-_MIN_COMPRESSED_BYTES: Final = 128  # what is shorter gains little, and costs the client a stream
+_AFTER_FINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # what may follow a block marked final (7.2.3.4)
 
 NO_STATUS: Final = 1005  # a close frame without a code; never on the wire
 ABNORMAL: Final = 1006  # no close frame at all; never on the wire
@@ -311,7 +307,7 @@ def inflate(payload: bytes, window_bits: int, max_bytes: int) -> bytes:
     """
     inflater = zlib.decompressobj(-window_bits)
     try:
-        body = inflater.decompress(payload + _SYNC_TAIL, max_bytes + 1)
+        body = inflater.decompress(payload + SYNC_TAIL, max_bytes + 1)
     except zlib.error as error:
         raise FrameError(1007, "a compressed message is broken") from error
     if len(body) > max_bytes:
@@ -337,14 +333,12 @@ def make_frame(opcode: int, payload: bytes) -> bytes:
 
 def compressed_frame(opcode: int, payload: bytes, window_bits: int) -> bytes:
     """Make a whole, unmasked frame compressed by itself, which every client with that window can read."""
-    deflater = zlib.compressobj(_DEFLATE_LEVEL, zlib.DEFLATED, -window_bits, _DEFLATE_MEMORY)
-    body = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
-    return make_frame(opcode | _COMPRESSED, body.removesuffix(_SYNC_TAIL))
+    return make_frame(opcode | _COMPRESSED, deflate(payload, window_bits))
 
 
 def make_message(opcode: int, payload: bytes, window_bits: int | None) -> bytes:
     """Make the frame of a message, compressed where the client agreed to it and it is worth it."""
-    if window_bits is not None and len(payload) >= _MIN_COMPRESSED_BYTES:
+    if window_bits is not None and len(payload) >= MIN_COMPRESSED_BYTES:
         return compressed_frame(opcode, payload, window_bits)
     return text_frame(payload) if opcode == TEXT else make_frame(opcode, payload)
 

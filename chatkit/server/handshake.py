@@ -1,6 +1,6 @@
 """What a client asks for when it opens a WebSocket, read from the ASGI scope. Keeps nothing of the scope."""
 
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -29,7 +29,7 @@ class Handshake(msgspec.Struct, frozen=True):
     def read(cls, scope: Any) -> Self:
         """Read a scope of type `websocket`."""
         headers = {_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query = dict(parse_qsl(scope["query_string"].decode(errors="replace"), keep_blank_values=True))
         return cls(
             host=headers.get("host"),
             origin=headers.get("origin"),
@@ -44,10 +44,8 @@ class Handshake(msgspec.Struct, frozen=True):
 
 
 def _cookie(header: str | None) -> str | None:
-    if not header:
-        return None
-    try:
-        morsel = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
+    """Find our cookie. Others' are not even parsed: one that breaks the rules would hide those behind it."""
+    for pair in (header or "").split(";"):
+        if pair.strip().startswith(f"{COOKIE}=") and (morsel := SimpleCookie(pair.strip()).get(COOKIE)):
+            return morsel.value
+    return None

@@ -19,6 +19,8 @@ MAX_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125 bytes,
 class AsgiSocket:
     """What is written waits, in order, for a task that sends it (`send_all`)."""
 
+    deflate: int | None = None  # whether frames are compressed is the ASGI server's matter
+
     def __init__(self, socket: WebSocket[Any, Any, Any]) -> None:
         self._socket = socket
         self._receiver: Session | None = None

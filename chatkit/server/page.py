@@ -52,6 +52,8 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
             return _file(root / "index.html", headers)
         # The token is kept in a cookie that scripts cannot read, and taken out of the address bar and the history.
         response: Response[Any] = Redirect("/", status_code=303)
+        if gate.token is None:
+            return response
         try:
             gate.check_token(token)
         except Unauthorized:
@@ -61,12 +63,20 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
 
     @get("/static/{path:path}", include_in_schema=False)
     async def asset(path: FromPath[str]) -> Response[Any]:
-        found = (root / path.lstrip("/")).resolve()
-        if not (found.is_relative_to(root) and found.is_file() and found.suffix != ".py"):
-            raise NotFoundException(f"there is no file {path}")
+        found = _find(root, path)
+        if found is None:
+            raise NotFoundException(f"there is no file {path[:80]}")
         return _file(found, headers)
 
     return [index, asset]
+
+
+def _find(root: Path, path: str) -> Path | None:
+    try:
+        found = (root / path.lstrip("/")).resolve()
+        return found if found.is_relative_to(root) and found.is_file() and found.suffix != ".py" else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
 
 
 def _file(path: Path, headers: dict[str, str]) -> File:

@@ -1,4 +1,4 @@
-"""Running the server: its socket, its log, its greeting, and an end that takes seconds whatever the clients do."""
+"""Running the server: its socket, its greeting, and an end that takes seconds whatever the clients do."""
 
 import asyncio
 import errno
@@ -15,17 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
-import msgspec
 import uvicorn
 from litestar import Litestar
 
 from chatkit import __version__
 from chatkit.core.hub import Hub
-from chatkit.core.model import format_time
 from chatkit.server.app import open_app
+from chatkit.server.log import log_config
 from chatkit.server.settings import Settings
 
 PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
@@ -33,30 +32,6 @@ HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
 SHUTDOWN_S: Final = 3  # what clients and streams have to end by themselves; then they are ended
 GC_THRESHOLD: Final = 20_000  # objects; at Python's 700, a thousand clients who connect cost a hundred collections
 BACKLOG: Final = 4_096  # a restart brings every client back at once
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write time, level, logger, message and, where there is one, the traceback."""
-        line = {
-            "time": format_time(round(record.created * 1000)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
-
-
-class NotCancelled(logging.Filter):
-    """Keeps out what uvicorn logs as a failure, and is none: a request that was ended because the server ends."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether to log the record."""
-        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class Server(uvicorn.Server):
@@ -189,23 +164,10 @@ def greeting(settings: Settings, port: int) -> str:
         f"  open      {url}/{token}",
         f"  join      chatkit join ops{server}{bearer}",
         f"  publish   echo hello | chatkit publish ops{server}{bearer}",
-        f"            curl -d hello {url}/rooms/ops/messages{token}",
+        f"            curl -d hello {shlex.quote(f'{url}/rooms/ops/messages{token}')}",
         "",
         "Ctrl-C ends it.",
     ]
     if settings.open and not settings.is_loopback:
         lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
     return "\n".join(lines)
-
-
-def log_config(settings: Settings) -> dict[str, Any]:
-    """Return the configuration of the log: to stderr, for people or as JSON lines."""
-    people = {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": JsonFormatter} if settings.log_json else people},
-        "filters": {"ended": {"()": NotCancelled}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["ended"]}},
-        "root": {"handlers": ["stderr"], "level": settings.log_level.upper()},
-    }

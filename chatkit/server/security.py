@@ -15,6 +15,7 @@ COOKIE: Final = "chatkit_token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 MIN_WAIT_S = 0.1  # a refused sender's next messages are under way already: they must not slip in before the refused one
+SIGNAL_INTERVAL_S = 0.5  # between two signals of a sender's: pages send one every three seconds
 MAX_BYTES_BURST_S = 4  # bytes a sender may send at once, in seconds of its rate
 MAX_BUCKETS = 10_000  # senders remembered; beyond it, those whose bucket is full again are forgotten
 
@@ -86,7 +87,7 @@ class Bucket:
     behind a refused message is refused too, and so can be sent again in order.
     """
 
-    __slots__ = ("_bytes", "_closed_until", "_messages", "_rate", "_seen_at")
+    __slots__ = ("_bytes", "_closed_until", "_messages", "_rate", "_seen_at", "_signalled_at")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
@@ -94,6 +95,7 @@ class Bucket:
         self._bytes = float(MAX_RATE_BYTES * MAX_BYTES_BURST_S)
         self._seen_at = now
         self._closed_until = now
+        self._signalled_at = now - SIGNAL_INTERVAL_S
 
     def take(self, n_bytes: int, now: float) -> float:
         """Take one message; return 0, or in how many seconds to try again."""
@@ -119,6 +121,13 @@ class Bucket:
     def _burst(self) -> float:
         return max(1.0, self._rate * BURST_S)  # a rate of one a minute still lets that one through
 
+    def may_signal(self, now: float) -> bool:
+        """Say whether a signal may go out: they are few, and take nothing from what may be said."""
+        may = now - self._signalled_at >= SIGNAL_INTERVAL_S
+        if may:
+            self._signalled_at = now
+        return may
+
     def is_full(self, now: float) -> bool:
         """Say whether forgetting this bucket would change nothing."""
         return now - self._seen_at > max(BURST_S, 1 / self._rate)
@@ -136,6 +145,10 @@ class SenderLimiter:
     def take(self, n_bytes: int) -> float:
         """Take one message; return 0, or in how many seconds to try again."""
         return self._bucket.take(n_bytes, self._clock())
+
+    def may_signal(self) -> bool:
+        """Say whether something that is not stored may go to the others now."""
+        return self._bucket.may_signal(self._clock())
 
 
 class RateLimits:

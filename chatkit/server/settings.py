@@ -48,7 +48,10 @@ class Settings:
                 (not self.rate_limit >= 0, "rate-limit is at least 0"),  # what is no number is not
                 (self.max_connections < 1, "max-connections is at least 1"),
                 (self.log_level not in LOG_LEVELS, f"log-level is one of {', '.join(LOG_LEVELS)}"),
-                (self.secret is not None and len(self.secret) < 8, "a secret has at least 8 characters"),
+                (
+                    self.secret is not None and not _is_secret(self.secret),
+                    "a secret has at least 8 characters, all ASCII",
+                ),
                 *(
                     (not _is_origin(origin), f"an origin is like https://chat.example, not {origin!r}")
                     for origin in self.origins
@@ -69,6 +72,11 @@ class Settings:
     def is_wildcard(self) -> bool:
         """Say whether the server listens on every address of this machine."""
         return self.host.strip("[]") in {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
+
+
+def _is_secret(text: str) -> bool:
+    # It has to pass as a header, a cookie and a part of an address.
+    return len(text) >= 8 and text.isascii() and text.isprintable()
 
 
 def _is_origin(text: str) -> bool:

@@ -19,7 +19,12 @@ SLICE_BYTES = 1 << 16  # after this much, such a reader's socket is asked whethe
 
 
 class Socket(Protocol):
-    """The way out to one client, and how to hold the client back. Nothing here waits or raises."""
+    """The way out to one client, and how to hold the client back. Nothing here waits or raises.
+
+    `deflate` is the window, in bits, of the compression that the client agreed to; None without.
+    """
+
+    deflate: int | None
 
     @property
     def is_writable(self) -> bool:

@@ -2,11 +2,12 @@
 
 from functools import lru_cache
 
+from chatkit.core.feed import Encode
 from chatkit.core.model import Gap, Message
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.wire import frames
-from chatkit.wire.framing import text_frame
+from chatkit.wire.framing import compressed_text_frame, payloads, text_frame
 
 
 def event_frame(message: Message) -> bytes:
@@ -27,6 +28,19 @@ def line_frame(message: Message) -> bytes:
 def json_frame(message: Message) -> bytes:
     """Frame a message's JSON object."""
     return text_frame(frames.message_json(message))
+
+
+@lru_cache(maxsize=64)  # a feed knows a form by its function: all sockets that can read the same frames share one
+def form_for(encode: Encode, window_bits: int | None) -> Encode:
+    """Return the form as it goes to sockets that agreed to compression with that window; None for those that did not."""
+    if window_bits is None:
+        return encode
+
+    def compressed(message: Message) -> bytes:
+        (payload,) = payloads(encode(message))
+        return compressed_text_frame(payload, window_bits)
+
+    return compressed
 
 
 def gap_json_frame(_: Subscription, gap: Gap) -> bytes:

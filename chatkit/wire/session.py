@@ -31,7 +31,7 @@ from chatkit.core.subscription import Subscription
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms
 from chatkit.wire import frames
 from chatkit.wire.delivery import Delivery, Socket
-from chatkit.wire.forms import FORMS, event_frame, presence_frame
+from chatkit.wire.forms import FORMS, event_frame, form_for, presence_frame
 from chatkit.wire.framing import text_frame
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
@@ -61,6 +61,9 @@ class Limiter(Protocol):
 
     def take(self, n_bytes: int) -> float:
         """Take one message of so many bytes; return 0, or in how many seconds to try again."""
+
+    def may_signal(self) -> bool:
+        """Say whether something that is not stored may go to the others now; what may not is simply dropped."""
 
 
 class House(msgspec.Struct, frozen=True):
@@ -223,8 +226,14 @@ class Session(ABC):
         self._work_off()
 
     def _work_off(self) -> None:
-        if self._jobs and not self._is_busy:
+        if self._is_busy or not self._jobs:
+            return
+        try:
             self._house.hub.spawn(self._work())
+        except ChatkitError as error:  # the server ends
+            while self._jobs:
+                self._refuse(error, self._jobs.pop(0)[1])
+        else:
             self._is_busy = True
 
     async def _work(self) -> None:
@@ -249,7 +258,8 @@ class TextSession(Session):
         super().__init__(house, socket, sender, limiter)
         if form not in FORMS:
             raise BadRequest(f"format is one of {', '.join(FORMS)}")
-        self._delivery = Delivery(socket, *FORMS[form], house.hub.spawn)
+        encode, encode_gap = FORMS[form]
+        self._delivery = Delivery(socket, form_for(encode, socket.deflate), encode_gap, house.hub.spawn)
         self._room = ""
 
     async def start(self, room: str | None, start: Start) -> None:
@@ -323,7 +333,7 @@ class JsonSession(Session):
             case frames.Members():
                 self._send_members(room, command.ref)
             case frames.Typing():
-                if self._limiter is None or not self._limiter.take(0):
+                if self._limiter is None or self._limiter.may_signal():
                     self._house.hub.typing(room, self._sender)
             case _:
                 assert_never(command)
@@ -349,7 +359,8 @@ class JsonSession(Session):
             self._rooms.pop(room).close()
         elif len(self._rooms) >= self._house.limits.rooms:
             raise TooManyRooms(self._house.limits.rooms)
-        delivery = Delivery(self._socket, event_frame, self._gap_frames, self._house.hub.spawn)
+        encode = form_for(event_frame, self._socket.deflate)
+        delivery = Delivery(self._socket, encode, self._gap_frames, self._house.hub.spawn)
         subscription = await self._subscribe(room, start, delivery)
         delivery.subscription = subscription
         self._rooms[room] = delivery

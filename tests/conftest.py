@@ -1,0 +1,15 @@
+"""Fixtures that several test modules share."""
+
+import pytest
+
+from chatkit.core import hub as hub_module
+from chatkit.core import live as live_module
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once, and give up at once: what is tested is what happens, not when."""
+    monkeypatch.setattr(hub_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(hub_module, "PRESENCE_DELAY_S", 0.001)
+    monkeypatch.setattr(hub_module, "PRESENCE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(live_module, "MAX_RETRY_S", 0.001)

@@ -1,0 +1,153 @@
+"""What the client sends and when, without a socket; and which error a server's refusal becomes."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from chatkit import errors
+from chatkit.client.outbox import Entry, Outbox
+from chatkit.client.pace import Pace
+from chatkit.client.refusal import refusal, refusal_of_close, refusal_of_response
+from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unauthorized, Unavailable
+from chatkit.wire.frames import AckEvent, Publish, WireLimits
+
+FREE = WireLimits(65_536, 1_000)
+SLOW = WireLimits(65_536, 1_000, rate=10, burst=5)
+
+
+@pytest.fixture
+def loop() -> Iterator[None]:
+    """Let futures be made: entries have one."""
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        asyncio.events._set_running_loop(runner.get_loop())
+        yield
+        asyncio.events._set_running_loop(None)
+
+
+def entry(ref: int, *, has_own_key: bool = False) -> Entry:
+    return Entry(ref, "ann", Publish(room="ops", body=str(ref), key=f"k{ref}", ref=ref), has_own_key=has_own_key)
+
+
+def filled(count: int, limits: WireLimits = FREE) -> Outbox:
+    outbox = Outbox()
+    outbox.connected(limits, 0.0)
+    for ref in range(count):
+        outbox.add(entry(ref))
+    return outbox
+
+
+def sent(outbox: Outbox, now: float = 0.0) -> list[int]:
+    refs = []
+    while isinstance(due := outbox.next(now), Entry):
+        refs.append(due.ref)
+    return refs
+
+
+def test_nothing_goes_before_there_is_a_connection(loop: None) -> None:
+    outbox = Outbox()
+    outbox.add(entry(0))
+    assert outbox.next(0.0) is None
+    outbox.connected(FREE, 0.0)
+    assert sent(outbox) == [0]
+
+
+def test_what_was_in_flight_goes_again_first_and_in_order(loop: None) -> None:
+    outbox = filled(6)
+    assert [outbox.next(0.0) is not None for _ in range(4)] == [True] * 4
+    assert outbox.answered(1) is not None
+    outbox.connected(FREE, 1.0)
+    assert sent(outbox) == [0, 2, 3, 4, 5]
+
+
+def test_what_was_too_much_goes_again_in_order_when_all_is_answered_and_time_is_over(loop: None) -> None:
+    outbox = filled(4)
+    assert sent(outbox) == [0, 1, 2, 3]
+    outbox.add(entry(4))
+    outbox.hold(2, 0.5, 1.0)
+    assert outbox.answered(0) is not None
+    outbox.hold(1, 0.5, 1.1)
+    assert outbox.next(9.0) is None  # 3 is not answered yet: it might still be stored, or refused
+    outbox.hold(3, 0.5, 1.2)
+    assert outbox.next(1.3) == pytest.approx(0.4)
+    assert sent(outbox, 1.7) == [1, 2, 3, 4]
+
+
+def test_what_nobody_waits_for_any_more_is_not_sent(loop: None) -> None:
+    outbox = Outbox()
+    given_up = entry(0)
+    outbox.add(given_up)
+    outbox.add(entry(1))
+    given_up.answer.cancel()
+    outbox.connected(FREE, 0.0)
+    assert sent(outbox) == [1]
+
+
+def test_a_repeat_of_our_own_retry_is_none_to_who_published(loop: None) -> None:
+    ack = AckEvent("ops", 7, "e:7", True, 0)
+    ours, theirs = entry(0), entry(0, has_own_key=True)
+    ours.accept(ack, 0)
+    theirs.accept(ack, 0)
+    assert (ours.answer.result().repeat, theirs.answer.result().repeat) == (False, True)
+
+
+def test_the_pace_stays_below_the_limits() -> None:
+    pace = Pace(SLOW, 0.0)
+    now = 0.0
+    sent_at: list[float] = []
+    while len(sent_at) < 100:
+        if wait_s := pace.wait_s(1, now):
+            now += wait_s
+            continue
+        pace.spend(1, now)
+        sent_at.append(now)
+    # A server's bucket of the same limits is never empty.
+    assert all(5 + 10 * at - count >= 0 for count, at in enumerate(sent_at, 1))
+    assert sent_at[-1] < 100 / 10 * 1.1
+
+
+def test_a_message_larger_than_the_bucket_goes_when_it_is_full() -> None:
+    pace = Pace(WireLimits(65_536, 1_000, rate_bytes=1_000), 0.0)
+    assert pace.wait_s(5_000, 0.0) == 0
+    pace.spend(5_000, 0.0)
+    assert 4 < pace.wait_s(1, 0.0) < 6
+
+
+def every_error() -> list[type[ChatkitError]]:
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ChatkitError)]
+
+
+@pytest.mark.parametrize("code", sorted({kind.code for kind in every_error()} - {"error", "rate-limited"}))
+def test_a_code_becomes_its_error_in_the_servers_words(code: str) -> None:
+    error = refusal(code, "because of 7")
+    assert (error.code, str(error)) == (code, "because of 7")
+    assert type(error) is not ChatkitError
+
+
+@pytest.mark.parametrize(
+    "code", ["bad-room", "bad-sender", "bad-key", "body-too-large", "data-too-large", "of-the-future"]
+)
+def test_a_code_that_belongs_to_no_class_alone_is_kept(code: str) -> None:
+    assert refusal(code, "because").code == code
+
+
+def test_too_much_says_when_to_go_on() -> None:
+    error = refusal("rate-limited", "too much", 0.25)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == 0.25
+
+
+def test_an_answer_without_a_code_is_read_by_its_status() -> None:
+    assert isinstance(refusal_of_response(502, b"<html>Bad Gateway"), Unavailable)
+    assert isinstance(refusal_of_response(401, b""), Unauthorized)
+    limited = refusal_of_response(429, b"{}", "3")
+    assert isinstance(limited, RateLimited)
+    assert limited.retry_after_s == 3
+
+
+def test_a_close_code_says_whether_to_come_back() -> None:
+    assert isinstance(refusal_of_close(4401, ""), Unauthorized)
+    assert isinstance(refusal_of_close(4403, "no"), Forbidden)
+    assert isinstance(refusal_of_close(4444, "no"), ChatkitError)
+    assert all(refusal_of_close(code, "") is None for code in (1000, 1001, 1006, 1011, 1012, 4503, 4508))

@@ -1,0 +1,397 @@
+"""Rooms that are read here: opened and closed, kept at the head of the log, and told what happens to it."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from harness import (
+    Faults,
+    as_line,
+    cancelled_after,
+    draft,
+    drain,
+    is_left_clean,
+    of_lines,
+    run,
+    say,
+    seqs,
+    turns,
+    until,
+)
+
+from chatkit.backends.sqlite import SqliteBackend
+from chatkit.core.backend import Broken, Grown, Mended
+from chatkit.core.hub import Hub
+from chatkit.core.live import Redaction, Signal
+from chatkit.core.model import Cursor, Message
+from chatkit.core.subscription import Item, Subscription
+from chatkit.errors import NotFound, Unavailable
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
+# Rooms come and go
+
+
+def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
+    async def main(steps: int) -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.turns = 2
+            first = await hub.subscribe("ops")
+            first.close()
+            await turns(steps)
+            second = await hub.subscribe("ops")
+            await turns()
+            assert backend.watched == {"ops"}
+            await say(hub, "mine")
+            await backend.inner.append([draft("another's")])
+            backend.tell(Grown("ops", 2))
+            seen: list[Item] = []
+            while len(seen) < 2:
+                seen += await second.next()
+            second.close()
+            await until(lambda: is_left_clean(hub) and not backend.watched)
+
+    for steps in range(12):
+        run(main(steps))
+
+
+def test_many_come_at_once_and_the_room_is_opened_once() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.turns = 3
+            readers = await asyncio.gather(*(hub.subscribe("ops") for _ in range(20)))
+            assert (backend.calls["watch"], backend.calls["read"]) == (1, 1)
+            for reader in readers:
+                reader.close()
+            await until(lambda: is_left_clean(hub))
+            assert backend.calls["unwatch"] == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("steps", range(26))
+@pytest.mark.parametrize("after", [None, Cursor("other", 3)])
+def test_a_subscribe_that_is_cancelled_leaves_nothing_behind(steps: int, after: Cursor | None) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.turns = 3
+            found = await cancelled_after(steps, hub.subscribe("ops", after=after, member="ann"))
+            if found is not None:
+                found.close()
+            await until(lambda: is_left_clean(hub) and not backend.watched)
+            with await hub.subscribe("ops", member="ann") as reader:
+                await say(hub, "hi")
+                assert seqs(await drain(reader)) == [1]
+            await until(lambda: is_left_clean(hub) and not backend.watched)
+
+    run(main())
+
+
+@pytest.mark.parametrize("failing", [["watch"], ["read"], ["read", "unwatch"]])
+def test_a_room_that_cannot_be_opened_leaves_nothing_behind(failing: list[str]) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.failures = {method: Unavailable(f"{method} is away") for method in failing}
+            for _ in range(2):
+                with pytest.raises(Unavailable, match=failing[0]):
+                    await hub.subscribe("ops", member="ann")
+                await until(lambda: is_left_clean(hub))
+            backend.failures.clear()
+            with await hub.subscribe("ops") as reader:
+                await say(hub, "hi")
+                assert seqs(await drain(reader)) == [1]
+
+    run(main())
+
+
+def test_a_cancel_is_not_swallowed_by_a_store_that_fails_to_unwatch() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.failures["unwatch"] = Unavailable("away")
+            backend.hold("read")
+            subscribing = asyncio.ensure_future(hub.subscribe("ops"))
+            await turns()
+            subscribing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await subscribing
+
+    run(main())
+
+
+def test_a_room_that_cannot_be_unwatched_is_forgotten_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.failures["unwatch"] = Unavailable("away")
+            (await hub.subscribe("ops")).close()
+            await until(lambda: is_left_clean(hub))
+
+    run(main())
+
+
+def test_ten_thousand_rooms_joined_and_left_leave_nothing_behind() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            readers = [await hub.subscribe(f"room{n}", member="ann") for n in range(10_000)]
+            assert hub.counts == {"rooms": 10_000, "subscriptions": 10_000}
+            for reader in readers:
+                reader.close()
+            await until(lambda: is_left_clean(hub))
+            assert not backend.watched
+            assert not hub._roster.has_announcements
+            assert backend.calls["unwatch"] == 10_000
+
+    run(main())
+
+
+def operations(job: Callable[[], object]) -> int:
+    """Count the calls that a job makes, of Python's and of C's functions."""
+    count = 0
+
+    def profile(_frame: object, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(profile)
+    try:
+        job()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_leaving_costs_the_same_among_many_rooms_and_many_readers() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            one = await hub.subscribe("one", member="one")
+            few = operations(one.close)
+            for n in range(2000):
+                await hub.subscribe(f"room{n}", member="ann")
+                await hub.subscribe("big", member=f"member{n}")
+            one = await hub.subscribe("one", member="one")
+            big = await hub.subscribe("big", member="one")
+            assert operations(one.close) <= few + 5
+            assert operations(big.close) <= few + 5
+
+    run(main())
+
+
+# News
+
+
+def test_news_of_other_processes_are_delivered(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "rooms.db"
+        async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
+            here = await hub.subscribe("ops")
+            there = await other.subscribe("ops")
+            for n in range(1, 6):
+                await say(hub if n % 2 else other, n)
+                assert seqs(await here.next()) == seqs(await there.next()) == [n]
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", [None, Unavailable("the link broke"), OSError("a bug")])
+def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Exception | None) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            reader = await hub.subscribe("ops")
+            backend.is_deaf = True
+            await backend.inner.append([draft("missed")])
+            backend.tell(end)
+            await until(lambda: hub.fault)
+            assert seqs(await reader.next()) == [1]
+            assert hub.fault is None
+            await until(lambda: backend.calls["news"] == 2)
+            await backend.inner.append([draft("heard")])
+            backend.tell(Grown("ops", 2))
+            assert seqs(await reader.next()) == [2]
+
+    run(main())
+
+
+def test_a_broken_link_shows_until_it_is_mended() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            backend.tell(Broken("the link to the store broke"))
+            await until(lambda: hub.fault == "the link to the store broke")
+            backend.tell(Mended())
+            await until(lambda: hub.fault is None)
+
+    run(main())
+
+
+def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            reader = await hub.subscribe("ops")
+            receipts = await backend.inner.append([draft(n) for n in range(1, 7)])
+            messages = [receipt.message for receipt in receipts]
+            for news in (
+                Grown("ops", 4, messages[3:4]),
+                Grown("ops", 2, messages[:2]),
+                Grown("ops", 2, messages[:2]),
+                Grown("ops", 5, messages[1:5]),
+                Grown("elsewhere", 5),
+                Grown("ops", 6),
+                Grown("ops", 3),
+            ):
+                backend.tell(news)
+            seen: list[Item] = []
+            while len(seen) < 6:
+                seen += await reader.next()
+            await turns()
+            assert seqs([*seen, *await drain(reader)]) == [1, 2, 3, 4, 5, 6]
+
+    run(main())
+
+
+def test_what_is_committed_while_a_room_is_opened_is_delivered() -> None:
+    async def main() -> None:
+        for old_answer in (False, True):
+            async with Faults() as backend, Hub(backend) as hub:
+                gate = backend.hold("read", old_answer=old_answer)
+                subscribing = asyncio.ensure_future(hub.subscribe("ops"))
+                await turns()
+                await say(hub, "meanwhile")
+                gate.set()
+                reader = await subscribing
+                backend.after.clear()
+                if old_answer:
+                    assert seqs(await reader.next()) == [1]
+                else:
+                    assert reader.cursor.seq == 1
+                await say(hub, "after")
+                assert seqs(await reader.next()) == [2]
+
+    run(main())
+
+
+def test_a_store_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            reader = await hub.subscribe("ops")
+            await backend.inner.append([draft(1)])
+            backend.failures["read"] = Unavailable("away")
+            backend.tell(Grown("ops", 1))
+            await until(lambda: backend.calls["read"] > 4)
+            assert reader.take(as_line) == b""
+            backend.failures.clear()
+            assert seqs(await reader.next()) == [1]
+
+    run(main())
+
+
+def test_a_log_that_begins_anew_is_told_to_readers_wherever_they_stand() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(900))
+            at_head = await hub.subscribe("ops")
+            behind = await hub.subscribe("ops", history=850)
+            assert len(await behind.fetch(10)) == 10
+            backend.wipe()
+            await say(hub, "new")
+            assert seqs(await at_head.next()) == [(900, 1, "epoch"), 1]
+            assert seqs(await behind.next()) == [(60, 1, "epoch"), 1]
+            assert at_head.cursor == behind.cursor == Cursor(hub.heads()["ops"].epoch, 1)
+            await say(hub, "next")
+            assert seqs(await at_head.next()) == seqs(await behind.next()) == [2]
+
+    run(main())
+
+
+def test_a_reader_in_a_new_life_of_the_log_is_given_nothing_of_the_old_tail() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            reader = await hub.subscribe("ops")
+            await say(hub, *range(1400))
+            backend.wipe()
+            await backend.inner.append([draft(f"new {n}") for n in range(1380)])
+            seen = list(await reader.fetch(990))
+            assert seqs(seen) == [(0, 381, "epoch"), *range(381, 1371)]
+            assert not reader.take(as_line)  # 1371 to 1400 of the old life are still at hand
+            assert not reader.is_at_head
+            while len(seen) < 1001:
+                seen += await reader.next()
+            assert all(item.body.startswith("new") for item in seen if isinstance(item, Message))
+
+    run(main())
+
+
+# Redaction
+
+
+def test_a_redaction_changes_what_is_read_and_is_told() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            heard: list[Signal] = []
+            reader = await hub.subscribe("ops", signalled=heard.append)
+            await say(hub, "secret", "public")
+            assert [message.body for message in of_lines(reader.take(as_line) or b"")] == ["secret", "public"]
+            backend.failures["read"] = Unavailable("away")  # what is known needs no store
+            left = await hub.redact("ops", 1)
+            assert (left.body, left.redacted) == ("", True)
+            await until(lambda: heard)
+            assert heard == [Redaction("ops", 1)]
+            backend.failures.clear()
+            with await hub.subscribe("ops", history=9) as late:
+                shown = of_lines(late.take(as_line) or b"")
+            assert [(message.body, message.redacted) for message in shown] == [("", True), ("public", False)]
+            with pytest.raises(NotFound):
+                await hub.redact("ops", 3)
+
+    run(main())
+
+
+@pytest.mark.parametrize("moment", ["opening", "filling", "deepening", "fetching"])
+def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            n = 900 if moment == "fetching" else 300
+            history = n - 5 if moment in {"deepening", "fetching"} else 0
+            if moment != "filling":
+                await say(hub, *("secret" for _ in range(n)))
+                first = n if moment == "opening" else 10
+            reader = None if moment == "opening" else await hub.subscribe("ops", history=history)
+            if moment == "filling":
+                await backend.inner.append([draft("secret")])
+                first = 1
+            gate = backend.hold("read", old_answer=True)
+            if moment == "filling":
+                backend.tell(Grown("ops", 1))
+            reading: asyncio.Future[Subscription | Sequence[Item]] = asyncio.ensure_future(
+                hub.subscribe("ops", history=1) if reader is None else reader.next()
+            )
+            await until(lambda: backend.calls["read"])
+            await turns()
+            await backend.inner.redact("ops", first)
+            await turns()
+            gate.set()
+            outcome = await reading
+            shown: Sequence[Item] = await outcome.next() if isinstance(outcome, Subscription) else outcome
+            found = next(item for item in shown if isinstance(item, Message) and item.seq == first)
+            assert (found.body, found.redacted) == ("", True)
+            with await hub.subscribe("ops", history=history or 1) as late:
+                later = [item for item in await drain(late, 300) if isinstance(item, Message) and item.seq == first]
+            assert not [message for message in later if not message.redacted]
+
+    run(main())
+
+
+def test_a_redaction_in_another_process_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "rooms.db"
+        async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
+            heard: list[Signal] = []
+            await say(other, "secret")
+            await hub.subscribe("ops", history=1, signalled=heard.append)
+            await other.redact("ops", 1)
+            await until(lambda: heard)
+            assert heard == [Redaction("ops", 1)]
+            with await hub.subscribe("ops", history=1) as late:
+                assert [message.body for message in of_lines(late.take(as_line) or b"")] == [""]
+
+    run(main())

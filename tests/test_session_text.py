@@ -1,0 +1,75 @@
+"""Plain text over a socket: a frame in is a body, and each message comes back in the form that was asked for."""
+
+import pytest
+from harness import say, until
+from hosting import Host, hosted
+
+from chatkit.core.model import Cursor
+from chatkit.errors import BadRequest, ChatkitError, Unavailable
+from chatkit.wire.session import (
+    MAX_OUTSTANDING,
+    Start,
+)
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"), [("text", b"hi"), ("line", b"ann: hi"), ("json", b'{"room":"chat","seq":1,')]
+)
+def test_plain_text_in_and_out(form: str, expected: bytes) -> None:
+    async def test(host: Host) -> None:
+        client = await host.text(form=form)
+        client.session.received_text(b"hi")
+        await until(lambda: client.socket.texts)
+        assert client.socket.texts[0].startswith(expected)
+        client.session.received_text(b"x" * 1001)
+        assert client.socket.texts[1] == b"! a body holds at most 1000 bytes"
+        client.session.received_text("é\x00".encode())
+        await until(lambda: len(client.socket.texts) == 3)
+
+    hosted(test)
+
+
+@pytest.mark.parametrize("form", ["text", "line", "json"])
+def test_plain_text_begins_with_history_and_tells_gaps(form: str) -> None:
+    async def test(host: Host) -> None:
+        await say(host.hub, *range(30))
+        epoch = (await host.hub.read("ops")).head.epoch
+        client = await host.text("ops", form=form)
+        assert len(client.socket.texts) == 10
+        await host.backend.trim(keep=3)
+        late = await host.text("ops", form=form, start=Start(after=Cursor(epoch, 4)))
+        await until(lambda: late.socket.texts)
+        if len(late.socket.texts) == 4:  # else the room's tail still had them
+            assert late.socket.texts[0] in (
+                b"! messages 5 to 27 are no longer kept",
+                b'{"after":4,"before":28,"reason":"trimmed"}',
+            )
+
+    hosted(test)
+
+
+def test_a_form_that_is_none_is_refused() -> None:
+    async def test(host: Host) -> None:
+        with pytest.raises(BadRequest, match="text, line, json"):
+            await host.text("ops", form="xml")
+        with pytest.raises(ChatkitError):
+            await host.text("a b")
+
+    hosted(test)
+
+
+def test_plain_text_is_held_back_and_told_of_a_store_that_is_away() -> None:
+    async def test(host: Host) -> None:
+        client = await host.text("ops")
+        gate = host.backend.hold("append")
+        for _ in range(MAX_OUTSTANDING):
+            client.session.received_text(b"hi")
+        assert client.socket.is_paused
+        host.backend.failures["append"] = Unavailable("away")
+        gate.set()
+        await until(lambda: not client.socket.is_paused)
+        await until(lambda: client.socket.texts.count(b"! away") == MAX_OUTSTANDING)
+
+    hosted(test)

@@ -1,0 +1,301 @@
+"""A reader's position: where it starts, and that nothing moves it but reading."""
+
+import asyncio
+
+import pytest
+from harness import (
+    Faults,
+    as_line,
+    cancelled_after,
+    draft,
+    drain,
+    is_left_clean,
+    of_lines,
+    run,
+    say,
+    seqs,
+    turns,
+    until,
+)
+
+from chatkit.core import hub as hub_module
+from chatkit.core.hub import Hub
+from chatkit.core.live import Typing
+from chatkit.core.model import Cursor, Message
+from chatkit.core.subscription import Item  # noqa: TC001  # a cheap import is no reason to hide it
+from chatkit.errors import Unavailable
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
+# Where a reader starts
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"), [(0, []), (3, [8, 9, 10]), (10, [*range(1, 11)]), (999, [*range(1, 11)])]
+)
+@pytest.mark.parametrize("is_read_already", [False, True])
+def test_history_is_so_many_before_the_end(history: int, expected: list[int], is_read_already: bool) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            if is_read_already:
+                await hub.subscribe("ops")
+            await say(hub, *range(10))
+            with await hub.subscribe("ops", history=history) as reader:
+                assert seqs(await drain(reader)) == expected
+                await say(hub, "live")
+                assert seqs(await drain(reader)) == [11]
+                assert reader.is_at_head
+                assert reader.cursor == Cursor(reader.head.epoch, 11)
+
+    run(main())
+
+
+def test_a_reader_far_behind_and_many_at_once_ask_the_store_little() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(400))
+            readers = [await hub.subscribe("ops", history=300) for _ in range(50)]
+            backend.calls.clear()
+            found = await asyncio.gather(*(drain(reader, 400) for reader in readers))
+            assert all(seqs(items) == list(range(101, 401)) for items in found)
+            assert backend.calls["read"] == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_read_already", [False, True])
+def test_cursors_of_every_kind(is_read_already: bool) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(2000))
+            await backend.trim(keep=900)
+            epoch = (await hub.read("ops")).head.epoch
+            if is_read_already:
+                await hub.subscribe("ops", history=1)
+
+            async def read_from(cursor: Cursor) -> list[object]:
+                with await hub.subscribe("ops", after=cursor) as reader:
+                    return list(seqs(await drain(reader, 100)))
+
+            assert await read_from(Cursor(epoch, 2000)) == []
+            assert await read_from(Cursor(epoch, 1998)) == [1999, 2000]
+            assert await read_from(Cursor(epoch, 1100)) == [*range(1101, 2001)]
+            assert await read_from(Cursor(epoch, 5)) == [(5, 1101, "trimmed"), *range(1101, 2001)]
+            assert await read_from(Cursor(epoch, 2001)) == [(2001, 1101, "epoch"), *range(1101, 2001)]
+            assert await read_from(Cursor("other", 7)) == [(7, 1101, "epoch"), *range(1101, 2001)]
+            assert await read_from(Cursor("other", 1999)) == [(1999, 1101, "epoch"), *range(1101, 2001)]
+
+    run(main())
+
+
+def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, 1, 2, 3)
+            epoch = (await hub.read("ops")).head.epoch
+            await backend.trim(keep=0)
+            with await hub.subscribe("ops", after=Cursor(epoch, 1)) as reader:
+                assert seqs(await drain(reader)) == [(1, 4, "trimmed")]
+                await say(hub, 4)
+                assert seqs(await drain(reader)) == [4]
+
+    run(main())
+
+
+# Reading
+
+
+def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            rung: list[int] = []
+            reader = await hub.subscribe("ops", bell=lambda: rung.append(1))
+            assert reader.take(as_line) == b""
+            await say(hub, *range(100))
+            await turns()
+            assert len(rung) == 1
+            assert [message.seq for message in of_lines(reader.take(as_line) or b"")] == list(range(1, 101))
+            assert reader.take(as_line) == b""
+            assert not reader.is_due
+
+    run(main())
+
+
+def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, 1, 2)
+            reader = await hub.subscribe("ops", history=9)
+            seen: list[Item] = []
+
+            async def read() -> None:
+                async for item in reader:
+                    seen.append(item)  # noqa: PERF401  # what was seen so far is looked at meanwhile
+
+            reading = asyncio.ensure_future(read())
+            await until(lambda: len(seen) == 2)
+            await say(hub, 3)
+            await until(lambda: len(seen) == 3)
+            reader.close()
+            await reading
+            reader.close()
+            assert reader.take(as_line) == b""
+            assert list(await reader.fetch()) == list(await reader.next()) == []
+            await until(lambda: is_left_clean(hub))
+
+    run(main())
+
+
+@pytest.mark.parametrize("had", range(1, 7))
+def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(5))
+            reader = await hub.subscribe("ops", after=Cursor("other", 9))
+            seen: list[Item] = []
+            async for item in reader:
+                seen.append(item)
+                if len(seen) == had:
+                    break
+            cursor = reader.cursor
+            reader.close()
+            with await hub.subscribe("ops", after=cursor) as again:
+                seen += await drain(again)
+            assert seqs(seen) == [(9, 1, "epoch"), 1, 2, 3, 4, 5]
+
+    run(main())
+
+
+def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(6))
+            reader = await hub.subscribe("ops", history=9)
+            seen: list[Item] = []
+            async for item in reader:
+                seen.append(item)
+                if len(seen) == 2:
+                    seen += await reader.fetch(2)
+                if len(seen) == 6:
+                    break
+            assert seqs(seen) == [1, 2, 3, 4, 5, 6]
+
+    run(main())
+
+
+@pytest.mark.parametrize("steps", range(10))
+def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(900))
+            reader = await hub.subscribe("ops", history=850)
+            backend.turns = 2
+            found = await cancelled_after(steps, reader.fetch(100))
+            rest = await drain(reader, 100)
+            assert seqs([*(found or ()), *rest]) == list(range(51, 901))
+            backend.turns = 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            reader = await hub.subscribe("ops")
+            assert await cancelled_after(steps, reader.next()) is None
+            await say(hub, 1)
+            assert seqs(await reader.next()) == [1]
+
+    run(main())
+
+
+def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(900))
+            reader = await hub.subscribe("ops", history=850)
+            backend.failures["read"] = Unavailable("away")
+            with pytest.raises(Unavailable):
+                await reader.fetch()
+            backend.failures.clear()
+            assert seqs(await drain(reader, 100)) == list(range(51, 901))
+
+    run(main())
+
+
+def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(900))
+            for history in (850, 300):  # from the store, and from a tail that is deepened
+                reader = await hub.subscribe("ops", history=history)
+                position = reader.cursor
+                gate = backend.hold("read", old_answer=True)
+                fetching = asyncio.ensure_future(reader.fetch())
+                await turns()
+                reader.close()
+                gate.set()
+                assert list(await fetching) == []
+                assert reader.cursor == position
+                assert not reader.is_due
+
+    run(main())
+
+
+def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            rung: list[object] = []
+            before = await hub.subscribe("ops", bell=lambda: rung.append(1), signalled=rung.append)
+            await hub.subscribe("ops", bell=refuse, signalled=refuse)
+            await hub.subscribe("ops", bell=lambda: rung.append(2), signalled=rung.append)
+            for n in (1, 2):
+                await say(hub, n)
+                await turns()
+                assert sorted(map(str, rung)) == ["1", "2"]
+                rung.clear()
+                hub.typing("ops", "bob")
+                assert rung == [Typing("ops", "bob")] * 2
+                rung.clear()
+            before.close()
+
+    run(main())
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            n_readers = 10 * hub_module.RINGS_A_TURN
+            rung = [0, 0]
+
+            def ring_giant() -> None:
+                rung[0] += 1
+
+            def ring_small() -> None:
+                rung[1] += 1
+
+            for _ in range(n_readers):
+                await hub.subscribe("giant", bell=ring_giant)
+            await hub.subscribe("small", bell=ring_small)
+            n_turns = 100
+            for n in range(n_turns):
+                hub._grow("giant", n + 1, [Message("giant", hub.heads()["giant"].epoch, n + 1, 0, "ann", "")])
+                if n == 50:
+                    await backend.append([draft("", room="small")])
+                    hub._grow("small", 1, (await hub.read("small")).messages)
+                await asyncio.sleep(0)
+                assert len(hub._ringing) <= 2
+                assert rung[0] <= (n + 1) * hub_module.RINGS_A_TURN
+                assert rung[1] == (n > 51) or n < 53
+            before = rung[0]
+            await turns(40)
+            assert rung[0] - before <= 2 * n_readers
+            assert not hub._ringing
+
+    run(main())

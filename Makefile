@@ -14,7 +14,10 @@ test: $(VENV)/developing browser
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	@rm -rf build/tree && mkdir -p build/tree/chatkit && \
+	  for part in chatkit/* cli static; do ln -s ../../../$$part build/tree/chatkit; done
+	cd build/tree && MYPYPATH=.:../../tests ../../$(BIN)/mypy --config-file ../../pyproject.toml -p chatkit
+	cd build/tree && MYPYPATH=.:../../tests ../../$(BIN)/mypy --config-file ../../pyproject.toml ../../tests ../../examples
 	PYTHONPATH=. $(BIN)/lint-imports
 	npx --no-install tsc --noEmit
 

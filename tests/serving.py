@@ -2,13 +2,14 @@
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +24,15 @@ class ServerFailedError(Exception):
 class ServerProcess:
     """One `chatkit serve` on a port of its own. `url`, `ws_url` and the store outlive a kill and a restart."""
 
-    def __init__(self, store: str, port: int, folder: Path, options: tuple[str, ...], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: str,
+        port: int,
+        folder: Path,
+        options: tuple[str, ...],
+        env: Mapping[str, str],
+        command: list[str] | None = None,
+    ) -> None:
         self.store = store
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -31,6 +40,7 @@ class ServerProcess:
         self._folder = folder
         self._options = options
         self._env = clean_environment(env)
+        self._command = command or [sys.executable, "-m", "chatkit.cli"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +55,7 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start, and return when `/health` answers."""
-        command = [sys.executable, "-m", "chatkit.cli", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [*self._command, "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--backend", self.store, *self._options],
@@ -112,18 +122,22 @@ class ServerProcess:
 
 @contextmanager
 def serve(
-    store: Path | str, *options: str, folder: Path | None = None, env: Mapping[str, str] | None = None
+    store: Path | str,
+    *options: str,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    command: list[str] | None = None,
 ) -> Iterator[ServerProcess]:
     """Run `chatkit serve` on a free port until the block ends; it ends with it, even where a test left it stopped.
 
-    `store` is a backend URL, or a path: then an SQLite store there. `options` are more words for the command line.
+    `command` is what to run in place of this tree's chatkit. `store` is a backend URL, or a path: then an SQLite store there. `options` are more words for the command line.
     The server's working folder and log are in `folder`: by default the path's; needed where `store` is a URL.
     """
     if isinstance(store, Path):
         folder, store = folder or store.parent, f"sqlite:///{store.absolute()}"
     if folder is None:
         raise ValueError("say in which folder the server may write its log")
-    server = ServerProcess(store, free_port(), folder, options, env or {})
+    server = ServerProcess(store, free_port(), folder, options, env or {}, command)
     try:
         yield server.start()
     finally:
@@ -133,10 +147,12 @@ def serve(
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on now, and that no outgoing connection is given by itself."""
+    while True:
+        port = random.randint(10_000, 32_000)  # the system hands out those from 32,768 on
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environment(more: Mapping[str, str]) -> dict[str, str]:

@@ -85,10 +85,10 @@ def test_what_nobody_waits_for_any_more_is_not_sent(loop: None) -> None:
 
 
 def test_a_repeat_of_our_own_retry_is_none_to_who_published(loop: None) -> None:
-    ack = AckEvent("ops", 7, "e:7", True, 0)
+    ack = AckEvent("ops", 7, "e:7", True, 0, "2026-11-20T11:47:21.123Z")
     ours, theirs = entry(0), entry(0, has_own_key=True)
-    ours.accept(ack, 0)
-    theirs.accept(ack, 0)
+    ours.accept(ack)
+    theirs.accept(ack)
     assert (ours.answer.result().repeat, theirs.answer.result().repeat) == (False, True)
 
 

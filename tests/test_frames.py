@@ -55,7 +55,7 @@ events = st.one_of(
     st.builds(frames.JoinedEvent, text, text, integers, integers, integers, members, integers, refs),
     st.builds(frames.LeftEvent, text, refs),
     st.builds(frames.GapEvent, text, integers, integers, reasons),
-    st.builds(frames.AckEvent, text, integers, text, st.booleans(), st.integers(-(2**63), 2**63) | text),
+    st.builds(frames.AckEvent, text, integers, text, st.booleans(), st.integers(-(2**63), 2**63) | text, text),
     st.builds(frames.HistoryEvent, text, st.lists(wire_messages, max_size=2), st.booleans(), refs),
     st.builds(frames.MembersEvent, text, members, integers, refs),
     st.builds(

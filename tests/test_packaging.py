@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port, wait_for_http
+from serving import serve
 
 TREE = Path(__file__).parent.parent
 
@@ -40,20 +40,12 @@ def test_the_wheel_holds_one_package_with_its_page_and_its_commands(wheel: Path)
 
 
 def test_the_command_runs_and_the_page_is_served(environment: Path, tmp_path: Path) -> None:
-    chatkit = environment / "bin/chatkit"
+    chatkit = str(environment / "bin/chatkit")
     shown = subprocess.run([chatkit, "--help"], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert "serve" in shown.stdout
-    port = free_port()
-    server = subprocess.Popen(
-        [chatkit, "serve", "--port", str(port), "--backend", "memory://"], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for_http(f"{url}/health", server)
-        for path, kind in (("/", "text/html"), ("/static/app.js", "text/javascript"), ("/static/style.css", "text/css")):
-            with urllib.request.urlopen(url + path) as response:
+    kinds = {"/": "text/html", "/static/app.js": "text/javascript", "/static/style.css": "text/css"}
+    with serve("memory://", folder=tmp_path, command=[chatkit]) as server:
+        for path, kind in kinds.items():
+            with urllib.request.urlopen(server.url + path) as response:
                 assert response.headers.get_content_type() == kind
                 assert response.read()
-    finally:
-        server.terminate()
-        server.wait(20)

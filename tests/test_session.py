@@ -10,7 +10,7 @@ from hosting import Allowance, Host, hosted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatkit.core.model import Cursor, Limits
+from chatkit.core.model import Cursor, Limits, parse_time
 from chatkit.errors import Unavailable
 from chatkit.wire.session import (
     Start,
@@ -205,6 +205,7 @@ def test_a_publish_is_acknowledged_when_it_is_committed() -> None:
         assert not client.socket.of_type("ack")
         gate.set()
         ack = await client.answer(7)
+        assert parse_time(ack.pop("time")) > 0
         assert ack == {
             "type": "ack", "room": "ops", "seq": 1, "cursor": f"{epoch}:1", "repeat": False, "ref": 7,
         }  # fmt: skip

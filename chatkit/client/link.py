@@ -237,7 +237,7 @@ class Link:
     def _accept(self, event: AckEvent) -> None:
         entry = self._outbox.answered(event.ref) if isinstance(event.ref, int) else None
         if entry is not None:
-            entry.accept(event, time.time_ns() // 1_000_000)
+            entry.accept(event)
             self._wake.set()
 
     def _refuse(self, event: ErrorEvent) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chatkit.client.pace import Pace
-from chatkit.core.model import Cursor, Message, Receipt
+from chatkit.core.model import Cursor, Message, Receipt, parse_time
 from chatkit.wire.frames import AckEvent, Publish, WireLimits, encode
 
 
@@ -27,14 +27,16 @@ class Entry:
         self.frame = encode(command)
         self.answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
 
-    def accept(self, ack: AckEvent, time_ms: int) -> None:
+    def accept(self, ack: AckEvent) -> None:
         """Tell the publisher that it is stored."""
         if self.answer.done():
             return
         cursor = Cursor.parse(ack.cursor)
         body: str = self.command.body or ""
         data: Any = self.command.data
-        message = Message(ack.room, cursor.epoch, ack.seq, time_ms, self.sender, body, data, self.command.key)
+        message = Message(
+            ack.room, cursor.epoch, ack.seq, parse_time(ack.time), self.sender, body, data, self.command.key
+        )
         # With a key that we made, a repeat is our own first attempt, whose answer got lost: to the publisher it is new.
         self.answer.set_result(Receipt(message, ack.repeat and self.has_own_key))
 

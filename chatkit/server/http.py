@@ -154,6 +154,8 @@ async def publish(
 
 def _read_publish(media_type: str, body: bytes) -> PublishRequest:
     if media_type != MediaType.JSON:
+        if not body:
+            raise BadRequest("a message needs a body")
         try:
             return PublishRequest(body.decode())
         except UnicodeDecodeError as error:

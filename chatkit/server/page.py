@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Request, Response, get
+from litestar import HttpMethod, Request, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
@@ -45,7 +45,7 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
     root = (folder or static_folder()).resolve()
     headers = HEADERS if folder is None else EXTRA_HEADERS
 
-    @get("/", include_in_schema=False)
+    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
     async def index(request: Request[Any, Any, Any], token: FromQuery[str | None] = None) -> Response[Any]:
         gate.check_host(request.headers.get("host"))
         if token is None:
@@ -61,7 +61,7 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
         response.set_cookie(key=COOKIE, value=token, httponly=True, samesite="strict", max_age=COOKIE_AGE_S)
         return response
 
-    @get("/static/{path:path}", include_in_schema=False)
+    @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
     async def asset(path: FromPath[str]) -> Response[Any]:
         found = _find(root, path)
         if found is None:

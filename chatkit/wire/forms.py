@@ -32,7 +32,7 @@ def json_frame(message: Message) -> bytes:
 
 @lru_cache(maxsize=64)  # a feed knows a form by its function: all sockets that can read the same frames share one
 def form_for(encode: Encode, window_bits: int | None) -> Encode:
-    """Return the form as it goes to sockets that agreed to compression with that window; None for those that did not."""
+    """Return the form as it goes to sockets that agreed to compression with that window; None is without."""
     if window_bits is None:
         return encode
 

@@ -196,6 +196,7 @@ class AckEvent(Event, frozen=True, tag="ack"):
     cursor: str
     repeat: bool
     ref: Ref
+    time: str
 
 
 class HistoryEvent(Event, frozen=True, tag="history"):

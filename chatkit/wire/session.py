@@ -190,7 +190,7 @@ class Session(ABC):
         self._settled(outcome, ref)
         if isinstance(outcome, Receipt) and not self.is_closed:
             message = outcome.message
-            ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref)
+            ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(frames.encode(ack))
 
     def _send_text(self, payload: bytes) -> None:

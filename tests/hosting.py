@@ -1,0 +1,109 @@
+"""What the tests of sessions share: a hub, and clients that talk to it."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from harness import Faults, RecordingSocket, run, until
+
+from chatkit.core.hub import Hub
+from chatkit.core.model import Limits
+from chatkit.wire.frames import WireLimits
+from chatkit.wire.session import (
+    House,
+    JsonSession,
+    Session,
+    Start,
+    TextSession,
+)
+
+NEWEST = Start()
+
+
+class Allowance:
+    """A limiter that allows so many bytes, and then says when to come back."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.n_bytes = n_bytes
+
+    def take(self, n_bytes: int) -> float:
+        if n_bytes > self.n_bytes:
+            return 1.5
+        self.n_bytes -= n_bytes
+        return 0.0
+
+    def may_signal(self) -> bool:
+        return self.n_bytes > 0
+
+
+class Host:
+    """A hub with a backend that can fail, and clients that talk to it."""
+
+    def __init__(self, hub: Hub, backend: Faults) -> None:
+        self.hub = hub
+        self.backend = backend
+        self.limits = Limits(body=1000, data=1000, history=100, rooms=4)
+        self.house = House(hub, "chatkit/test", self.limits, WireLimits(1000, 100), 10)
+        self.clients: list[Client] = []
+
+    async def json(self, room: str | None = None, name: str = "ann", start: Start = NEWEST, **options: Any) -> "Client":
+        socket = RecordingSocket()
+        client = Client(JsonSession(self.house, socket, name, options.get("limiter")), socket)
+        self.clients.append(client)
+        await client.session.start(room, start)
+        return client
+
+    async def text(
+        self, room: str | None = None, name: str = "ann", form: str = "text", start: Start = NEWEST
+    ) -> "Client":
+        socket = RecordingSocket()
+        client = Client(TextSession(self.house, socket, name, None, form), socket)
+        self.clients.append(client)
+        await client.session.start(room, start)
+        return client
+
+
+class Client:
+    """A session and its socket."""
+
+    def __init__(self, session: Session, socket: RecordingSocket) -> None:
+        self.session = session
+        self.socket = socket
+
+    def send(self, op: str, **fields: Any) -> None:
+        self.session.received_text(msgspec.json.encode({"op": op, **fields}))
+
+    async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Send a command, and wait for what comes back with its ref."""
+        ref = fields.setdefault("ref", f"{op}-{len(self.socket.texts)}")
+        self.send(op, **fields)
+        return await self.answer(ref)
+
+    async def answer(self, ref: object) -> dict[str, Any]:
+        def found() -> list[dict[str, Any]]:
+            return [event for event in self.socket.events if event.get("ref") == ref]
+
+        await until(found, f"no answer to {ref!r}")
+        return found()[0]
+
+    def bodies(self, room: str = "ops") -> list[str]:
+        return [event["body"] for event in self.socket.of_type("message") if event["room"] == room]
+
+
+def hosted(test: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
+    """Run a test beside a hub, and see to it that nothing is left when its clients have gone."""
+
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            host = Host(hub, backend)
+            await test(host)
+            backend.failures.clear()
+            for gate in [*backend.before.values(), *backend.after.values()]:
+                gate.set()
+            for client in host.clients:
+                client.session.closed(1000)
+                client.session.closed(1000)
+            await until(lambda: not hub._live and not hub._roster._rooms, "something is left behind")
+            assert not backend.watched
+
+    run(main())

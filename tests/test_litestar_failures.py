@@ -1,0 +1,523 @@
+"""How channels fail elsewhere: each of these was seen with Litestar's own, and must not be seen here."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from channels import Broker, run, take, until
+from litestar import Litestar
+from litestar.exceptions import LitestarException
+from litestar.testing import TestClient
+
+from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend
+from chatkit.litestar import bridge as bridge_module
+
+
+def numbers(count: int, start: int = 0) -> list[bytes]:
+    return [b"%d" % number for number in range(start, start + count)]
+
+
+async def publish_all(plugin: Any, events: list[bytes], channel: str = "foo") -> None:
+    for event in events:
+        await plugin.wait_published(event, channel)
+
+
+# History and live
+
+
+def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_in_order() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(history=100), arbitrary_channels_allowed=True) as plugin:
+            keeper = await plugin.subscribe("foo")
+            await publish_all(plugin, numbers(5))
+            await asyncio.sleep(0)
+            subscribing = asyncio.create_task(plugin.subscribe("foo", history=100))
+            await publish_all(plugin, numbers(5, 5))
+            subscriber = await subscribing
+            await publish_all(plugin, numbers(5, 10))
+            assert await take(subscriber, 15) == numbers(15)
+            assert await take(keeper, 15) == numbers(15)
+
+    run(main())
+
+
+def test_an_event_published_just_before_is_in_the_history_and_does_not_come_again() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(history=10), channels=["foo"]) as plugin:
+            await plugin.subscribe("foo")
+            await plugin.wait_published(b"old", "foo")
+            subscriber = await plugin.subscribe("foo", history=10)
+            await plugin.wait_published(b"new", "foo")
+            await plugin.wait_published(b"end", "foo")
+            assert await take(subscriber, 3) == [b"old", b"new", b"end"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("strategy", ["backoff", "dropleft"])
+def test_a_history_longer_than_the_backlog_arrives_whole(strategy: Any) -> None:
+    async def main() -> None:
+        plugin = ChannelsPlugin(
+            MemoryChannelsBackend(history=20),
+            channels=["foo"],
+            subscriber_max_backlog=3,
+            subscriber_backlog_strategy=strategy,
+        )
+        async with plugin:
+            await plugin.subscribe("foo")
+            await publish_all(plugin, numbers(20))
+            async with asyncio.timeout(5):
+                subscriber = await plugin.subscribe("foo", history=20)
+                assert await take(subscriber, 20) == numbers(20)
+
+    run(main())
+
+
+def test_history_outlives_the_last_reader() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(history=10), channels=["foo"]) as plugin:
+            async with plugin.start_subscription("foo"):
+                await publish_all(plugin, numbers(3))
+            subscriber = await plugin.subscribe("foo", history=10)
+            async with asyncio.timeout(5):
+                assert await take(subscriber, 3) == numbers(3)
+
+    run(main())
+
+
+def test_looking_at_a_history_makes_none() -> None:
+    async def main() -> None:
+        backend = MemoryChannelsBackend(history=10)
+        await backend.on_startup()
+        for number in range(100):
+            assert await backend.get_history(f"never-{number}") == []
+        assert len(backend._history) == 0
+        await backend.on_shutdown()
+
+    run(main())
+
+
+def test_a_limit_of_none_is_none_and_below_zero_is_all() -> None:
+    async def main() -> None:
+        backend = MemoryChannelsBackend(history=10)
+        await backend.on_startup()
+        await backend.subscribe(["foo"])
+        for event in numbers(4):
+            await backend.publish(event, ["foo"])
+        assert await backend.get_history("foo", 0) == []
+        assert await backend.get_history("foo", -1) == numbers(4)
+        assert await backend.get_history("foo", 2) == numbers(2, 2)
+        await backend.on_shutdown()
+
+    run(main())
+
+
+# Going deaf
+
+
+def test_a_failed_publish_costs_one_event_and_is_told() -> None:
+    async def main() -> None:
+        broker = Broker()
+        async with ChannelsPlugin(broker, channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            broker.failures.append("publish")
+            plugin.publish("lost", "foo")
+            plugin.publish("kept", "foo")
+            async with asyncio.timeout(5):
+                assert await take(subscriber, 1) == [b"kept"]
+
+    run(main())
+
+
+def test_a_stream_that_broke_is_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge_module, "RETRY_S", 0.01)
+
+    async def main() -> None:
+        broker = Broker()
+        async with ChannelsPlugin(broker, channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            broker.break_stream()
+            await plugin.wait_published("after", "foo")
+            async with asyncio.timeout(5):
+                assert await take(subscriber, 1) == [b"after"]
+
+    run(main())
+
+
+def test_who_subscribes_while_the_last_one_leaves_is_heard() -> None:
+    async def main() -> None:
+        broker = Broker()
+        async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
+            first = await plugin.subscribe("foo")
+            broker.gate.clear()
+            leaving = asyncio.create_task(plugin.unsubscribe(first))
+            await asyncio.sleep(0)
+            coming = asyncio.create_task(plugin.subscribe("foo"))
+            await asyncio.sleep(0)
+            broker.gate.set()
+            await leaving
+            second = await coming
+            assert broker.subscribed == {"foo"}
+            await plugin.wait_published("hello", "foo")
+            async with asyncio.timeout(5):
+                assert await take(second, 1) == [b"hello"]
+
+    run(main())
+
+
+def test_a_second_subscribe_returns_when_the_broker_has_heard_of_the_channel() -> None:
+    async def main() -> None:
+        broker = Broker()
+        async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
+            broker.gate.clear()
+            first = asyncio.create_task(plugin.subscribe("foo"))
+            await asyncio.sleep(0)
+            second = asyncio.create_task(plugin.subscribe("foo"))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not second.done()
+            broker.gate.set()
+            await asyncio.gather(first, second)
+            assert broker.subscribed == {"foo"}
+
+    run(main())
+
+
+def test_who_is_connected_hears_all(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], create_ws_route_handlers=True)
+    app = Litestar(plugins=[plugin], logging_config=None)
+    with TestClient(app) as client:
+        for _ in range(20):
+            with client.websocket_connect("/foo") as socket:
+                plugin.publish("now", "foo")
+                assert socket.receive_text(timeout=5) == "now"
+
+
+def test_bytes_that_are_no_text_arrive_and_end_nobody() -> None:
+    plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], create_ws_route_handlers=True)
+    with (
+        TestClient(Litestar(plugins=[plugin], logging_config=None)) as client,
+        client.websocket_connect("/foo") as socket,
+    ):
+        plugin.publish(b"\xff\xfe", "foo")
+        plugin.publish("after", "foo")
+        assert socket.receive_bytes(timeout=5) == b"\xff\xfe"
+        assert socket.receive_text(timeout=5) == "after"
+
+
+# Leaks and hangs
+
+
+def test_a_cancelled_subscribe_leaves_nobody_behind() -> None:
+    async def main() -> None:
+        broker = Broker()
+        async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
+            broker.gate.clear()
+            subscribing = asyncio.create_task(plugin.subscribe("foo"))
+            await asyncio.sleep(0)
+            subscribing.cancel()
+            broker.gate.set()
+            with suppress(asyncio.CancelledError):
+                await subscribing
+            assert not plugin._channels.get("foo")
+
+    run(main())
+
+
+def test_a_subscription_to_one_unknown_channel_leaves_nobody_in_the_known_one() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            with pytest.raises(LitestarException):
+                await plugin.subscribe(["foo", "unknown"])
+            assert plugin._channels["foo"] == set()
+
+    run(main())
+
+
+def test_a_backend_without_history_leaves_nobody_behind() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(Broker(), channels=["foo"]) as plugin:
+            with pytest.raises(NotImplementedError):
+                await plugin.subscribe("foo", history=5)
+            assert plugin._channels["foo"] == set()
+
+    run(main())
+
+
+def test_leaving_the_background_ends_after_the_callback_raised_and_raises_that() -> None:
+    async def failing(event: bytes) -> None:
+        raise ValueError(event)
+
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+
+            async def block() -> None:
+                async with asyncio.timeout(5), subscriber.run_in_background(failing):
+                    await publish_all(plugin, [b"boom", b"more", b"more"])
+                    await asyncio.sleep(3600)
+
+            with pytest.raises(ValueError, match="boom"):
+                await block()
+            assert not subscriber.is_running
+
+    run(main())
+
+
+@pytest.mark.parametrize("strategy", ["backoff", "dropleft"])
+def test_leaving_the_background_ends_after_events_were_dropped(strategy: Any) -> None:
+    async def main() -> None:
+        heard: list[bytes] = []
+
+        async def on_event(event: bytes) -> None:
+            heard.append(event)
+
+        plugin = ChannelsPlugin(
+            MemoryChannelsBackend(),
+            channels=["foo"],
+            subscriber_max_backlog=2,
+            subscriber_backlog_strategy=strategy,
+        )
+        async with plugin:
+            subscriber = await plugin.subscribe("foo")
+            for event in numbers(9):
+                subscriber.put_nowait(event)
+            async with asyncio.timeout(5), subscriber.run_in_background(on_event):
+                pass
+            assert heard == (numbers(2) if strategy == "backoff" else numbers(2, 7))
+
+    run(main())
+
+
+def test_leaving_the_background_ends_after_an_iterator_was_left() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            await publish_all(plugin, numbers(3))
+            iterator: AsyncIterator[bytes] = subscriber.iter_events()
+            await anext(iterator)  # and the iterator is never asked again
+            heard: list[bytes] = []
+
+            async def on_event(event: bytes) -> None:
+                heard.append(event)
+
+            async with asyncio.timeout(5), subscriber.run_in_background(on_event):
+                pass
+            assert heard == numbers(2, 1)
+
+    run(main())
+
+
+def test_leaving_the_background_ends_while_events_keep_coming() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+
+            async def on_event(_: bytes) -> None:
+                await plugin.wait_published("another", "foo")
+
+            async with asyncio.timeout(5), subscriber.run_in_background(on_event):
+                await plugin.wait_published("first", "foo")
+
+    run(main())
+
+
+def test_unsubscribing_with_a_full_backlog_ends() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], subscriber_max_backlog=1) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            subscriber.put_nowait(b"full")
+            async with asyncio.timeout(5):
+                await plugin.unsubscribe(subscriber)
+                assert [event async for event in subscriber.iter_events()] == [b"full"]
+
+    run(main())
+
+
+def test_channels_that_nobody_is_in_are_forgotten() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True) as plugin:
+            for number in range(50):
+                async with plugin.start_subscription([f"a{number}", f"b{number}"]):
+                    pass
+            assert plugin._channels == {}
+            await until(lambda: not plugin._backend.hub.counts["rooms"])
+
+    run(main())
+
+
+def test_iterators_end_at_shutdown() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            reading = asyncio.create_task(_all_of(subscriber))
+            await publish_all(plugin, numbers(3))
+        async with asyncio.timeout(5):
+            assert await reading == numbers(3)
+
+    run(main())
+
+
+async def _all_of(subscriber: Any) -> list[bytes]:
+    return [event async for event in subscriber.iter_events()]
+
+
+def test_shutdown_goes_on_after_a_callback_failed() -> None:
+    async def failing(_: bytes) -> None:
+        raise ValueError
+
+    async def main() -> None:
+        broker = Broker()
+        plugin = ChannelsPlugin(broker, channels=["foo"])
+        await plugin._on_startup()
+        subscriber = await plugin.subscribe("foo")
+        subscriber._start_in_background(failing)
+        await plugin.wait_published("boom", "foo")
+        await until(lambda: subscriber._task is not None and subscriber._task.done())
+        with suppress(ValueError):
+            await plugin._on_shutdown()
+        assert broker.has_stopped
+
+    run(main())
+
+
+def test_a_task_that_is_cancelled_in_a_stop_is_cancelled() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            went_on = False
+
+            async def slow_to_end(_: bytes) -> None:
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    await asyncio.sleep(0.05)
+
+            async def stop() -> None:
+                nonlocal went_on
+                await subscriber.stop()
+                went_on = True
+
+            subscriber._start_in_background(slow_to_end)
+            await plugin.wait_published("x", "foo")
+            await asyncio.sleep(0.02)
+            stopping = asyncio.create_task(stop())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            stopping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stopping
+            assert not went_on
+
+    run(main())
+
+
+# Quiet loss
+
+
+@pytest.mark.parametrize(("strategy", "kept"), [("backoff", numbers(2)), ("dropleft", numbers(2, 8))])
+def test_what_a_full_backlog_drops_is_counted_and_logged(
+    strategy: Any, kept: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        plugin = ChannelsPlugin(
+            MemoryChannelsBackend(),
+            channels=["foo"],
+            subscriber_max_backlog=2,
+            subscriber_backlog_strategy=strategy,
+        )
+        async with plugin:
+            subscriber = await plugin.subscribe("foo")
+            await publish_all(plugin, numbers(10))
+            await until(lambda: subscriber.dropped == 8)
+            assert await take(subscriber, 2) == kept
+
+    run(main())
+    assert [record.message for record in caplog.records] == [
+        "a subscriber of foo is behind: its backlog of 2 drops events"
+    ]
+
+
+def test_what_was_published_before_the_shutdown_is_delivered() -> None:
+    async def main() -> None:
+        heard: list[bytes] = []
+
+        async def on_event(event: bytes) -> None:
+            await asyncio.sleep(0.001)
+            heard.append(event)
+
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            subscriber._start_in_background(on_event)
+            for event in numbers(10):
+                plugin.publish(event, "foo")
+        assert heard == numbers(10)
+
+    run(main())
+
+
+def test_publishing_from_a_thread_wakes_the_loop() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            reading = asyncio.create_task(take(subscriber, 1))
+            await asyncio.sleep(0.01)
+            thread = threading.Timer(0.05, lambda: plugin.publish("from a thread", "foo"))
+            thread.start()
+            # Nothing else wakes this loop: its only timer is the one that says that it hangs.
+            async with asyncio.timeout(5):
+                assert await reading == [b"from a thread"]
+            thread.join()
+
+    run(main())
+
+
+def test_publishing_to_an_unknown_channel_raises() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            with pytest.raises(LitestarException, match="unknown"):
+                plugin.publish("x", "unknown")
+            with pytest.raises(LitestarException, match="unknown"):
+                await plugin.wait_published("x", "unknown")
+
+    run(main())
+
+
+def test_events_have_a_channel_a_number_a_time_and_a_place_to_go_on_from() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo", "bar"]) as plugin:
+            subscriber = await plugin.subscribe(["foo", "bar"])
+            published = [await plugin.wait_published(event, "foo") for event in numbers(4)]
+            events = [event async for event in _two(subscriber)]
+            assert [(event.channel, event.seq, event.data) for event in events] == [("foo", 1, b"0"), ("foo", 2, b"1")]
+            assert [event.cursor for event in events] == [each.cursor for each in published[:2]]
+            assert events[0].time == published[0].time
+            resumed = await plugin.subscribe("foo", after=events[-1].cursor)
+            assert await take(resumed, 2) == numbers(2, 2)
+
+    run(main())
+
+
+async def _two(subscriber: Any) -> AsyncIterator[Any]:
+    left = 2
+    async for event in subscriber.iter_events(with_metadata=True):
+        yield event
+        left -= 1
+        if not left:
+            return
+
+
+def test_a_burst_longer_than_the_history_is_delivered_whole() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(history=5), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            await publish_all(plugin, numbers(3_000))
+            assert await take(subscriber, 3_000) == numbers(3_000)
+            assert subscriber.missed == 0
+
+    run(main())

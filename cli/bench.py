@@ -25,7 +25,7 @@ def bench(
     *,
     server: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The server to load.  [default: one of its own]", show_default=False),
+        typer.Option(metavar="URL", help="The server to load; without it, one of its own.", show_default=False),
     ] = None,
     subs: Annotated[int, typer.Option(metavar="N", help="Readers, spread over the rooms.")] = 200,
     pubs: Annotated[int, typer.Option(metavar="N", help="Senders, spread over the rooms.")] = 4,
@@ -39,9 +39,11 @@ def bench(
 ) -> None:
     """Load a server, measure it, and prove that nothing was lost, repeated or out of order.
 
-    Every reader's messages and the server's store are compared with what was acknowledged. Exits with 1 if a message
-    was lost, came twice or out of order. Without --server, it starts one of its own, on a store that goes with it;
-    with it, the rooms (bench-…) stay there. Where the server limits rates, senders wait as they are told.
+    What every reader got, and what the store has, is compared with what was acknowledged: the exit code is 1 if a
+    message was lost, came twice or came out of order.
+
+    Without --server, it starts one of its own, on a store that goes with it. With it, the rooms (bench-…) stay there,
+    and where the server limits rates, senders wait as they are told.
     """
     with exits():
         from chatkit.bench import Plan

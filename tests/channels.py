@@ -37,14 +37,13 @@ async def take(subscriber: Any, count: int) -> list[Any]:
 
 
 class Broker(ChannelsBackend):
-    """A backend as somebody else might write it. What is in `failures` fails; `gate` holds calls."""
+    """A backend as somebody else might write it. What is in `failures` fails; `hold` holds calls of a kind."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
         self.calls: list[tuple[str, frozenset[str]]] = []
         self.subscribed: set[str] = set()
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self._held: dict[str, asyncio.Event] = {}
         self.has_stopped = False
         self._queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
 
@@ -62,15 +61,24 @@ class Broker(ChannelsBackend):
             if channel in self.subscribed:
                 self._queue.put_nowait((channel, data))
 
+    def hold(self, kind: str) -> asyncio.Event:
+        """Have calls of this kind wait for the event."""
+        self._held[kind] = asyncio.Event()
+        return self._held[kind]
+
+    async def _wait(self, kind: str) -> None:
+        if held := self._held.get(kind):
+            await held.wait()
+
     async def subscribe(self, channels: Iterable[str]) -> None:
         names = frozenset(channels)
-        await self.gate.wait()
+        await self._wait("subscribe")
         self.calls.append(("subscribe", names))
         self.subscribed |= names
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
         names = frozenset(channels)
-        await self.gate.wait()
+        await self._wait("unsubscribe")
         self.calls.append(("unsubscribe", names))
         self.subscribed -= names
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatkit.core import attendance
 from chatkit.core import hub as hub_module
 from chatkit.core import live as live_module
 
@@ -10,6 +11,6 @@ from chatkit.core import live as live_module
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once, and give up at once: what is tested is what happens, not when."""
     monkeypatch.setattr(hub_module, "RETRY_S", 0.001)
-    monkeypatch.setattr(hub_module, "PRESENCE_DELAY_S", 0.001)
-    monkeypatch.setattr(hub_module, "PRESENCE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(attendance, "DELAY_S", 0.001)
+    monkeypatch.setattr(attendance, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_module, "MAX_RETRY_S", 0.001)

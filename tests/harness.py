@@ -78,10 +78,10 @@ async def drain(subscription: Subscription, limit: int = 7) -> list[Item]:
 
 
 def is_left_clean(hub: Hub) -> bool:
-    rosters = vars(hub._roster)
+    rosters = vars(hub._attendance.roster)
     return (
         hub.counts == {"rooms": 0, "subscriptions": 0}
-        and not (hub._live or hub._grown or hub._ringing)
+        and not (hub._live or hub._bells._grown or hub._bells._ringing)
         and not (rosters["_rooms"] or rosters["_untold"])
     )
 

@@ -22,6 +22,7 @@ from harness import (
 
 from chatkit.backends import conformance
 from chatkit.backends.sqlite import SqliteBackend
+from chatkit.core import attendance
 from chatkit.core import hub as hub_module
 from chatkit.core.backend import Backend, Filter, Grown
 from chatkit.core.hub import Hub
@@ -115,7 +116,7 @@ def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
 
 
 def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "PRESENCE_INTERVAL_S", 1000.0)
+    monkeypatch.setattr(attendance, "INTERVAL_S", 1000.0)
 
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
@@ -132,10 +133,10 @@ def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeyp
             heard.clear()
             bob.close()
             again.close()
-            assert hub._presence_due is not None
-            assert hub._presence_due.when() > asyncio.get_running_loop().time() + 900
-            hub._presence_due.cancel()
-            hub._tell_presence()
+            assert hub._attendance._due is not None
+            assert hub._attendance._due.when() > asyncio.get_running_loop().time() + 900
+            hub._attendance._due.cancel()
+            hub._attendance._tell()
             assert [(c.joined, c.left, c.count) for c in heard if isinstance(c, Change)] == [([], ["bob"], 1)]
 
     run(main())
@@ -157,7 +158,7 @@ def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
             await until(lambda: hub.count("ops") == 1)
             joined = [name for change in heard if isinstance(change, Change) for name in change.joined]
             left = [name for change in heard if isinstance(change, Change) for name in change.left]
-            await until(lambda: not hub._roster.has_changes)
+            await until(lambda: not hub._attendance.roster.has_changes)
             assert sorted(joined) == ["ann", "bob", "cat"]
             assert left[:1] == ["bob"]
 
@@ -165,7 +166,7 @@ def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
 
 
 def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "PRESENCE_TTL_S", 0.2)
+    monkeypatch.setattr(attendance, "TTL_S", 0.2)
 
     async def main() -> None:
         path = tmp_path / "rooms.db"

@@ -1,7 +1,6 @@
 """How channels fail elsewhere: each of these was seen with Litestar's own, and must not be seen here."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from litestar.testing import TestClient
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend
 from chatkit.litestar import bridge as bridge_module
+from chatkit.litestar import memory as memory_module
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -80,8 +80,9 @@ def test_a_history_longer_than_the_backlog_arrives_whole(strategy: Any) -> None:
 def test_history_outlives_the_last_reader() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=10), channels=["foo"]) as plugin:
-            async with plugin.start_subscription("foo"):
+            async with plugin.start_subscription("foo") as subscriber:
                 await publish_all(plugin, numbers(3))
+                assert await take(subscriber, 3) == numbers(3)
             subscriber = await plugin.subscribe("foo", history=10)
             async with asyncio.timeout(5):
                 assert await take(subscriber, 3) == numbers(3)
@@ -97,6 +98,24 @@ def test_looking_at_a_history_makes_none() -> None:
             assert await backend.get_history(f"never-{number}") == []
         assert len(backend._history) == 0
         await backend.on_shutdown()
+
+    run(main())
+
+
+def test_the_histories_of_channels_that_nobody_joins_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "MAX_ROOMS", 100)
+
+    async def main() -> None:
+        backend = MemoryChannelsBackend(history=10)
+        async with ChannelsPlugin(backend, arbitrary_channels_allowed=True) as plugin:
+            reader = await plugin.subscribe("read", history=0)
+            await plugin.wait_published("kept", "read")
+            for number in range(1_000):
+                await plugin.wait_published("x", f"unread-{number}")
+            assert len(backend._history) == 100
+            again = await plugin.wait_published("again", "read")
+            assert again.seq == 2
+            assert await take(reader, 2) == [b"kept", b"again"]
 
     run(main())
 
@@ -153,12 +172,13 @@ def test_who_subscribes_while_the_last_one_leaves_is_heard() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
             first = await plugin.subscribe("foo")
-            broker.gate.clear()
+            unsubscribing = broker.hold("unsubscribe")
             leaving = asyncio.create_task(plugin.unsubscribe(first))
             await asyncio.sleep(0)
             coming = asyncio.create_task(plugin.subscribe("foo"))
-            await asyncio.sleep(0)
-            broker.gate.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            unsubscribing.set()
             await leaving
             second = await coming
             assert broker.subscribed == {"foo"}
@@ -173,29 +193,34 @@ def test_a_second_subscribe_returns_when_the_broker_has_heard_of_the_channel() -
     async def main() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
-            broker.gate.clear()
+            subscribing = broker.hold("subscribe")
             first = asyncio.create_task(plugin.subscribe("foo"))
             await asyncio.sleep(0)
             second = asyncio.create_task(plugin.subscribe("foo"))
             for _ in range(10):
                 await asyncio.sleep(0)
             assert not second.done()
-            broker.gate.set()
+            subscribing.set()
             await asyncio.gather(first, second)
             assert broker.subscribed == {"foo"}
 
     run(main())
 
 
-def test_who_is_connected_hears_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)
-    plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], create_ws_route_handlers=True)
+class SlowBroker(Broker):
+    """A broker that is far away."""
+
+    async def subscribe(self, channels: Any) -> None:
+        await asyncio.sleep(0.05)
+        await super().subscribe(channels)
+
+
+def test_who_is_connected_hears_all() -> None:
+    plugin = ChannelsPlugin(SlowBroker(), arbitrary_channels_allowed=True, create_ws_route_handlers=True)
     app = Litestar(plugins=[plugin], logging_config=None)
-    with TestClient(app) as client:
-        for _ in range(20):
-            with client.websocket_connect("/foo") as socket:
-                plugin.publish("now", "foo")
-                assert socket.receive_text(timeout=5) == "now"
+    with TestClient(app) as client, client.websocket_connect("/foo") as socket:
+        plugin.publish("now", "foo")
+        assert socket.receive_text(timeout=5) == "now"
 
 
 def test_bytes_that_are_no_text_arrive_and_end_nobody() -> None:
@@ -217,11 +242,11 @@ def test_a_cancelled_subscribe_leaves_nobody_behind() -> None:
     async def main() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
-            broker.gate.clear()
+            held = broker.hold("subscribe")
             subscribing = asyncio.create_task(plugin.subscribe("foo"))
             await asyncio.sleep(0)
             subscribing.cancel()
-            broker.gate.set()
+            held.set()
             with suppress(asyncio.CancelledError):
                 await subscribing
             assert not plugin._channels.get("foo")
@@ -318,11 +343,16 @@ def test_leaving_the_background_ends_while_events_keep_coming() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
 
-            async def on_event(_: bytes) -> None:
+            heard: list[bytes] = []
+
+            async def on_event(event: bytes) -> None:
+                heard.append(event)
                 await plugin.wait_published("another", "foo")
+                await asyncio.sleep(0.001)
 
             async with asyncio.timeout(5), subscriber.run_in_background(on_event):
                 await plugin.wait_published("first", "foo")
+                await until(lambda: heard)
 
     run(main())
 
@@ -347,6 +377,29 @@ def test_channels_that_nobody_is_in_are_forgotten() -> None:
                     pass
             assert plugin._channels == {}
             await until(lambda: not plugin._backend.hub.counts["rooms"])
+
+    run(main())
+
+
+class NotWalkedOver(dict[str, Any]):
+    """Channels that cannot be gone through."""
+
+    def _refuse(self) -> Any:
+        raise AssertionError("leaving went through all channels")
+
+    keys = values = items = __iter__ = _refuse  # type: ignore[assignment]
+
+
+def test_leaving_costs_the_same_however_many_channels_there_are() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True) as plugin:
+            readers = [await plugin.subscribe(f"c{number}") for number in range(20)]
+            every = plugin._channels
+            plugin._channels = NotWalkedOver(every)
+            for reader in readers[1:]:
+                await plugin.unsubscribe(reader)
+            plugin._channels = every
+            await plugin.unsubscribe(readers[0])
 
     run(main())
 

@@ -140,7 +140,7 @@ def test_ten_thousand_rooms_joined_and_left_leave_nothing_behind() -> None:
                 reader.close()
             await until(lambda: is_left_clean(hub))
             assert not backend.watched
-            assert not hub._roster.has_announcements
+            assert not hub._attendance.roster.has_announcements
             assert backend.calls["unwatch"] == 10_000
 
     run(main())

@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from serving import serve
 
 TREE = Path(__file__).parent.parent

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import feed as feed_module
-from chatkit.core import hub as hub_module
+from chatkit.core import bells
 from chatkit.core import live as live_module
 from chatkit.core.backend import Grown
 from chatkit.core.hub import Hub
@@ -42,7 +42,7 @@ def small_tails() -> Iterator[None]:
         (live_module, "MAX_MESSAGES"): 8,
         (live_module, "OPENING_MESSAGES"): 4,
         (feed_module, "MAX_CHUNK_MESSAGES"): 3,
-        (hub_module, "RINGS_A_TURN"): 2,
+        (bells, "RINGS_A_TURN"): 2,
     }
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), size in sizes.items():

@@ -18,7 +18,7 @@ from harness import (
     until,
 )
 
-from chatkit.core import hub as hub_module
+from chatkit.core import bells
 from chatkit.core.hub import Hub
 from chatkit.core.live import Typing
 from chatkit.core.model import Cursor, Message
@@ -271,7 +271,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
 def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            n_readers = 10 * hub_module.RINGS_A_TURN
+            n_readers = 10 * bells.RINGS_A_TURN
             rung = [0, 0]
 
             def ring_giant() -> None:
@@ -290,12 +290,12 @@ def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns
                     await backend.append([draft("", room="small")])
                     hub._grow("small", 1, (await hub.read("small")).messages)
                 await asyncio.sleep(0)
-                assert len(hub._ringing) <= 2
-                assert rung[0] <= (n + 1) * hub_module.RINGS_A_TURN
+                assert len(hub._bells._ringing) <= 2
+                assert rung[0] <= (n + 1) * bells.RINGS_A_TURN
                 assert rung[1] == (n > 51) or n < 53
             before = rung[0]
             await turns(40)
             assert rung[0] - before <= 2 * n_readers
-            assert not hub._ringing
+            assert not hub._bells._ringing
 
     run(main())

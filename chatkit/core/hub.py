@@ -6,26 +6,20 @@ Publishing never waits for a reader; reading is a cursor's. The hub is entered w
 import asyncio
 import logging
 import random
-import secrets
-import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self, assert_never
 
+from chatkit.core.attendance import Attendance
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo
+from chatkit.core.bells import Bells
 from chatkit.core.commit import Committer, Settle
-from chatkit.core.live import LiveRoom, Reader, Signal, Typing
+from chatkit.core.live import LiveRoom, Signal, Typing
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
-from chatkit.core.roster import Roster
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
-RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
-PRESENCE_INTERVAL_S = 1.0  # who came and went is gathered this long
-PRESENCE_DELAY_S = 0.05  # the first to come after a quiet time need not wait for that
-PRESENCE_TTL_S = 15.0  # a killed process's members fade after this
-MAX_LISTED_CHANGES = 200  # in a larger room a change is its count alone
 RETRY_S = 2.0
 FAULT_S = 10.0  # a failed commit counts against the health this long, or until one succeeds
 DRAIN_S = 5.0  # at the end, a store that stands still is waited for this long
@@ -39,16 +33,11 @@ class Hub:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._live: dict[str, LiveRoom] = {}
-        self._roster = Roster(is_shared=backend.shared)
+        self._attendance = Attendance(backend, self._tell)
         self._faults: dict[str, str] = {}
         self._append_failed_at = 0.0
-        self._process = secrets.token_hex(6)
         self._committer = Committer(backend.append, self._committed, self._append_failed)
-        self._grown: dict[LiveRoom, None] = {}  # rooms whose readers are to be told
-        self._ringing: dict[LiveRoom, Iterator[Reader]] = {}  # rooms whose readers are being told, and who is left
-        self._is_ring_due = False
-        self._presence_due: asyncio.TimerHandle | None = None
-        self._presence_told_at = 0.0
+        self._bells = Bells()
         self._is_closed = False  # nothing new is taken
         self._is_over = False  # every task has ended
         self._stack = AsyncExitStack()
@@ -58,7 +47,7 @@ class Hub:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._services = [self.spawn(self._committer.run()), self.spawn(self._listen())]
         if self.backend.shared:
-            self._services.append(self.spawn(self._share_presence()))
+            self._services.append(self.spawn(self._attendance.share()))
         return self
 
     async def __aexit__(
@@ -78,15 +67,14 @@ class Hub:
     async def _end(self) -> None:
         self.close_readers()
         self._committer.abandon()
-        if self._presence_due is not None:
-            self._presence_due.cancel()
+        self._attendance.stop()
         for task in self._services:
             task.cancel()
         try:
             with suppress(ChatkitError, TimeoutError):
                 if self.backend.shared:
                     async with asyncio.timeout(DRAIN_S):
-                        await self._announce()
+                        await self._attendance.announce()
         finally:
             try:
                 with suppress(TimeoutError):
@@ -183,34 +171,7 @@ class Hub:
     def _grow(self, room: str, last: int, messages: Sequence[Message]) -> None:
         live = self._live.get(room)
         if live is not None and live.grow(last, messages):
-            self._ring_soon(live)
-
-    def _ring_soon(self, live: LiveRoom) -> None:
-        self._grown[live] = None
-        if not self._is_ring_due:
-            self._is_ring_due = True
-            self._loop.call_soon(self._ring)
-
-    def _ring(self) -> None:
-        """Tell a bounded number of readers, room by room in turns, and come back for the rest."""
-        # A room that grew while its readers are being told waits for the next round: rounds do not pile up.
-        for live in [live for live in self._grown if live not in self._ringing]:
-            del self._grown[live]
-            self._ringing[live] = iter(tuple(reversed(live.readers)))
-        budget = RINGS_A_TURN
-        for live in tuple(self._ringing):
-            readers = self._ringing.pop(live)
-            for reader in readers:
-                reader.ring()
-                budget -= 1
-                if not budget:
-                    self._ringing[live] = readers  # behind the others
-                    break
-            if not budget:
-                break
-        self._is_ring_due = bool(self._ringing or self._grown)
-        if self._is_ring_due:
-            self._loop.call_soon(self._ring)
+            self._bells.ring_soon(live)
 
     # Reading
 
@@ -242,14 +203,12 @@ class Hub:
             self._release_room(live)
             raise
         if member is not None:
-            self._roster.enter(room, member, time.time_ns() // 1_000_000)
-            self._tell_presence_soon()
+            self._attendance.enter(room, member)
 
         def release(subscription: Subscription) -> None:
             live.readers.pop(subscription, None)
             if member is not None:
-                self._roster.leave(room, member)
-                self._tell_presence_soon()
+                self._attendance.leave(room, member)
             self._release_room(live)
 
         subscription = Subscription(live, start, had=after, gap=gap, bell=bell, signalled=signalled, release=release)
@@ -330,58 +289,20 @@ class Hub:
 
     def members(self, room: str, limit: int) -> list[Member]:
         """Return who is in the room, at most `limit`, by when they came."""
-        return self._roster.members(room, limit)
+        return self._attendance.roster.members(room, limit)
 
     def count(self, room: str) -> int:
         """Return how many are in the room."""
-        return self._roster.count(room)
+        return self._attendance.roster.count(room)
 
     def typing(self, room: str, sender: str) -> None:
         """Show the room's readers that the sender is writing."""
-        live = self._live.get(room)
+        self._tell(Typing(room, sender))
+
+    def _tell(self, signal: Signal) -> None:
+        live = self._live.get(signal.room)
         if live is not None:
-            live.tell(Typing(room, sender))
-
-    def _tell_presence_soon(self) -> None:
-        if self._presence_due is None and not self._is_closed:
-            since_s = self._loop.time() - self._presence_told_at
-            delay_s = max(PRESENCE_DELAY_S, PRESENCE_INTERVAL_S - since_s)
-            self._presence_due = self._loop.call_later(delay_s, self._tell_presence)
-
-    def _tell_presence(self) -> None:
-        self._presence_due = None
-        self._presence_told_at = self._loop.time()
-        for change in self._roster.take_changes():
-            live = self._live.get(change.room)
-            if live is not None:
-                live.tell(change)
-
-    async def _share_presence(self) -> None:
-        """Tell the other processes who is here, and hear who is there."""
-        announced_at = 0.0
-        while True:
-            try:
-                now = self._loop.time()
-                has_faded = now - announced_at > PRESENCE_TTL_S
-                if has_faded:  # this process was paused, or the store was away
-                    self._roster.announce_all()
-                if now - announced_at > PRESENCE_TTL_S / 3 or self._roster.has_announcements:
-                    await self._announce()
-                    # What was announced before may have faded while this was on its way: then all is announced again.
-                    is_late = not has_faded and self._loop.time() - announced_at > PRESENCE_TTL_S
-                    announced_at = 0.0 if is_late else now
-                present = await self.backend.present(self._process)
-                if present is not None:
-                    self._roster.replace_elsewhere(present.members)
-                    self._tell_presence_soon()
-            except ChatkitError as error:
-                _logger.warning("presence is not shared: %s", error)
-            await asyncio.sleep(PRESENCE_INTERVAL_S)
-
-    async def _announce(self) -> None:
-        joined, left = self._roster.announcements()
-        await self.backend.announce(self._process, joined=joined, left=left, ttl_s=PRESENCE_TTL_S)
-        self._roster.announced()
+            live.tell(signal)
 
     # Health
 

@@ -1,14 +1,18 @@
 """One subscriber's place in one channel."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
-from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError
+from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.event import Event, time_of
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import payload_of
+
+if TYPE_CHECKING:
+    from chatkit.core.subscription import Subscription
 
 
 class ChannelCursor:
@@ -18,7 +22,7 @@ class ChannelCursor:
     asked for; `until`, while it is set, is where reading ends.
     """
 
-    __slots__ = ("_rung", "_told", "channel", "is_pulling", "live_from", "subscription", "until")
+    __slots__ = ("_log", "_rung", "_told", "channel", "is_pulling", "live_from", "subscription", "until")
 
     def __init__(self, channel: str, rung: Callable[["ChannelCursor"], None]) -> None:
         self.channel = channel
@@ -27,13 +31,16 @@ class ChannelCursor:
         self.until: int | None = None
         self.is_pulling = False
         self._rung = rung
+        self._log: LogChannelsBackend | None = None
         self._told: Cursor | None = None  # the last event that was given with its metadata, or is known to be had
 
-    async def open(self, hub: Hub, *, history: int = 0, after: Cursor | None = None) -> None:
+    async def open(self, log: LogChannelsBackend, *, history: int = 0, after: Cursor | None = None) -> None:
         """Begin to read, from `after` on or from so many events before the end. Raise `Unavailable`."""
-        subscription = await hub.subscribe(room_of(self.channel), after=after, history=history, bell=self.ring)
+        subscription = await log.hub.subscribe(room_of(self.channel), after=after, history=history, bell=self.ring)
+        log.enter(subscription.room, self)
+        self._log = log
         self.subscription = subscription
-        self.live_from = max(subscription.head.last, subscription.position)
+        self.live_from = max(subscription.head.last, subscription.position, log.last_of(self.channel))
         # What the past begins with is not known before it is read; without a past, nothing may be missing.
         self._told = None if history else after or subscription.cursor
         self.ring()
@@ -41,13 +48,19 @@ class ChannelCursor:
     def close(self) -> None:
         """Read no more."""
         subscription, self.subscription = self.subscription, None
-        if subscription is not None:
+        if subscription is not None and self._log is not None:
             subscription.close()
+            self._log.leave(subscription.room, self)
 
     def ring(self) -> None:
         """Hear that there may be something to read."""
         if self.is_behind:
             self._rung(self)
+
+    @property
+    def position(self) -> int:
+        """The number of the last event that was read."""
+        return 0 if self.subscription is None else self.subscription.position
 
     @property
     def is_behind(self) -> bool:

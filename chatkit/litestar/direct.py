@@ -4,21 +4,31 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import MethodType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, NoReturn, Protocol, Self, cast
 
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
+from chatkit.core.feed import Encode
+from chatkit.core.model import Message
+from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
-from chatkit.litestar.payload import binary_frame, binary_frame_of, text_frame_of
+from chatkit.litestar.payload import binary_frame, binary_frame_of, payload_of, text_frame_of
 from chatkit.litestar.stream import Stream
 from chatkit.wire.framing import text_frame
 
 EXTENSION: Final = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
-PROBE_S: Final = 5.0  # frames for a client that is gone are dropped in silence: so often, ASGI's `send` is asked
+PROBE_S: Final = 10.0  # frames for a client that is gone are dropped in silence: so often, ASGI's `send` is asked
+MAX_PAGES: Final = 16  # of a few hundred messages each
+MAX_PAGE_BYTES: Final = 1 << 20  # a larger one costs its reader more to send than to join
 RETRY_S: Final = 0.05  # a store that does not answer is asked again after this
+
+_SEND_DATA: Final = WebSocket.send_data
 
 
 class DirectSocket(Protocol):
@@ -37,6 +47,7 @@ class SocketCallback:
         self._socket = socket
         self._send = send
         self._has_failed = False
+        self._is_plain_text = not self.is_binary and WebSocket.send_data is _SEND_DATA  # and nobody replaced it
 
     @classmethod
     def of(cls, callback: object) -> Self | None:
@@ -55,6 +66,11 @@ class SocketCallback:
         return isinstance(self._send, MethodType) and self._send.__func__ is WebSocket.send_bytes
 
     @property
+    def is_accepted(self) -> bool:
+        """Say whether the connection is open, or was: nothing waits between a socket's receiving and accepting."""
+        return self._socket.connection_state != "init"
+
+    @property
     def is_gone(self) -> bool:
         """Say whether the client is known to have left."""
         return self._has_failed or self._socket.connection_state == "disconnect"
@@ -62,22 +78,40 @@ class SocketCallback:
     async def __call__(self, payload: bytes) -> None:
         """Send; raise `WebSocketDisconnect` when the client has left."""
         try:
+            await self._send_either(payload)
+        except (OSError, WebSocketDisconnect) as error:
+            self._fail(error)
+
+    async def send_message(self, message: Message) -> None:
+        """Send an event whose message is at hand; the same as sending its payload, without a way around."""
+        if self._is_plain_text and message.data is None and self.is_accepted:
             try:
-                await self._send(payload)
-            except UnicodeDecodeError:
-                await self._socket.send_bytes(payload)
-        except OSError as error:  # how ASGI servers say it
-            self._has_failed = True
-            raise WebSocketDisconnect(detail="the client is gone", code=1006) from error
-        except WebSocketDisconnect:
-            self._has_failed = True
-            raise
+                await self._socket.send({"type": "websocket.send", "bytes": None, "text": message.body})
+            except (OSError, WebSocketDisconnect) as error:
+                self._fail(error)
+        else:
+            await self(payload_of(message))
+
+    async def _send_either(self, payload: bytes) -> None:
+        try:
+            await self._send(payload)
+        except UnicodeDecodeError:
+            await self._socket.send_bytes(payload)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Say in Litestar's word that the client is gone; ASGI servers say it by an `OSError`."""
+        self._has_failed = True
+        if isinstance(error, WebSocketDisconnect):
+            raise error
+        raise WebSocketDisconnect(detail="the client is gone", code=1006) from error
 
     def direct_socket(self) -> DirectSocket | None:
         """Return the direct path, where there is one and nothing between here and there wants to see what is sent."""
-        extension = (self._socket.scope.get("extensions") or {}).get(EXTENSION)
-        socket: DirectSocket | None = None if extension is None else extension["socket"]
-        return socket if socket is not None and _leads_to(self._socket.send, socket) else None
+        extension: Any = (self._socket.scope.get("extensions") or {}).get(EXTENSION)
+        if extension is None:
+            return None
+        socket = cast("DirectSocket", extension["socket"])
+        return socket if _leads_to(self._socket.send, socket) else None
 
 
 class Source(Protocol):
@@ -89,19 +123,43 @@ class Source(Protocol):
     def pull_soon(self, cursor: ChannelCursor) -> None:
         """Have what a cursor is owed put into the stream; the sender is rung then."""
 
-    async def pull(self, cursor: ChannelCursor, limit: int) -> None:
-        """Put at most so many events into the stream."""
+    async def pull(self, cursor: ChannelCursor, limit: int) -> object:
+        """Put at most so many events into the stream. Raise `Unavailable`."""
 
     def advanced(self, n_taken: int) -> None:
         """Hear that so many events were sent."""
 
 
+class Pages:
+    """The last pages that were joined, for the readers behind the tail: they come by one after the other."""
+
+    def __init__(self) -> None:
+        self._joined: OrderedDict[tuple[Encode, str, int], tuple[Sequence[Message], bytes]] = OrderedDict()
+
+    def join(self, encode: Encode, messages: Sequence[Message]) -> bytes:
+        """Encode and join messages."""
+        key = (encode, messages[0].room, messages[0].seq)
+        known = self._joined.get(key)
+        if known is not None and known[0] == messages:  # else it is longer now, of another log, or redacted
+            return known[1]
+        frames = b"".join(map(encode, messages))
+        if len(frames) > MAX_PAGE_BYTES:
+            return frames
+        self._joined[key] = messages, frames
+        if len(self._joined) > MAX_PAGES:
+            self._joined.popitem(last=False)
+        return frames
+
+
+_PAGES: Final = Pages()
+
+
 class DirectSender:
     """Writes what is in the stream, and then what is in the channels, as far as the socket takes it.
 
-    Its task (`run`) sleeps, but to do what waits: it sends one event by ASGI's `send` where the socket is full, which
-    returns when there is room, and now and then, which raises when the client is gone. So with the first one, before
-    which the connection may not even be accepted.
+    Its task (`run`) sleeps, but to do what waits: it sends one event by ASGI's `send` where the socket is full, for
+    that returns when there is room; now and then, for that raises when the client is gone; and where the connection is
+    not accepted yet.
     """
 
     def __init__(self, source: Source, stream: Stream, callback: SocketCallback, socket: DirectSocket) -> None:
@@ -111,7 +169,7 @@ class DirectSender:
         self._socket = socket
         self._encode = binary_frame_of if callback.is_binary else text_frame_of
         self._loop = asyncio.get_running_loop()
-        self._probe_at = 0.0
+        self._probe_at = self._next_probe()
         self._wanted = asyncio.Event()  # set while the task has something to do
         self._is_sending = False  # the task is at it: nothing may be written past what it sends
         self._is_over = False
@@ -130,26 +188,45 @@ class DirectSender:
 
     def ring_all(self) -> None:
         """Write what is due."""
-        if self._is_ready():
-            for cursor in self._source.cursors():
+        cursors = self._source.cursors()
+        if self._is_ready(is_due=any(cursor.is_behind for cursor in cursors)):
+            for cursor in cursors:
                 self._write(cursor)
             self._source.advanced(0)
 
     def ring(self, cursor: ChannelCursor) -> None:
         """Write what is due of one channel."""
-        if self._is_ready():
+        if self._is_ready(is_due=True):
             self._write(cursor)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, *, is_due: bool) -> bool:
         """Write what is in the stream, and say whether more may follow; let the task go on where it may not."""
         if self._is_sending or self._is_over:
             return False
-        is_due = not self._stream.empty() or any(cursor.is_behind for cursor in self._source.cursors())
-        if is_due and not (self._socket.is_writable and self._loop.time() < self._probe_at):
+        if (is_due or not self._stream.empty()) and not self._is_open():
             self._let_task_send()
             return False
         self._flush()
         return not self._is_over
+
+    @property
+    def may_write(self) -> bool:
+        """Say whether frames may be written now, past nothing that the task is sending."""
+        return not (self._is_sending or self._is_over) and self._is_open()
+
+    def write_page(self, messages: Sequence[Message]) -> bool:
+        """Write messages that were read for this subscriber, if that is possible now; say whether it was."""
+        if not self._stream.empty() or not self.may_write:
+            return False
+        self._socket.write(_PAGES.join(self._encode, messages))
+        self._source.advanced(len(messages))
+        return True
+
+    def _is_open(self) -> bool:
+        return self._socket.is_writable and self._callback.is_accepted and self._loop.time() < self._probe_at
+
+    def _next_probe(self) -> float:
+        return self._loop.time() + random.uniform(0.5, 1) * PROBE_S  # noqa: S311  # so that not all ask at once
 
     def _let_task_send(self) -> None:
         self._is_sending = True
@@ -206,13 +283,14 @@ class DirectSender:
             if not self._stream.empty():
                 break
             if cursor.is_behind and not cursor.is_pulling:
-                await self._source.pull(cursor, 1)
+                with suppress(ChatkitError):
+                    await self._source.pull(cursor, 1)
         if self._stream.empty():
             return False
         payload = self._take()
         if payload is not None:
             await self._callback(payload)
-            self._probe_at = self._loop.time() + PROBE_S
+            self._probe_at = self._next_probe()
             self._source.advanced(1)
         return True
 
@@ -230,4 +308,6 @@ def _leads_to(send: object, socket: object) -> bool:
     return send.__self__ is socket
 
 
-_TRANSPARENT: Final = frozenset({"litestar.connection.websocket", "litestar.middleware._internal.exceptions.middleware"})
+_TRANSPARENT: Final = frozenset(
+    {"litestar.connection.websocket", "litestar.middleware._internal.exceptions.middleware"}
+)

@@ -1,8 +1,9 @@
-"""Stream: what waits for one subscriber's reader, in order. A queue as Litestar's subscribers have, which knows more."""
+"""Stream: what waits for one subscriber's reader, in order. A queue as Litestar's subscribers have, and more."""
 
 import asyncio
 from asyncio import QueueFull
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from litestar.channels.subscriber import BacklogStrategy
@@ -49,6 +50,18 @@ class Stream(asyncio.Queue[Any]):
             self.dropped += 1
             self.task_done()
 
+    def extend(self, items: Sequence[Arrival]) -> None:
+        """Add many items to a stream without a `max_backlog`, at once."""
+        self._queue.extend(items[:-1])
+        self._unfinished_tasks += len(items) - 1  # type: ignore[attr-defined]  # asyncio.Queue's
+        self.put_nowait(items[-1])
+
+    def take(self) -> Any:
+        """Take what is next as it is, from a stream without a `max_backlog` that is not empty."""
+        self.task_done()
+        item = self._queue.popleft()
+        return None if item is _END else item
+
     def _get(self) -> bytes | None:
         self.taken = item = self._queue.popleft()
         if isinstance(item, tuple):
@@ -60,7 +73,7 @@ class Stream(asyncio.Queue[Any]):
         self._put_always(None)
 
     def begin_end(self) -> None:
-        """The same, but so that `forget_end` can take it back where nobody read as far."""
+        """End one reading the same way, but so that `forget_end` can take that back where nobody read as far."""
         self._put_always(_END)
 
     def forget_end(self) -> None:

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 from asyncio import QueueFull
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Literal, NoReturn, cast, overload
 
 from litestar import channels as litestar_channels
 from litestar.channels import subscriber as reference
 
-from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.subscription import Item
 from chatkit.errors import ChatkitError
+from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.direct import DirectSender, SocketCallback
 from chatkit.litestar.event import Event
@@ -41,27 +42,27 @@ class Subscriber(reference.Subscriber):
         backlog_strategy: reference.BacklogStrategy = "backoff",
     ) -> None:
         self._plugin = plugin
-        self._backend = plugin._backend
+        self._backend = plugin._backend  # noqa: SLF001  # where Litestar's subscribers find it
         self._task: asyncio.Task[None] | None = None
         self._stream = Stream(max_backlog or 0, backlog_strategy)
         self._queue = self._stream  # by the name that the reference gives it
         self._max_backlog = max_backlog or 0
         self._cursors: dict[str, ChannelCursor] = {}
         self._lagging: dict[ChannelCursor, None] = {}  # of these there is more, but no room for it
-        self._hub: Hub | None = None
+        self._log: LogChannelsBackend | None = None
         self._sender: DirectSender | None = None
         self._callback: SocketCallback | None = None
         self._missed = 0
         self._n_taken = 0  # how far the reader got on
         self._is_finishing = False  # the reader is to end where the channels stand
-        self._is_end_put = False
+        self._is_read_out = asyncio.Event()  # set when the end is in the stream
         # A subclass that overrides what the reference calls for each event gets these calls.
         kind = type(self)
         self._hears_put = kind.put_nowait is not Subscriber.put_nowait
         self._may_be_direct = not (self._max_backlog or self._hears_put) and (
             kind.iter_events is Subscriber.iter_events
             and kind.put is Subscriber.put
-            and kind._worker is Subscriber._worker
+            and kind._worker is Subscriber._worker  # noqa: SLF001  # our own
         )
 
     # What an application sees
@@ -129,7 +130,11 @@ class Subscriber(reference.Subscriber):
                 stream.task_done()
 
     @asynccontextmanager
-    async def run_in_background(self, on_event: reference.EventCallback, join: bool = True) -> AsyncGenerator[None, None]:  # noqa: FBT001, FBT002
+    async def run_in_background(
+        self,
+        on_event: reference.EventCallback,
+        join: bool = True,  # noqa: FBT001, FBT002  # the reference's signature
+    ) -> AsyncGenerator[None, None]:
         """Call `on_event` with every event while the block runs.
 
         Leaving the block waits, with `join`, until what was published by then has been given to the callback; what
@@ -178,6 +183,26 @@ class Subscriber(reference.Subscriber):
         async for event in self.iter_events():
             await on_event(event)
 
+    async def _send_all(self, callback: SocketCallback) -> None:
+        """Do as `_worker` does, for a socket: with what is known of it, in fewer steps."""
+        stream = self._stream
+        while True:
+            if stream.empty():
+                await stream.get()
+                item = stream.taken
+                stream.task_done()
+            else:
+                item = stream.take()
+            self._n_taken += 1
+            if self._lagging:
+                self._refill()
+            if isinstance(item, tuple):
+                await callback.send_message(item[1])
+            elif isinstance(item, bytes):
+                await callback(item)
+            else:
+                return
+
     def _start_in_background(self, on_event: Callable[[bytes], Awaitable[Any]]) -> None:
         if self._task is not None:
             raise RuntimeError("Subscriber is already running")
@@ -185,7 +210,12 @@ class Subscriber(reference.Subscriber):
         sender = None
         if callback is not None and self._may_be_direct and (socket := callback.direct_socket()) is not None:
             sender = self._sender = DirectSender(self, self._stream, callback, socket)
-        work = self._worker(callback or on_event) if sender is None else sender.run()
+        if sender is not None:
+            work = sender.run()
+        elif callback is not None and self._may_be_direct:
+            work = self._send_all(callback)
+        else:
+            work = self._worker(on_event if callback is None else callback)
         self._task = asyncio.create_task(work)
         self._callback = callback
         if sender is not None:
@@ -204,12 +234,7 @@ class Subscriber(reference.Subscriber):
 
     async def _join(self, task: asyncio.Task[None]) -> None:
         """Return when the reader has got to where the channels stand now, ended, or stands still."""
-        if self._hub is not None:
-            for cursor in list(self._cursors.values()):
-                await cursor.stop_at_head(self._hub)
-        self._is_finishing = True
-        self._ring_all()
-        self._end_if_read()
+        await self._begin_finish()
         while not task.done():
             n_taken = self._n_taken
             stall_s = GONE_STALL_S if self._callback is not None and self._callback.is_gone else STALL_S
@@ -217,18 +242,33 @@ class Subscriber(reference.Subscriber):
             if n_taken == self._n_taken:
                 return
 
+    async def finish(self) -> None:
+        """End what iterates where the channels stand now; return when all that is in the stream."""
+        await self._begin_finish()
+        await self._is_read_out.wait()
+
+    async def _begin_finish(self) -> None:
+        if self._log is not None:
+            for cursor in list(self._cursors.values()):
+                await cursor.stop_at_head(self._log.hub)
+        self._is_finishing = True
+        self._ring_all()
+        self._end_if_read()
+
     def _unfinish(self) -> None:
         """Let the next reader go on from where this one ended."""
         self._sender = None
-        self._is_finishing = self._is_end_put = False
+        self._is_finishing = False
+        self._is_read_out.clear()
         self._stream.forget_end()
         for cursor in self._cursors.values():
             cursor.until = None
         self._ring_all()
 
     def _end_if_read(self) -> None:
-        if self._is_finishing and not self._is_end_put and all(cursor.is_read for cursor in self._cursors.values()):
-            self._is_end_put = True
+        is_due = self._is_finishing and not self._is_read_out.is_set()
+        if is_due and all(cursor.is_read for cursor in self._cursors.values()):
+            self._is_read_out.set()
             self._stream.begin_end()
             self._ring_sender()
 
@@ -237,8 +277,8 @@ class Subscriber(reference.Subscriber):
     async def follow(self, channel: str, *, history: int = 0, after: Cursor | None = None) -> None:
         """Read a channel; the plugin's part of subscribing. Raise `Unavailable`."""
         cursor = self._cursors[channel] = ChannelCursor(channel, self._rung)
-        if self._hub is not None:
-            await cursor.open(self._hub, history=history, after=after)
+        if self._log is not None:
+            await cursor.open(self._log, history=history, after=after)
 
     def unfollow(self, channel: str) -> None:
         """Read a channel no more; what is in the stream stays."""
@@ -248,16 +288,16 @@ class Subscriber(reference.Subscriber):
             self._lagging.pop(cursor, None)
             self._end_if_read()
 
-    async def attach(self, hub: Hub) -> None:
-        """Read from this hub on; the plugin's part of starting up."""
-        self._hub = hub
+    async def attach(self, log: LogChannelsBackend) -> None:
+        """Read from this log on; the plugin's part of starting up."""
+        self._log = log
         for cursor in list(self._cursors.values()):
             if cursor.subscription is None:
-                await cursor.open(hub)
+                await cursor.open(log)
 
-    def attach_later(self, hub: Hub | None) -> None:
-        """Know the hub, if there is one yet, before any channel is followed."""
-        self._hub = hub
+    def attach_later(self, log: LogChannelsBackend | None) -> None:
+        """Know the log, if it is open yet, before any channel is followed."""
+        self._log = log
 
     def end(self) -> None:
         """End what reads the stream, behind what is in it."""
@@ -289,12 +329,12 @@ class Subscriber(reference.Subscriber):
 
     def pull_soon(self, cursor: ChannelCursor) -> None:
         """Have what a cursor is owed put into the stream, as far as there is room."""
-        if not cursor.is_pulling and self._hub is not None:
+        if not cursor.is_pulling and self._log is not None:
             cursor.is_pulling = True
-            self._hub.spawn(self._pull_all(cursor))
+            self._log.hub.spawn(self._pull_all(cursor))
 
     async def pull(self, cursor: ChannelCursor, limit: int) -> bool:
-        """Put at most so many events into the stream; say whether there may be more."""
+        """Put at most so many events into the stream; say whether there may be more. Raise `Unavailable`."""
         subscription = cursor.subscription
         if subscription is None:
             return False
@@ -303,20 +343,30 @@ class Subscriber(reference.Subscriber):
             items = await subscription.fetch(limit)
         except ChatkitError:
             subscription.check()  # the room is compared with the store until that answers, and rings then
-            return False
+            raise
         finally:
             cursor.is_pulling = False
-        for item in items:
-            self._arrive(cursor, item)
+        self._note_gaps(items)
+        messages = [item for item in items if isinstance(item, Message)]
+        if messages and not (self._sender is not None and self._sender.write_page(messages)):
+            self._arrive(cursor, messages)
         return bool(items)
+
+    def _note_gaps(self, items: Sequence[Item]) -> None:
+        self._missed += sum(max(item.before - item.after - 1, 0) for item in items if isinstance(item, Gap))
 
     async def _pull_all(self, cursor: ChannelCursor) -> None:
         cursor.is_pulling = False
-        while (room := self._room(cursor)) and await self.pull(cursor, min(room, PAGE)):
-            pass
+        try:
+            while (room := self._room(cursor)) and await self.pull(cursor, min(room, PAGE)):
+                pass
+        except ChatkitError:
+            return
         self._ring_sender()
         self._end_if_read()
-        if cursor.is_behind and not self._room(cursor):
+        if room:
+            cursor.ring()  # for what came while the store was asked
+        elif cursor.is_behind and self._sender is None:
             self._lagging[cursor] = None
 
     def _room(self, cursor: ChannelCursor) -> int:
@@ -325,7 +375,9 @@ class Subscriber(reference.Subscriber):
         if subscription is None or subscription.is_closed:
             return 0
         room, position = WINDOW - self._stream.qsize(), subscription.position
-        if self._max_backlog and position >= cursor.live_from:
+        if self._sender is not None:  # pages that begin and end at the same places are joined once for all readers
+            room = PAGE - position % PAGE if self._sender.may_write else 0
+        elif self._max_backlog and position >= cursor.live_from:
             room = PAGE
         elif self._max_backlog:  # the past is read as the reader gets on: it is not dropped
             room = min(self._max_backlog - self._stream.qsize(), cursor.live_from - position)
@@ -340,13 +392,15 @@ class Subscriber(reference.Subscriber):
             for cursor in lagging:
                 self.pull_soon(cursor)
 
-    def _arrive(self, cursor: ChannelCursor, item: Message | Gap) -> None:
-        if isinstance(item, Gap):
-            self._missed += max(item.before - item.after - 1, 0)
-        elif self._hears_put:
-            self.put_nowait(payload_of(item))
+    def _arrive(self, cursor: ChannelCursor, messages: Sequence[Message]) -> None:
+        if self._hears_put:
+            for message in messages:
+                self.put_nowait(payload_of(message))
+        elif self._max_backlog:
+            for message in messages:
+                self._offer((cursor, message))
         else:
-            self._offer((cursor, item))
+            self._stream.extend([(cursor, message) for message in messages])
 
     def _offer(self, item: bytes | Arrival | None) -> bool:
         dropped = self._stream.dropped

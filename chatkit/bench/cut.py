@@ -1,0 +1,109 @@
+"""Cutting what a server sends to a reader into messages' numbers and everything else.
+
+Readers of a room are sent the same bytes, so a chunk is cut once for all of them who get it: that makes a reader cheap
+enough for thousands in one process. Knows nothing of sockets, and of `chatkit.v1` no more than where the number stands.
+"""
+
+from typing import Final, NamedTuple
+
+from chatkit.errors import ChatkitError
+
+TEXT: Final = 0x1
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+STAMP: Final = b'"@@'  # how a body begins, within its JSON; the time in nanoseconds follows
+STAMP_DIGITS: Final = 19
+MAX_REMEMBERED_BYTES: Final = 4 << 20  # readers of a turn are served from what the first of them left here
+
+_FIN: Final = 0x80
+_MESSAGE: Final = b'{"type":"message",'
+_SEQ: Final = b'"seq":'
+
+
+class Control(NamedTuple):
+    """A whole frame that is no message: its opcode and payload."""
+
+    opcode: int
+    payload: bytes
+
+
+class Cut(NamedTuple):
+    """A chunk's whole frames in order, messages as runs of their numbers, and the beginning of the next frame.
+
+    `stamps` says when the messages were sent, `oldest` when the first of them was.
+    """
+
+    items: tuple[range | Control, ...]
+    rest: bytes
+    stamps: tuple[int, ...] = ()
+    oldest: int = 0
+
+
+def cut(data: bytes) -> Cut:
+    """Cut joined server frames (RFC 6455 section 5.2); raise `ChatkitError` for frames that no server of ours sends."""
+    items: list[range | Control] = []
+    stamps: list[int] = []
+    first = end = 0  # of the run under way: empty while they are equal
+    at, size = 0, len(data)
+    while size - at >= 2:
+        payload_at, frame_end = _bounds(data, at)
+        if frame_end > size:
+            break
+        opcode = data[at] ^ _FIN
+        if opcode > 0xF or data[at + 1] > 127:
+            raise ChatkitError(
+                "the server sends frames in fragments, compressed or masked: a bench does not read those"
+            )
+        if opcode == TEXT and data.startswith(_MESSAGE, payload_at):
+            seq_at = data.index(_SEQ, payload_at, frame_end) + len(_SEQ)
+            seq = int(data[seq_at : data.index(b",", seq_at, frame_end)])
+            if seq != end:
+                if first != end:
+                    items.append(range(first, end))
+                first = seq
+            end = seq + 1
+            stamp_at = data.find(STAMP, seq_at, frame_end) + len(STAMP)
+            if stamp_at >= len(STAMP):
+                stamps.append(int(data[stamp_at : stamp_at + STAMP_DIGITS]))
+        else:
+            if first != end:
+                items.append(range(first, end))
+                first = end
+            items.append(Control(opcode, data[payload_at:frame_end]))
+        at = frame_end
+    if first != end:
+        items.append(range(first, end))
+    return Cut(tuple(items), data[at:], tuple(stamps), min(stamps, default=0))
+
+
+def _bounds(data: bytes, at: int) -> tuple[int, int]:
+    """Return where a frame's payload begins and ends; beyond the data where its head is not whole."""
+    size = data[at + 1] & 0x7F
+    if size < 126:
+        return at + 2, at + 2 + size
+    head = 4 if size == 126 else 10
+    if len(data) - at < head:
+        return at, len(data) + 1
+    return at + head, at + head + int.from_bytes(data[at + 2 : at + head])
+
+
+class Cutter:
+    """Cuts a chunk once, however many readers get it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Cut] = {}
+        self._size = 0
+
+    def cut(self, data: bytes) -> Cut:
+        """Return what `cut` does."""
+        known = self._known.get(data)
+        if known is not None:
+            return known
+        if self._size > MAX_REMEMBERED_BYTES:
+            self._known.clear()
+            self._size = 0
+        made = self._known[data] = cut(data)
+        self._size += len(data)
+        return made

@@ -1,0 +1,211 @@
+"""Load: readers and senders on one server, from the first connection to the last comparison.
+
+A closed loop: a sender has only so many messages on their way, so the server sets the pace.
+"""
+
+import asyncio
+import gc
+import random
+import time
+from array import array
+from contextlib import suppress
+
+from chatkit.bench.account import Faults, compare
+from chatkit.bench.crew import TICK_S, Crew, Show, Stall
+from chatkit.bench.cut import Cutter
+from chatkit.bench.latency import Latencies
+from chatkit.bench.opening import Door
+from chatkit.bench.peer import Peer
+from chatkit.bench.plan import Plan
+from chatkit.bench.reader import Reader
+from chatkit.bench.report import Report
+from chatkit.bench.sender import Sender
+from chatkit.client import Client
+from chatkit.client.endpoint import Endpoint
+from chatkit.core.model import Gap
+from chatkit.errors import ChatkitError, Unavailable
+
+SAMPLED_READERS = 16  # whose every message's latency is noted; of the others the longest
+
+
+class Load:
+    """One load. `run` may be called once; after it, `error` says what ended it early, if something did."""
+
+    def __init__(self, plan: Plan, endpoint: Endpoint, show: Show) -> None:
+        self.error: ChatkitError | None = None
+        self.is_interrupted = False
+        self._plan = plan
+        self._endpoint = endpoint
+        self._show = show
+        self._latencies = Latencies()
+        self._acked = array("q", bytes(8 * plan.messages))  # by number: the message's `seq`, or 0
+        self._n_acked = 0
+        self._n_behind = sum(1 for index in range(plan.subs) if plan.messages_in(index % plan.rooms))
+        self._began_at: float | None = None
+        self._ended_at: float | None = None
+        self._ended = asyncio.Event()  # all is acknowledged and delivered, or it makes no sense to go on
+        self._readers = self._make_readers()
+        self._senders = [Sender(f"bench-sender-{index}", self, plan, index) for index in range(plan.pubs)]
+        self._crew = Crew(Door.of(endpoint), [*self._senders, *self._readers], self._ended, self.fail)
+        self._stored: Faults | None = None  # what the store has wrong, once it was asked
+
+    async def run(self) -> Report:
+        """Do everything. Cancelled, return what there is until then. Raise what kept it from beginning."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._load(group)
+            if self._began_at is not None:
+                await self._compare()
+        except asyncio.CancelledError:
+            self.is_interrupted = True
+        if self.error is not None and self._began_at is None:
+            raise self.error
+        return self._report()
+
+    def acknowledged(self, number: int, seq: int) -> None:
+        """Hear that a message is committed."""
+        self._acked[number] = seq
+        self._n_acked += 1
+        if self._plan.resume and self._n_acked % self._plan.cut_every == 0:
+            random.choice(self._readers).cut_off()  # noqa: S311 - any of them
+        self._end_if_done()
+
+    def caught_up(self) -> None:
+        """Hear that a reader has everything."""
+        self._n_behind -= 1
+        self._end_if_done()
+
+    def disconnected(self, peer: Peer) -> None:
+        """Bring a peer back."""
+        self._crew.bring_back(peer)
+
+    def fail(self, error: ChatkitError) -> None:
+        """End early."""
+        self.error = self.error or error
+        self._end()
+
+    def _make_readers(self) -> list[Reader]:
+        plan, cutter = self._plan, Cutter()
+        sampled_every = max(1, plan.subs // SAMPLED_READERS)
+        return [
+            Reader(
+                f"bench-reader-{index}",
+                self,
+                room=plan.room(index % plan.rooms),
+                goal=plan.messages_in(index % plan.rooms),
+                cutter=cutter,
+                latencies=self._latencies,
+                samples=index % sampled_every == 0,
+            )
+            for index in range(plan.subs)
+        ]
+
+    async def _load(self, group: asyncio.TaskGroup) -> None:
+        try:
+            await self._crew.connect(group, self._show)
+            if self.error is None:
+                await self._publish()
+        except ChatkitError as error:
+            self.fail(error)
+        finally:
+            self._end()
+            for sender in self._senders:
+                sender.stop()
+            self._crew.hang_up()
+
+    async def _publish(self) -> None:
+        gc.collect()
+        gc.freeze()  # thousands of connections need not be walked over again and again while it counts
+        self._began_at = time.perf_counter()
+        for sender in self._senders:
+            sender.start()
+        plan, stall = self._plan, Stall()
+        while not self._ended.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._ended.wait()
+            delivered = self._n_delivered()
+            if plan.subs:
+                self._show("delivering", delivered, plan.deliveries)
+            else:
+                self._show("publishing", self._n_acked, plan.messages)
+            is_told_to_wait = any(sender.is_waiting for sender in self._senders)
+            if not is_told_to_wait and stall.is_one((self._n_acked, delivered, self._crew.n_reconnects)):
+                self._give_up()
+
+    def _give_up(self) -> None:
+        n_open = self._plan.messages - self._n_acked
+        if not self._crew.is_whole:
+            self.fail(Unavailable(f"no server answers at {self._endpoint.url} any more"))
+        elif n_open:
+            self.fail(Unavailable(f"the server acknowledges nothing any more: {n_open} messages are left"))
+        else:
+            self._end()  # what readers do not have by now is lost
+
+    def _end_if_done(self) -> None:
+        if not self._n_behind and self._n_acked == self._plan.messages:
+            self._end()
+
+    def _end(self) -> None:
+        if self._ended_at is None:
+            self._ended_at = time.perf_counter()
+        self._ended.set()
+
+    async def _compare(self) -> None:
+        """Compare what was acknowledged with what the store has, room by room."""
+        plan, faults = self._plan, Faults()
+        async with Client(self._endpoint.url, token=self._endpoint.token) as client:
+            for index in range(plan.rooms):
+                self._show("comparing", index, plan.rooms)
+                log: list[tuple[int, int | None]] = []
+                first = 1
+                async for item in client.scroll(plan.room(index), after=0):
+                    if isinstance(item, Gap):
+                        first = item.before
+                    else:
+                        log.append((item.seq, plan.number(item.key)))
+                numbers = range(index, plan.messages, plan.rooms)
+                acked = {number: seq for number in numbers if (seq := self._acked[number])}
+                faults += compare(acked, log, senders=plan.pubs, first=first)
+        self._stored = faults
+
+    def _n_delivered(self) -> int:
+        return sum(reader.account.delivered for reader in self._readers)
+
+    def _report(self) -> Report:
+        plan = self._plan
+        is_all_acked = self._n_acked == plan.messages
+        faults = self._stored or Faults()
+        for reader in self._readers:
+            faults += reader.account.faults(reader.goal if is_all_acked and not self.is_interrupted else 0)
+        seconds = (self._ended_at or 0.0) - (self._began_at or 0.0) if self._began_at is not None else 0.0
+        delivered = self._n_delivered()
+        p50_ms, p99_ms = self._latencies.percentiles_ms(0.5, 0.99)
+        limits = self._senders[0].limits
+        return Report(
+            server=self._endpoint.url,
+            subs=plan.subs,
+            pubs=plan.pubs,
+            rooms=plan.rooms,
+            messages=plan.messages,
+            size=plan.size,
+            window=plan.window,
+            resume=plan.resume,
+            seconds=round(seconds, 3),
+            acknowledged=self._n_acked,
+            delivered=delivered,
+            messages_per_s=round(self._n_acked / seconds) if seconds else 0,
+            deliveries_per_s=round(delivered / seconds) if seconds else 0,
+            p50_ms=round(p50_ms, 2),
+            p99_ms=round(p99_ms, 2),
+            max_ms=round(self._latencies.longest_ns / 1e6, 2),
+            lost=faults.lost,
+            repeated=faults.repeated,
+            out_of_order=faults.out_of_order,
+            gaps=sum(reader.account.gaps for reader in self._readers),
+            missing=sum(reader.account.told for reader in self._readers),
+            reconnects=self._crew.n_reconnects,
+            waited_s=round(sum(sender.waited_s for sender in self._senders) / plan.pubs, 1),
+            rate_limit=limits.rate if limits else 0,
+            complete=is_all_acked and self._stored is not None and self.error is None,
+        )

@@ -1,0 +1,149 @@
+"""Opening one raw WebSocket: the handshake is `websockets`' work, everything after it the given protocol's own.
+
+All that can go wrong comes out as an error of ours; `Unavailable` and `RateLimited` where trying again may help.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Mapping
+from struct import Struct
+from typing import cast
+
+import msgspec
+from websockets.client import ClientProtocol
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI
+
+from chatkit.client.calls import no_answer
+from chatkit.client.endpoint import Endpoint
+from chatkit.client.refusal import refusal_of_response
+from chatkit.errors import ChatkitError
+from chatkit.wire.frames import SUBPROTOCOL
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where websockets was installed without its C part
+    from websockets.utils import apply_mask
+
+OPEN_TIMEOUT_S = 30.0  # thousands knock at once: the last of them waits for all before it
+
+MAX_HEAD_BYTES = 65_536
+
+_END_OF_HEAD = b"\r\n\r\n"
+_LENGTH_16 = Struct("!BBH")
+_LENGTH_64 = Struct("!BBQ")
+
+
+class Door(msgspec.Struct, frozen=True):
+    """A server's address, ready to be knocked at many times."""
+
+    endpoint: Endpoint
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "Door":
+        """Prepare an endpoint."""
+        return cls(endpoint, ssl.create_default_context() if endpoint.is_secure else None)
+
+    async def open(self, path: str, query: Mapping[str, str | int], protocol: asyncio.Protocol) -> None:
+        """Connect, and hand the socket to the protocol when the server has agreed to `chatkit.v1`."""
+        at = self.endpoint
+        opening = Opening(at, at.target(path, **query), protocol)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                transport, _ = await loop.create_connection(lambda: opening, at.host, at.port, ssl=self.tls)
+                try:
+                    await opening.opened
+                except BaseException:
+                    transport.abort()
+                    raise
+        except (OSError, TimeoutError) as error:
+            raise no_answer(at, error) from error
+
+
+class Opening(asyncio.Protocol):
+    """A connection until its handshake is done. `opened` is done when another protocol has taken over, or fails."""
+
+    def __init__(self, endpoint: Endpoint, target: str, protocol: asyncio.Protocol) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._endpoint = endpoint
+        self._protocol = protocol
+        path, _, query = target.partition("?")
+        uri = WebSocketURI(endpoint.is_secure, endpoint.host, endpoint.port, path, query)
+        self._handshake = ClientProtocol(uri, subprotocols=[Subprotocol(SUBPROTOCOL)])
+        self._received = b""
+        self._has_head = False
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the WebSocket."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not of that class, but do the same
+        request = self._handshake.connect()
+        request.headers.update(self._endpoint.headers)
+        self._handshake.send_request(request)
+        self._transport.write(b"".join(self._handshake.data_to_send()))
+
+    def data_received(self, data: bytes) -> None:
+        """Take the answer; what stands behind it belongs to the protocol that takes over."""
+        if self._has_head:
+            self._handshake.receive_data(data)  # of a refusal: its body says why
+        else:
+            self._received += data
+            head, end, rest = self._received.partition(_END_OF_HEAD)
+            if not end and len(head) < MAX_HEAD_BYTES:
+                return
+            self._has_head = True
+            self._handshake.receive_data(head + end)
+            if self._handshake.state is State.OPEN:
+                self._agree(rest)
+                return
+            self._handshake.receive_data(rest)
+        self._refused_or_not_yet()
+
+    def eof_received(self) -> None:
+        """Learn that a refusal without a length is whole."""
+        self._handshake.receive_eof()
+        self._refused_or_not_yet()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail, unless it is known by now what became of the connection."""
+        self._fail(no_answer(self._endpoint, exc or ConnectionError("the handshake was cut off")))
+
+    def _agree(self, rest: bytes) -> None:
+        if self._handshake.subprotocol != SUBPROTOCOL:
+            self._fail(ChatkitError(f"what answers at {self._endpoint.url} does not speak {SUBPROTOCOL}"))
+        elif not self.opened.done():
+            self._transport.set_protocol(self._protocol)
+            self._protocol.connection_made(self._transport)
+            self.opened.set_result(None)
+            if rest:
+                self._protocol.data_received(rest)
+
+    def _refused_or_not_yet(self) -> None:
+        for event in self._handshake.events_received():
+            status = getattr(event, "status_code", 0)
+            retry_after = getattr(event, "headers", {}).get("Retry-After")
+            self._fail(refusal_of_response(status, bytes(getattr(event, "body", b"")), retry_after))
+        if self._handshake.handshake_exc is not None:
+            self._fail(no_answer(self._endpoint, self._handshake.handshake_exc))
+
+    def _fail(self, error: ChatkitError) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error)
+            self._transport.abort()
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """Put a payload into one masked frame (RFC 6455 section 5.3)."""
+    mask = random.randbytes(4)  # noqa: S311 - the bytes are all our own: nobody could smuggle anything into a proxy
+    size, first = len(payload), 0x80 | opcode
+    if size < 126:
+        head = bytes((first, 0x80 | size))
+    elif size < 65_536:
+        head = _LENGTH_16.pack(first, 0x80 | 126, size)
+    else:
+        head = _LENGTH_64.pack(first, 0x80 | 127, size)
+    return head + mask + apply_mask(payload, mask)

@@ -1,0 +1,86 @@
+"""Who comes and goes: gathered, told to the readers of this process, and shared with the other processes.
+
+The roster knows who is where; this knows when to say so, and to whom.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from chatkit.core.backend import Backend
+from chatkit.core.roster import Change, Roster
+from chatkit.errors import ChatkitError
+
+INTERVAL_S = 1.0  # who came and went is gathered this long
+DELAY_S = 0.05  # the first to come after a quiet time need not wait for that
+TTL_S = 15.0  # a killed process's members fade after this
+
+_logger = logging.getLogger(__name__)
+
+
+class Attendance:
+    """Enters and takes out members; `tell` gets every change of a room, at most once a second for each."""
+
+    def __init__(self, backend: Backend, tell: Callable[[Change], None]) -> None:
+        self.roster = Roster(is_shared=backend.shared)
+        self._backend = backend
+        self._tell_readers = tell
+        self._process = secrets.token_hex(6)
+        self._due: asyncio.TimerHandle | None = None
+        self._told_at = 0.0
+
+    def enter(self, room: str, name: str) -> None:
+        """Count one more entry of the name."""
+        self.roster.enter(room, name, time.time_ns() // 1_000_000)
+        self._tell_soon()
+
+    def leave(self, room: str, name: str) -> None:
+        """Take back one entry."""
+        self.roster.leave(room, name)
+        self._tell_soon()
+
+    def stop(self) -> None:
+        """Tell nobody any more."""
+        if self._due is not None:
+            self._due.cancel()
+
+    def _tell_soon(self) -> None:
+        if self._due is None:
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_later(max(DELAY_S, INTERVAL_S - (loop.time() - self._told_at)), self._tell)
+
+    def _tell(self) -> None:
+        self._due = None
+        self._told_at = asyncio.get_running_loop().time()
+        for change in self.roster.take_changes():
+            self._tell_readers(change)
+
+    async def share(self) -> None:
+        """Tell the other processes who is here, and hear who is there."""
+        announced_at = 0.0
+        while True:
+            try:
+                now = asyncio.get_running_loop().time()
+                has_faded = now - announced_at > TTL_S
+                if has_faded:  # this process was paused, or the store was away
+                    self.roster.announce_all()
+                if now - announced_at > TTL_S / 3 or self.roster.has_announcements:
+                    await self.announce()
+                    # What was announced before may have faded while this was on its way: then all is announced again.
+                    is_late = not has_faded and asyncio.get_running_loop().time() - announced_at > TTL_S
+                    announced_at = 0.0 if is_late else now
+                present = await self._backend.present(self._process)
+                if present is not None:
+                    self.roster.replace_elsewhere(present.members)
+                    self._tell_soon()
+            except ChatkitError as error:
+                _logger.warning("presence is not shared: %s", error)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def announce(self) -> None:
+        """Tell the other processes what they do not know yet."""
+        joined, left = self.roster.announcements()
+        await self._backend.announce(self._process, joined=joined, left=left, ttl_s=TTL_S)
+        self.roster.announced()

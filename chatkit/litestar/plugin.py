@@ -1,0 +1,410 @@
+"""ChannelsPlugin: who is subscribed to which channel, and the way of what is published. A subclass of Litestar's."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, TypeGuard, TypeVar, overload
+
+from litestar import WebSocket
+from litestar import channels as reference
+from litestar.channels.plugin import ChannelsException
+from litestar.channels.subscriber import BacklogStrategy
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.handlers import WebsocketRouteHandler
+from litestar.params import FromPath
+from litestar.types import Guard, LitestarEncodableType, TypeEncodersMap
+from litestar.types.asgi_types import WebSocketMode
+
+from chatkit.core.model import Cursor, Receipt
+from chatkit.errors import ChatkitError, Unavailable
+from chatkit.litestar.backends import LeftByAll, LogChannelsBackend
+from chatkit.litestar.bridge import BridgedBackend
+from chatkit.litestar.event import Published
+from chatkit.litestar.subscriber import Subscriber, starts
+from chatkit.litestar.turns import Turns
+
+DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
+CANNOT_JOIN: Final = 4503  # the close code of a generated handler whose channel cannot be read now: come back later
+
+ErrorHook = Callable[[ChatkitError, str], None]
+"""Hears, in the event loop, why an event of this channel was not published."""
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+
+class ChannelsPlugin(reference.ChannelsPlugin):
+    """Channels for an application, injected as `channels`.
+
+    The parameters are those of Litestar's plugin. `backend` may also be a chatkit URL, such as `sqlite:///chat.db`.
+    `ws_handler_guards` guard the generated handlers; `on_error` hears of what `publish` could not have stored.
+    """
+
+    def __init__(
+        self,
+        backend: reference.ChannelsBackend | str,
+        *,
+        channels: Iterable[str] | None = None,
+        arbitrary_channels_allowed: bool = False,
+        create_ws_route_handlers: bool = False,
+        ws_handler_send_history: int = 0,
+        ws_handler_base_path: str = "/",
+        ws_send_mode: WebSocketMode = "text",
+        subscriber_max_backlog: int | None = None,
+        subscriber_backlog_strategy: BacklogStrategy = "backoff",
+        subscriber_class: type[reference.Subscriber] = Subscriber,
+        type_encoders: "TypeEncodersMap | None" = None,
+        ws_handler_guards: Sequence[Guard] | None = None,
+        on_error: ErrorHook | None = None,
+    ) -> None:
+        if isinstance(backend, str):
+            backend = LogChannelsBackend(backend)
+        if not issubclass(subscriber_class, Subscriber):
+            raise ImproperlyConfiguredException("subscriber_class must be a subclass of chatkit.litestar.Subscriber")
+        declared = list(channels or ())
+        super().__init__(
+            backend,
+            channels=declared,
+            arbitrary_channels_allowed=arbitrary_channels_allowed,
+            create_ws_route_handlers=create_ws_route_handlers,
+            ws_handler_send_history=ws_handler_send_history,
+            ws_handler_base_path=ws_handler_base_path,
+            ws_send_mode=ws_send_mode,
+            subscriber_max_backlog=subscriber_max_backlog,
+            subscriber_backlog_strategy=subscriber_backlog_strategy,
+            subscriber_class=subscriber_class,
+            type_encoders=type_encoders,
+        )
+        self._make_subscriber: type[Subscriber] = subscriber_class
+        self._declared = frozenset(declared)
+        self._guards = list(ws_handler_guards or ())
+        self._on_error = on_error
+        self._log = backend if _is_ours(backend) else BridgedBackend(backend)
+        self._loop: asyncio.AbstractEventLoop | None = None  # while the plugin is started
+        self._n_publishing = 0
+        self._idle = asyncio.Event()  # set while nothing that was published waits to be committed
+        self._turns = Turns()  # what the backend is told of a channel is told in the order in which it came to be
+        self._told: set[str] = set()  # the channels that the backend is subscribed to
+
+    # Starting and ending
+
+    async def _on_startup(self) -> None:
+        if self._loop is not None:
+            return
+        self._turns, self._idle, self._n_publishing = Turns(), asyncio.Event(), 0  # of this loop
+        self._idle.set()
+        self._told.clear()
+        await self._log.on_startup()
+        try:
+            if self._channels:
+                await self._tell(set(self._channels))
+            for subscriber in self._all_subscribers():
+                await subscriber.attach(self._log)
+        except BaseException:
+            await self._log.on_shutdown()
+            raise
+        self._loop = asyncio.get_running_loop()
+
+    async def _on_shutdown(self) -> None:
+        """Deliver what was published, end every subscriber, and close the backend. Doing so again does nothing."""
+        if self._loop is None:
+            return
+        async with AsyncExitStack() as stack:  # every step is taken, whatever the others raise
+            stack.push_async_callback(self._log.on_shutdown)
+            stack.callback(self.end_subscribers)
+            stack.push_async_callback(self._stop_senders)
+            stack.push_async_callback(self._drain)
+
+    async def _drain(self) -> None:
+        """Wait for what was published, from other threads, too, and take no more."""
+        await asyncio.sleep(0)  # what threads handed over before this is in the loop's queue
+        self._loop = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._idle.wait()
+
+    async def _stop_senders(self) -> None:
+        subscribers = self._all_subscribers()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await _all_done(each.stop(join=True) if each.is_running else each.finish() for each in subscribers)
+        await _all_done(each.stop() for each in subscribers)
+
+    def end_subscribers(self) -> None:
+        """End what iterates over events, behind what is queued: the application is shutting down."""
+        for subscriber in self._all_subscribers():
+            for channel in subscriber.channels:
+                subscriber.unfollow(channel)
+            subscriber.end()
+        for channel in list(self._channels):
+            self._channels[channel].clear()
+            self._forget_if_empty(channel)
+
+    def end_iterators(self) -> None:
+        """End what iterates over events and has no client whose end it would hear of: the server is shutting down."""
+        for subscriber in self._all_subscribers():
+            if not subscriber.is_running:
+                subscriber.end()
+
+    def _all_subscribers(self) -> list[Subscriber]:
+        found = {each: None for readers in self._channels.values() for each in readers if isinstance(each, Subscriber)}
+        return list(found)
+
+    # Publishing
+
+    def publish(self, data: LitestarEncodableType, channels: str | Iterable[str]) -> None:
+        """Have `data` published soon; from the event loop, or from any thread.
+
+        Raise `ChannelsException` for an unknown channel. What keeps an event from being stored is logged, and told
+        to `on_error`; `wait_published` raises it.
+        """
+        names = self._known(channels)
+        payload = self.encode_data(data)
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("Plugin not yet initialized. Did you forget to call on_startup?")
+        if _running_loop() is loop:
+            self._submit(payload, names)
+        else:
+            loop.call_soon_threadsafe(self._submit, payload, names)
+
+    def _submit(self, payload: bytes, names: Sequence[str]) -> None:
+        for name in names:
+            self._n_publishing += 1
+            self._idle.clear()
+            settle = partial(self._settled, name)
+            try:
+                self._log.submit(payload, name, settle)
+            except (ChatkitError, RuntimeError) as error:
+                settle(error if isinstance(error, ChatkitError) else Unavailable(str(error)))
+
+    def _settled(self, channel: str, outcome: Receipt | ChatkitError) -> None:
+        self._n_publishing -= 1
+        if not self._n_publishing:
+            self._idle.set()
+        if isinstance(outcome, ChatkitError):
+            _logger.error("an event of %s was not published: %s", channel, outcome)
+            if self._on_error is not None:
+                self._on_error(outcome, channel)
+
+    @overload  # type: ignore[override]  # Litestar's returns nothing
+    async def wait_published(self, data: LitestarEncodableType, channels: str) -> Published: ...  # type: ignore[overload-overlap]  # a str is one channel
+    @overload
+    async def wait_published(self, data: LitestarEncodableType, channels: Iterable[str]) -> list[Published]: ...
+
+    async def wait_published(
+        self, data: LitestarEncodableType, channels: str | Iterable[str]
+    ) -> Published | list[Published]:
+        """Publish `data`; return when it is committed, with its number and cursor in each channel.
+
+        Raise `ChannelsException` for an unknown channel, `Unavailable` or `StoreError` when it was not stored.
+        """
+        names = self._known(channels)
+        published = await self._in_own_loop(self._log.publish(self.encode_data(data), names))
+        return published[0] if isinstance(channels, str) else published
+
+    async def _in_own_loop(self, job: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            return await job
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, self._loop))
+
+    def _known(self, channels: str | Iterable[str]) -> list[str]:
+        """Return the channels as a list. Raise `ChannelsException` if one of them is unknown."""
+        names = [channels] if isinstance(channels, str) else list(channels)
+        for name in names:
+            if name not in self._channels and not self._arbitrary_channels_allowed:
+                raise ChannelsException(
+                    f"Unknown channel: {name!r}. Either explicitly defined the channel or set "
+                    "arbitrary_channels_allowed=True"
+                )
+        return names
+
+    # Subscribing
+
+    async def subscribe(
+        self,
+        channels: str | Iterable[str],
+        history: int | None = None,
+        *,
+        after: str | Mapping[str, str] | None = None,
+    ) -> Subscriber:
+        """Create a subscriber of these channels: of what is published from now on, and before it `history` events.
+
+        History and what follows it come in order, without a hole or a repeat. `after` is a cursor (`Event.cursor`,
+        `Published.cursor`), or one for each channel, to go on from instead. Raise `ChannelsException` for an unknown
+        channel, `BadCursor`, or `Unavailable`; then nothing stays behind.
+        """
+        names = self._known(channels)
+        subscriber = self._make_subscriber(
+            plugin=self, max_backlog=self._max_backlog, backlog_strategy=self._backlog_strategy
+        )
+        await self._join(subscriber, names, history, starts(after, names))
+        return subscriber
+
+    async def add_channels(
+        self,
+        subscriber: Subscriber,
+        channels: str | Iterable[str],
+        history: int | None = None,
+        *,
+        after: str | Mapping[str, str] | None = None,
+    ) -> None:
+        """Subscribe a subscriber to more channels; see `subscribe`. Those that it is in already stay as they are."""
+        names = self._known(channels)
+        fresh = [name for name in names if name not in subscriber.channels]
+        await self._join(subscriber, fresh, history, starts(after, names))
+
+    async def _join(
+        self, subscriber: Subscriber, names: Sequence[str], history: int | None, after: Mapping[str, Cursor]
+    ) -> None:
+        subscriber.attach_later(None if self._loop is None else self._log)
+        try:
+            async with self._turns.of(names):
+                await self._tell({name for name in names if name not in self._told})
+                for name in names:
+                    self._channels.setdefault(name, set()).add(subscriber)
+                    await self._follow(subscriber, name, history or 0, after.get(name))
+        except BaseException:
+            await self.unsubscribe(subscriber, names)
+            raise
+
+    async def _follow(self, subscriber: Subscriber, name: str, history: int, after: Cursor | None) -> None:
+        if isinstance(self._log, BridgedBackend):
+            await subscriber.follow(name)
+            if history:
+                await self.put_subscriber_history(subscriber, name, history)
+        else:
+            n_events = 0 if after else self._log.history_limit(history)
+            await subscriber.follow(name, history=n_events, after=after or self._log.start_of(name, n_events))
+
+    async def _tell(self, fresh: set[str]) -> None:
+        if fresh:
+            self._told |= fresh
+            try:
+                await self._log.subscribe(fresh)
+            except BaseException:
+                self._told -= fresh
+                raise
+
+    async def unsubscribe(self, subscriber: reference.Subscriber, channels: str | Iterable[str] | None = None) -> None:
+        """Unsubscribe a subscriber from these channels, or from all. After the last, it ends: what sends is stopped."""
+        if not isinstance(subscriber, Subscriber):
+            return
+        if channels is None:
+            names = list(subscriber.channels)
+        else:
+            names = [channels] if isinstance(channels, str) else list(channels)
+        was_in_any = bool(subscriber.channels)
+        for name in names:  # before anything is awaited: whatever comes then, it is out
+            subscriber.unfollow(name)
+            self._channels.get(name, set()).discard(subscriber)
+        try:
+            await self._untell([name for name in names if not self._channels.get(name)])
+        finally:
+            if was_in_any and not subscriber.channels:
+                subscriber.end()
+                await subscriber.stop()
+
+    async def _untell(self, names: Sequence[str]) -> None:
+        """Tell the backend of the channels that nobody is in any more, unless somebody came back meanwhile."""
+        if not names:
+            return
+        async with self._turns.of(names):
+            left = LeftByAll(name for name in names if not self._channels.get(name) and name in self._told)
+            for name in names:
+                self._forget_if_empty(name)
+            if left:
+                self._told -= left
+                await self._log.unsubscribe(left)
+
+    def _forget_if_empty(self, channel: str) -> None:
+        if channel not in self._declared and not self._channels.get(channel, True):
+            del self._channels[channel]
+
+    @asynccontextmanager
+    async def start_subscription(
+        self,
+        channels: str | Iterable[str],
+        history: int | None = None,
+        *,
+        after: str | Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Subscriber, None]:
+        """Create a subscriber, and unsubscribe it from everything when the block is left; see `subscribe`."""
+        subscriber = await self.subscribe(channels, history, after=after)
+        try:
+            yield subscriber
+        finally:
+            await self.unsubscribe(subscriber)
+
+    async def put_subscriber_history(
+        self, subscriber: reference.Subscriber, channels: str | Iterable[str], limit: int | None = None
+    ) -> None:
+        """Put the history of these channels into a subscriber's stream, behind what is in it, waiting for room.
+
+        What is both in the history and in the stream comes twice: `subscribe(history=)` knows where one ends and the
+        other begins.
+        """
+        for channel in [channels] if isinstance(channels, str) else channels:
+            for entry in await self._log.get_history(channel, limit):
+                await subscriber.put(entry)
+
+    # The application
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Give the application its `channels`, its lifespan and its generated handlers."""
+        app_config.dependencies["channels"] = Provide(lambda: self, use_cache=True, sync_to_thread=False)
+        app_config.lifespan.append(self)
+        app_config.signature_namespace.update(ChannelsPlugin=ChannelsPlugin)
+        if self._create_route_handlers:
+            app_config.route_handlers.extend(self._make_handlers())
+        return app_config
+
+    def _make_handlers(self) -> list[WebsocketRouteHandler]:
+        make = partial(WebsocketRouteHandler, guards=self._guards)
+        if self._arbitrary_channels_allowed:
+            return [make(self._handler_root_path + "{channel_name:str}")(self._ws_handler_func)]
+        return [make(self._handler_root_path + name)(self._create_ws_handler_func(name)) for name in self._channels]
+
+    async def _ws_handler_func(self, channel_name: FromPath[str], socket: WebSocket[Any, Any, Any]) -> None:
+        """Send a channel's events to a client. It is subscribed before it is accepted: who is connected hears all."""
+        limit = -1 if self._history_limit is None else self._history_limit
+        try:
+            subscriber = await self.subscribe(channel_name, history=limit)
+        except ChatkitError as error:  # refused before it is accepted, a client would not learn why
+            await socket.accept()
+            await socket.close(CANNOT_JOIN, str(error))
+            return
+        send = socket.send_text if self._socket_send_mode == "text" else socket.send_bytes
+        try:
+            await socket.accept()
+            async with subscriber.run_in_background(send):
+                while (await socket.receive())["type"] != "websocket.disconnect":
+                    continue
+        finally:
+            await self.unsubscribe(subscriber)
+
+
+async def _all_done(jobs: Iterable[Coroutine[None, None, None]]) -> None:
+    for outcome in await asyncio.gather(*jobs, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            _logger.error("a callback for events failed: %r", outcome)
+
+
+def _is_ours(backend: reference.ChannelsBackend) -> TypeGuard[LogChannelsBackend]:
+    """Say whether a backend's rooms may be used without it: not, where a subclass wants to see what passes."""
+    return isinstance(backend, LogChannelsBackend) and all(
+        getattr(type(backend), name).__module__.startswith("chatkit.litestar.")
+        for name in ("publish", "submit", "stream_events", "get_history")
+    )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

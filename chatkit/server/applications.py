@@ -1,0 +1,99 @@
+"""Serving somebody else's application as chatkit serves its own: the same protocols, limits, log and end.
+
+Who may come in, and what is said, is the application's.
+"""
+
+import asyncio
+import logging.config
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from litestar import Litestar
+from uvicorn.importer import ImportFromStringError, import_from_string
+
+from chatkit import __version__
+from chatkit.errors import BadRequest, Unavailable
+from chatkit.litestar import ChannelsPlugin
+from chatkit.server.log import log_config
+from chatkit.server.runner import (
+    BACKLOG,
+    HTTP_PROTOCOL,
+    PROTOCOL,
+    SHUTDOWN_S,
+    Server,
+    _listen,
+    _raise_file_limit,
+)
+from chatkit.server.settings import Settings
+
+if TYPE_CHECKING:
+    from chatkit.core.hub import Hub
+
+
+class Readers:
+    """What an application's channels are read by, in the place of a hub's readers."""
+
+    def __init__(self, application: object) -> None:
+        plugins = application.plugins if isinstance(application, Litestar) else ()
+        self._channels = [plugin for plugin in plugins if isinstance(plugin, ChannelsPlugin)]
+
+    def close_readers(self) -> None:
+        """End what iterates over channels: it would be waited for, for ever."""
+        for plugin in self._channels:
+            plugin.end_iterators()
+
+
+def load(name: str) -> Any:
+    """Import the application that `module:attribute` names; a module alone has it as `app`. Raise `BadRequest`."""
+    folder = os.getcwd()  # noqa: PTH109  # sys.path holds strings
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        application = import_from_string(name if ":" in name else f"{name}:app")
+    except (ImportFromStringError, ModuleNotFoundError, ValueError) as error:
+        raise BadRequest(f"there is no application {name!r}: {error}") from error
+    if not callable(application):
+        raise BadRequest(f"{name!r} is not an ASGI application")
+    return application
+
+
+def run(name: str, settings: Settings) -> int:
+    """Serve the application until a signal comes; return the exit status.
+
+    Raise `BadRequest` where there is none, `Unavailable` where it does not start, `OSError` for an address in use.
+    """
+    logging.config.dictConfig(log_config(settings))
+    application = load(name)
+    _raise_file_limit()
+    config = _config(application, settings)
+    with _listen(settings) as listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        server = Server(config, cast("Hub", Readers(application)), greeting(name, settings, listening))
+        runner.run(server.serve(sockets=[listening]))
+    if not server.started:
+        raise Unavailable(f"{name} did not start; the log says why")
+    return 130 if server.stopped_by == signal.SIGINT else 0
+
+
+def greeting(name: str, settings: Settings, listening: socket.socket) -> str:
+    """Say what is served where."""
+    host = socket.gethostname() if settings.is_wildcard else settings.host.strip("[]")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    return f"chatkit {__version__} serves {name}\n\n  open      {url}/\n\nCtrl-C ends it."
+
+
+def _config(application: Any, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=HTTP_PROTOCOL,
+        ws=PROTOCOL,
+        log_config=None,
+        access_log=settings.log_level in {"debug", "info"},
+        server_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        backlog=BACKLOG,
+    )

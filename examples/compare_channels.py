@@ -1,0 +1,174 @@
+"""Litestar's channels and chatkit's, on the same work: one client talks, all read, sent in the background.
+
+`python examples/compare_channels.py` starts a server for each in turn, and prints deliveries per second.
+"""
+
+import argparse
+import asyncio
+import base64
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, WebSocket
+from litestar import channels as litestar_channels
+from litestar.channels.backends.memory import MemoryChannelsBackend as LitestarMemoryBackend
+from litestar.exceptions import WebSocketDisconnect
+from litestar.handlers import websocket_listener
+
+from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend
+
+SIZE = 100  # bytes of each message
+FRAME_BYTES = SIZE + 2  # RFC 6455: two bytes go before so short a payload
+LIMIT_S = 120.0
+
+
+@asynccontextmanager
+async def subscription(socket: WebSocket, channels: litestar_channels.ChannelsPlugin) -> AsyncIterator[None]:
+    async with channels.start_subscription("chat") as subscriber, subscriber.run_in_background(socket.send_data):
+        await socket.accept()
+        try:
+            yield
+        except WebSocketDisconnect:
+            return
+
+
+@websocket_listener("/ws", connection_lifespan=subscription)
+async def receive(data: str, channels: litestar_channels.ChannelsPlugin) -> None:
+    channels.publish(data, "chat")
+
+
+# The same application, but for the imports.
+litestar_channels_plugin = litestar_channels.ChannelsPlugin(LitestarMemoryBackend(), channels=["chat"])
+litestar_app = Litestar([receive], plugins=[litestar_channels_plugin], logging_config=None)
+chatkit_channels_plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["chat"])
+chatkit_app = Litestar([receive], plugins=[chatkit_channels_plugin], logging_config=None)
+
+UVICORN = ["-m", "uvicorn", "--log-level", "error", "--port"]
+CHATKIT = ["-m", "chatkit.cli", "serve", "--log-level", "error", "--port"]
+CONTENDERS = [
+    ("Litestar's channels on uvicorn", "litestar_app", UVICORN),
+    ("Litestar's channels on chatkit serve", "litestar_app", CHATKIT),
+    ("chatkit's channels on uvicorn", "chatkit_app", UVICORN),
+    ("chatkit's channels on chatkit serve", "chatkit_app", CHATKIT),
+]
+
+
+class Reader(asyncio.Protocol):
+    """A WebSocket client that counts what it is sent, and does no more: it is the servers that are measured."""
+
+    def __init__(self, expected_bytes: int, done: Callable[[], None]) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._head = bytearray()
+        self._left = expected_bytes
+        self._done = done
+
+    def connection_made(self, transport: Any) -> None:
+        """Ask for a WebSocket."""
+        self.transport = transport
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        lines = [
+            "GET /ws HTTP/1.1",
+            "Host: 127.0.0.1",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            f"Sec-WebSocket-Key: {key}",
+        ]
+        transport.write("\r\n".join([*lines, "", ""]).encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Count."""
+        if not self.opened.done():
+            self._head += data
+            head, end, data = bytes(self._head).partition(b"\r\n\r\n")
+            if not end:
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise ConnectionError(head.decode())
+            self.opened.set_result(None)
+        self._left -= len(data)
+        if self._left <= 0 < self._left + len(data):
+            self._done()
+
+
+def text_frames(count: int) -> bytes:
+    """Return so many text frames as a client sends them: masked, if by zeros. Each message is its number, padded."""
+    return b"".join(bytes((0x81, 0x80 | SIZE)) + b"\0\0\0\0" + b"%-*d" % (SIZE, number) for number in range(count))
+
+
+async def measure(port: int, n_readers: int, n_messages: int) -> float:
+    """Return the deliveries per second of `n_messages` to `n_readers`."""
+    loop = asyncio.get_running_loop()
+    n_left, finished = n_readers, asyncio.Event()
+
+    def done() -> None:
+        nonlocal n_left
+        n_left -= 1
+        if not n_left:
+            finished.set()
+
+    readers = [Reader(n_messages * FRAME_BYTES, done) for _ in range(n_readers)]
+    for reader in readers:
+        await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port)  # type: ignore[misc]
+        await reader.opened
+    start = time.perf_counter()
+    readers[0].transport.write(text_frames(n_messages))
+    async with asyncio.timeout(LIMIT_S):
+        await finished.wait()
+    elapsed_s = time.perf_counter() - start
+    for reader in readers:
+        reader.transport.abort()
+    return n_readers * n_messages / elapsed_s
+
+
+@contextmanager
+def serving(app: str, command: list[str]) -> Iterator[int]:
+    """Run a server of one of the applications."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    folder = Path(__file__).parent
+    server = subprocess.Popen([sys.executable, *command, str(port), f"compare_channels:{app}"], cwd=folder)  # noqa: S603
+    try:
+        _wait_until_open(port, server)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until_open(port: int, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise ConnectionError("the server did not start")
+
+
+def main() -> None:
+    """Measure all in one run, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--readers", type=int, default=200)
+    parser.add_argument("--messages", type=int, default=2_000)
+    options = parser.parse_args()
+    first = 0.0
+    for title, app, command in CONTENDERS:
+        with serving(app, command) as port:
+            rate = asyncio.run(measure(port, options.readers, options.messages))
+        first = first or rate
+        print(f"{title:40} {rate:12,.0f} deliveries/s {rate / first:8.1f} x")  # noqa: T201  # the result
+
+
+if __name__ == "__main__":
+    main()

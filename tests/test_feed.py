@@ -45,16 +45,6 @@ def test_what_does_not_follow_is_refused() -> None:
     assert numbers(feed, 0) == [1, 2, 3]
 
 
-def test_older_messages_are_put_before_only_where_they_join() -> None:
-    feed = feed_of(10, 12)
-    feed.prepend([message(seq) for seq in range(3, 8)])
-    assert feed.first == 10
-    feed.prepend([message(seq) for seq in range(6, 12)])
-    assert numbers(feed, 5) == list(range(6, 13))
-    feed.prepend([])
-    assert feed.first == 6
-
-
 def test_a_feed_is_bounded_in_messages_and_in_characters() -> None:
     feed = feed_of(1, 0)
     for seq in range(1, 5000):
@@ -132,7 +122,6 @@ def test_a_restart_is_another_life() -> None:
 
 steps = st.lists(
     st.tuples(st.just("extend"), st.integers(1, 12))
-    | st.tuples(st.just("prepend"), st.integers(0, 40))
     | st.tuples(st.just("redact"), st.integers(0, 80))
     | st.tuples(st.just("restart"), st.integers(0, 12)),
     max_size=30,
@@ -151,8 +140,6 @@ def test_a_feed_holds_every_number_from_first_to_last(script: list[tuple[str, in
             last = feed.last
             if what == "extend":
                 feed.extend([message(seq) for seq in range(last + 1, last + n + 1)])
-            elif what == "prepend":
-                feed.prepend([message(seq, redacted=seq in redacted) for seq in range(max(1, n - 5), n)])
             elif what == "redact":
                 feed.redact(n)
                 redacted |= {n} if n <= last else set()

@@ -27,7 +27,7 @@ class Feed:
     and only if `reaches(after)`.
     """
 
-    __slots__ = ("_chars", "_chunks", "_encoded", "_messages", "epoch", "last", "life", "log_first")
+    __slots__ = ("_chunks", "_encoded", "_messages", "epoch", "last", "life", "log_first", "n_chars")
 
     def __init__(self, head: Head, messages: Sequence[Message]) -> None:
         self._encoded: dict[Encode, dict[int, bytes]] = {}
@@ -42,7 +42,7 @@ class Feed:
         self.last = head.last
         self.log_first = head.first
         self._messages = list(messages)
-        self._chars = sum(len(message.body) for message in messages)
+        self.n_chars = sum(len(message.body) for message in messages)
         self._encoded.clear()
         self._chunks.clear()
 
@@ -66,21 +66,13 @@ class Feed:
             raise ValueError(f"message {messages[0].seq} does not follow {self.last}")
         self._messages += messages
         self.last = messages[-1].seq
-        self._chars += sum(len(message.body) for message in messages)
+        self.n_chars += sum(len(message.body) for message in messages)
         self._chunks.clear()
         self._keep_bounds()
 
-    def prepend(self, messages: Sequence[Message]) -> None:
-        """Put older messages before the tail, as far as they join it without a hole."""
-        older = [message for message in messages if message.seq < self.first]
-        if older and older[-1].seq == self.first - 1:
-            self._messages[:0] = older
-            self._chars += sum(len(message.body) for message in older)
-            self._keep_bounds()
-
     def _keep_bounds(self) -> None:
         # Twice the bound, then back to it: the cost of dropping is spread over as many messages.
-        if len(self._messages) <= 2 * MAX_MESSAGES and self._chars <= 2 * MAX_CHARS:
+        if len(self._messages) <= 2 * MAX_MESSAGES and self.n_chars <= 2 * MAX_CHARS:
             return
         keep = 0
         chars = 0
@@ -91,7 +83,7 @@ class Feed:
             keep += 1
         dropped = self._messages[:-keep]
         del self._messages[:-keep]
-        self._chars -= sum(len(message.body) for message in dropped)
+        self.n_chars -= sum(len(message.body) for message in dropped)
         for encoded in self._encoded.values():
             for message in dropped:
                 encoded.pop(message.seq, None)
@@ -131,7 +123,7 @@ class Feed:
         """Take away a message's body and data, in every format, if it is here."""
         if self.first <= seq <= self.last:
             message = self._messages[seq - self.first]
-            self._chars -= len(message.body)
+            self.n_chars -= len(message.body)
             self._messages[seq - self.first] = replace(message, body="", data=None, redacted=True)
             for encoded in self._encoded.values():
                 encoded.pop(seq, None)

@@ -17,6 +17,7 @@ from chatkit.core.bells import Bells
 from chatkit.core.commit import Committer, Settle
 from chatkit.core.live import LiveRoom, Signal, Typing
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
+from chatkit.core.pages import Pages
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -38,6 +39,7 @@ class Hub:
         self._append_failed_at = 0.0
         self._committer = Committer(backend.append, self._committed, self._append_failed)
         self._bells = Bells()
+        self._pages = Pages()
         self._is_closed = False  # nothing new is taken
         self._is_over = False  # every task has ended
         self._stack = AsyncExitStack()
@@ -195,7 +197,7 @@ class Hub:
             raise Unavailable("the server is shutting down")
         live = self._live.get(room)
         if live is None:
-            live = self._live[room] = LiveRoom(room, self.backend, self.spawn)
+            live = self._live[room] = LiveRoom(room, self.backend, self._pages, self.spawn)
         live.users += 1
         try:
             start, gap = await self._enter(live, after, history)
@@ -284,6 +286,15 @@ class Hub:
     async def redact(self, room: str, seq: int) -> Message:
         """Take away a message's body for good. Raise `NotFound` where there is none."""
         return await self.backend.redact(room, seq)
+
+    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        """Drop, in every room, what is too many or too old; see `Backend.trim`."""
+        n_dropped = await self.backend.trim(keep=keep, before_ms=before_ms)
+        if n_dropped:
+            self._pages.clear()
+            for live in list(self._live.values()):
+                live.check()
+        return n_dropped
 
     # Presence and signals
 

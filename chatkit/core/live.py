@@ -12,10 +12,11 @@ import msgspec
 from chatkit.core.backend import Backend, Page
 from chatkit.core.feed import MAX_MESSAGES, Feed
 from chatkit.core.model import Head, Message
+from chatkit.core.pages import Pages
 from chatkit.core.roster import Change
 from chatkit.errors import ChatkitError
 
-OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has the feed deepened
+OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has pages loaded
 MAX_RETRY_S = 2.0  # a store that is back is noticed within this time
 
 _logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class LiveRoom:
         "_is_filling",
         "_is_stale",
         "_n_redactions",
+        "_pages",
         "_spawn",
         "feed",
         "is_open",
@@ -70,14 +72,17 @@ class LiveRoom:
         "users",
     )
 
-    def __init__(self, room: str, backend: Backend, spawn: Callable[[Coroutine[None, None, None]], object]) -> None:
+    def __init__(
+        self, room: str, backend: Backend, pages: Pages, spawn: Callable[[Coroutine[None, None, None]], object]
+    ) -> None:
         self.room = room
         self.feed = Feed(Head("", 1, 0), ())
         self.readers: dict[Reader, None] = {}  # in the order they came: an arrival or departure moves nobody else
         self.users = 0  # readers, and those about to be: the room is kept as long as there are any
         self.is_open = False
-        self.lock = asyncio.Lock()  # opening, closing and deepening take turns: a late unwatch must not end a new watch
+        self.lock = asyncio.Lock()  # opening and closing take turns: a late unwatch must not end a new watch
         self._backend = backend
+        self._pages = pages
         self._spawn = spawn
         self._is_stale = False  # something was heard of that the feed does not have
         self._is_filling = False
@@ -116,6 +121,7 @@ class LiveRoom:
         """Hear that a message's body was taken away, and pass it on."""
         self._n_redactions += 1
         self.feed.redact(seq)
+        self._pages.redact(self.room, seq)
         self.tell(Redaction(self.room, seq))
 
     def grow(self, last: int, messages: Sequence[Message]) -> bool:
@@ -177,17 +183,16 @@ class LiveRoom:
             feed.restart(newest.head, newest.messages)
         self.ring()
 
-    async def deepen(self, after: int) -> None:
-        """Extend the tail back to `after`, if it is not further from the head than a tail is long.
+    def page(self, epoch: str, after: int) -> Feed | None:
+        """Return the part of the past in which the message behind `after` is, if it is in memory."""
+        return self._pages.find(self.room, epoch, after)
 
-        Many readers who resume at once wait here for one read of the store.
-        """
-        async with self.lock:
-            feed = self.feed
-            if self.is_open and not feed.reaches(after) and feed.last - MAX_MESSAGES <= after < feed.last:
-                page = await self.read(before=feed.first, limit=MAX_MESSAGES)
-                if page.head.epoch == feed.epoch:
-                    feed.prepend(page.messages)
+    async def load_page(self, epoch: str, after: int) -> Feed | None:
+        """Return that part, from the store if need be; None where the log of that epoch has no such message."""
+        return await self._pages.load(self.room, epoch, after, self._read_between)
+
+    async def _read_between(self, after: int, before: int, limit: int) -> Page:
+        return await self.read(after=after, before=before, limit=limit)
 
     def ring(self) -> None:
         """Tell every reader that the feed grew."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from chatkit.core.feed import Encode
+from chatkit.core.feed import Encode, Feed
 from chatkit.core.live import LiveRoom, Signal
 from chatkit.core.model import Cursor, Gap, Head, Message
 
@@ -96,10 +96,32 @@ class Subscription:
             return None
         if self.position >= feed.last:
             return b""
-        if self.position < feed.first - 1:
+        source = feed if self.position >= feed.first - 1 else self._live.page(self.epoch, self.position)
+        if source is None:
             return None
-        chunk, self.position = feed.chunk(encode, self.position)
+        chunk, self.position = source.chunk(encode, self.position)
         return chunk
+
+    async def load(self) -> bool:
+        """Have what is next at hand, if the log has it; say whether `take` will give it.
+
+        Raise `Unavailable` when the store cannot be asked.
+        """
+        await asyncio.sleep(0)  # a reader that catches up from memory must not keep the loop for itself
+        return self._gap is None and await self._find() is not None
+
+    async def _find(self) -> Feed | None:
+        """Return where the messages behind this position are; None if nothing that this process knows of holds them."""
+        feed = self._live.feed
+        if self.epoch != feed.epoch or self.position > feed.last:
+            return None
+        source: Feed | None = feed
+        if not feed.reaches(self.position):
+            source = await self._live.load_page(self.epoch, self.position)
+        if source is not None and self.epoch == feed.epoch and source.reaches(self.position):
+            self._life = feed.life
+            return source
+        return None
 
     def take_gap(self) -> Gap | None:
         """Return the gap that this subscription began with, once, if there is one."""
@@ -117,20 +139,13 @@ class Subscription:
             return (gap,)
         if self.is_at_head:
             return ()
-        feed = self._live.feed
-        if self.epoch == feed.epoch and not feed.reaches(self.position):
-            await self._live.deepen(self.position)
-        messages = self._fetch_from_feed(limit)
-        return await self._fetch_from_store(limit) if messages is None else messages
+        source = await self._find()
+        return await self._fetch_from_store(limit) if source is None else self._read_from(source, limit)
 
-    def _fetch_from_feed(self, limit: int) -> Sequence[Item] | None:
-        feed = self._live.feed
-        if self.is_closed:  # while the feed was deepened
+    def _read_from(self, source: Feed, limit: int) -> Sequence[Message]:
+        if self.is_closed:  # while the source was loaded
             return ()
-        if self.epoch != feed.epoch or not feed.reaches(self.position):
-            return None
-        self._life = feed.life
-        messages = feed.read(self.position, limit)
+        messages = source.read(self.position, limit)
         self.position += len(messages)
         return messages
 

@@ -14,7 +14,6 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin, YamlR
 
 from chatkit import __version__
 from chatkit.backends import open_backend
-from chatkit.core.backend import Backend
 from chatkit.core.hub import Hub
 from chatkit.errors import ChatkitError
 from chatkit.server.http import health, provide_lobby, rooms_router
@@ -37,7 +36,7 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
     async with open_backend(settings.backend) as backend, Hub(backend) as hub:
-        trimming = hub.spawn(_trim_forever(backend, settings)) if settings.keep or settings.keep_for_s else None
+        trimming = hub.spawn(_trim_forever(hub, settings)) if settings.keep or settings.keep_for_s else None
         try:
             yield create_app(settings, hub)
         finally:
@@ -83,9 +82,9 @@ def _house(settings: Settings, hub: Hub) -> House:
     return House(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
 
 
-async def _trim_forever(backend: Backend, settings: Settings) -> None:
+async def _trim_forever(hub: Hub, settings: Settings) -> None:
     while True:
         before_ms = None if settings.keep_for_s is None else round((time.time() - settings.keep_for_s) * 1000)
         with suppress(ChatkitError):  # a store that is away is trimmed when it is back
-            await backend.trim(keep=settings.keep, before_ms=before_ms)
+            await hub.trim(keep=settings.keep, before_ms=before_ms)
         await asyncio.sleep(TRIM_INTERVAL_S)

@@ -15,6 +15,7 @@ EncodeGap: TypeAlias = Callable[[Subscription, Gap], bytes]
 Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
 
 CATCH_UP_MESSAGES = 128  # read from the store at once for one reader that is far behind
+CHUNKS_A_RING = 4  # then others have their turn
 SLICE_BYTES = 1 << 16  # after this much, such a reader's socket is asked whether it takes more
 
 
@@ -65,21 +66,23 @@ class Delivery:
         if self._is_fetching or subscription is None:
             return
         socket = self._socket
-        while socket.is_writable:
+        for _ in range(CHUNKS_A_RING):
+            if not socket.is_writable:
+                return
             frames = subscription.take(self._encode)
             if frames:
                 socket.write(frames)
             elif frames is None:
-                self._is_fetching = True
-                self._spawn(self._catch_up(subscription))
-                return
+                break
             else:
                 return
+        self._is_fetching = True
+        self._spawn(self._catch_up(subscription))
 
     async def _catch_up(self, subscription: Subscription) -> None:
         try:
-            while self._socket.is_writable and (items := await subscription.fetch(CATCH_UP_MESSAGES)):
-                self._write_slices(subscription, items)
+            while self._socket.is_writable and await self._write_next(subscription):
+                pass
         except ChatkitError:
             # The room's feed is checked until the store answers, and rings then.
             subscription.check()
@@ -88,6 +91,16 @@ class Delivery:
             self._is_fetching = False
         if subscription.is_due:
             self.ring()
+
+    async def _write_next(self, subscription: Subscription) -> bool:
+        """Write a chunk that all share, or else what this reader alone is owed; say whether there was any."""
+        if await subscription.load() and (frames := subscription.take(self._encode)) is not None:
+            if frames:
+                self._socket.write(frames)
+            return bool(frames)
+        items = await subscription.fetch(CATCH_UP_MESSAGES)
+        self._write_slices(subscription, items)
+        return bool(items)
 
     def _write_slices(self, subscription: Subscription, items: Sequence[Item]) -> None:
         frames: list[bytes] = []

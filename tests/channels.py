@@ -45,6 +45,7 @@ class Broker(ChannelsBackend):
         self.subscribed: set[str] = set()
         self._held: dict[str, asyncio.Event] = {}
         self.has_stopped = False
+        self.history: list[bytes] | None = None
         self._queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
 
     async def on_startup(self) -> None:
@@ -94,4 +95,6 @@ class Broker(ChannelsBackend):
             yield item
 
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
+        if self.history is not None:
+            return self.history[-limit:] if limit else self.history
         raise NotImplementedError(f"no history of {channel}, nor {limit} of it")

@@ -77,6 +77,21 @@ def test_a_history_longer_than_the_backlog_arrives_whole(strategy: Any) -> None:
     run(main())
 
 
+def test_a_foreign_history_longer_than_the_backlog_arrives_whole_before_what_is_live() -> None:
+    async def main() -> None:
+        broker = Broker()
+        broker.history = numbers(20)
+        async with ChannelsPlugin(broker, channels=["foo"], subscriber_max_backlog=3) as plugin:
+            async with asyncio.timeout(5):
+                subscriber = await plugin.subscribe(["foo", "foo"], history=20)
+                reading = asyncio.create_task(take(subscriber, 21))
+                await until(lambda: not subscriber.qsize)
+                await plugin.wait_published(b"live", "foo")
+                assert await reading == [*numbers(20), b"live"]
+
+    run(main())
+
+
 def test_history_outlives_the_last_reader() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=10), channels=["foo"]) as plugin:

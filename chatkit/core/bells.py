@@ -1,20 +1,30 @@
-"""Telling readers that their rooms grew: once a turn of the event loop, and in each turn a bounded number of them."""
+"""Telling readers that their rooms grew: a bounded number of them in a turn of the event loop, in rounds that are paced.
+
+A round costs the same whether its readers are owed one message or a hundred. So the next begins no sooner than a time that
+grows with what the last one cost: nobody waits while there is little to do, and under load each write carries more.
+"""
 
 import asyncio
 from collections.abc import Iterator
+from time import perf_counter
 
 from chatkit.core.live import LiveRoom, Reader
 
 RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
+PACE = 4.0  # the rest between two rounds, as a multiple of what the first of them cost
+MAX_PACE_S = 0.005  # and at the most: a delay that no reader notices
 
 
 class Bells:
-    """Rings the readers of grown rooms, room by room in turns. A room that grows meanwhile is told again after."""
+    """Rings the readers of grown rooms, room by room in turns. A room that grows meanwhile is told in the next round."""
 
     def __init__(self) -> None:
         self._grown: dict[LiveRoom, None] = {}  # rooms whose readers are to be told
         self._ringing: dict[LiveRoom, Iterator[Reader]] = {}  # rooms whose readers are being told, and who is left
+        self._told: set[LiveRoom] = set()  # rooms of this round
         self._is_due = False
+        self._spent_s = 0.0  # in this round, by now
+        self._rest_until = 0.0
 
     @property
     def is_silent(self) -> bool:
@@ -22,17 +32,40 @@ class Bells:
         return not (self._grown or self._ringing)
 
     def ring_soon(self, live: LiveRoom) -> None:
-        """Tell the room's readers, in the next turn or as soon after as others leave time."""
+        """Tell the room's readers with the next round."""
         self._grown[live] = None
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._ring)
+            self._begin_round()
+
+    def _begin_round(self) -> None:
+        loop = asyncio.get_running_loop()
+        rest_s = self._rest_until - perf_counter()
+        if rest_s > 0:
+            loop.call_later(rest_s, self._ring)
+        else:
+            loop.call_soon(self._ring)
 
     def _ring(self) -> None:
-        """Tell a bounded number of readers, room by room in turns, and come back for the rest."""
-        # A room that grew while its readers are being told waits for the next round: rounds do not pile up.
-        for live in [live for live in self._grown if live not in self._ringing]:
+        began = perf_counter()
+        self._ring_some()
+        now = perf_counter()
+        self._spent_s += now - began
+        if self._ringing:
+            asyncio.get_running_loop().call_soon(self._ring)
+            return
+        self._rest_until = now + min(PACE * self._spent_s, MAX_PACE_S)
+        self._spent_s = 0.0
+        self._told.clear()
+        self._is_due = bool(self._grown)
+        if self._is_due:
+            self._begin_round()
+
+    def _ring_some(self) -> None:
+        # A room that grows while a giant one is being told need not wait for that; but none is told twice in a round.
+        for live in [live for live in self._grown if live not in self._told]:
             del self._grown[live]
+            self._told.add(live)
             self._ringing[live] = _round(live)
         budget = RINGS_A_TURN
         for live in tuple(self._ringing):
@@ -42,12 +75,7 @@ class Bells:
                 budget -= 1
                 if not budget:
                     self._ringing[live] = readers  # behind the others
-                    break
-            if not budget:
-                break
-        self._is_due = bool(self._ringing or self._grown)
-        if self._is_due:
-            asyncio.get_running_loop().call_soon(self._ring)
+                    return
 
 
 def _round(live: LiveRoom) -> Iterator[Reader]:

@@ -109,3 +109,13 @@ class BridgedBackend(LogChannelsBackend):
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
+
+
+def log_of(backend: ChannelsBackend) -> LogChannelsBackend:
+    """Return a backend as one of ours: itself, or bridged. So is a subclass of ours that wants to see what passes."""
+    if isinstance(backend, LogChannelsBackend) and all(
+        getattr(type(backend), name).__module__.startswith("chatkit.litestar.")
+        for name in ("publish", "submit", "stream_events", "get_history")
+    ):
+        return backend
+    return BridgedBackend(backend)

@@ -1,6 +1,6 @@
 """One subscriber's place in one channel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from chatkit.core.hub import Hub
@@ -110,3 +110,14 @@ class ChannelCursor:
             missed=0 if told is None or is_restart else message.seq - told.seq - 1,
             is_restart=is_restart,
         )
+
+
+def starts(after: str | Mapping[str, str] | None, channels: list[str]) -> dict[str, Cursor]:
+    """Read where each channel is to go on from. Raise `BadCursor`, or `ValueError` for one cursor of many channels."""
+    if after is None:
+        return {}
+    if isinstance(after, str):
+        if len(channels) != 1:
+            raise ValueError("a cursor is a place in one channel: give a mapping of channels to cursors")
+        return {channels[0]: Cursor.parse(after)}
+    return {channel: Cursor.parse(cursor) for channel, cursor in after.items()}

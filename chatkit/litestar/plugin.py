@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, TypeGuard, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from litestar import WebSocket
 from litestar import channels as reference
@@ -22,9 +22,10 @@ from litestar.types.asgi_types import WebSocketMode
 from chatkit.core.model import Cursor, Receipt
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.litestar.backends import LeftByAll, LogChannelsBackend
-from chatkit.litestar.bridge import BridgedBackend
+from chatkit.litestar.bridge import BridgedBackend, log_of
+from chatkit.litestar.cursor import starts
 from chatkit.litestar.event import Published
-from chatkit.litestar.subscriber import Subscriber, starts
+from chatkit.litestar.subscriber import Subscriber
 from chatkit.litestar.turns import Turns
 
 DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
@@ -62,8 +63,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         ws_handler_guards: Sequence[Guard] | None = None,
         on_error: ErrorHook | None = None,
     ) -> None:
-        if isinstance(backend, str):
-            backend = LogChannelsBackend(backend)
+        backend = LogChannelsBackend(backend) if isinstance(backend, str) else backend
         if not issubclass(subscriber_class, Subscriber):
             raise ImproperlyConfiguredException("subscriber_class must be a subclass of chatkit.litestar.Subscriber")
         declared = list(channels or ())
@@ -84,7 +84,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._declared = frozenset(declared)
         self._guards = list(ws_handler_guards or ())
         self._on_error = on_error
-        self._log = backend if _is_ours(backend) else BridgedBackend(backend)
+        self._log = log_of(backend)
         self._loop: asyncio.AbstractEventLoop | None = None  # while the plugin is started
         self._n_publishing = 0
         self._idle = asyncio.Event()  # set while nothing that was published waits to be committed
@@ -266,7 +266,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         try:
             async with self._turns.of(names):
                 await self._tell({name for name in names if name not in self._told})
-                for name in names:
+                for name in dict.fromkeys(names):
                     self._channels.setdefault(name, set()).add(subscriber)
                     await self._follow(subscriber, name, history or 0, after.get(name))
         except BaseException:
@@ -277,7 +277,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         if isinstance(self._log, BridgedBackend):
             await subscriber.follow(name)
             if history:
-                await self.put_subscriber_history(subscriber, name, history)
+                await subscriber.put_past(name, self._log.get_history(name, history))
         else:
             n_events = 0 if after else self._log.history_limit(history)
             await subscriber.follow(name, history=n_events, after=after or self._log.start_of(name, n_events))
@@ -295,10 +295,8 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         """Unsubscribe a subscriber from these channels, or from all. After the last, it ends: what sends is stopped."""
         if not isinstance(subscriber, Subscriber):
             return
-        if channels is None:
-            names = list(subscriber.channels)
-        else:
-            names = [channels] if isinstance(channels, str) else list(channels)
+        asked = subscriber.channels if channels is None else channels
+        names = [asked] if isinstance(asked, str) else list(asked)
         was_in_any = bool(subscriber.channels)
         for name in names:  # before anything is awaited: whatever comes then, it is out
             subscriber.unfollow(name)
@@ -393,14 +391,6 @@ async def _all_done(jobs: Iterable[Coroutine[None, None, None]]) -> None:
     for outcome in await asyncio.gather(*jobs, return_exceptions=True):
         if isinstance(outcome, Exception):
             _logger.error("a callback for events failed: %r", outcome)
-
-
-def _is_ours(backend: reference.ChannelsBackend) -> TypeGuard[LogChannelsBackend]:
-    """Say whether a backend's rooms may be used without it: not, where a subclass wants to see what passes."""
-    return isinstance(backend, LogChannelsBackend) and all(
-        getattr(type(backend), name).__module__.startswith("chatkit.litestar.")
-        for name in ("publish", "submit", "stream_events", "get_history")
-    )
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -70,11 +70,11 @@ class Stream(asyncio.Queue[Any]):
 
     def end(self) -> None:
         """End one reading behind what is here, however full that is."""
-        self._put_always(None)
+        self.put_always(None)
 
     def begin_end(self) -> None:
         """End one reading the same way, but so that `forget_end` can take that back where nobody read as far."""
-        self._put_always(_END)
+        self.put_always(_END)
 
     def forget_end(self) -> None:
         """Take back what `begin_end` put in."""
@@ -82,7 +82,8 @@ class Stream(asyncio.Queue[Any]):
             self._queue.remove(_END)
             self.task_done()
 
-    def _put_always(self, item: object) -> None:
+    def put_always(self, item: object) -> None:
+        """Add an item, and drop none for it."""
         self._is_unbounded = True
         try:
             self.put_nowait(item)

@@ -1,34 +1,26 @@
 """Subscriber: the events of some channels, for one reader. What it has not read waits in the channels, not here."""
 
 import asyncio
-import logging
-from asyncio import QueueFull
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Literal, NoReturn, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 from litestar import channels as litestar_channels
 from litestar.channels import subscriber as reference
 
-from chatkit.core.model import Cursor, Gap, Message
-from chatkit.core.subscription import Item
-from chatkit.errors import ChatkitError
-from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.direct import DirectSender, SocketCallback
 from chatkit.litestar.event import Event
-from chatkit.litestar.payload import payload_of
-from chatkit.litestar.stream import Arrival, Stream
+from chatkit.litestar.guard import Guard
+from chatkit.litestar.intake import Intake
 
-WINDOW: Final = 512  # events taken from the channels ahead of a reader without a backlog of its own
-PAGE: Final = 256  # events read at once
+if TYPE_CHECKING:
+    from chatkit.litestar.cursor import ChannelCursor
+
 STALL_S: Final = 10.0  # leaving waits for a callback that gets on; one that stands still so long is cancelled
 GONE_STALL_S: Final = 1.0  # the same, where the client that it sends to is gone
 
-_logger = logging.getLogger(__name__)
 
-
-class Subscriber(reference.Subscriber):
+class Subscriber(Intake, reference.Subscriber):
     """A stream of the events of the channels that it was subscribed to.
 
     With a `max_backlog`, what the reader does not take in time is dropped by the strategy, and counted in `dropped`;
@@ -44,21 +36,16 @@ class Subscriber(reference.Subscriber):
         self._plugin = plugin
         self._backend = plugin._backend  # noqa: SLF001  # where Litestar's subscribers find it
         self._task: asyncio.Task[None] | None = None
-        self._stream = Stream(max_backlog or 0, backlog_strategy)
+        # A subclass that overrides what the reference calls for each event gets these calls.
+        kind = type(self)
+        Intake.__init__(
+            self, max_backlog or 0, backlog_strategy, hears_put=kind.put_nowait is not Subscriber.put_nowait
+        )
         self._queue = self._stream  # by the name that the reference gives it
-        self._max_backlog = max_backlog or 0
-        self._cursors: dict[str, ChannelCursor] = {}
-        self._lagging: dict[ChannelCursor, None] = {}  # of these there is more, but no room for it
-        self._log: LogChannelsBackend | None = None
-        self._sender: DirectSender | None = None
         self._callback: SocketCallback | None = None
-        self._missed = 0
         self._n_taken = 0  # how far the reader got on
         self._is_finishing = False  # the reader is to end where the channels stand
         self._is_read_out = asyncio.Event()  # set when the end is in the stream
-        # A subclass that overrides what the reference calls for each event gets these calls.
-        kind = type(self)
-        self._hears_put = kind.put_nowait is not Subscriber.put_nowait
         self._may_be_direct = not (self._max_backlog or self._hears_put) and (
             kind.iter_events is Subscriber.iter_events
             and kind.put is Subscriber.put
@@ -142,7 +129,7 @@ class Subscriber(reference.Subscriber):
         block and is raised from it.
         """
         self._start_in_background(on_event)
-        guard = _Guard(cast("asyncio.Task[None]", self._task))
+        guard = Guard(cast("asyncio.Task[None]", self._task))
         try:
             yield
         except BaseException as error:
@@ -272,179 +259,15 @@ class Subscriber(reference.Subscriber):
             self._stream.begin_end()
             self._ring_sender()
 
-    # From the channels to the stream
-
-    async def follow(self, channel: str, *, history: int = 0, after: Cursor | None = None) -> None:
-        """Read a channel; the plugin's part of subscribing. Raise `Unavailable`."""
-        cursor = self._cursors[channel] = ChannelCursor(channel, self._rung)
-        if self._log is not None:
-            await cursor.open(self._log, history=history, after=after)
-
-    def unfollow(self, channel: str) -> None:
-        """Read a channel no more; what is in the stream stays."""
-        cursor = self._cursors.pop(channel, None)
-        if cursor is not None:
-            cursor.close()
-            self._lagging.pop(cursor, None)
-            self._end_if_read()
-
-    async def attach(self, log: LogChannelsBackend) -> None:
-        """Read from this log on; the plugin's part of starting up."""
-        self._log = log
-        for cursor in list(self._cursors.values()):
-            if cursor.subscription is None:
-                await cursor.open(log)
-
-    def attach_later(self, log: LogChannelsBackend | None) -> None:
-        """Know the log, if it is open yet, before any channel is followed."""
-        self._log = log
-
     def end(self) -> None:
         """End what reads the stream, behind what is in it."""
         self._stream.end()
         self._ring_sender()
 
-    def _rung(self, cursor: ChannelCursor) -> None:
-        if self._sender is not None:
-            self._sender.ring(cursor)
-        else:
-            self.pull_soon(cursor)
-
-    def _ring_all(self) -> None:
-        for cursor in self._cursors.values():
-            cursor.ring()
-
-    def _ring_sender(self) -> None:
-        if self._sender is not None:
-            self._sender.ring_all()
-
-    def cursors(self) -> list[ChannelCursor]:
-        """Return the places in all channels."""
-        return list(self._cursors.values())
-
     def advanced(self, n_taken: int) -> None:
         """Note that a sender got on, and end where it was to."""
         self._n_taken += n_taken
         self._end_if_read()
-
-    def pull_soon(self, cursor: ChannelCursor) -> None:
-        """Have what a cursor is owed put into the stream, as far as there is room."""
-        if not cursor.is_pulling and self._log is not None:
-            cursor.is_pulling = True
-            self._log.hub.spawn(self._pull_all(cursor))
-
-    async def pull(self, cursor: ChannelCursor, limit: int) -> bool:
-        """Put at most so many events into the stream; say whether there may be more. Raise `Unavailable`."""
-        subscription = cursor.subscription
-        if subscription is None:
-            return False
-        cursor.is_pulling = True
-        try:
-            items = await subscription.fetch(limit)
-        except ChatkitError:
-            subscription.check()  # the room is compared with the store until that answers, and rings then
-            raise
-        finally:
-            cursor.is_pulling = False
-        self._note_gaps(items)
-        messages = [item for item in items if isinstance(item, Message)]
-        if messages and not (self._sender is not None and self._sender.write_page(messages)):
-            self._arrive(cursor, messages)
-        return bool(items)
-
-    def _note_gaps(self, items: Sequence[Item]) -> None:
-        self._missed += sum(max(item.before - item.after - 1, 0) for item in items if isinstance(item, Gap))
-
-    async def _pull_all(self, cursor: ChannelCursor) -> None:
-        cursor.is_pulling = False
-        try:
-            while (room := self._room(cursor)) and await self.pull(cursor, min(room, PAGE)):
-                pass
-        except ChatkitError:
-            return
-        self._ring_sender()
-        self._end_if_read()
-        if room:
-            cursor.ring()  # for what came while the store was asked
-        elif cursor.is_behind and self._sender is None:
-            self._lagging[cursor] = None
-
-    def _room(self, cursor: ChannelCursor) -> int:
-        """Return how many events may be put into the stream; to a full backlog live ones come to be dropped."""
-        subscription = cursor.subscription
-        if subscription is None or subscription.is_closed:
-            return 0
-        room, position = WINDOW - self._stream.qsize(), subscription.position
-        if self._sender is not None:  # pages that begin and end at the same places are joined once for all readers
-            room = PAGE - position % PAGE if self._sender.may_write else 0
-        elif self._max_backlog and position >= cursor.live_from:
-            room = PAGE
-        elif self._max_backlog:  # the past is read as the reader gets on: it is not dropped
-            room = min(self._max_backlog - self._stream.qsize(), cursor.live_from - position)
-        if cursor.until is not None:
-            room = min(room, cursor.until - position)
-        return max(room, 0)
-
-    def _refill(self) -> None:
-        """Go on where there was no room."""
-        if self._stream.qsize() <= (0 if self._max_backlog else WINDOW // 2):
-            lagging, self._lagging = self._lagging, {}
-            for cursor in lagging:
-                self.pull_soon(cursor)
-
-    def _arrive(self, cursor: ChannelCursor, messages: Sequence[Message]) -> None:
-        if self._hears_put:
-            for message in messages:
-                self.put_nowait(payload_of(message))
-        elif self._max_backlog:
-            for message in messages:
-                self._offer((cursor, message))
-        else:
-            self._stream.extend([(cursor, message) for message in messages])
-
-    def _offer(self, item: bytes | Arrival | None) -> bool:
-        dropped = self._stream.dropped
-        try:
-            self._stream.put_nowait(item)
-        except QueueFull:
-            was_taken = False
-        else:
-            was_taken = True
-        if self._stream.dropped and not dropped:
-            channels = ", ".join(sorted(self._cursors)) or "no channel"
-            _logger.warning("a subscriber of %s is behind: its backlog of %d drops events", channels, self._max_backlog)
-        return was_taken
-
-
-class _Guard:
-    """Cancels the task that made it, when the one that it watches dies of an error before `leave` is called."""
-
-    def __init__(self, watched: asyncio.Task[None]) -> None:
-        self._owner = asyncio.current_task()
-        self._has_left = False
-        self._has_cancelled = False
-        self._watched = watched
-        watched.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not self._has_left and not task.cancelled() and task.exception() is not None and self._owner is not None:
-            self._has_cancelled = True
-            self._owner.cancel()
-
-    def leave(self) -> bool:
-        """Watch no more; say whether the owner was cancelled from here and from nowhere else."""
-        self._has_left = True
-        return self._has_cancelled and self._owner is not None and self._owner.uncancel() == 0
-
-    def raise_error(self) -> NoReturn:
-        """Raise what the watched task died of."""
-        error = self._watched.exception()
-        raise RuntimeError("the task did not fail") if error is None else error
-
-    async def swallow_cancel(self) -> None:
-        """Take the cancellation that the block ended too early to see."""
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)
 
 
 def _event_of(taken: object) -> Event:
@@ -452,14 +275,3 @@ def _event_of(taken: object) -> Event:
         cursor, message = taken
         return cast("ChannelCursor", cursor).event_of(message)
     return Event(cast("bytes", taken))
-
-
-def starts(after: str | Mapping[str, str] | None, channels: list[str]) -> dict[str, Cursor]:
-    """Read where each channel is to go on from. Raise `BadCursor`, or `ValueError` for one cursor of many channels."""
-    if after is None:
-        return {}
-    if isinstance(after, str):
-        if len(channels) != 1:
-            raise ValueError("a cursor is a place in one channel: give a mapping of channels to cursors")
-        return {channels[0]: Cursor.parse(after)}
-    return {channel: Cursor.parse(cursor) for channel, cursor in after.items()}

@@ -117,6 +117,10 @@ class Session(ABC):
         """Take one text of the client's, valid UTF-8."""
 
     @abstractmethod
+    def _delivery_of(self, room: str) -> Delivery | None:
+        """Return what writes a room here, if this session reads it."""
+
+    @abstractmethod
     def _deliveries(self) -> list[Delivery]:
         """Return what this session reads."""
 
@@ -174,7 +178,7 @@ class Session(ABC):
     def _submit(self, draft: Draft, ref: frames.Ref | None, n_bytes: int) -> None:
         if self._limiter is not None and (wait_s := self._limiter.take(n_bytes)):
             raise RateLimited(wait_s)
-        self._house.hub.submit(draft, self._settled if ref is None else partial(self._acknowledge, ref))
+        self._house.hub.submit(draft, self._settled if ref is None else partial(self._settled, ref=ref))
         self._n_outstanding += 1
         if self._n_outstanding >= MAX_OUTSTANDING:
             self._hold()
@@ -183,15 +187,18 @@ class Session(ABC):
         self._n_outstanding -= 1
         if self._is_held:
             self._let_go()
-        if isinstance(outcome, ChatkitError) and not self.is_closed:
+        if self.is_closed:
+            return
+        if isinstance(outcome, ChatkitError):
             self._refuse(outcome, ref)
-
-    def _acknowledge(self, ref: frames.Ref, outcome: Receipt | ChatkitError) -> None:
-        self._settled(outcome, ref)
-        if isinstance(outcome, Receipt) and not self.is_closed:
-            message = outcome.message
+            return
+        message = outcome.message
+        if ref is not None:
             ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(frames.encode(ack))
+        # Who speaks need not wait for the round in which the others are told: it may be what the next message waits for.
+        if delivery := self._delivery_of(message.room):
+            delivery.ring()
 
     def _send_text(self, payload: bytes) -> None:
         """Answer; a client that asks on without taking its answers is read no further when they are many."""
@@ -279,6 +286,9 @@ class TextSession(Session):
 
     def _signalled(self, signal: Signal) -> None:
         """Say nothing: plain text has no words for what is no message."""
+
+    def _delivery_of(self, room: str) -> Delivery | None:  # noqa: ARG002  # there is but one
+        return self._delivery
 
     def _deliveries(self) -> list[Delivery]:
         return [self._delivery]
@@ -438,6 +448,9 @@ class JsonSession(Session):
 
     def _send(self, event: frames.Event) -> None:
         self._send_text(frames.encode(event))
+
+    def _delivery_of(self, room: str) -> Delivery | None:
+        return self._rooms.get(room)
 
     def _deliveries(self) -> list[Delivery]:
         return list(self._rooms.values())

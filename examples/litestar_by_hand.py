@@ -1,0 +1,43 @@
+"""Subscribing by hand: a client says which channels it wants, and reads them one event at a time, with its metadata."""
+
+import asyncio
+from typing import Any
+
+from litestar import Litestar, WebSocket, websocket
+from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
+
+from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber
+
+
+async def send(socket: WebSocket[Any, Any, Any], subscriber: Subscriber) -> None:
+    async for event in subscriber.iter_events(with_metadata=True):
+        await socket.send_json({"channel": event.channel, "seq": event.seq, "text": event.data.decode()})
+
+
+@websocket("/")
+async def handler(socket: WebSocket[Any, Any, Any], channels: NamedDependency[ChannelsPlugin]) -> None:
+    await socket.accept()
+    subscriber = await channels.subscribe("lobby")
+    sending = asyncio.create_task(send(socket, subscriber))
+    try:
+        async for word, channel, *text in map_words(socket):
+            if word == "join":
+                await channels.add_channels(subscriber, channel)
+            elif word == "leave":
+                await channels.unsubscribe(subscriber, channel)
+            elif word == "say":
+                await channels.wait_published(" ".join(text), channel)
+    except WebSocketDisconnect:
+        return
+    finally:
+        await channels.unsubscribe(subscriber)  # the iterator ends, and with it the task
+        sending.cancel()
+
+
+async def map_words(socket: WebSocket[Any, Any, Any]) -> Any:
+    async for line in socket.iter_data():
+        yield line.split()
+
+
+app = Litestar([handler], plugins=[ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True)])

@@ -1,0 +1,246 @@
+"""Subscriber: its stream, reading it, and sending in the background."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from channels import run, take, until
+
+from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber
+from chatkit.litestar import intake as intake_module
+from chatkit.litestar import subscriber as subscriber_module
+
+
+def make(**options: Any) -> Subscriber:
+    return Subscriber(SimpleNamespace(_backend=None), **options)  # type: ignore[arg-type]
+
+
+def numbers(count: int, start: int = 0) -> list[bytes]:
+    return [b"%d" % number for number in range(start, start + count)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "taken", "kept"),
+    [("backoff", [True, True, False], numbers(2)), ("dropleft", [True] * 3, numbers(2, 1))],
+)
+def test_a_backlog_keeps_the_oldest_or_the_newest(strategy: Any, taken: list[bool], kept: list[bytes]) -> None:
+    subscriber = make(max_backlog=2, backlog_strategy=strategy)
+    assert [subscriber.put_nowait(event) for event in numbers(3)] == taken
+    assert subscriber.qsize == 2
+    assert subscriber.dropped == 1
+    assert [subscriber._queue.get_nowait() for _ in range(2)] == kept
+
+
+def test_putting_waits_for_room() -> None:
+    async def main() -> None:
+        subscriber = make(max_backlog=1)
+        await subscriber.put(b"0")
+        putting = asyncio.create_task(subscriber.put(b"1"))
+        await asyncio.sleep(0)
+        assert not putting.done()
+        assert await take(subscriber, 2) == numbers(2)
+        await putting
+        assert subscriber.dropped == 0
+
+    run(main())
+
+
+def test_none_ends_one_reading() -> None:
+    async def main() -> None:
+        subscriber = make()
+        for item in (b"0", None, b"1", None):
+            subscriber.put_nowait(item)
+        assert [event async for event in subscriber.iter_events()] == [b"0"]
+        assert [event async for event in subscriber.iter_events()] == [b"1"]
+        assert subscriber.qsize == 0
+        await asyncio.wait_for(subscriber._queue.join(), 5)
+
+    run(main())
+
+
+def test_what_was_put_by_hand_has_no_metadata() -> None:
+    async def main() -> None:
+        subscriber = make()
+        subscriber.put_nowait(b"0")
+        event = await anext(subscriber.iter_events(with_metadata=True))
+        assert (event.data, event.channel, event.seq, event.cursor, event.time) == (b"0", "", 0, "", None)
+
+    run(main())
+
+
+@pytest.mark.parametrize("join", [True, False])
+def test_stopping_ends_the_background_whatever_is_in_the_stream(join: bool) -> None:
+    async def main() -> None:
+        heard: list[bytes] = []
+
+        async def on_event(event: bytes) -> None:
+            heard.append(event)
+
+        subscriber = make()
+        await subscriber.stop(join=join)
+        async with subscriber.run_in_background(on_event):
+            assert subscriber.is_running
+            with pytest.raises(RuntimeError, match="already running"):
+                subscriber._start_in_background(on_event)
+            subscriber.put_nowait(b"0")
+            await subscriber.stop(join=join)
+            assert not subscriber.is_running
+            assert subscriber._task is None
+        assert heard == (numbers(1) if join else [])
+
+    run(main())
+
+
+def test_what_came_after_the_leave_waits_for_the_next_reader() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            heard: list[bytes] = []
+
+            async def on_event(event: bytes) -> None:
+                if event == b"0":
+                    await plugin.wait_published(b"1", "foo")
+                heard.append(event)
+
+            async with subscriber.run_in_background(on_event):
+                await plugin.wait_published(b"0", "foo")
+            assert heard == [b"0"]
+            async with subscriber.run_in_background(on_event):
+                pass
+            assert heard == [b"0", b"1"]
+            await plugin.wait_published(b"2", "foo")
+            assert await take(subscriber, 1) == [b"2"]
+
+    run(main())
+
+
+def test_an_error_in_the_block_ends_the_background_at_once() -> None:
+    async def main() -> None:
+        async def never(_: bytes) -> None:
+            await asyncio.Event().wait()
+
+        subscriber = make()
+        subscriber.put_nowait(b"0")
+
+        async def block() -> None:
+            async with subscriber.run_in_background(never):
+                await asyncio.sleep(0)
+                raise LookupError("mine")
+
+        with pytest.raises(LookupError, match="mine"):
+            await block()
+        assert not subscriber.is_running
+
+    run(main())
+
+
+def test_an_error_of_the_callback_cancels_the_block_and_not_its_task() -> None:
+    async def main() -> None:
+        async def failing(_: bytes) -> None:
+            raise LookupError("the callback's")
+
+        subscriber = make()
+        subscriber.put_nowait(b"0")
+
+        async def block(wait: bool) -> None:
+            async with subscriber.run_in_background(failing):
+                while wait or subscriber._task is None or not subscriber._task.done():  # noqa: ASYNC110  # it ends us
+                    await asyncio.sleep(0)
+
+        for wait in (True, False):
+            subscriber.put_nowait(b"0")
+            with pytest.raises(LookupError, match="the callback's"):
+                await block(wait)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+
+    run(main())
+
+
+def test_a_cancellation_from_outside_stays_one() -> None:
+    async def main() -> None:
+        async def on_event(_: bytes) -> None:
+            pass
+
+        subscriber = make()
+
+        async def block() -> None:
+            async with subscriber.run_in_background(on_event):
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(block())
+        await until(lambda: subscriber.is_running)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not subscriber.is_running
+
+    run(main())
+
+
+def test_leaving_gives_up_a_callback_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriber_module, "STALL_S", 0.05)
+
+    async def main() -> None:
+        async def never(_: bytes) -> None:
+            await asyncio.Event().wait()
+
+        subscriber = make()
+        subscriber.put_nowait(b"0")
+        async with subscriber.run_in_background(never):
+            pass
+        assert not subscriber.is_running
+
+    run(main())
+
+
+def test_a_callback_cannot_stop_itself() -> None:
+    async def main() -> None:
+        subscriber = make()
+
+        async def stop(_: bytes) -> None:
+            await subscriber.stop()
+
+        subscriber.put_nowait(b"0")
+        with pytest.raises(RuntimeError, match="cannot stop"):
+            async with subscriber.run_in_background(stop):
+                await asyncio.Event().wait()
+
+    run(main())
+
+
+def test_a_slow_reader_costs_no_queue_and_misses_nothing() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            for event in numbers(5_000):
+                await plugin.wait_published(event, "foo")
+            await until(lambda: subscriber.qsize == 5_000)
+            assert subscriber._queue.qsize() <= intake_module.WINDOW
+            assert await take(subscriber, 5_000) == numbers(5_000)
+            assert (subscriber.dropped, subscriber.missed, subscriber.qsize) == (0, 0, 0)
+
+    run(main())
+
+
+def test_events_say_how_many_before_them_were_dropped() -> None:
+    async def main() -> None:
+        plugin = ChannelsPlugin(
+            MemoryChannelsBackend(),
+            channels=["foo"],
+            subscriber_max_backlog=2,
+            subscriber_backlog_strategy="dropleft",
+        )
+        async with plugin:
+            subscriber = await plugin.subscribe("foo")
+            for event in numbers(10):
+                await plugin.wait_published(event, "foo")
+            await until(lambda: subscriber.dropped == 8)
+            iterator = subscriber.iter_events(with_metadata=True)
+            events = [await anext(iterator) for _ in range(2)]
+            assert [(event.seq, event.missed) for event in events] == [(9, 8), (10, 0)]
+
+    run(main())

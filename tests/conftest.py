@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatkit.core import attendance
+from chatkit.core import attendance, bells
 from chatkit.core import hub as hub_module
 from chatkit.core import live as live_module
 
@@ -14,3 +14,4 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attendance, "DELAY_S", 0.001)
     monkeypatch.setattr(attendance, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_module, "MAX_RETRY_S", 0.001)
+    monkeypatch.setattr(bells, "PACE", 0.0)

@@ -83,7 +83,7 @@ def test_what_is_dropped_is_forgotten_in_every_format() -> None:
     for seq in range(11, 4000):
         feed.extend([message(seq)])
         feed.chunk(as_line, seq - 1)
-    assert len(feed._encoded[as_line]) <= 2 * MAX_MESSAGES
+    assert len(feed._encoded[as_line].frames) <= 2 * MAX_MESSAGES
     assert len(feed._chunks) <= MAX_CACHED_CHUNKS
 
 

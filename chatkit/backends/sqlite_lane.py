@@ -1,6 +1,7 @@
 """Lane: a thread with a connection of its own, which does one thing after the other for the event loop.
 
-Knows nothing of what is done. The loop hands a call over and awaits its result; a call never runs in the loop's thread.
+Knows nothing of what is done. The loop hands a call over and awaits its result. What takes microseconds it may also do
+itself, on the lane's connection, while the lane has nothing to do (`try_here`).
 """
 
 import asyncio
@@ -55,6 +56,8 @@ class Lane:
         self._current: _Call[Any] | None = None
         # Guards _current, so that an interrupt meets the call that it is meant for and not the one after it.
         self._lock = threading.Lock()
+        # Guards the connection, and whatever the calls and the tick share: held by the lane at work, or by the loop.
+        self._use = threading.Lock()
 
     async def open(self) -> None:
         """Start the thread and connect; raise what connecting raises."""
@@ -75,6 +78,15 @@ class Lane:
     async def run(self, do: Do[T]) -> T:
         """Have it done. A caller who is cancelled before it has begun prevents it; after that, it is done wholly."""
         return await self._hand_over(do)
+
+    def try_here(self, do: Do[T]) -> T | None:
+        """Do it now, in the caller's thread; None if the lane is at work, or closed. Raises the driver's own errors."""
+        if self._is_closing or not self._calls.empty() or not self._use.acquire(blocking=False):
+            return None
+        try:
+            return do(self._connection)
+        finally:
+            self._use.release()
 
     async def run_interruptibly(self, do: Do[T]) -> T:
         """Have a reading done. When the caller is cancelled, it ends soon."""
@@ -119,7 +131,10 @@ class Lane:
 
     def _serve(self) -> None:
         while True:
-            wait_s = self._tick() if self._tick else None
+            wait_s = None
+            if self._tick:
+                with self._use:
+                    wait_s = self._tick()
             try:
                 call = self._calls.get(timeout=wait_s)
             except Empty:
@@ -136,7 +151,8 @@ class Lane:
         result: object = None
         error: BaseException | None = None
         try:
-            result = call.do(self._connection)
+            with self._use:
+                result = call.do(self._connection)
         except sqlite3.Error as driver_error:
             error = as_ours(driver_error, self._path)
             error.__cause__ = driver_error

@@ -20,6 +20,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x63686B74  # "chkt": what `file` and other programs know a store by
 MIGRATIONS = ("sqlite.sql",)  # script N brings a store from version N - 1 to N
 BUSY_TIMEOUT_S = 5.0  # a commit takes microseconds: who holds the lock for longer is not appending
+MAX_BUSY_WAIT_S = 0.01  # between two tries to get the lock
 CACHED_STATEMENTS = 256  # every size of the append statement stays prepared, beside all others
 
 _SENTENCES = {
@@ -62,6 +63,7 @@ def open_writer(path: Path, synchronous: Synchronous, *, make_folder: bool) -> t
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA secure_delete = ON")  # a redacted body goes from the file, too
         _migrate(connection, path)
+        connection.execute("PRAGMA busy_timeout = 0")  # see `until_free`
         (epoch,) = connection.execute("SELECT epoch FROM meta").fetchone()
         return connection, epoch
 
@@ -98,7 +100,11 @@ def _opening(path: Path) -> Iterator[sqlite3.Connection]:
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, cached_statements=CACHED_STATEMENTS
+            path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            cached_statements=CACHED_STATEMENTS,
+            check_same_thread=False,  # a lane sees to it that its connection is used by one thread at a time
         )
         yield connection
     except (sqlite3.Error, ChatkitError) as error:
@@ -148,21 +154,32 @@ def _holds_something(connection: sqlite3.Connection) -> bool:
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    (mode,) = _until_free(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+    (mode,) = until_free(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
     if mode != "wal":
         raise Unavailable(f"{path}: its file system cannot share a database between connections (no WAL)")
 
 
-def _until_free(call: Callable[[], T]) -> T:
-    """Try again while another process is at it: SQLite does not wait by itself for a change of the journal's mode."""
+def is_busy(error: sqlite3.Error) -> bool:
+    """Say whether another process has the lock: nothing was done, and trying again may help."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def until_free(call: Callable[[], T]) -> T:
+    """Try again while another process has the lock.
+
+    The writer's connection waits for nobody, so that the event loop can use it; and SQLite does not wait by itself for
+    a change of the journal's mode.
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
+    wait_s = 0.0005
     while True:
         try:
             return call()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(0.01)
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, MAX_BUSY_WAIT_S)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

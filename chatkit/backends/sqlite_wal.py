@@ -25,6 +25,7 @@ class Keeper:
     def __init__(self) -> None:
         self._grown_bytes = 0
         self._is_to_empty = False
+        self.is_sync_due = True  # the first commit to a log that begins anew syncs its header
 
     def appended(self, drafts: Sequence[Draft]) -> bool:
         """Count an append; say whether a checkpoint is due."""
@@ -46,6 +47,7 @@ class Keeper:
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move what can be moved without anyone waiting; empty the log if it is far too long."""
         _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self.is_sync_due = True
         if self._is_to_empty or pages * PAGE_BYTES > MAX_WAL_BYTES:
             self.empty(connection)
 
@@ -54,3 +56,4 @@ class Keeper:
         connection.execute(f"PRAGMA busy_timeout = {EMPTY_TIMEOUT_MS}")
         is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self._is_to_empty = bool(is_busy)
+        self.is_sync_due = True

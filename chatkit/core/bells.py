@@ -1,28 +1,33 @@
-"""Telling readers that their rooms grew: a bounded number of them in a turn of the event loop, in rounds that are paced.
+"""Telling readers that their rooms grew: a bounded number in a turn of the event loop, in rounds that are paced.
 
-A round costs the same whether its readers are owed one message or a hundred. So the next begins no sooner than a time that
-grows with what the last one cost: nobody waits while there is little to do, and under load each write carries more.
+A round costs nearly the same whether its readers are owed one message or a hundred. So the next waits for a time that
+grows with what the last one cost, or until there is enough to tell: nobody waits while there is little to do, and under
+load each write carries more.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 from chatkit.core.live import LiveRoom, Reader
+from chatkit.core.model import Message
 
 RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
-PACE = 4.0  # the rest between two rounds, as a multiple of what the first of them cost
-MAX_PACE_S = 0.005  # and at the most: a delay that no reader notices
+PACE = 8.0  # the rest between two rounds, as a multiple of what the first of them cost
+MAX_REST_S = 0.02  # and at the most: a delay that no reader notices
+ENOUGH_CHARS = 1 << 14  # of one room: what is written at once costs more by its bytes than by the call from here on
+MESSAGE_CHARS = 64  # that a message counts beside its body
 
 
 class Bells:
-    """Rings the readers of grown rooms, room by room in turns. A room that grows meanwhile is told in the next round."""
+    """Rings the readers of grown rooms, room by room in turns. What grows meanwhile is told in the next round."""
 
     def __init__(self) -> None:
-        self._grown: dict[LiveRoom, None] = {}  # rooms whose readers are to be told
+        self._grown: dict[LiveRoom, int] = {}  # rooms whose readers are to be told, and of how much
         self._ringing: dict[LiveRoom, Iterator[Reader]] = {}  # rooms whose readers are being told, and who is left
         self._told: set[LiveRoom] = set()  # rooms of this round
         self._is_due = False
+        self._resting: asyncio.TimerHandle | None = None
         self._spent_s = 0.0  # in this round, by now
         self._rest_until = 0.0
 
@@ -31,22 +36,28 @@ class Bells:
         """Say whether nobody is to be told anything."""
         return not (self._grown or self._ringing)
 
-    def ring_soon(self, live: LiveRoom) -> None:
-        """Tell the room's readers with the next round."""
-        self._grown[live] = None
+    def ring_soon(self, live: LiveRoom, messages: Sequence[Message]) -> None:
+        """Tell the room's readers of these messages with the next round."""
+        n_chars = self._grown.get(live, 0) + MESSAGE_CHARS * len(messages) + sum([len(m.body) for m in messages])
+        self._grown[live] = n_chars
         if not self._is_due:
             self._is_due = True
             self._begin_round()
+        elif n_chars >= ENOUGH_CHARS and self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+            asyncio.get_running_loop().call_soon(self._ring)
 
     def _begin_round(self) -> None:
         loop = asyncio.get_running_loop()
         rest_s = self._rest_until - perf_counter()
         if rest_s > 0:
-            loop.call_later(rest_s, self._ring)
+            self._resting = loop.call_later(rest_s, self._ring)
         else:
             loop.call_soon(self._ring)
 
     def _ring(self) -> None:
+        self._resting = None
         began = perf_counter()
         self._ring_some()
         now = perf_counter()
@@ -54,7 +65,7 @@ class Bells:
         if self._ringing:
             asyncio.get_running_loop().call_soon(self._ring)
             return
-        self._rest_until = now + min(PACE * self._spent_s, MAX_PACE_S)
+        self._rest_until = now + min(PACE * self._spent_s, MAX_REST_S)
         self._spent_s = 0.0
         self._told.clear()
         self._is_due = bool(self._grown)

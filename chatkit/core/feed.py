@@ -30,7 +30,7 @@ class Feed:
     __slots__ = ("_chunks", "_encoded", "_messages", "epoch", "last", "life", "log_first", "n_chars")
 
     def __init__(self, head: Head, messages: Sequence[Message]) -> None:
-        self._encoded: dict[Encode, dict[int, bytes]] = {}
+        self._encoded: dict[Encode, _Encoded] = {}
         self._chunks: dict[tuple[Encode, int], tuple[bytes, int]] = {}
         self.life = 0
         self.restart(head, messages)
@@ -42,7 +42,7 @@ class Feed:
         self.last = head.last
         self.log_first = head.first
         self._messages = list(messages)
-        self.n_chars = sum(len(message.body) for message in messages)
+        self.n_chars = _n_chars(messages)
         self._encoded.clear()
         self._chunks.clear()
 
@@ -66,7 +66,7 @@ class Feed:
             raise ValueError(f"message {messages[0].seq} does not follow {self.last}")
         self._messages += messages
         self.last = messages[-1].seq
-        self.n_chars += sum(len(message.body) for message in messages)
+        self.n_chars += _n_chars(messages)
         self._chunks.clear()
         self._keep_bounds()
 
@@ -74,19 +74,14 @@ class Feed:
         # Twice the bound, then back to it: the cost of dropping is spread over as many messages.
         if len(self._messages) <= 2 * MAX_MESSAGES and self.n_chars <= 2 * MAX_CHARS:
             return
-        keep = 0
-        chars = 0
-        for message in reversed(self._messages[-MAX_MESSAGES:]):
-            chars += len(message.body)
-            if chars > MAX_CHARS and keep:
-                break
-            keep += 1
-        dropped = self._messages[:-keep]
+        keep = MAX_MESSAGES
+        while keep > 1 and _n_chars(self._messages[-keep:]) > MAX_CHARS:
+            keep //= 2
+        self.n_chars -= _n_chars(self._messages[:-keep])
         del self._messages[:-keep]
-        self.n_chars -= sum(len(message.body) for message in dropped)
-        for encoded in self._encoded.values():
-            for message in dropped:
-                encoded.pop(message.seq, None)
+        for encode, encoded in list(self._encoded.items()):
+            if not encoded.drop_before(self.first):
+                del self._encoded[encode]
 
     def read(self, after: int, limit: int) -> list[Message]:
         """Return at most `limit` messages behind `after`, which the feed must reach."""
@@ -106,25 +101,56 @@ class Feed:
         return chunk
 
     def _join(self, encode: Encode, after: int) -> tuple[bytes, int]:
-        encoded = self._encoded.setdefault(encode, {})
-        parts: list[bytes] = []
-        size = 0
-        for message in self.read(after, MAX_CHUNK_MESSAGES):
-            frame = encoded.get(message.seq)
-            if frame is None:
-                frame = encoded[message.seq] = encode(message)
-            size += len(frame)
-            if size > MAX_CHUNK_BYTES and parts:
-                break
-            parts.append(frame)
-        return b"".join(parts), after + len(parts)
+        encoded = self._encode_from(encode, after + 1)
+        start = after + 1 - encoded.first
+        frames = encoded.frames[start : start + MAX_CHUNK_MESSAGES]
+        while len(frames) > 1 and sum(map(len, frames)) > MAX_CHUNK_BYTES:
+            del frames[len(frames) // 2 :]
+        return b"".join(frames), after + len(frames)
+
+    def _encode_from(self, encode: Encode, first: int) -> "_Encoded":
+        """Have everything from `first` on encoded, and keep it."""
+        encoded = self._encoded.get(encode)
+        if encoded is None:
+            encoded = self._encoded[encode] = _Encoded(first)
+        if first < encoded.first:
+            older = self._messages[first - self.first : encoded.first - self.first]
+            encoded.frames[:0] = [encode(message) for message in older]
+            encoded.first = first
+        newer = self._messages[encoded.first + len(encoded.frames) - self.first :]
+        encoded.frames += [encode(message) for message in newer]
+        return encoded
 
     def redact(self, seq: int) -> None:
         """Take away a message's body and data, in every format, if it is here."""
         if self.first <= seq <= self.last:
             message = self._messages[seq - self.first]
             self.n_chars -= len(message.body)
-            self._messages[seq - self.first] = replace(message, body="", data=None, redacted=True)
-            for encoded in self._encoded.values():
-                encoded.pop(seq, None)
+            redacted = self._messages[seq - self.first] = replace(message, body="", data=None, redacted=True)
+            for encode, encoded in self._encoded.items():
+                if 0 <= seq - encoded.first < len(encoded.frames):
+                    encoded.frames[seq - encoded.first] = encode(redacted)
             self._chunks.clear()
+
+
+class _Encoded:
+    """A run of messages in one format, from the number `first` on, without a hole."""
+
+    __slots__ = ("first", "frames")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.frames: list[bytes] = []
+
+    def drop_before(self, first: int) -> bool:
+        """Forget what is older; say whether the run still reaches to what is kept."""
+        if first > self.first:
+            if first > self.first + len(self.frames):
+                return False
+            del self.frames[: first - self.first]
+            self.first = first
+        return True
+
+
+def _n_chars(messages: Sequence[Message]) -> int:
+    return sum([len(message.body) for message in messages])

@@ -173,7 +173,7 @@ class Hub:
     def _grow(self, room: str, last: int, messages: Sequence[Message]) -> None:
         live = self._live.get(room)
         if live is not None and live.grow(last, messages):
-            self._bells.ring_soon(live)
+            self._bells.ring_soon(live, messages)
 
     # Reading
 

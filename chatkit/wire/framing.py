@@ -7,6 +7,7 @@ from struct import Struct
 _LENGTH_16 = Struct("!BBH")
 _LENGTH_64 = Struct("!BBQ")
 _TEXT = 0x81  # FIN and the opcode of text
+_HEADS = tuple(bytes((_TEXT, size)) for size in range(126))  # of short frames, which nearly all are
 _COMPRESSED = 0x40  # RSV1, as permessage-deflate uses it (RFC 7692 section 6)
 
 MIN_COMPRESSED_BYTES = 128  # what is shorter gains little, and costs the client a stream
@@ -19,7 +20,7 @@ def text_frame(payload: bytes) -> bytes:
     """Put a text's UTF-8 into one frame."""
     size = len(payload)
     if size < 126:
-        return bytes((_TEXT, size)) + payload
+        return _HEADS[size] + payload
     if size < 65_536:
         return _LENGTH_16.pack(_TEXT, 126, size) + payload
     return _LENGTH_64.pack(_TEXT, 127, size) + payload

@@ -196,7 +196,7 @@ class Session(ABC):
         if ref is not None:
             ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(frames.encode(ack))
-        # Who speaks need not wait for the round in which the others are told: it may be what the next message waits for.
+        # Who speaks need not wait for the round in which the others are told: its next message may wait for this one.
         if delivery := self._delivery_of(message.room):
             delivery.ring()
 

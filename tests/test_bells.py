@@ -1,0 +1,133 @@
+"""Rounds in which readers are told: at once while there is little to do, paced under load, early when there is much."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from chatkit.core import bells as bells_module
+from chatkit.core.backend import Backend
+from chatkit.core.bells import ENOUGH_CHARS, Bells
+from chatkit.core.live import LiveRoom, Signal
+from chatkit.core.model import Message
+from chatkit.core.pages import Pages
+
+
+class Reader:
+    def __init__(self, rung: list[str], name: str) -> None:
+        self._rung = rung
+        self._name = name
+
+    def ring(self) -> None:
+        self._rung.append(self._name)
+
+    def tell(self, signal: Signal) -> None:
+        raise AssertionError("nothing here signals")
+
+
+class Scene:
+    """Rooms with readers that note who is told, and bells whose rest is as long as a test wants."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.bells = Bells()
+        self.rung: list[str] = []
+        self._backend = backend
+
+    def room(self, name: str, n_readers: int = 1) -> LiveRoom:
+        live = LiveRoom(name, self._backend, Pages(), lambda job: job.close())
+        live.readers = dict.fromkeys(Reader(self.rung, f"{name}{n}") for n in range(n_readers))
+        return live
+
+    def grow(self, live: LiveRoom, body: str = "hi") -> None:
+        self.bells.ring_soon(live, [Message(live.room, "e", 1, 0, "ann", body)])
+
+    def rest(self, seconds: float) -> None:
+        self.bells._rest_until = bells_module.perf_counter() + seconds
+
+
+def run(test: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        from chatkit.backends import open_backend  # noqa: PLC0415  # entered here, in the test's loop
+
+        async with open_backend("memory://") as backend:
+            await test(Scene(backend))
+
+    asyncio.run(main())
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def test_readers_of_a_quiet_server_are_told_in_the_next_turn_who_came_last_first() -> None:
+    async def test(scene: Scene) -> None:
+        scene.grow(scene.room("a", 3))
+        await turn()
+        assert scene.rung == ["a2", "a1", "a0"]
+        assert scene.bells.is_silent
+
+    run(test)
+
+
+def test_what_comes_in_a_rest_is_told_once_when_it_ends() -> None:
+    async def test(scene: Scene) -> None:
+        scene.rest(0.03)
+        live = scene.room("a")
+        for _ in range(3):
+            scene.grow(live)
+            await turn()
+        assert scene.rung == []
+        async with asyncio.timeout(5):
+            while not scene.rung:  # noqa: ASYNC110  # the bell is what is watched
+                await asyncio.sleep(0.005)
+        assert scene.rung == ["a0"]
+
+    run(test)
+
+
+def test_enough_to_tell_ends_the_rest() -> None:
+    async def test(scene: Scene) -> None:
+        scene.rest(1000)
+        live = scene.room("a")
+        scene.grow(live)
+        await turn()
+        assert scene.rung == []
+        scene.grow(live, "x" * ENOUGH_CHARS)
+        await turn()
+        assert scene.rung == ["a0"]
+        assert scene.bells.is_silent
+
+    run(test)
+
+
+def test_the_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        scene.grow(scene.room("a", 5))
+        await turn()
+        assert scene.bells._rest_until - bells_module.perf_counter() <= bells_module.MAX_REST_S
+
+    monkeypatch.setattr(bells_module, "PACE", 1e9)
+    run(test)
+
+
+def test_a_room_that_grows_in_the_round_of_a_giant_one_is_told_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        giant, small = scene.room("giant", 100), scene.room("small")
+        scene.grow(giant)
+        await asyncio.sleep(0)
+        assert len(scene.rung) == 10
+        scene.grow(small)
+        scene.grow(giant)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert "small0" in scene.rung
+        async with asyncio.timeout(5):
+            while not scene.bells.is_silent:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0)
+        assert len(scene.rung) == 201
+
+    monkeypatch.setattr(bells_module, "RINGS_A_TURN", 10)
+    monkeypatch.setattr(bells_module, "PACE", 0.0)
+    run(test)

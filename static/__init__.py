@@ -1,0 +1,1 @@
+"""The page's files. A package only so that they are installed with the others."""

@@ -130,8 +130,9 @@ def serve(
 ) -> Iterator[ServerProcess]:
     """Run `chatkit serve` on a free port until the block ends; it ends with it, even where a test left it stopped.
 
-    `command` is what to run in place of this tree's chatkit. `store` is a backend URL, or a path: then an SQLite store there. `options` are more words for the command line.
-    The server's working folder and log are in `folder`: by default the path's; needed where `store` is a URL.
+    `command` is what to run in place of this tree's chatkit. `store` is a backend URL, or a path: then an SQLite store
+    there. `options` are more words for the command line. The server's working folder and log are in `folder`: by
+    default the path's; needed where `store` is a URL.
     """
     if isinstance(store, Path):
         folder, store = folder or store.parent, f"sqlite:///{store.absolute()}"

@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends.sqlite import SqliteBackend
-from chatkit.core import feed as feed_module
 from chatkit.core import bells
+from chatkit.core import feed as feed_module
 from chatkit.core import live as live_module
 from chatkit.core.backend import Grown
 from chatkit.core.hub import Hub

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
@@ -25,16 +25,13 @@ from chatkit.server.runner import (
     PROTOCOL,
     SHUTDOWN_S,
     Server,
-    _listen,
-    _raise_file_limit,
+    listen,
+    raise_file_limit,
 )
 from chatkit.server.settings import Settings
 
-if TYPE_CHECKING:
-    from chatkit.core.hub import Hub
 
-
-class Readers:
+class ChannelReaders:
     """What an application's channels are read by, in the place of a hub's readers."""
 
     def __init__(self, application: object) -> None:
@@ -68,10 +65,10 @@ def run(name: str, settings: Settings) -> int:
     """
     logging.config.dictConfig(log_config(settings))
     application = load(name)
-    _raise_file_limit()
+    raise_file_limit()
     config = _config(application, settings)
-    with _listen(settings) as listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        server = Server(config, cast("Hub", Readers(application)), greeting(name, settings, listening))
+    with listen(settings) as listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        server = Server(config, ChannelReaders(application), greeting(name, settings, listening))
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         raise Unavailable(f"{name} did not start; the log says why")

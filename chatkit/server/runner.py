@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import uvicorn
 from litestar import Litestar
 
 from chatkit import __version__
-from chatkit.core.hub import Hub
 from chatkit.server.app import open_app
 from chatkit.server.log import log_config
 from chatkit.server.settings import Settings
@@ -34,13 +33,20 @@ GC_THRESHOLD: Final = 20_000  # objects; at Python's 700, a thousand clients who
 BACKLOG: Final = 4_096  # a restart brings every client back at once
 
 
+class Readers(Protocol):
+    """Those who read rooms or channels for as long as they are let."""
+
+    def close_readers(self) -> None:
+        """End them all."""
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, with what it does not do: it greets, and it ends streams before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub, greeting: str) -> None:
+    def __init__(self, config: uvicorn.Config, readers: Readers, greeting: str) -> None:
         super().__init__(config)
         self.stopped_by: int | None = None
-        self._hub = hub
+        self._readers = readers
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -52,7 +58,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the readers first: a stream that waits for its room would be waited for, for ever."""
-        self._hub.close_readers()
+        self._readers.close_readers()
         await super().shutdown(sockets)
 
     @contextmanager
@@ -75,9 +81,9 @@ def run(settings: Settings) -> int:
     """Serve until a signal comes; return the exit status. Raise `ChatkitError`, or `OSError` for an address in use."""
     settings = with_token(settings)
     logging.config.dictConfig(log_config(settings))
-    _raise_file_limit()
+    raise_file_limit()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()  # uvloop where there is one
-    with _listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
+    with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(_serve(settings, listening))
 
 
@@ -115,7 +121,7 @@ def _config(app: Litestar, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """Bind the address before anything else is opened. Raise `OSError` with a sentence."""
     host = settings.host.strip("[]")
     try:
@@ -144,7 +150,7 @@ def _calm_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Let every connection that the settings allow have its file descriptor, as far as the system lets us."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):

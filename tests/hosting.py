@@ -9,13 +9,9 @@ from harness import Faults, RecordingSocket, run, until
 from chatkit.core.hub import Hub
 from chatkit.core.model import Limits
 from chatkit.wire.frames import WireLimits
-from chatkit.wire.session import (
-    House,
-    JsonSession,
-    Session,
-    Start,
-    TextSession,
-)
+from chatkit.wire.json_session import JsonSession
+from chatkit.wire.session import House, Session, Start
+from chatkit.wire.text_session import TextSession
 
 NEWEST = Start()
 

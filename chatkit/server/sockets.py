@@ -19,7 +19,9 @@ from chatkit.server.messages import AsgiSocket, TextOnlySocket
 from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.server.security import Gate, RateLimits
 from chatkit.wire.frames import SUBPROTOCOL, encode
-from chatkit.wire.session import House, JsonSession, Session, Start, TextSession, close_code
+from chatkit.wire.json_session import JsonSession
+from chatkit.wire.session import House, Session, Start, close_code
+from chatkit.wire.text_session import TextSession
 
 DIRECT = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
 DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403

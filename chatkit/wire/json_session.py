@@ -1,0 +1,188 @@
+"""A conversation in `chatkit.v1`: commands and events as JSON, and any number of rooms."""
+
+from functools import partial
+from typing import assert_never
+
+from chatkit.core.backend import Filter
+from chatkit.core.live import Redaction, Signal
+from chatkit.core.live import Typing as TypingSignal
+from chatkit.core.model import (
+    Cursor,
+    Draft,
+    Gap,
+    check_body,
+    check_data,
+    check_key,
+    check_room,
+)
+from chatkit.core.past import read_past
+from chatkit.core.roster import Change
+from chatkit.core.subscription import Subscription
+from chatkit.errors import BadRequest, ChatkitError, TooManyRooms
+from chatkit.wire import frames
+from chatkit.wire.delivery import Delivery, Socket
+from chatkit.wire.forms import event_frame, form_for, presence_frame
+from chatkit.wire.framing import text_frame
+from chatkit.wire.session import House, Limiter, Session, Start
+
+
+class JsonSession(Session):
+    """`chatkit.v1`: commands and events as JSON, any number of rooms."""
+
+    __slots__ = ("_path_room", "_rooms", "_stale_rooms")
+
+    def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
+        super().__init__(house, socket, sender, limiter)
+        self._rooms: dict[str, Delivery] = {}
+        self._path_room: str | None = None
+        self._stale_rooms: set[str] = set()  # whose presence was not sent, because the socket was full
+
+    async def start(self, room: str | None, start: Start) -> None:
+        """Say welcome, and join the room that the path names, if it names one."""
+        house = self._house
+        self._send(frames.WelcomeEvent(self._sender, house.server, house.wire_limits))
+        if room is not None:
+            self._path_room = check_room(room)
+            await self._join(self._path_room, start, None)
+
+    def received_text(self, text: bytes) -> None:
+        """Carry out one command, or refuse it."""
+        try:
+            command = frames.decode_command(text)
+        except ChatkitError as error:
+            self._refuse(error, frames.ref_of(text))
+            return
+        try:
+            self._carry_out(command, len(text))
+        except ChatkitError as error:
+            self._refuse(error, command.ref)
+
+    def _carry_out(self, command: frames.AnyCommand, n_bytes: int) -> None:
+        room = self._room_of(command)
+        match command:
+            case frames.Publish():
+                self._publish(room, command, n_bytes)
+            case frames.Join():
+                start = Start(command.after if command.after is None else Cursor.parse(command.after), command.history)
+                self._do(partial(self._join, room, start, command.ref), command.ref)
+            case frames.Leave():
+                self._do(partial(self._leave, room, command.ref), command.ref)
+            case frames.History():
+                self._do(partial(self._send_history, room, command), command.ref)
+            case frames.Members():
+                self._send_members(room, command.ref)
+            case frames.Typing():
+                if self._limiter is None or self._limiter.may_signal():
+                    self._house.hub.typing(room, self._sender)
+            case _:
+                assert_never(command)
+
+    def _room_of(self, command: frames.AnyCommand) -> str:
+        if command.room is not None:
+            return check_room(command.room)
+        if self._path_room is None:
+            raise BadRequest("name the room: this connection's path names none")
+        return self._path_room
+
+    def _publish(self, room: str, command: frames.Publish, n_bytes: int) -> None:
+        limits = self._house.limits
+        if command.body is None and command.data is None:
+            raise BadRequest("publish needs a body")
+        body = "" if command.body is None else check_body(command.body, limits.body)
+        data = None if command.data is None else check_data(command.data, limits.data)
+        key = None if command.key is None else check_key(command.key)
+        self._submit(Draft(room, self._sender, body, data, key), command.ref, n_bytes)
+
+    async def _join(self, room: str, start: Start, ref: frames.Ref | None) -> None:
+        if room in self._rooms:
+            self._rooms.pop(room).close()
+        elif len(self._rooms) >= self._house.limits.rooms:
+            raise TooManyRooms(self._house.limits.rooms)
+        encode = form_for(event_frame, self._socket.deflate)
+        delivery = Delivery(self._socket, encode, self._gap_frames, self._house.hub.spawn)
+        subscription = await self._subscribe(room, start, delivery)
+        delivery.subscription = subscription
+        self._rooms[room] = delivery
+        gap = subscription.take_gap()
+        self._send(self._joined(subscription, subscription.cursor, ref))
+        if gap is not None:
+            self._send_text(frames.gap_event(room, gap))
+        delivery.ring()
+
+    def _joined(self, subscription: Subscription, start: Cursor, ref: frames.Ref | None) -> frames.JoinedEvent:
+        room, head = subscription.room, subscription.head
+        members, count = self._members(room)
+        return frames.JoinedEvent(room, str(start), start.seq, head.first, head.last, members, count, ref)
+
+    def _gap_frames(self, subscription: Subscription, gap: Gap) -> bytes:
+        frame = text_frame(frames.gap_event(subscription.room, gap))
+        if gap.reason != "epoch":
+            return frame
+        # What follows is of a new life of the log: the client needs its name to resume in it.
+        joined = self._joined(subscription, Cursor(subscription.epoch, gap.before - 1), None)
+        return text_frame(frames.encode(joined)) + frame
+
+    async def _leave(self, room: str, ref: frames.Ref | None) -> None:
+        if delivery := self._rooms.pop(room, None):
+            delivery.close()
+        self._send(frames.LeftEvent(room, ref))
+
+    async def _send_history(self, room: str, command: frames.History) -> None:
+        limit = min(self._house.limits.history, 50 if command.limit is None else command.limit)
+        if limit < 1:
+            raise BadRequest("limit is at least 1")
+        past = await read_past(
+            self._house.hub.backend,
+            room,
+            after=frames.position(command.after),
+            before=frames.position(command.before),
+            limit=limit,
+            where=Filter(search=command.search) if command.search else None,
+        )
+        messages = [frames.WireMessage.of(message) for message in past.page.messages]
+        self._send(frames.HistoryEvent(room, messages, past.page.complete, command.ref))
+
+    def _send_members(self, room: str, ref: frames.Ref | None) -> None:
+        members, count = self._members(room)
+        self._send(frames.MembersEvent(room, members, count, ref))
+
+    def _members(self, room: str) -> tuple[list[frames.WireMember], int]:
+        hub = self._house.hub
+        return frames.wire_members(hub.members(room, frames.MAX_LISTED_MEMBERS)), hub.count(room)
+
+    def _signalled(self, signal: Signal) -> None:
+        match signal:
+            case Redaction(room, seq):
+                self._send(frames.RedactedEvent(room, seq))
+            case TypingSignal(room, sender):
+                if self._socket.is_writable and sender != self._sender:
+                    self._send(frames.TypingEvent(room, sender))
+            case Change(room, joined, left):
+                if joined == [self._sender] and not left:
+                    return  # nobody is told of their own coming
+                if self._socket.is_writable:
+                    self._socket.write(presence_frame(signal))
+                else:
+                    self._stale_rooms.add(room)
+            case _:
+                assert_never(signal)
+
+    def writable_again(self) -> None:
+        """Write what became due while the socket was full; who is there now stands for who came and went meanwhile."""
+        while self._stale_rooms:
+            room = self._stale_rooms.pop()
+            if room in self._rooms:
+                self._send_members(room, None)
+        super().writable_again()
+
+    def _send(self, event: frames.Event) -> None:
+        self._send_text(frames.encode(event))
+
+    def _delivery_of(self, room: str) -> Delivery | None:
+        return self._rooms.get(room)
+
+    def _deliveries(self) -> list[Delivery]:
+        return list(self._rooms.values())
+
+    def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:
+        self._send(frames.error_event(error, ref))

@@ -1,0 +1,54 @@
+"""A conversation in plain text: a frame in is a body; a message comes back in a form of the client's choice."""
+
+from chatkit.core.live import Signal
+from chatkit.core.model import (
+    Draft,
+    check_body,
+    check_room,
+)
+from chatkit.errors import BadRequest, ChatkitError
+from chatkit.wire import frames
+from chatkit.wire.delivery import Delivery, Socket
+from chatkit.wire.forms import FORMS, form_for
+from chatkit.wire.session import House, Limiter, Session, Start
+
+
+class TextSession(Session):
+    """Plain text: a frame in is a body; each message comes back in the form that was asked for."""
+
+    __slots__ = ("_delivery", "_room")
+
+    def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None, form: str) -> None:
+        super().__init__(house, socket, sender, limiter)
+        if form not in FORMS:
+            raise BadRequest(f"format is one of {', '.join(FORMS)}")
+        encode, encode_gap = FORMS[form]
+        self._delivery = Delivery(socket, form_for(encode, socket.deflate), encode_gap, house.hub.spawn)
+        self._room = ""
+
+    async def start(self, room: str | None, start: Start) -> None:
+        """Join the room; what is due from its log is written at once."""
+        self._room = check_room(room or "chat")
+        delivery = self._delivery
+        delivery.subscription = await self._subscribe(self._room, start, delivery)
+        delivery.ring()
+
+    def received_text(self, text: bytes) -> None:
+        """Publish the text."""
+        try:
+            body = check_body(text.decode(), self._house.limits.body)
+            self._submit(Draft(self._room, self._sender, body), None, len(text))
+        except ChatkitError as error:
+            self._refuse(error)
+
+    def _signalled(self, signal: Signal) -> None:
+        """Say nothing: plain text has no words for what is no message."""
+
+    def _delivery_of(self, room: str) -> Delivery | None:  # noqa: ARG002  # there is but one
+        return self._delivery
+
+    def _deliveries(self) -> list[Delivery]:
+        return [self._delivery]
+
+    def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:  # noqa: ARG002  # text has no refs
+        self._send_text(f"! {error}".encode())

@@ -1,4 +1,4 @@
-# Every target makes what it needs: an environment in .venv, and for the tests a browser where there is none.
+# Every target makes what it needs: an environment in .venv, and for the tests a browser, tmux and npm where there is none.
 .PHONY: serve test check clean
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS)
 
-test: $(VENV)/developing browser
+test: $(VENV)/developing programs node_modules
 	$(BIN)/pytest $(ARGS)
 
 check: $(VENV)/developing node_modules
@@ -41,10 +41,13 @@ node_modules: package.json
 	@npm install --silent --no-audit --no-fund
 	@touch $@
 
-# The page is tested in Debian's Chromium, the terminal client in tmux. Elsewhere, install them yourself.
-.PHONY: browser
-browser:
-	@command -v chromium >/dev/null && command -v tmux >/dev/null || { \
+# The page is tested in Debian's Chromium, the terminal client in tmux, the WebSocket protocol with a client on Node, which
+# npm brings along. Elsewhere, install them yourself.
+.PHONY: programs
+programs:
+	@missing=; for program in chromium tmux npm; do \
+	  command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	test -z "$$missing" || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
-	    echo "The tests need chromium and tmux: install them (on Debian: apt-get install chromium tmux)" >&2; exit 1; }; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium tmux >/dev/null; }
+	    echo "The tests need programs that are missing: install them (on Debian: apt-get install$$missing)" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; }

@@ -30,7 +30,9 @@ LIMIT_S = 120.0
 
 
 @asynccontextmanager
-async def subscription(socket: WebSocket, channels: litestar_channels.ChannelsPlugin) -> AsyncIterator[None]:
+async def subscription(
+    socket: WebSocket[Any, Any, Any], channels: litestar_channels.ChannelsPlugin
+) -> AsyncIterator[None]:
     async with channels.start_subscription("chat") as subscriber, subscriber.run_in_background(socket.send_data):
         await socket.accept()
         try:

@@ -36,7 +36,7 @@ async def handler(socket: WebSocket[Any, Any, Any], channels: NamedDependency[Ch
 
 
 async def map_words(socket: WebSocket[Any, Any, Any]) -> Any:
-    async for line in socket.iter_data():
+    async for line in socket.iter_data("text"):
         yield line.split()
 
 

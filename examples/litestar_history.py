@@ -12,7 +12,7 @@ Channels = NamedDependency[ChannelsPlugin]
 
 async def talk(socket: WebSocket[Any, Any, Any], channels: ChannelsPlugin, subscriber: Subscriber) -> None:
     async with subscriber.run_in_background(socket.send_text):
-        async for text in socket.iter_data():
+        async for text in socket.iter_data("text"):
             channels.publish(text, "news")
 
 

@@ -69,11 +69,11 @@ class Counter(WebsocketListener):
 
     path = "/class"
 
-    async def on_accept(self, socket: WebSocket[Any, Any, Any]) -> None:  # type: ignore[override]
+    async def on_accept(self, socket: WebSocket[Any, Any, Any]) -> None:
         """Greet."""
         await socket.send_text("welcome")
 
-    async def on_receive(self, data: list[int]) -> int:  # type: ignore[override]
+    async def on_receive(self, data: list[int]) -> int:
         """Answer with the sum."""
         return sum(data)
 

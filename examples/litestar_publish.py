@@ -36,7 +36,7 @@ async def follow(socket: WebSocket[Any, Any, Any], channel: FromPath[str], chann
         await socket.accept()
         try:
             async with subscriber.run_in_background(socket.send_text):
-                async for text in socket.iter_data():
+                async for text in socket.iter_data("text"):
                     channels.publish(text, channel)
         except WebSocketDisconnect:
             return

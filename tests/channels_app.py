@@ -22,7 +22,7 @@ async def background(socket: WebSocket[Any, Any, Any], channel: FromPath[str], c
     """Read in the background, and repeat what the client says."""
     await socket.accept()
     async with channels.start_subscription(channel) as subscriber, subscriber.run_in_background(socket.send_data):
-        async for text in socket.iter_data():
+        async for text in socket.iter_data("text"):
             await socket.send_text(text)
 
 
@@ -31,7 +31,7 @@ async def in_bytes(socket: WebSocket[Any, Any, Any], channels: Channels) -> None
     """Read in the background, as binary messages."""
     async with channels.start_subscription("bytes") as subscriber, subscriber.run_in_background(socket.send_bytes):
         await socket.accept()
-        async for _ in socket.iter_data():
+        async for _ in socket.iter_data("text"):
             pass
 
 
@@ -62,7 +62,7 @@ async def overheard(socket: WebSocket[Any, Any, Any], channels: Channels) -> Non
     """Read in the background, past a middleware."""
     await socket.accept()
     async with channels.start_subscription("overheard") as subscriber, subscriber.run_in_background(socket.send_text):
-        async for _ in socket.iter_data():
+        async for _ in socket.iter_data("text"):
             pass
 
 

@@ -5,7 +5,7 @@ import contextlib
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -73,7 +73,7 @@ class Serving:
 
     def __init__(self, server: uvicorn.Server) -> None:
         self.server = server
-        self.connections = server.server_state.connections
+        self.connections = cast("set[HttpProtocol | WebSocketProtocol]", server.server_state.connections)
         self.tasks = server.server_state.tasks
         self.port: int = server.servers[0].sockets[0].getsockname()[1]
 
@@ -177,7 +177,7 @@ class EchoReceiver:
         self.socket.close(1003, "text only")
 
     def writable_again(self) -> None:
-        self.calls.append("writable")
+        self.calls.append("writable" if self.socket.is_writable else "full all the same")
 
     def closed(self, code: int) -> None:
         self.calls.append(code)
@@ -196,7 +196,7 @@ def mask(payload: bytes, key: bytes = KEY) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(keys[: len(payload)], "big")).to_bytes(len(payload), "big")
 
 
-def frame(first: int, payload: bytes = b"", *, length: bytes | None = None) -> bytes:
+def frame(first: int, payload: bytes = b"", *, length: bytes | None = None, key: bytes = KEY) -> bytes:
     """Make a client's frame; `length` replaces its second byte and its extended length."""
     if length is None:
         size = len(payload)
@@ -206,7 +206,7 @@ def frame(first: int, payload: bytes = b"", *, length: bytes | None = None) -> b
             length = struct.pack("!BH", 0xFE, size)
         else:
             length = struct.pack("!BQ", 0xFF, size)
-    return bytes((first,)) + length + KEY + mask(payload)
+    return bytes((first,)) + length + key + mask(payload, key)
 
 
 def closing(code: int, reason: bytes = b"") -> bytes:
@@ -229,6 +229,10 @@ class Client:
             answer = await client.head()
             assert answer.startswith(b"HTTP/1.1 101 "), answer
         return client
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self.writer.transport)  # of a socket, it reads as well
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -272,7 +276,7 @@ class Heard:
     def __init__(self, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.reader = FrameReader(self, max_bytes, inflate_bits)
-        self.do = lambda: None
+        self.do: Callable[[], object] = lambda: None
 
     def on_text(self, payload: bytes) -> None:
         assert type(payload) is bytes

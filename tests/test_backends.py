@@ -4,19 +4,22 @@ import asyncio
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends import conformance, open_backend
+from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
 from chatkit.core.model import Draft, Message
 from chatkit.errors import BadBackendURL, NotFound
 
 Make = Callable[[], Backend]
+Step = tuple[Any, ...]  # what to do, and with what
 MATRIX = [("memory", case) for case in conformance.cases(shared=False)]
 MATRIX += [("sqlite", case) for case in conformance.cases(shared=True)]
 
@@ -42,8 +45,8 @@ def test_the_suite_knows_whether_a_backend_is_shared(tmp_path: Path) -> None:
 
 
 def test_a_backend_that_breaks_the_contract_is_found() -> None:
-    class Forgetful(type(open_backend("memory://"))):
-        async def trim(self, *, keep=None, before_ms=None):
+    class Forgetful(MemoryBackend):
+        async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
             await super().trim(keep=keep, before_ms=before_ms)
             return 0
 
@@ -83,11 +86,12 @@ steps = st.one_of(
 )
 
 
-async def follow(backend: Backend, script: list[tuple]) -> None:
+async def follow(backend: Backend, script: list[Step]) -> None:
     model = Model()
+    todo: dict[str, Callable[..., Awaitable[None]]] = {"append": append, "trim": trim, "redact": redact, "read": read}
     async with backend:
         for step in script:
-            await {"append": append, "trim": trim, "redact": redact, "read": read}[step[0]](backend, model, *step[1:])
+            await todo[step[0]](backend, model, *step[1:])
         for room in model.rooms:
             await read(backend, model, room, 0, None, 1_000)
 
@@ -147,7 +151,7 @@ async def read(backend: Backend, model: Model, room: str, after: int | None, bef
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, max_size=25))
-def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[tuple]) -> None:
+def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Step]) -> None:
     asyncio.run(follow(factory(kind, tmp_path)(), script))
 
 

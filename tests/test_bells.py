@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ class Scene:
         self.bells.ring_soon(live, [Message(live.room, "e", 1, 0, "ann", body)])
 
     def rest(self, seconds: float) -> None:
-        self.bells._rest_until = bells_module.perf_counter() + seconds
+        self.bells._rest_until = perf_counter() + seconds
 
 
 def run(test: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
@@ -106,7 +107,7 @@ def test_the_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 5))
         await turn()
-        assert scene.bells._rest_until - bells_module.perf_counter() <= bells_module.MAX_REST_S
+        assert scene.bells._rest_until - perf_counter() <= bells_module.MAX_REST_S
 
     monkeypatch.setattr(bells_module, "PACE", 1e9)
     run(test)

@@ -391,7 +391,7 @@ def test_channels_that_nobody_is_in_are_forgotten() -> None:
                 async with plugin.start_subscription([f"a{number}", f"b{number}"]):
                     pass
             assert plugin._channels == {}
-            await until(lambda: not plugin._backend.hub.counts["rooms"])
+            await until(lambda: not plugin._log.hub.counts["rooms"])
 
     run(main())
 
@@ -402,7 +402,7 @@ class NotWalkedOver(dict[str, Any]):
     def _refuse(self) -> Any:
         raise AssertionError("leaving went through all channels")
 
-    keys = values = items = __iter__ = _refuse  # type: ignore[assignment]
+    keys = values = items = __iter__ = _refuse
 
 
 def test_leaving_costs_the_same_however_many_channels_there_are() -> None:

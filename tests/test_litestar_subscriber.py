@@ -80,12 +80,13 @@ def test_stopping_ends_the_background_whatever_is_in_the_stream(join: bool) -> N
         subscriber = make()
         await subscriber.stop(join=join)
         async with subscriber.run_in_background(on_event):
-            assert subscriber.is_running
+            running = [subscriber.is_running]
             with pytest.raises(RuntimeError, match="already running"):
                 subscriber._start_in_background(on_event)
             subscriber.put_nowait(b"0")
             await subscriber.stop(join=join)
-            assert not subscriber.is_running
+            running.append(subscriber.is_running)
+            assert running == [True, False]
             assert subscriber._task is None
         assert heard == (numbers(1) if join else [])
 

@@ -25,6 +25,7 @@ from protocol_app import (
 )
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from chatkit.server.protocol_opening import Wheel
 
@@ -100,8 +101,9 @@ def test_an_accept_carries_headers_and_a_subprotocol() -> None:
     async def test() -> None:
         app = accepting(subprotocol="b", headers=[(b"x-one", b"1"), (b"set-cookie", b"a=b")])
         async with serving(app, headers=[("X-Two", "2")]) as served:
-            client = await connect(url(served.port), subprotocols=["a", "b"])
+            client = await connect(url(served.port), subprotocols=[Subprotocol("a"), Subprotocol("b")])
             assert client.subprotocol == "b"
+            assert client.response is not None
             headers = client.response.headers
             assert (headers["x-one"], headers["x-two"], headers["set-cookie"]) == ("1", "2", "a=b")
             assert headers["server"] == "uvicorn"

@@ -22,6 +22,8 @@ from protocol_app import (
     serving,
 )
 
+from chatkit.server.protocol import WebSocketProtocol
+
 
 @pytest.fixture(params=LOOPS)
 def loop(request: pytest.FixtureRequest) -> str:
@@ -78,7 +80,7 @@ def test_a_client_of_a_busy_handler_is_not_taken_for_dead(loop: str) -> None:
                 assert await client.frame() == (0x89, b"")
                 client.send(frame(0x8A))
             go.set()
-            texts = []
+            texts: list[bytes] = []
             while len(texts) < 1000:
                 first, payload = await client.frame()
                 if first == 0x81:
@@ -106,7 +108,7 @@ def test_a_client_that_reads_nothing_is_ended_and_its_handler_with_it(loop: str)
     async def test() -> None:
         async with serving(app, ws_ping_interval=0.1, ws_ping_timeout=0.1) as served:
             client = await Client.connect(served.port)
-            client.writer.transport.pause_reading()
+            client.transport.pause_reading()
             await eventually(lambda: served.tasks)
             await served.empty()
             client.cut()
@@ -120,14 +122,16 @@ def test_pings_of_a_client_that_reads_nothing_are_not_hoarded(loop: str) -> None
         app = DirectEcho()
         async with serving(app) as served:
             client = await Client.connect(served.port)
-            client.writer.transport.pause_reading()
+            client.transport.pause_reading()
             await eventually(lambda: app.receivers)
             receiver = app.receivers[0]
             receiver.is_silent = True
             while receiver.socket.is_writable:
                 receiver.socket.write(bytes(65_536))
                 await asyncio.sleep(0)
-            transport = next(iter(served.connections))._connection
+            (connection,) = served.connections
+            assert isinstance(connection, WebSocketProtocol)
+            transport = connection._connection
             stuck = transport.get_write_buffer_size()
             client.send(frame(0x89, b"p" * 125) * 10_000 + frame(0x81, b"end"))
             await eventually(lambda: receiver.texts == [b"end"])
@@ -223,7 +227,7 @@ def test_an_end_behind_a_buffer_that_never_drains_comes_all_the_same(end: bytes 
         app = DirectEcho()
         async with serving(app, ws_ping_interval=None) as served:
             client = await Client.connect(served.port)
-            client.writer.transport.pause_reading()
+            client.transport.pause_reading()
             await eventually(lambda: app.receivers)
             for _ in range(100):
                 app.receivers[0].socket.write(bytes(1 << 20))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Self, TypeVar, overload
 
 from litestar import WebSocket
 from litestar import channels as reference
@@ -92,6 +92,11 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._told: set[str] = set()  # the channels that the backend is subscribed to
 
     # Starting and ending
+
+    async def __aenter__(self) -> Self:
+        """Start, and be known by our own type: Litestar's method says that it returns Litestar's."""
+        await super().__aenter__()
+        return self
 
     async def _on_startup(self) -> None:
         if self._loop is not None:

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 serve: $(VENV)/installed
-	@$(BIN)/chatkit serve $(ARGS)
+	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
 test: $(VENV)/developing programs node_modules
 	$(BIN)/pytest $(ARGS)

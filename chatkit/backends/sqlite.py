@@ -71,8 +71,8 @@ class SqliteBackend(Backend):
         self._stack = AsyncExitStack()
         self._last_present: dict[str, Presence] = {}
         self._loop: asyncio.AbstractEventLoop
-        self._log: Log  # the writer's thread's
-        self._watch: Watch  # the writer's thread's, but for what it says is the loop's
+        self._log: Log  # whoever's who has the writer's connection
+        self._watch: Watch  # likewise, but for what it says is the loop's
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The log's writing side: append, redact, trim. Runs in the writer's thread, on the writer's connection.
+"""The log's writing side: append, redact, trim. Runs on the writer's connection, which one thread has at a time.
 
 A batch is one statement, whatever its size. Each statement that SQLite runs lets go of the interpreter's lock, and a
 busy event loop gives it back only after milliseconds: what counts is how often it is let go, more than what is written.

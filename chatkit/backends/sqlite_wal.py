@@ -20,7 +20,7 @@ MESSAGE_BYTES = 150  # a message's row beside its body, and its place in the ind
 
 
 class Keeper:
-    """Counts, in the writer's thread, what the write-ahead log has grown by; tends to it in its own."""
+    """Counts, where appends are made, what the write-ahead log has grown by; tends to it in its own thread."""
 
     def __init__(self) -> None:
         self._grown_bytes = 0

@@ -1,4 +1,4 @@
-"""Watch: how a process hears what others commit to the same file. Runs in the writer's thread, on its connection.
+"""Watch: how a process hears what others commit to the same file. Runs on the writer's connection, as the log does.
 
 SQLite tells nobody of a commit, but `PRAGMA data_version` answers in microseconds whether another connection has made
 one. What is new is then the message table's end. Nothing is asked while no room is watched.

@@ -1,7 +1,7 @@
 """WebSockets: a listener that holds its session, and with it its subscriptions, for the connection's lifespan.
 
-Where the server offers a socket's direct path, the session has that, and the listener only waits for the end; elsewhere
-the same session runs over plain ASGI messages (`messages.py`).
+Where the server offers a socket's direct path, the listener lends that to the session, which then has it for as long as
+the connection lives; elsewhere the same session runs over plain ASGI messages (`messages.py`).
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -17,13 +17,13 @@ from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
 from chatkit.server.handshake import Handshake
 from chatkit.server.messages import AsgiSocket, TextOnlySocket
 from chatkit.server.problems import MEDIA_TYPE, problem_of
+from chatkit.server.protocol import DIRECT
 from chatkit.server.security import Gate, RateLimits
 from chatkit.wire.frames import SUBPROTOCOL, encode
 from chatkit.wire.json_session import JsonSession
 from chatkit.wire.session import House, Session, Start, close_code
 from chatkit.wire.text_session import TextSession
 
-DIRECT = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
 DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403
 FULL_CODE = 4508
 
@@ -88,7 +88,7 @@ def read_start(after: str | None, history: str | None) -> Start:
 
 @asynccontextmanager
 async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
-    """Hold a session for as long as the connection lives."""
+    """Hold a session for as long as the connection lives, or lend it the socket for so long."""
     lobby: Lobby = socket.app.state.lobby
     asked = Handshake.read(socket.scope)
     try:
@@ -187,5 +187,5 @@ def _path_room(socket: WebSocket[Any, Any, Any]) -> str | None:
 
 @websocket_listener(["/ws", "/ws/{room:path}"], connection_lifespan=conversation, websocket_class=TextOnlySocket)
 async def converse(data: str, socket: WebSocket[Any, Any, Any]) -> None:
-    """Hand a text to the session; where that has the direct path, there is none to hand."""
+    """Hand a text to the session; where that has the socket itself, none comes here."""
     await cast("TextOnlySocket", socket).hand_over(data)

@@ -176,8 +176,6 @@ class MessageEvent(Event, frozen=True, tag="message"):
     key: str | None = None
     redacted: bool = False
 
-    to_message = WireMessage.to_message
-
 
 class GapEvent(Event, frozen=True, tag="gap"):
     """The messages between are not to be had."""

@@ -153,6 +153,7 @@ class Faults(Backend):
     def __init__(self, inner: Backend | None = None) -> None:
         self.inner = MemoryBackend() if inner is None else inner
         self.shared = self.inner.shared
+        self.keeps_history = self.inner.keeps_history
         self.calls: Counter[str] = Counter()
         self.failures: dict[str, Exception] = {}  # by method: raised before it does anything
         self.before: dict[str, asyncio.Event] = {}  # by method: waited for before it does anything
@@ -282,6 +283,9 @@ class Faults(Backend):
             return None
         error = done.exception()
         return error if isinstance(error, StopAsyncIteration) else done.result()
+
+    async def typing(self, room: str, sender: str) -> None:
+        await self._do("typing", lambda: self.inner.typing(room, sender))
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float

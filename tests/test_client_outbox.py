@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from chatkit import errors
-from chatkit.client.outbox import Entry, Outbox
+from chatkit.client.outbox import FIRST, Entry, Outbox
 from chatkit.client.pace import Pace
 from chatkit.client.refusal import refusal, refusal_of_close, refusal_of_response
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unauthorized, Unavailable
-from chatkit.wire.frames import AckEvent, Publish, WireLimits
+from chatkit.wire.frames import AckEvent, Publish, WireLimits, decode_command
 
 FREE = WireLimits(65_536, 1_000)
 SLOW = WireLimits(65_536, 1_000, rate=10, burst=5)
@@ -33,55 +34,91 @@ def entry(ref: int, *, has_own_key: bool = False) -> Entry:
 def filled(count: int, limits: WireLimits = FREE) -> Outbox:
     outbox = Outbox()
     outbox.connected(limits, 0.0)
-    for ref in range(count):
+    for ref in range(1, count + 1):
         outbox.add(entry(ref))
     return outbox
 
 
 def sent(outbox: Outbox, now: float = 0.0) -> list[int]:
     refs = []
-    while isinstance(due := outbox.next(now), Entry):
-        refs.append(due.ref)
+    while isinstance(due := outbox.next(now), bytes):
+        refs.append(msgspec.json.decode(due)["ref"])
     return refs
+
+
+def sent_behind(outbox: Outbox, now: float = 0.0) -> list[tuple[object, object]]:
+    pairs: list[tuple[object, object]] = []
+    while isinstance(due := outbox.next(now), bytes):
+        frame = decode_command(due)
+        assert isinstance(frame, Publish)
+        pairs.append((frame.behind, frame.ref))
+    return pairs
 
 
 def test_nothing_goes_before_there_is_a_connection(loop: None) -> None:
     outbox = Outbox()
-    outbox.add(entry(0))
+    outbox.add(entry(1))
     assert outbox.next(0.0) is None
     outbox.connected(FREE, 0.0)
-    assert sent(outbox) == [0]
+    assert sent(outbox) == [1]
 
 
 def test_what_was_in_flight_goes_again_first_and_in_order(loop: None) -> None:
     outbox = filled(6)
     assert [outbox.next(0.0) is not None for _ in range(4)] == [True] * 4
-    assert outbox.answered(1) is not None
+    assert outbox.answered(2) is not None
     outbox.connected(FREE, 1.0)
-    assert sent(outbox) == [0, 2, 3, 4, 5]
+    assert sent(outbox) == [1, 3, 4, 5, 6]
 
 
-def test_what_was_too_much_goes_again_in_order_when_all_is_answered_and_time_is_over(loop: None) -> None:
+def test_what_was_refused_for_now_goes_again_in_order_when_all_is_answered_and_time_is_over(loop: None) -> None:
     outbox = filled(4)
-    assert sent(outbox) == [0, 1, 2, 3]
-    outbox.add(entry(4))
-    outbox.hold(2, 0.5, 1.0)
-    assert outbox.answered(0) is not None
-    outbox.hold(1, 0.5, 1.1)
-    assert outbox.next(9.0) is None  # 3 is not answered yet: it might still be stored, or refused
-    outbox.hold(3, 0.5, 1.2)
+    assert sent(outbox) == [1, 2, 3, 4]
+    outbox.add(entry(5))
+    outbox.hold(3, 0.5, 1.0)
+    assert outbox.answered(1) is not None
+    outbox.hold(2, 0.5, 1.1)
+    assert outbox.next(9.0) is None  # 4 is not answered yet: it might still be stored, or refused
+    outbox.hold(4, 0.5, 1.2)
     assert outbox.next(1.3) == pytest.approx(0.4)
-    assert sent(outbox, 1.7) == [1, 2, 3, 4]
+    assert sent(outbox, 1.7) == [2, 3, 4, 5]
+
+
+def test_each_message_says_what_it_was_sent_behind_and_the_first_after_a_refusal_that_there_is_none(
+    loop: None,
+) -> None:
+    outbox = filled(3)
+    assert sent_behind(outbox) == [(FIRST, 1), (1, 2), (2, 3)]
+    assert outbox.answered(1) is not None
+    outbox.hold(2, 0.5, 1.0)
+    outbox.hold(3, 0.5, 1.0)
+    outbox.add(entry(4))
+    assert sent_behind(outbox, 1.5) == [(FIRST, 2), (2, 3), (3, 4)]
+    outbox.connected(FREE, 2.0)
+    assert sent_behind(outbox, 2.0) == [(FIRST, 2), (2, 3), (3, 4)]
+
+
+def test_one_that_was_refused_and_then_given_up_does_not_hold_up_those_behind_it(loop: None) -> None:
+    outbox = Outbox()
+    outbox.connected(FREE, 0.0)
+    given_up = entry(1)
+    outbox.add(given_up)
+    outbox.add(entry(2))
+    assert sent(outbox) == [1, 2]
+    outbox.hold(1, 0.5, 1.0)
+    outbox.hold(2, 0.5, 1.0)
+    given_up.answer.cancel()
+    assert sent_behind(outbox, 2.0) == [(FIRST, 2)]
 
 
 def test_what_nobody_waits_for_any_more_is_not_sent(loop: None) -> None:
     outbox = Outbox()
-    given_up = entry(0)
+    given_up = entry(1)
     outbox.add(given_up)
-    outbox.add(entry(1))
+    outbox.add(entry(2))
     given_up.answer.cancel()
     outbox.connected(FREE, 0.0)
-    assert sent(outbox) == [1]
+    assert sent(outbox) == [2]
 
 
 def test_a_repeat_of_our_own_retry_is_none_to_who_published(loop: None) -> None:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Iterable
 from itertools import pairwise
 
-from chatkit.core.backend import Broken, Grown, Mended, News, Redacted
+from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 
 # Messages that wait here; beyond it only the number a room has reached is told, and the reader reads the room.
 MAX_MESSAGES = 1_024
@@ -62,6 +62,8 @@ class Inbox:
                 self._grow(item)
             case Redacted():
                 self._pending[item.room, item.seq] = item
+            case Writing():
+                self._pending[item] = item
             case Broken():
                 self._pending.pop(Mended, None)
                 self._pending[Broken] = item
@@ -75,14 +77,14 @@ class Inbox:
             self._messages -= len(older.messages)
             item = merge(older, item)
         if self._messages + len(item.messages) > MAX_MESSAGES:
-            item = Grown(item.room, item.last)
+            item = Grown(item.room, item.last, epoch=item.epoch or item.messages[-1].epoch)
         self._messages += len(item.messages)
         self._pending[item.room] = item
 
 
 def merge(older: Grown, newer: Grown) -> Grown:
     """Fold two news of one room into one that says as much."""
-    if newer.last <= older.last:
+    if newer.last <= older.last and newer.epoch == older.epoch:
         return older
     both = [*older.messages, *newer.messages]
     if newer.messages and all(one.seq + 1 == next_.seq for one, next_ in pairwise(both)):

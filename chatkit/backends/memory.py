@@ -128,6 +128,9 @@ class MemoryBackend(Backend):
     def news(self) -> AsyncIterator[News]:
         return self._inbox.read()
 
+    async def typing(self, room: str, sender: str) -> None:
+        """There is no other process to tell."""
+
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:

@@ -24,7 +24,7 @@ from chatkit.backends.inbox import Inbox
 from chatkit.backends.sqlite_lane import Do, Lane
 from chatkit.backends.sqlite_log import Log
 from chatkit.backends.sqlite_pages import plan_trim, read_page, read_present, read_rooms
-from chatkit.backends.sqlite_presence import announce
+from chatkit.backends.sqlite_presence import announce, tell_typing
 from chatkit.backends.sqlite_store import (
     Synchronous,
     as_ours,
@@ -162,6 +162,9 @@ class SqliteBackend(Backend):
 
     def news(self) -> AsyncIterator[News]:
         return self._inbox.read()
+
+    async def typing(self, room: str, sender: str) -> None:
+        await self._write(partial(tell_typing, process=self._watch.process, room=room, sender=sender))
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float

@@ -1,4 +1,7 @@
-"""Who is in which room in which process, as processes tell each other through the store. Times are the wall clock's."""
+"""Who is in which room in which process, and who is writing, as processes tell each other through the store.
+
+Times are the wall clock's.
+"""
 
 import sqlite3
 import time
@@ -15,6 +18,7 @@ _JOIN = """
     INSERT INTO member (process, room, name, since_ms) VALUES (?, ?, ?, ?)
     ON CONFLICT (process, room, name) DO UPDATE SET since_ms = excluded.since_ms
 """
+_TYPING_KEPT_MS = 5_000  # longer than any process that runs takes to look
 
 
 def announce(
@@ -36,3 +40,13 @@ def announce(
             [(process, room, member.name) for room, member in left],
         )
         connection.executemany(_JOIN, [(process, room, member.name, member.since_ms) for room, member in joined])
+
+
+def tell_typing(connection: sqlite3.Connection, *, process: str, room: str, sender: str) -> None:
+    """Leave word for the other processes that somebody is writing, and take away what all have seen."""
+    now_ms = time.time_ns() // 1_000_000
+    with transaction(connection):
+        connection.execute("DELETE FROM typing WHERE time_ms < ?", [now_ms - _TYPING_KEPT_MS])
+        connection.execute(
+            "INSERT INTO typing (process, room, sender, time_ms) VALUES (?, ?, ?, ?)", [process, room, sender, now_ms]
+        )

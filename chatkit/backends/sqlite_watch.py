@@ -7,6 +7,7 @@ one. What is new is then the message table's end. Nothing is asked while no room
 # ruff: noqa: S608 - the statements are put together from constants
 
 import random
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ import msgspec
 
 from chatkit.backends.sqlite_row import ROW, decode_room_rows
 from chatkit.backends.sqlite_store import as_ours
-from chatkit.core.backend import Broken, Grown, Mended, News, Redacted
+from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it
 
 POLL_S = 0.025  # how late news may be, against some 40 short system calls a second
@@ -25,7 +26,8 @@ RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 
 _MARKS = """
     SELECT coalesce((SELECT max(id) FROM message), 0), top,
-        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'redaction'), 0)
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'redaction'), 0),
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'typing'), 0)
     FROM meta
 """
 _CARRIED = f"""
@@ -50,6 +52,7 @@ _REDACTED = """
         WHERE redaction.id > ? ORDER BY redaction.id
     )
 """
+_WRITING = "SELECT room, sender FROM typing WHERE id > ? AND process <> ? ORDER BY id"
 _decode_numbers = msgspec.json.Decoder(list[tuple[str, int]]).decode
 
 
@@ -63,16 +66,17 @@ class Watch:
         self._path = path
         self._epoch = epoch
         self._tell = tell
+        self.process = secrets.token_hex(6)  # how this one's own words are told apart
         self.watched: set[str] = set()
         self.is_polling = False
-        self._version = self._last_id = self._top = self._redaction = -1
+        self._version = self._last_id = self._top = self._redaction = self._typing = -1
         self._due_s = 0.0
         self._retry_s = 0.0  # 0: the link is whole
 
     def start(self) -> None:
         """Take what is there now for seen."""
         self._version = self._read_version()
-        self._last_id, self._top, self._redaction = self._connection.execute(_MARKS).fetchone()
+        self._last_id, self._top, self._redaction, self._typing = self._connection.execute(_MARKS).fetchone()
         self._due_s = 0.0
 
     def appended(self, last_id: int, count: int) -> None:
@@ -91,7 +95,7 @@ class Watch:
 
     def poll(self) -> None:
         """Tell what is new since the last time."""
-        last_id, top, redaction = self._connection.execute(_MARKS).fetchone()
+        last_id, top, redaction, typing = self._connection.execute(_MARKS).fetchone()
         news: list[News] = []
         if top != self._top:  # what is new may be trimmed already, and is then in no table
             news += self._heads()
@@ -101,7 +105,9 @@ class Watch:
             news += self._carried()
         if redaction > self._redaction:
             news += self._numbers(_REDACTED, self._redaction, Redacted)
-        self._last_id, self._top, self._redaction = last_id, top, redaction
+        if typing > self._typing:
+            news += self._writing()
+        self._last_id, self._top, self._redaction, self._typing = last_id, top, redaction, typing
         if news:
             self._tell(news)
 
@@ -137,6 +143,10 @@ class Watch:
         asked = msgspec.json.encode(list(self.watched)).decode()
         (found,) = self._connection.execute(_HEADS, [asked]).fetchone()
         return [Grown(room, last) for room, last in _decode_numbers(found)]
+
+    def _writing(self) -> Iterable[News]:
+        found = self._connection.execute(_WRITING, [self._typing, self.process])
+        return [Writing(room, sender) for room, sender in found if room in self.watched]
 
     def _numbers(self, question: str, since: int, kind: type[Grown] | type[Redacted]) -> Iterable[News]:
         (found,) = self._connection.execute(question, [since]).fetchone()

@@ -5,6 +5,7 @@ Rooms go on by cursor and messages by key, so that nothing is lost with a connec
 
 import asyncio
 import itertools
+import random
 import time
 from collections import deque
 from typing import NoReturn
@@ -33,6 +34,7 @@ from chatkit.wire.frames import (
     PresenceEvent,
     Publish,
     RedactedEvent,
+    RestoredEvent,
     TypingEvent,
     WireLimits,
     decode_event,
@@ -44,6 +46,7 @@ STALL_S = (
 )
 TURN_EVENTS = 100  # after so many, readers get a turn: a burst in the socket's buffer would else fill theirs by itself
 REJOIN_S = 1.0  # after a join that was refused for now
+STORE_RETRY_S = 0.5  # after a publish that the store could not take: soon enough not to be felt once it is back
 
 
 class Link:
@@ -63,6 +66,7 @@ class Link:
         self._outbox = Outbox()
         self._controls: deque[AnyCommand] = deque()  # what is not a publish goes first, and dies with the connection
         self._refs = itertools.count(1)
+        self._store_lost_at: float | None = None  # the server stands, but could not commit
         self._wake = asyncio.Event()  # for the sender: there is something to send, or an answer has come
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # of the first connection
 
@@ -136,6 +140,7 @@ class Link:
     def _connected(self, name: str, limits: WireLimits, *, is_back: bool) -> None:
         self.name = name
         self.limits = limits
+        self._store_lost_at = None
         self._controls.clear()
         self._outbox.connected(limits, time.monotonic())
         for follow in self.follows.values():
@@ -202,8 +207,8 @@ class Link:
                 while self._controls:
                     await socket.send(encode(self._controls.popleft()), text=True)
                 due = self._outbox.next(time.monotonic())
-                if isinstance(due, Entry):
-                    await socket.send(due.frame, text=True)
+                if isinstance(due, bytes):
+                    await socket.send(due, text=True)
                 else:
                     await self._sleep(due)
         except ConnectionClosed:
@@ -224,6 +229,8 @@ class Link:
                 self._accept(event)
             case ErrorEvent():
                 self._refuse(event)
+            case RestoredEvent():
+                self._store_is_back()
             case _:
                 pass  # `left`, and the answers to what this client asks over HTTP
         return None
@@ -237,21 +244,49 @@ class Link:
     def _accept(self, event: AckEvent) -> None:
         entry = self._outbox.answered(event.ref) if isinstance(event.ref, int) else None
         if entry is not None:
+            self._store_is_back()
             entry.accept(event)
             self._wake.set()
 
     def _refuse(self, event: ErrorEvent) -> None:
+        error = refusal(event.code, event.message, event.retry_after_s)
+        if event.ref is None and isinstance(error, Unavailable):
+            self._store_is_away(event.message)
         if not isinstance(event.ref, int):
             return
-        error = refusal(event.code, event.message, event.retry_after_s)
         follow = next((each for each in self.follows.values() if each.join_ref == event.ref), None)
         if follow is not None:
             self._refuse_join(follow, error)
         elif isinstance(error, RateLimited):
             self._outbox.hold(event.ref, error.retry_after_s, time.monotonic())
+            self._outbox.slow_down(time.monotonic())
+        elif isinstance(error, Unavailable) and self._may_wait_for_store(str(error)):
+            jitter = random.uniform(0.5, 1)  # noqa: S311  # not a secret
+            self._outbox.hold(event.ref, jitter * STORE_RETRY_S, time.monotonic())
         elif entry := self._outbox.answered(event.ref):
             entry.refuse(error)
         self._wake.set()
+
+    def _may_wait_for_store(self, reason: str) -> bool:
+        lost_at = self._store_is_away(reason)
+        return self._give_up_after_s is None or time.monotonic() - lost_at < self._give_up_after_s
+
+    def _store_is_away(self, reason: str) -> float:
+        """Take note, and say so once; return since when."""
+        if self._store_lost_at is None:
+            self._store_lost_at = time.monotonic()
+            self._tell(Lost(reason))
+        return self._store_lost_at
+
+    def _store_is_back(self) -> None:
+        if self._store_lost_at is not None:
+            self._store_lost_at = None
+            self._tell(Back())
+
+    def _tell(self, signal: Lost | Back) -> None:
+        for follow in self.follows.values():
+            follow.tell(signal)
+        self._watcher(signal)
 
     def _refuse_join(self, follow: Follow, error: ChatkitError) -> None:
         if not isinstance(error, Unavailable | RateLimited):

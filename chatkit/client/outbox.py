@@ -13,6 +13,8 @@ from chatkit.client.pace import Pace
 from chatkit.core.model import Cursor, Message, Receipt, parse_time
 from chatkit.wire.frames import AckEvent, Publish, WireLimits, encode
 
+FIRST = 0  # no message's `ref`: what is sent behind it is behind none
+
 
 class Entry:
     """One message on its way. `answer` is what its publisher waits for."""
@@ -40,6 +42,10 @@ class Entry:
         # With a key that we made, a repeat is our own first attempt, whose answer got lost: to the publisher it is new.
         self.answer.set_result(Receipt(message, ack.repeat and self.has_own_key))
 
+    def frame_behind(self, ref: int) -> bytes:
+        """Return the command as it goes over the socket after the message `ref`."""
+        return self.frame[:-1] + b',"behind":%d}' % ref
+
     def refuse(self, error: Exception) -> None:
         """Tell the publisher that it is not."""
         if not self.answer.done():
@@ -54,6 +60,7 @@ class Outbox:
         self._in_flight: dict[int, Entry] = {}
         self._refused: list[Entry] = []
         self._resume_at = 0.0
+        self._behind = FIRST
         self._pace: Pace | None = None
         self._limits: WireLimits | None = None
 
@@ -69,22 +76,23 @@ class Outbox:
         self._unsent.extendleft(sorted([*self._in_flight.values(), *self._refused], key=_ref, reverse=True))
         self._in_flight.clear()
         self._refused.clear()
+        self._behind = FIRST
         # What was saved up is kept where the limits are the same: the server counts senders, not connections.
         if self._pace is None or limits != self._limits:
             self._pace = Pace(limits, now)
             self._limits = limits
 
-    def next(self, now: float) -> Entry | float | None:
+    def next(self, now: float) -> bytes | float | None:
         """Return what to send now; or how many seconds to wait first; or None, until something is given or answered."""
         if self._refused:
-            # The server refuses this sender until it has been quiet for a while. What is sent before everything in
-            # flight is answered could slip in between, out of order.
+            # What is in flight was sent behind what was refused, and will be refused, too. All of it then goes again.
             if self._in_flight:
                 return None
             if now < self._resume_at:
                 return self._resume_at - now
             self._unsent.extendleft(sorted(self._refused, key=_ref, reverse=True))
             self._refused.clear()
+            self._behind = FIRST
         while self._unsent and self._unsent[0].answer.cancelled():
             self._unsent.popleft()
         if not self._unsent or self._pace is None:
@@ -96,18 +104,23 @@ class Outbox:
         self._pace.spend(size, now)
         entry = self._unsent.popleft()
         self._in_flight[entry.ref] = entry
-        return entry
+        behind, self._behind = self._behind, entry.ref
+        return entry.frame_behind(behind)
 
     def answered(self, ref: int) -> Entry | None:
         """Give out an entry whose answer has come."""
         return self._in_flight.pop(ref, None)
 
     def hold(self, ref: int, retry_after_s: float, now: float) -> None:
-        """Keep an entry that was too much, to go again when all in flight is answered and the time is over."""
+        """Keep an entry that was refused for now, to go again when all in flight is answered and the time is over."""
         entry = self._in_flight.pop(ref, None)
-        if entry is not None and self._pace is not None:
+        if entry is not None:
             self._refused.append(entry)
             self._resume_at = max(self._resume_at, now + retry_after_s)
+
+    def slow_down(self, now: float) -> None:
+        """Begin anew to save up: the server has counted more than was counted here."""
+        if self._pace is not None:
             self._pace.empty(now)
 
     def clear(self) -> Iterator[Entry]:

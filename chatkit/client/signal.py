@@ -45,13 +45,13 @@ class Redacted(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """The connection is lost and is being made again; `reason` is a sentence."""
+    """The connection is lost and is being made again, or the server's store is away; `reason` is a sentence."""
 
     reason: str
 
 
 class Back(msgspec.Struct, frozen=True):
-    """The connection stands again; what was missed follows."""
+    """The connection stands again, or the store is back; what was missed follows."""
 
 
 Signal: TypeAlias = Joined | Presence | Typing | Redacted | Lost | Back

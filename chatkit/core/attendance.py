@@ -30,6 +30,7 @@ class Attendance:
         self._process = secrets.token_hex(6)
         self._due: asyncio.TimerHandle | None = None
         self._told_at = 0.0
+        self._announced_at = 0.0  # to the other processes; 0: all of it is due
 
     def enter(self, room: str, name: str) -> None:
         """Count one more entry of the name."""
@@ -59,25 +60,30 @@ class Attendance:
 
     async def share(self) -> None:
         """Tell the other processes who is here, and hear who is there."""
-        announced_at = 0.0
         while True:
             try:
                 now = asyncio.get_running_loop().time()
-                has_faded = now - announced_at > TTL_S
+                has_faded = now - self._announced_at > TTL_S
                 if has_faded:  # this process was paused, or the store was away
                     self.roster.announce_all()
-                if now - announced_at > TTL_S / 3 or self.roster.has_announcements:
+                if now - self._announced_at > TTL_S / 3 or self.roster.has_announcements:
                     await self.announce()
                     # What was announced before may have faded while this was on its way: then all is announced again.
-                    is_late = not has_faded and asyncio.get_running_loop().time() - announced_at > TTL_S
-                    announced_at = 0.0 if is_late else now
+                    is_late = not has_faded and asyncio.get_running_loop().time() - self._announced_at > TTL_S
+                    self._announced_at = 0.0 if is_late else now
                 present = await self._backend.present(self._process)
                 if present is not None:
                     self.roster.replace_elsewhere(present.members)
                     self._tell_soon()
             except ChatkitError as error:
                 _logger.warning("presence is not shared: %s", error)
+            except Exception:  # once must not be for ever: this process's members would fade
+                _logger.exception("presence is not shared")
             await asyncio.sleep(INTERVAL_S)
+
+    def renew(self) -> None:
+        """Announce everyone anew: the store was away, and may have forgotten."""
+        self._announced_at = 0.0
 
     async def announce(self) -> None:
         """Tell the other processes what they do not know yet."""

@@ -49,11 +49,15 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class Grown(msgspec.Struct, frozen=True):
-    """News: the room's log reached `last`; `messages` are its newest, without holes, when they came cheaply."""
+    """News: the room's log reached `last`; `messages` are its newest, without holes, when they came cheaply.
+
+    `epoch` is the log's, where it is known and no message says it.
+    """
 
     room: str
     last: int
     messages: Sequence[Message] = ()
+    epoch: str = ""
 
 
 class Redacted(msgspec.Struct, frozen=True):
@@ -63,6 +67,13 @@ class Redacted(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Writing(msgspec.Struct, frozen=True):
+    """News: by way of another process, somebody is writing in the room."""
+
+    room: str
+    sender: str
+
+
 class Broken(msgspec.Struct, frozen=True):
     """News: the link that carries news broke and is being mended; `reason` is a sentence."""
 
@@ -70,10 +81,10 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 class Mended(msgspec.Struct, frozen=True):
-    """News: the link works again. Before it, a `Grown` came for every watched room that grew meanwhile."""
+    """News: the link works again. Before it, a `Grown` came for every watched room whose log changed meanwhile."""
 
 
-News: TypeAlias = Grown | Redacted | Broken | Mended
+News: TypeAlias = Grown | Redacted | Writing | Broken | Mended
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -83,9 +94,15 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Backend(ABC):
-    """Where rooms are kept. `shared` says whether other processes may use the same rooms at the same time."""
+    """Where rooms are kept.
+
+    `shared` says whether other processes may use the same rooms at the same time. `keeps_history` is false where
+    messages are numbered and passed on, but not kept: then `read` returns none, and a head whose `first` is above its
+    `last`; and what a reader missed is told as a gap.
+    """
 
     shared: bool
+    keeps_history: bool = True
 
     @abstractmethod
     async def __aenter__(self) -> Self:
@@ -168,7 +185,15 @@ class Backend(ABC):
 
         News of one room MUST come in order, and MAY be folded together or repeated. A link that breaks MUST show as
         `Broken`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its head,
-        a `Grown` MUST come for each that is ahead, and then `Mended`. The iterator ends when the backend is left.
+        many in one round trip; a `Grown` MUST come for each that is ahead or of another epoch, with that epoch, and
+        then `Mended`. The iterator ends when the backend is left.
+        """
+
+    @abstractmethod
+    async def typing(self, room: str, sender: str) -> None:
+        """Tell the other processes that watch the room that the sender is writing.
+
+        They SHOULD get `Writing` in their `news()`; this process MUST NOT. It MAY be lost, and is not kept.
         """
 
     @abstractmethod

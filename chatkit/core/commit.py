@@ -79,18 +79,21 @@ class Committer:
         try:
             receipts = await self._append([draft for draft, _ in batch])
         except ChatkitError as error:
-            self._failed(error)
-            _settle_all(batch, error)
+            self._fail(batch, error)
         except Exception:
             # One failed batch must never end the publishing of all later ones.
             _logger.exception("a batch of %d messages was not committed", len(batch))
-            failure = Unavailable("the store failed; the server's log says how")
-            self._failed(failure)
-            _settle_all(batch, failure)
+            self._fail(batch, Unavailable("the store failed; the server's log says how"))
         else:
             self._tell_readers(receipts)
             for (_, settle), receipt in zip(batch, receipts, strict=True):
                 _tell(settle, receipt)
+
+    def _fail(self, batch: Sequence[tuple[Draft, Settle]], error: ChatkitError) -> None:
+        """Refuse a batch and all that gathered behind it: who sends again must find nothing later stored already."""
+        behind, self._pending = self._pending, []
+        self._failed(error)
+        _settle_all([*batch, *behind], error)
 
     def _tell_readers(self, receipts: Sequence[Receipt]) -> None:
         try:

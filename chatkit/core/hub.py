@@ -12,12 +12,13 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from chatkit.core.attendance import Attendance
-from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo
+from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo, Writing
 from chatkit.core.bells import Bells
 from chatkit.core.commit import Committer, Settle
-from chatkit.core.live import LiveRoom, Signal, Typing
+from chatkit.core.live import LiveRoom, Redaction, Signal, StoreAway, StoreBack, Typing
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
 from chatkit.core.pages import Pages
+from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -156,23 +157,28 @@ class Hub:
 
     def _heard(self, news: News) -> None:
         match news:
-            case Grown(room, last, messages):
-                self._grow(room, last, messages)
+            case Grown(room, last, messages, epoch):
+                self._grow(room, last, messages, epoch)
             case Redacted(room, seq):
                 if (live := self._live.get(room)) is not None:
                     live.redact(seq)
+            case Writing(room, sender):
+                self._tell(Typing(room, sender))
             case Broken(reason):
                 self._faults["news"] = reason
                 _logger.warning("the link to the store broke: %s", reason)
+                self._tell_all(StoreAway(reason))
             case Mended():
-                self._faults.pop("news", None)
-                _logger.info("the link to the store is mended")
+                self._faults.clear()
+                _logger.warning("the link to the store is mended")
+                self._attendance.renew()
+                self._tell_all(StoreBack())
             case _:
                 assert_never(news)
 
-    def _grow(self, room: str, last: int, messages: Sequence[Message]) -> None:
+    def _grow(self, room: str, last: int, messages: Sequence[Message], epoch: str = "") -> None:
         live = self._live.get(room)
-        if live is not None and live.grow(last, messages):
+        if live is not None and live.grow(last, messages, epoch):
             self._bells.ring_soon(live, messages)
 
     # Reading
@@ -230,6 +236,11 @@ class Hub:
     async def _place(self, live: LiveRoom, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
         """Return where a subscription starts, and the gap before that, if what it had is of no log that there is."""
         feed = live.feed
+        if not live.keeps_history:
+            gap = None
+            if after is not None and after != Cursor(feed.epoch, feed.last):
+                gap = Gap(after.seq, feed.last + 1, "no-history" if after.epoch == feed.epoch else "epoch")
+            return Cursor(feed.epoch, feed.last), gap
         if after is None:
             return Cursor(feed.epoch, max(feed.last - history, feed.log_first - 1)), None
         if after.epoch == feed.epoch and after.seq <= feed.last:
@@ -239,7 +250,10 @@ class Hub:
         if after.epoch == head.epoch and after.seq <= head.last:
             live.check()
             return after, None
-        return Cursor(head.epoch, head.first - 1), Gap(after.seq, head.first, "epoch")
+        start = Cursor(head.epoch, head.first - 1)
+        if after.seq == start.seq == 0:  # who had nothing yet misses nothing of what began anew
+            return start, None
+        return start, Gap(after.seq, head.first, "epoch")
 
     def _release_room(self, live: LiveRoom) -> None:
         live.users -= 1
@@ -307,12 +321,18 @@ class Hub:
         return self._attendance.roster.count(room)
 
     def typing(self, room: str, sender: str) -> None:
-        """Show the room's readers that the sender is writing."""
+        """Show the room's readers, here and in other processes, that the sender is writing."""
         self._tell(Typing(room, sender))
+        if self.backend.shared and not self._faults:
+            self.spawn(self.backend.typing(room, sender))
 
-    def _tell(self, signal: Signal) -> None:
+    def _tell(self, signal: Change | Redaction | Typing) -> None:
         live = self._live.get(signal.room)
         if live is not None:
+            live.tell(signal)
+
+    def _tell_all(self, signal: StoreAway | StoreBack) -> None:
+        for live in list(self._live.values()):
             live.tell(signal)
 
     # Health

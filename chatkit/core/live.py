@@ -36,7 +36,17 @@ class Typing(msgspec.Struct, frozen=True):
     sender: str
 
 
-Signal: TypeAlias = Change | Redaction | Typing
+class StoreAway(msgspec.Struct, frozen=True):
+    """Signal: nothing can be heard of other processes, nor perhaps be stored; `reason` is a sentence."""
+
+    reason: str
+
+
+class StoreBack(msgspec.Struct, frozen=True):
+    """Signal: the store is back, and what happened meanwhile is read on."""
+
+
+Signal: TypeAlias = Change | Redaction | Typing | StoreAway | StoreBack
 """What readers hear beside the log: not numbered, not stored, not repeated to who was away."""
 
 
@@ -66,6 +76,7 @@ class LiveRoom:
         "_spawn",
         "feed",
         "is_open",
+        "keeps_history",
         "lock",
         "readers",
         "room",
@@ -81,6 +92,7 @@ class LiveRoom:
         self.users = 0  # readers, and those about to be: the room is kept as long as there are any
         self.is_open = False
         self.lock = asyncio.Lock()  # opening and closing take turns: a late unwatch must not end a new watch
+        self.keeps_history = backend.keeps_history
         self._backend = backend
         self._pages = pages
         self._spawn = spawn
@@ -124,8 +136,11 @@ class LiveRoom:
         self._pages.redact(self.room, seq)
         self.tell(Redaction(self.room, seq))
 
-    def grow(self, last: int, messages: Sequence[Message]) -> bool:
-        """Hear that the log reached `last`, with its newest messages if they are at hand; say whether the feed grew."""
+    def grow(self, last: int, messages: Sequence[Message], epoch: str = "") -> bool:
+        """Hear that the log reached `last`, with its newest messages if they are at hand; say whether the feed grew.
+
+        `epoch` is the log's, if it is known and no message says it.
+        """
         feed = self.feed
         if not self.is_open:
             self._is_stale = True
@@ -133,8 +148,15 @@ class LiveRoom:
         fresh = messages if messages and messages[0].seq > feed.last else [m for m in messages if m.seq > feed.last]
         if fresh and fresh[0].seq == feed.last + 1 and fresh[0].epoch == feed.epoch:
             feed.extend(fresh)
+            if not self.keeps_history:
+                feed.log_first = feed.last + 1
             return True
-        if last > feed.last or any(message.epoch != feed.epoch for message in messages):
+        is_new_life = (messages[-1].epoch if messages else epoch) not in ("", feed.epoch)
+        if messages and not self.keeps_history and (fresh or is_new_life):
+            # What lies between is nowhere to be had: the feed goes on with what there is, and readers find the gap.
+            feed.restart(Head(messages[-1].epoch, last + 1, last), messages)
+            return True
+        if last > feed.last or is_new_life:
             self.check()
         return False
 
@@ -153,9 +175,12 @@ class LiveRoom:
                 try:
                     await self._fill_once()
                     delay_s = 0.05
-                except ChatkitError as error:
+                except Exception as error:
                     self._is_stale = True
-                    _logger.warning("room %s cannot be read on: %s", self.room, error)
+                    if isinstance(error, ChatkitError):
+                        _logger.warning("room %s cannot be read on: %s", self.room, error)
+                    else:  # whatever it is, those who read here must not be deaf from now on
+                        _logger.exception("room %s cannot be read on", self.room)
                     await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311  # jitter, not a secret
                     delay_s = min(2 * delay_s, MAX_RETRY_S)
         finally:

@@ -32,12 +32,13 @@ async def read_past(
     gap: Gap | None = None
     if _is_of_another_log(after, page) or _is_of_another_log(before, page):
         if isinstance(after, Cursor):
-            gap = Gap(after.seq, page.head.first, "epoch")
+            if after.seq or page.head.first > 1:  # who had nothing yet misses nothing of what began anew
+                gap = Gap(after.seq, page.head.first, "epoch")
             start = 0
         end = None
         page = await backend.read(room, after=start, limit=limit, where=where)
     elif start is not None and page.head.first > start + 1:
-        gap = Gap(start, page.head.first, "trimmed")
+        gap = Gap(start, page.head.first, "trimmed" if backend.keeps_history else "no-history")
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
     return Past(page, gap, Cursor(page.head.epoch, page.head.last if is_at_head else read_to))

@@ -116,7 +116,7 @@ class Subscription:
         if self.epoch != feed.epoch or self.position > feed.last:
             return None
         source: Feed | None = feed
-        if not feed.reaches(self.position):
+        if not feed.reaches(self.position) and self._live.keeps_history:
             source = await self._live.load_page(self.epoch, self.position)
         if source is not None and self.epoch == feed.epoch and source.reaches(self.position):
             self._life = feed.life
@@ -150,6 +150,8 @@ class Subscription:
         return messages
 
     async def _fetch_from_store(self, limit: int) -> Sequence[Item]:
+        if not self._live.keeps_history:
+            return self._skip_to_feed()
         page = await self._live.read(after=self.position, limit=limit)
         gap: Gap | None = None
         if page.head.epoch != self.epoch or page.head.last < self.position:
@@ -171,6 +173,17 @@ class Subscription:
         elif gap:
             self.position = page.head.first - 1
         return [gap, *page.messages] if gap else page.messages
+
+    def _skip_to_feed(self) -> Sequence[Item]:
+        """Go on where the feed begins: what lies before it is kept nowhere."""
+        feed = self._live.feed
+        self._life = feed.life
+        if self.epoch == feed.epoch and self.position > feed.last:
+            self._live.check()  # this process knows less than another: the bell rings when that is mended
+            return ()
+        gap = Gap(self.position, feed.first, "no-history" if self.epoch == feed.epoch else "epoch")
+        self.epoch, self.position = feed.epoch, feed.first - 1
+        return (gap,)
 
     async def next(self) -> Sequence[Item]:
         """Wait until there is something to read and return it; empty only when the subscription was closed."""

@@ -40,11 +40,16 @@ class Leave(Command, frozen=True):
 
 
 class Publish(Command, frozen=True):
-    """Commit a message."""
+    """Commit a message.
+
+    `behind` is the `ref` of the message that this one was sent after; any other value where there is none. If that one
+    was refused for now, this one is, too: so a client that has many messages on their way can send again in order.
+    """
 
     body: str | None = None
     data: Any = None
     key: str | None = None
+    behind: Ref | None = None
 
 
 class History(Command, frozen=True):
@@ -247,6 +252,10 @@ class ErrorEvent(Event, frozen=True, tag="error"):
     retry_after_s: float | None = None
 
 
+class RestoredEvent(Event, frozen=True, tag="restored"):
+    """The store is back, after an `error` without a `ref` said that it is away. What was missed follows."""
+
+
 AnyCommand: TypeAlias = Join | Leave | Publish | History | Members | Typing
 AnyEvent: TypeAlias = (
     WelcomeEvent
@@ -261,6 +270,7 @@ AnyEvent: TypeAlias = (
     | TypingEvent
     | RedactedEvent
     | ErrorEvent
+    | RestoredEvent
 )
 
 _COMMANDS: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)

@@ -4,12 +4,13 @@ from functools import partial
 from typing import assert_never
 
 from chatkit.core.backend import Filter
-from chatkit.core.live import Redaction, Signal
+from chatkit.core.live import Redaction
 from chatkit.core.live import Typing as TypingSignal
 from chatkit.core.model import (
     Cursor,
     Draft,
     Gap,
+    Receipt,
     check_body,
     check_data,
     check_key,
@@ -18,23 +19,25 @@ from chatkit.core.model import (
 from chatkit.core.past import read_past
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
-from chatkit.errors import BadRequest, ChatkitError, TooManyRooms
+from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
 from chatkit.wire import frames
 from chatkit.wire.delivery import Delivery, Socket
 from chatkit.wire.forms import event_frame, form_for, presence_frame
 from chatkit.wire.framing import text_frame
+from chatkit.wire.sending_order import SendingOrder
 from chatkit.wire.session import House, Limiter, Session, Start
 
 
 class JsonSession(Session):
     """`chatkit.v1`: commands and events as JSON, any number of rooms."""
 
-    __slots__ = ("_path_room", "_rooms", "_stale_rooms")
+    __slots__ = ("_order", "_path_room", "_rooms", "_stale_rooms")
 
     def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
         super().__init__(house, socket, sender, limiter)
         self._rooms: dict[str, Delivery] = {}
         self._path_room: str | None = None
+        self._order: SendingOrder | None = None  # of a client that says what each message was sent behind
         self._stale_rooms: set[str] = set()  # whose presence was not sent, because the socket was full
 
     async def start(self, room: str | None, start: Start) -> None:
@@ -91,7 +94,31 @@ class JsonSession(Session):
         body = "" if command.body is None else check_body(command.body, limits.body)
         data = None if command.data is None else check_data(command.data, limits.data)
         key = None if command.key is None else check_key(command.key)
-        self._submit(Draft(room, self._sender, body, data, key), command.ref, n_bytes)
+        draft = Draft(room, self._sender, body, data, key)
+        if command.ref is None:
+            self._submit(draft, self._settled, n_bytes)
+        elif command.behind is None:
+            self._submit(draft, partial(self._settled, ref=command.ref), n_bytes)
+        else:
+            self._submit_behind(command.behind, draft, command.ref, n_bytes)
+
+    def _submit_behind(self, behind: frames.Ref, draft: Draft, ref: frames.Ref, n_bytes: int) -> None:
+        """Publish unless what this message was sent behind was refused for now: then it must not go before that."""
+        if self._order is None:
+            self._order = SendingOrder()
+        order = self._order
+        try:
+            order.check(behind)
+            self._submit(draft, partial(self._settled_in_order, ref), n_bytes)
+        except (RateLimited, Unavailable) as error:
+            order.refused(ref, error)
+            raise
+        order.taken(ref)
+
+    def _settled_in_order(self, ref: frames.Ref, outcome: Receipt | ChatkitError) -> None:
+        if self._order is not None and isinstance(outcome, RateLimited | Unavailable):
+            self._order.refused(ref, outcome)
+        self._settled(outcome, ref)
 
     async def _join(self, room: str, start: Start, ref: frames.Ref | None) -> None:
         if room in self._rooms:
@@ -150,7 +177,10 @@ class JsonSession(Session):
         hub = self._house.hub
         return frames.wire_members(hub.members(room, frames.MAX_LISTED_MEMBERS)), hub.count(room)
 
-    def _signalled(self, signal: Signal) -> None:
+    def _restored(self) -> None:
+        self._send(frames.RestoredEvent())
+
+    def _signalled_in(self, signal: Change | Redaction | TypingSignal) -> None:
         match signal:
             case Redaction(room, seq):
                 self._send(frames.RedactedEvent(room, seq))

@@ -5,21 +5,22 @@ Here is what all conversations share: `text_session.py` is the one in plain text
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from chatkit.core.commit import Settle
 from chatkit.core.hub import Hub
-from chatkit.core.live import Signal
+from chatkit.core.live import Redaction, Signal, StoreAway, StoreBack, Typing
 from chatkit.core.model import (
     Cursor,
     Draft,
     Limits,
     Receipt,
 )
+from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
-from chatkit.errors import ChatkitError, RateLimited
+from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.wire import frames
 from chatkit.wire.delivery import Delivery, Socket
 
@@ -79,8 +80,8 @@ class Session(ABC):
     """
 
     __slots__ = (
-        "_house", "_is_busy", "_is_held", "_jobs", "_limiter", "_n_outstanding", "_n_unread_bytes", "_sender",
-        "_socket", "is_closed", "left",
+        "_house", "_is_busy", "_is_held", "_is_store_away", "_jobs", "_limiter", "_n_outstanding", "_n_unread_bytes",
+        "_sender", "_socket", "is_closed", "left",
     )  # fmt: skip
 
     def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
@@ -96,6 +97,7 @@ class Session(ABC):
         self._jobs: list[tuple[Job, frames.Ref | None]] = []
         self._is_busy = False
         self._is_held = False  # the client is read no further
+        self._is_store_away = False  # and the client knows it
 
     @abstractmethod
     async def start(self, room: str | None, start: Start) -> None:
@@ -117,9 +119,27 @@ class Session(ABC):
     def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:
         """Tell the client that something it asked for cannot be."""
 
-    @abstractmethod
     def _signalled(self, signal: Signal) -> None:
-        """Hear what happens in a room beside its log."""
+        """Hear what happens in a room beside its log, from every room that is read here."""
+        match signal:
+            case StoreAway(reason):
+                if not self._is_store_away:
+                    self._is_store_away = True
+                    self._refuse(Unavailable(f"the store is away: {reason}"))
+            case StoreBack():
+                if self._is_store_away:
+                    self._is_store_away = False
+                    self._restored()
+            case _:
+                self._signalled_in(signal)
+
+    @abstractmethod
+    def _restored(self) -> None:
+        """Tell the client that the store is back."""
+
+    @abstractmethod
+    def _signalled_in(self, signal: Change | Redaction | Typing) -> None:
+        """Hear what happens in one room."""
 
     def received_binary(self) -> None:
         """Refuse a binary message: every protocol here is text."""
@@ -164,10 +184,10 @@ class Session(ABC):
             subscription.close()
         return subscription
 
-    def _submit(self, draft: Draft, ref: frames.Ref | None, n_bytes: int) -> None:
+    def _submit(self, draft: Draft, settle: Settle, n_bytes: int) -> None:
         if self._limiter is not None and (wait_s := self._limiter.take(n_bytes)):
             raise RateLimited(wait_s)
-        self._house.hub.submit(draft, self._settled if ref is None else partial(self._settled, ref=ref))
+        self._house.hub.submit(draft, settle)
         self._n_outstanding += 1
         if self._n_outstanding >= MAX_OUTSTANDING:
             self._hold()

@@ -1,11 +1,12 @@
 """A conversation in plain text: a frame in is a body; a message comes back in a form of the client's choice."""
 
-from chatkit.core.live import Signal
+from chatkit.core.live import Redaction, Typing
 from chatkit.core.model import (
     Draft,
     check_body,
     check_room,
 )
+from chatkit.core.roster import Change
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire import frames
 from chatkit.wire.delivery import Delivery, Socket
@@ -37,11 +38,15 @@ class TextSession(Session):
         """Publish the text."""
         try:
             body = check_body(text.decode(), self._house.limits.body)
-            self._submit(Draft(self._room, self._sender, body), None, len(text))
+            self._submit(Draft(self._room, self._sender, body), self._settled, len(text))
         except ChatkitError as error:
             self._refuse(error)
 
-    def _signalled(self, signal: Signal) -> None:
+    def _restored(self) -> None:
+        """Say it as errors are said: there is no other way that is no message."""
+        self._send_text(b"! the store is back")
+
+    def _signalled_in(self, signal: Change | Redaction | Typing) -> None:
         """Say nothing: plain text has no words for what is no message."""
 
     def _delivery_of(self, room: str) -> Delivery | None:  # noqa: ARG002  # there is but one

@@ -1,0 +1,149 @@
+"""A client's messages stay in order though some are refused for now and sent again."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import turns, until
+from hosting import Allowance, Client, Host, hosted
+from serving import serve
+
+import chatkit.client
+from chatkit.client.signal import Back, Lost
+from chatkit.core.model import Message
+from chatkit.errors import RateLimited, Unavailable
+from chatkit.wire.sending_order import MAX_REFUSED, SendingOrder
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
+def publish(client: Client, ref: int, behind: int) -> None:
+    client.send("publish", body=str(ref), ref=ref, behind=behind, key=f"k{ref}")
+
+
+async def outcomes(client: Client, count: int) -> list[tuple[Any, Any]]:
+    """Wait for so many answers; return each's ref, and its type or code."""
+
+    def found() -> list[dict[str, Any]]:
+        return [event for event in client.socket.events if event["type"] in {"ack", "error"}]
+
+    await until(lambda: len(found()) >= count)
+    return [(event.get("ref"), event.get("code", "ack")) for event in found()]
+
+
+def test_nothing_that_was_sent_behind_a_refused_message_is_taken_though_the_bucket_has_filled_again() -> None:
+    async def test(host: Host) -> None:
+        allowance = Allowance(0)
+        client = await host.json("ops", limiter=allowance)
+        publish(client, 1, 0)
+        allowance.n_bytes = 10_000
+        publish(client, 2, 1)
+        publish(client, 3, 2)
+        assert await outcomes(client, 3) == [(1, "rate-limited"), (2, "rate-limited"), (3, "rate-limited")]
+        assert client.socket.events[-1]["retry_after_s"] == 1.5
+        for ref, behind in [(1, 0), (2, 1), (3, 2), (4, 3)]:
+            publish(client, ref, behind)
+        assert (await outcomes(client, 7))[3:] == [(1, "ack"), (2, "ack"), (3, "ack"), (4, "ack")]
+        await until(lambda: client.bodies() == ["1", "2", "3", "4"])
+
+    hosted(test)
+
+
+def test_nothing_that_was_sent_behind_what_the_store_could_not_take_is_stored_before_it() -> None:
+    async def test(host: Host) -> None:
+        client = await host.json("ops")
+        gate = host.backend.hold("append")
+        host.backend.failures["append"] = Unavailable("away")
+        publish(client, 1, 0)
+        await turns()
+        publish(client, 2, 1)  # gathers while the first is on its way
+        gate.set()
+        assert await outcomes(client, 2) == [(1, "unavailable"), (2, "unavailable")]
+        host.backend.failures.clear()
+        publish(client, 3, 2)  # was on its way to the server
+        assert (await outcomes(client, 3))[2:] == [(3, "unavailable")]
+        for ref, behind in [(1, 0), (2, 1), (3, 2)]:
+            publish(client, ref, behind)
+        await until(lambda: client.bodies() == ["1", "2", "3"])
+
+    hosted(test)
+
+
+def test_a_message_that_can_never_be_taken_holds_up_none_behind_it() -> None:
+    async def test(host: Host) -> None:
+        client = await host.json("ops")
+        client.send("publish", body="x" * 5_000, ref=1, behind=0)
+        publish(client, 2, 1)
+        assert await outcomes(client, 2) == [(1, "body-too-large"), (2, "ack")]
+
+    hosted(test)
+
+
+def test_who_does_not_say_what_a_message_was_sent_behind_is_answered_for_each_alone() -> None:
+    async def test(host: Host) -> None:
+        allowance = Allowance(0)
+        client = await host.json("ops", limiter=allowance)
+        client.send("publish", body="1", ref=1)
+        allowance.n_bytes = 10_000
+        client.send("publish", body="2", ref=2)
+        assert await outcomes(client, 2) == [(1, "rate-limited"), (2, "ack")]
+
+    hosted(test)
+
+
+def test_the_refused_of_one_who_never_sends_again_are_forgotten() -> None:
+    order = SendingOrder()
+    for ref in range(MAX_REFUSED + 1):
+        order.refused(ref, RateLimited(1.0))
+    order.check(0)
+    with pytest.raises(RateLimited):
+        order.check(MAX_REFUSED)
+
+
+def test_an_error_that_is_told_a_thousand_times_does_not_grow() -> None:
+    order = SendingOrder()
+    error = Unavailable("away")
+    order.refused(1, error)
+    for _ in range(1_000):
+        with pytest.raises(Unavailable):
+            order.check(1)
+    assert sum(1 for _ in _frames(error)) < 10
+
+
+def _frames(error: BaseException) -> Any:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def test_a_writer_waits_for_the_store_and_is_told_of_it_once(tmp_path: Path) -> None:
+    """The whole way: the client holds what was refused, tells its watcher, and goes on in order."""
+
+    async def story(url: str, lock: sqlite3.Connection) -> None:
+        seen: list[object] = []
+        is_told = asyncio.Event()
+
+        def watch(signal: Lost | Back) -> None:
+            seen.append(signal)
+            is_told.set()
+
+        async with chatkit.client.Client(url, "ann", watcher=watch) as client:
+            await client.publish("ops", "0")
+            lock.execute("BEGIN EXCLUSIVE")
+            writing = asyncio.ensure_future(client.publish_all("ops", (str(n) for n in range(1, 500))))
+            await is_told.wait()
+            lock.execute("COMMIT")
+            assert await writing == 499
+            bodies = [item.body async for item in client.scroll("ops") if isinstance(item, Message)]
+            assert bodies == [str(n) for n in range(500)]
+            assert [type(signal) for signal in seen] == [Lost, Back]
+
+    with serve(tmp_path / "rooms.db") as server:
+        lock = sqlite3.connect(tmp_path / "rooms.db", isolation_level=None)
+        try:
+            asyncio.run(asyncio.wait_for(story(server.url, lock), 60))
+        finally:
+            lock.close()

@@ -241,7 +241,7 @@ class Page {
     const room = this.#room;
     if (room?.following && room.attached && !document.hidden && room.unread > 0) room.markRead();
     if (room) session.rooms.remember(room);
-    this.status.show(state, session.outbox.unsent);
+    this.status.show(state, session.outbox.unsent, session.storeAway);
     if (state.kind === "stopped" && state.code === 4401) this.tokens.ask(sentenceOf(state.reason));
     this.#drawRooms();
     this.#drawFrame();

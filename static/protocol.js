@@ -30,8 +30,9 @@
  * @typedef {{type: "typing", room: string, sender: string, ref?: Ref}} TypingEvent
  * @typedef {{type: "redacted", room: string, seq: number, ref?: Ref}} RedactedEvent
  * @typedef {{type: "error", code: string, message: string, retry_after_s?: number, ref?: Ref}} ErrorEvent
+ * @typedef {{type: "restored", ref?: Ref}} RestoredEvent
  * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent | MembersEvent
- *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent} Event
+ *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent} Event
  */
 
 export const SUBPROTOCOL = "chatkit.v1";

@@ -47,6 +47,8 @@ export class Session {
       onEvent: (event) => this.#onEvent(event),
       whyRefused: () => this.refreshRooms(),
     });
+    /** What the server said of a store that it cannot reach; empty while all is well. */
+    this.storeAway = "";
     this.delivery = new Delivery({
       outbox: this.outbox,
       ask: (command) => this.connection.ask(command),
@@ -183,6 +185,7 @@ export class Session {
   #onEvent(event) {
     if (event.type === "welcome") this.#onWelcome(event);
     else if (event.type === "error") this.#onError(event);
+    else if (event.type === "restored") this.#onRestored();
     else this.#onRoomEvent(event);
     this.owner.onChange();
   }
@@ -191,6 +194,7 @@ export class Session {
   #onWelcome(event) {
     this.name = event.name;
     this.maxBody = event.limits.body;
+    this.storeAway = "";
     for (const room of this.rooms.joined.values()) this.#join(room);
     this.#deliver();
     void this.refreshRooms();
@@ -199,10 +203,16 @@ export class Session {
   /** @param {import("./protocol.js").ErrorEvent} event */
   #onError(event) {
     if (event.code === "bad-sender") this.owner.onBadName();
+    else if (event.ref === undefined && event.code === "unavailable") this.storeAway = event.message;
     else if (event.ref === undefined) this.owner.onProblem(event.message);
   }
 
-  /** @param {Exclude<Event, {type: "welcome" | "error"}>} event */
+  #onRestored() {
+    this.storeAway = "";
+    this.#deliver();
+  }
+
+  /** @param {Exclude<Event, {type: "welcome" | "error" | "restored"}>} event */
   #onRoomEvent(event) {
     const room = this.rooms.get(event.room);
     if (!room) return;

@@ -24,22 +24,24 @@ export class StatusView {
   /**
    * @param {LinkState} state
    * @param {number} unsent
+   * @param {string} storeAway why the server, which is there, can neither store nor hear
    */
-  show(state, unsent) {
+  show(state, unsent, storeAway) {
     clearTimeout(this.#timer);
-    this.#dot.dataset.state = state.kind;
-    setText(this.#word, WORDS[state.kind]);
+    const isWell = state.kind === "online" && !storeAway;
+    this.#dot.dataset.state = isWell || state.kind !== "online" ? state.kind : "waiting";
+    setText(this.#word, isWell || state.kind !== "online" ? WORDS[state.kind] : "Store away");
     if (state.kind === "online") this.#brokenMs = 0;
     else this.#brokenMs ||= Date.now();
     const isBroken = state.kind === "stopped" ? state.code !== 0 : Date.now() - this.#brokenMs >= PATIENCE_MS;
-    this.#banner.hidden = state.kind === "online" || !isBroken;
-    setText(this.#text, sentence(state, unsent));
+    this.#banner.hidden = isWell || (state.kind !== "online" && !isBroken);
+    setText(this.#text, sentence(state, unsent, storeAway));
     const waitS = state.kind === "waiting" ? Math.max(0, Math.ceil((state.untilMs - Date.now()) / 1000)) : 0;
     setText(this.#wait, state.kind === "waiting" ? `Trying again in ${waitS} s.` : "");
-    this.#retry.hidden = state.kind === "connecting";
+    this.#retry.hidden = state.kind === "connecting" || state.kind === "online";
     setText(this.#retry, state.kind === "stopped" ? "Connect" : "Retry now");
     if (state.kind === "online" || state.kind === "stopped") return;
-    this.#timer = window.setTimeout(() => this.show(state, unsent), 500);
+    this.#timer = window.setTimeout(() => this.show(state, unsent, storeAway), 500);
   }
 }
 
@@ -48,9 +50,11 @@ const WORDS = { connecting: "Connecting…", online: "Connected", waiting: "Offl
 /**
  * @param {LinkState} state
  * @param {number} unsent
+ * @param {string} storeAway
  */
-function sentence(state, unsent) {
+function sentence(state, unsent, storeAway) {
   const kept = unsent ? ` ${unsent === 1 ? "One message is" : `${unsent} messages are`} kept and will be sent.` : "";
+  if (state.kind === "online") return `The server is there, but ${storeAway}.${kept}`;
   if (state.kind === "waiting") return `Offline: ${state.reason}.${kept}`;
   if (state.kind === "stopped") return `The server ended the connection: ${state.reason || `code ${state.code}`}.`;
   return `Connecting…${kept}`;

@@ -6,6 +6,7 @@ of one server share, from their first byte on: its settings and one clock. Knows
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable
 from email.utils import formatdate
 from heapq import heappop, heappush
@@ -34,6 +35,8 @@ HEAD_TIMEOUT_S: Final = 10.0  # for a request's head to arrive whole
 _TICK_S: Final = 0.05
 _STALL_S: Final = 0.1  # a timer so late says that the process stood still, or had much to do
 _WINDOW_BITS: Final = 12  # 4 KiB: what a chat's messages need, at an eighth of the memory of 15
+
+_PLAIN_HEAD: Final = re.compile(rb"get [!-~]+ http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~\x80-\xff]*\r\n)+")
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -293,10 +296,26 @@ def make_response(status: int, body: bytes = b"") -> bytes:
     return make_head(status, headers) + body
 
 
+def _is_plain_handshake(data: bytes) -> bool:
+    """Say whether this begins with a whole opening handshake of the usual kind, without a body."""
+    end = data.find(b"\r\n\r\n") + 2
+    if not 2 <= end <= MAX_HEAD_BYTES or not data.startswith(b"GET "):
+        return False
+    head = data[:end].lower()
+    return (
+        b"\r\nupgrade: websocket\r\n" in head
+        and b"\r\nconnection: upgrade\r\n" in head
+        and b"\r\ncontent-length:" not in head
+        and b"\r\ntransfer-encoding:" not in head
+        and _PLAIN_HEAD.fullmatch(head) is not None
+    )
+
+
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP, with an end to heads that never end, and with nothing lost between HTTP and WebSocket.
 
-    What a client sends behind its handshake without waiting for the answer reaches the WebSocket; uvicorn drops it.
+    What a client sends behind its handshake without waiting for the answer reaches the WebSocket; uvicorn drops it. A
+    connection that begins with an opening handshake of the usual kind becomes a WebSocket at once, its head read once.
     """
 
     def __init__(
@@ -312,10 +331,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_head = True
         self._is_refused = False
+        self._is_begun = False  # something came
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin, and give the first head its time."""
-        super().connection_made(transport)
+        """Give the first head its time. What it asks for decides how the connection begins."""
+        self.connections.add(self)
+        self.transport = transport
         self._wheel.set(self, HEAD_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -327,6 +348,12 @@ class HttpProtocol(HttpToolsProtocol):
         """Read HTTP; hand on what comes after an upgrade."""
         if self._is_refused:
             return
+        if not self._is_begun:
+            self._is_begun = True
+            if self.ws_protocol_class is not None and _is_plain_handshake(data):
+                self._become_websocket(data)
+                return
+            super().connection_made(self.transport)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -374,6 +401,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         else:
             self.transport.close()
+
+    def _become_websocket(self, data: bytes) -> None:
+        self._wheel.clear(self)
+        self.connections.discard(self)
+        websocket: Any = self.ws_protocol_class
+        protocol = websocket(config=self.config, server_state=self.server_state, app_state=self.app_state)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
+        self.transport.set_protocol(protocol)
+        self.parser = None  # type: ignore[assignment]  # as uvicorn ends it: it and this object hold each other
 
     def _upgrade(self, early: bytes) -> None:
         if self.scope.get("http_version") != "1.1":

@@ -318,6 +318,8 @@ class Witness:
 
     def saw(self, items: Sequence[Item]) -> None:
         for item in items:
+            if self.position == 0:
+                self.epoch = ""  # who had nothing yet misses nothing of a log that began anew
             if isinstance(item, Gap):
                 assert item.after == self.position, f"{item} does not begin at {self.position}"
                 if item.reason == "epoch":

@@ -145,7 +145,7 @@ class Schedule:
         subscription, witness = self.readers[index]
         cursor = subscription.cursor
         subscription.close()
-        if witness.epoch:
+        if witness.epoch and witness.position:
             assert cursor == Cursor(witness.epoch, witness.position)
         self.readers[index] = await self.hub.subscribe("ops", after=cursor), witness
 

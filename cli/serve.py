@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -10,10 +10,15 @@ from chatkit.cli.moment import read_duration
 from chatkit.cli.status import DONE, exits
 from chatkit.errors import BadRequest
 
+if TYPE_CHECKING:
+    from chatkit.server.settings import Settings
+
 EPILOG = """
 chatkit serve
 
 chatkit serve --port 9000 --backend sqlite:///rooms.db --keep-for 30d
+
+chatkit serve --workers 4 --backend sqlite:///rooms.db
 
 chatkit serve app:app
 
@@ -39,6 +44,9 @@ def serve(
             metavar="URL", envvar="CHATKIT_BACKEND", help="Where rooms are kept; sqlite:// is in your data folder."
         ),
     ] = "sqlite://",
+    workers: Annotated[
+        int, typer.Option(metavar="N", envvar="CHATKIT_WORKERS", min=1, help="Processes that serve, on one store.")
+    ] = 1,
     history: Annotated[
         int, typer.Option(metavar="N", envvar="CHATKIT_HISTORY", min=0, help="Past messages that one who joins sees.")
     ] = 10,
@@ -76,10 +84,10 @@ def serve(
 ) -> None:
     """Run the server: rooms over WebSocket and HTTP, and a page.
 
-    It listens on this machine alone unless told otherwise; on any other address it asks for a token.
+    It listens on this machine alone unless told otherwise; on any other address it asks for a token. With several
+    workers, SIGHUP restarts them one after another, and nothing is lost.
     """
     with exits():
-        from chatkit.server.runner import run
         from chatkit.server.settings import LogLevel, Settings
 
         level = next((each for each in get_args(LogLevel) if each == log_level), None)
@@ -89,6 +97,7 @@ def serve(
             host=host,
             port=port,
             backend=backend,
+            workers=workers,
             history=history,
             keep=keep,
             keep_for_s=None if keep_for is None else read_duration(keep_for) / timedelta(seconds=1),
@@ -101,11 +110,20 @@ def serve(
             log_level=level,
             log_json=log_json,
         )
-        if application is None:
-            status = run(settings)
-        else:
-            from chatkit.server import applications
-
-            status = applications.run(application, settings)
+        status = _run(settings, application)
         if status != DONE:
             raise typer.Exit(status)
+
+
+def _run(settings: "Settings", application: str | None) -> int:
+    if settings.workers > 1:
+        from chatkit.server import supervisor
+
+        return supervisor.run(settings, application)
+    if application is not None:
+        from chatkit.server import applications
+
+        return applications.run(application, settings)
+    from chatkit.server import runner
+
+    return runner.run(settings)

@@ -58,6 +58,11 @@ class LogChannelsBackend(ChannelsBackend):
         self._stack = AsyncExitStack()
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use the same store."""
+        return self._open().shared
+
+    @property
     def hub(self) -> Hub:
         """The rooms of this process; raise `RuntimeError` before `on_startup`."""
         if self._hub is None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 from litestar.channels import ChannelsBackend
+from litestar.channels.backends import memory as reference
 
 from chatkit.core.commit import Settle
 from chatkit.core.hub import Hub
@@ -33,6 +34,11 @@ class BridgedBackend(LogChannelsBackend):
         self._backend = backend
         self._memory = ChannelsMemory(0)
         super().__init__(lambda: self._memory, history=None)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes hear the same events: true of all but Litestar's own memory."""
+        return not isinstance(self._backend, reference.MemoryChannelsBackend)
 
     async def on_startup(self) -> None:
         """Start the backend and what reads and writes it."""

@@ -91,6 +91,11 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._turns = Turns()  # what the backend is told of a channel is told in the order in which it came to be
         self._told: set[str] = set()  # the channels that the backend is subscribed to
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may read and write the same channels."""
+        return self._log.is_shared
+
     # Starting and ending
 
     async def __aenter__(self) -> Self:

@@ -47,10 +47,10 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 def create_app(settings: Settings, hub: Hub) -> Litestar:
     """Make the application over a hub that somebody else opened and will close."""
     gate = Gate(settings)
-    lobby = Lobby(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections)
+    lobby = Lobby(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections_each)
     return Litestar(
         route_handlers=[rooms_router, health, converse, *page_handlers(settings.page, gate)],
-        state=State({"lobby": lobby}),
+        state=State({"lobby": lobby, "n_workers": settings.workers}),
         dependencies={"lobby": Provide(provide_lobby)},
         exception_handlers={
             ChatkitError: answer_chatkit_error,

@@ -7,7 +7,6 @@ import asyncio
 import logging.config
 import os
 import signal
-import socket
 import sys
 from typing import Any
 
@@ -15,19 +14,12 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.importer import ImportFromStringError, import_from_string
 
-from chatkit import __version__
 from chatkit.errors import BadRequest, Unavailable
 from chatkit.litestar import ChannelsPlugin
+from chatkit.server.address import BACKLOG, listen
+from chatkit.server.greeting import application_greeting, say
 from chatkit.server.log import log_config
-from chatkit.server.runner import (
-    BACKLOG,
-    HTTP_PROTOCOL,
-    PROTOCOL,
-    SHUTDOWN_S,
-    Server,
-    listen,
-    raise_file_limit,
-)
+from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, Server, raise_file_limit
 from chatkit.server.settings import Settings
 
 
@@ -37,6 +29,11 @@ class ChannelReaders:
     def __init__(self, application: object) -> None:
         plugins = application.plugins if isinstance(application, Litestar) else ()
         self._channels = [plugin for plugin in plugins if isinstance(plugin, ChannelsPlugin)]
+
+    def check_shared(self) -> None:
+        """Raise `BadRequest` where channels are kept in this process: each worker would have its own."""
+        if not all(plugin.is_shared for plugin in self._channels):
+            raise BadRequest("the channels of this application are kept in memory: workers would not share them")
 
     def close_readers(self) -> None:
         """End what iterates over channels: it would be waited for, for ever."""
@@ -66,23 +63,18 @@ def run(name: str, settings: Settings) -> int:
     logging.config.dictConfig(log_config(settings))
     application = load(name)
     raise_file_limit()
-    config = _config(application, settings)
+    config = configure(application, settings)
     with listen(settings) as listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        server = Server(config, ChannelReaders(application), greeting(name, settings, listening))
+        said = application_greeting(name, settings, listening.getsockname()[1])
+        server = Server(config, ChannelReaders(application), lambda: say(said))
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         raise Unavailable(f"{name} did not start; the log says why")
     return 130 if server.stopped_by == signal.SIGINT else 0
 
 
-def greeting(name: str, settings: Settings, listening: socket.socket) -> str:
-    """Say what is served where."""
-    host = socket.gethostname() if settings.is_wildcard else settings.host.strip("[]")
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-    return f"chatkit {__version__} serves {name}\n\n  open      {url}/\n\nCtrl-C ends it."
-
-
-def _config(application: Any, settings: Settings) -> uvicorn.Config:
+def configure(application: Any, settings: Settings) -> uvicorn.Config:
+    """Return what uvicorn has to know."""
     return uvicorn.Config(
         application,
         http=HTTP_PROTOCOL,
@@ -90,7 +82,7 @@ def _config(application: Any, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=settings.log_level in {"debug", "info"},
         server_header=False,
-        limit_concurrency=settings.max_connections,
+        limit_concurrency=settings.max_connections_each,
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )

@@ -1,11 +1,13 @@
 """Rooms and messages over HTTP."""
 
+import os
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import MediaType, Request, Response, Router, delete, get, post
 from litestar.connection import ASGIConnection
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
@@ -70,7 +72,10 @@ class PublishRequest(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the server can do its work, and how much it has to do."""
+    """Whether the server can do its work, and how much it has to do.
+
+    Where several workers serve, `workers` says how many; all else is of the one that answers, whose process is `pid`.
+    """
 
     status: Literal["ok", "unavailable"]
     version: str
@@ -78,6 +83,8 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     rooms: int
     subscriptions: int
     detail: str | None = None
+    workers: int = 1
+    pid: int | None = None
 
 
 async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -270,9 +277,10 @@ async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency
 
 
 @get("/health", summary="Whether the server can do its work")
-async def health(lobby: NamedDependency[Lobby]) -> Response[Health]:
+async def health(lobby: NamedDependency[Lobby], state: State) -> Response[Health]:
     """Answer 200, or 503 with what is wrong."""
     hub = lobby.house.hub
+    n_workers: int = state.n_workers
     fault = hub.fault
     counts = hub.counts
     report = Health(
@@ -282,6 +290,8 @@ async def health(lobby: NamedDependency[Lobby]) -> Response[Health]:
         counts["rooms"],
         counts["subscriptions"],
         fault,
+        n_workers,
+        os.getpid() if n_workers > 1 else None,
     )
     return Response(report, status_code=503 if fault else 200)
 

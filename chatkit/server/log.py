@@ -14,16 +14,22 @@ _TOKEN: Final = re.compile(r"(\btoken=)[^&\s\"']+")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line; `with_pid` says which process writes it."""
+
+    def __init__(self, *, with_pid: bool) -> None:
+        super().__init__()
+        self._with_pid = with_pid
 
     def format(self, record: logging.LogRecord) -> str:
         """Write time, level, logger, message and, where there is one, the traceback."""
-        line = {
+        line: dict[str, str | int | None] = {
             "time": format_time(round(record.created * 1000)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._with_pid:
+            line["pid"] = record.process
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
@@ -49,11 +55,14 @@ class NoTokens(logging.Filter):
 
 def log_config(settings: Settings) -> dict[str, Any]:
     """Return the configuration that the settings ask for, for `logging.config.dictConfig`."""
-    people = {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
+    has_others = settings.workers > 1  # who write the same log
+    pid = "[%(process)d]" if has_others else ""
+    people = {"format": f"%(asctime)s %(levelname)s %(name)s{pid}: %(message)s"}
+    lines = {"()": JsonFormatter, "with_pid": has_others}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": JsonFormatter} if settings.log_json else people},
+        "formatters": {"line": lines if settings.log_json else people},
         "filters": {"cancelled": {"()": NotCancelled}, "tokens": {"()": NoTokens}},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["cancelled", "tokens"]}

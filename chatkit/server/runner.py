@@ -1,36 +1,31 @@
-"""Running the server: its socket, its greeting, and an end that takes seconds whatever the clients do."""
+"""Running the server in this process: its beginning, and an end that takes seconds whatever the clients do."""
 
 import asyncio
-import errno
 import gc
 import logging
 import logging.config
 import resource
-import secrets
-import shlex
 import signal
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import FrameType
 from typing import Final, Protocol
-from urllib.parse import quote
 
 import uvicorn
 from litestar import Litestar
 
-from chatkit import __version__
+from chatkit.server.address import BACKLOG, listen
 from chatkit.server.app import open_app
+from chatkit.server.greeting import greeting, say, with_token
 from chatkit.server.log import log_config
 from chatkit.server.settings import Settings
 
 PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
 HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
+ENDS_ON: Final = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S: Final = 3  # what clients and streams have to end by themselves; then they are ended
 GC_THRESHOLD: Final = 20_000  # objects; at Python's 700, a thousand clients who connect cost a hundred collections
-BACKLOG: Final = 4_096  # a restart brings every client back at once
 
 
 class Readers(Protocol):
@@ -41,20 +36,30 @@ class Readers(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, with what it does not do: it greets, and it ends streams before it waits for them."""
+    """uvicorn's server, with what it does not do: it says when it is ready, and ends streams before it waits for them.
 
-    def __init__(self, config: uvicorn.Config, readers: Readers, greeting: str) -> None:
+    `ready` is called once, when it listens. It ends on the signals `ends_on`, and leaves all others as they are.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        readers: Readers,
+        ready: Callable[[], None],
+        ends_on: Sequence[signal.Signals] = ENDS_ON,
+    ) -> None:
         super().__init__(config)
         self.stopped_by: int | None = None
         self._readers = readers
-        self._greeting = greeting
+        self._ready = ready
+        self._ends_on = ends_on
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say where to go."""
+        """Listen, then say so."""
         await super().startup(sockets)
         _calm_collector()
         if self.started:
-            print(self._greeting, file=sys.stderr, flush=True)  # noqa: T201  # what the person at the terminal waits for
+            self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the readers first: a stream that waits for its room would be waited for, for ever."""
@@ -64,7 +69,7 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Hear signals while serving. Raising them again afterwards, as uvicorn does, would break into the closing."""
-        original = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        original = {number: signal.signal(number, self.handle_exit) for number in self._ends_on}
         try:
             yield
         finally:
@@ -90,21 +95,14 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings, listening: socket.socket) -> int:
     async with open_app(settings) as app:
         hub = app.state.lobby.house.hub
-        server = Server(_config(app, settings), hub, greeting(settings, listening.getsockname()[1]))
+        said = greeting(settings, listening.getsockname()[1])
+        server = Server(configure(app, settings), hub, lambda: say(said))
         await server.serve(sockets=[listening])
     return 130 if server.stopped_by == signal.SIGINT else 0
 
 
-def with_token(settings: Settings) -> Settings:
-    """Make a token for a server that others can reach, unless there is one or none is wanted."""
-    if settings.open:
-        return replace(settings, secret=None)
-    if settings.secret is None and not settings.is_loopback:
-        return replace(settings, secret=secrets.token_urlsafe(18))
-    return settings
-
-
-def _config(app: Litestar, settings: Settings) -> uvicorn.Config:
+def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
+    """Return what uvicorn has to know."""
     limits = settings.limits
     return uvicorn.Config(
         app,
@@ -121,28 +119,6 @@ def _config(app: Litestar, settings: Settings) -> uvicorn.Config:
     )
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind the address before anything else is opened. Raise `OSError` with a sentence."""
-    host = settings.host.strip("[]")
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(
-            host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, number)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)  # before this, another one could have bound the same port
-    except OSError as error:
-        raise OSError(error.errno, _why_not(error, settings)) from error
-    return listening
-
-
-def _why_not(error: OSError, settings: Settings) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {settings.port} is in use: is another chatkit serving here? --port takes another"
-    return f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
-
-
 def _calm_collector() -> None:
     """Keep the garbage collector from walking over the program itself whenever some connections were opened."""
     gc.collect()
@@ -155,25 +131,3 @@ def raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def greeting(settings: Settings, port: int) -> str:
-    """Say where the server is, and what to type next."""
-    host = socket.gethostname() if settings.is_wildcard else settings.host.strip("[]")
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    token = "" if settings.secret is None else f"?token={quote(settings.secret, safe='')}"
-    server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
-    bearer = "" if settings.secret is None else f" --token {shlex.quote(settings.secret)}"
-    lines = [
-        f"chatkit {__version__} keeps rooms in {settings.backend}",
-        "",
-        f"  open      {url}/{token}",
-        f"  join      chatkit join ops{server}{bearer}",
-        f"  publish   echo hello | chatkit publish ops{server}{bearer}",
-        f"            curl -d hello {shlex.quote(f'{url}/rooms/ops/messages{token}')}",
-        "",
-        "Ctrl-C ends it.",
-    ]
-    if settings.open and not settings.is_loopback:
-        lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
-    return "\n".join(lines)

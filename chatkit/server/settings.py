@@ -23,6 +23,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     backend: str = "sqlite://"
+    workers: int = 1
     history: int = 10
     keep: int | None = None
     keep_for_s: float | None = None
@@ -42,11 +43,12 @@ class Settings:
             sentence
             for is_wrong, sentence in (
                 (not 0 <= self.port <= 65_535, "a port is 0 to 65535"),
+                (self.workers < 1, "workers is at least 1"),
                 (not 0 <= self.history <= self.limits.history, f"history is 0 to {self.limits.history}"),
                 (self.keep is not None and self.keep < 1, "keep is at least 1"),
                 (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for is longer than nothing"),
                 (not self.rate_limit >= 0, "rate-limit is at least 0"),  # what is no number is not
-                (self.max_connections < 1, "max-connections is at least 1"),
+                (self.max_connections < self.workers, _too_few_connections(self.workers)),
                 (self.log_level not in LOG_LEVELS, f"log-level is one of {', '.join(LOG_LEVELS)}"),
                 (
                     self.secret is not None and not _is_secret(self.secret),
@@ -69,9 +71,18 @@ class Settings:
         return is_loopback(self.host)
 
     @property
+    def max_connections_each(self) -> int:
+        """How many connections one worker takes: connections are spread evenly, and so is what is allowed."""
+        return self.max_connections // self.workers
+
+    @property
     def is_wildcard(self) -> bool:
         """Say whether the server listens on every address of this machine."""
         return self.host.strip("[]") in {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
+
+
+def _too_few_connections(workers: int) -> str:
+    return "max-connections is at least 1" + (f" a worker: {workers}" if workers > 1 else "")
 
 
 def _is_secret(text: str) -> bool:

@@ -1,0 +1,57 @@
+"""The greeting: where the server is, and what to type next; and the token that it names, made where one is needed."""
+
+import secrets
+import shlex
+import sys
+from dataclasses import replace
+from urllib.parse import quote
+
+from chatkit import __version__
+from chatkit.backends.urls import without_password
+from chatkit.server.address import url_of
+from chatkit.server.settings import Settings
+
+
+def say(greeting: str) -> None:
+    """Tell the person at the terminal what they wait for."""
+    print(greeting, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def with_token(settings: Settings) -> Settings:
+    """Make a token for a server that others can reach, unless there is one or none is wanted."""
+    if settings.open:
+        return replace(settings, secret=None)
+    if settings.secret is None and not settings.is_loopback:
+        return replace(settings, secret=secrets.token_urlsafe(18))
+    return settings
+
+
+def greeting(settings: Settings, port: int) -> str:
+    """Say where the rooms are."""
+    url = url_of(settings, port)
+    token = "" if settings.secret is None else f"?token={quote(settings.secret, safe='')}"
+    server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
+    bearer = "" if settings.secret is None else f" --token {shlex.quote(settings.secret)}"
+    lines = [
+        f"chatkit {__version__} keeps rooms in {without_password(settings.backend)}{_crew(settings)}",
+        "",
+        f"  open      {url}/{token}",
+        f"  join      chatkit join ops{server}{bearer}",
+        f"  publish   echo hello | chatkit publish ops{server}{bearer}",
+        f"            curl -d hello {shlex.quote(f'{url}/rooms/ops/messages{token}')}",
+        "",
+        "Ctrl-C ends it.",
+    ]
+    if settings.open and not settings.is_loopback:
+        lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
+    return "\n".join(lines)
+
+
+def application_greeting(name: str, settings: Settings, port: int) -> str:
+    """Say where somebody's own application is."""
+    url = url_of(settings, port)
+    return f"chatkit {__version__} serves {name}{_crew(settings)}\n\n  open      {url}/\n\nCtrl-C ends it."
+
+
+def _crew(settings: Settings) -> str:
+    return f", with {settings.workers} workers" if settings.workers > 1 else ""

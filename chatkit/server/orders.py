@@ -1,0 +1,81 @@
+"""What a supervisor and its worker say to each other: orders, once, and the answer. Knows no socket and no process.
+
+They are JSON, not a pickle: a worker that is started after an upgrade still reads the orders of an older supervisor.
+"""
+
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import msgspec
+
+from chatkit.errors import (
+    BadBackendURL,
+    BadRequest,
+    ChatkitError,
+    NotAStore,
+    StoreError,
+    StoreTooNew,
+    Unavailable,
+)
+from chatkit.server.settings import Settings
+
+_BY_CODE = {
+    kind.code: kind for kind in (BadBackendURL, BadRequest, NotAStore, StoreError, StoreTooNew, Unavailable)
+}  # which say nothing but a sentence, and are all that a server fails to start by
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What to serve, and with what: file descriptors, and the worker's own cell in the tally."""
+
+    settings: Settings
+    application: str | None
+    listening_fd: int
+    tally_fd: int
+    n_cells: int
+    cell: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The worker takes connections."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The worker cannot start, and ends."""
+
+    code: str
+    sentence: str
+
+    @classmethod
+    def of(cls, error: ChatkitError | OSError) -> Self:
+        """Say an error."""
+        if isinstance(error, ChatkitError):
+            return cls(error.code, str(error))
+        return cls("error", f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+
+    @property
+    def error(self) -> ChatkitError:
+        """The error, as far as its exit status and sentence go."""
+        return _BY_CODE.get(self.code, ChatkitError)(self.sentence)
+
+
+Answer: TypeAlias = Ready | Failed
+
+
+def encode(said: Orders | Answer) -> bytes:
+    """Write a line."""
+    return msgspec.json.encode(said, enc_hook=str) + b"\n"
+
+
+def read_orders(line: bytes) -> Orders:
+    """Read the supervisor's line."""
+    return msgspec.json.decode(line, type=Orders, dec_hook=_path)
+
+
+def read_answer(line: bytes) -> Answer:
+    """Read the worker's line."""
+    answer: Answer = msgspec.json.decode(line, type=Answer)
+    return answer
+
+
+def _path(kind: type, value: Any) -> Any:
+    return Path(value) if kind is Path else value

@@ -1,0 +1,105 @@
+"""A server of several workers, for tests: which processes there are, and a way in by each of them."""
+
+import http.client
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rawsocket import WITHIN_S, eventually
+from serving import ServerProcess, serve
+
+
+class Crew:
+    """The workers of a `chatkit serve`."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+
+    @property
+    def pids(self) -> set[int]:
+        """The workers' processes, those among them that start or end, too."""
+        return children(self.server.pid)
+
+    @contextmanager
+    def by_each(self) -> Iterator[dict[int, "Door"]]:
+        """Open a connection to each worker that serves, by its process."""
+        doors: dict[int, Door] = {}
+        with ExitStack() as stack:
+            deadline = time.monotonic() + WITHIN_S
+            while len(doors) < self._n_workers(doors):
+                assert time.monotonic() < deadline, f"only {set(doors)} of {self.pids} answer"
+                # Each connection stays open until all are reached: so the next goes to a worker with fewer.
+                door = stack.enter_context(closing(Door(self.server.port)))
+                with suppress(OSError, http.client.HTTPException):  # its worker was killed
+                    if doors.setdefault(door.health["pid"], door) is not door:
+                        time.sleep(0.02)  # the other may still be starting
+            yield doors
+
+    def _n_workers(self, doors: "dict[int, Door]") -> int:
+        return 2 if not doors else next(iter(doors.values())).n_workers
+
+    @property
+    def connections(self) -> dict[int, int]:
+        """How many sockets and streams each worker holds."""
+        with self.by_each() as doors:
+            return {pid: door.health["connections"] for pid, door in doors.items()}
+
+    def until_replaced(self, gone: set[int], n_workers: int = 2) -> None:
+        """Return when so many workers serve, none of them one of those."""
+
+        def are_others() -> bool:
+            pids = self.pids
+            if pids & gone or len(pids) != n_workers:
+                return False
+            with self.by_each() as doors:
+                return set(doors) == pids
+
+        eventually(are_others, within_s=60)
+
+
+class Door(http.client.HTTPConnection):
+    """A connection that stays with its worker."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("127.0.0.1", port, timeout=WITHIN_S)
+        self.n_workers = 0
+
+    def ask(self, method: str, path: str, body: str | None = None) -> Any:
+        """Make a call; return its JSON."""
+        self.request(method, path, body)
+        answer = self.getresponse()
+        found = answer.read()
+        assert answer.status < 300, (answer.status, found)
+        return json.loads(found)
+
+    @property
+    def health(self) -> dict[str, Any]:
+        report: dict[str, Any] = self.ask("GET", "/health")
+        self.n_workers = report["workers"]
+        return report
+
+
+@contextmanager
+def crew(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[Crew]:
+    """Run `chatkit serve --workers`; yield when all of them serve."""
+    with serve(store, "--workers", str(n_workers), "--rate-limit", "0", *options, **more) as server:
+        eventually(lambda: "Ctrl-C ends it" in server.log, within_s=60)
+        yield Crew(server)
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes that a process started and that run."""
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "Z" not in line.split()[1]}
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process runs; one that has ended, and that nobody asked about yet, does not."""
+    with suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in {"Z", "X"}
+    return False

@@ -1,0 +1,49 @@
+"""What a supervisor and its workers say to each other arrives as it was said."""
+
+from pathlib import Path
+
+import pytest
+
+from chatkit.errors import BadName, BadRequest, ChatkitError, NotAStore, StoreTooNew, Unavailable
+from chatkit.server.orders import Failed, Orders, Ready, encode, read_answer, read_orders
+from chatkit.server.settings import Settings
+
+
+def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("hi")
+    settings = Settings(
+        host="::1",
+        port=0,
+        backend="sqlite:///r\u00f6\u00f6ms.db",
+        workers=3,
+        keep=5,
+        keep_for_s=1.5,
+        secret="eight-or-more",
+        rate_limit=0.5,
+        origins=("https://a.example", "https://b.example"),
+        page=tmp_path,
+        log_level="info",
+        log_json=True,
+    )
+    orders = Orders(settings, "app:app", listening_fd=3, tally_fd=4, n_cells=6, cell=5)
+    line = encode(orders)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert read_orders(line) == orders
+    assert read_orders(encode(Orders(Settings(), None, 3, 4, 2, 0))).settings == Settings()
+
+
+def test_a_worker_is_ready_or_says_why_not() -> None:
+    assert read_answer(encode(Ready())) == Ready()
+    assert read_answer(encode(Failed("unavailable", "no"))) == Failed("unavailable", "no")
+
+
+@pytest.mark.parametrize("kind", [BadRequest, NotAStore, StoreTooNew, Unavailable])
+def test_an_error_keeps_its_kind_and_its_sentence(kind: type[ChatkitError]) -> None:
+    error = Failed.of(kind("a sentence")).error
+    assert (type(error), str(error)) == (kind, "a sentence")
+
+
+def test_any_other_error_keeps_its_sentence() -> None:
+    assert str(Failed.of(OSError(13, "Permission denied", "rooms.db")).error) == "Permission denied: rooms.db"
+    assert str(Failed.of(BadName("room", "short")).error) == "a room is short"

@@ -1,0 +1,37 @@
+"""What workers know of each other's connections."""
+
+import os
+
+from chatkit.server.tally import FRESH_NS, Tally
+
+
+def test_a_process_sees_what_the_others_have_and_not_itself() -> None:
+    with Tally.create(3) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
+        assert zero.fewest_elsewhere(FRESH_NS) is None
+        zero.write(7, FRESH_NS)
+        one.write(3, FRESH_NS)
+        assert (zero.fewest_elsewhere(FRESH_NS), one.fewest_elsewhere(FRESH_NS)) == (3, 7)
+        assert tally.fewest_elsewhere(FRESH_NS) == 3
+
+
+def test_the_cell_of_one_that_died_is_not_counted() -> None:
+    with Tally.create(2) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
+        one.write(3, FRESH_NS)
+        tally.clear(1)
+        assert zero.fewest_elsewhere(FRESH_NS) is None
+
+
+def test_who_did_not_count_for_a_while_or_left_is_not_counted() -> None:
+    with Tally.create(2) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
+        one.write(3, FRESH_NS)
+        assert zero.fewest_elsewhere(2 * FRESH_NS - 1) == 3
+        assert zero.fewest_elsewhere(2 * FRESH_NS) is None
+        one.write(4, 2 * FRESH_NS)
+        assert zero.fewest_elsewhere(2 * FRESH_NS) == 4
+        one.leave()
+        assert zero.fewest_elsewhere(2 * FRESH_NS) is None
+
+
+def _seen_from(tally: Tally, cell: int) -> Tally:
+    """Open the same memory as another process would."""
+    return Tally(os.dup(tally.fd), tally._n_cells, cell)

@@ -1,0 +1,447 @@
+"""Several processes that serve one address: one server to those outside, whatever happens to each of them."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+from crew import Crew, children, crew, is_running
+from rawsocket import Talk, call, eventually, open_socket, run, whole_room
+from serving import ServerProcess, clean_environment, free_port
+from websockets.exceptions import ConnectionClosed
+
+from chatkit.client import Client
+from chatkit.core.model import Message
+from chatkit.errors import BadRequest
+from chatkit.server.settings import Settings
+
+ENDS_WITHIN_S = 60.0
+FOLLOWERS = 4  # on two workers: some on each, and some on whichever is killed
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Crew]:
+    with crew(tmp_path / "rooms.db") as started:
+        yield started
+    assert "Traceback" not in started.server.log
+
+
+def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start `chatkit serve` in a process group of its own."""
+    command = [sys.executable, "-m", "chatkit.cli", "serve", *words]
+    env = clean_environment({})
+    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def serve_in_vain(folder: Path, *words: str) -> tuple[int, str]:
+    """Run `chatkit serve --workers 2` where it cannot; return its exit status and what it said."""
+    with begin(folder, "--workers", "2", *words) as process:
+        said = process.communicate(timeout=60)[1]
+    assert "Traceback" not in said, said
+    return process.returncode, said
+
+
+def ended(server: ServerProcess) -> int:
+    """Wait for the end of a server that was told to; return its status."""
+    status = server._running().wait(ENDS_WITHIN_S)
+    server._process = None
+    return status
+
+
+# One server to those outside
+
+
+def test_what_is_published_through_any_worker_reaches_the_readers_on_all_in_order_and_once(two: Crew) -> None:
+    async def talker(name: str) -> None:
+        async with Talk.open(two.server, f"/ws/all?name={name}&history=0") as talk:
+            for number in range(100):
+                assert (await talk.ask(op="publish", body=f"{name}-{number}"))["type"] == "ack"
+
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            readers = [
+                await stack.enter_async_context(Talk.open(two.server, "/ws/all?history=0")) for _ in range(FOLLOWERS)
+            ]
+            assert min((await asyncio.to_thread(lambda: two.connections)).values()) >= 1
+            await asyncio.gather(*(talker(f"t{number}") for number in range(4)))
+            heard = [[(await reader.until("message")) for _ in range(400)] for reader in readers]
+        for messages in heard:
+            assert [message["seq"] for message in messages] == list(range(1, 401))
+            assert len({message["body"] for message in messages}) == 400
+
+    run(test())
+
+
+def test_a_message_that_one_worker_acknowledged_the_other_has(two: Crew) -> None:
+    with two.by_each() as doors:
+        for number, door in enumerate(doors.values()):
+            assert door.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
+            for other in doors.values():
+                assert len(other.ask("GET", "/rooms/read/messages")["messages"]) == number + 1
+
+
+def test_who_is_there_is_known_to_every_worker(two: Crew) -> None:
+    names = {"ann", "bob", "cat", "dan"}
+
+    def are_everywhere() -> bool:
+        with two.by_each() as doors:
+            seen = [door.ask("GET", "/rooms/here/members")["members"] for door in doors.values()]
+        return all({member["name"] for member in members} == names for members in seen)
+
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            for name in names:
+                await stack.enter_async_context(Talk.open(two.server, f"/ws/here?name={name}"))
+            assert min((await asyncio.to_thread(lambda: two.connections)).values()) >= 1
+            await asyncio.to_thread(eventually, are_everywhere)
+
+    run(test())
+
+
+def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            talks = [
+                await stack.enter_async_context(Talk.open(two.server, f"/ws/signs?name=t{number}&history=0"))
+                for number in range(6)
+            ]
+            for talk in talks:
+                await talk.until("joined")
+            assert min((await asyncio.to_thread(lambda: two.connections)).values()) >= 1
+            await talks[0].say(op="typing")
+            for talk in talks[1:]:
+                await talk.until("typing", sender="t0")
+            await talks[0].ask(op="publish", body="a secret")
+            for talk in talks[1:]:
+                await talk.until("message", body="a secret")
+            assert (await asyncio.to_thread(call, two.server, "DELETE", "/rooms/signs/messages/1")).status == 200
+            for talk in talks:
+                await talk.until("redacted", seq=1)
+
+    run(test())
+
+
+def test_connections_are_spread(two: Crew) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(40):
+                await stack.enter_async_context(open_socket(two.server, "/ws/spread"))
+            counts = await asyncio.to_thread(lambda: two.connections)
+            assert sum(counts.values()) == 40
+            assert min(counts.values()) >= 10  # twenty, but on a machine that is busy with something else
+
+    run(test())
+
+
+def test_the_limit_on_connections_is_the_whole_servers(tmp_path: Path) -> None:
+    async def is_let_in(server: ServerProcess, stack: AsyncExitStack) -> bool:
+        talk = await stack.enter_async_context(Talk.open(server, "/ws/few"))
+        with suppress(ConnectionClosed):
+            await talk.until("joined")
+        assert talk.socket.close_code in {None, 4508}
+        return talk.socket.close_code is None
+
+    async def test(server: ServerProcess) -> None:
+        async with AsyncExitStack() as stack:
+            entered = [await is_let_in(server, stack) for _ in range(8)]
+            assert 2 <= sum(entered) <= 4
+
+    with crew(tmp_path / "rooms.db", "--max-connections", "4") as small:
+        run(test(small.server))
+
+
+def test_a_token_that_was_made_is_one_for_all_and_shows_in_no_list_of_processes(tmp_path: Path) -> None:
+    with crew(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
+        (token,) = set(re.findall(r"\?token=([\w-]+)", guarded.server.log))
+        with guarded.by_each() as doors:
+            for pid, door in doors.items():
+                door.ask("GET", f"/rooms?token={token}")
+                assert token not in Path(f"/proc/{pid}/cmdline").read_text()
+                assert token not in Path(f"/proc/{pid}/environ").read_text()
+        assert call(guarded.server, "GET", "/rooms").status == 401
+        assert guarded.server.log.count("open  ") == 1
+
+
+# A worker that ends
+
+
+class Flow:
+    """A steady flow of messages with keys, and those who follow it, by way of whichever worker takes them."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self.is_over = asyncio.Event()
+        self.n_acknowledged = 0
+        self.heard: list[list[Message]] = [[] for _ in range(FOLLOWERS)]
+
+    async def publish(self) -> None:
+        async with Client(self._server.url, name="publisher") as client:
+            while not self.is_over.is_set():
+                number = self.n_acknowledged + 1
+                await client.publish("flow", f"{number}", key=f"key-{number}")
+                self.n_acknowledged = number
+            await client.publish("flow", "the end")
+
+    async def follow(self, heard: list[Message]) -> None:
+        async with Client(self._server.url, name="follower") as client:
+            async for message in client.follow("flow", history=0):
+                assert isinstance(message, Message), message  # and no gap
+                heard.append(message)
+                if message.body == "the end":
+                    return
+
+    async def go_on(self, count: int) -> None:
+        """Return when so many more were acknowledged, and everyone has heard them."""
+        goal = self.n_acknowledged + count
+        while min([self.n_acknowledged, *map(len, self.heard)]) < goal:  # noqa: ASYNC110  # other processes' doing
+            await asyncio.sleep(0.01)
+
+
+async def flow_through(server: ServerProcess, happens: Sequence[Callable[[], None]]) -> None:
+    """Check that nothing is lost, doubled or out of order, whatever happens meanwhile."""
+    flow = Flow(server)
+    async with asyncio.TaskGroup() as tasks:
+        for heard in flow.heard:
+            tasks.create_task(flow.follow(heard))
+        publishing = tasks.create_task(flow.publish())
+        await flow.go_on(20)
+        for what in happens:
+            await asyncio.to_thread(what)
+            await flow.go_on(20)
+        flow.is_over.set()
+        await publishing
+    stored = whole_room(server, "flow")
+    expected = [str(number) for number in range(1, flow.n_acknowledged + 1)] + ["the end"]
+    assert [message["body"] for message in stored] == expected
+    for heard in flow.heard:
+        assert [message.body for message in heard] == expected[len(expected) - len(heard) :]
+        assert len(heard) > 20 * len(happens)
+
+
+def test_a_killed_worker_is_replaced_and_its_clients_go_on_without_loss(two: Crew) -> None:
+    def kill_one() -> None:
+        victim = min(two.pids)
+        os.kill(victim, signal.SIGKILL)
+        two.until_replaced({victim})
+
+    run(flow_through(two.server, [kill_one, kill_one]), within_s=120)
+    assert len(re.findall(r"worker \d+ ended by SIGKILL: another takes its place", two.server.log)) == 2
+
+
+def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: Crew) -> None:
+    def restart() -> None:
+        before = two.pids
+        two.server.signal(signal.SIGHUP)
+        two.until_replaced(before)
+
+    run(flow_through(two.server, [restart, restart]), within_s=120)
+    assert "WARNING" not in two.server.log
+
+
+def test_a_paused_worker_keeps_nobody_waiting_who_comes_now(two: Crew) -> None:
+    paused = min(two.pids)
+    os.kill(paused, signal.SIGSTOP)
+    try:
+        for _ in range(20):
+            assert call(two.server, "GET", "/health").json["pid"] != paused
+    finally:
+        os.kill(paused, signal.SIGCONT)
+
+
+APPLICATION = """
+import time
+from pathlib import Path
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        is_broken = Path("broken").exists()
+        await send({"type": "lifespan.startup." + ("failed" if is_broken else "complete")})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    elif scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": scope["path"] == "/stuck"})
+        while scope["path"] == "/stuck":
+            time.sleep(1)
+"""
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Iterator[Crew]:
+    """A crew that serves somebody else's application, which starts unless there is a file called `broken`."""
+    (tmp_path / "some.py").write_text(APPLICATION)
+    with crew("sqlite://", "some:app", folder=tmp_path) as started:
+        yield started
+    assert "Traceback" not in started.server.log
+
+
+def test_an_application_is_served_by_workers_and_one_that_does_not_start_is_tried_again(
+    application: Crew, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").touch()
+    victim = min(application.pids)
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: application.server.log.count("no worker could be started: some:app did not start") >= 2)
+    assert call(application.server, "GET", "/").status == 200
+    (tmp_path / "broken").unlink()
+    eventually(lambda: len(application.pids) == 2, within_s=60)
+    assert application.server.stop() == 0
+
+
+def test_where_no_worker_starts_any_more_the_server_ends(application: Crew, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    for pid in application.pids:
+        os.kill(pid, signal.SIGKILL)
+    assert ended(application.server) == 3
+    assert "chatkit: some:app did not start; the log says why" in application.server.log
+
+
+def test_a_restart_that_does_not_succeed_leaves_the_old_workers_at_work(application: Crew, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    before = application.pids
+    application.server.signal(signal.SIGHUP)
+    eventually(lambda: "the restart ends here, and the old workers go on: some:app" in application.server.log)
+    assert application.pids == before
+    assert call(application.server, "GET", "/").status == 200
+
+
+# The end
+
+
+@pytest.mark.parametrize("is_one_paused", [False, True])
+def test_sigterm_ends_all_and_tells_every_client_to_come_back(two: Crew, is_one_paused: bool) -> None:
+    pids = two.pids
+
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(open_socket(two.server, "/ws/end")) for _ in range(4)]
+            assert min((await asyncio.to_thread(lambda: two.connections)).values()) >= 1
+            if is_one_paused:
+                os.kill(min(pids), signal.SIGSTOP)
+            two.server.signal(signal.SIGTERM)
+            for each in opened:
+                await asyncio.wait_for(each.wait_closed(), ENDS_WITHIN_S)
+                assert each.close_code == 1012
+
+    run(test())
+    assert ended(two.server) == 0
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+def test_a_worker_that_hangs_is_killed_in_the_end(application: Crew) -> None:
+    pids = application.pids
+    assert call(application.server, "GET", "/").status == 200
+
+    async def test() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", application.server.port)
+        writer.write(b"GET /stuck HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readline()  # from here on, its worker hears nothing
+        application.server.signal(signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: not any(map(is_running, pids)))
+        writer.close()
+
+    run(test())
+    assert ended(application.server) == 0
+    assert "did not end within 8 s: it is killed" in application.server.log
+
+
+def test_workers_end_with_a_supervisor_that_was_killed(two: Crew) -> None:
+    pids = two.pids
+    two.server.kill9()
+    eventually(lambda: not any(map(is_running, pids)))
+    two.server.start()  # and the port is free again
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_ctrl_c_reaches_the_whole_group_and_is_130_without_a_word(tmp_path: Path, is_early: bool) -> None:
+    words = ("--workers", "2", "--port", "0", "--backend", f"sqlite:///{tmp_path}/rooms.db")
+    with begin(tmp_path, *words) as process:
+        assert process.stderr is not None
+        if is_early:  # while the workers' Python starts
+            eventually(lambda: children(process.pid))
+        else:
+            while "Ctrl-C ends it" not in process.stderr.readline():
+                assert process.poll() is None
+        pids = children(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=ENDS_WITHIN_S)[1]
+    assert (process.returncode, said) == (130, "")
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+def test_a_terminal_that_is_closed_ends_it_and_one_that_is_not_restarts_it(tmp_path: Path) -> None:
+    words = ["serve", "--workers", "2", "--port", "0", "--backend", f"sqlite:///{tmp_path}/rooms.db"]
+    pid, terminal = pty.fork()
+    if not pid:  # pragma: no cover  # the other process
+        os.execve(sys.executable, [sys.executable, "-m", "chatkit.cli", *words], clean_environment({}))
+    try:
+        said = b""
+        while b"Ctrl-C ends it" not in said:
+            said += os.read(terminal, 1_000)
+        before = children(pid)
+        os.kill(pid, signal.SIGHUP)
+        eventually(lambda: len(pids := children(pid)) == 2 and not pids & before, within_s=60)
+        pids = children(pid)
+        os.close(terminal)
+        eventually(lambda: not is_running(pid))
+        assert not [each for each in pids if is_running(each)]
+    finally:
+        os.kill(pid, signal.SIGKILL)  # it is a process until we have asked how it ended
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0
+
+
+# Where it cannot
+
+
+def test_rooms_in_one_processs_memory_are_refused(tmp_path: Path) -> None:
+    status, said = serve_in_vain(tmp_path, "--port", "0", "--backend", "memory://")
+    assert status == 2
+    assert said.startswith("chatkit: memory:// is one process's own")
+
+
+def test_an_application_with_its_channels_in_memory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text(
+        "from litestar import Litestar\n"
+        "from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend\n"
+        "app = Litestar(plugins=[ChannelsPlugin(MemoryChannelsBackend(), channels=['a'])])\n"
+    )
+    status, said = serve_in_vain(tmp_path, "--port", "0", "some:app")
+    assert status == 2
+    assert said == "chatkit: the channels of this application are kept in memory: workers would not share them\n"
+
+
+def test_a_port_in_use_is_told_once_and_leaves_no_process(two: Crew, tmp_path: Path) -> None:
+    status, said = serve_in_vain(tmp_path, "--port", str(two.server.port), "--backend", "sqlite:///other.db")
+    assert status == 1
+    assert said.count(f"port {two.server.port} is in use") == 1
+    assert call(two.server, "GET", "/health").status == 200
+
+
+def test_a_store_that_cannot_be_opened_ends_it_with_that_sentence_once(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("dear diary, " * 1_000)
+    status, said = serve_in_vain(tmp_path, "--port", str(free_port()), "--backend", "sqlite:///notes.txt")
+    assert status == 3
+    assert said.count("is not an SQLite database") == said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"workers": 0}, "workers is at least 1"),
+        ({"workers": 4, "max_connections": 3}, "max-connections is at least 1 a worker: 4"),
+    ],
+)
+def test_a_number_of_workers_that_cannot_be_is_refused(given: dict[str, int], sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        Settings(**given)  # type: ignore[arg-type]  # only numbers are given here
+    assert str(refused.value) == sentence

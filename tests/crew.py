@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -11,6 +10,8 @@ from typing import Any
 
 from rawsocket import WITHIN_S, eventually
 from serving import ServerProcess, serve
+
+ENDED = {"Z", "X"}  # as the system says it of those that nobody asked about yet
 
 
 class Crew:
@@ -93,13 +94,18 @@ def crew(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> I
 
 def children(pid: int) -> set[int]:
     """Return the processes that a process started and that run."""
-    listed = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "Z" not in line.split()[1]}
+    known = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return {each for each in known if (state := _state(each)) and state[1] == str(pid) and state[0] not in ENDED}
 
 
 def is_running(pid: int) -> bool:
     """Say whether a process runs; one that has ended, and that nobody asked about yet, does not."""
+    state = _state(pid)
+    return state is not None and state[0] not in ENDED
+
+
+def _state(pid: int) -> list[str] | None:
+    """Return a process's state and its parent; None if there is no such process."""
     with suppress(OSError):
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in {"Z", "X"}
-    return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    return None

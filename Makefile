@@ -1,4 +1,4 @@
-# Every target makes what it needs: an environment in .venv, and for the tests a browser, tmux and npm where there is none.
+# Every target makes what it needs: an environment in .venv, and for the tests a browser, tmux, npm and databases where there is none.
 .PHONY: serve test check clean
 
 PYTHON ?= python3
@@ -42,11 +42,12 @@ node_modules: package.json
 	@touch $@
 
 # The page is tested in Debian's Chromium, the terminal client in tmux, the WebSocket protocol with a client on Node, which
-# npm brings along. Elsewhere, install them yourself.
+# npm brings along, and the backends with servers of their own. Elsewhere, install them yourself.
 .PHONY: programs
 programs:
-	@missing=; for program in chromium tmux npm; do \
+	@missing=; for program in chromium tmux npm openssl redis-server; do \
 	  command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	command -v initdb >/dev/null || test -n "$$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" || missing="$$missing postgresql"; \
 	test -z "$$missing" || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
 	    echo "The tests need programs that are missing: install them (on Debian: apt-get install$$missing)" >&2; exit 1; }; \

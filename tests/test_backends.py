@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,15 @@ from chatkit.errors import BadBackendURL, NotFound
 Make = Callable[[], Backend]
 Step = tuple[Any, ...]  # what to do, and with what
 MATRIX = [("memory", case) for case in conformance.cases(shared=False)]
-MATRIX += [("sqlite", case) for case in conformance.cases(shared=True)]
+MATRIX += [
+    (kind, case) for kind in ("sqlite", "redis", "redis-cluster", "postgres") for case in conformance.cases(shared=True)
+]
+
+FRESH: dict[str, Callable[[], str]] = {
+    "redis": stores.redis,
+    "redis-cluster": stores.redis_cluster,
+    "postgres": stores.postgres,
+}
 
 numbers = itertools.count()
 
@@ -30,7 +39,7 @@ def factory(kind: str, folder: Path) -> Make:
     """Make backends on one fresh store."""
     if kind == "memory":
         return lambda: open_backend("memory://")
-    url = f"sqlite:///{folder}/{next(numbers)}.db"
+    url = FRESH[kind]() if kind in FRESH else f"sqlite:///{folder}/{next(numbers)}.db"
     return lambda: open_backend(url)
 
 
@@ -148,7 +157,7 @@ async def read(backend: Backend, model: Model, room: str, after: int | None, bef
     assert (page.head.first, page.head.last) == (model.dropped.get(room, 0) + 1, model.last(room))
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "redis-cluster", "postgres"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, max_size=25))
 def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Step]) -> None:
@@ -161,9 +170,19 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("rooms.db", "has no scheme"),
         ("", "has no scheme"),
         ("mysql://x", "there is no backend 'mysql': known are memory://, sqlite://"),
-        ("redis://localhost", "this version of chatkit has no backend for redis://"),
-        ("rediss://localhost", "this version of chatkit has no backend"),
-        ("postgresql://localhost/x", "this version of chatkit has no backend"),
+        ("redis://a,b", "takes one server"),
+        ("redis://a/b", "it is a number, as in /0"),
+        ("redis://a/0/1", "it is a number, as in /0"),
+        ("redis://a:b", "no port that can be"),
+        ("redis://user:secret@a:99999", "redis://a:99999 has no port that can be"),
+        ("redis://[::1", "is not a URL"),
+        ("redis://a?prefix=", "without braces"),
+        ("redis://a?prefix={x}", "without braces"),
+        ("redis://a?wait=all", "is a number of replicas, not 'all'"),
+        ("redis://a?keep=5", "has no option 'keep': known are prefix, wait"),
+        ("redis+cluster://a,b/0", "takes no database"),
+        ("redis+sentinel://a", "needs the service's name"),
+        ("redis+pubsub://a?wait=1", "has no option 'wait'"),
         ("sqlite://rooms.db", "needs three slashes: sqlite:///rooms.db"),
         ("sqlite://var/rooms.db", "needs three slashes: sqlite:///var/rooms.db"),
         ("sqlite:rooms.db", "has no '//'"),

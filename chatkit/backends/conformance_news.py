@@ -18,7 +18,7 @@ from chatkit.backends.conformance_case import (
     texts,
     until,
 )
-from chatkit.core.backend import Backend, Grown, Redacted
+from chatkit.core.backend import Backend, Grown, News, Redacted
 from chatkit.core.model import Member
 
 PRESENT_TTL_S = 0.3  # long enough to be seen, short enough to wait for
@@ -145,6 +145,23 @@ async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
         await one.watch("a")
         await two.append(said("a", 2))
         await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "a" and item.last == 2)
+
+
+@shared_case
+async def rooms_can_be_watched_left_and_watched_again_at_the_same_time(factory: Factory) -> None:
+    rooms = [f"room{n}" for n in range(300)]
+    async with factory() as one, factory() as two:
+        await asyncio.gather(*(one.watch(room) for room in rooms for _ in range(2)))
+        await asyncio.gather(*map(one.unwatch, rooms), *map(one.watch, rooms))
+        await two.append([draft for room in rooms for draft in said(room, 1)])
+        heard: set[str] = set()
+        news = one.news()
+        while len(heard) < len(rooms):
+            heard |= {item.room for item in await until(news, _is_grown) if isinstance(item, Grown)}
+
+
+def _is_grown(item: News) -> bool:
+    return isinstance(item, Grown)
 
 
 @shared_case

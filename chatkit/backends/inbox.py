@@ -84,9 +84,14 @@ class Inbox:
 
 def merge(older: Grown, newer: Grown) -> Grown:
     """Fold two news of one room into one that says as much."""
-    if newer.last <= older.last and newer.epoch == older.epoch:
+    is_same_log = _epoch(older) == _epoch(newer)
+    if newer.last <= older.last and is_same_log:
         return older
     both = [*older.messages, *newer.messages]
-    if newer.messages and all(one.seq + 1 == next_.seq for one, next_ in pairwise(both)):
-        return Grown(newer.room, newer.last, both)
+    if newer.messages and is_same_log and all(one.seq + 1 == next_.seq for one, next_ in pairwise(both)):
+        return Grown(newer.room, newer.last, both, newer.epoch)
     return newer
+
+
+def _epoch(grown: Grown) -> str:
+    return grown.epoch or (grown.messages[-1].epoch if grown.messages else "")

@@ -5,6 +5,7 @@ Knows what a URL may say, and nothing of what a backend does with it. Nothing he
 
 # ruff: noqa: PLC0415 - imports inside functions are what this module is for
 
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import cast, get_args
@@ -25,14 +26,20 @@ def open_backend(url: str) -> Backend:
     if make is None:
         raise BadBackendURL(f"there is no backend {scheme!r}: known are {_known()}")
     if not rest.startswith("//"):
-        raise BadBackendURL(f"{url!r} has no '//' after its scheme: {scheme}:///{rest.lstrip('/')}")
+        raise BadBackendURL(f"{without_password(url)!r} has no '//' after its scheme: {scheme}:///{rest.lstrip('/')}")
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise BadBackendURL(f"{url!r} is not a URL: {error}") from error
+        raise BadBackendURL(f"{without_password(url)!r} is not a URL: {error}") from error
     if parts.fragment:
-        raise BadBackendURL(f"{url!r} holds a '#': in a path, write it as %23")
+        raise BadBackendURL(f"{without_password(url)!r} holds a '#': write it as %23")
     return make(parts)
+
+
+def without_password(url: str) -> str:
+    """Return the URL as it may be shown and logged."""
+    url = re.sub("//([^:/@]*):.*@", r"//\1:***@", url)  # whatever stands in a password, an '@' comes after it
+    return re.sub("([?&]password=)[^&]*", r"\1***", url)
 
 
 def _memory(parts: SplitResult) -> Backend:
@@ -82,6 +89,28 @@ def _default_path() -> Path:
     return user_data_path("chatkit", appauthor=False) / STORE_NAME
 
 
+def _redis(parts: SplitResult) -> Backend:
+    from chatkit.backends.redis_url import make_redis
+
+    return make_redis(parts, _options(parts, {"prefix", "wait"}))
+
+
+def _redis_pubsub(parts: SplitResult) -> Backend:
+    from chatkit.backends.redis_url import make_redis_pubsub
+
+    return make_redis_pubsub(parts, _options(parts, {"prefix"}))
+
+
+def _postgresql(parts: SplitResult) -> Backend:
+    try:
+        from chatkit.backends.postgres_url import make_postgres
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise BadBackendURL("postgresql:// needs a driver: pip install 'chatkit[postgres]'") from error
+    return make_postgres(parts)
+
+
 def _not_here(parts: SplitResult) -> Backend:
     raise BadBackendURL(f"this version of chatkit has no backend for {parts.scheme}://: known are {_known()}")
 
@@ -105,7 +134,11 @@ def _known() -> str:
 _BACKENDS: dict[str, Callable[[SplitResult], Backend]] = {
     "memory": _memory,
     "sqlite": _sqlite,
-    "redis": _not_here,
-    "rediss": _not_here,
-    "postgresql": _not_here,
+    "redis": _redis,
+    "rediss": _redis,
+    "redis+cluster": _redis,
+    "redis+sentinel": _redis,
+    "redis+pubsub": _redis_pubsub,
+    "postgresql": _postgresql,
+    "postgres": _postgresql,
 }

@@ -1,0 +1,28 @@
+-- Tell who came to and went from a process. KEYS: its life, members, changes.
+-- ARGV: how long it lives on, in ms; a new life's name; how many changes are kept; then for each change '+' or '-', the
+-- member, and since when. Returns 1 if the process was not known, else 0.
+-- A life is a hash: its name, and how many changes there were; each change is an entry of a stream, by its number.
+
+local life, members, changes = KEYS[1], KEYS[2], KEYS[3]
+local ttl_ms = ARGV[1]
+local is_new = redis.call('EXISTS', life) == 0
+if is_new then -- it faded, and begins anew
+  redis.call('UNLINK', members, changes)
+  redis.call('HSET', life, 'name', ARGV[2], 'count', 0)
+end
+local count = tonumber(redis.call('HGET', life, 'count'))
+for at = 4, #ARGV, 3 do
+  local sign, member, since = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if sign == '+' then
+    redis.call('HSET', members, member, since)
+  else
+    redis.call('HDEL', members, member)
+  end
+  count = count + 1
+  redis.call('XADD', changes, 'MAXLEN', '~', ARGV[3], id(count), sign, member, 's', since)
+end
+redis.call('HSET', life, 'count', count)
+for _, key in ipairs(KEYS) do
+  redis.call('PEXPIRE', key, ttl_ms)
+end
+return is_new and 1 or 0

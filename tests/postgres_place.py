@@ -1,0 +1,56 @@
+"""What tests of the PostgreSQL backend share: statements on its server, backends on it, and waiting."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import stores
+
+from chatkit.backends import open_backend
+from chatkit.bench.postgres_server import PostgresServer
+from chatkit.core.backend import Backend, Grown, News
+from chatkit.core.model import Draft
+from chatkit.errors import Unavailable
+
+names = itertools.count()
+
+
+def fresh(server: PostgresServer) -> str:
+    return f"{server.url}?schema=own{next(names)}"
+
+
+def schema_of(url: str) -> str:
+    return url.partition("schema=")[2]
+
+
+def sql(statement: str, url: str = "") -> str:
+    """Run a statement on the shared server; `{}` in it is the URL's schema."""
+    return stores.postgres_server().run_sql(statement.replace("{}", schema_of(url)))
+
+
+async def eventually(call: Callable[[], object]) -> None:
+    """Wait until it holds; the test's own time limit ends the waiting."""
+    while not await asyncio.to_thread(call):  # noqa: ASYNC110 - nothing else tells of it
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def opened(url: str, count: int) -> AsyncIterator[list[Backend]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(open_backend(url)) for _ in range(count)]
+
+
+async def until_stored(backend: Backend, draft: Draft) -> None:
+    """Try until the store takes it: what a client does, with a key."""
+    while True:
+        try:
+            await backend.append([draft])
+        except Unavailable:
+            await asyncio.sleep(0.01)
+        else:
+            return
+
+
+def has_reached(last: int, item: News) -> bool:
+    return isinstance(item, Grown) and item.last == last

@@ -1,0 +1,274 @@
+"""PostgresBackend on a real PostgreSQL: hostile texts, long batches, many at once, searches, a log that is wiped."""
+
+import asyncio
+import itertools
+from functools import partial
+
+import pytest
+import stores
+from postgres_place import eventually, has_reached, opened, sql
+
+from chatkit.backends import open_backend
+from chatkit.backends.conformance_case import keyed, numbers_of, said, texts, until
+from chatkit.backends.postgres_text import escape, sieve, unescape
+from chatkit.core.backend import Filter, Grown, News
+from chatkit.core.model import Draft, Receipt
+from chatkit.errors import Unavailable
+
+# What is stored
+
+
+def test_hostile_names_and_bodies_harm_nobody() -> None:
+    rooms = ["\U00020000" * 64, "a.b-c_d", "select", "Room"]
+    bodies = [
+        "\0",
+        "\1\2\3\0",
+        "\1\2\2",
+        "'; DROP SCHEMA x; --",
+        '"]["',
+        "\\",
+        "a\nb\r\n\t",
+        "\ufffe\uffff",
+        "{schema}",
+    ]
+    drafts = [
+        Draft(room, "O'Neil \\ \"", body, {"\0": ["\0", body]}, f"'{n}\\")
+        for n, body in enumerate(bodies)
+        for room in rooms
+    ]
+
+    async def main() -> None:
+        async with opened(stores.postgres(), 2) as (one, two):
+            for room in rooms:
+                await two.watch(room)
+            receipts = await one.append(drafts)
+            for room in rooms:
+                mine = [receipt.message for receipt in receipts if receipt.message.room == room]
+                assert list((await two.read(room)).messages) == mine
+            heard: dict[str, Grown] = {}
+            await until(two.news(), lambda item: note(item, heard) == len(rooms))
+            assert await two.append(drafts) == [Receipt(receipt.message, repeat=True) for receipt in receipts]
+            for grown in heard.values():
+                assert list(grown.messages) == [r.message for r in receipts if r.message.room == grown.room]
+
+    asyncio.run(main())
+
+
+def note(item: News, heard: dict[str, Grown]) -> int:
+    assert isinstance(item, Grown)
+    heard[item.room] = item
+    return len(heard)
+
+
+@pytest.mark.parametrize("text", ["", "\0", "\1", "\1\2\2", "a\0b\1c\2d\3e", "\3\2\1\0" * 3])
+def test_any_text_can_be_written_and_is_found_by_its_parts_only(text: str) -> None:
+    assert unescape(escape(text)) == text
+    assert "\0" not in escape(text)
+    parts = ["".join(part) for n in range(1, 4) for part in itertools.product("\0\1\2\3", repeat=n)]
+    assert [part in text for part in parts] == [escape(part) in escape(text) for part in parts]
+
+
+def test_batches_too_long_for_a_notice_are_heard_of() -> None:
+    async def main() -> None:
+        async with opened(stores.postgres(), 2) as (one, two):
+            await two.watch("a")
+            for body in ("x" * 7_000, "x" * 7_999, "ä" * 60_000, '"' * 4_100):
+                (receipt,) = await one.append(said("a", body))
+                last = receipt.message.seq
+                (*_, grown) = await until(two.news(), partial(has_reached, last))
+                assert isinstance(grown, Grown)
+                assert grown.epoch == receipt.message.epoch
+                assert list(grown.messages) in ([], [receipt.message])
+                assert (await two.read("a", after=last - 1)).messages == [receipt.message]
+
+    asyncio.run(main())
+
+
+def test_a_batch_of_very_many_rooms_is_heard_of_in_each() -> None:
+    rooms = ["\U00020000" * 60 + f"{n:04}" for n in range(1_000)]
+
+    async def main() -> None:
+        async with opened(stores.postgres(), 2) as (one, two):
+            for room in rooms:
+                await two.watch(room)
+            await one.append([draft for room in rooms for draft in said(room, 1, 2)])
+            heard: dict[str, Grown] = {}
+            await until(two.news(), lambda item: note(item, heard) == len(rooms))
+            assert {grown.last for grown in heard.values()} == {2}
+
+    asyncio.run(main())
+
+
+def test_batches_over_the_same_rooms_in_any_order_do_not_block_each_other() -> None:
+    rooms = [f"room{n}" for n in range(30)]
+
+    async def main() -> None:
+        async with opened(stores.postgres(), 4) as backends:
+            appends = []
+            for n in range(40):
+                order = rooms if n % 2 else rooms[::-1]
+                order = order[n % 7 :]
+                drafts = [draft for room in order for draft in keyed(room, f"{n}.1", f"{n}.2")]
+                appends.append(backends[n % 4].append(drafts))
+            for receipts in await asyncio.gather(*appends):
+                for first, second in zip(receipts[::2], receipts[1::2], strict=True):
+                    assert second.message.seq == first.message.seq + 1
+            for room in rooms:
+                await texts(backends[0], room)
+
+    asyncio.run(main())
+
+
+def test_a_key_appended_by_everybody_at_once_is_stored_once() -> None:
+    async def main() -> None:
+        async with opened(stores.postgres(), 3) as backends:
+            for n in range(10):
+                results = await asyncio.gather(
+                    *(b.append([*keyed("a", f"k{n}", f"l{n}"), *said("a", "other")]) for b in backends)
+                )
+                for place in (0, 1):
+                    assert sum(not receipts[place].repeat for receipts in results) == 1
+                    assert len({receipts[place].message.seq for receipts in results}) == 1
+            assert len(await texts(backends[0], "a")) == 10 * (2 + 3)
+
+    asyncio.run(main())
+
+
+# Search
+
+
+SEARCHES = {
+    "grösse": [2, 3],
+    "100%": [1],
+    "_": [1],
+    "\\": [4],
+    "\0t": [5],
+    "straße": [6],
+    "xyz": [],
+    "": [1, 2, 3, 4, 5, 6],
+}
+BODIES = ["100%_sure", "GRÖSSE", "größe", "back\\slash", "nul\0Tail", "STRASSE"]
+
+
+async def search_all(url: str) -> None:
+    async with open_backend(url) as backend:
+        await backend.append(said("a", *BODIES))
+        await backend.append(said("b", *BODIES))
+        for search, seqs in SEARCHES.items():
+            assert numbers_of((await backend.read("a", where=Filter(search=search))).messages) == seqs, search
+
+
+def test_a_search_can_use_an_index_where_trigrams_are_to_be_had() -> None:
+    url = stores.postgres()
+    asyncio.run(search_all(url))
+    folded = """coalesce(folded, lower(body COLLATE "C"))"""
+    for search, seqs in SEARCHES.items():
+        like = sieve(escape(search.casefold()))
+        asked = f"SELECT seq FROM {{}}.message WHERE {folded} LIKE '{like}' AND room = 1 ORDER BY seq"
+        prefix = "SET enable_seqscan = off; SET enable_indexscan = off; "
+        assert sql(prefix + asked, url).split() == [str(seq) for seq in seqs]
+    assert "message_trigrams" in sql(prefix + f"EXPLAIN SELECT FROM {{}}.message WHERE {folded} LIKE '%grösse%'", url)
+
+
+def test_a_search_finds_the_same_where_trigrams_are_not_to_be_had() -> None:
+    sql("CREATE DATABASE plain; ")
+    server = stores.postgres_server()
+    server.run_sql("CREATE ROLE humble LOGIN; CREATE SCHEMA chatkit AUTHORIZATION humble", "plain")
+    asyncio.run(search_all(server.url.replace("chatkit@", "humble@").replace("/postgres", "/plain")))
+    assert server.run_sql("SELECT count(*) FROM pg_extension WHERE extname = 'pg_trgm'", "plain") == "0"
+
+
+def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
+    url = stores.postgres()
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%\"{}\".message%strpos%'"
+
+    async def main() -> None:
+        async with open_backend(url) as backend:
+            await backend.append(said("a", "x"))
+            # Bodies on which a search takes long: all but the last letter of what is looked for, over and over.
+            sql(
+                "DROP INDEX {}.message_trigrams; INSERT INTO {}.message"
+                " SELECT 1, n, 0, 's', repeat(repeat('a', 99) || 'b', 6000)"
+                " FROM generate_series(2, 800) AS n; UPDATE {}.room SET last = 800",
+                url,
+            )
+            search = asyncio.ensure_future(backend.read("a", where=Filter(search="b" + "a" * 99 + "b" + "c" * 30_000)))
+            await eventually(lambda: search.done() or sql(running + " AND pid <> pg_backend_pid()", url) != "0")
+            assert len((await backend.read("a", limit=5)).messages) == 5  # pages are not held up
+            search.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await search
+            await eventually(lambda: sql(running + " AND pid <> pg_backend_pid()", url) == "0")
+
+    asyncio.run(main())
+
+
+def test_leaving_ends_what_is_under_way() -> None:
+    url = stores.postgres()
+    lock = "BEGIN; LOCK {}.message; SELECT pg_sleep(1000)"
+
+    async def main() -> None:
+        async with open_backend(url) as backend:
+            await backend.append(said("a", 1))
+            holding = asyncio.ensure_future(asyncio.to_thread(sql, lock, url))
+            blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\".%'"
+            await eventually(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
+            calls = [backend.read("a"), backend.read("a", where=Filter(search="x")), backend.redact("a", 1)]
+            tasks = [asyncio.ensure_future(call) for call in calls]
+            await eventually(lambda: sql(blocked, url) == "3")
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        await asyncio.to_thread(sql, ending)
+        with pytest.raises(Unavailable, match="terminating connection"):
+            await holding
+
+    asyncio.run(main())
+
+
+# The log is wiped
+
+
+@pytest.mark.parametrize(
+    "wipe",
+    [
+        "TRUNCATE {}.meta, {}.room, {}.message, {}.process, {}.member",
+        "TRUNCATE {}.room, {}.message",
+        "DELETE FROM {}.room",
+    ],
+)
+def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None:
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            (before,) = await one.append(said("a", 1))
+            await two.watch("a")
+            await asyncio.to_thread(sql, wipe, url)
+            (*_, grown) = await until(two.news(), lambda item: getattr(item, "epoch", "") != before.message.epoch)
+            assert isinstance(grown, Grown)
+            assert grown.last == 0
+            (after,) = await one.append(said("a", 2))
+            assert (after.message.seq, after.message.epoch) == (1, grown.epoch)
+
+    asyncio.run(main())
+
+
+def test_a_dropped_schema_is_made_again_under_another_epoch() -> None:
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            (before,) = await one.append(keyed("a", 1, 2)[:1])
+            await one.read("a", where=Filter(search="x"))
+            await two.watch("a")
+            await asyncio.to_thread(sql, "DROP SCHEMA {} CASCADE", url)
+            (after,) = await one.append(keyed("a", 1))
+            assert after.message.seq == 1
+            assert not after.repeat
+            assert after.message.epoch != before.message.epoch
+            await until(two.news(), lambda item: getattr(item, "epoch", "") == after.message.epoch)
+            assert (await two.read("a")).head.epoch == after.message.epoch
+            assert await two.trim(keep=0) == 1
+
+    asyncio.run(main())

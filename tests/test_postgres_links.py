@@ -1,0 +1,304 @@
+"""Links to PostgreSQL that break: killed, paused and wiped-out connections, and what is heard after them."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import stores
+from postgres_place import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
+
+from chatkit.backends import open_backend, postgres, postgres_watch
+from chatkit.backends.conformance_case import keyed, numbers_of, said, texts, until
+from chatkit.backends.postgres_notice import Appended, OwnAppends, Reached
+from chatkit.bench.postgres_server import PostgresServer
+from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted, Writing
+from chatkit.core.model import Draft, Member, Message
+from chatkit.errors import Unavailable
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[PostgresServer]:
+    """A server that a test may do anything to, if it leaves it running."""
+    with PostgresServer() as server:
+        yield server
+
+
+def terminate_listener(url: str) -> None:
+    """End the connections that listen for news of the store, as an administrator may."""
+    found = sql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE query LIKE 'LISTEN \"chatkit:{}\"%' OR (query = 'SELECT 1' AND backend_type = 'client backend'"
+        " AND pid <> pg_backend_pid())",
+        url,
+    )
+    assert int(found) > 0
+
+
+def test_nothing_is_lost_when_the_listening_connection_is_ended_while_messages_flow() -> None:
+    url = stores.postgres()
+
+    async def follow(backend: Backend, heard: list[Message], total: int) -> None:
+        """Read as the hub does: what follows is taken, what does not is read."""
+        async for item in backend.news():
+            if isinstance(item, Grown) and item.last > len(heard):
+                heard += (await backend.read("a", after=len(heard), limit=1_000)).messages
+            if len(heard) == total:
+                return
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await two.watch("a")
+            heard: list[Message] = []
+            following = asyncio.ensure_future(follow(two, heard, 300))
+            for n in range(300):
+                await one.append(said("a", n))
+                if n % 100 == 50:
+                    await asyncio.to_thread(terminate_listener, url)
+            await following
+            assert [message.body for message in heard] == [str(n) for n in range(300)]
+
+    asyncio.run(main())
+
+
+def test_a_redaction_is_heard_of_though_the_link_was_broken(own: PostgresServer) -> None:
+    url = fresh(own)
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await two.watch("a")
+            await one.append(said("a", 1, 2, 3))
+            await until(two.news(), lambda item: isinstance(item, Grown))
+            await asyncio.to_thread(own.kill)
+            await until(two.news(), lambda item: isinstance(item, Broken))
+            await asyncio.to_thread(own.start)
+            await asyncio.to_thread(own.run_sql, f"SELECT {schema_of(url)}.redact('a', 2)")
+            seen = await until(two.news(), lambda item: item == Redacted("a", 2))
+            if Mended() not in seen:
+                await until(two.news(), lambda item: item == Mended())
+
+    asyncio.run(main())
+
+
+def test_a_killed_database_is_used_again_when_it_is_back(own: PostgresServer) -> None:
+    url = fresh(own)
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await one.append(keyed("a", 1))
+            await two.read("a")
+            await two.watch("a")
+            await two.watch("never written to")
+            own.kill()
+            for call in (one.append(keyed("a", 2)), two.read("a"), one.rooms(), two.redact("a", 1), one.trim(keep=1)):
+                with pytest.raises(Unavailable):
+                    await call
+            await until(two.news(), lambda item: isinstance(item, Broken))
+            own.start()
+            (receipt,) = await one.append(keyed("a", 2))
+            seen = await until(two.news(), lambda item: item == Mended())
+            assert Grown("never written to", 0, epoch=receipt.message.epoch) in seen
+            if not any(has_reached(2, item) for item in seen):  # appended after the rooms had been looked at
+                await until(two.news(), partial(has_reached, 2))
+            assert await texts(two, "a") == ["1", "2"]
+
+    asyncio.run(main())
+
+
+def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
+    url = fresh(own)
+
+    async def publish(backend: Backend, n: int, acknowledged: list[str]) -> None:
+        for i in itertools.count():
+            try:
+                receipts = await backend.append(keyed("a", *(f"{n}.{i}.{j}" for j in range(20))))
+            except Unavailable:
+                return
+            acknowledged += [receipt.message.body for receipt in receipts]
+
+    async def main() -> None:
+        acknowledged: list[str] = []
+        async with opened(url, 3) as backends:
+            tasks = [asyncio.ensure_future(publish(each, n, acknowledged)) for n, each in enumerate(backends)]
+            while len(acknowledged) < 2_000:  # noqa: ASYNC110 - nothing else tells of it
+                await asyncio.sleep(0)
+            await asyncio.to_thread(own.kill)
+            await asyncio.gather(*tasks)
+            await asyncio.to_thread(own.start)
+            page = await backends[0].read("a", after=0, limit=1_000_000)
+            stored = [message.body for message in page.messages]
+            assert numbers_of(page.messages) == list(range(1, len(stored) + 1))
+            assert len(set(stored)) == len(stored)
+            assert set(acknowledged) <= set(stored)
+
+    asyncio.run(main())
+
+
+def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
+    own: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(postgres, "LONG_S", 0.3)
+    monkeypatch.setattr(postgres_watch, "PING_S", 0.3)
+    monkeypatch.setattr(postgres_watch, "PING_EVERY_S", 0.1)
+    url = fresh(own)
+
+    async def main() -> None:
+        backend = open_backend(url)
+        async with open_backend(url) as other:
+            async with backend:
+                await backend.append(said("a", 1))
+                await backend.watch("a")
+                own.pause()
+                try:
+                    for _ in range(4):  # more often than there are connections
+                        for call in (backend.append(said("a", 2)), backend.read("a"), backend.rooms()):
+                            with pytest.raises(Unavailable, match="has not answered"):
+                                await call
+                    await until(backend.news(), lambda item: isinstance(item, Broken))
+                    await backend.__aexit__(None, None, None)
+                finally:
+                    own.resume()
+            monkeypatch.undo()
+            await until_stored(other, Draft("b", "ann", "goes on", key="k"))
+
+    asyncio.run(main())
+
+
+def test_a_batch_whose_answer_was_lost_is_told_to_those_who_read_here(own: PostgresServer) -> None:
+    url = fresh(own)
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await one.append(said("a", 1))
+            await one.watch("a")
+            # The answer is kept back by a lock on the room: the batch waits, and its publisher gives up.
+            lock = f"BEGIN; SELECT * FROM {schema_of(url)}.room FOR UPDATE; SELECT pg_sleep(0.3); COMMIT"
+            holding = asyncio.ensure_future(asyncio.to_thread(own.run_sql, lock))
+            await eventually(
+                lambda: own.run_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "0"
+            )
+            appending = asyncio.ensure_future(one.append(said("a", 2)))
+            await asyncio.sleep(0.1)
+            appending.cancel()
+            await asyncio.gather(appending, holding, return_exceptions=True)
+            (receipt,) = await two.append(said("a", 3))
+            seen = await until(one.news(), lambda item: getattr(item, "last", 0) == receipt.message.seq)
+            told = [seq for item in seen if isinstance(item, Grown) for seq in numbers_of(item.messages)]
+            assert told == list(range(2, receipt.message.seq + 1))
+
+    asyncio.run(main())
+
+
+def test_what_is_told_of_ones_own_batch_is_news_only_where_its_answer_was_lost() -> None:
+    own = OwnAppends()
+    answered, lost = own.begin(), own.begin()
+    early, late = (Appended("me", tag, "e", [Reached("a", tag, tag, 0)]) for tag in (answered, lost))
+    assert not own.is_news(early)
+    assert not own.is_news(late)
+    own.settle(answered)
+    assert own.doubt(lost) == [late]
+    assert not own.is_news(early)
+    assert own.is_news(late)
+    for _ in range(2 * OwnAppends.MAX_DOUBTFUL):
+        own.doubt(own.begin())
+    assert not own.is_news(late)
+
+
+def test_ten_thousand_rooms_are_mended_with_a_handful_of_statements(own: PostgresServer) -> None:
+    url = fresh(own)
+    schema = schema_of(url)
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            for n in range(10_000):
+                await two.watch(f"room{n}")
+            own.kill()
+            await until(two.news(), lambda item: isinstance(item, Broken))
+            own.start()
+            own.run_sql("ALTER DATABASE postgres SET log_statement = 'all'")
+            try:
+                await until_stored(one, Draft("room77", "ann", "while nobody listened", key="k"))
+                seen = await until(two.news(), lambda item: item == Mended())
+            finally:
+                own.run_sql("ALTER DATABASE postgres RESET log_statement")
+            if not any(isinstance(item, Grown) and item.room == "room77" and item.last == 1 for item in seen):
+                await until(two.news(), lambda item: getattr(item, "last", 0) == 1)
+            assert len({item.room for item in seen if isinstance(item, Grown)}) == 10_000
+        assert own.log_text().count(f'FROM "{schema}".meta LEFT JOIN "{schema}".room') <= 3
+
+    asyncio.run(main())
+
+
+def test_a_foreign_notice_only_makes_everybody_look() -> None:
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await two.watch("a")
+            (receipt,) = await one.append(said("a", 1))
+            await until(two.news(), lambda item: isinstance(item, Grown))
+            await asyncio.to_thread(sql, "SELECT pg_notify('chatkit:{}', 'what is this?')", url)
+            await until(two.news(), lambda item: item == Grown("a", 1, epoch=receipt.message.epoch))
+
+    asyncio.run(main())
+
+
+def test_who_is_writing_is_told_to_the_others_that_watch() -> None:
+    async def main() -> None:
+        async with opened(stores.postgres(), 2) as (one, two):
+            for each in (one, two):
+                await each.watch("a")
+            await one.typing("b", "ann")
+            await one.typing("a", "ann")
+            await two.typing("a", "bob")
+            assert await until(two.news(), lambda item: isinstance(item, Writing)) == [Writing("a", "ann")]
+            assert await until(one.news(), lambda item: isinstance(item, Writing)) == [Writing("a", "bob")]
+
+    asyncio.run(main())
+
+
+def test_members_are_announced_again_when_the_database_has_forgotten_them() -> None:
+    url = stores.postgres()
+    ann, bob = Member("ann", 1), Member("bob", 2)
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await one.announce("p1", joined=[("a", ann), ("a", bob)], left=[], ttl_s=60)
+            assert (present := await two.present("p2")) is not None
+            assert set(present.members) == {("a", ann), ("a", bob)}
+            await asyncio.to_thread(sql, "TRUNCATE {}.process, {}.member", url)  # what a crash does to such tables
+            assert (present := await two.present("p2")) is not None
+            assert present.members == []
+            await one.announce("p1", joined=[("b", ann)], left=[("a", bob)], ttl_s=60)
+            assert (present := await two.present("p2")) is not None
+            assert set(present.members) == {("a", ann), ("b", ann)}
+
+    asyncio.run(main())
+
+
+def test_only_what_changed_is_read_of_those_who_are_present() -> None:
+    url = stores.postgres()
+    crowd = [("a", Member(f"name{n}", n)) for n in range(5_000)]
+
+    async def main() -> None:
+        async with opened(url, 3) as (one, two, late):
+            await one.announce("p1", joined=crowd, left=[], ttl_s=60)
+            assert (present := await two.present("p2")) is not None
+            assert set(present.members) == set(crowd)
+            for n in range(150):  # more changes than are remembered
+                came, went = ("a", Member(f"late{n}", n)), crowd[n]
+                await one.announce("p1", joined=[came], left=[went], ttl_s=60)
+                crowd.append(came)
+                if n % 10 == 0:
+                    assert (present := await two.present("p2")) is not None
+                    assert set(present.members) == set(crowd[n + 1 :])
+                    assert await two.present("p2") is None
+            for each, process in ((two, "p2"), (late, "p3")):
+                assert (present := await each.present(process)) is not None
+                assert set(present.members) == set(crowd[150:])
+            await one.announce("p1", joined=[], left=[], ttl_s=60)
+            assert await two.present("p2") is None
+
+    asyncio.run(main())

@@ -1,0 +1,161 @@
+"""Opening a PostgreSQL store: what its URL says, who makes it, and what is refused in which words."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import stores
+from postgres_place import schema_of, sql
+
+from chatkit.backends import open_backend
+from chatkit.backends.conformance_case import said, texts
+from chatkit.backends.urls import without_password
+from chatkit.bench import postgres_server
+from chatkit.bench.postgres_server import PostgresServer
+from chatkit.errors import BadBackendURL, NotAStore, StoreError, StoreTooNew, Unavailable
+
+
+def test_ten_backends_make_an_empty_store_at_once() -> None:
+    url = stores.postgres()
+
+    async def one(n: int) -> str:
+        async with open_backend(url) as backend:
+            (receipt,) = await backend.append(said("a", n))
+            return receipt.message.epoch
+
+    async def main() -> None:
+        assert len(set(await asyncio.gather(*(one(n) for n in range(10))))) == 1
+        async with open_backend(url) as backend:
+            assert sorted(await texts(backend, "a")) == [str(n) for n in range(10)]
+
+    asyncio.run(main())
+
+
+def test_a_newer_store_is_refused() -> None:
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with open_backend(url):
+            pass
+        sql("CREATE OR REPLACE FUNCTION {}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 99'", url)
+        with pytest.raises(StoreTooNew, match=f"{schema_of(url)} is of version 99, .* upgrade chatkit"):
+            await open_backend(url).__aenter__()
+
+    asyncio.run(main())
+
+
+def test_another_programs_tables_are_left_alone() -> None:
+    url = stores.postgres()
+    sql("CREATE SCHEMA {}; CREATE TABLE {}.message (id integer)", url)
+
+    async def main() -> None:
+        with pytest.raises(NotAStore, match="another program's"):
+            await open_backend(url).__aenter__()
+
+    asyncio.run(main())
+    assert sql("SELECT count(*) FROM {}.message", url) == "0"
+
+
+def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
+    server = stores.postgres_server()
+    sql("CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0")
+
+    async def main() -> None:
+        with pytest.raises(StoreError, match="encoding is LATIN1, and has to be UTF8"):
+            await open_backend(server.url.replace("/postgres", "/narrow")).__aenter__()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (("/postgres", "/nowhere"), StoreError, "there is no such database"),
+        (("chatkit@", "nobody_of_this_name:s3cret@"), StoreError, "the user or the password is not accepted"),
+        (("127.0.0.1", "127.0.0.9"), Unavailable, "cannot be reached"),
+        (("?schema", "?sslmode=perhaps&schema"), BadBackendURL, "sslmode"),
+        (("/postgres", ":x/postgres"), BadBackendURL, "x"),
+        (("?schema", "?no_such_setting=1&schema"), StoreError, "no_such_setting"),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_password(change: tuple[str, str], kind: type[Exception], words: str) -> None:
+    async def main() -> None:
+        with pytest.raises(kind) as caught:
+            await open_backend(stores.postgres().replace(*change)).__aenter__()
+        assert words in str(caught.value)
+        assert "s3cret" not in str(caught.value)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("schema=", "at most 48 of a-z"),
+        ("schema=Upper", "at most 48 of a-z"),
+        ("schema=x%22y", "at most 48 of a-z"),
+        (f"schema={'x' * 49}", "at most 48 of a-z"),
+        ("schema=a&schema=b", "twice"),
+        ("pool=0", "whole number from 1 on"),
+        ("pool=many", "whole number from 1 on"),
+        ("statement_cache_size=-1", "whole number from 0 on"),
+    ],
+)
+def test_a_malformed_url_is_named(query: str, words: str) -> None:
+    with pytest.raises(BadBackendURL, match=words):
+        open_backend(f"postgresql://localhost/x?{query}")
+
+
+@pytest.mark.parametrize("rest", ["/x#y", "/x?pool=0", "[/x"])
+def test_a_password_is_not_shown_with_what_is_wrong(rest: str) -> None:
+    with pytest.raises(BadBackendURL) as caught:
+        open_backend(f"postgresql://ann:s3#c/r@t:@localhost{rest}")
+    assert "s3#" not in str(caught.value)
+    assert "r@t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:p:/@#@db/x?pool=1", "postgresql://ann:***@db/x?pool=1"),
+        ("redis://:secret@h1:1,h2:2/0", "redis://:***@h1:1,h2:2/0"),
+        ("postgresql://ann@db/x?user=y&password=z&pool=1", "postgresql://ann@db/x?user=y&password=***&pool=1"),
+        ("sqlite:////var/a:b/rooms.db", "sqlite:////var/a:b/rooms.db"),
+        ("postgresql://h1:1,h2:2/x", "postgresql://h1:1,h2:2/x"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_a_url_says_how_to_connect() -> None:
+    url = stores.postgres().replace("postgresql://", "postgres://")
+    url += "&pool=1&statement_cache_size=0&application_name=some%20name&sslmode=disable"
+
+    async def main() -> None:
+        async with open_backend(url) as backend:
+            await asyncio.gather(*(backend.append(said("a", n)) for n in range(10)))
+            await asyncio.gather(*(backend.read("a") for _ in range(10)))
+            assert int(sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'some name'")) > 1
+
+    asyncio.run(main())
+
+
+def test_a_missing_driver_is_named() -> None:
+    code = (
+        "import sys; sys.modules['asyncpg'] = None\n"
+        "from chatkit.backends import open_backend\n"
+        "try: open_backend('postgresql://localhost/x')\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "BadBackendURL postgresql:// needs a driver: pip install 'chatkit[postgres]'\n"
+
+
+def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgres_server, "DEBIAN_FOLDER", tmp_path)
+    with pytest.raises(Unavailable, match="apt-get install postgresql"):
+        PostgresServer()

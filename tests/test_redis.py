@@ -1,0 +1,341 @@
+"""Redis, beyond what every backend must do: what it costs, what is kept and from whom, how it is opened."""
+
+import asyncio
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import stores
+from redis_steps import append_until_taken, calls_of, in_thread, is_a
+
+from chatkit.backends import open_backend
+from chatkit.backends import redis as redis_module
+from chatkit.backends.conformance_case import said, texts, until
+from chatkit.backends.redis import RedisBackend
+from chatkit.backends.redis_row import Names
+from chatkit.backends.redis_server import Features
+from chatkit.bench.redis_server import RedisServer, free_port
+from chatkit.core.backend import Grown, Mended, Redacted, Writing
+from chatkit.core.model import Draft, Member
+from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the test's own, to be done anything to."""
+    with RedisServer() as own:
+        yield own
+
+
+# What it costs
+
+
+def test_ten_thousand_rooms_are_asked_for_in_a_few_round_trips(server: RedisServer) -> None:
+    rooms = [f"room{n}" for n in range(10_000)]
+
+    async def go() -> None:
+        async with open_backend(server.url) as one, open_backend(server.url) as two:
+            await asyncio.gather(*map(one.watch, rooms))
+            assert calls_of(server, "ssubscribe") <= 20
+            assert calls_of(server, "evalsha") + calls_of(server, "eval") <= 20
+            await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
+            news = one.news()
+            await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
+            await two.append([draft for room in rooms[:1000] for draft in said(room, 1)])
+            seen = await until(news, is_a(Mended))
+            while len({item.room for item in seen if isinstance(item, Grown)}) < 1000:
+                seen += await until(news, is_a(Grown))
+            assert calls_of(server, "ssubscribe") <= 60  # some thirty tries
+            assert calls_of(server, "evalsha") <= 60
+
+    asyncio.run(go())
+
+
+def test_who_is_present_is_read_once_and_then_only_what_changes(server: RedisServer) -> None:
+    members = [("a", Member(f"member {n}", n)) for n in range(3_000)]
+
+    async def go() -> None:
+        async with open_backend(server.url) as one, open_backend(server.url) as two:
+            await one.announce("p1", joined=members, left=[], ttl_s=60)
+            await two.announce("p2", joined=[], left=[], ttl_s=60)
+            present = await two.present("p2")
+            assert present is not None
+            assert set(present.members) == set(members)
+            for n in range(5):
+                await one.announce("p1", joined=[("b", Member("new", n))], left=[members[n]], ttl_s=60)
+                present = await two.present("p2")
+                assert present is not None
+                assert set(present.members) == {*members[n + 1 :], ("b", Member("new", n))}
+                assert await two.present("p2") is None
+            assert calls_of(server, "hgetall") == 1
+
+    asyncio.run(go())
+
+
+def test_members_are_announced_again_when_the_store_was_flushed(server: RedisServer) -> None:
+    bob, cat = ("a", Member("bob", 1)), ("b", Member("cat", 2))
+
+    async def go() -> None:
+        async with open_backend(server.url) as one, open_backend(server.url) as two:
+            await one.announce("p1", joined=[bob, cat], left=[], ttl_s=60)
+            await in_thread(lambda: server.ask("FLUSHALL"))
+            await one.announce("p1", joined=[], left=[bob], ttl_s=60)
+            present = await two.present("p2")
+            assert present is not None
+            assert list(present.members) == [cat]
+
+    asyncio.run(go())
+
+
+# What is kept, and from whom
+
+
+def test_a_redacted_body_is_gone_from_the_servers_memory(server: RedisServer) -> None:
+    secret = secrets.token_hex(16)
+
+    def is_there() -> bool:
+        return secret in server.ask("DUMP", "chatkit:{a}:log")
+
+    async def go() -> None:
+        server.ask("CONFIG", "SET", "rdbcompression", "no")
+        async with open_backend(server.url) as backend:
+            await backend.append([*said("a", *range(700)), *said("a", secret), *said("a", *range(700))])
+            assert is_there()
+            await backend.redact("a", 701)
+            assert not is_there()
+            assert (await texts(backend, "a"))[699:702] == ["699", "", "0"]
+            kept = {f"chatkit:{{a}}:{part}" for part in ("log", "meta", "gone")}
+            assert set(server.ask("KEYS", "*").splitlines()) == kept
+
+    asyncio.run(go())
+
+
+def test_prefixes_and_databases_do_not_hear_each_other(server: RedisServer) -> None:
+    urls = [
+        server.url,
+        f"{server.url}/1",
+        *(f"{server.url}?prefix={quote(prefix)}" for prefix in ("*", "[a-z]?\\", "ü ", "chatkit:chatkit:")),
+    ]
+
+    async def go() -> None:
+        backends = [open_backend(url) for url in urls]
+        for backend in backends:
+            await backend.__aenter__()
+        try:
+            for backend in backends:
+                await backend.watch("a")
+            for n, backend in enumerate(backends):
+                await backend.append(said("a", n))
+                await backend.announce("p", joined=[("a", Member(f"m{n}", n))], left=[], ttl_s=60)
+            for n, backend in enumerate(backends):
+                assert await texts(backend, "a") == [str(n)]
+                assert [info.room for info in await backend.rooms()] == ["a"]
+                present = await backend.present("other")
+                assert present is not None
+                assert list(present.members) == [("a", Member(f"m{n}", n))]
+                await backend.typing("a", "ann")
+                await backend.redact("a", 1)
+                assert await until(backend.news(), is_a(Redacted)) == [Redacted("a", 1)]
+        finally:
+            for backend in backends:
+                await backend.__aexit__(None, None, None)
+
+    asyncio.run(go())
+
+
+def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as one, open_backend(server.url) as two:
+            for backend in (one, two):
+                await backend.watch("a")
+            await one.typing("a", 'ann "\\')
+            await one.typing("unwatched", "ann")
+            assert await until(two.news(), is_a(Writing)) == [Writing("a", 'ann "\\')]
+            await two.append(said("a", 1))
+            assert not any(isinstance(item, Writing) for item in await until(one.news(), is_a(Grown)))
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("junk", ["", "junk", '["x","A"]', '["x","R","e",1.5]', '["x","A","e",1,1,[["ann"]]]', "\x00"])
+def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
+    url = stores.redis()
+    channel = Names(url.partition("prefix=")[2], 0).of("a").channel
+
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two:
+            assert isinstance(two, RedisBackend)
+            await one.watch("a")
+            assert await two._nodes.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
+            await two.append(said("a", 1))
+            grown = (await until(one.news(), is_a(Grown)))[-1]
+            assert isinstance(grown, Grown)
+            assert grown.last == 1
+
+    asyncio.run(go())
+
+
+def test_a_large_batch_is_read_and_not_carried() -> None:
+    url = stores.redis()
+
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two:
+            await one.watch("a")
+            await two.append([Draft("a", "ann", "x" * 60_000) for _ in range(40)])
+            grown = (await until(one.news(), is_a(Grown)))[-1]
+            assert isinstance(grown, Grown)
+            assert (grown.last, list(grown.messages)) == (40, [])
+            assert len((await one.read("a", after=0)).messages) == 40
+
+    asyncio.run(go())
+
+
+# Opening
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (("CONFIG", "SET", "requirepass", "right"), StoreError, "does not let us in"),
+        (("ACL", "SETUSER", "default", "-@all"), StoreError, "does not allow its user"),
+        (("SHUTDOWN", "NOSAVE"), Unavailable, "does not answer"),
+    ],
+)
+def test_a_store_that_cannot_be_used_says_why(
+    server: RedisServer, change: tuple[str, ...], kind: type[ChatkitError], words: str
+) -> None:
+    async def go() -> None:
+        url = server.url.replace("//", "//:wr0ng-passw0rd@") if "requirepass" in change else server.url
+        if change[0] == "SHUTDOWN":
+            server.kill()
+        else:
+            server.ask(*change)
+        with pytest.raises(kind, match=words) as caught:
+            async with open_backend(url):
+                pass
+        assert "wr0ng" not in str(caught.value)
+
+    asyncio.run(go())
+
+
+def test_a_user_and_a_password_are_used(server: RedisServer) -> None:
+    server.ask("ACL", "SETUSER", "bob", "on", ">s3cret/", "~*", "&*", "+@all")
+
+    async def go() -> None:
+        async with open_backend(server.url.replace("//", "//bob:s3cret%2F@")) as backend:
+            await backend.append(said("a", 1))
+            assert server.ask("CLIENT", "LIST").count("user=bob") == 3  # news, pages, writes
+
+    asyncio.run(go())
+
+
+def test_a_server_with_a_certificate_is_trusted_only_if_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    names = ("-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1")
+    subprocess.run([*words, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    port = free_port()
+    with RedisServer(("--tls-port", str(port), "--tls-auth-clients", "no", *files)):
+
+        async def go() -> None:
+            async with open_backend(f"rediss://127.0.0.1:{port}") as backend:
+                await backend.append(said("a", 1))
+                assert await texts(backend, "a") == ["1"]
+
+        with pytest.raises(Unavailable, match="certificate"):
+            asyncio.run(go())
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        asyncio.run(go())
+
+
+def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer ones know them, too: what is tested is that nothing else is used."""
+
+    async def say_they_are_old(_: object) -> Features:
+        return Features(is_sharded=False)
+
+    monkeypatch.setattr(redis_module, "check_server", say_they_are_old)
+    with RedisServer() as server:
+
+        async def go() -> None:
+            async with open_backend(server.url) as one, open_backend(server.url) as two:
+                await one.watch("a")
+                await two.append(said("a", 1))
+                await until(one.news(), is_a(Grown))
+                await one.unwatch("a")
+                await one.watch("b")
+                await two.append([*said("a", 2), *said("b", 1)])
+                assert [item.room for item in await until(one.news(), is_a(Grown)) if isinstance(item, Grown)] == ["b"]
+            assert calls_of(server, "publish") == 3
+            assert calls_of(server, "spublish") + calls_of(server, "ssubscribe") == 0
+
+        asyncio.run(go())
+
+
+def test_what_replicas_do_not_have_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatkit.backends.redis_log.WAIT_MS", 50)
+    url = f"{stores.redis()}&wait=1"
+
+    async def go() -> None:
+        async with open_backend(url) as backend:
+            with pytest.raises(Unavailable, match="fewer than 1 replicas"):
+                await backend.append(said("a", 1))
+
+    asyncio.run(go())
+
+
+def test_what_a_replica_has_is_acknowledged(server: RedisServer) -> None:
+    server.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    with RedisServer(("--replicaof", f"127.0.0.1 {server.port}")) as replica:
+
+        async def go() -> None:
+            async with open_backend(f"{server.url}?wait=1") as backend:
+                await append_until_taken(backend, "a", "k")
+                assert replica.ask("XLEN", "chatkit:{a}:log") == "1"
+
+        asyncio.run(go())
+
+
+def test_a_replica_takes_no_messages(server: RedisServer) -> None:
+    with RedisServer(("--replicaof", f"127.0.0.1 {server.port}")) as replica:
+
+        async def go() -> None:
+            async with open_backend(replica.url) as backend:
+                with pytest.raises(Unavailable, match="is a replica now"):
+                    await backend.append(said("a", 1))
+
+        asyncio.run(go())
+
+
+# Without history
+
+
+def test_without_history_messages_are_numbered_and_heard_and_not_kept() -> None:
+    url = stores.redis().replace("redis://", "redis+pubsub://")
+
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two:
+            assert not one.keeps_history
+            await one.watch("a")
+            first = await two.append(said("a", 1, 2))
+            second = await two.append([Draft("a", "ann", "3", key="k"), Draft("b", "ann", "1", key="k")])
+            seqs = [receipt.message.seq for receipt in (*first, *second)]
+            assert seqs == [1, 2, 3, 1]
+            heard = await until(one.news(), lambda item: isinstance(item, Grown) and item.last == 3)
+            messages = [message for item in heard if isinstance(item, Grown) for message in item.messages]
+            assert messages == [receipt.message for receipt in (*first, second[0])]
+            page = await one.read("a", after=0)
+            assert (page.head.first, page.head.last, list(page.messages), page.complete) == (4, 3, [], True)
+            assert page.head.epoch == messages[0].epoch
+            assert [info.room for info in await one.rooms()] == ["a", "b"]
+            assert await one.trim(keep=0) == 0
+            with pytest.raises(NotFound):
+                await one.redact("a", 1)
+
+    asyncio.run(go())

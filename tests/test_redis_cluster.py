@@ -1,0 +1,148 @@
+"""A Redis Cluster: rooms on several nodes, nodes that go and come back, slots that move."""
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import stores
+from redis_steps import append_until_taken, impatient, in_thread, is_a
+
+from chatkit.backends import open_backend
+from chatkit.backends.conformance_case import said, texts, until
+from chatkit.backends.redis_row import Names
+from chatkit.bench.redis_server import RedisCluster
+from chatkit.core.backend import Backend, Broken, Grown, Mended, News
+from chatkit.core.model import Member
+from chatkit.errors import StoreError, Unavailable
+
+__all__ = ["impatient"]
+
+ROOMS = [f"room{n}" for n in range(60)]  # on all nodes, many of them: which one is chance's, and the same every time
+
+
+@pytest.fixture
+def cluster() -> Iterator[RedisCluster]:
+    """A cluster of the test's own, to be done anything to."""
+    with RedisCluster(stores.UNSYNCED) as own:
+        yield own
+
+
+def slot_of(cluster: RedisCluster, room: str) -> str:
+    return cluster.nodes[0].ask("CLUSTER", "KEYSLOT", Names("chatkit:", 0).of(room).log.decode())
+
+
+def move_slot(cluster: RedisCluster, slot: str) -> None:
+    """Move a slot and its keys from the node that has it to another, as redis-cli --cluster does it."""
+    ids = [node.ask("CLUSTER", "MYID") for node in cluster.nodes]
+    owner = next(n for n, node in enumerate(cluster.nodes) if _has(cluster, n, slot))
+    source, target = cluster.nodes[owner], cluster.nodes[owner - 1]
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[owner])
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[owner - 1])
+    keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100").splitlines()
+    if keys:
+        source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+    for node in (target, source, *cluster.nodes):
+        node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[owner - 1])
+
+
+def _has(cluster: RedisCluster, n: int, slot: str) -> bool:
+    """Say whether a node serves a slot: it does not send those who ask elsewhere."""
+    own_id = cluster.nodes[n].ask("CLUSTER", "MYID")
+    for line in cluster.nodes[n].ask("CLUSTER", "NODES").splitlines():
+        fields = line.split()
+        if fields[0] == own_id:
+            spans = [field.partition("-") for field in fields[8:] if not field.startswith("[")]
+            return any(int(low) <= int(slot) <= int(high or low) for low, _, high in spans)
+    return False
+
+
+async def watch_until_taken(backend: Backend, room: str) -> None:
+    while True:
+        try:
+            return await backend.watch(room)
+        except Unavailable:  # the links are being mended
+            await asyncio.sleep(0.02)
+
+
+def has_reached(room: str, last: int, item: News) -> bool:
+    return isinstance(item, Grown) and (item.room, item.last) == (room, last)
+
+
+def test_one_batch_goes_to_rooms_on_every_node() -> None:
+    url = stores.redis_cluster()
+
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two:
+            await asyncio.gather(*map(one.watch, ROOMS))
+            receipts = await two.append([draft for n in range(3) for room in ROOMS for draft in said(room, n)])
+            assert [receipt.message.seq for receipt in receipts] == [n for n in (1, 2, 3) for _ in ROOMS]
+            seen: set[str] = set()
+            while seen != set(ROOMS):
+                (grown,) = [item for item in await until(one.news(), is_a(Grown)) if isinstance(item, Grown)]
+                assert [message.body for message in grown.messages] == ["0", "1", "2"]
+                seen.add(grown.room)
+            assert [info.room for info in await one.rooms()] == sorted(ROOMS)
+            assert await one.trim(keep=1) == 2 * len(ROOMS)
+            await one.announce("p1", joined=[(room, Member("ann", 1)) for room in ROOMS], left=[], ttl_s=60)
+            present = await two.present("p2")
+            assert present is not None
+            assert len(present.members) == len(ROOMS)
+
+    asyncio.run(go())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_node_that_is_killed_takes_its_rooms_with_it_and_brings_them_back(cluster: RedisCluster) -> None:
+    async def go() -> None:
+        async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
+            await asyncio.gather(*map(one.watch, ROOMS))
+            await two.append([draft for room in ROOMS for draft in said(room, "before")])
+            news = one.news()
+            await in_thread(cluster.nodes[1].kill)
+            await until(news, is_a(Broken))
+            with pytest.raises(Unavailable):
+                await two.append([draft for room in ROOMS for draft in said(f"{room}x", 1)])
+            await in_thread(cluster.nodes[1].start)
+            await in_thread(cluster.nodes[1].await_whole)
+            for room in ROOMS:
+                await append_until_taken(two, room, "after")
+            seen = await until(news, is_a(Mended))
+            last = {item.room: item.last for item in seen if isinstance(item, Grown)}
+            while any(last.get(room) != 2 for room in ROOMS):
+                last |= {item.room: item.last for item in await until(news, is_a(Grown)) if isinstance(item, Grown)}
+            for room in ROOMS:
+                assert await texts(one, room) == ["before", "after"]
+
+    asyncio.run(go())
+
+
+def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster: RedisCluster) -> None:
+    async def go() -> None:
+        async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
+            await asyncio.gather(*map(one.watch, ROOMS))
+            await two.append([draft for room in ROOMS for draft in said(room, 1)])
+            news = one.news()
+            slot = slot_of(cluster, ROOMS[0])
+            for n in range(2, 5):
+                await in_thread(lambda: move_slot(cluster, slot))
+                await append_until_taken(two, ROOMS[0], str(n))
+                await until(news, partial(has_reached, ROOMS[0], n))
+            assert await texts(one, ROOMS[0]) == ["1", "2", "3", "4"]
+            await watch_until_taken(one, "another")
+            await two.append(said("another", 1))
+            await until(news, lambda item: isinstance(item, Grown) and item.room == "another")
+
+    asyncio.run(go())
+
+
+def test_a_cluster_is_not_taken_for_a_server_nor_a_server_for_a_cluster(cluster: RedisCluster) -> None:
+    async def go() -> None:
+        with pytest.raises(StoreError, match="is a node of a cluster"):
+            async with open_backend(f"redis://127.0.0.1:{cluster.nodes[0].port}"):
+                pass
+        with pytest.raises(StoreError, match="cluster support disabled"):
+            async with open_backend(stores.redis().replace("redis://", "redis+cluster://")):
+                pass
+
+    asyncio.run(go())

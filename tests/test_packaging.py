@@ -35,7 +35,7 @@ def test_the_wheel_holds_one_package_with_its_page_and_its_commands(wheel: Path)
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"chatkit"}
     assert {"chatkit/cli/serve.py", "chatkit/static/index.html", "chatkit/py.typed"} <= set(names)
-    assert any(name.startswith("chatkit/backends/") and name.endswith(".sql") for name in names)
+    assert any(name.startswith("chatkit/backends/sqlite/") and name.endswith(".sql") for name in names)
 
 
 def test_the_command_runs_and_the_page_is_served(environment: Path, tmp_path: Path) -> None:

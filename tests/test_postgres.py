@@ -9,8 +9,8 @@ import stores
 from postgres_place import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance_case import keyed, numbers_of, said, texts, until
-from chatkit.backends.postgres_text import escape, sieve, unescape
+from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
+from chatkit.backends.postgres.text import escape, sieve, unescape
 from chatkit.core.backend import Filter, Grown, News
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import Unavailable

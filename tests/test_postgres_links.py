@@ -9,9 +9,10 @@ import pytest
 import stores
 from postgres_place import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
 
-from chatkit.backends import open_backend, postgres, postgres_watch
-from chatkit.backends.conformance_case import keyed, numbers_of, said, texts, until
-from chatkit.backends.postgres_notice import Appended, OwnAppends, Reached
+from chatkit.backends import open_backend
+from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
+from chatkit.backends.postgres import backend, watch
+from chatkit.backends.postgres.notice import Appended, OwnAppends, Reached
 from chatkit.bench.postgres_server import PostgresServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted, Writing
 from chatkit.core.model import Draft, Member, Message
@@ -138,10 +139,10 @@ def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
 def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
     own: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(postgres, "LONG_S", 0.3)
-    monkeypatch.setattr(postgres_watch, "PING_S", 0.3)
-    monkeypatch.setattr(postgres_watch, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(backend, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(backend, "LONG_S", 0.3)
+    monkeypatch.setattr(watch, "PING_S", 0.3)
+    monkeypatch.setattr(watch, "PING_EVERY_S", 0.1)
     url = fresh(own)
 
     async def main() -> None:

@@ -10,7 +10,7 @@ import stores
 from postgres_place import schema_of, sql
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance_case import said, texts
+from chatkit.backends.conformance.case import said, texts
 from chatkit.backends.urls import without_password
 from chatkit.bench import postgres_server
 from chatkit.bench.postgres_server import PostgresServer

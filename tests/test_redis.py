@@ -12,11 +12,11 @@ import stores
 from redis_steps import append_until_taken, calls_of, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends import redis as redis_module
-from chatkit.backends.conformance_case import said, texts, until
+from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import RedisBackend
-from chatkit.backends.redis_row import Names
-from chatkit.backends.redis_server import Features
+from chatkit.backends.redis import backend as redis_backend
+from chatkit.backends.redis.row import Names
+from chatkit.backends.redis.server import Features
 from chatkit.bench.redis_server import RedisServer, free_port
 from chatkit.core.backend import Grown, Mended, Redacted, Writing
 from chatkit.core.model import Draft, Member
@@ -260,7 +260,7 @@ def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.M
     async def say_they_are_old(_: object) -> Features:
         return Features(is_sharded=False)
 
-    monkeypatch.setattr(redis_module, "check_server", say_they_are_old)
+    monkeypatch.setattr(redis_backend, "check_server", say_they_are_old)
     with RedisServer() as server:
 
         async def go() -> None:
@@ -279,7 +279,7 @@ def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.M
 
 
 def test_what_replicas_do_not_have_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatkit.backends.redis_log.WAIT_MS", 50)
+    monkeypatch.setattr("chatkit.backends.redis.log.WAIT_MS", 50)
     url = f"{stores.redis()}&wait=1"
 
     async def go() -> None:

@@ -9,8 +9,8 @@ import stores
 from redis_steps import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance_case import said, texts, until
-from chatkit.backends.redis_row import Names
+from chatkit.backends.conformance.case import said, texts, until
+from chatkit.backends.redis.row import Names
 from chatkit.bench.redis_server import RedisCluster
 from chatkit.core.backend import Backend, Broken, Grown, Mended, News
 from chatkit.core.model import Member

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from chatkit.backends import open_backend, sqlite_store
-from chatkit.backends.sqlite_lane import Lane
-from chatkit.backends.sqlite_pages import TRIM_STEP
-from chatkit.backends.sqlite_store import APPLICATION_ID, MIGRATIONS
-from chatkit.backends.sqlite_wal import MAX_WAL_BYTES
+from chatkit.backends import open_backend
+from chatkit.backends.sqlite import store as sqlite_store
+from chatkit.backends.sqlite.lane import Lane
+from chatkit.backends.sqlite.pages import TRIM_STEP
+from chatkit.backends.sqlite.store import APPLICATION_ID, MIGRATIONS
+from chatkit.backends.sqlite.wal import MAX_WAL_BYTES
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News
 from chatkit.core.model import Draft, Message
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable

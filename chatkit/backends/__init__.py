@@ -1,4 +1,4 @@
-"""Where rooms can be kept: one module a technology. `open_backend` picks one by its URL."""
+"""Where rooms can be kept: one package a technology. `open_backend` picks one by its URL."""
 
 from chatkit.backends.urls import open_backend
 

@@ -90,20 +90,20 @@ def _default_path() -> Path:
 
 
 def _redis(parts: SplitResult) -> Backend:
-    from chatkit.backends.redis_url import make_redis
+    from chatkit.backends.redis.url import make_redis
 
     return make_redis(parts, _options(parts, {"prefix", "wait"}))
 
 
 def _redis_pubsub(parts: SplitResult) -> Backend:
-    from chatkit.backends.redis_url import make_redis_pubsub
+    from chatkit.backends.redis.url import make_redis_pubsub
 
     return make_redis_pubsub(parts, _options(parts, {"prefix"}))
 
 
 def _postgresql(parts: SplitResult) -> Backend:
     try:
-        from chatkit.backends.postgres_url import make_postgres
+        from chatkit.backends.postgres.url import make_postgres
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise

@@ -1,0 +1,187 @@
+"""Conformance: news, opening and leaving, and several backends on one store."""
+
+# ruff: noqa: D103 - a case's name says what must hold
+
+import asyncio
+
+from chatkit.backends.conformance.case import (
+    NEWS_S,
+    Factory,
+    append_together,
+    case,
+    holds,
+    keyed,
+    numbers_of,
+    said,
+    same,
+    shared_case,
+    texts,
+    until,
+)
+from chatkit.core.backend import Backend, Grown, News, Redacted
+from chatkit.core.model import Member
+
+PRESENT_TTL_S = 0.3  # long enough to be seen, short enough to wait for
+
+
+@case
+async def leaving_ends_the_news_and_leaving_again_does_nothing(factory: Factory) -> None:
+    backend = factory()
+    async with backend:
+        await backend.watch("a")
+        reading = asyncio.ensure_future(_drain(backend))
+        appending = asyncio.ensure_future(backend.append(said("a", 1, 2)))
+        await asyncio.sleep(0)
+    await reading
+    same(len(await appending), 2, "the append that was under way")
+    await backend.__aexit__(None, None, None)
+
+
+async def _drain(backend: Backend) -> None:
+    async for _ in backend.news():
+        pass
+
+
+@case
+async def ten_thousand_rooms_are_watched_and_unwatched(factory: Factory) -> None:
+    async with factory() as backend:
+        for _ in range(2):
+            for n in range(10_000):
+                await backend.watch(f"room{n}")
+        for n in range(10_000):
+            await backend.unwatch(f"room{n}")
+        await backend.unwatch("never watched")
+        await backend.append(said("room1", "still here"))
+
+
+@shared_case
+async def reopening_keeps_everything(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append([*keyed("a", *range(5)), *said("b", 1)])
+        await backend.redact("a", 4)
+        await backend.trim(keep=3)
+        pages, rooms = [await backend.read("a"), await backend.read("b")], await backend.rooms()
+    async with factory() as backend:
+        same([await backend.read("a"), await backend.read("b")], pages, "the pages, the epoch among them")
+        same(await backend.rooms(), rooms, "the rooms")
+        again = await backend.append(keyed("a", 4, 5))
+        same([(r.message.seq, r.repeat) for r in again], [(5, True), (6, False)], "keys and numbers")
+
+
+@shared_case
+async def a_room_trimmed_wholly_goes_on_after_reopening(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append(said("a", 1, 2))
+        await backend.trim(keep=0)
+    async with factory() as backend:
+        page = await backend.read("a")
+        same((page.head.first, page.head.last), (3, 2), "the head")
+        same((await backend.append(said("a", 3)))[0].message.seq, 3, "the next number")
+
+
+@shared_case
+async def two_backends_append_to_one_room(factory: Factory) -> None:
+    async with factory() as one, factory() as two:
+        await append_together([one, two])
+        results = await asyncio.gather(*(backend.append(keyed("k", "same")) for backend in [one, two] * 5))
+        same(sum(not receipts[0].repeat for receipts in results), 1, "how many of ten stored the same key")
+
+
+@shared_case
+async def another_backend_that_trims_is_noticed_before_the_next_append(factory: Factory) -> None:
+    async with factory() as one, factory() as two:
+        await one.append(said("a", 1))
+        await two.append(said("a", 2, 3))
+        await two.trim(keep=0)
+        same((await one.append(said("a", 4)))[0].message.seq, 4, "the number after what another trimmed")
+        await two.trim(keep=0)
+        await two.append(said("b", 1))
+        same((await one.append(said("a", 5)))[0].message.seq, 5, "the next")
+        same(await texts(two, "a"), ["5"], "the room")
+
+
+@shared_case
+async def news_of_another_backend_come_in_order(factory: Factory) -> None:
+    async with factory() as one, factory() as two:
+        await one.append(said("a", "before"))
+        await one.watch("a")
+        await one.watch("a")
+        await one.watch("not yet there")
+        news = one.news()
+        for n in range(2, 40):
+            await two.append([*said("a", n), *said("unwatched", n)])
+        await two.append(said("not yet there", 1))
+        seen = await until(news, lambda item: isinstance(item, Grown) and item.room == "not yet there")
+        if not any(isinstance(item, Grown) and item.room == "a" and item.last == 39 for item in seen):
+            seen += await until(news, lambda item: item == Grown("a", 39, getattr(item, "messages", ())))
+        for item in seen:
+            holds(isinstance(item, Grown) and item.room != "unwatched", f"{item!r} was not asked for")
+            if isinstance(item, Grown) and item.messages:
+                wanted = list(range(item.last - len(item.messages) + 1, item.last + 1))
+                same(numbers_of(item.messages), wanted, "the messages that news carry")
+        await two.redact("a", 5)
+        await until(news, lambda item: item == Redacted("a", 5))
+
+
+@shared_case
+async def news_come_of_what_is_trimmed_at_once(factory: Factory) -> None:
+    async with factory() as one, factory() as two:
+        await one.watch("a")
+        await two.append(said("a", 1, 2))
+        await two.trim(keep=0)
+        await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "a" and item.last == 2)
+
+
+@shared_case
+async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
+    async with factory() as one, factory() as two:
+        for room in ("a", "b"):
+            await one.watch(room)
+        await one.unwatch("a")
+        await two.append([*said("a", 1), *said("b", 1)])
+        seen = await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "b")
+        same([item for item in seen if isinstance(item, Grown) and item.room == "a"], [], "news of an unwatched room")
+        await one.unwatch("b")
+        await one.watch("a")
+        await two.append(said("a", 2))
+        await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "a" and item.last == 2)
+
+
+@shared_case
+async def rooms_can_be_watched_left_and_watched_again_at_the_same_time(factory: Factory) -> None:
+    rooms = [f"room{n}" for n in range(300)]
+    async with factory() as one, factory() as two:
+        await asyncio.gather(*(one.watch(room) for room in rooms for _ in range(2)))
+        await asyncio.gather(*map(one.unwatch, rooms), *map(one.watch, rooms))
+        await two.append([draft for room in rooms for draft in said(room, 1)])
+        heard: set[str] = set()
+        news = one.news()
+        while len(heard) < len(rooms):
+            heard |= {item.room for item in await until(news, _is_grown) if isinstance(item, Grown)}
+
+
+def _is_grown(item: News) -> bool:
+    return isinstance(item, Grown)
+
+
+@shared_case
+async def members_of_other_processes_are_present_until_they_fade(factory: Factory) -> None:
+    bob, cat = Member("bob", 1_000), Member("cat", 2_000)
+    async with factory() as one, factory() as two:
+        await one.announce("p1", joined=[("a", bob), ("b", bob), ("a", cat)], left=[], ttl_s=60)
+        await two.announce("p2", joined=[("a", cat)], left=[], ttl_s=60)
+        same(await _members(two, "p2"), {("a", bob), ("b", bob), ("a", cat)}, "who is in the other process")
+        same(await two.present("p2"), None, "what has not changed")
+        await one.announce("p1", joined=[], left=[("a", cat)], ttl_s=PRESENT_TTL_S)
+        same(await _members(two, "p2"), {("a", bob), ("b", bob)}, "who is left")
+        async with asyncio.timeout(NEWS_S):
+            while (present := await two.present("p2")) is None:  # noqa: ASYNC110 - nothing else tells of it
+                await asyncio.sleep(PRESENT_TTL_S / 10)
+        same(list(present.members), [], "who is present when the process has faded")
+        await one.announce("p1", joined=[("a", cat)], left=[], ttl_s=60)
+        same(await _members(two, "p2"), {("a", cat)}, "who is present when it came back")
+
+
+async def _members(backend: Backend, process: str) -> set[tuple[str, Member]]:
+    present = await backend.present(process)
+    return set(present.members) if present else set()

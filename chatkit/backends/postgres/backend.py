@@ -1,0 +1,218 @@
+"""PostgresBackend: rooms in a schema of a PostgreSQL database, for processes on many machines.
+
+A batch is one statement, and so one transaction and one way there and back: see `append` in postgres.sql. Each room is
+numbered under its own row's lock. One connection listens (watch.py); the others are lent for a statement each.
+
+A body that was taken away is gone from what can be asked at once; PostgreSQL overwrites the old row when it next
+vacuums the table, and its write-ahead log when that is reused.
+"""
+
+# ruff: noqa: D102 - what each method means is said once, in Backend
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from chatkit.backends.inbox import Inbox
+from chatkit.backends.postgres.batch import Batch
+from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
+from chatkit.backends.postgres.notice import encode_typing
+from chatkit.backends.postgres.pages import BEYOND, drop, plan_trim, read_page, read_rooms
+from chatkit.backends.postgres.pool import Connection, Pool, Server, close_connection
+from chatkit.backends.postgres.presence import Here, Others
+from chatkit.backends.postgres.store import Store
+from chatkit.backends.postgres.watch import Heads, Watch, read_heads
+from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.model import Draft, Member, Message, Receipt
+from chatkit.errors import BadBackendURL, NotFound
+
+DEFAULT_SCHEMA = "chatkit"
+DEFAULT_POOL = 4  # connections for pages and the like; made as they are needed
+DEFAULT_CACHED_STATEMENTS = 100  # the driver's own
+APPENDING = 2  # connections: one is on its way while the next batch is made ready
+SEARCHING = 2  # connections: what takes long must not hold up pages, nor many of it the database
+TIMEOUT_S = 5.0  # a database that works answers in milliseconds
+LONG_S = 30.0  # for what may look at all of a room, or at all rooms
+BYTES_A_SECOND = 5_000_000  # a batch of large bodies may take longer than the time-out by so much
+
+# The server gives up a little before we do: so it is known that nothing was done. A batch may be large: it has a limit
+# of its own only for its locks.
+_APPENDS = "SET lock_timeout = '4s';"
+_SHORT = "SET statement_timeout = '4500ms'; SET lock_timeout = '4s';"
+# A search is planned for what it asks: what the index is good for depends on it.
+_LONG = "SET statement_timeout = '29s'; SET plan_cache_mode = force_custom_plan;"
+
+_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_REDACT = "SELECT * FROM {schema}.redact($1, $2)"
+# A notice that may be lost need not wait for the disk.
+_TYPING = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
+
+
+class PostgresBackend(Backend):
+    """Rooms in the schema `schema` of the database that `dsn` names; `place` is what errors call it.
+
+    What was acknowledged is as durable as the server's `synchronous_commit` promises.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        place: str = "postgresql://",
+        schema: str = DEFAULT_SCHEMA,
+        pool: int = DEFAULT_POOL,
+        cached_statements: int = DEFAULT_CACHED_STATEMENTS,
+    ) -> None:
+        self._server = Server(dsn, place, cached_statements=cached_statements)
+        self._store = Store(schema, place)
+        self._process = secrets.token_hex(6)
+        self._appending = Pool(self._server, APPENDING, settings=_APPENDS)
+        self._pages = Pool(self._server, pool, settings=_SHORT)
+        self._searches = Pool(self._server, SEARCHING, settings=_LONG)
+        self._inbox = Inbox()
+        self._watch = Watch(self._server, self._store, self._process, self._inbox, self._read_heads)
+        self._here: dict[str, Here] = defaultdict(Here)
+        self._others: dict[str, Others] = defaultdict(Others)
+        self._under_way = 0  # appends
+        self._idle = asyncio.Event()  # set while no append is under way: leaving waits for it
+        self._idle.set()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._inbox.close)
+            for pool in (self._searches, self._pages, self._appending):
+                stack.push_async_callback(pool.close)
+                pool.heal_with(self._store.open)
+            await self._make_store()
+            stack.push_async_callback(self._watch.close)
+            await self._watch.open()
+            stack.push_async_callback(self._idle.wait)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _make_store(self) -> None:
+        """Open the schema, on a connection of its own: with many processes coming, its turn may be long in coming."""
+        try:
+            async with asyncio.timeout(LONG_S):
+                connection = await self._server.connect()
+                try:
+                    await self._store.open(connection)
+                finally:
+                    await close_connection(connection)
+        except DRIVER_ERRORS as error:
+            if isinstance(error, ValueError) and not isinstance(error, asyncpg.PostgresError):
+                raise BadBackendURL(f"{self._store.place}: {error}") from error  # the driver could not even try
+            raise as_ours(error, self._store.place) from error
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        if not drafts:
+            return []
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._append(Batch(drafts))
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _append(self, batch: Batch) -> list[Receipt]:
+        timeout_s = TIMEOUT_S + batch.n_chars / BYTES_A_SECOND
+        statement, values = self._store.fill_in(_APPEND), batch.values()
+        tag = self._watch.own.begin()
+        try:
+            row = await self._appending.run(
+                lambda connection: connection.fetchrow(statement, self._process, tag, *values), timeout_s=timeout_s
+            )
+            receipts = batch.receipts(*row.values()) if row is not None else []
+        except BaseException:
+            # It may have been committed all the same: then those who read here are to hear of it as others are.
+            self._watch.tell(self._watch.own.doubt(tag))
+            raise
+        self._watch.own.settle(tag)
+        return receipts
+
+    async def read(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        where: Filter | None = None,
+    ) -> Page:
+        async def do(connection: Connection) -> Page:
+            return await read_page(connection, self._store, room, after=after, before=before, limit=limit, where=where)
+
+        if where is None or where == Filter():
+            return await self._pages.run(do, timeout_s=TIMEOUT_S)
+        return await self._searches.run(do, timeout_s=LONG_S)
+
+    async def rooms(self) -> list[RoomInfo]:
+        return await self._searches.run(partial(read_rooms, store=self._store), timeout_s=LONG_S)
+
+    async def redact(self, room: str, seq: int) -> Message:
+        statement = self._store.fill_in(_REDACT)
+        seq = min(seq, BEYOND)
+        row = await self._pages.run(lambda connection: connection.fetchrow(statement, room, seq), timeout_s=TIMEOUT_S)
+        if row is None:
+            raise NotFound(f"there is no message {seq} in {room!r}")
+        return Message(room, row["epoch"], seq, row["time_ms"], row["sender"], "", None, row["key"], redacted=True)
+
+    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        plan = partial(plan_trim, store=self._store, keep=keep, before_ms=before_ms)
+        dropped = 0
+        for step in await self._searches.run(plan, timeout_s=LONG_S):  # one each: the appends that wait go in between
+            dropped += await self._pages.run(partial(drop, store=self._store, step=step), timeout_s=TIMEOUT_S)
+        return dropped
+
+    async def watch(self, room: str) -> None:
+        # While the link is broken, too: before it is mended, every room that is watched then will have been looked at.
+        self._watch.watched.add(room)
+
+    async def unwatch(self, room: str) -> None:
+        self._watch.watched.discard(room)
+
+    def news(self) -> AsyncIterator[News]:
+        return self._inbox.read()
+
+    async def typing(self, room: str, sender: str) -> None:
+        payload = encode_typing(self._process, room, sender)
+        await self._pages.run(
+            lambda connection: connection.execute(_TYPING, self._store.channel, payload), timeout_s=TIMEOUT_S
+        )
+
+    async def announce(
+        self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
+    ) -> None:
+        here = self._here[process]
+        await self._pages.run(
+            lambda connection: here.announce(connection, self._store, process, joined=joined, left=left, ttl_s=ttl_s),
+            timeout_s=TIMEOUT_S,
+        )
+
+    async def present(self, process: str) -> Presence | None:
+        others = self._others[process]
+        return await self._pages.run(
+            lambda connection: others.read(connection, self._store, process), timeout_s=TIMEOUT_S
+        )
+
+    async def _read_heads(self, names: Sequence[str], redactions: int | None) -> Heads:
+        return await self._pages.run(
+            lambda connection: read_heads(connection, self._store, names, redactions), timeout_s=TIMEOUT_S
+        )

@@ -1,0 +1,140 @@
+"""What is read of the log: pages, rooms, and what a trim is to drop.
+
+Each question is one statement, so that its answer is of one moment.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from chatkit.backends.postgres.pool import Connection
+from chatkit.backends.postgres.store import FOLDED, Store
+from chatkit.backends.postgres.text import escape, sieve, unescape
+from chatkit.core.backend import Filter, Page, RoomInfo
+from chatkit.core.model import Head, Message
+
+BEYOND = 2**62  # a number that no message has
+TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
+
+_PAGE = """
+    SELECT epoch, coalesce(dropped, 0) AS dropped, coalesce(last, 0) AS last, found.*
+    FROM {schema}.meta LEFT JOIN {schema}.room ON name = $1 LEFT JOIN LATERAL (
+        SELECT seq, message.time_ms, sender, body, data, key, redaction IS NOT NULL AS redacted
+        FROM {schema}.message WHERE room = room.id AND seq > $2 AND seq < $3 {where}
+        ORDER BY seq {order} LIMIT $4
+    ) AS found ON true
+"""
+_ROOMS = """
+    SELECT epoch, name, dropped, last, time_ms FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
+"""
+# What is to go from each room: a room's times never go back, so the first that is young enough ends the search.
+_TO_DROP = """
+    SELECT epoch, name, dropped, up_to FROM {schema}.meta, (
+        SELECT name, dropped, greatest(
+            CASE WHEN $1::bigint IS NULL THEN 0 ELSE last - $1 END,
+            CASE WHEN $2::bigint IS NULL THEN 0 ELSE coalesce((
+                SELECT seq FROM {schema}.message WHERE room = room.id AND message.time_ms >= $2 ORDER BY seq LIMIT 1
+            ) - 1, last) END
+        ) AS up_to FROM {schema}.room WHERE last > dropped
+    ) AS planned WHERE up_to > dropped ORDER BY name
+"""
+_DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step of a trim: the rooms, and the number up to which their messages go."""
+
+    epoch: str
+    names: Sequence[str]
+    up_tos: Sequence[int]
+
+
+async def read_page(
+    connection: Connection,
+    store: Store,
+    room: str,
+    *,
+    after: int | None,
+    before: int | None,
+    limit: int,
+    where: Filter | None,
+) -> Page:
+    """Read a page; see `Backend.read`."""
+    is_forward = after is not None
+    conditions, values = _conditions(where or Filter())
+    statement = store.fill_in(_PAGE).replace("{where}", conditions).replace("{order}", "ASC" if is_forward else "DESC")
+    low, high = min(after or 0, BEYOND), BEYOND if before is None else min(before, BEYOND)
+    rows = await connection.fetch(statement, room, low, high, limit + 1, *values)
+    if not rows:
+        raise store.has_no_epoch()
+    head = Head(rows[0]["epoch"], rows[0]["dropped"] + 1, rows[0]["last"])
+    messages = [_to_message(room, row) for row in rows[:limit] if row["seq"] is not None]
+    if not is_forward:
+        messages.reverse()
+    return Page(head, messages, complete=len(rows) <= limit)
+
+
+async def read_rooms(connection: Connection, store: Store) -> list[RoomInfo]:
+    """List the rooms; see `Backend.rooms`."""
+    rows = await connection.fetch(store.fill_in(_ROOMS))
+    return [RoomInfo(row["name"], Head(row["epoch"], row["dropped"] + 1, row["last"]), row["time_ms"]) for row in rows]
+
+
+async def plan_trim(connection: Connection, store: Store, keep: int | None, before_ms: int | None) -> list[Step]:
+    """Return the steps of a trim."""
+    return list(_steps(await connection.fetch(store.fill_in(_TO_DROP), keep, before_ms)))
+
+
+async def drop(connection: Connection, store: Store, step: Step) -> int:
+    """Take one step; return how many messages it dropped."""
+    return int(await connection.fetchval(store.fill_in(_DROP), step.epoch, step.names, step.up_tos))
+
+
+def _to_message(room: str, row: Mapping[str, Any]) -> Message:
+    data = None if row["data"] is None else msgspec.json.decode(row["data"])
+    body = unescape(row["body"])
+    return Message(
+        room, row["epoch"], row["seq"], row["time_ms"], row["sender"], body, data, row["key"], row["redacted"]
+    )
+
+
+def _conditions(where: Filter) -> tuple[str, list[str | int]]:
+    conditions: list[str] = []
+    values: list[str | int] = []
+
+    def add(condition: str, value: str | int) -> None:
+        values.append(value)
+        conditions.append(condition.replace("$?", f"${4 + len(values)}"))
+
+    if where.search is not None:
+        conditions.append("redaction IS NULL")
+        search = escape(where.search.casefold())
+        if search:
+            add(f"{FOLDED} LIKE $?", sieve(search))  # the index knows this; that it is so is for the next line to say
+            add(f"strpos({FOLDED}, $?) > 0", search)
+    if where.sender is not None:
+        add("sender = $?", escape(where.sender))
+    if where.since_ms is not None:
+        add("message.time_ms >= $?", max(min(where.since_ms, BEYOND), -BEYOND))
+    if where.until_ms is not None:
+        add("message.time_ms < $?", max(min(where.until_ms, BEYOND), -BEYOND))
+    return "".join(f" AND {condition}" for condition in conditions), values
+
+
+def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+    """Cut into steps of at most TRIM_STEP messages."""
+    step: dict[str, int] = {}
+    room_left = TRIM_STEP
+    for row in rows:
+        last, up_to = row["dropped"], row["up_to"]
+        while last < up_to:
+            size = min(room_left, up_to - last)
+            last += size
+            room_left -= size
+            step[row["name"]] = last
+            if not room_left:
+                yield Step(row["epoch"], list(step), list(step.values()))
+                step, room_left = {}, TRIM_STEP
+    if step:
+        yield Step(rows[0]["epoch"], list(step), list(step.values()))

@@ -1,0 +1,212 @@
+"""Watch: how a process hears what others commit. One connection listens, for all rooms, and is kept alive.
+
+There is one channel for the whole store: so watching a room is a word to nobody, the same for the first as for the ten
+thousandth; but every process is told of every commit, and sorts out for itself what it watches. That is some two
+microseconds a message.
+
+What is told is only the bell. When the connection breaks, another one listens first, and then every watched room is
+compared with the database: so nothing that was told to nobody is missed.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from chatkit.backends.inbox import Inbox
+from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
+from chatkit.backends.postgres.notice import Appended, BodyTaken, CheckAll, OwnAppends, Typing, decode_notice
+from chatkit.backends.postgres.pool import Connection, Server, close_connection
+from chatkit.backends.postgres.store import Store
+from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
+from chatkit.errors import ChatkitError
+
+PING_EVERY_S = 2.0  # how long a dead link may go unnoticed, against a message there and back
+PING_S = 4.0  # for an answer: a busy server takes longer than an idle one, but not this long
+RETRY_MIN_S, RETRY_MAX_S = 0.05, 0.8  # a store that is back is to be read on within 2 s
+HEADS_A_QUERY = 20_000  # names in one question: about a megabyte
+# A server that no longer reaches us is to notice: until it does, it keeps for us what it notifies others of.
+_SETTINGS = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
+
+_logger = logging.getLogger(__name__)
+
+_HEADS = """
+    SELECT epoch, redactions, name, last FROM {schema}.meta LEFT JOIN {schema}.room ON name = ANY ($1)
+"""
+_REDACTED = """
+    SELECT name, seq FROM {schema}.message JOIN {schema}.room ON room.id = message.room WHERE redaction > $1
+    ORDER BY redaction
+"""
+
+
+class Heads(msgspec.Struct, frozen=True):
+    """Where rooms stand, and the messages that were redacted since a redaction."""
+
+    epoch: str
+    lasts: dict[str, int]
+    redactions: int
+    redacted: Sequence[tuple[str, int]]
+
+
+async def read_heads(connection: Connection, store: Store, names: Sequence[str], redactions: int | None) -> Heads:
+    """Read where rooms stand; with `redactions`, also what was redacted after that many."""
+    rows = await connection.fetch(store.fill_in(_HEADS), names)
+    if not rows:
+        raise store.has_no_epoch()
+    epoch, now = rows[0]["epoch"], rows[0]["redactions"]
+    lasts = dict.fromkeys(names, 0) | {row["name"]: row["last"] for row in rows if row["name"] is not None}
+    redacted: list[tuple[str, int]] = []
+    if redactions is not None and now > redactions:
+        found = await connection.fetch(store.fill_in(_REDACTED), redactions)
+        redacted = [(row["name"], row["seq"]) for row in found]
+    return Heads(epoch, lasts, now, redacted)
+
+
+class Watch:
+    """What this process watches, and the task that listens for it. `ask` reads heads, on any connection."""
+
+    def __init__(
+        self,
+        server: Server,
+        store: Store,
+        process: str,
+        inbox: Inbox,
+        ask: Callable[[Sequence[str], int | None], Awaitable[Heads]],
+    ) -> None:
+        self._server = server
+        self._store = store
+        self._process = process
+        self._inbox = inbox
+        self._ask = ask
+        self.watched: set[str] = set()
+        self.own = OwnAppends()
+        self._redactions: int | None = None  # as many as were heard of; None: of none yet
+        self._is_in_doubt = False  # something was told that only a look at every room explains
+        self._stirred = asyncio.Event()  # set when the link broke or is in doubt: wakes the task
+        self._connection: Connection | None = None  # the one that listens
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Listen; raise an error of ours if that fails."""
+        connection = await self._listen()
+        self._redactions = (await self._ask([], None)).redactions
+        self._task = asyncio.create_task(self._keep(connection), name="chatkit-postgres-watch")
+
+    async def close(self) -> None:
+        """Listen no more. Closing again does nothing."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._connection is not None:
+            await close_connection(self._connection)
+
+    def tell(self, notices: Sequence[Appended]) -> None:
+        """Tell of batches that were committed."""
+        self._put([item for notice in notices for item in notice.to_news(self.watched)])
+
+    async def _keep(self, connection: Connection) -> None:
+        """Listen until cancelled, on another connection whenever one breaks."""
+        while True:
+            reason = await self._until_broken(connection)
+            self._inbox.put([Broken(reason)])
+            _logger.debug("the link to %s broke: %s", self._store.place, reason)
+            connection = await self._mend()
+
+    async def _until_broken(self, connection: Connection) -> str:
+        """Ask now and then whether the server is there; return why it is not."""
+        try:
+            while True:
+                async with asyncio.timeout(PING_S):
+                    await connection.execute("SELECT 1")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PING_EVERY_S):
+                        await self._stirred.wait()
+                self._stirred.clear()
+                if self._is_in_doubt:
+                    await self._check()
+        except ChatkitError as error:
+            return str(error)
+        except DRIVER_ERRORS as error:
+            return str(as_ours(error, self._store.place))
+        except Exception:
+            # Whatever it is, nobody is to be left deaf.
+            _logger.exception("the link to %s failed", self._store.place)
+            return f"the link to {self._store.place} failed; the log says how"
+        finally:
+            connection.terminate()
+
+    async def _mend(self) -> Connection:
+        """Listen again, and see what was missed."""
+        delay_s = RETRY_MIN_S
+        while True:
+            await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311 - jitter, not a secret
+            delay_s = min(2 * delay_s, RETRY_MAX_S)
+            connection = None
+            try:
+                connection = await self._listen()
+                await self._check()
+            except ChatkitError as error:
+                _logger.debug("the link to %s is not mended: %s", self._store.place, error)
+            except Exception:
+                _logger.exception("the link to %s is not mended", self._store.place)
+            else:
+                self._inbox.put([Mended()])
+                return connection
+            if connection is not None:
+                connection.terminate()
+
+    async def _listen(self) -> Connection:
+        self._stirred.clear()
+        try:
+            connection = await self._server.connect(_SETTINGS)
+        except DRIVER_ERRORS as error:
+            raise as_ours(error, self._store.place) from error
+        self._connection = connection
+        connection.add_termination_listener(self._ended)
+        try:
+            async with asyncio.timeout(PING_S):
+                await connection.add_listener(self._store.channel, self._heard)
+        except DRIVER_ERRORS as error:
+            connection.terminate()
+            raise as_ours(error, self._store.place) from error
+        return connection
+
+    async def _check(self) -> None:
+        """Tell where every watched room stands, and what was redacted since the last redaction that was heard of."""
+        self._is_in_doubt = False
+        names = list(self.watched)
+        for start in range(0, len(names) or 1, HEADS_A_QUERY):
+            heads = await self._ask(names[start : start + HEADS_A_QUERY], self._redactions)
+            self._put([Grown(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
+            self._put([Redacted(room, seq) for room, seq in heads.redacted if room in self.watched])
+        self._redactions = heads.redactions
+
+    def _ended(self, _: Connection) -> None:
+        self._stirred.set()
+
+    def _heard(self, _: Connection, _pid: int, _channel: str, payload: str) -> None:
+        try:
+            notice = decode_notice(payload)
+        except msgspec.DecodeError:
+            notice = CheckAll()  # not of this version of chatkit, or of somebody's by hand
+        match notice:
+            case Appended(process):
+                if process != self._process or self.own.is_news(notice):
+                    self._put(notice.to_news(self.watched))
+            case BodyTaken(room, seq, number):
+                self._redactions = number
+                self._put([Redacted(room, seq)] if room in self.watched else [])
+            case Typing(process, room, sender):
+                is_news = process != self._process and room in self.watched
+                self._put([Writing(room, sender)] if is_news else [])
+            case CheckAll():
+                self._is_in_doubt = True
+                self._stirred.set()
+
+    def _put(self, news: list[News]) -> None:
+        if news:
+            self._inbox.put(news)

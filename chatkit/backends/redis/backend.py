@@ -1,0 +1,149 @@
+"""RedisBackend: rooms in Redis, for processes on many machines. RedisPubSubBackend: the same without history.
+
+A room is a stream; one script checks keys, numbers, appends and publishes, for a whole batch, in one round trip. On one
+server a batch is one script, and stored wholly or not at all. On a cluster each room is: if a node fails in the middle
+of a batch, some of its rooms may have their messages, and the append raises `Unavailable`.
+"""
+
+# ruff: noqa: D102 - what each method means is said once, in Backend
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from chatkit.backends.inbox import Inbox
+from chatkit.backends.redis.echo import Echoes
+from chatkit.backends.redis.log import Log
+from chatkit.backends.redis.news import Newsroom
+from chatkit.backends.redis.nodes import Nodes
+from chatkit.backends.redis.place import Place
+from chatkit.backends.redis.presence import Attendants
+from chatkit.backends.redis.row import Known, Names
+from chatkit.backends.redis.server import Login, check_server
+from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.model import Draft, Member, Message, Receipt
+
+DEFAULT_PREFIX = "chatkit:"
+
+
+class RedisBackend(Backend):
+    """Rooms on the servers of a `place`, under keys that begin with `prefix`.
+
+    An append returns when the server has it, as durable as that is configured to be (`appendfsync`), and when at least
+    `replicas` of its replicas have it, too.
+    """
+
+    shared = True
+
+    def __init__(self, place: Place, login: Login, *, prefix: str = DEFAULT_PREFIX, replicas: int = 0) -> None:
+        guide = login if place.asks_rooms_servers else login.stranger()
+        self._nodes = Nodes(place, login.wire, guide.wire)
+        names = Names(prefix, login.database)
+        self._log = Log(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
+        self._echoes = Echoes(secrets.token_hex(6))
+        self._inbox = Inbox()
+        self._newsroom = Newsroom(self._nodes, names, self._echoes, self._inbox)
+        self._attendants = Attendants(self._nodes, prefix)
+        self._n_appends = 0  # under way
+        self._settled = asyncio.Event()  # set while none is
+        self._settled.set()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._inbox.close)
+            stack.push_async_callback(self._nodes.close)
+            features = await check_server(self._nodes)
+            self._log.publish = "SPUBLISH" if features.is_sharded else "PUBLISH"
+            self._newsroom.channels.is_sharded = features.is_sharded
+            stack.push_async_callback(self._newsroom.close)
+            await self._newsroom.open()
+            mending = asyncio.get_running_loop().create_task(self._newsroom.run())
+            mending.add_done_callback(lambda _: self._inbox.close())  # should it fail: nobody listens on, deaf
+            stack.push_async_callback(_end, mending)
+            stack.push_async_callback(self._settled.wait)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        name = self._echoes.begin()
+        self._n_appends += 1
+        self._settled.clear()
+        try:
+            receipts = await self._log.append(drafts, self._newsroom.known, name)
+        except BaseException:
+            self._echoes.fail(name)
+            self._newsroom.doubt(draft.room for draft in drafts)
+            raise
+        finally:
+            self._n_appends -= 1
+            if not self._n_appends:
+                self._settled.set()
+        self._echoes.end(name)
+        newest = {receipt.message.room: receipt.message for receipt in receipts if not receipt.repeat}
+        for message in newest.values():
+            self._newsroom.saw(message.room, Known(message.epoch, message.seq))
+        return receipts
+
+    async def read(
+        self,
+        room: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+        where: Filter | None = None,
+    ) -> Page:
+        return await self._log.read(room, after, before, limit, where)
+
+    async def rooms(self) -> list[RoomInfo]:
+        return await self._log.rooms()
+
+    async def redact(self, room: str, seq: int) -> Message:
+        return await self._log.redact(room, seq)
+
+    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        return await self._log.trim(keep, before_ms)
+
+    async def watch(self, room: str) -> None:
+        await self._newsroom.watch(room)
+
+    async def unwatch(self, room: str) -> None:
+        self._newsroom.unwatch(room)
+
+    def news(self) -> AsyncIterator[News]:
+        return self._inbox.read()
+
+    async def typing(self, room: str, sender: str) -> None:
+        await self._log.typing(room, sender, self._echoes.process)
+
+    async def announce(
+        self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
+    ) -> None:
+        await self._attendants.announce(process, joined, left, ttl_s)
+
+    async def present(self, process: str) -> Presence | None:
+        return await self._attendants.present(process)
+
+
+class RedisPubSubBackend(RedisBackend):
+    """Rooms whose messages are numbered and passed on, and not kept: a room is its last number, for a day of silence.
+
+    What is not kept cannot be read, redacted or trimmed, and a repeated key not be known again: who tries again after
+    `Unavailable` may be heard twice.
+    """
+
+    keeps_history = False
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,162 @@
+"""Presence: each process's members in a hash of its own that fades with it, and what changed in them in a stream.
+
+Ten processes of ten thousand members each are not read anew every second: who has seen a process before asks for what
+has changed since, and reads all of it only at first, or when it missed too much.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from chatkit.backends.epoch import new_epoch
+from chatkit.backends.redis.link import Command, Reply, Word
+from chatkit.backends.redis.nodes import Call, Nodes
+from chatkit.backends.redis.script import Script
+from chatkit.core.backend import Presence
+from chatkit.core.model import Member
+
+MAX_CHANGES = 10_000  # of a process that are kept: more than come and go in the seconds that another may be late
+CHANGES_STEP = 1_000  # announced by one script: some milliseconds, which others can wait
+
+_ANNOUNCE, _PRESENT = Script("announce"), Script("present")
+
+
+_Change: TypeAlias = tuple[str, str, Member]  # '+' or '-', and who in which room
+
+
+class _Keys(NamedTuple):
+    life: bytes
+    members: bytes
+    changes: bytes
+
+
+class _Seen:
+    """One process, as far as it was heard of."""
+
+    __slots__ = ("count", "life", "members")
+
+    def __init__(self) -> None:
+        self.life = b""
+        self.count = 0
+        self.members: dict[bytes, tuple[str, Member]] = {}
+
+    def take(self, reply: Reply) -> bool:
+        """Take what the script answered; say whether anything changed."""
+        life, count, changes, *all_members = reply
+        if all_members:
+            fields = all_members[0]
+            pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+            self.members = {name: _decode(name, since) for name, since in pairs}
+        for _, (sign, name, _, since) in changes or ():
+            if sign == b"+":
+                self.members[name] = _decode(name, since)
+            else:
+                self.members.pop(name, None)
+        is_new = (life, count) != (self.life, self.count)
+        self.life, self.count = life, count
+        return is_new
+
+
+class _Mine:
+    """What was announced of one process by this one."""
+
+    __slots__ = ("fades_s", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[tuple[str, str], Member] = {}
+        self.fades_s = 0.0
+
+    def change(self, changes: Iterable[_Change]) -> None:
+        for sign, room, member in changes:
+            if sign == "+":
+                self.members[room, member.name] = member
+            else:
+                self.members.pop((room, member.name), None)
+
+
+class Attendants:
+    """Who is present where, by process."""
+
+    def __init__(self, nodes: Nodes, prefix: str) -> None:
+        self._nodes = nodes
+        self._prefix = prefix
+        self._processes = f"{prefix}processes".encode()
+        self._mine: dict[str, _Mine] = {}
+        self._seen: dict[str, dict[bytes, _Seen]] = {}  # by the process that asks
+
+    def _keys(self, process: str) -> _Keys:
+        base = f"{self._prefix}process:{{{process}}}"
+        return _Keys(*(f"{base}:{part}".encode() for part in _Keys._fields))
+
+    async def announce(
+        self, process: str, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
+    ) -> None:
+        """Renew a process, and change who is in it; see `Backend.announce`."""
+        mine = self._mine.setdefault(process, _Mine())
+        now_s = asyncio.get_running_loop().time()
+        if now_s > mine.fades_s:  # the store has forgotten it, as it must
+            mine.members.clear()
+        stood = bool(mine.members)
+        changes = [*(("-", room, member) for room, member in left), *(("+", room, member) for room, member in joined)]
+        mine.change(changes)
+        mine.fades_s = now_s + ttl_s
+        if await self._tell(process, changes, ttl_s) and stood:  # the store was flushed
+            await self._tell(process, [("+", room, member) for (room, _), member in mine.members.items()], ttl_s)
+
+    async def _tell(self, process: str, changes: Sequence[_Change], ttl_s: float) -> bool:
+        """Announce changes; say whether the process was not known to the store."""
+        keys = self._keys(process)
+        slot = self._nodes.place.slot(keys.life)
+        how: list[Word] = [max(round(ttl_s * 1000), 1), new_epoch(), MAX_CHANGES]
+        calls = [
+            Call(slot, _ANNOUNCE(list(keys), [*how, *_words(changes[at : at + CHANGES_STEP])]))
+            for at in range(0, len(changes) or 1, CHANGES_STEP)
+        ]
+        calls.append(Call(self._nodes.place.slot(self._processes), ("SADD", self._processes, process)))
+        replies = await self._nodes.calls("presence", calls)
+        return any(replies[:-1])
+
+    async def present(self, process: str) -> Presence | None:
+        """Return who is in all other processes, or None if that is as it was; see `Backend.present`."""
+        is_first = process not in self._seen
+        seen = self._seen.setdefault(process, {})
+        names = await self._nodes.call(
+            "presence", self._nodes.place.slot(self._processes), ("SMEMBERS", self._processes)
+        )
+        others = [name for name in names if name != process.encode()]
+        calls = [self._call(name, seen.get(name) or _Seen()) for name in others]
+        replies = await self._nodes.calls("presence", calls)
+        alive = {name: reply for name, reply in zip(others, replies, strict=True) if reply is not None}
+        is_changed = is_first
+        for name in [name for name in seen if name not in alive]:
+            is_changed |= bool(seen.pop(name).members)
+        for name, reply in alive.items():
+            is_changed |= seen.setdefault(name, _Seen()).take(reply)
+        await self._forget([name for name in others if name not in alive])
+        return Presence(list(chain(*(one.members.values() for one in seen.values())))) if is_changed else None
+
+    def _call(self, name: bytes, seen: _Seen) -> Call:
+        keys = self._keys(name.decode())
+        return Call(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.count]))
+
+    async def _forget(self, faded: Sequence[bytes]) -> None:
+        """Take processes that have faded from the list. One that comes back adds itself with its next call."""
+        if faded:
+            command: Command = ("SREM", self._processes, *faded)
+            await self._nodes.call("presence", self._nodes.place.slot(self._processes), command)
+
+
+def _words(changes: Iterable[_Change]) -> Iterable[Word]:
+    for sign, room, member in changes:
+        yield from (sign, msgspec.json.encode((room, member.name)), member.since_ms)
+
+
+def _decode(name: bytes, since: bytes) -> tuple[str, Member]:
+    room, member = _decode_name(name)
+    return room, Member(member, int(since))
+
+
+_decode_name = msgspec.json.Decoder(tuple[str, str]).decode

@@ -1,0 +1,156 @@
+"""The log's reading side: pages, rooms, what to trim, who is present. Runs in a reader's thread, on its connection.
+
+Each question is one statement, so that its answer is of one moment.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+import msgspec
+
+from chatkit.backends.sqlite.row import ROW, decode_rows
+from chatkit.core.backend import Filter, Page, Presence, RoomInfo
+from chatkit.core.model import Head, Member
+
+BEYOND = 2**62  # a number that no message has
+TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
+
+_PAGE = """
+    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), (
+        SELECT json_group_array({row}) FROM (
+            SELECT * FROM message
+            WHERE message.room = room.id AND seq > :after AND seq < :before {where}
+            ORDER BY seq {order} LIMIT :limit + 1
+        ) AS message
+    ) FROM room WHERE name = :room
+"""
+# LIKE sifts: with it, this takes half the time. It folds ASCII only; where that is too little, `folded` is there.
+_SEARCH = """
+    AND (body LIKE :sieve OR folded IS NOT NULL)
+    AND CASE WHEN folded IS NULL THEN instr(lower(body), :search) ELSE instr(folded, :search) END
+"""
+_ROOMS = """
+    SELECT json_group_array(json_array(name, dropped, last, time_ms)) FROM (
+        SELECT name, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
+        FROM room LEFT JOIN message
+        ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
+        WHERE coalesce(seq, dropped) > 0 ORDER BY name
+    )
+"""
+# What is to go from each room: a room's times never go back, so the first that is young enough ends the search.
+_TO_DROP = """
+    SELECT json_group_array(json_array(id, dropped, up_to)) FROM (
+        SELECT id, dropped, max(
+            CASE WHEN :keep IS NULL THEN 0 ELSE last - :keep END,
+            CASE WHEN :before_ms IS NULL THEN 0 ELSE coalesce(
+                (SELECT seq FROM message WHERE room = heads.id AND time_ms >= :before_ms ORDER BY seq LIMIT 1) - 1, last
+            ) END
+        ) AS up_to
+        FROM (SELECT id, dropped, (SELECT max(seq) FROM message WHERE room = room.id) AS last FROM room) AS heads
+        WHERE last IS NOT NULL
+    ) WHERE up_to > dropped
+"""
+_PRESENT = """
+    SELECT json_group_array(json_array(room, name, since_ms)) FROM (
+        SELECT room, member.name, since_ms FROM process JOIN member ON member.process = process.name
+        WHERE process.name <> ? AND expires_ms > ? ORDER BY room, member.name, since_ms
+    )
+"""
+
+_decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
+_decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
+_decode_present = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
+
+
+def read_page(
+    connection: sqlite3.Connection,
+    epoch: str,
+    room: str,
+    *,
+    after: int | None,
+    before: int | None,
+    limit: int,
+    where: Filter | None,
+) -> Page:
+    """Read a page; see `Backend.read`."""
+    is_forward = after is not None
+    statement, values = _page_statement(where or Filter(), is_forward=is_forward)
+    values |= {"room": room, "after": after or 0, "before": BEYOND if before is None else before, "limit": limit}
+    found = connection.execute(statement, values).fetchone()
+    if found is None:
+        return Page(Head(epoch, 1, 0), [], complete=True)
+    dropped, last, rows = found
+    messages = [row.to_message(room, epoch) for row in decode_rows(rows)]
+    is_complete = len(messages) <= limit
+    del messages[limit:]
+    if not is_forward:
+        messages.reverse()
+    return Page(Head(epoch, dropped + 1, last), messages, complete=is_complete)
+
+
+def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
+    """List the rooms; see `Backend.rooms`."""
+    (found,) = connection.execute(_ROOMS).fetchone()
+    return [
+        RoomInfo(name, Head(epoch, dropped + 1, last), time_ms) for name, dropped, last, time_ms in _decode_rooms(found)
+    ]
+
+
+def plan_trim(connection: sqlite3.Connection, keep: int | None, before_ms: int | None) -> list[list[tuple[int, int]]]:
+    """Return the steps of a trim: for each, the rooms by id and the number up to which their messages go."""
+    (found,) = connection.execute(_TO_DROP, {"keep": keep, "before_ms": before_ms}).fetchone()
+    return list(_steps(_decode_to_drop(found)))
+
+
+def read_present(connection: sqlite3.Connection, process: str, now_ms: int) -> Presence:
+    """Return who is in the rooms of all other processes that are alive."""
+    (found,) = connection.execute(_PRESENT, [process, now_ms]).fetchone()
+    return Presence([(room, Member(name, since_ms)) for room, name, since_ms in _decode_present(found)])
+
+
+def _page_statement(where: Filter, *, is_forward: bool) -> tuple[str, dict[str, str | int | None]]:
+    conditions = ""
+    values: dict[str, str | int | None] = {}
+    if where.search is not None:
+        conditions += _SEARCH
+        values["search"] = where.search.casefold()
+        values["sieve"] = sieve(where.search.casefold())
+    for name, condition in _CONDITIONS.items():
+        if (value := getattr(where, name)) is not None:
+            conditions += condition
+            values[name] = value
+    return _PAGE.format(row=ROW, where=conditions, order="ASC" if is_forward else "DESC"), values
+
+
+_CONDITIONS = {
+    "sender": " AND sender = :sender",
+    "since_ms": " AND time_ms >= :since_ms",
+    "until_ms": " AND time_ms < :until_ms",
+}
+
+
+def sieve(search: str) -> str:
+    """Return a LIKE pattern that lets through whatever holds the text: the longest piece of it without wildcards.
+
+    A pattern of many wildcards would take time without bound; a long one is refused by SQLite.
+    """
+    return f"%{max(re.split('[%_]', search), key=len)[:100]}%"
+
+
+def _steps(to_drop: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Cut into steps of at most TRIM_STEP rows."""
+    step: list[tuple[int, int]] = []
+    room_left = TRIM_STEP
+    for room, dropped, up_to in to_drop:
+        last = dropped
+        while last < up_to:
+            size = min(room_left, up_to - last)
+            last += size
+            room_left -= size
+            step.append((room, last))
+            if not room_left:
+                yield step
+                step, room_left = [], TRIM_STEP
+    if step:
+        yield step

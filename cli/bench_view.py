@@ -59,8 +59,8 @@ def _what_was_done(report: "Report", *, is_own: bool) -> str:
     where = "a server of its own" if is_own else report.server
     how = ", readers cut off all along" if report.resume else ""
     return (
-        f"{_count(report.acknowledged, 'message')} of {report.size} bytes by {_count(report.pubs, 'sender')} in "
-        f"{_count(report.rooms, 'room')} to {_count(report.subs, 'reader')}{how}: {report.seconds:.2f} s on {where}"
+        f"{count(report.acknowledged, 'message')} of {report.size} bytes by {count(report.pubs, 'sender')} in "
+        f"{count(report.rooms, 'room')} to {count(report.subs, 'reader')}{how}: {report.seconds:.2f} s on {where}"
     )
 
 
@@ -70,12 +70,13 @@ def _notes(report: "Report") -> list[str]:
         rate = f"{report.rate_limit:g} messages/s"
         notes.append(f"The server takes {rate} of a sender: each waited {report.waited_s:.1f} s, as told.")
     if report.missing:
-        notes.append(f"Readers were told that {_count(report.missing, 'message')} could not be had any more.")
+        notes.append(f"Readers were told that {count(report.missing, 'message')} could not be had any more.")
     if not report.complete:
         left = report.messages - report.acknowledged
-        notes.append(f"It did not come to its end: {_count(left, 'message')} not acknowledged, the store not compared.")
+        notes.append(f"It did not come to its end: {count(left, 'message')} not acknowledged, the store not compared.")
     return notes
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def count(number: int, what: str, many: str | None = None) -> str:
+    """Say how many there are of something."""
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"

@@ -3,60 +3,23 @@
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from serving import ServerProcess, clean_environment, free_port, serve
+from benching import PATIENCE_S, Bench, wait_until
+from serving import ServerProcess, free_port, serve
 
 from chatkit.client.calls import Calls
 from chatkit.client.endpoint import Endpoint
-
-PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "0") as process:
         yield process
-
-
-class Bench:
-    """Runs `chatkit bench` in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.said = ""
-        self._folder = folder
-        self._env = clean_environment({"XDG_CONFIG_HOME": str(folder), "COLUMNS": "200", "TMPDIR": str(folder)})
-
-    def start(self, *words: str, shell: str = "exec") -> subprocess.Popen[str]:
-        command = ["/bin/sh", "-c", f'{shell} "$@"', "sh", sys.executable, "-m", "chatkit.cli", "bench", *words]
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self._folder,
-            env=self._env,
-        )
-
-    def run(self, *words: str, status: int = 0, shell: str = "exec") -> str:
-        with self.start(*words, shell=shell) as process:
-            return self.end(process, status)
-
-    def json(self, *words: str, status: int = 0) -> dict[str, int]:
-        return dict(json.loads(self.run(*words, "--json", status=status)))
-
-    def end(self, process: "subprocess.Popen[str]", status: int = 0) -> str:
-        out, self.said = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == status, (out, self.said)
-        return out
 
 
 @pytest.fixture
@@ -124,13 +87,6 @@ def test_senders_alone_are_compared_with_the_store(bench: Bench, server: ServerP
 def messages_stored(server: ServerProcess) -> int:
     with Calls(Endpoint.parse(server.url)) as calls:
         return sum(room.last for room in calls.rooms())
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 LONG = ("--subs", "10", "--pubs", "2", "--window", "4")

@@ -12,7 +12,7 @@ class OwnStore(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start, and return when it answers. Raise `ChatkitError` with a sentence if the program is missing or fails."""
+        """Start; return when it answers. Raise `ChatkitError` with a sentence if the program is missing or fails."""
 
     @abstractmethod
     def kill(self) -> None:

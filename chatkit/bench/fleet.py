@@ -1,0 +1,67 @@
+"""Fleet: several servers of the bench's own on one store."""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+from chatkit.bench.own_server import OwnServer
+
+
+class Fleet:
+    """Entered, all its servers run; left, none does, and its folder is gone. Calls block."""
+
+    def __init__(self, backend: str, n_servers: int, *, max_connections: int) -> None:
+        self._folder = TemporaryDirectory(prefix="chatkit-bench-")
+        folder = Path(self._folder.name)
+        self.servers: Sequence[OwnServer] = [
+            OwnServer(folder, backend, max_connections=max_connections, name=f"server-{index}")
+            for index in range(n_servers)
+        ]
+
+    def __enter__(self) -> Self:
+        try:
+            self.start(self.servers)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every server and remove the folder."""
+        self._each(OwnServer.close, self.servers)
+        self._folder.cleanup()
+
+    def start(self, servers: Sequence[OwnServer]) -> None:
+        """Start servers, all at once. Raise `Unavailable` if one does not."""
+        self._each(OwnServer.start, servers)
+
+    def kill(self, servers: Sequence[OwnServer]) -> None:
+        """Kill servers, all at once."""
+        self._each(OwnServer.kill, servers)
+
+    def another(self, than: int | None) -> int | None:
+        """Choose one that is not known to be away; not the same again if there are others; None if there is none."""
+        there = [index for index, server in enumerate(self.servers) if server.url]
+        others = [index for index in there if index != than]
+        return random.choice(others or there) if there else None  # noqa: S311 - spreads load
+
+    def errors(self) -> list[str]:
+        """Return what the servers' logs say of errors that nobody expected: the last line of each traceback."""
+        said = "\n".join(server.log.read_text(errors="replace") for server in self.servers if server.log.exists())
+        return re.findall(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(\S.*)$", said, re.MULTILINE)
+
+    @staticmethod
+    def _each(do: Callable[[OwnServer], None], servers: Sequence[OwnServer]) -> None:
+        with ThreadPoolExecutor(len(servers)) as threads:
+            for outcome in [threads.submit(do, server) for server in servers]:
+                outcome.result()

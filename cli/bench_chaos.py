@@ -1,0 +1,91 @@
+"""`chatkit bench --chaos`: what the options ask for, and a run from the store's start to its end."""
+
+import sys
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, get_args
+
+from chatkit.cli.moment import read_duration
+from chatkit.cli.status import FAILED, INTERRUPTED, MESSAGES_MISSING, say
+from chatkit.errors import BadRequest
+
+if TYPE_CHECKING:
+    from chatkit.bench import Chaos, ChaosPlan, ChaosReport
+
+DEFAULT_STORE = "sqlite"
+
+
+def read_plan(
+    *,
+    servers: int,
+    store: str | None,
+    backend: str | None,
+    duration: str,
+    rooms: int | None,
+    subs: int | None,
+    pubs: int,
+    rate: float,
+    kill_store: bool,
+    seed: int | None,
+) -> "ChaosPlan":
+    """Return the plan; None is the plan's own default. Raise `BadRequest`."""
+    from chatkit.bench import ChaosPlan
+    from chatkit.bench.chaos_plan import DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
+
+    if store is not None and backend is not None:
+        raise BadRequest("give either --store or --backend")
+    name = next((each for each in get_args(StoreName) if each == (store or DEFAULT_STORE)), None)
+    if name is None:
+        raise BadRequest(f"--store is one of {', '.join(get_args(StoreName))}, not {store!r}")
+    return ChaosPlan(
+        servers=servers,
+        store=name,
+        backend=backend,
+        duration_s=read_duration(duration) / timedelta(seconds=1),
+        pubs=pubs,
+        rate=rate,
+        kill_store=kill_store,
+        rooms=DEFAULT_ROOMS if rooms is None else rooms,
+        subs=DEFAULT_SUBS if subs is None else subs,
+        seed=any_seed() if seed is None else seed,
+    )
+
+
+def run_chaos(plan: "ChaosPlan", *, json: bool) -> int:
+    """Do it, on a store of our own or the user's; print what it came to and return the exit code."""
+    from chatkit.bench import Chaos, Fleet, own_store
+    from chatkit.cli.bench_chaos_view import report_lines
+    from chatkit.cli.bench_process import ended_like_interrupted, run_load, then_uninterrupted
+    from chatkit.cli.bench_view import shown_progress
+
+    ended_like_interrupted()
+    with nullcontext() if plan.backend else own_store(plan.store) as store:
+        backend = plan.backend or (store.url if store else "")
+        with (
+            Fleet(backend, plan.servers, max_connections=plan.max_connections) as fleet,
+            then_uninterrupted(),
+            shown_progress() as show,
+        ):
+            chaos = Chaos(plan, fleet, store, show, _tell)
+            report = run_load(chaos)
+    for line in report_lines(report, json=json):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+    return _status(chaos, report)
+
+
+def _tell(line: str) -> None:
+    # Where a bar stands, it goes above it.
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _status(chaos: "Chaos", report: "ChaosReport") -> int:
+    if chaos.is_interrupted:
+        return INTERRUPTED
+    if chaos.error is not None:
+        say(str(chaos.error))
+        return FAILED
+    if not report.is_flawless:
+        return FAILED
+    return MESSAGES_MISSING if report.gaps else 0

@@ -1,0 +1,328 @@
+"""`chatkit bench --chaos`: that it passes where nothing is lost, and finds each thing that can be wrong."""
+
+import json
+import signal
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pytest
+from benching import Bench, wait_until
+
+from chatkit.bench import ChaosPlan
+from chatkit.bench.hearing import Heard, Hearing
+from chatkit.bench.outages import Kind, Outage, outages
+from chatkit.bench.record import Findings, FollowerRecord, RoomRecord
+from chatkit.core.model import Gap, Message
+from chatkit.errors import BadRequest
+
+PLAN = ChaosPlan(rooms=1, pubs=2, run="run")
+
+
+def message(seq: int, number: int | None = None) -> Message:
+    number = seq - 1 if number is None else number
+    sender = f"publisher-{PLAN.publisher_of(number)}"
+    return Message("room", "epoch", seq, 1_000 + seq, sender, PLAN.body(number), PLAN.data(number), PLAN.key(number))
+
+
+LOG = [message(seq) for seq in range(1, 11)]
+
+Told = Sequence[Message | Gap]
+
+
+def findings(*, acked: Iterable[Message] = LOG, told: Told = LOG, log: Iterable[Message] = LOG) -> Findings:
+    """Return what an account finds wrong of one follower, of ten messages."""
+    record = RoomRecord(PLAN)
+    follower = FollowerRecord(record)
+    for each in acked:
+        record.acknowledged(each)
+    for item in told:
+        if isinstance(item, Gap):
+            follower.told(item)
+        else:
+            follower.took(item)
+    for each in log:
+        record.kept(each)
+    return record.findings([follower])
+
+
+def without(seq: int) -> list[Message]:
+    return [each for each in LOG if each.seq != seq]
+
+
+def changed(seq: int, **parts: object) -> list[Message]:
+    return [msgspec.structs.replace(each, **parts) if each.seq == seq else each for each in LOG]
+
+
+def test_an_account_of_what_went_well_finds_nothing() -> None:
+    assert findings() == Findings()
+    assert not findings()
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        (without(4), Findings(missing=1)),
+        (without(1), Findings(missing=1)),
+        (without(10), Findings(missing=1)),
+        ([], Findings(missing=10)),
+        ([*LOG, LOG[9]], Findings(repeated=1)),
+        ([*LOG[:3], LOG[2], *LOG[3:]], Findings(repeated=1)),
+        ([*LOG[:3], LOG[4], LOG[3], *LOG[5:]], Findings(out_of_order=1)),
+        ([*LOG[:3], Gap(3, 6, "trimmed"), *LOG[5:]], Findings(missing=2)),
+        (changed(5, body="other words"), Findings(untrue=1)),
+        (changed(5, data={"other": 1}), Findings(untrue=1)),
+        (changed(5, sender="another"), Findings(untrue=1)),
+        (changed(5, time_ms=1), Findings(untrue=1)),
+        (changed(5, epoch="another"), Findings(untrue=1)),
+        ([*LOG, message(11)], Findings(untrue=1)),
+    ],
+    ids=[
+        *("one is missing", "the first is missing", "the last is missing", "all are missing"),
+        *("the last came twice", "one came twice", "two were swapped", "a gap denies what there is"),
+        *("other words", "other data", "another sender", "another time", "another life of the log", "one too many"),
+    ],
+)
+def test_what_a_follower_was_told_wrongly_is_found(told: Told, found: Findings) -> None:
+    assert findings(told=told) == found
+    assert bool(found)
+
+
+@pytest.mark.parametrize(
+    ("log", "found"),
+    [
+        (LOG[:9], Findings(lost=1, untrue=1)),
+        ([], Findings(lost=10, untrue=10)),
+        (without(4), Findings(lost=1, untrue=1, holes=1)),
+        (changed(4, body="other words"), Findings(lost=1, untrue=1)),
+        ([*LOG, message(11, number=3)], Findings(stored_twice=1, missing=1)),
+    ],
+    ids=["it lost its end", "it was wiped", "it has a hole", "it has other words", "it has one key twice"],
+)
+def test_what_the_store_has_wrong_is_found(log: Sequence[Message], found: Findings) -> None:
+    assert findings(log=log) == found
+
+
+def test_a_publishers_messages_in_the_wrong_order_are_found() -> None:
+    log = [message(1, number=2), message(2, number=0), message(3, number=1)]
+    assert findings(acked=log, told=log, log=log) == Findings(misordered=1)
+
+
+def test_an_acknowledgement_of_what_nobody_has_is_a_loss() -> None:
+    assert findings(acked=[*LOG, message(11)]) == Findings(lost=1, untrue=1)
+    assert findings(acked=[*LOG, message(3, number=77)]) == Findings(lost=1, untrue=1)
+
+
+def test_of_two_accounts_of_one_message_the_one_that_the_store_has_is_true() -> None:
+    false = changed(5, body="other words")
+    assert findings(acked=[], told=[*false[:5], LOG[4], *LOG[5:]]) == Findings(untrue=1, repeated=1)
+
+
+def test_a_gap_that_is_one_is_no_fault() -> None:
+    record = RoomRecord(PLAN)
+    follower = FollowerRecord(record)
+    for each in LOG:
+        record.acknowledged(each)
+    follower.told(Gap(0, 4, "trimmed"))
+    record.trimmed(4)
+    for each in LOG[3:]:
+        follower.took(each)
+        record.kept(each)
+    assert record.findings([follower]) == Findings()
+
+
+def test_the_same_seed_makes_the_same_schedule_and_every_kind_comes() -> None:
+    def first(count: int, plan: ChaosPlan) -> list[Outage]:
+        return list(islice(outages(plan), count))
+
+    plan = ChaosPlan(seed=7, store="redis", kill_store=True)
+    assert first(50, plan) == first(50, plan) != first(50, msgspec.structs.replace(plan, seed=8))
+    assert {each.kind for each in first(len(Kind), plan)} == set(Kind)
+    of_servers = {each.kind for each in first(50, ChaosPlan(seed=7))}
+    assert of_servers == {Kind.SERVER_KILLED, Kind.SERVER_PAUSED, Kind.ROLLING_RESTART, Kind.ALL_KILLED}
+
+
+def test_where_others_stand_a_silence_begins_when_the_server_is_struck() -> None:
+    hearing = Hearing()
+    hearing.count(Kind.SERVER_KILLED)
+    silence = hearing.struck(Kind.SERVER_KILLED, {1: 5, 2: 9}, 100.0)
+    hearing.heard(1, 5, 100.1)  # what the server had sent before
+    assert hearing.n_waiting == 2
+    hearing.heard(1, 6, 100.5)
+    hearing.heard(1, 6, 101.0)
+    silence.over(102.0)
+    hearing.heard(2, 10, 103.0)
+    assert hearing.n_waiting == 0
+    assert hearing.lines() == [Heard("server killed", 1, 2, 1.75, 3.0)]
+
+
+def test_where_the_store_was_away_a_silence_begins_when_it_is_back() -> None:
+    hearing = Hearing()
+    hearing.count(Kind.STORE_PAUSED)
+    silence = hearing.struck(Kind.STORE_PAUSED, {1: 5}, None)
+    hearing.heard(1, 5, 100.0)  # had been on its way
+    assert hearing.n_waiting == 1
+    silence.over(101.0)
+    hearing.heard(1, 5, 101.25)
+    assert hearing.lines() == [Heard("store paused", 1, 1, 0.25, 0.25)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ChaosPlan(servers=0),
+        lambda: ChaosPlan(subs=0),
+        lambda: ChaosPlan(rate=0.0),
+        lambda: ChaosPlan(duration_s=0.5),
+        lambda: ChaosPlan(duration_s=80_000.0, rate=5_000.0),
+        lambda: ChaosPlan(kill_store=True),
+        lambda: ChaosPlan(kill_store=True, store="redis", backend="redis://127.0.0.1"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(make: Callable[[], ChaosPlan]) -> None:
+    with pytest.raises(BadRequest):
+        make()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return what runs in a folder: servers that a bench left behind."""
+    running = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            here = process.joinpath("cwd").readlink()
+            words = process.joinpath("cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if here.is_relative_to(folder):
+            running.append(words.decode().replace("\0", " "))
+    return running
+
+
+FLAWS = (
+    *("lost", "untrue", "missing", "repeated", "out_of_order", "misordered", "stored_twice", "holes", "gaps"),
+    *("ghosts", "absent", "deaf", "crashes"),
+)
+
+STORES = [
+    ("sqlite", ()),
+    ("redis", ("--kill-store",)),
+    ("redis-cluster", ("--kill-store",)),
+    ("postgresql", ("--kill-store",)),
+]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Make a folder that every user may enter: PostgreSQL runs as another one where this is root."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize(("store", "options"), STORES, ids=[store for store, _ in STORES])
+def test_nothing_is_lost_and_nothing_is_left_behind(open_folder: Path, store: str, options: tuple[str, ...]) -> None:
+    bench = Bench(open_folder)
+    report = bench.json("--chaos", "--store", store, "--duration", "10s", "--rooms", "2", "--subs", "6", *options)
+    assert {name: report[name] for name in FLAWS} == dict.fromkeys(FLAWS, 0)
+    assert report["errors"] == []
+    assert report["complete"]
+    assert report["acknowledged"] > 0
+    assert report["stored"] >= report["acknowledged"]
+    assert report["delivered"] == 3 * report["stored"]
+    assert sum(outage["followers"] for outage in report["outages"]) > 0
+    assert list(open_folder.iterdir()) == []
+    assert processes_in(open_folder) == []
+
+
+def test_a_table_says_what_was_done_and_each_outage_is_told(bench: Bench, tmp_path: Path) -> None:
+    backend = f"sqlite:///{tmp_path / 'mine.db'}"
+    words = ("--chaos", "--duration", "3s", "--servers", "2", "--subs", "2", "--pubs", "1", "--seed", "5")
+    printed = bench.run(*words, "--backend", backend)
+    assert " by way of 2 servers on sqlite: " in printed
+    assert " from server to server, --seed 5\n" in printed
+    assert "heard again, median" in printed
+    assert next(outages(ChaosPlan(seed=5, servers=2))).kind in bench.said
+    assert " started again\n" in bench.said or " goes on\n" in bench.said
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"mine.db"}
+
+
+def rows_of(path: Path) -> int:
+    if not path.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(path)) as store:
+            (count,) = store.execute("SELECT count(*) FROM message").fetchone()
+    except sqlite3.OperationalError:  # nobody has made the tables yet
+        return 0
+    return int(count)
+
+
+def own_rows(folder: Path) -> int:
+    return sum(map(rows_of, folder.glob("chatkit-bench-*/rooms.db")))
+
+
+def delete_the_tenth(path: Path) -> None:
+    with closing(sqlite3.connect(path, timeout=30)) as store, store:
+        store.execute("DELETE FROM message WHERE seq = 10")
+
+
+def test_one_message_that_the_store_loses_is_exit_1(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    words = ("--chaos", "--duration", "5s", "--subs", "2", "--rooms", "1", "--backend", f"sqlite:///{path}", "--json")
+    with bench.start(*words) as process:
+        wait_until(lambda: rows_of(path) > 50 or process.poll() is not None)
+        delete_the_tenth(path)
+        report = json.loads(bench.end(process, status=1))
+    assert (report["lost"], report["holes"]) == (1, 1)
+    assert report["complete"]
+
+
+def test_what_cannot_start_is_exit_3(bench: Bench, tmp_path: Path) -> None:
+    assert bench.run("--chaos", "--backend", f"sqlite:///{tmp_path / 'no' / 'folder' / 'rooms.db'}", status=3) == ""
+    assert "chatkit: the server did not start: " in bench.said
+    assert list(tmp_path.iterdir()) == []
+    assert processes_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--servers", "2"), "--servers goes with --chaos only"),
+        (("--kill-store",), "--kill-store goes with --chaos only"),
+        (("--chaos", "--resume"), "--resume does not go with --chaos"),
+        (("--chaos", "--server", "http://127.0.0.1:1"), "--server does not go with --chaos"),
+        (("--chaos", "--kill-store"), "--kill-store needs a store that is a process"),
+        (("--chaos", "--kill-store", "--backend", "redis://127.0.0.1"), "it cannot go with --backend"),
+        (("--chaos", "--store", "redis", "--backend", "redis://127.0.0.1"), "give either --store or --backend"),
+        (("--chaos", "--store", "oracle"), "--store is one of sqlite, redis, redis-cluster, postgresql, not 'oracle'"),
+        (("--chaos", "--duration", "soon"), "not a duration: 'soon'"),
+        (("--chaos", "--backend", "memory://"), "memory:// cannot be shared"),
+    ],
+)
+def test_what_does_not_go_together_is_said(bench: Bench, words: tuple[str, ...], why: str) -> None:
+    assert bench.run(*words, status=2) == ""
+    assert why in bench.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_it_with_what_there_is_and_ends_its_servers(
+    bench: Bench, tmp_path: Path, number: signal.Signals
+) -> None:
+    with bench.start("--chaos", "--duration", "10m", "--json") as process:
+        wait_until(lambda: own_rows(tmp_path) > 200 or process.poll() is not None)
+        process.send_signal(number)
+        process.send_signal(number)  # an impatient one
+        report = json.loads(bench.end(process, status=130))
+    assert not report["complete"]
+    assert list(tmp_path.iterdir()) == []
+    assert processes_in(tmp_path) == []

@@ -1,0 +1,244 @@
+"""Several servers on one store, each kind that servers can share: one room, one meaning, and a store that goes away."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stores
+from rawsocket import Talk, call, eventually, open_socket, publish, run, whole_room
+from serving import ServerProcess, clean_environment, serve
+
+from chatkit.bench.own_store import OwnStore
+from chatkit.bench.postgres_server import PostgresServer
+from chatkit.bench.redis_server import RedisCluster, RedisServer
+from chatkit.client import Back, Client, Lost
+
+KINDS = ("sqlite", "redis", "redis-cluster", "postgres")
+STORES: dict[str, Callable[[], OwnStore]] = {
+    "redis": lambda: RedisServer(stores.UNSYNCED),
+    "redis-cluster": lambda: RedisCluster(stores.UNSYNCED),
+    "postgres": PostgresServer,
+}
+
+
+def shared_url(kind: str, folder: Path) -> str:
+    fresh = {"redis": stores.redis, "redis-cluster": stores.redis_cluster, "postgres": stores.postgres}
+    return fresh[kind]() if kind in fresh else f"sqlite:///{folder}/rooms.db"
+
+
+@pytest.fixture(params=KINDS)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[ServerProcess]]:
+    """Two servers on one store."""
+    url = shared_url(request.param, tmp_path)
+    with ExitStack() as stack:
+        yield [stack.enter_context(serve(url, "--rate-limit", "0", folder=tmp_path)) for _ in range(2)]
+
+
+def test_what_happens_by_one_server_is_heard_by_the_other(pair: list[ServerProcess]) -> None:
+    one, two = pair
+
+    async def story() -> None:
+        async with Talk.open(one, "/ws/ops?name=ann") as ann, Talk.open(two, "/ws/ops?name=bob") as bob:
+            await ann.until("joined")
+            await bob.until("joined")
+            await ann.until("presence", joined=["bob"])
+            assert [await (ann if n % 2 else bob).ask(op="publish", body=str(n)) for n in range(20)]
+            for talk in (ann, bob):
+                history = await talk.ask(op="history", limit=100)
+                assert [message["body"] for message in history["messages"]] == [str(n) for n in range(20)]
+            await bob.say(op="typing")
+            assert (await ann.until("typing"))["sender"] == "bob"
+            assert call(two, "DELETE", "/rooms/ops/messages/3").status in {200, 204}
+            await ann.until("redacted", seq=3)
+            await bob.until("redacted", seq=3)
+            history = await ann.ask(op="history", after=2, limit=1)
+            assert history["messages"][0]["redacted"] is True
+        async with Talk.open(one, "/ws/ops?name=cat") as cat:
+            names = {member["name"] for member in (await cat.ask(op="members"))["members"]}
+            if names != {"cat"}:
+                await cat.until("presence")
+
+    run(story())
+    eventually(lambda: call(one, "GET", "/rooms/ops/members").json["count"] == 0)
+
+
+def test_both_deliver_everything_in_one_order_while_both_take_in(pair: list[ServerProcess]) -> None:
+    count = 400
+
+    async def hear(server: ServerProcess) -> list[str]:
+        async with Talk.open(server, "/ws/ops?history=0") as talk:
+            await talk.until("joined")
+            ready.release()
+            return await talk.bodies(2 * count)
+
+    async def story() -> None:
+        listening = [asyncio.ensure_future(hear(server)) for server in pair for _ in range(3)]
+        for _ in listening:
+            await ready.acquire()
+        async with Client(pair[0].url, "ann") as one, Client(pair[1].url, "bob") as two:
+            await asyncio.gather(
+                one.publish_all("ops", (f"a{n}" for n in range(count))),
+                two.publish_all("ops", (f"b{n}" for n in range(count))),
+            )
+        heard = [await each for each in listening]
+        assert all(each == heard[0] for each in heard)
+        assert [body for body in heard[0] if body[0] == "a"] == [f"a{n}" for n in range(count)]
+        assert [body for body in heard[0] if body[0] == "b"] == [f"b{n}" for n in range(count)]
+
+    ready = asyncio.Semaphore(0)
+    run(story())
+
+
+def test_the_members_of_a_killed_server_fade(tmp_path: Path) -> None:
+    async def story(one: ServerProcess, two: ServerProcess) -> None:
+        async with Talk.open(one, "/ws/ops?name=ann") as ann, Talk.open(two, "/ws/ops?name=bob"):
+            await ann.until("presence", joined=["bob"])
+            two.kill9()
+            await ann.until("presence", left=["bob"])
+
+    with serve(tmp_path / "rooms.db") as one, serve(tmp_path / "rooms.db") as two:
+        run(story(one, two))
+
+
+def test_a_client_goes_on_by_another_server_where_it_was(pair: list[ServerProcess]) -> None:
+    one, two = pair
+    for n in range(30):
+        publish(one, "ops", str(n))
+
+    async def story() -> None:
+        async with Talk.open(one, "/ws/ops?history=30") as talk:
+            joined = await talk.until("joined")
+            assert await talk.bodies(30) == [str(n) for n in range(30)]
+        epoch = joined["cursor"].split(":")[0]
+        for n in range(30, 40):
+            publish(one, "ops", str(n))
+        async with Talk.open(two, f"/ws/ops?after={epoch}:30") as talk:
+            assert await talk.bodies(10) == [str(n) for n in range(30, 40)]
+
+    run(story())
+
+
+def cli(*words: str) -> str:
+    """Run a command of chatkit's, and return what it printed."""
+    command = [sys.executable, "-m", "chatkit.cli", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment({})).stdout
+
+
+async def heard_until(hear: Callable[[], Awaitable[Any]], is_it: Callable[[Any], bool]) -> list[Any]:
+    """Hear everything up to and with what is looked for."""
+    heard = []
+    async with asyncio.timeout(60):
+        while not heard or not is_it(heard[-1]):
+            heard.append(await hear())
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_paused"), [*((kind, False) for kind in STORES), ("redis", True), ("postgres", True)]
+)
+def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
+    kind: str, is_paused: bool, tmp_path: Path
+) -> None:
+    async def story(own: OwnStore, one: ServerProcess, two: ServerProcess) -> None:
+        signals: list[Lost | Back] = []
+        is_told = asyncio.Event()
+
+        def watch(signal: Lost | Back) -> None:
+            signals.append(signal)
+            is_told.set()
+
+        async with (
+            Talk.open(one, "/ws/ops?name=ann") as ann,
+            open_socket(two, "/ws/ops?name=bob") as plain,
+            Client(two.url, "cat", watcher=watch) as cat,
+        ):
+            await ann.until("joined")
+            await cat.publish("ops", "before")
+            assert await ann.bodies(1) == [await plain.recv()] == ["before"]
+
+            (own.pause if is_paused else own.kill)()
+            error = await ann.until("error")
+            assert error["code"] == "unavailable"
+            assert "ref" not in error
+            assert str(await plain.recv()).startswith("! the store is away")
+            for server in (one, two):
+                health = await asyncio.to_thread(call, server, "GET", "/health")
+                assert health.status == 503
+                refused = await asyncio.to_thread(call, server, "POST", "/rooms/ops/messages", "lost?")
+                assert (refused.status, refused.json["code"]) == (503, "unavailable")
+            assert (await ann.ask(op="publish", body="and this?"))["code"] == "unavailable"
+            waiting = asyncio.ensure_future(cat.publish_all("ops", (f"kept {n}" for n in range(50))))
+
+            if not is_paused:  # else the store may answer before it is given up
+                await is_told.wait()
+            await asyncio.to_thread(own.resume if is_paused else own.start)
+            assert await waiting == 50
+            events = await heard_until(ann.hear, lambda event: event.get("body") == "kept 49")
+            lines = await heard_until(plain.recv, lambda line: line == "kept 49")
+            assert sum(event["type"] == "restored" for event in events) <= 1
+            assert sum(line == "! the store is back" for line in lines) <= 1
+            # What was refused is not there; a paused store may still have carried out what it had been told.
+            heard = [event["body"] for event in events if event["type"] == "message"]
+            assert heard == [line for line in lines if not line.startswith("! ")]
+            assert [body for body in heard if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
+            if not any(event["type"] == "restored" for event in events):
+                await ann.until("restored")
+            assert [type(each) for each in signals] in ([Lost, Back], [Lost, Back] if not is_paused else [])
+        for server in (one, two):
+            eventually(lambda server=server: call(server, "GET", "/health").status == 200)  # type: ignore[misc]
+            bodies = [message["body"] for message in whole_room(server, "ops")]
+            assert [body for body in bodies if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
+
+    with ExitStack() as stack:
+        own = stack.enter_context(STORES[kind]())
+        one, two = (stack.enter_context(serve(own.url, "--rate-limit", "0", folder=tmp_path)) for _ in range(2))
+        if is_paused:
+            stack.callback(own.resume)
+        run(story(own, one, two), within_s=120)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_on_the_store_is_seen_by_servers_at_once(kind: str, tmp_path: Path) -> None:
+    url = shared_url(kind, tmp_path)
+
+    async def story(server: ServerProcess) -> None:
+        async with Talk.open(server, "/ws/ops") as talk:
+            await talk.until("joined")
+            await asyncio.to_thread(cli, "publish", "ops", "by the back door", "--backend", url)
+            assert await talk.bodies(1) == ["by the back door"]
+
+    with serve(url, folder=tmp_path) as server:
+        run(story(server))
+        listed = cli("history", "ops", "--backend", url)
+        assert "by the back door" in listed
+
+
+def test_messages_without_history_are_heard_and_what_was_missed_is_told(tmp_path: Path) -> None:
+    url = stores.redis().replace("redis://", "redis+pubsub://")
+
+    async def story(one: ServerProcess, two: ServerProcess) -> None:
+        async with Talk.open(one, "/ws/ops") as ann:
+            await ann.until("joined")
+            first = await asyncio.to_thread(call, two, "POST", "/rooms/ops/messages", "heard")
+            assert first.status == 201
+            assert await ann.bodies(1) == ["heard"]
+        cursor = f"{(await asyncio.to_thread(call, one, 'GET', '/rooms/ops')).json['cursor']}"
+        for n in range(3):
+            await asyncio.to_thread(call, two, "POST", "/rooms/ops/messages", f"missed {n}")
+        async with Talk.open(one, f"/ws/ops?after={cursor}") as ann:
+            gap = await ann.until("gap")
+            assert {key: gap[key] for key in ("after", "before", "reason")} == {
+                "after": 1,
+                "before": 5,
+                "reason": "no-history",
+            }
+        page = (await asyncio.to_thread(call, one, "GET", f"/rooms/ops/messages?after={cursor}")).json
+        assert (page["messages"], page["gap"]["reason"]) == ([], "no-history")
+
+    with serve(url, folder=tmp_path) as one, serve(url, folder=tmp_path) as two:
+        run(story(one, two))

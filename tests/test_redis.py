@@ -17,7 +17,8 @@ from chatkit.backends.redis import RedisBackend
 from chatkit.backends.redis import backend as redis_backend
 from chatkit.backends.redis.row import Names
 from chatkit.backends.redis.server import Features
-from chatkit.bench.redis_server import RedisServer, free_port
+from chatkit.bench.own_store import free_port
+from chatkit.bench.redis_server import RedisServer
 from chatkit.core.backend import Grown, Mended, Redacted, Writing
 from chatkit.core.model import Draft, Member
 from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable

@@ -1,8 +1,13 @@
 """OwnStore: a database server that this process starts in a temporary folder, on a free port, and ends."""
 
+import random
+import socket
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+PORTS = range(15_000, 30_000)  # below those of outgoing connections, on Linux and elsewhere
 
 
 class OwnStore(ABC):
@@ -38,3 +43,12 @@ class OwnStore(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def free_port() -> int:
+    """Choose a port that this machine does not give to outgoing connections: between two starts it stays free."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - so that two who choose at once choose differently
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -5,17 +5,15 @@ It keeps what a database needs to keep to its word (fsync stays on), and leaves 
 
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from chatkit.bench.own_store import OwnStore
+from chatkit.bench.own_store import OwnStore, free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 60.0  # a killed one first replays its log
@@ -25,7 +23,6 @@ DEBIAN_FOLDER = Path("/usr/lib/postgresql")  # where Debian puts each version's 
 MISSING = "PostgreSQL's initdb and postgres are not here: on Debian, apt-get install postgresql"
 DATABASE = "postgres"  # the one that initdb makes
 USER = "chatkit"
-PORTS = range(15_000, 30_000)  # below those of outgoing connections, on Linux and elsewhere
 
 
 class PostgresServer(OwnStore):
@@ -34,7 +31,7 @@ class PostgresServer(OwnStore):
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self._programs = _programs()
         self._user_id, self._group_id = _user_to_run_as()
         self.url = f"postgresql://{USER}@127.0.0.1:{self._port}/{DATABASE}"
@@ -192,15 +189,6 @@ def _user_to_run_as() -> tuple[int | None, int | None]:
             found = pwd.getpwnam(name)
             return found.pw_uid, found.pw_gid
     raise Unavailable("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody' to run it as")
-
-
-def _free_port() -> int:
-    """Choose a port that this machine does not give to outgoing connections: between two starts it stays free."""
-    while True:
-        port = random.choice(PORTS)  # noqa: S311 - so that two who choose at once choose differently
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _is_alive(pid: int) -> bool:

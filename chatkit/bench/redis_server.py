@@ -5,7 +5,6 @@ What is acknowledged is on the disk (`appendfsync always`), so that a kill loses
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from chatkit.bench.own_store import OwnStore
+from chatkit.bench.own_store import OwnStore, free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 60.0  # a killed one first replays its log
@@ -186,11 +185,3 @@ def _program(name: str) -> str:
     if found is None:
         raise Unavailable(MISSING)
     return found
-
-
-def free_port() -> int:
-    """Return a port of this machine on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

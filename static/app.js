@@ -316,6 +316,7 @@ class Page {
     if (entry.problem) return entry.problem;
     if (this.session.outbox.isStored(entry.key)) return "";
     if (!this.session.connection.isOnline) return "Waiting for the connection";
+    if (this.session.storeAway) return "Waiting for the store";
     return this.session.delivery.isHeld ? "The server asked to wait" : "Sending…";
   }
 }

@@ -54,7 +54,7 @@ const WORDS = { connecting: "Connecting…", online: "Connected", waiting: "Offl
  */
 function sentence(state, unsent, storeAway) {
   const kept = unsent ? ` ${unsent === 1 ? "One message is" : `${unsent} messages are`} kept and will be sent.` : "";
-  if (state.kind === "online") return `The server is there, but ${storeAway}.${kept}`;
+  if (state.kind === "online") return `The server is there, but ${storeAway.replace(/\.$/, "")}.${kept}`;
   if (state.kind === "waiting") return `Offline: ${state.reason}.${kept}`;
   if (state.kind === "stopped") return `The server ended the connection: ${state.reason || `code ${state.code}`}.`;
   return `Connecting…${kept}`;

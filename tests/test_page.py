@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import stores
 from page_looks import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
@@ -17,6 +18,7 @@ from serving import ServerProcess, serve
 from websockets.sync.client import connect
 
 from chatkit.backends import open_backend
+from chatkit.bench.redis_server import RedisServer
 from chatkit.core.model import Draft
 
 NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
@@ -129,6 +131,31 @@ def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server:
         ann.expect_texts([*everything, "and on we go"])
         assert stored(own_server, "ops") == [*everything, "and on we go"]
         assert ann.seqs() == bob.seqs() == list(range(1, 24))
+
+
+def test_a_store_that_is_away_is_told_and_what_is_written_meanwhile_is_kept(browser: Browser, tmp_path: Path) -> None:
+    with (
+        RedisServer(stores.UNSYNCED) as store,
+        serve(store.url, folder=tmp_path) as one,
+        serve(store.url, folder=tmp_path) as two,
+        windows(browser, one.url) as open_here,
+        windows(browser, two.url) as open_there,
+    ):
+        ann, bob = open_here("ann").join("ops"), open_there("bob").join("ops")
+        ann.say("before")
+        bob.expect_texts(["before"])
+        store.kill()
+        for window in (ann, bob):
+            expect(window.page.locator("#link-word")).to_have_text("Store away")
+            expect(window.page.locator("#banner-text")).to_contain_text("The server is there, but the store is away")
+        ann.say("while it was away")
+        expect(ann.page.locator(".pending .text").last).to_have_text("while it was away")
+        expect(ann.page.locator("#banner-text")).to_contain_text("kept and will be sent")
+        store.start()
+        for window in (ann, bob):
+            window.expect_texts(["before", "while it was away"])
+            expect(window.page.locator("#link-word")).to_have_text("Connected")
+            expect(window.page.locator("#banner")).to_be_hidden()
 
 
 def test_an_unsent_message_outlives_its_tab(browser: Browser, own_server: ServerProcess) -> None:

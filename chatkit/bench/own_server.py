@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from chatkit.bench.own_store import free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 30.0
@@ -78,7 +79,9 @@ class OwnServer:
         with self.log.open("ab") as said:
             return subprocess.Popen(  # noqa: S603 - this very program
                 [
-                    *(sys.executable, "-m", "chatkit.cli", "serve", "--host", "127.0.0.1", "--port", "0", "--open"),
+                    *(sys.executable, "-m", "chatkit.cli", "serve", "--host", "127.0.0.1", "--open"),
+                    # Not 0: a load of many connections may have used up the ports that the system hands out by itself.
+                    *("--port", str(free_port())),
                     *("--rate-limit", "0", "--max-connections", str(self._max_connections)),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -33,7 +33,7 @@ def url_of(settings: Settings, port: int) -> str:
 
 def _why_not(error: OSError, settings: Settings) -> str:
     if error.errno == errno.EADDRINUSE and settings.port == 0:
-        return "no port is free: connections that ended in the last minute may hold them all; --port takes a certain one"
+        return "no port is free: connections that ended a moment ago may hold them; --port takes a certain one"
     if error.errno == errno.EADDRINUSE:
         return f"port {settings.port} is in use: is another chatkit serving here? --port takes another"
     return f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"

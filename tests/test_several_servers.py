@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import stores
-from rawsocket import Talk, call, eventually, open_socket, publish, run, whole_room
+from rawsocket import Lines, Talk, call, eventually, open_socket, publish, run, stream, whole_room
 from serving import ServerProcess, clean_environment, serve
 
 from chatkit.bench.own_store import OwnStore
@@ -200,6 +200,28 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
         if is_paused:
             stack.callback(own.resume)
         run(story(own, one, two), within_s=120)
+
+
+@pytest.mark.parametrize("form", ["text/event-stream", "application/x-ndjson"])
+def test_a_stream_stays_and_is_told_that_the_store_is_away_and_back(form: str, tmp_path: Path) -> None:
+    with (
+        RedisServer(stores.UNSYNCED) as own,
+        serve(own.url, folder=tmp_path) as server,
+        stream(server, "/rooms/ops/events", f"Accept: {form}") as lines,
+    ):
+        publish(server, "ops", "before")
+        hear_line(lines, '"body":"before"')
+        own.kill()
+        hear_line(lines, '"code":"unavailable"')
+        own.start()
+        hear_line(lines, '{"type":"restored"}')
+        publish(server, "ops", "after")
+        hear_line(lines, '"body":"after"')
+
+
+def hear_line(lines: Lines, part: str) -> None:
+    while part not in lines.next():
+        pass
 
 
 @pytest.mark.parametrize("kind", KINDS)

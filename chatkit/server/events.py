@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from chatkit.core.hub import Hub
+from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.subscription import Item
-from chatkit.wire.frames import WireGap, encode, message_json
+from chatkit.errors import Unavailable
+from chatkit.wire.frames import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 from chatkit.wire.session import Start
 
 KEEP_ALIVE_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds
@@ -22,6 +24,7 @@ class StreamForm(msgspec.Struct, frozen=True):
     opening: bytes
     keep_alive: bytes
     write: Callable[[Item, str], bytes]
+    tell: Callable[[ErrorEvent | RestoredEvent], bytes]
 
 
 def _sse(item: Item, epoch: str) -> bytes:
@@ -39,8 +42,18 @@ def _gap_json(gap: Gap) -> bytes:
     return encode(WireGap(gap.after, gap.before, gap.reason))
 
 
-EVENT_STREAM = StreamForm("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, b":\n\n", _sse)
-JSON_LINES = StreamForm("application/x-ndjson", b"", b"\n", _json_line)
+def _sse_word(event: ErrorEvent | RestoredEvent) -> bytes:
+    # Not by the name "error": browsers keep that for a connection that was lost.
+    name = b"restored" if isinstance(event, RestoredEvent) else event.code.encode()
+    return b"event: %s\ndata: %s\n\n" % (name, encode(event))
+
+
+def _json_word(event: ErrorEvent | RestoredEvent) -> bytes:
+    return encode(event) + b"\n"
+
+
+EVENT_STREAM = StreamForm("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, b":\n\n", _sse, _sse_word)
+JSON_LINES = StreamForm("application/x-ndjson", b"", b"\n", _json_line, _json_word)
 
 
 async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -57,13 +70,38 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamForm) -> AsyncIterator[bytes]:
     """Yield the room from where `start` says, for as long as the client and the server live."""
-    with await hub.subscribe(room, after=start.after, history=history) as subscription:
+    rung = asyncio.Event()  # there is something to read, or something was told
+    told: list[bytes] = []
+
+    def hear(signal: Signal) -> None:
+        match signal:
+            case StoreAway(reason):
+                told.append(form.tell(error_event(Unavailable(f"the store is away: {reason}"))))
+            case StoreBack():
+                told.append(form.tell(RestoredEvent()))
+            case _:
+                return  # a stream is of messages
+        rung.set()
+
+    with await hub.subscribe(room, after=start.after, history=history, bell=rung.set, signalled=hear) as subscription:
         yield form.opening
         while not subscription.is_closed:
-            try:
-                async with asyncio.timeout(KEEP_ALIVE_S):
-                    items = await subscription.next()
-            except TimeoutError:
-                yield form.keep_alive
-            else:
+            rung.clear()
+            if told:
+                said = b"".join(told)
+                told.clear()  # before the stream rests, in which more may be told
+                yield said
+            elif items := await subscription.fetch():
                 yield b"".join([form.write(item, subscription.epoch) for item in items])
+            elif not subscription.is_due and not await _is_rung(rung):
+                yield form.keep_alive
+
+
+async def _is_rung(rung: asyncio.Event) -> bool:
+    """Wait for the bell, but not longer than a stream may be silent; say whether it rang."""
+    try:
+        async with asyncio.timeout(KEEP_ALIVE_S):
+            await rung.wait()
+    except TimeoutError:
+        return False
+    return True

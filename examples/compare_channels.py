@@ -1,11 +1,13 @@
 """Litestar's channels and chatkit's, on the same work: one client talks, all read, sent in the background.
 
-`python examples/compare_channels.py` starts a server for each in turn, and prints deliveries per second.
+`python examples/compare_channels.py` starts a server for each in turn, and prints deliveries per second. With
+`--redis redis://127.0.0.1:6379`, the channels are streams there; without, they are in the memory of each server.
 """
 
 import argparse
 import asyncio
 import base64
+import os
 import secrets
 import socket
 import subprocess
@@ -19,11 +21,15 @@ from typing import Any
 from litestar import Litestar, WebSocket
 from litestar import channels as litestar_channels
 from litestar.channels.backends.memory import MemoryChannelsBackend as LitestarMemoryBackend
+from litestar.channels.backends.redis import RedisChannelsStreamBackend as LitestarRedisBackend
 from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import websocket_listener
+from redis.asyncio import Redis
 
-from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend
+from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, RedisChannelsStreamBackend
 
+REDIS = os.environ.get("COMPARE_REDIS", "")
+HISTORY = 100_000  # Litestar's delivers nothing beyond it: more than is said at once
 SIZE = 100  # bytes of each message
 FRAME_BYTES = SIZE + 2  # RFC 6455: two bytes go before so short a payload
 LIMIT_S = 120.0
@@ -46,10 +52,21 @@ async def receive(data: str, channels: litestar_channels.ChannelsPlugin) -> None
     channels.publish(data, "chat")
 
 
+def backend_of(in_memory: Any, in_redis: Any) -> Any:
+    """Return a backend where the channels are to be, apart from those of the other servers."""
+    if not REDIS:
+        return in_memory()
+    return in_redis(HISTORY, redis=Redis.from_url(REDIS), key_prefix=f"COMPARE_{secrets.token_hex(4)}")
+
+
 # The same application, but for the imports.
-litestar_channels_plugin = litestar_channels.ChannelsPlugin(LitestarMemoryBackend(), channels=["chat"])
+litestar_channels_plugin = litestar_channels.ChannelsPlugin(
+    backend_of(LitestarMemoryBackend, LitestarRedisBackend), channels=["chat"]
+)
 litestar_app = Litestar([receive], plugins=[litestar_channels_plugin], logging_config=None)
-chatkit_channels_plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["chat"])
+chatkit_channels_plugin = ChannelsPlugin(
+    backend_of(MemoryChannelsBackend, RedisChannelsStreamBackend), channels=["chat"]
+)
 chatkit_app = Litestar([receive], plugins=[chatkit_channels_plugin], logging_config=None)
 
 UVICORN = ["-m", "uvicorn", "--log-level", "error", "--port"]
@@ -163,7 +180,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--readers", type=int, default=200)
     parser.add_argument("--messages", type=int, default=2_000)
+    parser.add_argument("--redis", default="", metavar="URL")
     options = parser.parse_args()
+    os.environ["COMPARE_REDIS"] = options.redis
     first = 0.0
     for title, app, command in CONTENDERS:
         with serving(app, command) as port:

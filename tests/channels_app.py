@@ -1,6 +1,7 @@
 """An application over channels for the tests, which also says what is going on inside it."""
 
 import asyncio
+import os
 from typing import Any
 
 from litestar import Litestar, WebSocket, get, post, websocket
@@ -96,6 +97,6 @@ async def state(channels: Channels) -> dict[str, Any]:
 
 app = Litestar(
     [background, in_bytes, send_only, overheard, publish, publish_binary, state],
-    plugins=[ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True)],
+    plugins=[ChannelsPlugin(os.environ.get("CHANNELS") or MemoryChannelsBackend(), arbitrary_channels_allowed=True)],
     logging_config=None,
 )

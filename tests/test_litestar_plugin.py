@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from channels import Broker, run, take, until
-from litestar import Litestar, get
+from litestar import Litestar, WebSocket, get, websocket
 from litestar import channels as reference
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
@@ -60,20 +60,6 @@ def test_all_of_it_is_named_in_one_place() -> None:
     assert all(hasattr(toolkit, name) for name in toolkit.__all__)
     with pytest.raises(AttributeError):
         _ = toolkit.Nonsense
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "RedisChannelsStreamBackend",
-        "RedisChannelsPubSubBackend",
-        "AsyncPgChannelsBackend",
-        "PsycoPgChannelsBackend",
-    ],
-)
-def test_a_backend_of_a_later_version_says_so(name: str) -> None:
-    with pytest.raises(ImportError, match=f"this version of chatkit has no .* and so no {name}"):
-        exec(f"from chatkit.litestar import {name}")
 
 
 def test_channels_are_declared_or_all_are_allowed() -> None:
@@ -384,6 +370,35 @@ def test_generated_handlers_send_what_is_published(mode: Any, base: str, arbitra
             receive = socket.receive_text if mode == "text" else socket.receive_bytes
             heard = [receive(timeout=5) for _ in range(3)]
         assert heard == (["two", "three", "live"] if mode == "text" else [b"two", b"three", b"live"])
+
+
+@pytest.mark.parametrize("way", ["soon", "waiting", "in a thread"])
+def test_who_speaks_hears_at_once_however_long_the_others_rest(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatkit.core.bells.PACE", 1e9)
+    monkeypatch.setattr("chatkit.core.bells.MAX_REST_S", 60.0)
+
+    async def say(text: str) -> None:
+        match way:
+            case "soon":
+                plugin.publish(text, "foo")
+            case "waiting":
+                await plugin.wait_published(text, "foo")
+            case _:
+                await asyncio.to_thread(plugin.publish, text, "foo")
+
+    @websocket("/")
+    async def chat(socket: WebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        async with plugin.start_subscription("foo") as subscriber, subscriber.run_in_background(socket.send_text):
+            async for text in socket.iter_data("text"):
+                await say(text)
+
+    plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"])
+    app = Litestar([chat], plugins=[plugin], logging_config=None)
+    with TestClient(app) as client, client.websocket_connect("/") as speaker, client.websocket_connect("/"):
+        for word in ("first", "while the others rest", "and again"):
+            speaker.send_text(word)
+            assert speaker.receive_text(timeout=20) == word
 
 
 def test_generated_handlers_are_guarded() -> None:

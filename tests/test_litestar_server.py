@@ -13,6 +13,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+import stores
 from serving import clean_environment, free_port
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
@@ -47,11 +48,12 @@ class Server:
             time.sleep(0.01)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=[str, stores.redis], ids=["memory", "redis"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "log"
     port = free_port()
-    env = clean_environment({"PYTHONPATH": str(Path(__file__).parent)})
+    url = request.param()
+    env = clean_environment({"PYTHONPATH": str(Path(__file__).parent), "CHANNELS": url})
     command = [sys.executable, "-m", "chatkit.cli", "serve", "channels_app:app", "--port", str(port)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=env)

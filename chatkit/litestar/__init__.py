@@ -1,5 +1,8 @@
 """Litestar's channels on chatkit's core: change the import, keep the application. Speaks Litestar's words."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from litestar.channels.plugin import ChannelsException
 from litestar.channels.subscriber import BacklogStrategy, EventCallback
 
@@ -8,6 +11,12 @@ from chatkit.litestar.event import Event, Published
 from chatkit.litestar.memory import MemoryChannelsBackend
 from chatkit.litestar.plugin import ChannelsPlugin
 from chatkit.litestar.subscriber import Subscriber
+
+if TYPE_CHECKING:  # what `__getattr__` imports
+    from chatkit.litestar.postgres import AsyncPgChannelsBackend as AsyncPgChannelsBackend
+    from chatkit.litestar.postgres import PsycoPgChannelsBackend as PsycoPgChannelsBackend
+    from chatkit.litestar.redis import RedisChannelsPubSubBackend as RedisChannelsPubSubBackend
+    from chatkit.litestar.redis import RedisChannelsStreamBackend as RedisChannelsStreamBackend
 
 __all__ = [
     "BacklogStrategy",
@@ -22,21 +31,28 @@ __all__ = [
     "Subscriber",
 ]
 
-_OF_LATER_VERSIONS = {
-    "RedisChannelsStreamBackend": "Redis",
-    "RedisChannelsPubSubBackend": "Redis",
-    "AsyncPgChannelsBackend": "PostgreSQL",
-    "PsycoPgChannelsBackend": "PostgreSQL",
+# Each brings a driver along, which is imported when the name is asked for: by whom, and where it comes from.
+_OF_DRIVERS = {
+    "RedisChannelsStreamBackend": ("chatkit.litestar.redis", "redis hiredis"),
+    "RedisChannelsPubSubBackend": ("chatkit.litestar.redis", "redis hiredis"),
+    "AsyncPgChannelsBackend": ("chatkit.litestar.postgres", "'chatkit[postgres]'"),
+    "PsycoPgChannelsBackend": ("chatkit.litestar.postgres", "'chatkit[postgres]'"),
 }
+_DRIVERS = {"redis", "hiredis", "asyncpg"}
 
 
 def __getattr__(name: str) -> object:
-    """Say what is missing where somebody imports a backend that this version does not have."""
-    if name in _OF_LATER_VERSIONS:
-        raise ImportError(
-            f"this version of chatkit has no {_OF_LATER_VERSIONS[name]} backend, and so no {name}: it has "
-            "MemoryChannelsBackend and SqliteChannelsBackend, and its ChannelsPlugin takes Litestar's own "
-            f"{name} as its backend",
-            name=__name__,
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a backend that needs a driver; raise an `ImportError` that says how to get that where it is missing."""
+    if name not in _OF_DRIVERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, packages = _OF_DRIVERS[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _DRIVERS:
+            raise
+        raise ImportError(f"{name} needs a driver that is not installed: pip install {packages}", name=name) from error
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_OF_DRIVERS]

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self, overload
 
 from litestar import WebSocket
 from litestar import channels as reference
@@ -25,6 +25,8 @@ from chatkit.litestar.backends import LeftByAll, LogChannelsBackend
 from chatkit.litestar.bridge import BridgedBackend, log_of
 from chatkit.litestar.cursor import starts
 from chatkit.litestar.event import Published
+from chatkit.litestar.loops import run_in, running_loop
+from chatkit.litestar.speaker import Speaker, speaker_here
 from chatkit.litestar.subscriber import Subscriber
 from chatkit.litestar.turns import Turns
 
@@ -33,8 +35,6 @@ CANNOT_JOIN: Final = 4503  # the close code of a generated handler whose channel
 
 ErrorHook = Callable[[ChatkitError, str], None]
 """Hears, in the event loop, why an event of this channel was not published."""
-
-T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         loop = self._loop
         if loop is None:
             raise RuntimeError("Plugin not yet initialized. Did you forget to call on_startup?")
-        if _running_loop() is loop:
+        if running_loop() is loop:
             self._submit(payload, names)
         else:
             loop.call_soon_threadsafe(self._submit, payload, names)
@@ -187,16 +187,18 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         for name in names:
             self._n_publishing += 1
             self._idle.clear()
-            settle = partial(self._settled, name)
+            settle = partial(self._settled, name, speaker_here(self))
             try:
                 self._log.submit(payload, name, settle)
             except (ChatkitError, RuntimeError) as error:
                 settle(error if isinstance(error, ChatkitError) else Unavailable(str(error)))
 
-    def _settled(self, channel: str, outcome: Receipt | ChatkitError) -> None:
+    def _settled(self, channel: str, speaker: Speaker | None, outcome: Receipt | ChatkitError) -> None:
         self._n_publishing -= 1
         if not self._n_publishing:
             self._idle.set()
+        if speaker is not None:
+            speaker.hear()
         if isinstance(outcome, ChatkitError):
             _logger.error("an event of %s was not published: %s", channel, outcome)
             if self._on_error is not None:
@@ -215,13 +217,14 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         Raise `ChannelsException` for an unknown channel, `Unavailable` or `StoreError` when it was not stored.
         """
         names = self._known(channels)
-        published = await self._in_own_loop(self._log.publish(self.encode_data(data), names))
+        published = await run_in(self._loop, self._publish(self.encode_data(data), names))
         return published[0] if isinstance(channels, str) else published
 
-    async def _in_own_loop(self, job: Coroutine[Any, Any, T]) -> T:
-        if self._loop is None or self._loop is asyncio.get_running_loop():
-            return await job
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, self._loop))
+    async def _publish(self, payload: bytes, names: Sequence[str]) -> list[Published]:
+        published = await self._log.publish(payload, names)
+        if (speaker := speaker_here(self)) is not None:
+            asyncio.get_running_loop().call_soon(speaker.hear)  # behind the news of it, where that is how it comes
+        return published
 
     def _known(self, channels: str | Iterable[str]) -> list[str]:
         """Return the channels as a list. Raise `ChannelsException` if one of them is unknown."""
@@ -401,10 +404,3 @@ async def _all_done(jobs: Iterable[Coroutine[None, None, None]]) -> None:
     for outcome in await asyncio.gather(*jobs, return_exceptions=True):
         if isinstance(outcome, Exception):
             _logger.error("a callback for events failed: %r", outcome)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -12,6 +12,7 @@ from chatkit.litestar.direct import DirectSender, SocketCallback
 from chatkit.litestar.event import Event
 from chatkit.litestar.guard import Guard
 from chatkit.litestar.intake import Intake
+from chatkit.litestar.speaker import serve
 
 if TYPE_CHECKING:
     from chatkit.litestar.cursor import ChannelCursor
@@ -207,6 +208,14 @@ class Subscriber(Intake, reference.Subscriber):
         self._callback = callback
         if sender is not None:
             sender.ring_all()
+        serve(self, self._plugin)
+
+    def hear(self) -> None:
+        """Have what there is to read sent: whoever speaks here may wait for its own event."""
+        if self._sender is not None:
+            self._sender.ring_all()
+        else:
+            self._ring_all()
 
     async def _end_task(self) -> None:
         task = self._task

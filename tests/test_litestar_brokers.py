@@ -1,0 +1,386 @@
+"""The Redis and PostgreSQL classes: what Litestar promises of its own, and what does not fail here, on real servers."""
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import stores
+from brokers import KEPT, Make, maker, started
+from channels import run, take
+from litestar import Litestar
+from litestar.channels import ChannelsBackend
+from litestar.channels.backends import asyncpg as asyncpg_reference
+from litestar.channels.backends import redis as redis_reference
+from litestar.testing import TestClient
+
+import chatkit.litestar as toolkit
+from chatkit.core.model import Cursor
+from chatkit.litestar import ChannelsPlugin
+
+LIMIT_S = 20.0  # only what hangs takes so long
+WITH_HISTORY = ["stream", "cluster", "asyncpg", "psycopg"]
+ALL = [*WITH_HISTORY, "pubsub", "cluster-pubsub"]
+NAMES = ["RedisChannelsStreamBackend", "RedisChannelsPubSubBackend", "AsyncPgChannelsBackend", "PsycoPgChannelsBackend"]
+
+
+@pytest.fixture(params=ALL)
+def make(request: pytest.FixtureRequest) -> Make:
+    return maker(request.param)
+
+
+@pytest.fixture(params=WITH_HISTORY)
+def make_keeping(request: pytest.FixtureRequest) -> Make:
+    return maker(request.param)
+
+
+# What is imported, and when
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_signatures_are_those_of_litestar(name: str) -> None:
+    reference: Any = getattr(redis_reference, name, None) or getattr(asyncpg_reference, name, None)
+    known = ["self", "pg_dsn"] if reference is None else list(inspect.signature(reference.__init__).parameters)
+    ours = inspect.signature(getattr(toolkit, name).__init__).parameters
+    assert list(ours)[: len(known)] == known
+    if reference is not None:
+        theirs = inspect.signature(reference.__init__).parameters
+        assert all(ours[each].kind == theirs[each].kind for each in theirs)
+        defaults = {each: (ours[each].default, theirs[each].default) for each in theirs if each != "stream_ttl"}
+        assert all(one == other for one, other in defaults.values())
+    assert issubclass(getattr(toolkit, name), ChannelsBackend)
+    assert name in dir(toolkit)
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter; return what it prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_toolkit_imports_no_driver_before_it_is_asked_for() -> None:
+    loaded = "import sys; print(*[name for name in ('redis', 'asyncpg') if name in sys.modules])"
+    assert python(f"import chatkit.litestar; {loaded}") == ""
+    assert python(f"from chatkit.litestar import AsyncPgChannelsBackend; {loaded}") == "asyncpg"
+    assert python(f"from chatkit.litestar import RedisChannelsStreamBackend; {loaded}") == "redis"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_driver_that_is_missing_is_named_with_the_command_that_installs_it(name: str) -> None:
+    driver, command = ("redis", "pip install redis") if "Redis" in name else ("asyncpg", "'chatkit[postgres]'")
+    code = f"""
+import sys
+sys.modules[{driver!r}] = None  # as if it were not installed
+try:
+    from chatkit.litestar import {name}
+except ImportError as error:
+    print(error)
+"""
+    assert f"{name} needs a driver that is not installed: pip install" in python(code)
+    assert command in python(code)
+
+
+# What Litestar promises of backends
+
+
+@pytest.mark.parametrize("channels", [{"foo"}, {"foo", "bar"}, {"foo", "bar", "baz", "user:1", "a/b"}])
+def test_an_event_arrives_in_every_channel_that_it_was_published_to(make: Make, channels: set[str]) -> None:
+    async def main() -> None:
+        here, there = make(), make()
+        async with started(here, there):
+            await here.subscribe(channels)
+            await there.subscribe(channels)
+            await here.publish(b"something", channels)
+            for backend in (here, there):
+                stream = backend.stream_events()
+                assert {await anext(stream) for _ in channels} == {(name, b"something") for name in channels}
+
+    run(main())
+
+
+def test_only_channels_that_are_subscribed_to_are_heard(make: Make) -> None:
+    async def main() -> None:
+        backend = make()
+        async with started(backend):
+            await backend.unsubscribe(["foo"])
+            await backend.subscribe(["foo", "bar"])
+            await backend.publish(b"1", ["foo", "other"])
+            stream = backend.stream_events()
+            assert await anext(stream) == ("foo", b"1")
+            await backend.unsubscribe(["foo"])
+            await backend.publish(b"2", ["foo"])
+            await backend.publish(b"3", ["bar"])
+            assert await anext(stream) == ("bar", b"3")
+
+    run(main())
+
+
+def test_what_was_published_before_a_subscription_does_not_come_as_live(make: Make) -> None:
+    async def main() -> None:
+        first, second = make(), make()
+        async with started(first):
+            await first.subscribe(["foo"])
+            await first.publish(b"past", ["foo"])
+            async with started(second):
+                await second.subscribe(["foo"])
+                await first.publish(b"live", ["foo"])
+                assert await anext(second.stream_events()) == ("foo", b"live")
+                await second.unsubscribe(["foo"])
+                await first.publish(b"between", ["foo"])
+                await second.subscribe(["foo"])
+                await first.publish(b"again", ["foo"])
+                assert await anext(second.stream_events()) == ("foo", b"again")
+
+    run(main())
+
+
+def test_a_shutdown_with_events_that_nobody_took_ends(make: Make) -> None:
+    async def main() -> None:
+        backend = make()
+        for _ in range(2):  # it may be started again
+            async with started(backend):
+                await backend.subscribe(["foo"])
+                await backend.publish(b"something", ["foo"])
+
+    run(main())
+
+
+@pytest.mark.parametrize(("limit", "length"), [(None, 10), (-1, 10), (0, 0), (1, 1), (5, 5), (10, 10), (99, 10)])
+def test_a_history_is_the_newest_events_in_their_order(make_keeping: Make, limit: int | None, length: int) -> None:
+    async def main() -> None:
+        backend = make_keeping()
+        async with started(backend):
+            events = [b"%d" % number for number in range(30)]
+            for event in events:
+                await backend.publish(event, {"something"})
+            assert await backend.get_history("something", limit) == events[30 - length :]
+            assert await backend.get_history("never", limit) == []
+
+    run(main())
+
+
+def test_a_history_is_there_for_other_processes_and_after_the_last_reader_left(make_keeping: Make) -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(make_keeping(), channels=["foo"]) as plugin:
+            async with plugin.start_subscription("foo") as subscriber:
+                await plugin.wait_published("1", "foo")
+                await plugin.wait_published("2", "foo")
+                assert await take(subscriber, 2) == [b"1", b"2"]
+            assert await plugin._backend.get_history("foo") == [b"1", b"2"]
+        async with (
+            ChannelsPlugin(make_keeping(), channels=["foo"]) as plugin,
+            plugin.start_subscription("foo", history=5) as subscriber,
+        ):
+            await plugin.wait_published("3", "foo")
+            assert await take(subscriber, 3) == [b"1", b"2", b"3"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["pubsub", "cluster-pubsub"])
+def test_a_backend_that_keeps_nothing_has_no_history_and_says_what_was_missed(kind: str) -> None:
+    async def main() -> None:
+        make = maker(kind)
+        assert await make().get_history("foo") == []
+        async with ChannelsPlugin(make(), channels=["foo"]) as plugin:
+            places = [await plugin.wait_published(word, "foo") for word in ("1", "2", "3")]
+            assert await plugin._backend.get_history("foo") == []
+            subscriber = await plugin.subscribe("foo", history=5)
+            late = await plugin.subscribe("foo", after=places[0].cursor)
+            await plugin.wait_published("4", "foo")
+            assert await take(subscriber, 1) == await take(late, 1) == [b"4"]
+            assert (subscriber.missed, late.missed) == (0, 2)
+
+    run(main())
+
+
+def test_nobody_waits_for_another_to_subscribe(make: Make) -> None:
+    async def main() -> None:
+        async with (
+            ChannelsPlugin(make(), arbitrary_channels_allowed=True) as here,
+            ChannelsPlugin(make(), arbitrary_channels_allowed=True) as there,
+        ):
+            names = [f"room{number % 20}" for number in range(100)]
+            subscribers = await asyncio.gather(*(there.subscribe(name) for name in names))
+            for name in set(names):
+                here.publish(name, name)
+            for subscriber, name in zip(subscribers, names, strict=True):
+                assert await take(subscriber, 1) == [name.encode()]
+            await asyncio.gather(*(there.unsubscribe(subscriber) for subscriber in subscribers))
+            assert there._channels == {}
+
+    run(main())
+
+
+# What fails elsewhere
+
+
+def test_large_events_and_long_names_arrive_as_they_were(make: Make) -> None:
+    async def main() -> None:
+        here, there = make(), make()
+        events = [b"x" * 7_990, b"y" * 8_000, "ä".encode() * 100_000, b"\xff\x00" * 5_000, b"\x00", b""]
+        channels = ["n" * 63, "n" * 64, "n" * 65, "n" * 500, "größe/ä:1"]
+        async with started(here, there):
+            await there.subscribe(channels)
+            stream = there.stream_events()
+            for channel in channels:
+                for event in events:
+                    await here.publish(event, [channel])
+                assert [await anext(stream) for _ in events] == [(channel, event) for event in events]
+
+    run(main())
+
+
+def test_channels_that_differ_in_case_are_different(make: Make) -> None:
+    async def main() -> None:
+        backend = make()
+        async with started(backend):
+            await backend.subscribe(["Ops"])
+            await backend.publish(b"not this", ["ops"])
+            await backend.publish(b"this", ["Ops"])
+            assert await anext(backend.stream_events()) == ("Ops", b"this")
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_two_applications_on_one_server_do_not_hear_each_other(kind: str) -> None:
+    async def main() -> None:
+        one, other = maker(kind)(), maker(kind)()
+        async with started(one, other):
+            await one.subscribe(["foo"])
+            await other.publish(b"theirs", ["foo"])
+            await one.publish(b"ours", ["foo"])
+            assert await anext(one.stream_events()) == ("foo", b"ours")
+
+    run(main())
+
+
+def test_a_burst_longer_than_the_history_arrives_whole(make: Make) -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(make(), channels=["foo"]) as here, ChannelsPlugin(make(), channels=["foo"]) as there:
+            subscribers = [await plugin.subscribe("foo") for plugin in (here, there)]
+            for number in range(300):
+                here.publish(f"{number}", "foo")
+            for subscriber in subscribers:
+                assert await take(subscriber, 300) == [b"%d" % number for number in range(300)]
+
+    run(main())
+
+
+def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_in_order(make_keeping: Make) -> None:
+    async def main() -> None:
+        async with (
+            ChannelsPlugin(make_keeping(), channels=["foo"]) as here,
+            ChannelsPlugin(make_keeping(), channels=["foo"]) as there,
+        ):
+            for number in range(5):
+                await here.wait_published(f"{number}", "foo")
+            for number in range(5, 200):
+                here.publish(f"{number}", "foo")
+            for _ in range(20):
+                subscriber = await there.subscribe("foo", history=5)
+                events = await take(subscriber, 5)
+                first = int(events[0])
+                assert events == [b"%d" % number for number in range(first, first + 5)]
+                await there.unsubscribe(subscriber)
+
+    run(main())
+
+
+def test_a_name_is_not_a_pattern(make: Make) -> None:
+    async def main() -> None:
+        backend = make()
+        async with started(backend):
+            await backend.subscribe(["a*", "[b]"])
+            await backend.publish(b"not this", ["ab", "b"])
+            await backend.publish(b"this", ["a*"])
+            assert await anext(backend.stream_events()) == ("a*", b"this")
+
+    run(main())
+
+
+def test_what_is_more_than_the_history_goes_in_time(make_keeping: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr("chatkit.litestar.sweep.SWEEP_S", 0.02)
+        backend = make_keeping()
+        async with started(backend):
+            for number in range(1_200):
+                backend.submit(b"%d" % number, "foo", lambda _: None)
+            await backend.publish(b"last", ["foo"])
+            await backend.publish(b"one", ["other"])
+            while (head := (await backend.hub.read("foo", limit=1)).head).last - head.first >= KEPT:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert (head.first, head.last) == (1_201 - KEPT + 1, 1_201)
+            assert len(await backend.get_history("foo")) == KEPT
+            assert await backend.get_history("other") == [b"one"]
+
+    run(main())
+
+
+def test_nothing_goes_before_it_was_there_for_a_while(make_keeping: Make) -> None:
+    async def main() -> None:
+        backend = make_keeping()
+        async with started(backend):
+            for number in range(2 * KEPT):
+                (last,) = await backend.publish(b"%d" % number, ["foo"])
+            sweeper = backend.hub.backend._sweeper
+            assert sweeper.sweep() == {}
+            assert {room: str(up_to) for room, up_to in sweeper.sweep().items()} == {
+                "foo": last.cursor.replace(f":{2 * KEPT}", f":{KEPT}")
+            }
+            assert sweeper.sweep() == {}
+
+    run(main())
+
+
+def test_a_log_that_began_anew_is_not_swept_by_the_numbers_of_the_old_one(make_keeping: Make) -> None:
+    async def main() -> None:
+        backend = make_keeping()
+        async with started(backend):
+            await backend.publish(b"new", ["foo"])
+            await backend.hub.backend.drop("foo", Cursor("another", 1))
+            assert await backend.get_history("foo") == [b"new"]
+
+    run(main())
+
+
+# The plugin, with nothing but a URL
+
+
+@pytest.mark.parametrize("url", [stores.redis, stores.redis_cluster, stores.postgres])
+def test_generated_handlers_of_two_applications_on_one_store_are_one(url: Callable[[], str]) -> None:
+    place = url()
+
+    def application() -> tuple[ChannelsPlugin, Litestar]:
+        plugin = ChannelsPlugin(
+            place,
+            arbitrary_channels_allowed=True,
+            create_ws_route_handlers=True,
+            ws_handler_base_path="/ws",
+            ws_handler_send_history=2,
+        )
+        return plugin, Litestar(plugins=[plugin], logging_config=None)
+
+    (one, one_app), (two, two_app) = application(), application()
+    with TestClient(one_app) as one_client, TestClient(two_app) as two_client:
+        for word in ("1", "2", "3"):
+            asyncio.run(one.wait_published(word, "ops"))
+        with one_client.websocket_connect("/ws/ops") as here, two_client.websocket_connect("/ws/ops") as there:
+            one.publish("by one", "ops")
+            assert [there.receive_text(timeout=LIMIT_S) for _ in range(3)] == ["2", "3", "by one"]
+            two.publish("by two", "ops")
+            assert [here.receive_text(timeout=LIMIT_S) for _ in range(4)] == ["2", "3", "by one", "by two"]
+            assert there.receive_text(timeout=LIMIT_S) == "by two"
+
+
+@pytest.mark.parametrize("kind", ["stream", "pubsub", "asyncpg", "psycopg"])
+def test_generated_handlers_send_what_another_application_publishes(kind: str) -> None:
+    make = maker(kind)
+    plugins = [ChannelsPlugin(make(), channels=["ops"], create_ws_route_handlers=True) for _ in range(2)]
+    one_app, two_app = (Litestar(plugins=[plugin], logging_config=None) for plugin in plugins)
+    with TestClient(one_app), TestClient(two_app) as client, client.websocket_connect("/ops") as socket:
+        plugins[0].publish({"from": "elsewhere"}, "ops")
+        assert socket.receive_json(timeout=LIMIT_S) == {"from": "elsewhere"}

@@ -1,0 +1,149 @@
+"""The PostgreSQL classes: which ways to connect they take, and what happens when the database restarts."""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import stores
+from brokers import fresh, started
+from channels import run, take, until
+from litestar.exceptions import ImproperlyConfiguredException
+
+from chatkit.backends import open_backend
+from chatkit.bench.postgres_server import PostgresServer
+from chatkit.errors import ChatkitError, Unavailable
+from chatkit.litestar import AsyncPgChannelsBackend, ChannelsPlugin, PsycoPgChannelsBackend
+from chatkit.litestar.conninfo import url_of
+
+
+def dsn(schema: str) -> str:
+    return f"{stores.postgres_server().url}?schema={schema}"
+
+
+async def check(*backends: Any) -> None:
+    """See that backends on one store hear each other."""
+    async with started(*backends):
+        for backend in backends:
+            await backend.subscribe(["foo"])
+        await backends[0].publish(b"something", ["foo"])
+        for backend in backends:
+            assert await anext(backend.stream_events()) == ("foo", b"something")
+
+
+# How to connect
+
+
+def test_a_place_to_connect_to_is_needed() -> None:
+    with pytest.raises(ImproperlyConfiguredException, match="dsn or make_connection"):
+        AsyncPgChannelsBackend()  # type: ignore[call-overload]
+
+
+def test_both_classes_are_one_application_on_one_database() -> None:
+    name = fresh()
+    run(check(AsyncPgChannelsBackend(dsn(name)), PsycoPgChannelsBackend(dsn(name))))
+
+
+def test_a_channel_is_a_room_in_a_schema_of_its_own() -> None:
+    async def main() -> None:
+        url = stores.postgres_server().url
+        backend = AsyncPgChannelsBackend(url)
+        async with started(backend), open_backend(f"{url}?schema=litestar_channels") as rooms:
+            await backend.publish("größe".encode(), ["ops"])
+            assert [message.body for message in (await rooms.read("ops", limit=1)).messages] == ["größe"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "host={host} port={port} user={user} dbname={database}",
+        "  host = '{host}'  port={port}\nuser='{user}' dbname='{database}' connect_timeout=3 application_name='it\\'s'",
+        "postgres://{user}@{host}:{port}/{database}?application_name=x",
+    ],
+)
+def test_connection_strings_of_libpq_are_taken(conninfo: str) -> None:
+    parts = urlsplit(stores.postgres_server().url)
+    filled = conninfo.format(host=parts.hostname, port=parts.port, user=parts.username, database=parts.path[1:])
+    run(check(PsycoPgChannelsBackend(filled)))
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "url"),
+    [
+        ("", "postgresql://?"),
+        (r"password=a\'\\b host=/tmp", "postgresql://?password=a%27%5Cb&host=%2Ftmp"),
+        (r"password='a \'b\' &=?' user=''", "postgresql://?password=a%20%27b%27%20%26%3D%3F&user="),
+        ("host=a keepalives=1 keepalives_idle=5", "postgresql://?host=a"),
+    ],
+)
+def test_connection_strings_are_read_as_libpq_reads_them(conninfo: str, url: str) -> None:
+    assert url_of(conninfo) == url
+
+
+@pytest.mark.parametrize("conninfo", ["host", "host=a s3cret", "password='s3cret", "mysql://s3cret@host/db", "=s3cret"])
+def test_what_is_no_connection_string_is_refused_without_repeating_it(conninfo: str) -> None:
+    with pytest.raises(ImproperlyConfiguredException, match="a connection string is") as caught:
+        PsycoPgChannelsBackend(conninfo)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_applications_own_connections_are_used() -> None:
+    async def main() -> None:
+        url = stores.postgres_server().url
+        made: list[Any] = []
+
+        async def make_connection() -> Any:
+            made.append(await asyncpg.connect(url, server_settings={"search_path": "pg_catalog"}))
+            return made[-1]
+
+        await check(
+            AsyncPgChannelsBackend(make_connection=make_connection),
+            AsyncPgChannelsBackend(make_connection=make_connection),
+        )
+        assert len(made) >= 4
+        assert all(connection.is_closed() for connection in made)
+
+    run(main())
+
+
+def test_connections_that_cannot_be_made_are_told_as_such() -> None:
+    async def make_connection() -> Any:
+        raise OSError("nobody there")
+
+    async def main() -> None:
+        with pytest.raises(Unavailable, match="nobody there"):
+            await AsyncPgChannelsBackend(make_connection=make_connection).on_startup()
+        with pytest.raises(ChatkitError) as caught:
+            await PsycoPgChannelsBackend("host=127.0.0.1 port=1 password=s3cret").on_startup()
+        assert "s3cret" not in str(caught.value)
+
+    run(main())
+
+
+# Faults
+
+
+def test_delivery_goes_on_after_postgresql_restarted() -> None:
+    with PostgresServer() as server:
+
+        async def main() -> None:
+            one, two = (ChannelsPlugin(AsyncPgChannelsBackend(server.url), channels=["foo"]) for _ in range(2))
+            async with one, two:
+                here, there = await one.subscribe("foo"), await two.subscribe("foo")
+                await one.wait_published("before", "foo")
+                assert await take(here, 1) == await take(there, 1) == [b"before"]
+                await asyncio.to_thread(server.kill)
+                with pytest.raises(Unavailable):
+                    await one.wait_published("refused", "foo")
+                await asyncio.to_thread(server.start)
+                for plugin in (one, two):
+                    await until(lambda plugin=plugin: plugin._log.hub.fault is None)  # type: ignore[misc]
+                await one.wait_published("after", "foo")
+                await two.wait_published("from the other", "foo")
+                for subscriber in (here, there):
+                    assert await take(subscriber, 2) == [b"after", b"from the other"]
+
+        run(main())

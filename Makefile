@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
+# Two at a time: most tests wait for servers most of the time.
 test: $(VENV)/developing programs node_modules
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check
@@ -42,10 +43,11 @@ node_modules: package.json
 	@touch $@
 
 # The page is tested in Debian's Chromium, the terminal client in tmux, the WebSocket protocol with a client on Node, which
-# npm brings along, and the backends with servers of their own. Elsewhere, install them yourself.
+# npm brings along, the backends with servers of their own, and examples/deploy behind nginx. Elsewhere, install them
+# yourself.
 .PHONY: programs
 programs:
-	@missing=; for program in chromium tmux npm openssl redis-server; do \
+	@missing=; PATH="$$PATH:/usr/sbin"; for program in chromium tmux nginx npm openssl redis-server; do \
 	  command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	command -v initdb >/dev/null || test -n "$$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" || missing="$$missing postgresql"; \
 	test -z "$$missing" || { \

@@ -95,6 +95,8 @@ def history(
             raise BadRequest(f"--format is one of {', '.join(FORMS)}, not {form!r}")
         if follow and (before is not None or until is not None):
             raise BadRequest("--follow has no end: give neither --before nor --until with it")
+        for option, text in (("search", search), ("sender", sender)):
+            _check_text(option, text)
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None
         which = Which(
@@ -111,6 +113,13 @@ def history(
         asyncio.run(print_history(Place(ctx, server, backend, None, token), which, printer, follow=follow))
         if printer.has_gap:
             raise typer.Exit(MESSAGES_MISSING)
+
+
+def _check_text(option: str, text: str | None) -> None:
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"--{option} is not UTF-8 text") from error
 
 
 async def print_history(place: Place, which: Which, printer: "Printer", *, follow: bool) -> None:

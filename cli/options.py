@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chatkit.cli.status import say
 from chatkit.core.model import ANONYMOUS, check_room, check_sender
 from chatkit.errors import BadName, BadRequest, ChatkitError
 
 if TYPE_CHECKING:
     from chatkit.cli.store import Store
-    from chatkit.client import Client
+    from chatkit.client import Back, Client, Lost
     from chatkit.client.calls import Calls
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
@@ -106,11 +107,18 @@ class Place:
         """Return the store; raise `BadBackendURL`."""
         from chatkit.cli.store import Store
 
-        return Store(self.backend or "", self.name)
+        return Store(self.backend or "", self.name, tell_link)
 
     def rooms(self) -> "Client | Store":
-        """Return what reads and publishes there, to be entered with `async with`."""
-        return self.client() if self.backend is None else self.store()
+        """Return what reads and publishes there, to be entered with `async with`. That its link breaks is told."""
+        return self.client(watcher=tell_link) if self.backend is None else self.store()
+
+
+def tell_link(signal: "Lost | Back") -> None:
+    """Tell the person at the terminal that nothing comes through, or that it does again."""
+    from chatkit.client import Lost
+
+    say(f"{signal.reason}; trying again" if isinstance(signal, Lost) else "the connection is back")
 
 
 def _goes_to_backend(ctx: typer.Context, backend: str | None) -> bool:

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from chatkit.cli.lines import read_lines
-from chatkit.cli.options import Place
+from chatkit.cli.options import Place, tell_link
 from chatkit.cli.post import post
 from chatkit.cli.status import say
-from chatkit.client.signal import Back, Lost
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
 from chatkit.wire.frames import WireMessage
@@ -105,7 +104,7 @@ async def publish_lines(place: Place, room: str, show: Show | None) -> None:
 
 
 async def _publish_to_server(place: Place, room: str, tally: Tally) -> None:
-    async with place.client(watcher=_tell_link) as client:
+    async with place.client(watcher=tell_link) as client:
         async for number, line in _lines(tally):
             with tally.stops_at(number):
                 tally.add(number, await client.submit(room, line))
@@ -151,7 +150,3 @@ def _stopped(tally: Tally, number: int, error: ChatkitError) -> ChatkitError:
             f"stopped at line {number}: {error} ({tally.stored} of the {tally.read} lines read are published)",
         )
     return error
-
-
-def _tell_link(signal: Lost | Back) -> None:
-    say("the connection is back" if isinstance(signal, Back) else f"{signal.reason}; trying again")

@@ -1,6 +1,7 @@
 """Store: a backend, read and written to without a server, by the same calls as the client's."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -9,10 +10,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from chatkit.backends import open_backend
+from chatkit.cli.delivery import Delivery
 from chatkit.client import HistoryPage, Item, RoomView
 from chatkit.client.scroll import scroll
+from chatkit.client.signal import Back, LinkWatcher, Lost
 from chatkit.core.backend import Filter, RoomInfo
 from chatkit.core.hub import Hub
+from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
 from chatkit.core.past import read_past
 from chatkit.errors import NotFound
@@ -22,14 +26,19 @@ At = int | str | Cursor
 
 
 class Store:
-    """What `chatkit --backend URL` talks to. Enter it with `async with`."""
+    """What `chatkit --backend URL` talks to. Enter it with `async with`.
 
-    def __init__(self, url: str, name: str) -> None:
+    `watcher` is told when the store is away, and when it is back: what is submitted or followed goes on then.
+    """
+
+    def __init__(self, url: str, name: str, watcher: LinkWatcher) -> None:
         self._backend = open_backend(url)
         self._name = name
+        self._watcher = watcher
         self._process = secrets.token_hex(6)
         self._exit = AsyncExitStack()
         self._hub: Hub | None = None
+        self._delivery: Delivery | None = None
 
     async def __aenter__(self) -> Self:
         await self._exit.enter_async_context(self._backend)
@@ -48,9 +57,12 @@ class Store:
     async def submit(
         self, room: str, body: str, *, data: Any = None, key: str | None = None
     ) -> asyncio.Future[Receipt]:
-        """Put a message in the queue and return where its receipt will be. Raise `BadInput`."""
+        """Put a message in the queue and return where its receipt will be. Raise `BadInput`.
+
+        What is submitted is stored in order; while the store is away, or too much waits for it, this waits.
+        """
         draft = Draft.new(room, body, sender=self._name, data=data, key=key)
-        return asyncio.ensure_future((await self._opened()).publish(draft))
+        return await (await self._delivering()).submit(draft)
 
     async def history(
         self,
@@ -84,7 +96,7 @@ class Store:
     async def follow(self, room: str, *, after: Cursor) -> AsyncGenerator[Item, None]:
         """Yield what comes after the cursor, for ever."""
         hub = await self._opened()
-        with await hub.subscribe(room, after=after) as subscription:
+        with await hub.subscribe(room, after=after, signalled=self._tell) as subscription:
             async for item in subscription:
                 yield item
 
@@ -106,8 +118,24 @@ class Store:
 
     async def _opened(self) -> Hub:
         if self._hub is None:
+            # What it warns of is for a server's log: here, the command says it, once, or fails by it.
+            logging.getLogger("chatkit").setLevel(logging.ERROR)
             self._hub = await self._exit.enter_async_context(Hub(self._backend))
         return self._hub
+
+    async def _delivering(self) -> Delivery:
+        if self._delivery is None:
+            self._delivery = Delivery((await self._opened()).publish, self._watcher)
+            running = asyncio.create_task(self._delivery.run())
+            self._exit.callback(running.cancel)
+        return self._delivery
+
+    def _tell(self, signal: Signal) -> None:
+        match signal:
+            case StoreAway(reason):
+                self._watcher(Lost(f"the store is away: {reason}"))
+            case StoreBack():
+                self._watcher(Back())
 
     async def _present(self) -> dict[str, Sequence[Member]]:
         if not self._backend.shared:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
-from harness import draft, run, turns
+from harness import draft, run, turns, until
 
 from chatkit.core import commit
 from chatkit.core.commit import Committer
@@ -22,14 +22,19 @@ class Store:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure: Exception | None = None
+        self.bad_room = ""  # no batch with it can be taken
+        self.n_turns = 0  # of the loop that an append takes
         self.tell: Callable[[Sequence[Receipt]], None] | None = None
         self.committer = Committer(self.append, self._committed, self.failed.append)
         self.outcomes: list[Receipt | ChatkitError] = []
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         await self.gate.wait()
+        await turns(self.n_turns)
         if self.failure is not None:
             raise self.failure
+        if any(one.room == self.bad_room for one in drafts):
+            raise StoreError("this room is something else")
         self.batches.append([one.body for one in drafts])
         return [Receipt(Message(one.room, "e", 1, 0, one.sender, one.body)) for one in drafts]
 
@@ -217,6 +222,86 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         store.submit(12)
         await turns()
         assert store.answered == [*map(str, range(11)), "12"]
+
+    with_store(test)
+
+
+def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "MAX_PENDING_BYTES", 100)
+
+    async def test(store: Store) -> None:
+        store.gate.clear()
+        store.submit("x" * 90)
+        await turns()
+        store.submit("x" * 60)
+        with pytest.raises(Unavailable):
+            store.committer.submit(draft("", data="x" * 50), store.outcomes.append)
+        store.submit("x" * 40)
+        store.gate.set()
+        await turns()
+        store.submit("x" * 90)
+        await turns()
+        assert list(map(len, store.told)) == [90, 60, 40, 90]
+        store.failure = Unavailable("away")
+        store.submit("x" * 90)
+        await turns()
+        store.failure = None
+        store.submit("x" * 90)
+        await turns()
+        assert len(store.told) == 5
+
+    with_store(test)
+
+
+def test_a_batch_is_bounded_in_bytes_and_one_message_always_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "MAX_BATCH_BYTES", 100)
+
+    async def test(store: Store) -> None:
+        store.submit(*("x" * size for size in (60, 40, 1, 200, 99, 1, 2)))
+        await turns()
+        assert [list(map(len, batch)) for batch in store.batches] == [[60, 40], [1], [200], [99, 1], [2]]
+
+    with_store(test)
+
+
+def test_what_one_room_cannot_take_is_refused_to_that_room_alone() -> None:
+    async def test(store: Store) -> None:
+        store.bad_room = "bad"
+        for n, room in enumerate(("a", "bad", "b", "a", "bad")):
+            store.committer.submit(draft(n, room), store.outcomes.append)
+        await turns()
+        assert store.batches == [["0", "3"], ["2"]]
+        assert sorted(store.answered) == ["0", "2", "3", "bad-store", "bad-store"]
+
+    with_store(test)
+
+
+@pytest.mark.parametrize("steps", range(20))
+def test_whenever_rooms_on_their_own_are_cancelled_everyone_is_answered_once(steps: int) -> None:
+    async def main() -> None:
+        store = Store()
+        store.bad_room, store.n_turns = "bad", 2
+        for n, room in enumerate(("a", "bad", "b", "c")):
+            store.committer.submit(draft(n, room), store.outcomes.append)
+        working = asyncio.ensure_future(store.committer.run())
+        await turns(steps)
+        working.cancel()
+        await asyncio.wait([working])
+        store.committer.abandon()
+        assert len(store.outcomes) == 4
+
+    run(main())
+
+
+def test_when_the_store_goes_away_among_rooms_on_their_own_the_rest_is_refused() -> None:
+    async def test(store: Store) -> None:
+        store.bad_room, store.n_turns = "bad", 2
+        for n, room in enumerate(("a", "bad", "b")):
+            store.committer.submit(draft(n, room), store.outcomes.append)
+        await until(lambda: store.outcomes)
+        store.failure = Unavailable("away")
+        await turns(30)
+        assert store.answered == ["0", "unavailable", "unavailable"]
 
     with_store(test)
 

@@ -10,6 +10,7 @@ from postgres_place import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
+from chatkit.backends.postgres.batch import Batch, count_chars
 from chatkit.backends.postgres.text import escape, sieve, unescape
 from chatkit.core.backend import Filter, Grown, News
 from chatkit.core.model import Draft, Receipt
@@ -66,6 +67,11 @@ def test_any_text_can_be_written_and_is_found_by_its_parts_only(text: str) -> No
     assert "\0" not in escape(text)
     parts = ["".join(part) for n in range(1, 4) for part in itertools.product("\0\1\2\3", repeat=n)]
     assert [part in text for part in parts] == [escape(part) in escape(text) for part in parts]
+
+
+def test_a_batch_may_take_as_long_as_what_is_sent_of_it_is_long() -> None:
+    drafts = [Draft("a", "ann", "\1" * 1_000, "x" * 1_000), Draft("a", "ann", "Ä" * 1_000)]
+    assert count_chars(Batch(drafts).values()) > 3_000 + 1_000 + 2 * 1_000
 
 
 def test_batches_too_long_for_a_notice_are_heard_of() -> None:
@@ -199,6 +205,31 @@ def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await search
             await eventually(lambda: sql(running + " AND pid <> pg_backend_pid()", url) == "0")
+
+    asyncio.run(main())
+
+
+def test_searches_do_not_hold_up_the_list_of_rooms() -> None:
+    url = stores.postgres()
+    lock = "BEGIN; LOCK {}.message; SELECT pg_sleep(1001)"
+    sleeping = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%1001%'"
+    searching = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\".%strpos%'"
+
+    async def main() -> None:
+        async with open_backend(url) as backend:
+            await backend.append(said("a", 1))
+            holding = asyncio.ensure_future(asyncio.to_thread(sql, lock, url))
+            await eventually(lambda: sql(f"SELECT count(*) {sleeping}") == "1")
+            searches = [asyncio.ensure_future(backend.read("a", where=Filter(search="x"))) for _ in range(5)]
+            await eventually(lambda: sql(searching, url) == "2")
+            try:
+                assert [info.room for info in await backend.rooms()] == ["a"]
+                assert not any(search.done() for search in searches)
+            finally:
+                await asyncio.to_thread(sql, f"SELECT pg_terminate_backend(pid) {sleeping}")
+                with pytest.raises(Unavailable, match="terminating connection"):
+                    await holding
+            await asyncio.gather(*searches)
 
     asyncio.run(main())
 

@@ -303,3 +303,20 @@ def test_only_what_changed_is_read_of_those_who_are_present() -> None:
             assert await two.present("p2") is None
 
     asyncio.run(main())
+
+
+def test_leaving_while_connections_are_being_made_leaves_none() -> None:
+    url = stores.postgres() + "&application_name=leaver"
+
+    async def main() -> None:
+        for turns in range(0, 60, 3):
+            async with open_backend(url) as backend:
+                reads = [asyncio.ensure_future(backend.read("a")) for _ in range(4)]
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            assert len(asyncio.all_tasks()) <= 1 + len(reads)  # what was left behind
+            for outcome in await asyncio.gather(*reads, return_exceptions=True):
+                assert not isinstance(outcome, BaseException) or isinstance(outcome, Unavailable)
+        await eventually(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaver'") == "0")
+
+    asyncio.run(main())

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 import stores
 from postgres_place import schema_of, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts
+from chatkit.backends.postgres.errors import as_ours
 from chatkit.backends.urls import without_password
 from chatkit.bench import postgres_server
 from chatkit.bench.postgres_server import PostgresServer
@@ -31,6 +33,39 @@ def test_ten_backends_make_an_empty_store_at_once() -> None:
             assert sorted(await texts(backend, "a")) == [str(n) for n in range(10)]
 
     asyncio.run(main())
+
+
+def test_every_store_of_a_database_gets_its_index_though_all_are_made_at_once() -> None:
+    server = stores.postgres_server()
+
+    async def main(url: str) -> None:
+        await asyncio.gather(*(open_close(f"{url}?schema=s{n}") for n in range(6)))
+
+    async def open_close(url: str) -> None:
+        async with open_backend(url):
+            pass
+
+    for n in range(4):
+        server.run_sql(f"CREATE DATABASE crowded{n}")
+        asyncio.run(main(server.url.replace("/postgres", f"/crowded{n}")))
+        found = "SELECT count(*) FROM pg_indexes WHERE indexname = 'message_trigrams'"
+        assert server.run_sql(found, f"crowded{n}") == "6"
+
+
+def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes() -> None:
+    async def said(raising: str) -> Exception:
+        connection = await asyncpg.connect(stores.postgres_server().url)
+        try:
+            with pytest.raises(asyncpg.PostgresError) as caught:
+                await connection.execute(f"DO $$ BEGIN RAISE '%', 'why' USING {raising}; END $$")
+        finally:
+            await connection.close()
+        return as_ours(caught.value, "the place")
+
+    full = asyncio.run(said("ERRCODE = '54000'"))  # what a queue of NOTIFY says that is full
+    assert isinstance(full, Unavailable)
+    broken = asyncio.run(said("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
+    assert str(broken) == "the place cannot be used: why"
 
 
 def test_a_newer_store_is_refused() -> None:
@@ -76,7 +111,7 @@ def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
         (("chatkit@", "nobody_of_this_name:s3cret@"), StoreError, "the user or the password is not accepted"),
         (("127.0.0.1", "127.0.0.9"), Unavailable, "cannot be reached"),
         (("?schema", "?sslmode=perhaps&schema"), BadBackendURL, "sslmode"),
-        (("/postgres", ":x/postgres"), BadBackendURL, "x"),
+        (("/postgres", ":x/postgres"), BadBackendURL, "no host and port that can be"),
         (("?schema", "?no_such_setting=1&schema"), StoreError, "no_such_setting"),
     ],
 )
@@ -122,6 +157,7 @@ def test_a_password_is_not_shown_with_what_is_wrong(rest: str) -> None:
         ("postgresql://ann:p:/@#@db/x?pool=1", "postgresql://ann:***@db/x?pool=1"),
         ("redis://:secret@h1:1,h2:2/0", "redis://:***@h1:1,h2:2/0"),
         ("postgresql://ann@db/x?user=y&password=z&pool=1", "postgresql://ann@db/x?user=y&password=***&pool=1"),
+        ("postgresql://ann@db/x?sslpassword=z&pool=1", "postgresql://ann@db/x?sslpassword=***&pool=1"),
         ("sqlite:////var/a:b/rooms.db", "sqlite:////var/a:b/rooms.db"),
         ("postgresql://h1:1,h2:2/x", "postgresql://h1:1,h2:2/x"),
     ],
@@ -159,3 +195,13 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(postgres_server, "DEBIAN_FOLDER", tmp_path)
     with pytest.raises(Unavailable, match="apt-get install postgresql"):
         PostgresServer()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "redis", "rediss", "redis+cluster", "redis+pubsub"])
+@pytest.mark.parametrize(
+    ("rest", "char"), [("ann:fir/st@db/0", "/"), ("ann:fir?st@db/0", "?"), ("ann:fir@st@db/0", "@")]
+)
+def test_a_password_that_is_not_escaped_is_told_and_not_shown(scheme: str, rest: str, char: str) -> None:
+    with pytest.raises(BadBackendURL, match=f"'\\{char}' (is written )?as %") as caught:
+        open_backend(f"{scheme}://{rest}")
+    assert "fir" not in str(caught.value)

@@ -55,6 +55,21 @@ def test_ten_thousand_rooms_are_asked_for_in_a_few_round_trips(server: RedisServ
     asyncio.run(go())
 
 
+def test_a_room_that_is_left_while_it_is_being_subscribed_to_stays_left(server: RedisServer) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            assert isinstance(backend, RedisBackend)
+            channels = backend._newsroom.channels
+            subscribing = channels.subscribe(["a", "b"])
+            channels.leave(["a"])
+            await subscribing
+            await backend._newsroom.caught_up(["a"])
+            await backend.watch("c")
+            assert sorted(server.ask("PUBSUB", "SHARDCHANNELS").split()) == ["chatkit:{b}:news", "chatkit:{c}:news"]
+
+    asyncio.run(go())
+
+
 def test_who_is_present_is_read_once_and_then_only_what_changes(server: RedisServer) -> None:
     members = [("a", Member(f"member {n}", n)) for n in range(3_000)]
 

@@ -10,6 +10,9 @@ from redis_steps import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
+from chatkit.backends.redis import Address, RedisBackend
+from chatkit.backends.redis.link import Command
+from chatkit.backends.redis.place import Cluster
 from chatkit.backends.redis.row import Names
 from chatkit.bench.redis_server import RedisCluster
 from chatkit.core.backend import Backend, Broken, Grown, Mended, News
@@ -132,6 +135,57 @@ def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster
             await watch_until_taken(one, "another")
             await two.append(said("another", 1))
             await until(news, lambda item: isinstance(item, Grown) and item.room == "another")
+
+    asyncio.run(go())
+
+
+def test_a_room_whose_slot_went_to_a_new_node_while_nobody_watched_it_can_be_watched(cluster: RedisCluster) -> None:
+    async def go() -> None:
+        async with open_backend(cluster.url) as backend:
+            assert isinstance(backend, RedisBackend)
+            # As if the node had come after the links were made.
+            links = backend._newsroom.channels._links
+            slot = backend._newsroom.channels._slot(ROOMS[0])
+            await links.pop(backend._nodes.place.address(slot)).close()
+            async with asyncio.timeout(20):
+                await watch_until_taken(backend, ROOMS[0])
+            await backend.append(said(ROOMS[0], 1))
+
+    asyncio.run(go())
+
+
+def test_a_room_that_is_something_else_does_not_refuse_for_good_what_other_nodes_have_stored() -> None:
+    url = stores.redis_cluster()
+
+    async def go() -> None:
+        async with open_backend(url) as backend:
+            assert isinstance(backend, RedisBackend)
+            meta = backend._log._names.of(ROOMS[0]).meta
+            slot = backend._nodes.place.slot(meta)
+            await backend._nodes.call("writes", slot, ("SET", meta, "x"))
+            with pytest.raises(Unavailable):
+                await backend.append([draft for room in ROOMS for draft in said(room, 1)])
+            with pytest.raises(StoreError):
+                await backend.append(said(ROOMS[0], 1))
+
+    asyncio.run(go())
+
+
+def test_who_answered_is_asked_first_where_the_rooms_are() -> None:
+    nodes = [Address("h", n) for n in range(3)]
+    asked: list[Address] = []
+
+    async def ask(address: Address, _: Command) -> list[list[object]]:
+        asked.append(address)
+        if address == nodes[0]:
+            raise Unavailable("it stands still")
+        return [[0, 16_383, *([b"h", n] for n in range(3))]]
+
+    async def go() -> None:
+        place = Cluster(nodes)
+        await place.find(ask)
+        await place.find(ask)
+        assert asked == [nodes[0], nodes[1], nodes[1]]
 
     asyncio.run(go())
 

@@ -147,3 +147,17 @@ def test_a_writer_waits_for_the_store_and_is_told_of_it_once(tmp_path: Path) -> 
             asyncio.run(asyncio.wait_for(story(server.url, lock), 60))
         finally:
             lock.close()
+
+
+def test_long_names_of_refused_messages_do_not_fill_the_server() -> None:
+    order = SendingOrder()
+    error = Unavailable("away")
+    for n in range(1_000):
+        order.refused(f"{n:x>10000}", error)
+        with pytest.raises(Unavailable):
+            order.check(f"{n:x>10000}")
+    assert len(order._refused) < 10
+    for n in range(1_000):
+        order.taken(f"{n:x>10000}")
+        order.refused("short", error)
+    assert order._n_chars == len("short")

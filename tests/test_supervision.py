@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from harness import Faults, draft, run, say, until
+from harness import Faults, draft, drain, run, say, turns, until
 from hosting import Host, hosted
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
+from chatkit.core import live
 from chatkit.core.backend import Broken, Grown, Mended
 from chatkit.core.hub import Hub
 from chatkit.core.live import Signal, Typing
@@ -119,6 +120,31 @@ class Forgetful(MemoryBackend):
         return receipts
 
 
+def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost() -> None:
+    async def main() -> None:
+        async with Faults(Forgetful()) as backend, Hub(backend) as hub:
+            backend.is_deaf = True
+            await backend.inner.append([draft("before")])
+            gate = backend.hold("read", old_answer=True)
+            opening = asyncio.ensure_future(hub.subscribe("ops"))
+            await until(lambda: backend.calls["read"])
+            await turns()
+            said = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
+            for message in said:
+                backend.tell(Grown("ops", message.seq, [message]))
+            await turns()
+            gate.set()
+            reader = await opening
+            at = reader.position
+            (next_,) = await backend.inner.append([draft("d")])
+            backend.tell(Grown("ops", 5, [next_.message]))
+            assert [*said, next_.message][at - 1 :] == list(await reader.next())
+            assert not await drain(reader)
+            reader.close()
+
+    run(main())
+
+
 def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() -> None:
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:
@@ -148,7 +174,9 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
     run(main())
 
 
-def test_a_slow_reader_without_history_goes_on_where_the_feed_begins() -> None:
+def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "UNKEPT_MESSAGES", 512)
+
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")

@@ -10,14 +10,16 @@ from itertools import pairwise
 
 from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 
-# Messages that wait here; beyond it only the number a room has reached is told, and the reader reads the room.
+# Messages that wait here, where nothing else is said; beyond it only the number a room has reached is told, and the
+# reader reads the room.
 MAX_MESSAGES = 1_024
 
 
 class Inbox:
     """News in order of arrival, folded by room."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_messages: int = MAX_MESSAGES) -> None:
+        self._max_messages = max_messages
         self._pending: OrderedDict[Hashable, News] = OrderedDict()
         self._messages = 0
         self._is_closed = False
@@ -76,7 +78,7 @@ class Inbox:
         if isinstance(older, Grown):
             self._messages -= len(older.messages)
             item = merge(older, item)
-        if self._messages + len(item.messages) > MAX_MESSAGES:
+        if self._messages + len(item.messages) > self._max_messages:
             item = Grown(item.room, item.last, epoch=item.epoch or item.messages[-1].epoch)
         self._messages += len(item.messages)
         self._pending[item.room] = item

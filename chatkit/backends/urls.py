@@ -39,7 +39,17 @@ def open_backend(url: str) -> Backend:
 def without_password(url: str) -> str:
     """Return the URL as it may be shown and logged."""
     url = re.sub("//([^:/@]*):.*@", r"//\1:***@", url)  # whatever stands in a password, an '@' comes after it
-    return re.sub("([?&]password=)[^&]*", r"\1***", url)
+    return re.sub("([?&](?:ssl)?password=)[^&]*", r"\1***", url)
+
+
+def _check_password(parts: SplitResult) -> None:
+    """Raise where a password was not escaped: parts of it would be taken, and shown, for something else."""
+    _, colon, port = parts.netloc.rpartition(":")
+    is_cut = "@" not in parts.netloc and colon and not port.isdigit() and "@" in parts.path + parts.query
+    if is_cut and not parts.netloc.endswith("]"):
+        raise BadBackendURL(f"in a password in {parts.scheme}://, '/' is written as %2F, and '?' as %3F")
+    if parts.netloc.count("@") > 1:
+        raise BadBackendURL(f"in a password in {parts.scheme}://, '@' is written as %40")
 
 
 def _memory(parts: SplitResult) -> Backend:
@@ -92,12 +102,14 @@ def _default_path() -> Path:
 def _redis(parts: SplitResult) -> Backend:
     from chatkit.backends.redis.url import make_redis
 
+    _check_password(parts)
     return make_redis(parts, _options(parts, {"prefix", "wait"}))
 
 
 def _redis_pubsub(parts: SplitResult) -> Backend:
     from chatkit.backends.redis.url import make_redis_pubsub
 
+    _check_password(parts)
     return make_redis_pubsub(parts, _options(parts, {"prefix"}))
 
 
@@ -108,6 +120,7 @@ def _postgresql(parts: SplitResult) -> Backend:
         if error.name != "asyncpg":
             raise
         raise BadBackendURL("postgresql:// needs a driver: pip install 'chatkit[postgres]'") from error
+    _check_password(parts)
     return make_postgres(parts)
 
 

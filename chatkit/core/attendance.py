@@ -60,6 +60,7 @@ class Attendance:
 
     async def share(self) -> None:
         """Tell the other processes who is here, and hear who is there."""
+        is_well = True  # a store that is away is worth a word, not one a second
         while True:
             try:
                 now = asyncio.get_running_loop().time()
@@ -75,8 +76,11 @@ class Attendance:
                 if present is not None:
                     self.roster.replace_elsewhere(present.members)
                     self._tell_soon()
+                is_well = True
             except ChatkitError as error:
-                _logger.warning("presence is not shared: %s", error)
+                if is_well:
+                    _logger.warning("presence is not shared for now: %s", error)
+                is_well = False
             except Exception:  # once must not be for ever: this process's members would fade
                 _logger.exception("presence is not shared")
             await asyncio.sleep(INTERVAL_S)

@@ -27,9 +27,10 @@ class Feed:
     and only if `reaches(after)`.
     """
 
-    __slots__ = ("_chunks", "_encoded", "_messages", "epoch", "last", "life", "log_first", "n_chars")
+    __slots__ = ("_chunks", "_encoded", "_max_messages", "_messages", "epoch", "last", "life", "log_first", "n_chars")
 
-    def __init__(self, head: Head, messages: Sequence[Message]) -> None:
+    def __init__(self, head: Head, messages: Sequence[Message], max_messages: int | None = None) -> None:
+        self._max_messages = MAX_MESSAGES if max_messages is None else max_messages
         self._encoded: dict[Encode, _Encoded] = {}
         self._chunks: dict[tuple[Encode, int], tuple[bytes, int]] = {}
         self.life = 0
@@ -72,9 +73,9 @@ class Feed:
 
     def _keep_bounds(self) -> None:
         # Twice the bound, then back to it: the cost of dropping is spread over as many messages.
-        if len(self._messages) <= 2 * MAX_MESSAGES and self.n_chars <= 2 * MAX_CHARS:
+        if len(self._messages) <= 2 * self._max_messages and self.n_chars <= 2 * MAX_CHARS:
             return
-        keep = MAX_MESSAGES
+        keep = self._max_messages
         while keep > 1 and _n_chars(self._messages[-keep:]) > MAX_CHARS:
             keep //= 2
         self.n_chars -= _n_chars(self._messages[:-keep])

@@ -237,10 +237,7 @@ class Hub:
         """Return where a subscription starts, and the gap before that, if what it had is of no log that there is."""
         feed = live.feed
         if not live.keeps_history:
-            gap = None
-            if after is not None and after != Cursor(feed.epoch, feed.last):
-                gap = Gap(after.seq, feed.last + 1, "no-history" if after.epoch == feed.epoch else "epoch")
-            return Cursor(feed.epoch, feed.last), gap
+            return await self._place_at_end(live, after)
         if after is None:
             return Cursor(feed.epoch, max(feed.last - history, feed.log_first - 1)), None
         if after.epoch == feed.epoch and after.seq <= feed.last:
@@ -254,6 +251,18 @@ class Hub:
         if after.seq == start.seq == 0:  # who had nothing yet misses nothing of what began anew
             return start, None
         return start, Gap(after.seq, head.first, "epoch")
+
+    async def _place_at_end(self, live: LiveRoom, after: Cursor | None) -> tuple[Cursor, Gap | None]:
+        """Do the same where there is no history: there is but the end to start at, or what is yet to come."""
+        feed, gap = live.feed, None
+        if after is not None and after.epoch == feed.epoch and after.seq > feed.last:
+            # Another process told the client of what is still on its way to this one, unless the cursor is made up.
+            head = (await self.backend.read(live.room, limit=1)).head
+            if after.epoch == head.epoch and after.seq <= head.last:
+                return after, None
+        if after is not None and after != Cursor(feed.epoch, feed.last):
+            gap = Gap(after.seq, feed.last + 1, "no-history" if after.epoch == feed.epoch else "epoch")
+        return Cursor(feed.epoch, feed.last), gap
 
     def _release_room(self, live: LiveRoom) -> None:
         live.users -= 1

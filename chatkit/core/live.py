@@ -3,19 +3,22 @@
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 import msgspec
 
-from chatkit.core.backend import Backend, Page
+from chatkit.core.backend import Backend, Grown, Page
 from chatkit.core.feed import MAX_MESSAGES, Feed
 from chatkit.core.model import Head, Message
 from chatkit.core.pages import Pages
 from chatkit.core.roster import Change
 from chatkit.errors import ChatkitError
 
+MAX_EARLY = 64  # batches heard of a room that is being opened: more come only while the store hardly answers
+UNKEPT_MESSAGES = 4_096  # of a tail behind which there is no store: what many publish between two turns of the loop
 OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has pages loaded
 MAX_RETRY_S = 2.0  # a store that is back is noticed within this time
 
@@ -69,6 +72,7 @@ class LiveRoom:
 
     __slots__ = (
         "_backend",
+        "_early",
         "_is_filling",
         "_is_stale",
         "_n_redactions",
@@ -87,7 +91,7 @@ class LiveRoom:
         self, room: str, backend: Backend, pages: Pages, spawn: Callable[[Coroutine[None, None, None]], object]
     ) -> None:
         self.room = room
-        self.feed = Feed(Head("", 1, 0), ())
+        self.feed = Feed(Head("", 1, 0), (), None if backend.keeps_history else UNKEPT_MESSAGES)
         self.readers: dict[Reader, None] = {}  # in the order they came: an arrival or departure moves nobody else
         self.users = 0  # readers, and those about to be: the room is kept as long as there are any
         self.is_open = False
@@ -99,10 +103,13 @@ class LiveRoom:
         self._is_stale = False  # something was heard of that the feed does not have
         self._is_filling = False
         self._n_redactions = 0
+        # Without a history: what was heard before there was a feed to take it, and can be read nowhere.
+        self._early: deque[Grown] = deque(maxlen=MAX_EARLY)
 
     async def open(self) -> None:
         """Watch the room and load its tail; the caller holds the lock."""
         self._is_stale = False
+        self._early.clear()
         try:
             await self._backend.watch(self.room)
             page = await self.read(limit=OPENING_MESSAGES)
@@ -113,8 +120,19 @@ class LiveRoom:
             raise
         self.feed.restart(page.head, page.messages)
         self.is_open = True
-        if self._is_stale:  # heard of between the watch and the read, when there was no feed to take it
+        if not self.keeps_history:
+            self._take_early()
+        elif self._is_stale:  # heard of between the watch and the read, when there was no feed to take it
             self.check()
+
+    def _take_early(self) -> None:
+        early, self._is_stale = list(self._early), False
+        self._early.clear()
+        for grown in early:
+            if grown.epoch == self.feed.epoch:
+                self.grow(grown.last, grown.messages, grown.epoch)
+            else:
+                self.check()
 
     async def close(self) -> None:
         """Watch the room no more; the caller holds the lock."""
@@ -144,6 +162,8 @@ class LiveRoom:
         feed = self.feed
         if not self.is_open:
             self._is_stale = True
+            if not self.keeps_history:
+                self._early.append(Grown(self.room, last, messages, messages[-1].epoch if messages else epoch))
             return False
         fresh = messages if messages and messages[0].seq > feed.last else [m for m in messages if m.seq > feed.last]
         if fresh and fresh[0].seq == feed.last + 1 and fresh[0].epoch == feed.epoch:

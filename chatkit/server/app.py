@@ -1,9 +1,10 @@
 """The composition root: settings in, an application out."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -27,6 +28,8 @@ from chatkit.wire.session import House
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
 TRIM_INTERVAL_S = 60.0
+
+_logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -85,6 +88,10 @@ def _house(settings: Settings, hub: Hub) -> House:
 async def _trim_forever(hub: Hub, settings: Settings) -> None:
     while True:
         before_ms = None if settings.keep_for_s is None else round((time.time() - settings.keep_for_s) * 1000)
-        with suppress(ChatkitError):  # a store that is away is trimmed when it is back
+        try:
             await hub.trim(keep=settings.keep, before_ms=before_ms)
+        except ChatkitError:
+            _logger.info("nothing was trimmed: the store is away")
+        except Exception:  # once must not be for ever: the store would fill
+            _logger.exception("nothing was trimmed")
         await asyncio.sleep(TRIM_INTERVAL_S)

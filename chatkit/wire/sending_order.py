@@ -8,15 +8,17 @@ from chatkit.errors import RateLimited, Unavailable
 from chatkit.wire.frames import Ref
 
 MAX_REFUSED = 4_096  # far beyond what a client may have on its way; one that never sends again does not care for order
+MAX_REF_CHARS = 1 << 16  # of all of them: a client's name for a message is as long as it likes
 
 
 class SendingOrder:
     """The refused, by their `ref`. A chain: each names the one that it was sent behind."""
 
-    __slots__ = ("_refused",)
+    __slots__ = ("_n_chars", "_refused")
 
     def __init__(self) -> None:
         self._refused: dict[Ref, RateLimited | Unavailable] = {}
+        self._n_chars = 0
 
     def check(self, behind: Ref) -> None:
         """Raise what the message `behind` was refused with, if it was."""
@@ -26,10 +28,19 @@ class SendingOrder:
 
     def refused(self, ref: Ref, error: RateLimited | Unavailable) -> None:
         """Know that a message was refused and may be sent again."""
-        if len(self._refused) >= MAX_REFUSED:
+        self.taken(ref)
+        # A chain needs but its end, and that is what stays.
+        if len(self._refused) >= MAX_REFUSED or self._n_chars + _n_chars(ref) > MAX_REF_CHARS:
             self._refused.clear()
+            self._n_chars = 0
         self._refused[ref] = error
+        self._n_chars += _n_chars(ref)
 
     def taken(self, ref: Ref) -> None:
         """Know that a message is on its way to the store."""
-        self._refused.pop(ref, None)
+        if self._refused.pop(ref, None) is not None:
+            self._n_chars -= _n_chars(ref)
+
+
+def _n_chars(ref: Ref) -> int:
+    return len(ref) if isinstance(ref, str) else 0

@@ -21,7 +21,7 @@ from typing import Self
 import asyncpg
 
 from chatkit.backends.inbox import Inbox
-from chatkit.backends.postgres.batch import Batch
+from chatkit.backends.postgres.batch import Batch, count_chars
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.notice import encode_typing
 from chatkit.backends.postgres.pages import BEYOND, drop, plan_trim, read_page, read_rooms
@@ -38,9 +38,10 @@ DEFAULT_POOL = 4  # connections for pages and the like; made as they are needed
 DEFAULT_CACHED_STATEMENTS = 100  # the driver's own
 APPENDING = 2  # connections: one is on its way while the next batch is made ready
 SEARCHING = 2  # connections: what takes long must not hold up pages, nor many of it the database
+SURVEYING = 1  # connection: the list of rooms, and what a trim plans, must not wait for searches
 TIMEOUT_S = 5.0  # a database that works answers in milliseconds
 LONG_S = 30.0  # for what may look at all of a room, or at all rooms
-BYTES_A_SECOND = 5_000_000  # a batch of large bodies may take longer than the time-out by so much
+CHARS_A_SECOND = 5_000_000  # a large batch may take longer than the time-out by so much
 
 # The server gives up a little before we do: so it is known that nothing was done. A batch may be large: it has a limit
 # of its own only for its locks.
@@ -78,6 +79,7 @@ class PostgresBackend(Backend):
         self._appending = Pool(self._server, APPENDING, settings=_APPENDS)
         self._pages = Pool(self._server, pool, settings=_SHORT)
         self._searches = Pool(self._server, SEARCHING, settings=_LONG)
+        self._surveys = Pool(self._server, SURVEYING, settings=_LONG)
         self._inbox = Inbox()
         self._watch = Watch(self._server, self._store, self._process, self._inbox, self._read_heads)
         self._here: dict[str, Here] = defaultdict(Here)
@@ -90,7 +92,7 @@ class PostgresBackend(Backend):
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.callback(self._inbox.close)
-            for pool in (self._searches, self._pages, self._appending):
+            for pool in (self._surveys, self._searches, self._pages, self._appending):
                 stack.push_async_callback(pool.close)
                 pool.heal_with(self._store.open)
             await self._make_store()
@@ -132,8 +134,8 @@ class PostgresBackend(Backend):
                 self._idle.set()
 
     async def _append(self, batch: Batch) -> list[Receipt]:
-        timeout_s = TIMEOUT_S + batch.n_chars / BYTES_A_SECOND
         statement, values = self._store.fill_in(_APPEND), batch.values()
+        timeout_s = TIMEOUT_S + count_chars(values) / CHARS_A_SECOND
         tag = self._watch.own.begin()
         try:
             row = await self._appending.run(
@@ -164,7 +166,7 @@ class PostgresBackend(Backend):
         return await self._searches.run(do, timeout_s=LONG_S)
 
     async def rooms(self) -> list[RoomInfo]:
-        return await self._searches.run(partial(read_rooms, store=self._store), timeout_s=LONG_S)
+        return await self._surveys.run(partial(read_rooms, store=self._store), timeout_s=LONG_S)
 
     async def redact(self, room: str, seq: int) -> Message:
         statement = self._store.fill_in(_REDACT)
@@ -177,7 +179,7 @@ class PostgresBackend(Backend):
     async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
         plan = partial(plan_trim, store=self._store, keep=keep, before_ms=before_ms)
         dropped = 0
-        for step in await self._searches.run(plan, timeout_s=LONG_S):  # one each: the appends that wait go in between
+        for step in await self._surveys.run(plan, timeout_s=LONG_S):  # one each: the appends that wait go in between
             dropped += await self._pages.run(partial(drop, store=self._store, step=step), timeout_s=TIMEOUT_S)
         return dropped
 

@@ -3,7 +3,7 @@
 No I/O. What is left to the database is what only the holder of the rooms' locks knows: numbers, times, known keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,12 @@ class Stored(msgspec.Struct, array_like=True, frozen=True):
         return Receipt(message, repeat=True)
 
 
+def count_chars(values: Iterable[Any]) -> int:
+    """Count all text in the arrays: as it goes over the wire, which may be several times as long as the bodies."""
+    arrays = [value for value in values if isinstance(value, list)]
+    return sum([len(each) for array in arrays for each in array if isinstance(each, str)])
+
+
 _decode_repeats = msgspec.json.Decoder(list[Stored]).decode
 
 
@@ -56,7 +62,7 @@ class Batch:
             if place == len(self._drafts):
                 self._drafts.append(draft)
                 self.names.setdefault(draft.room, len(self.names) + 1)
-        self.n_chars = sum([len(draft.body) for draft in self._drafts])
+        self._n_body_chars = sum([len(draft.body) for draft in self._drafts])
 
     def values(self) -> tuple[Any, ...]:
         """Return what the database's `append` takes of it; None for an array that would hold nothing."""
@@ -78,7 +84,7 @@ class Batch:
 
     def _carried(self, rooms: Sequence[int], datas: Sequence[str | None]) -> str | None:
         """Write the drafts for those who listen. U+0000 is harmless here: JSON escapes it."""
-        if self.n_chars + sum(map(len, filter(None, datas))) > MAX_CARRIED_CHARS:
+        if self._n_body_chars + sum(map(len, filter(None, datas))) > MAX_CARRIED_CHARS:
             return None
         rows = zip(rooms, self._drafts, strict=True)
         return _encode([(room, draft.sender, draft.body, draft.data, draft.key) for room, draft in rows]).decode()

@@ -12,6 +12,7 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 
 RETRIED = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was done, and now it may work
 MISSING = frozenset({"42P01", "42883", "3F000"})  # table, function, schema: somebody dropped them
+DUPLICATE = frozenset({"23505", "42710", "42723", "42P07"})  # row, object, function, table: somebody made the same
 
 # By the first characters of the SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _PASSING = {
@@ -22,6 +23,7 @@ _PASSING = {
     "53200": "there is not enough memory",
     "53300": "it has too many connections",
     "53": "it lacks resources",
+    "54000": "it is over a limit of its own",  # such as the queue of NOTIFY, which one who does not listen fills
     "55P03": "others held a lock for too long",
     "57014": "it took too long",
     "57": "it is starting or shutting down",
@@ -53,11 +55,16 @@ def as_ours(error: BaseException, place: str) -> ChatkitError:
     for reasons, kind in ((_PASSING, Unavailable), (_LASTING, StoreError)):
         for length in (5, 2):
             if (reason := reasons.get(state[:length])) is not None:
-                return kind(f"{place}: {reason} ({error})")
+                return kind(f"{place}: {reason} ({_sentence(error)})")
     if isinstance(error, TimeoutError):
         return Unavailable(f"{place} does not answer")
     if isinstance(error, OSError):
         return Unavailable(f"{place} cannot be reached: {error}")
     if isinstance(error, asyncpg.InternalClientError) or (isinstance(error, asyncpg.InterfaceError) and not state):
         return Unavailable(f"{place}: the connection broke ({error})")
-    return StoreError(f"{place} cannot be used: {error}")
+    return StoreError(f"{place} cannot be used: {_sentence(error)}")
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what the server says; not its details, which are more lines, and may hold what is stored."""
+    return str(error).partition("\n")[0]

@@ -76,6 +76,7 @@ class Pool:
         self._slots = asyncio.Semaphore(size)  # one for each connection that may be lent
         self._idle: list[tuple[Connection, float]] = []  # and since when
         self._lent_out: set[Connection] = set()
+        self._connecting: set[asyncio.Task[Connection]] = set()  # closing waits for them; CONNECT_S bounds that
         self._retired: set[asyncio.Task[None]] = set()  # connections being closed
         self._heal: Do[object] | None = None
         self._is_closed = False
@@ -120,6 +121,9 @@ class Pool:
                 yield connection
             except BaseException as error:
                 self._give_back(connection, is_good=has_answered(error))
+                if self._is_closed and isinstance(error, AttributeError):
+                    # So the driver finds between two steps of a statement that we cut its connection.
+                    raise Unavailable("the backend is closed") from error
                 raise
             self._give_back(connection)
 
@@ -134,7 +138,22 @@ class Pool:
             connection, _ = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await self._server.connect(self._settings)
+        return await self._connect()
+
+    async def _connect(self) -> Connection:
+        """Connect, in a task of its own. It is never cancelled: the driver would leave an error that nobody takes."""
+        task = asyncio.create_task(self._server.connect(self._settings))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.add_done_callback(_abandon)
+            raise
+        if self._is_closed:
+            _abandon(task)
+            raise Unavailable("the backend is closed")
+        return task.result()
 
     def _drop_old(self) -> None:
         oldest_s = asyncio.get_running_loop().time() - IDLE_S
@@ -162,8 +181,13 @@ class Pool:
             self._retire(self._idle.pop()[0])
         for connection in tuple(self._lent_out):
             connection.terminate()
-        if self._retired:
-            await asyncio.wait(self._retired)
+        if ending := {*self._retired, *self._connecting}:
+            await asyncio.wait(ending)
+
+
+def _abandon(connecting: asyncio.Task[Connection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:  # which also takes the error
+        connecting.result().terminate()
 
 
 async def close_connection(connection: Connection) -> None:

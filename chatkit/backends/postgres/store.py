@@ -8,7 +8,7 @@ from importlib.resources import files
 import asyncpg
 import msgspec
 
-from chatkit.backends.postgres.errors import state_of
+from chatkit.backends.postgres.errors import DUPLICATE, state_of
 from chatkit.backends.postgres.pool import Connection
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
@@ -102,17 +102,24 @@ class Store(msgspec.Struct, frozen=True):
 
     async def _index_trigrams(self, connection: Connection) -> None:
         """Make the index for searches, where pg_trgm is there or may be created; without it, rooms are scanned."""
-        try:
-            async with connection.transaction():
-                trigrams = await connection.fetchval(_FIND_TRIGRAMS)
-                if trigrams is None:
-                    await connection.execute("CREATE EXTENSION pg_trgm")
-                    trigrams = await connection.fetchval(_FIND_TRIGRAMS)
-                await connection.execute(
-                    self.fill_in("CREATE INDEX message_trigrams ON {schema}.message")
-                    + f" USING gin (({FOLDED}) {trigrams}.gin_trgm_ops)"
-                )
-        except asyncpg.PostgresError as error:
-            # Not allowed, not installed, no schema to put it in, or made by somebody else at this moment.
-            if state_of(error)[:2] not in {"42", "0A", "58", "3F", "23"}:
-                raise
+        for _ in range(2):  # a second time where another store of this database created it at this moment
+            try:
+                async with connection.transaction():
+                    await self._try_to_index(connection)
+            except asyncpg.PostgresError as error:
+                if state_of(error) in DUPLICATE:
+                    continue
+                # Not allowed, not installed, or no schema to put it in.
+                if state_of(error)[:2] not in {"42", "0A", "58", "3F"}:
+                    raise
+            return
+
+    async def _try_to_index(self, connection: Connection) -> None:
+        trigrams = await connection.fetchval(_FIND_TRIGRAMS)
+        if trigrams is None:
+            await connection.execute("CREATE EXTENSION pg_trgm")
+            trigrams = await connection.fetchval(_FIND_TRIGRAMS)
+        await connection.execute(
+            self.fill_in("CREATE INDEX message_trigrams ON {schema}.message")
+            + f" USING gin (({FOLDED}) {trigrams}.gin_trgm_ops)"
+        )

@@ -6,23 +6,38 @@ in a text so written is what is found in the text: no such triple can be met hal
 
 import re
 
-ESCAPE, ZERO, ONE = "\1", "\2", "\3"
 SIEVE_CHARS = 100  # of a search, for the index: more choose no better, and take longer
 
-_CODES = {"\0": ESCAPE + ZERO + ZERO, ESCAPE: ESCAPE + ZERO + ONE, ZERO: ESCAPE + ONE + ZERO, ONE: ESCAPE + ONE + ONE}
-_CHARS = {code: char for char, code in _CODES.items()}
-_escaped = re.compile(f"{ESCAPE}[{ZERO}{ONE}]{{2}}")
+# By whole passes over the text: what is all escapes must not take a thousand times as long as what has none. On the way
+# each of the four is a byte that UTF-8 does not have, so that what is written is not escaped again.
+_CODES = (
+    (b"\0", b"\xfc", b"\1\2\2"),
+    (b"\2", b"\xfd", b"\1\3\2"),
+    (b"\3", b"\xfe", b"\1\3\3"),
+    (b"\1", b"\xff", b"\1\2\3"),  # the last: as long as none is read back, each begins a triple
+)
 _to_escape = re.compile("[\0-\3]")
 
 
 def escape(text: str) -> str:
     """Write a text so that PostgreSQL can hold it."""
-    return _to_escape.sub(_code, text) if _to_escape.search(text) else text
+    if not _to_escape.search(text):
+        return text
+    written = text.encode("utf-8", "surrogatepass")
+    for char, mark, _ in _CODES:
+        written = written.replace(char, mark)
+    for _, mark, code in _CODES:
+        written = written.replace(mark, code)
+    return written.decode("utf-8", "surrogatepass")
 
 
 def unescape(text: str) -> str:
     """Return the text that `escape` was given."""
-    return _escaped.sub(_char, text) if ESCAPE in text else text
+    if "\1" not in text:
+        return text
+    for char, _, code in _CODES:
+        text = text.replace(code.decode(), char.decode())
+    return text
 
 
 def fold(body: str) -> str | None:
@@ -33,11 +48,3 @@ def fold(body: str) -> str | None:
 def sieve(search: str) -> str:
     """Return a LIKE pattern, for the index, that lets through whatever holds the text."""
     return "%" + re.sub(r"([%_\\])", r"\\\1", search[:SIEVE_CHARS]) + "%"
-
-
-def _code(found: re.Match[str]) -> str:
-    return _CODES[found[0]]
-
-
-def _char(found: re.Match[str]) -> str:
-    return _CHARS[found[0]]

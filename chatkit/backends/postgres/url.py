@@ -20,6 +20,9 @@ def make_postgres(parts: SplitResult) -> PostgresBackend:
     schema = ours.get("schema", DEFAULT_SCHEMA)
     if not re.fullmatch("[a-z_][a-z0-9_]{0,47}", schema):  # no more: a channel is named after it
         raise BadBackendURL(f"postgresql://…?schema= is at most 48 of a-z, 0-9 and '_', not {schema!r}")
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if not all(re.fullmatch(r"(\[[^]]*\]|[^]:[]*)(:[0-9]*)?", host) for host in hosts):
+        raise BadBackendURL("postgresql:// has no host and port that can be: they are as in db1:5432 or [::1]:5432")
     return PostgresBackend(
         urlunsplit(parts._replace(scheme="postgresql", query=theirs)),
         place=f"postgresql://{(parts.netloc + parts.path).rpartition('@')[2]}",  # a password may hold a '/'

@@ -5,7 +5,9 @@
 -- Returns for each room its epoch, the time, the first new seq, and for each repeat: its place among the drafts, its seq,
 -- and its entry (time, text) or what is left of it.
 
-local PUBLISHED_BYTES = 1048576 -- far below what Redis lets wait for a subscriber; more is read, not carried
+-- At once, far below what Redis lets wait for a subscriber. More is read, not carried; or, where nothing is kept, carried
+-- in parts.
+local PUBLISHED_BYTES = 1048576
 
 local publish, process, new_epoch, is_kept = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local clock = redis.call('TIME')
@@ -13,8 +15,15 @@ local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 -- Nothing is written before every room has been looked at: one that is something else fails all of them.
 local states, at = {}, 5
+demand({ { 'HSET', KEYS[1], 'last', '' } })
+if is_kept then
+  demand({ { 'XADD', KEYS[2], '1-0', 't', '' }, { 'ZADD', KEYS[3], 1, '' }, { 'PERSIST', KEYS[1] } })
+else
+  demand({ { 'EXPIRE', KEYS[1], EMPTY_S } })
+end
 for r = 0, #KEYS / 5 - 1 do
   local meta, log, keys, gone = KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4]
+  demand({ { publish, KEYS[r * 5 + 5], '' } })
   local state = state_of(meta)
   redis.call('XLEN', log)
   redis.call('ZCARD', keys)
@@ -28,6 +37,30 @@ local function stored(log, gone, seq)
     return { found[2][2], found[2][4] }
   end
   return redis.call('ZRANGEBYSCORE', gone, seq, seq)
+end
+
+local function tell(channel, epoch, last, time, texts)
+  redis.call(publish, channel, table.concat({
+    '["', process, '","A","', epoch, '",', number(last), ',', time, ',[', texts, ']]',
+  }))
+end
+
+local function tell_of(channel, state, time, texts, bytes)
+  if bytes <= PUBLISHED_BYTES then
+    tell(channel, state.epoch, state.last + #texts, time, table.concat(texts, ','))
+  elseif is_kept then
+    tell(channel, state.epoch, state.last + #texts, time, '')
+  else
+    local first, size = 1, 0
+    for n, text in ipairs(texts) do
+      if n > first and size + #text > PUBLISHED_BYTES then
+        tell(channel, state.epoch, state.last + n - 1, time, table.concat(texts, ',', first, n - 1))
+        first, size = n, 0
+      end
+      size = size + #text
+    end
+    tell(channel, state.epoch, state.last + #texts, time, table.concat(texts, ',', first))
+  end
 end
 
 local replies = {}
@@ -61,7 +94,7 @@ for r = 0, #KEYS / 5 - 1 do
   end
   at = at + n_drafts * 2
   if n_fresh > 0 then
-    local first, last = state.last + 1, state.last + n_fresh
+    local last = state.last + n_fresh
     redis.call('HSET', meta, 'last', number(last), 'time', time_text)
     if is_kept then
       redis.call('PERSIST', meta)
@@ -69,10 +102,7 @@ for r = 0, #KEYS / 5 - 1 do
       redis.call('HSET', meta, 'dropped', number(last))
       redis.call('EXPIRE', meta, EMPTY_S)
     end
-    local carried = bytes <= PUBLISHED_BYTES and table.concat(fresh, ',') or ''
-    redis.call(publish, channel, table.concat({
-      '["', process, '","A","', state.epoch, '",', number(last), ',', time_text, ',[', carried, ']]',
-    }))
+    tell_of(channel, state, time_text, fresh, bytes)
   end
   replies[r + 1] = reply
 end

@@ -22,11 +22,13 @@ from chatkit.backends.redis.nodes import Nodes
 from chatkit.backends.redis.place import Place
 from chatkit.backends.redis.presence import Attendants
 from chatkit.backends.redis.row import Known, Names
-from chatkit.backends.redis.server import Login, check_server
+from chatkit.backends.redis.server import Login, check_server, check_waiting
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
 DEFAULT_PREFIX = "chatkit:"
+# What comes in one turn of the loop, of the smallest messages: without a history, what is folded away is lost.
+MAX_CARRIED = 65_536
 
 
 class RedisBackend(Backend):
@@ -44,7 +46,8 @@ class RedisBackend(Backend):
         names = Names(prefix, login.database)
         self._log = Log(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
         self._echoes = Echoes(secrets.token_hex(6))
-        self._inbox = Inbox()
+        self._replicas = replicas
+        self._inbox = Inbox() if self.keeps_history else Inbox(MAX_CARRIED)
         self._newsroom = Newsroom(self._nodes, names, self._echoes, self._inbox)
         self._attendants = Attendants(self._nodes, prefix)
         self._n_appends = 0  # under way
@@ -57,6 +60,8 @@ class RedisBackend(Backend):
             stack.callback(self._inbox.close)
             stack.push_async_callback(self._nodes.close)
             features = await check_server(self._nodes)
+            if self._replicas:
+                await check_waiting(self._nodes)
             self._log.publish = "SPUBLISH" if features.is_sharded else "PUBLISH"
             self._newsroom.channels.is_sharded = features.is_sharded
             stack.push_async_callback(self._newsroom.close)
@@ -75,10 +80,14 @@ class RedisBackend(Backend):
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         name = self._echoes.begin()
+        if not self.keeps_history:  # then the news alone have everything in its order, and what is late cannot be read
+            self._echoes.fail(name)
         self._n_appends += 1
         self._settled.clear()
         try:
             receipts = await self._log.append(drafts, self._newsroom.known, name)
+            if not self.keeps_history:
+                await self._newsroom.caught_up({draft.room for draft in drafts})
         except BaseException:
             self._echoes.fail(name)
             self._newsroom.doubt(draft.room for draft in drafts)

@@ -6,11 +6,11 @@ subscription, leaves nothing between the two. Knows what a room's channel is, an
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.redis.errors import as_ours
@@ -24,6 +24,10 @@ from chatkit.errors import ChatkitError, Unavailable
 QUIET_S = 2.0
 
 _HEADS = Script("heads")
+
+
+class Misplaced(Unavailable):
+    """A room is not where it was looked for: the links have to be made anew."""
 
 
 class Channels:
@@ -55,9 +59,14 @@ class Channels:
         for link in links.values():
             await link.close()
 
-    async def subscribe(self, rooms: Sequence[str]) -> None:
-        """Return when the rooms' channels are heard. Raise `Unavailable` or `StoreError`."""
-        sent = self._send("SUBSCRIBE", rooms)
+    def subscribe(self, rooms: Sequence[str]) -> Coroutine[Any, Any, None]:
+        """Subscribe; what is returned ends when the rooms' channels are heard. Raise `Unavailable` or `StoreError`.
+
+        It is sent at once: were it sent in a later turn, a room that is left meanwhile would stay subscribed to.
+        """
+        return self._subscribed(self._send("SUBSCRIBE", rooms))
+
+    async def _subscribed(self, sent: dict[Link, asyncio.Future[list[Reply]]]) -> None:
         for link, replies in zip(sent, await _all(sent.values()), strict=True):
             self._check(replies, link)
 
@@ -68,8 +77,16 @@ class Channels:
             if self._nodes.place.is_cluster:
                 self._left.update(self._names.of(room).channel for room in rooms)
 
-    async def heads(self, rooms: Sequence[tuple[str, Known]]) -> dict[str, Known]:
-        """Ask how far rooms are, of which so much is known. Raise `Unavailable` or `StoreError`."""
+    async def drained(self, rooms: Sequence[str]) -> None:
+        """Return when all is heard that was published in these rooms before. Raise `Unavailable`."""
+        links = {self._link(self._slot(room)) for room in rooms}
+        await _all([link.send([("PING",)]) for link in links])
+
+    async def heads(self, rooms: Sequence[tuple[str, Known]]) -> dict[str, Known | ChatkitError]:
+        """Ask how far rooms are, of which so much is known; a room that alone cannot be asked for gets its error.
+
+        Raise `Unavailable` or `StoreError`.
+        """
         by_slot: dict[int, list[tuple[str, Known]]] = {}
         for room, known in rooms:
             by_slot.setdefault(self._slot(room), []).append((room, known))
@@ -81,11 +98,10 @@ class Channels:
             self._ask(link, [self._heads_command(epoch, of_slot) for of_slot in slots])
             for link, slots in by_link.items()
         ]
-        found: dict[str, Known] = {}
-        for slots, replies in zip(by_link.values(), await asyncio.gather(*asked), strict=True):
-            for of_slot, heads in zip(slots, replies, strict=True):
-                for (room, _), (name, last, redacted) in zip(of_slot, heads, strict=True):
-                    found[room] = Known(name.decode(), last, redacted)
+        found: dict[str, Known | ChatkitError] = {}
+        for link, replies in zip(by_link, await asyncio.gather(*asked), strict=True):
+            for of_slot, heads in zip(by_link[link], replies, strict=True):
+                found |= {room: _head(head, link) for (room, _), head in zip(of_slot, heads, strict=True)}
         return found
 
     async def redacted(self, room: str) -> list[int]:
@@ -126,13 +142,14 @@ class Channels:
     def _link(self, slot: int) -> Link:
         link = self._links.get(self._nodes.place.address(slot))
         if link is None:
-            raise Unavailable("the Redis Cluster has changed")
+            raise Misplaced("the Redis Cluster has changed")
         return link
 
     def _check(self, replies: Sequence[Reply], link: Link) -> None:
         for reply in replies:
             if isinstance(reply, ResponseError):
-                self._nodes.mistrust()  # it may say that the slot is another's
+                if isinstance(reply, AskError):  # or MOVED, which is one of these
+                    raise Misplaced(str(as_ours(reply, link.where))) from reply
                 raise as_ours(reply, link.where) from reply
 
     def _hear(self, push: list[Any]) -> None:
@@ -147,6 +164,13 @@ class Channels:
             self._left[channel] -= 1
         elif not self._left.pop(channel, 0):  # nobody asked for it: the slot is another node's now
             self._lost(Unavailable("rooms move between the nodes of the Redis Cluster"))
+
+
+def _head(reply: Reply, link: Link) -> Known | ChatkitError:
+    if isinstance(reply, ResponseError):
+        return as_ours(reply, link.where)
+    epoch, last, redacted = reply
+    return Known(epoch.decode(), last, redacted)
 
 
 async def _all(sent: Iterable[asyncio.Future[list[Reply]]]) -> list[list[Reply]]:

@@ -1,6 +1,7 @@
 """Log: what is done with rooms in Redis, a script each. Knows no news, and no connection."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.memory import matching
@@ -10,7 +11,7 @@ from chatkit.backends.redis.row import Known, Names, decode_entries, decode_entr
 from chatkit.backends.redis.script import Script
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Draft, Head, Message, Receipt
-from chatkit.errors import NotFound, Unavailable
+from chatkit.errors import NotFound, StoreError, Unavailable
 
 NO_EPOCH = "none"  # of a room that is not there; those of rooms that are have eight letters
 BEYOND = 2**62  # a number that no message has
@@ -53,7 +54,12 @@ class Log:
             Call(slot, self._append_command(name, epoch, [(room, rooms[room], known(room)) for room in names], drafts))
             for slot, names in slots.items()
         ]
-        replies = await self._nodes.calls("writes", calls, then=self._then)
+        try:
+            replies = await self._nodes.calls("writes", calls, then=self._then)
+        except StoreError as error:
+            if len(calls) > 1:  # the rooms of other slots may have their messages
+                raise Unavailable(str(error)) from error
+            raise
         if any(reached < self._replicas for reached in replies[len(calls) :]):
             raise Unavailable(f"fewer than {self._replicas} replicas have the messages: nobody can tell if they last")
         receipts: dict[int, Receipt] = {}
@@ -146,9 +152,11 @@ class Log:
         for address in self._nodes.place.masters():
             cursor = b"0"
             while True:
-                scan: Command = ("SCAN", cursor, "MATCH", self._names.pattern, "COUNT", ROOMS_STEP)
+                scan: Command = ("SCAN", cursor, "MATCH", self._names.pattern, "COUNT", ROOMS_STEP, "TYPE", "hash")
                 cursor, keys = await self._nodes.at("searches", address, scan)
-                names |= dict.fromkeys(map(self._names.room, keys))
+                for key in keys:
+                    with suppress(UnicodeDecodeError):  # then it is another's
+                        names[self._names.room(key)] = None
                 if cursor == b"0":
                     break
         return list(names)

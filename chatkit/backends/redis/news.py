@@ -7,6 +7,7 @@ is, many in one round trip. Knows nothing of what messages are read for.
 # A link that breaks takes all of them down with it: then the map of a cluster is learnt anew, and every room asked.
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from chatkit.backends.inbox import Inbox
-from chatkit.backends.redis.channels import Channels
+from chatkit.backends.redis.channels import Channels, Misplaced
 from chatkit.backends.redis.echo import Echoes
 from chatkit.backends.redis.nodes import Nodes
 from chatkit.backends.redis.row import Known, Names, decode_news
@@ -23,6 +24,7 @@ from chatkit.core.backend import Broken, Grown, Mended, Redacted
 from chatkit.errors import ChatkitError, Unavailable
 
 T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 CHECK_S = 30.0  # how often rooms are asked although the links are whole: a store that was flushed says nothing of it
 CHECKED_EACH_S = 500  # of many rooms, so many a second on average: on a cluster each is a call of its own
@@ -58,6 +60,7 @@ class Newsroom:
         self._doubtful: dict[str, None] = {}  # rooms in which nobody knows what came of an append
         self._disturbed = asyncio.Event()  # set when links are to be made anew, or rooms to be asked for
         self._fault: ChatkitError | None = Unavailable("the link to Redis is not yet open")
+        self._n_breaks = 0
 
     # Opening, mending, closing
 
@@ -96,6 +99,7 @@ class Newsroom:
         if self._fault is None:
             self._inbox.put([Broken(str(fault))])
         self._fault = fault
+        self._n_breaks += 1
         self._nodes.mistrust()
         self._disturbed.set()
 
@@ -111,22 +115,24 @@ class Newsroom:
         """Connect, subscribe and check anew; say whether that went well, and nothing broke meanwhile."""
         self._disturbed.clear()
         self._doubtful.clear()
+        n_breaks = self._n_breaks
         try:
             await self.channels.close()
             await self.channels.open()
             rooms = list(self._rooms.values())
             for step in _steps(rooms):
-                await self.channels.subscribe([watched.room for watched in step])
+                await self.channels.subscribe([watched.room for watched in step if self._is_wanted(watched)])
             await self._check(rooms)
         except ChatkitError as error:
             self._break(error)
-        return not self._disturbed.is_set()
+        return n_breaks == self._n_breaks  # a doubt that came meanwhile has its turn next
 
     async def _check(self, rooms: Sequence[_Watched]) -> None:
         """Ask how far rooms are, and tell of those that are not where they were seen."""
         for step in _steps(rooms):
             before = {watched.room: watched.known for watched in step}
-            await self._learn(step)
+            for room, error in (await self._learn(step)).items():
+                _logger.warning("room %s cannot be asked for: %s", room, error)
             for watched in step:
                 await self._tell(watched, before[watched.room])
 
@@ -140,10 +146,17 @@ class Newsroom:
         if now.redacted > before.redacted:  # which, is not known any more: all of them are told
             self._inbox.put([Redacted(room, seq) for seq in await self.channels.redacted(room)])
 
-    async def _learn(self, rooms: Sequence[_Watched]) -> None:
+    async def _learn(self, rooms: Sequence[_Watched]) -> dict[str, ChatkitError]:
+        """Ask how far rooms are; return those that alone could not be asked for."""
+        failed: dict[str, ChatkitError] = {}
         found = await self.channels.heads([(watched.room, watched.known) for watched in rooms])
         for watched in rooms:
-            watched.known = watched.known.merged(found[watched.room])
+            head = found[watched.room]
+            if isinstance(head, Known):
+                watched.known = watched.known.merged(head)
+            else:
+                failed[watched.room] = head
+        return failed
 
     # Watching
 
@@ -175,6 +188,12 @@ class Newsroom:
             self._flush_soon()
         await asyncio.shield(watched.ready)
 
+    async def caught_up(self, rooms: Iterable[str]) -> None:
+        """Return when what was published in these rooms before is in the inbox, or the link that carries it is lost."""
+        if watched := [room for room in rooms if room in self._rooms]:
+            with suppress(ChatkitError):
+                await self.channels.drained(watched)
+
     def unwatch(self, room: str) -> None:
         """Hear the room's channel no more."""
         if self._rooms.pop(room, None) is not None:
@@ -202,20 +221,27 @@ class Newsroom:
     async def _join(self, joining: Sequence[_Watched]) -> None:
         try:
             for step in _steps(joining):
-                await self._join_step([watched for watched in step if self._is_wanted(watched)])
+                failed = await self._join_step([watched for watched in step if self._is_wanted(watched)])
                 for watched in step:
+                    if (fault := failed.get(watched.room)) is not None:
+                        self._refuse([watched], fault)
                     if not watched.ready.done():
                         watched.ready.set_result(None)
         except ChatkitError as error:
+            if isinstance(error, Misplaced) and self._fault is None:
+                self._break(error)
             self._refuse(joining, error)
         except asyncio.CancelledError:
             self._refuse(joining, Unavailable("the backend was left"))
             raise
 
-    async def _join_step(self, step: Sequence[_Watched]) -> None:
+    async def _join_step(self, step: Sequence[_Watched]) -> dict[str, ChatkitError]:
         if self._fault is not None:
             raise self._fault
-        await asyncio.gather(self.channels.subscribe([watched.room for watched in step]), self._learn(step))
+        subscribing = self.channels.subscribe([watched.room for watched in step])
+        failed: dict[str, ChatkitError]
+        _, failed = await asyncio.gather(subscribing, self._learn(step))
+        return failed
 
     def _is_wanted(self, watched: _Watched) -> bool:
         return self._rooms.get(watched.room) is watched
@@ -223,9 +249,9 @@ class Newsroom:
     def _refuse(self, joining: Iterable[_Watched], error: ChatkitError) -> None:
         for watched in joining:
             if not watched.ready.done():
-                watched.ready.set_exception(Unavailable(str(error)))
+                watched.ready.set_exception(type(error)(str(error)))
                 if self._is_wanted(watched):
-                    del self._rooms[watched.room]
+                    self.unwatch(watched.room)  # the mending may have subscribed to it, or another step did
 
     # Hearing
 

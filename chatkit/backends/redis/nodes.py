@@ -158,7 +158,7 @@ class Nodes:
             rest = iter(answers)
             for parcel in of_link:
                 parcel.take(rest)
-            behind += rest
+            behind += (_or_raise(reply, str(of_link[0].address)) for reply in rest)
         return behind
 
     async def _open_link(self, lane: Lane, address: Address) -> Link:

@@ -69,11 +69,12 @@ class Cluster(Place):
         self._seeds = list(seeds)
         self._nodes: list[Address] = []  # all that were heard of: a replica may be all that is left
         self._by_slot: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        self._guides: list[Address] = []  # who answered last: a node that stands still is not waited for every time
 
     async def find(self, ask: Ask) -> None:
         """Ask one node after another for the map of slots."""
         fault: ChatkitError = Unavailable("no node of the Redis Cluster is known")
-        for address in dict.fromkeys([*self.masters(), *self._nodes, *self._seeds]):
+        for address in dict.fromkeys([*self._guides, *self.masters(), *self._nodes, *self._seeds]):
             try:
                 found = await ask(address, ("CLUSTER", "SLOTS"))
             except ChatkitError as error:
@@ -81,6 +82,7 @@ class Cluster(Place):
                 continue
             if isinstance(found, ResponseError):
                 raise as_ours(found, str(address)) from found
+            self._guides = [address]
             self._learn(address, found)
             return
         raise fault

@@ -122,7 +122,7 @@ class Attendants:
     async def present(self, process: str) -> Presence | None:
         """Return who is in all other processes, or None if that is as it was; see `Backend.present`."""
         is_first = process not in self._seen
-        seen = self._seen.setdefault(process, {})
+        seen = self._seen.get(process, {})
         names = await self._nodes.call(
             "presence", self._nodes.place.slot(self._processes), ("SMEMBERS", self._processes)
         )
@@ -130,12 +130,14 @@ class Attendants:
         calls = [self._call(name, seen.get(name) or _Seen()) for name in others]
         replies = await self._nodes.calls("presence", calls)
         alive = {name: reply for name, reply in zip(others, replies, strict=True) if reply is not None}
+        # Before anything is taken in: what was, and could then not be returned, would be no news at the next call.
+        await self._forget([name for name in others if name not in alive])
         is_changed = is_first
+        self._seen[process] = seen
         for name in [name for name in seen if name not in alive]:
             is_changed |= bool(seen.pop(name).members)
         for name, reply in alive.items():
             is_changed |= seen.setdefault(name, _Seen()).take(reply)
-        await self._forget([name for name in others if name not in alive])
         return Presence(list(chain(*(one.members.values() for one in seen.values())))) if is_changed else None
 
     def _call(self, name: bytes, seen: _Seen) -> Call:

@@ -4,6 +4,12 @@
 
 local meta, log, gone, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local publish, process, epoch, seq, left = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+demand({
+  { 'XDEL', log, '1-0' },
+  { 'ZADD', gone, 1, '' },
+  { 'HINCRBY', meta, 'redacted', 1 },
+  { publish, channel, '' },
+})
 if redis.call('HGET', meta, 'epoch') ~= epoch or redis.call('XDEL', log, seq .. '-0') == 0 then
   return 0
 end

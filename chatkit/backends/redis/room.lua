@@ -27,6 +27,19 @@ local function number(n)
   return string.format('%.0f', n)
 end
 
+-- Refuse before anything is written what would be refused in the middle: a script that ends there leaves half a change,
+-- and a log that does not count right is taken for one of which a part was evicted.
+local function demand(commands)
+  if not redis.acl_check_cmd then -- before Redis 7
+    return
+  end
+  for _, command in ipairs(commands) do
+    if not redis.acl_check_cmd(unpack(command)) then
+      error({ err = 'NOPERM ' .. command[1] .. ' is needed on ' .. command[2] })
+    end
+  end
+end
+
 -- Drop the messages up to a number.
 local function drop(meta, log, keys, gone, state, up_to)
   redis.call('XTRIM', log, 'MINID', '=', id(up_to + 1))
@@ -45,6 +58,7 @@ local function renew(meta, log, keys, gone, state, epoch, known_epoch, known_las
   if is_whole and not is_lost then
     return
   end
+  demand({ { 'HSET', meta, 'epoch', epoch }, { 'UNLINK', log, keys, gone } })
   state.epoch = epoch
   redis.call('HSET', meta, 'epoch', epoch)
   if not is_whole then

@@ -9,6 +9,7 @@ local COPY_S = 60 -- a copy that nobody goes on with is gone after this
 local meta, log, copy = KEYS[1], KEYS[2], KEYS[3]
 local found = redis.call('HMGET', meta, 'redacted', 'scrubbed', 'dropped')
 local redacted, reached, step = found[1] or '0', tonumber(ARGV[2]), tonumber(ARGV[3])
+demand({ { 'UNLINK', log, copy }, { 'RENAME', copy, log }, { 'PERSIST', copy }, { 'HSET', meta, 'scrubbed', '' } })
 if redacted == (found[2] or '0') then
   redis.call('UNLINK', copy)
   return { redacted, false }

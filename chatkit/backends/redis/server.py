@@ -59,3 +59,8 @@ async def check_server(nodes: Nodes) -> Features:
     if info.get("redis_mode") == "cluster" and not nodes.place.is_cluster:
         raise StoreError(f"Redis at {address} is a node of a cluster: redis+cluster:// is for those")
     return Features(is_sharded=version >= (7, 0))
+
+
+async def check_waiting(nodes: Nodes) -> None:
+    """See whether the user may wait for replicas: behind the first message, that is stored by then, it is too late."""
+    await nodes.at("pages", nodes.place.masters()[0], ("WAIT", 0, 1))

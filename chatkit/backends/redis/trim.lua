@@ -43,6 +43,12 @@ end
 local reached = math.min(up_to, state.dropped + step)
 local n_dropped = reached - state.dropped
 if n_dropped > 0 then
+  demand({
+    { 'XTRIM', log, 'MINID', '=', '1-0' },
+    { 'ZREMRANGEBYSCORE', keys, 0, 1 },
+    { 'ZREMRANGEBYSCORE', gone, 0, 1 },
+    { 'HSET', meta, 'dropped', '' },
+  })
   drop(meta, log, keys, gone, state, reached)
 end
 return { n_dropped, reached < up_to and 1 or 0 }

@@ -1,0 +1,153 @@
+"""Redis without history: whoever is there hears everything, for what is not heard is nowhere to be had."""
+
+import asyncio
+from functools import partial
+
+import pytest
+import stores
+
+from chatkit.backends import open_backend
+from chatkit.backends.conformance.case import said, until
+from chatkit.backends.redis import RedisBackend
+from chatkit.core.backend import Grown, News
+from chatkit.core.hub import Hub
+from chatkit.core.model import Draft, Gap
+from chatkit.core.subscription import Item, Subscription
+
+BODY = "x" * 65_000  # about the largest
+
+
+@pytest.fixture
+def url() -> str:
+    return stores.redis().replace("redis://", "redis+pubsub://")
+
+
+async def read_up_to(subscription: Subscription, last: int) -> list[Item]:
+    """Read until a number was read, or told to be missing."""
+    items: list[Item] = []
+    async with asyncio.timeout(30):
+        async for item in subscription:
+            items.append(item)
+            if (item.before - 1 if isinstance(item, Gap) else item.seq) >= last:
+                break
+    return items
+
+
+def numbers(items: list[Item]) -> list[int | Gap]:
+    return [item if isinstance(item, Gap) else item.seq for item in items]
+
+
+def reaches(last: int, item: News) -> bool:
+    return isinstance(item, Grown) and item.last >= last
+
+
+def test_two_servers_whose_people_talk_at_once_hear_everything_in_order(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two, Hub(one) as here, Hub(two) as there:
+
+            async def talk(hub: Hub) -> None:
+                for n in range(100):
+                    await hub.publish(Draft("a", "ann", str(n)))
+
+            reading = [
+                asyncio.ensure_future(read_up_to(await hub.subscribe("a"), 200)) for hub in (here, there, here, there)
+            ]
+            await asyncio.gather(talk(here), talk(there))
+            for heard in await asyncio.gather(*reading):
+                assert numbers(heard) == list(range(1, 201))
+
+    asyncio.run(go())
+
+
+def test_who_comes_while_others_talk_hears_everything_from_then_on(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two, Hub(one) as here, Hub(two) as there:
+
+            async def talk() -> None:
+                while True:
+                    await here.publish(Draft("a", "ann", "hi"))
+
+            talking = asyncio.ensure_future(talk())
+            for _ in range(300):
+                with await there.subscribe("a") as subscription:
+                    began = subscription.position
+                    assert numbers(await read_up_to(subscription, began + 3)) == [began + n for n in (1, 2, 3)]
+            talking.cancel()
+            await asyncio.gather(talking, return_exceptions=True)
+
+    asyncio.run(go())
+
+
+def test_what_is_too_large_to_be_carried_at_once_is_carried_in_parts(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two:
+            await one.watch("a")
+            await two.append(said("a", *[BODY] * 40, "short"))
+            news = await until(one.news(), partial(reaches, 41))
+            messages = [message for item in news if isinstance(item, Grown) for message in item.messages]
+            assert [message.seq for message in messages] == list(range(1, 42))
+            assert [message.body for message in messages] == [BODY] * 40 + ["short"]
+
+    asyncio.run(go())
+
+
+def test_thousands_of_messages_that_come_at_once_are_all_there(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two:
+            assert isinstance(one, RedisBackend)
+            await one.watch("a")
+            for _ in range(3):
+                await two.append(said("a", *range(1_000)))
+            await one._newsroom.caught_up(["a"])  # nobody has read the news yet
+            news = await until(one.news(), partial(reaches, 3_000))
+            assert sum(len(item.messages) for item in news if isinstance(item, Grown)) == 3_000
+
+    asyncio.run(go())
+
+
+def test_who_comes_from_a_server_that_has_heard_more_is_told_nothing_twice(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two, Hub(one) as here, Hub(two) as there:
+            assert isinstance(two, RedisBackend)
+            lagging = await there.subscribe("a")
+            await here.publish(Draft("a", "ann", "1"))
+            await read_up_to(lagging, 1)
+            late: list[tuple[str, bytes]] = []
+            hear = two._newsroom._heard
+            two._newsroom.channels._heard = lambda room, payload: late.append((room, payload))
+            had = [await here.publish(Draft("a", "ann", text)) for text in ("2", "3")][-1].message.cursor
+            with await there.subscribe("a", after=had) as subscription:
+                await two._newsroom.caught_up(["a"])
+                two._newsroom.channels._heard = hear
+                for room, payload in late:
+                    hear(room, payload)
+                await here.publish(Draft("a", "ann", "4"))
+                assert numbers(await read_up_to(subscription, 4)) == [4]
+            assert numbers(await read_up_to(lagging, 4)) == [2, 3, 4]
+
+    asyncio.run(go())
+
+
+def test_a_cursor_that_no_server_can_have_given_is_answered_with_a_gap(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as backend, Hub(backend) as hub:
+            (known,) = await backend.append(said("a", 1))
+            made_up = type(known.message.cursor)(known.message.epoch, 1_000)
+            with await hub.subscribe("a", after=made_up) as subscription:
+                assert isinstance(subscription.take_gap(), Gap)
+                await hub.publish(Draft("a", "ann", "2"))
+                assert numbers(await read_up_to(subscription, 2)) == [2]
+
+    asyncio.run(go())
+
+
+def test_readers_get_thousands_of_messages_that_were_heard_at_once(url: str) -> None:
+    async def go() -> None:
+        async with open_backend(url) as one, open_backend(url) as two, Hub(one) as hub:
+            subscription = await hub.subscribe("a")
+            receipts = [receipt for _ in range(3) for receipt in await two.append(said("a", *range(1_000)))]
+            reading = asyncio.ensure_future(read_up_to(subscription, 3_000))
+            hub._grow("a", 3_000, [receipt.message for receipt in receipts])
+            assert numbers(await reading) == list(range(1, 3_001))
+
+    asyncio.run(go())

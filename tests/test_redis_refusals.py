@@ -1,0 +1,209 @@
+"""Redis that refuses: a user with few rights, one room that is something else, a store that is full."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import stores
+from redis_steps import calls_of, in_thread, is_a
+
+from chatkit.backends import open_backend
+from chatkit.backends.conformance.case import keyed, said, texts, until
+from chatkit.backends.redis import RedisBackend
+from chatkit.bench.redis_server import RedisServer
+from chatkit.core.backend import Broken, Mended
+from chatkit.core.hub import Hub
+from chatkit.core.model import Draft, Member, Receipt
+from chatkit.core.subscription import Subscription
+from chatkit.errors import ChatkitError, StoreError, Unavailable
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of the test's own, to be done anything to."""
+    with RedisServer(stores.UNSYNCED) as own:
+        yield own
+
+
+def url_of(server: RedisServer, *rights: str) -> str:
+    """Return the URL of a user that has all rights but some."""
+    server.ask("ACL", "SETUSER", "bob", "reset", "on", ">pw", "~*", "&*", "+@all", *rights)
+    return server.url.replace("//", "//bob:pw@")
+
+
+# A user with few rights
+
+
+@pytest.mark.parametrize("missing", ["resetchannels", "-xadd", "-zadd", "-hset", "-persist", "-spublish"])
+def test_what_a_user_may_not_write_is_refused_and_not_stored_and_what_was_there_stays(
+    server: RedisServer, missing: str
+) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
+            (before,) = await owner.append(said("a", "before"))
+            with pytest.raises(StoreError):
+                await backend.append(keyed("a", "refused"))
+            page = await backend.read("a")
+            assert (page.head.epoch, page.head.last) == (before.message.epoch, 1)
+            assert await texts(owner, "a") == ["before"]
+            (after,) = await owner.append(said("a", "after"))
+            assert (after.message.epoch, after.message.seq) == (before.message.epoch, 2)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("missing", ["-xdel", "-zadd", "-hincrby", "-spublish"])
+def test_what_a_user_may_not_redact_stays(server: RedisServer, missing: str) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
+            await owner.append(said("a", 1, 2))
+            with pytest.raises(StoreError):
+                await backend.redact("a", 1)
+            assert await texts(owner, "a") == ["1", "2"]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("missing", ["-rename", "-persist", "-unlink"])
+def test_a_log_that_a_user_may_not_write_anew_stays(server: RedisServer, missing: str) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
+            await owner.append(said("a", 1, 2))
+            with pytest.raises(StoreError):
+                await backend.redact("a", 1)
+            assert await texts(owner, "a") == ["", "2"]
+            await owner.redact("a", 1)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("missing", ["-xtrim", "-zremrangebyscore", "-hset"])
+def test_what_a_user_may_not_trim_stays(server: RedisServer, missing: str) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
+            await owner.append(said("a", 1, 2))
+            with pytest.raises(StoreError):
+                await backend.trim(keep=1)
+            assert await texts(owner, "a") == ["1", "2"]
+
+    asyncio.run(go())
+
+
+def test_a_user_that_may_not_wait_for_replicas_is_told_before_anything_is_stored(server: RedisServer) -> None:
+    async def go() -> None:
+        with pytest.raises(StoreError):
+            async with open_backend(f"{url_of(server, '-wait')}?wait=1"):
+                pass
+        async with open_backend(f"{url_of(server)}?wait=1") as backend:
+            await in_thread(lambda: url_of(server, "-wait"))
+            with pytest.raises(ChatkitError):
+                await backend.append(said("a", 1))
+
+    asyncio.run(go())
+
+
+def test_what_could_not_be_returned_of_who_is_present_is_returned_at_the_next_call(server: RedisServer) -> None:
+    ann = ("a", Member("ann", 1))
+
+    async def go() -> None:
+        async with open_backend(server.url) as other, open_backend(url_of(server)) as backend:
+            await backend.present("me")
+            await other.announce("gone", joined=[], left=[], ttl_s=0.001)
+            while await in_thread_exists(server, "chatkit:process:{gone}:life"):  # noqa: ASYNC110 - the server's clock
+                await asyncio.sleep(0.001)
+            await other.announce("p", joined=[ann], left=[], ttl_s=60)
+            await in_thread(lambda: url_of(server, "-srem"))
+            with pytest.raises(StoreError):
+                await backend.present("me")
+            await in_thread(lambda: url_of(server))
+            present = await backend.present("me")
+            assert present is not None
+            assert list(present.members) == [ann]
+
+    asyncio.run(go())
+
+
+async def in_thread_exists(server: RedisServer, key: str) -> bool:
+    return await asyncio.to_thread(server.ask, "EXISTS", key) == "1"
+
+
+# One room that is something else
+
+
+def test_one_room_that_is_something_else_harms_no_other(server: RedisServer) -> None:
+    server.ask("SET", "chatkit:{bad}:meta", "x")
+    good = [f"good{n}" for n in range(5)]
+
+    async def go() -> None:
+        async with open_backend(server.url) as backend, Hub(backend) as hub:
+            outcomes = await asyncio.gather(
+                *(hub.publish(Draft(room, "ann", "hi")) for room in ("bad", *good)), return_exceptions=True
+            )
+            assert [type(outcome) for outcome in outcomes] == [StoreError, *[Receipt] * 5]
+            joined = await asyncio.gather(*(hub.subscribe(room) for room in ("bad", *good)), return_exceptions=True)
+            assert [type(outcome) for outcome in joined] == [StoreError, *[Subscription] * 5]
+
+    asyncio.run(go())
+
+
+def test_keys_that_are_no_rooms_harm_neither_the_list_of_rooms_nor_a_trim(server: RedisServer) -> None:
+    server.ask("SET", "chatkit:{string}:meta", "x")
+    server.ask("EVAL", "redis.call('HSET', 'chatkit:{\\255}:meta', 'epoch', 'x', 'last', 1)", "0")
+
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            await backend.append(said("a", 1, 2))
+            assert [info.room for info in await backend.rooms()] == ["a"]
+            assert await backend.trim(keep=1) == 1
+
+    asyncio.run(go())
+
+
+def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: RedisServer) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as one, open_backend(server.url) as two:
+            assert isinstance(one, RedisBackend)
+            await one.watch("bad")
+            await one.watch("good")
+            await in_thread(lambda: server.ask("DEL", "chatkit:{bad}:meta"))
+            await in_thread(lambda: server.ask("SET", "chatkit:{bad}:meta", "x"))
+            news = one.news()
+            await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
+            assert [type(item) for item in await until(news, is_a(Mended))][-2:] == [Broken, Mended]
+            one._newsroom.doubt(["bad", "good"])
+            await two.append(said("good", 1))
+            assert not [
+                item for item in await until(news, lambda item: not isinstance(item, Mended)) if is_a(Broken)(item)
+            ]
+
+    asyncio.run(go())
+
+
+# A store that is full
+
+
+def test_links_are_mended_although_no_append_succeeds(server: RedisServer) -> None:
+    """Each failed append is a doubt; doubts are no reason to make ten thousand subscriptions anew."""
+    rooms = [f"room{n}" for n in range(3_000)]
+
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            await asyncio.gather(*map(backend.watch, rooms))
+            await in_thread(lambda: server.ask("CONFIG", "SET", "maxmemory", "1mb"))
+
+            async def insist() -> None:
+                while True:
+                    with pytest.raises(Unavailable):
+                        await backend.append(said(rooms[0], "refused"))
+                    await asyncio.sleep(0.001)
+
+            insisting = asyncio.ensure_future(insist())
+            await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
+            await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
+            await until(backend.news(), is_a(Mended))
+            assert not insisting.done()
+            insisting.cancel()
+            await asyncio.gather(insisting, return_exceptions=True)
+            assert calls_of(server, "ssubscribe") <= 9
+
+    asyncio.run(go())

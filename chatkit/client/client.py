@@ -50,7 +50,7 @@ class Client:
 
     The first connection is tried once: `Unavailable`, `Unauthorized` or `Forbidden` tell why there is none. After that
     it is made again whenever it breaks, with back-off, for `give_up_after_s` seconds, or for ever where that is None.
-    A dead connection is noticed within twice `ping_s` and two seconds. `watcher` is told when it is lost and when it is back.
+    A dead connection is noticed within twice `ping_s` and two seconds. `watcher` is told of what is lost and is back.
     """
 
     def __init__(

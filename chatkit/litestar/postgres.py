@@ -10,7 +10,6 @@ from litestar.exceptions import ImproperlyConfiguredException
 from chatkit.backends.postgres import PostgresBackend
 from chatkit.backends.postgres.backend import TIMEOUT_S
 from chatkit.backends.postgres.pages import TRIM_STEP, Step, drop
-from chatkit.backends.postgres.pool import Connection
 from chatkit.core.model import Cursor
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.conninfo import url_of
@@ -34,9 +33,8 @@ class ChannelsPostgres(SweptBackend, PostgresBackend):
             f"{start}?{theirs}",
             place=f"postgresql://{start.partition('://')[2].rpartition('@')[2]}",  # without a password
             schema=dict(given).get("schema", SCHEMA),
+            connect=make_connection,
         )
-        if make_connection is not None:
-            self._server.connect = partial(_connect, make_connection)  # type: ignore[method-assign]
         if history is not None:
             self._sweeper = Sweeper(history)
 
@@ -48,17 +46,6 @@ class ChannelsPostgres(SweptBackend, PostgresBackend):
         for first in range(head.first, up_to.seq + 1, TRIM_STEP):
             step = Step(head.epoch, [room], [min(first + TRIM_STEP - 1, up_to.seq)])
             await self._pages.run(partial(drop, store=self._store, step=step), timeout_s=TIMEOUT_S)
-
-
-async def _connect(make_connection: MakeConnection, settings: str = "") -> Connection:
-    """Connect as the application does, and set what chatkit's statements rest on."""
-    connection: Connection = await make_connection()
-    try:
-        await connection.execute("SET default_transaction_isolation = 'read committed'; SET jit = off;" + settings)
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
 
 
 class AsyncPgChannelsBackend(LogChannelsBackend):

@@ -25,7 +25,7 @@ from chatkit.backends.postgres.batch import Batch, count_chars
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.notice import encode_typing
 from chatkit.backends.postgres.pages import BEYOND, drop, plan_trim, read_page, read_rooms
-from chatkit.backends.postgres.pool import Connection, Pool, Server, close_connection
+from chatkit.backends.postgres.pool import Connect, Connection, Pool, Server, close_connection
 from chatkit.backends.postgres.presence import Here, Others
 from chatkit.backends.postgres.store import Store
 from chatkit.backends.postgres.watch import Heads, Watch, read_heads
@@ -59,7 +59,8 @@ _TYPING = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $
 class PostgresBackend(Backend):
     """Rooms in the schema `schema` of the database that `dsn` names; `place` is what errors call it.
 
-    What was acknowledged is as durable as the server's `synchronous_commit` promises.
+    With `connect`, connections are made by that in place of the dsn; they are then this backend's to close. What was
+    acknowledged is as durable as the server's `synchronous_commit` promises.
     """
 
     shared = True
@@ -72,8 +73,9 @@ class PostgresBackend(Backend):
         schema: str = DEFAULT_SCHEMA,
         pool: int = DEFAULT_POOL,
         cached_statements: int = DEFAULT_CACHED_STATEMENTS,
+        connect: Connect | None = None,
     ) -> None:
-        self._server = Server(dsn, place, cached_statements=cached_statements)
+        self._server = Server(connect, place) if connect else Server.of(dsn, place, cached_statements=cached_statements)
         self._store = Store(schema, place)
         self._process = secrets.token_hex(6)
         self._appending = Pool(self._server, APPENDING, settings=_APPENDS)

@@ -10,7 +10,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -42,21 +43,28 @@ class Connection(Protocol):
 
 
 Do: TypeAlias = Callable[[Connection], Awaitable[T]]
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+"""Makes a connection of the driver's."""
 
 
 class Server:
     """Where the database is, and how it is connected to. `place` is what errors call it."""
 
-    def __init__(self, dsn: str, place: str, *, cached_statements: int) -> None:
-        self._dsn = dsn
+    def __init__(self, make: Connect, place: str) -> None:
+        self._make = make
         self.place = place
-        self._cached_statements = cached_statements
+
+    @classmethod
+    def of(cls, dsn: str, place: str, *, cached_statements: int) -> Self:
+        """Connect by a dsn of the driver's."""
+        return cls(
+            partial(asyncpg.connect, dsn, timeout=CONNECT_S, statement_cache_size=cached_statements),
+            place,
+        )
 
     async def connect(self, settings: str = "") -> Connection:
         """Connect, and run the settings, which are SQL; raise the driver's errors."""
-        connection: Connection = await asyncpg.connect(
-            self._dsn, timeout=CONNECT_S, statement_cache_size=self._cached_statements
-        )
+        connection = await self._make()
         try:
             # What a statement sees begins with the statement, whatever the database's default is; and none of ours
             # takes so long that compiling it would pay.

@@ -4,7 +4,7 @@ Nothing here touches a network.
 """
 
 import re
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode
 
 from chatkit.backends.postgres.backend import DEFAULT_CACHED_STATEMENTS, DEFAULT_POOL, DEFAULT_SCHEMA, PostgresBackend
 from chatkit.errors import BadBackendURL
@@ -24,7 +24,8 @@ def make_postgres(parts: SplitResult) -> PostgresBackend:
     if not all(re.fullmatch(r"(\[[^]]*\]|[^]:[]*)(:[0-9]*)?", host) for host in hosts):
         raise BadBackendURL("postgresql:// has no host and port that can be: they are as in db1:5432 or [::1]:5432")
     return PostgresBackend(
-        urlunsplit(parts._replace(scheme="postgresql", query=theirs)),
+        # By hand: where there is no host, `urlunsplit` leaves out the slashes, too.
+        f"postgresql://{parts.netloc}{parts.path}{theirs and '?'}{theirs}",
         place=f"postgresql://{(parts.netloc + parts.path).rpartition('@')[2]}",  # a password may hold a '/'
         schema=schema,
         pool=_number(ours, "pool", DEFAULT_POOL, least=1),

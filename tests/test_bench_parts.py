@@ -128,7 +128,9 @@ def test_messages_in_a_row_are_one_run() -> None:
     assert (piece.items, piece.oldest) == ((range(3, 6), range(5, 6), range(7, 8)), 3)
 
 
-@pytest.mark.parametrize("sent", [b"\x01\x00", b"\xc1\x00", client_frame(TEXT, b"hi")])
+@pytest.mark.parametrize(
+    "sent", [b"\x01\x00", b"\xc1\x00", client_frame(TEXT, b"hi")], ids=["fragment", "compressed", "masked"]
+)
 def test_what_the_bench_does_not_read_is_said(sent: bytes) -> None:
     with pytest.raises(ChatkitError, match="does not read"):
         cut(sent)

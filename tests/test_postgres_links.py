@@ -15,7 +15,8 @@ from chatkit.backends.postgres import backend, watch
 from chatkit.backends.postgres.notice import Appended, OwnAppends, Reached
 from chatkit.bench.postgres_server import PostgresServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted, Writing
-from chatkit.core.model import Draft, Member, Message
+from chatkit.core.hub import Hub
+from chatkit.core.model import Draft, Gap, Member, Message
 from chatkit.errors import Unavailable
 
 
@@ -318,5 +319,36 @@ def test_leaving_while_connections_are_being_made_leaves_none() -> None:
             for outcome in await asyncio.gather(*reads, return_exceptions=True):
                 assert not isinstance(outcome, BaseException) or isinstance(outcome, Unavailable)
         await eventually(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaver'") == "0")
+
+    asyncio.run(main())
+
+
+def test_a_database_that_lost_its_end_begins_a_new_epoch_and_nobody_takes_new_messages_for_old() -> None:
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 1) as (one,), Hub(one) as hub:
+            for n in range(5):
+                await hub.publish(Draft("ops", "ann", f"old {n + 1}"))
+            with await hub.subscribe("ops", history=10) as reader:
+                assert len(await reader.next()) == 5
+                old = reader.epoch
+                # As after a failover to a copy that was behind, or a restored backup.
+                sql("DELETE FROM {}.message WHERE seq > 2; UPDATE {}.room SET last = 2", url)
+                terminate_listener(url)
+                items = list(await reader.next())
+                assert isinstance(items[0], Gap)
+                assert (items[0].after, items[0].reason) == (5, "epoch")
+                while len(items) < 3:
+                    items += await reader.next()
+                for n in range(3):
+                    await hub.publish(Draft("ops", "ann", f"new {n}"))
+                while len(items) < 6:
+                    items += await reader.next()
+                assert [item.body for item in items if isinstance(item, Message)] == [
+                    *("old 1", "old 2"),
+                    *("new 0", "new 1", "new 2"),
+                ]
+                assert reader.epoch != old
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ A member is a name; one that entered twice (two windows, two processes) is there
 """
 
 from collections.abc import Iterable
+from itertools import islice
 
 import msgspec
 
@@ -77,9 +78,11 @@ class Roster:
         return len(self._rooms.get(room, ()))
 
     def members(self, room: str, limit: int) -> list[Member]:
-        """Return those who are in the room, at most `limit`, by when they came."""
-        members = [Member(name, _since_ms(presence)) for name, presence in self._rooms.get(room, {}).items()]
-        return sorted(members, key=lambda member: (member.since_ms, member.name))[:limit]
+        """Return those who are in the room, by when they came; of more than `limit`, those who were first known here."""
+        # Each who joins asks: to look at ten thousand for the sake of two hundred would cost them milliseconds each.
+        first = islice(self._rooms.get(room, {}).items(), limit)
+        members = [Member(name, _since_ms(presence)) for name, presence in first]
+        return sorted(members, key=lambda member: (member.since_ms, member.name))
 
     @property
     def has_changes(self) -> bool:

@@ -149,6 +149,8 @@ class PostgresBackend(Backend):
             self._watch.tell(self._watch.own.doubt(tag))
             raise
         self._watch.own.settle(tag)
+        for message in {receipt.message.room: receipt.message for receipt in receipts}.values():
+            self._watch.saw(message.room, message.epoch, message.seq)
         return receipts
 
     async def read(
@@ -164,7 +166,9 @@ class PostgresBackend(Backend):
             return await read_page(connection, self._store, room, after=after, before=before, limit=limit, where=where)
 
         if where is None or where == Filter():
-            return await self._pages.run(do, timeout_s=TIMEOUT_S)
+            page = await self._pages.run(do, timeout_s=TIMEOUT_S)
+            self._watch.saw(room, page.head.epoch, page.head.last)
+            return page
         return await self._searches.run(do, timeout_s=LONG_S)
 
     async def rooms(self) -> list[RoomInfo]:
@@ -190,7 +194,7 @@ class PostgresBackend(Backend):
         self._watch.watched.add(room)
 
     async def unwatch(self, room: str) -> None:
-        self._watch.watched.discard(room)
+        self._watch.forget(room)
 
     def news(self) -> AsyncIterator[News]:
         return self._inbox.read()

@@ -5,7 +5,9 @@ thousandth; but every process is told of every commit, and sorts out for itself 
 microseconds a message.
 
 What is told is only the bell. When the connection breaks, another one listens first, and then every watched room is
-compared with the database: so nothing that was told to nobody is missed.
+compared with the database: so nothing that was told to nobody is missed. A database that knows less than was seen of it
+has lost its end, by a failover or a restored copy: it gets a new epoch, so that nobody takes other messages under the
+same numbers for those that were there.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from contextlib import suppress
 
 import msgspec
 
+from chatkit.backends.epoch import new_epoch
 from chatkit.backends.inbox import Inbox
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.notice import Appended, BodyTaken, CheckAll, OwnAppends, Typing, decode_notice
@@ -35,6 +38,10 @@ _logger = logging.getLogger(__name__)
 
 _HEADS = """
     SELECT epoch, redactions, name, last FROM {schema}.meta LEFT JOIN {schema}.room ON name = ANY ($1)
+"""
+_RENEW = """
+    WITH renewed AS (UPDATE {schema}.meta SET epoch = $2 WHERE epoch = $1 RETURNING 1)
+    SELECT pg_notify($3, '["c"]') FROM renewed
 """
 _REDACTED = """
     SELECT name, seq FROM {schema}.message JOIN {schema}.room ON room.id = message.room WHERE redaction > $1
@@ -82,6 +89,7 @@ class Watch:
         self._inbox = inbox
         self._ask = ask
         self.watched: set[str] = set()
+        self._seen: dict[str, tuple[str, int]] = {}  # of watched rooms: an epoch, and the last number that it had
         self.own = OwnAppends()
         self._redactions: int | None = None  # as many as were heard of; None: of none yet
         self._is_in_doubt = False  # something was told that only a look at every room explains
@@ -108,6 +116,17 @@ class Watch:
         """Tell of batches that were committed."""
         self._put([item for notice in notices for item in notice.to_news(self.watched)])
 
+    def saw(self, room: str, epoch: str, last: int) -> None:
+        """Know how far a room was."""
+        known = self._seen.get(room)
+        if room in self.watched and (known is None or known[0] != epoch or known[1] < last):
+            self._seen[room] = epoch, last
+
+    def forget(self, room: str) -> None:
+        """Watch a room no more."""
+        self.watched.discard(room)
+        self._seen.pop(room, None)
+
     async def _keep(self, connection: Connection) -> None:
         """Listen until cancelled, on another connection whenever one breaks."""
         while True:
@@ -127,7 +146,7 @@ class Watch:
                         await self._stirred.wait()
                 self._stirred.clear()
                 if self._is_in_doubt:
-                    await self._check()
+                    await self._check(connection)
         except ChatkitError as error:
             return str(error)
         except DRIVER_ERRORS as error:
@@ -148,7 +167,7 @@ class Watch:
             connection = None
             try:
                 connection = await self._listen()
-                await self._check()
+                await self._check(connection)
             except ChatkitError as error:
                 _logger.debug("the link to %s is not mended: %s", self._store.place, error)
             except Exception:
@@ -175,15 +194,25 @@ class Watch:
             raise as_ours(error, self._store.place) from error
         return connection
 
-    async def _check(self) -> None:
+    async def _check(self, connection: Connection) -> None:
         """Tell where every watched room stands, and what was redacted since the last redaction that was heard of."""
         self._is_in_doubt = False
         names = list(self.watched)
         for start in range(0, len(names) or 1, HEADS_A_QUERY):
-            heads = await self._ask(names[start : start + HEADS_A_QUERY], self._redactions)
+            heads = await self._heads(connection, names[start : start + HEADS_A_QUERY])
             self._put([Grown(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
             self._put([Redacted(room, seq) for room, seq in heads.redacted if room in self.watched])
         self._redactions = heads.redactions
+
+    async def _heads(self, connection: Connection, names: Sequence[str]) -> Heads:
+        """Ask where rooms stand; begin a new epoch if the database has lost what was seen of one."""
+        seen = {name: self._seen[name] for name in names if name in self._seen}  # before: it may only have grown since
+        heads = await self._ask(names, self._redactions)
+        if not any(epoch == heads.epoch and last > heads.lasts[name] for name, (epoch, last) in seen.items()):
+            return heads
+        _logger.warning("%s has lost messages that it had: its rooms begin a new epoch", self._store.place)
+        await connection.execute(self._store.fill_in(_RENEW), heads.epoch, new_epoch(), self._store.channel)
+        return await self._ask(names, self._redactions)
 
     def _ended(self, _: Connection) -> None:
         self._stirred.set()
@@ -208,5 +237,8 @@ class Watch:
                 self._stirred.set()
 
     def _put(self, news: list[News]) -> None:
+        for item in news:
+            if isinstance(item, Grown):
+                self.saw(item.room, item.epoch or item.messages[-1].epoch, item.last)
         if news:
             self._inbox.put(news)

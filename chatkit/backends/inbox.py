@@ -86,7 +86,8 @@ class Inbox:
 
 def merge(older: Grown, newer: Grown) -> Grown:
     """Fold two news of one room into one that says as much."""
-    is_same_log = _epoch(older) == _epoch(newer)
+    epochs = _epoch(older), _epoch(newer)
+    is_same_log = epochs[0] == epochs[1] or "" in epochs  # where none is told, there is no sign of another
     if newer.last <= older.last and is_same_log:
         return older
     both = [*older.messages, *newer.messages]

@@ -78,7 +78,7 @@ class Roster:
         return len(self._rooms.get(room, ()))
 
     def members(self, room: str, limit: int) -> list[Member]:
-        """Return those who are in the room, by when they came; of more than `limit`, those who were first known here."""
+        """Return those who are in the room, by when they came; of more than `limit`, those first known here."""
         # Each who joins asks: to look at ten thousand for the sake of two hundred would cost them milliseconds each.
         first = islice(self._rooms.get(room, {}).items(), limit)
         members = [Member(name, _since_ms(presence)) for name, presence in first]

@@ -131,7 +131,7 @@ def cli(*words: str) -> str:
 
 async def heard_until(hear: Callable[[], Awaitable[Any]], is_it: Callable[[Any], bool]) -> list[Any]:
     """Hear everything up to and with what is looked for."""
-    heard = []
+    heard: list[Any] = []
     async with asyncio.timeout(60):
         while not heard or not is_it(heard[-1]):
             heard.append(await hear())

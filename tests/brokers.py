@@ -1,15 +1,21 @@
 """Backends of Litestar's names on the tests' own stores: each asked for here has a store to itself."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import stores
+from channels import take, until
 from redis.asyncio import Redis, RedisCluster
 
+from chatkit.bench.own_store import OwnStore
+from chatkit.errors import Unavailable
 from chatkit.litestar import (
     AsyncPgChannelsBackend,
+    ChannelsPlugin,
     PsycoPgChannelsBackend,
     RedisChannelsPubSubBackend,
     RedisChannelsStreamBackend,
@@ -69,3 +75,21 @@ async def started(*backends: Any) -> AsyncIterator[None]:
     finally:
         for backend in backends:
             await backend.on_shutdown()
+
+
+async def go_on_after_a_restart(store: OwnStore, one: ChannelsPlugin, two: ChannelsPlugin) -> None:
+    """Kill and start the store of two applications: publishing is refused, readers stay, and both go on."""
+    async with one, two:
+        here, there = await one.subscribe("foo"), await two.subscribe("foo")
+        await one.wait_published("before", "foo")
+        assert await take(here, 1) == await take(there, 1) == [b"before"]
+        await asyncio.to_thread(store.kill)
+        with pytest.raises(Unavailable):
+            await one.wait_published("refused", "foo")
+        await asyncio.to_thread(store.start)
+        for plugin in (one, two):
+            await until(lambda plugin=plugin: plugin._log.hub.fault is None)  # type: ignore[misc]
+        await one.wait_published("after", "foo")
+        await two.wait_published("from the other", "foo")
+        for subscriber in (here, there):
+            assert await take(subscriber, 2) == [b"after", b"from the other"]

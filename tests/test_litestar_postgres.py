@@ -1,14 +1,13 @@
 """The PostgreSQL classes: which ways to connect they take, and what happens when the database restarts."""
 
-import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import stores
-from brokers import fresh, started
-from channels import run, take, until
+from brokers import fresh, go_on_after_a_restart, started
+from channels import run
 from litestar.exceptions import ImproperlyConfiguredException
 
 from chatkit.backends import open_backend
@@ -131,19 +130,6 @@ def test_delivery_goes_on_after_postgresql_restarted() -> None:
 
         async def main() -> None:
             one, two = (ChannelsPlugin(AsyncPgChannelsBackend(server.url), channels=["foo"]) for _ in range(2))
-            async with one, two:
-                here, there = await one.subscribe("foo"), await two.subscribe("foo")
-                await one.wait_published("before", "foo")
-                assert await take(here, 1) == await take(there, 1) == [b"before"]
-                await asyncio.to_thread(server.kill)
-                with pytest.raises(Unavailable):
-                    await one.wait_published("refused", "foo")
-                await asyncio.to_thread(server.start)
-                for plugin in (one, two):
-                    await until(lambda plugin=plugin: plugin._log.hub.fault is None)  # type: ignore[misc]
-                await one.wait_published("after", "foo")
-                await two.wait_published("from the other", "foo")
-                for subscriber in (here, there):
-                    assert await take(subscriber, 2) == [b"after", b"from the other"]
+            await go_on_after_a_restart(server, one, two)
 
         run(main())

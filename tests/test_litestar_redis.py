@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from brokers import fresh, redis, redis_cluster, started
-from channels import run, take, until
+from brokers import fresh, go_on_after_a_restart, redis, redis_cluster, started
+from channels import run, take
 from litestar.exceptions import ImproperlyConfiguredException
 from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster
@@ -306,19 +306,6 @@ def test_delivery_goes_on_after_redis_restarted(kind: Any) -> None:
             one, two = (
                 ChannelsPlugin(kind(redis=Redis(port=server.port), **options), channels=["foo"]) for _ in range(2)
             )
-            async with one, two:
-                here, there = await one.subscribe("foo"), await two.subscribe("foo")
-                await one.wait_published("before", "foo")
-                assert await take(here, 1) == await take(there, 1) == [b"before"]
-                await asyncio.to_thread(server.kill)
-                with pytest.raises(Unavailable):
-                    await one.wait_published("refused", "foo")
-                await asyncio.to_thread(server.start)
-                for plugin in (one, two):
-                    await until(lambda plugin=plugin: plugin._log.hub.fault is None)  # type: ignore[misc]
-                await one.wait_published("after", "foo")
-                await two.wait_published("from the other", "foo")
-                for subscriber in (here, there):
-                    assert await take(subscriber, 2) == [b"after", b"from the other"]
+            await go_on_after_a_restart(server, one, two)
 
         run(main())

@@ -81,6 +81,7 @@ async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamFo
                 told.append(form.tell(RestoredEvent()))
             case _:
                 return  # a stream is of messages
+        del told[:-2]  # a reader who rests through many outages need not be told of each
         rung.set()
 
     with await hub.subscribe(room, after=start.after, history=history, bell=rung.set, signalled=hear) as subscription:

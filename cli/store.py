@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
@@ -19,6 +19,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
 from chatkit.core.past import read_past
+from chatkit.core.roster import Roster
 from chatkit.errors import NotFound
 
 DEFAULT_PAGE = 100
@@ -36,6 +37,7 @@ class Store:
         self._name = name
         self._watcher = watcher
         self._process = secrets.token_hex(6)
+        self._roster = Roster()
         self._exit = AsyncExitStack()
         self._hub: Hub | None = None
         self._delivery: Delivery | None = None
@@ -103,7 +105,7 @@ class Store:
     async def rooms(self) -> list[RoomView]:
         """Return what rooms there are."""
         present = await self._present()
-        return [_view(info, len(present.get(info.room, ()))) for info in await self._backend.rooms()]
+        return [_view(info, present.count(info.room)) for info in await self._backend.rooms()]
 
     async def room(self, room: str) -> RoomView:
         """Return one of them; raise `NotFound`."""
@@ -114,7 +116,8 @@ class Store:
 
     async def members(self, room: str) -> list[Member]:
         """Return who is in a room, as the servers on this store say."""
-        return list((await self._present()).get(room, ()))
+        present = await self._present()
+        return present.members(room, present.count(room))
 
     async def _opened(self) -> Hub:
         if self._hub is None:
@@ -137,14 +140,11 @@ class Store:
             case StoreBack():
                 self._watcher(Back())
 
-    async def _present(self) -> dict[str, Sequence[Member]]:
-        if not self._backend.shared:
-            return {}
-        presence = await self._backend.present(self._process)
-        by_room: dict[str, dict[str, Member]] = {}
-        for room, member in presence.members if presence else ():
-            by_room.setdefault(room, {})[member.name] = member
-        return {room: list(members.values()) for room, members in by_room.items()}
+    async def _present(self) -> Roster:
+        """Return who is in the rooms by way of the servers on this store."""
+        for news in await self._backend.present(self._process):
+            self._roster.take_elsewhere(news)
+        return self._roster
 
 
 def _view(info: RoomInfo, members: int) -> RoomView:

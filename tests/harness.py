@@ -292,7 +292,7 @@ class Faults(Backend):
     ) -> None:
         await self._do("announce", lambda: self.inner.announce(process, joined=joined, left=left, ttl_s=ttl_s))
 
-    async def present(self, process: str) -> Presence | None:
+    async def present(self, process: str) -> Sequence[Presence]:
         return await self._do("present", lambda: self.inner.present(process))
 
 

@@ -14,7 +14,7 @@ from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, un
 from chatkit.backends.postgres import backend, watch
 from chatkit.backends.postgres.notice import Appended, OwnAppends, Reached
 from chatkit.bench.postgres_server import PostgresServer
-from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted, Writing
+from chatkit.core.backend import Backend, Broken, Grown, Mended, Presence, Redacted, Writing
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message
 from chatkit.errors import Unavailable
@@ -268,40 +268,14 @@ def test_members_are_announced_again_when_the_database_has_forgotten_them() -> N
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await one.announce("p1", joined=[("a", ann), ("a", bob)], left=[], ttl_s=60)
-            assert (present := await two.present("p2")) is not None
-            assert set(present.members) == {("a", ann), ("a", bob)}
+            (first,) = await two.present("p2")
+            assert set(first.joined) == {("a", ann), ("a", bob)}
             await asyncio.to_thread(sql, "TRUNCATE {}.process, {}.member", url)  # what a crash does to such tables
-            assert (present := await two.present("p2")) is not None
-            assert present.members == []
+            assert await two.present("p2") == [Presence("p1", whole=True)]
             await one.announce("p1", joined=[("b", ann)], left=[("a", bob)], ttl_s=60)
-            assert (present := await two.present("p2")) is not None
-            assert set(present.members) == {("a", ann), ("b", ann)}
-
-    asyncio.run(main())
-
-
-def test_only_what_changed_is_read_of_those_who_are_present() -> None:
-    url = stores.postgres()
-    crowd = [("a", Member(f"name{n}", n)) for n in range(5_000)]
-
-    async def main() -> None:
-        async with opened(url, 3) as (one, two, late):
-            await one.announce("p1", joined=crowd, left=[], ttl_s=60)
-            assert (present := await two.present("p2")) is not None
-            assert set(present.members) == set(crowd)
-            for n in range(150):  # more changes than are remembered
-                came, went = ("a", Member(f"late{n}", n)), crowd[n]
-                await one.announce("p1", joined=[came], left=[went], ttl_s=60)
-                crowd.append(came)
-                if n % 10 == 0:
-                    assert (present := await two.present("p2")) is not None
-                    assert set(present.members) == set(crowd[n + 1 :])
-                    assert await two.present("p2") is None
-            for each, process in ((two, "p2"), (late, "p3")):
-                assert (present := await each.present(process)) is not None
-                assert set(present.members) == set(crowd[150:])
-            await one.announce("p1", joined=[], left=[], ttl_s=60)
-            assert await two.present("p2") is None
+            (then,) = await two.present("p2")
+            assert then.whole
+            assert set(then.joined) == {("a", ann), ("b", ann)}
 
     asyncio.run(main())
 

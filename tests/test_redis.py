@@ -19,7 +19,7 @@ from chatkit.backends.redis.row import Names
 from chatkit.backends.redis.server import Features
 from chatkit.bench.own_store import free_port
 from chatkit.bench.redis_server import RedisServer
-from chatkit.core.backend import Grown, Mended, Redacted, Writing
+from chatkit.core.backend import Grown, Mended, Presence, Redacted, Writing
 from chatkit.core.model import Draft, Member
 from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable
 
@@ -77,15 +77,13 @@ def test_who_is_present_is_read_once_and_then_only_what_changes(server: RedisSer
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.announce("p1", joined=members, left=[], ttl_s=60)
             await two.announce("p2", joined=[], left=[], ttl_s=60)
-            present = await two.present("p2")
-            assert present is not None
-            assert set(present.members) == set(members)
+            (first,) = await two.present("p2")
+            assert set(first.joined) == set(members)
             for n in range(5):
                 await one.announce("p1", joined=[("b", Member("new", n))], left=[members[n]], ttl_s=60)
-                present = await two.present("p2")
-                assert present is not None
-                assert set(present.members) == {*members[n + 1 :], ("b", Member("new", n))}
-                assert await two.present("p2") is None
+                (then,) = await two.present("p2")
+                assert then == Presence("p1", [("b", Member("new", n))], [("a", f"member {n}")])
+                assert await two.present("p2") == []
             assert calls_of(server, "hgetall") == 1
 
     asyncio.run(go())
@@ -99,9 +97,7 @@ def test_members_are_announced_again_when_the_store_was_flushed(server: RedisSer
             await one.announce("p1", joined=[bob, cat], left=[], ttl_s=60)
             await in_thread(lambda: server.ask("FLUSHALL"))
             await one.announce("p1", joined=[], left=[bob], ttl_s=60)
-            present = await two.present("p2")
-            assert present is not None
-            assert list(present.members) == [cat]
+            assert await two.present("p2") == [Presence("p1", [cat], whole=True)]
 
     asyncio.run(go())
 
@@ -149,9 +145,7 @@ def test_prefixes_and_databases_do_not_hear_each_other(server: RedisServer) -> N
             for n, backend in enumerate(backends):
                 assert await texts(backend, "a") == [str(n)]
                 assert [info.room for info in await backend.rooms()] == ["a"]
-                present = await backend.present("other")
-                assert present is not None
-                assert list(present.members) == [("a", Member(f"m{n}", n))]
+                assert await backend.present("other") == [Presence("p", [("a", Member(f"m{n}", n))], whole=True)]
                 await backend.typing("a", "ann")
                 await backend.redact("a", 1)
                 assert await until(backend.news(), is_a(Redacted)) == [Redacted("a", 1)]

@@ -5,6 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatkit.core.backend import Presence
 from chatkit.core.model import Member
 from chatkit.core.roster import Roster
 
@@ -54,24 +55,39 @@ def test_members_are_listed_by_when_they_came_and_no_more_than_asked_for() -> No
 def test_members_of_other_processes_are_there_beside_those_of_this() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 5)
-    roster.replace_elsewhere([("ops", Member("ann", 3)), ("ops", Member("bob", 4))])
+    roster.take_elsewhere(Presence("other", [("ops", Member("ann", 3)), ("ops", Member("bob", 4))], whole=True))
     assert roster.members("ops", 10) == [Member("ann", 3), Member("bob", 4)]
     roster.take_changes()
     roster.leave("ops", "ann")
     assert changes(roster) == []
-    roster.replace_elsewhere([("ops", Member("bob", 4))])
+    roster.take_elsewhere(Presence("other", left=[("ops", "ann")]))
     assert changes(roster) == [("ops", [], ["ann"], 1)]
-    roster.replace_elsewhere([])
+    roster.take_elsewhere(Presence("other", whole=True))
     assert changes(roster) == [("ops", [], ["bob"], 0)]
 
 
-def test_one_who_is_in_several_other_processes_came_with_the_first() -> None:
-    for since in ([3, 4], [4, 3]):
+def test_one_who_is_in_several_other_processes_came_with_the_first_and_goes_with_the_last() -> None:
+    for first, second in ((3, 4), (4, 3)):
         roster = Roster()
-        roster.replace_elsewhere([("ops", Member("ann", since_ms)) for since_ms in since])
+        roster.take_elsewhere(Presence("one", [("ops", Member("ann", first))], whole=True))
+        roster.take_elsewhere(Presence("two", [("ops", Member("ann", second))], whole=True))
         assert roster.members("ops", 10) == [Member("ann", 3)]
-        roster.replace_elsewhere([("ops", Member("ann", 4))])
-        assert roster.members("ops", 10) == [Member("ann", 4)]
+        roster.take_elsewhere(Presence("one", left=[("ops", "ann")]))
+        assert roster.members("ops", 10) == [Member("ann", second)]
+        roster.take_elsewhere(Presence("two", [("ops", Member("ann", 9))]))  # it went there, and came back
+        assert roster.members("ops", 10) == [Member("ann", 9)]
+        roster.take_elsewhere(Presence("two", left=[("ops", "ann")]))
+        assert (names(roster), roster._elsewhere) == ([], {})
+
+
+def test_one_who_moves_to_another_process_did_not_go() -> None:
+    roster = Roster()
+    roster.take_elsewhere(Presence("one", [("ops", Member("ann", 3))], whole=True))
+    roster.take_changes()
+    roster.take_elsewhere(Presence("one", whole=True))
+    roster.take_elsewhere(Presence("two", [("ops", Member("ann", 5))], whole=True))
+    assert changes(roster) == []
+    assert roster.members("ops", 10) == [Member("ann", 5)]
 
 
 def test_what_the_others_are_told_is_kept_until_they_know() -> None:
@@ -108,12 +124,11 @@ def test_where_there_are_no_other_processes_nothing_is_kept_for_them() -> None:
     assert not any(vars(roster)[name] for name in ("_rooms", "_untold", "_unannounced", "_announcing"))
 
 
+places = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["ann", "bob", "cat"])), unique=True)
 steps = st.lists(
     st.tuples(st.just("enter") | st.just("leave"), st.sampled_from("ab"), st.sampled_from(["ann", "bob"]))
-    | st.tuples(
-        st.just("others"),
-        st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["ann", "bob", "cat"])), unique=True),
-    )
+    | st.tuples(st.just("whole"), st.sampled_from(["one", "two"]), places)
+    | st.tuples(st.just("changes"), st.sampled_from(["one", "two"]), places, places)
     | st.tuples(st.just("tell")),
     max_size=40,
 )
@@ -123,7 +138,7 @@ steps = st.lists(
 def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: list[tuple[object, ...]]) -> None:
     roster = Roster()
     here: Counter[tuple[str, str]] = Counter()
-    elsewhere: set[tuple[str, str]] = set()
+    elsewhere: dict[str, set[tuple[str, str]]] = {"one": set(), "two": set()}
     told: set[tuple[str, str]] = set()
     for step in [*script, ("tell",)]:
         match step:
@@ -133,9 +148,13 @@ def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: l
             case ("leave", str(room), str(name)) if here[room, name]:
                 roster.leave(room, name)
                 here[room, name] -= 1
-            case ("others", list(pairs)):
-                elsewhere = set(pairs)
-                roster.replace_elsewhere([(room, Member(name, 2)) for room, name in pairs])
+            case ("whole", str(process), list(there)):
+                elsewhere[process] = set(there)
+                roster.take_elsewhere(Presence(process, [(room, Member(name, 2)) for room, name in there], whole=True))
+            case ("changes", str(process), list(came), list(went)):
+                gone = [place for place in went if place not in came]
+                elsewhere[process] = elsewhere[process].union(came).difference(gone)
+                roster.take_elsewhere(Presence(process, [(room, Member(name, 3)) for room, name in came], gone))
             case ("tell",):
                 for change in roster.take_changes():
                     joined = {(change.room, name) for name in change.joined}
@@ -144,7 +163,7 @@ def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: l
                     assert left <= told
                     told = (told | joined) - left
                     assert change.count == sum(room == change.room for room, _ in told)
-        present = {pair for pair in here if here[pair]} | elsewhere
+        present = {pair for pair in here if here[pair]}.union(*elsewhere.values())
         assert {(room, name) for room in "ab" for name in names(roster, room)} == present
     assert told == present
     assert set(roster._rooms) == {room for room, _ in present}

@@ -67,7 +67,6 @@ class MemoryBackend(Backend):
         self._logs: dict[str, _Log] = {}
         self._watched: set[str] = set()
         self._inbox = Inbox()
-        self._was_asked = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,9 +135,8 @@ class MemoryBackend(Backend):
     ) -> None:
         """There is no other process to tell."""
 
-    async def present(self, process: str) -> Presence | None:  # noqa: ARG002 - the contract's
-        was_asked, self._was_asked = self._was_asked, True
-        return None if was_asked else Presence(())
+    async def present(self, process: str) -> Sequence[Presence]:  # noqa: ARG002 - the contract's
+        return ()
 
     def _head(self, log: _Log) -> Head:
         return Head(self._epoch, log.first, log.last)

@@ -72,9 +72,9 @@ class Attendance:
                     # What was announced before may have faded while this was on its way: then all is announced again.
                     is_late = not has_faded and asyncio.get_running_loop().time() - self._announced_at > TTL_S
                     self._announced_at = 0.0 if is_late else now
-                present = await self._backend.present(self._process)
-                if present is not None:
-                    self.roster.replace_elsewhere(present.members)
+                for news in await self._backend.present(self._process):
+                    self.roster.take_elsewhere(news)
+                if self.roster.has_changes:
                     self._tell_soon()
                 is_well = True
             except ChatkitError as error:

@@ -88,9 +88,17 @@ News: TypeAlias = Grown | Redacted | Writing | Broken | Mended
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """Who is in which room: `(room, member)` pairs."""
+    """What changed in who is in which room of another process.
 
-    members: Sequence[tuple[str, Member]]
+    `joined` are those who came, or who are there since another time than before; `left` the rooms and names of those
+    who went. No name of a room is in both. Where `whole`, `joined` is everybody who is there: a process that was not
+    known is told so, and one that faded, with nobody.
+    """
+
+    process: str
+    joined: Sequence[tuple[str, Member]] = ()
+    left: Sequence[tuple[str, str]] = ()
+    whole: bool = False
 
 
 class Backend(ABC):
@@ -208,5 +216,9 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def present(self, process: str) -> Presence | None:
-        """Return who is in the rooms of all other processes, or None where that is as it was at the last call."""
+    async def present(self, process: str) -> Sequence[Presence]:
+        """Return what changed at all other processes since the last call for this one, at most one of each.
+
+        What a call that raised or was cancelled did not return, the next MUST. It SHOULD cost what has changed, not
+        what is there.
+        """

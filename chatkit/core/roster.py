@@ -3,11 +3,11 @@
 A member is a name; one that entered twice (two windows, two processes) is there once, until the last of them has left.
 """
 
-from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
 
+from chatkit.core.backend import Presence
 from chatkit.core.model import Member
 
 
@@ -21,14 +21,15 @@ class Change(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Presence:
-    """One name in one room: how often it entered here, and since when it is here and elsewhere."""
+    """One name in one room: how often it entered here, in how many other processes it is, and since when."""
 
-    __slots__ = ("entered", "since_ms", "since_ms_elsewhere")
+    __slots__ = ("entered", "n_elsewhere", "since_ms", "since_ms_elsewhere")
 
     def __init__(self) -> None:
         self.entered = 0
         self.since_ms = 0
-        self.since_ms_elsewhere: int | None = None
+        self.n_elsewhere = 0
+        self.since_ms_elsewhere = 0
 
 
 class Roster:
@@ -37,7 +38,7 @@ class Roster:
     def __init__(self, *, is_shared: bool = True) -> None:
         self._is_shared = is_shared  # else nobody takes what is kept to be announced, and it would only grow
         self._rooms: dict[str, dict[str, _Presence]] = {}
-        self._elsewhere: set[tuple[str, str]] = set()
+        self._elsewhere: dict[str, dict[tuple[str, str], int]] = {}  # by process: who is there, and since when
         # What was not yet told: True for who came. Someone who went and came back in between is no change at all.
         self._untold: dict[str, dict[str, bool]] = {}
         # What other processes do not know yet: since when, or None for who left; and what they are being told.
@@ -60,18 +61,32 @@ class Roster:
             self._announce(room, name, None)
             self._forget_if_gone(room, name, presence)
 
-    def replace_elsewhere(self, members: Iterable[tuple[str, Member]]) -> None:
-        """Take what all other processes together announce."""
-        now: dict[tuple[str, str], int] = {}
-        for room, member in members:
-            now[room, member.name] = min(member.since_ms, now.get((room, member.name), member.since_ms))
-        for (room, name), since_ms in now.items():
-            self._presence(room, name).since_ms_elsewhere = since_ms
-        for room, name in self._elsewhere - now.keys():
-            presence = self._rooms[room][name]
-            presence.since_ms_elsewhere = None
+    def take_elsewhere(self, news: Presence) -> None:
+        """Take what changed at another process. It costs what changed, however many are there."""
+        there = self._elsewhere.setdefault(news.process, {})
+        joined = {(room, member.name): member.since_ms for room, member in news.joined}
+        for place, since_ms in joined.items():
+            presence = self._presence(*place)
+            presence.n_elsewhere += place not in there
+            there[place] = since_ms
+            presence.since_ms_elsewhere = since_ms if presence.n_elsewhere == 1 else self._since_elsewhere(place)
+        for place in there.keys() - joined.keys() if news.whole else news.left:
+            if there.pop(place, None) is not None:
+                self._leave_elsewhere(place)
+        if not there:
+            del self._elsewhere[news.process]
+
+    def _leave_elsewhere(self, place: tuple[str, str]) -> None:
+        room, name = place
+        presence = self._rooms[room][name]
+        presence.n_elsewhere -= 1
+        if presence.n_elsewhere:
+            presence.since_ms_elsewhere = self._since_elsewhere(place)
+        else:
             self._forget_if_gone(room, name, presence)
-        self._elsewhere = set(now)
+
+    def _since_elsewhere(self, place: tuple[str, str]) -> int:
+        return min(since_ms for there in self._elsewhere.values() if (since_ms := there.get(place)) is not None)
 
     def count(self, room: str) -> int:
         """Return how many are in the room."""
@@ -139,7 +154,7 @@ class Roster:
         return presence
 
     def _forget_if_gone(self, room: str, name: str, presence: _Presence) -> None:
-        if presence.entered or presence.since_ms_elsewhere is not None:
+        if presence.entered or presence.n_elsewhere:
             return
         names = self._rooms[room]
         del names[name]
@@ -158,5 +173,6 @@ class Roster:
 
 
 def _since_ms(presence: _Presence) -> int:
-    here = presence.since_ms if presence.entered else None
-    return min(since for since in (here, presence.since_ms_elsewhere) if since is not None)
+    if not presence.n_elsewhere:
+        return presence.since_ms
+    return min(presence.since_ms, presence.since_ms_elsewhere) if presence.entered else presence.since_ms_elsewhere

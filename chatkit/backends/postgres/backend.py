@@ -26,7 +26,7 @@ from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.notice import encode_typing
 from chatkit.backends.postgres.pages import BEYOND, drop, plan_trim, read_page, read_rooms
 from chatkit.backends.postgres.pool import Connect, Connection, Pool, Server, close_connection
-from chatkit.backends.postgres.presence import Here, Others
+from chatkit.backends.postgres.presence import Asking, Here
 from chatkit.backends.postgres.store import Store
 from chatkit.backends.postgres.watch import Heads, Watch, read_heads
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
@@ -85,7 +85,7 @@ class PostgresBackend(Backend):
         self._inbox = Inbox()
         self._watch = Watch(self._server, self._store, self._process, self._inbox, self._read_heads)
         self._here: dict[str, Here] = defaultdict(Here)
-        self._others: dict[str, Others] = defaultdict(Others)
+        self._asking: dict[str, Asking] = defaultdict(Asking)
         self._under_way = 0  # appends
         self._idle = asyncio.Event()  # set while no append is under way: leaving waits for it
         self._idle.set()
@@ -214,11 +214,8 @@ class PostgresBackend(Backend):
             timeout_s=TIMEOUT_S,
         )
 
-    async def present(self, process: str) -> Presence | None:
-        others = self._others[process]
-        return await self._pages.run(
-            lambda connection: others.read(connection, self._store, process), timeout_s=TIMEOUT_S
-        )
+    async def present(self, process: str) -> list[Presence]:
+        return await self._asking[process].ask(self._pages, self._store, process, TIMEOUT_S)
 
     async def _read_heads(self, names: Sequence[str], redactions: int | None) -> Heads:
         return await self._pages.run(

@@ -8,7 +8,8 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from chatkit.backends.postgres.pool import Connection
+from chatkit.backends.others import Others, Row
+from chatkit.backends.postgres.pool import Connection, Pool
 from chatkit.backends.postgres.store import Store
 from chatkit.core.backend import Presence
 from chatkit.core.model import Member
@@ -87,60 +88,20 @@ class Here:
         return row is not None and bool(row["announce"])
 
 
-class _Elsewhere:
-    """What is known of one other process."""
-
-    def __init__(self, life: str) -> None:
-        self.life = life
-        self.version = 0
-        self.members: dict[Place, int] = {}
-
-
-class Others:
-    """Who is in all other processes, as it was last read."""
+class Asking:
+    """Asks what changed at all other processes."""
 
     def __init__(self) -> None:
-        self._processes: dict[str, _Elsewhere] = {}
-        self._was_asked = False
+        self._others = Others()
         self._lock = asyncio.Lock()  # two answers must not both be taken for what follows on the same state
 
-    async def read(self, connection: Connection, store: Store, process: str) -> Presence | None:
-        """Read what changed; see `Backend.present`."""
+    async def ask(self, pool: Pool, store: Store, process: str, timeout_s: float) -> list[Presence]:
+        """Read it; see `Backend.present`."""
         async with self._lock:
-            known = self._processes
-            rows = await connection.fetch(
-                store.fill_in(_PRESENT),
-                *(process, list(known)),
-                *([other.life for other in known.values()], [other.version for other in known.values()]),
-            )
-            present: dict[str, _Elsewhere] = {}
-            has_changed = not self._was_asked
-            for row in rows:
-                name = row["process"]
-                other = present.get(name)
-                if other is None:
-                    other = present[name] = _Elsewhere(row["life"]) if row["is_whole"] else known[name]
-                    has_changed |= row["is_whole"] or other.version != row["version"]
-                    other.version = row["version"]
-                _take(other.members, (row["room"], row["name"]), row["since_ms"], row["is_gone"])
-            has_changed |= any(name not in present for name in known)
-            self._processes, self._was_asked = present, True
-            return self._presence() if has_changed else None
-
-    def _presence(self) -> Presence:
-        return Presence(
-            [
-                (room, Member(name, since_ms))
-                for other in self._processes.values()
-                for (room, name), since_ms in other.members.items()
-            ]
-        )
-
-
-def _take(members: dict[Place, int], place: Place, since_ms: int | None, is_gone: bool | None) -> None:  # noqa: FBT001
-    if since_ms is None:  # the process has no member that is new
-        return
-    if is_gone:
-        members.pop(place, None)
-    else:
-        members[place] = since_ms
+            known = self._others.known
+            lives, versions = [life for life, _ in known.values()], [version for _, version in known.values()]
+            values = (process, list(known), lives, versions)
+            statement = store.fill_in(_PRESENT)
+            rows = await pool.run(lambda connection: connection.fetch(statement, *values), timeout_s=timeout_s)
+            # Only now: nothing can keep it from the caller any more.
+            return self._others.take([Row(*row.values()) for row in rows])

@@ -139,7 +139,7 @@ class RedisBackend(Backend):
     ) -> None:
         await self._attendants.announce(process, joined, left, ttl_s)
 
-    async def present(self, process: str) -> Presence | None:
+    async def present(self, process: str) -> list[Presence]:
         return await self._attendants.present(process)
 
 

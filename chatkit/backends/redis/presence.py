@@ -6,7 +6,6 @@ has changed since, and reads all of it only at first, or when it missed too much
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -33,31 +32,11 @@ class _Keys(NamedTuple):
     changes: bytes
 
 
-class _Seen:
-    """One process, as far as it was heard of."""
+class _Seen(NamedTuple):
+    """How far one process's changes are known."""
 
-    __slots__ = ("count", "life", "members")
-
-    def __init__(self) -> None:
-        self.life = b""
-        self.count = 0
-        self.members: dict[bytes, tuple[str, Member]] = {}
-
-    def take(self, reply: Reply) -> bool:
-        """Take what the script answered; say whether anything changed."""
-        life, count, changes, *all_members = reply
-        if all_members:
-            fields = all_members[0]
-            pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-            self.members = {name: _decode(name, since) for name, since in pairs}
-        for _, (sign, name, _, since) in changes or ():
-            if sign == b"+":
-                self.members[name] = _decode(name, since)
-            else:
-                self.members.pop(name, None)
-        is_new = (life, count) != (self.life, self.count)
-        self.life, self.count = life, count
-        return is_new
+    life: bytes = b""
+    n_changes: int = 0
 
 
 class _Mine:
@@ -119,30 +98,25 @@ class Attendants:
         replies = await self._nodes.calls("presence", calls)
         return any(replies[:-1])
 
-    async def present(self, process: str) -> Presence | None:
-        """Return who is in all other processes, or None if that is as it was; see `Backend.present`."""
-        is_first = process not in self._seen
+    async def present(self, process: str) -> list[Presence]:
+        """Return what changed at all other processes; see `Backend.present`."""
         seen = self._seen.get(process, {})
         names = await self._nodes.call(
             "presence", self._nodes.place.slot(self._processes), ("SMEMBERS", self._processes)
         )
         others = [name for name in names if name != process.encode()]
-        calls = [self._call(name, seen.get(name) or _Seen()) for name in others]
-        replies = await self._nodes.calls("presence", calls)
+        replies = await self._nodes.calls("presence", [self._call(name, seen.get(name) or _Seen()) for name in others])
         alive = {name: reply for name, reply in zip(others, replies, strict=True) if reply is not None}
-        # Before anything is taken in: what was, and could then not be returned, would be no news at the next call.
+        # Before anything is taken as seen: what was, and could then not be returned, would be no news at the next call.
         await self._forget([name for name in others if name not in alive])
-        is_changed = is_first
-        self._seen[process] = seen
-        for name in [name for name in seen if name not in alive]:
-            is_changed |= bool(seen.pop(name).members)
-        for name, reply in alive.items():
-            is_changed |= seen.setdefault(name, _Seen()).take(reply)
-        return Presence(list(chain(*(one.members.values() for one in seen.values())))) if is_changed else None
+        self._seen[process] = {name: _Seen(life, count) for name, (life, count, *_) in alive.items()}
+        faded = [Presence(name.decode(), whole=True) for name in seen.keys() - alive.keys()]
+        changed = [name for name in alive if self._seen[process][name] != seen.get(name)]
+        return faded + [_presence(name, alive[name]) for name in changed]
 
     def _call(self, name: bytes, seen: _Seen) -> Call:
         keys = self._keys(name.decode())
-        return Call(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.count]))
+        return Call(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.n_changes]))
 
     async def _forget(self, faded: Sequence[bytes]) -> None:
         """Take processes that have faded from the list. One that comes back adds itself with its next call."""
@@ -154,6 +128,18 @@ class Attendants:
 def _words(changes: Iterable[_Change]) -> Iterable[Word]:
     for sign, room, member in changes:
         yield from (sign, msgspec.json.encode((room, member.name)), member.since_ms)
+
+
+def _presence(process: bytes, reply: Reply) -> Presence:
+    """Read what the script answered of a process."""
+    _, _, changes, *all_members = reply
+    if all_members:
+        fields = all_members[0]
+        pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+        return Presence(process.decode(), [_decode(name, since) for name, since in pairs], whole=True)
+    newest = {name: (sign, since) for _, (sign, name, _, since) in changes}
+    joined = [_decode(name, since) for name, (sign, since) in newest.items() if sign == b"+"]
+    return Presence(process.decode(), joined, [_decode_name(name) for name in newest if newest[name][0] == b"-"])
 
 
 def _decode(name: bytes, since: bytes) -> tuple[str, Member]:

@@ -12,6 +12,7 @@ while the writer is idle, it is committed where it came from, in the event loop.
 import asyncio
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -21,10 +22,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from chatkit.backends.inbox import Inbox
+from chatkit.backends.others import Others
 from chatkit.backends.sqlite.lane import Do, Lane
 from chatkit.backends.sqlite.log import Log
-from chatkit.backends.sqlite.pages import plan_trim, read_page, read_present, read_rooms
-from chatkit.backends.sqlite.presence import announce, tell_typing
+from chatkit.backends.sqlite.pages import plan_trim, read_page, read_rooms
+from chatkit.backends.sqlite.presence import announce, read_present, tell_typing
 from chatkit.backends.sqlite.store import (
     Synchronous,
     as_ours,
@@ -67,7 +69,7 @@ class SqliteBackend(Backend):
         # Held while the first watch takes stock, so that no second one returns before that is done.
         self._watch_lock = asyncio.Lock()
         self._stack = AsyncExitStack()
-        self._last_present: dict[str, Presence] = {}
+        self._others: dict[str, Others] = defaultdict(Others)  # by the process that asks
         self._loop: asyncio.AbstractEventLoop
         self._log: Log  # whoever's who has the writer's connection
         self._watch: Watch  # likewise, but for what it says is the loop's
@@ -169,13 +171,13 @@ class SqliteBackend(Backend):
     ) -> None:
         await self._write(partial(announce, process=process, joined=joined, left=left, ttl_s=ttl_s))
 
-    async def present(self, process: str) -> Presence | None:
+    async def present(self, process: str) -> list[Presence]:
         now_ms = time.time_ns() // 1_000_000
-        presence = await self._searches.run_interruptibly(lambda connection: read_present(connection, process, now_ms))
-        if self._last_present.get(process) == presence:
-            return None
-        self._last_present[process] = presence
-        return presence
+        others = self._others[process]
+        known = others.known  # of this moment; what is taken is the loop's
+        return others.take(
+            await self._searches.run_interruptibly(lambda connection: read_present(connection, process, known, now_ms))
+        )
 
     # What follows runs in the writer's thread, or where that is idle, in the event loop's.
 

@@ -1,4 +1,4 @@
-"""The log's reading side: pages, rooms, what to trim, who is present. Runs in a reader's thread, on its connection.
+"""The log's reading side: pages, rooms, what to trim. Runs in a reader's thread, on its connection.
 
 Each question is one statement, so that its answer is of one moment.
 """
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import msgspec
 
 from chatkit.backends.sqlite.row import ROW, decode_rows
-from chatkit.core.backend import Filter, Page, Presence, RoomInfo
-from chatkit.core.model import Head, Member
+from chatkit.core.backend import Filter, Page, RoomInfo
+from chatkit.core.model import Head
 
 BEYOND = 2**62  # a number that no message has
 TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
@@ -51,16 +51,9 @@ _TO_DROP = """
         WHERE last IS NOT NULL
     ) WHERE up_to > dropped
 """
-_PRESENT = """
-    SELECT json_group_array(json_array(room, name, since_ms)) FROM (
-        SELECT room, member.name, since_ms FROM process JOIN member ON member.process = process.name
-        WHERE process.name <> ? AND expires_ms > ? ORDER BY room, member.name, since_ms
-    )
-"""
 
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
-_decode_present = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
 
 
 def read_page(
@@ -101,12 +94,6 @@ def plan_trim(connection: sqlite3.Connection, keep: int | None, before_ms: int |
     """Return the steps of a trim: for each, the rooms by id and the number up to which their messages go."""
     (found,) = connection.execute(_TO_DROP, {"keep": keep, "before_ms": before_ms}).fetchone()
     return list(_steps(_decode_to_drop(found)))
-
-
-def read_present(connection: sqlite3.Connection, process: str, now_ms: int) -> Presence:
-    """Return who is in the rooms of all other processes that are alive."""
-    (found,) = connection.execute(_PRESENT, [process, now_ms]).fetchone()
-    return Presence([(room, Member(name, since_ms)) for room, name, since_ms in _decode_present(found)])
 
 
 def _page_statement(where: Filter, *, is_forward: bool) -> tuple[str, dict[str, str | int | None]]:

@@ -3,22 +3,49 @@
 Times are the wall clock's.
 """
 
+import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+import msgspec
+
+from chatkit.backends.others import Row
 from chatkit.backends.sqlite.store import transaction
 from chatkit.core.model import Member
 
 _RENEW = """
-    INSERT INTO process (name, expires_ms) VALUES (?, ?)
-    ON CONFLICT (name) DO UPDATE SET expires_ms = excluded.expires_ms
+    INSERT INTO process (name, expires_ms, life, version) VALUES (:process, :expires_ms, :life, :n_changes)
+    ON CONFLICT (name) DO UPDATE SET expires_ms = excluded.expires_ms, version = version + excluded.version
+    RETURNING version
 """
 _JOIN = """
-    INSERT INTO member (process, room, name, since_ms) VALUES (?, ?, ?, ?)
-    ON CONFLICT (process, room, name) DO UPDATE SET since_ms = excluded.since_ms
+    INSERT INTO member (process, room, name, since_ms, version) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (process, room, name)
+    DO UPDATE SET since_ms = excluded.since_ms, version = excluded.version, is_gone = FALSE
 """
+_LEAVE = "UPDATE member SET version = ?, is_gone = TRUE WHERE process = ? AND room = ? AND name = ?"
+_FORGET = "DELETE FROM member WHERE process = ? AND version <= ? AND is_gone"
+_PRESENT = """
+    WITH alive AS (
+        SELECT process.name, process.life, process.version, known.value IS NULL AS is_whole,
+            coalesce(json_extract(known.value, '$[2]'), -1) AS seen
+        FROM process LEFT JOIN json_each(:known) AS known ON json_extract(known.value, '$[0]') = process.name
+            AND json_extract(known.value, '$[1]') = process.life
+            AND json_extract(known.value, '$[2]') >= process.version - :n_kept
+        WHERE process.name <> :process AND expires_ms > :now_ms
+    )
+    SELECT json_group_array(json_array(
+        alive.name, life, alive.version, json(iif(is_whole, 'true', 'false')), room, member.name, since_ms,
+        json(iif(is_gone, 'true', 'false'))
+    )) FROM alive LEFT JOIN member
+        ON member.process = alive.name AND member.version > seen AND NOT (is_whole AND is_gone)
+"""
+_N_KEPT: Final = 100  # changes, some minutes of them: who did not ask for so long reads the whole process again
 _TYPING_KEPT_MS = 5_000  # longer than any process that runs takes to look
+
+_decode_rows = msgspec.json.Decoder(list[Row]).decode
 
 
 def announce(
@@ -31,15 +58,27 @@ def announce(
 ) -> None:
     """Renew a process, and change who is in it; see `Backend.announce`. Processes that faded are forgotten."""
     now_ms = time.time_ns() // 1_000_000
+    expires_ms = now_ms + round(ttl_s * 1000)
+    n_changes = 1 if joined or left else 0
     with transaction(connection):
-        connection.execute("DELETE FROM process WHERE expires_ms <= ?", [now_ms])
-        connection.execute("DELETE FROM member WHERE process NOT IN (SELECT name FROM process)")
-        connection.execute(_RENEW, [process, now_ms + round(ttl_s * 1000)])
-        connection.executemany(
-            "DELETE FROM member WHERE process = ? AND room = ? AND name = ?",
-            [(process, room, member.name) for room, member in left],
-        )
-        connection.executemany(_JOIN, [(process, room, member.name, member.since_ms) for room, member in joined])
+        faded = connection.execute("DELETE FROM process WHERE expires_ms <= ? RETURNING name", [now_ms]).fetchall()
+        connection.executemany("DELETE FROM member WHERE process = ?", faded)
+        values = {"process": process, "expires_ms": expires_ms, "life": secrets.token_hex(8), "n_changes": n_changes}
+        ((version,),) = connection.execute(_RENEW, values).fetchall()
+        connection.executemany(_LEAVE, [(version, process, room, member.name) for room, member in left])
+        members = [(process, room, member.name, member.since_ms, version) for room, member in joined]
+        connection.executemany(_JOIN, members)
+        connection.execute(_FORGET, [process, version - _N_KEPT])
+
+
+def read_present(
+    connection: sqlite3.Connection, process: str, known: Mapping[str, tuple[str, int]], now_ms: int
+) -> list[Row]:
+    """Return what changed at all other processes that are alive, beyond what is known."""
+    already = msgspec.json.encode([(name, *state) for name, state in known.items()]).decode()
+    values = {"process": process, "known": already, "n_kept": _N_KEPT, "now_ms": now_ms}
+    (found,) = connection.execute(_PRESENT, values).fetchone()
+    return _decode_rows(found)
 
 
 def tell_typing(connection: sqlite3.Connection, *, process: str, room: str, sender: str) -> None:

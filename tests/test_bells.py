@@ -11,7 +11,6 @@ from chatkit.core import bells as bells_module
 from chatkit.core.backend import Backend
 from chatkit.core.bells import ENOUGH_CHARS, Bells
 from chatkit.core.live import LiveRoom, Signal
-from chatkit.core.model import Message
 from chatkit.core.pages import Pages
 
 
@@ -41,7 +40,7 @@ class Scene:
         return live
 
     def grow(self, live: LiveRoom, body: str = "hi") -> None:
-        self.bells.ring_soon(live, [Message(live.room, "e", 1, 0, "ann", body)])
+        self.bells.ring_soon(live, len(body) + 64)
 
     def rest(self, seconds: float) -> None:
         self.bells._rest_until = perf_counter() + seconds

@@ -6,17 +6,15 @@ load each write carries more.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from time import perf_counter
 
 from chatkit.core.live import LiveRoom, Reader
-from chatkit.core.model import Message
 
 RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
 PACE = 8.0  # the rest between two rounds, as a multiple of what the first of them cost
 MAX_REST_S = 0.02  # and at the most: a delay that no reader notices
 ENOUGH_CHARS = 1 << 14  # of one room: what is written at once costs more by its bytes than by the call from here on
-MESSAGE_CHARS = 64  # that a message counts beside its body
 
 
 class Bells:
@@ -36,9 +34,9 @@ class Bells:
         """Say whether nobody is to be told anything."""
         return not (self._grown or self._ringing)
 
-    def ring_soon(self, live: LiveRoom, messages: Sequence[Message]) -> None:
-        """Tell the room's readers of these messages with the next round."""
-        n_chars = self._grown.get(live, 0) + MESSAGE_CHARS * len(messages) + sum([len(m.body) for m in messages])
+    def ring_soon(self, live: LiveRoom, n_chars: int) -> None:
+        """Tell the room's readers with the next round that it grew by so much."""
+        n_chars += self._grown.get(live, 0)
         self._grown[live] = n_chars
         if not self._is_due:
             self._is_due = True

@@ -54,7 +54,7 @@ class Committer:
         """Commit the draft with the next batch. Raise `Unavailable` if it cannot even be kept until then."""
         if self._is_closed:
             raise Unavailable("the server is shutting down")
-        n_bytes = _size(draft)
+        n_bytes = len(draft.body) if draft.data is None else _size(draft)
         if len(self._pending) >= MAX_PENDING or self._n_bytes + n_bytes > MAX_PENDING_BYTES:
             raise Unavailable("the store does not keep up: too many messages wait to be committed")
         self._pending.append((draft, settle, n_bytes))
@@ -74,6 +74,8 @@ class Committer:
                 self._idle.set()
 
     def _take_batch(self) -> list[_Pending]:
+        if len(self._pending) <= MAX_BATCH and self._n_bytes <= MAX_BATCH_BYTES:
+            return self._clear()
         count = n_bytes = 0
         for *_, size in islice(self._pending, MAX_BATCH):
             if count and n_bytes + size > MAX_BATCH_BYTES:
@@ -98,7 +100,7 @@ class Committer:
         while parts:
             part = parts[0]
             try:
-                receipts = await self._append([draft for draft, *_ in part])
+                receipts = await self._append([pending[0] for pending in part])
             except asyncio.CancelledError:
                 _settle_all(chain(*parts), Unavailable("the server is shutting down"))
                 raise
@@ -118,8 +120,7 @@ class Committer:
                 return
             else:
                 self._tell_readers(receipts)
-                for (_, settle, _), receipt in zip(part, receipts, strict=True):
-                    _tell(settle, receipt)
+                _settle_each(part, receipts)
             del parts[0]
 
     def _fail(self, batch: Iterable[_Pending], error: ChatkitError) -> None:
@@ -152,9 +153,7 @@ class Committer:
 
 
 def _size(draft: Draft) -> int:
-    """Return about how large a draft is."""
-    if draft.data is None:
-        return len(draft.body)
+    """Return about how large a draft with data is."""
     try:
         return len(draft.body) + len(msgspec.json.encode(draft.data))
     except (TypeError, ValueError, OverflowError, RecursionError):  # no JSON: that is for the store to refuse
@@ -169,13 +168,14 @@ def _by_room(batch: Sequence[_Pending]) -> list[list[_Pending]]:
 
 
 def _settle_all(batch: Iterable[_Pending], error: ChatkitError) -> None:
-    for _, settle, _ in batch:
-        _tell(settle, error)
+    refused = list(batch)
+    _settle_each(refused, [error] * len(refused))
 
 
-def _tell(settle: Settle, outcome: Receipt | ChatkitError) -> None:
-    try:
-        settle(outcome)
-    except Exception:
-        # One publisher's mistake must not keep the others from their answers.
-        _logger.exception("a publisher could not be told of its message")
+def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Receipt | ChatkitError]) -> None:
+    for (_, settle, _), outcome in zip(batch, outcomes, strict=True):
+        try:
+            settle(outcome)
+        except Exception:
+            # One publisher's mistake must not keep the others from their answers.
+            _logger.exception("a publisher could not be told of its message")

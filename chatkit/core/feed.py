@@ -27,7 +27,18 @@ class Feed:
     and only if `reaches(after)`.
     """
 
-    __slots__ = ("_chunks", "_encoded", "_max_messages", "_messages", "epoch", "last", "life", "log_first", "n_chars")
+    __slots__ = (
+        "_chunks",
+        "_encoded",
+        "_max_messages",
+        "_messages",
+        "epoch",
+        "first",
+        "last",
+        "life",
+        "log_first",
+        "n_chars",
+    )
 
     def __init__(self, head: Head, messages: Sequence[Message], max_messages: int | None = None) -> None:
         self._max_messages = MAX_MESSAGES if max_messages is None else max_messages
@@ -40,6 +51,7 @@ class Feed:
         """Begin anew from what the backend says; `messages` end at `head.last`, or are none."""
         self.life += 1
         self.epoch = head.epoch
+        self.first = head.last - len(messages) + 1  # the oldest number held; `last + 1` while nothing is
         self.last = head.last
         self.log_first = head.first
         self._messages = list(messages)
@@ -52,24 +64,21 @@ class Feed:
         """Where the log stands, as far as this process knows."""
         return Head(self.epoch, self.log_first, self.last)
 
-    @property
-    def first(self) -> int:
-        """The oldest number held; `last + 1` while nothing is."""
-        return self.last - len(self._messages) + 1
-
     def reaches(self, after: int) -> bool:
         """Say whether everything behind `after` is here."""
         return self.first - 1 <= after <= self.last
 
-    def extend(self, messages: Sequence[Message]) -> None:
-        """Add the messages that follow `last`, without a hole."""
+    def extend(self, messages: Sequence[Message]) -> int:
+        """Add the messages that follow `last`, without a hole; return how many characters their bodies have."""
         if messages[0].seq != self.last + 1:
             raise ValueError(f"message {messages[0].seq} does not follow {self.last}")
         self._messages += messages
         self.last = messages[-1].seq
-        self.n_chars += _n_chars(messages)
+        n_chars = _n_chars(messages)
+        self.n_chars += n_chars
         self._chunks.clear()
         self._keep_bounds()
+        return n_chars
 
     def _keep_bounds(self) -> None:
         # Twice the bound, then back to it: the cost of dropping is spread over as many messages.
@@ -80,6 +89,7 @@ class Feed:
             keep //= 2
         self.n_chars -= _n_chars(self._messages[:-keep])
         del self._messages[:-keep]
+        self.first = self.last - len(self._messages) + 1
         for encode, encoded in list(self._encoded.items()):
             if not encoded.drop_before(self.first):
                 del self._encoded[encode]

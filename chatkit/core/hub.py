@@ -6,6 +6,7 @@ Publishing never waits for a reader; reading is a cursor's. The hub is entered w
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -124,10 +125,11 @@ class Hub:
 
     def _committed(self, receipts: Sequence[Receipt]) -> None:
         self._faults.pop("append", None)
-        fresh: dict[str, list[Message]] = {}
+        fresh: defaultdict[str, list[Message]] = defaultdict(list)
         for receipt in receipts:
             if not receipt.repeat:
-                fresh.setdefault(receipt.message.room, []).append(receipt.message)
+                message = receipt.message
+                fresh[message.room].append(message)
         for room, messages in fresh.items():
             self._grow(room, messages[-1].seq, messages)
 
@@ -178,8 +180,8 @@ class Hub:
 
     def _grow(self, room: str, last: int, messages: Sequence[Message], epoch: str = "") -> None:
         live = self._live.get(room)
-        if live is not None and live.grow(last, messages, epoch):
-            self._bells.ring_soon(live, messages)
+        if live is not None and (n_chars := live.grow(last, messages, epoch)):
+            self._bells.ring_soon(live, n_chars)
 
     # Reading
 

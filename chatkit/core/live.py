@@ -20,6 +20,7 @@ from chatkit.errors import ChatkitError
 MAX_EARLY = 64  # batches heard of a room that is being opened: more come only while the store hardly answers
 UNKEPT_MESSAGES = 4_096  # of a tail behind which there is no store: what many publish between two turns of the loop
 OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has pages loaded
+MESSAGE_CHARS = 64  # that a message counts beside its body, where it is asked how much there is to tell
 MAX_RETRY_S = 2.0  # a store that is back is noticed within this time
 
 _logger = logging.getLogger(__name__)
@@ -154,31 +155,32 @@ class LiveRoom:
         self._pages.redact(self.room, seq)
         self.tell(Redaction(self.room, seq))
 
-    def grow(self, last: int, messages: Sequence[Message], epoch: str = "") -> bool:
-        """Hear that the log reached `last`, with its newest messages if they are at hand; say whether the feed grew.
+    def grow(self, last: int, messages: Sequence[Message], epoch: str = "") -> int:
+        """Hear that the log reached `last`, with its newest messages if they are at hand; return what is to be told.
 
-        `epoch` is the log's, if it is known and no message says it.
+        That is in characters, `MESSAGE_CHARS` for each message beside its body; 0 where the feed did not grow. `epoch`
+        is the log's, if it is known and no message says it.
         """
         feed = self.feed
         if not self.is_open:
             self._is_stale = True
             if not self.keeps_history:
                 self._early.append(Grown(self.room, last, messages, messages[-1].epoch if messages else epoch))
-            return False
+            return 0
         fresh = messages if messages and messages[0].seq > feed.last else [m for m in messages if m.seq > feed.last]
         if fresh and fresh[0].seq == feed.last + 1 and fresh[0].epoch == feed.epoch:
-            feed.extend(fresh)
+            n_chars = feed.extend(fresh)
             if not self.keeps_history:
                 feed.log_first = feed.last + 1
-            return True
+            return n_chars + MESSAGE_CHARS * len(fresh)
         is_new_life = (messages[-1].epoch if messages else epoch) not in ("", feed.epoch)
         if messages and not self.keeps_history and (fresh or is_new_life):
             # What lies between is nowhere to be had: the feed goes on with what there is, and readers find the gap.
             feed.restart(Head(messages[-1].epoch, last + 1, last), messages)
-            return True
+            return feed.n_chars + MESSAGE_CHARS * len(messages)
         if last > feed.last or is_new_life:
             self.check()
-        return False
+        return 0
 
     def check(self) -> None:
         """Compare the feed with the backend's log, and take what it does not have."""

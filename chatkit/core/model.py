@@ -146,6 +146,7 @@ class Member(msgspec.Struct, frozen=True):
         return format_time(self.since_ms)
 
 
+@lru_cache(maxsize=64)  # a batch is of one millisecond
 def format_time(time_ms: int) -> str:
     """Write Unix milliseconds as RFC 3339 in UTC: `2026-11-20T11:47:21.123Z`."""
     return f"{_format_second(time_ms // 1000)}.{time_ms % 1000:03d}Z"

@@ -26,7 +26,19 @@ class Subscription:
     belongs to one reader: calls do not overlap. It is a context manager; leaving it closes it.
     """
 
-    __slots__ = ("_bell", "_gap", "_had", "_life", "_live", "_release", "_signalled", "epoch", "is_closed", "position")
+    __slots__ = (
+        "_bell",
+        "_gap",
+        "_had",
+        "_life",
+        "_live",
+        "_release",
+        "_signalled",
+        "epoch",
+        "feed",
+        "is_closed",
+        "position",
+    )
 
     def __init__(
         self,
@@ -45,6 +57,7 @@ class Subscription:
         self._had = had  # where the reader stands until it has the gap
         self._gap = gap
         self._live = live
+        self.feed = live.feed  # the recent tail of the room's log, for all of its readers
         # The feed's life in which this position was found good; until then, and when the feed began anew, the store is
         # asked.
         self._life = live.feed.life if start.epoch == live.feed.epoch and live.feed.reaches(start.seq) else 0
@@ -67,18 +80,18 @@ class Subscription:
     @property
     def head(self) -> Head:
         """Where the room's log stands, as far as this process knows."""
-        return self._live.feed.head
+        return self.feed.head
 
     @property
     def is_at_head(self) -> bool:
         """Say whether all that this process knows of has been read."""
-        feed = self._live.feed
+        feed = self.feed
         return self._life == feed.life and self.position >= feed.last and self._gap is None
 
     @property
     def is_due(self) -> bool:
         """Say whether there may be something to read now; if not, the bell will ring."""
-        return not self.is_closed and not self.is_at_head and self.epoch == self._live.feed.epoch
+        return not self.is_closed and not self.is_at_head and self.epoch == self.feed.epoch
 
     def check(self) -> None:
         """Have the room compared with the store, as often as it takes; the bell rings when that is done."""
@@ -89,7 +102,7 @@ class Subscription:
 
         Empty when there is nothing to read now, or the subscription is closed.
         """
-        feed = self._live.feed
+        feed = self.feed
         if self.is_closed:
             return b""
         if self._life != feed.life or self._gap is not None:
@@ -112,7 +125,7 @@ class Subscription:
 
     async def _find(self) -> Feed | None:
         """Return where the messages behind this position are; None if nothing that this process knows of holds them."""
-        feed = self._live.feed
+        feed = self.feed
         if self.epoch != feed.epoch or self.position > feed.last:
             return None
         source: Feed | None = feed
@@ -163,8 +176,8 @@ class Subscription:
         if self.is_closed:  # while the store was asked: whoever closed it wants no more, and has the position
             return ()
         self.epoch = page.head.epoch
-        if self.epoch == self._live.feed.epoch:
-            self._life = self._live.feed.life
+        if self.epoch == self.feed.epoch:
+            self._life = self.feed.life
         else:
             self._life = 0
             self._live.check()
@@ -176,7 +189,7 @@ class Subscription:
 
     def _skip_to_feed(self) -> Sequence[Item]:
         """Go on where the feed begins: what lies before it is kept nowhere."""
-        feed = self._live.feed
+        feed = self.feed
         self._life = feed.life
         if self.epoch == feed.epoch and self.position > feed.last:
             self._live.check()  # this process knows less than another: the bell rings when that is mended

@@ -72,12 +72,18 @@ class Delivery:
             frames = subscription.take(self._encode)
             if frames:
                 socket.write(frames)
+                if subscription.position == subscription.feed.last:
+                    return
             elif frames is None:
                 break
             else:
                 return
         self._is_fetching = True
         self._spawn(self._catch_up(subscription))
+
+    def lacks(self, seq: int) -> bool:
+        """Say whether the message of this number is still to be written."""
+        return self.subscription is not None and self.subscription.position < seq
 
     async def _catch_up(self, subscription: Subscription) -> None:
         try:

@@ -206,7 +206,7 @@ class Session(ABC):
             ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(frames.encode(ack))
         # Who speaks need not wait for the round in which the others are told: its next message may wait for this one.
-        if delivery := self._delivery_of(message.room):
+        if (delivery := self._delivery_of(message.room)) and delivery.lacks(message.seq):
             delivery.ring()
 
     def _send_text(self, payload: bytes) -> None:

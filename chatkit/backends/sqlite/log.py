@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -53,6 +53,8 @@ _MARK_DROPPED = """
     WHERE id = ?1 AND EXISTS (SELECT * FROM message WHERE room = ?1 AND seq = ?2)
 """
 
+_Extra: TypeAlias = tuple[str | None, str | None, str | None]
+
 _encode = msgspec.json.Encoder().encode
 _decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 
@@ -76,16 +78,7 @@ class _Rows:
     def __init__(self) -> None:
         self.count = 0
         self.values: list[Any] = []  # PLAIN after PLAIN
-        self.extras: dict[int, tuple[str | None, str | None, str | None]] = {}  # the EXTRA of rows that have any
-
-    def add(self, plain: Sequence[Any], draft: Draft) -> None:
-        self.values += plain
-        body = draft.body
-        folded = None if body.isascii() and "\0" not in body else fold(body)
-        if draft.key is not None or draft.data is not None or folded is not None:
-            data = None if draft.data is None else _encode(draft.data).decode()
-            self.extras[self.count] = (data, draft.key, folded)
-        self.count += 1
+        self.extras: dict[int, _Extra] = {}  # the EXTRA of rows that have any
 
     def parts(self) -> Iterable["_Rows"]:
         """Cut into parts that one statement takes."""
@@ -154,16 +147,19 @@ class Log:
         rows, receipts, ends, epoch = _Rows(), [], self._ends, self.epoch
         now_ms = time.time_ns() // 1_000_000
         for draft in drafts:
-            room, key = draft.room, draft.key
+            room, key, body = draft.room, draft.key, draft.body
             if key is not None and (message := stored.get((room, key))) is not None:
                 receipts.append(Receipt(message, repeat=True))
                 continue
             end = ends[room]
-            end.last += 1
-            end.time_ms = max(end.time_ms, now_ms)
+            end.last = seq = end.last + 1
+            end.time_ms = time_ms = max(end.time_ms, now_ms)
             self.last_id += 1
-            message = Message(room, epoch, end.last, end.time_ms, draft.sender, draft.body, draft.data, key)
-            rows.add((self.last_id, end.id, end.last, end.time_ms, draft.sender, draft.body), draft)
+            message = Message(room, epoch, seq, time_ms, draft.sender, body, draft.data, key)
+            rows.values += (self.last_id, end.id, seq, time_ms, draft.sender, body)
+            if key is not None or draft.data is not None or not body.isascii() or "\0" in body:
+                rows.extras[rows.count] = _extra(draft)
+            rows.count += 1
             receipts.append(Receipt(message))
             if key is not None:
                 stored[room, key] = message
@@ -237,6 +233,11 @@ class Log:
         if is_fresh:  # nobody else has written: what is remembered still holds, under the new mark
             self._top = self.last_id
         return dropped
+
+
+def _extra(draft: Draft) -> _Extra:
+    data = None if draft.data is None else _encode(draft.data).decode()
+    return data, draft.key, fold(draft.body)
 
 
 def fold(body: str) -> str | None:

@@ -1,11 +1,20 @@
 """A room as a stream over HTTP: where it begins, how it goes on after a break, and that leaving leaves nothing."""
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import aclosing
 
 import pytest
-from rawsocket import Lines, call, eventually, health, publish, stream
+from rawsocket import Lines, call, eventually, health, publish, run, stream
 from serving import ServerProcess, serve
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core.hub import Hub
+from chatkit.core.model import Draft
+from chatkit.server.events import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamForm
+from chatkit.server.events import stream as stream_of
+from chatkit.wire.session import Start
 
 NDJSON = "Accept: application/x-ndjson"
 
@@ -140,6 +149,28 @@ def test_a_body_of_many_lines_is_one_event(server: ServerProcess) -> None:
     publish(server, "multi", body)
     with stream(server, "/rooms/multi/events") as lines:
         assert json.loads(take(lines, 1)[0]["data"])["body"] == body
+
+
+@pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
+def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamForm) -> None:
+    async def test() -> None:
+        async with MemoryBackend() as backend, Hub(backend) as hub:
+            sizes = [100, 40_000, 40_000, 65_536, *[10] * 200, *[60_000] * 100]
+            await asyncio.gather(*(hub.publish(Draft("large", "ann", "x" * size)) for size in sizes))
+            parts: list[bytes] = []
+            async with aclosing(stream_of(hub, "large", Start(), 1_000, form)) as room:
+                while b"".join(parts[-2:]).count(b'"seq":%d,' % len(sizes)) == 0:
+                    parts.append(await anext(room))
+            assert [len(json.loads(line)["body"]) for line in data_of(parts)] == sizes
+            assert max(map(len, parts)) < 2 * SLICE_BYTES
+            assert len(parts) < len(sizes)
+
+    run(test())
+
+
+def data_of(parts: list[bytes]) -> list[bytes]:
+    lines = [line.removeprefix(b"data: ") for line in b"".join(parts).splitlines()]
+    return [line for line in lines if line.startswith(b"{")]
 
 
 def test_streams_that_are_left_are_forgotten(server: ServerProcess) -> None:

@@ -147,6 +147,12 @@ def test_what_cannot_be_published_is_told_by_a_code(
     assert get(server, "/rooms/refused").json["last"] == 0
 
 
+def test_a_body_that_is_not_even_read_is_refused_by_the_same_sentence(server: ServerProcess) -> None:
+    for n_bytes in (65_537, 2_000_000):
+        answer = call(server, "POST", "/rooms/refused/messages", "x" * n_bytes)
+        assert (answer.status, answer.json["detail"]) == (413, "a body holds at most 65536 bytes")
+
+
 def test_a_body_at_the_limit_passes_however_it_is_escaped(server: ServerProcess) -> None:
     body = "".join(f"\\u{ord(char):04x}" for char in "x" * 65_536)
     answer = call(server, "POST", "/rooms/brim/messages", f'{{"body":"{body}"}}', Content_Type=JSON)
@@ -284,6 +290,8 @@ def test_a_cursor_of_another_life_gives_a_gap_and_everything(server: ServerProce
     assert [message["seq"] for message in page["messages"]] == [1, 2]
     ahead = get(server, "/rooms/lives").json["cursor"].replace(":2", ":99")
     assert get(server, f"/rooms/lives/messages?after={ahead}").json["gap"]["reason"] == "epoch"
+    lines = get(server, "/rooms/lives/messages?after=other1:40", Accept="Application/X-NDJSON").body.splitlines()
+    assert [json.loads(line) for line in lines] == [page["gap"], *page["messages"]]
 
 
 def test_what_retention_took_is_told_as_a_gap(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -371,6 +379,36 @@ def test_what_is_not_there_is_told_in_the_same_form(
     server: ServerProcess, method: str, path: str, problem: tuple[int, str]
 ) -> None:
     assert call(server, method, path).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/health", 200),
+        ("/rooms", 200),
+        ("/rooms/head", 200),
+        ("/rooms/head/messages", 200),
+        ("/rooms/head/members", 200),
+        ("/rooms/head/events", 200),
+        ("/schema", 200),
+        ("/", 200),
+        ("/nothing", 404),
+        ("/rooms/.head", 400),
+        ("/rooms/head/messages/1", 405),
+    ],
+)
+def test_head_is_answered_as_get_is_without_the_body(server: ServerProcess, path: str, status: int) -> None:
+    with raw(server) as opened:
+        opened.sendall(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 2)
+        opened.sendall(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head, again, last, rest = read_all(opened).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert again.startswith(b"HTTP/1.1 %d " % status)
+    assert last.startswith(b"HTTP/1.1 200 ")
+    assert not rest
+    if path != "/rooms/head/events":
+        assert f"content-length: {len(get(server, path).body)}".encode() in head
+    eventually(lambda: health(server)["subscriptions"] == 0)
 
 
 def test_a_refused_upload_leaves_the_server_and_its_counts_as_they_were(server: ServerProcess) -> None:

@@ -134,6 +134,19 @@ def test_an_address_that_names_no_room_closes_with_the_reason(
     run(test())
 
 
+@pytest.mark.parametrize("subprotocol", [None, "chatkit.v1"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/wsx", "/rooms", "/rooms/ops/events"])
+def test_an_address_without_a_websocket_closes_with_4404(server: ServerProcess, path: str, subprotocol: Any) -> None:
+    async def test() -> None:
+        options = {} if subprotocol is None else {"subprotocols": [subprotocol]}
+        async with bystander(server), open_socket(server, path, **options) as socket:
+            assert socket.subprotocol == subprotocol
+            assert await closing(socket) == (4404, "there is no WebSocket at this address: rooms are at /ws/ROOM")
+
+    run(test())
+    assert call(server, "GET", "/nothing").problem == (404, "not-found")
+
+
 def test_an_unknown_format_closes_with_the_reason(server: ServerProcess) -> None:
     async def test() -> None:
         async with open_socket(server, "/ws/ops?format=xml") as socket:

@@ -345,6 +345,18 @@ def test_the_greeting_of_the_default_place_needs_no_server_option() -> None:
     assert "token" not in said
 
 
+def test_the_greeting_says_what_a_shell_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tmp_path / "en v" / "bin" / "chatkit"
+    command.parent.mkdir(parents=True)
+    command.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(command), "serve"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "  join      'en v/bin/chatkit' join ops\n" in greeting(Settings(), 8000)
+    monkeypatch.setenv("PATH", str(command.parent))
+    assert "  join      chatkit join ops\n" in greeting(Settings(), 8000)
+
+
 def test_the_greeting_quotes_what_a_link_and_a_shell_would_take_apart() -> None:
     said = greeting(Settings(secret="a b&c$'d#", port=9000), 9000)
     assert "http://127.0.0.1:9000/?token=a%20b%26c%24%27d%23" in said

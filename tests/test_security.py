@@ -126,7 +126,32 @@ def test_a_program_sends_no_origin_and_is_welcome(server: ServerProcess) -> None
 
 def test_reading_tells_other_pages_nothing(server: ServerProcess) -> None:
     answer = call(server, "GET", "/rooms/ops/messages", Origin="https://evil.example")
-    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert not {"access-control-allow-origin", "access-control-allow-credentials"} & answer.headers.keys()
+
+
+def test_pages_of_an_origin_that_is_let_in_may_read_what_they_are_answered(server: ServerProcess) -> None:
+    ours = "https://chat.example"
+    for answer in (
+        call(server, "POST", "/rooms/cors/messages", "x", Origin=ours),
+        call(server, "GET", "/rooms/cors/messages", Origin=ours),
+        call(server, "GET", "/rooms/.cors", Origin=ours),
+    ):
+        assert answer.headers["access-control-allow-origin"] == ours
+        assert "access-control-allow-credentials" not in answer.headers
+    asked: dict[str, str] = {
+        "Access_Control_Request_Method": "POST",
+        "Access_Control_Request_Headers": "authorization,content-type,idempotency-key",
+    }
+    preflight = call(server, "OPTIONS", "/rooms/cors/messages", Origin=ours, **asked)
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == ours
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    for header in ("authorization", "content-type", "idempotency-key"):
+        assert header in preflight.headers["access-control-allow-headers"].lower()
+    for origin in ("https://chatxexample", "https://evil.example", "null"):
+        preflight = call(server, "OPTIONS", "/rooms/cors/messages", Origin=origin, **asked)
+        assert preflight.status == 400
+        assert "access-control-allow-origin" not in preflight.headers
 
 
 def test_pages_of_other_places_may_not_open_a_websocket(server: ServerProcess) -> None:

@@ -67,6 +67,20 @@ def test_what_happens_by_one_server_is_heard_by_the_other(pair: list[ServerProce
     eventually(lambda: call(one, "GET", "/rooms/ops/members").json["count"] == 0)
 
 
+def test_a_room_in_which_somebody_only_is_is_listed_by_both(pair: list[ServerProcess]) -> None:
+    def listed(server: ServerProcess) -> list[tuple[str, int, int]]:
+        rooms = call(server, "GET", "/rooms").json["rooms"]
+        return [(room["room"], room["last"], room["members"]) for room in rooms]
+
+    async def story() -> None:
+        async with Talk.open(pair[0], "/ws/quiet?name=ann") as ann:
+            await ann.until("joined")
+            await asyncio.to_thread(eventually, lambda: [*map(listed, pair)] == [[("quiet", 0, 1)]] * 2)
+
+    run(story())
+    eventually(lambda: [*map(listed, pair)] == [[], []])
+
+
 def test_both_deliver_everything_in_one_order_while_both_take_in(pair: list[ServerProcess]) -> None:
     count = 400
 

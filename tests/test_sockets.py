@@ -161,6 +161,28 @@ def test_a_cursor_that_is_not_of_this_log_gives_a_gap_first(server: ServerProces
     run(test())
 
 
+@pytest.mark.parametrize("after", ["other1:41", "trimmed"])
+def test_a_page_of_history_says_what_is_missing_before_it(tmp_path_factory: pytest.TempPathFactory, after: str) -> None:
+    async def test(server: ServerProcess) -> None:
+        async with Talk.open(server, "/ws/past") as talk:
+            gap = {"after": 41, "before": 4, "reason": "epoch"}
+            if after == "trimmed":
+                gap = {"after": 1, "before": 4, "reason": "trimmed"}
+            history = await talk.ask(op="history", after=1 if after == "trimmed" else after)
+            assert history["gap"] == gap
+            assert [message["seq"] for message in history["messages"]] == [4, 5]
+            assert "gap" not in await talk.ask(op="history", after=3)
+
+    with serve(tmp_path_factory.mktemp("past") / "rooms.db") as server:
+        for number in range(1, 6):
+            publish(server, "past", f"m{number}")
+        server.stop()
+        server._options = ("--keep", "2")
+        server.start()
+        eventually(lambda: call(server, "GET", "/rooms/past").json["first"] == 4)
+        run(test(server))
+
+
 def test_what_retention_took_is_a_gap_in_either_protocol(tmp_path_factory: pytest.TempPathFactory) -> None:
     async def test(server: ServerProcess) -> None:
         async with Talk.open(server, f"/ws/trim?after={epoch}:2") as talk:

@@ -8,6 +8,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self, assert_never
@@ -326,6 +327,11 @@ class Hub:
     def members(self, room: str, limit: int) -> list[Member]:
         """Return who is in the room, at most `limit`, by when they came."""
         return self._attendance.roster.members(room, limit)
+
+    @property
+    def occupied(self) -> AbstractSet[str]:
+        """The rooms in which somebody is."""
+        return self._attendance.roster.rooms
 
     def count(self, room: str) -> int:
         """Return how many are in the room."""

@@ -3,6 +3,7 @@
 A member is a name; one that entered twice (two windows, two processes) is there once, until the last of them has left.
 """
 
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
 import msgspec
@@ -87,6 +88,11 @@ class Roster:
 
     def _since_elsewhere(self, place: tuple[str, str]) -> int:
         return min(since_ms for there in self._elsewhere.values() if (since_ms := there.get(place)) is not None)
+
+    @property
+    def rooms(self) -> AbstractSet[str]:
+        """The rooms in which somebody is."""
+        return self._rooms.keys()
 
     def count(self, room: str) -> int:
         """Return how many are in the room."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -17,6 +18,7 @@ from chatkit import __version__
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
 from chatkit.errors import ChatkitError
+from chatkit.server.entrance import Entrance
 from chatkit.server.http import health, provide_lobby, rooms_router
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
@@ -51,7 +53,7 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     """Make the application over a hub that somebody else opened and will close."""
     gate = Gate(settings)
     lobby = Lobby(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections_each)
-    return Litestar(
+    app = Litestar(
         route_handlers=[rooms_router, health, converse, *page_handlers(settings.page, gate)],
         state=State({"lobby": lobby, "n_workers": settings.workers}),
         dependencies={"lobby": Provide(provide_lobby)},
@@ -67,8 +69,17 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
             render_plugins=[ScalarRenderPlugin(), JsonRenderPlugin(), YamlRenderPlugin()],
         ),
         request_max_body_size=MAX_REQUEST_BYTES,
+        cors_config=_cors(settings),
         logging_config=None,
     )
+    app.asgi_handler = Entrance(app.asgi_handler, lobby)
+    return app
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Let the pages of the origins that may write here read what they are answered."""
+    origins = [origin.rstrip("/").lower() for origin in settings.origins if "*" not in origin]
+    return CORSConfig(allow_origins=origins) if origins else None
 
 
 def _house(settings: Settings, hub: Hub) -> House:

@@ -1,7 +1,7 @@
 """A room as a stream over HTTP: server-sent events, whose ids are cursors, and JSON lines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 
 import msgspec
 
@@ -15,6 +15,8 @@ from chatkit.wire.session import Start
 
 KEEP_ALIVE_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds
 RECONNECT_MS = 1_000
+FETCH_MESSAGES = 64  # what is held at once for a reader who stops reading; the largest make some megabytes
+SLICE_BYTES = 1 << 16  # what is written at once: behind it, the stream waits for a reader who does not keep up
 
 
 class StreamForm(msgspec.Struct, frozen=True):
@@ -34,12 +36,13 @@ def _sse(item: Item, epoch: str) -> bytes:
     return b"event: gap\nid: %s\ndata: %s\n\n" % (str(Cursor(epoch, item.before - 1)).encode(), _gap_json(item))
 
 
-def _json_line(item: Item, epoch: str) -> bytes:  # noqa: ARG001  # a line carries no cursor
+def json_line(item: Item) -> bytes:
+    """Write a message, or a gap, as a line of JSON."""
     return (message_json(item) if isinstance(item, Message) else _gap_json(item)) + b"\n"
 
 
 def _gap_json(gap: Gap) -> bytes:
-    return encode(WireGap(gap.after, gap.before, gap.reason))
+    return encode(WireGap.of(gap))
 
 
 def _sse_word(event: ErrorEvent | RestoredEvent) -> bytes:
@@ -53,7 +56,7 @@ def _json_word(event: ErrorEvent | RestoredEvent) -> bytes:
 
 
 EVENT_STREAM = StreamForm("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, b":\n\n", _sse, _sse_word)
-JSON_LINES = StreamForm("application/x-ndjson", b"", b"\n", _json_line, _json_word)
+JSON_LINES = StreamForm("application/x-ndjson", b"", b"\n", lambda item, _: json_line(item), _json_word)
 
 
 async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -68,7 +71,7 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
-async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamForm) -> AsyncIterator[bytes]:
+async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamForm) -> AsyncGenerator[bytes, None]:
     """Yield the room from where `start` says, for as long as the client and the server live."""
     rung = asyncio.Event()  # there is something to read, or something was told
     told: list[bytes] = []
@@ -92,8 +95,9 @@ async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamFo
                 said = b"".join(told)
                 told.clear()  # before the stream rests, in which more may be told
                 yield said
-            elif items := await subscription.fetch():
-                yield b"".join([form.write(item, subscription.epoch) for item in items])
+            elif items := await subscription.fetch(FETCH_MESSAGES):
+                for part in _slices(form.write(item, subscription.epoch) for item in items):
+                    yield part
             elif not subscription.is_due and not await _is_rung(rung):
                 yield form.keep_alive
 
@@ -106,3 +110,16 @@ async def _is_rung(rung: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _slices(written: Iterable[bytes]) -> Iterator[bytes]:
+    """Join what is written, as many items at once as a slice takes, and one at least."""
+    part: list[bytes] = []
+    n_bytes = 0
+    for item in written:
+        if part and n_bytes + len(item) > SLICE_BYTES:
+            yield b"".join(part)
+            part, n_bytes = [], 0
+        part.append(item)
+        n_bytes += len(item)
+    yield b"".join(part)

@@ -1,9 +1,12 @@
 """The greeting: where the server is, and what to type next; and the token that it names, made where one is needed."""
 
+import os
 import secrets
 import shlex
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 from chatkit import __version__
@@ -32,12 +35,13 @@ def greeting(settings: Settings, port: int) -> str:
     token = "" if settings.secret is None else f"?token={quote(settings.secret, safe='')}"
     server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
     bearer = "" if settings.secret is None else f" --token {shlex.quote(settings.secret)}"
+    command = _command()
     lines = [
         f"chatkit {__version__} keeps rooms in {without_password(settings.backend)}{_crew(settings)}",
         "",
         f"  open      {url}/{token}",
-        f"  join      chatkit join ops{server}{bearer}",
-        f"  publish   echo hello | chatkit publish ops{server}{bearer}",
+        f"  join      {command} join ops{server}{bearer}",
+        f"  publish   echo hello | {command} publish ops{server}{bearer}",
         f"            curl -d hello {shlex.quote(f'{url}/rooms/ops/messages{token}')}",
         "",
         "Ctrl-C ends it.",
@@ -51,6 +55,13 @@ def application_greeting(name: str, settings: Settings, port: int) -> str:
     """Say where somebody's own application is."""
     url = url_of(settings, port)
     return f"chatkit {__version__} serves {name}{_crew(settings)}\n\n  open      {url}/\n\nCtrl-C ends it."
+
+
+def _command() -> str:
+    """Say how this command is called here: a newcomer's environment may not be one that the shell looks in."""
+    called = Path(sys.argv[0])
+    is_found = called.name != "chatkit" or shutil.which("chatkit") is not None
+    return "chatkit" if is_found else shlex.quote(os.path.relpath(called))
 
 
 def _crew(settings: Settings) -> str:

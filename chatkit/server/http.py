@@ -18,7 +18,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
 from chatkit.core.past import Past, read_past
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
-from chatkit.server.events import EVENT_STREAM, JSON_LINES, begin, stream
+from chatkit.server.events import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.server.security import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.sockets import Lobby, read_start
 from chatkit.wire import frames
@@ -111,6 +111,8 @@ async def list_rooms(lobby: NamedDependency[Lobby]) -> RoomList:
     rooms = {info.room: _view(hub, info.room, info.head, info.time_ms) for info in await hub.rooms()}
     for room, head in hub.heads().items():
         rooms.setdefault(room, _view(hub, room, head, None))
+    for room in hub.occupied - rooms.keys():  # by way of other servers, and never written to
+        rooms[room] = _view(hub, room, (await hub.read(room, limit=1)).head, None)
     return RoomList([rooms[room] for room in sorted(rooms)])
 
 
@@ -192,7 +194,8 @@ async def read_messages(
 ) -> Response[Any]:
     """Return a page of messages in order of `seq`: the newest, those `after` a cursor or `seq`, or those `before` one.
 
-    `since` (inclusive) and `until` are RFC 3339. With `Accept: application/x-ndjson`, one message a line.
+    `since` (inclusive) and `until` are RFC 3339. With `Accept: application/x-ndjson`, one message a line, behind a line
+    that is the gap, if there is one.
     """
     house = lobby.house
     if limit > house.limits.history:
@@ -206,8 +209,9 @@ async def read_messages(
         where=_read_filter(search, sender, since, until),
     )
     if _accepts(request, NDJSON):
-        lines = b"".join(frames.message_json(message) + b"\n" for message in past.page.messages)
-        return Response(lines, media_type=NDJSON)
+        lines = [] if past.gap is None else [json_line(past.gap)]
+        lines += [json_line(message) for message in past.page.messages]
+        return Response(b"".join(lines), media_type=NDJSON)
     return Response(_page(past))
 
 
@@ -228,7 +232,7 @@ def _read_time(text: str | None) -> int | None:
 
 def _page(past: Past) -> MessagePage:
     head = past.page.head
-    gap = None if past.gap is None else frames.WireGap(past.gap.after, past.gap.before, past.gap.reason)
+    gap = None if past.gap is None else frames.WireGap.of(past.gap)
     messages = [frames.WireMessage.of(message) for message in past.page.messages]
     return MessagePage(messages, str(past.cursor), head.first, head.last, past.page.complete, gap)
 
@@ -297,7 +301,7 @@ async def health(lobby: NamedDependency[Lobby], state: State) -> Response[Health
 
 
 def _accepts(request: Request[Any, Any, Any], media_type: str) -> bool:
-    return media_type in request.headers.get("accept", "")
+    return media_type in request.headers.get("accept", "").lower()
 
 
 rooms_router = Router(

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from chatkit.errors import BadInput, ChatkitError, RateLimited
+from chatkit.errors import BadInput, ChatkitError, RateLimited, TooLarge
 
 MEDIA_TYPE: Final = "application/problem+json"
 STATUS: Final = {
@@ -22,7 +22,7 @@ STATUS: Final = {
     "unavailable": 503,
 }
 """The HTTP status of an error by its code; other bad input is 400, the rest 500."""
-CODES: Final = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+CODES: Final = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
 """The code of an error that Litestar found before chatkit did."""
 
 _logger = logging.getLogger(__name__)
@@ -61,9 +61,11 @@ def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Resp
     return _respond(problem, headers)
 
 
-def answer_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def answer_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """Put an error that Litestar found into the same form."""
     status = error.status_code
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # so large that it was not even read
+        return answer_chatkit_error(request, TooLarge("body", request.app.state.lobby.house.limits.body))
     code = CODES.get(status, "error")
     return _respond(Problem(code, HTTPStatus(status).phrase, status, _sentence(error)), dict(error.headers or {}))
 

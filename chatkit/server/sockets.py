@@ -94,7 +94,7 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
     try:
         lobby.check_place(asked)
     except Forbidden as error:
-        if not await _deny(socket, error):
+        if not await deny(socket, error):
             raise PermissionDeniedException(str(error)) from error
         with suppress(WebSocketDisconnect):  # the listener is told that there is no connection, and ends
             yield
@@ -140,7 +140,7 @@ async def _lend(socket: WebSocket[Any, Any, Any], asked: Handshake, lobby: Lobby
     yield
 
 
-async def _deny(socket: WebSocket[Any, Any, Any], error: ChatkitError) -> bool:
+async def deny(socket: WebSocket[Any, Any, Any], error: ChatkitError) -> bool:
     """Answer the handshake with the error, where the server can; say whether it could."""
     if DENIAL not in (socket.scope.get("extensions") or {}):
         return False

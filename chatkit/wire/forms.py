@@ -45,7 +45,7 @@ def form_for(encode: Encode, window_bits: int | None) -> Encode:
 
 def gap_json_frame(_: Subscription, gap: Gap) -> bytes:
     """Frame a gap's JSON object."""
-    return text_frame(frames.encode(frames.WireGap(gap.after, gap.before, gap.reason)))
+    return text_frame(frames.encode(frames.WireGap.of(gap)))
 
 
 def gap_line_frame(_: Subscription, gap: Gap) -> bytes:

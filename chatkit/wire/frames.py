@@ -124,6 +124,11 @@ class WireGap(msgspec.Struct, frozen=True):
     before: int
     reason: GapReason
 
+    @classmethod
+    def of(cls, gap: Gap) -> "WireGap":
+        """Dress a gap for the outside."""
+        return cls(gap.after, gap.before, gap.reason)
+
 
 class WireLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     """How much may be sent: sizes in bytes, `rate` messages a second, `burst` at once, `rate_bytes` bytes a second."""
@@ -203,12 +208,13 @@ class AckEvent(Event, frozen=True, tag="ack"):
 
 
 class HistoryEvent(Event, frozen=True, tag="history"):
-    """A page of the past; `complete` says that nothing more lies in its direction."""
+    """A page of the past; `complete` says that nothing more lies in its direction, `gap` what is missing before it."""
 
     room: str
     messages: list[WireMessage]
     complete: bool
     ref: Ref | None = None
+    gap: WireGap | None = None
 
 
 class MembersEvent(Event, frozen=True, tag="members"):

@@ -167,7 +167,8 @@ class JsonSession(Session):
             where=Filter(search=command.search) if command.search else None,
         )
         messages = [frames.WireMessage.of(message) for message in past.page.messages]
-        self._send(frames.HistoryEvent(room, messages, past.page.complete, command.ref))
+        gap = None if past.gap is None else frames.WireGap.of(past.gap)
+        self._send(frames.HistoryEvent(room, messages, past.page.complete, command.ref, gap))
 
     def _send_members(self, room: str, ref: frames.Ref | None) -> None:
         members, count = self._members(room)

@@ -1,6 +1,10 @@
 """The `chatkit` command: its commands, and what comes before any of them."""
 
+import inspect
+import os
+import re
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,12 +24,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command("serve", epilog=serve.EPILOG)(serve.serve)
-app.command("join", epilog=join.EPILOG)(join.join)
-app.command("publish", epilog=publish.EPILOG)(publish.publish)
-app.command("history", epilog=history.EPILOG)(history.history)
-app.command("rooms", epilog=rooms.EPILOG)(rooms.rooms)
-app.command("bench", epilog=bench.EPILOG)(bench.bench)
+
+
+def _add(command: Callable[..., None], epilog: str) -> None:
+    # A terminal is narrower than the source: a paragraph's own line ends would break its lines in the middle.
+    text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
+    app.command(command.__name__, help=text, epilog=epilog)(command)
+
+
+_add(serve.serve, serve.EPILOG)
+_add(join.join, join.EPILOG)
+_add(publish.publish, publish.EPILOG)
+_add(history.history, history.EPILOG)
+_add(rooms.rooms, rooms.EPILOG)
+_add(bench.bench, bench.EPILOG)
 
 
 def _print_version(value: bool) -> None:
@@ -51,8 +63,17 @@ def chatkit(
         ctx.default_map = {} if path is None else read_file(path, SERVE_OPTIONS)
 
 
+def _open_closed() -> None:
+    """Give a process that was started with a stream closed an empty one."""
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: else the next file did
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
 def main() -> None:
     """Run the command that the process was started with."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows its number: no command fails for what somebody else wrote.
         if hasattr(stream, "reconfigure"):

@@ -12,7 +12,7 @@ from chatkit.cli.plain import one_line
 from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
 from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Gap, Member, Message, Receipt
-from chatkit.errors import ChatkitError
+from chatkit.errors import BadInput, ChatkitError
 
 MAX_NAMED = 12  # of those who are here when one joins; the rest is a number
 
@@ -95,8 +95,7 @@ class Conversation:
                 self._heard = item.seq
                 self._news.set()
             case Gap():
-                self.has_gap = True
-                self._desk.warn(gap_sentence(item))
+                self._hear_gap(item)
             case Joined():
                 self._hear_joined(item)
             case Presence():
@@ -111,6 +110,14 @@ class Conversation:
                 pass  # a line that comes and goes has no place in a terminal that scrolls
             case _:
                 assert_never(item)
+
+    def _hear_gap(self, item: Gap) -> None:
+        self.has_gap = True
+        self._desk.warn(gap_sentence(item))
+        if item.reason == "epoch":
+            self._said = 0  # it was said in a log that is no more, and will never be heard
+        self._heard = item.before - 1
+        self._news.set()
 
     def _hear_joined(self, item: Joined) -> None:
         self._present = {member.name for member in item.members}
@@ -140,6 +147,14 @@ class Conversation:
             self.hear(item)
 
     async def _speak(self) -> None:
+        try:
+            await self._say_all()
+        except BadInput:
+            await self._end()  # of a pipe that stops at a line, what came before it is on its way
+            raise
+        await self._end()
+
+    async def _say_all(self) -> None:
         async for line in self._desk.lines():
             if not self._desk.is_typed_at:
                 await self._say(line)
@@ -149,18 +164,18 @@ class Conversation:
                 await self._obey(line)
             elif line.strip():
                 await self._try_to_say(line.removeprefix("/") if line.startswith("//") else line)
-        await self._end()
 
     async def _obey(self, command: str) -> None:
         if command == "/help":
             self._desk.note(HELP)
         elif command == "/who":
             try:
-                members = await self._client.members(self._room)
+                view = await self._client.room(self._room)
+                members = await self._client.members(self._room)  # at most 200 by name
             except ChatkitError as error:
                 self._desk.warn(str(error))
             else:
-                self._desk.note(_here(members, len(members)))
+                self._desk.note(_here(members, max(view.members, len(members))))
         else:
             self._desk.warn(f"there is no {command.split(maxsplit=1)[0]}: /help says what there is")
 

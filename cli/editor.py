@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 MAX_REMEMBERED = 500  # lines to go back to
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"  # bracketed paste, as xterm introduced it
@@ -54,6 +54,8 @@ class Editor:
 
     def look(self, prompt: str, width: int) -> tuple[str, int]:
         """Return the row to show, at most `width` cells, and the column of the cursor in it."""
+        if cell_len(prompt) > width // 2:  # a long name leaves half of a narrow terminal for what is typed
+            prompt = set_cell_size(prompt, max(0, width // 2 - 2)) + "> "
         room = max(1, width - cell_len(prompt) - 1)
         shown = [_cell(char) for char in self.text]
         begin = self.at

@@ -95,7 +95,7 @@ def history(
             raise BadRequest(f"--format is one of {', '.join(FORMS)}, not {form!r}")
         if follow and (before is not None or until is not None):
             raise BadRequest("--follow has no end: give neither --before nor --until with it")
-        for option, text in (("search", search), ("sender", sender)):
+        for option, text in (("search", search), ("sender", sender), ("after", after), ("before", before)):
             _check_text(option, text)
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None

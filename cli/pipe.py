@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from chatkit.cli.lines import read_lines
-from chatkit.cli.options import Place, tell_link
-from chatkit.cli.post import post
+from chatkit.cli.options import Place
 from chatkit.cli.status import say
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
@@ -87,12 +86,7 @@ async def publish_lines(place: Place, room: str, show: Show | None) -> None:
     """Publish standard input. `show` gets each message as it is stored."""
     tally = Tally()
     try:
-        if place.backend is not None:
-            await _publish_to_store(place, room, tally, show)
-        elif show is not None:
-            await _publish_one_by_one(place, room, tally, show)
-        else:
-            await _publish_to_server(place, room, tally)
+        await _publish(place, room, tally, show)
     except asyncio.CancelledError:
         tally.clear()
         say(f"stopped: {tally.stored} of the {tally.read} lines read are published")
@@ -103,32 +97,15 @@ async def publish_lines(place: Place, room: str, show: Show | None) -> None:
         raise _stopped(tally, *tally.failed)
 
 
-async def _publish_to_server(place: Place, room: str, tally: Tally) -> None:
-    async with place.client(watcher=tell_link) as client:
+async def _publish(place: Place, room: str, tally: Tally, show: Show | None) -> None:
+    async with place.rooms() as source:
         async for number, line in _lines(tally):
             with tally.stops_at(number):
-                tally.add(number, await client.submit(room, line))
-        await tally.settled()
-
-
-async def _publish_to_store(place: Place, room: str, tally: Tally, show: Show | None) -> None:
-    async with place.store() as store:
-        async for number, line in _lines(tally):
-            with tally.stops_at(number):
-                answer = await store.submit(room, line)
+                answer = await source.submit(room, line)
                 tally.add(number, answer)
                 if show is not None:
                     show(WireMessage.of((await answer).message))
         await tally.settled()
-
-
-async def _publish_one_by_one(place: Place, room: str, tally: Tally, show: Show) -> None:
-    # An acknowledgement over the socket carries a number alone; over HTTP the answer is the message as it is stored.
-    with place.calls() as calls:
-        async for number, line in _lines(tally):
-            with tally.stops_at(number):
-                show(await asyncio.to_thread(post, calls, room, line))
-                tally.stored += 1
 
 
 async def _lines(tally: Tally) -> AsyncIterator[tuple[int, str]]:

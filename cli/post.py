@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from chatkit.client.calls import Calls
-from chatkit.core.model import check_body
+from chatkit.core.model import check_body, check_key
 from chatkit.errors import RateLimited
 from chatkit.wire.frames import WireMessage
 
@@ -15,7 +15,7 @@ def post(calls: Calls, room: str, body: str, *, key: str | None = None, data: An
     """Publish a message and return it as it is stored; blocks."""
     check_body(body, sys.maxsize)  # that it is text; how large it may be, the server says
     # One key for all attempts: what is tried again is stored once.
-    key = secrets.token_urlsafe(12) if key is None else key
+    key = secrets.token_urlsafe(12) if key is None else check_key(key)
     while True:
         try:
             return calls.publish(room, body, key=key, data=data).message

@@ -69,11 +69,13 @@ async def show_room(place: Place, room: str, *, json: bool) -> Sequence[str]:
         ("room", view.room),
         ("messages", held),
         ("last", _when(view.time) or "never"),
-        ("here", str(len(members))),
+        ("here", str(max(view.members, len(members)))),
     ]
     width = max(len(name) for name, _ in facts)
     lines = [f"{name:<{width}}  {one_line(value)}" for name, value in facts]
-    return [*lines, *(f"{'':<{width}}  {one_line(member.name)}, since {_when(member.since)}" for member in members)]
+    named = [f"{one_line(member.name)}, since {_when(member.since)}" for member in members]
+    more = [f"and {view.members - len(members)} more"] if view.members > len(members) else []
+    return [*lines, *(f"{'':<{width}}  {line}" for line in (*named, *more))]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

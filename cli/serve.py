@@ -1,5 +1,6 @@
 """`chatkit serve`: options into settings; everything else is the server's."""
 
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -111,6 +112,7 @@ def serve(
             log_json=log_json,
         )
         status = _run(settings, application)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has ended: Ctrl-C once more would only change the status
         if status != DONE:
             raise typer.Exit(status)
 

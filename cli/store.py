@@ -20,7 +20,6 @@ from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
 from chatkit.core.past import read_past
 from chatkit.core.roster import Roster
-from chatkit.errors import NotFound
 
 DEFAULT_PAGE = 100
 At = int | str | Cursor
@@ -108,11 +107,11 @@ class Store:
         return [_view(info, present.count(info.room)) for info in await self._backend.rooms()]
 
     async def room(self, room: str) -> RoomView:
-        """Return one of them; raise `NotFound`."""
-        for view in await self.rooms():
-            if view.room == room:
-                return view
-        raise NotFound(f"there is no room {room!r}")
+        """Return one of them; one that was never written to is an empty one, as to a server."""
+        page = await self.history(room, limit=1)
+        time = page.messages[-1].time if page.messages else None
+        members = (await self._present()).count(room)
+        return RoomView(room, page.first, page.last, str(page.cursor), members, time)
 
     async def members(self, room: str) -> list[Member]:
         """Return who is in a room, as the servers on this store say."""

@@ -300,6 +300,7 @@ class Page {
     this.composer.maxBytes = session.maxBody;
     this.people.show([...room.members.keys()], room.count, session.name);
     this.#drawTyping(room);
+    if (room.isStale) void session.refresh(room);
     if (room.problem) this.#tell(room.problem);
   }
 

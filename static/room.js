@@ -50,6 +50,9 @@ export class Room {
   /** @type {"older" | "newer" | null} the page of history that is under way */
   loading = null;
 
+  /** Whether messages in the window may have been taken away unheard, as there was no link: history would tell. */
+  isStale = false;
+
   /** Whether `joined` named a new epoch, and the gap that belongs to it is still to come. */
   #isToldAnew = false;
 
@@ -90,6 +93,12 @@ export class Room {
       if (item.kind === "message" && item.life === this.life && item.message.seq === seq) return item;
     }
     return undefined;
+  }
+
+  /** The oldest seq in the window that the server may still know. */
+  get firstShown() {
+    const item = this.items.find((item) => item.kind === "message" && item.life === this.life);
+    return item?.kind === "message" ? item.message.seq : undefined;
   }
 
   /** Whether history holds messages above the window. What came before a new epoch is gone from the server. */
@@ -179,6 +188,7 @@ export class Room {
   /** The link went: nobody can be seen until it is back. */
   onLinkLost() {
     this.joined = false;
+    this.isStale = this.items.length > 0;
     this.loading = null;
     this.typing.clear();
   }

@@ -5,6 +5,7 @@
  * @typedef {{room: string, first: number, last: number, cursor: string, members: number, time?: string}} Listed
  */
 
+import { splitCursor } from "./protocol.js";
 import { Room } from "./room.js";
 
 const PREFIX = "room.";
@@ -14,6 +15,8 @@ export class Rooms {
   joined = new Map();
   /** @type {Listed[]} */
   listed = [];
+  /** @type {Map<string, string>} room to how far this page last said it was read */
+  #marks = new Map();
 
   /** @param {import("./storage.js").Store} store */
   constructor(store) {
@@ -39,6 +42,7 @@ export class Rooms {
   /** @param {string} name */
   leave(name) {
     this.joined.delete(name);
+    this.#marks.delete(name);
     this.store.delete(PREFIX + name);
   }
 
@@ -47,8 +51,18 @@ export class Rooms {
    * @param {Room} room
    */
   remember(room) {
-    const mark = room.epoch ? `${room.epoch}:${room.read}` : (room.readCursor ?? "");
-    if (this.store.get(PREFIX + room.name) !== mark) this.store.set(PREFIX + room.name, mark);
+    if (this.joined.get(room.name) !== room) return; // it was left
+    const kept = this.store.get(PREFIX + room.name);
+    if (!room.epoch) {
+      if (kept === null) this.store.set(PREFIX + room.name, "");
+      return;
+    }
+    // Said once: two tabs that have read to different places would else correct each other for ever.
+    const mark = `${room.epoch}:${room.read}`;
+    if (this.#marks.get(room.name) === mark) return;
+    this.#marks.set(room.name, mark);
+    const there = splitCursor(kept ?? "");
+    if (there.epoch !== room.epoch || there.seq < room.read) this.store.set(PREFIX + room.name, mark);
   }
 
   /** Rooms that could be joined, the liveliest first. */

@@ -7,6 +7,7 @@ import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Outbox } from "./outbox.js";
 import { LinkLost, Refused } from "./protocol.js";
+import { WINDOW } from "./room.js";
 import { Rooms } from "./rooms.js";
 
 /**
@@ -132,6 +133,21 @@ export class Session {
     if (room.attached) return;
     const page = await this.#page(room, { limit: PAGE });
     if (page) room.replace(page.messages);
+    this.owner.onChange();
+  }
+
+  /**
+   * Learn what was taken away while there was no link: on return, only what is new is delivered.
+   * @param {Room} room
+   */
+  async refresh(room) {
+    const first = room.firstShown;
+    if (!room.isStale || !room.joined || first === undefined) return;
+    room.isStale = false;
+    const { life } = room;
+    const page = await this.#page(room, { after: first - 1, limit: WINDOW });
+    if (!page || room.life !== life) return;
+    for (const { seq } of page.messages.filter(({ redacted }) => redacted)) room.onRedacted(seq);
     this.owner.onChange();
   }
 

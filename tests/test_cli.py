@@ -5,57 +5,18 @@ import io
 import json
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import ServerProcess, clean_environment, free_port, serve
-
-PATIENCE_S = 60
+from serving import ServerProcess, free_port, serve
+from shells import PATIENCE_S, Shell, wait_until
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
         yield process
-
-
-class Shell:
-    """Runs `chatkit` in a folder of its own, against one server."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.env = clean_environment({"CHATKIT_SERVER": url, "CHATKIT_NAME": "ann", "COLUMNS": "200", "TZ": "UTC"})
-        # Else a developer's own chatkit.toml would count.
-        self.env |= {"XDG_CONFIG_HOME": str(folder / "config"), "HOME": str(folder)}
-
-    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "chatkit.cli", *words],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.folder,
-            env=self.env,
-        )
-
-    def run(self, *words: str, given: bytes | str = b"", status: int = 0) -> str:
-        """Run a command, check its exit code and return what it printed; what it said is in `said`."""
-        process = self.start(*words, stdin=subprocess.PIPE)
-        with process:
-            out, err = process.communicate(given.encode() if isinstance(given, str) else given, PATIENCE_S)
-        self.said = err.decode()
-        assert process.returncode == status, (out[-2_000:], self.said[-2_000:])
-        return out.decode()
-
-    def bodies(self, room: str) -> list[str]:
-        return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
-
-    def counts(self, room: str, at_least: int) -> Callable[[], bool]:
-        """Return what says whether a room holds so many messages."""
-        return lambda: len(self.bodies(room)) >= at_least
 
 
 @pytest.fixture
@@ -93,12 +54,6 @@ def test_a_line_is_published_as_it_comes(shell: Shell) -> None:
             wait_until(shell.counts("tail", count))
         process.stdin.close()
         assert process.wait(PATIENCE_S) == 0
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
 
 
 def test_a_pipe_that_is_interrupted_says_how_far_it_came(shell: Shell) -> None:
@@ -174,12 +129,16 @@ def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
         (["publish", "ops", "hi", "--whole"], "--whole"),
         (["publish", "ops", "--key", "k"], "--key and --data belong to one message"),
         (["publish", "ops", "hi", "--name", "a\u202eb"], "a sender is"),
+        (["publish", "ops", "hi", "--key", "\udcff"], "a key is"),
+        (["publish", "ops", "hi", "--token", "t\u20acken"], "a token is printable ASCII"),
         (["publish", "ops", "hi", "--server", "ftp://x"], "not a server's URL"),
+        (["publish", "ops", "hi", "--server", "http://["], "not a server's URL"),
         (["publish", "ops", "hi", "--server", "http://x", "--backend", "memory://"], "either --server or --backend"),
         (["publish", "ops", "hi", "--backend", "floppy://x"], "floppy"),
         (["history", "ops", "--since", "yesterday"], "not a time"),
         (["history", "ops", "--format", "pdf"], "--format is one of"),
         (["history", "ops", "--after", "no cursor"], "not a cursor"),
+        (["history", "ops", "--after", "\udcff"], "--after is not UTF-8 text"),
         (["history", "ops", "--follow", "--until", "1h"], "--follow has no end"),
         (["history", "ops", "-n", "-1"], "-n"),
         (["serve", "--keep-for", "long"], "not a duration"),
@@ -315,6 +274,9 @@ def test_the_store_itself_is_read_and_written_and_its_server_sees_it(shell: Shel
         assert process.wait(PATIENCE_S) == 130
     assert shell.bodies("shared") == ["by server", "by store", "line 1", "line 2", "by server again"]
     assert "shared" in shell.run("rooms", *store)
+    for room in ("shared", "never-written-to"):
+        for form in ([], ["--json"]):
+            assert shell.run("rooms", room, *form, *store) == shell.run("rooms", room, *form)
     assert json.loads(shell.run("publish", "shared", "hi", "--json", *store))["seq"] == 6
     assert len(shell.run("history", "shared", "-n", "2", *store).splitlines()) == 2
 

@@ -256,10 +256,21 @@ def test_something_else_on_the_port_is_told_apart() -> None:
 
 
 def test_a_bad_url_is_told_before_anything_is_opened() -> None:
-    with pytest.raises(BadRequest, match="not a server's URL"):
-        Client("ftp://example.org")
-    with pytest.raises(BadRequest, match="not a server's URL"):
-        Client("http://127.0.0.1:99999")
+    label = "a" * 64  # one more than a name in the DNS may have
+    for url in ("ftp://example.org", "http://127.0.0.1:99999", "http://[", "http://a b", f"http://{label}.example"):
+        with pytest.raises(BadRequest, match="not a server's URL"):
+            Client(url)
+    with pytest.raises(BadRequest, match="a token is printable ASCII"):
+        Client("http://127.0.0.1", token="a\nb")
+
+
+def test_a_path_of_any_script_is_asked_for(server: ServerProcess) -> None:
+    async def story() -> None:
+        async with Client(f"{server.url}/a ch\u00e4t") as client:
+            with pytest.raises(NotFound):
+                await client.rooms()
+
+    run(story())
 
 
 def test_a_token_opens_and_its_lack_does_not(tmp_path: Path) -> None:

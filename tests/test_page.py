@@ -21,6 +21,15 @@ from chatkit.backends import open_backend
 from chatkit.bench.redis_server import RedisServer
 from chatkit.core.model import Draft
 
+# Keeps, in `writes`, the number of each mark that a page stores.
+COUNT_WRITES = """() => {
+  window.writes = [];
+  const set = Storage.prototype.setItem;
+  Storage.prototype.setItem = function (name, text) {
+    window.writes.push(text.split(":").at(-1));
+    set.call(this, name, text);
+  };
+}"""
 NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
 
@@ -201,6 +210,11 @@ def test_messages_that_were_trimmed_while_away_are_a_line(browser: Browser, own_
         assert ann.seqs() == [1, *range(37, 42)]
 
 
+async def redact(store: str, room: str, seq: int) -> None:
+    async with open_backend(store) as backend:
+        await backend.redact(room, seq)
+
+
 async def grow_and_trim(store: str) -> None:
     async with open_backend(store) as backend:
         await backend.append([Draft.new("ops", f"unseen {number}") for number in range(40)])
@@ -339,6 +353,22 @@ def test_a_redacted_message_is_shown_as_such(server: ServerProcess, open_window:
     bob.expect_texts(["This message was taken away."])
 
 
+def test_what_was_redacted_while_the_page_was_away_is_shown_as_such(
+    browser: Browser, own_server: ServerProcess
+) -> None:
+    with windows(browser, own_server.url) as open_window:
+        ann = open_window("ann").join("ops")
+        for text in ("one", "two", "three"):
+            ann.say(text)
+        ann.expect_texts(["one", "two", "three"])
+        own_server.kill9()
+        expect(ann.page.locator("#link-word")).not_to_have_text("Connected")
+        with ThreadPoolExecutor() as beside:  # in this thread Playwright's own loop runs
+            beside.submit(asyncio.run, redact(own_server.store, "ops", 2)).result()
+        own_server.start()
+        ann.expect_texts(["one", "This message was taken away.", "three"])
+
+
 def test_the_address_names_the_room(server: ServerProcess, open_window: OpenWindow) -> None:
     publish(server, "日本語", "konnichiwa")
     ann = open_window("ann").join(quote("日本語"))
@@ -371,6 +401,30 @@ def test_unread_messages_are_counted_over_visits(server: ServerProcess, open_win
     ann.expect_texts(["one", "two", "three"])
     expect(ann.page.locator(".rule.new + .message .text")).to_have_text("two")
     expect(ann.page.locator("#joined-list .badge:visible")).to_have_count(0)
+
+
+def test_two_tabs_that_have_read_to_different_places_leave_each_other_alone(
+    server: ServerProcess, open_window: OpenWindow
+) -> None:
+    fill(server, "tabs", 60)
+    ann = open_window("ann").join("tabs")
+    behind = ann.page
+    behind.locator("#scroller").focus()
+    behind.keyboard.press("Home")
+    expect(behind.locator("#jump")).to_be_visible()
+    ahead = ann.context.new_page()
+    ahead.goto(server.url + "/#tabs")
+    expect(ahead.locator(".message .text").last).to_have_text("message 60")
+    for page in (behind, ahead):
+        page.evaluate(COUNT_WRITES)
+    publish(server, "tabs", "message 61")
+    expect(behind.locator("#jump-text")).to_have_text("1 new message")
+    expect(ahead.locator(".message .text").last).to_have_text("message 61")
+    ahead.wait_for_function("localStorage.getItem('chatkit.room.tabs').endsWith(':61')")
+    for _ in range(5):  # a page that answered would have done so by its next turns
+        for page in (behind, ahead):
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
+    assert (behind.evaluate("writes"), ahead.evaluate("writes")) == ([], ["61"])
 
 
 def test_the_page_works_by_keyboard(open_window: OpenWindow) -> None:
@@ -420,7 +474,7 @@ def test_escape_goes_to_the_newest_message(server: ServerProcess, open_window: O
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_page_is_legible_and_fits(server: ServerProcess, open_window: OpenWindow, scheme: str, width: int) -> None:
-    for sender in ("ann", "mara", "jonas", "cat", "deploy-bot", "cron"):
+    for sender in ("ann", "mara", "jonas", "cat", "deploy-bot", "W" * 32):
         publish(
             server,
             f"look-{scheme}-{width}",
@@ -440,6 +494,10 @@ def test_the_page_is_legible_and_fits(server: ServerProcess, open_window: OpenWi
         expect(ann.page.locator("#room-box")).to_be_in_viewport()
         ann.page.keyboard.press("Escape")
         expect(ann.page.locator("#room-box")).not_to_be_in_viewport()
+    ann.page.locator("#search-open").click()
+    ann.page.locator("#search-box").fill("example")
+    expect(ann.page.locator("#search-list li")).to_have_count(6)
+    assert ann.value(OVERFLOWING) == []
     ann.open("/#nothing-was-said-here").await_connection()
     expect(ann.page.locator("#quiet")).to_contain_text("chatkit join nothing-was-said-here")
     assert ann.value(OVERFLOWING) == []

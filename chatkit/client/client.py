@@ -95,7 +95,7 @@ class Client:
         """Publish a message and return when it is committed.
 
         Waits while the server says "too much". Many at once share the socket, in the order in which they were called.
-        The receipt's message has this machine's time of the answer; all else is as the server keeps it. Cancelled, the
+        The receipt's message has the server's number, time and sender; body and data are those given. Cancelled, the
         message may or may not be stored; with the same `key` it can be tried again.
         """
         return await (await self.submit(room, body, data=data, key=key))

@@ -27,22 +27,19 @@ class Endpoint(msgspec.Struct, frozen=True):
 
         The link that a server prints may be given as it is: its `?token=` is used unless there is a token already.
         """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
-            port = parts.port
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise BadRequest(f"not a server's URL: {url!r} ({error})") from error
-        if parts.scheme not in _SCHEMES or not parts.hostname:
+        if parts.scheme not in _SCHEMES or not _is_host(host):
             raise BadRequest(f"not a server's URL: {url!r} (such as {DEFAULT_URL})")
+        token = token or parse_qs(parts.query).get("token", [None])[0]
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise BadRequest("a token is printable ASCII")  # else it could not stand in a header
         is_secure = parts.scheme in {"https", "wss"}
-        return cls(
-            is_secure,
-            parts.hostname,
-            port or (443 if is_secure else 80),
-            parts.path.rstrip("/"),
-            name,
-            token or parse_qs(parts.query).get("token", [None])[0],
-        )
+        path = quote(parts.path.rstrip("/"), safe="/%")
+        return cls(is_secure, host, port or (443 if is_secure else 80), path, name, token)
 
     @property
     def is_loopback(self) -> bool:
@@ -81,3 +78,12 @@ class Endpoint(msgspec.Struct, frozen=True):
 def room_path(room: str) -> str:
     """Return the path of a room's calls."""
     return f"/rooms/{quote(room, safe='')}"
+
+
+def _is_host(host: str) -> bool:
+    """Say whether a name could be looked up: what could not would raise far from here."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(host) and host.isprintable() and " " not in host

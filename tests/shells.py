@@ -1,0 +1,54 @@
+"""`chatkit` as a person types it, or a script: real processes in a folder of their own."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from serving import clean_environment
+
+PATIENCE_S = 60
+
+
+class Shell:
+    """Runs `chatkit` in a folder of its own, against one server."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.env = clean_environment({"CHATKIT_SERVER": url, "CHATKIT_NAME": "ann", "COLUMNS": "200", "TZ": "UTC"})
+        # Else a developer's own chatkit.toml would count.
+        self.env |= {"XDG_CONFIG_HOME": str(folder / "config"), "HOME": str(folder)}
+
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "chatkit.cli", *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            env=self.env,
+        )
+
+    def run(self, *words: str, given: bytes | str = b"", status: int = 0) -> str:
+        """Run a command, check its exit code and return what it printed; what it said is in `said`."""
+        process = self.start(*words, stdin=subprocess.PIPE)
+        with process:
+            out, err = process.communicate(given.encode() if isinstance(given, str) else given, PATIENCE_S)
+        self.said = err.decode()
+        assert process.returncode == status, (out[-2_000:], self.said[-2_000:])
+        return out.decode()
+
+    def bodies(self, room: str) -> list[str]:
+        return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
+
+    def counts(self, room: str, at_least: int) -> Callable[[], bool]:
+        """Return what says whether a room holds so many messages."""
+        return lambda: len(self.bodies(room)) >= at_least
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline

@@ -26,6 +26,8 @@ async def handler(socket: WebSocket[Any, Any, Any], channels: NamedDependency[Ch
                 await channels.add_channels(subscriber, channel)
             elif word == "leave":
                 await channels.unsubscribe(subscriber, channel)
+                if subscriber.has_ended:  # that was the last one
+                    return
             elif word == "say":
                 await channels.wait_published(" ".join(text), channel)
     except WebSocketDisconnect:

@@ -121,6 +121,9 @@ def test_subscribing_by_hand(serve: Callable[[str], Server]) -> None:
         for line in ("join ops", "leave lobby", "say lobby unheard", "say ops heard"):
             socket.send(line)
         assert json.loads(socket.recv(LIMIT_S)) == {"channel": "ops", "seq": 1, "text": "heard"}
+        socket.send("leave ops")  # the last one
+        with pytest.raises(ConnectionClosedOK):
+            socket.recv(LIMIT_S)
 
 
 def test_history_as_part_of_subscribing_and_by_hand(serve: Callable[[str], Server]) -> None:

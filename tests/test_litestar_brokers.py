@@ -147,6 +147,19 @@ def test_a_shutdown_with_events_that_nobody_took_ends(make: Make) -> None:
     run(main())
 
 
+def test_who_iterates_over_a_backend_ends_when_it_is_shut_down(make: Make) -> None:
+    async def main() -> None:
+        backend = make()
+        async with started(backend):
+            await backend.subscribe(["foo"])
+            reading = asyncio.create_task(anext(backend.stream_events()))
+            await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="not yet initialized"):
+            await reading
+
+    run(main())
+
+
 @pytest.mark.parametrize(("limit", "length"), [(None, 10), (-1, 10), (0, 0), (1, 1), (5, 5), (10, 10), (99, 10)])
 def test_a_history_is_the_newest_events_in_their_order(make_keeping: Make, limit: int | None, length: int) -> None:
     async def main() -> None:

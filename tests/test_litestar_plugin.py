@@ -19,6 +19,7 @@ from litestar.testing import TestClient
 import chatkit.litestar as toolkit
 from chatkit.errors import BadCursor, ChatkitError, Unavailable
 from chatkit.litestar import (
+    ChannelsException,
     ChannelsPlugin,
     Event,
     MemoryChannelsBackend,
@@ -187,6 +188,24 @@ def test_who_subscribed_before_the_start_hears_after_it() -> None:
     run(main())
 
 
+def test_who_subscribed_before_the_start_gets_the_past_that_was_asked_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        def make() -> ChannelsPlugin:
+            return ChannelsPlugin(SqliteChannelsBackend(tmp_path / "rooms.db"), channels=["foo"])
+
+        async with make() as before:
+            places = [await before.wait_published(event, "foo") for event in numbers(4)]
+        plugin = make()
+        with_history = await plugin.subscribe("foo", history=2)
+        resumed = await plugin.subscribe("foo", after=places[0].cursor)
+        async with plugin:
+            await plugin.wait_published("4", "foo")
+            assert await take(with_history, 3) == numbers(3, 2)
+            assert await take(resumed, 4) == numbers(4, 1)
+
+    run(main())
+
+
 def test_channels_of_any_name_are_different_channels(backend: Any) -> None:
     names = ["foo", "Foo", "user:1", "user 1", "a/b", "é", "e\u0301", "", "x" * 500, ".hidden", "ch.foo"]
 
@@ -283,6 +302,42 @@ def test_a_store_that_cannot_be_read_refuses_and_leaves_nobody(tmp_path: Path) -
     run(main())
 
 
+def test_a_mistake_of_on_error_keeps_no_event_from_its_channel(caplog: pytest.LogCaptureFixture) -> None:
+    def on_error(*_: object) -> None:
+        raise ValueError("a mistake")
+
+    async def main() -> None:
+        broker = Broker()
+        broker.failures.append("publish")
+        async with ChannelsPlugin(broker, channels=["foo"], on_error=on_error) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            plugin.publish("x", "foo")
+            plugin.publish("y", "foo")
+            assert await take(subscriber, 1) == [b"y"]
+
+    run(main())
+    assert "on_error failed" in caplog.text
+
+
+def test_another_loop_may_wait_for_its_event_while_the_application_shuts_down() -> None:
+    async def main() -> None:
+        plugin = ChannelsPlugin("memory://", channels=["foo"])
+        await plugin._on_startup()
+        subscriber = await plugin.subscribe("foo")
+        got: list[Published] = []
+
+        async def on_event(_: bytes) -> None:  # the shutdown waits for this, and has begun before
+            await until(lambda: not plugin._is_open)
+            await asyncio.to_thread(lambda: got.append(asyncio.run(plugin.wait_published("late", "foo"))))
+
+        subscriber._start_in_background(on_event)
+        await plugin.wait_published("first", "foo")
+        await plugin._on_shutdown()
+        assert [each.seq for each in got] == [2]
+
+    run(main())
+
+
 # Resuming
 
 
@@ -334,6 +389,18 @@ def test_channels_are_added_and_left() -> None:
                 await plugin.wait_published("not heard", "foo")
                 await plugin.wait_published("heard", "bar")
                 assert await take(subscriber, 1) == [b"heard"]
+            assert plugin._channels == {}
+
+    run(main())
+
+
+def test_who_left_the_last_channel_is_told_that_joining_is_too_late() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            await plugin.unsubscribe(subscriber, "foo")
+            with pytest.raises(ChannelsException, match="has ended"):
+                await plugin.add_channels(subscriber, "bar")
             assert plugin._channels == {}
 
     run(main())

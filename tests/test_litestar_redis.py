@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from brokers import fresh, go_on_after_a_restart, redis, redis_cluster, started
-from channels import run, take
+from channels import run, take, until
 from litestar.exceptions import ImproperlyConfiguredException
 from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster
@@ -307,5 +307,28 @@ def test_delivery_goes_on_after_redis_restarted(kind: Any) -> None:
                 ChannelsPlugin(kind(redis=Redis(port=server.port), **options), channels=["foo"]) for _ in range(2)
             )
             await go_on_after_a_restart(server, one, two)
+
+        run(main())
+
+
+def test_who_iterates_over_a_backend_goes_on_after_redis_restarted() -> None:
+    with RedisServer() as server:
+
+        async def main() -> None:
+            backend = RedisChannelsStreamBackend(5, redis=Redis(port=server.port))
+            async with started(backend):
+                await backend.subscribe(["foo"])
+                for number in range(3_000):  # more than is held here
+                    await backend.publish(b"%d" % number, ["foo"])
+                await asyncio.to_thread(server.kill)
+                stream = backend.stream_events()
+                reading = asyncio.create_task(anext(stream))
+                await until(lambda: backend.hub.fault)
+                with pytest.raises(Unavailable):
+                    await backend.get_history("foo")
+                await asyncio.to_thread(server.start)
+                assert await reading == ("foo", b"0")
+                for number in range(1, 3_000):
+                    assert await anext(stream) == ("foo", b"%d" % number)
 
         run(main())

@@ -1,6 +1,7 @@
 """Subscriber: its stream, reading it, and sending in the background."""
 
 import asyncio
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -243,5 +244,101 @@ def test_events_say_how_many_before_them_were_dropped() -> None:
             iterator = subscriber.iter_events(with_metadata=True)
             events = [await anext(iterator) for _ in range(2)]
             assert [(event.seq, event.missed) for event in events] == [(9, 8), (10, 0)]
+
+    run(main())
+
+
+@pytest.mark.parametrize("strategy", ["backoff", "dropleft"])
+def test_what_was_given_without_its_metadata_was_not_missed(strategy: Any) -> None:
+    async def main() -> None:
+        plugin = ChannelsPlugin(
+            MemoryChannelsBackend(),
+            channels=["foo"],
+            subscriber_max_backlog=3,
+            subscriber_backlog_strategy=strategy,
+        )
+        async with plugin:
+            subscriber = await plugin.subscribe("foo")
+            heard: list[bytes] = []
+
+            async def on_event(event: bytes) -> None:
+                heard.append(event)
+
+            await publish(plugin, 3)
+            assert await take(subscriber, 2) == numbers(2)
+            event = await anext(subscriber.iter_events(with_metadata=True))
+            assert (event.seq, event.missed) == (3, 0)
+            async with subscriber.run_in_background(on_event):
+                await publish(plugin, 3)
+            assert heard == numbers(3)
+            await publish(plugin, 5)
+            await until(lambda: subscriber.dropped == 2)
+            assert len(await take(subscriber, 3)) == 3
+            await publish(plugin, 1)
+            event = await anext(subscriber.iter_events(with_metadata=True))
+            assert (event.seq, event.missed) == (12, 2 if strategy == "backoff" else 0)
+
+    run(main())
+
+
+async def publish(plugin: ChannelsPlugin, count: int) -> None:
+    for event in numbers(count):
+        await plugin.wait_published(event, "foo")
+
+
+async def _all_of(subscriber: Subscriber) -> list[bytes]:
+    return [event async for event in subscriber.iter_events()]
+
+
+def test_everyone_who_reads_a_subscriber_ends_with_it() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            readers = [asyncio.create_task(_all_of(subscriber)) for _ in range(3)]
+            for _ in range(3):
+                await asyncio.sleep(0)  # they wait
+            await plugin.unsubscribe(subscriber)
+            await plugin.unsubscribe(subscriber)
+            assert await asyncio.gather(*readers) == [[], [], []]
+            assert subscriber.has_ended
+            assert await _all_of(subscriber) == []
+
+    run(main())
+
+
+def test_a_subscriber_of_no_channel_ends_too() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            async with plugin.start_subscription([]) as subscriber:
+                reading = asyncio.create_task(_all_of(subscriber))
+            assert await reading == []
+            waiting = await plugin.subscribe([])
+            later = asyncio.create_task(_all_of(waiting))
+            joined = await plugin.subscribe([])
+            await plugin.add_channels(joined, "foo")
+            await plugin.wait_published("x", "foo")
+            assert await take(joined, 1) == [b"x"]
+        assert await later == []
+
+    run(main())
+
+
+def test_the_background_ends_though_its_callback_lost_the_cancellation() -> None:
+    async def main() -> None:
+        async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
+            subscriber = await plugin.subscribe("foo")
+            n_begun = 0
+
+            async def deaf(_: bytes) -> None:  # as a client of redis-py may be, on CPython 3.11
+                nonlocal n_begun
+                n_begun += 1
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+
+            async with subscriber.run_in_background(deaf, join=False):
+                await publish(plugin, 3)
+                await until(lambda: n_begun)
+            assert n_begun == 1
+            assert await take(subscriber, 2) == numbers(2, 1)
 
     run(main())

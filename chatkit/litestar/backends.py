@@ -1,11 +1,11 @@
 """Channels kept as rooms by a backend of chatkit's, behind the methods that a backend of Litestar's has."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from litestar.channels import ChannelsBackend
@@ -15,12 +15,11 @@ from chatkit.core.backend import Backend
 from chatkit.core.commit import Settle
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
+from chatkit.core.subscription import Item, Subscription
+from chatkit.errors import ChatkitError
 from chatkit.litestar.event import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
-
-if TYPE_CHECKING:
-    from chatkit.core.subscription import Subscription
 
 ALL: Final = 1 << 31  # more events than any channel has
 NOT_STARTED: Final = "Backend not yet initialized. Did you forget to call on_startup?"
@@ -92,6 +91,7 @@ class LogChannelsBackend(ChannelsBackend):
         for tap in taps.values():
             tap.close()
         self._rung.clear()
+        self._is_rung.set()  # who waits for events finds that there are no more
 
     def enter(self, room: str, reader: Reader) -> None:
         """Know that a room is read, and by whom."""
@@ -103,6 +103,13 @@ class LogChannelsBackend(ChannelsBackend):
         readers.discard(reader)
         if not readers:
             self._readers.pop(room, None)
+
+    def slowest_in(self, room: str) -> int | None:
+        """Return the number of the last event that all who read a room have; None where nobody reads it."""
+        positions = [reader.position for reader in self._readers.get(room, ())]
+        if self._is_streamed:
+            positions += [tap.position for tap in self._taps.values() if tap.room == room]
+        return min(positions, default=None)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
         """Commit an event in each channel; return when they are durable. Raise `Unavailable` or `StoreError`."""
@@ -148,7 +155,7 @@ class LogChannelsBackend(ChannelsBackend):
                 continue
             channel = next(iter(self._rung))
             del self._rung[channel]
-            for item in await self._taps[channel].fetch(1):
+            for item in await _next_of(self._taps[channel]):
                 if isinstance(item, Message):
                     yield channel, payload_of(item)
             tap = self._taps.get(channel)
@@ -175,6 +182,15 @@ class LogChannelsBackend(ChannelsBackend):
         """Return how many events a reader gets who asks for so many."""
         most = ALL if self._max_history is None else self._max_history
         return most if limit is None or limit < 0 else min(limit, most)
+
+
+async def _next_of(tap: Subscription) -> Sequence[Item]:
+    """Fetch one item. A store that does not answer must not end who reads: the bell rings when it does again."""
+    try:
+        return await tap.fetch(1)
+    except ChatkitError:
+        tap.check()
+        return ()
 
 
 class SqliteChannelsBackend(LogChannelsBackend):

@@ -32,7 +32,7 @@ class BridgedBackend(LogChannelsBackend):
 
     def __init__(self, backend: ChannelsBackend) -> None:
         self._backend = backend
-        self._memory = ChannelsMemory(0)
+        self._memory = ChannelsMemory(0, self.slowest_in)
         super().__init__(lambda: self._memory, history=None)
 
     @property
@@ -54,6 +54,7 @@ class BridgedBackend(LogChannelsBackend):
                 task = self._hub.spawn(job)
                 stack.push_async_callback(_end, task)
             stack.push_async_callback(self._drain)
+            await asyncio.sleep(0)  # both have begun: a backend may keep nothing for a reader that it does not know
             self._stack = stack.pop_all()
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
@@ -70,8 +71,11 @@ class BridgedBackend(LogChannelsBackend):
             raise Unavailable("the broker does not keep up: too many events wait to be published") from None
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Subscribe by the backend."""
-        await self._backend.subscribe(channels)
+        """Subscribe by the backend. What came while it was not subscribed to was not heard here: that is a gap."""
+        names = set(channels)
+        for name in names:
+            self._memory.skip(room_of(name))
+        await self._backend.subscribe(names)
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
         """Unsubscribe by the backend."""
@@ -113,8 +117,9 @@ class BridgedBackend(LogChannelsBackend):
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
+    while not task.done():  # a cancellation that comes to CPython's wait_for at the wrong moment is lost before 3.12
+        task.cancel()
+        await asyncio.wait({task}, timeout=RETRY_S)
 
 
 def log_of(backend: ChannelsBackend) -> LogChannelsBackend:

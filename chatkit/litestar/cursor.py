@@ -22,27 +22,48 @@ class ChannelCursor:
     asked for; `until`, while it is set, is where reading ends.
     """
 
-    __slots__ = ("_log", "_rung", "_told", "channel", "is_pulling", "live_from", "subscription", "until")
+    __slots__ = (
+        "_after",
+        "_history",
+        "_log",
+        "_rung",
+        "channel",
+        "given",
+        "is_pulling",
+        "live_from",
+        "subscription",
+        "until",
+    )
 
-    def __init__(self, channel: str, rung: Callable[["ChannelCursor"], None]) -> None:
+    def __init__(
+        self,
+        channel: str,
+        rung: Callable[["ChannelCursor"], None],
+        *,
+        history: int = 0,
+        after: Cursor | None = None,
+    ) -> None:
         self.channel = channel
         self.subscription: Subscription | None = None  # None before the plugin's start, and after the end
         self.live_from = 0
         self.until: int | None = None
         self.is_pulling = False
         self._rung = rung
+        self._history = history
+        self._after = after
         self._log: LogChannelsBackend | None = None
-        self._told: Cursor | None = None  # the last event that was given with its metadata, or is known to be had
+        self.given: Cursor | Message | None = None  # the last event that was given, or is known to be had
 
-    async def open(self, log: LogChannelsBackend, *, history: int = 0, after: Cursor | None = None) -> None:
+    async def open(self, log: LogChannelsBackend) -> None:
         """Begin to read, from `after` on or from so many events before the end. Raise `Unavailable`."""
+        history, after = self._history, self._after
         subscription = await log.hub.subscribe(room_of(self.channel), after=after, history=history, bell=self.ring)
         log.enter(subscription.room, self)
         self._log = log
         self.subscription = subscription
         self.live_from = max(subscription.head.last, subscription.position, log.last_of(self.channel))
         # What the past begins with is not known before it is read; without a past, nothing may be missing.
-        self._told = None if history else after or subscription.cursor
+        self.given = None if history else after or subscription.cursor
         self.ring()
 
     def close(self) -> None:
@@ -97,17 +118,22 @@ class ChannelCursor:
         except ChatkitError:  # the store is away: what this process knows of will do
             self.until = subscription.head.last
 
+    def has_all(self) -> None:
+        """Note that all that was read was given, by a way that does not note it."""
+        if self.subscription is not None:
+            self.given = self.subscription.cursor
+
     def event_of(self, message: Message) -> Event:
         """Make the event, and note that it was given. Called once for each message, in order."""
-        told, self._told = self._told, message.cursor
-        is_restart = told is not None and told.epoch != message.epoch
+        given, self.given = self.given, message
+        is_restart = given is not None and given.epoch != message.epoch
         return Event(
             payload_of(message),
             self.channel,
             message.seq,
             str(message.cursor),
             time_of(message),
-            missed=0 if told is None or is_restart else message.seq - told.seq - 1,
+            missed=0 if given is None or is_restart else message.seq - given.seq - 1,
             is_restart=is_restart,
         )
 

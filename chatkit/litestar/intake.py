@@ -48,9 +48,9 @@ class Intake(ABC):
 
     async def follow(self, channel: str, *, history: int = 0, after: Cursor | None = None) -> None:
         """Read a channel; the plugin's part of subscribing. Raise `Unavailable`."""
-        cursor = self._cursors[channel] = ChannelCursor(channel, self._rung)
+        cursor = self._cursors[channel] = ChannelCursor(channel, self._rung, history=history, after=after)
         if self._log is not None:
-            await cursor.open(self._log, history=history, after=after)
+            await cursor.open(self._log)
 
     async def put_past(self, channel: str, past: Awaitable[Sequence[bytes]]) -> None:
         """Put what a foreign backend has of a channel before what is to come of it, however much it is."""

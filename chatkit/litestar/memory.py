@@ -75,6 +75,12 @@ class ChannelsMemory(MemoryBackend):
         if log := self._logs.get(room):
             log.drop(len(log.messages))
 
+    def skip(self, room: str) -> None:
+        """Drop a room's messages, and use one number for nothing: who goes on from before learns of a gap."""
+        if log := self._logs.get(room):
+            log.drop(len(log.messages))
+            log.last += 1
+
     def _make_room(self, room: str) -> None:
         log = self._logs.pop(room, None)
         if log is None:
@@ -118,18 +124,12 @@ class MemoryChannelsBackend(LogChannelsBackend):
     """
 
     def __init__(self, history: int = 0) -> None:
-        self._memory = ChannelsMemory(history, self._slowest_in)
+        self._memory = ChannelsMemory(history, self.slowest_in)
         super().__init__(lambda: self._memory, history=history)
 
     @property
     def _history(self) -> "History":
         return History(self._memory, self._max_history or 0)
-
-    def _slowest_in(self, room: str) -> int | None:
-        positions = [reader.position for reader in self._readers.get(room, ())]
-        if self._is_streamed:
-            positions += [tap.position for tap in self._taps.values() if tap.room == room]
-        return min(positions, default=None)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
         """Add an event to each channel, at once. Raise `RuntimeError` before `on_startup`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, Self, overload
@@ -19,22 +19,20 @@ from litestar.params import FromPath
 from litestar.types import Guard, LitestarEncodableType, TypeEncodersMap
 from litestar.types.asgi_types import WebSocketMode
 
-from chatkit.core.model import Cursor, Receipt
-from chatkit.errors import ChatkitError, Unavailable
+from chatkit.core.model import Cursor
+from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LeftByAll, LogChannelsBackend
 from chatkit.litestar.bridge import BridgedBackend, log_of
 from chatkit.litestar.cursor import starts
 from chatkit.litestar.event import Published
 from chatkit.litestar.loops import run_in, running_loop
-from chatkit.litestar.speaker import Speaker, speaker_here
+from chatkit.litestar.outbox import ErrorHook, Outbox
+from chatkit.litestar.speaker import speaker_here
 from chatkit.litestar.subscriber import Subscriber
 from chatkit.litestar.turns import Turns
 
 DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
 CANNOT_JOIN: Final = 4503  # the close code of a generated handler whose channel cannot be read now: come back later
-
-ErrorHook = Callable[[ChatkitError, str], None]
-"""Hears, in the event loop, why an event of this channel was not published."""
 
 _logger = logging.getLogger(__name__)
 
@@ -86,8 +84,9 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._on_error = on_error
         self._log = log_of(backend)
         self._loop: asyncio.AbstractEventLoop | None = None  # while the plugin is started
-        self._n_publishing = 0
-        self._idle = asyncio.Event()  # set while nothing that was published waits to be committed
+        self._is_open = False  # events are taken; before the end, no more are
+        self._outbox = Outbox(self._log, on_error)
+        self._idle: set[Subscriber] = set()  # subscribers that are in no channel yet
         self._turns = Turns()  # what the backend is told of a channel is told in the order in which it came to be
         self._told: set[str] = set()  # the channels that the backend is subscribed to
 
@@ -106,8 +105,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     async def _on_startup(self) -> None:
         if self._loop is not None:
             return
-        self._turns, self._idle, self._n_publishing = Turns(), asyncio.Event(), 0  # of this loop
-        self._idle.set()
+        self._turns, self._outbox = Turns(), Outbox(self._log, self._on_error)  # of this loop
         self._told.clear()
         await self._log.on_startup()
         try:
@@ -119,12 +117,14 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             await self._log.on_shutdown()
             raise
         self._loop = asyncio.get_running_loop()
+        self._is_open = True
 
     async def _on_shutdown(self) -> None:
         """Deliver what was published, end every subscriber, and close the backend. Doing so again does nothing."""
-        if self._loop is None:
+        if not self._is_open:
             return
         async with AsyncExitStack() as stack:  # every step is taken, whatever the others raise
+            stack.callback(setattr, self, "_loop", None)
             stack.push_async_callback(self._log.on_shutdown)
             stack.callback(self.end_subscribers)
             stack.push_async_callback(self._stop_senders)
@@ -132,11 +132,11 @@ class ChannelsPlugin(reference.ChannelsPlugin):
 
     async def _drain(self) -> None:
         """Wait for what was published, from other threads, too, and take no more."""
+        self._is_open = False
         await asyncio.sleep(0)  # what threads handed over before this is in the loop's queue
-        self._loop = None
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await self._idle.wait()
+                await self._outbox.emptied()
 
     async def _stop_senders(self) -> None:
         subscribers = self._all_subscribers()
@@ -151,6 +151,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             for channel in subscriber.channels:
                 subscriber.unfollow(channel)
             subscriber.end()
+        self._idle.clear()
         for channel in list(self._channels):
             self._channels[channel].clear()
             self._forget_if_empty(channel)
@@ -163,7 +164,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
 
     def _all_subscribers(self) -> list[Subscriber]:
         found = {each: None for readers in self._channels.values() for each in readers if isinstance(each, Subscriber)}
-        return list(found)
+        return [*found, *self._idle]
 
     # Publishing
 
@@ -176,7 +177,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         names = self._known(channels)
         payload = self.encode_data(data)
         loop = self._loop
-        if loop is None:
+        if loop is None or not self._is_open:
             raise RuntimeError("Plugin not yet initialized. Did you forget to call on_startup?")
         if running_loop() is loop:
             self._submit(payload, names)
@@ -184,25 +185,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             loop.call_soon_threadsafe(self._submit, payload, names)
 
     def _submit(self, payload: bytes, names: Sequence[str]) -> None:
-        for name in names:
-            self._n_publishing += 1
-            self._idle.clear()
-            settle = partial(self._settled, name, speaker_here(self))
-            try:
-                self._log.submit(payload, name, settle)
-            except (ChatkitError, RuntimeError) as error:
-                settle(error if isinstance(error, ChatkitError) else Unavailable(str(error)))
-
-    def _settled(self, channel: str, speaker: Speaker | None, outcome: Receipt | ChatkitError) -> None:
-        self._n_publishing -= 1
-        if not self._n_publishing:
-            self._idle.set()
-        if speaker is not None:
-            speaker.hear()
-        if isinstance(outcome, ChatkitError):
-            _logger.error("an event of %s was not published: %s", channel, outcome)
-            if self._on_error is not None:
-                self._on_error(outcome, channel)
+        self._outbox.submit(payload, names, speaker_here(self))
 
     @overload  # type: ignore[override]  # Litestar's returns nothing
     async def wait_published(self, data: LitestarEncodableType, channels: str) -> Published: ...  # type: ignore[overload-overlap]  # a str is one channel
@@ -257,6 +240,8 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             plugin=self, max_backlog=self._max_backlog, backlog_strategy=self._backlog_strategy
         )
         await self._join(subscriber, names, history, starts(after, names))
+        if not names:
+            self._idle.add(subscriber)
         return subscriber
 
     async def add_channels(
@@ -267,14 +252,20 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         *,
         after: str | Mapping[str, str] | None = None,
     ) -> None:
-        """Subscribe a subscriber to more channels; see `subscribe`. Those that it is in already stay as they are."""
+        """Subscribe a subscriber to more channels; see `subscribe`. Those that it is in already stay as they are.
+
+        One that has left its last channel has ended: join another before. Raise `ChannelsException` for it.
+        """
         names = self._known(channels)
+        if subscriber.has_ended:
+            raise ChannelsException("This subscriber has left its last channel, and with that it has ended")
         fresh = [name for name in names if name not in subscriber.channels]
         await self._join(subscriber, fresh, history, starts(after, names))
 
     async def _join(
         self, subscriber: Subscriber, names: Sequence[str], history: int | None, after: Mapping[str, Cursor]
     ) -> None:
+        self._idle.discard(subscriber)
         subscriber.attach_later(None if self._loop is None else self._log)
         try:
             async with self._turns.of(names):
@@ -288,8 +279,8 @@ class ChannelsPlugin(reference.ChannelsPlugin):
 
     async def _follow(self, subscriber: Subscriber, name: str, history: int, after: Cursor | None) -> None:
         if isinstance(self._log, BridgedBackend):
-            await subscriber.follow(name)
-            if history:
+            await subscriber.follow(name, after=after)
+            if history and after is None:
                 await subscriber.put_past(name, self._log.get_history(name, history))
         else:
             n_events = 0 if after else self._log.history_limit(history)
@@ -317,7 +308,8 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         try:
             await self._untell([name for name in names if not self._channels.get(name)])
         finally:
-            if was_in_any and not subscriber.channels:
+            if (was_in_any or channels is None) and not subscriber.channels:
+                self._idle.discard(subscriber)
                 subscriber.end()
                 await subscriber.stop()
 

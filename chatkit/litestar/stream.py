@@ -69,8 +69,9 @@ class Stream(asyncio.Queue[Any]):
         return None if item is _END else item
 
     def end(self) -> None:
-        """End one reading behind what is here, however full that is."""
-        self.put_always(None)
+        """End every reading that waits here, or one that comes, behind what is here, however full that is."""
+        for _ in range(max(1, len(self._getters))):  # type: ignore[attr-defined]  # asyncio.Queue's
+            self.put_always(None)
 
     def begin_end(self) -> None:
         """End one reading the same way, but so that `forget_end` can take that back where nobody read as far."""

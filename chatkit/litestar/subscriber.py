@@ -47,6 +47,8 @@ class Subscriber(Intake, reference.Subscriber):
         self._n_taken = 0  # how far the reader got on
         self._is_finishing = False  # the reader is to end where the channels stand
         self._is_read_out = asyncio.Event()  # set when the end is in the stream
+        self._is_stopping = False  # the reader's task was cancelled
+        self._has_ended = False
         self._may_be_direct = not (self._max_backlog or self._hears_put) and (
             kind.iter_events is Subscriber.iter_events
             and kind.put is Subscriber.put
@@ -74,6 +76,11 @@ class Subscriber(Intake, reference.Subscriber):
     def missed(self) -> int:
         """How many events were no longer kept when this subscriber was to read them."""
         return self._missed
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether this subscriber left its last channel, or the application shut down: it reads no more."""
+        return self._has_ended
 
     @property
     def is_running(self) -> bool:
@@ -105,6 +112,8 @@ class Subscriber(Intake, reference.Subscriber):
         """
         stream = self._stream
         while True:
+            if self._has_ended and stream.empty():
+                return
             payload = await stream.get()
             taken = stream.taken
             self._n_taken += 1
@@ -113,7 +122,7 @@ class Subscriber(Intake, reference.Subscriber):
             try:
                 if payload is None:
                     return
-                yield _event_of(taken) if with_metadata else payload
+                yield _event_of(taken) if with_metadata else _data_of(taken, payload)
             finally:
                 stream.task_done()
 
@@ -170,6 +179,8 @@ class Subscriber(Intake, reference.Subscriber):
     async def _worker(self, on_event: Callable[[bytes], Awaitable[Any]]) -> None:
         async for event in self.iter_events():
             await on_event(event)
+            if self._is_stopping:  # the callback took the cancellation for something of its own
+                return
 
     async def _send_all(self, callback: SocketCallback) -> None:
         """Do as `_worker` does, for a socket: with what is known of it, in fewer steps."""
@@ -185,10 +196,11 @@ class Subscriber(Intake, reference.Subscriber):
             if self._lagging:
                 self._refill()
             if isinstance(item, tuple):
+                item[0].given = item[1]
                 await callback.send_message(item[1])
             elif isinstance(item, bytes):
                 await callback(item)
-            else:
+            if item is None or self._is_stopping:
                 return
 
     def _start_in_background(self, on_event: Callable[[bytes], Awaitable[Any]]) -> None:
@@ -222,10 +234,12 @@ class Subscriber(Intake, reference.Subscriber):
         if task is None:
             return
         try:
+            self._is_stopping = True
             task.cancel()
             await asyncio.wait({task})  # unlike awaiting the task, this does not take our own cancellation for its
         finally:
             self._task = None
+            self._is_stopping = False
             self._unfinish()
 
     async def _join(self, task: asyncio.Task[None]) -> None:
@@ -253,6 +267,9 @@ class Subscriber(Intake, reference.Subscriber):
 
     def _unfinish(self) -> None:
         """Let the next reader go on from where this one ended."""
+        if self._sender is not None and self._stream.empty():
+            for cursor in self._cursors.values():
+                cursor.has_all()
         self._sender = None
         self._is_finishing = False
         self._is_read_out.clear()
@@ -269,14 +286,23 @@ class Subscriber(Intake, reference.Subscriber):
             self._ring_sender()
 
     def end(self) -> None:
-        """End what reads the stream, behind what is in it."""
-        self._stream.end()
-        self._ring_sender()
+        """End what reads the stream, behind what is in it, and what will. Ending again does nothing."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._stream.end()
+            self._ring_sender()
 
     def advanced(self, n_taken: int) -> None:
         """Note that a sender got on, and end where it was to."""
         self._n_taken += n_taken
         self._end_if_read()
+
+
+def _data_of(taken: object, payload: bytes) -> bytes:
+    if isinstance(taken, tuple):
+        cursor, message = taken
+        cursor.given = message
+    return payload
 
 
 def _event_of(taken: object) -> Event:

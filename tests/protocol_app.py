@@ -5,7 +5,7 @@ import contextlib
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 import uvicorn
@@ -13,6 +13,7 @@ import uvloop
 
 from chatkit.server.framing import FrameReader
 from chatkit.server.protocol import DIRECT, DirectSocket, HttpProtocol, WebSocketProtocol
+from chatkit.server.protocol_http import HttpConversation
 
 KEY = b"\x01\x02\x03\x04"
 HEAD = (
@@ -68,12 +69,17 @@ def url(port: int) -> str:
     return f"ws://127.0.0.1:{port}/chat?name=ann"
 
 
+Connection: TypeAlias = HttpProtocol | HttpConversation | WebSocketProtocol
+
+
 class Serving:
     """A running server: its port, and what it holds."""
 
     def __init__(self, server: uvicorn.Server) -> None:
         self.server = server
-        self.connections = cast("set[HttpProtocol | WebSocketProtocol]", server.server_state.connections)
+        self.connections = cast(
+            "set[HttpProtocol | HttpConversation | WebSocketProtocol]", server.server_state.connections
+        )
         self.tasks = server.server_state.tasks
         self.port: int = server.servers[0].sockets[0].getsockname()[1]
 

@@ -29,6 +29,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chatkit.server.framing import FrameReader
 from chatkit.server.protocol import HttpProtocol, WebSocketProtocol
+from chatkit.server.protocol_http import HttpConversation
 
 
 @pytest.fixture(params=LOOPS)
@@ -295,7 +296,8 @@ def test_a_shutdown_refuses_who_is_not_in_yet() -> None:
 def living() -> int:
     gc.collect()
     return sum(
-        isinstance(one, WebSocketProtocol | HttpProtocol | FrameReader | EchoReceiver) for one in gc.get_objects()
+        isinstance(one, WebSocketProtocol | HttpProtocol | HttpConversation | FrameReader | EchoReceiver)
+        for one in gc.get_objects()
     )
 
 

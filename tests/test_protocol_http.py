@@ -22,6 +22,7 @@ from protocol_app import (
 )
 
 from chatkit.server.protocol import HttpProtocol
+from chatkit.server.protocol_http import HttpConversation
 
 GET = b"GET /first HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST /first HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"
@@ -60,9 +61,9 @@ class Site:
         await send({"type": "http.response.body", "body": b"!"})
 
 
-def only_one(served: Serving) -> HttpProtocol:
+def only_one(served: Serving) -> HttpProtocol | HttpConversation:
     (connection,) = served.connections
-    assert isinstance(connection, HttpProtocol)
+    assert isinstance(connection, HttpProtocol | HttpConversation)
     return connection
 
 
@@ -291,6 +292,7 @@ def test_a_client_that_has_its_answer_and_stays_is_let_go(then: bytes) -> None:
             assert statuses(await client.head()) == [200]
             client.send(then)
             connection = only_one(served)
+            assert isinstance(connection, HttpConversation)
             await eventually(lambda: connection.timeout_keep_alive_task is None)  # it was read
             await clock.skip(31)
             await served.empty()

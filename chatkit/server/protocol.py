@@ -17,7 +17,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from chatkit.server.framing import ABNORMAL, BINARY, TEXT, is_close_code, make_message
-from chatkit.server.protocol_http import HttpProtocol
+from chatkit.server.protocol_first import HttpProtocol
 from chatkit.server.protocol_opening import (
     HEAD_TIMEOUT_S,
     MAX_HEAD_BYTES,

@@ -1,10 +1,9 @@
-"""HTTP before the WebSocket: uvicorn's, with an end to what never ends, and a short way to the handshake.
+"""HTTP before the WebSocket: uvicorn's, with an end to what never ends.
 
 Knows the beginning of a connection alone; the handshake itself is read in `protocol_opening.py`.
 """
 
 import asyncio
-import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,32 +18,15 @@ from chatkit.server.unchunked import Unchunked
 _REFUSED_TIMEOUT_S: Final = 2.0  # for a client to read why it was refused, and to leave
 _BODY_TIMEOUT_S: Final = 30.0  # without a byte of a body that is awaited: a phone is in its next network by then
 _STALL_TIMEOUT_S: Final = 120.0  # without progress in sending an answer: the system may tell of it in megabytes
-_PLAIN_HEAD: Final = re.compile(rb"get [!-~]+ http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~\x80-\xff]*\r\n)+")
 
 # What is awaited of the client: a request's head, its body, or, while it is answered and after, nothing.
 _HEAD, _BODY, _NOTHING = range(3)
 
 
-def _is_plain_handshake(data: bytes) -> bool:
-    """Say whether this begins with a whole opening handshake of the usual kind, without a body."""
-    end = data.find(b"\r\n\r\n") + 2
-    if not 2 <= end <= MAX_HEAD_BYTES or not data.startswith(b"GET "):
-        return False
-    head = data[:end].lower()
-    return (
-        b"\r\nupgrade: websocket\r\n" in head
-        and b"\r\nconnection: upgrade\r\n" in head
-        and b"\r\ncontent-length:" not in head
-        and b"\r\ntransfer-encoding:" not in head
-        and _PLAIN_HEAD.fullmatch(head) is not None
-    )
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpConversation(HttpToolsProtocol):
     """uvicorn's HTTP, with an end to clients that stop in the middle, and with nothing lost on the way to a WebSocket.
 
-    What a client sends behind its handshake without waiting for the answer reaches the WebSocket; uvicorn drops it. A
-    connection that begins with an opening handshake of the usual kind becomes a WebSocket at once, its head read once.
+    What a client sends behind its handshake without waiting for the answer reaches the WebSocket; uvicorn drops it.
     """
 
     def __init__(
@@ -61,15 +43,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_new_head = True  # it began with what was read last
         self._is_refused = False
-        self._is_begun = False  # something came
         self._early: bytearray | None = None  # behind a handshake whose turn has not come; None without one
         self._n_unsent_bytes = 0  # when it was last looked at
         self._running: RequestResponseCycle | None = None  # what is being answered, or was last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Give the first head its time. What it asks for decides how the connection begins."""
-        self.connections.add(self)
-        self.transport = transport
+        """Give the first head its time."""
+        super().connection_made(transport)
         self._wheel.set(self, HEAD_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -84,12 +64,6 @@ class HttpProtocol(HttpToolsProtocol):
         """Read HTTP; hand on what comes after an upgrade."""
         if self._is_refused:
             return
-        if not self._is_begun:
-            self._is_begun = True
-            if self.ws_protocol_class is not None and _is_plain_handshake(data):
-                self._become_websocket(data)
-                return
-            super().connection_made(self.transport)
         self._unset_keepalive_if_required()
         if self._early is None:
             self._read(data)
@@ -217,8 +191,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_time(self) -> None:
         """End a connection whose client does not do its part."""
-        is_paused = self.flow is not None and self.flow.write_paused
-        if self._is_refused or self.transport.is_closing() or is_paused:
+        if self._is_refused or self.transport.is_closing() or self.flow.write_paused:
             if self.transport.get_write_buffer_size() < self._n_unsent_bytes:
                 self._wait()  # it reads on, however slowly
             else:
@@ -266,16 +239,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     # The way to the WebSocket
-
-    def _become_websocket(self, data: bytes) -> None:
-        self._wheel.clear(self)
-        self.connections.discard(self)
-        websocket: Any = self.ws_protocol_class
-        protocol = websocket(config=self.config, server_state=self.server_state, app_state=self.app_state)
-        protocol.connection_made(self.transport)
-        protocol.data_received(data)
-        self.transport.set_protocol(protocol)
-        self.parser = None  # type: ignore[assignment]  # as uvicorn ends it: it and this object hold each other
 
     def _upgrade(self, early: bytes) -> None:
         if self._is_refused:

@@ -81,10 +81,6 @@ class Delivery:
         self._is_fetching = True
         self._spawn(self._catch_up(subscription))
 
-    def lacks(self, seq: int) -> bool:
-        """Say whether the message of this number is still to be written."""
-        return self.subscription is not None and self.subscription.position < seq
-
     async def _catch_up(self, subscription: Subscription) -> None:
         try:
             while self._socket.is_writable and await self._write_next(subscription):

@@ -31,11 +31,10 @@ from chatkit.wire.session import House, Limiter, Session, Start
 class JsonSession(Session):
     """`chatkit.v1`: commands and events as JSON, any number of rooms."""
 
-    __slots__ = ("_order", "_path_room", "_rooms", "_stale_rooms")
+    __slots__ = ("_order", "_path_room", "_stale_rooms")
 
     def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
         super().__init__(house, socket, sender, limiter)
-        self._rooms: dict[str, Delivery] = {}
         self._path_room: str | None = None
         self._order: SendingOrder | None = None  # of a client that says what each message was sent behind
         self._stale_rooms: set[str] = set()  # whose presence was not sent, because the socket was full
@@ -208,12 +207,6 @@ class JsonSession(Session):
 
     def _send(self, event: frames.Event) -> None:
         self._send_text(frames.encode(event))
-
-    def _delivery_of(self, room: str) -> Delivery | None:
-        return self._rooms.get(room)
-
-    def _deliveries(self) -> list[Delivery]:
-        return list(self._rooms.values())
 
     def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:
         self._send(frames.error_event(error, ref))

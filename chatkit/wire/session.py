@@ -81,7 +81,7 @@ class Session(ABC):
 
     __slots__ = (
         "_house", "_is_busy", "_is_held", "_is_store_away", "_jobs", "_limiter", "_n_outstanding", "_n_unread_bytes",
-        "_sender", "_socket", "is_closed", "left",
+        "_rooms", "_sender", "_socket", "is_closed", "left",
     )  # fmt: skip
 
     def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
@@ -91,6 +91,7 @@ class Session(ABC):
         self._socket = socket
         self._sender = sender
         self._limiter = limiter
+        self._rooms: dict[str, Delivery] = {}  # that this client reads
         self._n_outstanding = 0
         self._n_unread_bytes = 0  # of answers, since the socket was last writable
         # Few and rarely any: a deque would cost every session 600 bytes.
@@ -106,14 +107,6 @@ class Session(ABC):
     @abstractmethod
     def received_text(self, text: bytes) -> None:
         """Take one text of the client's, valid UTF-8."""
-
-    @abstractmethod
-    def _delivery_of(self, room: str) -> Delivery | None:
-        """Return what writes a room here, if this session reads it."""
-
-    @abstractmethod
-    def _deliveries(self) -> list[Delivery]:
-        """Return what this session reads."""
 
     @abstractmethod
     def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:
@@ -150,7 +143,7 @@ class Session(ABC):
         self._n_unread_bytes = 0
         self._let_go()
         self._work_off()
-        for delivery in self._deliveries():
+        for delivery in tuple(self._rooms.values()):
             delivery.ring()
 
     def closed(self, code: int) -> None:  # noqa: ARG002  # the socket's way of telling; every end is the same here
@@ -160,7 +153,7 @@ class Session(ABC):
         self.is_closed = True
         if self.left is not None:
             self.left()
-        for delivery in self._deliveries():
+        for delivery in tuple(self._rooms.values()):
             delivery.close()
         self._jobs.clear()
 
@@ -206,7 +199,8 @@ class Session(ABC):
             ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(frames.encode(ack))
         # Who speaks need not wait for the round in which the others are told: its next message may wait for this one.
-        if (delivery := self._delivery_of(message.room)) and delivery.lacks(message.seq):
+        delivery = self._rooms.get(message.room)
+        if delivery and (reader := delivery.subscription) and reader.position < message.seq:
             delivery.ring()
 
     def _send_text(self, payload: bytes) -> None:

@@ -17,21 +17,22 @@ from chatkit.wire.session import House, Limiter, Session, Start
 class TextSession(Session):
     """Plain text: a frame in is a body; each message comes back in the form that was asked for."""
 
-    __slots__ = ("_delivery", "_room")
+    __slots__ = ("_form", "_room")
 
     def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None, form: str) -> None:
         super().__init__(house, socket, sender, limiter)
         if form not in FORMS:
             raise BadRequest(f"format is one of {', '.join(FORMS)}")
-        encode, encode_gap = FORMS[form]
-        self._delivery = Delivery(socket, form_for(encode, socket.deflate), encode_gap, house.hub.spawn)
+        self._form = form
         self._room = ""
 
     async def start(self, room: str | None, start: Start) -> None:
         """Join the room; what is due from its log is written at once."""
         self._room = check_room(room or "chat")
-        delivery = self._delivery
+        encode, encode_gap = FORMS[self._form]
+        delivery = Delivery(self._socket, form_for(encode, self._socket.deflate), encode_gap, self._house.hub.spawn)
         delivery.subscription = await self._subscribe(self._room, start, delivery)
+        self._rooms[self._room] = delivery
         delivery.ring()
 
     def received_text(self, text: bytes) -> None:
@@ -48,12 +49,6 @@ class TextSession(Session):
 
     def _signalled_in(self, signal: Change | Redaction | Typing) -> None:
         """Say nothing: plain text has no words for what is no message."""
-
-    def _delivery_of(self, room: str) -> Delivery | None:  # noqa: ARG002  # there is but one
-        return self._delivery
-
-    def _deliveries(self) -> list[Delivery]:
-        return [self._delivery]
 
     def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:  # noqa: ARG002  # text has no refs
         self._send_text(f"! {error}".encode())

@@ -27,7 +27,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from chatkit.server.protocol_opening import Wheel
+from chatkit.server.protocol_share import Wheel
 
 
 @pytest.fixture(params=LOOPS)

@@ -18,15 +18,8 @@ from uvicorn.server import ServerState
 
 from chatkit.server.framing import ABNORMAL, BINARY, TEXT, is_close_code, make_message
 from chatkit.server.protocol_first import HttpProtocol
-from chatkit.server.protocol_opening import (
-    HEAD_TIMEOUT_S,
-    MAX_HEAD_BYTES,
-    Opening,
-    Pending,
-    Refused,
-    Share,
-    make_response,
-)
+from chatkit.server.protocol_opening import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, Opening, Pending, Refused, make_response
+from chatkit.server.protocol_share import Share
 from chatkit.server.protocol_wire import (
     OPEN,
     OPENING,

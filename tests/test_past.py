@@ -4,8 +4,9 @@ import pytest
 from harness import draft, run
 
 from chatkit.backends.memory import MemoryBackend
+from chatkit.core import past as past_module
 from chatkit.core.backend import Filter
-from chatkit.core.model import Cursor, Gap
+from chatkit.core.model import Cursor, Draft, Gap
 from chatkit.core.past import Past, read_past
 
 
@@ -51,6 +52,28 @@ def test_pages_join_forwards_and_backwards() -> None:
             before = seen[0]
         assert seen == list(range(1, 11))
         assert past.page.complete
+
+    run(main())
+
+
+def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past_module, "MAX_PAGE_BYTES", 100)
+
+    async def main() -> None:
+        backend = MemoryBackend()
+        bodies = ["x" * 40, "x" * 40, "x" * 40, "x" * 300, "x"]
+        await backend.append([*map(draft, bodies), Draft("ops", "ann", "", ["x" * 90]), *map(draft, bodies)])
+        pages: list[list[int]] = []
+        after = Cursor(backend._epoch, 0)
+        while after.seq < 11:
+            past = await read_past(backend, "ops", after=after, limit=100)
+            pages.append(numbers(past))
+            assert past.page.complete is (11 in pages[-1])
+            after = past.cursor
+        assert pages == [[1, 2], [3], [4], [5, 6], [7, 8], [9], [10], [11]]
+        newest = await read_past(backend, "ops", limit=100)
+        assert (numbers(newest), newest.page.complete, newest.cursor.seq) == ([11], False, 11)
+        assert numbers(await read_past(backend, "ops", before=10, limit=100)) == [8, 9]
 
     run(main())
 

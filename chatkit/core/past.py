@@ -1,9 +1,13 @@
 """Reading a room's past by position: what a page misses is told as a gap, whoever asks for it."""
 
+from itertools import accumulate
+
 import msgspec
 
 from chatkit.core.backend import Backend, Filter, Page
-from chatkit.core.model import Cursor, Gap
+from chatkit.core.model import Cursor, Gap, Message
+
+MAX_PAGE_BYTES = 1 << 24  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -25,7 +29,8 @@ async def read_past(
 ) -> Past:
     """Read a page; see `Backend.read`.
 
-    A cursor of another life of the log, or one ahead of it, gives a gap and everything there is.
+    A cursor of another life of the log, or one ahead of it, gives a gap and everything there is. A page is not of more
+    than `MAX_PAGE_BYTES`: the rest is had by reading on.
     """
     start, end = _seq(after), _seq(before)
     page = await backend.read(room, after=start, before=end, limit=limit, where=where)
@@ -39,9 +44,25 @@ async def read_past(
         page = await backend.read(room, after=start, limit=limit, where=where)
     elif start is not None and page.head.first > start + 1:
         gap = Gap(start, page.head.first, "trimmed" if backend.keeps_history else "no-history")
+    page = _bounded(page, is_forward=start is not None)
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
     return Past(page, gap, Cursor(page.head.epoch, page.head.last if is_at_head else read_to))
+
+
+def _bounded(page: Page, *, is_forward: bool) -> Page:
+    """Leave out what is too much, from the end that is farther from where reading began."""
+    messages = page.messages if is_forward else page.messages[::-1]
+    n_kept = max(1, sum(1 for n_bytes in accumulate(map(_size, messages)) if n_bytes <= MAX_PAGE_BYTES))
+    if n_kept >= len(messages):
+        return page
+    kept = messages[:n_kept]
+    return Page(page.head, kept if is_forward else kept[::-1], complete=False)
+
+
+def _size(message: Message) -> int:
+    """Return about how large a message is."""
+    return len(message.body) + (0 if message.data is None else len(msgspec.json.encode(message.data)))
 
 
 def _seq(position: Cursor | int | None) -> int | None:

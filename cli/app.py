@@ -5,20 +5,41 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from chatkit import __version__
 from chatkit.cli import bench, history, join, publish, rooms, serve
-from chatkit.cli.config import find_file, read_file
+from chatkit.cli.config import Defaults, find_file, read_file
 from chatkit.cli.status import exits
+from chatkit.errors import ChatkitError
 
-SERVE_OPTIONS = frozenset(
-    name.rstrip("_").replace("_", "-") for name in serve.serve.__annotations__ if name != "return"
-)
+SERVE_OPTIONS = {
+    name.rstrip("_").replace("_", "-"): name for name in serve.serve.__annotations__ if name not in {"ctx", "return"}
+}
+
+
+class Commands(TyperGroup):
+    """The commands, with the file's settings also where a shell asks how a word may go on."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Make the context; where it is for a completion, no callback will be run, and no mistake be told."""
+        if extra.get("resilient_parsing"):
+            with suppress(ChatkitError, OSError):
+                extra["default_map"] = _defaults()
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _defaults() -> Defaults:
+    path = find_file()
+    return {} if path is None else read_file(path, SERVE_OPTIONS)
+
 
 app = typer.Typer(
+    cls=Commands,
     name="chatkit",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,8 +80,7 @@ def chatkit(
     Settings may stand in chatkit.toml, in this folder or in your configuration folder.
     """
     with exits():
-        path = find_file()
-        ctx.default_map = {} if path is None else read_file(path, SERVE_OPTIONS)
+        ctx.default_map = _defaults()
 
 
 def _open_closed() -> None:

@@ -28,12 +28,15 @@ def read_plan(
     kill_store: bool,
     seed: int | None,
 ) -> "ChaosPlan":
-    """Return the plan; None is the plan's own default. Raise `BadRequest`."""
+    """Return the plan; None is the plan's own default. Raise `BadRequest` or `BadBackendURL`."""
+    from chatkit.backends import open_backend
     from chatkit.bench import ChaosPlan
     from chatkit.bench.chaos_plan import DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
 
     if store is not None and backend is not None:
         raise BadRequest("give either --store or --backend")
+    if backend is not None:
+        open_backend(backend)  # a URL that is none is told before a server is started on it
     name = next((each for each in get_args(StoreName) if each == (store or DEFAULT_STORE)), None)
     if name is None:
         raise BadRequest(f"--store is one of {', '.join(get_args(StoreName))}, not {store!r}")

@@ -11,7 +11,7 @@ from chatkit.cli.options import Place
 from chatkit.cli.plain import one_line
 from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
 from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal, Typing
-from chatkit.core.model import Gap, Member, Message, Receipt
+from chatkit.core.model import Cursor, Gap, Member, Message, Receipt
 from chatkit.errors import BadInput, ChatkitError
 
 MAX_NAMED = 12  # of those who are here when one joins; the rest is a number
@@ -70,8 +70,9 @@ class Conversation:
         self._is_in = False
         self._present: set[str] = set()  # at most the 200 that a server lists; in larger rooms nobody is told by name
         self._open: set[asyncio.Future[Receipt]] = set()  # what was said and is not stored yet
-        self._said = 0  # the last `seq` that was ours
-        self._heard = 0  # the last `seq` that was shown
+        self._epoch = ""  # of the log that is heard
+        self._said: Cursor | None = None  # the last that was ours
+        self._heard = Cursor("", 0)  # the last that was shown
         self._news = asyncio.Event()  # for `_hear_ourselves`: one of these two has changed
 
     async def hold(self, items: AsyncIterator[Item | Signal]) -> None:
@@ -92,7 +93,7 @@ class Conversation:
         match item:
             case Message():
                 self._desk.show(self._line(item))
-                self._heard = item.seq
+                self._heard = item.cursor
                 self._news.set()
             case Gap():
                 self._hear_gap(item)
@@ -114,13 +115,15 @@ class Conversation:
     def _hear_gap(self, item: Gap) -> None:
         self.has_gap = True
         self._desk.warn(gap_sentence(item))
-        if item.reason == "epoch":
-            self._said = 0  # it was said in a log that is no more, and will never be heard
-        self._heard = item.before - 1
+        self._heard = Cursor(self._epoch, item.before - 1)
         self._news.set()
 
     def _hear_joined(self, item: Joined) -> None:
         self._present = {member.name for member in item.members}
+        self._epoch = item.epoch
+        if self._said is not None and self._said.epoch != item.epoch:
+            self._said = None  # in a log that is no more: it will never be heard
+            self._news.set()
         if not self._is_in:  # later ones are reconnections
             self._is_in = True
             self._desk.note(f"{self._room}: {_here(item.members, item.count)}; /help says what one can do")
@@ -197,16 +200,25 @@ class Conversation:
         if error := answer.exception():
             self._desk.warn(f"not stored: {error}")
         else:
-            self._said = max(self._said, answer.result().message.seq)
+            # It may come before the new log that it is in: of one that was heard, the numbers say nothing then.
+            at = answer.result().message.cursor
+            if self._said is None or self._said.epoch != at.epoch or self._said.seq < at.seq:
+                self._said = at
         self._news.set()
 
     async def _end(self) -> None:
         """Wait until all that was said is stored, and, in a pipe, shown like the rest."""
         if self._open and self._desk.is_typed_at:
             self._desk.warn("waiting until everything is stored; Ctrl-C leaves at once")
-        while self._open or (not self._desk.is_typed_at and self._heard < self._said):
+        while self._open or not (self._desk.is_typed_at or self._has_heard_all):
             self._news.clear()
             await self._news.wait()
+
+    @property
+    def _has_heard_all(self) -> bool:
+        """Say whether all that was said, and is still there, was shown."""
+        said, heard = self._said, self._heard
+        return said is None or (said.epoch == heard.epoch and said.seq <= heard.seq)
 
 
 def _here(members: Sequence[Member], count: int) -> str:

@@ -63,7 +63,7 @@ def history(
     *,
     count: Annotated[
         int | None,
-        typer.Option("-n", min=0, metavar="N", help="The newest N; 0 is all.  [default: 50, or all of an export]"),
+        typer.Option("-n", min=0, metavar="N", help="The newest N; 0 is all."),
     ] = None,
     after: Annotated[str | None, typer.Option(metavar="SEQ", help="Only behind this number or cursor.")] = None,
     before: Annotated[str | None, typer.Option(metavar="SEQ", help="Only before this number or cursor.")] = None,

@@ -55,7 +55,7 @@ BackendURL = Annotated[
 ]
 SenderName = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", envvar="CHATKIT_NAME", help="Your name there.  [default: your login name]"),
+    typer.Option("--name", metavar="NAME", envvar="CHATKIT_NAME", help="Your name there; else, your login name."),
 ]
 Token = Annotated[
     str | None,

@@ -27,11 +27,17 @@ chatkit serve --host 0.0.0.0 --secret "$(openssl rand -hex 16)"
 """
 
 
+NOT_WITH_APP = ("history", "keep", "keep_for", "open_", "secret", "origin", "page")
+
+
 def serve(
+    ctx: typer.Context,
     application: Annotated[
         str | None,
         typer.Argument(
-            metavar="APP", help="Serve this application, as module:name, in place of chatkit's own.", show_default=False
+            metavar="APP",
+            help="Serve this application, as module:name, in place of chatkit's own; it decides who comes in.",
+            show_default=False,
         ),
     ] = None,
     *,
@@ -53,11 +59,13 @@ def serve(
     ] = 10,
     keep: Annotated[
         int | None,
-        typer.Option(metavar="N", envvar="CHATKIT_KEEP", min=1, help="Keep so many messages a room.  [default: all]"),
+        typer.Option(metavar="N", envvar="CHATKIT_KEEP", min=1, help="Keep so many messages a room; else, all."),
     ] = None,
     keep_for: Annotated[
         str | None,
-        typer.Option(metavar="TIME", envvar="CHATKIT_KEEP_FOR", help="Keep them so long, as 12h or 30d."),
+        typer.Option(
+            metavar="TIME", envvar="CHATKIT_KEEP_FOR", help="Keep them so long, as 12h or 30d; else, for ever."
+        ),
     ] = None,
     open_: Annotated[
         bool, typer.Option("--open", envvar="CHATKIT_OPEN", help="Let in everyone who can reach it, without a token.")
@@ -73,10 +81,19 @@ def serve(
     ] = 10_000,
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", envvar="CHATKIT_ORIGIN", help="Let this site's pages in. Can be given again."),
+        typer.Option(
+            metavar="URL",
+            envvar="CHATKIT_ORIGIN",
+            help="Let this site's pages in. Can be given again; in the environment, spaces between.",
+        ),
     ] = None,
     page: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="CHATKIT_PAGE", help="Serve this folder as the page.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="CHATKIT_PAGE",
+            help="Serve this folder as the page: index.html at /, its files at /static/.",
+        ),
     ] = None,
     log_level: Annotated[
         str, typer.Option(metavar="LEVEL", envvar="CHATKIT_LOG_LEVEL", help="debug, info, warning, error or critical.")
@@ -91,6 +108,8 @@ def serve(
     with exits():
         from chatkit.server.settings import LogLevel, Settings
 
+        if application is not None:
+            _refuse_what_is_its_own(ctx)
         level = next((each for each in get_args(LogLevel) if each == log_level), None)
         if level is None:
             raise BadRequest(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}")
@@ -115,6 +134,15 @@ def serve(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has ended: Ctrl-C once more would only change the status
         if status != DONE:
             raise typer.Exit(status)
+
+
+def _refuse_what_is_its_own(ctx: typer.Context) -> None:
+    """Raise `BadRequest` for an option that would do nothing; the environment and the file may be another server's."""
+    for name in NOT_WITH_APP:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.rstrip("_").replace("_", "-")
+            raise BadRequest(f"--{option} is of chatkit's own rooms: an application decides that by itself")
 
 
 def _run(settings: "Settings", application: str | None) -> int:

@@ -187,6 +187,7 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("sqlite://rooms.db", "needs three slashes: sqlite:///rooms.db"),
         ("sqlite://var/rooms.db", "needs three slashes: sqlite:///var/rooms.db"),
         ("sqlite:rooms.db", "has no '//'"),
+        ("memory:", "memory://"),
         ("sqlite:///rooms.db?journal=wal", "has no option 'journal': known are synchronous"),
         ("sqlite:///rooms.db?synchronous=off", "is normal or full, not 'off'"),
         ("sqlite:///rooms.db?synchronous=", "is normal or full, not ''"),
@@ -208,6 +209,16 @@ def test_a_malformed_url_is_named(url: str, words: str) -> None:
     with pytest.raises(BadBackendURL) as caught:
         open_backend(url)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "postgresql", "mysql", ""])
+@pytest.mark.parametrize(
+    "rest", ["//u:{}@[h", "//u:{}@h#x", "//u:a@{}@h", "//u:a/{}@h", "//u:a?{}@h", "u:{}@h", "/u:{}@h"]
+)
+def test_a_malformed_url_shows_no_password(scheme: str, rest: str) -> None:
+    with pytest.raises(BadBackendURL) as caught:
+        open_backend(f"{scheme}:{rest.format('hunter2')}")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_driver_is_imported_when_its_scheme_is_asked_for() -> None:

@@ -307,6 +307,8 @@ def test_what_cannot_start_is_exit_3(bench: Bench, tmp_path: Path) -> None:
         (("--chaos", "--store", "oracle"), "--store is one of sqlite, redis, redis-cluster, postgresql, not 'oracle'"),
         (("--chaos", "--duration", "soon"), "not a duration: 'soon'"),
         (("--chaos", "--backend", "memory://"), "memory:// cannot be shared"),
+        (("--chaos", "--backend", "bogus://"), "there is no backend 'bogus'"),
+        (("--chaos", "--backend", ""), "has no scheme"),
     ],
 )
 def test_what_does_not_go_together_is_said(bench: Bench, words: tuple[str, ...], why: str) -> None:

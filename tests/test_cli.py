@@ -308,6 +308,8 @@ def test_settings_come_from_flag_environment_file_and_default_in_this_order(shel
         ("[serve]\nprot = 1", "unknown key 'serve.prot'"),
         ("name = 1", "name is a string"),
         ("name =", "is not TOML"),
+        ("[serve]\nhost = {a = 1}", "serve.host is neither a string nor a number"),
+        ("[serve]\nkeep-for = 2026-01-01", "serve.keep-for is neither a string nor a number"),
     ],
 )
 def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> None:
@@ -315,6 +317,39 @@ def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> No
     shell.run("rooms", status=2)
     assert "chatkit.toml" in shell.said
     assert why in shell.said
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ('host = "0.0.0.0"\nopen = true', "Warning: --open lets everyone"),
+        ('origin = "chat.example"', "an origin is like https://chat.example, not 'chat.example'"),
+        ('origin = ["https://a.example", "b.example"]', "not 'b.example'"),
+    ],
+)
+def test_the_file_sets_what_the_options_do(shell: Shell, settings: str, told: str) -> None:
+    (shell.folder / "chatkit.toml").write_text(f'backend = "memory://"\n[serve]\nport = 0\n{settings}\n')
+    with shell.start("serve") as process:
+        assert process.stderr is not None
+        first = process.stderr.readline().decode()
+        process.terminate()
+        process.communicate()
+    assert told in first
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--secret", "eight-or-more"), ("--open",), ("--keep", "5"), ("--page", "."), ("--origin", "https://a.example")],
+)
+def test_an_option_that_an_application_would_not_heed_is_refused(shell: Shell, options: tuple[str, ...]) -> None:
+    shell.run("serve", "app:app", *options, status=2)
+    assert f"{options[0]} is of chatkit's own rooms" in shell.said
+
+
+@pytest.mark.parametrize("name", ["../app:app", "a-b", ":app", "app.:app"])
+def test_an_application_that_no_module_can_be_is_wrong_usage(shell: Shell, name: str) -> None:
+    shell.run("serve", name, status=2)
+    assert f"{name!r} names no module" in shell.said
 
 
 def test_a_port_in_use_is_told(tmp_path: Path, server: ServerProcess) -> None:
@@ -341,3 +376,19 @@ def test_a_room_is_completed_by_the_server(shell: Shell) -> None:
     shell.run("publish", "complete-me", "hi")
     shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join compl", "COMP_CWORD": "2"}
     assert shell.run() == "complete-me\n"
+
+
+def test_a_room_is_completed_by_the_server_that_the_file_names(shell: Shell) -> None:
+    shell.run("publish", "filed-room", "hi")
+    (shell.folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
+    shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join filed", "COMP_CWORD": "2"}
+    assert shell.run() == "filed-room\n"
+    (shell.folder / "chatkit.toml").write_text("server =")  # a mistake is for the command to tell
+    shell.env["COMP_WORDS"], shell.env["COMP_CWORD"] = "chatkit hist", "1"
+    assert shell.run() == "history\n"
+    assert shell.said == ""
+
+
+def test_what_the_help_says_of_defaults_is_shown(shell: Shell) -> None:
+    assert "else, all." in shell.run("serve", "--help")
+    assert "else, your login name." in shell.run("join", "--help")

@@ -50,6 +50,12 @@ def test_the_greeting_is_the_servers(tmp_path: Path) -> None:
         assert words in log
 
 
+def test_the_settings_file_is_one_that_the_commands_read(tmp_path: Path) -> None:
+    (settings,) = blocks("toml")
+    (tmp_path / "chatkit.toml").write_text(settings)
+    assert "chatkit serve" in run("serve", "--help", folder=tmp_path)
+
+
 def test_the_excerpt_of_the_example_is_the_example() -> None:
     (excerpt,) = [block for block in blocks("python") if "def receive" in block]
     assert excerpt in (TREE / "examples/thirty_lines.py").read_text()

@@ -202,6 +202,13 @@ def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
     assert "cannot listen on 192.0.2.1" in said
 
 
+@pytest.mark.parametrize("host", ["..", "a" * 70, "no.such.host.invalid"])
+def test_a_host_that_is_none_is_told(tmp_path: Path, host: str) -> None:
+    status, said = serve_in_vain("memory://", tmp_path, "--host", host)
+    assert status == 1
+    assert f"cannot listen on {host}" in said
+
+
 def test_a_port_of_0_is_any_free_one_and_the_greeting_names_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0", "--backend", "memory://"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment({}), cwd=tmp_path) as process:
@@ -294,9 +301,11 @@ def test_options_without_sense_are_wrong_usage(tmp_path: Path, options: tuple[st
 def test_logs_are_json_lines_if_asked_for(tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db", "--log-json", "--log-level", "info") as server:
         call(server, "GET", "/rooms")
-        lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
-    assert lines
-    assert {"time", "level", "logger", "message"} <= set(lines[0])
+        server.stop()
+        lines = [json.loads(line) for line in server.log.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    assert any(f"open      {server.url}/" in line["message"] for line in lines)  # the greeting is one of them
+    assert any("GET /rooms " in line["message"] for line in lines)
     assert not [line for line in lines if line["level"] == "error"]
 
 

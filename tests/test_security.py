@@ -248,6 +248,7 @@ def test_tokens_are_not_logged(tmp_path_factory: pytest.TempPathFactory) -> None
         call(server, "GET", "/rooms?limit=1&token=sesame-sesame&x=1")
         call(server, "GET", "/rooms", Authorization="Bearer sesame-sesame", Cookie="chatkit_token=sesame-sesame")
         call(server, "GET", "/?token=sesame-sesame")
+        call(server, "GET", "/rooms?token=it's\"sesame-sesame&x=2")
         run(test(server))
         logged = server.log.partition("Ctrl-C ends it.")[2]
         assert "/rooms?limit=1&token=" in logged

@@ -7,6 +7,8 @@ import pytest
 from chatkit.errors import BadRequest
 from chatkit.server.settings import Settings, is_loopback
 
+SECRET = "a secret has at least 8 characters, all ASCII, no space at its ends, and no %41 or the like"
+
 
 def test_the_defaults_are_those_of_the_commands_help() -> None:
     settings = Settings()
@@ -30,9 +32,13 @@ def test_the_defaults_are_those_of_the_commands_help() -> None:
         ({"rate_limit": float("nan")}, "rate-limit is at least 0"),
         ({"max_connections": 0}, "max-connections is at least 1"),
         ({"log_level": "loud"}, "log-level is one of debug, info, warning, error, critical"),
-        ({"secret": "short"}, "a secret has at least 8 characters, all ASCII"),
-        ({"secret": "p\u00e4ssw\u00f6rter"}, "a secret has at least 8 characters, all ASCII"),
-        ({"secret": "line\nline\nline"}, "a secret has at least 8 characters, all ASCII"),
+        ({"keep": 1 << 63}, "keep is at most 9223372036854775807"),
+        ({"rate_limit": float("inf")}, "a rate-limit of 0 is no limit"),
+        ({"secret": "short"}, SECRET),
+        ({"secret": "p\u00e4ssw\u00f6rter"}, SECRET),
+        ({"secret": "line\nline\nline"}, SECRET),
+        ({"secret": " in-a-header-it-goes"}, SECRET),
+        ({"secret": "a%41cookie"}, SECRET),
         ({"origins": ("chat.example",)}, "an origin is like https://chat.example, not 'chat.example'"),
         ({"origins": ("http://[",)}, "an origin is like https://chat.example, not 'http://['"),
         ({"page": Path("/nowhere")}, "no index.html in /nowhere"),
@@ -42,6 +48,38 @@ def test_what_cannot_be_is_refused_with_a_sentence(given: dict[str, object], sen
     with pytest.raises(BadRequest) as refused:
         Settings(**given)  # type: ignore[arg-type]  # wrong values are what this is about
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://*.example",
+        "https://chat.example/app",
+        "https://chat.example:443",
+        "http://chat.example:80/",
+        "https://chat.example:99999",
+        "https://ann@chat.example",
+        "https://a.example,https://b.example",
+        "https://chat.example?x",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(BadRequest, match=r"an origin is like https://chat\.example, not "):
+        Settings(origins=(origin,))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://Chat.Example/", "http://chat.example:8080", "https://[2001:db8::1]:8443", "tauri://localhost"],
+)
+def test_an_origin_that_a_browser_sends_is_taken(origin: str) -> None:
+    assert Settings(origins=(origin,)).origins == (origin,)
+
+
+@pytest.mark.parametrize("secret", ["a b&c$'d#", "100%sure!", "==+/=======", '"quoted";,\\'])
+def test_a_secret_may_hold_what_a_link_and_a_cookie_have_to_quote(secret: str) -> None:
+    assert Settings(secret=secret).secret == secret
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

@@ -26,7 +26,12 @@ def open_backend(url: str) -> Backend:
     if make is None:
         raise BadBackendURL(f"there is no backend {scheme!r}: known are {_known()}")
     if not rest.startswith("//"):
-        raise BadBackendURL(f"{without_password(url)!r} has no '//' after its scheme: {scheme}:///{rest.lstrip('/')}")
+        is_file = scheme.lower() == "sqlite"  # what stands in others may be a password
+        raise BadBackendURL(
+            f"{url!r} has no '//' after its scheme: {scheme}:///{rest.lstrip('/')}"
+            if is_file
+            else f"a URL of {scheme}: has '//' after the scheme: {scheme}://"
+        )
     try:
         parts = urlsplit(url)
     except ValueError as error:

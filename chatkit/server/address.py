@@ -20,6 +20,8 @@ def listen(settings: Settings) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)  # before this, another one could have bound the same port
+    except UnicodeError as error:  # a name with a part that is empty, or too long
+        raise OSError(errno.EINVAL, f"cannot listen on {settings.host}: it is no name of a host") from error
     except OSError as error:
         raise OSError(error.errno, _why_not(error, settings)) from error
     return listening

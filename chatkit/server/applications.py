@@ -43,6 +43,8 @@ class ChannelReaders:
 
 def load(name: str) -> Any:
     """Import the application that `module:attribute` names; a module alone has it as `app`. Raise `BadRequest`."""
+    if not all(part.isidentifier() for part in name.partition(":")[0].split(".")):
+        raise BadRequest(f"{name!r} names no module: an application is as package.module:name")
     folder = os.getcwd()  # noqa: PTH109  # sys.path holds strings
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -1,5 +1,6 @@
 """The greeting: where the server is, and what to type next; and the token that it names, made where one is needed."""
 
+import logging
 import os
 import secrets
 import shlex
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from chatkit import __version__
 from chatkit.backends.urls import without_password
 from chatkit.server.address import url_of
+from chatkit.server.log import JsonFormatter
 from chatkit.server.settings import Settings
 
 
@@ -48,13 +50,22 @@ def greeting(settings: Settings, port: int) -> str:
     ]
     if settings.open and not settings.is_loopback:
         lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
-    return "\n".join(lines)
+    return _as_logged("\n".join(lines), settings)
 
 
 def application_greeting(name: str, settings: Settings, port: int) -> str:
     """Say where somebody's own application is."""
     url = url_of(settings, port)
-    return f"chatkit {__version__} serves {name}{_crew(settings)}\n\n  open      {url}/\n\nCtrl-C ends it."
+    said = f"chatkit {__version__} serves {name}{_crew(settings)}\n\n  open      {url}/\n\nCtrl-C ends it."
+    return _as_logged(said, settings)
+
+
+def _as_logged(said: str, settings: Settings) -> str:
+    """Write it as a line of the log where that is of JSON: what reads the log reads nothing else."""
+    if not settings.log_json:
+        return said
+    record = logging.LogRecord(__name__, logging.INFO, "", 0, said, None, None)
+    return JsonFormatter(with_pid=settings.workers > 1).format(record)
 
 
 def _command() -> str:

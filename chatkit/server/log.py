@@ -10,7 +10,7 @@ import msgspec
 from chatkit.core.model import format_time
 from chatkit.server.settings import Settings
 
-_TOKEN: Final = re.compile(r"(\btoken=)[^&\s\"']+")
+_TOKEN: Final = re.compile(r"(\btoken=)[^&\s]+")
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,5 +1,6 @@
 """The browser page: `GET /` and the files it is made of, with the headers that keep it to itself."""
 
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ MEDIA_TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
+    ".mjs": "text/javascript",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
@@ -74,11 +76,17 @@ def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
 def _find(root: Path, path: str) -> Path | None:
     try:
         found = (root / path.lstrip("/")).resolve()
-        return found if found.is_relative_to(root) and found.is_file() and found.suffix != ".py" else None
-    except (OSError, ValueError):  # a name that no file can have
+        return found if found.is_file() and _is_shown(found.relative_to(root)) else None
+    except (OSError, ValueError):  # a name that no file can have, or a place outside of the folder
         return None
 
 
+def _is_shown(path: Path) -> bool:
+    # What begins with a dot is no part of a page: `.env`, `.git`. Nor is what makes ours a package.
+    return path.suffix != ".py" and not any(part.startswith(".") for part in path.parts)
+
+
 def _file(path: Path, headers: dict[str, str]) -> File:
-    media_type = MEDIA_TYPES.get(path.suffix)
+    # Who is told not to sniff runs no script, and shows no picture, of a type that is not said.
+    media_type = MEDIA_TYPES.get(path.suffix) or guess_type(path.name)[0]
     return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers))

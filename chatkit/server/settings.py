@@ -1,10 +1,12 @@
 """Every option of the server, with its default, checked as a whole."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from chatkit.core.model import DEFAULT_LIMITS, Limits
 from chatkit.errors import BadRequest
@@ -12,7 +14,9 @@ from chatkit.errors import BadRequest
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}  # which browsers leave out
 BURST_S: Final = 10  # a sender may be quiet and then say at once what the rate allows in this time
+MAX_KEEP: Final = (1 << 63) - 1  # what a store's numbers hold
 MAX_RATE_BYTES: Final = 1 << 20  # bytes a second of one sender: a paste passes, a flood does not
 
 
@@ -46,13 +50,15 @@ class Settings:
                 (self.workers < 1, "workers is at least 1"),
                 (not 0 <= self.history <= self.limits.history, f"history is 0 to {self.limits.history}"),
                 (self.keep is not None and self.keep < 1, "keep is at least 1"),
+                (self.keep is not None and self.keep > MAX_KEEP, f"keep is at most {MAX_KEEP}"),
                 (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for is longer than nothing"),
                 (not self.rate_limit >= 0, "rate-limit is at least 0"),  # what is no number is not
+                (self.rate_limit == inf, "a rate-limit of 0 is no limit"),  # clients are told it in JSON
                 (self.max_connections < self.workers, _too_few_connections(self.workers)),
                 (self.log_level not in LOG_LEVELS, f"log-level is one of {', '.join(LOG_LEVELS)}"),
                 (
                     self.secret is not None and not _is_secret(self.secret),
-                    "a secret has at least 8 characters, all ASCII",
+                    "a secret has at least 8 characters, all ASCII, no space at its ends, and no %41 or the like",
                 ),
                 *(
                     (not _is_origin(origin), f"an origin is like https://chat.example, not {origin!r}")
@@ -86,16 +92,21 @@ def _too_few_connections(workers: int) -> str:
 
 
 def _is_secret(text: str) -> bool:
-    # It has to pass as a header, a cookie and a part of an address.
-    return len(text) >= 8 and text.isascii() and text.isprintable()
+    # It has to pass as a header, where spaces around it go, as a cookie, where %41 is read as A, and in an address.
+    return len(text) >= 8 and text.isascii() and text.isprintable() and text == unquote(text.strip())
 
 
 def _is_origin(text: str) -> bool:
+    """Say whether a browser sends this as an origin, but for upper case and a slash: another would let nobody in."""
     try:
         parts = urlsplit(text)
+        port = f":{parts.port}" if parts.port is not None else ""
     except ValueError:
         return False
-    return bool(parts.scheme and parts.hostname)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    is_plain = text.isascii() and not re.search(r"[*,\s]", host) and parts.port != DEFAULT_PORTS.get(parts.scheme, 0)
+    return bool(host) and is_plain and text.lower().removesuffix("/") == f"{parts.scheme}://{host}{port}"
 
 
 def is_loopback(host: str) -> bool:

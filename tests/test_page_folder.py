@@ -1,0 +1,42 @@
+"""A page of somebody's own: which of the folder's files are served, and as what."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rawsocket import call
+from serving import ServerProcess, serve
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("page")
+    (folder / ".git").mkdir()
+    (folder / "fonts").mkdir()
+    for name in ("index.html", "app.mjs", "logo.png", "fonts/a.woff2", ".env", ".git/config", "chat.py"):
+        (folder / name).write_text("theirs")
+    (folder / "outside").symlink_to(Path(__file__))
+    with serve("memory://", "--page", str(folder), folder=folder) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/", "text/html"),
+        ("/static/index.html", "text/html"),
+        ("/static/app.mjs", "text/javascript"),
+        ("/static/logo.png", "image/png"),
+        ("/static/fonts/a.woff2", "font/woff2"),
+    ],
+)
+def test_a_file_is_served_as_what_it_is(server: ServerProcess, path: str, media_type: str) -> None:
+    answer = call(server, "GET", path)
+    assert (answer.status, answer.body) == (200, b"theirs")
+    assert answer.headers["content-type"].startswith(media_type)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", [".env", ".git/config", "chat.py", "outside", "fonts", "nowhere", "../index.html"])
+def test_what_is_no_part_of_a_page_is_not_served(server: ServerProcess, name: str) -> None:
+    assert call(server, "GET", f"/static/{name}").status == 404

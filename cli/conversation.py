@@ -115,15 +115,22 @@ class Conversation:
     def _hear_gap(self, item: Gap) -> None:
         self.has_gap = True
         self._desk.warn(gap_sentence(item))
+        if item.reason == "epoch":
+            self._forget_said(self._heard.epoch)
         self._heard = Cursor(self._epoch, item.before - 1)
         self._news.set()
 
+    def _forget_said(self, epoch: str) -> None:
+        """Wait no more for what was said in a log that is no more: it will never be heard."""
+        if self._said is not None and self._said.epoch == epoch:
+            self._said = None
+            self._news.set()
+
     def _hear_joined(self, item: Joined) -> None:
         self._present = {member.name for member in item.members}
-        self._epoch = item.epoch
-        if self._said is not None and self._said.epoch != item.epoch:
-            self._said = None  # in a log that is no more: it will never be heard
-            self._news.set()
+        if item.epoch != self._epoch:  # and nothing was heard of the other one, perhaps
+            self._forget_said(self._epoch)
+            self._epoch = item.epoch
         if not self._is_in:  # later ones are reconnections
             self._is_in = True
             self._desk.note(f"{self._room}: {_here(item.members, item.count)}; /help says what one can do")
@@ -200,7 +207,7 @@ class Conversation:
         if error := answer.exception():
             self._desk.warn(f"not stored: {error}")
         else:
-            # It may come before the new log that it is in: of one that was heard, the numbers say nothing then.
+            # Of a log that began anew, this may come before it is heard of: its numbers are not those of the last one.
             at = answer.result().message.cursor
             if self._said is None or self._said.epoch != at.epoch or self._said.seq < at.seq:
                 self._said = at

@@ -1,5 +1,6 @@
 """Pipes that end badly, streams that are closed, servers that go away: nothing is lost, and what is, is told."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,9 +9,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from harness import run, turns
 from serving import ServerProcess, serve
 from shells import PATIENCE_S, Shell, wait_until
 from websockets.sync.client import connect
+
+from chatkit.cli.conversation import Conversation
+from chatkit.cli.terminal import Pipe, Style
+from chatkit.client import Client, Item, Joined, Signal
+from chatkit.core.model import Gap, Message, Receipt
 
 CROWD = 210  # more than the 200 that a server lists by name
 
@@ -34,8 +41,9 @@ def test_what_came_before_a_line_that_is_no_message_is_stored_and_shown(shell: S
     assert shell.bodies("joined") == lines
 
 
-def test_a_joined_pipe_ends_though_the_room_began_anew(tmp_path: Path) -> None:
-    with serve("memory://", folder=tmp_path) as server:
+@pytest.mark.parametrize("store", ["memory://", "rooms.db"])
+def test_a_joined_pipe_ends_though_the_room_began_anew(tmp_path: Path, store: str) -> None:
+    with serve(store if "://" in store else tmp_path / store, folder=tmp_path) as server:
         shell = Shell(tmp_path, server.url)
         with shell.start("join", "ops", "--history", "0", stdin=subprocess.PIPE) as pipe:
             assert pipe.stdin is not None
@@ -44,11 +52,45 @@ def test_a_joined_pipe_ends_though_the_room_began_anew(tmp_path: Path) -> None:
             pipe.stdin.flush()
             assert [pipe.stdout.readline()[-4:] for _ in range(3)] == [b"one\n", b"two\n", b"ree\n"]
             server.kill9()
+            for file in tmp_path.glob("rooms.db*"):
+                file.unlink()
             server.start()
             out, said = pipe.communicate(b"four\n", PATIENCE_S)
             assert out.endswith(b": four\n")
             assert b"began anew" in said
             assert pipe.returncode == 5
+
+
+@pytest.mark.parametrize("is_told_first", [True, False])
+def test_what_is_stored_in_a_log_that_began_anew_is_waited_for(is_told_first: bool) -> None:
+    async def main() -> None:
+        conversation = Conversation(Client("http://127.0.0.1"), "ops", Pipe(), Style(is_coloured=False))
+        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        answer.set_result(Receipt(said("new", 1)))
+        conversation.hear(Joined("ops", "old", 1, 0, [], 0))
+        for seq in (1, 2, 3):
+            conversation.hear(said("old", seq))
+        anew: list[Item | Signal] = [Joined("ops", "new", 1, 1, [], 0), Gap(3, 1, "epoch")]
+        if is_told_first:
+            for item in anew:
+                conversation.hear(item)
+        conversation._answered(answer)
+        ending = asyncio.ensure_future(conversation._end())
+        await turns()
+        assert not ending.done()
+        if not is_told_first:
+            for item in anew:
+                conversation.hear(item)
+            await turns()
+            assert not ending.done()
+        conversation.hear(said("new", 1))
+        await ending
+
+    run(main())
+
+
+def said(epoch: str, seq: int) -> Message:
+    return Message("ops", epoch, seq, 0, "ann", f"{seq}")
 
 
 def test_a_pipe_that_prints_what_is_stored_survives_a_killed_server(tmp_path: Path) -> None:

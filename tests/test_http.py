@@ -368,6 +368,7 @@ def test_the_schema_describes_every_call(server: ServerProcess) -> None:
         ("GET", "/static/%00", (404, "not-found")),
         ("GET", f"/static/{'a' * 300}", (404, "not-found")),
         ("GET", "/static/__init__.py", (404, "not-found")),
+        ("GET", "/static/.git/config", (404, "not-found")),
         ("GET", "/rooms/%FF", (400, "bad-room")),
         ("GET", "/rooms/%00", (400, "bad-room")),
         ("PUT", "/rooms/ops/messages", (405, "method-not-allowed")),

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -177,6 +178,26 @@ def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monk
             await until(lambda: other.count("ops") == 0, "they never faded")
             gate.set()
             await until(lambda: other.count("ops") == 1, "they never came back")
+
+    run(main())
+
+
+def test_the_members_of_a_machine_that_slept_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The loop's clock stands still meanwhile, the wall's does not.
+    clock, clock_ns = time.time, time.time_ns
+
+    async def main() -> None:
+        path = tmp_path / "rooms.db"
+        async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
+            await hub.subscribe("ops", member="ann")
+            await other.subscribe("ops", member="bob")
+            await until(lambda: hub.count("ops") == 2 == other.count("ops"))
+            monkeypatch.setattr(time, "time", lambda: clock() + 3_600)
+            monkeypatch.setattr(time, "time_ns", lambda: clock_ns() + 3_600 * 10**9)
+            async with SqliteBackend(path) as third, Hub(third) as witness:  # who knows of nobody that has faded
+                await witness.subscribe("ops", history=0)
+                await until(lambda: witness.count("ops") == 2, "they never came back")
+                await until(lambda: hub.count("ops") == 2 == other.count("ops"))
 
     run(main())
 

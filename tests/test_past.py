@@ -61,7 +61,7 @@ def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monke
 
     async def main() -> None:
         backend = MemoryBackend()
-        bodies = ["x" * 40, "x" * 40, "x" * 40, "x" * 300, "x"]
+        bodies = ["x" * 40, "x" * 40, "\u20ac" * 20, "x" * 300, "x"]
         await backend.append([*map(draft, bodies), Draft("ops", "ann", "", ["x" * 90]), *map(draft, bodies)])
         pages: list[list[int]] = []
         after = Cursor(backend._epoch, 0)

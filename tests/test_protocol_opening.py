@@ -27,6 +27,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
+from chatkit.server.protocol_http import HttpConversation
 from chatkit.server.protocol_share import Wheel
 
 
@@ -169,6 +170,31 @@ def test_odd_targets_reach_the_handler(target: bytes) -> None:
             await client.close()
             await served.empty()
             assert app.scopes[0]["path"].startswith("/")
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD.replace(b"/chat", target)
+        for target in (b"http://[::1/chat", b"http://[x]/chat", b"chat", b"*", b"test:80", b"?a=b")
+    ]
+    + [HEAD + b"Sec-WebSocket-Protocol:" + value + b"\r\n" for value in (b"", b" a b", b" a, b;c", b" \xff")],
+)
+def test_a_handshake_that_asks_for_what_is_none_is_refused(head: bytes, is_whole: bool) -> None:
+    async def test() -> None:
+        async with serving(Echo()) as served:
+            client = await Client.connect(served.port, None)
+            n_first = 0 if is_whole else 1
+            client.send(head[:n_first])
+            if n_first:  # then it is read as HTTP, whatever it is
+                await eventually(lambda: any(isinstance(one, HttpConversation) for one in served.connections))
+            client.send(head[n_first:] + b"\r\n")
+            assert (await client.head()).startswith(b"HTTP/1.1 400 ")
+            await client.close()
+            await served.empty()
 
     run(test)
 

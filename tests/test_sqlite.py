@@ -19,10 +19,11 @@ from chatkit.backends import open_backend
 from chatkit.backends.sqlite import store as sqlite_store
 from chatkit.backends.sqlite.lane import Lane
 from chatkit.backends.sqlite.pages import TRIM_STEP
+from chatkit.backends.sqlite.presence import announce
 from chatkit.backends.sqlite.store import APPLICATION_ID, MIGRATIONS
 from chatkit.backends.sqlite.wal import MAX_WAL_BYTES
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News
-from chatkit.core.model import Draft, Message
+from chatkit.core.model import Draft, Member, Message
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 
 
@@ -139,6 +140,21 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     error = refusal(path)
     assert isinstance(error, StoreTooNew)
     assert "upgrade chatkit" in str(error)
+
+
+def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        path = tmp_path / "x.db"
+        for version in range(1, len(MIGRATIONS) + 1):
+            monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS[:version])
+            async with store(path) as backend:
+                await backend.append([Draft("ops", "ann", str(version))])
+        async with store(path) as backend:
+            assert [message.seq for message in await whole(backend, "ops")] == list(range(1, len(MIGRATIONS) + 1))
+            await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
+            assert [news.process for news in await backend.present("p2")] == ["p1"]
+
+    asyncio.run(main())
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
@@ -510,6 +526,24 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 def child(path: Path, name: str, count: int = 10**9) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, f"sqlite:///{path}", name, str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_announcing_costs_the_same_however_many_are_there(tmp_path: Path) -> None:
+    async def make() -> None:
+        async with store(tmp_path / "x.db"):
+            pass
+
+    asyncio.run(make())
+    connection = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    crowd = [("ops", Member(f"name {n}", n)) for n in range(5_000)]
+    announce(connection, process="p1", joined=crowd, left=[], ttl_s=600)
+    for who in crowd[:200]:  # more than are kept of those who went: the oldest are looked for each time
+        announce(connection, process="p1", joined=[], left=[who], ttl_s=600)
+    ticks: list[None] = []
+    connection.set_progress_handler(lambda: ticks.append(None), 100)
+    announce(connection, process="p1", joined=[], left=[crowd[200]], ttl_s=600)
+    connection.close()
+    assert len(ticks) < 10  # of a hundred of the database's steps each: far fewer steps than members
 
 
 def test_another_process_is_heard(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_worker_that_has_fewer_connections_gets_the_next(two: Crew) -> None:
             while more - fewer > 4:
                 await stack.enter_async_context(open_socket(two.server, "/ws/spread"))
                 fewer, more = await asyncio.to_thread(counts)
-                assert fewer + more < 120  # eighty at best; if both got as many, the distance would stay
+                assert fewer + more < 240  # eighty at best, and more where a worker is kept waiting; else for ever
 
     with two.by_each() as doors:
         first = min(doors)

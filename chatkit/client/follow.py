@@ -122,7 +122,7 @@ class Follow:
         # that is due, then taking the server's cursor now would lose the gap.
         self._cursor = self._cursor or at
         members = [Member(member.name, parse_time(member.since)) for member in event.members]
-        self.tell(Joined(self.room, event.first, event.last, members, event.count))
+        self.tell(Joined(self.room, at.epoch, event.first, event.last, members, event.count))
 
     def _take_live(self, event: MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent) -> None:
         match event:

@@ -11,10 +11,11 @@ from chatkit.core.model import Gap, Member, Message
 class Joined(msgspec.Struct, frozen=True):
     """The room is delivered from here on. Comes again when it was joined anew, as its members may have changed by then.
 
-    `members` lists at most 200; `count` is the whole.
+    `members` lists at most 200; `count` is the whole. `epoch` is the life of the room's log.
     """
 
     room: str
+    epoch: str
     first: int
     last: int
     members: Sequence[Member]

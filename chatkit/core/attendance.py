@@ -30,7 +30,8 @@ class Attendance:
         self._process = secrets.token_hex(6)
         self._due: asyncio.TimerHandle | None = None
         self._told_at = 0.0
-        self._announced_at = 0.0  # to the other processes; 0: all of it is due
+        # To the other processes; 0: all of it is due. By the wall's clock: a loop's stands still in a machine's sleep.
+        self._announced_at = 0.0
 
     def enter(self, room: str, name: str) -> None:
         """Count one more entry of the name."""
@@ -63,14 +64,15 @@ class Attendance:
         is_well = True  # a store that is away is worth a word, not one a second
         while True:
             try:
-                now = asyncio.get_running_loop().time()
-                has_faded = now - self._announced_at > TTL_S
-                if has_faded:  # this process was paused, or the store was away
+                now = time.time()
+                age_s = now - self._announced_at
+                has_faded = not 0 <= age_s <= TTL_S
+                if has_faded:  # this process or its machine was paused, the store was away, or the clock was set
                     self.roster.announce_all()
-                if now - self._announced_at > TTL_S / 3 or self.roster.has_announcements:
+                if has_faded or age_s > TTL_S / 3 or self.roster.has_announcements:
                     await self.announce()
                     # What was announced before may have faded while this was on its way: then all is announced again.
-                    is_late = not has_faded and asyncio.get_running_loop().time() - self._announced_at > TTL_S
+                    is_late = not has_faded and time.time() - self._announced_at > TTL_S
                     self._announced_at = 0.0 if is_late else now
                 for news in await self._backend.present(self._process):
                     self.roster.take_elsewhere(news)

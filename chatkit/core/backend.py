@@ -91,8 +91,8 @@ class Presence(msgspec.Struct, frozen=True):
     """What changed in who is in which room of another process.
 
     `joined` are those who came, or who are there since another time than before; `left` the rooms and names of those
-    who went. No name of a room is in both. Where `whole`, `joined` is everybody who is there: a process that was not
-    known is told so, and one that faded, with nobody.
+    who went, be it that they came unseen. No name of a room is in both. Where `whole`, `joined` is everybody who is
+    there: a process that was not known is told so, and one that faded, with nobody.
     """
 
     process: str

@@ -7,7 +7,7 @@ import msgspec
 from chatkit.core.backend import Backend, Filter, Page
 from chatkit.core.model import Cursor, Gap, Message
 
-MAX_PAGE_BYTES = 1 << 24  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
+MAX_PAGE_BYTES = 1 << 23  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -62,7 +62,8 @@ def _bounded(page: Page, *, is_forward: bool) -> Page:
 
 def _size(message: Message) -> int:
     """Return about how large a message is."""
-    return len(message.body) + (0 if message.data is None else len(msgspec.json.encode(message.data)))
+    n_bytes = len(message.body if message.body.isascii() else message.body.encode())
+    return n_bytes if message.data is None else n_bytes + len(msgspec.json.encode(message.data))
 
 
 def _seq(position: Cursor | int | None) -> int | None:

@@ -38,7 +38,7 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class WebSocketProtocol(Wire):
-    """One WebSocket. Made by uvicorn's HTTP protocol, which then feeds it the request's head.
+    """One WebSocket. Made by an HTTP protocol, which then feeds it the request's head.
 
     Of the handshake nothing is kept once it is answered.
     """

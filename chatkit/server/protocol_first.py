@@ -14,7 +14,7 @@ from chatkit.server.protocol_http import HttpConversation
 from chatkit.server.protocol_opening import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
 from chatkit.server.protocol_share import Share
 
-_PLAIN_HEAD: Final = re.compile(rb"get [!-~]+ http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~\x80-\xff]*\r\n)+")
+_PLAIN_HEAD: Final = re.compile(rb"get /[!-~]* http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~\x80-\xff]*\r\n)+")
 
 
 class HttpProtocol(asyncio.Protocol):

@@ -29,6 +29,7 @@ MAX_HEAD_BYTES: Final = 65_536  # a request's line and headers; cookies rarely r
 HEAD_TIMEOUT_S: Final = 10.0  # for a request's head to arrive whole
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # sixteen bytes in Base64
+_SUBPROTOCOLS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 _UNUSUAL: Final = {b"content-length", b"transfer-encoding", b"sec-websocket-extensions"}
 
 _log = logging.getLogger("uvicorn.error")
@@ -50,10 +51,7 @@ class Opening:
         self.headers = head.headers
         offered = [value.decode("latin-1") for name, value in head.headers if name == b"sec-websocket-protocol"]
         self.subprotocols = [token.strip() for value in offered for token in value.split(",")]
-        target = head.target
-        if not target.startswith("/"):  # a request to a proxy names the whole URL, and servers must take it too
-            url = urlsplit(target)
-            target = f"{url.path or '/'}?{url.query}"
+        target = head.target if head.target.startswith("/") else _target_here(head.target)
         self.raw_path, _, self.query = target.partition("?")
         self.deflate_bits = deflate.local_max_window_bits if deflate else 0
         self.inflate_bits = deflate.remote_max_window_bits if deflate else 0
@@ -169,6 +167,17 @@ def _parse_head(data: bytes) -> _Head:
     return _Head(method, target, version, [(name.lower(), value.strip(b" \t")) for name, _, value in fields])
 
 
+def _target_here(target: str) -> str:
+    """Return what a whole URL asks for: so a proxy is asked, and servers must take it too (RFC 9112, section 3.2.2)."""
+    try:
+        url = urlsplit(target)
+    except ValueError as error:  # brackets around what is no address
+        raise Refused(make_response(HTTPStatus.BAD_REQUEST)) from error
+    if not url.netloc:
+        raise Refused(make_response(HTTPStatus.BAD_REQUEST))
+    return f"{url.path or '/'}?{url.query}"
+
+
 def _usual_key(head: _Head) -> str | None:
     """Return the key of a handshake that is as nearly all programs write it; any other is for websockets to judge."""
     fields = dict(head.headers)
@@ -180,6 +189,7 @@ def _usual_key(head: _Head) -> str | None:
         and fields.get(b"connection", b"").lower() == b"upgrade"
         and fields.get(b"sec-websocket-version") == b"13"
         and _KEY.fullmatch(key) is not None
+        and _SUBPROTOCOLS.fullmatch(fields.get(b"sec-websocket-protocol", b"none")) is not None
         and fields.get(b"host")
         and fields.keys().isdisjoint(_UNUSUAL)
     )

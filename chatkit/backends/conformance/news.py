@@ -178,7 +178,6 @@ class _Elsewhere:
             there = {} if news.whole else self._members.get(news.process, {})
             joined = {(room, member.name): member for room, member in news.joined}
             holds(not joined.keys() & set(news.left), "nobody both came and went")
-            holds(there.keys() >= set(news.left), "only who was there went")
             self._members[news.process] = {
                 place: member for place, member in {**there, **joined}.items() if place not in news.left
             }

@@ -9,3 +9,6 @@ ALTER TABLE member ADD COLUMN version INTEGER NOT NULL DEFAULT 0; -- the process
 ALTER TABLE member ADD COLUMN is_gone INTEGER NOT NULL DEFAULT FALSE;
 
 CREATE INDEX member_version ON member (process, version);
+
+-- Few of many: each announcement looks for the oldest of them.
+CREATE INDEX member_gone ON member (process, version) WHERE is_gone;

@@ -18,7 +18,6 @@ from chatkit.core.model import Member
 _RENEW = """
     INSERT INTO process (name, expires_ms, life, version) VALUES (:process, :expires_ms, :life, :n_changes)
     ON CONFLICT (name) DO UPDATE SET expires_ms = excluded.expires_ms, version = version + excluded.version
-    RETURNING version
 """
 _JOIN = """
     INSERT INTO member (process, room, name, since_ms, version) VALUES (?, ?, ?, ?, ?)
@@ -61,10 +60,12 @@ def announce(
     expires_ms = now_ms + round(ttl_s * 1000)
     n_changes = 1 if joined or left else 0
     with transaction(connection):
-        faded = connection.execute("DELETE FROM process WHERE expires_ms <= ? RETURNING name", [now_ms]).fetchall()
+        faded = connection.execute("SELECT name FROM process WHERE expires_ms <= ?", [now_ms]).fetchall()
         connection.executemany("DELETE FROM member WHERE process = ?", faded)
+        connection.executemany("DELETE FROM process WHERE name = ?", faded)
         values = {"process": process, "expires_ms": expires_ms, "life": secrets.token_hex(8), "n_changes": n_changes}
-        ((version,),) = connection.execute(_RENEW, values).fetchall()
+        connection.execute(_RENEW, values)
+        (version,) = connection.execute("SELECT version FROM process WHERE name = ?", [process]).fetchone()
         connection.executemany(_LEAVE, [(version, process, room, member.name) for room, member in left])
         members = [(process, room, member.name, member.since_ms, version) for room, member in joined]
         connection.executemany(_JOIN, members)

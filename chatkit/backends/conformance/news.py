@@ -224,3 +224,5 @@ async def only_what_changed_is_told_of_who_is_present(factory: Factory) -> None:
                 same(await elsewhere.look(), crowd, "who is there after a change")
         same(await elsewhere.look(), crowd, "who is there in the end")
         same(await late.look(), crowd, "who is there for one who comes late")
+        await one.announce("p1", joined=[], left=[], ttl_s=60)
+        same(list(await two.present("p4")), [], "what a renewal changes")

@@ -19,7 +19,7 @@ check: $(VENV)/developing node_modules
 	  for part in chatkit/* cli static; do ln -s ../../../$$part build/tree/chatkit; done
 	cd build/tree && MYPYPATH=.:../../tests ../../$(BIN)/mypy --config-file ../../pyproject.toml -p chatkit
 	cd build/tree && MYPYPATH=.:../../tests ../../$(BIN)/mypy --config-file ../../pyproject.toml ../../tests ../../examples
-	PYTHONPATH=. $(BIN)/lint-imports
+	cd build/tree && PYTHONPATH=. ../../$(BIN)/lint-imports --no-logo ../../pyproject.toml
 	npx --no-install tsc --noEmit
 
 clean:

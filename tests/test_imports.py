@@ -1,9 +1,15 @@
 """What importing each package brings along: a program that reads a room does not pay for a server."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
+LINT = Path(sys.executable).parent / "lint-imports"
 
 HEAVY = ("litestar", "typer", "uvicorn", "websockets", "textual", "redis", "asyncpg", "sqlite3", "rich", "pydantic")
 
@@ -44,6 +50,33 @@ def test_the_synchronous_core_has_no_loop_no_clock_and_no_log(module: str) -> No
     assert done.stdout.split() == []
 
 
-def test_nobody_imports_the_commands() -> None:
-    statement = "import chatkit.client.link, chatkit.server.runner, chatkit.backends.sqlite"
-    assert loaded_by(statement, ("chatkit.cli", "typer")) == []
+PROBES = {
+    "client/client.py": ("chatkit.client.client", ("chatkit.core.hub", "chatkit.wire.session", "chatkit.cli")),
+    "core/model.py": ("chatkit.core.model", ("chatkit.wire.frames",)),
+    "errors.py": ("chatkit.errors", ("chatkit.cli.options",)),
+}
+
+
+def test_imports_against_the_layers_break_the_contracts(tmp_path: Path) -> None:
+    tree = tmp_path / "chatkit"
+    shutil.copytree(ROOT / "chatkit", tree, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("cli", "static"):
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    assert "BROKEN" not in contracts(tmp_path)
+    for file, (_, targets) in PROBES.items():
+        with (tree / file).open("a") as module:
+            module.writelines(f"\nimport {target}" for target in targets)
+    report = contracts(tmp_path)
+    for source, targets in PROBES.values():
+        for target in targets:
+            assert f"{source} -> {target} (" in report, report
+
+
+def contracts(tree: Path) -> str:
+    """Return the linter's report on the package in a folder."""
+    command = [str(LINT), "--no-cache", "--no-logo", str(ROOT / "pyproject.toml")]
+    done = subprocess.run(
+        command, cwd=tree, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True, check=False
+    )
+    assert "Contracts:" in done.stdout, done.stdout + done.stderr
+    return str(done.stdout)

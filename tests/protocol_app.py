@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 import uvloop
 
+from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.websocket import DIRECT, DirectSocket, HttpProtocol, WebSocketProtocol
 from chatkit.server.framing import FrameReader
-from chatkit.server.protocol import DIRECT, DirectSocket, HttpProtocol, WebSocketProtocol
-from chatkit.server.protocol_http import HttpConversation
 
 KEY = b"\x01\x02\x03\x04"
 HEAD = (

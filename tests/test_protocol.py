@@ -27,9 +27,9 @@ from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.websocket import HttpProtocol, WebSocketProtocol
 from chatkit.server.framing import FrameReader
-from chatkit.server.protocol import HttpProtocol, WebSocketProtocol
-from chatkit.server.protocol_http import HttpConversation
 
 
 @pytest.fixture(params=LOOPS)

@@ -21,7 +21,7 @@ from protocol_app import (
 )
 from websockets.asyncio.client import connect
 
-from chatkit.server.protocol import DIRECT, text_frame
+from chatkit.protocols.websocket import DIRECT, text_frame
 
 
 @pytest.fixture(params=LOOPS)

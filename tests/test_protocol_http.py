@@ -21,8 +21,8 @@ from protocol_app import (
     serving,
 )
 
-from chatkit.server.protocol import HttpProtocol
-from chatkit.server.protocol_http import HttpConversation
+from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.websocket import HttpProtocol
 
 GET = b"GET /first HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST /first HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"

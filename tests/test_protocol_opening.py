@@ -27,8 +27,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from chatkit.server.protocol_http import HttpConversation
-from chatkit.server.protocol_share import Wheel
+from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.shared import Wheel
 
 
 @pytest.fixture(params=LOOPS)

@@ -22,7 +22,7 @@ from protocol_app import (
     serving,
 )
 
-from chatkit.server.protocol import WebSocketProtocol
+from chatkit.protocols.websocket import WebSocketProtocol
 
 
 @pytest.fixture(params=LOOPS)

@@ -14,10 +14,10 @@ from litestar.handlers import websocket_listener
 
 from chatkit.core.model import ANONYMOUS, Cursor, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
+from chatkit.protocols.websocket import DIRECT
 from chatkit.server.handshake import Handshake
 from chatkit.server.messages import AsgiSocket, TextOnlySocket
 from chatkit.server.problems import MEDIA_TYPE, problem_of
-from chatkit.server.protocol import DIRECT
 from chatkit.server.security import Gate, RateLimits
 from chatkit.wire.frames import SUBPROTOCOL, encode
 from chatkit.wire.json_session import JsonSession

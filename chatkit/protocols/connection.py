@@ -9,6 +9,7 @@ from typing import Final, Protocol, cast
 
 from uvicorn.server import ServerState
 
+from chatkit.protocols.shared import Share
 from chatkit.server.framing import (
     ABNORMAL,
     BINARY,
@@ -21,7 +22,6 @@ from chatkit.server.framing import (
     make_frame,
     make_message,
 )
-from chatkit.server.protocol_share import Share
 
 _MAX_WAITING_BYTES: Final = 262_144  # of messages that wait for their handler: about one read of the loop's
 _CLOSE_TIMEOUT_S: Final = 10.0  # for a client to answer our close, and then for what was written to leave

@@ -21,7 +21,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
-from chatkit.server.protocol_share import Share
+from chatkit.protocols.shared import Share
 
 HeaderList = list[tuple[bytes, bytes]]
 

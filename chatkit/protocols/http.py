@@ -12,9 +12,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from chatkit.server.protocol_opening import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, make_response
-from chatkit.server.protocol_share import Share
-from chatkit.server.unchunked import Unchunked
+from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, make_response
+from chatkit.protocols.shared import Share
+from chatkit.protocols.unchunked import Unchunked
 
 _REFUSED_TIMEOUT_S: Final = 2.0  # for a client to read why it was refused, and to leave
 _BODY_TIMEOUT_S: Final = 30.0  # without a byte of a body that is awaited: a phone is in its next network by then

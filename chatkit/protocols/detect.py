@@ -10,9 +10,9 @@ from typing import Any, Final, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from chatkit.server.protocol_http import HttpConversation
-from chatkit.server.protocol_opening import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
-from chatkit.server.protocol_share import Share
+from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
+from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.shared import Share
 
 _PLAIN_HEAD: Final = re.compile(rb"get /[!-~]* http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~\x80-\xff]*\r\n)+")
 

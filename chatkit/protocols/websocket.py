@@ -1,0 +1,237 @@
+"""The WebSocket protocol that uvicorn is told to use: a whole ASGI server for WebSockets, with a direct path beside it.
+
+`uvicorn --ws chatkit.server.protocol:WebSocketProtocol --http chatkit.server.protocol:HttpProtocol app:app` serves any
+ASGI application. One that knows the extension `chatkit.direct` attaches a `Receiver` to its `DirectSocket` and then
+gets text without a queue and writes frames without an ASGI message. Knows nothing of rooms, nor of what is said.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.server import ServerState
+
+from chatkit.protocols.connection import (
+    OPEN,
+    OPENING,
+    SHUTDOWN_TIMEOUT_S,
+    DirectSocket,
+    Receiver,
+    Wire,
+)
+from chatkit.protocols.detect import HttpProtocol
+from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, Opening, Pending, Refused, make_response
+from chatkit.protocols.shared import Share
+from chatkit.server.framing import ABNORMAL, BINARY, TEXT, is_close_code, make_message
+from chatkit.wire.framing import text_frame
+
+__all__ = ["DIRECT", "DirectSocket", "HttpProtocol", "Receiver", "WebSocketProtocol", "text_frame"]
+
+DIRECT: Final = "chatkit.direct"  # the extension's name in an ASGI scope
+
+_log = logging.getLogger("uvicorn.error")
+
+
+class WebSocketProtocol(Wire):
+    """One WebSocket. Made by an HTTP protocol, which then feeds it the request's head.
+
+    Of the handshake nothing is kept once it is answered.
+    """
+
+    __slots__ = ("_is_closed_by_handler", "_is_connect_taken", "_pending")
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(Share.of(config, server_state, _loop), server_state)
+        self._pending: Pending | None = Pending(app_state)
+        self._is_connect_taken = False
+        self._is_closed_by_handler = False
+
+    def shutdown(self) -> None:
+        """End soon, because the server does."""
+        if self._state == OPEN:
+            self._say_close(1012, "", SHUTDOWN_TIMEOUT_S)
+            self._tell_receiver()
+            return
+        if self._state == OPENING:
+            self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE), 1012)
+        self._share.wheel.set(self, SHUTDOWN_TIMEOUT_S)
+
+    def on_time(self) -> None:
+        """Do what is due."""
+        if self._state == OPENING:
+            self._refuse(make_response(HTTPStatus.REQUEST_TIMEOUT))
+        else:
+            super().on_time()
+
+    def _finish(self, code: int, reason: str = "") -> None:
+        super()._finish(code, reason)
+        self._pending = None
+
+    # The opening handshake
+
+    def _read_early(self, data: bytes) -> None:
+        """Take the head, and keep what comes behind it before the handshake is answered."""
+        pending = self._pending
+        if pending is None:
+            return
+        pending.buffer += data
+        if pending.opening is None:
+            self._read_head(pending)
+        elif len(pending.buffer) > MAX_HEAD_BYTES and not self._is_choked:
+            self._is_choked = True
+            self._connection.pause_reading()
+
+    def _read_head(self, pending: Pending) -> None:
+        end = pending.buffer.find(b"\r\n\r\n") + 4
+        if end < 4 and len(pending.buffer) <= MAX_HEAD_BYTES:
+            if not self.due_tick:
+                self._share.wheel.set(self, HEAD_TIMEOUT_S)
+            return
+        self._share.wheel.clear(self)
+        if not 4 <= end <= MAX_HEAD_BYTES:
+            self._refuse(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+            return
+        try:
+            self._check_concurrency()
+            pending.opening = Opening.read(bytes(pending.buffer[:end]), self._share)
+        except Refused as refused:
+            self._refuse(refused.response)
+            return
+        del pending.buffer[:end]
+        pending.scope = pending.opening.make_scope(self._share, self._connection, pending.app_state)
+        pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self}}
+        self._call_handler(pending.scope)
+
+    def _check_concurrency(self) -> None:
+        limit = self._share.config.limit_concurrency
+        if limit is not None and max(len(self._server_state.connections), len(self._server_state.tasks)) >= limit:
+            raise Refused(make_response(HTTPStatus.SERVICE_UNAVAILABLE))
+
+    def _refuse(self, response: bytes, code: int = ABNORMAL) -> None:
+        if self._pending is None or not self._pending.is_denial_begun:  # else it would come in the middle of another
+            self._connection.write(response)
+        self._finish(code)
+        self._hang_up(is_heard_out=True)
+
+    def _accept(self, pending: Pending, message: dict[str, Any]) -> None:
+        opening = pending.opening
+        if opening is None or self._connection.is_closing():
+            raise ClientDisconnected
+        defaults, headers = self._server_state.default_headers, message.get("headers") or ()
+        self._connection.write(opening.accept(defaults, headers, message.get("subprotocol")))
+        pending.log("[accepted]")
+        self._pending = None
+        self._open(opening.deflate_bits, opening.inflate_bits)
+        self._unchoke()
+        if pending.buffer:
+            self.data_received(bytes(pending.buffer))
+
+    # The handler, and ASGI
+
+    def _call_handler(self, scope: dict[str, Any]) -> None:
+        config, tasks = self._share.config, self._server_state.tasks
+        call: Any = config.loaded_app
+        call = call(scope, self.receive, self.send)
+        if not asyncio.iscoroutine(call):  # a coroutine is not wrapped: a frame of ours would keep the scope
+            call = _wait_for(call)
+        context = contextvars.Context() if config.reset_contextvars else None
+        task: asyncio.Task[None] = self._share.loop.create_task(call, context=context)
+        tasks.add(task)
+        task.add_done_callback(self._handler_ended)
+
+    def _handler_ended(self, task: asyncio.Task[Any]) -> None:
+        self._server_state.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        is_well = not task.cancelled() and (error is None or isinstance(error, ClientDisconnected))
+        if error is not None and not is_well:
+            _log.error("Exception in ASGI application\n", exc_info=error)
+        elif self._state == OPENING:
+            _log.error("ASGI callable returned without completing handshake.")
+        if self._state == OPENING:
+            self._refuse(make_response(HTTPStatus.INTERNAL_SERVER_ERROR))
+        if self._outlives_handler and is_well:
+            return
+        self._forget_waiting()
+        self._say_close(1000 if is_well else 1011, "")
+        self._share.loop.call_soon(self._tell_receiver)
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next ASGI event. After the first disconnect, every call returns it again."""
+        if not self._is_connect_taken:
+            self._is_connect_taken = True
+            return {"type": "websocket.connect"}
+        while self._end is None and (not self._waiting or self._receiver is not None):
+            await self._changed()
+        if self._waiting and self._receiver is None:
+            opcode, payload = self._take_waiting()
+            if self._is_half_empty():
+                self._unchoke()
+            if opcode == TEXT:
+                return {"type": "websocket.receive", "text": payload.decode()}
+            return {"type": "websocket.receive", "bytes": payload}
+        code, reason = self._end or (ABNORMAL, "")
+        return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Take an ASGI event; wait while the buffer towards the client is full."""
+        while not self.is_writable and self._end is None:
+            await self._changed()
+        if self._pending is not None and self._state == OPENING:
+            self._send_opening(self._pending, message)
+        elif self._state == OPEN:
+            self._send_open(message)
+        elif self._is_closed_by_handler:
+            raise RuntimeError(f"Unexpected ASGI message {message['type']!r} after the handler closed the connection.")
+        else:
+            raise ClientDisconnected
+
+    def _send_opening(self, pending: Pending, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "websocket.accept" if pending.denial is None:
+                self._accept(pending, message)
+            case "websocket.close" if pending.denial is None:
+                pending.log("403")
+                self._is_closed_by_handler = True
+                self._refuse(make_response(HTTPStatus.FORBIDDEN))
+            case "websocket.http.response.start" if pending.denial is None:
+                pending.deny(message["status"], message.get("headers") or ())
+            case "websocket.http.response.body" if pending.denial is not None:
+                self._connection.write(pending.deny_with(message, self._server_state.default_headers))
+                if not message.get("more_body"):
+                    self._is_closed_by_handler = True
+                    self._refuse(b"")
+            case kind:
+                raise RuntimeError(f"Unexpected ASGI message {kind!r} before the handshake is answered.")
+
+    def _send_open(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "websocket.send":
+                if (data := message.get("bytes")) is not None:
+                    self.write(make_message(BINARY, data, self.deflate))
+                else:
+                    self.write(make_message(TEXT, message["text"].encode(), self.deflate))
+            case "websocket.close":
+                code = message.get("code", 1000)
+                if not is_close_code(code):
+                    raise RuntimeError(f"{code} is not a close code.")
+                self._is_closed_by_handler = True
+                self._forget_waiting()
+                self._say_close(code, message.get("reason") or "")
+                self._share.loop.call_soon(self._tell_receiver)
+            case kind:
+                raise RuntimeError(f"Unexpected ASGI message {kind!r} on an open connection.")
+
+
+async def _wait_for(call: Awaitable[Any]) -> Any:
+    return await call

@@ -27,7 +27,7 @@ FLAWS = (
 def report_lines(report: "ChaosReport", *, json: bool) -> Sequence[str]:
     """Return what a run came to, in lines."""
     if json:
-        from chatkit.wire.frames import encode
+        from chatkit.wire.protocol import encode
 
         return [encode(report).decode()]
     return [

@@ -33,7 +33,7 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
 def report_lines(report: "Report", *, json: bool, is_own: bool) -> Sequence[str]:
     """Return what a load came to, in lines."""
     if json:
-        from chatkit.wire.frames import encode
+        from chatkit.wire.protocol import encode
 
         return [encode(report).decode()]
     rows = [

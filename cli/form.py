@@ -15,7 +15,7 @@ import msgspec
 from chatkit.cli.moment import local_time
 from chatkit.cli.plain import escaped, one_line, visible
 from chatkit.core.model import Gap, GapReason, Message
-from chatkit.wire.frames import WireGap, WireMessage, encode, message_json
+from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
 
 INDENT = "    "  # of a body's further lines: a line that begins with a time is a message, whatever a body says
 CSV_COLUMNS = ("room", "seq", "time", "sender", "body", "data", "key", "redacted")

@@ -15,7 +15,7 @@ from chatkit.cli.options import Place
 from chatkit.cli.status import say
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
-from chatkit.wire.frames import WireMessage
+from chatkit.wire.protocol import WireMessage
 
 MAX_LINE_BYTES = 16 * 2**20  # of memory for one line; what a server takes is far less, and it says how much
 PROGRESS_S = 0.2

@@ -8,7 +8,7 @@ from typing import Any
 from chatkit.client.calls import Calls
 from chatkit.core.model import check_body, check_key
 from chatkit.errors import RateLimited
-from chatkit.wire.frames import WireMessage
+from chatkit.wire.protocol import WireMessage
 
 
 def post(calls: Calls, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:

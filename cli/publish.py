@@ -9,7 +9,7 @@ from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Place, RoomName, Sen
 from chatkit.cli.status import exits
 from chatkit.core.model import Message
 from chatkit.errors import BadBody, BadRequest
-from chatkit.wire.frames import WireMessage
+from chatkit.wire.protocol import WireMessage
 
 EPILOG = """
 chatkit publish ops "backup done"

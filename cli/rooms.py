@@ -44,7 +44,7 @@ def rooms(
 
 async def show_rooms(place: Place, *, json: bool) -> Sequence[str]:
     """Return the list of rooms in lines."""
-    from chatkit.wire.frames import encode
+    from chatkit.wire.protocol import encode
 
     async with place.rooms() as source:
         views = await source.rooms()
@@ -56,7 +56,7 @@ async def show_rooms(place: Place, *, json: bool) -> Sequence[str]:
 
 async def show_room(place: Place, room: str, *, json: bool) -> Sequence[str]:
     """Return what is to be said of one room in lines."""
-    from chatkit.wire.frames import encode, wire_members
+    from chatkit.wire.protocol import encode, wire_members
 
     async with place.rooms() as source:
         view = await source.room(room)

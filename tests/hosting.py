@@ -8,10 +8,10 @@ from harness import Faults, RecordingSocket, run, until
 
 from chatkit.core.hub import Hub
 from chatkit.core.model import Limits
-from chatkit.wire.frames import WireLimits
-from chatkit.wire.json_session import JsonSession
-from chatkit.wire.session import House, Session, Start
-from chatkit.wire.text_session import TextSession
+from chatkit.session.json_session import JsonSession
+from chatkit.session.session import House, Session, Start
+from chatkit.session.text_session import TextSession
+from chatkit.wire.protocol import WireLimits
 
 NEWEST = Start()
 

@@ -14,8 +14,8 @@ from chatkit.bench.latency import Latencies
 from chatkit.bench.opening import client_frame
 from chatkit.core.model import Message
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.wire.frames import message_event
 from chatkit.wire.framing import text_frame
+from chatkit.wire.protocol import message_event
 
 NOT_FOUND_BY_ITSELF = ("litestar", "uvicorn", "typer", "rich", "chatkit.server", "sqlite3")
 

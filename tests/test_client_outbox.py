@@ -11,7 +11,7 @@ from chatkit.client.outbox import FIRST, Entry, Outbox
 from chatkit.client.pace import Pace
 from chatkit.client.refusal import refusal, refusal_of_close, refusal_of_response
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unauthorized, Unavailable
-from chatkit.wire.frames import AckEvent, Publish, WireLimits, decode_command
+from chatkit.wire.protocol import AckEvent, Publish, WireLimits, decode_command
 
 FREE = WireLimits(65_536, 1_000)
 SLOW = WireLimits(65_536, 1_000, rate=10, burst=5)

@@ -11,8 +11,8 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.subscription import Subscription
 from chatkit.errors import Unavailable
-from chatkit.wire import delivery as delivery_module
-from chatkit.wire.delivery import SLICE_BYTES, Delivery
+from chatkit.session import delivery as delivery_module
+from chatkit.session.delivery import SLICE_BYTES, Delivery
 from chatkit.wire.framing import text_frame
 
 

@@ -14,7 +14,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
 from chatkit.server.events import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamForm
 from chatkit.server.events import stream as stream_of
-from chatkit.wire.session import Start
+from chatkit.session.session import Start
 
 NDJSON = "Accept: application/x-ndjson"
 

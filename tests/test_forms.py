@@ -3,7 +3,7 @@
 import zlib
 
 from chatkit.core.model import Message
-from chatkit.wire.forms import body_frame, event_frame, form_for
+from chatkit.session.formats import body_frame, event_frame, form_for
 from chatkit.wire.framing import payloads
 
 LONG = Message("ops", "e", 1, 0, "ann", "a long body, a long body, " * 20)

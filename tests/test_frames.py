@@ -12,8 +12,8 @@ from chatkit.core.model import Cursor, Gap, Member, Message
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.errors import BadCursor, BadInput, BadRequest, NotFound, RateLimited, UnknownOp
-from chatkit.wire import frames
-from chatkit.wire.forms import FORMS, gap_sentence, presence_frame
+from chatkit.session.formats import FORMS, gap_sentence, presence_frame
+from chatkit.wire import protocol
 from chatkit.wire.framing import payloads
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -26,14 +26,14 @@ values = st.recursive(
 positions = st.none() | integers | text
 base: dict[str, Any] = {"room": st.none() | text, "ref": refs}
 commands = st.one_of(
-    st.builds(frames.Join, after=st.none() | text, history=st.none() | integers, **base),
-    st.builds(frames.Leave, **base),
-    st.builds(frames.Publish, body=st.none() | text, data=values, key=st.none() | text, **base),
+    st.builds(protocol.Join, after=st.none() | text, history=st.none() | integers, **base),
+    st.builds(protocol.Leave, **base),
+    st.builds(protocol.Publish, body=st.none() | text, data=values, key=st.none() | text, **base),
     st.builds(
-        frames.History, before=positions, after=positions, limit=st.none() | integers, search=st.none() | text, **base
+        protocol.History, before=positions, after=positions, limit=st.none() | integers, search=st.none() | text, **base
     ),
-    st.builds(frames.Members, **base),
-    st.builds(frames.Typing, **base),
+    st.builds(protocol.Members, **base),
+    st.builds(protocol.Typing, **base),
 )
 reasons = st.sampled_from(["trimmed", "epoch", "no-history"])
 messages = st.builds(
@@ -48,63 +48,63 @@ messages = st.builds(
     st.none() | text,
     st.booleans(),
 )
-wire_messages = messages.map(frames.WireMessage.of)
-members = st.lists(st.builds(frames.WireMember, text, text), max_size=2)
+wire_messages = messages.map(protocol.WireMessage.of)
+members = st.lists(st.builds(protocol.WireMember, text, text), max_size=2)
 events = st.one_of(
-    st.builds(frames.WelcomeEvent, text, text, st.builds(frames.WireLimits, integers, integers)),
-    st.builds(frames.JoinedEvent, text, text, integers, integers, integers, members, integers, refs),
-    st.builds(frames.LeftEvent, text, refs),
-    st.builds(frames.GapEvent, text, integers, integers, reasons),
-    st.builds(frames.AckEvent, text, integers, text, st.booleans(), st.integers(-(2**63), 2**63) | text, text),
-    st.builds(frames.HistoryEvent, text, st.lists(wire_messages, max_size=2), st.booleans(), refs),
-    st.builds(frames.MembersEvent, text, members, integers, refs),
+    st.builds(protocol.WelcomeEvent, text, text, st.builds(protocol.WireLimits, integers, integers)),
+    st.builds(protocol.JoinedEvent, text, text, integers, integers, integers, members, integers, refs),
+    st.builds(protocol.LeftEvent, text, refs),
+    st.builds(protocol.GapEvent, text, integers, integers, reasons),
+    st.builds(protocol.AckEvent, text, integers, text, st.booleans(), st.integers(-(2**63), 2**63) | text, text),
+    st.builds(protocol.HistoryEvent, text, st.lists(wire_messages, max_size=2), st.booleans(), refs),
+    st.builds(protocol.MembersEvent, text, members, integers, refs),
     st.builds(
-        frames.PresenceEvent,
+        protocol.PresenceEvent,
         room=text,
         joined=st.none() | st.lists(text),
         left=st.none() | st.lists(text),
         count=integers,
     ),
-    st.builds(frames.TypingEvent, text, text),
-    st.builds(frames.RedactedEvent, text, integers),
-    st.builds(frames.ErrorEvent, text, text, refs, st.none() | st.floats(0, 100)),
+    st.builds(protocol.TypingEvent, text, text),
+    st.builds(protocol.RedactedEvent, text, integers),
+    st.builds(protocol.ErrorEvent, text, text, refs, st.none() | st.floats(0, 100)),
 )
 
 
 @given(commands)
-def test_a_command_is_read_as_it_was_written(command: frames.AnyCommand) -> None:
-    frame = frames.encode(command)
-    assert frames.decode_command(frame) == frames.decode_command(frame.decode()) == command
-    assert frames.ref_of(frame) == command.ref
+def test_a_command_is_read_as_it_was_written(command: protocol.AnyCommand) -> None:
+    frame = protocol.encode(command)
+    assert protocol.decode_command(frame) == protocol.decode_command(frame.decode()) == command
+    assert protocol.ref_of(frame) == command.ref
 
 
 @given(events)
-def test_an_event_is_read_as_it_was_written(event: frames.AnyEvent) -> None:
-    assert frames.decode_event(frames.encode(event)) == event
+def test_an_event_is_read_as_it_was_written(event: protocol.AnyEvent) -> None:
+    assert protocol.decode_event(protocol.encode(event)) == event
 
 
 @given(messages)
 def test_a_message_crosses_the_wire_whole(message: Message) -> None:
-    event = frames.decode_event(frames.message_event(message))
-    assert isinstance(event, frames.MessageEvent)
-    assert frames.WireMessage(*msgspec.structs.astuple(event)).to_message("e") == message
-    assert msgspec.json.decode(frames.message_json(message), type=frames.WireMessage).to_message("e") == message
+    event = protocol.decode_event(protocol.message_event(message))
+    assert isinstance(event, protocol.MessageEvent)
+    assert protocol.WireMessage(*msgspec.structs.astuple(event)).to_message("e") == message
+    assert msgspec.json.decode(protocol.message_json(message), type=protocol.WireMessage).to_message("e") == message
 
 
 @given(st.dictionaries(text.filter(lambda name: name not in {"op", "room", "ref", "body", "data", "key"}), values))
 def test_unknown_fields_are_ignored(extra: dict[str, object]) -> None:
     frame = msgspec.json.encode({**extra, "op": "publish", "body": "hi", "ref": 1})
-    assert frames.decode_command(frame) == frames.Publish(body="hi", ref=1)
+    assert protocol.decode_command(frame) == protocol.Publish(body="hi", ref=1)
     frame = msgspec.json.encode({**extra, "type": "left", "room": "ops"})
-    assert frames.decode_event(frame) == frames.LeftEvent("ops")
+    assert protocol.decode_event(frame) == protocol.LeftEvent("ops")
 
 
 @given(st.binary(max_size=60) | text.map(str.encode) | values.map(msgspec.json.encode))
 def test_what_is_no_frame_raises_bad_input_alone(frame: bytes) -> None:
-    for decode in (frames.decode_command, frames.decode_event):
+    for decode in (protocol.decode_command, protocol.decode_event):
         with contextlib.suppress(BadInput):
             decode(frame)
-    frames.ref_of(frame)
+    protocol.ref_of(frame)
 
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -123,12 +123,12 @@ HOSTILE = [
 @pytest.mark.parametrize("frame", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_frame_is_a_bad_request(frame: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
-        frames.decode_command(frame)
+        protocol.decode_command(frame)
     assert caught.value.code == "bad-request"
     assert len(str(caught.value)) < 300
-    assert frames.ref_of(frame) is None
+    assert protocol.ref_of(frame) is None
     with pytest.raises(BadRequest):
-        frames.decode_event(
+        protocol.decode_event(
             frame.replace(b'"op":"publish"', b'"type":"message"').replace(b'"op":"join"', b'"type":"left"')
         )
 
@@ -136,27 +136,27 @@ def test_a_hostile_frame_is_a_bad_request(frame: bytes) -> None:
 def test_an_unknown_op_is_named_with_its_ref() -> None:
     frame = b'{"op":"sing","ref":"r1"}'
     with pytest.raises(UnknownOp, match="'sing'") as caught:
-        frames.decode_command(frame)
+        protocol.decode_command(frame)
     assert caught.value.code == "unknown-op"
-    assert frames.ref_of(frame) == "r1"
+    assert protocol.ref_of(frame) == "r1"
 
 
 def test_an_unknown_event_is_none() -> None:
-    assert frames.decode_event(b'{"type":"sung","room":5}') is None
+    assert protocol.decode_event(b'{"type":"sung","room":5}') is None
 
 
 def test_what_is_wrong_is_said_by_the_field() -> None:
     with pytest.raises(BadRequest, match=r"^Expected `str \| null`, got `int` - at `body`$"):
-        frames.decode_command(b'{"op":"publish","body":5}')
+        protocol.decode_command(b'{"op":"publish","body":5}')
 
 
 def test_json_is_compact_and_leaves_out_what_is_empty() -> None:
     message = Message("ops", "e", 42, 1_795_175_241_123, "ann", "hi")
     head = b'"room":"ops","seq":42,"time":"2026-11-20T11:47:21.123Z","sender":"ann","body":"hi"}'
-    assert frames.message_event(message) == b'{"type":"message",' + head
-    assert frames.message_json(message) == b"{" + head
+    assert protocol.message_event(message) == b'{"type":"message",' + head
+    assert protocol.message_json(message) == b"{" + head
     assert (
-        frames.gap_event("ops", Gap(12, 33, "trimmed"))
+        protocol.gap_event("ops", Gap(12, 33, "trimmed"))
         == b'{"type":"gap","room":"ops","after":12,"before":33,"reason":"trimmed"}'
     )
 
@@ -164,7 +164,7 @@ def test_json_is_compact_and_leaves_out_what_is_empty() -> None:
 @given(st.integers())
 def test_any_number_is_a_position_that_a_store_can_take(at: int) -> None:
     for given_at in (at, str(at) if at >= 0 else "0"):
-        position = frames.position(given_at)
+        position = protocol.position(given_at)
         assert isinstance(position, int)
         assert 0 <= position < 2**63
         if 0 <= at < 10**17:
@@ -172,17 +172,17 @@ def test_any_number_is_a_position_that_a_store_can_take(at: int) -> None:
 
 
 def test_a_position_is_a_number_or_a_cursor() -> None:
-    assert frames.position(None) is None
-    assert frames.position("k3f:32") == Cursor("k3f", 32)
+    assert protocol.position(None) is None
+    assert protocol.position("k3f:32") == Cursor("k3f", 32)
     for bad in ("", "x", "-1", "1.5", "٣", "²"):
         with pytest.raises(BadCursor):
-            frames.position(bad)
+            protocol.position(bad)
 
 
 def test_errors_and_members_in_words_for_the_wire() -> None:
-    assert frames.error_event(NotFound("no such room"), 7) == frames.ErrorEvent("not-found", "no such room", 7)
-    assert frames.error_event(RateLimited(0.5)).retry_after_s == 0.5
-    assert frames.wire_members([Member("ann", 1500)]) == [frames.WireMember("ann", "1970-01-01T00:00:01.500Z")]
+    assert protocol.error_event(NotFound("no such room"), 7) == protocol.ErrorEvent("not-found", "no such room", 7)
+    assert protocol.error_event(RateLimited(0.5)).retry_after_s == 0.5
+    assert protocol.wire_members([Member("ann", 1500)]) == [protocol.WireMember("ann", "1970-01-01T00:00:01.500Z")]
 
 
 def test_the_forms_of_plain_text() -> None:
@@ -195,7 +195,7 @@ def test_the_forms_of_plain_text() -> None:
     }
     assert shown["text"] == ["hé".encode(), b"! messages 2 to 3 are no longer kept"]
     assert shown["line"][0] == "ann: hé".encode()
-    assert shown["json"] == [frames.message_json(message), b'{"after":1,"before":4,"reason":"trimmed"}']
+    assert shown["json"] == [protocol.message_json(message), b'{"after":1,"before":4,"reason":"trimmed"}']
     assert len({gap_sentence(Gap(1, 2, reason)) for reason in ("trimmed", "epoch", "no-history")}) == 3
 
 
@@ -204,7 +204,7 @@ def test_the_forms_of_plain_text() -> None:
 )
 def test_in_a_large_room_presence_is_a_count(count: int, names: int, is_listed: bool) -> None:
     change = Change("ops", [f"n{n}" for n in range(names)], [], count)
-    event = frames.decode_event(next(payloads(presence_frame(change))))
-    assert event == frames.PresenceEvent(
+    event = protocol.decode_event(next(payloads(presence_frame(change))))
+    assert event == protocol.PresenceEvent(
         room="ops", joined=change.joined if is_listed else None, left=[] if is_listed else None, count=count
     )

@@ -26,7 +26,7 @@ def test_importing_chatkit_brings_nothing_heavy() -> None:
 
 
 def test_importing_the_core_brings_nothing_heavy() -> None:
-    assert loaded_by("import chatkit.core.model, chatkit.core.hub, chatkit.wire.frames", HEAVY) == []
+    assert loaded_by("import chatkit.core.model, chatkit.core.hub, chatkit.wire.protocol", HEAVY) == []
 
 
 def test_importing_the_client_brings_no_server_and_no_command() -> None:
@@ -51,8 +51,8 @@ def test_the_synchronous_core_has_no_loop_no_clock_and_no_log(module: str) -> No
 
 
 PROBES = {
-    "client/client.py": ("chatkit.client.client", ("chatkit.core.hub", "chatkit.wire.session", "chatkit.cli")),
-    "core/model.py": ("chatkit.core.model", ("chatkit.wire.frames",)),
+    "client/client.py": ("chatkit.client.client", ("chatkit.core.hub", "chatkit.session.session", "chatkit.cli")),
+    "core/model.py": ("chatkit.core.model", ("chatkit.wire.protocol",)),
     "errors.py": ("chatkit.errors", ("chatkit.cli.options",)),
 }
 

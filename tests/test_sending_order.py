@@ -14,7 +14,7 @@ import chatkit.client
 from chatkit.client.signal import Back, Lost
 from chatkit.core.model import Message
 from chatkit.errors import RateLimited, Unavailable
-from chatkit.wire.sending_order import MAX_REFUSED, SendingOrder
+from chatkit.session.sending_order import MAX_REFUSED, SendingOrder
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

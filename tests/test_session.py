@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatkit.core.model import Cursor, Limits, parse_time
 from chatkit.errors import Unavailable
-from chatkit.wire.session import Start
+from chatkit.session.session import Start
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

@@ -8,7 +8,7 @@ import pytest
 from harness import say, until
 from hosting import Allowance, Host, hosted
 
-from chatkit.wire.json_session import JsonSession
+from chatkit.session.json_session import JsonSession
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

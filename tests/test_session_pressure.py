@@ -8,8 +8,8 @@ from hosting import Host, hosted
 
 from chatkit.core.hub import Hub
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.wire import session as session_module
-from chatkit.wire.session import MAX_JOBS, MAX_OUTSTANDING, close_code
+from chatkit.session import session as session_module
+from chatkit.session.session import MAX_JOBS, MAX_OUTSTANDING, close_code
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

@@ -6,7 +6,7 @@ from hosting import Host, hosted
 
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.wire.session import MAX_OUTSTANDING, Start
+from chatkit.session.session import MAX_OUTSTANDING, Start
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

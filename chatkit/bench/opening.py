@@ -20,7 +20,7 @@ from chatkit.client.calls import no_answer
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.refusal import refusal_of_response
 from chatkit.errors import ChatkitError
-from chatkit.wire.frames import SUBPROTOCOL
+from chatkit.wire.protocol import SUBPROTOCOL
 
 try:
     from websockets.speedups import apply_mask

@@ -12,7 +12,7 @@ from chatkit.bench.cut import CLOSE, PING, PONG, TEXT, Control, Cut
 from chatkit.bench.opening import OPEN_TIMEOUT_S, Door, client_frame
 from chatkit.client.refusal import refusal_of_close
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.wire.frames import AnyEvent, decode_event
+from chatkit.wire.protocol import AnyEvent, decode_event
 
 
 class Owner(Protocol):

@@ -9,7 +9,7 @@ from chatkit.bench.latency import Latencies
 from chatkit.bench.peer import Owner, Peer
 from chatkit.core.model import Cursor
 from chatkit.errors import ChatkitError
-from chatkit.wire.frames import AnyEvent, GapEvent, JoinedEvent
+from chatkit.wire.protocol import AnyEvent, GapEvent, JoinedEvent
 
 
 class ReaderOwner(Owner, Protocol):

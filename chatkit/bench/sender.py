@@ -15,7 +15,7 @@ from chatkit.bench.plan import Plan
 from chatkit.client.pace import Pace
 from chatkit.client.refusal import refusal
 from chatkit.errors import RateLimited, TooLarge, Unavailable
-from chatkit.wire.frames import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, WireLimits
+from chatkit.wire.protocol import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, WireLimits
 
 STORE_AWAY_S = 0.5  # before a message is tried again that the server could not store
 

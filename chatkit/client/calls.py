@@ -15,7 +15,7 @@ from chatkit.client.endpoint import Endpoint, room_path
 from chatkit.client.refusal import refusal_of_response
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
 from chatkit.errors import Unavailable
-from chatkit.wire.frames import Position, WireGap, WireMember, WireMessage
+from chatkit.wire.protocol import Position, WireGap, WireMember, WireMessage
 
 TIMEOUT_S = 30.0  # a search through a large room takes its time; a dead peer must not hold a command for ever
 MAX_REPEATS = (

@@ -29,7 +29,7 @@ from chatkit.core.model import (
     check_sender,
 )
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.wire.frames import Position, Publish, Typing
+from chatkit.wire.protocol import Position, Publish, Typing
 
 if TYPE_CHECKING:
     from chatkit.client.link import Link

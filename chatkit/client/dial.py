@@ -10,7 +10,7 @@ from chatkit.client.calls import no_answer
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.refusal import refusal_of_close, refusal_of_response
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.wire.frames import SUBPROTOCOL, WelcomeEvent, decode_event
+from chatkit.wire.protocol import SUBPROTOCOL, WelcomeEvent, decode_event
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0

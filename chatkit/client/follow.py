@@ -11,7 +11,7 @@ from typing import Literal
 
 from chatkit.client.signal import Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
-from chatkit.wire.frames import (
+from chatkit.wire.protocol import (
     GapEvent,
     Join,
     JoinedEvent,

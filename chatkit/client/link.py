@@ -22,7 +22,7 @@ from chatkit.client.refusal import refusal
 from chatkit.client.signal import Back, LinkWatcher, Lost
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
-from chatkit.wire.frames import (
+from chatkit.wire.protocol import (
     AckEvent,
     AnyCommand,
     AnyEvent,

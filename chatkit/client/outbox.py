@@ -11,7 +11,7 @@ from typing import Any
 
 from chatkit.client.pace import Pace
 from chatkit.core.model import Cursor, Message, Receipt, parse_time
-from chatkit.wire.frames import AckEvent, Publish, WireLimits, encode
+from chatkit.wire.protocol import AckEvent, Publish, WireLimits, encode
 
 FIRST = 0  # no message's `ref`: what is sent behind it is behind none
 

@@ -1,6 +1,6 @@
 """Pace: how fast a sender may go without being refused. A token bucket whose clock is an argument."""
 
-from chatkit.wire.frames import WireLimits
+from chatkit.wire.protocol import WireLimits
 
 SHARE = 0.95  # of what the server allows: its clock and ours do not tick alike, and being refused costs a round trip
 ROUNDING = 1e-6  # of a token: less is lacking only because floating point says so, and no wait would ever mend it

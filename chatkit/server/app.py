@@ -25,8 +25,8 @@ from chatkit.server.problems import answer_chatkit_error, answer_http_error, ans
 from chatkit.server.security import Gate, RateLimits
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
 from chatkit.server.sockets import Lobby, converse
-from chatkit.wire.frames import WireLimits
-from chatkit.wire.session import House
+from chatkit.session.session import House
+from chatkit.wire.protocol import WireLimits
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
 TRIM_INTERVAL_S = 60.0

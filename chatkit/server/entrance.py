@@ -11,8 +11,8 @@ from litestar import WebSocket
 from chatkit.errors import Forbidden, NotFound
 from chatkit.server.handshake import Handshake
 from chatkit.server.sockets import Lobby, deny
-from chatkit.wire.frames import SUBPROTOCOL
-from chatkit.wire.session import close_code
+from chatkit.session.session import close_code
+from chatkit.wire.protocol import SUBPROTOCOL
 
 SOCKETS: Final = "/ws"  # where WebSockets are: here, and at every address below
 

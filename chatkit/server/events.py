@@ -10,8 +10,8 @@ from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.subscription import Item
 from chatkit.errors import Unavailable
-from chatkit.wire.frames import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
-from chatkit.wire.session import Start
+from chatkit.session.session import Start
+from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
 KEEP_ALIVE_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds
 RECONNECT_MS = 1_000

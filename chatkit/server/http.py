@@ -21,7 +21,7 @@ from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
 from chatkit.server.events import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.server.security import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.sockets import Lobby, read_start
-from chatkit.wire import frames
+from chatkit.wire import protocol
 
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # a page when no limit is given
@@ -48,18 +48,18 @@ class RoomList(msgspec.Struct, frozen=True):
 class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Messages in order of `seq`; reading on with `after=cursor` misses and repeats none."""
 
-    messages: list[frames.WireMessage]
+    messages: list[protocol.WireMessage]
     cursor: str
     first: int
     last: int
     complete: bool
-    gap: frames.WireGap | None = None
+    gap: protocol.WireGap | None = None
 
 
 class MemberList(msgspec.Struct, frozen=True):
     """Who is in a room: at most 200 by name, all by count."""
 
-    members: list[frames.WireMember]
+    members: list[protocol.WireMember]
     count: int
 
 
@@ -139,7 +139,7 @@ async def publish(
     lobby: NamedDependency[Lobby],
     name: FromQuery[str | None] = None,
     idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
-) -> Response[frames.WireMessage]:
+) -> Response[protocol.WireMessage]:
     """Publish a message: JSON with `body`, `data` and `key`, or, in any other type, the raw text itself.
 
     The answer is 201 with the message once it is committed, 200 with the stored one if its key was known.
@@ -158,7 +158,7 @@ async def publish(
     if limiter is not None and (wait_s := limiter.take(len(sent))):
         raise RateLimited(wait_s)
     receipt = await lobby.house.hub.publish(draft)
-    return Response(frames.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
+    return Response(protocol.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
 
 
 def _read_publish(media_type: str, body: bytes) -> PublishRequest:
@@ -203,8 +203,8 @@ async def read_messages(
     past = await read_past(
         house.hub.backend,
         check_room(room),
-        after=frames.position(after),
-        before=frames.position(before),
+        after=protocol.position(after),
+        before=protocol.position(before),
         limit=limit,
         where=_read_filter(search, sender, since, until),
     )
@@ -232,8 +232,8 @@ def _read_time(text: str | None) -> int | None:
 
 def _page(past: Past) -> MessagePage:
     head = past.page.head
-    gap = None if past.gap is None else frames.WireGap.of(past.gap)
-    messages = [frames.WireMessage.of(message) for message in past.page.messages]
+    gap = None if past.gap is None else protocol.WireGap.of(past.gap)
+    messages = [protocol.WireMessage.of(message) for message in past.page.messages]
     return MessagePage(messages, str(past.cursor), head.first, head.last, past.page.complete, gap)
 
 
@@ -268,16 +268,16 @@ async def list_members(room: FromPath[str], lobby: NamedDependency[Lobby]) -> Me
     """List who is in a room."""
     hub = lobby.house.hub
     room = check_room(room)
-    return MemberList(frames.wire_members(hub.members(room, frames.MAX_LISTED_MEMBERS)), hub.count(room))
+    return MemberList(protocol.wire_members(hub.members(room, protocol.MAX_LISTED_MEMBERS)), hub.count(room))
 
 
 @delete("/rooms/{room:str}/messages/{seq:int}", summary="Redact", status_code=200)
-async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Lobby]) -> frames.WireMessage:
+async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Lobby]) -> protocol.WireMessage:
     """Take a message's body and data away for good; its number stays."""
     room = check_room(room)
     if not 0 < seq <= MAX_SEQ:
         raise NotFound(f"there is no message {seq} in {room}")
-    return frames.WireMessage.of(await lobby.house.hub.redact(room, seq))
+    return protocol.WireMessage.of(await lobby.house.hub.redact(room, seq))
 
 
 @get("/health", summary="Whether the server can do its work")

@@ -19,10 +19,10 @@ from chatkit.server.handshake import Handshake
 from chatkit.server.messages import AsgiSocket, TextOnlySocket
 from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.server.security import Gate, RateLimits
-from chatkit.wire.frames import SUBPROTOCOL, encode
-from chatkit.wire.json_session import JsonSession
-from chatkit.wire.session import House, Session, Start, close_code
-from chatkit.wire.text_session import TextSession
+from chatkit.session.json_session import JsonSession
+from chatkit.session.session import House, Session, Start, close_code
+from chatkit.session.text_session import TextSession
+from chatkit.wire.protocol import SUBPROTOCOL, encode
 
 DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403
 FULL_CODE = 4508

@@ -1,1 +1,1 @@
-"""What goes over a socket, without a socket: the frames of `chatkit.v1` and one client's conversation."""
+"""The protocol `chatkit.v1`, shared by both ends: its commands and events as JSON, and text frames."""

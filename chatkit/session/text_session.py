@@ -8,10 +8,10 @@ from chatkit.core.model import (
 )
 from chatkit.core.roster import Change
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.wire import frames
-from chatkit.wire.delivery import Delivery, Socket
-from chatkit.wire.forms import FORMS, form_for
-from chatkit.wire.session import House, Limiter, Session, Start
+from chatkit.session.delivery import Delivery, Socket
+from chatkit.session.formats import FORMS, form_for
+from chatkit.session.session import House, Limiter, Session, Start
+from chatkit.wire import protocol
 
 
 class TextSession(Session):
@@ -50,5 +50,5 @@ class TextSession(Session):
     def _signalled_in(self, signal: Change | Redaction | Typing) -> None:
         """Say nothing: plain text has no words for what is no message."""
 
-    def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:  # noqa: ARG002  # text has no refs
+    def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:  # noqa: ARG002  # text has no refs
         self._send_text(f"! {error}".encode())

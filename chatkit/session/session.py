@@ -21,8 +21,8 @@ from chatkit.core.model import (
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
-from chatkit.wire import frames
-from chatkit.wire.delivery import Delivery, Socket
+from chatkit.session.delivery import Delivery, Socket
+from chatkit.wire import protocol
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
 MAX_JOBS = 64  # commands of one client that wait for the store, likewise
@@ -62,7 +62,7 @@ class House(msgspec.Struct, frozen=True):
     hub: Hub
     server: str
     limits: Limits
-    wire_limits: frames.WireLimits
+    wire_limits: protocol.WireLimits
     history: int
 
 
@@ -95,7 +95,7 @@ class Session(ABC):
         self._n_outstanding = 0
         self._n_unread_bytes = 0  # of answers, since the socket was last writable
         # Few and rarely any: a deque would cost every session 600 bytes.
-        self._jobs: list[tuple[Job, frames.Ref | None]] = []
+        self._jobs: list[tuple[Job, protocol.Ref | None]] = []
         self._is_busy = False
         self._is_held = False  # the client is read no further
         self._is_store_away = False  # and the client knows it
@@ -109,7 +109,7 @@ class Session(ABC):
         """Take one text of the client's, valid UTF-8."""
 
     @abstractmethod
-    def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:
+    def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
         """Tell the client that something it asked for cannot be."""
 
     def _signalled(self, signal: Signal) -> None:
@@ -185,7 +185,7 @@ class Session(ABC):
         if self._n_outstanding >= MAX_OUTSTANDING:
             self._hold()
 
-    def _settled(self, outcome: Receipt | ChatkitError, ref: frames.Ref | None = None) -> None:
+    def _settled(self, outcome: Receipt | ChatkitError, ref: protocol.Ref | None = None) -> None:
         self._n_outstanding -= 1
         if self._is_held:
             self._let_go()
@@ -196,8 +196,8 @@ class Session(ABC):
             return
         message = outcome.message
         if ref is not None:
-            ack = frames.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
-            self._send_text(frames.encode(ack))
+            ack = protocol.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
+            self._send_text(protocol.encode(ack))
         # Who speaks need not wait for the round in which the others are told: its next message may wait for this one.
         delivery = self._rooms.get(message.room)
         if delivery and (reader := delivery.subscription) and reader.position < message.seq:
@@ -228,7 +228,7 @@ class Session(ABC):
             self._is_held = False
             self._socket.resume_reading()
 
-    def _do(self, job: Job, ref: frames.Ref | None) -> None:
+    def _do(self, job: Job, ref: protocol.Ref | None) -> None:
         """Run what has to wait for the store, one after the other, in the order in which the client asked."""
         self._jobs.append((job, ref))
         if len(self._jobs) >= MAX_JOBS:

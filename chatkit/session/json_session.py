@@ -20,12 +20,12 @@ from chatkit.core.past import read_past
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
-from chatkit.wire import frames
-from chatkit.wire.delivery import Delivery, Socket
-from chatkit.wire.forms import event_frame, form_for, presence_frame
+from chatkit.session.delivery import Delivery, Socket
+from chatkit.session.formats import event_frame, form_for, presence_frame
+from chatkit.session.sending_order import SendingOrder
+from chatkit.session.session import House, Limiter, Session, Start
+from chatkit.wire import protocol
 from chatkit.wire.framing import text_frame
-from chatkit.wire.sending_order import SendingOrder
-from chatkit.wire.session import House, Limiter, Session, Start
 
 
 class JsonSession(Session):
@@ -42,7 +42,7 @@ class JsonSession(Session):
     async def start(self, room: str | None, start: Start) -> None:
         """Say welcome, and join the room that the path names, if it names one."""
         house = self._house
-        self._send(frames.WelcomeEvent(self._sender, house.server, house.wire_limits))
+        self._send(protocol.WelcomeEvent(self._sender, house.server, house.wire_limits))
         if room is not None:
             self._path_room = check_room(room)
             await self._join(self._path_room, start, None)
@@ -50,43 +50,43 @@ class JsonSession(Session):
     def received_text(self, text: bytes) -> None:
         """Carry out one command, or refuse it."""
         try:
-            command = frames.decode_command(text)
+            command = protocol.decode_command(text)
         except ChatkitError as error:
-            self._refuse(error, frames.ref_of(text))
+            self._refuse(error, protocol.ref_of(text))
             return
         try:
             self._carry_out(command, len(text))
         except ChatkitError as error:
             self._refuse(error, command.ref)
 
-    def _carry_out(self, command: frames.AnyCommand, n_bytes: int) -> None:
+    def _carry_out(self, command: protocol.AnyCommand, n_bytes: int) -> None:
         room = self._room_of(command)
         match command:
-            case frames.Publish():
+            case protocol.Publish():
                 self._publish(room, command, n_bytes)
-            case frames.Join():
+            case protocol.Join():
                 start = Start(command.after if command.after is None else Cursor.parse(command.after), command.history)
                 self._do(partial(self._join, room, start, command.ref), command.ref)
-            case frames.Leave():
+            case protocol.Leave():
                 self._do(partial(self._leave, room, command.ref), command.ref)
-            case frames.History():
+            case protocol.History():
                 self._do(partial(self._send_history, room, command), command.ref)
-            case frames.Members():
+            case protocol.Members():
                 self._send_members(room, command.ref)
-            case frames.Typing():
+            case protocol.Typing():
                 if self._limiter is None or self._limiter.may_signal():
                     self._house.hub.typing(room, self._sender)
             case _:
                 assert_never(command)
 
-    def _room_of(self, command: frames.AnyCommand) -> str:
+    def _room_of(self, command: protocol.AnyCommand) -> str:
         if command.room is not None:
             return check_room(command.room)
         if self._path_room is None:
             raise BadRequest("name the room: this connection's path names none")
         return self._path_room
 
-    def _publish(self, room: str, command: frames.Publish, n_bytes: int) -> None:
+    def _publish(self, room: str, command: protocol.Publish, n_bytes: int) -> None:
         limits = self._house.limits
         if command.body is None and command.data is None:
             raise BadRequest("publish needs a body")
@@ -101,7 +101,7 @@ class JsonSession(Session):
         else:
             self._submit_behind(command.behind, draft, command.ref, n_bytes)
 
-    def _submit_behind(self, behind: frames.Ref, draft: Draft, ref: frames.Ref, n_bytes: int) -> None:
+    def _submit_behind(self, behind: protocol.Ref, draft: Draft, ref: protocol.Ref, n_bytes: int) -> None:
         """Publish unless what this message was sent behind was refused for now: then it must not go before that."""
         if self._order is None:
             self._order = SendingOrder()
@@ -114,12 +114,12 @@ class JsonSession(Session):
             raise
         order.taken(ref)
 
-    def _settled_in_order(self, ref: frames.Ref, outcome: Receipt | ChatkitError) -> None:
+    def _settled_in_order(self, ref: protocol.Ref, outcome: Receipt | ChatkitError) -> None:
         if self._order is not None and isinstance(outcome, RateLimited | Unavailable):
             self._order.refused(ref, outcome)
         self._settled(outcome, ref)
 
-    async def _join(self, room: str, start: Start, ref: frames.Ref | None) -> None:
+    async def _join(self, room: str, start: Start, ref: protocol.Ref | None) -> None:
         if room in self._rooms:
             self._rooms.pop(room).close()
         elif len(self._rooms) >= self._house.limits.rooms:
@@ -132,61 +132,61 @@ class JsonSession(Session):
         gap = subscription.take_gap()
         self._send(self._joined(subscription, subscription.cursor, ref))
         if gap is not None:
-            self._send_text(frames.gap_event(room, gap))
+            self._send_text(protocol.gap_event(room, gap))
         delivery.ring()
 
-    def _joined(self, subscription: Subscription, start: Cursor, ref: frames.Ref | None) -> frames.JoinedEvent:
+    def _joined(self, subscription: Subscription, start: Cursor, ref: protocol.Ref | None) -> protocol.JoinedEvent:
         room, head = subscription.room, subscription.head
         members, count = self._members(room)
-        return frames.JoinedEvent(room, str(start), start.seq, head.first, head.last, members, count, ref)
+        return protocol.JoinedEvent(room, str(start), start.seq, head.first, head.last, members, count, ref)
 
     def _gap_frames(self, subscription: Subscription, gap: Gap) -> bytes:
-        frame = text_frame(frames.gap_event(subscription.room, gap))
+        frame = text_frame(protocol.gap_event(subscription.room, gap))
         if gap.reason != "epoch":
             return frame
         # What follows is of a new life of the log: the client needs its name to resume in it.
         joined = self._joined(subscription, Cursor(subscription.epoch, gap.before - 1), None)
-        return text_frame(frames.encode(joined)) + frame
+        return text_frame(protocol.encode(joined)) + frame
 
-    async def _leave(self, room: str, ref: frames.Ref | None) -> None:
+    async def _leave(self, room: str, ref: protocol.Ref | None) -> None:
         if delivery := self._rooms.pop(room, None):
             delivery.close()
-        self._send(frames.LeftEvent(room, ref))
+        self._send(protocol.LeftEvent(room, ref))
 
-    async def _send_history(self, room: str, command: frames.History) -> None:
+    async def _send_history(self, room: str, command: protocol.History) -> None:
         limit = min(self._house.limits.history, 50 if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
         past = await read_past(
             self._house.hub.backend,
             room,
-            after=frames.position(command.after),
-            before=frames.position(command.before),
+            after=protocol.position(command.after),
+            before=protocol.position(command.before),
             limit=limit,
             where=Filter(search=command.search) if command.search else None,
         )
-        messages = [frames.WireMessage.of(message) for message in past.page.messages]
-        gap = None if past.gap is None else frames.WireGap.of(past.gap)
-        self._send(frames.HistoryEvent(room, messages, past.page.complete, command.ref, gap))
+        messages = [protocol.WireMessage.of(message) for message in past.page.messages]
+        gap = None if past.gap is None else protocol.WireGap.of(past.gap)
+        self._send(protocol.HistoryEvent(room, messages, past.page.complete, command.ref, gap))
 
-    def _send_members(self, room: str, ref: frames.Ref | None) -> None:
+    def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
         members, count = self._members(room)
-        self._send(frames.MembersEvent(room, members, count, ref))
+        self._send(protocol.MembersEvent(room, members, count, ref))
 
-    def _members(self, room: str) -> tuple[list[frames.WireMember], int]:
+    def _members(self, room: str) -> tuple[list[protocol.WireMember], int]:
         hub = self._house.hub
-        return frames.wire_members(hub.members(room, frames.MAX_LISTED_MEMBERS)), hub.count(room)
+        return protocol.wire_members(hub.members(room, protocol.MAX_LISTED_MEMBERS)), hub.count(room)
 
     def _restored(self) -> None:
-        self._send(frames.RestoredEvent())
+        self._send(protocol.RestoredEvent())
 
     def _signalled_in(self, signal: Change | Redaction | TypingSignal) -> None:
         match signal:
             case Redaction(room, seq):
-                self._send(frames.RedactedEvent(room, seq))
+                self._send(protocol.RedactedEvent(room, seq))
             case TypingSignal(room, sender):
                 if self._socket.is_writable and sender != self._sender:
-                    self._send(frames.TypingEvent(room, sender))
+                    self._send(protocol.TypingEvent(room, sender))
             case Change(room, joined, left):
                 if joined == [self._sender] and not left:
                     return  # nobody is told of their own coming
@@ -205,8 +205,8 @@ class JsonSession(Session):
                 self._send_members(room, None)
         super().writable_again()
 
-    def _send(self, event: frames.Event) -> None:
-        self._send_text(frames.encode(event))
+    def _send(self, event: protocol.Event) -> None:
+        self._send_text(protocol.encode(event))
 
-    def _refuse(self, error: ChatkitError, ref: frames.Ref | None = None) -> None:
-        self._send(frames.error_event(error, ref))
+    def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
+        self._send(protocol.error_event(error, ref))

@@ -5,7 +5,7 @@ before its beginning, which the client sends again a moment later.
 """
 
 from chatkit.errors import RateLimited, Unavailable
-from chatkit.wire.frames import Ref
+from chatkit.wire.protocol import Ref
 
 MAX_REFUSED = 4_096  # far beyond what a client may have on its way; one that never sends again does not care for order
 MAX_REF_CHARS = 1 << 16  # of all of them: a client's name for a message is as long as it likes

@@ -6,13 +6,13 @@ from chatkit.core.feed import Encode
 from chatkit.core.model import Gap, Message
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
-from chatkit.wire import frames
+from chatkit.wire import protocol
 from chatkit.wire.framing import compressed_text_frame, payloads, text_frame
 
 
 def event_frame(message: Message) -> bytes:
     """Frame a message as an event of `chatkit.v1`."""
-    return text_frame(frames.message_event(message))
+    return text_frame(protocol.message_event(message))
 
 
 def body_frame(message: Message) -> bytes:
@@ -27,7 +27,7 @@ def line_frame(message: Message) -> bytes:
 
 def json_frame(message: Message) -> bytes:
     """Frame a message's JSON object."""
-    return text_frame(frames.message_json(message))
+    return text_frame(protocol.message_json(message))
 
 
 @lru_cache(maxsize=64)  # a feed knows a form by its function: all sockets that can read the same frames share one
@@ -45,7 +45,7 @@ def form_for(encode: Encode, window_bits: int | None) -> Encode:
 
 def gap_json_frame(_: Subscription, gap: Gap) -> bytes:
     """Frame a gap's JSON object."""
-    return text_frame(frames.encode(frames.WireGap.of(gap)))
+    return text_frame(protocol.encode(protocol.WireGap.of(gap)))
 
 
 def gap_line_frame(_: Subscription, gap: Gap) -> bytes:
@@ -67,10 +67,10 @@ def gap_sentence(gap: Gap) -> str:
 @lru_cache(maxsize=8)  # one change goes to every reader of its room: it is encoded for the first
 def presence_frame(change: Change) -> bytes:
     """Frame who came and went; in a large room their number alone."""
-    is_large = max(change.count, len(change.joined) + len(change.left)) > frames.MAX_LISTED_MEMBERS
+    is_large = max(change.count, len(change.joined) + len(change.left)) > protocol.MAX_LISTED_MEMBERS
     joined, left = (None, None) if is_large else (change.joined, change.left)
-    event = frames.PresenceEvent(room=change.room, joined=joined, left=left, count=change.count)
-    return text_frame(frames.encode(event))
+    event = protocol.PresenceEvent(room=change.room, joined=joined, left=left, count=change.count)
+    return text_frame(protocol.encode(event))
 
 
 FORMS = {

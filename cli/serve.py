@@ -147,13 +147,13 @@ def _refuse_what_is_its_own(ctx: typer.Context) -> None:
 
 def _run(settings: "Settings", application: str | None) -> int:
     if settings.workers > 1:
-        from chatkit.server import supervisor
+        from chatkit.server.workers import supervisor
 
         return supervisor.run(settings, application)
     if application is not None:
-        from chatkit.server import applications
+        from chatkit.server import external_app
 
-        return applications.run(application, settings)
+        return external_app.run(application, settings)
     from chatkit.server import runner
 
     return runner.run(settings)

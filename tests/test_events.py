@@ -12,8 +12,8 @@ from serving import ServerProcess, serve
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
-from chatkit.server.events import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamForm
-from chatkit.server.events import stream as stream_of
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamForm
+from chatkit.server.streams import stream as stream_of
 from chatkit.session.session import Start
 
 NDJSON = "Accept: application/x-ndjson"

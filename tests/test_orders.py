@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from chatkit.errors import BadName, BadRequest, ChatkitError, NotAStore, StoreTooNew, Unavailable
-from chatkit.server.orders import Failed, Orders, Ready, encode, read_answer, read_orders
 from chatkit.server.settings import Settings
+from chatkit.server.workers.control import Failed, Orders, Ready, encode, read_answer, read_orders
 
 
 def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:

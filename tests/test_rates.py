@@ -8,7 +8,7 @@ import pytest
 from rawsocket import Talk, call, open_socket, publish, run
 from serving import ServerProcess, serve
 
-from chatkit.server.security import MAX_BUCKETS, MIN_WAIT_S, Bucket, RateLimits
+from chatkit.server.access import MAX_BUCKETS, MIN_WAIT_S, Bucket, RateLimits
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 
 

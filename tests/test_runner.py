@@ -19,7 +19,7 @@ from rawsocket import Talk, call, eventually, handshake, open_socket, publish, r
 from serving import ServerProcess, clean_environment, serve
 from websockets.exceptions import WebSocketException
 
-from chatkit.server.greeting import greeting, with_token
+from chatkit.server.banner import greeting, with_token
 from chatkit.server.settings import Settings
 
 ENDS_WITHIN_S = 15.0

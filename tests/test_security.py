@@ -12,7 +12,7 @@ from serving import ServerProcess, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chatkit.errors import Forbidden, Unauthorized
-from chatkit.server.security import Gate, bearer
+from chatkit.server.access import Gate, bearer
 from chatkit.server.settings import Settings
 
 TOKEN = "correct horse+battery/staple"  # what a link and a cookie have to quote

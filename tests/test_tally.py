@@ -2,7 +2,7 @@
 
 import os
 
-from chatkit.server.tally import FRESH_NS, Tally
+from chatkit.server.workers.connection_counts import FRESH_NS, Tally
 
 
 def test_a_process_sees_what_the_others_have_and_not_itself() -> None:

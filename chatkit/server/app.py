@@ -18,13 +18,13 @@ from chatkit import __version__
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
 from chatkit.errors import ChatkitError
-from chatkit.server.entrance import Entrance
-from chatkit.server.http import health, provide_lobby, rooms_router
+from chatkit.server.access import Gate, RateLimits
+from chatkit.server.middleware import Entrance
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
-from chatkit.server.security import Gate, RateLimits
+from chatkit.server.routes import health, provide_lobby, rooms_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
-from chatkit.server.sockets import Lobby, converse
+from chatkit.server.websockets import Lobby, converse
 from chatkit.session.session import House
 from chatkit.wire.protocol import WireLimits
 

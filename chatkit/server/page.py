@@ -12,7 +12,7 @@ from litestar.response import File, Redirect
 
 import chatkit
 from chatkit.errors import Unauthorized
-from chatkit.server.security import COOKIE, Gate
+from chatkit.server.access import COOKIE, Gate
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "

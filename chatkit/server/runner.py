@@ -15,10 +15,10 @@ from typing import Final, Protocol
 import uvicorn
 from litestar import Litestar
 
-from chatkit.server.address import BACKLOG, listen
 from chatkit.server.app import open_app
-from chatkit.server.greeting import greeting, say, with_token
-from chatkit.server.log import log_config
+from chatkit.server.banner import greeting, say, with_token
+from chatkit.server.listen import BACKLOG, listen
+from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
 
 PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"

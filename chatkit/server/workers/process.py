@@ -10,11 +10,16 @@ from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 from chatkit.errors import Unavailable
-from chatkit.server.orders import Failed, Orders, encode, read_answer
+from chatkit.server.workers.control import Failed, Orders, encode, read_answer
 
 START_S: Final = 60.0  # a store under load takes its time; what takes longer has hung
 END_S: Final = 8.0  # clients have three seconds, the store five; a container's own patience is ten
-COMMAND: Final = (sys.executable, "-P", "-m", "chatkit.server.worker")  # -P: a folder is no place to import from
+COMMAND: Final = (
+    sys.executable,
+    "-P",
+    "-m",
+    "chatkit.server.workers.worker",
+)  # -P: a folder is no place to import from
 
 _logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 
 from chatkit.errors import BadRequest, Unavailable
 from chatkit.litestar import ChannelsPlugin
-from chatkit.server.address import BACKLOG, listen
-from chatkit.server.greeting import application_greeting, say
-from chatkit.server.log import log_config
+from chatkit.server.banner import application_greeting, say
+from chatkit.server.listen import BACKLOG, listen
+from chatkit.server.log_config import log_config
 from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, Server, raise_file_limit
 from chatkit.server.settings import Settings
 

@@ -1,4 +1,4 @@
-"""A worker: one of several processes that serve one address. Started by a supervisor, as `-m chatkit.server.worker FD`.
+"""A worker: one of several processes that serve one address, started as `-m chatkit.server.workers.worker FD`.
 
 The descriptor is its link to the supervisor: orders come through it, the answer goes back, and when the other end is
 closed, however the supervisor came to its end, the worker ends, too. Ctrl-C and a closed terminal reach the whole group
@@ -18,13 +18,13 @@ from typing import Final
 import uvicorn
 
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.server import applications
+from chatkit.server import external_app
 from chatkit.server.app import open_app
-from chatkit.server.door import Door
-from chatkit.server.log import log_config
-from chatkit.server.orders import Failed, Orders, Ready, encode, read_orders
+from chatkit.server.log_config import log_config
 from chatkit.server.runner import Readers, Server, configure, raise_file_limit
-from chatkit.server.tally import Tally
+from chatkit.server.workers.acceptor import Door
+from chatkit.server.workers.connection_counts import Tally
+from chatkit.server.workers.control import Failed, Orders, Ready, encode, read_orders
 
 NOT_OURS: Final = {signal.SIGINT, signal.SIGHUP}
 
@@ -73,11 +73,11 @@ class Worker:
             await self._serve(configure(app, settings), app.state.lobby.house.hub)
 
     async def _serve_application(self, name: str) -> None:
-        application = applications.load(name)
-        readers = applications.ChannelReaders(application)
+        application = external_app.load(name)
+        readers = external_app.ChannelReaders(application)
         readers.check_shared()
         try:
-            await self._serve(applications.configure(application, self._orders.settings), readers)
+            await self._serve(external_app.configure(application, self._orders.settings), readers)
         except SystemExit as error:  # so uvicorn ends where an application does not start
             raise Unavailable(f"{name} did not start; the log says why") from error
 

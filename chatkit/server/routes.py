@@ -18,9 +18,9 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
 from chatkit.core.past import Past, read_past
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
-from chatkit.server.events import EVENT_STREAM, JSON_LINES, begin, json_line, stream
-from chatkit.server.security import COOKIE, SAFE_METHODS, bearer
-from chatkit.server.sockets import Lobby, read_start
+from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
+from chatkit.server.websockets import Lobby, read_start
 from chatkit.wire import protocol
 
 NDJSON = "application/x-ndjson"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from chatkit.server.tally import Tally
+from chatkit.server.workers.connection_counts import Tally
 
 YIELD_S: Final = 0.005  # a process that is well takes what waits in this time; nobody notices that they waited
 BEAT_S: Final = 0.1  # how old a count may be of one whose connections only end

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from chatkit.server.security import COOKIE, bearer
+from chatkit.server.access import COOKIE, bearer
 from chatkit.wire.protocol import SUBPROTOCOL
 
 _HEADERS = {b"host": "host", b"origin": "origin", b"authorization": "authorization", b"cookie": "cookie"}

@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from chatkit.backends import open_backend
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.server.address import listen
-from chatkit.server.greeting import application_greeting, greeting, say, with_token
-from chatkit.server.hand import Hand, cause
-from chatkit.server.log import log_config
-from chatkit.server.orders import Orders
+from chatkit.server.banner import application_greeting, greeting, say, with_token
+from chatkit.server.listen import listen
+from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
-from chatkit.server.tally import Tally
+from chatkit.server.workers.connection_counts import Tally
+from chatkit.server.workers.control import Orders
+from chatkit.server.workers.process import Hand, cause
 
 LIVES: Final = 4  # of one place at a time: one says goodbye, one serves, and some are dead and not yet forgotten
 LASTED_S: Final = 10.0  # a worker that served so long did not die of how it starts

@@ -9,8 +9,8 @@ from typing import Any, Final
 from litestar import WebSocket
 
 from chatkit.errors import Forbidden, NotFound
-from chatkit.server.handshake import Handshake
-from chatkit.server.sockets import Lobby, deny
+from chatkit.server.connect_request import Handshake
+from chatkit.server.websockets import Lobby, deny
 from chatkit.session.session import close_code
 from chatkit.wire.protocol import SUBPROTOCOL
 

@@ -15,10 +15,10 @@ from litestar.handlers import websocket_listener
 from chatkit.core.model import ANONYMOUS, Cursor, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
 from chatkit.protocols.websocket import DIRECT
-from chatkit.server.handshake import Handshake
-from chatkit.server.messages import AsgiSocket, TextOnlySocket
+from chatkit.server.access import Gate, RateLimits
+from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
+from chatkit.server.connect_request import Handshake
 from chatkit.server.problems import MEDIA_TYPE, problem_of
-from chatkit.server.security import Gate, RateLimits
 from chatkit.session.json_session import JsonSession
 from chatkit.session.session import House, Session, Start, close_code
 from chatkit.session.text_session import TextSession

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from chatkit import __version__
 from chatkit.backends.urls import without_password
-from chatkit.server.address import url_of
-from chatkit.server.log import JsonFormatter
+from chatkit.server.listen import url_of
+from chatkit.server.log_config import JsonFormatter
 from chatkit.server.settings import Settings
 
 

@@ -15,10 +15,10 @@ from chatkit.client import HistoryPage, Item, RoomView
 from chatkit.client.scroll import scroll
 from chatkit.client.signal import Back, LinkWatcher, Lost
 from chatkit.core.backend import Filter, RoomInfo
+from chatkit.core.history import read_past
 from chatkit.core.hub import Hub
-from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
-from chatkit.core.past import read_past
+from chatkit.core.room import Signal, StoreAway, StoreBack
 from chatkit.core.roster import Roster
 
 DEFAULT_PAGE = 100

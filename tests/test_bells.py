@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from chatkit.core import bells as bells_module
+from chatkit.core import fanout as bells_module
 from chatkit.core.backend import Backend
-from chatkit.core.bells import ENOUGH_CHARS, Bells
-from chatkit.core.live import LiveRoom, Signal
-from chatkit.core.pages import Pages
+from chatkit.core.fanout import ENOUGH_CHARS, Bells
+from chatkit.core.page_cache import Pages
+from chatkit.core.room import LiveRoom, Signal
 
 
 class Reader:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from harness import draft, run, turns, until
 
-from chatkit.core import commit
-from chatkit.core.commit import Committer
+from chatkit.core import group_commit
+from chatkit.core.group_commit import Committer
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import ChatkitError, StoreError, Unavailable
 
@@ -85,10 +85,10 @@ def test_what_comes_during_a_commit_is_the_next_batch() -> None:
 
 def test_a_batch_is_bounded_and_order_is_kept() -> None:
     async def test(store: Store) -> None:
-        bodies = [str(n) for n in range(3 * commit.MAX_BATCH + 5)]
+        bodies = [str(n) for n in range(3 * group_commit.MAX_BATCH + 5)]
         store.submit(*bodies)
         await store.committer.drain()
-        assert max(map(len, store.batches)) == commit.MAX_BATCH
+        assert max(map(len, store.batches)) == group_commit.MAX_BATCH
         assert store.answered == store.told == bodies
 
     with_store(test)
@@ -208,7 +208,7 @@ def test_a_store_that_stands_still_is_given_up_and_everyone_is_answered() -> Non
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "MAX_PENDING", 10)
+    monkeypatch.setattr(group_commit, "MAX_PENDING", 10)
 
     async def test(store: Store) -> None:
         store.gate.clear()
@@ -227,7 +227,7 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "MAX_PENDING_BYTES", 100)
+    monkeypatch.setattr(group_commit, "MAX_PENDING_BYTES", 100)
 
     async def test(store: Store) -> None:
         store.gate.clear()
@@ -254,7 +254,7 @@ def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_batch_is_bounded_in_bytes_and_one_message_always_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "MAX_BATCH_BYTES", 100)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_BYTES", 100)
 
     async def test(store: Store) -> None:
         store.submit(*("x" * size for size in (60, 40, 1, 200, 99, 1, 2)))

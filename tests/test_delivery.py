@@ -6,9 +6,9 @@ from random import Random
 import pytest
 from harness import Faults, RecordingSocket, draft, run, say, turns, until
 
-from chatkit.core.feed import MAX_CHUNK_BYTES
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.segment import MAX_CHUNK_BYTES
 from chatkit.core.subscription import Subscription
 from chatkit.errors import Unavailable
 from chatkit.session import delivery as delivery_module

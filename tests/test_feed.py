@@ -5,9 +5,9 @@ from harness import as_line, of_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatkit.core import feed as feed_module
-from chatkit.core.feed import MAX_CACHED_CHUNKS, MAX_CHARS, MAX_CHUNK_BYTES, MAX_CHUNK_MESSAGES, MAX_MESSAGES, Feed
+from chatkit.core import segment as feed_module
 from chatkit.core.model import Head, Message
+from chatkit.core.segment import MAX_CACHED_CHUNKS, MAX_CHARS, MAX_CHUNK_BYTES, MAX_CHUNK_MESSAGES, MAX_MESSAGES, Feed
 
 
 def message(seq: int, body: str = "hi", *, redacted: bool = False) -> Message:

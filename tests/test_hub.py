@@ -23,12 +23,12 @@ from harness import (
 
 from chatkit.backends import conformance
 from chatkit.backends.sqlite import SqliteBackend
-from chatkit.core import attendance
 from chatkit.core import hub as hub_module
+from chatkit.core import presence
 from chatkit.core.backend import Backend, Filter, Grown
 from chatkit.core.hub import Hub
-from chatkit.core.live import Signal  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.core.model import Cursor, Receipt
+from chatkit.core.room import Signal  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError, Unavailable
@@ -117,7 +117,7 @@ def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
 
 
 def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attendance, "INTERVAL_S", 1000.0)
+    monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
 
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
@@ -167,7 +167,7 @@ def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
 
 
 def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attendance, "TTL_S", 0.2)
+    monkeypatch.setattr(presence, "TTL_S", 0.2)
 
     async def main() -> None:
         path = tmp_path / "rooms.db"

@@ -42,7 +42,7 @@ def test_importing_the_commands_brings_typer_alone() -> None:
     assert loaded_by("import chatkit.cli", (*names, "asyncio", "http.client", "chatkit.client", "chatkit.server")) == []
 
 
-@pytest.mark.parametrize("module", ["model", "feed", "roster"])
+@pytest.mark.parametrize("module", ["model", "segment", "roster"])
 def test_the_synchronous_core_has_no_loop_no_clock_and_no_log(module: str) -> None:
     # typing and msgspec bring some of the standard library of their own accord: what counts is what the module names.
     code = f"import chatkit.core.{module} as m\nprint(*[n for n in ('asyncio', 'time', 'logging') if hasattr(m, n)])"

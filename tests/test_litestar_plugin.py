@@ -441,8 +441,8 @@ def test_generated_handlers_send_what_is_published(mode: Any, base: str, arbitra
 
 @pytest.mark.parametrize("way", ["soon", "waiting", "in a thread"])
 def test_who_speaks_hears_at_once_however_long_the_others_rest(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatkit.core.bells.PACE", 1e9)
-    monkeypatch.setattr("chatkit.core.bells.MAX_REST_S", 60.0)
+    monkeypatch.setattr("chatkit.core.fanout.PACE", 1e9)
+    monkeypatch.setattr("chatkit.core.fanout.MAX_REST_S", 60.0)
 
     async def say(text: str) -> None:
         match way:

@@ -24,8 +24,8 @@ from harness import (
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core.backend import Broken, Grown, Mended
 from chatkit.core.hub import Hub
-from chatkit.core.live import Redaction, Signal
 from chatkit.core.model import Cursor, Message
+from chatkit.core.room import Redaction, Signal
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import NotFound, Unavailable
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from chatkit.core import pages as pages_module
+from chatkit.core import page_cache as pages_module
 from chatkit.core.backend import Page
 from chatkit.core.model import Head, Message
-from chatkit.core.pages import PAGE_MESSAGES, Pages
+from chatkit.core.page_cache import PAGE_MESSAGES, Pages
 
 
 class Log:

@@ -4,10 +4,10 @@ import pytest
 from harness import draft, run
 
 from chatkit.backends.memory import MemoryBackend
-from chatkit.core import past as past_module
+from chatkit.core import history as past_module
 from chatkit.core.backend import Filter
+from chatkit.core.history import Past, read_past
 from chatkit.core.model import Cursor, Draft, Gap
-from chatkit.core.past import Past, read_past
 
 
 async def store(n: int = 10, keep: int | None = None) -> MemoryBackend:

@@ -24,9 +24,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends.sqlite import SqliteBackend
-from chatkit.core import bells
-from chatkit.core import feed as feed_module
-from chatkit.core import live as live_module
+from chatkit.core import fanout
+from chatkit.core import room as live_module
+from chatkit.core import segment as feed_module
 from chatkit.core.backend import Grown
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Head, Message
@@ -42,7 +42,7 @@ def small_tails() -> Iterator[None]:
         (live_module, "MAX_MESSAGES"): 8,
         (live_module, "OPENING_MESSAGES"): 4,
         (feed_module, "MAX_CHUNK_MESSAGES"): 3,
-        (bells, "RINGS_A_TURN"): 2,
+        (fanout, "RINGS_A_TURN"): 2,
     }
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), size in sizes.items():

@@ -18,10 +18,10 @@ from harness import (
     until,
 )
 
-from chatkit.core import bells
+from chatkit.core import fanout
 from chatkit.core.hub import Hub
-from chatkit.core.live import Typing
 from chatkit.core.model import Cursor, Message
+from chatkit.core.room import Typing
 from chatkit.core.subscription import Item  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.errors import Unavailable
 
@@ -271,7 +271,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
 def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            n_readers = 10 * bells.RINGS_A_TURN
+            n_readers = 10 * fanout.RINGS_A_TURN
             rung = [0, 0]
 
             def ring_giant() -> None:
@@ -291,7 +291,7 @@ def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns
                     hub._grow("small", 1, (await hub.read("small")).messages)
                 await asyncio.sleep(0)
                 assert len(hub._bells._ringing) <= 2
-                assert rung[0] <= (n + 1) * bells.RINGS_A_TURN
+                assert rung[0] <= (n + 1) * fanout.RINGS_A_TURN
                 assert rung[1] == (n > 51) or n < 53
             before = rung[0]
             await turns(40)

@@ -10,12 +10,12 @@ from hosting import Host, hosted
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
-from chatkit.core import live
+from chatkit.core import room
 from chatkit.core.backend import Broken, Grown, Mended
+from chatkit.core.history import read_past
 from chatkit.core.hub import Hub
-from chatkit.core.live import Signal, Typing
 from chatkit.core.model import Cursor, Draft, Gap, Message, Receipt
-from chatkit.core.past import read_past
+from chatkit.core.room import Signal, Typing
 from chatkit.core.subscription import Item, Subscription
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
@@ -175,7 +175,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
 
 
 def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "UNKEPT_MESSAGES", 512)
+    monkeypatch.setattr(room, "UNKEPT_MESSAGES", 512)
 
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:

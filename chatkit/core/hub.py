@@ -13,13 +13,13 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self, assert_never
 
-from chatkit.core.attendance import Attendance
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo, Writing
-from chatkit.core.bells import Bells
-from chatkit.core.commit import Committer, Settle
-from chatkit.core.live import LiveRoom, Redaction, Signal, StoreAway, StoreBack, Typing
+from chatkit.core.fanout import Bells
+from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
-from chatkit.core.pages import Pages
+from chatkit.core.page_cache import Pages
+from chatkit.core.presence import Attendance
+from chatkit.core.room import LiveRoom, Redaction, Signal, StoreAway, StoreBack, Typing
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from chatkit.core.feed import Encode, Feed
-from chatkit.core.live import LiveRoom, Signal
 from chatkit.core.model import Cursor, Gap, Head, Message
+from chatkit.core.room import LiveRoom, Signal
+from chatkit.core.segment import Encode, Feed
 
 Item: TypeAlias = Message | Gap
 """What a log delivers: what is there, or that it is not to be had."""

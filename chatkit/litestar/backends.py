@@ -12,7 +12,7 @@ from litestar.channels import ChannelsBackend
 
 from chatkit.backends import open_backend
 from chatkit.core.backend import Backend
-from chatkit.core.commit import Settle
+from chatkit.core.group_commit import Settle
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.subscription import Item, Subscription

@@ -10,7 +10,7 @@ from typing import Final
 from litestar.channels import ChannelsBackend
 from litestar.channels.backends import memory as reference
 
-from chatkit.core.commit import Settle
+from chatkit.core.group_commit import Settle
 from chatkit.core.hub import Hub
 from chatkit.core.model import Message, Receipt
 from chatkit.errors import Unavailable

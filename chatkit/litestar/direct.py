@@ -14,8 +14,8 @@ from typing import Any, Final, NoReturn, Protocol, Self, cast
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
-from chatkit.core.feed import Encode
 from chatkit.core.model import Message
+from chatkit.core.segment import Encode
 from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import binary_frame, binary_frame_of, payload_of, text_frame_of

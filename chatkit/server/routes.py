@@ -14,9 +14,9 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.backend import Filter
+from chatkit.core.history import Past, read_past
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
-from chatkit.core.past import Past, read_past
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
 from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream

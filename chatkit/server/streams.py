@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 import msgspec
 
 from chatkit.core.hub import Hub
-from chatkit.core.live import Signal, StoreAway, StoreBack
 from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.room import Signal, StoreAway, StoreBack
 from chatkit.core.subscription import Item
 from chatkit.errors import Unavailable
 from chatkit.session.session import Start

@@ -6,8 +6,8 @@ A socket that is full is left where it is; the subscription stands for what it h
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol, TypeAlias
 
-from chatkit.core.feed import Encode
 from chatkit.core.model import Gap
+from chatkit.core.segment import Encode
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError
 

@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
-from chatkit.core.feed import Encode
 from chatkit.core.model import Gap, Message
 from chatkit.core.roster import Change
+from chatkit.core.segment import Encode
 from chatkit.core.subscription import Subscription
 from chatkit.wire import protocol
 from chatkit.wire.framing import compressed_text_frame, payloads, text_frame

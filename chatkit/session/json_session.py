@@ -4,8 +4,7 @@ from functools import partial
 from typing import assert_never
 
 from chatkit.core.backend import Filter
-from chatkit.core.live import Redaction
-from chatkit.core.live import Typing as TypingSignal
+from chatkit.core.history import read_past
 from chatkit.core.model import (
     Cursor,
     Draft,
@@ -16,7 +15,8 @@ from chatkit.core.model import (
     check_key,
     check_room,
 )
-from chatkit.core.past import read_past
+from chatkit.core.room import Redaction
+from chatkit.core.room import Typing as TypingSignal
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable

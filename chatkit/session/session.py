@@ -9,15 +9,15 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from chatkit.core.commit import Settle
+from chatkit.core.group_commit import Settle
 from chatkit.core.hub import Hub
-from chatkit.core.live import Redaction, Signal, StoreAway, StoreBack, Typing
 from chatkit.core.model import (
     Cursor,
     Draft,
     Limits,
     Receipt,
 )
+from chatkit.core.room import Redaction, Signal, StoreAway, StoreBack, Typing
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable

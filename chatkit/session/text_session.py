@@ -1,11 +1,11 @@
 """A conversation in plain text: a frame in is a body; a message comes back in a form of the client's choice."""
 
-from chatkit.core.live import Redaction, Typing
 from chatkit.core.model import (
     Draft,
     check_body,
     check_room,
 )
+from chatkit.core.room import Redaction, Typing
 from chatkit.core.roster import Change
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.session.delivery import Delivery, Socket

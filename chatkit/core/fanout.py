@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from time import perf_counter
 
-from chatkit.core.live import LiveRoom, Reader
+from chatkit.core.room import LiveRoom, Reader
 
 RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
 PACE = 8.0  # the rest between two rounds, as a multiple of what the first of them cost

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from chatkit.core.backend import Page
-from chatkit.core.feed import Feed
 from chatkit.core.model import Head
+from chatkit.core.segment import Feed
 
 PAGE_MESSAGES = 256  # as many as go out in one chunk: a reader's first ends with its page, and the next are shared
 MAX_PAGES = 64  # of all rooms together: readers far behind are rarely in many places at once

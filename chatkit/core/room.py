@@ -11,10 +11,10 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from chatkit.core.backend import Backend, Grown, Page
-from chatkit.core.feed import MAX_MESSAGES, Feed
 from chatkit.core.model import Head, Message
-from chatkit.core.pages import Pages
+from chatkit.core.page_cache import Pages
 from chatkit.core.roster import Change
+from chatkit.core.segment import MAX_MESSAGES, Feed
 from chatkit.errors import ChatkitError
 
 MAX_EARLY = 64  # batches heard of a room that is being opened: more come only while the store hardly answers

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatkit.backends.redis import channels, link
+from chatkit.backends.redis import connection, pubsub
 from chatkit.bench.redis_server import RedisServer
 from chatkit.core.backend import Backend, Grown, News
 from chatkit.core.model import Draft, Message, Receipt
@@ -15,10 +15,10 @@ from chatkit.errors import Unavailable
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notice soon that nothing answers."""
-    monkeypatch.setattr(link, "ANSWER_S", 1.0)
-    monkeypatch.setattr(link, "CONNECT_S", 1.0)
-    monkeypatch.setattr(link, "TICK_S", 0.05)
-    monkeypatch.setattr(channels, "QUIET_S", 0.1)
+    monkeypatch.setattr(connection, "ANSWER_S", 1.0)
+    monkeypatch.setattr(connection, "CONNECT_S", 1.0)
+    monkeypatch.setattr(connection, "TICK_S", 0.05)
+    monkeypatch.setattr(pubsub, "QUIET_S", 0.1)
 
 
 async def in_thread(do: Callable[[], object]) -> None:

@@ -279,4 +279,4 @@ def test_the_image_has_all_that_the_package_is_made_of(tmp_path: Path) -> None:
     subprocess.run([*build, f"{tmp_path}/src"], check=True, capture_output=True, text=True)
     (wheel,) = tmp_path.glob("chatkit-*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    assert {"chatkit/cli/serve.py", "chatkit/static/index.html", "chatkit/backends/redis/append.lua"} <= packed
+    assert {"chatkit/cli/serve.py", "chatkit/static/index.html", "chatkit/backends/redis/lua/append.lua"} <= packed

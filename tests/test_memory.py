@@ -3,7 +3,7 @@
 import asyncio
 
 from chatkit.backends import open_backend
-from chatkit.backends.inbox import MAX_MESSAGES, Inbox
+from chatkit.backends.notifications import MAX_MESSAGES, Inbox
 from chatkit.core.backend import Broken, Grown, Mended, News, Redacted
 from chatkit.core.model import Draft, Message
 

@@ -10,8 +10,8 @@ from postgres_place import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
-from chatkit.backends.postgres.batch import Batch, count_chars
-from chatkit.backends.postgres.text import escape, sieve, unescape
+from chatkit.backends.postgres.escaping import escape, sieve, unescape
+from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Filter, Grown, News
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import Unavailable

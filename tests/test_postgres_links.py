@@ -11,8 +11,8 @@ from postgres_place import eventually, fresh, has_reached, opened, schema_of, sq
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
-from chatkit.backends.postgres import backend, watch
-from chatkit.backends.postgres.notice import Appended, OwnAppends, Reached
+from chatkit.backends.postgres import backend, listener
+from chatkit.backends.postgres.notifications import Appended, OwnAppends, Reached
 from chatkit.bench.postgres_server import PostgresServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Presence, Redacted, Writing
 from chatkit.core.hub import Hub
@@ -142,8 +142,8 @@ def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
 ) -> None:
     monkeypatch.setattr(backend, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(backend, "LONG_S", 0.3)
-    monkeypatch.setattr(watch, "PING_S", 0.3)
-    monkeypatch.setattr(watch, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(listener, "PING_S", 0.3)
+    monkeypatch.setattr(listener, "PING_EVERY_S", 0.1)
     url = fresh(own)
 
     async def main() -> None:

@@ -15,8 +15,8 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import RedisBackend
 from chatkit.backends.redis import backend as redis_backend
-from chatkit.backends.redis.row import Names
-from chatkit.backends.redis.server import Features
+from chatkit.backends.redis.codec import Names
+from chatkit.backends.redis.login import Features
 from chatkit.bench.own_store import free_port
 from chatkit.bench.redis_server import RedisServer
 from chatkit.core.backend import Grown, Mended, Presence, Redacted, Writing
@@ -289,7 +289,7 @@ def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.M
 
 
 def test_what_replicas_do_not_have_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatkit.backends.redis.log.WAIT_MS", 50)
+    monkeypatch.setattr("chatkit.backends.redis.writer.WAIT_MS", 50)
     url = f"{stores.redis()}&wait=1"
 
     async def go() -> None:

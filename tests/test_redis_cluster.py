@@ -11,9 +11,9 @@ from redis_steps import append_until_taken, impatient, in_thread, is_a
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import Address, RedisBackend
-from chatkit.backends.redis.link import Command
-from chatkit.backends.redis.place import Cluster
-from chatkit.backends.redis.row import Names
+from chatkit.backends.redis.codec import Names
+from chatkit.backends.redis.connection import Command
+from chatkit.backends.redis.topology import Cluster
 from chatkit.bench.redis_server import RedisCluster
 from chatkit.core.backend import Backend, Broken, Grown, Mended, News
 from chatkit.core.model import Member

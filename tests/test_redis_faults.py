@@ -13,8 +13,8 @@ from redis_steps import append_until_taken, follow, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
-from chatkit.backends.redis import RedisBackend, news
-from chatkit.backends.redis.row import Known
+from chatkit.backends.redis import RedisBackend, listener
+from chatkit.backends.redis.codec import Known
 from chatkit.bench.redis_server import RedisServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted
 from chatkit.errors import Unavailable
@@ -114,7 +114,7 @@ def test_a_flushed_store_is_a_new_epoch_at_the_next_append(server: RedisServer) 
 def test_a_flushed_store_is_noticed_where_nobody_says_anything(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(news, "CHECK_S", 0.1)
+    monkeypatch.setattr(listener, "CHECK_S", 0.1)
 
     async def go() -> None:
         async with open_backend(server.url) as backend:

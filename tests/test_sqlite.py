@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from chatkit.backends import open_backend
-from chatkit.backends.sqlite import store as sqlite_store
-from chatkit.backends.sqlite.lane import Lane
-from chatkit.backends.sqlite.pages import TRIM_STEP
+from chatkit.backends.sqlite import schema as sqlite_store
+from chatkit.backends.sqlite.checkpoint import MAX_WAL_BYTES
+from chatkit.backends.sqlite.connection import Lane
 from chatkit.backends.sqlite.presence import announce
-from chatkit.backends.sqlite.store import APPLICATION_ID, MIGRATIONS
-from chatkit.backends.sqlite.wal import MAX_WAL_BYTES
+from chatkit.backends.sqlite.reader import TRIM_STEP
+from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News
 from chatkit.core.model import Draft, Member, Message
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable

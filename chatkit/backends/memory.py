@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from chatkit.backends.epoch import new_epoch
-from chatkit.backends.inbox import Inbox
+from chatkit.backends.notifications import Inbox
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, Redacted, RoomInfo
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
 from chatkit.errors import NotFound

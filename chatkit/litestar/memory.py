@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Self
 
-from chatkit.backends.inbox import Inbox
 from chatkit.backends.memory import MemoryBackend, _Log
+from chatkit.backends.notifications import Inbox
 from chatkit.core.backend import Grown
 from chatkit.core.model import Cursor, Draft, Message, Receipt
 from chatkit.litestar.backends import NOT_STARTED, LeftByAll, LogChannelsBackend

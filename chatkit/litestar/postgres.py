@@ -9,7 +9,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 
 from chatkit.backends.postgres import PostgresBackend
 from chatkit.backends.postgres.backend import TIMEOUT_S
-from chatkit.backends.postgres.pages import TRIM_STEP, Step, drop
+from chatkit.backends.postgres.reader import TRIM_STEP, Step, drop
 from chatkit.core.model import Cursor
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.conninfo import url_of

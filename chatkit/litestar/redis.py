@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Final
 
 from chatkit.backends.redis import RedisBackend, RedisPubSubBackend
-from chatkit.backends.redis.log import TRIM_STEP
-from chatkit.backends.redis.nodes import Call
-from chatkit.backends.redis.row import Names
-from chatkit.backends.redis.script import Script
+from chatkit.backends.redis.codec import Names
+from chatkit.backends.redis.router import Call
+from chatkit.backends.redis.scripts import Script
+from chatkit.backends.redis.writer import TRIM_STEP
 from chatkit.core.backend import Backend
 from chatkit.core.model import Cursor, Draft, Receipt
 from chatkit.errors import ChatkitError

@@ -9,10 +9,10 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from chatkit.backends.redis.link import Address, Wire
-from chatkit.backends.redis.place import Cluster, Place, Single
+from chatkit.backends.redis.connection import Address, Wire
+from chatkit.backends.redis.login import Login
 from chatkit.backends.redis.sentinel import Sentinels
-from chatkit.backends.redis.server import Login
+from chatkit.backends.redis.topology import Cluster, Place, Single
 
 Client: TypeAlias = "Redis | RedisCluster"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from chatkit.backends.conformance import log, news  # noqa: F401 - there the cases are listed
+from chatkit.backends.conformance import log, notifications  # noqa: F401 - there the cases are listed
 from chatkit.backends.conformance.case import ALONE, SHARED, Case, Factory
 
 TIMEOUT_S = 60.0  # for a case; only a backend that hangs takes so long

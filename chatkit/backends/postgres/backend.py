@@ -1,10 +1,8 @@
 """PostgresBackend: rooms in a schema of a PostgreSQL database, for processes on many machines.
 
-A batch is one statement, and so one transaction and one way there and back: see `append` in postgres.sql. Each room is
-numbered under its own row's lock. One connection listens (watch.py); the others are lent for a statement each.
-
-A body that was taken away is gone from what can be asked at once; PostgreSQL overwrites the old row when it next
-vacuums the table, and its write-ahead log when that is reused.
+A batch is one statement, and so one transaction and one round trip: see `append` in migrations/1.sql. Each room is
+numbered under its own row's lock. One connection listens (listener.py); each of the others serves one statement at a
+time.
 """
 
 # ruff: noqa: D102 - what each method means is said once, in Backend
@@ -20,15 +18,15 @@ from typing import Self
 
 import asyncpg
 
-from chatkit.backends.inbox import Inbox
-from chatkit.backends.postgres.batch import Batch, count_chars
+from chatkit.backends.notifications import Inbox
+from chatkit.backends.postgres.connection import Connect, Connection, Pool, Server, close_connection
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
-from chatkit.backends.postgres.notice import encode_typing
-from chatkit.backends.postgres.pages import BEYOND, drop, plan_trim, read_page, read_rooms
-from chatkit.backends.postgres.pool import Connect, Connection, Pool, Server, close_connection
+from chatkit.backends.postgres.listener import Heads, Watch, read_heads
+from chatkit.backends.postgres.notifications import encode_typing
 from chatkit.backends.postgres.presence import Asking, Here
-from chatkit.backends.postgres.store import Store
-from chatkit.backends.postgres.watch import Heads, Watch, read_heads
+from chatkit.backends.postgres.reader import BEYOND, drop, plan_trim, read_page, read_rooms
+from chatkit.backends.postgres.schema import Store
+from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 from chatkit.errors import BadBackendURL, NotFound

@@ -8,9 +8,9 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from chatkit.backends.others import Others, Row
-from chatkit.backends.postgres.pool import Connection, Pool
-from chatkit.backends.postgres.store import Store
+from chatkit.backends.postgres.connection import Connection, Pool
+from chatkit.backends.postgres.schema import Store
+from chatkit.backends.presence import Others, Row
 from chatkit.core.backend import Presence
 from chatkit.core.model import Member
 

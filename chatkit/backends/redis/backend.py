@@ -14,15 +14,15 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from chatkit.backends.inbox import Inbox
+from chatkit.backends.notifications import Inbox
+from chatkit.backends.redis.codec import Known, Names
 from chatkit.backends.redis.echo import Echoes
-from chatkit.backends.redis.log import Log
-from chatkit.backends.redis.news import Newsroom
-from chatkit.backends.redis.nodes import Nodes
-from chatkit.backends.redis.place import Place
+from chatkit.backends.redis.listener import Newsroom
+from chatkit.backends.redis.login import Login, check_server, check_waiting
 from chatkit.backends.redis.presence import Attendants
-from chatkit.backends.redis.row import Known, Names
-from chatkit.backends.redis.server import Login, check_server, check_waiting
+from chatkit.backends.redis.router import Nodes
+from chatkit.backends.redis.topology import Place
+from chatkit.backends.redis.writer import Log
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 

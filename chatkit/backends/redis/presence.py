@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from chatkit.backends.epoch import new_epoch
-from chatkit.backends.redis.link import Command, Reply, Word
-from chatkit.backends.redis.nodes import Call, Nodes
-from chatkit.backends.redis.script import Script
+from chatkit.backends.redis.connection import Command, Reply, Word
+from chatkit.backends.redis.router import Call, Nodes
+from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Presence
 from chatkit.core.model import Member
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from redis.exceptions import ResponseError
 
-from chatkit.backends.redis.link import Address
-from chatkit.backends.redis.place import Ask, Place
+from chatkit.backends.redis.connection import Address
+from chatkit.backends.redis.topology import Ask, Place
 from chatkit.errors import ChatkitError, StoreError, Unavailable
 
 

@@ -3,10 +3,10 @@
 from urllib.parse import SplitResult, unquote
 
 from chatkit.backends.redis.backend import DEFAULT_PREFIX, RedisBackend, RedisPubSubBackend
-from chatkit.backends.redis.link import Address
-from chatkit.backends.redis.place import Cluster, Place, Single
+from chatkit.backends.redis.connection import Address
+from chatkit.backends.redis.login import Login
 from chatkit.backends.redis.sentinel import Sentinels
-from chatkit.backends.redis.server import Login
+from chatkit.backends.redis.topology import Cluster, Place, Single
 from chatkit.core.backend import Backend
 from chatkit.errors import BadBackendURL
 

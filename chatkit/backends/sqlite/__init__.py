@@ -1,6 +1,6 @@
 """Rooms in one SQLite file, for the processes of one machine."""
 
 from chatkit.backends.sqlite.backend import SqliteBackend
-from chatkit.backends.sqlite.store import Synchronous
+from chatkit.backends.sqlite.schema import Synchronous
 
 __all__ = ["SqliteBackend", "Synchronous"]

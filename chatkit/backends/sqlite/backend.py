@@ -21,13 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from chatkit.backends.inbox import Inbox
-from chatkit.backends.others import Others
-from chatkit.backends.sqlite.lane import Do, Lane
-from chatkit.backends.sqlite.log import Log
-from chatkit.backends.sqlite.pages import plan_trim, read_page, read_rooms
+from chatkit.backends.notifications import Inbox
+from chatkit.backends.presence import Others
+from chatkit.backends.sqlite.checkpoint import Keeper
+from chatkit.backends.sqlite.connection import Do, Lane
+from chatkit.backends.sqlite.listener import Watch
 from chatkit.backends.sqlite.presence import announce, read_present, tell_typing
-from chatkit.backends.sqlite.store import (
+from chatkit.backends.sqlite.reader import plan_trim, read_page, read_rooms
+from chatkit.backends.sqlite.schema import (
     Synchronous,
     as_ours,
     is_busy,
@@ -36,8 +37,7 @@ from chatkit.backends.sqlite.store import (
     open_writer,
     until_free,
 )
-from chatkit.backends.sqlite.wal import Keeper
-from chatkit.backends.sqlite.watch import Watch
+from chatkit.backends.sqlite.writer import Log
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from chatkit.backends.others import Row
-from chatkit.backends.sqlite.store import transaction
+from chatkit.backends.presence import Row
+from chatkit.backends.sqlite.schema import transaction
 from chatkit.core.model import Member
 
 _RENEW = """

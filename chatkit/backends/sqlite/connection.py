@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from chatkit.backends.sqlite.store import as_ours
+from chatkit.backends.sqlite.schema import as_ours
 from chatkit.errors import Unavailable
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from typing import Self
 
 import msgspec
 
-from chatkit.backends.redis.link import CONNECT_S, READ_BYTES, Address, PlainWire, SecureWire, Wire
-from chatkit.backends.redis.nodes import Nodes
+from chatkit.backends.redis.connection import CONNECT_S, READ_BYTES, Address, PlainWire, SecureWire, Wire
+from chatkit.backends.redis.router import Nodes
 from chatkit.errors import StoreError
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from chatkit.backends.sqlite.row import ROW, decode_room_rows, decode_row
-from chatkit.backends.sqlite.store import transaction
+from chatkit.backends.sqlite.schema import transaction
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import NotFound
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from chatkit.backends.postgres.pool import Connection
-from chatkit.backends.postgres.store import FOLDED, Store
-from chatkit.backends.postgres.text import escape, sieve, unescape
+from chatkit.backends.postgres.connection import Connection
+from chatkit.backends.postgres.escaping import escape, sieve, unescape
+from chatkit.backends.postgres.schema import FOLDED, Store
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 

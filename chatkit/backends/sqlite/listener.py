@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from chatkit.backends.sqlite.row import ROW, decode_room_rows
-from chatkit.backends.sqlite.store import as_ours
+from chatkit.backends.sqlite.schema import as_ours
 from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it
 

@@ -188,7 +188,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     with transaction(connection):
         version = _check_version(connection, path)  # again: another process may have done it while this one waited
         for script in MIGRATIONS[version:]:
-            for statement in _statements((files(__package__) / script).read_text("utf-8")):
+            for statement in _statements((files(__package__) / "migrations" / script).read_text("utf-8")):
                 connection.execute(statement)
         if version == 0:
             connection.execute("INSERT INTO meta (one, epoch) VALUES (1, ?)", [new_epoch()])

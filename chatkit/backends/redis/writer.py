@@ -5,10 +5,10 @@ from contextlib import suppress
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.memory import matching
-from chatkit.backends.redis.link import Command, Reply, Word
-from chatkit.backends.redis.nodes import Call, Lane, Nodes
-from chatkit.backends.redis.row import Known, Names, decode_entries, decode_entry, encode, encode_draft, encode_left
-from chatkit.backends.redis.script import Script
+from chatkit.backends.redis.codec import Known, Names, decode_entries, decode_entry, encode, encode_draft, encode_left
+from chatkit.backends.redis.connection import Command, Reply, Word
+from chatkit.backends.redis.router import Call, Lane, Nodes
+from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.errors import NotFound, StoreError, Unavailable

@@ -8,8 +8,8 @@ from importlib.resources import files
 import asyncpg
 import msgspec
 
+from chatkit.backends.postgres.connection import Connection
 from chatkit.backends.postgres.errors import DUPLICATE, state_of
-from chatkit.backends.postgres.pool import Connection
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
 MIGRATIONS = ("1.sql",)  # script N brings a store from version N - 1 to N
@@ -95,7 +95,7 @@ class Store(msgspec.Struct, frozen=True):
         if found is not None and not found["has_schema"]:  # to make one that exists needs the right to make one
             await connection.execute(self.fill_in("CREATE SCHEMA {schema}"))
         for script in MIGRATIONS[version:]:
-            await connection.execute(self.fill_in((files(__package__) / script).read_text("utf-8")))
+            await connection.execute(self.fill_in((files(__package__) / "migrations" / script).read_text("utf-8")))
         if version == 0:
             await self._index_trigrams(connection)
         await connection.execute("SELECT pg_notify($1, $2)", self.channel, CHECK_ALL)

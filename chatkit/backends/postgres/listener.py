@@ -19,11 +19,11 @@ from contextlib import suppress
 import msgspec
 
 from chatkit.backends.epoch import new_epoch
-from chatkit.backends.inbox import Inbox
+from chatkit.backends.notifications import Inbox
+from chatkit.backends.postgres.connection import Connection, Server, close_connection
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
-from chatkit.backends.postgres.notice import Appended, BodyTaken, CheckAll, OwnAppends, Typing, decode_notice
-from chatkit.backends.postgres.pool import Connection, Server, close_connection
-from chatkit.backends.postgres.store import Store
+from chatkit.backends.postgres.notifications import Appended, BodyTaken, CheckAll, OwnAppends, Typing, decode_notice
+from chatkit.backends.postgres.schema import Store
 from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 from chatkit.errors import ChatkitError
 

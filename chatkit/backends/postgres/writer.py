@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chatkit.backends.postgres.text import escape, fold, unescape
+from chatkit.backends.postgres.escaping import escape, fold, unescape
 from chatkit.core.model import Draft, Message, Receipt
 
 MAX_CARRIED_CHARS = 7_500  # about what a notice carries: of more, JSON need not be made

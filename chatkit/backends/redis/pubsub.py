@@ -13,11 +13,11 @@ from typing import Any
 from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from chatkit.backends.epoch import new_epoch
+from chatkit.backends.redis.codec import Known, Names, decode_left
+from chatkit.backends.redis.connection import Address, Command, Link, Reply, Word
 from chatkit.backends.redis.errors import as_ours
-from chatkit.backends.redis.link import Address, Command, Link, Reply, Word
-from chatkit.backends.redis.nodes import Nodes
-from chatkit.backends.redis.row import Known, Names, decode_left
-from chatkit.backends.redis.script import Script, source_of
+from chatkit.backends.redis.router import Nodes
+from chatkit.backends.redis.scripts import Script, source_of
 from chatkit.errors import ChatkitError, Unavailable
 
 # A link that carries nothing for so long asks: with the answer's time-out, how late a dead one is noticed.

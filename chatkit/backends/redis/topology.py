@@ -7,8 +7,8 @@ from typing import TypeAlias
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
+from chatkit.backends.redis.connection import Address, Command, Reply
 from chatkit.backends.redis.errors import as_ours
-from chatkit.backends.redis.link import Address, Command, Reply
 from chatkit.errors import ChatkitError, Unavailable
 
 Ask: TypeAlias = Callable[[Address, Command], Awaitable[Reply]]

@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, ResponseError, TryAgainError
 
+from chatkit.backends.redis.connection import Address, Command, Link, Reply, Wire
 from chatkit.backends.redis.errors import as_ours
-from chatkit.backends.redis.link import Address, Command, Link, Reply, Wire
-from chatkit.backends.redis.place import Place
-from chatkit.backends.redis.script import source_of
+from chatkit.backends.redis.scripts import source_of
+from chatkit.backends.redis.topology import Place
 from chatkit.errors import ChatkitError, Unavailable
 
 QUIET_S = 10.0  # below what proxies and firewalls cut as idle

@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from chatkit.backends.redis.link import Command, Word
+from chatkit.backends.redis.connection import Command, Word
 
 _sources: dict[bytes, bytes] = {}
 
@@ -24,7 +24,7 @@ class Script:
 
 @cache
 def _read(name: str) -> bytes:
-    return resources.files(__package__).joinpath(f"{name}.lua").read_bytes()
+    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_bytes()
 
 
 def source_of(sha: Word) -> bytes:

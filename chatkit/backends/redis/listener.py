@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import msgspec
 
-from chatkit.backends.inbox import Inbox
-from chatkit.backends.redis.channels import Channels, Misplaced
+from chatkit.backends.notifications import Inbox
+from chatkit.backends.redis.codec import Known, Names, decode_news
 from chatkit.backends.redis.echo import Echoes
-from chatkit.backends.redis.nodes import Nodes
-from chatkit.backends.redis.row import Known, Names, decode_news
+from chatkit.backends.redis.pubsub import Channels, Misplaced
+from chatkit.backends.redis.router import Nodes
 from chatkit.core.backend import Broken, Grown, Mended, Redacted
 from chatkit.errors import ChatkitError, Unavailable
 

@@ -13,7 +13,7 @@ from itertools import islice
 
 import msgspec
 
-from chatkit.client.signal import Back, LinkWatcher, Lost
+from chatkit.client.signals import Back, LinkWatcher, Lost
 from chatkit.core.group_commit import MAX_BATCH
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import ChatkitError, Unavailable

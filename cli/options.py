@@ -12,7 +12,7 @@ from chatkit.errors import BadName, BadRequest, ChatkitError
 if TYPE_CHECKING:
     from chatkit.cli.store import Store
     from chatkit.client import Back, Client, Lost
-    from chatkit.client.calls import Calls
+    from chatkit.client.http import Calls
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -21,8 +21,8 @@ COMPLETION_TIMEOUT_S = 1.0  # a shell waits for it between two keys
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the rooms of the server whose names begin so; none where it does not answer."""
-    from chatkit.client.calls import Calls
     from chatkit.client.endpoint import Endpoint
+    from chatkit.client.http import Calls
 
     server, token = ctx.params.get("server") or DEFAULT_SERVER, ctx.params.get("token")
     try:
@@ -98,8 +98,8 @@ class Place:
 
     def calls(self) -> "Calls":
         """Return the server's calls, for a command that makes one and goes."""
-        from chatkit.client.calls import Calls
         from chatkit.client.endpoint import Endpoint
+        from chatkit.client.http import Calls
 
         return Calls(Endpoint.parse(self.server, self.name, self.token))
 

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from chatkit.client.calls import Calls
+from chatkit.client.http import Calls
 from chatkit.core.model import check_body, check_key
 from chatkit.errors import RateLimited
 from chatkit.wire.protocol import WireMessage

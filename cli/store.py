@@ -12,8 +12,8 @@ from typing import Any, Self
 from chatkit.backends import open_backend
 from chatkit.cli.delivery import Delivery
 from chatkit.client import HistoryPage, Item, RoomView
-from chatkit.client.scroll import scroll
-from chatkit.client.signal import Back, LinkWatcher, Lost
+from chatkit.client.pagination import scroll
+from chatkit.client.signals import Back, LinkWatcher, Lost
 from chatkit.core.backend import Filter, RoomInfo
 from chatkit.core.history import read_past
 from chatkit.core.hub import Hub

@@ -12,8 +12,8 @@ import pytest
 from benching import PATIENCE_S, Bench, wait_until
 from serving import ServerProcess, free_port, serve
 
-from chatkit.client.calls import Calls
 from chatkit.client.endpoint import Endpoint
+from chatkit.client.http import Calls
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from chatkit import errors
+from chatkit.client.errors import refusal, refusal_of_close, refusal_of_response
 from chatkit.client.outbox import FIRST, Entry, Outbox
-from chatkit.client.pace import Pace
-from chatkit.client.refusal import refusal, refusal_of_close, refusal_of_response
+from chatkit.client.rate_limit import Pace
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unauthorized, Unavailable
 from chatkit.wire.protocol import AckEvent, Publish, WireLimits, decode_command
 

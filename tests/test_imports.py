@@ -34,7 +34,7 @@ def test_importing_the_client_brings_no_server_and_no_command() -> None:
 
 
 def test_importing_the_link_brings_websockets_alone() -> None:
-    assert loaded_by("import chatkit.client.link", HEAVY) == ["websockets"]
+    assert loaded_by("import chatkit.client.connection", HEAVY) == ["websockets"]
 
 
 def test_importing_the_commands_brings_typer_alone() -> None:

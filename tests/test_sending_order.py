@@ -11,7 +11,7 @@ from hosting import Allowance, Client, Host, hosted
 from serving import serve
 
 import chatkit.client
-from chatkit.client.signal import Back, Lost
+from chatkit.client.signals import Back, Lost
 from chatkit.core.model import Message
 from chatkit.errors import RateLimited, Unavailable
 from chatkit.session.sending_order import MAX_REFUSED, SendingOrder

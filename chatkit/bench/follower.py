@@ -8,7 +8,7 @@ from chatkit.bench.fleet import Fleet
 from chatkit.bench.hearing import Hearing
 from chatkit.bench.record import FollowerRecord, RoomRecord
 from chatkit.client import Client
-from chatkit.client.signal import Joined
+from chatkit.client.signals import Joined
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import RateLimited, Unavailable
 

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from chatkit.bench.cut import CLOSE, PING, PONG, TEXT, Control, Cut
 from chatkit.bench.opening import OPEN_TIMEOUT_S, Door, client_frame
-from chatkit.client.refusal import refusal_of_close
+from chatkit.client.errors import refusal_of_close
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.wire.protocol import AnyEvent, decode_event
 

@@ -13,7 +13,7 @@ from chatkit.bench.chaos_plan import ChaosPlan
 from chatkit.bench.fleet import Fleet
 from chatkit.bench.follower import CONNECT_WITHIN_S, PAUSE_S, PING_S
 from chatkit.client import Client
-from chatkit.client.signal import Back, Lost
+from chatkit.client.signals import Back, Lost
 from chatkit.core.model import Message, Receipt
 from chatkit.errors import RateLimited, Unavailable
 

@@ -12,8 +12,8 @@ from chatkit.bench.cut import TEXT, Control, Cut, cut
 from chatkit.bench.opening import client_frame
 from chatkit.bench.peer import Owner, Peer
 from chatkit.bench.plan import Plan
-from chatkit.client.pace import Pace
-from chatkit.client.refusal import refusal
+from chatkit.client.errors import refusal
+from chatkit.client.rate_limit import Pace
 from chatkit.errors import RateLimited, TooLarge, Unavailable
 from chatkit.wire.protocol import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, WireLimits
 

@@ -1,8 +1,8 @@
 """The asyncio client: `async with Client(url) as client`, then publish, follow and read."""
 
-from chatkit.client.calls import HistoryPage, RoomView
 from chatkit.client.client import Client
-from chatkit.client.signal import Back, Item, Joined, Lost, Presence, Redacted, Signal, Typing
+from chatkit.client.http import HistoryPage, RoomView
+from chatkit.client.signals import Back, Item, Joined, Lost, Presence, Redacted, Signal, Typing
 
 __all__ = [
     "Back",

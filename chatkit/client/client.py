@@ -12,11 +12,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
-from chatkit.client.calls import Calls, HistoryPage, RoomView
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
-from chatkit.client.follow import Follow
-from chatkit.client.scroll import scroll
-from chatkit.client.signal import Item, LinkWatcher, Signal
+from chatkit.client.follower import Follow
+from chatkit.client.http import Calls, HistoryPage, RoomView
+from chatkit.client.pagination import scroll
+from chatkit.client.signals import Item, LinkWatcher, Signal
 from chatkit.core.model import (
     Cursor,
     Limits,
@@ -32,7 +32,7 @@ from chatkit.errors import ChatkitError, Unavailable
 from chatkit.wire.protocol import Position, Publish, Typing
 
 if TYPE_CHECKING:
-    from chatkit.client.link import Link
+    from chatkit.client.connection import Link
 
 MAX_UNANSWERED = 1_000  # messages on their way at once: hides a round trip of a second at a thousand messages a second
 
@@ -253,7 +253,7 @@ class Client:
     def _new_link(self) -> "Link":
         if not self._is_open:
             raise Unavailable("the client is not open: enter it with `async with`")
-        from chatkit.client.link import Link  # noqa: PLC0415  # who only asks over HTTP need not load the sockets
+        from chatkit.client.connection import Link  # noqa: PLC0415  # who only asks over HTTP need not load the sockets
 
         link = Link(self._endpoint, ping_s=self._ping_s, give_up_after_s=self._give_up_after_s, watcher=self._watcher)
         self._links.append(link)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from chatkit.client.pace import Pace
+from chatkit.client.rate_limit import Pace
 from chatkit.core.model import Cursor, Message, Receipt, parse_time
 from chatkit.wire.protocol import AckEvent, Publish, WireLimits, encode
 

@@ -14,12 +14,12 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from chatkit.client.backoff import Backoff
-from chatkit.client.dial import closed, dial
+from chatkit.client.connect import closed, dial
 from chatkit.client.endpoint import Endpoint
-from chatkit.client.follow import Follow, RoomEvent
+from chatkit.client.errors import refusal
+from chatkit.client.follower import Follow, RoomEvent
 from chatkit.client.outbox import Entry, Outbox
-from chatkit.client.refusal import refusal
-from chatkit.client.signal import Back, LinkWatcher, Lost
+from chatkit.client.signals import Back, LinkWatcher, Lost
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.wire.protocol import (

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from typing import Literal
 
-from chatkit.client.signal import Item, Joined, Presence, Redacted, Signal, Typing
+from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
 from chatkit.wire.protocol import (
     GapEvent,

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
-from chatkit.client.calls import HistoryPage
-from chatkit.client.signal import Item
+from chatkit.client.http import HistoryPage
+from chatkit.client.signals import Item
 from chatkit.core.model import Cursor
 
 PAGE_MESSAGES = 500  # about 100 KB of ordinary messages, and few enough that the first come soon

@@ -6,9 +6,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from chatkit.client.calls import no_answer
 from chatkit.client.endpoint import Endpoint
-from chatkit.client.refusal import refusal_of_close, refusal_of_response
+from chatkit.client.errors import refusal_of_close, refusal_of_response
+from chatkit.client.http import no_answer
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.wire.protocol import SUBPROTOCOL, WelcomeEvent, decode_event
 

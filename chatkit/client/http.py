@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from chatkit.client.endpoint import Endpoint, room_path
-from chatkit.client.refusal import refusal_of_response
+from chatkit.client.errors import refusal_of_response
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
 from chatkit.errors import Unavailable
 from chatkit.wire.protocol import Position, WireGap, WireMember, WireMessage

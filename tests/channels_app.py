@@ -10,11 +10,11 @@ from litestar.middleware import ASGIMiddleware
 from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber, direct
+from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber, direct_sender
 
 Channels = NamedDependency[ChannelsPlugin]
 
-direct.PROBE_S = 0.05  # type: ignore[misc]  # the tests have no ten seconds
+direct_sender.PROBE_S = 0.05  # type: ignore[misc]  # the tests have no ten seconds
 seen_by_middleware: list[str] = []
 
 

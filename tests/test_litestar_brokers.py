@@ -317,7 +317,7 @@ def test_a_name_is_not_a_pattern(make: Make) -> None:
 
 def test_what_is_more_than_the_history_goes_in_time(make_keeping: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        monkeypatch.setattr("chatkit.litestar.sweep.SWEEP_S", 0.02)
+        monkeypatch.setattr("chatkit.litestar.retention.SWEEP_S", 0.02)
         backend = make_keeping()
         async with started(backend):
             for number in range(1_200):

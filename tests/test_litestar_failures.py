@@ -13,7 +13,7 @@ from litestar.exceptions import LitestarException
 from litestar.testing import TestClient
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend
-from chatkit.litestar import bridge as bridge_module
+from chatkit.litestar import foreign_backend as bridge_module
 from chatkit.litestar import memory as memory_module
 
 

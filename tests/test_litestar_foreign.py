@@ -8,7 +8,7 @@ from channels import Broker, run, take, until
 from litestar.channels.backends.memory import MemoryChannelsBackend as LitestarsMemory
 
 from chatkit.litestar import ChannelsPlugin, Event, MemoryChannelsBackend, Subscriber
-from chatkit.litestar import bridge as bridge_module
+from chatkit.litestar import foreign_backend as bridge_module
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:

@@ -14,7 +14,7 @@ from chatkit.backends import open_backend
 from chatkit.bench.postgres_server import PostgresServer
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.litestar import AsyncPgChannelsBackend, ChannelsPlugin, PsycoPgChannelsBackend
-from chatkit.litestar.conninfo import url_of
+from chatkit.litestar.postgres_dsn import url_of
 
 
 def dsn(schema: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from channels import run, take, until
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber
-from chatkit.litestar import intake as intake_module
+from chatkit.litestar import reader as intake_module
 from chatkit.litestar import subscriber as subscriber_module
 
 

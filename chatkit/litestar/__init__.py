@@ -7,7 +7,7 @@ from litestar.channels.plugin import ChannelsException
 from litestar.channels.subscriber import BacklogStrategy, EventCallback
 
 from chatkit.litestar.backends import LogChannelsBackend, SqliteChannelsBackend
-from chatkit.litestar.event import Event, Published
+from chatkit.litestar.events import Event, Published
 from chatkit.litestar.memory import MemoryChannelsBackend
 from chatkit.litestar.plugin import ChannelsPlugin
 from chatkit.litestar.subscriber import Subscriber

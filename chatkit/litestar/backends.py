@@ -17,7 +17,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError
-from chatkit.litestar.event import Published
+from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
 

@@ -7,7 +7,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.event import Event, time_of
+from chatkit.litestar.events import Event, time_of
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import payload_of
 

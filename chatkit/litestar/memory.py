@@ -10,7 +10,7 @@ from chatkit.backends.notifications import Inbox
 from chatkit.core.backend import Grown
 from chatkit.core.model import Cursor, Draft, Message, Receipt
 from chatkit.litestar.backends import NOT_STARTED, LeftByAll, LogChannelsBackend
-from chatkit.litestar.event import Published
+from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
 

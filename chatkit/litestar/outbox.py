@@ -8,7 +8,7 @@ from functools import partial
 from chatkit.core.model import Receipt
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.speaker import Speaker
+from chatkit.litestar.current_subscriber import Speaker
 
 ErrorHook = Callable[[ChatkitError, str], None]
 """Hears, in the event loop, why an event of this channel was not published."""

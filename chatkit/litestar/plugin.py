@@ -22,14 +22,14 @@ from litestar.types.asgi_types import WebSocketMode
 from chatkit.core.model import Cursor
 from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LeftByAll, LogChannelsBackend
-from chatkit.litestar.bridge import BridgedBackend, log_of
+from chatkit.litestar.current_subscriber import speaker_here
 from chatkit.litestar.cursor import starts
-from chatkit.litestar.event import Published
-from chatkit.litestar.loops import run_in, running_loop
+from chatkit.litestar.event_loop import run_in, running_loop
+from chatkit.litestar.events import Published
+from chatkit.litestar.foreign_backend import BridgedBackend, log_of
+from chatkit.litestar.locks import Turns
 from chatkit.litestar.outbox import ErrorHook, Outbox
-from chatkit.litestar.speaker import speaker_here
 from chatkit.litestar.subscriber import Subscriber
-from chatkit.litestar.turns import Turns
 
 DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
 CANNOT_JOIN: Final = 4503  # the close code of a generated handler whose channel cannot be read now: come back later

@@ -12,8 +12,8 @@ from chatkit.backends.postgres.backend import TIMEOUT_S
 from chatkit.backends.postgres.reader import TRIM_STEP, Step, drop
 from chatkit.core.model import Cursor
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.conninfo import url_of
-from chatkit.litestar.sweep import Sweeper, SweptBackend
+from chatkit.litestar.postgres_dsn import url_of
+from chatkit.litestar.retention import Sweeper, SweptBackend
 
 SCHEMA: Final = "litestar_channels"  # not that of a chat server's rooms, of which nothing may be swept
 HISTORY: Final = 1_000  # events of each channel: Litestar's backends keep none, and a table must not grow for ever

@@ -14,11 +14,11 @@ from chatkit.core.backend import Backend
 from chatkit.core.model import Cursor, Draft, Receipt
 from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.event import Published
+from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
 from chatkit.litestar.redis_client import Client, place_of
-from chatkit.litestar.sweep import Sweeper, SweptBackend
+from chatkit.litestar.retention import Sweeper, SweptBackend
 
 KEY_PREFIX: Final = "LITESTAR_CHANNELS"
 SCAN_STEP: Final = 1_000  # keys that one SCAN looks at: about a millisecond of the server's

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 from litestar import channels as litestar_channels
 from litestar.channels import subscriber as reference
 
-from chatkit.litestar.direct import DirectSender, SocketCallback
-from chatkit.litestar.event import Event
-from chatkit.litestar.guard import Guard
-from chatkit.litestar.intake import Intake
-from chatkit.litestar.speaker import serve
+from chatkit.litestar.current_subscriber import serve
+from chatkit.litestar.direct_sender import DirectSender, SocketCallback
+from chatkit.litestar.events import Event
+from chatkit.litestar.reader import Intake
+from chatkit.litestar.task_guard import Guard
 
 if TYPE_CHECKING:
     from chatkit.litestar.cursor import ChannelCursor

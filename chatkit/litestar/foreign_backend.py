@@ -15,7 +15,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Message, Receipt
 from chatkit.errors import Unavailable
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.event import Published
+from chatkit.litestar.events import Published
 from chatkit.litestar.memory import ChannelsMemory
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of

@@ -18,7 +18,9 @@ class Speaker(Protocol):
 
 # Held weakly: what is begun while a connection is served copies its context, and may outlive it. A living speaker holds
 # its plugin, so that an id is enough to know that by.
-_speaker: ContextVar[tuple[ReferenceType[Speaker], int] | None] = ContextVar("chatkit.litestar.speaker", default=None)
+_speaker: ContextVar[tuple[ReferenceType[Speaker], int] | None] = ContextVar(
+    "chatkit.litestar.current_subscriber", default=None
+)
 
 
 def serve(speaker: Speaker, plugin: object) -> None:

@@ -19,7 +19,7 @@ from chatkit.core.segment import Encode
 from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import binary_frame, binary_frame_of, payload_of, text_frame_of
-from chatkit.litestar.stream import Stream
+from chatkit.litestar.queue import Stream
 from chatkit.wire.framing import text_frame
 
 EXTENSION: Final = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path

@@ -14,10 +14,10 @@ from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import payload_of
-from chatkit.litestar.stream import Arrival, Stream
+from chatkit.litestar.queue import Arrival, Stream
 
 if TYPE_CHECKING:
-    from chatkit.litestar.direct import DirectSender
+    from chatkit.litestar.direct_sender import DirectSender
 
 WINDOW: Final = 512  # events taken from the channels ahead of a reader without a backlog of its own
 PAGE: Final = 256  # events read at once

@@ -31,7 +31,7 @@ def read_plan(
     """Return the plan; None is the plan's own default. Raise `BadRequest` or `BadBackendURL`."""
     from chatkit.backends import open_backend
     from chatkit.bench import ChaosPlan
-    from chatkit.bench.chaos_plan import DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
+    from chatkit.bench.chaos.plan import DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
 
     if store is not None and backend is not None:
         raise BadRequest("give either --store or --backend")

@@ -11,7 +11,7 @@ import stores
 from channels import take, until
 from redis.asyncio import Redis, RedisCluster
 
-from chatkit.bench.own_store import OwnStore
+from chatkit.bench.local.store import OwnStore
 from chatkit.errors import Unavailable
 from chatkit.litestar import (
     AsyncPgChannelsBackend,

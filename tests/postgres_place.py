@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import stores
 
 from chatkit.backends import open_backend
-from chatkit.bench.postgres_server import PostgresServer
+from chatkit.bench.local.postgres import PostgresServer
 from chatkit.core.backend import Backend, Grown, News
 from chatkit.core.model import Draft
 from chatkit.errors import Unavailable

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from chatkit.backends.redis import connection, pubsub
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Backend, Grown, News
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import Unavailable

@@ -9,9 +9,9 @@ import os
 from functools import cache
 from typing import TypeVar
 
-from chatkit.bench.own_store import OwnStore
-from chatkit.bench.postgres_server import PostgresServer
-from chatkit.bench.redis_server import RedisCluster, RedisServer
+from chatkit.bench.local.postgres import PostgresServer
+from chatkit.bench.local.redis import RedisCluster, RedisServer
+from chatkit.bench.local.store import OwnStore
 
 Store = TypeVar("Store", bound=OwnStore)
 

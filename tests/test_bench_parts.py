@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkit.bench import Plan
-from chatkit.bench.account import Account, Faults, compare
-from chatkit.bench.cut import CLOSE, TEXT, Control, Cutter, cut
-from chatkit.bench.latency import Latencies
-from chatkit.bench.opening import client_frame
+from chatkit.bench.load.checker import Account, Faults, compare
+from chatkit.bench.load.frame_parser import CLOSE, TEXT, Control, Cutter, cut
+from chatkit.bench.load.latency import Latencies
+from chatkit.bench.load.websocket_client import client_frame
 from chatkit.core.model import Message
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.framing import text_frame

@@ -14,9 +14,9 @@ import pytest
 from benching import Bench, wait_until
 
 from chatkit.bench import ChaosPlan
-from chatkit.bench.hearing import Heard, Hearing
-from chatkit.bench.outages import Kind, Outage, outages
-from chatkit.bench.record import Findings, FollowerRecord, RoomRecord
+from chatkit.bench.chaos.checker import Findings, FollowerRecord, RoomRecord
+from chatkit.bench.chaos.recovery import Heard, Hearing
+from chatkit.bench.chaos.schedule import Kind, Outage, outages
 from chatkit.core.model import Gap, Message
 from chatkit.errors import BadRequest
 

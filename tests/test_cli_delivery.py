@@ -12,9 +12,9 @@ import stores
 from serving import clean_environment
 
 from chatkit.backends import open_backend
-from chatkit.bench.own_store import OwnStore
-from chatkit.bench.postgres_server import PostgresServer
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.postgres import PostgresServer
+from chatkit.bench.local.redis import RedisServer
+from chatkit.bench.local.store import OwnStore
 from chatkit.cli.delivery import MAX_HELD, Delivery
 from chatkit.client import Back, Lost
 from chatkit.core.hub import Hub

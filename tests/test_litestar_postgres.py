@@ -11,7 +11,7 @@ from channels import run
 from litestar.exceptions import ImproperlyConfiguredException
 
 from chatkit.backends import open_backend
-from chatkit.bench.postgres_server import PostgresServer
+from chatkit.bench.local.postgres import PostgresServer
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.litestar import AsyncPgChannelsBackend, ChannelsPlugin, PsycoPgChannelsBackend
 from chatkit.litestar.postgres_dsn import url_of

@@ -18,8 +18,8 @@ from redis.credentials import UsernamePasswordCredentialProvider
 from test_redis_sentinel import Sentinel as SentinelServer
 
 from chatkit.backends import open_backend
-from chatkit.bench.own_store import free_port
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
+from chatkit.bench.local.store import free_port
 from chatkit.errors import Unavailable
 from chatkit.litestar import ChannelsPlugin, RedisChannelsPubSubBackend, RedisChannelsStreamBackend
 

@@ -18,7 +18,7 @@ from serving import ServerProcess, serve
 from websockets.sync.client import connect
 
 from chatkit.backends import open_backend
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
 from chatkit.core.model import Draft
 
 # Keeps, in `writes`, the number of each mark that a page stores.

@@ -13,7 +13,7 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
 from chatkit.backends.postgres import backend, listener
 from chatkit.backends.postgres.notifications import Appended, OwnAppends, Reached
-from chatkit.bench.postgres_server import PostgresServer
+from chatkit.bench.local.postgres import PostgresServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Presence, Redacted, Writing
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message

@@ -14,8 +14,8 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts
 from chatkit.backends.postgres.errors import as_ours
 from chatkit.backends.urls import without_password
-from chatkit.bench import postgres_server
-from chatkit.bench.postgres_server import PostgresServer
+from chatkit.bench.local import postgres
+from chatkit.bench.local.postgres import PostgresServer
 from chatkit.errors import BadBackendURL, NotAStore, StoreError, StoreTooNew, Unavailable
 
 
@@ -192,7 +192,7 @@ def test_a_missing_driver_is_named() -> None:
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(postgres_server, "DEBIAN_FOLDER", tmp_path)
+    monkeypatch.setattr(postgres, "DEBIAN_FOLDER", tmp_path)
     with pytest.raises(Unavailable, match="apt-get install postgresql"):
         PostgresServer()
 

@@ -17,8 +17,8 @@ from chatkit.backends.redis import RedisBackend
 from chatkit.backends.redis import backend as redis_backend
 from chatkit.backends.redis.codec import Names
 from chatkit.backends.redis.login import Features
-from chatkit.bench.own_store import free_port
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
+from chatkit.bench.local.store import free_port
 from chatkit.core.backend import Grown, Mended, Presence, Redacted, Writing
 from chatkit.core.model import Draft, Member
 from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable

@@ -14,7 +14,7 @@ from chatkit.backends.redis import Address, RedisBackend
 from chatkit.backends.redis.codec import Names
 from chatkit.backends.redis.connection import Command
 from chatkit.backends.redis.topology import Cluster
-from chatkit.bench.redis_server import RedisCluster
+from chatkit.bench.local.redis import RedisCluster
 from chatkit.core.backend import Backend, Broken, Grown, Mended, News
 from chatkit.core.model import Member
 from chatkit.errors import StoreError, Unavailable

@@ -15,7 +15,7 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import RedisBackend, listener
 from chatkit.backends.redis.codec import Known
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted
 from chatkit.errors import Unavailable
 

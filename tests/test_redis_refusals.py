@@ -10,7 +10,7 @@ from redis_steps import calls_of, in_thread, is_a
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, said, texts, until
 from chatkit.backends.redis import RedisBackend
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Broken, Mended, Presence
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Member, Receipt

@@ -12,7 +12,7 @@ from redis_steps import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import texts, until
-from chatkit.bench.redis_server import RedisServer
+from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Grown, Mended
 from chatkit.errors import StoreError
 

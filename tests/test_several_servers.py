@@ -13,9 +13,9 @@ import stores
 from rawsocket import Lines, Talk, call, eventually, open_socket, publish, run, stream, whole_room
 from serving import ServerProcess, clean_environment, serve
 
-from chatkit.bench.own_store import OwnStore
-from chatkit.bench.postgres_server import PostgresServer
-from chatkit.bench.redis_server import RedisCluster, RedisServer
+from chatkit.bench.local.postgres import PostgresServer
+from chatkit.bench.local.redis import RedisCluster, RedisServer
+from chatkit.bench.local.store import OwnStore
 from chatkit.client import Back, Client, Lost
 
 KINDS = ("sqlite", "redis", "redis-cluster", "postgres")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chatkit.bench.hearing import Heard
-from chatkit.bench.record import Findings
+from chatkit.bench.chaos.checker import Findings
+from chatkit.bench.chaos.recovery import Heard
 
 
 class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):

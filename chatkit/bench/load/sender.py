@@ -8,10 +8,10 @@ import time
 from collections import deque
 from typing import Protocol
 
-from chatkit.bench.cut import TEXT, Control, Cut, cut
-from chatkit.bench.opening import client_frame
-from chatkit.bench.peer import Owner, Peer
-from chatkit.bench.plan import Plan
+from chatkit.bench.load.connection import Owner, Peer
+from chatkit.bench.load.frame_parser import TEXT, Control, Cut, cut
+from chatkit.bench.load.plan import Plan
+from chatkit.bench.load.websocket_client import client_frame
 from chatkit.client.errors import refusal
 from chatkit.client.rate_limit import Pace
 from chatkit.errors import RateLimited, TooLarge, Unavailable

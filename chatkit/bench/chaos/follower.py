@@ -4,9 +4,9 @@ import asyncio
 import random
 from contextlib import aclosing, suppress
 
-from chatkit.bench.fleet import Fleet
-from chatkit.bench.hearing import Hearing
-from chatkit.bench.record import FollowerRecord, RoomRecord
+from chatkit.bench.chaos.checker import FollowerRecord, RoomRecord
+from chatkit.bench.chaos.fleet import Fleet
+from chatkit.bench.chaos.recovery import Hearing
 from chatkit.client import Client
 from chatkit.client.signals import Joined
 from chatkit.core.model import Cursor, Gap, Message

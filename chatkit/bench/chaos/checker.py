@@ -9,8 +9,8 @@ from typing import Self
 
 import msgspec
 
-from chatkit.bench.account import Account
-from chatkit.bench.chaos_plan import ChaosPlan
+from chatkit.bench.chaos.plan import ChaosPlan
+from chatkit.bench.load.checker import Account
 from chatkit.core.model import Gap, Message
 
 

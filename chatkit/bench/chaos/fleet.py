@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-from chatkit.bench.own_server import OwnServer
+from chatkit.bench.local.server import OwnServer
 
 
 class Fleet:

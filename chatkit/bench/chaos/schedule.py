@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from chatkit.bench.chaos_plan import ChaosPlan
+from chatkit.bench.chaos.plan import ChaosPlan
 
 AWAY_S = (0.0, 2.0)  # between a server's death and its next start
 PAUSE_S = (1.0, 8.0)  # shorter and longer than what it takes clients to notice

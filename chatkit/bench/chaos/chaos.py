@@ -5,18 +5,18 @@ import time
 from contextlib import AsyncExitStack
 from itertools import cycle
 
-from chatkit.bench.breaker import Breaker, Tell
-from chatkit.bench.census import Census, census
-from chatkit.bench.chaos_plan import ChaosPlan
-from chatkit.bench.chaos_report import ChaosReport
-from chatkit.bench.crew import Show, Stall
-from chatkit.bench.fleet import Fleet
-from chatkit.bench.follower import Follower
-from chatkit.bench.hearing import Hearing
-from chatkit.bench.outages import outages
-from chatkit.bench.own_store import OwnStore
-from chatkit.bench.publisher import Publisher
-from chatkit.bench.record import Findings, RoomRecord
+from chatkit.bench.chaos.checker import Findings, RoomRecord
+from chatkit.bench.chaos.fleet import Fleet
+from chatkit.bench.chaos.follower import Follower
+from chatkit.bench.chaos.nemesis import Breaker, Tell
+from chatkit.bench.chaos.plan import ChaosPlan
+from chatkit.bench.chaos.presence_check import Census, census
+from chatkit.bench.chaos.publisher import Publisher
+from chatkit.bench.chaos.recovery import Hearing
+from chatkit.bench.chaos.report import ChaosReport
+from chatkit.bench.chaos.schedule import outages
+from chatkit.bench.load.connections import Show, Stall
+from chatkit.bench.local.store import OwnStore
 from chatkit.client import Client
 from chatkit.core.model import Gap, Message
 from chatkit.errors import ChatkitError

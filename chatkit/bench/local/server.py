@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chatkit.bench.own_store import free_port
+from chatkit.bench.local.store import free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 30.0

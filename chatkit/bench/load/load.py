@@ -10,16 +10,16 @@ import time
 from array import array
 from contextlib import suppress
 
-from chatkit.bench.account import Faults, compare
-from chatkit.bench.crew import TICK_S, Crew, Show, Stall
-from chatkit.bench.cut import Cutter
-from chatkit.bench.latency import Latencies
-from chatkit.bench.opening import Door
-from chatkit.bench.peer import Peer
-from chatkit.bench.plan import Plan
-from chatkit.bench.reader import Reader
-from chatkit.bench.report import Report
-from chatkit.bench.sender import Sender
+from chatkit.bench.load.checker import Faults, compare
+from chatkit.bench.load.connection import Peer
+from chatkit.bench.load.connections import TICK_S, Crew, Show, Stall
+from chatkit.bench.load.frame_parser import Cutter
+from chatkit.bench.load.latency import Latencies
+from chatkit.bench.load.plan import Plan
+from chatkit.bench.load.reader import Reader
+from chatkit.bench.load.report import Report
+from chatkit.bench.load.sender import Sender
+from chatkit.bench.load.websocket_client import Door
 from chatkit.client import Client
 from chatkit.client.endpoint import Endpoint
 from chatkit.core.model import Gap

@@ -9,9 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from chatkit.bench.chaos_plan import ChaosPlan
-from chatkit.bench.fleet import Fleet
-from chatkit.bench.follower import CONNECT_WITHIN_S, PAUSE_S, PING_S
+from chatkit.bench.chaos.fleet import Fleet
+from chatkit.bench.chaos.follower import CONNECT_WITHIN_S, PAUSE_S, PING_S
+from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.client import Client
 from chatkit.client.signals import Back, Lost
 from chatkit.core.model import Message, Receipt

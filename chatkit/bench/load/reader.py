@@ -3,10 +3,10 @@
 import time
 from typing import Protocol
 
-from chatkit.bench.account import Account
-from chatkit.bench.cut import Cut, Cutter
-from chatkit.bench.latency import Latencies
-from chatkit.bench.peer import Owner, Peer
+from chatkit.bench.load.checker import Account
+from chatkit.bench.load.connection import Owner, Peer
+from chatkit.bench.load.frame_parser import Cut, Cutter
+from chatkit.bench.load.latency import Latencies
 from chatkit.core.model import Cursor
 from chatkit.errors import ChatkitError
 from chatkit.wire.protocol import AnyEvent, GapEvent, JoinedEvent

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-from chatkit.bench.opening import Door
-from chatkit.bench.peer import Peer
+from chatkit.bench.load.connection import Peer
+from chatkit.bench.load.websocket_client import Door
 from chatkit.client.backoff import Backoff
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 

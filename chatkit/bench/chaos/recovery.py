@@ -10,7 +10,7 @@ from statistics import median
 
 import msgspec
 
-from chatkit.bench.outages import Kind
+from chatkit.bench.chaos.schedule import Kind
 
 
 class Heard(msgspec.Struct, frozen=True):

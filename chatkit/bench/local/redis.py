@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from chatkit.bench.own_store import OwnStore, free_port
+from chatkit.bench.local.store import OwnStore, free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 60.0  # a killed one first replays its log

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from chatkit.bench.account import Faults
+from chatkit.bench.load.checker import Faults
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):

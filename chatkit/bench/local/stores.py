@@ -5,8 +5,8 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chatkit.bench.chaos_plan import StoreName
-from chatkit.bench.own_store import OwnStore
+from chatkit.bench.chaos.plan import StoreName
+from chatkit.bench.local.store import OwnStore
 from chatkit.errors import BadRequest
 
 
@@ -16,15 +16,15 @@ def own_store(name: StoreName) -> OwnStore:
         case "sqlite":
             return SqliteFile()
         case "redis":
-            from chatkit.bench.redis_server import RedisServer
+            from chatkit.bench.local.redis import RedisServer
 
             return RedisServer()
         case "redis-cluster":
-            from chatkit.bench.redis_server import RedisCluster
+            from chatkit.bench.local.redis import RedisCluster
 
             return RedisCluster()
         case "postgresql":
-            from chatkit.bench.postgres_server import PostgresServer
+            from chatkit.bench.local.postgres import PostgresServer
 
             return PostgresServer()
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from chatkit.bench.plan import MAX_MESSAGES
+from chatkit.bench.load.plan import MAX_MESSAGES
 from chatkit.errors import BadRequest
 
 StoreName: TypeAlias = Literal["sqlite", "redis", "redis-cluster", "postgresql"]

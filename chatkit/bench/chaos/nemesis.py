@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from chatkit.bench.fleet import Fleet
-from chatkit.bench.follower import Follower
-from chatkit.bench.hearing import Hearing, Silence
-from chatkit.bench.outages import Kind, Outage
-from chatkit.bench.own_server import OwnServer
-from chatkit.bench.own_store import OwnStore
+from chatkit.bench.chaos.fleet import Fleet
+from chatkit.bench.chaos.follower import Follower
+from chatkit.bench.chaos.recovery import Hearing, Silence
+from chatkit.bench.chaos.schedule import Kind, Outage
+from chatkit.bench.local.server import OwnServer
+from chatkit.bench.local.store import OwnStore
 
 HEARD_WITHIN_S = 20.0  # then the next outage comes, and who is deaf goes on waiting
 POLL_S = 0.05

@@ -8,8 +8,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from chatkit.bench.cut import CLOSE, PING, PONG, TEXT, Control, Cut
-from chatkit.bench.opening import OPEN_TIMEOUT_S, Door, client_frame
+from chatkit.bench.load.frame_parser import CLOSE, PING, PONG, TEXT, Control, Cut
+from chatkit.bench.load.websocket_client import OPEN_TIMEOUT_S, Door, client_frame
 from chatkit.client.errors import refusal_of_close
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.wire.protocol import AnyEvent, decode_event

@@ -1,0 +1,1 @@
+"""Chaos: several servers on one store, killed and paused while followers read and publishers write."""

@@ -1,0 +1,1 @@
+"""Servers and stores that a benchmark starts on this machine, and stops."""

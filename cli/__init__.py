@@ -1,5 +1,5 @@
 """The `chatkit` command. The only package that knows Typer."""
 
-from chatkit.cli.app import main
+from chatkit.cli.main import main
 
 __all__ = ["main"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chatkit.cli.exit_codes import FAILED, INTERRUPTED, MESSAGES_MISSING, exits
 from chatkit.cli.options import Json, Token
-from chatkit.cli.status import FAILED, INTERRUPTED, MESSAGES_MISSING, exits
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ def _refuse(given: set[str], names: tuple[str, ...], why: str) -> None:
 def run_bench(plan: "Plan", server: str | None, token: str | None, *, json: bool) -> int:
     """Load the server, or one of our own; print what it came to and return the exit code. Raise `ChatkitError`."""
     from chatkit.bench import Load, own_server
-    from chatkit.cli.bench_process import ended_like_interrupted, have_descriptors, run_load, then_uninterrupted
-    from chatkit.cli.bench_view import report_lines, shown_progress
+    from chatkit.cli.bench_report import report_lines, shown_progress
+    from chatkit.cli.bench_run import ended_like_interrupted, have_descriptors, run_load, then_uninterrupted
     from chatkit.client.endpoint import Endpoint
 
     have_descriptors(plan)

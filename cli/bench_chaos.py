@@ -5,8 +5,8 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, get_args
 
-from chatkit.cli.moment import read_duration
-from chatkit.cli.status import FAILED, INTERRUPTED, MESSAGES_MISSING, say
+from chatkit.cli.exit_codes import FAILED, INTERRUPTED, MESSAGES_MISSING, say
+from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def run_chaos(plan: "ChaosPlan", *, json: bool) -> int:
     """Do it, on a store of our own or the user's; print what it came to and return the exit code."""
     from chatkit.bench import Chaos, Fleet, own_store
     from chatkit.cli.bench_chaos_view import report_lines
-    from chatkit.cli.bench_process import ended_like_interrupted, run_load, then_uninterrupted
-    from chatkit.cli.bench_view import shown_progress
+    from chatkit.cli.bench_report import shown_progress
+    from chatkit.cli.bench_run import ended_like_interrupted, run_load, then_uninterrupted
 
     ended_like_interrupted()
     with nullcontext() if plan.backend else own_store(plan.store) as store:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chatkit.cli.bench_view import count
+from chatkit.cli.bench_report import count
 
 if TYPE_CHECKING:
     from chatkit.bench import ChaosReport

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from chatkit.cli.moment import read_moment
+from chatkit.cli.exit_codes import MESSAGES_MISSING, exits, say
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, RoomName, ServerURL, Token, room_name
-from chatkit.cli.status import MESSAGES_MISSING, exits, say
+from chatkit.cli.times import read_moment
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
-    from chatkit.cli.store import Store
+    from chatkit.cli.store_client import Store
     from chatkit.client import Client
 
 FORMS = ("text", "json", "csv", "markdown")
@@ -198,8 +198,8 @@ class Printer:
     """Prints messages in a form; tells of gaps on stderr."""
 
     def __init__(self, form: str) -> None:
-        from chatkit.cli.form import WRITERS
-        from chatkit.cli.plain import visible
+        from chatkit.cli.output import WRITERS
+        from chatkit.cli.sanitize import visible
 
         self.has_gap = False
         self._form = form
@@ -208,14 +208,14 @@ class Printer:
 
     def begin(self) -> None:
         """Print what stands above the first message."""
-        from chatkit.cli.form import csv_header
+        from chatkit.cli.output import csv_header
 
         if self._form == "csv":
             sys.stdout.write(f"{csv_header()}\n")
 
     def print(self, item: Message | Gap) -> None:
         """Print a message; say what is missing."""
-        from chatkit.cli.form import gap_sentence, json_line
+        from chatkit.cli.output import gap_sentence, json_line
 
         if isinstance(item, Message):
             sys.stdout.write(f"{self._safe(self._write(item))}\n")

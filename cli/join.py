@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from chatkit.cli.exit_codes import MESSAGES_MISSING, exits
 from chatkit.cli.options import DEFAULT_SERVER, Place, RoomName, SenderName, ServerURL, Token, room_name
-from chatkit.cli.status import MESSAGES_MISSING, exits
 
 EPILOG = """
 chatkit join ops
@@ -33,7 +33,7 @@ def join(
     with exits():
         import asyncio
 
-        from chatkit.cli.conversation import converse
+        from chatkit.cli.chat import converse
 
         place = Place(ctx, server, None, name, token)
         if asyncio.run(converse(place, room_name(room), history)):

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatkit.cli.status import say
+from chatkit.cli.exit_codes import say
 from chatkit.core.model import ANONYMOUS, check_room, check_sender
 from chatkit.errors import BadName, BadRequest, ChatkitError
 
 if TYPE_CHECKING:
-    from chatkit.cli.store import Store
+    from chatkit.cli.store_client import Store
     from chatkit.client import Back, Client, Lost
     from chatkit.client.http import Calls
 
@@ -105,7 +105,7 @@ class Place:
 
     def store(self) -> "Store":
         """Return the store; raise `BadBackendURL`."""
-        from chatkit.cli.store import Store
+        from chatkit.cli.store_client import Store
 
         return Store(self.backend or "", self.name, tell_link)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from chatkit.cli.exit_codes import exits
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Place, RoomName, SenderName, ServerURL, Token, room_name
-from chatkit.cli.status import exits
 from chatkit.core.model import Message
 from chatkit.errors import BadBody, BadRequest
 from chatkit.wire.protocol import WireMessage
@@ -76,7 +76,7 @@ def publish_stdin(place: Place, room: str, *, json: bool) -> None:
     """Publish standard input line by line."""
     import asyncio
 
-    from chatkit.cli.pipe import publish_lines
+    from chatkit.cli.publish_stdin import publish_lines
 
     asyncio.run(publish_lines(place, room, (lambda message: print_stored(message, json=True)) if json else None))
 
@@ -84,7 +84,7 @@ def publish_stdin(place: Place, room: str, *, json: bool) -> None:
 def print_stored(message: WireMessage, *, json: bool) -> None:
     """Show what is stored, if that was asked for."""
     if json:
-        from chatkit.cli.form import wire_json_line
+        from chatkit.cli.output import wire_json_line
 
         sys.stdout.write(f"{wire_json_line(message)}\n")
         sys.stdout.flush()

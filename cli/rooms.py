@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from chatkit.cli.exit_codes import exits
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, ServerURL, Token, complete_room, room_name
-from chatkit.cli.plain import escaped, one_line
-from chatkit.cli.status import exits
+from chatkit.cli.sanitize import escaped, one_line
 
 EPILOG = """
 chatkit rooms

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from chatkit.cli.moment import read_duration
-from chatkit.cli.status import DONE, exits
+from chatkit.cli.exit_codes import DONE, exits
+from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from chatkit.cli.editor import PASTE_OFF, PASTE_ON, Editor, EndOfInput
-from chatkit.cli.lines import read_lines
-from chatkit.cli.plain import visible
-from chatkit.cli.status import say
+from chatkit.cli.exit_codes import say
+from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Editor, EndOfInput
+from chatkit.cli.sanitize import visible
+from chatkit.cli.stdin import read_lines
 
 CLEAR_ROW = "\r\x1b[K"
 CLEAR_SCREEN = "\x1b[H\x1b[2J"

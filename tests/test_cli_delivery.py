@@ -15,7 +15,7 @@ from chatkit.backends import open_backend
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import OwnStore
-from chatkit.cli.delivery import MAX_HELD, Delivery
+from chatkit.cli.store_publisher import MAX_HELD, Delivery
 from chatkit.client import Back, Lost
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Receipt

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from chatkit.cli.editor import Editor, EndOfInput
+from chatkit.cli.line_editor import Editor, EndOfInput
 
 LEFT, RIGHT, UP, DOWN, HOME, END = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B", "\x1b[H", "\x1b[F"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"

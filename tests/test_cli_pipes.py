@@ -14,7 +14,7 @@ from serving import ServerProcess, serve
 from shells import PATIENCE_S, Shell, wait_until
 from websockets.sync.client import connect
 
-from chatkit.cli.conversation import Conversation
+from chatkit.cli.chat import Conversation
 from chatkit.cli.terminal import Pipe, Style
 from chatkit.client import Client, Item, Joined, Signal
 from chatkit.core.model import Gap, Message, Receipt

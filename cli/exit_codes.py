@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from chatkit.cli.plain import visible
+from chatkit.cli.sanitize import visible
 from chatkit.errors import (
     BadBackendURL,
     BadBody,

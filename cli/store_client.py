@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chatkit.backends import open_backend
-from chatkit.cli.delivery import Delivery
+from chatkit.cli.store_publisher import Delivery
 from chatkit.client import HistoryPage, Item, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import Back, LinkWatcher, Lost

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from chatkit.cli.moment import local_time
-from chatkit.cli.plain import escaped, one_line, visible
+from chatkit.cli.sanitize import escaped, one_line, visible
+from chatkit.cli.times import local_time
 from chatkit.core.model import Gap, GapReason, Message
 from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
 

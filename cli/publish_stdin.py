@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from chatkit.cli.lines import read_lines
+from chatkit.cli.exit_codes import say
 from chatkit.cli.options import Place
-from chatkit.cli.status import say
+from chatkit.cli.stdin import read_lines
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
 from chatkit.wire.protocol import WireMessage

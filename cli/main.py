@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from chatkit import __version__
 from chatkit.cli import bench, history, join, publish, rooms, serve
 from chatkit.cli.config import Defaults, find_file, read_file
-from chatkit.cli.status import exits
+from chatkit.cli.exit_codes import exits
 from chatkit.errors import ChatkitError
 
 SERVE_OPTIONS = {

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Protocol, assert_never
 
-from chatkit.cli.form import body_lines, gap_sentence, text_line
-from chatkit.cli.moment import local_time
 from chatkit.cli.options import Place
-from chatkit.cli.plain import one_line
+from chatkit.cli.output import body_lines, gap_sentence, text_line
+from chatkit.cli.sanitize import one_line
 from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
+from chatkit.cli.times import local_time
 from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, Receipt
 from chatkit.errors import BadInput, ChatkitError

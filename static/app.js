@@ -2,21 +2,21 @@
 
 import { find, hueOf, initialOf, setText } from "./dom.js";
 import { listenToKeys } from "./keys.js";
-import { linesOf } from "./lines.js";
-import { checkRoom } from "./names.js";
+import { linesOf } from "./transcript.js";
+import { checkRoom } from "./validation.js";
 import { Announcer } from "./announcer.js";
 import { Session } from "./session.js";
 import { openStore } from "./storage.js";
-import { showCommands } from "./view-commands.js";
-import { ComposerView } from "./view-composer.js";
-import { NameDialog, TokenDialog } from "./view-dialogs.js";
-import { LogView } from "./view-log.js";
-import { PanesView } from "./view-panes.js";
-import { PeopleView } from "./view-people.js";
-import { RoomsView } from "./view-rooms.js";
-import { SearchView } from "./view-search.js";
-import { StatusView } from "./view-status.js";
-import { ThemeView } from "./view-theme.js";
+import { showCommands } from "./views/commands.js";
+import { ComposerView } from "./views/composer.js";
+import { NameDialog, TokenDialog } from "./views/dialogs.js";
+import { LogView } from "./views/log.js";
+import { PanesView } from "./views/panes.js";
+import { PeopleView } from "./views/people.js";
+import { RoomsView } from "./views/rooms.js";
+import { SearchView } from "./views/search.js";
+import { StatusView } from "./views/status.js";
+import { ThemeView } from "./views/theme.js";
 
 /** @typedef {import("./room.js").Room} Room */
 

@@ -1,6 +1,6 @@
 /** Which panes beside the conversation are open: the rooms (a drawer on a narrow screen), the people, the search. */
 
-import { find } from "./dom.js";
+import { find } from "../dom.js";
 
 const NARROW = window.matchMedia("(max-width: 47.99rem)");
 const ROOMY = window.matchMedia("(min-width: 72rem)");

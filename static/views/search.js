@@ -1,9 +1,9 @@
 /** Searching a room's history: the box and what was found, newest first. Knows no socket. */
 
-import { find, setText } from "./dom.js";
-import { foundElement } from "./view-message.js";
+import { find, setText } from "../dom.js";
+import { foundElement } from "./message.js";
 
-/** @typedef {import("./protocol.js").Message} Message */
+/** @typedef {import("../protocol.js").Message} Message */
 
 const PAUSE_MS = 300; // a search is sent when the typing pauses, not for each letter
 

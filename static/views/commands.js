@@ -1,6 +1,6 @@
 /** What to type in a terminal to be in the same room. Knows no socket. */
 
-import { clone, find } from "./dom.js";
+import { clone, find } from "../dom.js";
 
 const DEFAULT_HOSTS = new Set(["127.0.0.1:8000", "localhost:8000"]); // where `chatkit` looks without being told
 

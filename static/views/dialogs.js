@@ -1,7 +1,7 @@
 /** The two questions the page asks: what to be called, and the token of a closed server. Knows no socket. */
 
-import { find, setText } from "./dom.js";
-import { checkSender, SENDER_RULE } from "./names.js";
+import { find, setText } from "../dom.js";
+import { checkSender, SENDER_RULE } from "../validation.js";
 
 export class NameDialog {
   #dialog = find("#name-dialog", HTMLDialogElement);

@@ -1,11 +1,11 @@
 /** One message as elements. Knows neither the room nor the socket. */
 
-import { markSpans, parseBody } from "./body.js";
-import { clone, find, hueOf, initialOf, make } from "./dom.js";
+import { markSpans, parseBody } from "../body.js";
+import { clone, find, hueOf, initialOf, make } from "../dom.js";
 
 /**
- * @typedef {import("./lines.js").MessageLine} MessageLine
- * @typedef {import("./lines.js").PendingLine} PendingLine
+ * @typedef {import("../transcript.js").MessageLine} MessageLine
+ * @typedef {import("../transcript.js").PendingLine} PendingLine
  */
 
 const FOLD_LINES = 30; // a paste longer than this is folded, so that the talk around it stays in sight
@@ -50,7 +50,7 @@ export function pendingElement({ entry, follows, note, sender }, on) {
 
 /**
  * A message as a search finds it.
- * @param {import("./protocol.js").Message} message
+ * @param {import("../protocol.js").Message} message
  * @param {() => void} onOpen
  */
 export function foundElement(message, onOpen) {
@@ -116,7 +116,7 @@ function fold(element) {
   element.after(button);
 }
 
-/** @param {import("./body.js").Block} block */
+/** @param {import("../body.js").Block} block */
 function blockNode(block) {
   if (block.kind === "prose") return make("p", "", ...block.spans.map(spanNode));
   const code = make("pre", "fence", make("code", "", ...markSpans(block.text).map(spanNode)));
@@ -126,7 +126,7 @@ function blockNode(block) {
 }
 
 /**
- * @param {import("./body.js").Span} span
+ * @param {import("../body.js").Span} span
  * @returns {Node}
  */
 function spanNode(span) {

@@ -1,8 +1,8 @@
 /** How the link stands: a word beside the name, and a line above the log when it is not well. Counts down by itself. */
 
-import { find, setText } from "./dom.js";
+import { find, setText } from "../dom.js";
 
-/** @typedef {import("./connection.js").LinkState} LinkState */
+/** @typedef {import("../connection.js").LinkState} LinkState */
 
 const PATIENCE_MS = 1_500; // a link that comes back sooner is not worth a line above the log
 

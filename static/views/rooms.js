@@ -1,7 +1,7 @@
 /** The list of rooms, and the box that finds, joins and makes them. Knows no socket. */
 
-import { checkRoom, ROOM_RULE } from "./names.js";
-import { Children, clone, find, setText } from "./dom.js";
+import { checkRoom, ROOM_RULE } from "../validation.js";
+import { Children, clone, find, setText } from "../dom.js";
 
 /**
  * @typedef {{name: string, unread: number, members: number, isOpen: boolean, hasPending: boolean}} RoomState

@@ -3,10 +3,10 @@
  * reader nears an end. Knows no room and no socket.
  */
 
-import { Children, find, make, setText } from "./dom.js";
-import { messageElement, pendingElement } from "./view-message.js";
+import { Children, find, make, setText } from "../dom.js";
+import { messageElement, pendingElement } from "./message.js";
 
-/** @typedef {import("./lines.js").Line} Line */
+/** @typedef {import("../transcript.js").Line} Line */
 
 const NEAR_PX = 600; // more is loaded before the reader gets to the end
 const AT_END_PX = 40; // a line's height of slack still counts as the end

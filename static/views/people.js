@@ -1,6 +1,6 @@
 /** Who is in the room, and who is writing. Knows no socket. */
 
-import { Children, clone, find, hueOf, initialOf, make, setText } from "./dom.js";
+import { Children, clone, find, hueOf, initialOf, make, setText } from "../dom.js";
 
 /** @typedef {{id: string, look: string, name: string, isMe: boolean}} PersonRow */
 

@@ -1,6 +1,6 @@
 /** The box a message is written in. Knows no socket and no room: it hands over text. */
 
-import { find, setText } from "./dom.js";
+import { find, setText } from "../dom.js";
 
 const ENCODER = new TextEncoder();
 const COUNT_FROM = 0.8; // the share of the limit from which its count is shown

@@ -1,13 +1,13 @@
 /** The button that changes between the system's appearance, light and dark. */
 
-import { find } from "./dom.js";
+import { find } from "../dom.js";
 
 const NEXT = { system: "light", light: "dark", dark: "system" };
 
 export class ThemeView {
   #button = find("#theme", HTMLButtonElement);
 
-  /** @param {import("./storage.js").Store} store */
+  /** @param {import("../storage.js").Store} store */
   constructor(store) {
     this.#button.onclick = () => {
       const next = NEXT[this.#chosen];

@@ -1,4 +1,4 @@
-// A client on Node's `ws`, for tests/test_protocol_peers.py. `node echo.mjs URL URL-THAT-CLOSES` talks to an echo with
+// A client on Node's `ws`, for tests/protocols/test_peers.py. `node echo.mjs URL URL-THAT-CLOSES` talks to an echo with
 // and without compression, hears out a server that closes, and prints what it saw as JSON.
 
 import { randomBytes } from "node:crypto";

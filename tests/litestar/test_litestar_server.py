@@ -53,7 +53,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     log = tmp_path_factory.mktemp("server") / "log"
     port = free_port()
     url = request.param()
-    env = clean_environment({"PYTHONPATH": str(Path(__file__).parent), "CHANNELS": url})
+    env = clean_environment({"PYTHONPATH": str(Path(stores.__file__).parent), "CHANNELS": url})
     command = [sys.executable, "-m", "chatkit.cli", "serve", "channels_app:app", "--port", str(port)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=env)

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chatkit.backends import open_backend
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 DEPLOY = TREE / "examples/deploy"
 SECRET = "a-secret-of-the-tests"
 AUTHORIZED = {"Authorization": f"Bearer {SECRET}"}

@@ -13,7 +13,7 @@ from typing import Any
 from rawsocket import WITHIN_S, Answer, Lines, eventually
 from serving import free_port
 
-CONFIGURATION = Path(__file__).parent.parent / "examples/deploy/nginx.conf"
+CONFIGURATION = Path(__file__).parents[2] / "examples/deploy/nginx.conf"
 SITE = "chat.example"
 OUTSIDE = "daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 2; {user}"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
 from websockets.typing import Subprotocol
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LIMIT_S = 20.0  # only what hangs takes so long
 APPS = (
     "litestar_chat",

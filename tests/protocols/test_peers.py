@@ -29,7 +29,7 @@ from wsproto.events import (
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20]
 WORDS = "words and ä€😀 "
 
@@ -273,7 +273,7 @@ def find_node() -> str:
 
 async def run_node(*words: str) -> Any:
     """Run the script; return what it prints."""
-    script = str(TREE / "tests/peers/echo.mjs")
+    script = str(TREE / "tests/support/peers/echo.mjs")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(find_node(), script, *words, stdout=pipe, stderr=pipe)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LINT = Path(sys.executable).parent / "lint-imports"
 
 HEAVY = ("litestar", "typer", "uvicorn", "websockets", "textual", "redis", "asyncpg", "sqlite3", "rich", "pydantic")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from serving import clean_environment, serve
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 README = (TREE / "README.md").read_text()
 PAGES = [TREE / "README.md", TREE / "CONTRIBUTING.md", *(TREE / "docs").glob("*.md")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from serving import serve
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

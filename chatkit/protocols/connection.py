@@ -9,7 +9,7 @@ from typing import Final, Protocol, cast
 
 from uvicorn.server import ServerState
 
-from chatkit.protocols.shared import Share
+from chatkit.protocols.shared import SharedState
 from chatkit.server.framing import (
     ABNORMAL,
     BINARY,
@@ -91,7 +91,7 @@ def _drop(_data: bytes, /) -> None:
     """Stand for `transport.write`, and for `received_text`, where a connection ends."""
 
 
-class Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One open connection. A `DirectSocket`, and the sink of its own frame reader.
 
     Any byte from the client is life, and so is progress of what is written to it. While we do not read, nobody is dead.
@@ -103,7 +103,7 @@ class Wire(asyncio.Protocol):
         "deflate", "due_tick", "is_writable", "write",
     )  # fmt: skip
 
-    def __init__(self, share: Share, server_state: ServerState) -> None:
+    def __init__(self, share: SharedState, server_state: ServerState) -> None:
         self._share = share
         self._server_state = server_state
         self._state = OPENING

@@ -11,8 +11,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
-from chatkit.protocols.http import HttpConversation
-from chatkit.protocols.shared import Share
+from chatkit.protocols.http import HttpConnection
+from chatkit.protocols.shared import SharedState
 
 _PLAIN_HEAD: Final = re.compile(rb"get /[!-~]* http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~\x80-\xff]*\r\n)+")
 
@@ -36,7 +36,7 @@ class HttpProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop
-        self._wheel = Share.of(config, server_state, _loop).wheel
+        self._wheel = SharedState.of(config, server_state, _loop).wheel
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the first head its time."""
@@ -67,8 +67,8 @@ class HttpProtocol(asyncio.Protocol):
         self._wheel.clear(self)
         self._server_state.connections.discard(self)
 
-    def _become_http(self) -> HttpConversation:
-        protocol = HttpConversation(self._config, self._server_state, self._app_state, self._loop)
+    def _become_http(self) -> HttpConnection:
+        protocol = HttpConnection(self._config, self._server_state, self._app_state, self._loop)
         self._hand_over(protocol)
         return protocol
 

@@ -21,7 +21,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
-from chatkit.protocols.shared import Share
+from chatkit.protocols.shared import SharedState
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -35,7 +35,7 @@ _UNUSUAL: Final = {b"content-length", b"transfer-encoding", b"sec-websocket-exte
 _log = logging.getLogger("uvicorn.error")
 
 
-class Refused(Exception):
+class HandshakeRejected(Exception):
     """The handshake is refused; `response` is the whole HTTP answer."""
 
     def __init__(self, response: bytes) -> None:
@@ -43,10 +43,10 @@ class Refused(Exception):
         self.response = response
 
 
-class Opening:
+class Handshake:
     """A client's side of the opening handshake: what it asked for, and what the answer has to hold."""
 
-    def __init__(self, head: "_Head", answer: HeaderList, deflate: PerMessageDeflate | None) -> None:
+    def __init__(self, head: "_RequestHead", answer: HeaderList, deflate: PerMessageDeflate | None) -> None:
         self.answer = answer
         self.headers = head.headers
         offered = [value.decode("latin-1") for name, value in head.headers if name == b"sec-websocket-protocol"]
@@ -57,8 +57,8 @@ class Opening:
         self.inflate_bits = deflate.remote_max_window_bits if deflate else 0
 
     @classmethod
-    def read(cls, data: bytes, share: Share) -> "Opening":
-        """Read the head of a request; raise `Refused` where it opens no WebSocket."""
+    def read(cls, data: bytes, share: SharedState) -> "Handshake":
+        """Read the head of a request; raise `HandshakeRejected` where it opens no WebSocket."""
         head = _parse_head(data)
         deflate, extensions = None, None
         key = _usual_key(head)
@@ -72,7 +72,7 @@ class Opening:
             deflate = next(one for one in share.negotiator.extensions if isinstance(one, PerMessageDeflate))
         return cls(head, answer, deflate)
 
-    def make_scope(self, share: Share, transport: asyncio.Transport, state: dict[str, Any]) -> dict[str, Any]:
+    def make_scope(self, share: SharedState, transport: asyncio.Transport, state: dict[str, Any]) -> dict[str, Any]:
         """Make the ASGI scope, but for the extensions that the connection offers."""
         config = share.config
         return {
@@ -101,7 +101,7 @@ class Opening:
         return make_head(HTTPStatus.SWITCHING_PROTOCOLS, [*defaults, *self.answer, *chosen, *headers])
 
 
-class Pending:
+class PendingHandshake:
     """What a connection keeps until its handshake is answered."""
 
     __slots__ = ("app_state", "buffer", "denial", "is_denial_begun", "opening", "scope")
@@ -109,7 +109,7 @@ class Pending:
     def __init__(self, app_state: dict[str, Any]) -> None:
         self.app_state = app_state
         self.buffer = bytearray()  # the head, then what came behind it
-        self.opening: Opening | None = None
+        self.opening: Handshake | None = None
         self.scope: dict[str, Any] = {}
         self.denial: tuple[int, HeaderList] | None = None
         self.is_denial_begun = False
@@ -140,7 +140,7 @@ class Pending:
             _log.info('%s - "WebSocket %s" %s', get_client_addr(scope), get_path_with_query_string(scope), outcome)
 
 
-class _Head(NamedTuple):
+class _RequestHead(NamedTuple):
     """A request's first line and headers, their names in lower case."""
 
     method: str
@@ -156,15 +156,15 @@ class _Head(NamedTuple):
         return Request(self.target, headers, self.method, self.version)
 
 
-def _parse_head(data: bytes) -> _Head:
+def _parse_head(data: bytes) -> _RequestHead:
     """Parse what uvicorn's HTTP protocol, or a look at the first bytes, found to be well-formed."""
     first, *lines = data.removesuffix(b"\r\n\r\n").split(b"\r\n")
     try:
         method, target, version = first.decode("ascii").split(" ")
     except ValueError as error:
-        raise Refused(make_response(HTTPStatus.BAD_REQUEST)) from error
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST)) from error
     fields = [line.partition(b":") for line in lines]
-    return _Head(method, target, version, [(name.lower(), value.strip(b" \t")) for name, _, value in fields])
+    return _RequestHead(method, target, version, [(name.lower(), value.strip(b" \t")) for name, _, value in fields])
 
 
 def _target_here(target: str) -> str:
@@ -172,13 +172,13 @@ def _target_here(target: str) -> str:
     try:
         url = urlsplit(target)
     except ValueError as error:  # brackets around what is no address
-        raise Refused(make_response(HTTPStatus.BAD_REQUEST)) from error
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST)) from error
     if not url.netloc:
-        raise Refused(make_response(HTTPStatus.BAD_REQUEST))
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST))
     return f"{url.path or '/'}?{url.query}"
 
 
-def _usual_key(head: _Head) -> str | None:
+def _usual_key(head: _RequestHead) -> str | None:
     """Return the key of a handshake that is as nearly all programs write it; any other is for websockets to judge."""
     fields = dict(head.headers)
     key = fields.get(b"sec-websocket-key", b"")
@@ -197,19 +197,19 @@ def _usual_key(head: _Head) -> str | None:
 
 
 def _judge(request: Request, negotiator: ServerProtocol) -> tuple[str, str | None]:
-    """Return how to accept the handshake, and with which extensions; raise `Refused`."""
+    """Return how to accept the handshake, and with which extensions; raise `HandshakeRejected`."""
     headers = request.headers
     if headers.get_all("Content-Length") not in ([], ["0"]) or "Transfer-Encoding" in headers:
-        raise Refused(make_response(HTTPStatus.BAD_REQUEST, b"An opening handshake has no body.\n"))
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, b"An opening handshake has no body.\n"))
     hosts = headers.get_all("Host")
     if len(hosts) != 1 or not hosts[0]:
-        raise Refused(make_response(HTTPStatus.BAD_REQUEST, b"A request names one host.\n"))
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, b"A request names one host.\n"))
     try:
         accept, extensions, _ = negotiator.process_request(request)
     except InvalidHandshake as error:
         response = negotiator.accept(request)  # refuses it again, and knows how to say so
         negotiator.handshake_exc = None
-        raise Refused(_refusal(response, error)) from error
+        raise HandshakeRejected(_refusal(response, error)) from error
     return accept, extensions
 
 

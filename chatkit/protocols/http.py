@@ -13,8 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, make_response
-from chatkit.protocols.shared import Share
-from chatkit.protocols.unchunked import Unchunked
+from chatkit.protocols.shared import SharedState
+from chatkit.protocols.unchunked import UnchunkedResponse
 
 _REFUSED_TIMEOUT_S: Final = 2.0  # for a client to read why it was refused, and to leave
 _BODY_TIMEOUT_S: Final = 30.0  # without a byte of a body that is awaited: a phone is in its next network by then
@@ -24,7 +24,7 @@ _STALL_TIMEOUT_S: Final = 120.0  # without progress in sending an answer: the sy
 _HEAD, _BODY, _NOTHING = range(3)
 
 
-class HttpConversation(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """uvicorn's HTTP, with an end to clients that stop in the middle, and with nothing lost on the way to a WebSocket.
 
     What a client sends behind its handshake without waiting for the answer reaches the WebSocket; uvicorn drops it.
@@ -39,7 +39,7 @@ class HttpConversation(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.due_tick = 0
-        self._wheel = Share.of(config, server_state, _loop).wheel
+        self._wheel = SharedState.of(config, server_state, _loop).wheel
         self._awaited = _HEAD
         self._head_bytes = 0
         self._is_new_head = True  # it began with what was read last
@@ -140,7 +140,7 @@ class HttpConversation(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] == "1.1" else Unchunked(app, cycle))
+        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] == "1.1" else UnchunkedResponse(app, cycle))
 
     def on_response_complete(self) -> None:
         """Go on with what the client sent meanwhile."""

@@ -18,8 +18,8 @@ _STALL_S: Final = 0.1  # a timer so late says that the process stood still, or h
 _WINDOW_BITS: Final = 12  # 4 KiB: what a chat's messages need, at an eighth of the memory of 15
 
 
-class Timed(Protocol):
-    """What a `Wheel` calls back. `due_tick` is the wheel's own: 0 while nothing is set."""
+class TimerTarget(Protocol):
+    """What a `TimerWheel` calls back. `due_tick` is the wheel's own: 0 while nothing is set."""
 
     due_tick: int
 
@@ -27,17 +27,17 @@ class Timed(Protocol):
         """Hear that the time is over."""
 
 
-class Wheel:
+class TimerWheel:
     """The timers of all connections of one server as one timer of the loop. A connection has at most one at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: dict[int, set[Timed]] = {}
+        self._due: dict[int, set[TimerTarget]] = {}
         self._ticks: list[int] = []  # a heap of the keys of `_due`, and of some that were there
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
-    def set(self, timed: Timed, delay_s: float) -> None:
+    def set(self, timed: TimerTarget, delay_s: float) -> None:
         """Call `on_time` once, in `delay_s` or a tick later, in place of what was set before."""
         self.clear(timed)
         tick = int((self._loop.time() + delay_s) / _TICK_S) + 1
@@ -50,7 +50,7 @@ class Wheel:
         due.add(timed)
         timed.due_tick = tick
 
-    def clear(self, timed: Timed) -> None:
+    def clear(self, timed: TimerTarget) -> None:
         """Forget what was set."""
         due = self._due.get(timed.due_tick)
         timed.due_tick = 0
@@ -80,15 +80,15 @@ class Wheel:
             self._wake_at(self._ticks[0] * _TICK_S)
 
 
-class Share:
+class SharedState:
     """What the connections of one server have in common, so that none has to carry it."""
 
-    _of: ClassVar["WeakKeyDictionary[ServerState, Share]"] = WeakKeyDictionary()
+    _of: ClassVar["WeakKeyDictionary[ServerState, SharedState]"] = WeakKeyDictionary()
 
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.config = config
         self.loop = loop
-        self.wheel = Wheel(loop)
+        self.wheel = TimerWheel(loop)
         # Neither side takes its context over: a message compressed once is good for every client with the same window,
         # no connection keeps a window in memory, and a client's block marked final does no harm to what follows.
         deflate = ServerPerMessageDeflateFactory(
@@ -101,7 +101,7 @@ class Share:
         self.negotiator = ServerProtocol(extensions=[deflate] if config.ws_per_message_deflate else [])
 
     @classmethod
-    def of(cls, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop | None) -> "Share":
+    def of(cls, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop | None) -> "SharedState":
         """Return the server's, made by its first connection."""
         share = cls._of.get(state)
         if share is None:

@@ -8,7 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
-class Unchunked:
+class UnchunkedResponse:
     """An application as one request of HTTP/1.0 needs it. uvicorn ends the connection behind the answer."""
 
     def __init__(self, application: Any, cycle: RequestResponseCycle) -> None:

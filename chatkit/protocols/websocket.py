@@ -20,13 +20,20 @@ from chatkit.protocols.connection import (
     OPEN,
     OPENING,
     SHUTDOWN_TIMEOUT_S,
+    Connection,
     DirectSocket,
     Receiver,
-    Wire,
 )
 from chatkit.protocols.detect import HttpProtocol
-from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, Opening, Pending, Refused, make_response
-from chatkit.protocols.shared import Share
+from chatkit.protocols.handshake import (
+    HEAD_TIMEOUT_S,
+    MAX_HEAD_BYTES,
+    Handshake,
+    HandshakeRejected,
+    PendingHandshake,
+    make_response,
+)
+from chatkit.protocols.shared import SharedState
 from chatkit.server.framing import ABNORMAL, BINARY, TEXT, is_close_code, make_message
 from chatkit.wire.framing import text_frame
 
@@ -37,7 +44,7 @@ DIRECT: Final = "chatkit.direct"  # the extension's name in an ASGI scope
 _log = logging.getLogger("uvicorn.error")
 
 
-class WebSocketProtocol(Wire):
+class WebSocketProtocol(Connection):
     """One WebSocket. Made by an HTTP protocol, which then feeds it the request's head.
 
     Of the handshake nothing is kept once it is answered.
@@ -52,8 +59,8 @@ class WebSocketProtocol(Wire):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(Share.of(config, server_state, _loop), server_state)
-        self._pending: Pending | None = Pending(app_state)
+        super().__init__(SharedState.of(config, server_state, _loop), server_state)
+        self._pending: PendingHandshake | None = PendingHandshake(app_state)
         self._is_connect_taken = False
         self._is_closed_by_handler = False
 
@@ -92,7 +99,7 @@ class WebSocketProtocol(Wire):
             self._is_choked = True
             self._connection.pause_reading()
 
-    def _read_head(self, pending: Pending) -> None:
+    def _read_head(self, pending: PendingHandshake) -> None:
         end = pending.buffer.find(b"\r\n\r\n") + 4
         if end < 4 and len(pending.buffer) <= MAX_HEAD_BYTES:
             if not self.due_tick:
@@ -104,8 +111,8 @@ class WebSocketProtocol(Wire):
             return
         try:
             self._check_concurrency()
-            pending.opening = Opening.read(bytes(pending.buffer[:end]), self._share)
-        except Refused as refused:
+            pending.opening = Handshake.read(bytes(pending.buffer[:end]), self._share)
+        except HandshakeRejected as refused:
             self._refuse(refused.response)
             return
         del pending.buffer[:end]
@@ -116,7 +123,7 @@ class WebSocketProtocol(Wire):
     def _check_concurrency(self) -> None:
         limit = self._share.config.limit_concurrency
         if limit is not None and max(len(self._server_state.connections), len(self._server_state.tasks)) >= limit:
-            raise Refused(make_response(HTTPStatus.SERVICE_UNAVAILABLE))
+            raise HandshakeRejected(make_response(HTTPStatus.SERVICE_UNAVAILABLE))
 
     def _refuse(self, response: bytes, code: int = ABNORMAL) -> None:
         if self._pending is None or not self._pending.is_denial_begun:  # else it would come in the middle of another
@@ -124,7 +131,7 @@ class WebSocketProtocol(Wire):
         self._finish(code)
         self._hang_up(is_heard_out=True)
 
-    def _accept(self, pending: Pending, message: dict[str, Any]) -> None:
+    def _accept(self, pending: PendingHandshake, message: dict[str, Any]) -> None:
         opening = pending.opening
         if opening is None or self._connection.is_closing():
             raise ClientDisconnected
@@ -196,7 +203,7 @@ class WebSocketProtocol(Wire):
         else:
             raise ClientDisconnected
 
-    def _send_opening(self, pending: Pending, message: dict[str, Any]) -> None:
+    def _send_opening(self, pending: PendingHandshake, message: dict[str, Any]) -> None:
         match message["type"]:
             case "websocket.accept" if pending.denial is None:
                 self._accept(pending, message)

@@ -27,8 +27,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from chatkit.protocols.http import HttpConversation
-from chatkit.protocols.shared import Wheel
+from chatkit.protocols.http import HttpConnection
+from chatkit.protocols.shared import TimerWheel
 
 
 @pytest.fixture(params=LOOPS)
@@ -190,7 +190,7 @@ def test_a_handshake_that_asks_for_what_is_none_is_refused(head: bytes, is_whole
             n_first = 0 if is_whole else 1
             client.send(head[:n_first])
             if n_first:  # then it is read as HTTP, whatever it is
-                await eventually(lambda: any(isinstance(one, HttpConversation) for one in served.connections))
+                await eventually(lambda: any(isinstance(one, HttpConnection) for one in served.connections))
             client.send(head[n_first:] + b"\r\n")
             assert (await client.head()).startswith(b"HTTP/1.1 400 ")
             await client.close()
@@ -379,7 +379,7 @@ def test_accepts_and_refusals_are_logged(caplog: Any) -> None:
 class Alarm:
     """Notes when it rings, and sets itself anew as often as it is told."""
 
-    def __init__(self, wheel: Wheel, clock: Clock, *, again_s: float = 0) -> None:
+    def __init__(self, wheel: TimerWheel, clock: Clock, *, again_s: float = 0) -> None:
         self.wheel = wheel
         self.clock = clock
         self.again_s = again_s
@@ -394,7 +394,7 @@ class Alarm:
 
 def test_each_timer_of_the_wheel_keeps_its_own_time() -> None:
     async def test(clock: Clock) -> None:
-        wheel, began = Wheel(clock), clock.time()
+        wheel, began = TimerWheel(clock), clock.time()
         repeating, later, moved, cleared = (Alarm(wheel, clock, again_s=again) for again in (20, 0, 0, 0))
         wheel.set(later, 5)  # and behind it comes one that is set, and sets itself, for a later time
         wheel.set(repeating, 1)

@@ -21,7 +21,7 @@ from protocol_app import (
     serving,
 )
 
-from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.http import HttpConnection
 from chatkit.protocols.websocket import HttpProtocol
 
 GET = b"GET /first HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -61,9 +61,9 @@ class Site:
         await send({"type": "http.response.body", "body": b"!"})
 
 
-def only_one(served: Serving) -> HttpProtocol | HttpConversation:
+def only_one(served: Serving) -> HttpProtocol | HttpConnection:
     (connection,) = served.connections
-    assert isinstance(connection, HttpProtocol | HttpConversation)
+    assert isinstance(connection, HttpProtocol | HttpConnection)
     return connection
 
 
@@ -292,7 +292,7 @@ def test_a_client_that_has_its_answer_and_stays_is_let_go(then: bytes) -> None:
             assert statuses(await client.head()) == [200]
             client.send(then)
             connection = only_one(served)
-            assert isinstance(connection, HttpConversation)
+            assert isinstance(connection, HttpConnection)
             await eventually(lambda: connection.timeout_keep_alive_task is None)  # it was read
             await clock.skip(31)
             await served.empty()

@@ -27,7 +27,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.http import HttpConnection
 from chatkit.protocols.websocket import HttpProtocol, WebSocketProtocol
 from chatkit.server.framing import FrameReader
 
@@ -296,7 +296,7 @@ def test_a_shutdown_refuses_who_is_not_in_yet() -> None:
 def living() -> int:
     gc.collect()
     return sum(
-        isinstance(one, WebSocketProtocol | HttpProtocol | HttpConversation | FrameReader | EchoReceiver)
+        isinstance(one, WebSocketProtocol | HttpProtocol | HttpConnection | FrameReader | EchoReceiver)
         for one in gc.get_objects()
     )
 

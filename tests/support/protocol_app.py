@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 import uvloop
 
-from chatkit.protocols.http import HttpConversation
+from chatkit.protocols.http import HttpConnection
 from chatkit.protocols.websocket import DIRECT, DirectSocket, HttpProtocol, WebSocketProtocol
 from chatkit.server.framing import FrameReader
 
@@ -69,7 +69,7 @@ def url(port: int) -> str:
     return f"ws://127.0.0.1:{port}/chat?name=ann"
 
 
-Connection: TypeAlias = HttpProtocol | HttpConversation | WebSocketProtocol
+Connection: TypeAlias = HttpProtocol | HttpConnection | WebSocketProtocol
 
 
 class Serving:
@@ -78,7 +78,7 @@ class Serving:
     def __init__(self, server: uvicorn.Server) -> None:
         self.server = server
         self.connections = cast(
-            "set[HttpProtocol | HttpConversation | WebSocketProtocol]", server.server_state.connections
+            "set[HttpProtocol | HttpConnection | WebSocketProtocol]", server.server_state.connections
         )
         self.tasks = server.server_state.tasks
         self.port: int = server.servers[0].sockets[0].getsockname()[1]

@@ -29,7 +29,7 @@ from chatkit.core.model import (
     check_sender,
 )
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.wire.protocol import Position, Publish, Typing
+from chatkit.wire.protocol import Position, PublishCommand, TypingCommand
 
 if TYPE_CHECKING:
     from chatkit.client.connection import Link
@@ -111,7 +111,7 @@ class Client:
         link = self._link()
         await link.ready()
         limits = Limits(body=link.limits.body, data=link.limits.data or link.limits.body)
-        command = Publish(
+        command = PublishCommand(
             room=check_room(room),
             body=check_body(body, limits.body),
             data=data if data is None else check_data(data, limits.data),
@@ -237,7 +237,7 @@ class Client:
         """Show the others that this one is writing. May be lost."""
         link = self._link()
         await link.ready()
-        link.tell(Typing(room=check_room(room)))
+        link.tell(TypingCommand(room=check_room(room)))
 
     async def _call(self, call: Callable[Params, ValueT], /, *args: Params.args, **kwargs: Params.kwargs) -> ValueT:
         return await asyncio.to_thread(call, *args, **kwargs)

@@ -29,10 +29,10 @@ from chatkit.wire.protocol import (
     ErrorEvent,
     GapEvent,
     JoinedEvent,
-    Leave,
+    LeaveCommand,
     MessageEvent,
     PresenceEvent,
-    Publish,
+    PublishCommand,
     RedactedEvent,
     RestoredEvent,
     TypingEvent,
@@ -90,10 +90,10 @@ class Link:
         if follow.state == "parked":
             self._join(follow)
 
-    def publish(self, command: Publish, *, has_own_key: bool) -> Entry:
+    def publish(self, command: PublishCommand, *, has_own_key: bool) -> Entry:
         """Put a message in the queue; its entry has the answer."""
         ref = next(self._refs)
-        command = Publish(room=command.room, body=command.body, data=command.data, key=command.key, ref=ref)
+        command = PublishCommand(room=command.room, body=command.body, data=command.data, key=command.key, ref=ref)
         entry = Entry(ref, self.name, command, has_own_key=has_own_key)
         self._outbox.add(entry)
         self._wake.set()
@@ -305,7 +305,7 @@ class Link:
         self.tell(follow.join(next(self._refs)))
 
     def _leave(self, follow: Follow) -> None:
-        self.tell(Leave(room=follow.room))
+        self.tell(LeaveCommand(room=follow.room))
 
     def _park(self, follow: Follow) -> None:
         follow.state = "parked"

@@ -13,7 +13,7 @@ from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal, Typ
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
 from chatkit.wire.protocol import (
     GapEvent,
-    Join,
+    JoinCommand,
     JoinedEvent,
     MessageEvent,
     PresenceEvent,
@@ -59,13 +59,13 @@ class Follow:
         """Whether the reader has taken everything."""
         return not self._items
 
-    def join(self, ref: int) -> Join:
+    def join(self, ref: int) -> JoinCommand:
         """Return the command that goes on where this reader is; what comes before its answer is not for it."""
         self.state = "joining"
         self.join_ref = ref
         if self._cursor is None:
-            return Join(room=self.room, ref=ref, history=self._history)
-        return Join(room=self.room, ref=ref, after=str(self._cursor))
+            return JoinCommand(room=self.room, ref=ref, history=self._history)
+        return JoinCommand(room=self.room, ref=ref, after=str(self._cursor))
 
     def take(self, event: RoomEvent) -> None:
         """Take what the server says about the room."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from chatkit.client.rate_limit import Pace
 from chatkit.core.model import Cursor, Message, Receipt, parse_time
-from chatkit.wire.protocol import AckEvent, Publish, WireLimits, encode
+from chatkit.wire.protocol import AckEvent, PublishCommand, WireLimits, encode
 
 FIRST = 0  # no message's `ref`: what is sent behind it is behind none
 
@@ -21,7 +21,7 @@ class Entry:
 
     __slots__ = ("answer", "command", "frame", "has_own_key", "ref", "sender")
 
-    def __init__(self, ref: int, sender: str, command: Publish, *, has_own_key: bool) -> None:
+    def __init__(self, ref: int, sender: str, command: PublishCommand, *, has_own_key: bool) -> None:
         self.ref = ref
         self.sender = sender
         self.command = command

@@ -25,7 +25,7 @@ from chatkit.server.problems import answer_chatkit_error, answer_http_error, ans
 from chatkit.server.routes import health, provide_lobby, rooms_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
 from chatkit.server.websockets import Lobby, converse
-from chatkit.session.session import House
+from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
@@ -82,7 +82,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
     return CORSConfig(allow_origins=origins) if origins else None
 
 
-def _house(settings: Settings, hub: Hub) -> House:
+def _house(settings: Settings, hub: Hub) -> SessionContext:
     limits, rate = settings.limits, settings.rate_limit
     wire_limits = WireLimits(
         limits.body,
@@ -93,7 +93,7 @@ def _house(settings: Settings, hub: Hub) -> House:
         max(1.0, rate * BURST_S) if rate else 0,
         MAX_RATE_BYTES if rate else 0,
     )
-    return House(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
+    return SessionContext(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
 
 
 async def _trim_forever(hub: Hub, settings: Settings) -> None:

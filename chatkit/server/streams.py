@@ -10,7 +10,7 @@ from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.room import Signal, StoreAway, StoreBack
 from chatkit.core.subscription import Item
 from chatkit.errors import Unavailable
-from chatkit.session.session import Start
+from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
 KEEP_ALIVE_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds
@@ -71,7 +71,9 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
-async def stream(hub: Hub, room: str, start: Start, history: int, form: StreamForm) -> AsyncGenerator[bytes, None]:
+async def stream(
+    hub: Hub, room: str, start: StartPosition, history: int, form: StreamForm
+) -> AsyncGenerator[bytes, None]:
     """Yield the room from where `start` says, for as long as the client and the server live."""
     rung = asyncio.Event()  # there is something to read, or something was told
     told: list[bytes] = []

@@ -20,7 +20,7 @@ from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
 from chatkit.server.connect_request import Handshake
 from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.session.json_session import JsonSession
-from chatkit.session.session import House, Session, Start, close_code
+from chatkit.session.session import Session, SessionContext, StartPosition, close_code
 from chatkit.session.text_session import TextSession
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
@@ -35,7 +35,7 @@ class Full(Unavailable):
 class Lobby:
     """What stands between the door and the rooms: the gate, the limits on rates, and how many connections there are."""
 
-    def __init__(self, house: House, gate: Gate, rates: RateLimits, max_connections: int) -> None:
+    def __init__(self, house: SessionContext, gate: Gate, rates: RateLimits, max_connections: int) -> None:
         self.house = house
         self.gate = gate
         self.rates = rates
@@ -79,11 +79,11 @@ class Lobby:
         return TextSession(self.house, out, sender, limiter, asked.format)
 
 
-def read_start(after: str | None, history: str | None) -> Start:
+def read_start(after: str | None, history: str | None) -> StartPosition:
     """Read where a join begins. Raise `BadCursor` or `BadRequest`."""
     if history is not None and not (history.isascii() and history.isdigit() and len(history) < 10):
         raise BadRequest("history is a number of messages")
-    return Start(Cursor.parse(after) if after else None, None if history is None else int(history))
+    return StartPosition(Cursor.parse(after) if after else None, None if history is None else int(history))
 
 
 @asynccontextmanager

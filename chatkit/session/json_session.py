@@ -23,7 +23,7 @@ from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, 
 from chatkit.session.delivery import Delivery, Socket
 from chatkit.session.formats import event_frame, form_for, presence_frame
 from chatkit.session.sending_order import SendingOrder
-from chatkit.session.session import House, Limiter, Session, Start
+from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
 from chatkit.wire import protocol
 from chatkit.wire.framing import text_frame
 
@@ -33,13 +33,13 @@ class JsonSession(Session):
 
     __slots__ = ("_order", "_path_room", "_stale_rooms")
 
-    def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
+    def __init__(self, house: SessionContext, socket: Socket, sender: str, limiter: Limiter | None) -> None:
         super().__init__(house, socket, sender, limiter)
         self._path_room: str | None = None
         self._order: SendingOrder | None = None  # of a client that says what each message was sent behind
         self._stale_rooms: set[str] = set()  # whose presence was not sent, because the socket was full
 
-    async def start(self, room: str | None, start: Start) -> None:
+    async def start(self, room: str | None, start: StartPosition) -> None:
         """Say welcome, and join the room that the path names, if it names one."""
         house = self._house
         self._send(protocol.WelcomeEvent(self._sender, house.server, house.wire_limits))
@@ -62,18 +62,20 @@ class JsonSession(Session):
     def _carry_out(self, command: protocol.AnyCommand, n_bytes: int) -> None:
         room = self._room_of(command)
         match command:
-            case protocol.Publish():
+            case protocol.PublishCommand():
                 self._publish(room, command, n_bytes)
-            case protocol.Join():
-                start = Start(command.after if command.after is None else Cursor.parse(command.after), command.history)
+            case protocol.JoinCommand():
+                start = StartPosition(
+                    command.after if command.after is None else Cursor.parse(command.after), command.history
+                )
                 self._do(partial(self._join, room, start, command.ref), command.ref)
-            case protocol.Leave():
+            case protocol.LeaveCommand():
                 self._do(partial(self._leave, room, command.ref), command.ref)
-            case protocol.History():
+            case protocol.HistoryCommand():
                 self._do(partial(self._send_history, room, command), command.ref)
-            case protocol.Members():
+            case protocol.MembersCommand():
                 self._send_members(room, command.ref)
-            case protocol.Typing():
+            case protocol.TypingCommand():
                 if self._limiter is None or self._limiter.may_signal():
                     self._house.hub.typing(room, self._sender)
             case _:
@@ -86,7 +88,7 @@ class JsonSession(Session):
             raise BadRequest("name the room: this connection's path names none")
         return self._path_room
 
-    def _publish(self, room: str, command: protocol.Publish, n_bytes: int) -> None:
+    def _publish(self, room: str, command: protocol.PublishCommand, n_bytes: int) -> None:
         limits = self._house.limits
         if command.body is None and command.data is None:
             raise BadRequest("publish needs a body")
@@ -119,7 +121,7 @@ class JsonSession(Session):
             self._order.refused(ref, outcome)
         self._settled(outcome, ref)
 
-    async def _join(self, room: str, start: Start, ref: protocol.Ref | None) -> None:
+    async def _join(self, room: str, start: StartPosition, ref: protocol.Ref | None) -> None:
         if room in self._rooms:
             self._rooms.pop(room).close()
         elif len(self._rooms) >= self._house.limits.rooms:
@@ -153,7 +155,7 @@ class JsonSession(Session):
             delivery.close()
         self._send(protocol.LeftEvent(room, ref))
 
-    async def _send_history(self, room: str, command: protocol.History) -> None:
+    async def _send_history(self, room: str, command: protocol.HistoryCommand) -> None:
         limit = min(self._house.limits.history, 50 if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
@@ -205,7 +207,7 @@ class JsonSession(Session):
                 self._send_members(room, None)
         super().writable_again()
 
-    def _send(self, event: protocol.Event) -> None:
+    def _send(self, event: protocol.ServerEvent) -> None:
         self._send_text(protocol.encode(event))
 
     def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:

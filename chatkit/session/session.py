@@ -56,7 +56,7 @@ class Limiter(Protocol):
         """Say whether something that is not stored may go to the others now; what may not is simply dropped."""
 
 
-class House(msgspec.Struct, frozen=True):
+class SessionContext(msgspec.Struct, frozen=True):
     """What all sessions of a server share. `history` is how many messages a join without a cursor begins with."""
 
     hub: Hub
@@ -66,7 +66,7 @@ class House(msgspec.Struct, frozen=True):
     history: int
 
 
-class Start(msgspec.Struct, frozen=True):
+class StartPosition(msgspec.Struct, frozen=True):
     """Where a join begins: at a cursor, or so many messages before the end (None: the server's default)."""
 
     after: Cursor | None = None
@@ -84,7 +84,7 @@ class Session(ABC):
         "_rooms", "_sender", "_socket", "is_closed", "left",
     )  # fmt: skip
 
-    def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None) -> None:
+    def __init__(self, house: SessionContext, socket: Socket, sender: str, limiter: Limiter | None) -> None:
         self.is_closed = False
         self.left: Callable[[], None] | None = None  # called once, at the end
         self._house = house
@@ -101,7 +101,7 @@ class Session(ABC):
         self._is_store_away = False  # and the client knows it
 
     @abstractmethod
-    async def start(self, room: str | None, start: Start) -> None:
+    async def start(self, room: str | None, start: StartPosition) -> None:
         """Greet the client and join the room that its path names. Raise a `ChatkitError` if that cannot be."""
 
     @abstractmethod
@@ -162,7 +162,7 @@ class Session(ABC):
         self._refuse(error)
         self._socket.close(close_code(error), str(error))
 
-    async def _subscribe(self, room: str, start: Start, delivery: Delivery) -> Subscription:
+    async def _subscribe(self, room: str, start: StartPosition, delivery: Delivery) -> Subscription:
         house = self._house
         history = house.history if start.history is None else min(max(start.history, 0), house.limits.history)
         subscription = await house.hub.subscribe(

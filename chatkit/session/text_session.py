@@ -10,7 +10,7 @@ from chatkit.core.roster import Change
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.session.delivery import Delivery, Socket
 from chatkit.session.formats import FORMS, form_for
-from chatkit.session.session import House, Limiter, Session, Start
+from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
 from chatkit.wire import protocol
 
 
@@ -19,14 +19,14 @@ class TextSession(Session):
 
     __slots__ = ("_form", "_room")
 
-    def __init__(self, house: House, socket: Socket, sender: str, limiter: Limiter | None, form: str) -> None:
+    def __init__(self, house: SessionContext, socket: Socket, sender: str, limiter: Limiter | None, form: str) -> None:
         super().__init__(house, socket, sender, limiter)
         if form not in FORMS:
             raise BadRequest(f"format is one of {', '.join(FORMS)}")
         self._form = form
         self._room = ""
 
-    async def start(self, room: str | None, start: Start) -> None:
+    async def start(self, room: str | None, start: StartPosition) -> None:
         """Join the room; what is due from its log is written at once."""
         self._room = check_room(room or "chat")
         encode, encode_gap = FORMS[self._form]

@@ -28,18 +28,18 @@ class Command(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower, omit_d
     ref: Ref | None = None
 
 
-class Join(Command, frozen=True):
+class JoinCommand(Command, frozen=True):
     """Deliver the room from the cursor `after` on, or from `history` messages before its end."""
 
     after: str | None = None
     history: int | None = None
 
 
-class Leave(Command, frozen=True):
+class LeaveCommand(Command, frozen=True):
     """Deliver the room no more."""
 
 
-class Publish(Command, frozen=True):
+class PublishCommand(Command, frozen=True):
     """Commit a message.
 
     `behind` is the `ref` of the message that this one was sent after; any other value where there is none. If that one
@@ -52,7 +52,7 @@ class Publish(Command, frozen=True):
     behind: Ref | None = None
 
 
-class History(Command, frozen=True):
+class HistoryCommand(Command, frozen=True):
     """Send a page of the room's past."""
 
     before: Position | None = None
@@ -61,11 +61,11 @@ class History(Command, frozen=True):
     search: str | None = None
 
 
-class Members(Command, frozen=True):
+class MembersCommand(Command, frozen=True):
     """Say who is in the room."""
 
 
-class Typing(Command, frozen=True):
+class TypingCommand(Command, frozen=True):
     """Show the others that this one is writing."""
 
 
@@ -142,11 +142,11 @@ class WireLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     rate_bytes: float = 0
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
     """What a server says."""
 
 
-class WelcomeEvent(Event, frozen=True, tag="welcome"):
+class WelcomeEvent(ServerEvent, frozen=True, tag="welcome"):
     """The first frame: who the client is taken for, and how much it may send."""
 
     name: str
@@ -154,7 +154,7 @@ class WelcomeEvent(Event, frozen=True, tag="welcome"):
     limits: WireLimits
 
 
-class JoinedEvent(Event, frozen=True, tag="joined"):
+class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
     """The room is delivered from `cursor` on, that is behind `seq`; its log holds `first` to `last`."""
 
     room: str
@@ -167,14 +167,14 @@ class JoinedEvent(Event, frozen=True, tag="joined"):
     ref: Ref | None = None
 
 
-class LeftEvent(Event, frozen=True, tag="left"):
+class LeftEvent(ServerEvent, frozen=True, tag="left"):
     """The room is delivered no more."""
 
     room: str
     ref: Ref | None = None
 
 
-class MessageEvent(Event, frozen=True, tag="message"):
+class MessageEvent(ServerEvent, frozen=True, tag="message"):
     """A committed message."""
 
     room: str
@@ -187,7 +187,7 @@ class MessageEvent(Event, frozen=True, tag="message"):
     redacted: bool = False
 
 
-class GapEvent(Event, frozen=True, tag="gap"):
+class GapEvent(ServerEvent, frozen=True, tag="gap"):
     """The messages between are not to be had."""
 
     room: str
@@ -196,7 +196,7 @@ class GapEvent(Event, frozen=True, tag="gap"):
     reason: GapReason
 
 
-class AckEvent(Event, frozen=True, tag="ack"):
+class AckEvent(ServerEvent, frozen=True, tag="ack"):
     """The message is committed; `repeat` says that its key had been before."""
 
     room: str
@@ -207,7 +207,7 @@ class AckEvent(Event, frozen=True, tag="ack"):
     time: str
 
 
-class HistoryEvent(Event, frozen=True, tag="history"):
+class HistoryEvent(ServerEvent, frozen=True, tag="history"):
     """A page of the past; `complete` says that nothing more lies in its direction, `gap` what is missing before it."""
 
     room: str
@@ -217,7 +217,7 @@ class HistoryEvent(Event, frozen=True, tag="history"):
     gap: WireGap | None = None
 
 
-class MembersEvent(Event, frozen=True, tag="members"):
+class MembersEvent(ServerEvent, frozen=True, tag="members"):
     """Who is in the room: at most 200 by name, all by count."""
 
     room: str
@@ -226,7 +226,7 @@ class MembersEvent(Event, frozen=True, tag="members"):
     ref: Ref | None = None
 
 
-class PresenceEvent(Event, frozen=True, tag="presence", kw_only=True):
+class PresenceEvent(ServerEvent, frozen=True, tag="presence", kw_only=True):
     """Who came and went since the last of these; in a large room the count alone."""
 
     room: str
@@ -235,21 +235,21 @@ class PresenceEvent(Event, frozen=True, tag="presence", kw_only=True):
     count: int
 
 
-class TypingEvent(Event, frozen=True, tag="typing"):
+class TypingEvent(ServerEvent, frozen=True, tag="typing"):
     """Somebody is writing."""
 
     room: str
     sender: str
 
 
-class RedactedEvent(Event, frozen=True, tag="redacted"):
+class RedactedEvent(ServerEvent, frozen=True, tag="redacted"):
     """A message's body was taken away."""
 
     room: str
     seq: int
 
 
-class ErrorEvent(Event, frozen=True, tag="error"):
+class ErrorEvent(ServerEvent, frozen=True, tag="error"):
     """A command was refused. `message` is a sentence; `retry_after_s`, in seconds, is when to go on."""
 
     code: str
@@ -258,11 +258,11 @@ class ErrorEvent(Event, frozen=True, tag="error"):
     retry_after_s: float | None = None
 
 
-class RestoredEvent(Event, frozen=True, tag="restored"):
+class RestoredEvent(ServerEvent, frozen=True, tag="restored"):
     """The store is back, after an `error` without a `ref` said that it is away. What was missed follows."""
 
 
-AnyCommand: TypeAlias = Join | Leave | Publish | History | Members | Typing
+AnyCommand: TypeAlias = JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand
 AnyEvent: TypeAlias = (
     WelcomeEvent
     | JoinedEvent
@@ -284,7 +284,7 @@ _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _ENCODER = msgspec.json.Encoder()
 _OPS = {"join", "leave", "publish", "history", "members", "typing"}
 
-EventT = TypeVar("EventT", bound=Event)
+EventT = TypeVar("EventT", bound=ServerEvent)
 encode = _ENCODER.encode
 """Write a command or an event as compact JSON."""
 

@@ -11,7 +11,7 @@ from chatkit.client.errors import refusal, refusal_of_close, refusal_of_response
 from chatkit.client.outbox import FIRST, Entry, Outbox
 from chatkit.client.rate_limit import Pace
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unauthorized, Unavailable
-from chatkit.wire.protocol import AckEvent, Publish, WireLimits, decode_command
+from chatkit.wire.protocol import AckEvent, PublishCommand, WireLimits, decode_command
 
 FREE = WireLimits(65_536, 1_000)
 SLOW = WireLimits(65_536, 1_000, rate=10, burst=5)
@@ -28,7 +28,7 @@ def loop() -> Iterator[None]:
 
 
 def entry(ref: int, *, has_own_key: bool = False) -> Entry:
-    return Entry(ref, "ann", Publish(room="ops", body=str(ref), key=f"k{ref}", ref=ref), has_own_key=has_own_key)
+    return Entry(ref, "ann", PublishCommand(room="ops", body=str(ref), key=f"k{ref}", ref=ref), has_own_key=has_own_key)
 
 
 def filled(count: int, limits: WireLimits = FREE) -> Outbox:
@@ -50,7 +50,7 @@ def sent_behind(outbox: Outbox, now: float = 0.0) -> list[tuple[object, object]]
     pairs: list[tuple[object, object]] = []
     while isinstance(due := outbox.next(now), bytes):
         frame = decode_command(due)
-        assert isinstance(frame, Publish)
+        assert isinstance(frame, PublishCommand)
         pairs.append((frame.behind, frame.ref))
     return pairs
 

@@ -14,7 +14,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamForm
 from chatkit.server.streams import stream as stream_of
-from chatkit.session.session import Start
+from chatkit.session.session import StartPosition
 
 NDJSON = "Accept: application/x-ndjson"
 
@@ -158,7 +158,7 @@ def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamForm) -> Non
             sizes = [100, 40_000, 40_000, 65_536, *[10] * 200, *[60_000] * 100]
             await asyncio.gather(*(hub.publish(Draft("large", "ann", "x" * size)) for size in sizes))
             parts: list[bytes] = []
-            async with aclosing(stream_of(hub, "large", Start(), 1_000, form)) as room:
+            async with aclosing(stream_of(hub, "large", StartPosition(), 1_000, form)) as room:
                 while b"".join(parts[-2:]).count(b'"seq":%d,' % len(sizes)) == 0:
                     parts.append(await anext(room))
             assert [len(json.loads(line)["body"]) for line in data_of(parts)] == sizes

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatkit.core.model import Cursor, Limits, parse_time
 from chatkit.errors import Unavailable
-from chatkit.session.session import Start
+from chatkit.session.session import StartPosition
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -88,7 +88,7 @@ def test_joined_then_the_gap_then_messages(after: str) -> None:
         epoch = (await host.hub.read("ops")).head.epoch
         await host.backend.trim(keep=2)
         cursor = Cursor.parse(after.format(epoch=epoch))
-        client = await host.json("ops", start=Start(after=cursor))
+        client = await host.json("ops", start=StartPosition(after=cursor))
         await until(lambda: len(client.socket.texts) == 5)
         events = client.socket.events[1:]
         assert [event["type"] for event in events] == ["joined", "gap", "message", "message"]

@@ -6,7 +6,7 @@ from hosting import Host, hosted
 
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.session.session import MAX_OUTSTANDING, Start
+from chatkit.session.session import MAX_OUTSTANDING, StartPosition
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -36,7 +36,7 @@ def test_plain_text_begins_with_history_and_tells_gaps(form: str) -> None:
         client = await host.text("ops", form=form)
         assert len(client.socket.texts) == 10
         await host.backend.trim(keep=3)
-        late = await host.text("ops", form=form, start=Start(after=Cursor(epoch, 4)))
+        late = await host.text("ops", form=form, start=StartPosition(after=Cursor(epoch, 4)))
         await until(lambda: late.socket.texts)
         if len(late.socket.texts) == 4:  # else the room's tail still had them
             assert late.socket.texts[0] in (

@@ -9,11 +9,11 @@ from harness import Faults, RecordingSocket, run, until
 from chatkit.core.hub import Hub
 from chatkit.core.model import Limits
 from chatkit.session.json_session import JsonSession
-from chatkit.session.session import House, Session, Start
+from chatkit.session.session import Session, SessionContext, StartPosition
 from chatkit.session.text_session import TextSession
 from chatkit.wire.protocol import WireLimits
 
-NEWEST = Start()
+NEWEST = StartPosition()
 
 
 class Allowance:
@@ -39,10 +39,12 @@ class Host:
         self.hub = hub
         self.backend = backend
         self.limits = Limits(body=1000, data=1000, history=100, rooms=4)
-        self.house = House(hub, "chatkit/test", self.limits, WireLimits(1000, 100), 10)
+        self.house = SessionContext(hub, "chatkit/test", self.limits, WireLimits(1000, 100), 10)
         self.clients: list[Client] = []
 
-    async def json(self, room: str | None = None, name: str = "ann", start: Start = NEWEST, **options: Any) -> "Client":
+    async def json(
+        self, room: str | None = None, name: str = "ann", start: StartPosition = NEWEST, **options: Any
+    ) -> "Client":
         socket = RecordingSocket()
         client = Client(JsonSession(self.house, socket, name, options.get("limiter")), socket)
         self.clients.append(client)
@@ -50,7 +52,7 @@ class Host:
         return client
 
     async def text(
-        self, room: str | None = None, name: str = "ann", form: str = "text", start: Start = NEWEST
+        self, room: str | None = None, name: str = "ann", form: str = "text", start: StartPosition = NEWEST
     ) -> "Client":
         socket = RecordingSocket()
         client = Client(TextSession(self.house, socket, name, None, form), socket)

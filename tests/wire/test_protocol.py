@@ -26,14 +26,19 @@ values = st.recursive(
 positions = st.none() | integers | text
 base: dict[str, Any] = {"room": st.none() | text, "ref": refs}
 commands = st.one_of(
-    st.builds(protocol.Join, after=st.none() | text, history=st.none() | integers, **base),
-    st.builds(protocol.Leave, **base),
-    st.builds(protocol.Publish, body=st.none() | text, data=values, key=st.none() | text, **base),
+    st.builds(protocol.JoinCommand, after=st.none() | text, history=st.none() | integers, **base),
+    st.builds(protocol.LeaveCommand, **base),
+    st.builds(protocol.PublishCommand, body=st.none() | text, data=values, key=st.none() | text, **base),
     st.builds(
-        protocol.History, before=positions, after=positions, limit=st.none() | integers, search=st.none() | text, **base
+        protocol.HistoryCommand,
+        before=positions,
+        after=positions,
+        limit=st.none() | integers,
+        search=st.none() | text,
+        **base,
     ),
-    st.builds(protocol.Members, **base),
-    st.builds(protocol.Typing, **base),
+    st.builds(protocol.MembersCommand, **base),
+    st.builds(protocol.TypingCommand, **base),
 )
 reasons = st.sampled_from(["trimmed", "epoch", "no-history"])
 messages = st.builds(
@@ -94,7 +99,7 @@ def test_a_message_crosses_the_wire_whole(message: Message) -> None:
 @given(st.dictionaries(text.filter(lambda name: name not in {"op", "room", "ref", "body", "data", "key"}), values))
 def test_unknown_fields_are_ignored(extra: dict[str, object]) -> None:
     frame = msgspec.json.encode({**extra, "op": "publish", "body": "hi", "ref": 1})
-    assert protocol.decode_command(frame) == protocol.Publish(body="hi", ref=1)
+    assert protocol.decode_command(frame) == protocol.PublishCommand(body="hi", ref=1)
     frame = msgspec.json.encode({**extra, "type": "left", "room": "ops"})
     assert protocol.decode_event(frame) == protocol.LeftEvent("ops")
 

@@ -2,11 +2,11 @@
 
 import os
 
-from chatkit.server.workers.connection_counts import FRESH_NS, Tally
+from chatkit.server.workers.connection_counts import FRESH_NS, ConnectionCounts
 
 
 def test_a_process_sees_what_the_others_have_and_not_itself() -> None:
-    with Tally.create(3) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
+    with ConnectionCounts.create(3) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
         assert zero.fewest_elsewhere(FRESH_NS) is None
         zero.write(7, FRESH_NS)
         one.write(3, FRESH_NS)
@@ -15,14 +15,14 @@ def test_a_process_sees_what_the_others_have_and_not_itself() -> None:
 
 
 def test_the_cell_of_one_that_died_is_not_counted() -> None:
-    with Tally.create(2) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
+    with ConnectionCounts.create(2) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
         one.write(3, FRESH_NS)
         tally.clear(1)
         assert zero.fewest_elsewhere(FRESH_NS) is None
 
 
 def test_who_did_not_count_for_a_while_or_left_is_not_counted() -> None:
-    with Tally.create(2) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
+    with ConnectionCounts.create(2) as tally, _seen_from(tally, 0) as zero, _seen_from(tally, 1) as one:
         one.write(3, FRESH_NS)
         assert zero.fewest_elsewhere(2 * FRESH_NS - 1) == 3
         assert zero.fewest_elsewhere(2 * FRESH_NS) is None
@@ -32,6 +32,6 @@ def test_who_did_not_count_for_a_while_or_left_is_not_counted() -> None:
         assert zero.fewest_elsewhere(2 * FRESH_NS) is None
 
 
-def _seen_from(tally: Tally, cell: int) -> Tally:
+def _seen_from(tally: ConnectionCounts, cell: int) -> ConnectionCounts:
     """Open the same memory as another process would."""
-    return Tally(os.dup(tally.fd), tally._n_cells, cell)
+    return ConnectionCounts(os.dup(tally.fd), tally._n_cells, cell)

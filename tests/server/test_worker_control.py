@@ -6,7 +6,7 @@ import pytest
 
 from chatkit.errors import BadName, BadRequest, ChatkitError, NotAStore, StoreTooNew, Unavailable
 from chatkit.server.settings import Settings
-from chatkit.server.workers.control import Failed, Orders, Ready, encode, read_answer, read_orders
+from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_answer, read_orders
 
 
 def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
@@ -25,25 +25,25 @@ def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
         log_level="info",
         log_json=True,
     )
-    orders = Orders(settings, "app:app", listening_fd=3, tally_fd=4, n_cells=6, cell=5)
+    orders = WorkerConfig(settings, "app:app", listening_fd=3, tally_fd=4, n_cells=6, cell=5)
     line = encode(orders)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert read_orders(line) == orders
-    assert read_orders(encode(Orders(Settings(), None, 3, 4, 2, 0))).settings == Settings()
+    assert read_orders(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
 
 
 def test_a_worker_is_ready_or_says_why_not() -> None:
-    assert read_answer(encode(Ready())) == Ready()
-    assert read_answer(encode(Failed("unavailable", "no"))) == Failed("unavailable", "no")
+    assert read_answer(encode(WorkerReady())) == WorkerReady()
+    assert read_answer(encode(WorkerFailed("unavailable", "no"))) == WorkerFailed("unavailable", "no")
 
 
 @pytest.mark.parametrize("kind", [BadRequest, NotAStore, StoreTooNew, Unavailable])
 def test_an_error_keeps_its_kind_and_its_sentence(kind: type[ChatkitError]) -> None:
-    error = Failed.of(kind("a sentence")).error
+    error = WorkerFailed.of(kind("a sentence")).error
     assert (type(error), str(error)) == (kind, "a sentence")
 
 
 def test_any_other_error_keeps_its_sentence() -> None:
-    assert str(Failed.of(OSError(13, "Permission denied", "rooms.db")).error) == "Permission denied: rooms.db"
-    assert str(Failed.of(BadName("room", "short")).error) == "a room is short"
+    assert str(WorkerFailed.of(OSError(13, "Permission denied", "rooms.db")).error) == "Permission denied: rooms.db"
+    assert str(WorkerFailed.of(BadName("room", "short")).error) == "a room is short"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from chatkit.server.workers.connection_counts import Tally
+from chatkit.server.workers.connection_counts import ConnectionCounts
 
 YIELD_S: Final = 0.005  # a process that is well takes what waits in this time; nobody notices that they waited
 BEAT_S: Final = 0.1  # how old a count may be of one whose connections only end
@@ -26,10 +26,10 @@ FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _logger = logging.getLogger(__name__)
 
 
-class Door:
+class Acceptor:
     """Open from `open` to `close`. `connect` makes what a connection talks to, `count` says how many there are."""
 
-    def __init__(self, listening: socket.socket, tally: Tally) -> None:
+    def __init__(self, listening: socket.socket, tally: ConnectionCounts) -> None:
         self._listening = listening
         self._tally = tally
         self._entering: set[asyncio.Task[None]] = set()  # taken, and not yet counted as connections

@@ -15,7 +15,7 @@ _CELL: Final = 2  # numbers: connections, and when they were counted
 _BYTES: Final = 8  # of a number; an aligned one is written at once
 
 
-class Tally:
+class ConnectionCounts:
     """The cells, seen from the process of one of them. `fd` is what another process opens them by."""
 
     def __init__(self, fd: int, n_cells: int, own: int | None = None) -> None:

@@ -24,7 +24,7 @@ _BY_CODE = {
 }  # which say nothing but a sentence, and are all that a server fails to start by
 
 
-class Orders(msgspec.Struct, frozen=True):
+class WorkerConfig(msgspec.Struct, frozen=True):
     """What to serve, and with what: file descriptors, and the worker's own cell in the tally."""
 
     settings: Settings
@@ -35,11 +35,11 @@ class Orders(msgspec.Struct, frozen=True):
     cell: int
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """The worker takes connections."""
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
     """The worker cannot start, and ends."""
 
     code: str
@@ -58,17 +58,17 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
         return _BY_CODE.get(self.code, ChatkitError)(self.sentence)
 
 
-Answer: TypeAlias = Ready | Failed
+Answer: TypeAlias = WorkerReady | WorkerFailed
 
 
-def encode(said: Orders | Answer) -> bytes:
+def encode(said: WorkerConfig | Answer) -> bytes:
     """Write a line."""
     return msgspec.json.encode(said, enc_hook=str) + b"\n"
 
 
-def read_orders(line: bytes) -> Orders:
+def read_orders(line: bytes) -> WorkerConfig:
     """Read the supervisor's line."""
-    return msgspec.json.decode(line, type=Orders, dec_hook=_path)
+    return msgspec.json.decode(line, type=WorkerConfig, dec_hook=_path)
 
 
 def read_answer(line: bytes) -> Answer:

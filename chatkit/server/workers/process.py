@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 from chatkit.errors import Unavailable
-from chatkit.server.workers.control import Failed, Orders, encode, read_answer
+from chatkit.server.workers.control import WorkerConfig, WorkerFailed, encode, read_answer
 
 START_S: Final = 60.0  # a store under load takes its time; what takes longer has hung
 END_S: Final = 8.0  # clients have three seconds, the store five; a container's own patience is ten
@@ -24,7 +24,7 @@ COMMAND: Final = (
 _logger = logging.getLogger(__name__)
 
 
-class Hand:
+class WorkerProcess:
     """A process that was started. It serves when `ready` has returned, and is gone when `gone` has."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Hand:
         self._answers, self._link = link
 
     @classmethod
-    async def start(cls, orders: Orders) -> Self:
+    async def start(cls, orders: WorkerConfig) -> Self:
         """Start a process with these orders. It ends when this process does, however that ends.
 
         One call at a time: what is held back meanwhile is held back from this whole process.
@@ -65,12 +65,12 @@ class Hand:
         except OSError:  # the link was cut before the orders were read
             line = b""
         answer = read_answer(line) if line else await self._last_words()
-        if isinstance(answer, Failed):
+        if isinstance(answer, WorkerFailed):
             raise answer.error
 
-    async def _last_words(self) -> Failed:
+    async def _last_words(self) -> WorkerFailed:
         status = await self.gone()
-        return Failed(Unavailable.code, f"worker {self.pid} ended by {cause(status)} before it was ready")
+        return WorkerFailed(Unavailable.code, f"worker {self.pid} ended by {cause(status)} before it was ready")
 
     async def gone(self) -> int:
         """Return its exit status when it has ended."""
@@ -99,7 +99,7 @@ class Hand:
             self._process.send_signal(number)
 
 
-async def _spawn(link_fd: int, orders: Orders) -> asyncio.subprocess.Process:
+async def _spawn(link_fd: int, orders: WorkerConfig) -> asyncio.subprocess.Process:
     fds = (link_fd, orders.listening_fd, orders.tally_fd)
     with _held_back(signal.SIGINT, signal.SIGHUP):
         return await asyncio.create_subprocess_exec(

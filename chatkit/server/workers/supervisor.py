@@ -23,9 +23,9 @@ from chatkit.server.banner import application_greeting, greeting, say, with_toke
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
-from chatkit.server.workers.connection_counts import Tally
-from chatkit.server.workers.control import Orders
-from chatkit.server.workers.process import Hand, cause
+from chatkit.server.workers.connection_counts import ConnectionCounts
+from chatkit.server.workers.control import WorkerConfig
+from chatkit.server.workers.process import WorkerProcess, cause
 
 LIVES: Final = 4  # of one place at a time: one says goodbye, one serves, and some are dead and not yet forgotten
 LASTED_S: Final = 10.0  # a worker that served so long did not die of how it starts
@@ -46,7 +46,7 @@ def run(settings: Settings, application: str | None = None) -> int:
         settings = with_token(settings)
         _check_shared(settings.backend)
     logging.config.dictConfig(log_config(settings))
-    with listen(settings) as listening, Tally.create(LIVES * settings.workers) as tally:
+    with listen(settings) as listening, ConnectionCounts.create(LIVES * settings.workers) as tally:
         port = listening.getsockname()[1]
         said = greeting(settings, port) if application is None else application_greeting(application, settings, port)
         stopped_by = asyncio.run(Supervisor(settings, application, listening, tally).run(said))
@@ -58,16 +58,16 @@ def _check_shared(url: str) -> None:
         raise BadRequest(f"{url} is one process's own: with more than one worker, rooms are kept where all reach them")
 
 
-class Place:
+class WorkerSlot:
     """One of the places that workers serve in, and who does; None while there is nobody."""
 
     def __init__(self) -> None:
-        self.hand: Hand | None = None
+        self.hand: WorkerProcess | None = None
         self.lock = asyncio.Lock()  # a restart and a replacement must not both fill the place
         self._filled_at = 0.0
         self._n_failures = 0  # in a row
 
-    def fill(self, hand: Hand, now: float) -> None:
+    def fill(self, hand: WorkerProcess, now: float) -> None:
         """Have the worker serve here."""
         self.hand, self._filled_at = hand, now
 
@@ -91,15 +91,19 @@ class Place:
 class Supervisor:
     """Keeps every place filled, until it is told to end."""
 
-    def __init__(self, settings: Settings, application: str | None, listening: socket.socket, tally: Tally) -> None:
+    def __init__(
+        self, settings: Settings, application: str | None, listening: socket.socket, tally: ConnectionCounts
+    ) -> None:
         self._settings = settings
         self._application = application
         self._listening = listening
         self._tally = tally
-        self._places = [Place() for _ in range(settings.workers)]
+        self._places = [WorkerSlot() for _ in range(settings.workers)]
         self._cells = list(range(LIVES * settings.workers))  # of the tally, that no process has
         self._starting = asyncio.Lock()  # two that start at once would leave signals held back for ever
-        self._hands: dict[Hand, asyncio.Task[None]] = {}  # every process that may run, and what waits for its end
+        self._hands: dict[
+            WorkerProcess, asyncio.Task[None]
+        ] = {}  # every process that may run, and what waits for its end
 
     async def run(self, said: str) -> int:
         """Start, greet, and keep on; return the signal that ended it. Raise why the workers do not start."""
@@ -153,7 +157,7 @@ class Supervisor:
                 job.cancel()
             await asyncio.wait(jobs)
 
-    async def _keep(self, place: Place) -> None:
+    async def _keep(self, place: WorkerSlot) -> None:
         """Put another worker in the place whenever one ends by itself."""
         while True:
             hand = place.hand
@@ -165,7 +169,7 @@ class Supervisor:
                     place.empty(self._loop.time())
                     await self._replace(place)
 
-    async def _replace(self, place: Place) -> None:
+    async def _replace(self, place: WorkerSlot) -> None:
         """Try until there is a worker. Raise why there is none, if there is none in any place."""
         while place.hand is None:
             await asyncio.sleep(place.wait_s())
@@ -186,7 +190,7 @@ class Supervisor:
             except (ChatkitError, OSError) as error:
                 _logger.error("the restart ends here, and the old workers go on: %s", error)  # noqa: TRY400  # as above
 
-    async def _renew(self, place: Place) -> None:
+    async def _renew(self, place: WorkerSlot) -> None:
         """Put a new worker in the place, and only then end the old one."""
         async with place.lock:
             old = place.hand
@@ -194,7 +198,7 @@ class Supervisor:
         if old is not None:
             await old.end()
 
-    async def _fill(self, place: Place) -> None:
+    async def _fill(self, place: WorkerSlot) -> None:
         """Start a worker for the place, and return when it serves there. Raise why it does not."""
         hand = await self._start()
         try:
@@ -204,25 +208,25 @@ class Supervisor:
             raise
         place.fill(hand, self._loop.time())
 
-    async def _start(self) -> Hand:
+    async def _start(self) -> WorkerProcess:
         cell = self._cells.pop()
         try:
             async with self._starting:
-                hand = await Hand.start(self._orders(cell))
+                hand = await WorkerProcess.start(self._orders(cell))
         except BaseException:
             self._cells.append(cell)
             raise
         self._hands[hand] = asyncio.create_task(self._forget(hand, cell))
         return hand
 
-    async def _forget(self, hand: Hand, cell: int) -> None:
+    async def _forget(self, hand: WorkerProcess, cell: int) -> None:
         await hand.gone()
         self._tally.clear(cell)
         self._cells.append(cell)
         del self._hands[hand]
 
-    def _orders(self, cell: int) -> Orders:
-        return Orders(
+    def _orders(self, cell: int) -> WorkerConfig:
+        return WorkerConfig(
             settings=self._settings,
             application=self._application,
             listening_fd=self._listening.fileno(),

@@ -22,9 +22,9 @@ from chatkit.server import external_app
 from chatkit.server.app import open_app
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import Readers, Server, configure, raise_file_limit
-from chatkit.server.workers.acceptor import Door
-from chatkit.server.workers.connection_counts import Tally
-from chatkit.server.workers.control import Failed, Orders, Ready, encode, read_orders
+from chatkit.server.workers.acceptor import Acceptor
+from chatkit.server.workers.connection_counts import ConnectionCounts
+from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_orders
 
 NOT_OURS: Final = {signal.SIGINT, signal.SIGHUP}
 
@@ -32,7 +32,7 @@ NOT_OURS: Final = {signal.SIGINT, signal.SIGHUP}
 class WorkerServer(Server):
     """A server whose connections come through a door that it shares with others."""
 
-    def __init__(self, config: uvicorn.Config, readers: Readers, door: Door, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, readers: Readers, door: Acceptor, ready: Callable[[], None]) -> None:
         super().__init__(config, readers, ready, ends_on=[signal.SIGTERM])
         self._door = door
 
@@ -54,12 +54,12 @@ class WorkerServer(Server):
 class Worker:
     """Serves by its orders until it is told to end, or until nobody is there to tell it."""
 
-    def __init__(self, orders: Orders, link: socket.socket) -> None:
+    def __init__(self, orders: WorkerConfig, link: socket.socket) -> None:
         self.is_ready = False
         self._orders = orders
         self._link = link
-        self._tally = Tally(_own(orders.tally_fd), orders.n_cells, orders.cell)
-        self._door = Door(socket.socket(fileno=_own(orders.listening_fd)), self._tally)
+        self._tally = ConnectionCounts(_own(orders.tally_fd), orders.n_cells, orders.cell)
+        self._door = Acceptor(socket.socket(fileno=_own(orders.listening_fd)), self._tally)
 
     def run(self) -> None:
         """Serve. Raise what keeps it from starting."""
@@ -92,7 +92,7 @@ class Worker:
     def _ready(self) -> None:
         self.is_ready = True
         with suppress(OSError):  # it has ended: we hear that in a moment
-            self._link.sendall(encode(Ready()))
+            self._link.sendall(encode(WorkerReady()))
 
     async def _end_with_supervisor(self, server: Server) -> None:
         self._link.setblocking(False)  # noqa: FBT003  # its only parameter
@@ -112,7 +112,7 @@ def main() -> int:
         return _serve(read_orders(line), link) if line else 1  # without a line, the supervisor has ended
 
 
-def _serve(orders: Orders, link: socket.socket) -> int:
+def _serve(orders: WorkerConfig, link: socket.socket) -> int:
     logging.config.dictConfig(log_config(orders.settings))
     raise_file_limit()
     worker = Worker(orders, link)
@@ -121,7 +121,7 @@ def _serve(orders: Orders, link: socket.socket) -> int:
     except (ChatkitError, OSError) as error:
         if worker.is_ready:
             raise
-        link.sendall(encode(Failed.of(error)))
+        link.sendall(encode(WorkerFailed.of(error)))
         return 1
     return 0
 

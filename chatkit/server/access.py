@@ -20,7 +20,7 @@ MAX_BYTES_BURST_S = 4  # bytes a sender may send at once, in seconds of its rate
 MAX_BUCKETS = 10_000  # senders remembered; beyond it, those whose bucket is full again are forgotten
 
 
-class Gate:
+class AccessPolicy:
     """Admits requests: by Host (no DNS rebinding), by Origin (no cross-site writing or WebSocket), by token."""
 
     def __init__(self, settings: Settings) -> None:
@@ -80,7 +80,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket over messages and bytes at once. Time is the caller's, in seconds.
 
     A refusal keeps the bucket closed until the sender has been quiet for as long as it was told to wait: what was sent
@@ -138,7 +138,7 @@ class SenderLimiter:
 
     __slots__ = ("_bucket", "_clock")
 
-    def __init__(self, bucket: Bucket, clock: Callable[[], float]) -> None:
+    def __init__(self, bucket: TokenBucket, clock: Callable[[], float]) -> None:
         self._bucket = bucket
         self._clock = clock
 
@@ -157,7 +157,7 @@ class RateLimits:
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._clock = clock
-        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
     def of(self, address: str, sender: str) -> SenderLimiter | None:
         """Return what limits a sender at an address; None where nothing does."""
@@ -167,7 +167,7 @@ class RateLimits:
         if bucket is None:
             if len(self._buckets) >= MAX_BUCKETS:
                 self._forget()
-            bucket = self._buckets[address, sender] = Bucket(self._rate, self._clock())
+            bucket = self._buckets[address, sender] = TokenBucket(self._rate, self._clock())
         return SenderLimiter(bucket, self._clock)
 
     def _forget(self) -> None:

@@ -18,13 +18,13 @@ from chatkit import __version__
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
 from chatkit.errors import ChatkitError
-from chatkit.server.access import Gate, RateLimits
-from chatkit.server.middleware import Entrance
+from chatkit.server.access import AccessPolicy, RateLimits
+from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
 from chatkit.server.routes import health, provide_lobby, rooms_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
-from chatkit.server.websockets import Lobby, converse
+from chatkit.server.websockets import Admission, converse
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
 
@@ -51,8 +51,8 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
     """Make the application over a hub that somebody else opened and will close."""
-    gate = Gate(settings)
-    lobby = Lobby(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections_each)
+    gate = AccessPolicy(settings)
+    lobby = Admission(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections_each)
     app = Litestar(
         route_handlers=[rooms_router, health, converse, *page_handlers(settings.page, gate)],
         state=State({"lobby": lobby, "n_workers": settings.workers}),
@@ -72,7 +72,7 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
         cors_config=_cors(settings),
         logging_config=None,
     )
-    app.asgi_handler = Entrance(app.asgi_handler, lobby)
+    app.asgi_handler = RequestMiddleware(app.asgi_handler, lobby)
     return app
 
 

@@ -12,7 +12,7 @@ from chatkit.wire.protocol import SUBPROTOCOL
 _HEADERS = {b"host": "host", b"origin": "origin", b"authorization": "authorization", b"cookie": "cookie"}
 
 
-class Handshake(msgspec.Struct, frozen=True):
+class ConnectRequest(msgspec.Struct, frozen=True):
     """The parts of a request that a chat has use for; None for what was not given."""
 
     host: str | None

@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-class NotCancelled(logging.Filter):
+class CancelledRequestFilter(logging.Filter):
     """Keeps out what uvicorn logs as a failure, and is none: a request that was ended because the server ends."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -43,7 +43,7 @@ class NotCancelled(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-class NoTokens(logging.Filter):
+class TokenFilter(logging.Filter):
     """Takes tokens out of the addresses that are logged: who reads a log is not let into the rooms by it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -63,7 +63,7 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": lines if settings.log_json else people},
-        "filters": {"cancelled": {"()": NotCancelled}, "tokens": {"()": NoTokens}},
+        "filters": {"cancelled": {"()": CancelledRequestFilter}, "tokens": {"()": TokenFilter}},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["cancelled", "tokens"]}
         },

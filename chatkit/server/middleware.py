@@ -9,18 +9,18 @@ from typing import Any, Final
 from litestar import WebSocket
 
 from chatkit.errors import Forbidden, NotFound
-from chatkit.server.connect_request import Handshake
-from chatkit.server.websockets import Lobby, deny
+from chatkit.server.connect_request import ConnectRequest
+from chatkit.server.websockets import Admission, deny
 from chatkit.session.session import close_code
 from chatkit.wire.protocol import SUBPROTOCOL
 
 SOCKETS: Final = "/ws"  # where WebSockets are: here, and at every address below
 
 
-class Entrance:
+class RequestMiddleware:
     """An ASGI application before another one."""
 
-    def __init__(self, routes: Any, lobby: Lobby) -> None:
+    def __init__(self, routes: Any, lobby: Admission) -> None:
         self._routes = routes
         self._lobby = lobby
 
@@ -34,7 +34,7 @@ class Entrance:
             await self._routes(scope, receive, send)
 
     async def _turn_away(self, socket: WebSocket[Any, Any, Any]) -> None:
-        asked = Handshake.read(socket.scope)
+        asked = ConnectRequest.read(socket.scope)
         try:
             self._lobby.check_place(asked)
         except Forbidden as error:

@@ -12,7 +12,7 @@ from litestar.response import File, Redirect
 
 import chatkit
 from chatkit.errors import Unauthorized
-from chatkit.server.access import COOKIE, Gate
+from chatkit.server.access import COOKIE, AccessPolicy
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -42,7 +42,7 @@ def static_folder() -> Path:
     return installed if (installed / "index.html").is_file() else Path(chatkit.__file__).parent.parent / "static"
 
 
-def page_handlers(folder: Path | None, gate: Gate) -> list[HTTPRouteHandler]:
+def page_handlers(folder: Path | None, gate: AccessPolicy) -> list[HTTPRouteHandler]:
     """Return the handlers of chatkit's own page, or of somebody's in `folder`, which sets its own policy."""
     root = (folder or static_folder()).resolve()
     headers = HEADERS if folder is None else EXTRA_HEADERS

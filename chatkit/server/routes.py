@@ -20,7 +20,7 @@ from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
 from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
-from chatkit.server.websockets import Lobby, read_start
+from chatkit.server.websockets import Admission, read_start
 from chatkit.wire import protocol
 
 NDJSON = "application/x-ndjson"
@@ -89,7 +89,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Guard: raise `Forbidden` or `Unauthorized` for a request that may not be."""
-    lobby: Lobby = connection.app.state.lobby
+    lobby: Admission = connection.app.state.lobby
     headers = connection.headers
     lobby.gate.check_host(headers.get("host"))
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
@@ -98,14 +98,14 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     lobby.gate.check_token(given or connection.cookies.get(COOKIE))
 
 
-async def provide_lobby(request: Request[Any, Any, Any]) -> Lobby:
+async def provide_lobby(request: Request[Any, Any, Any]) -> Admission:
     """Hand handlers what the application was made with."""
-    lobby: Lobby = request.app.state.lobby
+    lobby: Admission = request.app.state.lobby
     return lobby
 
 
 @get("/rooms", summary="What rooms there are")
-async def list_rooms(lobby: NamedDependency[Lobby]) -> RoomList:
+async def list_rooms(lobby: NamedDependency[Admission]) -> RoomList:
     """List the rooms that hold a message or in which somebody is."""
     hub = lobby.house.hub
     rooms = {info.room: _view(hub, info.room, info.head, info.time_ms) for info in await hub.rooms()}
@@ -117,7 +117,7 @@ async def list_rooms(lobby: NamedDependency[Lobby]) -> RoomList:
 
 
 @get("/rooms/{room:str}", summary="One room")
-async def show_room(room: FromPath[str], lobby: NamedDependency[Lobby]) -> RoomView:
+async def show_room(room: FromPath[str], lobby: NamedDependency[Admission]) -> RoomView:
     """Show a room; one that was never written to is an empty one."""
     room = check_room(room)
     page = await lobby.house.hub.read(room, limit=1)
@@ -136,7 +136,7 @@ async def publish(
     *,
     room: FromPath[str],
     request: Request[Any, Any, Any],
-    lobby: NamedDependency[Lobby],
+    lobby: NamedDependency[Admission],
     name: FromQuery[str | None] = None,
     idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
 ) -> Response[protocol.WireMessage]:
@@ -182,7 +182,7 @@ def _read_publish(media_type: str, body: bytes) -> PublishRequest:
 async def read_messages(
     *,
     room: FromPath[str],
-    lobby: NamedDependency[Lobby],
+    lobby: NamedDependency[Admission],
     request: Request[Any, Any, Any],
     after: FromQuery[str | None] = None,
     before: FromQuery[str | None] = None,
@@ -241,7 +241,7 @@ def _page(past: Past) -> MessagePage:
 async def follow(
     *,
     room: FromPath[str],
-    lobby: NamedDependency[Lobby],
+    lobby: NamedDependency[Admission],
     request: Request[Any, Any, Any],
     after: FromQuery[str | None] = None,
     history: FromQuery[str | None] = None,
@@ -256,7 +256,7 @@ async def follow(
     return Stream(events, media_type=form.media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
-async def _counted(lobby: Lobby, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _counted(lobby: Admission, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     with lobby.connection():
         lobby.check_load()
         async for event in events:
@@ -264,7 +264,7 @@ async def _counted(lobby: Lobby, events: AsyncIterator[bytes]) -> AsyncIterator[
 
 
 @get("/rooms/{room:str}/members", summary="Who is there")
-async def list_members(room: FromPath[str], lobby: NamedDependency[Lobby]) -> MemberList:
+async def list_members(room: FromPath[str], lobby: NamedDependency[Admission]) -> MemberList:
     """List who is in a room."""
     hub = lobby.house.hub
     room = check_room(room)
@@ -272,7 +272,7 @@ async def list_members(room: FromPath[str], lobby: NamedDependency[Lobby]) -> Me
 
 
 @delete("/rooms/{room:str}/messages/{seq:int}", summary="Redact", status_code=200)
-async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Lobby]) -> protocol.WireMessage:
+async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Admission]) -> protocol.WireMessage:
     """Take a message's body and data away for good; its number stays."""
     room = check_room(room)
     if not 0 < seq <= MAX_SEQ:
@@ -281,7 +281,7 @@ async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency
 
 
 @get("/health", summary="Whether the server can do its work")
-async def health(lobby: NamedDependency[Lobby], state: State) -> Response[Health]:
+async def health(lobby: NamedDependency[Admission], state: State) -> Response[Health]:
     """Answer 200, or 503 with what is wrong."""
     hub = lobby.house.hub
     n_workers: int = state.n_workers

@@ -19,7 +19,7 @@ FETCH_MESSAGES = 64  # what is held at once for a reader who stops reading; the 
 SLICE_BYTES = 1 << 16  # what is written at once: behind it, the stream waits for a reader who does not keep up
 
 
-class StreamForm(msgspec.Struct, frozen=True):
+class StreamFormat(msgspec.Struct, frozen=True):
     """How items are written, and what says that the stream is alive though nothing happens."""
 
     media_type: str
@@ -55,8 +55,8 @@ def _json_word(event: ErrorEvent | RestoredEvent) -> bytes:
     return encode(event) + b"\n"
 
 
-EVENT_STREAM = StreamForm("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, b":\n\n", _sse, _sse_word)
-JSON_LINES = StreamForm("application/x-ndjson", b"", b"\n", lambda item, _: json_line(item), _json_word)
+EVENT_STREAM = StreamFormat("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, b":\n\n", _sse, _sse_word)
+JSON_LINES = StreamFormat("application/x-ndjson", b"", b"\n", lambda item, _: json_line(item), _json_word)
 
 
 async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -72,7 +72,7 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def stream(
-    hub: Hub, room: str, start: StartPosition, history: int, form: StreamForm
+    hub: Hub, room: str, start: StartPosition, history: int, form: StreamFormat
 ) -> AsyncGenerator[bytes, None]:
     """Yield the room from where `start` says, for as long as the client and the server live."""
     rung = asyncio.Event()  # there is something to read, or something was told

@@ -15,9 +15,9 @@ from litestar.handlers import websocket_listener
 from chatkit.core.model import ANONYMOUS, Cursor, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
 from chatkit.protocols.websocket import DIRECT
-from chatkit.server.access import Gate, RateLimits
+from chatkit.server.access import AccessPolicy, RateLimits
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
-from chatkit.server.connect_request import Handshake
+from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.session.json_session import JsonSession
 from chatkit.session.session import Session, SessionContext, StartPosition, close_code
@@ -28,14 +28,14 @@ DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answer
 FULL_CODE = 4508
 
 
-class Full(Unavailable):
+class TooManyConnections(Unavailable):
     """More connections than the server takes: another one may find a place later."""
 
 
-class Lobby:
+class Admission:
     """What stands between the door and the rooms: the gate, the limits on rates, and how many connections there are."""
 
-    def __init__(self, house: SessionContext, gate: Gate, rates: RateLimits, max_connections: int) -> None:
+    def __init__(self, house: SessionContext, gate: AccessPolicy, rates: RateLimits, max_connections: int) -> None:
         self.house = house
         self.gate = gate
         self.rates = rates
@@ -51,7 +51,7 @@ class Lobby:
         finally:
             self.n_connections -= 1
 
-    def check_place(self, asked: Handshake) -> None:
+    def check_place(self, asked: ConnectRequest) -> None:
         """Raise `Forbidden` if a socket may not be opened from where it comes, before it is accepted."""
         self.gate.check_host(asked.host)
         self.gate.check_origin(asked.origin, asked.host)
@@ -61,16 +61,16 @@ class Lobby:
         self.n_connections -= 1
 
     def check_load(self) -> None:
-        """Raise `Full` if the connection that was counted last is one too many."""
+        """Raise `TooManyConnections` if the connection that was counted last is one too many."""
         if self.n_connections > self.max_connections:
-            raise Full(f"this server takes at most {self.max_connections} connections")
+            raise TooManyConnections(f"this server takes at most {self.max_connections} connections")
 
-    def admit(self, asked: Handshake) -> None:
+    def admit(self, asked: ConnectRequest) -> None:
         """Raise what keeps an accepted socket out."""
         self.check_load()
         self.gate.check_token(asked.token)
 
-    def seat(self, asked: Handshake, out: Any) -> Session:
+    def seat(self, asked: ConnectRequest, out: Any) -> Session:
         """Make the session that the client asked for. Raise `BadName` or `BadRequest`."""
         sender = check_sender(asked.name or ANONYMOUS)
         limiter = self.rates.of(asked.address, sender)
@@ -89,8 +89,8 @@ def read_start(after: str | None, history: str | None) -> StartPosition:
 @asynccontextmanager
 async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
     """Hold a session for as long as the connection lives, or lend it the socket for so long."""
-    lobby: Lobby = socket.app.state.lobby
-    asked = Handshake.read(socket.scope)
+    lobby: Admission = socket.app.state.lobby
+    asked = ConnectRequest.read(socket.scope)
     try:
         lobby.check_place(asked)
     except Forbidden as error:
@@ -111,7 +111,9 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _over_messages(socket: WebSocket[Any, Any, Any], asked: Handshake, lobby: Lobby) -> AsyncIterator[None]:
+async def _over_messages(
+    socket: WebSocket[Any, Any, Any], asked: ConnectRequest, lobby: Admission
+) -> AsyncIterator[None]:
     out = AsgiSocket(socket)
     sending = lobby.house.hub.spawn(out.send_all())
     session: Session | None = None
@@ -128,7 +130,9 @@ async def _over_messages(socket: WebSocket[Any, Any, Any], asked: Handshake, lob
 
 
 @asynccontextmanager
-async def _lend(socket: WebSocket[Any, Any, Any], asked: Handshake, lobby: Lobby, out: Any) -> AsyncIterator[None]:
+async def _lend(
+    socket: WebSocket[Any, Any, Any], asked: ConnectRequest, lobby: Admission, out: Any
+) -> AsyncIterator[None]:
     """Give the session the socket itself, for as long as that lives: the listener's part ends here.
 
     A quiet connection is then a protocol, a session and a subscription; this call and its scope are forgotten.
@@ -157,14 +161,14 @@ async def deny(socket: WebSocket[Any, Any, Any], error: ChatkitError) -> bool:
     return True
 
 
-async def _start_session(asked: Handshake, room: str | None, lobby: Lobby, out: Any) -> Session | None:
+async def _start_session(asked: ConnectRequest, room: str | None, lobby: Admission, out: Any) -> Session | None:
     """Start the session, or tell the client why there is none, and close. Whichever ends it, the lobby is left once."""
     try:
         lobby.admit(asked)
         session = lobby.seat(asked, out)
     except ChatkitError as error:
         lobby.leave()
-        out.close(FULL_CODE if isinstance(error, Full) else close_code(error), str(error))
+        out.close(FULL_CODE if isinstance(error, TooManyConnections) else close_code(error), str(error))
         return None
     session.left = lobby.leave
     try:

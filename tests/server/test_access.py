@@ -12,7 +12,7 @@ from serving import ServerProcess, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chatkit.errors import Forbidden, Unauthorized
-from chatkit.server.access import Gate, bearer
+from chatkit.server.access import AccessPolicy, bearer
 from chatkit.server.settings import Settings
 
 TOKEN = "correct horse+battery/staple"  # what a link and a cookie have to quote
@@ -354,12 +354,12 @@ def test_a_bearer_is_read_from_the_header() -> None:
 
 
 def test_a_gate_without_a_secret_takes_any_token() -> None:
-    Gate(Settings()).check_token(None)
-    Gate(Settings()).check_token("stale")
+    AccessPolicy(Settings()).check_token(None)
+    AccessPolicy(Settings()).check_token("stale")
 
 
 def test_a_gate_with_a_secret_takes_that_alone() -> None:
-    gate = Gate(Settings(secret="eight-or-more"))
+    gate = AccessPolicy(Settings(secret="eight-or-more"))
     gate.check_token("eight-or-more")
     for token in (None, "", "eight-or-mor", "eight-or-more ", "\udcff\u00e9"):
         with pytest.raises(Unauthorized):
@@ -367,7 +367,7 @@ def test_a_gate_with_a_secret_takes_that_alone() -> None:
 
 
 def test_a_host_that_was_asked_for_is_this_server() -> None:
-    gate = Gate(Settings(host="Chat.internal"))
+    gate = AccessPolicy(Settings(host="Chat.internal"))
     gate.check_host("chat.internal:8000")
     with pytest.raises(Forbidden):
         gate.check_host("other.internal:8000")

@@ -8,12 +8,12 @@ import pytest
 from rawsocket import Talk, call, open_socket, publish, run
 from serving import ServerProcess, serve
 
-from chatkit.server.access import MAX_BUCKETS, MIN_WAIT_S, Bucket, RateLimits
+from chatkit.server.access import MAX_BUCKETS, MIN_WAIT_S, RateLimits, TokenBucket
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 
 
 def test_a_bucket_gives_a_burst_and_then_what_the_rate_allows() -> None:
-    bucket = Bucket(10, now=0.0)
+    bucket = TokenBucket(10, now=0.0)
     assert [bucket.take(1, 0.0) for _ in range(10 * BURST_S)] == [0.0] * (10 * BURST_S)
     wait_s = bucket.take(1, 0.0)
     assert wait_s == pytest.approx(0.1)
@@ -21,7 +21,7 @@ def test_a_bucket_gives_a_burst_and_then_what_the_rate_allows() -> None:
 
 
 def test_a_bucket_stays_closed_until_its_sender_has_been_quiet() -> None:
-    bucket = Bucket(1_000, now=0.0)
+    bucket = TokenBucket(1_000, now=0.0)
     while not bucket.take(1, 0.0):
         pass
     # Ten milliseconds later there is room again, but what was sent behind the refused one must not overtake it.
@@ -32,7 +32,7 @@ def test_a_bucket_stays_closed_until_its_sender_has_been_quiet() -> None:
 
 
 def test_a_bucket_counts_bytes_so_that_a_paste_passes_and_a_flood_does_not() -> None:
-    bucket = Bucket(100, now=0.0)
+    bucket = TokenBucket(100, now=0.0)
     taken = 0
     while not (wait_s := bucket.take(65_536, 0.0)):
         taken += 65_536
@@ -42,7 +42,7 @@ def test_a_bucket_counts_bytes_so_that_a_paste_passes_and_a_flood_does_not() -> 
 
 
 def test_a_refusal_costs_nothing_of_the_allowance() -> None:
-    bucket = Bucket(1, now=0.0)
+    bucket = TokenBucket(1, now=0.0)
     for _ in range(BURST_S):
         bucket.take(0, 0.0)
     assert bucket.take(0, 0.0) == pytest.approx(1.0)
@@ -51,7 +51,7 @@ def test_a_refusal_costs_nothing_of_the_allowance() -> None:
 
 
 def test_a_rate_of_one_a_minute_lets_one_a_minute_through() -> None:
-    bucket = Bucket(1 / 60, now=0.0)
+    bucket = TokenBucket(1 / 60, now=0.0)
     assert bucket.take(1, 0.0) == 0.0
     wait_s = bucket.take(1, 0.0)
     assert wait_s == pytest.approx(60.0)
@@ -59,7 +59,7 @@ def test_a_rate_of_one_a_minute_lets_one_a_minute_through() -> None:
 
 
 def test_time_that_stands_still_or_jumps_leaves_a_bucket_whole() -> None:
-    bucket = Bucket(1, now=100.0)
+    bucket = TokenBucket(1, now=100.0)
     assert [bucket.take(0, 100.0) for _ in range(BURST_S)] == [0.0] * BURST_S
     assert bucket.take(0, 1e9) == 0.0
     assert [bucket.take(0, 1e9) for _ in range(BURST_S - 1)] == [0.0] * (BURST_S - 1)

@@ -12,7 +12,7 @@ from serving import ServerProcess, serve
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
-from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamForm
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamFormat
 from chatkit.server.streams import stream as stream_of
 from chatkit.session.session import StartPosition
 
@@ -152,7 +152,7 @@ def test_a_body_of_many_lines_is_one_event(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
-def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamForm) -> None:
+def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamFormat) -> None:
     async def test() -> None:
         async with MemoryBackend() as backend, Hub(backend) as hub:
             sizes = [100, 40_000, 40_000, 65_536, *[10] * 200, *[60_000] * 100]

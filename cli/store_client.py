@@ -15,10 +15,10 @@ from chatkit.client import HistoryPage, Item, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import Back, LinkWatcher, Lost
 from chatkit.core.backend import Filter, RoomInfo
-from chatkit.core.history import read_past
+from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
-from chatkit.core.room import Signal, StoreAway, StoreBack
+from chatkit.core.room import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.roster import Roster
 
 DEFAULT_PAGE = 100
@@ -79,7 +79,7 @@ class Store:
     ) -> HistoryPage:
         """Read a page."""
         where = Filter(search=search, sender=sender, since_ms=_ms(since), until_ms=_ms(until))
-        past = await read_past(
+        past = await read_history(
             self._backend,
             room,
             after=_position(after),
@@ -134,9 +134,9 @@ class Store:
 
     def _tell(self, signal: Signal) -> None:
         match signal:
-            case StoreAway(reason):
+            case StoreUnavailable(reason):
                 self._watcher(Lost(f"the store is away: {reason}"))
-            case StoreBack():
+            case StoreAvailable():
                 self._watcher(Back())
 
     async def _present(self) -> Roster:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from time import perf_counter
 
-from chatkit.core.room import LiveRoom, Reader
+from chatkit.core.room import Room, RoomReader
 
 RINGS_A_TURN = 512  # readers told in one turn of the loop: a giant room leaves turns for the small ones
 PACE = 8.0  # the rest between two rounds, as a multiple of what the first of them cost
@@ -17,13 +17,13 @@ MAX_REST_S = 0.02  # and at the most: a delay that no reader notices
 ENOUGH_CHARS = 1 << 14  # of one room: what is written at once costs more by its bytes than by the call from here on
 
 
-class Bells:
+class Fanout:
     """Rings the readers of grown rooms, room by room in turns. What grows meanwhile is told in the next round."""
 
     def __init__(self) -> None:
-        self._grown: dict[LiveRoom, int] = {}  # rooms whose readers are to be told, and of how much
-        self._ringing: dict[LiveRoom, Iterator[Reader]] = {}  # rooms whose readers are being told, and who is left
-        self._told: set[LiveRoom] = set()  # rooms of this round
+        self._grown: dict[Room, int] = {}  # rooms whose readers are to be told, and of how much
+        self._ringing: dict[Room, Iterator[RoomReader]] = {}  # rooms whose readers are being told, and who is left
+        self._told: set[Room] = set()  # rooms of this round
         self._is_due = False
         self._resting: asyncio.TimerHandle | None = None
         self._spent_s = 0.0  # in this round, by now
@@ -34,7 +34,7 @@ class Bells:
         """Say whether nobody is to be told anything."""
         return not (self._grown or self._ringing)
 
-    def ring_soon(self, live: LiveRoom, n_chars: int) -> None:
+    def ring_soon(self, live: Room, n_chars: int) -> None:
         """Tell the room's readers with the next round that it grew by so much."""
         n_chars += self._grown.get(live, 0)
         self._grown[live] = n_chars
@@ -87,6 +87,6 @@ class Bells:
                     return
 
 
-def _round(live: LiveRoom) -> Iterator[Reader]:
+def _round(live: Room) -> Iterator[RoomReader]:
     """Return those to tell, who came last first: a talker who came early then finds the round over when it answers."""
     return iter(tuple(reversed(live.readers)))

@@ -10,7 +10,7 @@ from chatkit.core.model import Cursor, Gap, Message
 MAX_PAGE_BYTES = 1 << 23  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
 
 
-class Past(msgspec.Struct, frozen=True):
+class HistoryPage(msgspec.Struct, frozen=True):
     """A page, the gap before its first message if there is one, and the cursor from which to read on behind it."""
 
     page: Page
@@ -18,7 +18,7 @@ class Past(msgspec.Struct, frozen=True):
     cursor: Cursor
 
 
-async def read_past(
+async def read_history(
     backend: Backend,
     room: str,
     *,
@@ -26,7 +26,7 @@ async def read_past(
     before: Cursor | int | None = None,
     limit: int,
     where: Filter | None = None,
-) -> Past:
+) -> HistoryPage:
     """Read a page; see `Backend.read`.
 
     A cursor of another life of the log, or one ahead of it, gives a gap and everything there is. A page is not of more
@@ -47,7 +47,7 @@ async def read_past(
     page = _bounded(page, is_forward=start is not None)
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
-    return Past(page, gap, Cursor(page.head.epoch, page.head.last if is_at_head else read_to))
+    return HistoryPage(page, gap, Cursor(page.head.epoch, page.head.last if is_at_head else read_to))
 
 
 def _bounded(page: Page, *, is_forward: bool) -> Page:

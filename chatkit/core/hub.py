@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo, Writing
-from chatkit.core.fanout import Bells
+from chatkit.core.fanout import Fanout
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
-from chatkit.core.page_cache import Pages
-from chatkit.core.presence import Attendance
-from chatkit.core.room import LiveRoom, Redaction, Signal, StoreAway, StoreBack, Typing
+from chatkit.core.page_cache import PageCache
+from chatkit.core.presence import PresenceTracker
+from chatkit.core.room import Redaction, Room, Signal, StoreAvailable, StoreUnavailable, Typing
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
@@ -36,13 +36,13 @@ class Hub:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._live: dict[str, LiveRoom] = {}
-        self._attendance = Attendance(backend, self._tell)
+        self._live: dict[str, Room] = {}
+        self._attendance = PresenceTracker(backend, self._tell)
         self._faults: dict[str, str] = {}
         self._append_failed_at = 0.0
         self._committer = Committer(backend.append, self._committed, self._append_failed)
-        self._bells = Bells()
-        self._pages = Pages()
+        self._bells = Fanout()
+        self._pages = PageCache()
         self._is_closed = False  # nothing new is taken
         self._is_over = False  # every task has ended
         self._stack = AsyncExitStack()
@@ -170,12 +170,12 @@ class Hub:
             case Broken(reason):
                 self._faults["news"] = reason
                 _logger.warning("the link to the store broke: %s", reason)
-                self._tell_all(StoreAway(reason))
+                self._tell_all(StoreUnavailable(reason))
             case Mended():
                 self._faults.clear()
                 _logger.warning("the link to the store is mended")
                 self._attendance.renew()
-                self._tell_all(StoreBack())
+                self._tell_all(StoreAvailable())
             case _:
                 assert_never(news)
 
@@ -206,7 +206,7 @@ class Hub:
             raise Unavailable("the server is shutting down")
         live = self._live.get(room)
         if live is None:
-            live = self._live[room] = LiveRoom(room, self.backend, self._pages, self.spawn)
+            live = self._live[room] = Room(room, self.backend, self._pages, self.spawn)
         live.users += 1
         try:
             start, gap = await self._enter(live, after, history)
@@ -226,7 +226,7 @@ class Hub:
         live.readers[subscription] = None
         return subscription
 
-    async def _enter(self, live: LiveRoom, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
+    async def _enter(self, live: Room, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
         if not live.is_open:
             async with live.lock:
                 if not live.is_open:
@@ -236,7 +236,7 @@ class Hub:
             raise Unavailable("the server is shutting down")
         return place
 
-    async def _place(self, live: LiveRoom, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
+    async def _place(self, live: Room, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
         """Return where a subscription starts, and the gap before that, if what it had is of no log that there is."""
         feed = live.feed
         if not live.keeps_history:
@@ -255,7 +255,7 @@ class Hub:
             return start, None
         return start, Gap(after.seq, head.first, "epoch")
 
-    async def _place_at_end(self, live: LiveRoom, after: Cursor | None) -> tuple[Cursor, Gap | None]:
+    async def _place_at_end(self, live: Room, after: Cursor | None) -> tuple[Cursor, Gap | None]:
         """Do the same where there is no history: there is but the end to start at, or what is yet to come."""
         feed, gap = live.feed, None
         if after is not None and after.epoch == feed.epoch and after.seq > feed.last:
@@ -267,12 +267,12 @@ class Hub:
             gap = Gap(after.seq, feed.last + 1, "no-history" if after.epoch == feed.epoch else "epoch")
         return Cursor(feed.epoch, feed.last), gap
 
-    def _release_room(self, live: LiveRoom) -> None:
+    def _release_room(self, live: Room) -> None:
         live.users -= 1
         if not live.users and not self._is_over:
             self.spawn(self._close_room(live))
 
-    async def _close_room(self, live: LiveRoom) -> None:
+    async def _close_room(self, live: Room) -> None:
         async with live.lock:
             try:
                 # Whoever came back meanwhile found this same room, and waits for the lock to open it again.
@@ -348,7 +348,7 @@ class Hub:
         if live is not None:
             live.tell(signal)
 
-    def _tell_all(self, signal: StoreAway | StoreBack) -> None:
+    def _tell_all(self, signal: StoreUnavailable | StoreAvailable) -> None:
         for live in list(self._live.values()):
             live.tell(signal)
 

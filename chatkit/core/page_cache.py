@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from chatkit.core.backend import Page
 from chatkit.core.model import Head
-from chatkit.core.segment import Feed
+from chatkit.core.segment import Segment
 
 PAGE_MESSAGES = 256  # as many as go out in one chunk: a reader's first ends with its page, and the next are shared
 MAX_PAGES = 64  # of all rooms together: readers far behind are rarely in many places at once
@@ -20,17 +20,17 @@ Read: TypeAlias = Callable[[int, int, int], Coroutine[Any, Any, Page]]
 """Read a room's messages after one number and before another, at most so many."""
 
 
-class Pages:
+class PageCache:
     """A bounded number of pages; those used least recently go first. A page is a feed that does not grow."""
 
     def __init__(self) -> None:
-        self._pages: dict[tuple[str, int], Feed] = {}  # in the order of their last use
+        self._pages: dict[tuple[str, int], Segment] = {}  # in the order of their last use
         self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = (
             WeakValueDictionary()
         )  # one reads, others wait
         self._n_chars = 0
 
-    def find(self, room: str, epoch: str, after: int) -> Feed | None:
+    def find(self, room: str, epoch: str, after: int) -> Segment | None:
         """Return the page in which the message behind `after` is, if it is here."""
         key = room, after // PAGE_MESSAGES
         page = self._pages.get(key)
@@ -39,7 +39,7 @@ class Pages:
         self._pages[key] = self._pages.pop(key)
         return page
 
-    async def load(self, room: str, epoch: str, after: int, read: Read) -> Feed | None:
+    async def load(self, room: str, epoch: str, after: int, read: Read) -> Segment | None:
         """Return that page, read with `read` if need be; None if the log of that epoch has no such message."""
         key = room, after // PAGE_MESSAGES
         lock = self._locks.setdefault(key, asyncio.Lock())
@@ -49,7 +49,7 @@ class Pages:
                 start = key[1] * PAGE_MESSAGES
                 found = await read(start, start + PAGE_MESSAGES + 1, PAGE_MESSAGES)
                 if found.head.epoch == epoch and found.messages:
-                    self._keep(key, Feed(Head(epoch, found.head.first, found.messages[-1].seq), found.messages))
+                    self._keep(key, Segment(Head(epoch, found.head.first, found.messages[-1].seq), found.messages))
                 page = self.find(room, epoch, after)
         return page
 
@@ -64,7 +64,7 @@ class Pages:
         self._pages.clear()
         self._n_chars = 0
 
-    def _keep(self, key: tuple[str, int], page: Feed) -> None:
+    def _keep(self, key: tuple[str, int], page: Segment) -> None:
         self._drop(key)
         self._pages[key] = page
         self._n_chars += page.n_chars

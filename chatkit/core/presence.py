@@ -20,7 +20,7 @@ TTL_S = 8.0  # a killed process's members fade after this; a live one says three
 _logger = logging.getLogger(__name__)
 
 
-class Attendance:
+class PresenceTracker:
     """Enters and takes out members; `tell` gets every change of a room, at most once a second for each."""
 
     def __init__(self, backend: Backend, tell: Callable[[Change], None]) -> None:

@@ -12,9 +12,9 @@ import msgspec
 
 from chatkit.core.backend import Backend, Grown, Page
 from chatkit.core.model import Head, Message
-from chatkit.core.page_cache import Pages
+from chatkit.core.page_cache import PageCache
 from chatkit.core.roster import Change
-from chatkit.core.segment import MAX_MESSAGES, Feed
+from chatkit.core.segment import MAX_MESSAGES, Segment
 from chatkit.errors import ChatkitError
 
 MAX_EARLY = 64  # batches heard of a room that is being opened: more come only while the store hardly answers
@@ -40,21 +40,21 @@ class Typing(msgspec.Struct, frozen=True):
     sender: str
 
 
-class StoreAway(msgspec.Struct, frozen=True):
+class StoreUnavailable(msgspec.Struct, frozen=True):
     """Signal: nothing can be heard of other processes, nor perhaps be stored; `reason` is a sentence."""
 
     reason: str
 
 
-class StoreBack(msgspec.Struct, frozen=True):
+class StoreAvailable(msgspec.Struct, frozen=True):
     """Signal: the store is back, and what happened meanwhile is read on."""
 
 
-Signal: TypeAlias = Change | Redaction | Typing | StoreAway | StoreBack
+Signal: TypeAlias = Change | Redaction | Typing | StoreUnavailable | StoreAvailable
 """What readers hear beside the log: not numbered, not stored, not repeated to who was away."""
 
 
-class Reader(Protocol):
+class RoomReader(Protocol):
     """One who reads a room here."""
 
     def ring(self) -> None:
@@ -64,7 +64,7 @@ class Reader(Protocol):
         """Hear a signal. Must not wait nor raise."""
 
 
-class LiveRoom:
+class Room:
     """One room's feed, and the bells of those who read it here.
 
     `grow` is told everything that is heard of the log, in whatever order; the feed takes what follows on its last
@@ -89,11 +89,11 @@ class LiveRoom:
     )
 
     def __init__(
-        self, room: str, backend: Backend, pages: Pages, spawn: Callable[[Coroutine[None, None, None]], object]
+        self, room: str, backend: Backend, pages: PageCache, spawn: Callable[[Coroutine[None, None, None]], object]
     ) -> None:
         self.room = room
-        self.feed = Feed(Head("", 1, 0), (), None if backend.keeps_history else UNKEPT_MESSAGES)
-        self.readers: dict[Reader, None] = {}  # in the order they came: an arrival or departure moves nobody else
+        self.feed = Segment(Head("", 1, 0), (), None if backend.keeps_history else UNKEPT_MESSAGES)
+        self.readers: dict[RoomReader, None] = {}  # in the order they came: an arrival or departure moves nobody else
         self.users = 0  # readers, and those about to be: the room is kept as long as there are any
         self.is_open = False
         self.lock = asyncio.Lock()  # opening and closing take turns: a late unwatch must not end a new watch
@@ -230,11 +230,11 @@ class LiveRoom:
             feed.restart(newest.head, newest.messages)
         self.ring()
 
-    def page(self, epoch: str, after: int) -> Feed | None:
+    def page(self, epoch: str, after: int) -> Segment | None:
         """Return the part of the past in which the message behind `after` is, if it is in memory."""
         return self._pages.find(self.room, epoch, after)
 
-    async def load_page(self, epoch: str, after: int) -> Feed | None:
+    async def load_page(self, epoch: str, after: int) -> Segment | None:
         """Return that part, from the store if need be; None where the log of that epoch has no such message."""
         return await self._pages.load(self.room, epoch, after, self._read_between)
 

@@ -20,7 +20,7 @@ MAX_CHUNK_BYTES = 1 << 18
 MAX_CACHED_CHUNKS = 8  # readers stand at the head or a turn behind it; others are few and pay their own join
 
 
-class Feed:
+class Segment:
     """Messages `first` to `last` of the room's life `epoch`, at most a bounded number of them.
 
     It is never partly wrong: it holds every number from `first` to `last`, so a reader at `after` can read on here if
@@ -42,7 +42,7 @@ class Feed:
 
     def __init__(self, head: Head, messages: Sequence[Message], max_messages: int | None = None) -> None:
         self._max_messages = MAX_MESSAGES if max_messages is None else max_messages
-        self._encoded: dict[Encode, _Encoded] = {}
+        self._encoded: dict[Encode, _EncodedRun] = {}
         self._chunks: dict[tuple[Encode, int], tuple[bytes, int]] = {}
         self.life = 0
         self.restart(head, messages)
@@ -119,11 +119,11 @@ class Feed:
             del frames[len(frames) // 2 :]
         return b"".join(frames), after + len(frames)
 
-    def _encode_from(self, encode: Encode, first: int) -> "_Encoded":
+    def _encode_from(self, encode: Encode, first: int) -> "_EncodedRun":
         """Have everything from `first` on encoded, and keep it."""
         encoded = self._encoded.get(encode)
         if encoded is None:
-            encoded = self._encoded[encode] = _Encoded(first)
+            encoded = self._encoded[encode] = _EncodedRun(first)
         if first < encoded.first:
             older = self._messages[first - self.first : encoded.first - self.first]
             encoded.frames[:0] = [encode(message) for message in older]
@@ -144,7 +144,7 @@ class Feed:
             self._chunks.clear()
 
 
-class _Encoded:
+class _EncodedRun:
     """A run of messages in one format, from the number `first` on, without a hole."""
 
     __slots__ = ("first", "frames")

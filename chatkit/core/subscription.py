@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from chatkit.core.model import Cursor, Gap, Head, Message
-from chatkit.core.room import LiveRoom, Signal
-from chatkit.core.segment import Encode, Feed
+from chatkit.core.room import Room, Signal
+from chatkit.core.segment import Encode, Segment
 
 Item: TypeAlias = Message | Gap
 """What a log delivers: what is there, or that it is not to be had."""
@@ -42,7 +42,7 @@ class Subscription:
 
     def __init__(
         self,
-        live: LiveRoom,
+        live: Room,
         start: Cursor,
         *,
         had: Cursor | None = None,
@@ -123,12 +123,12 @@ class Subscription:
         await asyncio.sleep(0)  # a reader that catches up from memory must not keep the loop for itself
         return self._gap is None and await self._find() is not None
 
-    async def _find(self) -> Feed | None:
+    async def _find(self) -> Segment | None:
         """Return where the messages behind this position are; None if nothing that this process knows of holds them."""
         feed = self.feed
         if self.epoch != feed.epoch or self.position > feed.last:
             return None
-        source: Feed | None = feed
+        source: Segment | None = feed
         if not feed.reaches(self.position) and self._live.keeps_history:
             source = await self._live.load_page(self.epoch, self.position)
         if source is not None and self.epoch == feed.epoch and source.reaches(self.position):
@@ -155,7 +155,7 @@ class Subscription:
         source = await self._find()
         return await self._fetch_from_store(limit) if source is None else self._read_from(source, limit)
 
-    def _read_from(self, source: Feed, limit: int) -> Sequence[Message]:
+    def _read_from(self, source: Segment, limit: int) -> Sequence[Message]:
         if self.is_closed:  # while the source was loaded
             return ()
         messages = source.read(self.position, limit)

@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.backend import Filter
-from chatkit.core.history import Past, read_past
+from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
@@ -200,7 +200,7 @@ async def read_messages(
     house = lobby.house
     if limit > house.limits.history:
         raise BadRequest(f"limit is at most {house.limits.history}")
-    past = await read_past(
+    past = await read_history(
         house.hub.backend,
         check_room(room),
         after=protocol.position(after),
@@ -230,7 +230,7 @@ def _read_time(text: str | None) -> int | None:
         raise BadRequest(f"not a time: {text[:40]!r}; one is 2026-11-20T11:47:21Z") from error
 
 
-def _page(past: Past) -> MessagePage:
+def _page(past: HistoryPage) -> MessagePage:
     head = past.page.head
     gap = None if past.gap is None else protocol.WireGap.of(past.gap)
     messages = [protocol.WireMessage.of(message) for message in past.page.messages]

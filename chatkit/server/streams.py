@@ -7,7 +7,7 @@ import msgspec
 
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Gap, Message
-from chatkit.core.room import Signal, StoreAway, StoreBack
+from chatkit.core.room import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item
 from chatkit.errors import Unavailable
 from chatkit.session.session import StartPosition
@@ -80,9 +80,9 @@ async def stream(
 
     def hear(signal: Signal) -> None:
         match signal:
-            case StoreAway(reason):
+            case StoreUnavailable(reason):
                 told.append(form.tell(error_event(Unavailable(f"the store is away: {reason}"))))
-            case StoreBack():
+            case StoreAvailable():
                 told.append(form.tell(RestoredEvent()))
             case _:
                 return  # a stream is of messages

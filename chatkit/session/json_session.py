@@ -4,7 +4,7 @@ from functools import partial
 from typing import assert_never
 
 from chatkit.core.backend import Filter
-from chatkit.core.history import read_past
+from chatkit.core.history import read_history
 from chatkit.core.model import (
     Cursor,
     Draft,
@@ -159,7 +159,7 @@ class JsonSession(Session):
         limit = min(self._house.limits.history, 50 if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
-        past = await read_past(
+        past = await read_history(
             self._house.hub.backend,
             room,
             after=protocol.position(command.after),

@@ -17,7 +17,7 @@ from chatkit.core.model import (
     Limits,
     Receipt,
 )
-from chatkit.core.room import Redaction, Signal, StoreAway, StoreBack, Typing
+from chatkit.core.room import Redaction, Signal, StoreAvailable, StoreUnavailable, Typing
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
@@ -115,11 +115,11 @@ class Session(ABC):
     def _signalled(self, signal: Signal) -> None:
         """Hear what happens in a room beside its log, from every room that is read here."""
         match signal:
-            case StoreAway(reason):
+            case StoreUnavailable(reason):
                 if not self._is_store_away:
                     self._is_store_away = True
                     self._refuse(Unavailable(f"the store is away: {reason}"))
-            case StoreBack():
+            case StoreAvailable():
                 if self._is_store_away:
                     self._is_store_away = False
                     self._restored()

@@ -9,9 +9,9 @@ import pytest
 
 from chatkit.core import fanout as bells_module
 from chatkit.core.backend import Backend
-from chatkit.core.fanout import ENOUGH_CHARS, Bells
-from chatkit.core.page_cache import Pages
-from chatkit.core.room import LiveRoom, Signal
+from chatkit.core.fanout import ENOUGH_CHARS, Fanout
+from chatkit.core.page_cache import PageCache
+from chatkit.core.room import Room, Signal
 
 
 class Reader:
@@ -30,16 +30,16 @@ class Scene:
     """Rooms with readers that note who is told, and bells whose rest is as long as a test wants."""
 
     def __init__(self, backend: Backend) -> None:
-        self.bells = Bells()
+        self.bells = Fanout()
         self.rung: list[str] = []
         self._backend = backend
 
-    def room(self, name: str, n_readers: int = 1) -> LiveRoom:
-        live = LiveRoom(name, self._backend, Pages(), lambda job: job.close())
+    def room(self, name: str, n_readers: int = 1) -> Room:
+        live = Room(name, self._backend, PageCache(), lambda job: job.close())
         live.readers = dict.fromkeys(Reader(self.rung, f"{name}{n}") for n in range(n_readers))
         return live
 
-    def grow(self, live: LiveRoom, body: str = "hi") -> None:
+    def grow(self, live: Room, body: str = "hi") -> None:
         self.bells.ring_soon(live, len(body) + 64)
 
     def rest(self, seconds: float) -> None:

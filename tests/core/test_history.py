@@ -6,7 +6,7 @@ from harness import draft, run
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import history as past_module
 from chatkit.core.backend import Filter
-from chatkit.core.history import Past, read_past
+from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.model import Cursor, Draft, Gap
 
 
@@ -19,16 +19,16 @@ async def store(n: int = 10, keep: int | None = None) -> MemoryBackend:
     return backend
 
 
-def numbers(past: Past) -> list[int]:
+def numbers(past: HistoryPage) -> list[int]:
     return [message.seq for message in past.page.messages]
 
 
 def test_the_newest_page_is_read_on_from_the_head() -> None:
     async def main() -> None:
         backend = await store()
-        past = await read_past(backend, "ops", limit=3)
+        past = await read_history(backend, "ops", limit=3)
         assert (numbers(past), past.gap, past.cursor.seq) == ([8, 9, 10], None, 10)
-        past = await read_past(backend, "ops", limit=3, where=Filter(search="2"))
+        past = await read_history(backend, "ops", limit=3, where=Filter(search="2"))
         assert (numbers(past), past.cursor.seq) == ([2], 10)
 
     run(main())
@@ -39,7 +39,7 @@ def test_pages_join_forwards_and_backwards() -> None:
         backend = await store()
         seen: list[int] = []
         after = Cursor(backend._epoch, 0)
-        while not (past := await read_past(backend, "ops", after=after, limit=3)).page.complete:
+        while not (past := await read_history(backend, "ops", after=after, limit=3)).page.complete:
             seen += numbers(past)
             after = past.cursor
         assert [*seen, *numbers(past)] == list(range(1, 11))
@@ -47,7 +47,7 @@ def test_pages_join_forwards_and_backwards() -> None:
         seen = []
         before = 11
         while before > 1:
-            past = await read_past(backend, "ops", before=before, limit=3)
+            past = await read_history(backend, "ops", before=before, limit=3)
             seen[:0] = numbers(past)
             before = seen[0]
         assert seen == list(range(1, 11))
@@ -66,14 +66,14 @@ def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monke
         pages: list[list[int]] = []
         after = Cursor(backend._epoch, 0)
         while after.seq < 11:
-            past = await read_past(backend, "ops", after=after, limit=100)
+            past = await read_history(backend, "ops", after=after, limit=100)
             pages.append(numbers(past))
             assert past.page.complete is (11 in pages[-1])
             after = past.cursor
         assert pages == [[1, 2], [3], [4], [5, 6], [7, 8], [9], [10], [11]]
-        newest = await read_past(backend, "ops", limit=100)
+        newest = await read_history(backend, "ops", limit=100)
         assert (numbers(newest), newest.page.complete, newest.cursor.seq) == ([11], False, 11)
-        assert numbers(await read_past(backend, "ops", before=10, limit=100)) == [8, 9]
+        assert numbers(await read_history(backend, "ops", before=10, limit=100)) == [8, 9]
 
     run(main())
 
@@ -81,7 +81,7 @@ def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monke
 def test_a_page_between_two_positions_is_read_on_from_its_end() -> None:
     async def main() -> None:
         backend = await store()
-        past = await read_past(backend, "ops", after=3, before=Cursor(backend._epoch, 6), limit=10)
+        past = await read_history(backend, "ops", after=3, before=Cursor(backend._epoch, 6), limit=10)
         assert (numbers(past), past.cursor.seq, past.gap) == ([4, 5], 5, None)
 
     run(main())
@@ -90,14 +90,14 @@ def test_a_page_between_two_positions_is_read_on_from_its_end() -> None:
 def test_what_was_trimmed_is_a_gap() -> None:
     async def main() -> None:
         backend = await store(keep=4)
-        past = await read_past(backend, "ops", after=2, limit=10)
+        past = await read_history(backend, "ops", after=2, limit=10)
         assert (past.gap, numbers(past)) == (Gap(2, 7, "trimmed"), [7, 8, 9, 10])
-        past = await read_past(backend, "ops", after=6, limit=10)
+        past = await read_history(backend, "ops", after=6, limit=10)
         assert past.gap is None
         backend = await store(keep=0)
-        past = await read_past(backend, "ops", after=2, limit=10)
+        past = await read_history(backend, "ops", after=2, limit=10)
         assert (past.gap, numbers(past), past.cursor.seq) == (Gap(2, 11, "trimmed"), [], 10)
-        past = await read_past(backend, "ops", after=10, limit=10)
+        past = await read_history(backend, "ops", after=10, limit=10)
         assert (past.gap, past.cursor.seq) == (None, 10)
 
     run(main())
@@ -107,7 +107,7 @@ def test_what_was_trimmed_is_a_gap() -> None:
 def test_a_cursor_of_another_life_gives_a_gap_and_everything(seq: int) -> None:
     async def main() -> None:
         backend = await store(keep=8)
-        past = await read_past(backend, "ops", after=Cursor("other", seq), limit=3)
+        past = await read_history(backend, "ops", after=Cursor("other", seq), limit=3)
         assert (past.gap, numbers(past)) == (Gap(seq, 3, "epoch"), [3, 4, 5])
         assert past.cursor == Cursor(backend._epoch, 5)
 
@@ -117,7 +117,7 @@ def test_a_cursor_of_another_life_gives_a_gap_and_everything(seq: int) -> None:
 def test_a_cursor_ahead_of_the_log_is_of_a_life_that_was_lost() -> None:
     async def main() -> None:
         backend = await store(3)
-        past = await read_past(backend, "ops", after=Cursor(backend._epoch, 7), limit=9)
+        past = await read_history(backend, "ops", after=Cursor(backend._epoch, 7), limit=9)
         assert (past.gap, numbers(past)) == (Gap(7, 1, "epoch"), [1, 2, 3])
 
     run(main())
@@ -125,7 +125,7 @@ def test_a_cursor_ahead_of_the_log_is_of_a_life_that_was_lost() -> None:
 
 def test_reading_back_from_another_life_reads_the_newest() -> None:
     async def main() -> None:
-        past = await read_past(await store(), "ops", before=Cursor("other", 4), limit=3)
+        past = await read_history(await store(), "ops", before=Cursor("other", 4), limit=3)
         assert (past.gap, numbers(past), past.cursor.seq) == (None, [8, 9, 10], 10)
 
     run(main())
@@ -135,7 +135,7 @@ def test_an_empty_room_is_empty() -> None:
     async def main() -> None:
         backend = await store(0)
         for after, before in ((None, None), (0, None), (None, 5), (0, 9)):
-            past = await read_past(backend, "ops", after=after, before=before, limit=3)
+            past = await read_history(backend, "ops", after=after, before=before, limit=3)
             assert (past.gap, numbers(past), past.cursor.seq, past.page.complete) == (None, [], 0, True)
 
     run(main())

@@ -9,7 +9,7 @@ import pytest
 from chatkit.core import page_cache as pages_module
 from chatkit.core.backend import Page
 from chatkit.core.model import Head, Message
-from chatkit.core.page_cache import PAGE_MESSAGES, Pages
+from chatkit.core.page_cache import PAGE_MESSAGES, PageCache
 
 
 class Log:
@@ -34,7 +34,7 @@ def run(test: Callable[[], Any]) -> None:
 
 def test_many_who_want_a_page_at_once_read_it_once() -> None:
     async def test() -> None:
-        pages, log = Pages(), Log(1, 1000)
+        pages, log = PageCache(), Log(1, 1000)
         found = await asyncio.gather(*(pages.load("ops", "e", after, log.read) for after in range(300, 350)))
         assert log.n_reads == 1
         assert {id(page) for page in found if page} == {id(pages.find("ops", "e", 300))}
@@ -46,7 +46,7 @@ def test_many_who_want_a_page_at_once_read_it_once() -> None:
 
 def test_a_page_is_given_only_for_what_it_holds() -> None:
     async def test() -> None:
-        pages, log = Pages(), Log(400, 500)
+        pages, log = PageCache(), Log(400, 500)
         assert await pages.load("ops", "other", 450, log.read) is None
         assert await pages.load("ops", "e", 300, log.read) is None  # trimmed: a gap, which is not a page's to tell
         assert await pages.load("ops", "e", 500, log.read) is None
@@ -61,7 +61,7 @@ def test_a_page_is_given_only_for_what_it_holds() -> None:
 
 def test_the_last_page_is_read_again_when_the_log_has_grown() -> None:
     async def test() -> None:
-        pages, log = Pages(), Log(1, 10)
+        pages, log = PageCache(), Log(1, 10)
         assert await pages.load("ops", "e", 5, log.read) is not None
         log.head = Head("e", 1, 20)
         page = await pages.load("ops", "e", 10, log.read)
@@ -74,7 +74,7 @@ def test_the_last_page_is_read_again_when_the_log_has_grown() -> None:
 
 def test_pages_are_bounded_and_the_least_used_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        pages, log = Pages(), Log(1, 100 * PAGE_MESSAGES)
+        pages, log = PageCache(), Log(1, 100 * PAGE_MESSAGES)
         for block in (0, 1, 2, 0, 3):
             await pages.load("ops", "e", block * PAGE_MESSAGES, log.read)
         assert [pages.find("ops", "e", block * PAGE_MESSAGES) is not None for block in range(4)] == [
@@ -90,7 +90,7 @@ def test_pages_are_bounded_and_the_least_used_go_first(monkeypatch: pytest.Monke
 
 def test_a_redacted_message_is_not_shown_and_clearing_forgets_all() -> None:
     async def test() -> None:
-        pages, log = Pages(), Log(1, 1000)
+        pages, log = PageCache(), Log(1, 1000)
         page = await pages.load("ops", "e", 0, log.read)
         assert page is not None
         pages.redact("ops", PAGE_MESSAGES)

@@ -7,23 +7,30 @@ from hypothesis import strategies as st
 
 from chatkit.core import segment as feed_module
 from chatkit.core.model import Head, Message
-from chatkit.core.segment import MAX_CACHED_CHUNKS, MAX_CHARS, MAX_CHUNK_BYTES, MAX_CHUNK_MESSAGES, MAX_MESSAGES, Feed
+from chatkit.core.segment import (
+    MAX_CACHED_CHUNKS,
+    MAX_CHARS,
+    MAX_CHUNK_BYTES,
+    MAX_CHUNK_MESSAGES,
+    MAX_MESSAGES,
+    Segment,
+)
 
 
 def message(seq: int, body: str = "hi", *, redacted: bool = False) -> Message:
     return Message("ops", "e", seq, 0, "ann", body, redacted=redacted)
 
 
-def feed_of(first: int, last: int, body: str = "hi") -> Feed:
-    return Feed(Head("e", 1, last), [message(seq, body) for seq in range(first, last + 1)])
+def feed_of(first: int, last: int, body: str = "hi") -> Segment:
+    return Segment(Head("e", 1, last), [message(seq, body) for seq in range(first, last + 1)])
 
 
-def numbers(feed: Feed, after: int, limit: int = 10_000) -> list[int]:
+def numbers(feed: Segment, after: int, limit: int = 10_000) -> list[int]:
     return [found.seq for found in feed.read(after, limit)]
 
 
 def test_an_empty_feed_stands_where_the_log_does() -> None:
-    feed = Feed(Head("e", 8, 7), ())
+    feed = Segment(Head("e", 8, 7), ())
     assert (feed.first, feed.last, feed.head) == (8, 7, Head("e", 8, 7))
     assert feed.reaches(7)
     assert not feed.reaches(6)
@@ -134,7 +141,7 @@ def test_a_feed_holds_every_number_from_first_to_last(script: list[tuple[str, in
     bounds = feed_module.MAX_MESSAGES, feed_module.MAX_CHUNK_MESSAGES
     feed_module.MAX_MESSAGES, feed_module.MAX_CHUNK_MESSAGES = 8, 3
     try:
-        feed = Feed(Head("e", 1, 30), [message(seq) for seq in range(28, 31)])
+        feed = Segment(Head("e", 1, 30), [message(seq) for seq in range(28, 31)])
         redacted: set[int] = set()
         for what, n in script:
             last = feed.last

@@ -12,7 +12,7 @@ from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import room
 from chatkit.core.backend import Broken, Grown, Mended
-from chatkit.core.history import read_past
+from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Gap, Message, Receipt
 from chatkit.core.room import Signal, Typing
@@ -83,7 +83,7 @@ def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
                 (message,) = await reader.next()
                 assert isinstance(message, Message)
                 assert message.body == "hi"
-            past = await read_past(backend, "ops", after=Cursor("another", 0), limit=10)
+            past = await read_history(backend, "ops", after=Cursor("another", 0), limit=10)
             assert past.gap is None
             assert [message.body for message in past.page.messages] == ["hi"]
 
@@ -168,7 +168,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
             with await hub.subscribe("ops", after=Cursor(epoch, 7)) as up_to_date:
                 assert up_to_date.is_at_head
             back.close()
-            past = await read_past(backend, "ops", after=Cursor(epoch, 2), limit=10)
+            past = await read_history(backend, "ops", after=Cursor(epoch, 2), limit=10)
             assert (past.gap, list(past.page.messages)) == (Gap(2, 8, "no-history"), [])
 
     run(main())

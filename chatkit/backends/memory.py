@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from chatkit.backends.epoch import new_epoch
-from chatkit.backends.notifications import Inbox
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, Redacted, RoomInfo
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
 from chatkit.errors import NotFound
@@ -66,7 +66,7 @@ class MemoryBackend(Backend):
         self._epoch = new_epoch()
         self._logs: dict[str, _Log] = {}
         self._watched: set[str] = set()
-        self._inbox = Inbox()
+        self._inbox = NotificationQueue()
 
     async def __aenter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 MAX_MESSAGES = 1_024
 
 
-class Inbox:
+class NotificationQueue:
     """News in order of arrival, folded by room."""
 
     def __init__(self, max_messages: int = MAX_MESSAGES) -> None:

@@ -14,7 +14,7 @@ from chatkit.core.backend import Presence
 from chatkit.core.model import Member
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class PresenceRow(msgspec.Struct, frozen=True, array_like=True):
     """A member of a process that changed; or of a process without any change, all but the last four.
 
     `is_whole` where all of the process's members are told, because what is known of it does not help.
@@ -30,13 +30,13 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     is_gone: bool | None
 
 
-class Others:
+class RemotePresence:
     """Of each process its life and its version, as they were last told."""
 
     def __init__(self) -> None:
         self.known: dict[str, tuple[str, int]] = {}
 
-    def take(self, rows: Sequence[Row]) -> list[Presence]:
+    def take(self, rows: Sequence[PresenceRow]) -> list[Presence]:
         """Take what was told of all processes that are alive as known; return what is new."""
         before, self.known = self.known, {row.process: (row.life, row.version) for row in rows}
         presences = [Presence(process, whole=True) for process in before.keys() - self.known.keys()]
@@ -46,11 +46,11 @@ class Others:
         return presences
 
 
-def _process(row: Row) -> str:
+def _process(row: PresenceRow) -> str:
     return row.process
 
 
-def _presence(process: str, rows: Iterable[Row]) -> Presence:
+def _presence(process: str, rows: Iterable[PresenceRow]) -> Presence:
     joined: list[tuple[str, Member]] = []
     left: list[tuple[str, str]] = []
     is_whole = False

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Final, Self
 
 from chatkit.backends.memory import MemoryBackend, _Log
-from chatkit.backends.notifications import Inbox
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.core.backend import Grown
 from chatkit.core.model import Cursor, Draft, Message, Receipt
 from chatkit.litestar.backends import NOT_STARTED, LeftByAll, LogChannelsBackend
@@ -34,7 +34,7 @@ class ChannelsMemory(MemoryBackend):
 
     async def __aenter__(self) -> Self:
         """Open, once more if need be."""
-        self._inbox = Inbox()
+        self._inbox = NotificationQueue()
         self._watched.clear()
         return self
 

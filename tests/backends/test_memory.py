@@ -3,7 +3,7 @@
 import asyncio
 
 from chatkit.backends import open_backend
-from chatkit.backends.notifications import MAX_MESSAGES, Inbox
+from chatkit.backends.notifications import MAX_MESSAGES, NotificationQueue
 from chatkit.core.backend import Broken, Grown, Mended, News, Redacted
 from chatkit.core.model import Draft, Message
 
@@ -20,7 +20,7 @@ def drained(*news: News) -> list[News]:
     """Put news into an inbox, close it, and read it."""
 
     async def main() -> list[News]:
-        inbox = Inbox()
+        inbox = NotificationQueue()
         for item in news:
             inbox.put([item])
         inbox.close()
@@ -103,7 +103,7 @@ def test_news_that_nobody_reads_are_bounded() -> None:
 
 def test_a_reader_who_waits_is_woken_and_one_who_gave_up_loses_nothing() -> None:
     async def main() -> None:
-        inbox = Inbox()
+        inbox = NotificationQueue()
         given_up = asyncio.ensure_future(anext(inbox.read()))
         await asyncio.sleep(0)
         given_up.cancel()

@@ -164,7 +164,7 @@ def _is_grown(item: News) -> bool:
     return isinstance(item, Grown)
 
 
-class _Elsewhere:
+class _RemoteMembers:
     """Who is in all other processes, by what is told of them."""
 
     def __init__(self, backend: Backend, process: str) -> None:
@@ -188,7 +188,7 @@ class _Elsewhere:
 async def members_of_other_processes_are_present_until_they_fade(factory: Factory) -> None:
     bob, cat = Member("bob", 1_000), Member("cat", 2_000)
     async with factory() as one, factory() as two:
-        elsewhere = _Elsewhere(two, "p2")
+        elsewhere = _RemoteMembers(two, "p2")
         await one.announce("p1", joined=[("a", bob), ("b", bob), ("a", cat)], left=[], ttl_s=60)
         await two.announce("p2", joined=[("a", cat)], left=[], ttl_s=60)
         same(await elsewhere.look(), {("a", bob), ("b", bob), ("a", cat)}, "who is in the other process")
@@ -206,7 +206,7 @@ async def members_of_other_processes_are_present_until_they_fade(factory: Factor
 async def only_what_changed_is_told_of_who_is_present(factory: Factory) -> None:
     crowd = {("a", Member(f"name {n}", n)) for n in range(2_000)}
     async with factory() as one, factory() as two, factory() as three:
-        elsewhere, late = _Elsewhere(two, "p2"), _Elsewhere(three, "p3")
+        elsewhere, late = _RemoteMembers(two, "p2"), _RemoteMembers(three, "p3")
         await one.announce("p1", joined=list(crowd), left=[], ttl_s=60)
         same(await elsewhere.look(), crowd, "who is there")
         for n in range(150):
@@ -219,7 +219,7 @@ async def only_what_changed_is_told_of_who_is_present(factory: Factory) -> None:
                 same((news.process, news.whole), ("p1", False), "whose, and how much")
                 same(set(news.joined), {came, again}, "who came, or is there since another time")
                 same(list(news.left), [("a", "name 0")], "who went")
-                elsewhere = _Elsewhere(two, "p4")
+                elsewhere = _RemoteMembers(two, "p4")
             elif n % 40 == 0:
                 same(await elsewhere.look(), crowd, "who is there after a change")
         same(await elsewhere.look(), crowd, "who is there in the end")

@@ -18,7 +18,7 @@ from typing import Self
 
 import asyncpg
 
-from chatkit.backends.notifications import Inbox
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.postgres.connection import Connect, Connection, Pool, Server, close_connection
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.listener import Heads, Watch, read_heads
@@ -80,7 +80,7 @@ class PostgresBackend(Backend):
         self._pages = Pool(self._server, pool, settings=_SHORT)
         self._searches = Pool(self._server, SEARCHING, settings=_LONG)
         self._surveys = Pool(self._server, SURVEYING, settings=_LONG)
-        self._inbox = Inbox()
+        self._inbox = NotificationQueue()
         self._watch = Watch(self._server, self._store, self._process, self._inbox, self._read_heads)
         self._here: dict[str, Here] = defaultdict(Here)
         self._asking: dict[str, Asking] = defaultdict(Asking)

@@ -19,7 +19,7 @@ from contextlib import suppress
 import msgspec
 
 from chatkit.backends.epoch import new_epoch
-from chatkit.backends.notifications import Inbox
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.postgres.connection import Connection, Server, close_connection
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.notifications import Appended, BodyTaken, CheckAll, OwnAppends, Typing, decode_notice
@@ -80,7 +80,7 @@ class Watch:
         server: Server,
         store: Store,
         process: str,
-        inbox: Inbox,
+        inbox: NotificationQueue,
         ask: Callable[[Sequence[str], int | None], Awaitable[Heads]],
     ) -> None:
         self._server = server

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chatkit.backends.postgres.connection import Connection, Pool
 from chatkit.backends.postgres.schema import Store
-from chatkit.backends.presence import Others, Row
+from chatkit.backends.presence import PresenceRow, RemotePresence
 from chatkit.core.backend import Presence
 from chatkit.core.model import Member
 
@@ -92,7 +92,7 @@ class Asking:
     """Asks what changed at all other processes."""
 
     def __init__(self) -> None:
-        self._others = Others()
+        self._others = RemotePresence()
         self._lock = asyncio.Lock()  # two answers must not both be taken for what follows on the same state
 
     async def ask(self, pool: Pool, store: Store, process: str, timeout_s: float) -> list[Presence]:
@@ -104,4 +104,4 @@ class Asking:
             statement = store.fill_in(_PRESENT)
             rows = await pool.run(lambda connection: connection.fetch(statement, *values), timeout_s=timeout_s)
             # Only now: nothing can keep it from the caller any more.
-            return self._others.take([Row(*row.values()) for row in rows])
+            return self._others.take([PresenceRow(*row.values()) for row in rows])

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from chatkit.backends.notifications import Inbox
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.redis.codec import Known, Names
 from chatkit.backends.redis.echo import Echoes
 from chatkit.backends.redis.listener import Newsroom
@@ -47,7 +47,7 @@ class RedisBackend(Backend):
         self._log = Log(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
         self._echoes = Echoes(secrets.token_hex(6))
         self._replicas = replicas
-        self._inbox = Inbox() if self.keeps_history else Inbox(MAX_CARRIED)
+        self._inbox = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
         self._newsroom = Newsroom(self._nodes, names, self._echoes, self._inbox)
         self._attendants = Attendants(self._nodes, prefix)
         self._n_appends = 0  # under way

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from chatkit.backends.notifications import Inbox
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.redis.codec import Known, Names, decode_news
 from chatkit.backends.redis.echo import Echoes
 from chatkit.backends.redis.pubsub import Channels, Misplaced
@@ -47,7 +47,7 @@ class _Watched:
 class Newsroom:
     """Watches rooms, and mends what breaks. Open it, and have `run` run until it is closed."""
 
-    def __init__(self, nodes: Nodes, names: Names, echoes: Echoes, inbox: Inbox) -> None:
+    def __init__(self, nodes: Nodes, names: Names, echoes: Echoes, inbox: NotificationQueue) -> None:
         self._nodes = nodes
         self._echoes = echoes
         self._inbox = inbox

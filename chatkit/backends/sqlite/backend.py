@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from chatkit.backends.notifications import Inbox
-from chatkit.backends.presence import Others
+from chatkit.backends.notifications import NotificationQueue
+from chatkit.backends.presence import RemotePresence
 from chatkit.backends.sqlite.checkpoint import Keeper
 from chatkit.backends.sqlite.connection import Do, Lane
 from chatkit.backends.sqlite.listener import Watch
@@ -65,11 +65,11 @@ class SqliteBackend(Backend):
         self._searches = Lane("searches", path, partial(open_reader, path))
         self._keeping = Lane("keeper", path, partial(open_keeper, path))
         self._keeper = Keeper()
-        self._inbox = Inbox()
+        self._inbox = NotificationQueue()
         # Held while the first watch takes stock, so that no second one returns before that is done.
         self._watch_lock = asyncio.Lock()
         self._stack = AsyncExitStack()
-        self._others: dict[str, Others] = defaultdict(Others)  # by the process that asks
+        self._others: dict[str, RemotePresence] = defaultdict(RemotePresence)  # by the process that asks
         self._loop: asyncio.AbstractEventLoop
         self._log: Log  # whoever's who has the writer's connection
         self._watch: Watch  # likewise, but for what it says is the loop's

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from chatkit.backends.presence import Row
+from chatkit.backends.presence import PresenceRow
 from chatkit.backends.sqlite.schema import transaction
 from chatkit.core.model import Member
 
@@ -44,7 +44,7 @@ _PRESENT = """
 _N_KEPT: Final = 100  # changes, some minutes of them: who did not ask for so long reads the whole process again
 _TYPING_KEPT_MS = 5_000  # longer than any process that runs takes to look
 
-_decode_rows = msgspec.json.Decoder(list[Row]).decode
+_decode_rows = msgspec.json.Decoder(list[PresenceRow]).decode
 
 
 def announce(
@@ -74,7 +74,7 @@ def announce(
 
 def read_present(
     connection: sqlite3.Connection, process: str, known: Mapping[str, tuple[str, int]], now_ms: int
-) -> list[Row]:
+) -> list[PresenceRow]:
     """Return what changed at all other processes that are alive, beyond what is known."""
     already = msgspec.json.encode([(name, *state) for name, state in known.items()]).decode()
     values = {"process": process, "known": already, "n_kept": _N_KEPT, "now_ms": now_ms}

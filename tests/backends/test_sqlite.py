@@ -18,7 +18,7 @@ import pytest
 from chatkit.backends import open_backend
 from chatkit.backends.sqlite import schema as sqlite_store
 from chatkit.backends.sqlite.checkpoint import MAX_WAL_BYTES
-from chatkit.backends.sqlite.connection import Lane
+from chatkit.backends.sqlite.connection import ConnectionThread
 from chatkit.backends.sqlite.presence import announce
 from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
@@ -426,7 +426,7 @@ def test_a_reading_ends_when_its_caller_is_cancelled(tmp_path: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
     async def main() -> None:
-        lane = Lane("test", tmp_path / "x.db", lambda: sqlite3.connect(tmp_path / "x.db"))
+        lane = ConnectionThread("test", tmp_path / "x.db", lambda: sqlite3.connect(tmp_path / "x.db"))
         await lane.open()
         for turns in range(20):
             reading = asyncio.ensure_future(lane.run_interruptibly(lambda c: c.execute(endless).fetchone()))

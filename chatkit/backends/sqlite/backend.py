@@ -23,9 +23,9 @@ from typing import Self, TypeVar
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.presence import RemotePresence
-from chatkit.backends.sqlite.checkpoint import Keeper
-from chatkit.backends.sqlite.connection import Do, Lane
-from chatkit.backends.sqlite.listener import Watch
+from chatkit.backends.sqlite.checkpoint import Checkpointer
+from chatkit.backends.sqlite.connection import ConnectionThread, Do
+from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.presence import announce, read_present, tell_typing
 from chatkit.backends.sqlite.reader import plan_trim, read_page, read_rooms
 from chatkit.backends.sqlite.schema import (
@@ -37,7 +37,7 @@ from chatkit.backends.sqlite.schema import (
     open_writer,
     until_free,
 )
-from chatkit.backends.sqlite.writer import Log
+from chatkit.backends.sqlite.writer import SqliteWriter
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
@@ -60,19 +60,21 @@ class SqliteBackend(Backend):
         self._path = path
         # Where every commit syncs the disk, none is the event loop's. Later: while the disk has shown to be slow.
         self._slow_until_s = 0.0 if synchronous == "normal" else inf
-        self._writer = Lane("writer", path, partial(self._open_writer, synchronous, make_folder), self._tick)
-        self._pages = Lane("pages", path, partial(open_reader, path))
-        self._searches = Lane("searches", path, partial(open_reader, path))
-        self._keeping = Lane("keeper", path, partial(open_keeper, path))
-        self._keeper = Keeper()
+        self._writer = ConnectionThread(
+            "writer", path, partial(self._open_writer, synchronous, make_folder), self._tick
+        )
+        self._pages = ConnectionThread("pages", path, partial(open_reader, path))
+        self._searches = ConnectionThread("searches", path, partial(open_reader, path))
+        self._keeping = ConnectionThread("keeper", path, partial(open_keeper, path))
+        self._keeper = Checkpointer()
         self._inbox = NotificationQueue()
         # Held while the first watch takes stock, so that no second one returns before that is done.
         self._watch_lock = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._others: dict[str, RemotePresence] = defaultdict(RemotePresence)  # by the process that asks
         self._loop: asyncio.AbstractEventLoop
-        self._log: Log  # whoever's who has the writer's connection
-        self._watch: Watch  # likewise, but for what it says is the loop's
+        self._log: SqliteWriter  # whoever's who has the writer's connection
+        self._watch: SqliteListener  # likewise, but for what it says is the loop's
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -183,8 +185,8 @@ class SqliteBackend(Backend):
 
     def _open_writer(self, synchronous: Synchronous, make_folder: bool) -> sqlite3.Connection:  # noqa: FBT001
         connection, epoch = open_writer(self._path, synchronous, make_folder=make_folder)
-        self._log = Log(connection, epoch)
-        self._watch = Watch(connection, self._path, epoch, self._tell)
+        self._log = SqliteWriter(connection, epoch)
+        self._watch = SqliteListener(connection, self._path, epoch, self._tell)
         return connection
 
     def _tick(self) -> float | None:

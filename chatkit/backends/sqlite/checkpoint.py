@@ -19,7 +19,7 @@ COMMIT_BYTES = 2 * PAGE_BYTES  # a commit writes whole pages: the last of the ta
 MESSAGE_BYTES = 150  # a message's row beside its body, and its place in the index
 
 
-class Keeper:
+class Checkpointer:
     """Counts, where appends are made, what the write-ahead log has grown by; tends to it in its own thread."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ Do: TypeAlias = Callable[[sqlite3.Connection], T]
 INTERRUPT_AGAIN_S = 0.02
 
 
-class _Call(Generic[T]):
+class _Job(Generic[T]):
     """Something to be done, and the future that its result goes to."""
 
     __slots__ = ("do", "future")
@@ -33,7 +33,7 @@ class _Call(Generic[T]):
         self.future = future
 
 
-class Lane:
+class ConnectionThread:
     """One thread, one connection, one queue. `tick` runs between calls and says in how many seconds it is due again."""
 
     def __init__(
@@ -46,14 +46,14 @@ class Lane:
         self._path = path
         self._connect = connect
         self._tick = tick
-        self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()  # None: close
+        self._calls: SimpleQueue[_Job[Any] | None] = SimpleQueue()  # None: close
         self._thread = threading.Thread(target=self._work, name=f"chatkit-sqlite-{name}", daemon=True)
         self._is_closing = False
         self._loop: asyncio.AbstractEventLoop
         self._opened: asyncio.Future[None]
         self._ended: asyncio.Future[None]
         self._connection: sqlite3.Connection
-        self._current: _Call[Any] | None = None
+        self._current: _Job[Any] | None = None
         # Guards _current, so that an interrupt meets the call that it is meant for and not the one after it.
         self._lock = threading.Lock()
         # Guards the connection, and whatever the calls and the tick share: held by the lane at work, or by the loop.
@@ -99,13 +99,13 @@ class Lane:
 
     def post(self, do: Do[object]) -> None:
         """Have something done, from any thread, that nobody waits for; its driver's errors are nobody's."""
-        self._calls.put(_Call(do, None))
+        self._calls.put(_Job(do, None))
 
     def _hand_over(self, do: Do[T]) -> asyncio.Future[T]:
         if self._is_closing:
             raise Unavailable(f"{self._path} has been closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._calls.put(_Call(do, future))
+        self._calls.put(_Job(do, future))
         return future
 
     def _interrupt(self, future: asyncio.Future[T]) -> None:
@@ -143,7 +143,7 @@ class Lane:
                 return
             self._answer(call)
 
-    def _answer(self, call: _Call[Any]) -> None:
+    def _answer(self, call: _Job[Any]) -> None:
         with self._lock:
             if call.future is not None and call.future.cancelled():
                 return

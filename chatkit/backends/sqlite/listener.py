@@ -56,7 +56,7 @@ _WRITING = "SELECT room, sender FROM typing WHERE id > ? AND process <> ? ORDER 
 _decode_numbers = msgspec.json.Decoder(list[tuple[str, int]]).decode
 
 
-class Watch:
+class SqliteListener:
     """What this process has seen of the store. `watched` and `is_polling` are the event loop's to change."""
 
     def __init__(

@@ -101,7 +101,7 @@ class _Rows:
         return values + [None] * ((size - self.count) * width)
 
 
-class Log:
+class SqliteWriter:
     """All rooms of one store, as their writer knows them."""
 
     def __init__(self, connection: sqlite3.Connection, epoch: str) -> None:

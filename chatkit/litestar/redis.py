@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from chatkit.backends.redis import RedisBackend, RedisPubSubBackend
-from chatkit.backends.redis.codec import Names
-from chatkit.backends.redis.router import Call
+from chatkit.backends.redis.codec import KeyNames
+from chatkit.backends.redis.router import SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.backends.redis.writer import TRIM_STEP
 from chatkit.core.backend import Backend
@@ -32,7 +32,7 @@ class ChannelsRedis(SweptBackend, RedisBackend):
     def __init__(self, client: Client, *, prefix: str, history: int, ttl_ms: int | None) -> None:
         place, login = place_of(client)
         super().__init__(place, login, prefix=prefix)
-        self._names = Names(prefix, login.database)
+        self._names = KeyNames(prefix, login.database)
         self._sweeper = Sweeper(history)
         self._ttl_ms = ttl_ms
 
@@ -46,10 +46,10 @@ class ChannelsRedis(SweptBackend, RedisBackend):
                 await self._nodes.calls("writes", calls)
         return receipts
 
-    def _expiries(self, room: str, ttl_ms: int) -> list[Call]:
+    def _expiries(self, room: str, ttl_ms: int) -> list[SlotCommand]:
         meta, log, keys, gone, _ = self._names.of(room)
         # What says that the room is there goes last.
-        return [Call(self._nodes.place.slot(meta), ("PEXPIRE", key, ttl_ms)) for key in (log, keys, gone, meta)]
+        return [SlotCommand(self._nodes.place.slot(meta), ("PEXPIRE", key, ttl_ms)) for key in (log, keys, gone, meta)]
 
     async def drop(self, room: str, up_to: Cursor) -> None:
         """Drop messages; see `SweptBackend`."""
@@ -73,7 +73,7 @@ class RedisChannelsBackend(LogChannelsBackend):
     def __init__(self, client: Client, prefix: str, make: Callable[[], Backend], history: int | None) -> None:
         place_of(client)  # what cannot be used says so here
         self._redis = client
-        self._names = Names(prefix, place_of(client)[1].database)
+        self._names = KeyNames(prefix, place_of(client)[1].database)
         super().__init__(make, history=history)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None

@@ -12,7 +12,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from chatkit.backends.redis.connection import Address, Wire
 from chatkit.backends.redis.login import Login
 from chatkit.backends.redis.sentinel import Sentinels
-from chatkit.backends.redis.topology import Cluster, Place, Single
+from chatkit.backends.redis.topology import ClusterServers, SingleServer, Topology
 
 Client: TypeAlias = "Redis | RedisCluster"
 
@@ -48,20 +48,20 @@ async def _connect_to_path(wire: Any, path: str) -> None:
     wire._reader, wire._writer = await asyncio.open_unix_connection(path)  # noqa: SLF001 - as redis-py's own do
 
 
-def place_of(client: Client) -> tuple[Place, ClientLogin]:
+def place_of(client: Client) -> tuple[Topology, ClientLogin]:
     """Return where a client's servers are, and the way in. Raise `ImproperlyConfiguredException`."""
     if isinstance(client, RedisCluster):
         nodes = client.startup_nodes
         login = _login(nodes[0].connection_class(**nodes[0].connection_kwargs))
-        return Cluster([Address(node.host, int(node.port)) for node in nodes]), login
+        return ClusterServers([Address(node.host, int(node.port)) for node in nodes]), login
     pool = client.connection_pool
     model: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
     if isinstance(pool, SentinelConnectionPool):
         return _by_sentinels(pool, model)
-    return Single(_address_of(model)), _login(model)
+    return SingleServer(_address_of(model)), _login(model)
 
 
-def _by_sentinels(pool: SentinelConnectionPool, model: AbstractConnection) -> tuple[Place, ClientLogin]:
+def _by_sentinels(pool: SentinelConnectionPool, model: AbstractConnection) -> tuple[Topology, ClientLogin]:
     if not pool.is_master:
         raise ImproperlyConfiguredException("this Redis client is one for replicas, which take no events")
     sentinels = [sentinel.connection_pool.make_connection() for sentinel in pool.sentinel_manager.sentinels]

@@ -15,8 +15,8 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import RedisBackend
 from chatkit.backends.redis import backend as redis_backend
-from chatkit.backends.redis.codec import Names
-from chatkit.backends.redis.login import Features
+from chatkit.backends.redis.codec import KeyNames
+from chatkit.backends.redis.login import ServerFeatures
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import free_port
 from chatkit.core.backend import Grown, Mended, Presence, Redacted, Writing
@@ -173,7 +173,7 @@ def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> No
 @pytest.mark.parametrize("junk", ["", "junk", '["x","A"]', '["x","R","e",1.5]', '["x","A","e",1,1,[["ann"]]]', "\x00"])
 def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
     url = stores.redis()
-    channel = Names(url.partition("prefix=")[2], 0).of("a").channel
+    channel = KeyNames(url.partition("prefix=")[2], 0).of("a").channel
 
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
@@ -267,8 +267,8 @@ def test_a_server_with_a_certificate_is_trusted_only_if_that_is(
 def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Newer ones know them, too: what is tested is that nothing else is used."""
 
-    async def say_they_are_old(_: object) -> Features:
-        return Features(is_sharded=False)
+    async def say_they_are_old(_: object) -> ServerFeatures:
+        return ServerFeatures(is_sharded=False)
 
     monkeypatch.setattr(redis_backend, "check_server", say_they_are_old)
     with RedisServer() as server:

@@ -11,9 +11,9 @@ from redis_steps import append_until_taken, impatient, in_thread, is_a
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import Address, RedisBackend
-from chatkit.backends.redis.codec import Names
+from chatkit.backends.redis.codec import KeyNames
 from chatkit.backends.redis.connection import Command
-from chatkit.backends.redis.topology import Cluster
+from chatkit.backends.redis.topology import ClusterServers
 from chatkit.bench.local.redis import RedisCluster
 from chatkit.core.backend import Backend, Broken, Grown, Mended, News
 from chatkit.core.model import Member
@@ -32,7 +32,7 @@ def cluster() -> Iterator[RedisCluster]:
 
 
 def slot_of(cluster: RedisCluster, room: str) -> str:
-    return cluster.nodes[0].ask("CLUSTER", "KEYSLOT", Names("chatkit:", 0).of(room).log.decode())
+    return cluster.nodes[0].ask("CLUSTER", "KEYSLOT", KeyNames("chatkit:", 0).of(room).log.decode())
 
 
 def move_slot(cluster: RedisCluster, slot: str) -> None:
@@ -181,7 +181,7 @@ def test_who_answered_is_asked_first_where_the_rooms_are() -> None:
         return [[0, 16_383, *([b"h", n] for n in range(3))]]
 
     async def go() -> None:
-        place = Cluster(nodes)
+        place = ClusterServers(nodes)
         await place.find(ask)
         await place.find(ask)
         assert asked == [nodes[0], nodes[1], nodes[1]]

@@ -14,7 +14,7 @@ from redis_steps import append_until_taken, follow, impatient, in_thread, is_a
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import RedisBackend, listener
-from chatkit.backends.redis.codec import Known
+from chatkit.backends.redis.codec import RoomPosition
 from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted
 from chatkit.errors import Unavailable
@@ -164,7 +164,7 @@ def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() ->
             assert isinstance(backend, RedisBackend)
             await backend.watch("a")
             epoch = (await backend.append(said("a", 1, 2)))[0].message.epoch
-            backend._newsroom.saw("a", Known(epoch, 4))  # before the store lost its end
+            backend._newsroom.saw("a", RoomPosition(epoch, 4))  # before the store lost its end
             (receipt,) = await backend.append(said("a", 3))
             assert receipt.message.seq == 3
             assert receipt.message.epoch != epoch

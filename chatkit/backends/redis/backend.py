@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import Self
 
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.backends.redis.codec import Known, Names
+from chatkit.backends.redis.codec import KeyNames, RoomPosition
 from chatkit.backends.redis.echo import Echoes
-from chatkit.backends.redis.listener import Newsroom
+from chatkit.backends.redis.listener import RedisListener
 from chatkit.backends.redis.login import Login, check_server, check_waiting
 from chatkit.backends.redis.presence import Attendants
-from chatkit.backends.redis.router import Nodes
-from chatkit.backends.redis.topology import Place
-from chatkit.backends.redis.writer import Log
+from chatkit.backends.redis.router import Router
+from chatkit.backends.redis.topology import Topology
+from chatkit.backends.redis.writer import RedisWriter
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
@@ -40,15 +40,15 @@ class RedisBackend(Backend):
 
     shared = True
 
-    def __init__(self, place: Place, login: Login, *, prefix: str = DEFAULT_PREFIX, replicas: int = 0) -> None:
+    def __init__(self, place: Topology, login: Login, *, prefix: str = DEFAULT_PREFIX, replicas: int = 0) -> None:
         guide = login if place.asks_rooms_servers else login.stranger()
-        self._nodes = Nodes(place, login.wire, guide.wire)
-        names = Names(prefix, login.database)
-        self._log = Log(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
+        self._nodes = Router(place, login.wire, guide.wire)
+        names = KeyNames(prefix, login.database)
+        self._log = RedisWriter(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
         self._echoes = Echoes(secrets.token_hex(6))
         self._replicas = replicas
         self._inbox = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
-        self._newsroom = Newsroom(self._nodes, names, self._echoes, self._inbox)
+        self._newsroom = RedisListener(self._nodes, names, self._echoes, self._inbox)
         self._attendants = Attendants(self._nodes, prefix)
         self._n_appends = 0  # under way
         self._settled = asyncio.Event()  # set while none is
@@ -99,7 +99,7 @@ class RedisBackend(Backend):
         self._echoes.end(name)
         newest = {receipt.message.room: receipt.message for receipt in receipts if not receipt.repeat}
         for message in newest.values():
-            self._newsroom.saw(message.room, Known(message.epoch, message.seq))
+            self._newsroom.saw(message.room, RoomPosition(message.epoch, message.seq))
         return receipts
 
     async def read(

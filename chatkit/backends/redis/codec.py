@@ -21,7 +21,7 @@ class RoomKeys(NamedTuple):
     channel: bytes
 
 
-class Known(NamedTuple):
+class RoomPosition(NamedTuple):
     """How far a process has seen a room: its log's epoch and last seq, and how many redactions."""
 
     epoch: str = ""
@@ -35,7 +35,7 @@ class Known(NamedTuple):
         return type(self)(self.epoch, max(self.last, found.last), max(self.redacted, found.redacted))
 
 
-class Names:
+class KeyNames:
     """Makes keys from room names. Channels have no database of their own: its number is in their name."""
 
     def __init__(self, prefix: str, database: int) -> None:
@@ -59,7 +59,7 @@ class Names:
         return key.decode()[len(self._prefix) + 1 :].rpartition("}")[0]
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True):
+class StreamEntry(msgspec.Struct, array_like=True, frozen=True):
     """A message's text in the stream."""
 
     sender: str
@@ -72,7 +72,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
         return Message(room, epoch, seq, time_ms, self.sender, self.body, self.data, self.key)
 
 
-class Left(msgspec.Struct, array_like=True, frozen=True):
+class Tombstone(msgspec.Struct, array_like=True, frozen=True):
     """What is left of a redacted message."""
 
     seq: int
@@ -85,34 +85,34 @@ class Left(msgspec.Struct, array_like=True, frozen=True):
         return Message(room, epoch, self.seq, self.time_ms, self.sender, "", None, self.key, redacted=True)
 
 
-class _Kind(msgspec.Struct, array_like=True, frozen=True):
+class _Payload(msgspec.Struct, array_like=True, frozen=True):
     name: str
     kind: str
 
 
-class _Appended(_Kind, array_like=True, frozen=True):
+class _AppendedPayload(_Payload, array_like=True, frozen=True):
     epoch: str
     last: int
     time_ms: int
-    rows: list[Row]
+    rows: list[StreamEntry]
 
 
-class _Redacted(_Kind, array_like=True, frozen=True):
+class _RedactedPayload(_Payload, array_like=True, frozen=True):
     epoch: str
     seq: int
     count: int
 
 
-class _Writing(_Kind, array_like=True, frozen=True):
+class _TypingPayload(_Payload, array_like=True, frozen=True):
     sender: str
 
 
 encode = msgspec.json.Encoder().encode
-_decode_row = msgspec.json.Decoder(Row).decode
-_decode_left = msgspec.json.Decoder(Left).decode
-_decode_appended = msgspec.json.Decoder(_Appended).decode
-_decode_redacted = msgspec.json.Decoder(_Redacted).decode
-_decode_writing = msgspec.json.Decoder(_Writing).decode
+_decode_row = msgspec.json.Decoder(StreamEntry).decode
+_decode_left = msgspec.json.Decoder(Tombstone).decode
+_decode_appended = msgspec.json.Decoder(_AppendedPayload).decode
+_decode_redacted = msgspec.json.Decoder(_RedactedPayload).decode
+_decode_writing = msgspec.json.Decoder(_TypingPayload).decode
 
 
 def encode_draft(draft: Draft) -> bytes:
@@ -151,17 +151,17 @@ def decode_left(text: bytes) -> int:
     return _decode_left(text).seq
 
 
-def decode_news(room: str, payload: bytes) -> tuple[Grown | Redacted | Writing, Known | None]:
+def decode_news(room: str, payload: bytes) -> tuple[Grown | Redacted | Writing, RoomPosition | None]:
     """Read what a script or a process published on a room's channel, and how far the room is, where that is said."""
     match _kind(payload):
         case b"A":
             grown = _decode_appended(payload)
             first = grown.last - len(grown.rows) + 1
             messages = [row.to_message(room, grown.epoch, first + n, grown.time_ms) for n, row in enumerate(grown.rows)]
-            return Grown(room, grown.last, messages, epoch=grown.epoch), Known(grown.epoch, grown.last)
+            return Grown(room, grown.last, messages, epoch=grown.epoch), RoomPosition(grown.epoch, grown.last)
         case b"R":
             redacted = _decode_redacted(payload)
-            return Redacted(room, redacted.seq), Known(redacted.epoch, redacted.seq, redacted.count)
+            return Redacted(room, redacted.seq), RoomPosition(redacted.epoch, redacted.seq, redacted.count)
         case _:
             return Writing(room, _decode_writing(payload).sender), None
 

@@ -38,7 +38,7 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-class _Reading:
+class _NonBlocking:
     """What we add to redis-py's connections: to write without waiting, to hear pushes, to end at once."""
 
     def prepare(self, heard: Callable[[], None]) -> None:
@@ -62,22 +62,22 @@ class _Reading:
             writer.transport.abort()
 
 
-class PlainWire(_Reading, Connection):
+class PlainConnection(_NonBlocking, Connection):
     """A connection over TCP."""
 
 
-class SecureWire(_Reading, SSLConnection):
+class TlsConnection(_NonBlocking, SSLConnection):
     """A connection over TLS."""
 
 
-Wire: TypeAlias = PlainWire | SecureWire
+Wire: TypeAlias = PlainConnection | TlsConnection
 
 
 async def _pass_on(push: Any) -> Any:
     return push
 
 
-class _Call:
+class _PendingCall:
     """Commands that were sent together, and the answers that came so far."""
 
     __slots__ = ("future", "n_answers", "replies", "sent_s")
@@ -96,7 +96,7 @@ class _Call:
         return len(self.replies) == self.n_answers
 
 
-class Link:
+class RedisConnection:
     """A connection. `heard` gets what the server says unasked; `lost` is called once, with why, when the link is lost.
 
     A link that was silent for `quiet_s` asks whether the server is there.
@@ -115,7 +115,7 @@ class Link:
         self._quiet_s = quiet_s
         self._heard = heard
         self._lost = lost
-        self._calls: deque[_Call] = deque()
+        self._calls: deque[_PendingCall] = deque()
         self._heard_s = self._ticked_s = 0.0
         self._reader: asyncio.Task[None] | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -167,7 +167,7 @@ class Link:
         if not answered:
             commands = [*commands, ("PING",)]
         self._wire.write(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]  # its stub has one word
-        self._calls.append(_Call(future, len(commands) if answered else None, self._loop.time()))
+        self._calls.append(_PendingCall(future, len(commands) if answered else None, self._loop.time()))
         return future
 
     async def _read(self) -> None:

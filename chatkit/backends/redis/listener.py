@@ -16,10 +16,10 @@ from typing import TypeVar
 import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.backends.redis.codec import Known, Names, decode_news
+from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_news
 from chatkit.backends.redis.echo import Echoes
-from chatkit.backends.redis.pubsub import Channels, Misplaced
-from chatkit.backends.redis.router import Nodes
+from chatkit.backends.redis.pubsub import PubSub, RoomMoved
+from chatkit.backends.redis.router import Router
 from chatkit.core.backend import Broken, Grown, Mended, Redacted
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -40,18 +40,18 @@ class _Watched:
     def __init__(self, room: str, ready: asyncio.Future[None]) -> None:
         self.room = room
         self.ready = ready
-        self.known = Known()
+        self.known = RoomPosition()
         ready.add_done_callback(_look)
 
 
-class Newsroom:
+class RedisListener:
     """Watches rooms, and mends what breaks. Open it, and have `run` run until it is closed."""
 
-    def __init__(self, nodes: Nodes, names: Names, echoes: Echoes, inbox: NotificationQueue) -> None:
+    def __init__(self, nodes: Router, names: KeyNames, echoes: Echoes, inbox: NotificationQueue) -> None:
         self._nodes = nodes
         self._echoes = echoes
         self._inbox = inbox
-        self.channels = Channels(nodes, names, self._heard, self._break)
+        self.channels = PubSub(nodes, names, self._heard, self._break)
         self._rooms: dict[str, _Watched] = {}
         self._joining: list[_Watched] = []
         self._leaving: list[str] = []
@@ -136,7 +136,7 @@ class Newsroom:
             for watched in step:
                 await self._tell(watched, before[watched.room])
 
-    async def _tell(self, watched: _Watched, before: Known) -> None:
+    async def _tell(self, watched: _Watched, before: RoomPosition) -> None:
         """Tell what was not heard of a room."""
         room, now = watched.room, watched.known
         if not self._is_wanted(watched):
@@ -152,7 +152,7 @@ class Newsroom:
         found = await self.channels.heads([(watched.room, watched.known) for watched in rooms])
         for watched in rooms:
             head = found[watched.room]
-            if isinstance(head, Known):
+            if isinstance(head, RoomPosition):
                 watched.known = watched.known.merged(head)
             else:
                 failed[watched.room] = head
@@ -160,12 +160,12 @@ class Newsroom:
 
     # Watching
 
-    def known(self, room: str) -> Known:
+    def known(self, room: str) -> RoomPosition:
         """Return how far a watched room has been seen."""
         watched = self._rooms.get(room)
-        return Known() if watched is None else watched.known
+        return RoomPosition() if watched is None else watched.known
 
-    def saw(self, room: str, known: Known) -> None:
+    def saw(self, room: str, known: RoomPosition) -> None:
         """Hear how far a room is."""
         watched = self._rooms.get(room)
         if watched is not None:
@@ -228,7 +228,7 @@ class Newsroom:
                     if not watched.ready.done():
                         watched.ready.set_result(None)
         except ChatkitError as error:
-            if isinstance(error, Misplaced) and self._fault is None:
+            if isinstance(error, RoomMoved) and self._fault is None:
                 self._break(error)
             self._refuse(joining, error)
         except asyncio.CancelledError:

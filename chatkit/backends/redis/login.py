@@ -4,8 +4,8 @@ from typing import Self
 
 import msgspec
 
-from chatkit.backends.redis.connection import CONNECT_S, READ_BYTES, Address, PlainWire, SecureWire, Wire
-from chatkit.backends.redis.router import Nodes
+from chatkit.backends.redis.connection import CONNECT_S, READ_BYTES, Address, PlainConnection, TlsConnection, Wire
+from chatkit.backends.redis.router import Router
 from chatkit.errors import StoreError
 
 
@@ -19,7 +19,7 @@ class Login(msgspec.Struct, frozen=True):
 
     def wire(self, address: Address) -> Wire:
         """Make a connection, not yet open."""
-        make = SecureWire if self.is_secure else PlainWire
+        make = TlsConnection if self.is_secure else PlainConnection
         return make(
             host=address.host,
             port=address.port,
@@ -41,13 +41,13 @@ class Login(msgspec.Struct, frozen=True):
         return type(self)(is_secure=self.is_secure)
 
 
-class Features(msgspec.Struct, frozen=True):
+class ServerFeatures(msgspec.Struct, frozen=True):
     """What a server can do."""
 
     is_sharded: bool
 
 
-async def check_server(nodes: Nodes) -> Features:
+async def check_server(nodes: Router) -> ServerFeatures:
     """Learn where the servers are, and what they can do. Raise `StoreError` for one that is too old, `Unavailable`."""
     await nodes.find()
     address = nodes.place.masters()[0]
@@ -58,9 +58,9 @@ async def check_server(nodes: Nodes) -> Features:
         raise StoreError(f"Redis at {address} is {info['redis_version']}: chatkit needs 6.2 or newer")
     if info.get("redis_mode") == "cluster" and not nodes.place.is_cluster:
         raise StoreError(f"Redis at {address} is a node of a cluster: redis+cluster:// is for those")
-    return Features(is_sharded=version >= (7, 0))
+    return ServerFeatures(is_sharded=version >= (7, 0))
 
 
-async def check_waiting(nodes: Nodes) -> None:
+async def check_waiting(nodes: Router) -> None:
     """See whether the user may wait for replicas: behind the first message, that is stored by then, it is too late."""
     await nodes.at("pages", nodes.place.masters()[0], ("WAIT", 0, 1))

@@ -12,7 +12,7 @@ import msgspec
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.redis.connection import Command, Reply, Word
-from chatkit.backends.redis.router import Call, Nodes
+from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Presence
 from chatkit.core.model import Member
@@ -59,7 +59,7 @@ class _Mine:
 class Attendants:
     """Who is present where, by process."""
 
-    def __init__(self, nodes: Nodes, prefix: str) -> None:
+    def __init__(self, nodes: Router, prefix: str) -> None:
         self._nodes = nodes
         self._prefix = prefix
         self._processes = f"{prefix}processes".encode()
@@ -91,10 +91,10 @@ class Attendants:
         slot = self._nodes.place.slot(keys.life)
         how: list[Word] = [max(round(ttl_s * 1000), 1), new_epoch(), MAX_CHANGES]
         calls = [
-            Call(slot, _ANNOUNCE(list(keys), [*how, *_words(changes[at : at + CHANGES_STEP])]))
+            SlotCommand(slot, _ANNOUNCE(list(keys), [*how, *_words(changes[at : at + CHANGES_STEP])]))
             for at in range(0, len(changes) or 1, CHANGES_STEP)
         ]
-        calls.append(Call(self._nodes.place.slot(self._processes), ("SADD", self._processes, process)))
+        calls.append(SlotCommand(self._nodes.place.slot(self._processes), ("SADD", self._processes, process)))
         replies = await self._nodes.calls("presence", calls)
         return any(replies[:-1])
 
@@ -114,9 +114,9 @@ class Attendants:
         changed = [name for name in alive if self._seen[process][name] != seen.get(name)]
         return faded + [_presence(name, alive[name]) for name in changed]
 
-    def _call(self, name: bytes, seen: _Seen) -> Call:
+    def _call(self, name: bytes, seen: _Seen) -> SlotCommand:
         keys = self._keys(name.decode())
-        return Call(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.n_changes]))
+        return SlotCommand(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.n_changes]))
 
     async def _forget(self, faded: Sequence[bytes]) -> None:
         """Take processes that have faded from the list. One that comes back adds itself with its next call."""

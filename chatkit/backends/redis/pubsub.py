@@ -13,10 +13,10 @@ from typing import Any
 from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from chatkit.backends.epoch import new_epoch
-from chatkit.backends.redis.codec import Known, Names, decode_left
-from chatkit.backends.redis.connection import Address, Command, Link, Reply, Word
+from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_left
+from chatkit.backends.redis.connection import Address, Command, RedisConnection, Reply, Word
 from chatkit.backends.redis.errors import as_ours
-from chatkit.backends.redis.router import Nodes
+from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.scripts import Script, source_of
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -26,21 +26,21 @@ QUIET_S = 2.0
 _HEADS = Script("heads")
 
 
-class Misplaced(Unavailable):
+class RoomMoved(Unavailable):
     """A room is not where it was looked for: the links have to be made anew."""
 
 
-class Channels:
+class PubSub:
     """Subscriptions. `heard` gets what is published, by room; `lost` is called when a link is, or a slot moved."""
 
     def __init__(
-        self, nodes: Nodes, names: Names, heard: Callable[[str, bytes], None], lost: Callable[[ChatkitError], None]
+        self, nodes: Router, names: KeyNames, heard: Callable[[str, bytes], None], lost: Callable[[ChatkitError], None]
     ) -> None:
         self._nodes = nodes
         self._names = names
         self._heard = heard
         self._lost = lost
-        self._links: dict[Address, Link] = {}
+        self._links: dict[Address, RedisConnection] = {}
         self._left: Counter[bytes] = Counter()  # channels that were left, until the cluster has said so
         self.is_sharded = True
 
@@ -66,7 +66,7 @@ class Channels:
         """
         return self._subscribed(self._send("SUBSCRIBE", rooms))
 
-    async def _subscribed(self, sent: dict[Link, asyncio.Future[list[Reply]]]) -> None:
+    async def _subscribed(self, sent: dict[RedisConnection, asyncio.Future[list[Reply]]]) -> None:
         for link, replies in zip(sent, await _all(sent.values()), strict=True):
             self._check(replies, link)
 
@@ -82,15 +82,15 @@ class Channels:
         links = {self._link(self._slot(room)) for room in rooms}
         await _all([link.send([("PING",)]) for link in links])
 
-    async def heads(self, rooms: Sequence[tuple[str, Known]]) -> dict[str, Known | ChatkitError]:
+    async def heads(self, rooms: Sequence[tuple[str, RoomPosition]]) -> dict[str, RoomPosition | ChatkitError]:
         """Ask how far rooms are, of which so much is known; a room that alone cannot be asked for gets its error.
 
         Raise `Unavailable` or `StoreError`.
         """
-        by_slot: dict[int, list[tuple[str, Known]]] = {}
+        by_slot: dict[int, list[tuple[str, RoomPosition]]] = {}
         for room, known in rooms:
             by_slot.setdefault(self._slot(room), []).append((room, known))
-        by_link: dict[Link, list[list[tuple[str, Known]]]] = {}
+        by_link: dict[RedisConnection, list[list[tuple[str, RoomPosition]]]] = {}
         for slot, of_slot in by_slot.items():
             by_link.setdefault(self._link(slot), []).append(of_slot)
         epoch = new_epoch()
@@ -98,7 +98,7 @@ class Channels:
             self._ask(link, [self._heads_command(epoch, of_slot) for of_slot in slots])
             for link, slots in by_link.items()
         ]
-        found: dict[str, Known | ChatkitError] = {}
+        found: dict[str, RoomPosition | ChatkitError] = {}
         for link, replies in zip(by_link, await asyncio.gather(*asked), strict=True):
             for of_slot, heads in zip(by_link[link], replies, strict=True):
                 found |= {room: _head(head, link) for (room, _), head in zip(of_slot, heads, strict=True)}
@@ -111,7 +111,7 @@ class Channels:
         self._check(replies, link)
         return [decode_left(text) for text in replies[0]]
 
-    async def _ask(self, link: Link, commands: list[Command]) -> list[Reply]:
+    async def _ask(self, link: RedisConnection, commands: list[Command]) -> list[Reply]:
         (replies,) = await _all([link.send(commands)])
         if any(isinstance(reply, NoScriptError) for reply in replies):
             commands = [("EVAL", source_of(command[1]), *command[2:]) for command in commands]
@@ -119,19 +119,19 @@ class Channels:
         self._check(replies, link)
         return replies
 
-    def _heads_command(self, epoch: str, rooms: Sequence[tuple[str, Known]]) -> Command:
+    def _heads_command(self, epoch: str, rooms: Sequence[tuple[str, RoomPosition]]) -> Command:
         arguments: list[Word] = [epoch]
         for _, known in rooms:
             arguments += (known.epoch, known.last)
         return _HEADS([self._names.of(room).meta for room, _ in rooms], arguments)
 
-    def _send(self, verb: str, rooms: Sequence[str]) -> dict[Link, asyncio.Future[list[Reply]]]:
+    def _send(self, verb: str, rooms: Sequence[str]) -> dict[RedisConnection, asyncio.Future[list[Reply]]]:
         """Send what subscribes to channels or leaves them, in one command for each slot."""
         word = f"S{verb}" if self.is_sharded else verb
         by_slot: dict[int, list[bytes]] = {}
         for room in rooms:
             by_slot.setdefault(self._slot(room), []).append(self._names.of(room).channel)
-        by_link: dict[Link, list[Command]] = {}
+        by_link: dict[RedisConnection, list[Command]] = {}
         for slot, channels in by_slot.items():
             by_link.setdefault(self._link(slot), []).append((word, *channels))
         return {link: link.send(commands, answered=False) for link, commands in by_link.items()}
@@ -139,17 +139,17 @@ class Channels:
     def _slot(self, room: str) -> int:
         return self._nodes.place.slot(self._names.of(room).meta)
 
-    def _link(self, slot: int) -> Link:
+    def _link(self, slot: int) -> RedisConnection:
         link = self._links.get(self._nodes.place.address(slot))
         if link is None:
-            raise Misplaced("the Redis Cluster has changed")
+            raise RoomMoved("the Redis Cluster has changed")
         return link
 
-    def _check(self, replies: Sequence[Reply], link: Link) -> None:
+    def _check(self, replies: Sequence[Reply], link: RedisConnection) -> None:
         for reply in replies:
             if isinstance(reply, ResponseError):
                 if isinstance(reply, AskError):  # or MOVED, which is one of these
-                    raise Misplaced(str(as_ours(reply, link.where))) from reply
+                    raise RoomMoved(str(as_ours(reply, link.where))) from reply
                 raise as_ours(reply, link.where) from reply
 
     def _hear(self, push: list[Any]) -> None:
@@ -166,11 +166,11 @@ class Channels:
             self._lost(Unavailable("rooms move between the nodes of the Redis Cluster"))
 
 
-def _head(reply: Reply, link: Link) -> Known | ChatkitError:
+def _head(reply: Reply, link: RedisConnection) -> RoomPosition | ChatkitError:
     if isinstance(reply, ResponseError):
         return as_ours(reply, link.where)
     epoch, last, redacted = reply
-    return Known(epoch.decode(), last, redacted)
+    return RoomPosition(epoch.decode(), last, redacted)
 
 
 async def _all(sent: Iterable[asyncio.Future[list[Reply]]]) -> list[list[Reply]]:

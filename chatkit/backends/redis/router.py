@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, ResponseError, TryAgainError
 
-from chatkit.backends.redis.connection import Address, Command, Link, Reply, Wire
+from chatkit.backends.redis.connection import Address, Command, RedisConnection, Reply, Wire
 from chatkit.backends.redis.errors import as_ours
 from chatkit.backends.redis.scripts import source_of
-from chatkit.backends.redis.topology import Place
+from chatkit.backends.redis.topology import Topology
 from chatkit.errors import ChatkitError, Unavailable
 
 QUIET_S = 10.0  # below what proxies and firewalls cut as idle
@@ -25,19 +25,19 @@ TURN_S = 0.05  # before a call is sent again that a moving slot could not take
 Lane: TypeAlias = Literal["guides", "writes", "pages", "searches", "presence"]
 
 
-class Call(NamedTuple):
+class SlotCommand(NamedTuple):
     """A command, and the slot of its keys."""
 
     slot: int
     command: Command
 
 
-class _Parcel:
+class _RoutedCall:
     """A call on its way, perhaps by way of several servers."""
 
     __slots__ = ("_command", "_reply", "address", "asking", "is_done", "is_misled", "slot")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: SlotCommand) -> None:
         self.slot, self._command = call
         self.address: Address | None = None  # where it was sent
         self.asking: Address | None = None  # where a slot is moving to that is not yet all there
@@ -68,14 +68,14 @@ class _Parcel:
         return _or_raise(self._reply, str(self.address))
 
 
-class Nodes:
+class Router:
     """The servers of a place. `connect` makes a connection to one, `guide` to who knows where they are."""
 
-    def __init__(self, place: Place, connect: Callable[[Address], Wire], guide: Callable[[Address], Wire]) -> None:
+    def __init__(self, place: Topology, connect: Callable[[Address], Wire], guide: Callable[[Address], Wire]) -> None:
         self.place = place
         self._connect = connect
         self._guide = guide
-        self._links: dict[tuple[Lane, Address], Link] = {}
+        self._links: dict[tuple[Lane, Address], RedisConnection] = {}
         # Held while a link is opened: all who want it wait for the one.
         self._locks: defaultdict[tuple[Lane, Address], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._finding = asyncio.Lock()  # held while the map is learnt: once for all who need it
@@ -90,9 +90,9 @@ class Nodes:
                 stack.push_async_callback(link.close)
         self._links.clear()
 
-    def link(self, address: Address, **how: Any) -> Link:
+    def link(self, address: Address, **how: Any) -> RedisConnection:
         """Make a link of one's own, not yet open."""
-        return Link(self._connect(address), **how)
+        return RedisConnection(self._connect(address), **how)
 
     async def find(self) -> None:
         """Learn where everything is, if that may have changed."""
@@ -107,15 +107,15 @@ class Nodes:
 
     async def call(self, lane: Lane, slot: int, command: Command) -> Reply:
         """Send one command; return its answer. Raise `Unavailable`, `StoreError`."""
-        (reply,) = await self.calls(lane, [Call(slot, command)])
+        (reply,) = await self.calls(lane, [SlotCommand(slot, command)])
         return reply
 
-    async def calls(self, lane: Lane, calls: Sequence[Call], *, then: Sequence[Command] = ()) -> list[Reply]:
+    async def calls(self, lane: Lane, calls: Sequence[SlotCommand], *, then: Sequence[Command] = ()) -> list[Reply]:
         """Send commands, in one round trip for each server; return their answers. Raise the first error there is.
 
         `then` is sent to each server behind what it got, and answered last. What is sent again was not done before.
         """
-        parcels = [_Parcel(call) for call in calls]
+        parcels = [_RoutedCall(call) for call in calls]
         behind: list[Reply] = []
         for turn in range(MAX_TURNS):
             if self._is_stale:
@@ -138,9 +138,9 @@ class Nodes:
         (reply,) = await (await self._open_link("guides", address)).send([command])
         return reply
 
-    async def _send(self, lane: Lane, parcels: Sequence[_Parcel], then: Sequence[Command]) -> list[Reply]:
+    async def _send(self, lane: Lane, parcels: Sequence[_RoutedCall], then: Sequence[Command]) -> list[Reply]:
         """Send each parcel to where it belongs, and give it its answer; return the answers to `then`."""
-        by_address: dict[Address, list[_Parcel]] = {}
+        by_address: dict[Address, list[_RoutedCall]] = {}
         for parcel in parcels:
             parcel.address = parcel.asking or self.place.address(parcel.slot)
             by_address.setdefault(parcel.address, []).append(parcel)
@@ -161,7 +161,7 @@ class Nodes:
             behind += (_or_raise(reply, str(of_link[0].address)) for reply in rest)
         return behind
 
-    async def _open_link(self, lane: Lane, address: Address) -> Link:
+    async def _open_link(self, lane: Lane, address: Address) -> RedisConnection:
         key = lane, address
         link = self._links.get(key)
         if link is not None and link.fault is None:
@@ -174,7 +174,7 @@ class Nodes:
             if link is not None:
                 del self._links[key]
                 await link.close()
-            link = Link((self._guide if lane == "guides" else self._connect)(address), quiet_s=QUIET_S)
+            link = RedisConnection((self._guide if lane == "guides" else self._connect)(address), quiet_s=QUIET_S)
             try:
                 await link.open()
             except ChatkitError:

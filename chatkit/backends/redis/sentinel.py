@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from redis.exceptions import ResponseError
 
 from chatkit.backends.redis.connection import Address
-from chatkit.backends.redis.topology import Ask, Place
+from chatkit.backends.redis.topology import Ask, Topology
 from chatkit.errors import ChatkitError, StoreError, Unavailable
 
 
-class Sentinels(Place):
+class Sentinels(Topology):
     """The master of a service. Sentinels are asked without a user: theirs are not the servers'."""
 
     asks_rooms_servers = False

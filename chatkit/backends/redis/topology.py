@@ -15,7 +15,7 @@ Ask: TypeAlias = Callable[[Address, Command], Awaitable[Reply]]
 """Ask the server at an address; raises `Unavailable` where there is none."""
 
 
-class Place(ABC):
+class Topology(ABC):
     """What serves the rooms.
 
     `is_cluster`: rooms of different slots are never in one script. `asks_rooms_servers`: who knows where rooms are is
@@ -42,7 +42,7 @@ class Place(ABC):
         return 0
 
 
-class Single(Place):
+class SingleServer(Topology):
     """One server."""
 
     def __init__(self, address: Address) -> None:
@@ -60,7 +60,7 @@ class Single(Place):
         return [self._address]
 
 
-class Cluster(Place):
+class ClusterServers(Topology):
     """A cluster, found by any of its nodes."""
 
     is_cluster = True

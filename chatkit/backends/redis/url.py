@@ -6,7 +6,7 @@ from chatkit.backends.redis.backend import DEFAULT_PREFIX, RedisBackend, RedisPu
 from chatkit.backends.redis.connection import Address
 from chatkit.backends.redis.login import Login
 from chatkit.backends.redis.sentinel import Sentinels
-from chatkit.backends.redis.topology import Cluster, Place, Single
+from chatkit.backends.redis.topology import ClusterServers, SingleServer, Topology
 from chatkit.core.backend import Backend
 from chatkit.errors import BadBackendURL
 
@@ -40,7 +40,7 @@ def _prefix(parts: SplitResult, options: dict[str, str], default: str) -> str:
     return prefix
 
 
-def _servers(parts: SplitResult) -> tuple[Place, Login]:
+def _servers(parts: SplitResult) -> tuple[Topology, Login]:
     user, addresses = _authority(parts)
     path = [unquote(part) for part in parts.path.split("/")[1:] if part]
     kind = parts.scheme.partition("+")[2]
@@ -56,11 +56,11 @@ def _servers(parts: SplitResult) -> tuple[Place, Login]:
     login = Login(*user, _database(parts, path), parts.scheme == "rediss")
     match kind:
         case "cluster":
-            return Cluster(addresses), login
+            return ClusterServers(addresses), login
         case "sentinel":
             return Sentinels(addresses, service), login
         case _:
-            return Single(addresses[0]), login
+            return SingleServer(addresses[0]), login
 
 
 def _database(parts: SplitResult, path: list[str]) -> int:

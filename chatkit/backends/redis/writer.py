@@ -5,9 +5,17 @@ from contextlib import suppress
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.memory import matching
-from chatkit.backends.redis.codec import Known, Names, decode_entries, decode_entry, encode, encode_draft, encode_left
+from chatkit.backends.redis.codec import (
+    KeyNames,
+    RoomPosition,
+    decode_entries,
+    decode_entry,
+    encode,
+    encode_draft,
+    encode_left,
+)
 from chatkit.backends.redis.connection import Command, Reply, Word
-from chatkit.backends.redis.router import Call, Lane, Nodes
+from chatkit.backends.redis.router import Lane, Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Draft, Head, Message, Receipt
@@ -25,10 +33,10 @@ WAIT_MS = 3_000  # for replicas: less than a link waits for an answer
 _APPEND, _READ, _REDACT, _SCRUB, _TRIM = map(Script, ("append", "read", "redact", "scrub", "trim"))
 
 
-class Log:
+class RedisWriter:
     """Rooms, on the servers of `nodes`. `publish` is the command that does it."""
 
-    def __init__(self, nodes: Nodes, names: Names, *, keeps_history: bool, replicas: int) -> None:
+    def __init__(self, nodes: Router, names: KeyNames, *, keeps_history: bool, replicas: int) -> None:
         self._nodes = nodes
         self._names = names
         self._is_kept = int(keeps_history)
@@ -41,7 +49,7 @@ class Log:
 
     # Appending
 
-    async def append(self, drafts: Sequence[Draft], known: Callable[[str], Known], name: str) -> list[Receipt]:
+    async def append(self, drafts: Sequence[Draft], known: Callable[[str], RoomPosition], name: str) -> list[Receipt]:
         """Append drafts; see `Backend.append`. `known` says how far a room has been seen; news bear the `name`."""
         rooms: dict[str, list[int]] = {}
         for n, draft in enumerate(drafts):
@@ -51,7 +59,9 @@ class Log:
             slots.setdefault(self._slot(room), []).append(room)
         epoch = new_epoch()
         calls = [
-            Call(slot, self._append_command(name, epoch, [(room, rooms[room], known(room)) for room in names], drafts))
+            SlotCommand(
+                slot, self._append_command(name, epoch, [(room, rooms[room], known(room)) for room in names], drafts)
+            )
             for slot, names in slots.items()
         ]
         try:
@@ -69,7 +79,7 @@ class Log:
         return [receipts[n] for n in range(len(drafts))]
 
     def _append_command(
-        self, name: str, epoch: str, rooms: Iterable[tuple[str, list[int], Known]], drafts: Sequence[Draft]
+        self, name: str, epoch: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
     ) -> Command:
         keys: list[bytes] = []
         arguments: list[Word] = [self.publish, name, epoch, self._is_kept]
@@ -133,7 +143,7 @@ class Log:
         for start in range(0, len(names), ROOMS_STEP):
             step = names[start : start + ROOMS_STEP]
             fields = ("epoch", "last", "dropped", "time")
-            calls = [Call(self._slot(room), ("HMGET", self._names.of(room).meta, *fields)) for room in step]
+            calls = [SlotCommand(self._slot(room), ("HMGET", self._names.of(room).meta, *fields)) for room in step]
             for room, (epoch, last, dropped, time_ms) in zip(
                 step, await self._nodes.calls("searches", calls), strict=True
             ):
@@ -200,7 +210,7 @@ class Log:
         arguments: list[Word] = ["" if keep is None else keep, "" if before_ms is None else before_ms, TRIM_STEP]
         while rooms:
             step, rooms = rooms[:ROOMS_STEP], rooms[ROOMS_STEP:]
-            calls = [Call(self._slot(room), _TRIM(list(self._names.of(room)[:4]), arguments)) for room in step]
+            calls = [SlotCommand(self._slot(room), _TRIM(list(self._names.of(room)[:4]), arguments)) for room in step]
             replies = await self._nodes.calls("writes", calls)
             n_dropped += sum(dropped for dropped, _ in replies)
             rooms += [room for room, (_, more) in zip(step, replies, strict=True) if more]

@@ -9,7 +9,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 
 from chatkit.backends.postgres import PostgresBackend
 from chatkit.backends.postgres.backend import TIMEOUT_S
-from chatkit.backends.postgres.reader import TRIM_STEP, Step, drop
+from chatkit.backends.postgres.reader import TRIM_STEP, TrimStep, drop
 from chatkit.core.model import Cursor
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.postgres_dsn import url_of
@@ -44,7 +44,7 @@ class ChannelsPostgres(SweptBackend, PostgresBackend):
         if head.epoch != up_to.epoch:
             return
         for first in range(head.first, up_to.seq + 1, TRIM_STEP):
-            step = Step(head.epoch, [room], [min(first + TRIM_STEP - 1, up_to.seq)])
+            step = TrimStep(head.epoch, [room], [min(first + TRIM_STEP - 1, up_to.seq)])
             await self._pages.run(partial(drop, store=self._store, step=step), timeout_s=TIMEOUT_S)
 
 

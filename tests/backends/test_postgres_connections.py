@@ -12,7 +12,7 @@ from postgres_place import eventually, fresh, has_reached, opened, schema_of, sq
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
 from chatkit.backends.postgres import backend, listener
-from chatkit.backends.postgres.notifications import Appended, OwnAppends, Reached
+from chatkit.backends.postgres.notifications import AdvancedRoom, AppendedPayload, OwnAppends
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.core.backend import Backend, Broken, Grown, Mended, Presence, Redacted, Writing
 from chatkit.core.hub import Hub
@@ -196,7 +196,7 @@ def test_a_batch_whose_answer_was_lost_is_told_to_those_who_read_here(own: Postg
 def test_what_is_told_of_ones_own_batch_is_news_only_where_its_answer_was_lost() -> None:
     own = OwnAppends()
     answered, lost = own.begin(), own.begin()
-    early, late = (Appended("me", tag, "e", [Reached("a", tag, tag, 0)]) for tag in (answered, lost))
+    early, late = (AppendedPayload("me", tag, "e", [AdvancedRoom("a", tag, tag, 0)]) for tag in (answered, lost))
     assert not own.is_news(early)
     assert not own.is_news(late)
     own.settle(answered)

@@ -19,13 +19,19 @@ from typing import Self
 import asyncpg
 
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.backends.postgres.connection import Connect, Connection, Pool, Server, close_connection
+from chatkit.backends.postgres.connection import (
+    Connect,
+    ConnectionPool,
+    PostgresConnection,
+    PostgresEndpoint,
+    close_connection,
+)
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
-from chatkit.backends.postgres.listener import Heads, Watch, read_heads
+from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, read_heads
 from chatkit.backends.postgres.notifications import encode_typing
 from chatkit.backends.postgres.presence import Asking, Here
 from chatkit.backends.postgres.reader import BEYOND, drop, plan_trim, read_page, read_rooms
-from chatkit.backends.postgres.schema import Store
+from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
@@ -73,15 +79,19 @@ class PostgresBackend(Backend):
         cached_statements: int = DEFAULT_CACHED_STATEMENTS,
         connect: Connect | None = None,
     ) -> None:
-        self._server = Server(connect, place) if connect else Server.of(dsn, place, cached_statements=cached_statements)
-        self._store = Store(schema, place)
+        self._server = (
+            PostgresEndpoint(connect, place)
+            if connect
+            else PostgresEndpoint.of(dsn, place, cached_statements=cached_statements)
+        )
+        self._store = PostgresSchema(schema, place)
         self._process = secrets.token_hex(6)
-        self._appending = Pool(self._server, APPENDING, settings=_APPENDS)
-        self._pages = Pool(self._server, pool, settings=_SHORT)
-        self._searches = Pool(self._server, SEARCHING, settings=_LONG)
-        self._surveys = Pool(self._server, SURVEYING, settings=_LONG)
+        self._appending = ConnectionPool(self._server, APPENDING, settings=_APPENDS)
+        self._pages = ConnectionPool(self._server, pool, settings=_SHORT)
+        self._searches = ConnectionPool(self._server, SEARCHING, settings=_LONG)
+        self._surveys = ConnectionPool(self._server, SURVEYING, settings=_LONG)
         self._inbox = NotificationQueue()
-        self._watch = Watch(self._server, self._store, self._process, self._inbox, self._read_heads)
+        self._watch = PostgresListener(self._server, self._store, self._process, self._inbox, self._read_heads)
         self._here: dict[str, Here] = defaultdict(Here)
         self._asking: dict[str, Asking] = defaultdict(Asking)
         self._under_way = 0  # appends
@@ -160,7 +170,7 @@ class PostgresBackend(Backend):
         limit: int = 100,
         where: Filter | None = None,
     ) -> Page:
-        async def do(connection: Connection) -> Page:
+        async def do(connection: PostgresConnection) -> Page:
             return await read_page(connection, self._store, room, after=after, before=before, limit=limit, where=where)
 
         if where is None or where == Filter():
@@ -215,7 +225,7 @@ class PostgresBackend(Backend):
     async def present(self, process: str) -> list[Presence]:
         return await self._asking[process].ask(self._pages, self._store, process, TIMEOUT_S)
 
-    async def _read_heads(self, names: Sequence[str], redactions: int | None) -> Heads:
+    async def _read_heads(self, names: Sequence[str], redactions: int | None) -> RoomHeads:
         return await self._pages.run(
             lambda connection: read_heads(connection, self._store, names, redactions), timeout_s=TIMEOUT_S
         )

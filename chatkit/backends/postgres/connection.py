@@ -27,27 +27,29 @@ MAX_TRIES = 5  # where others were in the way; each time one of them gets throug
 TRY_AGAIN_S = 0.02  # about what the transaction takes that was in the way
 
 
-class Connection(Protocol):
+class PostgresConnection(Protocol):
     """What is used of the driver's connection."""
 
     async def execute(self, query: str, *args: Any) -> str: ...
     async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]: ...
     async def fetchrow(self, query: str, *args: Any) -> Mapping[str, Any] | None: ...
     async def fetchval(self, query: str, *args: Any) -> Any: ...
-    async def add_listener(self, channel: str, callback: Callable[["Connection", int, str, str], None]) -> None: ...
-    def add_termination_listener(self, callback: Callable[["Connection"], None]) -> None: ...
+    async def add_listener(
+        self, channel: str, callback: Callable[["PostgresConnection", int, str, str], None]
+    ) -> None: ...
+    def add_termination_listener(self, callback: Callable[["PostgresConnection"], None]) -> None: ...
     def transaction(self) -> Any: ...
     def is_closed(self) -> bool: ...
     async def close(self, *, timeout: float) -> None: ...  # noqa: ASYNC109 - the driver's
     def terminate(self) -> None: ...
 
 
-Do: TypeAlias = Callable[[Connection], Awaitable[T]]
-Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+Do: TypeAlias = Callable[[PostgresConnection], Awaitable[T]]
+Connect: TypeAlias = Callable[[], Awaitable[PostgresConnection]]
 """Makes a connection of the driver's."""
 
 
-class Server:
+class PostgresEndpoint:
     """Where the database is, and how it is connected to. `place` is what errors call it."""
 
     def __init__(self, make: Connect, place: str) -> None:
@@ -62,7 +64,7 @@ class Server:
             place,
         )
 
-    async def connect(self, settings: str = "") -> Connection:
+    async def connect(self, settings: str = "") -> PostgresConnection:
         """Connect, and run the settings, which are SQL; raise the driver's errors."""
         connection = await self._make()
         try:
@@ -75,16 +77,16 @@ class Server:
         return connection
 
 
-class Pool:
+class ConnectionPool:
     """At most `size` connections, made when they are needed; the one that was used last is used next."""
 
-    def __init__(self, server: Server, size: int, *, settings: str = "") -> None:
+    def __init__(self, server: PostgresEndpoint, size: int, *, settings: str = "") -> None:
         self._server = server
         self._settings = settings
         self._slots = asyncio.Semaphore(size)  # one for each connection that may be lent
-        self._idle: list[tuple[Connection, float]] = []  # and since when
-        self._lent_out: set[Connection] = set()
-        self._connecting: set[asyncio.Task[Connection]] = set()  # closing waits for them; CONNECT_S bounds that
+        self._idle: list[tuple[PostgresConnection, float]] = []  # and since when
+        self._lent_out: set[PostgresConnection] = set()
+        self._connecting: set[asyncio.Task[PostgresConnection]] = set()  # closing waits for them; CONNECT_S bounds that
         self._retired: set[asyncio.Task[None]] = set()  # connections being closed
         self._heal: Do[object] | None = None
         self._is_closed = False
@@ -121,7 +123,7 @@ class Pool:
                     raise
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[Connection]:
+    async def _lent(self) -> AsyncIterator[PostgresConnection]:
         async with self._slots:
             connection = await self._take()
             self._lent_out.add(connection)
@@ -135,7 +137,7 @@ class Pool:
                 raise
             self._give_back(connection)
 
-    async def _take(self) -> Connection:
+    async def _take(self) -> PostgresConnection:
         # That connections were cut while the loop was busy, it learns in its next turn.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -148,7 +150,7 @@ class Pool:
                 return connection
         return await self._connect()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> PostgresConnection:
         """Connect, in a task of its own. It is never cancelled: the driver would leave an error that nobody takes."""
         task = asyncio.create_task(self._server.connect(self._settings))
         self._connecting.add(task)
@@ -168,7 +170,7 @@ class Pool:
         while self._idle and self._idle[0][1] < oldest_s:
             self._retire(self._idle.pop(0)[0])
 
-    def _give_back(self, connection: Connection, *, is_good: bool = True) -> None:
+    def _give_back(self, connection: PostgresConnection, *, is_good: bool = True) -> None:
         self._lent_out.discard(connection)
         if connection.is_closed():
             return
@@ -177,7 +179,7 @@ class Pool:
         else:
             self._retire(connection)
 
-    def _retire(self, connection: Connection) -> None:
+    def _retire(self, connection: PostgresConnection) -> None:
         task = asyncio.create_task(close_connection(connection))
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
@@ -193,12 +195,12 @@ class Pool:
             await asyncio.wait(ending)
 
 
-def _abandon(connecting: asyncio.Task[Connection]) -> None:
+def _abandon(connecting: asyncio.Task[PostgresConnection]) -> None:
     if not connecting.cancelled() and connecting.exception() is None:  # which also takes the error
         connecting.result().terminate()
 
 
-async def close_connection(connection: Connection) -> None:
+async def close_connection(connection: PostgresConnection) -> None:
     """Close politely if that is quick: then the server has given up what was asked last, too."""
     with suppress(*DRIVER_ERRORS):  # TimeoutError is an OSError
         await connection.close(timeout=CLOSE_S)

@@ -20,10 +20,17 @@ import msgspec
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.backends.postgres.connection import Connection, Server, close_connection
+from chatkit.backends.postgres.connection import PostgresConnection, PostgresEndpoint, close_connection
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
-from chatkit.backends.postgres.notifications import Appended, BodyTaken, CheckAll, OwnAppends, Typing, decode_notice
-from chatkit.backends.postgres.schema import Store
+from chatkit.backends.postgres.notifications import (
+    AppendedPayload,
+    OwnAppends,
+    RedactedPayload,
+    ResyncPayload,
+    TypingPayload,
+    decode_notice,
+)
+from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
 from chatkit.errors import ChatkitError
 
@@ -49,7 +56,7 @@ _REDACTED = """
 """
 
 
-class Heads(msgspec.Struct, frozen=True):
+class RoomHeads(msgspec.Struct, frozen=True):
     """Where rooms stand, and the messages that were redacted since a redaction."""
 
     epoch: str
@@ -58,7 +65,9 @@ class Heads(msgspec.Struct, frozen=True):
     redacted: Sequence[tuple[str, int]]
 
 
-async def read_heads(connection: Connection, store: Store, names: Sequence[str], redactions: int | None) -> Heads:
+async def read_heads(
+    connection: PostgresConnection, store: PostgresSchema, names: Sequence[str], redactions: int | None
+) -> RoomHeads:
     """Read where rooms stand; with `redactions`, also what was redacted after that many."""
     rows = await connection.fetch(store.fill_in(_HEADS), names)
     if not rows:
@@ -69,19 +78,19 @@ async def read_heads(connection: Connection, store: Store, names: Sequence[str],
     if redactions is not None and now > redactions:
         found = await connection.fetch(store.fill_in(_REDACTED), redactions)
         redacted = [(row["name"], row["seq"]) for row in found]
-    return Heads(epoch, lasts, now, redacted)
+    return RoomHeads(epoch, lasts, now, redacted)
 
 
-class Watch:
+class PostgresListener:
     """What this process watches, and the task that listens for it. `ask` reads heads, on any connection."""
 
     def __init__(
         self,
-        server: Server,
-        store: Store,
+        server: PostgresEndpoint,
+        store: PostgresSchema,
         process: str,
         inbox: NotificationQueue,
-        ask: Callable[[Sequence[str], int | None], Awaitable[Heads]],
+        ask: Callable[[Sequence[str], int | None], Awaitable[RoomHeads]],
     ) -> None:
         self._server = server
         self._store = store
@@ -94,7 +103,7 @@ class Watch:
         self._redactions: int | None = None  # as many as were heard of; None: of none yet
         self._is_in_doubt = False  # something was told that only a look at every room explains
         self._stirred = asyncio.Event()  # set when the link broke or is in doubt: wakes the task
-        self._connection: Connection | None = None  # the one that listens
+        self._connection: PostgresConnection | None = None  # the one that listens
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -112,7 +121,7 @@ class Watch:
         if self._connection is not None:
             await close_connection(self._connection)
 
-    def tell(self, notices: Sequence[Appended]) -> None:
+    def tell(self, notices: Sequence[AppendedPayload]) -> None:
         """Tell of batches that were committed."""
         self._put([item for notice in notices for item in notice.to_news(self.watched)])
 
@@ -127,7 +136,7 @@ class Watch:
         self.watched.discard(room)
         self._seen.pop(room, None)
 
-    async def _keep(self, connection: Connection) -> None:
+    async def _keep(self, connection: PostgresConnection) -> None:
         """Listen until cancelled, on another connection whenever one breaks."""
         while True:
             reason = await self._until_broken(connection)
@@ -135,7 +144,7 @@ class Watch:
             _logger.debug("the link to %s broke: %s", self._store.place, reason)
             connection = await self._mend()
 
-    async def _until_broken(self, connection: Connection) -> str:
+    async def _until_broken(self, connection: PostgresConnection) -> str:
         """Ask now and then whether the server is there; return why it is not."""
         try:
             while True:
@@ -158,7 +167,7 @@ class Watch:
         finally:
             connection.terminate()
 
-    async def _mend(self) -> Connection:
+    async def _mend(self) -> PostgresConnection:
         """Listen again, and see what was missed."""
         delay_s = RETRY_MIN_S
         while True:
@@ -178,7 +187,7 @@ class Watch:
             if connection is not None:
                 connection.terminate()
 
-    async def _listen(self) -> Connection:
+    async def _listen(self) -> PostgresConnection:
         self._stirred.clear()
         try:
             connection = await self._server.connect(_SETTINGS)
@@ -194,7 +203,7 @@ class Watch:
             raise as_ours(error, self._store.place) from error
         return connection
 
-    async def _check(self, connection: Connection) -> None:
+    async def _check(self, connection: PostgresConnection) -> None:
         """Tell where every watched room stands, and what was redacted since the last redaction that was heard of."""
         self._is_in_doubt = False
         names = list(self.watched)
@@ -204,7 +213,7 @@ class Watch:
             self._put([Redacted(room, seq) for room, seq in heads.redacted if room in self.watched])
         self._redactions = heads.redactions
 
-    async def _heads(self, connection: Connection, names: Sequence[str]) -> Heads:
+    async def _heads(self, connection: PostgresConnection, names: Sequence[str]) -> RoomHeads:
         """Ask where rooms stand; begin a new epoch if the database has lost what was seen of one."""
         seen = {name: self._seen[name] for name in names if name in self._seen}  # before: it may only have grown since
         heads = await self._ask(names, self._redactions)
@@ -214,25 +223,25 @@ class Watch:
         await connection.execute(self._store.fill_in(_RENEW), heads.epoch, new_epoch(), self._store.channel)
         return await self._ask(names, self._redactions)
 
-    def _ended(self, _: Connection) -> None:
+    def _ended(self, _: PostgresConnection) -> None:
         self._stirred.set()
 
-    def _heard(self, _: Connection, _pid: int, _channel: str, payload: str) -> None:
+    def _heard(self, _: PostgresConnection, _pid: int, _channel: str, payload: str) -> None:
         try:
             notice = decode_notice(payload)
         except msgspec.DecodeError:
-            notice = CheckAll()  # not of this version of chatkit, or of somebody's by hand
+            notice = ResyncPayload()  # not of this version of chatkit, or of somebody's by hand
         match notice:
-            case Appended(process):
+            case AppendedPayload(process):
                 if process != self._process or self.own.is_news(notice):
                     self._put(notice.to_news(self.watched))
-            case BodyTaken(room, seq, number):
+            case RedactedPayload(room, seq, number):
                 self._redactions = number
                 self._put([Redacted(room, seq)] if room in self.watched else [])
-            case Typing(process, room, sender):
+            case TypingPayload(process, room, sender):
                 is_news = process != self._process and room in self.watched
                 self._put([Writing(room, sender)] if is_news else [])
-            case CheckAll():
+            case ResyncPayload():
                 self._is_in_doubt = True
                 self._stirred.set()
 

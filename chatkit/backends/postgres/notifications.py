@@ -13,7 +13,7 @@ from chatkit.core.backend import Grown, News
 from chatkit.core.model import Message
 
 
-class Reached(msgspec.Struct, array_like=True, frozen=True):
+class AdvancedRoom(msgspec.Struct, array_like=True, frozen=True):
     """A room that grew: the numbers of the first and the last message of the batch, and when it was committed."""
 
     room: str
@@ -22,7 +22,7 @@ class Reached(msgspec.Struct, array_like=True, frozen=True):
     time_ms: int
 
 
-class Carried(msgspec.Struct, array_like=True, frozen=True):
+class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
     """A message of the batch; `place` is its room's among those that grew, from 1 on."""
 
     place: int
@@ -32,14 +32,14 @@ class Carried(msgspec.Struct, array_like=True, frozen=True):
     key: str | None
 
 
-class Appended(msgspec.Struct, array_like=True, frozen=True, tag="a"):
+class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
     """A process appended a batch, which it calls `tag`. Drafts are there if they all fit, and then for every room."""
 
     process: str
     tag: int
     epoch: str
-    rooms: Sequence[Reached]
-    drafts: Sequence[Carried] = ()
+    rooms: Sequence[AdvancedRoom]
+    drafts: Sequence[CarriedMessage] = ()
 
     def to_news(self, watched: AbstractSet[str]) -> list[News]:
         """Return what it says of these rooms."""
@@ -60,7 +60,7 @@ class Appended(msgspec.Struct, array_like=True, frozen=True, tag="a"):
                 yield Grown(reached.room, reached.last, its, self.epoch)
 
 
-class BodyTaken(msgspec.Struct, array_like=True, frozen=True, tag="r"):
+class RedactedPayload(msgspec.Struct, array_like=True, frozen=True, tag="r"):
     """A message was redacted; `number` counts redactions."""
 
     room: str
@@ -68,7 +68,7 @@ class BodyTaken(msgspec.Struct, array_like=True, frozen=True, tag="r"):
     number: int
 
 
-class Typing(msgspec.Struct, array_like=True, frozen=True, tag="t"):
+class TypingPayload(msgspec.Struct, array_like=True, frozen=True, tag="t"):
     """By way of a process, somebody is writing."""
 
     process: str
@@ -76,18 +76,18 @@ class Typing(msgspec.Struct, array_like=True, frozen=True, tag="t"):
     sender: str
 
 
-class CheckAll(msgspec.Struct, array_like=True, frozen=True, tag="c"):
+class ResyncPayload(msgspec.Struct, array_like=True, frozen=True, tag="c"):
     """Something happened that is not told: every room is to be looked at."""
 
 
-Notice: TypeAlias = Appended | BodyTaken | Typing | CheckAll
+Notice: TypeAlias = AppendedPayload | RedactedPayload | TypingPayload | ResyncPayload
 
 decode_notice = msgspec.json.Decoder(Notice).decode
 
 
 def encode_typing(process: str, room: str, sender: str) -> str:
     """Write a notice of somebody who is writing."""
-    return msgspec.json.encode(Typing(process, room, sender)).decode()
+    return msgspec.json.encode(TypingPayload(process, room, sender)).decode()
 
 
 class OwnAppends:
@@ -100,7 +100,7 @@ class OwnAppends:
 
     def __init__(self) -> None:
         self._count = 0
-        self._waiting: dict[int, list[Appended]] = {}  # by tag, while the answer is awaited
+        self._waiting: dict[int, list[AppendedPayload]] = {}  # by tag, while the answer is awaited
         self._doubtful: dict[int, None] = {}  # oldest first
 
     def begin(self) -> int:
@@ -113,7 +113,7 @@ class OwnAppends:
         """Take note that the batch's receipts are there."""
         self._waiting.pop(tag, None)
 
-    def doubt(self, tag: int) -> list[Appended]:
+    def doubt(self, tag: int) -> list[AppendedPayload]:
         """Take note that no answer comes any more; return what was told of the batch."""
         heard = self._waiting.pop(tag, [])
         self._doubtful[tag] = None
@@ -121,7 +121,7 @@ class OwnAppends:
             del self._doubtful[next(iter(self._doubtful))]
         return heard
 
-    def is_news(self, notice: Appended) -> bool:
+    def is_news(self, notice: AppendedPayload) -> bool:
         """Say whether what is told of a batch of this process is news to it; keep it where that is not known yet."""
         if notice.tag in self._waiting:
             self._waiting[notice.tag].append(notice)

@@ -8,8 +8,8 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from chatkit.backends.postgres.connection import Connection, Pool
-from chatkit.backends.postgres.schema import Store
+from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
+from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.presence import PresenceRow, RemotePresence
 from chatkit.core.backend import Presence
 from chatkit.core.model import Member
@@ -42,8 +42,8 @@ class Here:
 
     async def announce(
         self,
-        connection: Connection,
-        store: Store,
+        connection: PostgresConnection,
+        store: PostgresSchema,
         process: str,
         *,
         joined: Sequence[tuple[str, Member]],
@@ -70,8 +70,8 @@ class Here:
 
     async def _send(
         self,
-        connection: Connection,
-        store: Store,
+        connection: PostgresConnection,
+        store: PostgresSchema,
         process: str,
         *,
         joined: dict[Place, int],
@@ -95,7 +95,7 @@ class Asking:
         self._others = RemotePresence()
         self._lock = asyncio.Lock()  # two answers must not both be taken for what follows on the same state
 
-    async def ask(self, pool: Pool, store: Store, process: str, timeout_s: float) -> list[Presence]:
+    async def ask(self, pool: ConnectionPool, store: PostgresSchema, process: str, timeout_s: float) -> list[Presence]:
         """Read it; see `Backend.present`."""
         async with self._lock:
             known = self._others.known

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from chatkit.backends.postgres.connection import Connection
+from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.escaping import escape, sieve, unescape
-from chatkit.backends.postgres.schema import FOLDED, Store
+from chatkit.backends.postgres.schema import FOLDED, PostgresSchema
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 
@@ -42,7 +42,7 @@ _TO_DROP = """
 _DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
 
 
-class Step(msgspec.Struct, frozen=True):
+class TrimStep(msgspec.Struct, frozen=True):
     """One step of a trim: the rooms, and the number up to which their messages go."""
 
     epoch: str
@@ -51,8 +51,8 @@ class Step(msgspec.Struct, frozen=True):
 
 
 async def read_page(
-    connection: Connection,
-    store: Store,
+    connection: PostgresConnection,
+    store: PostgresSchema,
     room: str,
     *,
     after: int | None,
@@ -75,18 +75,20 @@ async def read_page(
     return Page(head, messages, complete=len(rows) <= limit)
 
 
-async def read_rooms(connection: Connection, store: Store) -> list[RoomInfo]:
+async def read_rooms(connection: PostgresConnection, store: PostgresSchema) -> list[RoomInfo]:
     """List the rooms; see `Backend.rooms`."""
     rows = await connection.fetch(store.fill_in(_ROOMS))
     return [RoomInfo(row["name"], Head(row["epoch"], row["dropped"] + 1, row["last"]), row["time_ms"]) for row in rows]
 
 
-async def plan_trim(connection: Connection, store: Store, keep: int | None, before_ms: int | None) -> list[Step]:
+async def plan_trim(
+    connection: PostgresConnection, store: PostgresSchema, keep: int | None, before_ms: int | None
+) -> list[TrimStep]:
     """Return the steps of a trim."""
     return list(_steps(await connection.fetch(store.fill_in(_TO_DROP), keep, before_ms)))
 
 
-async def drop(connection: Connection, store: Store, step: Step) -> int:
+async def drop(connection: PostgresConnection, store: PostgresSchema, step: TrimStep) -> int:
     """Take one step; return how many messages it dropped."""
     return int(await connection.fetchval(store.fill_in(_DROP), step.epoch, step.names, step.up_tos))
 
@@ -122,7 +124,7 @@ def _conditions(where: Filter) -> tuple[str, list[str | int]]:
     return "".join(f" AND {condition}" for condition in conditions), values
 
 
-def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:
     """Cut into steps of at most TRIM_STEP messages."""
     step: dict[str, int] = {}
     room_left = TRIM_STEP
@@ -134,7 +136,7 @@ def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
             room_left -= size
             step[row["name"]] = last
             if not room_left:
-                yield Step(row["epoch"], list(step), list(step.values()))
+                yield TrimStep(row["epoch"], list(step), list(step.values()))
                 step, room_left = {}, TRIM_STEP
     if step:
-        yield Step(rows[0]["epoch"], list(step), list(step.values()))
+        yield TrimStep(rows[0]["epoch"], list(step), list(step.values()))

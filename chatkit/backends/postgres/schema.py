@@ -8,7 +8,7 @@ from importlib.resources import files
 import asyncpg
 import msgspec
 
-from chatkit.backends.postgres.connection import Connection
+from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.errors import DUPLICATE, state_of
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
@@ -36,7 +36,7 @@ _FIND_TRIGRAMS = """
 FOLDED = """coalesce(folded, lower(body COLLATE "C"))"""
 
 
-class Store(msgspec.Struct, frozen=True):
+class PostgresSchema(msgspec.Struct, frozen=True):
     """A schema of the database. Its name needs no quoting but for words that SQL reserves."""
 
     name: str
@@ -60,7 +60,7 @@ class Store(msgspec.Struct, frozen=True):
         """Make the error of a store whose one row about itself is missing, which its triggers prevent."""
         return NotAStore(f"{self.place}: the schema {self.name} does not say its epoch")
 
-    async def open(self, connection: Connection) -> None:
+    async def open(self, connection: PostgresConnection) -> None:
         """Make the schema, or bring it up to date, where that is due. However many processes come: one does it."""
         if await self._version(connection) == len(MIGRATIONS):
             return
@@ -71,7 +71,7 @@ class Store(msgspec.Struct, frozen=True):
             if version < len(MIGRATIONS):
                 await self._migrate(connection, version)
 
-    async def _version(self, connection: Connection) -> int:
+    async def _version(self, connection: PostgresConnection) -> int:
         """Return the store's version, 0 where there is none yet; raise where it is not ours, or not for us."""
         found = await connection.fetchrow(_FIND, self.name)
         if found is None or found["encoding"] != "UTF8":
@@ -90,7 +90,7 @@ class Store(msgspec.Struct, frozen=True):
             )
         return version
 
-    async def _migrate(self, connection: Connection, version: int) -> None:
+    async def _migrate(self, connection: PostgresConnection, version: int) -> None:
         found = await connection.fetchrow(_FIND, self.name)
         if found is not None and not found["has_schema"]:  # to make one that exists needs the right to make one
             await connection.execute(self.fill_in("CREATE SCHEMA {schema}"))
@@ -100,7 +100,7 @@ class Store(msgspec.Struct, frozen=True):
             await self._index_trigrams(connection)
         await connection.execute("SELECT pg_notify($1, $2)", self.channel, CHECK_ALL)
 
-    async def _index_trigrams(self, connection: Connection) -> None:
+    async def _index_trigrams(self, connection: PostgresConnection) -> None:
         """Make the index for searches, where pg_trgm is there or may be created; without it, rooms are scanned."""
         for _ in range(2):  # a second time where another store of this database created it at this moment
             try:
@@ -114,7 +114,7 @@ class Store(msgspec.Struct, frozen=True):
                     raise
             return
 
-    async def _try_to_index(self, connection: Connection) -> None:
+    async def _try_to_index(self, connection: PostgresConnection) -> None:
         trigrams = await connection.fetchval(_FIND_TRIGRAMS)
         if trigrams is None:
             await connection.execute("CREATE EXTENSION pg_trgm")

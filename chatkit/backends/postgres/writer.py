@@ -16,7 +16,7 @@ MAX_CARRIED_CHARS = 7_500  # about what a notice carries: of more, JSON need not
 _encode = msgspec.json.Encoder().encode
 
 
-class Stored(msgspec.Struct, array_like=True, frozen=True):
+class StoredRow(msgspec.Struct, array_like=True, frozen=True):
     """A message that was there before, for the draft at `place` (from 1 on) that has its key."""
 
     place: int
@@ -43,7 +43,7 @@ def count_chars(values: Iterable[Any]) -> int:
     return sum([len(each) for array in arrays for each in array if isinstance(each, str)])
 
 
-_decode_repeats = msgspec.json.Decoder(list[Stored]).decode
+_decode_repeats = msgspec.json.Decoder(list[StoredRow]).decode
 
 
 class Batch:

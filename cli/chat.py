@@ -10,7 +10,7 @@ from chatkit.cli.output import body_lines, gap_sentence, text_line
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
 from chatkit.cli.times import local_time
-from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal, Typing
+from chatkit.client import Client, ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, Receipt
 from chatkit.errors import BadInput, ChatkitError
 
@@ -103,9 +103,9 @@ class Conversation:
                 self._hear_presence(item)
             case Redacted():
                 self._desk.note(f"message {item.seq} was redacted")
-            case Lost():
+            case ConnectionLost():
                 self._desk.warn(f"{item.reason}; trying again")
-            case Back():
+            case ConnectionRestored():
                 self._desk.warn("connected again")
             case Typing():
                 pass  # a line that comes and goes has no place in a terminal that scrolls

@@ -11,8 +11,8 @@ from chatkit.errors import BadName, BadRequest, ChatkitError
 
 if TYPE_CHECKING:
     from chatkit.cli.store_client import Store
-    from chatkit.client import Back, Client, Lost
-    from chatkit.client.http import Calls
+    from chatkit.client import Client, ConnectionLost, ConnectionRestored
+    from chatkit.client.http import HttpClient
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -22,11 +22,11 @@ COMPLETION_TIMEOUT_S = 1.0  # a shell waits for it between two keys
 def complete_room(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the rooms of the server whose names begin so; none where it does not answer."""
     from chatkit.client.endpoint import Endpoint
-    from chatkit.client.http import Calls
+    from chatkit.client.http import HttpClient
 
     server, token = ctx.params.get("server") or DEFAULT_SERVER, ctx.params.get("token")
     try:
-        with Calls(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as calls:
+        with HttpClient(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as calls:
             names = [view.room for view in calls.rooms()]
     except ChatkitError:
         return []
@@ -96,12 +96,12 @@ class Place:
 
         return Client(self.server, self.name, self.token, **options)
 
-    def calls(self) -> "Calls":
+    def calls(self) -> "HttpClient":
         """Return the server's calls, for a command that makes one and goes."""
         from chatkit.client.endpoint import Endpoint
-        from chatkit.client.http import Calls
+        from chatkit.client.http import HttpClient
 
-        return Calls(Endpoint.parse(self.server, self.name, self.token))
+        return HttpClient(Endpoint.parse(self.server, self.name, self.token))
 
     def store(self) -> "Store":
         """Return the store; raise `BadBackendURL`."""
@@ -114,11 +114,11 @@ class Place:
         return self.client(watcher=tell_link) if self.backend is None else self.store()
 
 
-def tell_link(signal: "Lost | Back") -> None:
+def tell_link(signal: "ConnectionLost | ConnectionRestored") -> None:
     """Tell the person at the terminal that nothing comes through, or that it does again."""
-    from chatkit.client import Lost
+    from chatkit.client import ConnectionLost
 
-    say(f"{signal.reason}; trying again" if isinstance(signal, Lost) else "the connection is back")
+    say(f"{signal.reason}; trying again" if isinstance(signal, ConnectionLost) else "the connection is back")
 
 
 def _goes_to_backend(ctx: typer.Context, backend: str | None) -> bool:

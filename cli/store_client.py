@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from chatkit.backends import open_backend
 from chatkit.cli.store_publisher import Delivery
-from chatkit.client import HistoryPage, Item, RoomView
+from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.pagination import scroll
-from chatkit.client.signals import Back, LinkWatcher, Lost
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
 from chatkit.core.backend import Filter, RoomInfo
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
@@ -76,7 +76,7 @@ class Store:
         since: datetime | None = None,
         until: datetime | None = None,
         sender: str | None = None,
-    ) -> HistoryPage:
+    ) -> HistoryResult:
         """Read a page."""
         where = Filter(search=search, sender=sender, since_ms=_ms(since), until_ms=_ms(until))
         past = await read_history(
@@ -88,7 +88,7 @@ class Store:
             where=None if where == Filter() else where,
         )
         head = past.page.head
-        return HistoryPage(past.page.messages, past.cursor, head.first, head.last, past.page.complete, past.gap)
+        return HistoryResult(past.page.messages, past.cursor, head.first, head.last, past.page.complete, past.gap)
 
     def scroll(self, room: str, *, after: At = 0, **which: Any) -> AsyncIterator[Item]:
         """Yield every message above `after`, page by page, and a `Gap` where some are missing."""
@@ -135,9 +135,9 @@ class Store:
     def _tell(self, signal: Signal) -> None:
         match signal:
             case StoreUnavailable(reason):
-                self._watcher(Lost(f"the store is away: {reason}"))
+                self._watcher(ConnectionLost(f"the store is away: {reason}"))
             case StoreAvailable():
-                self._watcher(Back())
+                self._watcher(ConnectionRestored())
 
     async def _present(self) -> Roster:
         """Return who is in the rooms by way of the servers on this store."""

@@ -13,7 +13,7 @@ from itertools import islice
 
 import msgspec
 
-from chatkit.client.signals import Back, LinkWatcher, Lost
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
 from chatkit.core.group_commit import MAX_BATCH
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import ChatkitError, Unavailable
@@ -82,10 +82,10 @@ class Delivery:
             self._room.release()
             if self._is_away and not isinstance(outcome, ChatkitError):
                 self._is_away = False
-                self._watcher(Back())
+                self._watcher(ConnectionRestored())
 
     async def _wait_for_store(self, error: Unavailable) -> None:
         if not self._is_away:
             self._is_away = True
-            self._watcher(Lost(str(error)))
+            self._watcher(ConnectionLost(str(error)))
         await asyncio.sleep(random.uniform(0.5, 1) * RETRY_S)  # noqa: S311  # jitter, not a secret

@@ -1,16 +1,16 @@
 """The asyncio client: `async with Client(url) as client`, then publish, follow and read."""
 
 from chatkit.client.client import Client
-from chatkit.client.http import HistoryPage, RoomView
-from chatkit.client.signals import Back, Item, Joined, Lost, Presence, Redacted, Signal, Typing
+from chatkit.client.http import HistoryResult, RoomView
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
 
 __all__ = [
-    "Back",
     "Client",
-    "HistoryPage",
+    "ConnectionLost",
+    "ConnectionRestored",
+    "HistoryResult",
     "Item",
     "Joined",
-    "Lost",
     "Presence",
     "Redacted",
     "RoomView",

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
-from chatkit.client.follower import Follow
-from chatkit.client.http import Calls, HistoryPage, RoomView
+from chatkit.client.follower import RoomFollower
+from chatkit.client.http import HistoryResult, HttpClient, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import Item, LinkWatcher, Signal
 from chatkit.core.model import (
@@ -32,7 +32,7 @@ from chatkit.errors import ChatkitError, Unavailable
 from chatkit.wire.protocol import Position, PublishCommand, TypingCommand
 
 if TYPE_CHECKING:
-    from chatkit.client.connection import Link
+    from chatkit.client.connection import PersistentConnection
 
 MAX_UNANSWERED = 1_000  # messages on their way at once: hides a round trip of a second at a thousand messages a second
 
@@ -67,8 +67,8 @@ class Client:
         self._give_up_after_s = give_up_after_s
         self._ping_s = ping_s
         self._watcher: LinkWatcher = watcher or _ignore
-        self._calls = Calls(self._endpoint)
-        self._links: list[Link] = []
+        self._calls = HttpClient(self._endpoint)
+        self._links: list[PersistentConnection] = []
         self._unanswered = asyncio.Semaphore(MAX_UNANSWERED)
         self._tasks: list[asyncio.Task[None]] = []  # of the links
         self._is_open = False
@@ -165,7 +165,7 @@ class Client:
         `Unavailable` when the client gives up or is left.
         """
         cursor = Cursor.parse(after) if isinstance(after, str) else after
-        follow = Follow(check_room(room), cursor, history, with_signals=signals)
+        follow = RoomFollower(check_room(room), cursor, history, with_signals=signals)
         link = self._link(without=follow.room)
         link.follow(follow)  # before any wait: else two follows of a room could choose the same link
         try:
@@ -188,7 +188,7 @@ class Client:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         sender: str | None = None,
-    ) -> HistoryPage:
+    ) -> HistoryResult:
         """Read a page: the newest messages, the oldest above `after`, or the newest below `before`; always in order."""
         return await self._call(
             self._calls.history,
@@ -242,7 +242,7 @@ class Client:
     async def _call(self, call: Callable[Params, ValueT], /, *args: Params.args, **kwargs: Params.kwargs) -> ValueT:
         return await asyncio.to_thread(call, *args, **kwargs)
 
-    def _link(self, without: str | None = None) -> "Link":
+    def _link(self, without: str | None = None) -> "PersistentConnection":
         """Return a link that stands or will stand: one that does not follow the room `without`.
 
         A connection delivers a room once. So the second follow of a room has a link of its own.
@@ -250,12 +250,14 @@ class Client:
         self._links = [link for link in self._links if link.error is None]
         return next((link for link in self._links if without not in link.follows), None) or self._new_link()
 
-    def _new_link(self) -> "Link":
+    def _new_link(self) -> "PersistentConnection":
         if not self._is_open:
             raise Unavailable("the client is not open: enter it with `async with`")
-        from chatkit.client.connection import Link  # noqa: PLC0415  # who only asks over HTTP need not load the sockets
+        from chatkit.client.connection import PersistentConnection  # noqa: PLC0415  # who only asks over HTTP need not load the sockets
 
-        link = Link(self._endpoint, ping_s=self._ping_s, give_up_after_s=self._give_up_after_s, watcher=self._watcher)
+        link = PersistentConnection(
+            self._endpoint, ping_s=self._ping_s, give_up_after_s=self._give_up_after_s, watcher=self._watcher
+        )
         self._links.append(link)
         self._tasks = [task for task in self._tasks if not task.done() or task.exception()]
         self._tasks.append(asyncio.create_task(link.run()))

@@ -17,9 +17,9 @@ from chatkit.client.backoff import Backoff
 from chatkit.client.connect import closed, dial
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.errors import refusal
-from chatkit.client.follower import Follow, RoomEvent
+from chatkit.client.follower import RoomEvent, RoomFollower
 from chatkit.client.outbox import Entry, Outbox
-from chatkit.client.signals import Back, LinkWatcher, Lost
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.wire.protocol import (
@@ -49,7 +49,7 @@ REJOIN_S = 1.0  # after a join that was refused for now
 STORE_RETRY_S = 0.5  # after a publish that the store could not take: soon enough not to be felt once it is back
 
 
-class Link:
+class PersistentConnection:
     """One connection at a time, for as long as `run` runs. Its synchronous methods never fail."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Link:
     ) -> None:
         self.name = endpoint.name or ANONYMOUS
         self.limits = WireLimits(0, 0)
-        self.follows: dict[str, Follow] = {}
+        self.follows: dict[str, RoomFollower] = {}
         self.error: Exception | None = None  # what ended it; it is never used again then
         self._endpoint = endpoint
         self._ping_s = ping_s
@@ -74,18 +74,18 @@ class Link:
         """Wait for the first connection; raise why there is none."""
         await asyncio.shield(self._ready)
 
-    def follow(self, follow: Follow) -> None:
+    def follow(self, follow: RoomFollower) -> None:
         """Deliver a room, now and after every reconnection."""
         self.follows[follow.room] = follow
         self._join(follow)
 
-    def unfollow(self, follow: Follow) -> None:
+    def unfollow(self, follow: RoomFollower) -> None:
         """Deliver a room no more."""
         if self.follows.get(follow.room) is follow:
             del self.follows[follow.room]
             self._leave(follow)
 
-    def resume(self, follow: Follow) -> None:
+    def resume(self, follow: RoomFollower) -> None:
         """Go on with a parked room whose reader has drained what it had."""
         if follow.state == "parked":
             self._join(follow)
@@ -145,11 +145,11 @@ class Link:
         self._outbox.connected(limits, time.monotonic())
         for follow in self.follows.values():
             if is_back:
-                follow.tell(Back())
+                follow.tell(ConnectionRestored())
             if follow.state != "parked":
                 self._join(follow)
         if is_back:
-            self._watcher(Back())
+            self._watcher(ConnectionRestored())
         if not self._ready.done():
             self._ready.set_result(None)
         self._wake.set()
@@ -158,8 +158,8 @@ class Link:
         for follow in self.follows.values():
             if follow.state != "parked":
                 follow.state = "out"
-            follow.tell(Lost(reason))
-        self._watcher(Lost(reason))
+            follow.tell(ConnectionLost(reason))
+        self._watcher(ConnectionLost(reason))
 
     def _end(self, error: Exception) -> None:
         if self.error is not None:
@@ -221,7 +221,7 @@ class Link:
         except TimeoutError:
             return
 
-    def _dispatch(self, event: AnyEvent) -> Follow | None:
+    def _dispatch(self, event: AnyEvent) -> RoomFollower | None:
         match event:
             case MessageEvent() | GapEvent() | JoinedEvent() | PresenceEvent() | TypingEvent() | RedactedEvent():
                 return self._deliver(event)
@@ -235,7 +235,7 @@ class Link:
                 pass  # `left`, and the answers to what this client asks over HTTP
         return None
 
-    def _deliver(self, event: RoomEvent) -> Follow | None:
+    def _deliver(self, event: RoomEvent) -> RoomFollower | None:
         follow = self.follows.get(event.room)
         if follow is not None:
             follow.take(event)
@@ -275,20 +275,20 @@ class Link:
         """Take note, and say so once; return since when."""
         if self._store_lost_at is None:
             self._store_lost_at = time.monotonic()
-            self._tell(Lost(reason))
+            self._tell(ConnectionLost(reason))
         return self._store_lost_at
 
     def _store_is_back(self) -> None:
         if self._store_lost_at is not None:
             self._store_lost_at = None
-            self._tell(Back())
+            self._tell(ConnectionRestored())
 
-    def _tell(self, signal: Lost | Back) -> None:
+    def _tell(self, signal: ConnectionLost | ConnectionRestored) -> None:
         for follow in self.follows.values():
             follow.tell(signal)
         self._watcher(signal)
 
-    def _refuse_join(self, follow: Follow, error: ChatkitError) -> None:
+    def _refuse_join(self, follow: RoomFollower, error: ChatkitError) -> None:
         if not isinstance(error, Unavailable | RateLimited):
             del self.follows[follow.room]
             follow.end(error)
@@ -296,17 +296,17 @@ class Link:
         wait_s = error.retry_after_s if isinstance(error, RateLimited) else REJOIN_S
         asyncio.get_running_loop().call_later(wait_s, self._join_again, follow, follow.join_ref)
 
-    def _join_again(self, follow: Follow, ref: int) -> None:
+    def _join_again(self, follow: RoomFollower, ref: int) -> None:
         # Unless it was left or the connection made anew meanwhile: then it has been joined with another ref.
         if self.follows.get(follow.room) is follow and follow.join_ref == ref and follow.state == "joining":
             self._join(follow)
 
-    def _join(self, follow: Follow) -> None:
+    def _join(self, follow: RoomFollower) -> None:
         self.tell(follow.join(next(self._refs)))
 
-    def _leave(self, follow: Follow) -> None:
+    def _leave(self, follow: RoomFollower) -> None:
         self.tell(LeaveCommand(room=follow.room))
 
-    def _park(self, follow: Follow) -> None:
+    def _park(self, follow: RoomFollower) -> None:
         follow.state = "parked"
         self._leave(follow)

@@ -27,7 +27,7 @@ MAX_CHARS = 4 * 2**20  # 64 bodies of the largest size: what bounds a reader of 
 RoomEvent = JoinedEvent | MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent
 
 
-class Follow:
+class RoomFollower:
     """What a `follow` reads from. The link fills it by `take`; `next` empties it."""
 
     def __init__(self, room: str, after: Cursor | None, history: int, *, with_signals: bool) -> None:

@@ -36,7 +36,7 @@ class RoomView(msgspec.Struct, frozen=True):
     time: str | None = None
 
 
-class HistoryPage(msgspec.Struct, frozen=True):
+class HistoryResult(msgspec.Struct, frozen=True):
     """Some messages in `seq` order, where the room's log stood, and a gap if some of what was asked for are not there.
 
     `cursor` is where to read on after; `complete` says that nothing more matches in the direction that was read.
@@ -50,7 +50,7 @@ class HistoryPage(msgspec.Struct, frozen=True):
     gap: Gap | None = None
 
 
-class Stored(msgspec.Struct, frozen=True):
+class PublishResult(msgspec.Struct, frozen=True):
     """A message as the server keeps it, and whether its key had been stored before (then nothing was appended)."""
 
     message: WireMessage
@@ -74,7 +74,7 @@ class _Members(msgspec.Struct, frozen=True):
     members: list[WireMember]
 
 
-class Calls:
+class HttpClient:
     """One server's calls. `close` when done; used from several threads, the calls queue."""
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
@@ -96,14 +96,14 @@ class Calls:
         with self._turn:
             self._drop()
 
-    def publish(self, room: str, body: str, *, key: str, data: Any = None) -> Stored:
+    def publish(self, room: str, body: str, *, key: str, data: Any = None) -> PublishResult:
         """Publish one message. It is stored once, however often the connection breaks: the key sees to that."""
         wanted: dict[str, Any] = {"body": body, "key": key}
         if data is not None:
             wanted["data"] = data
         target = self._endpoint.target(f"{room_path(room)}/messages", name=self._endpoint.name)
         status, answer = self._call("POST", target, msgspec.json.encode(wanted))
-        return Stored(_decode(answer, WireMessage), repeat=status == 200)
+        return PublishResult(_decode(answer, WireMessage), repeat=status == 200)
 
     def history(
         self,
@@ -116,7 +116,7 @@ class Calls:
         since: str | None = None,
         until: str | None = None,
         sender: str | None = None,
-    ) -> HistoryPage:
+    ) -> HistoryResult:
         """Read a page of a room."""
         target = self._endpoint.target(
             f"{room_path(room)}/messages",
@@ -130,7 +130,7 @@ class Calls:
         )
         page = _decode(self._call("GET", target)[1], _Page)
         cursor = Cursor.parse(page.cursor)
-        return HistoryPage(
+        return HistoryResult(
             [message.to_message(cursor.epoch) for message in page.messages],
             cursor,
             page.first,

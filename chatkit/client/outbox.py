@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from chatkit.client.rate_limit import Pace
+from chatkit.client.rate_limit import RateLimit
 from chatkit.core.model import Cursor, Message, Receipt, parse_time
 from chatkit.wire.protocol import AckEvent, PublishCommand, WireLimits, encode
 
@@ -61,7 +61,7 @@ class Outbox:
         self._refused: list[Entry] = []
         self._resume_at = 0.0
         self._behind = FIRST
-        self._pace: Pace | None = None
+        self._pace: RateLimit | None = None
         self._limits: WireLimits | None = None
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Outbox:
         self._behind = FIRST
         # What was saved up is kept where the limits are the same: the server counts senders, not connections.
         if self._pace is None or limits != self._limits:
-            self._pace = Pace(limits, now)
+            self._pace = RateLimit(limits, now)
             self._limits = limits
 
     def next(self, now: float) -> bytes | float | None:

@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
-from chatkit.client.http import HistoryPage
+from chatkit.client.http import HistoryResult
 from chatkit.client.signals import Item
 from chatkit.core.model import Cursor
 
 PAGE_MESSAGES = 500  # about 100 KB of ordinary messages, and few enough that the first come soon
 
 
-ReadPage: TypeAlias = Callable[..., Awaitable[HistoryPage]]
+ReadPage: TypeAlias = Callable[..., Awaitable[HistoryResult]]
 """What reads a page: a client's `history`, or a store's."""
 
 

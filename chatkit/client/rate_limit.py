@@ -6,13 +6,13 @@ SHARE = 0.95  # of what the server allows: its clock and ours do not tick alike,
 ROUNDING = 1e-6  # of a token: less is lacking only because floating point says so, and no wait would ever mend it
 
 
-class Pace:
+class RateLimit:
     """Counts messages and bytes against the limits of a `welcome`. Times are seconds of any steady clock."""
 
     def __init__(self, limits: WireLimits, now: float) -> None:
         self._buckets = [
-            _Bucket(limits.rate * SHARE, max(1.0, limits.burst * SHARE), now),
-            _Bucket(limits.rate_bytes * SHARE, max(1.0, limits.rate_bytes * SHARE), now),
+            _SendBucket(limits.rate * SHARE, max(1.0, limits.burst * SHARE), now),
+            _SendBucket(limits.rate_bytes * SHARE, max(1.0, limits.rate_bytes * SHARE), now),
         ]
 
     def wait_s(self, size: int, now: float) -> float:
@@ -30,7 +30,7 @@ class Pace:
             bucket.empty(now)
 
 
-class _Bucket:
+class _SendBucket:
     """`rate` tokens a second, at most `size` of them; a rate of 0 is no limit."""
 
     def __init__(self, rate: float, size: float, now: float) -> None:

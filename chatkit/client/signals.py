@@ -45,16 +45,16 @@ class Redacted(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Lost(msgspec.Struct, frozen=True):
+class ConnectionLost(msgspec.Struct, frozen=True):
     """The connection is lost and is being made again, or the server's store is away; `reason` is a sentence."""
 
     reason: str
 
 
-class Back(msgspec.Struct, frozen=True):
+class ConnectionRestored(msgspec.Struct, frozen=True):
     """The connection stands again, or the store is back; what was missed follows."""
 
 
-Signal: TypeAlias = Joined | Presence | Typing | Redacted | Lost | Back
+Signal: TypeAlias = Joined | Presence | Typing | Redacted | ConnectionLost | ConnectionRestored
 Item: TypeAlias = Message | Gap
-LinkWatcher: TypeAlias = Callable[[Lost | Back], None]
+LinkWatcher: TypeAlias = Callable[[ConnectionLost | ConnectionRestored], None]

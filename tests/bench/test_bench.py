@@ -13,7 +13,7 @@ from benching import PATIENCE_S, Bench, wait_until
 from serving import ServerProcess, free_port, serve
 
 from chatkit.client.endpoint import Endpoint
-from chatkit.client.http import Calls
+from chatkit.client.http import HttpClient
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_senders_alone_are_compared_with_the_store(bench: Bench, server: ServerP
 
 
 def messages_stored(server: ServerProcess) -> int:
-    with Calls(Endpoint.parse(server.url)) as calls:
+    with HttpClient(Endpoint.parse(server.url)) as calls:
         return sum(room.last for room in calls.rooms())
 
 

@@ -16,7 +16,7 @@ from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import OwnStore
 from chatkit.cli.store_publisher import MAX_HELD, Delivery
-from chatkit.client import Back, Lost
+from chatkit.client import ConnectionLost, ConnectionRestored
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import StoreError, Unavailable
@@ -25,7 +25,7 @@ STORES: dict[str, Callable[[], OwnStore]] = {"redis": lambda: RedisServer(stores
 
 
 def test_what_was_refused_goes_again_in_order_and_is_stored_once() -> None:
-    told: list[Lost | Back] = []
+    told: list[ConnectionLost | ConnectionRestored] = []
     away = {"1", "2", "3"}  # refused at first, as a hub refuses all that comes behind what failed
     lost = "1"  # its answer; it was stored all the same
 
@@ -52,7 +52,7 @@ def test_what_was_refused_goes_again_in_order_and_is_stored_once() -> None:
             running.cancel()
 
     asyncio.run(main())
-    assert [type(signal) for signal in told] == [Lost, Back]
+    assert [type(signal) for signal in told] == [ConnectionLost, ConnectionRestored]
 
 
 def test_what_no_waiting_helps_is_told_to_its_publisher_alone() -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from serving import ServerProcess, free_port, serve
 
-from chatkit.client import Back, Client, Item, Joined, Lost, Presence, Redacted, Signal
+from chatkit.client import Client, ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadCursor, BadName, BadRequest, NotFound, TooLarge, Unauthorized, Unavailable
 
@@ -312,12 +312,12 @@ def test_a_killed_server_loses_doubles_and_reorders_nothing(tmp_path: Path) -> N
     count = 20_000
 
     async def story(server: ServerProcess) -> None:
-        seen: list[Lost | Back] = []
+        seen: list[ConnectionLost | ConnectionRestored] = []
         is_back = asyncio.Event()
 
-        def watch(signal: Lost | Back) -> None:
+        def watch(signal: ConnectionLost | ConnectionRestored) -> None:
             seen.append(signal)
-            if isinstance(signal, Back):
+            if isinstance(signal, ConnectionRestored):
                 is_back.set()
 
         async with (
@@ -337,7 +337,7 @@ def test_a_killed_server_loses_doubles_and_reorders_nothing(tmp_path: Path) -> N
                 await is_back.wait()
             assert await publishing == count
             assert await reading == [str(n) for n in range(count)]
-        assert [type(signal) for signal in seen] == [Lost, Back] * 3
+        assert [type(signal) for signal in seen] == [ConnectionLost, ConnectionRestored] * 3
 
     with serve(tmp_path / "rooms.db", "--rate-limit", "0") as server:
         run(story(server))

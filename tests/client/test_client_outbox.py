@@ -9,7 +9,7 @@ import pytest
 from chatkit import errors
 from chatkit.client.errors import refusal, refusal_of_close, refusal_of_response
 from chatkit.client.outbox import FIRST, Entry, Outbox
-from chatkit.client.rate_limit import Pace
+from chatkit.client.rate_limit import RateLimit
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unauthorized, Unavailable
 from chatkit.wire.protocol import AckEvent, PublishCommand, WireLimits, decode_command
 
@@ -130,7 +130,7 @@ def test_a_repeat_of_our_own_retry_is_none_to_who_published(loop: None) -> None:
 
 
 def test_the_pace_stays_below_the_limits() -> None:
-    pace = Pace(SLOW, 0.0)
+    pace = RateLimit(SLOW, 0.0)
     now = 0.0
     sent_at: list[float] = []
     while len(sent_at) < 100:
@@ -145,7 +145,7 @@ def test_the_pace_stays_below_the_limits() -> None:
 
 
 def test_a_message_larger_than_the_bucket_goes_when_it_is_full() -> None:
-    pace = Pace(WireLimits(65_536, 1_000, rate_bytes=1_000), 0.0)
+    pace = RateLimit(WireLimits(65_536, 1_000, rate_bytes=1_000), 0.0)
     assert pace.wait_s(5_000, 0.0) == 0
     pace.spend(5_000, 0.0)
     assert 4 < pace.wait_s(1, 0.0) < 6

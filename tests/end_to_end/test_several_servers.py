@@ -16,7 +16,7 @@ from serving import ServerProcess, clean_environment, serve
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisCluster, RedisServer
 from chatkit.bench.local.store import OwnStore
-from chatkit.client import Back, Client, Lost
+from chatkit.client import Client, ConnectionLost, ConnectionRestored
 
 KINDS = ("sqlite", "redis", "redis-cluster", "postgres")
 STORES: dict[str, Callable[[], OwnStore]] = {
@@ -159,10 +159,10 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
     kind: str, is_paused: bool, tmp_path: Path
 ) -> None:
     async def story(own: OwnStore, one: ServerProcess, two: ServerProcess) -> None:
-        signals: list[Lost | Back] = []
+        signals: list[ConnectionLost | ConnectionRestored] = []
         is_told = asyncio.Event()
 
-        def watch(signal: Lost | Back) -> None:
+        def watch(signal: ConnectionLost | ConnectionRestored) -> None:
             signals.append(signal)
             is_told.set()
 
@@ -202,7 +202,10 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
             assert [body for body in heard if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
             if not any(event["type"] == "restored" for event in events):
                 await ann.until("restored")
-            assert [type(each) for each in signals] in ([Lost, Back], [Lost, Back] if not is_paused else [])
+            assert [type(each) for each in signals] in (
+                [ConnectionLost, ConnectionRestored],
+                [ConnectionLost, ConnectionRestored] if not is_paused else [],
+            )
         for server in (one, two):
             eventually(lambda server=server: call(server, "GET", "/health").status == 200)  # type: ignore[misc]
             bodies = [message["body"] for message in whole_room(server, "ops")]

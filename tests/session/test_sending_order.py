@@ -11,7 +11,7 @@ from hosting import Allowance, Client, Host, hosted
 from serving import serve
 
 import chatkit.client
-from chatkit.client.signals import Back, Lost
+from chatkit.client.signals import ConnectionLost, ConnectionRestored
 from chatkit.core.model import Message
 from chatkit.errors import RateLimited, Unavailable
 from chatkit.session.sending_order import MAX_REFUSED, SendingOrder
@@ -126,7 +126,7 @@ def test_a_writer_waits_for_the_store_and_is_told_of_it_once(tmp_path: Path) -> 
         seen: list[object] = []
         is_told = asyncio.Event()
 
-        def watch(signal: Lost | Back) -> None:
+        def watch(signal: ConnectionLost | ConnectionRestored) -> None:
             seen.append(signal)
             is_told.set()
 
@@ -139,7 +139,7 @@ def test_a_writer_waits_for_the_store_and_is_told_of_it_once(tmp_path: Path) -> 
             assert await writing == 499
             bodies = [item.body async for item in client.scroll("ops") if isinstance(item, Message)]
             assert bodies == [str(n) for n in range(500)]
-            assert [type(signal) for signal in seen] == [Lost, Back]
+            assert [type(signal) for signal in seen] == [ConnectionLost, ConnectionRestored]
 
     with serve(tmp_path / "rooms.db") as server:
         lock = sqlite3.connect(tmp_path / "rooms.db", isolation_level=None)

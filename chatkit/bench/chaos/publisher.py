@@ -13,7 +13,7 @@ from chatkit.bench.chaos.fleet import Fleet
 from chatkit.bench.chaos.follower import CONNECT_WITHIN_S, PAUSE_S, PING_S
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.client import Client
-from chatkit.client.signals import Back, Lost
+from chatkit.client.signals import ConnectionLost, ConnectionRestored
 from chatkit.core.model import Message, Receipt
 from chatkit.errors import RateLimited, Unavailable
 
@@ -119,7 +119,7 @@ class Publisher:
             self._acked.remove(self._unacked.popleft())
 
 
-def _fail(failed: "asyncio.Future[None]", why: BaseException | Lost | Back) -> None:
+def _fail(failed: "asyncio.Future[None]", why: BaseException | ConnectionLost | ConnectionRestored) -> None:
     if not failed.done():
         failed.set_exception(why if isinstance(why, BaseException) else Unavailable("the connection was lost"))
         failed.exception()  # it may be that nobody looks any more

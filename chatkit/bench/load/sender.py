@@ -13,7 +13,7 @@ from chatkit.bench.load.frame_parser import TEXT, Control, Cut, cut
 from chatkit.bench.load.plan import Plan
 from chatkit.bench.load.websocket_client import client_frame
 from chatkit.client.errors import refusal
-from chatkit.client.rate_limit import Pace
+from chatkit.client.rate_limit import RateLimit
 from chatkit.errors import RateLimited, TooLarge, Unavailable
 from chatkit.wire.protocol import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, WireLimits
 
@@ -42,7 +42,7 @@ class Sender(Peer):
         self._refused: list[int] = []
         self._timer: asyncio.TimerHandle | None = None  # while waiting
         self._resume_at = 0.0
-        self._pace: Pace | None = None
+        self._pace: RateLimit | None = None
         self._has_started = False
         self._filler = b"x" * plan.size
 
@@ -90,7 +90,7 @@ class Sender(Peer):
         if limits.body < self._plan.size:
             raise TooLarge("body", limits.body)
         if self._pace is None and limits.rate:
-            self._pace = Pace(limits, time.monotonic())
+            self._pace = RateLimit(limits, time.monotonic())
         self.limits = limits
         # What was on its way goes again, before anything newer; the keys see to it that it is stored once.
         again = sorted([*self._in_flight.items(), *((number, 0) for number in self._refused)], reverse=True)
@@ -151,7 +151,7 @@ class Sender(Peer):
             self._queue.append((number, 0))
         return True
 
-    def _must_wait(self, pace: Pace, now: float) -> bool:
+    def _must_wait(self, pace: RateLimit, now: float) -> bool:
         size = len(self._command(*self._queue[0]))
         wait_s = pace.wait_s(size, now)
         if wait_s > 0:

@@ -9,7 +9,7 @@ from typing import Protocol
 from weakref import ReferenceType, ref
 
 
-class Speaker(Protocol):
+class CurrentSubscriber(Protocol):
     """One who may speak where it reads."""
 
     def hear(self) -> None:
@@ -18,17 +18,17 @@ class Speaker(Protocol):
 
 # Held weakly: what is begun while a connection is served copies its context, and may outlive it. A living speaker holds
 # its plugin, so that an id is enough to know that by.
-_speaker: ContextVar[tuple[ReferenceType[Speaker], int] | None] = ContextVar(
+_speaker: ContextVar[tuple[ReferenceType[CurrentSubscriber], int] | None] = ContextVar(
     "chatkit.litestar.current_subscriber", default=None
 )
 
 
-def serve(speaker: Speaker, plugin: object) -> None:
+def serve(speaker: CurrentSubscriber, plugin: object) -> None:
     """Know that what is published from here on, in this context, is said by this one, who reads by that plugin."""
     _speaker.set((ref(speaker), id(plugin)))
 
 
-def speaker_here(plugin: object) -> Speaker | None:
+def speaker_here(plugin: object) -> CurrentSubscriber | None:
     """Return who speaks. One who reads by another plugin may read in another thread, and is left alone."""
     held = _speaker.get()
     return held[0]() if held is not None and held[1] == id(plugin) else None

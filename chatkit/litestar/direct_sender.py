@@ -19,7 +19,7 @@ from chatkit.core.segment import Encode
 from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import binary_frame, binary_frame_of, payload_of, text_frame_of
-from chatkit.litestar.queue import Stream
+from chatkit.litestar.queue import EventQueue
 from chatkit.wire.framing import text_frame
 
 EXTENSION: Final = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
@@ -114,7 +114,7 @@ class SocketCallback:
         return socket if _leads_to(self._socket.send, socket) else None
 
 
-class Source(Protocol):
+class SenderSource(Protocol):
     """What a sender needs of its subscriber."""
 
     def cursors(self) -> list[ChannelCursor]:
@@ -130,7 +130,7 @@ class Source(Protocol):
         """Hear that so many events were sent."""
 
 
-class Pages:
+class JoinedPages:
     """The last pages that were joined, for the readers behind the tail: they come by one after the other."""
 
     def __init__(self) -> None:
@@ -151,7 +151,7 @@ class Pages:
         return frames
 
 
-_PAGES: Final = Pages()
+_PAGES: Final = JoinedPages()
 
 
 class DirectSender:
@@ -162,7 +162,9 @@ class DirectSender:
     not accepted yet.
     """
 
-    def __init__(self, source: Source, stream: Stream, callback: SocketCallback, socket: DirectSocket) -> None:
+    def __init__(
+        self, source: SenderSource, stream: EventQueue, callback: SocketCallback, socket: DirectSocket
+    ) -> None:
         self._source = source
         self._stream = stream
         self._callback = callback

@@ -27,7 +27,7 @@ DRAIN_S: Final = 5.0  # at the end, such a broker is waited for this long
 _logger = logging.getLogger(__name__)
 
 
-class BridgedBackend(LogChannelsBackend):
+class ForeignBackend(LogChannelsBackend):
     """Litestar's backend, as one of ours. Events get their numbers here: they mean nothing in another process."""
 
     def __init__(self, backend: ChannelsBackend) -> None:
@@ -129,4 +129,4 @@ def log_of(backend: ChannelsBackend) -> LogChannelsBackend:
         for name in ("publish", "submit", "stream_events", "get_history")
     ):
         return backend
-    return BridgedBackend(backend)
+    return ForeignBackend(backend)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 
-class _Turn:
+class _CountedLock:
     __slots__ = ("lock", "users")
 
     def __init__(self) -> None:
@@ -13,11 +13,11 @@ class _Turn:
         self.users = 0
 
 
-class Turns:
+class NamedLocks:
     """A lock for each name, as long as somebody uses it."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[str, _CountedLock] = {}
 
     @asynccontextmanager
     async def of(self, names: Iterable[str]) -> AsyncIterator[None]:
@@ -29,7 +29,7 @@ class Turns:
 
     @asynccontextmanager
     async def _one(self, name: str) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(name, _Turn())
+        turn = self._turns.setdefault(name, _CountedLock())
         turn.users += 1
         try:
             async with turn.lock:

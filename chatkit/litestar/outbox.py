@@ -8,7 +8,7 @@ from functools import partial
 from chatkit.core.model import Receipt
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.current_subscriber import Speaker
+from chatkit.litestar.current_subscriber import CurrentSubscriber
 
 ErrorHook = Callable[[ChatkitError, str], None]
 """Hears, in the event loop, why an event of this channel was not published."""
@@ -26,7 +26,7 @@ class Outbox:
         self._idle = asyncio.Event()  # set while nothing waits to be stored
         self._idle.set()
 
-    def submit(self, payload: bytes, channels: Sequence[str], speaker: Speaker | None) -> None:
+    def submit(self, payload: bytes, channels: Sequence[str], speaker: CurrentSubscriber | None) -> None:
         """Have an event stored soon in each channel. Who speaks hears it then."""
         for channel in channels:
             self._n_waiting += 1
@@ -41,7 +41,7 @@ class Outbox:
         """Return when nothing waits."""
         await self._idle.wait()
 
-    def _settled(self, channel: str, speaker: Speaker | None, outcome: Receipt | ChatkitError) -> None:
+    def _settled(self, channel: str, speaker: CurrentSubscriber | None, outcome: Receipt | ChatkitError) -> None:
         self._n_waiting -= 1
         if not self._n_waiting:
             self._idle.set()

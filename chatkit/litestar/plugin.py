@@ -26,8 +26,8 @@ from chatkit.litestar.current_subscriber import speaker_here
 from chatkit.litestar.cursor import starts
 from chatkit.litestar.event_loop import run_in, running_loop
 from chatkit.litestar.events import Published
-from chatkit.litestar.foreign_backend import BridgedBackend, log_of
-from chatkit.litestar.locks import Turns
+from chatkit.litestar.foreign_backend import ForeignBackend, log_of
+from chatkit.litestar.locks import NamedLocks
 from chatkit.litestar.outbox import ErrorHook, Outbox
 from chatkit.litestar.subscriber import Subscriber
 
@@ -87,7 +87,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._is_open = False  # events are taken; before the end, no more are
         self._outbox = Outbox(self._log, on_error)
         self._idle: set[Subscriber] = set()  # subscribers that are in no channel yet
-        self._turns = Turns()  # what the backend is told of a channel is told in the order in which it came to be
+        self._turns = NamedLocks()  # what the backend is told of a channel is told in the order in which it came to be
         self._told: set[str] = set()  # the channels that the backend is subscribed to
 
     @property
@@ -105,7 +105,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     async def _on_startup(self) -> None:
         if self._loop is not None:
             return
-        self._turns, self._outbox = Turns(), Outbox(self._log, self._on_error)  # of this loop
+        self._turns, self._outbox = NamedLocks(), Outbox(self._log, self._on_error)  # of this loop
         self._told.clear()
         await self._log.on_startup()
         try:
@@ -278,7 +278,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             raise
 
     async def _follow(self, subscriber: Subscriber, name: str, history: int, after: Cursor | None) -> None:
-        if isinstance(self._log, BridgedBackend):
+        if isinstance(self._log, ForeignBackend):
             await subscriber.follow(name, after=after)
             if history and after is None:
                 await subscriber.put_past(name, self._log.get_history(name, history))

@@ -13,7 +13,7 @@ from chatkit.backends.postgres.reader import TRIM_STEP, TrimStep, drop
 from chatkit.core.model import Cursor
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.postgres_dsn import url_of
-from chatkit.litestar.retention import Sweeper, SweptBackend
+from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 
 SCHEMA: Final = "litestar_channels"  # not that of a chat server's rooms, of which nothing may be swept
 HISTORY: Final = 1_000  # events of each channel: Litestar's backends keep none, and a table must not grow for ever
@@ -22,7 +22,7 @@ MakeConnection = Callable[[], Awaitable[Any]]
 """Makes a connection of asyncpg's, which is then chatkit's to close."""
 
 
-class ChannelsPostgres(SweptBackend, PostgresBackend):
+class ChannelsPostgres(RetentionBackend, PostgresBackend):
     """Rooms in PostgreSQL that keep the newest `history` messages, or all. `make_connection` stands before the dsn."""
 
     def __init__(self, dsn: str, *, history: int | None, make_connection: MakeConnection | None = None) -> None:
@@ -36,10 +36,10 @@ class ChannelsPostgres(SweptBackend, PostgresBackend):
             connect=make_connection,
         )
         if history is not None:
-            self._sweeper = Sweeper(history)
+            self._sweeper = RetentionSweeper(history)
 
     async def drop(self, room: str, up_to: Cursor) -> None:
-        """Drop messages, some in a transaction; see `SweptBackend`."""
+        """Drop messages, some in a transaction; see `RetentionBackend`."""
         head = (await self.read(room, limit=1)).head
         if head.epoch != up_to.epoch:
             return

@@ -18,7 +18,7 @@ Arrival: TypeAlias = tuple[ChannelCursor, Message]
 _END: Final = object()
 
 
-class Stream(asyncio.Queue[Any]):
+class EventQueue(asyncio.Queue[Any]):
     """Holds arrivals, bytes, and None, which ends one reading. Taken from it, an arrival is its payload.
 
     With a `max_backlog`, what does not fit is dropped and counted: the new (`backoff`) or the oldest (`dropleft`).

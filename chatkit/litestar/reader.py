@@ -14,7 +14,7 @@ from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import payload_of
-from chatkit.litestar.queue import Arrival, Stream
+from chatkit.litestar.queue import Arrival, EventQueue
 
 if TYPE_CHECKING:
     from chatkit.litestar.direct_sender import DirectSender
@@ -25,11 +25,11 @@ PAGE: Final = 256  # events read at once
 _logger = logging.getLogger(__name__)
 
 
-class Intake(ABC):
+class EventReader(ABC):
     """A subscriber's cursors and its stream. With `hears_put`, every event goes by way of `put_nowait`."""
 
     def __init__(self, max_backlog: int, strategy: BacklogStrategy, *, hears_put: bool) -> None:
-        self._stream = Stream(max_backlog, strategy)
+        self._stream = EventQueue(max_backlog, strategy)
         self._max_backlog = max_backlog
         self._hears_put = hears_put
         self._cursors: dict[str, ChannelCursor] = {}

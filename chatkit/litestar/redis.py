@@ -18,7 +18,7 @@ from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
 from chatkit.litestar.redis_client import Client, place_of
-from chatkit.litestar.retention import Sweeper, SweptBackend
+from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 
 KEY_PREFIX: Final = "LITESTAR_CHANNELS"
 SCAN_STEP: Final = 1_000  # keys that one SCAN looks at: about a millisecond of the server's
@@ -26,14 +26,14 @@ SCAN_STEP: Final = 1_000  # keys that one SCAN looks at: about a millisecond of 
 _TRIM = Script("trim")
 
 
-class ChannelsRedis(SweptBackend, RedisBackend):
+class ChannelsRedis(RetentionBackend, RedisBackend):
     """Rooms in Redis that keep the newest `history` messages, and go `ttl_ms` after they were last written to."""
 
     def __init__(self, client: Client, *, prefix: str, history: int, ttl_ms: int | None) -> None:
         place, login = place_of(client)
         super().__init__(place, login, prefix=prefix)
         self._names = KeyNames(prefix, login.database)
-        self._sweeper = Sweeper(history)
+        self._sweeper = RetentionSweeper(history)
         self._ttl_ms = ttl_ms
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
@@ -52,7 +52,7 @@ class ChannelsRedis(SweptBackend, RedisBackend):
         return [SlotCommand(self._nodes.place.slot(meta), ("PEXPIRE", key, ttl_ms)) for key in (log, keys, gone, meta)]
 
     async def drop(self, room: str, up_to: Cursor) -> None:
-        """Drop messages; see `SweptBackend`."""
+        """Drop messages; see `RetentionBackend`."""
         head = (await self.read(room, limit=1)).head
         if head.epoch != up_to.epoch or head.first > up_to.seq:
             return

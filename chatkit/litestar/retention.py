@@ -22,7 +22,7 @@ SWEEP_S: Final = 60.0  # who is further behind than this is not reading
 _logger = logging.getLogger(__name__)
 
 
-class Sweeper:
+class RetentionSweeper:
     """Up to where the rooms that were written to may go, when all but the newest `keep` messages are too many."""
 
     def __init__(self, keep: int) -> None:
@@ -41,10 +41,10 @@ class Sweeper:
         return {room: Cursor(last.epoch, last.seq - self._keep) for room, last in ripe.items() if last.seq > self._keep}
 
 
-class SweptBackend(Backend):
+class RetentionBackend(Backend):
     """A backend that drops what is too many in the rooms that it writes to. Stands before the backend it is one of."""
 
-    _sweeper: Sweeper | None = None  # None: everything is kept
+    _sweeper: RetentionSweeper | None = None  # None: everything is kept
     _sweeping: asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -75,7 +75,7 @@ class SweptBackend(Backend):
             self._sweeper.saw(receipt.message for receipt in receipts)
         return receipts
 
-    async def _sweep_forever(self, sweeper: Sweeper) -> None:
+    async def _sweep_forever(self, sweeper: RetentionSweeper) -> None:
         while True:
             await asyncio.sleep(random.uniform(1, 1.2) * SWEEP_S)  # noqa: S311 - jitter, not a secret
             for room, up_to in sweeper.sweep().items():

@@ -11,8 +11,8 @@ from litestar.channels import subscriber as reference
 from chatkit.litestar.current_subscriber import serve
 from chatkit.litestar.direct_sender import DirectSender, SocketCallback
 from chatkit.litestar.events import Event
-from chatkit.litestar.reader import Intake
-from chatkit.litestar.task_guard import Guard
+from chatkit.litestar.reader import EventReader
+from chatkit.litestar.task_guard import TaskGuard
 
 if TYPE_CHECKING:
     from chatkit.litestar.cursor import ChannelCursor
@@ -21,7 +21,7 @@ STALL_S: Final = 10.0  # leaving waits for a callback that gets on; one that sta
 GONE_STALL_S: Final = 1.0  # the same, where the client that it sends to is gone
 
 
-class Subscriber(Intake, reference.Subscriber):
+class Subscriber(EventReader, reference.Subscriber):
     """A stream of the events of the channels that it was subscribed to.
 
     With a `max_backlog`, what the reader does not take in time is dropped by the strategy, and counted in `dropped`;
@@ -39,7 +39,7 @@ class Subscriber(Intake, reference.Subscriber):
         self._task: asyncio.Task[None] | None = None
         # A subclass that overrides what the reference calls for each event gets these calls.
         kind = type(self)
-        Intake.__init__(
+        EventReader.__init__(
             self, max_backlog or 0, backlog_strategy, hears_put=kind.put_nowait is not Subscriber.put_nowait
         )
         self._queue = self._stream  # by the name that the reference gives it
@@ -139,7 +139,7 @@ class Subscriber(Intake, reference.Subscriber):
         block and is raised from it.
         """
         self._start_in_background(on_event)
-        guard = Guard(cast("asyncio.Task[None]", self._task))
+        guard = TaskGuard(cast("asyncio.Task[None]", self._task))
         try:
             yield
         except BaseException as error:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 
-class Guard:
+class TaskGuard:
     """Cancels the task that made it, when the one that it watches dies of an error before `leave` is called."""
 
     def __init__(self, watched: asyncio.Task[None]) -> None:

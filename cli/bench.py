@@ -11,7 +11,7 @@ from chatkit.cli.options import Json, Token
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
-    from chatkit.bench import Plan
+    from chatkit.bench import LoadPlan
 
 EPILOG = """
 chatkit bench
@@ -123,9 +123,11 @@ def bench(
             status = run_chaos(plan, json=json)
         else:
             _refuse(given, ONLY_WITH_CHAOS, "goes with --chaos only")
-            from chatkit.bench import Plan
+            from chatkit.bench import LoadPlan
 
-            load = Plan(subs=subs, pubs=pubs, rooms=rooms, messages=messages, size=size, window=window, resume=resume)
+            load = LoadPlan(
+                subs=subs, pubs=pubs, rooms=rooms, messages=messages, size=size, window=window, resume=resume
+            )
             status = run_bench(load, server, token, json=json)
         if status:
             raise typer.Exit(status)
@@ -143,7 +145,7 @@ def _refuse(given: set[str], names: tuple[str, ...], why: str) -> None:
             raise BadRequest(f"--{name.replace('_', '-')} {why}")
 
 
-def run_bench(plan: "Plan", server: str | None, token: str | None, *, json: bool) -> int:
+def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: bool) -> int:
     """Load the server, or one of our own; print what it came to and return the exit code. Raise `ChatkitError`."""
     from chatkit.bench import Load, own_server
     from chatkit.cli.bench_report import report_lines, shown_progress

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chatkit.bench import Report
+    from chatkit.bench import LoadReport
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def report_lines(report: "Report", *, json: bool, is_own: bool) -> Sequence[str]:
+def report_lines(report: "LoadReport", *, json: bool, is_own: bool) -> Sequence[str]:
     """Return what a load came to, in lines."""
     if json:
         from chatkit.wire.protocol import encode
@@ -55,7 +55,7 @@ def report_lines(report: "Report", *, json: bool, is_own: bool) -> Sequence[str]
     return lines + notes
 
 
-def _what_was_done(report: "Report", *, is_own: bool) -> str:
+def _what_was_done(report: "LoadReport", *, is_own: bool) -> str:
     where = "a server of its own" if is_own else report.server
     how = ", readers cut off all along" if report.resume else ""
     return (
@@ -64,7 +64,7 @@ def _what_was_done(report: "Report", *, is_own: bool) -> str:
     )
 
 
-def _notes(report: "Report") -> list[str]:
+def _notes(report: "LoadReport") -> list[str]:
     notes = []
     if report.rate_limit:
         rate = f"{report.rate_limit:g} messages/s"

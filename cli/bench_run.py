@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
-    from chatkit.bench import Plan
+    from chatkit.bench import LoadPlan
 
 ReportT_co = TypeVar("ReportT_co", covariant=True)
 
@@ -22,7 +22,7 @@ class Runnable(Protocol[ReportT_co]):
         """Do everything, and return what it came to."""
 
 
-def have_descriptors(plan: "Plan") -> None:
+def have_descriptors(plan: "LoadPlan") -> None:
     """Raise the limit on file descriptors as far as the load needs; raise `BadRequest` that says how far that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = plan.descriptors

@@ -5,9 +5,9 @@ from chatkit.bench.chaos.fleet import Fleet
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.bench.chaos.report import ChaosReport
 from chatkit.bench.load.load import Load
-from chatkit.bench.load.plan import Plan
-from chatkit.bench.load.report import Report
+from chatkit.bench.load.plan import LoadPlan
+from chatkit.bench.load.report import LoadReport
 from chatkit.bench.local.server import own_server
 from chatkit.bench.local.stores import own_store
 
-__all__ = ["Chaos", "ChaosPlan", "ChaosReport", "Fleet", "Load", "Plan", "Report", "own_server", "own_store"]
+__all__ = ["Chaos", "ChaosPlan", "ChaosReport", "Fleet", "Load", "LoadPlan", "LoadReport", "own_server", "own_store"]

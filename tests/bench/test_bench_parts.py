@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkit.bench import Plan
-from chatkit.bench.load.checker import Account, Faults, compare
-from chatkit.bench.load.frame_parser import CLOSE, TEXT, Control, Cutter, cut
+from chatkit.bench import LoadPlan
+from chatkit.bench.load.checker import Faults, ReaderChecker, compare
+from chatkit.bench.load.frame_parser import CLOSE, TEXT, ControlFrame, FrameParser, cut
 from chatkit.bench.load.latency import Latencies
 from chatkit.bench.load.websocket_client import client_frame
 from chatkit.core.model import Message
@@ -20,8 +20,8 @@ from chatkit.wire.protocol import message_event
 NOT_FOUND_BY_ITSELF = ("litestar", "uvicorn", "typer", "rich", "chatkit.server", "sqlite3")
 
 
-def account_of(*runs: range) -> Account:
-    account = Account()
+def account_of(*runs: range) -> ReaderChecker:
+    account = ReaderChecker()
     for run in runs:
         account.take(run)
     return account
@@ -106,21 +106,21 @@ def test_a_stream_is_cut_the_same_however_it_is_chunked(data: st.DataObject) -> 
     stream = b"".join(frame(seq, size=data.draw(st.sampled_from([0, 40, 200, 70_000]))) for seq in seqs)
     stream += other + closing
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    cutter, rest = Cutter(), b""
+    cutter, rest = FrameParser(), b""
     found: list[int] = []
     stamps: list[int] = []
-    controls: list[Control] = []
+    controls: list[ControlFrame] = []
     for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         piece = cutter.cut(rest + stream[begin:end])
         rest = piece.rest
         stamps += piece.stamps
         for item in piece.items:
-            if isinstance(item, Control):
+            if isinstance(item, ControlFrame):
                 controls.append(item)
             else:
                 found += item
     assert (found, stamps, rest) == (seqs, seqs, b"")
-    assert controls == [Control(TEXT, other[2:]), Control(CLOSE, b"\x03\xe8")]
+    assert controls == [ControlFrame(TEXT, other[2:]), ControlFrame(CLOSE, b"\x03\xe8")]
 
 
 def test_messages_in_a_row_are_one_run() -> None:
@@ -147,7 +147,7 @@ def test_latencies_are_an_even_sample() -> None:
 
 
 def test_a_plan_gives_every_message_a_sender_and_a_room() -> None:
-    plan = Plan(subs=5, pubs=3, rooms=2, messages=11)
+    plan = LoadPlan(subs=5, pubs=3, rooms=2, messages=11)
     assert sorted(number for sender in range(3) for number in plan.numbers_of(sender)) == list(range(11))
     assert [plan.messages_in(room) for room in range(2)] == [6, 5]
     assert plan.deliveries == 6 * 3 + 5 * 2
@@ -159,7 +159,7 @@ def test_a_plan_gives_every_message_a_sender_and_a_room() -> None:
 )
 def test_a_load_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(BadRequest, match=rf"--{next(iter(wrong))} is \d+ to \d+"):
-        Plan(**wrong)  # type: ignore[arg-type]  # every option that is a number
+        LoadPlan(**wrong)  # type: ignore[arg-type]  # every option that is a number
 
 
 def test_importing_the_bench_brings_no_server_and_no_command() -> None:

@@ -14,9 +14,9 @@ import pytest
 from benching import Bench, wait_until
 
 from chatkit.bench import ChaosPlan
-from chatkit.bench.chaos.checker import Findings, FollowerRecord, RoomRecord
-from chatkit.bench.chaos.recovery import Heard, Hearing
-from chatkit.bench.chaos.schedule import Kind, Outage, outages
+from chatkit.bench.chaos.checker import Findings, FollowerChecker, RoomChecker
+from chatkit.bench.chaos.recovery import RecoveryTimes, RecoveryTracker
+from chatkit.bench.chaos.schedule import Outage, OutageKind, outages
 from chatkit.core.model import Gap, Message
 from chatkit.errors import BadRequest
 
@@ -36,8 +36,8 @@ Told = Sequence[Message | Gap]
 
 def findings(*, acked: Iterable[Message] = LOG, told: Told = LOG, log: Iterable[Message] = LOG) -> Findings:
     """Return what an account finds wrong of one follower, of ten messages."""
-    record = RoomRecord(PLAN)
-    follower = FollowerRecord(record)
+    record = RoomChecker(PLAN)
+    follower = FollowerChecker(record)
     for each in acked:
         record.acknowledged(each)
     for item in told:
@@ -123,8 +123,8 @@ def test_of_two_accounts_of_one_message_the_one_that_the_store_has_is_true() -> 
 
 
 def test_a_gap_that_is_one_is_no_fault() -> None:
-    record = RoomRecord(PLAN)
-    follower = FollowerRecord(record)
+    record = RoomChecker(PLAN)
+    follower = FollowerChecker(record)
     for each in LOG:
         record.acknowledged(each)
     follower.told(Gap(0, 4, "trimmed"))
@@ -141,15 +141,20 @@ def test_the_same_seed_makes_the_same_schedule_and_every_kind_comes() -> None:
 
     plan = ChaosPlan(seed=7, store="redis", kill_store=True)
     assert first(50, plan) == first(50, plan) != first(50, msgspec.structs.replace(plan, seed=8))
-    assert {each.kind for each in first(len(Kind), plan)} == set(Kind)
+    assert {each.kind for each in first(len(OutageKind), plan)} == set(OutageKind)
     of_servers = {each.kind for each in first(50, ChaosPlan(seed=7))}
-    assert of_servers == {Kind.SERVER_KILLED, Kind.SERVER_PAUSED, Kind.ROLLING_RESTART, Kind.ALL_KILLED}
+    assert of_servers == {
+        OutageKind.SERVER_KILLED,
+        OutageKind.SERVER_PAUSED,
+        OutageKind.ROLLING_RESTART,
+        OutageKind.ALL_KILLED,
+    }
 
 
 def test_where_others_stand_a_silence_begins_when_the_server_is_struck() -> None:
-    hearing = Hearing()
-    hearing.count(Kind.SERVER_KILLED)
-    silence = hearing.struck(Kind.SERVER_KILLED, {1: 5, 2: 9}, 100.0)
+    hearing = RecoveryTracker()
+    hearing.count(OutageKind.SERVER_KILLED)
+    silence = hearing.struck(OutageKind.SERVER_KILLED, {1: 5, 2: 9}, 100.0)
     hearing.heard(1, 5, 100.1)  # what the server had sent before
     assert hearing.n_waiting == 2
     hearing.heard(1, 6, 100.5)
@@ -157,18 +162,18 @@ def test_where_others_stand_a_silence_begins_when_the_server_is_struck() -> None
     silence.over(102.0)
     hearing.heard(2, 10, 103.0)
     assert hearing.n_waiting == 0
-    assert hearing.lines() == [Heard("server killed", 1, 2, 1.75, 3.0)]
+    assert hearing.lines() == [RecoveryTimes("server killed", 1, 2, 1.75, 3.0)]
 
 
 def test_where_the_store_was_away_a_silence_begins_when_it_is_back() -> None:
-    hearing = Hearing()
-    hearing.count(Kind.STORE_PAUSED)
-    silence = hearing.struck(Kind.STORE_PAUSED, {1: 5}, None)
+    hearing = RecoveryTracker()
+    hearing.count(OutageKind.STORE_PAUSED)
+    silence = hearing.struck(OutageKind.STORE_PAUSED, {1: 5}, None)
     hearing.heard(1, 5, 100.0)  # had been on its way
     assert hearing.n_waiting == 1
     silence.over(101.0)
     hearing.heard(1, 5, 101.25)
-    assert hearing.lines() == [Heard("store paused", 1, 1, 0.25, 0.25)]
+    assert hearing.lines() == [RecoveryTimes("store paused", 1, 1, 0.25, 0.25)]
 
 
 @pytest.mark.parametrize(

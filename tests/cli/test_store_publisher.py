@@ -14,14 +14,17 @@ from serving import clean_environment
 from chatkit.backends import open_backend
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisServer
-from chatkit.bench.local.store import OwnStore
+from chatkit.bench.local.store import LocalStore
 from chatkit.cli.store_publisher import MAX_HELD, Delivery
 from chatkit.client import ConnectionLost, ConnectionRestored
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import StoreError, Unavailable
 
-STORES: dict[str, Callable[[], OwnStore]] = {"redis": lambda: RedisServer(stores.UNSYNCED), "postgres": PostgresServer}
+STORES: dict[str, Callable[[], LocalStore]] = {
+    "redis": lambda: RedisServer(stores.UNSYNCED),
+    "postgres": PostgresServer,
+}
 
 
 def test_what_was_refused_goes_again_in_order_and_is_stored_once() -> None:

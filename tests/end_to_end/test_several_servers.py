@@ -15,11 +15,11 @@ from serving import ServerProcess, clean_environment, serve
 
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisCluster, RedisServer
-from chatkit.bench.local.store import OwnStore
+from chatkit.bench.local.store import LocalStore
 from chatkit.client import Client, ConnectionLost, ConnectionRestored
 
 KINDS = ("sqlite", "redis", "redis-cluster", "postgres")
-STORES: dict[str, Callable[[], OwnStore]] = {
+STORES: dict[str, Callable[[], LocalStore]] = {
     "redis": lambda: RedisServer(stores.UNSYNCED),
     "redis-cluster": lambda: RedisCluster(stores.UNSYNCED),
     "postgres": PostgresServer,
@@ -158,7 +158,7 @@ async def heard_until(hear: Callable[[], Awaitable[Any]], is_it: Callable[[Any],
 def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
     kind: str, is_paused: bool, tmp_path: Path
 ) -> None:
-    async def story(own: OwnStore, one: ServerProcess, two: ServerProcess) -> None:
+    async def story(own: LocalStore, one: ServerProcess, two: ServerProcess) -> None:
         signals: list[ConnectionLost | ConnectionRestored] = []
         is_told = asyncio.Event()
 

@@ -11,7 +11,7 @@ import stores
 from channels import take, until
 from redis.asyncio import Redis, RedisCluster
 
-from chatkit.bench.local.store import OwnStore
+from chatkit.bench.local.store import LocalStore
 from chatkit.errors import Unavailable
 from chatkit.litestar import (
     AsyncPgChannelsBackend,
@@ -77,7 +77,7 @@ async def started(*backends: Any) -> AsyncIterator[None]:
             await backend.on_shutdown()
 
 
-async def go_on_after_a_restart(store: OwnStore, one: ChannelsPlugin, two: ChannelsPlugin) -> None:
+async def go_on_after_a_restart(store: LocalStore, one: ChannelsPlugin, two: ChannelsPlugin) -> None:
     """Kill and start the store of two applications: publishing is refused, readers stay, and both go on."""
     async with one, two:
         here, there = await one.subscribe("foo"), await two.subscribe("foo")

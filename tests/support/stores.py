@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisCluster, RedisServer
-from chatkit.bench.local.store import OwnStore
+from chatkit.bench.local.store import LocalStore
 
-Store = TypeVar("Store", bound=OwnStore)
+Store = TypeVar("Store", bound=LocalStore)
 
 # What is acknowledged is written, and outlives a kill; only a power cut could lose it, and there is none in a test.
 UNSYNCED = ("--appendfsync", "no")

@@ -5,18 +5,18 @@ import time
 from contextlib import AsyncExitStack
 from itertools import cycle
 
-from chatkit.bench.chaos.checker import Findings, RoomRecord
+from chatkit.bench.chaos.checker import Findings, RoomChecker
 from chatkit.bench.chaos.fleet import Fleet
 from chatkit.bench.chaos.follower import Follower
-from chatkit.bench.chaos.nemesis import Breaker, Tell
+from chatkit.bench.chaos.nemesis import Nemesis, Tell
 from chatkit.bench.chaos.plan import ChaosPlan
-from chatkit.bench.chaos.presence_check import Census, census
+from chatkit.bench.chaos.presence_check import PresenceCheck, census
 from chatkit.bench.chaos.publisher import Publisher
-from chatkit.bench.chaos.recovery import Hearing
+from chatkit.bench.chaos.recovery import RecoveryTracker
 from chatkit.bench.chaos.report import ChaosReport
 from chatkit.bench.chaos.schedule import outages
-from chatkit.bench.load.connections import Show, Stall
-from chatkit.bench.local.store import OwnStore
+from chatkit.bench.load.connections import Show, StallDetector
+from chatkit.bench.local.store import LocalStore
 from chatkit.client import Client
 from chatkit.core.model import Gap, Message
 from chatkit.errors import ChatkitError
@@ -28,18 +28,18 @@ OPENING = "the room is open"  # message 1 of each room: from it on, there is an 
 class Chaos:
     """One run. `run` may be called once; after it, `error` says what ended it early, if something did."""
 
-    def __init__(self, plan: ChaosPlan, fleet: Fleet, store: OwnStore | None, show: Show, tell: Tell) -> None:
+    def __init__(self, plan: ChaosPlan, fleet: Fleet, store: LocalStore | None, show: Show, tell: Tell) -> None:
         self.error: ChatkitError | None = None
         self.is_interrupted = False
         self._plan = plan
         self._fleet = fleet
         self._show = show
-        self._hearing = Hearing()
-        self._records = {room: RoomRecord(plan) for room in plan.room_names}
+        self._hearing = RecoveryTracker()
+        self._records = {room: RoomChecker(plan) for room in plan.room_names}
         self._followers = self._make_followers()
         self._publishers = [Publisher(index, plan, fleet, self._acknowledged) for index in range(plan.pubs)]
-        self._breaker = Breaker(fleet, store, self._hearing, self._followers, tell)
-        self._census: Census | None = None
+        self._breaker = Nemesis(fleet, store, self._hearing, self._followers, tell)
+        self._census: PresenceCheck | None = None
         self._is_compared = False
         self._began_at = time.monotonic()
 
@@ -92,7 +92,7 @@ class Chaos:
 
     async def _hear_of_all(self, publishing: "list[asyncio.Task[None]]") -> None:
         """Wait until everything is acknowledged; raise if that does not go on."""
-        stall = Stall()
+        stall = StallDetector()
         while not all(task.done() for task in publishing):
             n_unacked = sum(publisher.n_unacked for publisher in self._publishers)
             if stall.is_one(n_unacked):
@@ -129,7 +129,7 @@ class Chaos:
 
     async def _hear_the_rest(self) -> None:
         """Wait until every follower has its room's last message, as long as something still comes."""
-        stall = Stall()
+        stall = StallDetector()
         while behind := [each for each in self._followers if each.record.account.last < self._records[each.room].last]:
             self._show("followers catch up", len(self._followers) - len(behind), len(self._followers))
             if stall.is_one(sum(each.record.account.last for each in behind)):
@@ -153,7 +153,7 @@ class Chaos:
         return sum((record.findings(followers[room]) for room, record in self._records.items()), Findings())
 
     def _report(self) -> ChaosReport:
-        plan, taken = self._plan, self._census or Census(0, 0)
+        plan, taken = self._plan, self._census or PresenceCheck(0, 0)
         moves = sum(each.connection - 1 for each in self._followers) + sum(each.n_moves for each in self._publishers)
         return ChaosReport(
             servers=plan.servers,

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from chatkit.bench.chaos.plan import ChaosPlan
-from chatkit.bench.load.checker import Account
+from chatkit.bench.load.checker import ReaderChecker
 from chatkit.core.model import Gap, Message
 
 
@@ -39,11 +39,11 @@ class Findings(msgspec.Struct, frozen=True):
         return any(_counts(self))
 
 
-class FollowerRecord:
+class FollowerChecker:
     """What one follower of the room was delivered, from message 1 on."""
 
-    def __init__(self, room: "RoomRecord") -> None:
-        self.account = Account()
+    def __init__(self, room: "RoomChecker") -> None:
+        self.account = ReaderChecker()
         self.gaps: list[Gap] = []
         self._room = room
 
@@ -58,7 +58,7 @@ class FollowerRecord:
         self.account.gap(gap.after, gap.before)
 
 
-class RoomRecord:
+class RoomChecker:
     """First `acknowledged` and `delivered`; then the log, message by message, by `kept`; then the `findings`."""
 
     def __init__(self, plan: ChaosPlan) -> None:
@@ -104,7 +104,7 @@ class RoomRecord:
             del self._contradictions[contradiction]
         self._count_key(message)
 
-    def findings(self, followers: Iterable[FollowerRecord]) -> Findings:
+    def findings(self, followers: Iterable[FollowerChecker]) -> Findings:
         """Judge, after the whole log was taken."""
         lost, untrue = self._lost, self._untrue
         for seq in range(self._first, len(self._said)):
@@ -153,7 +153,7 @@ class RoomRecord:
         self._misordered += number < self._newest.get(publisher, -1)
         self._newest[publisher] = max(number, self._newest.get(publisher, -1))
 
-    def _missed(self, follower: FollowerRecord) -> Findings:
+    def _missed(self, follower: FollowerChecker) -> Findings:
         faults = follower.account.faults(self.last)
         denied = sum(self._n_kept_between(gap) for gap in follower.gaps)
         return Findings(missing=faults.lost + denied, repeated=faults.repeated, out_of_order=faults.out_of_order)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
-from chatkit.bench.local.server import OwnServer
+from chatkit.bench.local.server import LocalServer
 
 
 class Fleet:
@@ -18,8 +18,8 @@ class Fleet:
     def __init__(self, backend: str, n_servers: int, *, max_connections: int) -> None:
         self._folder = TemporaryDirectory(prefix="chatkit-bench-")
         folder = Path(self._folder.name)
-        self.servers: Sequence[OwnServer] = [
-            OwnServer(folder, backend, max_connections=max_connections, name=f"server-{index}")
+        self.servers: Sequence[LocalServer] = [
+            LocalServer(folder, backend, max_connections=max_connections, name=f"server-{index}")
             for index in range(n_servers)
         ]
 
@@ -38,16 +38,16 @@ class Fleet:
 
     def close(self) -> None:
         """End every server and remove the folder."""
-        self._each(OwnServer.close, self.servers)
+        self._each(LocalServer.close, self.servers)
         self._folder.cleanup()
 
-    def start(self, servers: Sequence[OwnServer]) -> None:
+    def start(self, servers: Sequence[LocalServer]) -> None:
         """Start servers, all at once. Raise `Unavailable` if one does not."""
-        self._each(OwnServer.start, servers)
+        self._each(LocalServer.start, servers)
 
-    def kill(self, servers: Sequence[OwnServer]) -> None:
+    def kill(self, servers: Sequence[LocalServer]) -> None:
         """Kill servers, all at once."""
-        self._each(OwnServer.kill, servers)
+        self._each(LocalServer.kill, servers)
 
     def another(self, than: int | None) -> int | None:
         """Choose one that is not known to be away; not the same again if there are others; None if there is none."""
@@ -61,7 +61,7 @@ class Fleet:
         return re.findall(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(\S.*)$", said, re.MULTILINE)
 
     @staticmethod
-    def _each(do: Callable[[OwnServer], None], servers: Sequence[OwnServer]) -> None:
+    def _each(do: Callable[[LocalServer], None], servers: Sequence[LocalServer]) -> None:
         with ThreadPoolExecutor(len(servers)) as threads:
             for outcome in [threads.submit(do, server) for server in servers]:
                 outcome.result()

@@ -4,9 +4,9 @@ import asyncio
 import random
 from contextlib import aclosing, suppress
 
-from chatkit.bench.chaos.checker import FollowerRecord, RoomRecord
+from chatkit.bench.chaos.checker import FollowerChecker, RoomChecker
 from chatkit.bench.chaos.fleet import Fleet
-from chatkit.bench.chaos.recovery import Hearing
+from chatkit.bench.chaos.recovery import RecoveryTracker
 from chatkit.client import Client
 from chatkit.client.signals import Joined
 from chatkit.core.model import Cursor, Gap, Message
@@ -24,8 +24,8 @@ class Follower:
     So a member who stands although its server was killed is seen, and not taken for the one who came back.
     """
 
-    def __init__(self, index: int, room: str, record: RoomRecord, fleet: Fleet, hearing: Hearing) -> None:
-        self.record = FollowerRecord(record)
+    def __init__(self, index: int, room: str, record: RoomChecker, fleet: Fleet, hearing: RecoveryTracker) -> None:
+        self.record = FollowerChecker(record)
         self.room = room
         self.index = index
         self.server: int | None = None  # where it is, or tries to be

@@ -10,10 +10,10 @@ from statistics import median
 
 import msgspec
 
-from chatkit.bench.chaos.schedule import Kind
+from chatkit.bench.chaos.schedule import OutageKind
 
 
-class Heard(msgspec.Struct, frozen=True):
+class RecoveryTimes(msgspec.Struct, frozen=True):
     """One kind of outage: how often it was, how many followers it hit, and how soon these heard the next message."""
 
     kind: str
@@ -23,12 +23,12 @@ class Heard(msgspec.Struct, frozen=True):
     max_s: float | None
 
 
-class Silence:
+class PendingRecovery:
     """One outage's. `since` is from when on its followers could hear; None while none can. The first `over` counts."""
 
     __slots__ = ("kind", "may_hear_on_old", "since")
 
-    def __init__(self, kind: Kind, since: float | None) -> None:
+    def __init__(self, kind: OutageKind, since: float | None) -> None:
         self.kind = kind
         self.since = since
         self.may_hear_on_old = False  # on the connection that a follower had before
@@ -40,26 +40,26 @@ class Silence:
         self.may_hear_on_old = self.kind.leaves_connections
 
 
-class Hearing:
+class RecoveryTracker:
     """Who waits to hear again, and how long the others waited. Followers and their connections are numbers."""
 
     def __init__(self) -> None:
-        self._times: dict[Kind, int] = {}
-        self._waits: dict[Kind, array[float]] = {}
-        self._waiting: dict[int, tuple[Silence, int]] = {}  # and which connection the follower had
+        self._times: dict[OutageKind, int] = {}
+        self._waits: dict[OutageKind, array[float]] = {}
+        self._waiting: dict[int, tuple[PendingRecovery, int]] = {}  # and which connection the follower had
 
     @property
     def n_waiting(self) -> int:
         """How many have not heard again yet."""
         return len(self._waiting)
 
-    def count(self, kind: Kind) -> None:
+    def count(self, kind: OutageKind) -> None:
         """Note that such an outage begins."""
         self._times[kind] = self._times.get(kind, 0) + 1
 
-    def struck(self, kind: Kind, connections: Mapping[int, int], since: float | None) -> Silence:
+    def struck(self, kind: OutageKind, connections: Mapping[int, int], since: float | None) -> PendingRecovery:
         """Note who is hit, by what connection. Who still waits because of an earlier one goes on waiting for that."""
-        silence = Silence(kind, since)
+        silence = PendingRecovery(kind, since)
         for follower, connection in connections.items():
             self._waiting.setdefault(follower, (silence, connection))
         return silence
@@ -75,12 +75,12 @@ class Hearing:
         del self._waiting[follower]
         self._waits.setdefault(silence.kind, array("d")).append(now - silence.since)
 
-    def lines(self) -> list[Heard]:
+    def lines(self) -> list[RecoveryTimes]:
         """Return what there was, kind by kind."""
-        return [self._line(kind) for kind in Kind if kind in self._times]
+        return [self._line(kind) for kind in OutageKind if kind in self._times]
 
-    def _line(self, kind: Kind) -> Heard:
+    def _line(self, kind: OutageKind) -> RecoveryTimes:
         waits = self._waits.get(kind)
         if not waits:
-            return Heard(kind, self._times[kind], 0, None, None)
-        return Heard(kind, self._times[kind], len(waits), round(median(waits), 3), round(max(waits), 3))
+            return RecoveryTimes(kind, self._times[kind], 0, None, None)
+        return RecoveryTimes(kind, self._times[kind], len(waits), round(median(waits), 3), round(max(waits), 3))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chatkit.bench.chaos.checker import Findings
-from chatkit.bench.chaos.recovery import Heard
+from chatkit.bench.chaos.recovery import RecoveryTimes
 
 
 class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     kill_store: bool
     seed: int
     seconds: float
-    outages: Sequence[Heard]
+    outages: Sequence[RecoveryTimes]
     acknowledged: int
     stored: int
     delivered: int

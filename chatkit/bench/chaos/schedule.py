@@ -15,7 +15,7 @@ STORE_PAUSE_S = (1.0, 8.0)  # around the time-outs of a store's clients
 QUIET_S = (0.3, 2.0)  # after everyone hears again
 
 
-class Kind(StrEnum):
+class OutageKind(StrEnum):
     """One way to break things."""
 
     SERVER_KILLED = "server killed"
@@ -29,13 +29,13 @@ class Kind(StrEnum):
     @property
     def leaves_connections(self) -> bool:
         """Whether clients' connections may still carry something when it is over."""
-        return self in {Kind.SERVER_PAUSED, Kind.STORE_KILLED, Kind.STORE_PAUSED}
+        return self in {OutageKind.SERVER_PAUSED, OutageKind.STORE_KILLED, OutageKind.STORE_PAUSED}
 
 
 class Outage(msgspec.Struct, frozen=True):
     """One of them: to which server, for how long, and how long it is quiet after it."""
 
-    kind: Kind
+    kind: OutageKind
     server: int
     for_s: float
     quiet_s: float
@@ -44,23 +44,23 @@ class Outage(msgspec.Struct, frozen=True):
 def outages(plan: ChaosPlan) -> Iterator[Outage]:
     """Yield without end: every kind once, in any order, then every kind again. The same seed yields the same."""
     dice = random.Random(plan.seed)  # noqa: S311 - a schedule, to be had again by its seed
-    kinds = [Kind.SERVER_KILLED, Kind.SERVER_PAUSED, Kind.ROLLING_RESTART, Kind.ALL_KILLED]
+    kinds = [OutageKind.SERVER_KILLED, OutageKind.SERVER_PAUSED, OutageKind.ROLLING_RESTART, OutageKind.ALL_KILLED]
     if plan.kill_store:
-        kinds += [Kind.STORE_KILLED, Kind.STORE_PAUSED, Kind.EVERYTHING_KILLED]
+        kinds += [OutageKind.STORE_KILLED, OutageKind.STORE_PAUSED, OutageKind.EVERYTHING_KILLED]
     while True:
         for kind in dice.sample(kinds, len(kinds)):
             yield Outage(kind, dice.randrange(plan.servers), dice.uniform(*_length(kind)), dice.uniform(*QUIET_S))
 
 
-def _length(kind: Kind) -> tuple[float, float]:
+def _length(kind: OutageKind) -> tuple[float, float]:
     match kind:
-        case Kind.SERVER_PAUSED:
+        case OutageKind.SERVER_PAUSED:
             return PAUSE_S
-        case Kind.STORE_KILLED:
+        case OutageKind.STORE_KILLED:
             return STORE_AWAY_S
-        case Kind.STORE_PAUSED:
+        case OutageKind.STORE_PAUSED:
             return STORE_PAUSE_S
-        case Kind.ROLLING_RESTART:
+        case OutageKind.ROLLING_RESTART:
             return 0.0, 0.0
         case _:
             return AWAY_S

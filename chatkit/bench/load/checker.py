@@ -23,7 +23,7 @@ class Faults(msgspec.Struct, frozen=True):
         return bool(self.lost or self.repeated or self.out_of_order)
 
 
-class Account:
+class ReaderChecker:
     """What one reader was delivered of a room, from message 1 on: each number once, in order, and no hole untold."""
 
     __slots__ = ("_missing", "_out_of_order", "_repeated", "gaps", "last", "told")

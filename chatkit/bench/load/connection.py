@@ -8,27 +8,27 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from chatkit.bench.load.frame_parser import CLOSE, PING, PONG, TEXT, Control, Cut
-from chatkit.bench.load.websocket_client import OPEN_TIMEOUT_S, Door, client_frame
+from chatkit.bench.load.frame_parser import CLOSE, PING, PONG, TEXT, ControlFrame, ParsedChunk
+from chatkit.bench.load.websocket_client import OPEN_TIMEOUT_S, ServerAddress, client_frame
 from chatkit.client.errors import refusal_of_close
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.wire.protocol import AnyEvent, decode_event
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """What a peer tells. Nothing here waits or raises."""
 
-    def disconnected(self, peer: "Peer") -> None:
+    def disconnected(self, peer: "LoadConnection") -> None:
         """Hear that a connection that stood is gone."""
 
     def fail(self, error: ChatkitError) -> None:
         """Hear that going on makes no sense."""
 
 
-class Peer(asyncio.Protocol):
+class LoadConnection(asyncio.Protocol):
     """A connection's end. `transport` is None while there is none."""
 
-    def __init__(self, name: str, owner: Owner, cut: Callable[[bytes], Cut]) -> None:
+    def __init__(self, name: str, owner: ConnectionOwner, cut: Callable[[bytes], ParsedChunk]) -> None:
         self.name = name
         self.transport: asyncio.Transport | None = None
         self._owner = owner
@@ -38,7 +38,7 @@ class Peer(asyncio.Protocol):
         self._ready: asyncio.Future[None] | None = None  # done when the server has said what a peer waits for
         self._is_at_work = False
 
-    async def connect(self, door: Door) -> None:
+    async def connect(self, door: ServerAddress) -> None:
         """Try once; return when the peer is at work. Raise why it is not."""
         ready = self._ready = asyncio.get_running_loop().create_future()
         try:
@@ -93,7 +93,7 @@ class Peer(asyncio.Protocol):
         """Return what to ask for there."""
 
     @abstractmethod
-    def _take(self, cut: Cut) -> None:
+    def _take(self, cut: ParsedChunk) -> None:
         """Take what was cut."""
 
     @abstractmethod
@@ -105,7 +105,7 @@ class Peer(asyncio.Protocol):
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
-    def _control(self, frame: Control) -> None:
+    def _control(self, frame: ControlFrame) -> None:
         """Take a frame that is no message."""
         if frame.opcode == TEXT:
             event = decode_event(frame.payload)

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-from chatkit.bench.load.connection import Peer
-from chatkit.bench.load.websocket_client import Door
+from chatkit.bench.load.connection import LoadConnection
+from chatkit.bench.load.websocket_client import ServerAddress
 from chatkit.client.backoff import Backoff
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 
@@ -17,11 +17,15 @@ Show = Callable[[str, int, int], None]
 """Hears what is being done, how much of it is, and how much it will be."""
 
 
-class Crew:
+class ClientPool:
     """Keeps peers connected. `ended` is the load's end; `fail` hears what a server says to those it does not want."""
 
     def __init__(
-        self, door: Door, peers: Sequence[Peer], ended: asyncio.Event, fail: Callable[[ChatkitError], None]
+        self,
+        door: ServerAddress,
+        peers: Sequence[LoadConnection],
+        ended: asyncio.Event,
+        fail: Callable[[ChatkitError], None],
     ) -> None:
         self.n_reconnects = 0
         self._door = door
@@ -42,7 +46,7 @@ class Crew:
         await self._peers[0].connect(self._door)
         waiting = iter(self._peers[1:])
         knocks = [self._spawn(group, self._knock(waiting)) for _ in range(KNOCKS)]
-        stall = Stall()
+        stall = StallDetector()
         while not all(knock.done() for knock in knocks) and not self._ended.is_set():
             connected = sum(peer.transport is not None for peer in self._peers)
             show("connecting", connected, len(self._peers))
@@ -50,7 +54,7 @@ class Crew:
                 raise Unavailable(f"the server took {connected} of {len(self._peers)} connections, and no more")
             await asyncio.wait(knocks, timeout=TICK_S)
 
-    def bring_back(self, peer: Peer) -> None:
+    def bring_back(self, peer: LoadConnection) -> None:
         """Connect a peer again that lost its connection."""
         if self._group is not None:
             self._spawn(self._group, self._bring_back(peer))
@@ -69,15 +73,15 @@ class Crew:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _knock(self, waiting: Iterator[Peer]) -> None:
+    async def _knock(self, waiting: Iterator[LoadConnection]) -> None:
         for peer in waiting:
             await self._keep_knocking(peer)
 
-    async def _bring_back(self, peer: Peer) -> None:
+    async def _bring_back(self, peer: LoadConnection) -> None:
         if await self._keep_knocking(peer):
             self.n_reconnects += 1
 
-    async def _keep_knocking(self, peer: Peer) -> bool:
+    async def _keep_knocking(self, peer: LoadConnection) -> bool:
         backoff = Backoff()
         while not self._ended.is_set():
             try:
@@ -91,7 +95,7 @@ class Crew:
         return False
 
 
-class Stall:
+class StallDetector:
     """Notices that nothing has moved for a while."""
 
     def __init__(self, after_s: float = STALL_S) -> None:

@@ -22,28 +22,28 @@ _MESSAGE: Final = b'{"type":"message",'
 _SEQ: Final = b'"seq":'
 
 
-class Control(NamedTuple):
+class ControlFrame(NamedTuple):
     """A whole frame that is no message: its opcode and payload."""
 
     opcode: int
     payload: bytes
 
 
-class Cut(NamedTuple):
+class ParsedChunk(NamedTuple):
     """A chunk's whole frames in order, messages as runs of their numbers, and the beginning of the next frame.
 
     `stamps` says when the messages were sent, `oldest` when the first of them was.
     """
 
-    items: tuple[range | Control, ...]
+    items: tuple[range | ControlFrame, ...]
     rest: bytes
     stamps: tuple[int, ...] = ()
     oldest: int = 0
 
 
-def cut(data: bytes) -> Cut:
+def cut(data: bytes) -> ParsedChunk:
     """Cut joined server frames (RFC 6455 section 5.2); raise `ChatkitError` for frames that no server of ours sends."""
-    items: list[range | Control] = []
+    items: list[range | ControlFrame] = []
     stamps: list[int] = []
     first = end = 0  # of the run under way: empty while they are equal
     at, size = 0, len(data)
@@ -71,11 +71,11 @@ def cut(data: bytes) -> Cut:
             if first != end:
                 items.append(range(first, end))
                 first = end
-            items.append(Control(opcode, data[payload_at:frame_end]))
+            items.append(ControlFrame(opcode, data[payload_at:frame_end]))
         at = frame_end
     if first != end:
         items.append(range(first, end))
-    return Cut(tuple(items), data[at:], tuple(stamps), min(stamps, default=0))
+    return ParsedChunk(tuple(items), data[at:], tuple(stamps), min(stamps, default=0))
 
 
 def _bounds(data: bytes, at: int) -> tuple[int, int]:
@@ -89,14 +89,14 @@ def _bounds(data: bytes, at: int) -> tuple[int, int]:
     return at + head, at + head + int.from_bytes(data[at + 2 : at + head])
 
 
-class Cutter:
+class FrameParser:
     """Cuts a chunk once, however many readers get it."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Cut] = {}
+        self._known: dict[bytes, ParsedChunk] = {}
         self._size = 0
 
-    def cut(self, data: bytes) -> Cut:
+    def cut(self, data: bytes) -> ParsedChunk:
         """Return what `cut` does."""
         known = self._known.get(data)
         if known is not None:

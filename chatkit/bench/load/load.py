@@ -11,15 +11,15 @@ from array import array
 from contextlib import suppress
 
 from chatkit.bench.load.checker import Faults, compare
-from chatkit.bench.load.connection import Peer
-from chatkit.bench.load.connections import TICK_S, Crew, Show, Stall
-from chatkit.bench.load.frame_parser import Cutter
+from chatkit.bench.load.connection import LoadConnection
+from chatkit.bench.load.connections import TICK_S, ClientPool, Show, StallDetector
+from chatkit.bench.load.frame_parser import FrameParser
 from chatkit.bench.load.latency import Latencies
-from chatkit.bench.load.plan import Plan
-from chatkit.bench.load.reader import Reader
-from chatkit.bench.load.report import Report
-from chatkit.bench.load.sender import Sender
-from chatkit.bench.load.websocket_client import Door
+from chatkit.bench.load.plan import LoadPlan
+from chatkit.bench.load.reader import LoadReader
+from chatkit.bench.load.report import LoadReport
+from chatkit.bench.load.sender import LoadSender
+from chatkit.bench.load.websocket_client import ServerAddress
 from chatkit.client import Client
 from chatkit.client.endpoint import Endpoint
 from chatkit.core.model import Gap
@@ -31,7 +31,7 @@ SAMPLED_READERS = 16  # whose every message's latency is noted; of the others th
 class Load:
     """One load. `run` may be called once; after it, `error` says what ended it early, if something did."""
 
-    def __init__(self, plan: Plan, endpoint: Endpoint, show: Show) -> None:
+    def __init__(self, plan: LoadPlan, endpoint: Endpoint, show: Show) -> None:
         self.error: ChatkitError | None = None
         self.is_interrupted = False
         self._plan = plan
@@ -45,11 +45,11 @@ class Load:
         self._ended_at: float | None = None
         self._ended = asyncio.Event()  # all is acknowledged and delivered, or it makes no sense to go on
         self._readers = self._make_readers()
-        self._senders = [Sender(f"bench-sender-{index}", self, plan, index) for index in range(plan.pubs)]
-        self._crew = Crew(Door.of(endpoint), [*self._senders, *self._readers], self._ended, self.fail)
+        self._senders = [LoadSender(f"bench-sender-{index}", self, plan, index) for index in range(plan.pubs)]
+        self._crew = ClientPool(ServerAddress.of(endpoint), [*self._senders, *self._readers], self._ended, self.fail)
         self._stored: Faults | None = None  # what the store has wrong, once it was asked
 
-    async def run(self) -> Report:
+    async def run(self) -> LoadReport:
         """Do everything. Cancelled, return what there is until then. Raise what kept it from beginning."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -75,7 +75,7 @@ class Load:
         self._n_behind -= 1
         self._end_if_done()
 
-    def disconnected(self, peer: Peer) -> None:
+    def disconnected(self, peer: LoadConnection) -> None:
         """Bring a peer back."""
         self._crew.bring_back(peer)
 
@@ -84,11 +84,11 @@ class Load:
         self.error = self.error or error
         self._end()
 
-    def _make_readers(self) -> list[Reader]:
-        plan, cutter = self._plan, Cutter()
+    def _make_readers(self) -> list[LoadReader]:
+        plan, cutter = self._plan, FrameParser()
         sampled_every = max(1, plan.subs // SAMPLED_READERS)
         return [
-            Reader(
+            LoadReader(
                 f"bench-reader-{index}",
                 self,
                 room=plan.room(index % plan.rooms),
@@ -119,7 +119,7 @@ class Load:
         self._began_at = time.perf_counter()
         for sender in self._senders:
             sender.start()
-        plan, stall = self._plan, Stall()
+        plan, stall = self._plan, StallDetector()
         while not self._ended.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
@@ -172,7 +172,7 @@ class Load:
     def _n_delivered(self) -> int:
         return sum(reader.account.delivered for reader in self._readers)
 
-    def _report(self) -> Report:
+    def _report(self) -> LoadReport:
         plan = self._plan
         is_all_acked = self._n_acked == plan.messages
         faults = self._stored or Faults()
@@ -182,7 +182,7 @@ class Load:
         delivered = self._n_delivered()
         p50_ms, p99_ms = self._latencies.percentiles_ms(0.5, 0.99)
         limits = self._senders[0].limits
-        return Report(
+        return LoadReport(
             server=self._endpoint.url,
             subs=plan.subs,
             pubs=plan.pubs,

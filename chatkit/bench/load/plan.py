@@ -19,7 +19,7 @@ CUTS_A_READER = 5  # by which a run that resumes is cut up, on average
 MAX_CUTS = 5_000
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Messages are numbered from 0 over all senders; `run` names this load, so that its rooms and keys are its own."""
 
     subs: int = 200

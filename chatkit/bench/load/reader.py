@@ -3,30 +3,30 @@
 import time
 from typing import Protocol
 
-from chatkit.bench.load.checker import Account
-from chatkit.bench.load.connection import Owner, Peer
-from chatkit.bench.load.frame_parser import Cut, Cutter
+from chatkit.bench.load.checker import ReaderChecker
+from chatkit.bench.load.connection import ConnectionOwner, LoadConnection
+from chatkit.bench.load.frame_parser import FrameParser, ParsedChunk
 from chatkit.bench.load.latency import Latencies
 from chatkit.core.model import Cursor
 from chatkit.errors import ChatkitError
 from chatkit.wire.protocol import AnyEvent, GapEvent, JoinedEvent
 
 
-class ReaderOwner(Owner, Protocol):
+class ReaderOwner(ConnectionOwner, Protocol):
     """What a reader tells beside."""
 
     def caught_up(self) -> None:
         """Hear, once, that a reader has its room's last message."""
 
 
-class BeganAnew(ChatkitError):
+class LogRestarted(ChatkitError):
     """A room's log began anew while it was measured: what had been acknowledged is gone."""
 
     def __init__(self, room: str) -> None:
         super().__init__(f"the log of {room} began anew: the server has lost its store")
 
 
-class Reader(Peer):
+class LoadReader(LoadConnection):
     """Reads `room` until it has message `goal`. The latencies of every message are noted where it `samples`."""
 
     def __init__(
@@ -36,12 +36,12 @@ class Reader(Peer):
         *,
         room: str,
         goal: int,
-        cutter: Cutter,
+        cutter: FrameParser,
         latencies: Latencies,
         samples: bool,
     ) -> None:
         super().__init__(name, owner, cutter.cut)
-        self.account = Account()
+        self.account = ReaderChecker()
         self.room = room
         self.is_caught_up = False
         self.goal = goal
@@ -56,7 +56,7 @@ class Reader(Peer):
     def _query(self) -> dict[str, str | int]:
         return {"history": 0} if self._epoch is None else {"after": str(Cursor(self._epoch, self.account.last))}
 
-    def _take(self, cut: Cut) -> None:
+    def _take(self, cut: ParsedChunk) -> None:
         account = self.account
         for item in cut.items:
             if isinstance(item, range):
@@ -81,7 +81,7 @@ class Reader(Peer):
 
     def _joined(self, epoch: str) -> None:
         if self._epoch is not None and epoch != self._epoch:
-            raise BeganAnew(self.room)
+            raise LogRestarted(self.room)
         self._epoch = epoch
         self._begin_work()
 

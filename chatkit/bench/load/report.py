@@ -5,7 +5,7 @@ import msgspec
 from chatkit.bench.load.checker import Faults
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+class LoadReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """What was asked for, what was measured, what was wrong. A second here is one from the first publish on.
 
     `lost`, `repeated` and `out_of_order` count over all readers, and over what was acknowledged against the store.

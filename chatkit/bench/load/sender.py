@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import Protocol
 
-from chatkit.bench.load.connection import Owner, Peer
-from chatkit.bench.load.frame_parser import TEXT, Control, Cut, cut
-from chatkit.bench.load.plan import Plan
+from chatkit.bench.load.connection import ConnectionOwner, LoadConnection
+from chatkit.bench.load.frame_parser import TEXT, ControlFrame, ParsedChunk, cut
+from chatkit.bench.load.plan import LoadPlan
 from chatkit.bench.load.websocket_client import client_frame
 from chatkit.client.errors import refusal
 from chatkit.client.rate_limit import RateLimit
@@ -20,17 +20,17 @@ from chatkit.wire.protocol import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, 
 STORE_AWAY_S = 0.5  # before a message is tried again that the server could not store
 
 
-class SenderOwner(Owner, Protocol):
+class SenderOwner(ConnectionOwner, Protocol):
     """What a sender tells beside."""
 
     def acknowledged(self, number: int, seq: int) -> None:
         """Hear that a message is committed."""
 
 
-class Sender(Peer):
+class LoadSender(LoadConnection):
     """Publishes the messages that the plan gives to the sender `index`, once `start` was called."""
 
-    def __init__(self, name: str, owner: SenderOwner, plan: Plan, index: int) -> None:
+    def __init__(self, name: str, owner: SenderOwner, plan: LoadPlan, index: int) -> None:
         super().__init__(name, owner, cut)
         self.waited_s = 0.0  # because the server said so
         self.limits: WireLimits | None = None
@@ -68,9 +68,9 @@ class Sender(Peer):
     def _query(self) -> dict[str, str | int]:
         return {}
 
-    def _take(self, cut: Cut) -> None:
+    def _take(self, cut: ParsedChunk) -> None:
         for item in cut.items:
-            if isinstance(item, Control):
+            if isinstance(item, ControlFrame):
                 self._control(item)
         self._fill()
 

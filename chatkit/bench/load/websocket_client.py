@@ -36,21 +36,21 @@ _LENGTH_16 = Struct("!BBH")
 _LENGTH_64 = Struct("!BBQ")
 
 
-class Door(msgspec.Struct, frozen=True):
+class ServerAddress(msgspec.Struct, frozen=True):
     """A server's address, ready to be knocked at many times."""
 
     endpoint: Endpoint
     tls: ssl.SSLContext | None
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> "Door":
+    def of(cls, endpoint: Endpoint) -> "ServerAddress":
         """Prepare an endpoint."""
         return cls(endpoint, ssl.create_default_context() if endpoint.is_secure else None)
 
     async def open(self, path: str, query: Mapping[str, str | int], protocol: asyncio.Protocol) -> None:
         """Connect, and hand the socket to the protocol when the server has agreed to `chatkit.v1`."""
         at = self.endpoint
-        opening = Opening(at, at.target(path, **query), protocol)
+        opening = ClientHandshake(at, at.target(path, **query), protocol)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -64,7 +64,7 @@ class Door(msgspec.Struct, frozen=True):
             raise no_answer(at, error) from error
 
 
-class Opening(asyncio.Protocol):
+class ClientHandshake(asyncio.Protocol):
     """A connection until its handshake is done. `opened` is done when another protocol has taken over, or fails."""
 
     def __init__(self, endpoint: Endpoint, target: str, protocol: asyncio.Protocol) -> None:

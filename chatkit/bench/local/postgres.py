@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from chatkit.bench.local.store import OwnStore, free_port
+from chatkit.bench.local.store import LocalStore, free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 60.0  # a killed one first replays its log
@@ -25,7 +25,7 @@ DATABASE = "postgres"  # the one that initdb makes
 USER = "chatkit"
 
 
-class PostgresServer(OwnStore):
+class PostgresServer(LocalStore):
     """One database cluster. As root it runs as another user of this machine: PostgreSQL refuses root."""
 
     def __init__(self) -> None:

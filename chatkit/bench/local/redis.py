@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from chatkit.bench.local.store import OwnStore, free_port
+from chatkit.bench.local.store import LocalStore, free_port
 from chatkit.errors import Unavailable
 
 START_WITHIN_S = 60.0  # a killed one first replays its log
@@ -24,7 +24,7 @@ NODE_TIMEOUT_MS = 5_000  # a paused node is not given up before: there is no rep
 OPTIONS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--bind", "127.0.0.1")
 
 
-class RedisServer(OwnStore):
+class RedisServer(LocalStore):
     """One server, with more `options` of redis-server's if need be."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:
@@ -131,7 +131,7 @@ class _Node(RedisServer):
         return False
 
 
-class RedisCluster(OwnStore):
+class RedisCluster(LocalStore):
     """Three masters, without replicas, each with more `options` if need be."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:

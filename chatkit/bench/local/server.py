@@ -20,7 +20,7 @@ STOP_WITHIN_S = 10.0
 POLL_S = 0.02
 
 
-class OwnServer:
+class LocalServer:
     """`chatkit serve` without limits on rates, its log in `folder`. `url` is where it is, or empty. Calls block.
 
     With every start it is elsewhere: nobody who still has the old place meets a stranger there.
@@ -127,7 +127,7 @@ def own_server(max_connections: int) -> Iterator[str]:
     """Start a server on a store that goes with it, and yield its URL; it ends with the block. Raise `Unavailable`."""
     with TemporaryDirectory(prefix="chatkit-bench-") as name:
         folder = Path(name)
-        server = OwnServer(folder, f"sqlite:///{folder / 'rooms.db'}", max_connections=max_connections)
+        server = LocalServer(folder, f"sqlite:///{folder / 'rooms.db'}", max_connections=max_connections)
         try:
             server.start()
             yield server.url

@@ -10,7 +10,7 @@ from typing import Self
 PORTS = range(15_000, 30_000)  # below those of outgoing connections, on Linux and elsewhere
 
 
-class OwnStore(ABC):
+class LocalStore(ABC):
     """One store. `url` is what `open_backend` takes; it and the data outlive `kill` and `start`. Calls block."""
 
     url: str

@@ -6,15 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from chatkit.bench.chaos.plan import StoreName
-from chatkit.bench.local.store import OwnStore
+from chatkit.bench.local.store import LocalStore
 from chatkit.errors import BadRequest
 
 
-def own_store(name: StoreName) -> OwnStore:
+def own_store(name: StoreName) -> LocalStore:
     """Return a store that is to be started, and that goes when it is closed."""
     match name:
         case "sqlite":
-            return SqliteFile()
+            return LocalSqlite()
         case "redis":
             from chatkit.bench.local.redis import RedisServer
 
@@ -29,7 +29,7 @@ def own_store(name: StoreName) -> OwnStore:
             return PostgresServer()
 
 
-class SqliteFile(OwnStore):
+class LocalSqlite(LocalStore):
     """A file in a temporary folder, which every server opens by itself: there is no process to kill."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ Enter sends. Alt-Enter begins a new line; pasted text stays together. Arrows, Ct
 //...  say something that begins with a slash"""
 
 
-class Desk(Protocol):
+class ChatInterface(Protocol):
     """Where a conversation is read and typed. `is_typed_at`: by a person, who may give commands and err."""
 
     is_typed_at: bool
@@ -52,16 +52,16 @@ async def converse(place: Place, room: str, history: int) -> bool:
         first = await anext(items)  # a server that is not there, or says no, is known before the terminal is taken
         terminal = Terminal(f"{room}> ", style) if can_edit() else None
         with nullcontext() if terminal is None else terminal.held():
-            conversation = Conversation(client, room, terminal or Pipe(), style)
+            conversation = Chat(client, room, terminal or Pipe(), style)
             conversation.hear(first)
             await conversation.hold(items)
     return conversation.has_gap and terminal is None
 
 
-class Conversation:
+class Chat:
     """One person's, or program's, part in a room."""
 
-    def __init__(self, client: Client, room: str, desk: Desk, style: Style) -> None:
+    def __init__(self, client: Client, room: str, desk: ChatInterface, style: Style) -> None:
         self.has_gap = False
         self._client = client
         self._room = room

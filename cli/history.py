@@ -15,7 +15,7 @@ from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
-    from chatkit.cli.store_client import Store
+    from chatkit.cli.store_client import StoreClient
     from chatkit.client import Client
 
 FORMS = ("text", "json", "csv", "markdown")
@@ -141,7 +141,7 @@ async def print_history(place: Place, which: Which, printer: "Printer", *, follo
 class Reader:
     """Reads what is wanted of a room, and knows where to go on behind it."""
 
-    def __init__(self, source: "Client | Store", which: Which) -> None:
+    def __init__(self, source: "Client | StoreClient", which: Which) -> None:
         self.cursor = Cursor("none", 0)
         self._source = source
         self._which = which

@@ -24,7 +24,7 @@ class EndOfInput(Exception):
     """Ctrl-D on an empty line."""
 
 
-class Editor:
+class LineEditor:
     """A line, where the cursor is in it, and the lines before it."""
 
     def __init__(self) -> None:
@@ -163,10 +163,10 @@ def _cell(char: str) -> str:
     return "\u23ce" if char == "\n" else " " if char == "\t" else char if char.isprintable() else ""
 
 
-_ACTIONS: Final[dict[str, Callable[[Editor], None]]] = {}
+_ACTIONS: Final[dict[str, Callable[[LineEditor], None]]] = {}
 
 
-def _bind(action: Callable[[Editor], None], *keys: str) -> None:
+def _bind(action: Callable[[LineEditor], None], *keys: str) -> None:
     _ACTIONS.update(dict.fromkeys(keys, action))
 
 

@@ -22,7 +22,7 @@ SERVE_OPTIONS = {
 }
 
 
-class Commands(TyperGroup):
+class CommandGroup(TyperGroup):
     """The commands, with the file's settings also where a shell asks how a word may go on."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -39,7 +39,7 @@ def _defaults() -> Defaults:
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     name="chatkit",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

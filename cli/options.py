@@ -10,7 +10,7 @@ from chatkit.core.model import ANONYMOUS, check_room, check_sender
 from chatkit.errors import BadName, BadRequest, ChatkitError
 
 if TYPE_CHECKING:
-    from chatkit.cli.store_client import Store
+    from chatkit.cli.store_client import StoreClient
     from chatkit.client import Client, ConnectionLost, ConnectionRestored
     from chatkit.client.http import HttpClient
 
@@ -103,13 +103,13 @@ class Place:
 
         return HttpClient(Endpoint.parse(self.server, self.name, self.token))
 
-    def store(self) -> "Store":
+    def store(self) -> "StoreClient":
         """Return the store; raise `BadBackendURL`."""
-        from chatkit.cli.store_client import Store
+        from chatkit.cli.store_client import StoreClient
 
-        return Store(self.backend or "", self.name, tell_link)
+        return StoreClient(self.backend or "", self.name, tell_link)
 
-    def rooms(self) -> "Client | Store":
+    def rooms(self) -> "Client | StoreClient":
         """Return what reads and publishes there, to be entered with `async with`. That its link breaks is told."""
         return self.client(watcher=tell_link) if self.backend is None else self.store()
 

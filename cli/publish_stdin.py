@@ -23,7 +23,7 @@ PROGRESS_S = 0.2
 Show = Callable[[WireMessage], None]
 
 
-class Tally:
+class PublishProgress:
     """How many lines are stored, and the first that is not."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Tally:
 
 async def publish_lines(place: Place, room: str, show: Show | None) -> None:
     """Publish standard input. `show` gets each message as it is stored."""
-    tally = Tally()
+    tally = PublishProgress()
     try:
         await _publish(place, room, tally, show)
     except asyncio.CancelledError:
@@ -97,7 +97,7 @@ async def publish_lines(place: Place, room: str, show: Show | None) -> None:
         raise _stopped(tally, *tally.failed)
 
 
-async def _publish(place: Place, room: str, tally: Tally, show: Show | None) -> None:
+async def _publish(place: Place, room: str, tally: PublishProgress, show: Show | None) -> None:
     async with place.rooms() as source:
         async for number, line in _lines(tally):
             with tally.stops_at(number):
@@ -108,7 +108,7 @@ async def _publish(place: Place, room: str, tally: Tally, show: Show | None) -> 
         await tally.settled()
 
 
-async def _lines(tally: Tally) -> AsyncIterator[tuple[int, str]]:
+async def _lines(tally: PublishProgress) -> AsyncIterator[tuple[int, str]]:
     """Yield the lines until one could not be published."""
     try:
         async for number, line in read_lines(MAX_LINE_BYTES):
@@ -121,7 +121,7 @@ async def _lines(tally: Tally) -> AsyncIterator[tuple[int, str]]:
         tally.fail(tally.read, error)
 
 
-def _stopped(tally: Tally, number: int, error: ChatkitError) -> ChatkitError:
+def _stopped(tally: PublishProgress, number: int, error: ChatkitError) -> ChatkitError:
     if tally.stored or isinstance(error, BadInput):
         error.args = (
             f"stopped at line {number}: {error} ({tally.stored} of the {tally.read} lines read are published)",

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chatkit.backends import open_backend
-from chatkit.cli.store_publisher import Delivery
+from chatkit.cli.store_publisher import StorePublisher
 from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
@@ -25,7 +25,7 @@ DEFAULT_PAGE = 100
 At = int | str | Cursor
 
 
-class Store:
+class StoreClient:
     """What `chatkit --backend URL` talks to. Enter it with `async with`.
 
     `watcher` is told when the store is away, and when it is back: what is submitted or followed goes on then.
@@ -39,7 +39,7 @@ class Store:
         self._roster = Roster()
         self._exit = AsyncExitStack()
         self._hub: Hub | None = None
-        self._delivery: Delivery | None = None
+        self._delivery: StorePublisher | None = None
 
     async def __aenter__(self) -> Self:
         await self._exit.enter_async_context(self._backend)
@@ -125,9 +125,9 @@ class Store:
             self._hub = await self._exit.enter_async_context(Hub(self._backend))
         return self._hub
 
-    async def _delivering(self) -> Delivery:
+    async def _delivering(self) -> StorePublisher:
         if self._delivery is None:
-            self._delivery = Delivery((await self._opened()).publish, self._watcher)
+            self._delivery = StorePublisher((await self._opened()).publish, self._watcher)
             running = asyncio.create_task(self._delivery.run())
             self._exit.callback(running.cancel)
         return self._delivery

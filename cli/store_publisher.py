@@ -22,7 +22,7 @@ MAX_HELD = 2 * MAX_BATCH  # one batch is committed while the next one gathers; w
 RETRY_S = 0.5  # soon enough not to be felt once the store is back
 
 
-class _Held(msgspec.Struct):
+class _PendingMessage(msgspec.Struct):
     """A message, and where its publisher waits."""
 
     draft: Draft
@@ -39,13 +39,13 @@ class _Held(msgspec.Struct):
             self.answer.set_result(Receipt(outcome.message, outcome.repeat and self.has_own_key))
 
 
-class Delivery:
+class StorePublisher:
     """Takes messages by `submit` while `run` runs. `watcher` is told when the store is away, and when it is back."""
 
     def __init__(self, publish: Callable[[Draft], Awaitable[Receipt]], watcher: LinkWatcher) -> None:
         self._publish = publish
         self._watcher = watcher
-        self._held: deque[_Held] = deque()
+        self._held: deque[_PendingMessage] = deque()
         self._room = asyncio.Semaphore(MAX_HELD)  # bounds `_held`
         self._arrived = asyncio.Event()  # set when `_held` may hold something: wakes `run`
         self._is_away = False
@@ -56,7 +56,7 @@ class Delivery:
         has_own_key = draft.key is not None
         if not has_own_key:
             draft = msgspec.structs.replace(draft, key=secrets.token_urlsafe(12))
-        held = _Held(draft, has_own_key, asyncio.get_running_loop().create_future())
+        held = _PendingMessage(draft, has_own_key, asyncio.get_running_loop().create_future())
         self._held.append(held)
         self._arrived.set()
         return held.answer

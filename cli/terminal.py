@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from chatkit.cli.exit_codes import say
-from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Editor, EndOfInput
+from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, EndOfInput, LineEditor
 from chatkit.cli.sanitize import visible
 from chatkit.cli.stdin import read_lines
 
@@ -83,7 +83,7 @@ class Terminal:
     def __init__(self, prompt: str, style: Style) -> None:
         self._prompt = prompt
         self._style = style
-        self._editor = Editor()
+        self._editor = LineEditor()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._typed: asyncio.Queue[str | None] = asyncio.Queue()  # as much as a person types; None is the end
 

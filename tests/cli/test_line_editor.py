@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from chatkit.cli.line_editor import Editor, EndOfInput
+from chatkit.cli.line_editor import EndOfInput, LineEditor
 
 LEFT, RIGHT, UP, DOWN, HOME, END = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B", "\x1b[H", "\x1b[F"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
@@ -34,13 +34,13 @@ PASTE, PASTED = "\x1b[200~", "\x1b[201~"
     ],
 )
 def test_keys_make_a_line(keys: str, line: str) -> None:
-    assert list(Editor().type(keys)) == [line]
-    one_by_one = Editor()
+    assert list(LineEditor().type(keys)) == [line]
+    one_by_one = LineEditor()
     assert [done for key in keys for done in one_by_one.type(key)] == [line]
 
 
 def test_earlier_lines_come_back_and_the_new_one_is_kept() -> None:
-    editor = Editor()
+    editor = LineEditor()
     assert list(editor.type("one\ntwo\n")) == ["one", "two"]
     list(editor.type("new" + UP + UP))
     assert editor.text == "one"
@@ -51,7 +51,7 @@ def test_earlier_lines_come_back_and_the_new_one_is_kept() -> None:
 
 
 def test_the_end_is_told_on_an_empty_line_alone() -> None:
-    editor = Editor()
+    editor = LineEditor()
     list(editor.type("x" + LEFT + "\x04"))
     assert editor.text == ""
     with pytest.raises(EndOfInput):
@@ -60,7 +60,7 @@ def test_the_end_is_told_on_an_empty_line_alone() -> None:
 
 @given(st.text(), st.sampled_from(["ops", "a" * 64, "\u623f" * 64]), st.integers(10, 200), st.integers(0, 300))
 def test_the_row_never_is_wider_than_the_terminal(text: str, room: str, width: int, moves: int) -> None:
-    editor = Editor()
+    editor = LineEditor()
     list(editor.type(PASTE + text.replace("\x1b", "") + PASTED + LEFT * moves))
     row, column = editor.look(f"{room}> ", width)
     assert cell_len(row) < width

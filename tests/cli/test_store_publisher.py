@@ -15,7 +15,7 @@ from chatkit.backends import open_backend
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import LocalStore
-from chatkit.cli.store_publisher import MAX_HELD, Delivery
+from chatkit.cli.store_publisher import MAX_HELD, StorePublisher
 from chatkit.client import ConnectionLost, ConnectionRestored
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Receipt
@@ -43,7 +43,7 @@ def test_what_was_refused_goes_again_in_order_and_is_stored_once() -> None:
                     raise Unavailable("it is away")
                 return await hub.publish(draft)
 
-            delivery = Delivery(publish, told.append)
+            delivery = StorePublisher(publish, told.append)
             running = asyncio.create_task(delivery.run())
             answers = [await delivery.submit(Draft("a", "ann", str(n))) for n in range(1, 4)]
             receipts = await asyncio.gather(*answers)
@@ -67,7 +67,7 @@ def test_what_no_waiting_helps_is_told_to_its_publisher_alone() -> None:
                     raise StoreError("never")
                 return await hub.publish(draft)
 
-            delivery = Delivery(publish, lambda signal: pytest.fail(str(signal)))
+            delivery = StorePublisher(publish, lambda signal: pytest.fail(str(signal)))
             running = asyncio.create_task(delivery.run())
             bad, good = [await delivery.submit(Draft("a", "ann", body)) for body in ("bad", "good")]
             with pytest.raises(StoreError):
@@ -88,7 +88,7 @@ def test_who_gives_more_than_the_store_takes_waits() -> None:
                 await opened.wait()
                 return await hub.publish(draft)
 
-            delivery = Delivery(publish, lambda _: None)
+            delivery = StorePublisher(publish, lambda _: None)
             running = asyncio.create_task(delivery.run())
             for n in range(MAX_HELD):
                 await delivery.submit(Draft("a", "ann", str(n)))

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Protocol, assert_never
 
-from chatkit.cli.options import Place
+from chatkit.cli.options import Target
 from chatkit.cli.output import body_lines, gap_sentence, text_line
 from chatkit.cli.sanitize import one_line
-from chatkit.cli.terminal import Pipe, Style, Terminal, can_edit, has_colour
+from chatkit.cli.terminal import PipeInterface, Style, Terminal, can_edit, has_colour
 from chatkit.cli.times import local_time
 from chatkit.client import Client, ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, Receipt
@@ -45,14 +45,14 @@ class ChatInterface(Protocol):
         ...
 
 
-async def converse(place: Place, room: str, history: int) -> bool:
+async def converse(place: Target, room: str, history: int) -> bool:
     """Be in the room until the input ends; return whether a pipe missed messages."""
     style = Style(is_coloured=has_colour())
     async with place.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
         first = await anext(items)  # a server that is not there, or says no, is known before the terminal is taken
         terminal = Terminal(f"{room}> ", style) if can_edit() else None
         with nullcontext() if terminal is None else terminal.held():
-            conversation = Chat(client, room, terminal or Pipe(), style)
+            conversation = Chat(client, room, terminal or PipeInterface(), style)
             conversation.hear(first)
             await conversation.hold(items)
     return conversation.has_gap and terminal is None

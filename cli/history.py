@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from chatkit.cli.exit_codes import MESSAGES_MISSING, exits, say
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, RoomName, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Target, Token, room_name
 from chatkit.cli.times import read_moment
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadRequest
@@ -33,7 +33,7 @@ chatkit history ops --format csv > ops.csv
 """
 
 
-class Which(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True):
     """Which messages of a room are wanted. `count` None is all of them."""
 
     room: str
@@ -99,7 +99,7 @@ def history(
             _check_text(option, text)
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None
-        which = Which(
+        which = Selection(
             room_name(room),
             (None if shows_all else NEWEST) if count is None else count or None,
             after,
@@ -109,8 +109,8 @@ def history(
             sender,
             search,
         )
-        printer = Printer(form)
-        asyncio.run(print_history(Place(ctx, server, backend, None, token), which, printer, follow=follow))
+        printer = HistoryPrinter(form)
+        asyncio.run(print_history(Target(ctx, server, backend, None, token), which, printer, follow=follow))
         if printer.has_gap:
             raise typer.Exit(MESSAGES_MISSING)
 
@@ -122,10 +122,10 @@ def _check_text(option: str, text: str | None) -> None:
         raise BadRequest(f"--{option} is not UTF-8 text") from error
 
 
-async def print_history(place: Place, which: Which, printer: "Printer", *, follow: bool) -> None:
+async def print_history(place: Target, which: Selection, printer: "HistoryPrinter", *, follow: bool) -> None:
     """Print what is wanted, and go on with what comes if that is wanted too."""
     async with place.rooms() as source:
-        reader = Reader(source, which)
+        reader = HistoryReader(source, which)
         printer.begin()
         async for item in reader.read():
             printer.print(item)
@@ -138,10 +138,10 @@ async def print_history(place: Place, which: Which, printer: "Printer", *, follo
                 printer.flush()
 
 
-class Reader:
+class HistoryReader:
     """Reads what is wanted of a room, and knows where to go on behind it."""
 
-    def __init__(self, source: "Client | StoreClient", which: Which) -> None:
+    def __init__(self, source: "Client | StoreClient", which: Selection) -> None:
         self.cursor = Cursor("none", 0)
         self._source = source
         self._which = which
@@ -194,7 +194,7 @@ class Reader:
                 yield message
 
 
-class Printer:
+class HistoryPrinter:
     """Prints messages in a form; tells of gaps on stderr."""
 
     def __init__(self, form: str) -> None:

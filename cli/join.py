@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from chatkit.cli.exit_codes import MESSAGES_MISSING, exits
-from chatkit.cli.options import DEFAULT_SERVER, Place, RoomName, SenderName, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, RoomName, SenderName, ServerURL, Target, Token, room_name
 
 EPILOG = """
 chatkit join ops
@@ -35,6 +35,6 @@ def join(
 
         from chatkit.cli.chat import converse
 
-        place = Place(ctx, server, None, name, token)
+        place = Target(ctx, server, None, name, token)
         if asyncio.run(converse(place, room_name(room), history)):
             raise typer.Exit(MESSAGES_MISSING)

@@ -79,7 +79,7 @@ def sender_name(given: str | None) -> str:
         return ANONYMOUS
 
 
-class Place:
+class Target:
     """Where a command goes, and as whom."""
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from chatkit.cli.exit_codes import exits
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Place, RoomName, SenderName, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, ServerURL, Target, Token, room_name
 from chatkit.core.model import Message
 from chatkit.errors import BadBody, BadRequest
 from chatkit.wire.protocol import WireMessage
@@ -48,7 +48,7 @@ def publish(
     every message is stored once and in order.
     """
     with exits():
-        place = Place(ctx, server, backend, name, token)
+        place = Target(ctx, server, backend, name, token)
         room = room_name(room)
         body = _body(text, whole=whole)
         if body is not None:
@@ -60,7 +60,7 @@ def publish(
             publish_stdin(place, room, json=json)
 
 
-def publish_one(place: Place, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:
+def publish_one(place: Target, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:
     """Publish a message by the shortest way and return it as it is stored."""
     if place.backend is not None:
         import asyncio
@@ -72,7 +72,7 @@ def publish_one(place: Place, room: str, body: str, *, key: str | None = None, d
         return post(calls, room, body, key=key, data=data)
 
 
-def publish_stdin(place: Place, room: str, *, json: bool) -> None:
+def publish_stdin(place: Target, room: str, *, json: bool) -> None:
     """Publish standard input line by line."""
     import asyncio
 
@@ -90,7 +90,7 @@ def print_stored(message: WireMessage, *, json: bool) -> None:
         sys.stdout.flush()
 
 
-async def _publish_to_store(place: Place, room: str, body: str, key: str | None, data: Any) -> Message:
+async def _publish_to_store(place: Target, room: str, body: str, key: str | None, data: Any) -> Message:
     async with place.store() as store:
         return (await store.publish(room, body, key=key, data=data)).message
 

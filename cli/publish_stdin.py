@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from chatkit.cli.exit_codes import say
-from chatkit.cli.options import Place
+from chatkit.cli.options import Target
 from chatkit.cli.stdin import read_lines
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
@@ -82,7 +82,7 @@ class PublishProgress:
             sys.stderr.flush()
 
 
-async def publish_lines(place: Place, room: str, show: Show | None) -> None:
+async def publish_lines(place: Target, room: str, show: Show | None) -> None:
     """Publish standard input. `show` gets each message as it is stored."""
     tally = PublishProgress()
     try:
@@ -97,7 +97,7 @@ async def publish_lines(place: Place, room: str, show: Show | None) -> None:
         raise _stopped(tally, *tally.failed)
 
 
-async def _publish(place: Place, room: str, tally: PublishProgress, show: Show | None) -> None:
+async def _publish(place: Target, room: str, tally: PublishProgress, show: Show | None) -> None:
     async with place.rooms() as source:
         async for number, line in _lines(tally):
             with tally.stops_at(number):

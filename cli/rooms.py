@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chatkit.cli.exit_codes import exits
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, Place, ServerURL, Token, complete_room, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Target, Token, complete_room, room_name
 from chatkit.cli.sanitize import escaped, one_line
 
 EPILOG = """
@@ -36,13 +36,13 @@ def rooms(
     with exits():
         import asyncio
 
-        place = Place(ctx, server, backend, None, token)
+        place = Target(ctx, server, backend, None, token)
         lines = show_rooms(place, json=json) if room is None else show_room(place, room_name(room), json=json)
         for line in asyncio.run(lines):
             sys.stdout.write(f"{line}\n")
 
 
-async def show_rooms(place: Place, *, json: bool) -> Sequence[str]:
+async def show_rooms(place: Target, *, json: bool) -> Sequence[str]:
     """Return the list of rooms in lines."""
     from chatkit.wire.protocol import encode
 
@@ -54,7 +54,7 @@ async def show_rooms(place: Place, *, json: bool) -> Sequence[str]:
     return table(("ROOM", "MESSAGES", "HERE", "LAST"), rows) if rows else ["There are no rooms yet."]
 
 
-async def show_room(place: Place, room: str, *, json: bool) -> Sequence[str]:
+async def show_room(place: Target, room: str, *, json: bool) -> Sequence[str]:
     """Return what is to be said of one room in lines."""
     from chatkit.wire.protocol import encode, wire_members
 

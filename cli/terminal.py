@@ -52,7 +52,7 @@ class Style:
         return f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{name}\x1b[0m"
 
 
-class Pipe:
+class PipeInterface:
     """Lines in, lines out; on stderr what went wrong."""
 
     is_typed_at = False

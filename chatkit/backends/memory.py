@@ -14,7 +14,7 @@ import msgspec
 
 from chatkit.backends.epoch import new_epoch
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.core.backend import Backend, Filter, News, Page, Presence, Redacted, RoomInfo
+from chatkit.core.backend import Backend, Filter, MessageRedacted, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
 from chatkit.errors import NotFound
 
@@ -112,7 +112,7 @@ class MemoryBackend(Backend):
             message = msgspec.structs.replace(message, body="", data=None, redacted=True)
             log.messages[index] = message
             if room in self._watched:
-                self._inbox.put([Redacted(room, seq)])
+                self._inbox.put([MessageRedacted(room, seq)])
         return message
 
     async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
@@ -124,7 +124,7 @@ class MemoryBackend(Backend):
     async def unwatch(self, room: str) -> None:
         self._watched.discard(room)
 
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -135,7 +135,7 @@ class MemoryBackend(Backend):
     ) -> None:
         """There is no other process to tell."""
 
-    async def present(self, process: str) -> Sequence[Presence]:  # noqa: ARG002 - the contract's
+    async def present(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
         return ()
 
     def _head(self, log: _Log) -> Head:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Iterable
 from itertools import pairwise
 
-from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
+from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
 
 # Messages that wait here, where nothing else is said; beyond it only the number a room has reached is told, and the
 # reader reads the room.
@@ -20,12 +20,12 @@ class NotificationQueue:
 
     def __init__(self, max_messages: int = MAX_MESSAGES) -> None:
         self._max_messages = max_messages
-        self._pending: OrderedDict[Hashable, News] = OrderedDict()
+        self._pending: OrderedDict[Hashable, Notification] = OrderedDict()
         self._messages = 0
         self._is_closed = False
         self._waiter: asyncio.Future[None] | None = None  # set while the reader waits for news
 
-    def put(self, news: Iterable[News]) -> None:
+    def put(self, news: Iterable[Notification]) -> None:
         """Add news, and wake the reader."""
         for item in news:
             self._fold(item)
@@ -36,7 +36,7 @@ class NotificationQueue:
         self._is_closed = True
         self._wake()
 
-    async def read(self) -> AsyncIterator[News]:
+    async def read(self) -> AsyncIterator[Notification]:
         """Iterate until closed."""
         while True:
             while self._pending:
@@ -46,9 +46,9 @@ class NotificationQueue:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def _take(self) -> News:
+    def _take(self) -> Notification:
         _, item = self._pending.popitem(last=False)
-        if isinstance(item, Grown):
+        if isinstance(item, RoomAdvanced):
             self._messages -= len(item.messages)
         return item
 
@@ -56,35 +56,35 @@ class NotificationQueue:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fold(self, item: News) -> None:
+    def _fold(self, item: Notification) -> None:
         # A room's Grown stays where it stands when more is folded into it: were it moved behind a Redacted, the body
         # that was taken away would come after.
         match item:
-            case Grown():
+            case RoomAdvanced():
                 self._grow(item)
-            case Redacted():
+            case MessageRedacted():
                 self._pending[item.room, item.seq] = item
             case Writing():
                 self._pending[item] = item
-            case Broken():
-                self._pending.pop(Mended, None)
-                self._pending[Broken] = item
-            case Mended():
-                self._pending.pop(Mended, None)
-                self._pending[Mended] = item
+            case Disconnected():
+                self._pending.pop(Reconnected, None)
+                self._pending[Disconnected] = item
+            case Reconnected():
+                self._pending.pop(Reconnected, None)
+                self._pending[Reconnected] = item
 
-    def _grow(self, item: Grown) -> None:
+    def _grow(self, item: RoomAdvanced) -> None:
         older = self._pending.get(item.room)
-        if isinstance(older, Grown):
+        if isinstance(older, RoomAdvanced):
             self._messages -= len(older.messages)
             item = merge(older, item)
         if self._messages + len(item.messages) > self._max_messages:
-            item = Grown(item.room, item.last, epoch=item.epoch or item.messages[-1].epoch)
+            item = RoomAdvanced(item.room, item.last, epoch=item.epoch or item.messages[-1].epoch)
         self._messages += len(item.messages)
         self._pending[item.room] = item
 
 
-def merge(older: Grown, newer: Grown) -> Grown:
+def merge(older: RoomAdvanced, newer: RoomAdvanced) -> RoomAdvanced:
     """Fold two news of one room into one that says as much."""
     epochs = _epoch(older), _epoch(newer)
     is_same_log = epochs[0] == epochs[1] or "" in epochs  # where none is told, there is no sign of another
@@ -92,9 +92,9 @@ def merge(older: Grown, newer: Grown) -> Grown:
         return older
     both = [*older.messages, *newer.messages]
     if newer.messages and is_same_log and all(one.seq + 1 == next_.seq for one, next_ in pairwise(both)):
-        return Grown(newer.room, newer.last, both, newer.epoch)
+        return RoomAdvanced(newer.room, newer.last, both, newer.epoch)
     return newer
 
 
-def _epoch(grown: Grown) -> str:
+def _epoch(grown: RoomAdvanced) -> str:
     return grown.epoch or (grown.messages[-1].epoch if grown.messages else "")

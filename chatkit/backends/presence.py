@@ -10,7 +10,7 @@ from itertools import groupby
 
 import msgspec
 
-from chatkit.core.backend import Presence
+from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 
 
@@ -36,10 +36,10 @@ class RemotePresence:
     def __init__(self) -> None:
         self.known: dict[str, tuple[str, int]] = {}
 
-    def take(self, rows: Sequence[PresenceRow]) -> list[Presence]:
+    def take(self, rows: Sequence[PresenceRow]) -> list[PresenceChange]:
         """Take what was told of all processes that are alive as known; return what is new."""
         before, self.known = self.known, {row.process: (row.life, row.version) for row in rows}
-        presences = [Presence(process, whole=True) for process in before.keys() - self.known.keys()]
+        presences = [PresenceChange(process, whole=True) for process in before.keys() - self.known.keys()]
         for process, members in groupby(sorted(rows, key=_process), key=_process):
             if self.known[process] != before.get(process):
                 presences.append(_presence(process, members))
@@ -50,7 +50,7 @@ def _process(row: PresenceRow) -> str:
     return row.process
 
 
-def _presence(process: str, rows: Iterable[PresenceRow]) -> Presence:
+def _presence(process: str, rows: Iterable[PresenceRow]) -> PresenceChange:
     joined: list[tuple[str, Member]] = []
     left: list[tuple[str, str]] = []
     is_whole = False
@@ -62,4 +62,4 @@ def _presence(process: str, rows: Iterable[PresenceRow]) -> Presence:
             left.append((row.room, row.name))
         else:
             joined.append((row.room, Member(row.name, row.since_ms)))
-    return Presence(process, joined, left, whole=is_whole)
+    return PresenceChange(process, joined, left, whole=is_whole)

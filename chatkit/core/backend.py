@@ -48,7 +48,7 @@ class RoomInfo(msgspec.Struct, frozen=True):
     time_ms: int
 
 
-class Grown(msgspec.Struct, frozen=True):
+class RoomAdvanced(msgspec.Struct, frozen=True):
     """News: the room's log reached `last`; `messages` are its newest, without holes, when they came cheaply.
 
     `epoch` is the log's, where it is known and no message says it.
@@ -60,7 +60,7 @@ class Grown(msgspec.Struct, frozen=True):
     epoch: str = ""
 
 
-class Redacted(msgspec.Struct, frozen=True):
+class MessageRedacted(msgspec.Struct, frozen=True):
     """News: a message's body was taken away."""
 
     room: str
@@ -74,20 +74,20 @@ class Writing(msgspec.Struct, frozen=True):
     sender: str
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Disconnected(msgspec.Struct, frozen=True):
     """News: the link that carries news broke and is being mended; `reason` is a sentence."""
 
     reason: str
 
 
-class Mended(msgspec.Struct, frozen=True):
-    """News: the link works again. Before it, a `Grown` came for every watched room whose log changed meanwhile."""
+class Reconnected(msgspec.Struct, frozen=True):
+    """News: the link works again. Before it, a `RoomAdvanced` came for every watched room whose log changed meanwhile."""
 
 
-News: TypeAlias = Grown | Redacted | Writing | Broken | Mended
+Notification: TypeAlias = RoomAdvanced | MessageRedacted | Writing | Disconnected | Reconnected
 
 
-class Presence(msgspec.Struct, frozen=True):
+class PresenceChange(msgspec.Struct, frozen=True):
     """What changed in who is in which room of another process.
 
     `joined` are those who came, or who are there since another time than before; `left` the rooms and names of those
@@ -163,7 +163,7 @@ class Backend(ABC):
         """Take away a message's body and data for good, keep its number, sender, time and key, and return what is left.
 
         MUST raise `NotFound` where there is no such message; redacting again MUST change nothing. All processes that
-        watch the room MUST get `Redacted` in their `news()`, this one included.
+        watch the room MUST get `MessageRedacted` in their `news()`, this one included.
         """
 
     @abstractmethod
@@ -188,13 +188,13 @@ class Backend(ABC):
         """Ask for the room's news no more. MUST cost the same however many rooms are watched."""
 
     @abstractmethod
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncIterator[Notification]:
         """Iterate over what happens in watched rooms; one caller at a time.
 
         News of one room MUST come in order, and MAY be folded together or repeated. A link that breaks MUST show as
-        `Broken`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its head,
-        many in one round trip; a `Grown` MUST come for each that is ahead or of another epoch, with that epoch, and
-        then `Mended`. The iterator ends when the backend is left.
+        `Disconnected`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its head,
+        many in one round trip; a `RoomAdvanced` MUST come for each that is ahead or of another epoch, with that epoch, and
+        then `Reconnected`. The iterator ends when the backend is left.
         """
 
     @abstractmethod
@@ -216,7 +216,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def present(self, process: str) -> Sequence[Presence]:
+    async def present(self, process: str) -> Sequence[PresenceChange]:
         """Return what changed at all other processes since the last call for this one, at most one of each.
 
         What a call that raised or was cancelled did not return, the next MUST. It SHOULD cost what has changed, not

@@ -13,7 +13,18 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self, assert_never
 
-from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News, Page, Redacted, RoomInfo, Writing
+from chatkit.core.backend import (
+    Backend,
+    Disconnected,
+    Filter,
+    MessageRedacted,
+    Notification,
+    Page,
+    Reconnected,
+    RoomAdvanced,
+    RoomInfo,
+    Writing,
+)
 from chatkit.core.fanout import Fanout
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
@@ -158,20 +169,20 @@ class Hub:
             for live in list(self._live.values()):
                 live.check()
 
-    def _heard(self, news: News) -> None:
+    def _heard(self, news: Notification) -> None:
         match news:
-            case Grown(room, last, messages, epoch):
+            case RoomAdvanced(room, last, messages, epoch):
                 self._grow(room, last, messages, epoch)
-            case Redacted(room, seq):
+            case MessageRedacted(room, seq):
                 if (live := self._live.get(room)) is not None:
                     live.redact(seq)
             case Writing(room, sender):
                 self._tell(Typing(room, sender))
-            case Broken(reason):
+            case Disconnected(reason):
                 self._faults["news"] = reason
                 _logger.warning("the link to the store broke: %s", reason)
                 self._tell_all(StoreUnavailable(reason))
-            case Mended():
+            case Reconnected():
                 self._faults.clear()
                 _logger.warning("the link to the store is mended")
                 self._attendance.renew()

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from chatkit.core.backend import Backend, Grown, Page
+from chatkit.core.backend import Backend, Page, RoomAdvanced
 from chatkit.core.model import Head, Message
 from chatkit.core.page_cache import PageCache
 from chatkit.core.roster import Change
@@ -105,7 +105,7 @@ class Room:
         self._is_filling = False
         self._n_redactions = 0
         # Without a history: what was heard before there was a feed to take it, and can be read nowhere.
-        self._early: deque[Grown] = deque(maxlen=MAX_EARLY)
+        self._early: deque[RoomAdvanced] = deque(maxlen=MAX_EARLY)
 
     async def open(self) -> None:
         """Watch the room and load its tail; the caller holds the lock."""
@@ -165,7 +165,7 @@ class Room:
         if not self.is_open:
             self._is_stale = True
             if not self.keeps_history:
-                self._early.append(Grown(self.room, last, messages, messages[-1].epoch if messages else epoch))
+                self._early.append(RoomAdvanced(self.room, last, messages, messages[-1].epoch if messages else epoch))
             return 0
         fresh = messages if messages and messages[0].seq > feed.last else [m for m in messages if m.seq > feed.last]
         if fresh and fresh[0].seq == feed.last + 1 and fresh[0].epoch == feed.epoch:

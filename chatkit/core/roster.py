@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from chatkit.core.backend import Presence
+from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 
 
@@ -62,7 +62,7 @@ class Roster:
             self._announce(room, name, None)
             self._forget_if_gone(room, name, presence)
 
-    def take_elsewhere(self, news: Presence) -> None:
+    def take_elsewhere(self, news: PresenceChange) -> None:
         """Take what changed at another process. It costs what changed, however many are there."""
         there = self._elsewhere.setdefault(news.process, {})
         joined = {(room, member.name): member.since_ms for room, member in news.joined}

@@ -25,11 +25,11 @@ ALL: Final = 1 << 31  # more events than any channel has
 NOT_STARTED: Final = "Backend not yet initialized. Did you forget to call on_startup?"
 
 
-class LeftByAll(set[str]):
+class AbandonedChannels(set[str]):
     """Channels that the last subscriber has left. Those that are unsubscribed from by hand may lose their history."""
 
 
-class Reader(Protocol):
+class ChannelReader(Protocol):
     """One who reads a channel here."""
 
     @property
@@ -49,7 +49,7 @@ class LogChannelsBackend(ChannelsBackend):
         self._max_history = history
         self._hub: Hub | None = None
         self._channels: set[str] = set()
-        self._readers: dict[str, set[Reader]] = {}
+        self._readers: dict[str, set[ChannelReader]] = {}
         self._taps: dict[str, Subscription] = {}
         self._rung: dict[str, None] = {}  # channels with events that `stream_events` did not give yet
         self._is_rung = asyncio.Event()
@@ -93,11 +93,11 @@ class LogChannelsBackend(ChannelsBackend):
         self._rung.clear()
         self._is_rung.set()  # who waits for events finds that there are no more
 
-    def enter(self, room: str, reader: Reader) -> None:
+    def enter(self, room: str, reader: ChannelReader) -> None:
         """Know that a room is read, and by whom."""
         self._readers.setdefault(room, set()).add(reader)
 
-    def leave(self, room: str, reader: Reader) -> None:
+    def leave(self, room: str, reader: ChannelReader) -> None:
         """Know that somebody reads no more."""
         readers = self._readers.get(room, set())
         readers.discard(reader)

@@ -7,9 +7,9 @@ from typing import Final, Self
 
 from chatkit.backends.memory import MemoryBackend, _Log
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.core.backend import Grown
+from chatkit.core.backend import RoomAdvanced
 from chatkit.core.model import Cursor, Draft, Message, Receipt
-from chatkit.litestar.backends import NOT_STARTED, LeftByAll, LogChannelsBackend
+from chatkit.litestar.backends import NOT_STARTED, AbandonedChannels, LogChannelsBackend
 from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
@@ -51,7 +51,7 @@ class ChannelsMemory(MemoryBackend):
         """Commit the drafts at once, and tell of them as news."""
         receipts = self._commit(drafts)
         messages = [receipt.message for receipt in receipts]
-        self._inbox.put(Grown(each.room, each.seq, (each,)) for each in messages if each.room in self._watched)
+        self._inbox.put(RoomAdvanced(each.room, each.seq, (each,)) for each in messages if each.room in self._watched)
         return receipts
 
     def cursor_before(self, room: str, n_messages: int) -> Cursor:
@@ -128,8 +128,8 @@ class MemoryChannelsBackend(LogChannelsBackend):
         super().__init__(lambda: self._memory, history=history)
 
     @property
-    def _history(self) -> "History":
-        return History(self._memory, self._max_history or 0)
+    def _history(self) -> "HistoryView":
+        return HistoryView(self._memory, self._max_history or 0)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
         """Add an event to each channel, at once. Raise `RuntimeError` before `on_startup`."""
@@ -141,9 +141,9 @@ class MemoryChannelsBackend(LogChannelsBackend):
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
         """Have `stream_events` give no more events of these channels, and forget their history."""
-        names = channels if isinstance(channels, LeftByAll) else list(channels)
+        names = channels if isinstance(channels, AbandonedChannels) else list(channels)
         await super().unsubscribe(names)
-        if not isinstance(names, LeftByAll):
+        if not isinstance(names, AbandonedChannels):
             for channel in names:
                 self._memory.forget(room_of(channel))
 
@@ -162,7 +162,7 @@ class MemoryChannelsBackend(LogChannelsBackend):
         return [payload_of(message) for message in kept[max(len(kept) - n_events, 0) :]]
 
 
-class History(Mapping[str, deque[bytes]]):
+class HistoryView(Mapping[str, deque[bytes]]):
     """The histories, as Litestar's backend keeps them by channel: each a copy to look at; `pop` and `clear` forget."""
 
     def __init__(self, memory: ChannelsMemory, max_events: int) -> None:

@@ -16,7 +16,7 @@ ErrorHook = Callable[[ChatkitError, str], None]
 _logger = logging.getLogger(__name__)
 
 
-class Outbox:
+class PublishQueue:
     """Hands events to the backend, in the order in which they come; belongs to one event loop."""
 
     def __init__(self, log: LogChannelsBackend, on_error: ErrorHook | None) -> None:

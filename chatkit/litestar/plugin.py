@@ -21,14 +21,14 @@ from litestar.types.asgi_types import WebSocketMode
 
 from chatkit.core.model import Cursor
 from chatkit.errors import ChatkitError
-from chatkit.litestar.backends import LeftByAll, LogChannelsBackend
+from chatkit.litestar.backends import AbandonedChannels, LogChannelsBackend
 from chatkit.litestar.current_subscriber import speaker_here
 from chatkit.litestar.cursor import starts
 from chatkit.litestar.event_loop import run_in, running_loop
 from chatkit.litestar.events import Published
 from chatkit.litestar.foreign_backend import ForeignBackend, log_of
 from chatkit.litestar.locks import NamedLocks
-from chatkit.litestar.outbox import ErrorHook, Outbox
+from chatkit.litestar.outbox import ErrorHook, PublishQueue
 from chatkit.litestar.subscriber import Subscriber
 
 DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
@@ -85,7 +85,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._log = log_of(backend)
         self._loop: asyncio.AbstractEventLoop | None = None  # while the plugin is started
         self._is_open = False  # events are taken; before the end, no more are
-        self._outbox = Outbox(self._log, on_error)
+        self._outbox = PublishQueue(self._log, on_error)
         self._idle: set[Subscriber] = set()  # subscribers that are in no channel yet
         self._turns = NamedLocks()  # what the backend is told of a channel is told in the order in which it came to be
         self._told: set[str] = set()  # the channels that the backend is subscribed to
@@ -105,7 +105,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     async def _on_startup(self) -> None:
         if self._loop is not None:
             return
-        self._turns, self._outbox = NamedLocks(), Outbox(self._log, self._on_error)  # of this loop
+        self._turns, self._outbox = NamedLocks(), PublishQueue(self._log, self._on_error)  # of this loop
         self._told.clear()
         await self._log.on_startup()
         try:
@@ -318,7 +318,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         if not names:
             return
         async with self._turns.of(names):
-            left = LeftByAll(name for name in names if not self._channels.get(name) and name in self._told)
+            left = AbandonedChannels(name for name in names if not self._channels.get(name) and name in self._told)
             for name in names:
                 self._forget_if_empty(name)
             if left:

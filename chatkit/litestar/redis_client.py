@@ -11,7 +11,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 
 from chatkit.backends.redis.connection import Address, Wire
 from chatkit.backends.redis.login import Login
-from chatkit.backends.redis.sentinel import Sentinels
+from chatkit.backends.redis.sentinel import SentinelServer
 from chatkit.backends.redis.topology import ClusterServers, SingleServer, Topology
 
 Client: TypeAlias = "Redis | RedisCluster"
@@ -65,7 +65,7 @@ def _by_sentinels(pool: SentinelConnectionPool, model: AbstractConnection) -> tu
     if not pool.is_master:
         raise ImproperlyConfiguredException("this Redis client is one for replicas, which take no events")
     sentinels = [sentinel.connection_pool.make_connection() for sentinel in pool.sentinel_manager.sentinels]
-    place = Sentinels([_address_of(sentinel) for sentinel in sentinels], pool.service_name)
+    place = SentinelServer([_address_of(sentinel) for sentinel in sentinels], pool.service_name)
     return place, _login(model, guide=sentinels[0])
 
 

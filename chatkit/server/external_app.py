@@ -19,7 +19,7 @@ from chatkit.litestar import ChannelsPlugin
 from chatkit.server.banner import application_greeting, say
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
-from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, Server, raise_file_limit
+from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, ChatServer, raise_file_limit
 from chatkit.server.settings import Settings
 
 
@@ -68,7 +68,7 @@ def run(name: str, settings: Settings) -> int:
     config = configure(application, settings)
     with listen(settings) as listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         said = application_greeting(name, settings, listening.getsockname()[1])
-        server = Server(config, ChannelReaders(application), lambda: say(said))
+        server = ChatServer(config, ChannelReaders(application), lambda: say(said))
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         raise Unavailable(f"{name} did not start; the log says why")

@@ -28,14 +28,14 @@ SHUTDOWN_S: Final = 3  # what clients and streams have to end by themselves; the
 GC_THRESHOLD: Final = 20_000  # objects; at Python's 700, a thousand clients who connect cost a hundred collections
 
 
-class Readers(Protocol):
+class ReaderGroup(Protocol):
     """Those who read rooms or channels for as long as they are let."""
 
     def close_readers(self) -> None:
         """End them all."""
 
 
-class Server(uvicorn.Server):
+class ChatServer(uvicorn.Server):
     """uvicorn's server, with what it does not do: it says when it is ready, and ends streams before it waits for them.
 
     `ready` is called once, when it listens. It ends on the signals `ends_on`, and leaves all others as they are.
@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        readers: Readers,
+        readers: ReaderGroup,
         ready: Callable[[], None],
         ends_on: Sequence[signal.Signals] = ENDS_ON,
     ) -> None:
@@ -96,7 +96,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> int:
     async with open_app(settings) as app:
         hub = app.state.lobby.house.hub
         said = greeting(settings, listening.getsockname()[1])
-        server = Server(configure(app, settings), hub, lambda: say(said))
+        server = ChatServer(configure(app, settings), hub, lambda: say(said))
         await server.serve(sockets=[listening])
     return 130 if server.stopped_by == signal.SIGINT else 0
 

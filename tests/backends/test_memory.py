@@ -4,7 +4,7 @@ import asyncio
 
 from chatkit.backends import open_backend
 from chatkit.backends.notifications import MAX_MESSAGES, NotificationQueue
-from chatkit.core.backend import Broken, Grown, Mended, News, Redacted
+from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced
 from chatkit.core.model import Draft, Message
 
 
@@ -12,14 +12,14 @@ def drafts(count: int, room: str = "a") -> list[Draft]:
     return [Draft(room, "ann", str(n), key=f"{room}{n}") for n in range(count)]
 
 
-def grown(room: str, first: int, last: int) -> Grown:
-    return Grown(room, last, [Message(room, "e", seq, 0, "ann", "") for seq in range(first, last + 1)])
+def grown(room: str, first: int, last: int) -> RoomAdvanced:
+    return RoomAdvanced(room, last, [Message(room, "e", seq, 0, "ann", "") for seq in range(first, last + 1)])
 
 
-def drained(*news: News) -> list[News]:
+def drained(*news: Notification) -> list[Notification]:
     """Put news into an inbox, close it, and read it."""
 
-    async def main() -> list[News]:
+    async def main() -> list[Notification]:
         inbox = NotificationQueue()
         for item in news:
             inbox.put([item])
@@ -75,30 +75,37 @@ def test_news_of_one_room_are_folded_while_nobody_reads() -> None:
 
 
 def test_news_that_were_told_before_change_nothing() -> None:
-    assert drained(grown("a", 1, 4), grown("a", 3, 4), Grown("a", 2)) == [grown("a", 1, 4)]
+    assert drained(grown("a", 1, 4), grown("a", 3, 4), RoomAdvanced("a", 2)) == [grown("a", 1, 4)]
 
 
 def test_folded_news_never_have_holes() -> None:
     assert drained(grown("a", 1, 2), grown("a", 5, 6)) == [grown("a", 5, 6)]
-    assert drained(grown("a", 1, 2), Grown("a", 9)) == [Grown("a", 9)]
+    assert drained(grown("a", 1, 2), RoomAdvanced("a", 9)) == [RoomAdvanced("a", 9)]
 
 
 def test_a_redaction_never_comes_before_the_message() -> None:
-    assert drained(grown("a", 1, 2), Redacted("a", 2), grown("a", 3, 3)) == [grown("a", 1, 3), Redacted("a", 2)]
+    assert drained(grown("a", 1, 2), MessageRedacted("a", 2), grown("a", 3, 3)) == [
+        grown("a", 1, 3),
+        MessageRedacted("a", 2),
+    ]
 
 
 def test_a_link_that_broke_again_is_not_told_to_be_mended() -> None:
-    assert drained(Broken("x"), Mended(), Broken("y")) == [Broken("y")]
-    assert drained(Broken("x"), Grown("a", 1), Mended()) == [Broken("x"), Grown("a", 1), Mended()]
+    assert drained(Disconnected("x"), Reconnected(), Disconnected("y")) == [Disconnected("y")]
+    assert drained(Disconnected("x"), RoomAdvanced("a", 1), Reconnected()) == [
+        Disconnected("x"),
+        RoomAdvanced("a", 1),
+        Reconnected(),
+    ]
 
 
 def test_news_that_nobody_reads_are_bounded() -> None:
     news = drained(*(grown("a", n, n) for n in range(1, 3 * MAX_MESSAGES)), grown("b", 1, 5))
-    assert [(item.room, item.last) for item in news if isinstance(item, Grown)] == [
+    assert [(item.room, item.last) for item in news if isinstance(item, RoomAdvanced)] == [
         ("a", 3 * MAX_MESSAGES - 1),
         ("b", 5),
     ]
-    assert sum(len(item.messages) for item in news if isinstance(item, Grown)) <= MAX_MESSAGES
+    assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) <= MAX_MESSAGES
 
 
 def test_a_reader_who_waits_is_woken_and_one_who_gave_up_loses_nothing() -> None:
@@ -110,7 +117,7 @@ def test_a_reader_who_waits_is_woken_and_one_who_gave_up_loses_nothing() -> None
         await asyncio.gather(given_up, return_exceptions=True)
         waiting = asyncio.ensure_future(anext(inbox.read()))
         await asyncio.sleep(0)
-        inbox.put([Grown("a", 1)])
-        assert await waiting == Grown("a", 1)
+        inbox.put([RoomAdvanced("a", 1)])
+        assert await waiting == RoomAdvanced("a", 1)
 
     asyncio.run(main())

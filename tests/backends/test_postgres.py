@@ -12,7 +12,7 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
 from chatkit.backends.postgres.escaping import escape, sieve, unescape
 from chatkit.backends.postgres.writer import Batch, count_chars
-from chatkit.core.backend import Filter, Grown, News
+from chatkit.core.backend import Filter, Notification, RoomAdvanced
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import Unavailable
 
@@ -46,7 +46,7 @@ def test_hostile_names_and_bodies_harm_nobody() -> None:
             for room in rooms:
                 mine = [receipt.message for receipt in receipts if receipt.message.room == room]
                 assert list((await two.read(room)).messages) == mine
-            heard: dict[str, Grown] = {}
+            heard: dict[str, RoomAdvanced] = {}
             await until(two.news(), lambda item: note(item, heard) == len(rooms))
             assert await two.append(drafts) == [Receipt(receipt.message, repeat=True) for receipt in receipts]
             for grown in heard.values():
@@ -55,8 +55,8 @@ def test_hostile_names_and_bodies_harm_nobody() -> None:
     asyncio.run(main())
 
 
-def note(item: News, heard: dict[str, Grown]) -> int:
-    assert isinstance(item, Grown)
+def note(item: Notification, heard: dict[str, RoomAdvanced]) -> int:
+    assert isinstance(item, RoomAdvanced)
     heard[item.room] = item
     return len(heard)
 
@@ -82,7 +82,7 @@ def test_batches_too_long_for_a_notice_are_heard_of() -> None:
                 (receipt,) = await one.append(said("a", body))
                 last = receipt.message.seq
                 (*_, grown) = await until(two.news(), partial(has_reached, last))
-                assert isinstance(grown, Grown)
+                assert isinstance(grown, RoomAdvanced)
                 assert grown.epoch == receipt.message.epoch
                 assert list(grown.messages) in ([], [receipt.message])
                 assert (await two.read("a", after=last - 1)).messages == [receipt.message]
@@ -98,7 +98,7 @@ def test_a_batch_of_very_many_rooms_is_heard_of_in_each() -> None:
             for room in rooms:
                 await two.watch(room)
             await one.append([draft for room in rooms for draft in said(room, 1, 2)])
-            heard: dict[str, Grown] = {}
+            heard: dict[str, RoomAdvanced] = {}
             await until(two.news(), lambda item: note(item, heard) == len(rooms))
             assert {grown.last for grown in heard.values()} == {2}
 
@@ -277,7 +277,7 @@ def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None
             await two.watch("a")
             await asyncio.to_thread(sql, wipe, url)
             (*_, grown) = await until(two.news(), lambda item: getattr(item, "epoch", "") != before.message.epoch)
-            assert isinstance(grown, Grown)
+            assert isinstance(grown, RoomAdvanced)
             assert grown.last == 0
             (after,) = await one.append(said("a", 2))
             assert (after.message.seq, after.message.epoch) == (1, grown.epoch)

@@ -15,7 +15,7 @@ from chatkit.backends.redis.codec import KeyNames
 from chatkit.backends.redis.connection import Command
 from chatkit.backends.redis.topology import ClusterServers
 from chatkit.bench.local.redis import RedisCluster
-from chatkit.core.backend import Backend, Broken, Grown, Mended, News
+from chatkit.core.backend import Backend, Disconnected, Notification, Reconnected, RoomAdvanced
 from chatkit.core.model import Member
 from chatkit.errors import StoreError, Unavailable
 
@@ -68,8 +68,8 @@ async def watch_until_taken(backend: Backend, room: str) -> None:
             await asyncio.sleep(0.02)
 
 
-def has_reached(room: str, last: int, item: News) -> bool:
-    return isinstance(item, Grown) and (item.room, item.last) == (room, last)
+def has_reached(room: str, last: int, item: Notification) -> bool:
+    return isinstance(item, RoomAdvanced) and (item.room, item.last) == (room, last)
 
 
 def test_one_batch_goes_to_rooms_on_every_node() -> None:
@@ -82,7 +82,9 @@ def test_one_batch_goes_to_rooms_on_every_node() -> None:
             assert [receipt.message.seq for receipt in receipts] == [n for n in (1, 2, 3) for _ in ROOMS]
             seen: set[str] = set()
             while seen != set(ROOMS):
-                (grown,) = [item for item in await until(one.news(), is_a(Grown)) if isinstance(item, Grown)]
+                (grown,) = [
+                    item for item in await until(one.news(), is_a(RoomAdvanced)) if isinstance(item, RoomAdvanced)
+                ]
                 assert [message.body for message in grown.messages] == ["0", "1", "2"]
                 seen.add(grown.room)
             assert [info.room for info in await one.rooms()] == sorted(ROOMS)
@@ -102,17 +104,21 @@ def test_a_node_that_is_killed_takes_its_rooms_with_it_and_brings_them_back(clus
             await two.append([draft for room in ROOMS for draft in said(room, "before")])
             news = one.news()
             await in_thread(cluster.nodes[1].kill)
-            await until(news, is_a(Broken))
+            await until(news, is_a(Disconnected))
             with pytest.raises(Unavailable):
                 await two.append([draft for room in ROOMS for draft in said(f"{room}x", 1)])
             await in_thread(cluster.nodes[1].start)
             await in_thread(cluster.nodes[1].await_whole)
             for room in ROOMS:
                 await append_until_taken(two, room, "after")
-            seen = await until(news, is_a(Mended))
-            last = {item.room: item.last for item in seen if isinstance(item, Grown)}
+            seen = await until(news, is_a(Reconnected))
+            last = {item.room: item.last for item in seen if isinstance(item, RoomAdvanced)}
             while any(last.get(room) != 2 for room in ROOMS):
-                last |= {item.room: item.last for item in await until(news, is_a(Grown)) if isinstance(item, Grown)}
+                last |= {
+                    item.room: item.last
+                    for item in await until(news, is_a(RoomAdvanced))
+                    if isinstance(item, RoomAdvanced)
+                }
             for room in ROOMS:
                 assert await texts(one, room) == ["before", "after"]
 
@@ -133,7 +139,7 @@ def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster
             assert await texts(one, ROOMS[0]) == ["1", "2", "3", "4"]
             await watch_until_taken(one, "another")
             await two.append(said("another", 1))
-            await until(news, lambda item: isinstance(item, Grown) and item.room == "another")
+            await until(news, lambda item: isinstance(item, RoomAdvanced) and item.room == "another")
 
     asyncio.run(go())
 

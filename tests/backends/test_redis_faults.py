@@ -16,7 +16,7 @@ from chatkit.backends.conformance.case import said, texts, until
 from chatkit.backends.redis import RedisBackend, listener
 from chatkit.backends.redis.codec import RoomPosition
 from chatkit.bench.local.redis import RedisServer
-from chatkit.core.backend import Backend, Broken, Grown, Mended, Redacted
+from chatkit.core.backend import Backend, Disconnected, MessageRedacted, Reconnected, RoomAdvanced
 from chatkit.errors import Unavailable
 
 __all__ = ["impatient"]
@@ -37,16 +37,16 @@ def test_a_server_that_is_killed_and_started_again_has_lost_nothing_and_is_heard
             await two.append(said("a", 1, 2))
             news = one.news()
             await in_thread(server.kill)
-            await until(news, is_a(Broken))
+            await until(news, is_a(Disconnected))
             with pytest.raises(Unavailable):
                 await two.append(said("a", "refused"))
             with pytest.raises(Unavailable):
                 await one.watch("b")
             await in_thread(server.start)
             await append_until_taken(two, "a", "3")
-            assert (await until(news, is_a(Mended)))[-1] == Mended()
+            assert (await until(news, is_a(Reconnected)))[-1] == Reconnected()
             await append_until_taken(two, "a", "4")
-            await until(news, lambda item: isinstance(item, Grown) and item.last == 4)
+            await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
             assert await texts(one, "a") == ["1", "2", "3", "4"]
 
     asyncio.run(go())
@@ -60,17 +60,17 @@ def test_a_server_that_is_paused_is_noticed_and_refuses_until_it_goes_on(server:
             news = one.news()
             server.pause()
             try:
-                broken = (await until(news, is_a(Broken)))[-1]
+                broken = (await until(news, is_a(Disconnected)))[-1]
                 with pytest.raises(Unavailable):
                     await two.append(said("b", 1))
             finally:
                 server.resume()
-            assert isinstance(broken, Broken)
+            assert isinstance(broken, Disconnected)
             assert "has not answered" in broken.reason
             await append_until_taken(two, "a", "k")
-            seen = await until(news, is_a(Mended))
-            if not any(isinstance(item, Grown) for item in seen):
-                await until(news, is_a(Grown))
+            seen = await until(news, is_a(Reconnected))
+            if not any(isinstance(item, RoomAdvanced) for item in seen):
+                await until(news, is_a(RoomAdvanced))
             assert await texts(one, "a") == ["k"]
 
     asyncio.run(go())
@@ -105,7 +105,7 @@ def test_a_flushed_store_is_a_new_epoch_at_the_next_append(server: RedisServer) 
             after = (await two.append(said("a", "anew")))[0].message
             assert (before.seq, after.seq) == (5, 1)
             assert after.epoch != before.epoch
-            await until(one.news(), lambda item: isinstance(item, Grown) and item.epoch == after.epoch)
+            await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.epoch == after.epoch)
             assert await texts(one, "a") == ["anew"]
 
     asyncio.run(go())
@@ -121,8 +121,8 @@ def test_a_flushed_store_is_noticed_where_nobody_says_anything(
             await backend.watch("a")
             (receipt,) = await backend.append(said("a", 1))
             await in_thread(lambda: server.ask("FLUSHALL"))
-            grown = (await until(backend.news(), is_a(Grown)))[-1]
-            assert isinstance(grown, Grown)
+            grown = (await until(backend.news(), is_a(RoomAdvanced)))[-1]
+            assert isinstance(grown, RoomAdvanced)
             assert grown.last == 0
             assert grown.epoch not in {"", receipt.message.epoch}
 
@@ -140,13 +140,13 @@ def test_a_store_that_lost_its_end_is_a_new_epoch(server: RedisServer, tmp_path:
             news = one.news()
             await in_thread(lambda: shutil.copytree(server.folder, tmp_path / "old"))
             await two.append(said("a", "lost", "lost, too"))
-            await until(news, lambda item: isinstance(item, Grown) and item.last == 4)
+            await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
             await in_thread(server.kill)
             await in_thread(lambda: shutil.rmtree(server.folder / "appendonlydir"))
             await in_thread(lambda: shutil.copytree(tmp_path / "old/appendonlydir", server.folder / "appendonlydir"))
             await in_thread(server.start)
-            seen = await until(news, is_a(Mended))
-            (grown,) = [item for item in seen if isinstance(item, Grown)]
+            seen = await until(news, is_a(Reconnected))
+            (grown,) = [item for item in seen if isinstance(item, RoomAdvanced)]
             assert grown.last == 2
             assert grown.epoch != old
             receipt = await append_until_taken(two, "a", "another 3")
@@ -230,7 +230,7 @@ def test_an_append_whose_answer_nobody_waited_for_is_heard_all_the_same(server: 
             finally:
                 server.resume()
             assert append.cancelled()
-            await until(backend.news(), lambda item: isinstance(item, Grown) and item.last == 2)
+            await until(backend.news(), lambda item: isinstance(item, RoomAdvanced) and item.last == 2)
 
     asyncio.run(go())
 
@@ -247,9 +247,9 @@ def test_what_was_redacted_while_the_link_was_broken_is_told_when_it_is_mended()
             await one._newsroom.channels.close()
             await two.redact("a", 2)
             one._newsroom._break(Unavailable("the test says so"))
-            seen = await until(one.news(), is_a(Mended))
-            assert Redacted("a", 2) in seen
+            seen = await until(one.news(), is_a(Reconnected))
+            assert MessageRedacted("a", 2) in seen
             await two.redact("a", 3)
-            assert await until(one.news(), is_a(Redacted)) == [Redacted("a", 3)]
+            assert await until(one.news(), is_a(MessageRedacted)) == [MessageRedacted("a", 3)]
 
     asyncio.run(go())

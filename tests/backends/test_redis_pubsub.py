@@ -9,7 +9,7 @@ import stores
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, until
 from chatkit.backends.redis import RedisBackend
-from chatkit.core.backend import Grown, News
+from chatkit.core.backend import Notification, RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap
 from chatkit.core.subscription import Item, Subscription
@@ -37,8 +37,8 @@ def numbers(items: list[Item]) -> list[int | Gap]:
     return [item if isinstance(item, Gap) else item.seq for item in items]
 
 
-def reaches(last: int, item: News) -> bool:
-    return isinstance(item, Grown) and item.last >= last
+def reaches(last: int, item: Notification) -> bool:
+    return isinstance(item, RoomAdvanced) and item.last >= last
 
 
 def test_two_servers_whose_people_talk_at_once_hear_everything_in_order(url: str) -> None:
@@ -84,7 +84,7 @@ def test_what_is_too_large_to_be_carried_at_once_is_carried_in_parts(url: str) -
             await one.watch("a")
             await two.append(said("a", *[BODY] * 40, "short"))
             news = await until(one.news(), partial(reaches, 41))
-            messages = [message for item in news if isinstance(item, Grown) for message in item.messages]
+            messages = [message for item in news if isinstance(item, RoomAdvanced) for message in item.messages]
             assert [message.seq for message in messages] == list(range(1, 42))
             assert [message.body for message in messages] == [BODY] * 40 + ["short"]
 
@@ -100,7 +100,7 @@ def test_thousands_of_messages_that_come_at_once_are_all_there(url: str) -> None
                 await two.append(said("a", *range(1_000)))
             await one._newsroom.caught_up(["a"])  # nobody has read the news yet
             news = await until(one.news(), partial(reaches, 3_000))
-            assert sum(len(item.messages) for item in news if isinstance(item, Grown)) == 3_000
+            assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) == 3_000
 
     asyncio.run(go())
 

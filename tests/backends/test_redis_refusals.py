@@ -11,7 +11,7 @@ from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, said, texts, until
 from chatkit.backends.redis import RedisBackend
 from chatkit.bench.local.redis import RedisServer
-from chatkit.core.backend import Broken, Mended, Presence
+from chatkit.core.backend import Disconnected, PresenceChange, Reconnected
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Member, Receipt
 from chatkit.core.subscription import Subscription
@@ -116,7 +116,7 @@ def test_what_could_not_be_returned_of_who_is_present_is_returned_at_the_next_ca
             with pytest.raises(StoreError):
                 await backend.present("me")
             await in_thread(lambda: url_of(server))
-            assert await backend.present("me") == [Presence("p", [ann], whole=True)]
+            assert await backend.present("me") == [PresenceChange("p", [ann], whole=True)]
 
     asyncio.run(go())
 
@@ -167,11 +167,13 @@ def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: Redis
             await in_thread(lambda: server.ask("SET", "chatkit:{bad}:meta", "x"))
             news = one.news()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
-            assert [type(item) for item in await until(news, is_a(Mended))][-2:] == [Broken, Mended]
+            assert [type(item) for item in await until(news, is_a(Reconnected))][-2:] == [Disconnected, Reconnected]
             one._newsroom.doubt(["bad", "good"])
             await two.append(said("good", 1))
             assert not [
-                item for item in await until(news, lambda item: not isinstance(item, Mended)) if is_a(Broken)(item)
+                item
+                for item in await until(news, lambda item: not isinstance(item, Reconnected))
+                if is_a(Disconnected)(item)
             ]
 
     asyncio.run(go())
@@ -198,7 +200,7 @@ def test_links_are_mended_although_no_append_succeeds(server: RedisServer) -> No
             insisting = asyncio.ensure_future(insist())
             await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
-            await until(backend.news(), is_a(Mended))
+            await until(backend.news(), is_a(Reconnected))
             assert not insisting.done()
             insisting.cancel()
             await asyncio.gather(insisting, return_exceptions=True)

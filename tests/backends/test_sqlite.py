@@ -22,7 +22,7 @@ from chatkit.backends.sqlite.connection import ConnectionThread
 from chatkit.backends.sqlite.presence import announce
 from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
-from chatkit.core.backend import Backend, Broken, Filter, Grown, Mended, News
+from chatkit.core.backend import Backend, Disconnected, Filter, Notification, Reconnected, RoomAdvanced
 from chatkit.core.model import Draft, Member, Message
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 
@@ -463,7 +463,7 @@ def test_a_trim_goes_in_steps_and_appends_go_in_between(tmp_path: Path) -> None:
 # Several processes
 
 
-async def until(news: AsyncIterator[News], is_it: Callable[[News], bool]) -> list[News]:
+async def until(news: AsyncIterator[Notification], is_it: Callable[[Notification], bool]) -> list[Notification]:
     seen = []
     async with asyncio.timeout(20):
         async for item in news:
@@ -478,7 +478,7 @@ def test_news_of_very_much_tell_the_number_alone(tmp_path: Path) -> None:
         async with store(tmp_path / "x.db") as one, store(tmp_path / "x.db") as two:
             await one.watch("a")
             await two.append([Draft("a", "ann", str(n)) for n in range(1_500)])
-            assert await until(one.news(), lambda item: isinstance(item, Grown)) == [Grown("a", 1_500)]
+            assert await until(one.news(), lambda item: isinstance(item, RoomAdvanced)) == [RoomAdvanced("a", 1_500)]
 
     asyncio.run(main())
 
@@ -490,19 +490,19 @@ def test_a_link_that_breaks_is_told_and_mended(tmp_path: Path) -> None:
             await two.append([Draft("a", "ann", "1")])
             other = sqlite3.connect(tmp_path / "x.db")
             news = one.news()
-            await until(news, lambda item: isinstance(item, Grown))
+            await until(news, lambda item: isinstance(item, RoomAdvanced))
             other.execute("ALTER TABLE redaction RENAME TO elsewhere")
             other.execute("ALTER TABLE meta RENAME TO away")
-            seen = await until(news, lambda item: isinstance(item, Broken))
+            seen = await until(news, lambda item: isinstance(item, Disconnected))
             other.execute("ALTER TABLE away RENAME TO meta")
             other.execute("ALTER TABLE elsewhere RENAME TO redaction")
             other.close()
             await two.append([Draft("a", "ann", "2")])
-            seen += await until(news, lambda item: isinstance(item, Mended))
+            seen += await until(news, lambda item: isinstance(item, Reconnected))
             kinds = [type(item) for item in seen]
-            assert kinds == [Broken, Grown, Mended] or kinds == [Broken, Mended]
-            if kinds == [Broken, Mended]:  # mended before the append
-                await until(news, lambda item: isinstance(item, Grown) and item.last == 2)
+            assert kinds == [Disconnected, RoomAdvanced, Reconnected] or kinds == [Disconnected, Reconnected]
+            if kinds == [Disconnected, Reconnected]:  # mended before the append
+                await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 2)
 
     asyncio.run(main())
 
@@ -552,7 +552,7 @@ def test_another_process_is_heard(tmp_path: Path) -> None:
             await backend.watch("ops")
             process = child(tmp_path / "x.db", "other", 80)
             last = sum(1 + n % 8 for n in range(80))
-            await until(backend.news(), lambda item: isinstance(item, Grown) and item.last == last)
+            await until(backend.news(), lambda item: isinstance(item, RoomAdvanced) and item.last == last)
             printed, _ = await asyncio.to_thread(process.communicate)
             assert len(printed.splitlines()) == last == len(await whole(backend, "ops"))
 

@@ -15,7 +15,7 @@ from shells import PATIENCE_S, Shell, wait_until
 from websockets.sync.client import connect
 
 from chatkit.cli.chat import Chat
-from chatkit.cli.terminal import Pipe, Style
+from chatkit.cli.terminal import PipeInterface, Style
 from chatkit.client import Client, Item, Joined, Signal
 from chatkit.core.model import Gap, Message, Receipt
 
@@ -64,7 +64,7 @@ def test_a_joined_pipe_ends_though_the_room_began_anew(tmp_path: Path, store: st
 @pytest.mark.parametrize("is_told_first", [True, False])
 def test_what_is_stored_in_a_log_that_began_anew_is_waited_for(is_told_first: bool) -> None:
     async def main() -> None:
-        conversation = Chat(Client("http://127.0.0.1"), "ops", Pipe(), Style(is_coloured=False))
+        conversation = Chat(Client("http://127.0.0.1"), "ops", PipeInterface(), Style(is_coloured=False))
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         answer.set_result(Receipt(said("new", 1)))
         conversation.hear(Joined("ops", "old", 1, 0, [], 0))

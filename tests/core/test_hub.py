@@ -25,7 +25,7 @@ from chatkit.backends import conformance
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import hub as hub_module
 from chatkit.core import presence
-from chatkit.core.backend import Backend, Filter, Grown
+from chatkit.core.backend import Backend, Filter, RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Receipt
 from chatkit.core.room import Signal  # noqa: TC001  # a cheap import is no reason to hide it
@@ -306,7 +306,7 @@ def test_a_store_that_stands_still_does_not_keep_a_hub(hung: str, monkeypatch: p
                 backend.hold(hung)
                 outcomes: list[Receipt | ChatkitError] = []
                 hub.submit(draft(1), outcomes.append)
-                backend.tell(Grown("ops", 9))
+                backend.tell(RoomAdvanced("ops", 9))
                 await turns()
             assert len(outcomes) == 1
 

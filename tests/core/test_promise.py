@@ -27,7 +27,7 @@ from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import fanout
 from chatkit.core import room as live_module
 from chatkit.core import segment as feed_module
-from chatkit.core.backend import Grown
+from chatkit.core.backend import RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Head, Message
 from chatkit.core.subscription import Subscription
@@ -85,7 +85,7 @@ class Schedule:
             self.log.committed(receipts)
             messages = [receipt.message for receipt in receipts]
             if not self.backend.is_deaf:
-                self.backend.tell(Grown("ops", messages[-1].seq, messages[n % 4 :] if n % 2 else ()))
+                self.backend.tell(RoomAdvanced("ops", messages[-1].seq, messages[n % 4 :] if n % 2 else ()))
 
     async def _history(self, n: int) -> None:
         await self.subscribe(None, n)

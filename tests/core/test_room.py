@@ -22,7 +22,7 @@ from harness import (
 )
 
 from chatkit.backends.sqlite import SqliteBackend
-from chatkit.core.backend import Broken, Grown, Mended
+from chatkit.core.backend import Disconnected, Reconnected, RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.room import Redaction, Signal
@@ -47,7 +47,7 @@ def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
             assert backend.watched == {"ops"}
             await say(hub, "mine")
             await backend.inner.append([draft("another's")])
-            backend.tell(Grown("ops", 2))
+            backend.tell(RoomAdvanced("ops", 2))
             seen: list[Item] = []
             while len(seen) < 2:
                 seen += await second.next()
@@ -207,7 +207,7 @@ def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Except
             assert hub.fault is None
             await until(lambda: backend.calls["news"] == 2)
             await backend.inner.append([draft("heard")])
-            backend.tell(Grown("ops", 2))
+            backend.tell(RoomAdvanced("ops", 2))
             assert seqs(await reader.next()) == [2]
 
     run(main())
@@ -216,9 +216,9 @@ def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Except
 def test_a_broken_link_shows_until_it_is_mended() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            backend.tell(Broken("the link to the store broke"))
+            backend.tell(Disconnected("the link to the store broke"))
             await until(lambda: hub.fault == "the link to the store broke")
-            backend.tell(Mended())
+            backend.tell(Reconnected())
             await until(lambda: hub.fault is None)
 
     run(main())
@@ -231,13 +231,13 @@ def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
             receipts = await backend.inner.append([draft(n) for n in range(1, 7)])
             messages = [receipt.message for receipt in receipts]
             for news in (
-                Grown("ops", 4, messages[3:4]),
-                Grown("ops", 2, messages[:2]),
-                Grown("ops", 2, messages[:2]),
-                Grown("ops", 5, messages[1:5]),
-                Grown("elsewhere", 5),
-                Grown("ops", 6),
-                Grown("ops", 3),
+                RoomAdvanced("ops", 4, messages[3:4]),
+                RoomAdvanced("ops", 2, messages[:2]),
+                RoomAdvanced("ops", 2, messages[:2]),
+                RoomAdvanced("ops", 5, messages[1:5]),
+                RoomAdvanced("elsewhere", 5),
+                RoomAdvanced("ops", 6),
+                RoomAdvanced("ops", 3),
             ):
                 backend.tell(news)
             seen: list[Item] = []
@@ -276,7 +276,7 @@ def test_a_store_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptur
             reader = await hub.subscribe("ops")
             await backend.inner.append([draft(1)])
             backend.failures["read"] = Unavailable("away")
-            backend.tell(Grown("ops", 1))
+            backend.tell(RoomAdvanced("ops", 1))
             await until(lambda: backend.calls["read"] > 4)
             assert reader.take(as_line) == b""
             backend.failures.clear()
@@ -361,7 +361,7 @@ def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> N
                 first = 1
             gate = backend.hold("read", old_answer=True)
             if moment == "filling":
-                backend.tell(Grown("ops", 1))
+                backend.tell(RoomAdvanced("ops", 1))
             reading: asyncio.Future[Subscription | Sequence[Item]] = asyncio.ensure_future(
                 hub.subscribe("ops", history=1) if reader is None else reader.next()
             )

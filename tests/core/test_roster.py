@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkit.core.backend import Presence
+from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 from chatkit.core.roster import Roster
 
@@ -55,37 +55,37 @@ def test_members_are_listed_by_when_they_came_and_no_more_than_asked_for() -> No
 def test_members_of_other_processes_are_there_beside_those_of_this() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 5)
-    roster.take_elsewhere(Presence("other", [("ops", Member("ann", 3)), ("ops", Member("bob", 4))], whole=True))
+    roster.take_elsewhere(PresenceChange("other", [("ops", Member("ann", 3)), ("ops", Member("bob", 4))], whole=True))
     assert roster.members("ops", 10) == [Member("ann", 3), Member("bob", 4)]
     roster.take_changes()
     roster.leave("ops", "ann")
     assert changes(roster) == []
-    roster.take_elsewhere(Presence("other", left=[("ops", "ann")]))
+    roster.take_elsewhere(PresenceChange("other", left=[("ops", "ann")]))
     assert changes(roster) == [("ops", [], ["ann"], 1)]
-    roster.take_elsewhere(Presence("other", whole=True))
+    roster.take_elsewhere(PresenceChange("other", whole=True))
     assert changes(roster) == [("ops", [], ["bob"], 0)]
 
 
 def test_one_who_is_in_several_other_processes_came_with_the_first_and_goes_with_the_last() -> None:
     for first, second in ((3, 4), (4, 3)):
         roster = Roster()
-        roster.take_elsewhere(Presence("one", [("ops", Member("ann", first))], whole=True))
-        roster.take_elsewhere(Presence("two", [("ops", Member("ann", second))], whole=True))
+        roster.take_elsewhere(PresenceChange("one", [("ops", Member("ann", first))], whole=True))
+        roster.take_elsewhere(PresenceChange("two", [("ops", Member("ann", second))], whole=True))
         assert roster.members("ops", 10) == [Member("ann", 3)]
-        roster.take_elsewhere(Presence("one", left=[("ops", "ann")]))
+        roster.take_elsewhere(PresenceChange("one", left=[("ops", "ann")]))
         assert roster.members("ops", 10) == [Member("ann", second)]
-        roster.take_elsewhere(Presence("two", [("ops", Member("ann", 9))]))  # it went there, and came back
+        roster.take_elsewhere(PresenceChange("two", [("ops", Member("ann", 9))]))  # it went there, and came back
         assert roster.members("ops", 10) == [Member("ann", 9)]
-        roster.take_elsewhere(Presence("two", left=[("ops", "ann")]))
+        roster.take_elsewhere(PresenceChange("two", left=[("ops", "ann")]))
         assert (names(roster), roster._elsewhere) == ([], {})
 
 
 def test_one_who_moves_to_another_process_did_not_go() -> None:
     roster = Roster()
-    roster.take_elsewhere(Presence("one", [("ops", Member("ann", 3))], whole=True))
+    roster.take_elsewhere(PresenceChange("one", [("ops", Member("ann", 3))], whole=True))
     roster.take_changes()
-    roster.take_elsewhere(Presence("one", whole=True))
-    roster.take_elsewhere(Presence("two", [("ops", Member("ann", 5))], whole=True))
+    roster.take_elsewhere(PresenceChange("one", whole=True))
+    roster.take_elsewhere(PresenceChange("two", [("ops", Member("ann", 5))], whole=True))
     assert changes(roster) == []
     assert roster.members("ops", 10) == [Member("ann", 5)]
 
@@ -150,11 +150,13 @@ def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: l
                 here[room, name] -= 1
             case ("whole", str(process), list(there)):
                 elsewhere[process] = set(there)
-                roster.take_elsewhere(Presence(process, [(room, Member(name, 2)) for room, name in there], whole=True))
+                roster.take_elsewhere(
+                    PresenceChange(process, [(room, Member(name, 2)) for room, name in there], whole=True)
+                )
             case ("changes", str(process), list(came), list(went)):
                 gone = [place for place in went if place not in came]
                 elsewhere[process] = elsewhere[process].union(came).difference(gone)
-                roster.take_elsewhere(Presence(process, [(room, Member(name, 3)) for room, name in came], gone))
+                roster.take_elsewhere(PresenceChange(process, [(room, Member(name, 3)) for room, name in came], gone))
             case ("tell",):
                 for change in roster.take_changes():
                     joined = {(change.room, name) for name in change.joined}

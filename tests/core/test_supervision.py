@@ -11,7 +11,7 @@ from hosting import Host, hosted
 from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import room
-from chatkit.core.backend import Broken, Grown, Mended
+from chatkit.core.backend import Disconnected, Reconnected, RoomAdvanced
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Gap, Message, Receipt
@@ -25,10 +25,10 @@ def test_a_client_is_told_once_that_the_store_is_away_and_once_that_it_is_back()
     async def test(host: Host) -> None:
         client, text = await host.json("ops"), await host.text("ops")
         await client.ask("join", room="dev")  # of two rooms, one word
-        host.backend.tell(Broken("the link broke"))
+        host.backend.tell(Disconnected("the link broke"))
         await until(lambda: host.hub.fault == "the link broke")
-        host.backend.tell(Broken("and again"))
-        host.backend.tell(Mended())
+        host.backend.tell(Disconnected("and again"))
+        host.backend.tell(Reconnected())
         await until(lambda: client.socket.of_type("restored"))
         assert host.hub.fault is None
         (error,) = client.socket.of_type("error")
@@ -48,7 +48,7 @@ def test_what_was_announced_is_announced_again_when_the_store_is_back(tmp_path: 
             process = hub._attendance._process
             await two._write(lambda connection: connection.execute("DELETE FROM process WHERE name = ?", [process]))
             await until(lambda: other.count("ops") == 0)
-            one.tell(Mended())
+            one.tell(Reconnected())
             await until(lambda: other.count("ops") == 1)
 
     run(main())
@@ -63,7 +63,7 @@ def test_a_log_that_began_anew_is_found_by_its_epoch_alone() -> None:
             reading = asyncio.ensure_future(_collect(reader, heard))
             backend.wipe()
             (receipt,) = await backend.inner.append([draft("new")])
-            backend.tell(Grown("ops", 1, epoch=receipt.message.epoch))
+            backend.tell(RoomAdvanced("ops", 1, epoch=receipt.message.epoch))
             await until(lambda: len(heard) == 2)
             assert isinstance(heard[0], Gap)
             assert heard[0].reason == "epoch"
@@ -131,13 +131,13 @@ def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost(
             await turns()
             said = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
             for message in said:
-                backend.tell(Grown("ops", message.seq, [message]))
+                backend.tell(RoomAdvanced("ops", message.seq, [message]))
             await turns()
             gate.set()
             reader = await opening
             at = reader.position
             (next_,) = await backend.inner.append([draft("d")])
-            backend.tell(Grown("ops", 5, [next_.message]))
+            backend.tell(RoomAdvanced("ops", 5, [next_.message]))
             assert [*said, next_.message][at - 1 :] == list(await reader.next())
             assert not await drain(reader)
             reader.close()
@@ -157,7 +157,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
             epoch = reader.epoch
             # Two messages of another process are lost on their way; the one after them comes.
             lost = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
-            backend.tell(Grown("ops", 7, lost[2:]))
+            backend.tell(RoomAdvanced("ops", 7, lost[2:]))
             await until(lambda: len(heard) == 3)
             assert heard[1] == Gap(4, 7, "no-history")
             assert [item.body for item in heard if isinstance(item, Message)] == ["live", "c"]

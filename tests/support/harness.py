@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from chatkit.backends.memory import MemoryBackend
-from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message, Receipt
 from chatkit.core.subscription import Item, Subscription
@@ -161,9 +161,9 @@ class Faults(Backend):
         self.turns = 0  # of the loop, before and after each call
         self.is_deaf = False  # the inner backend's news are lost
         self.watched: set[str] = set()
-        self._news: AsyncIterator[News] | None = None
-        self._next: asyncio.Task[News] | None = None
-        self._told: deque[News | Exception | None] = deque()
+        self._news: AsyncIterator[Notification] | None = None
+        self._next: asyncio.Task[Notification] | None = None
+        self._told: deque[Notification | Exception | None] = deque()
         self._wake = asyncio.Event()
 
     def hold(self, method: str, *, old_answer: bool = False) -> asyncio.Event:
@@ -171,7 +171,7 @@ class Faults(Backend):
         gate = (self.after if old_answer else self.before)[method] = asyncio.Event()
         return gate
 
-    def tell(self, news: News | Exception | None) -> None:
+    def tell(self, news: Notification | Exception | None) -> None:
         """Put something among the news: an error is raised by the iterator, None ends it."""
         self._told.append(news)
         self._wake.set()
@@ -245,7 +245,7 @@ class Faults(Backend):
 
         await self._do("unwatch", unwatch)
 
-    async def news(self) -> AsyncIterator[News]:
+    async def news(self) -> AsyncIterator[Notification]:
         self.calls["news"] += 1
         while True:
             while self._told:
@@ -261,7 +261,7 @@ class Faults(Backend):
             if item is not None and not self.is_deaf:
                 yield item
 
-    async def _next_of_inner(self) -> News | StopAsyncIteration | None:
+    async def _next_of_inner(self) -> Notification | StopAsyncIteration | None:
         if self._news is None:
             self._news = self.inner.news()
         if self._next is None:
@@ -292,7 +292,7 @@ class Faults(Backend):
     ) -> None:
         await self._do("announce", lambda: self.inner.announce(process, joined=joined, left=left, ttl_s=ttl_s))
 
-    async def present(self, process: str) -> Sequence[Presence]:
+    async def present(self, process: str) -> Sequence[PresenceChange]:
         return await self._do("present", lambda: self.inner.present(process))
 
 

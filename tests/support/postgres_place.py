@@ -9,7 +9,7 @@ import stores
 
 from chatkit.backends import open_backend
 from chatkit.bench.local.postgres import PostgresServer
-from chatkit.core.backend import Backend, Grown, News
+from chatkit.core.backend import Backend, Notification, RoomAdvanced
 from chatkit.core.model import Draft
 from chatkit.errors import Unavailable
 
@@ -52,5 +52,5 @@ async def until_stored(backend: Backend, draft: Draft) -> None:
             return
 
 
-def has_reached(last: int, item: News) -> bool:
-    return isinstance(item, Grown) and item.last == last
+def has_reached(last: int, item: Notification) -> bool:
+    return isinstance(item, RoomAdvanced) and item.last == last

@@ -7,7 +7,7 @@ import pytest
 
 from chatkit.backends.redis import connection, pubsub
 from chatkit.bench.local.redis import RedisServer
-from chatkit.core.backend import Backend, Grown, News
+from chatkit.core.backend import Backend, Notification, RoomAdvanced
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import Unavailable
 
@@ -49,7 +49,7 @@ async def follow(backend: Backend, room: str, last: int) -> list[str]:
     """Read a room as a hub does, from its news and, where they leave a hole, from the store."""
     bodies: list[str] = []
     async for item in backend.news():
-        if isinstance(item, Grown) and item.room == room and item.last > len(bodies):
+        if isinstance(item, RoomAdvanced) and item.room == room and item.last > len(bodies):
             fresh = [message for message in item.messages if message.seq > len(bodies)]
             if not fresh or fresh[0].seq != len(bodies) + 1:
                 fresh = await read_until_answered(backend, room, len(bodies))
@@ -59,7 +59,7 @@ async def follow(backend: Backend, room: str, last: int) -> list[str]:
     return bodies
 
 
-def is_a(*kinds: type[News]) -> Callable[[News], bool]:
+def is_a(*kinds: type[Notification]) -> Callable[[Notification], bool]:
     return lambda item: isinstance(item, kinds)
 
 

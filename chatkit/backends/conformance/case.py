@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from chatkit.core.backend import Backend, News
+from chatkit.core.backend import Backend, Notification
 from chatkit.core.model import Draft, Message
 
 Factory: TypeAlias = Callable[[], Backend]
@@ -63,9 +63,9 @@ async def texts(backend: Backend, room: str) -> list[str]:
     return [message.body for message in page.messages]
 
 
-async def until(news: AsyncIterator[News], is_it: Callable[[News], bool]) -> list[News]:
+async def until(news: AsyncIterator[Notification], is_it: Callable[[Notification], bool]) -> list[Notification]:
     """Read news up to and with the one that is looked for."""
-    seen: list[News] = []
+    seen: list[Notification] = []
     async with asyncio.timeout(NEWS_S):
         async for item in news:
             seen.append(item)

@@ -18,7 +18,7 @@ from chatkit.backends.conformance.case import (
     texts,
     until,
 )
-from chatkit.core.backend import Backend, Filter, Redacted
+from chatkit.core.backend import Backend, Filter, MessageRedacted
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.errors import NotFound
 
@@ -285,7 +285,7 @@ async def redacting_takes_the_body_away_and_keeps_the_number(factory: Factory) -
         after = await backend.redact("a", 1)
         wanted = Message("a", before.epoch, 1, before.time_ms, "ann", "", None, "k", redacted=True)
         same(after, wanted, "what is left")
-        await until(backend.news(), lambda item: item == Redacted("a", 1))
+        await until(backend.news(), lambda item: item == MessageRedacted("a", 1))
         same(await backend.redact("a", 1), wanted, "redacting again")
         same((await backend.read("a")).messages[0], wanted, "what is read")
         same(await backend.append(keyed("a", "k")), [Receipt(wanted, repeat=True)], "its key")

@@ -18,7 +18,7 @@ from chatkit.backends.conformance.case import (
     texts,
     until,
 )
-from chatkit.core.backend import Backend, Grown, News, Redacted
+from chatkit.core.backend import Backend, MessageRedacted, Notification, RoomAdvanced
 from chatkit.core.model import Member
 
 PRESENT_TTL_S = 0.3  # long enough to be seen, short enough to wait for
@@ -111,16 +111,16 @@ async def news_of_another_backend_come_in_order(factory: Factory) -> None:
         for n in range(2, 40):
             await two.append([*said("a", n), *said("unwatched", n)])
         await two.append(said("not yet there", 1))
-        seen = await until(news, lambda item: isinstance(item, Grown) and item.room == "not yet there")
-        if not any(isinstance(item, Grown) and item.room == "a" and item.last == 39 for item in seen):
-            seen += await until(news, lambda item: item == Grown("a", 39, getattr(item, "messages", ())))
+        seen = await until(news, lambda item: isinstance(item, RoomAdvanced) and item.room == "not yet there")
+        if not any(isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 39 for item in seen):
+            seen += await until(news, lambda item: item == RoomAdvanced("a", 39, getattr(item, "messages", ())))
         for item in seen:
-            holds(isinstance(item, Grown) and item.room != "unwatched", f"{item!r} was not asked for")
-            if isinstance(item, Grown) and item.messages:
+            holds(isinstance(item, RoomAdvanced) and item.room != "unwatched", f"{item!r} was not asked for")
+            if isinstance(item, RoomAdvanced) and item.messages:
                 wanted = list(range(item.last - len(item.messages) + 1, item.last + 1))
                 same(numbers_of(item.messages), wanted, "the messages that news carry")
         await two.redact("a", 5)
-        await until(news, lambda item: item == Redacted("a", 5))
+        await until(news, lambda item: item == MessageRedacted("a", 5))
 
 
 @shared_case
@@ -129,7 +129,7 @@ async def news_come_of_what_is_trimmed_at_once(factory: Factory) -> None:
         await one.watch("a")
         await two.append(said("a", 1, 2))
         await two.trim(keep=0)
-        await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "a" and item.last == 2)
+        await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 2)
 
 
 @shared_case
@@ -139,12 +139,16 @@ async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
             await one.watch(room)
         await one.unwatch("a")
         await two.append([*said("a", 1), *said("b", 1)])
-        seen = await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "b")
-        same([item for item in seen if isinstance(item, Grown) and item.room == "a"], [], "news of an unwatched room")
+        seen = await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.room == "b")
+        same(
+            [item for item in seen if isinstance(item, RoomAdvanced) and item.room == "a"],
+            [],
+            "news of an unwatched room",
+        )
         await one.unwatch("b")
         await one.watch("a")
         await two.append(said("a", 2))
-        await until(one.news(), lambda item: isinstance(item, Grown) and item.room == "a" and item.last == 2)
+        await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 2)
 
 
 @shared_case
@@ -157,11 +161,11 @@ async def rooms_can_be_watched_left_and_watched_again_at_the_same_time(factory: 
         heard: set[str] = set()
         news = one.news()
         while len(heard) < len(rooms):
-            heard |= {item.room for item in await until(news, _is_grown) if isinstance(item, Grown)}
+            heard |= {item.room for item in await until(news, _is_grown) if isinstance(item, RoomAdvanced)}
 
 
-def _is_grown(item: News) -> bool:
-    return isinstance(item, Grown)
+def _is_grown(item: Notification) -> bool:
+    return isinstance(item, RoomAdvanced)
 
 
 class _RemoteMembers:

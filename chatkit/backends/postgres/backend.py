@@ -29,11 +29,11 @@ from chatkit.backends.postgres.connection import (
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
 from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, read_heads
 from chatkit.backends.postgres.notifications import encode_typing
-from chatkit.backends.postgres.presence import Asking, Here
+from chatkit.backends.postgres.presence import OwnPresence, PresencePoller
 from chatkit.backends.postgres.reader import BEYOND, drop, plan_trim, read_page, read_rooms
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.writer import Batch, count_chars
-from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 from chatkit.errors import BadBackendURL, NotFound
 
@@ -92,8 +92,8 @@ class PostgresBackend(Backend):
         self._surveys = ConnectionPool(self._server, SURVEYING, settings=_LONG)
         self._inbox = NotificationQueue()
         self._watch = PostgresListener(self._server, self._store, self._process, self._inbox, self._read_heads)
-        self._here: dict[str, Here] = defaultdict(Here)
-        self._asking: dict[str, Asking] = defaultdict(Asking)
+        self._here: dict[str, OwnPresence] = defaultdict(OwnPresence)
+        self._asking: dict[str, PresencePoller] = defaultdict(PresencePoller)
         self._under_way = 0  # appends
         self._idle = asyncio.Event()  # set while no append is under way: leaving waits for it
         self._idle.set()
@@ -204,7 +204,7 @@ class PostgresBackend(Backend):
     async def unwatch(self, room: str) -> None:
         self._watch.forget(room)
 
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -222,7 +222,7 @@ class PostgresBackend(Backend):
             timeout_s=TIMEOUT_S,
         )
 
-    async def present(self, process: str) -> list[Presence]:
+    async def present(self, process: str) -> list[PresenceChange]:
         return await self._asking[process].ask(self._pages, self._store, process, TIMEOUT_S)
 
     async def _read_heads(self, names: Sequence[str], redactions: int | None) -> RoomHeads:

@@ -31,7 +31,7 @@ from chatkit.backends.postgres.notifications import (
     decode_notice,
 )
 from chatkit.backends.postgres.schema import PostgresSchema
-from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
+from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
 from chatkit.errors import ChatkitError
 
 PING_EVERY_S = 2.0  # how long a dead link may go unnoticed, against a message there and back
@@ -140,7 +140,7 @@ class PostgresListener:
         """Listen until cancelled, on another connection whenever one breaks."""
         while True:
             reason = await self._until_broken(connection)
-            self._inbox.put([Broken(reason)])
+            self._inbox.put([Disconnected(reason)])
             _logger.debug("the link to %s broke: %s", self._store.place, reason)
             connection = await self._mend()
 
@@ -182,7 +182,7 @@ class PostgresListener:
             except Exception:
                 _logger.exception("the link to %s is not mended", self._store.place)
             else:
-                self._inbox.put([Mended()])
+                self._inbox.put([Reconnected()])
                 return connection
             if connection is not None:
                 connection.terminate()
@@ -209,8 +209,8 @@ class PostgresListener:
         names = list(self.watched)
         for start in range(0, len(names) or 1, HEADS_A_QUERY):
             heads = await self._heads(connection, names[start : start + HEADS_A_QUERY])
-            self._put([Grown(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
-            self._put([Redacted(room, seq) for room, seq in heads.redacted if room in self.watched])
+            self._put([RoomAdvanced(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
+            self._put([MessageRedacted(room, seq) for room, seq in heads.redacted if room in self.watched])
         self._redactions = heads.redactions
 
     async def _heads(self, connection: PostgresConnection, names: Sequence[str]) -> RoomHeads:
@@ -237,7 +237,7 @@ class PostgresListener:
                     self._put(notice.to_news(self.watched))
             case RedactedPayload(room, seq, number):
                 self._redactions = number
-                self._put([Redacted(room, seq)] if room in self.watched else [])
+                self._put([MessageRedacted(room, seq)] if room in self.watched else [])
             case TypingPayload(process, room, sender):
                 is_news = process != self._process and room in self.watched
                 self._put([Writing(room, sender)] if is_news else [])
@@ -245,9 +245,9 @@ class PostgresListener:
                 self._is_in_doubt = True
                 self._stirred.set()
 
-    def _put(self, news: list[News]) -> None:
+    def _put(self, news: list[Notification]) -> None:
         for item in news:
-            if isinstance(item, Grown):
+            if isinstance(item, RoomAdvanced):
                 self.saw(item.room, item.epoch or item.messages[-1].epoch, item.last)
         if news:
             self._inbox.put(news)

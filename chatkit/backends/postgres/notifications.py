@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from chatkit.core.backend import Grown, News
+from chatkit.core.backend import Notification, RoomAdvanced
 from chatkit.core.model import Message
 
 
@@ -41,13 +41,13 @@ class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
     rooms: Sequence[AdvancedRoom]
     drafts: Sequence[CarriedMessage] = ()
 
-    def to_news(self, watched: AbstractSet[str]) -> list[News]:
+    def to_news(self, watched: AbstractSet[str]) -> list[Notification]:
         """Return what it says of these rooms."""
         if not watched.isdisjoint([reached.room for reached in self.rooms]):
             return list(self._grown(watched))
         return []
 
-    def _grown(self, watched: AbstractSet[str]) -> Iterator[News]:
+    def _grown(self, watched: AbstractSet[str]) -> Iterator[Notification]:
         messages: list[list[Message]] = [[] for _ in self.rooms]
         for draft in self.drafts:
             reached, its = self.rooms[draft.place - 1], messages[draft.place - 1]
@@ -57,7 +57,7 @@ class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
             )
         for reached, its in zip(self.rooms, messages, strict=True):
             if reached.room in watched:
-                yield Grown(reached.room, reached.last, its, self.epoch)
+                yield RoomAdvanced(reached.room, reached.last, its, self.epoch)
 
 
 class RedactedPayload(msgspec.Struct, array_like=True, frozen=True, tag="r"):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.presence import PresenceRow, RemotePresence
-from chatkit.core.backend import Presence
+from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 
 Place = tuple[str, str]  # a room, and a name in it
@@ -30,7 +30,7 @@ _PRESENT = """
 """
 
 
-class Here:
+class OwnPresence:
     """What one process announced, so that it can be announced again where the database no longer knows it."""
 
     def __init__(self) -> None:
@@ -88,14 +88,16 @@ class Here:
         return row is not None and bool(row["announce"])
 
 
-class Asking:
+class PresencePoller:
     """Asks what changed at all other processes."""
 
     def __init__(self) -> None:
         self._others = RemotePresence()
         self._lock = asyncio.Lock()  # two answers must not both be taken for what follows on the same state
 
-    async def ask(self, pool: ConnectionPool, store: PostgresSchema, process: str, timeout_s: float) -> list[Presence]:
+    async def ask(
+        self, pool: ConnectionPool, store: PostgresSchema, process: str, timeout_s: float
+    ) -> list[PresenceChange]:
         """Read it; see `Backend.present`."""
         async with self._lock:
             known = self._others.known

@@ -16,14 +16,14 @@ from typing import Self
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.redis.codec import KeyNames, RoomPosition
-from chatkit.backends.redis.echo import Echoes
+from chatkit.backends.redis.echo import OwnPublishes
 from chatkit.backends.redis.listener import RedisListener
 from chatkit.backends.redis.login import Login, check_server, check_waiting
-from chatkit.backends.redis.presence import Attendants
+from chatkit.backends.redis.presence import RedisPresence
 from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.topology import Topology
 from chatkit.backends.redis.writer import RedisWriter
-from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
 DEFAULT_PREFIX = "chatkit:"
@@ -45,11 +45,11 @@ class RedisBackend(Backend):
         self._nodes = Router(place, login.wire, guide.wire)
         names = KeyNames(prefix, login.database)
         self._log = RedisWriter(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
-        self._echoes = Echoes(secrets.token_hex(6))
+        self._echoes = OwnPublishes(secrets.token_hex(6))
         self._replicas = replicas
         self._inbox = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
         self._newsroom = RedisListener(self._nodes, names, self._echoes, self._inbox)
-        self._attendants = Attendants(self._nodes, prefix)
+        self._attendants = RedisPresence(self._nodes, prefix)
         self._n_appends = 0  # under way
         self._settled = asyncio.Event()  # set while none is
         self._settled.set()
@@ -128,7 +128,7 @@ class RedisBackend(Backend):
     async def unwatch(self, room: str) -> None:
         self._newsroom.unwatch(room)
 
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -139,7 +139,7 @@ class RedisBackend(Backend):
     ) -> None:
         await self._attendants.announce(process, joined, left, ttl_s)
 
-    async def present(self, process: str) -> list[Presence]:
+    async def present(self, process: str) -> list[PresenceChange]:
         return await self._attendants.present(process)
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from chatkit.core.backend import Grown, Redacted, Writing
+from chatkit.core.backend import MessageRedacted, RoomAdvanced, Writing
 from chatkit.core.model import Draft, Message
 
 MAX_NAMES = 16_384  # rooms whose keys are kept made: those of a busy server
@@ -151,17 +151,17 @@ def decode_left(text: bytes) -> int:
     return _decode_left(text).seq
 
 
-def decode_news(room: str, payload: bytes) -> tuple[Grown | Redacted | Writing, RoomPosition | None]:
+def decode_news(room: str, payload: bytes) -> tuple[RoomAdvanced | MessageRedacted | Writing, RoomPosition | None]:
     """Read what a script or a process published on a room's channel, and how far the room is, where that is said."""
     match _kind(payload):
         case b"A":
             grown = _decode_appended(payload)
             first = grown.last - len(grown.rows) + 1
             messages = [row.to_message(room, grown.epoch, first + n, grown.time_ms) for n, row in enumerate(grown.rows)]
-            return Grown(room, grown.last, messages, epoch=grown.epoch), RoomPosition(grown.epoch, grown.last)
+            return RoomAdvanced(room, grown.last, messages, epoch=grown.epoch), RoomPosition(grown.epoch, grown.last)
         case b"R":
             redacted = _decode_redacted(payload)
-            return Redacted(room, redacted.seq), RoomPosition(redacted.epoch, redacted.seq, redacted.count)
+            return MessageRedacted(room, redacted.seq), RoomPosition(redacted.epoch, redacted.seq, redacted.count)
         case _:
             return Writing(room, _decode_writing(payload).sender), None
 

@@ -6,7 +6,7 @@ from collections import deque
 MAX_ENDED = 4_096
 
 
-class Echoes:
+class OwnPublishes:
     """Names this process's calls, and knows them again in what is published."""
 
     def __init__(self, process: str) -> None:

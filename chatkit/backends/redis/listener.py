@@ -17,10 +17,10 @@ import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_news
-from chatkit.backends.redis.echo import Echoes
+from chatkit.backends.redis.echo import OwnPublishes
 from chatkit.backends.redis.pubsub import PubSub, RoomMoved
 from chatkit.backends.redis.router import Router
-from chatkit.core.backend import Broken, Grown, Mended, Redacted
+from chatkit.core.backend import Disconnected, MessageRedacted, Reconnected, RoomAdvanced
 from chatkit.errors import ChatkitError, Unavailable
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class _Watched:
 class RedisListener:
     """Watches rooms, and mends what breaks. Open it, and have `run` run until it is closed."""
 
-    def __init__(self, nodes: Router, names: KeyNames, echoes: Echoes, inbox: NotificationQueue) -> None:
+    def __init__(self, nodes: Router, names: KeyNames, echoes: OwnPublishes, inbox: NotificationQueue) -> None:
         self._nodes = nodes
         self._echoes = echoes
         self._inbox = inbox
@@ -97,7 +97,7 @@ class RedisListener:
 
     def _break(self, fault: ChatkitError) -> None:
         if self._fault is None:
-            self._inbox.put([Broken(str(fault))])
+            self._inbox.put([Disconnected(str(fault))])
         self._fault = fault
         self._n_breaks += 1
         self._nodes.mistrust()
@@ -109,7 +109,7 @@ class RedisListener:
             await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311 - jitter, not a secret
             delay_s = min(2 * delay_s, RETRY_MAX_S)
         self._fault = None
-        self._inbox.put([Mended()])
+        self._inbox.put([Reconnected()])
 
     async def _is_mended(self) -> bool:
         """Connect, subscribe and check anew; say whether that went well, and nothing broke meanwhile."""
@@ -142,9 +142,9 @@ class RedisListener:
         if not self._is_wanted(watched):
             return
         if (now.epoch, now.last) != (before.epoch, before.last):
-            self._inbox.put([Grown(room, now.last, epoch=now.epoch)])
+            self._inbox.put([RoomAdvanced(room, now.last, epoch=now.epoch)])
         if now.redacted > before.redacted:  # which, is not known any more: all of them are told
-            self._inbox.put([Redacted(room, seq) for seq in await self.channels.redacted(room)])
+            self._inbox.put([MessageRedacted(room, seq) for seq in await self.channels.redacted(room)])
 
     async def _learn(self, rooms: Sequence[_Watched]) -> dict[str, ChatkitError]:
         """Ask how far rooms are; return those that alone could not be asked for."""

@@ -14,7 +14,7 @@ from chatkit.backends.epoch import new_epoch
 from chatkit.backends.redis.connection import Command, Reply, Word
 from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
-from chatkit.core.backend import Presence
+from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 
 MAX_CHANGES = 10_000  # of a process that are kept: more than come and go in the seconds that another may be late
@@ -32,14 +32,14 @@ class _Keys(NamedTuple):
     changes: bytes
 
 
-class _Seen(NamedTuple):
+class _SeenVersion(NamedTuple):
     """How far one process's changes are known."""
 
     life: bytes = b""
     n_changes: int = 0
 
 
-class _Mine:
+class _OwnPresence:
     """What was announced of one process by this one."""
 
     __slots__ = ("fades_s", "members")
@@ -56,15 +56,15 @@ class _Mine:
                 self.members.pop((room, member.name), None)
 
 
-class Attendants:
+class RedisPresence:
     """Who is present where, by process."""
 
     def __init__(self, nodes: Router, prefix: str) -> None:
         self._nodes = nodes
         self._prefix = prefix
         self._processes = f"{prefix}processes".encode()
-        self._mine: dict[str, _Mine] = {}
-        self._seen: dict[str, dict[bytes, _Seen]] = {}  # by the process that asks
+        self._mine: dict[str, _OwnPresence] = {}
+        self._seen: dict[str, dict[bytes, _SeenVersion]] = {}  # by the process that asks
 
     def _keys(self, process: str) -> _Keys:
         base = f"{self._prefix}process:{{{process}}}"
@@ -74,7 +74,7 @@ class Attendants:
         self, process: str, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
         """Renew a process, and change who is in it; see `Backend.announce`."""
-        mine = self._mine.setdefault(process, _Mine())
+        mine = self._mine.setdefault(process, _OwnPresence())
         now_s = asyncio.get_running_loop().time()
         if now_s > mine.fades_s:  # the store has forgotten it, as it must
             mine.members.clear()
@@ -98,23 +98,25 @@ class Attendants:
         replies = await self._nodes.calls("presence", calls)
         return any(replies[:-1])
 
-    async def present(self, process: str) -> list[Presence]:
+    async def present(self, process: str) -> list[PresenceChange]:
         """Return what changed at all other processes; see `Backend.present`."""
         seen = self._seen.get(process, {})
         names = await self._nodes.call(
             "presence", self._nodes.place.slot(self._processes), ("SMEMBERS", self._processes)
         )
         others = [name for name in names if name != process.encode()]
-        replies = await self._nodes.calls("presence", [self._call(name, seen.get(name) or _Seen()) for name in others])
+        replies = await self._nodes.calls(
+            "presence", [self._call(name, seen.get(name) or _SeenVersion()) for name in others]
+        )
         alive = {name: reply for name, reply in zip(others, replies, strict=True) if reply is not None}
         # Before anything is taken as seen: what was, and could then not be returned, would be no news at the next call.
         await self._forget([name for name in others if name not in alive])
-        self._seen[process] = {name: _Seen(life, count) for name, (life, count, *_) in alive.items()}
-        faded = [Presence(name.decode(), whole=True) for name in seen.keys() - alive.keys()]
+        self._seen[process] = {name: _SeenVersion(life, count) for name, (life, count, *_) in alive.items()}
+        faded = [PresenceChange(name.decode(), whole=True) for name in seen.keys() - alive.keys()]
         changed = [name for name in alive if self._seen[process][name] != seen.get(name)]
         return faded + [_presence(name, alive[name]) for name in changed]
 
-    def _call(self, name: bytes, seen: _Seen) -> SlotCommand:
+    def _call(self, name: bytes, seen: _SeenVersion) -> SlotCommand:
         keys = self._keys(name.decode())
         return SlotCommand(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.n_changes]))
 
@@ -130,16 +132,16 @@ def _words(changes: Iterable[_Change]) -> Iterable[Word]:
         yield from (sign, msgspec.json.encode((room, member.name)), member.since_ms)
 
 
-def _presence(process: bytes, reply: Reply) -> Presence:
+def _presence(process: bytes, reply: Reply) -> PresenceChange:
     """Read what the script answered of a process."""
     _, _, changes, *all_members = reply
     if all_members:
         fields = all_members[0]
         pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-        return Presence(process.decode(), [_decode(name, since) for name, since in pairs], whole=True)
+        return PresenceChange(process.decode(), [_decode(name, since) for name, since in pairs], whole=True)
     newest = {name: (sign, since) for _, (sign, name, _, since) in changes}
     joined = [_decode(name, since) for name, (sign, since) in newest.items() if sign == b"+"]
-    return Presence(process.decode(), joined, [_decode_name(name) for name in newest if newest[name][0] == b"-"])
+    return PresenceChange(process.decode(), joined, [_decode_name(name) for name in newest if newest[name][0] == b"-"])
 
 
 def _decode(name: bytes, since: bytes) -> tuple[str, Member]:

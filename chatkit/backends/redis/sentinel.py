@@ -9,7 +9,7 @@ from chatkit.backends.redis.topology import Ask, Topology
 from chatkit.errors import ChatkitError, StoreError, Unavailable
 
 
-class Sentinels(Topology):
+class SentinelServer(Topology):
     """The master of a service. Sentinels are asked without a user: theirs are not the servers'."""
 
     asks_rooms_servers = False

@@ -5,7 +5,7 @@ from urllib.parse import SplitResult, unquote
 from chatkit.backends.redis.backend import DEFAULT_PREFIX, RedisBackend, RedisPubSubBackend
 from chatkit.backends.redis.connection import Address
 from chatkit.backends.redis.login import Login
-from chatkit.backends.redis.sentinel import Sentinels
+from chatkit.backends.redis.sentinel import SentinelServer
 from chatkit.backends.redis.topology import ClusterServers, SingleServer, Topology
 from chatkit.core.backend import Backend
 from chatkit.errors import BadBackendURL
@@ -58,7 +58,7 @@ def _servers(parts: SplitResult) -> tuple[Topology, Login]:
         case "cluster":
             return ClusterServers(addresses), login
         case "sentinel":
-            return Sentinels(addresses, service), login
+            return SentinelServer(addresses, service), login
         case _:
             return SingleServer(addresses[0]), login
 

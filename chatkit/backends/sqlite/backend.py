@@ -38,7 +38,7 @@ from chatkit.backends.sqlite.schema import (
     until_free,
 )
 from chatkit.backends.sqlite.writer import SqliteWriter
-from chatkit.core.backend import Backend, Filter, News, Page, Presence, RoomInfo
+from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class SqliteBackend(Backend):
             watched.remove(room)
             self._watch.is_polling = bool(watched)
 
-    def news(self) -> AsyncIterator[News]:
+    def news(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -173,7 +173,7 @@ class SqliteBackend(Backend):
     ) -> None:
         await self._write(partial(announce, process=process, joined=joined, left=left, ttl_s=ttl_s))
 
-    async def present(self, process: str) -> list[Presence]:
+    async def present(self, process: str) -> list[PresenceChange]:
         now_ms = time.time_ns() // 1_000_000
         others = self._others[process]
         known = others.known  # of this moment; what is taken is the loop's
@@ -192,7 +192,7 @@ class SqliteBackend(Backend):
     def _tick(self) -> float | None:
         return self._watch.tick()
 
-    def _tell(self, news: list[News]) -> None:
+    def _tell(self, news: list[Notification]) -> None:
         with suppress(RuntimeError):  # the loop was closed without leaving the backend: nobody reads any more
             self._loop.call_soon_threadsafe(self._inbox.put, news)
 

@@ -17,7 +17,7 @@ import msgspec
 
 from chatkit.backends.sqlite.row import ROW, decode_room_rows
 from chatkit.backends.sqlite.schema import as_ours
-from chatkit.core.backend import Broken, Grown, Mended, News, Redacted, Writing
+from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it
 
 POLL_S = 0.025  # how late news may be, against some 40 short system calls a second
@@ -60,7 +60,7 @@ class SqliteListener:
     """What this process has seen of the store. `watched` and `is_polling` are the event loop's to change."""
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, epoch: str, tell: Callable[[list[News]], None]
+        self, connection: sqlite3.Connection, path: Path, epoch: str, tell: Callable[[list[Notification]], None]
     ) -> None:
         self._connection = connection
         self._path = path
@@ -96,15 +96,15 @@ class SqliteListener:
     def poll(self) -> None:
         """Tell what is new since the last time."""
         last_id, top, redaction, typing = self._connection.execute(_MARKS).fetchone()
-        news: list[News] = []
+        news: list[Notification] = []
         if top != self._top:  # what is new may be trimmed already, and is then in no table
             news += self._heads()
         elif last_id - self._last_id > MAX_CARRIED:
-            news += self._numbers(_REACHED, self._last_id, Grown)
+            news += self._numbers(_REACHED, self._last_id, RoomAdvanced)
         elif last_id > self._last_id:
             news += self._carried()
         if redaction > self._redaction:
-            news += self._numbers(_REDACTED, self._redaction, Redacted)
+            news += self._numbers(_REDACTED, self._redaction, MessageRedacted)
         if typing > self._typing:
             news += self._writing()
         self._last_id, self._top, self._redaction, self._typing = last_id, top, redaction, typing
@@ -119,35 +119,37 @@ class SqliteListener:
                 self._version = version
         except sqlite3.Error as error:
             if not self._retry_s:
-                self._tell([Broken(str(as_ours(error, self._path)))])
+                self._tell([Disconnected(str(as_ours(error, self._path)))])
             self._retry_s = min(max(self._retry_s * 2, RETRY_MIN_S), RETRY_MAX_S)
             return self._retry_s * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
         if self._retry_s:
             self._retry_s = 0.0
-            self._tell([Mended()])
+            self._tell([Reconnected()])
         return POLL_S
 
     def _read_version(self) -> int:
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
 
-    def _carried(self) -> Iterable[News]:
+    def _carried(self) -> Iterable[Notification]:
         (found,) = self._connection.execute(_CARRIED, [self._last_id]).fetchone()
         grown: dict[str, list[Message]] = {}
         for room, row in decode_room_rows(found):
             if room in self.watched:
                 grown.setdefault(room, []).append(row.to_message(room, self._epoch))
-        return [Grown(room, messages[-1].seq, messages) for room, messages in grown.items()]
+        return [RoomAdvanced(room, messages[-1].seq, messages) for room, messages in grown.items()]
 
-    def _heads(self) -> Iterable[News]:
+    def _heads(self) -> Iterable[Notification]:
         asked = msgspec.json.encode(list(self.watched)).decode()
         (found,) = self._connection.execute(_HEADS, [asked]).fetchone()
-        return [Grown(room, last) for room, last in _decode_numbers(found)]
+        return [RoomAdvanced(room, last) for room, last in _decode_numbers(found)]
 
-    def _writing(self) -> Iterable[News]:
+    def _writing(self) -> Iterable[Notification]:
         found = self._connection.execute(_WRITING, [self._typing, self.process])
         return [Writing(room, sender) for room, sender in found if room in self.watched]
 
-    def _numbers(self, question: str, since: int, kind: type[Grown] | type[Redacted]) -> Iterable[News]:
+    def _numbers(
+        self, question: str, since: int, kind: type[RoomAdvanced] | type[MessageRedacted]
+    ) -> Iterable[Notification]:
         (found,) = self._connection.execute(question, [since]).fetchone()
         return [kind(room, number) for room, number in _decode_numbers(found) if room in self.watched]

@@ -7,11 +7,11 @@ import msgspec
 
 from chatkit.core.model import Message
 
-# A message of the table, or of a subquery of this name, as the `Row` below has it.
+# A message of the table, or of a subquery of this name, as the `MessageRow` below has it.
 ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key)"
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True):
+class MessageRow(msgspec.Struct, array_like=True, frozen=True):
     """One message as SQLite's JSON has it; `data` is JSON text within it. A redacted message has no body."""
 
     seq: int
@@ -28,6 +28,6 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
         return Message(room, epoch, self.seq, self.time_ms, self.sender, self.body or "", data, self.key, redacted)
 
 
-decode_row = msgspec.json.Decoder(Row).decode
-decode_rows = msgspec.json.Decoder(list[Row]).decode
-decode_room_rows = msgspec.json.Decoder(list[tuple[str, Row]]).decode
+decode_row = msgspec.json.Decoder(MessageRow).decode
+decode_rows = msgspec.json.Decoder(list[MessageRow]).decode
+decode_room_rows = msgspec.json.Decoder(list[tuple[str, MessageRow]]).decode

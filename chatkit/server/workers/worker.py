@@ -21,7 +21,7 @@ from chatkit.errors import ChatkitError, Unavailable
 from chatkit.server import external_app
 from chatkit.server.app import open_app
 from chatkit.server.log_config import log_config
-from chatkit.server.runner import Readers, Server, configure, raise_file_limit
+from chatkit.server.runner import ChatServer, ReaderGroup, configure, raise_file_limit
 from chatkit.server.workers.acceptor import Acceptor
 from chatkit.server.workers.connection_counts import ConnectionCounts
 from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_orders
@@ -29,10 +29,10 @@ from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerRea
 NOT_OURS: Final = {signal.SIGINT, signal.SIGHUP}
 
 
-class WorkerServer(Server):
+class WorkerServer(ChatServer):
     """A server whose connections come through a door that it shares with others."""
 
-    def __init__(self, config: uvicorn.Config, readers: Readers, door: Acceptor, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, readers: ReaderGroup, door: Acceptor, ready: Callable[[], None]) -> None:
         super().__init__(config, readers, ready, ends_on=[signal.SIGTERM])
         self._door = door
 
@@ -81,7 +81,7 @@ class Worker:
         except SystemExit as error:  # so uvicorn ends where an application does not start
             raise Unavailable(f"{name} did not start; the log says why") from error
 
-    async def _serve(self, config: uvicorn.Config, readers: Readers) -> None:
+    async def _serve(self, config: uvicorn.Config, readers: ReaderGroup) -> None:
         server = WorkerServer(config, readers, self._door, self._ready)
         watching = asyncio.create_task(self._end_with_supervisor(server))
         try:
@@ -94,7 +94,7 @@ class Worker:
         with suppress(OSError):  # it has ended: we hear that in a moment
             self._link.sendall(encode(WorkerReady()))
 
-    async def _end_with_supervisor(self, server: Server) -> None:
+    async def _end_with_supervisor(self, server: ChatServer) -> None:
         self._link.setblocking(False)  # noqa: FBT003  # its only parameter
         with suppress(OSError):
             await asyncio.get_running_loop().sock_recv(self._link, 1)  # nothing is said but the end

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Protocol, assert_never
 
+from chatkit.cli.formats import body_lines, gap_sentence, text_line
 from chatkit.cli.options import Target
-from chatkit.cli.output import body_lines, gap_sentence, text_line
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.terminal import PipeInterface, Style, Terminal, can_edit, has_colour
 from chatkit.cli.times import local_time

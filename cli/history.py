@@ -198,7 +198,7 @@ class HistoryPrinter:
     """Prints messages in a form; tells of gaps on stderr."""
 
     def __init__(self, form: str) -> None:
-        from chatkit.cli.output import WRITERS
+        from chatkit.cli.formats import WRITERS
         from chatkit.cli.sanitize import visible
 
         self.has_gap = False
@@ -208,14 +208,14 @@ class HistoryPrinter:
 
     def begin(self) -> None:
         """Print what stands above the first message."""
-        from chatkit.cli.output import csv_header
+        from chatkit.cli.formats import csv_header
 
         if self._form == "csv":
             sys.stdout.write(f"{csv_header()}\n")
 
     def print(self, item: Message | Gap) -> None:
         """Print a message; say what is missing."""
-        from chatkit.cli.output import gap_sentence, json_line
+        from chatkit.cli.formats import gap_sentence, json_line
 
         if isinstance(item, Message):
             sys.stdout.write(f"{self._safe(self._write(item))}\n")

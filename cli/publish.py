@@ -84,7 +84,7 @@ def publish_stdin(place: Target, room: str, *, json: bool) -> None:
 def print_stored(message: WireMessage, *, json: bool) -> None:
     """Show what is stored, if that was asked for."""
     if json:
-        from chatkit.cli.output import wire_json_line
+        from chatkit.cli.formats import wire_json_line
 
         sys.stdout.write(f"{wire_json_line(message)}\n")
         sys.stdout.flush()

@@ -81,7 +81,7 @@ class Disconnected(msgspec.Struct, frozen=True):
 
 
 class Reconnected(msgspec.Struct, frozen=True):
-    """News: the link works again. Before it, a `RoomAdvanced` came for every watched room whose log changed meanwhile."""
+    """The link works again. A `RoomAdvanced` for every watched room whose log has changed came before this."""
 
 
 Notification: TypeAlias = RoomAdvanced | MessageRedacted | Writing | Disconnected | Reconnected
@@ -192,9 +192,9 @@ class Backend(ABC):
         """Iterate over what happens in watched rooms; one caller at a time.
 
         News of one room MUST come in order, and MAY be folded together or repeated. A link that breaks MUST show as
-        `Disconnected`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its head,
-        many in one round trip; a `RoomAdvanced` MUST come for each that is ahead or of another epoch, with that epoch, and
-        then `Reconnected`. The iterator ends when the backend is left.
+        `Disconnected`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its
+        head, many in one round trip; a `RoomAdvanced` MUST come for each that is ahead or of another epoch, with that
+        epoch, and then `Reconnected`. The iterator ends when the backend is left.
         """
 
     @abstractmethod

@@ -21,7 +21,11 @@ Position: TypeAlias = int | str
 """A `seq`, or a cursor."""
 
 
-class Command(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower, omit_defaults=True, kw_only=True):
+def _op(class_name: str) -> str:
+    return class_name.removesuffix("Command").lower()
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="op", tag=_op, omit_defaults=True, kw_only=True):
     """What a client asks for. `room` may be left out where the path names it; `ref` comes back with the answer."""
 
     room: str | None = None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkit.cli.output import csv_line, gap_sentence, json_line, markdown, text_line
+from chatkit.cli.formats import csv_line, gap_sentence, json_line, markdown, text_line
 from chatkit.cli.sanitize import escaped, one_line, visible
 from chatkit.core.model import Gap, Message
 

@@ -5,7 +5,6 @@ stored once. Knows no command and no terminal.
 """
 
 import asyncio
-import random
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from itertools import islice
 
 import msgspec
 
+from chatkit.backoff import Backoff
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
 from chatkit.core.group_commit import MAX_BATCH
 from chatkit.core.model import Draft, Receipt
@@ -49,6 +49,7 @@ class StorePublisher:
         self._room = asyncio.Semaphore(MAX_HELD)  # bounds `_held`
         self._arrived = asyncio.Event()  # set when `_held` may hold something: wakes `run`
         self._is_away = False
+        self._backoff = Backoff(RETRY_S)
 
     async def submit(self, draft: Draft) -> asyncio.Future[Receipt]:
         """Put a message in the queue, and return where its receipt will be."""
@@ -88,4 +89,4 @@ class StorePublisher:
         if not self._is_away:
             self._is_away = True
             self._watcher(ConnectionLost(str(error)))
-        await asyncio.sleep(random.uniform(0.5, 1) * RETRY_S)  # noqa: S311  # jitter, not a secret
+        await asyncio.sleep(self._backoff.next_s())

@@ -5,7 +5,6 @@ Rooms go on by cursor and messages by key, so that nothing is lost with a connec
 
 import asyncio
 import itertools
-import random
 import time
 from collections import deque
 from typing import NoReturn
@@ -13,7 +12,7 @@ from typing import NoReturn
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from chatkit.client.backoff import Backoff
+from chatkit.backoff import Backoff
 from chatkit.client.connect import closed, dial
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.errors import refusal
@@ -41,6 +40,7 @@ from chatkit.wire.protocol import (
     encode,
 )
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before an attempt to connect
 STALL_S = (
     1.0  # how long a full reader may hold up the socket: long for a reader at work, short for what waits behind it
 )
@@ -66,6 +66,7 @@ class PersistentConnection:
         self._outbox = Outbox()
         self._controls: deque[AnyCommand] = deque()  # what is not a publish goes first, and dies with the connection
         self._refs = itertools.count(1)
+        self._store_backoff = Backoff(STORE_RETRY_S)
         self._store_lost_at: float | None = None  # the server stands, but could not commit
         self._wake = asyncio.Event()  # for the sender: there is something to send, or an answer has come
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # of the first connection
@@ -114,7 +115,7 @@ class PersistentConnection:
             self._end(Unavailable("the client was closed"))
 
     async def _keep_connected(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         lost_at: float | None = None
         while True:
             connected_at = None
@@ -128,8 +129,8 @@ class PersistentConnection:
                 now = time.monotonic()
                 if not self._ready.done():
                     raise
-                if connected_at is not None:
-                    backoff.worked(now - connected_at)
+                if connected_at is not None and now - connected_at >= LONGEST_WAIT_S:
+                    backoff.reset()  # a connection that was closed at once counts as a failure
                 if lost_at is None:
                     lost_at = now
                     self._lost(str(error))
@@ -261,8 +262,7 @@ class PersistentConnection:
             self._outbox.hold(event.ref, error.retry_after_s, time.monotonic())
             self._outbox.slow_down(time.monotonic())
         elif isinstance(error, Unavailable) and self._may_wait_for_store(str(error)):
-            jitter = random.uniform(0.5, 1)  # noqa: S311  # not a secret
-            self._outbox.hold(event.ref, jitter * STORE_RETRY_S, time.monotonic())
+            self._outbox.hold(event.ref, self._store_backoff.next_s(), time.monotonic())
         elif entry := self._outbox.answered(event.ref):
             entry.refuse(error)
         self._wake.set()

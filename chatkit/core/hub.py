@@ -5,7 +5,6 @@ Publishing never waits for a reader; reading is a cursor's. The hub is entered w
 
 import asyncio
 import logging
-import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,6 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self, assert_never
 
+from chatkit.backoff import Backoff
 from chatkit.core.backend import (
     Backend,
     Disconnected,
@@ -153,6 +153,7 @@ class Hub:
 
     async def _listen(self) -> None:
         """Follow the backend's news, for ever: nobody is left connected and deaf."""
+        backoff = Backoff(RETRY_S, jitter=0.9)
         while True:
             try:
                 async for news in self.backend.news():
@@ -164,7 +165,7 @@ class Hub:
             except Exception:
                 self._faults["news"] = "the backend's news failed; the server's log says how"
                 _logger.exception("the backend's news broke off")
-            await asyncio.sleep(random.uniform(0.1, 1) * RETRY_S)  # noqa: S311  # jitter, not a secret
+            await asyncio.sleep(backoff.next_s())
             self._faults.pop("news", None)
             for live in list(self._live.values()):
                 live.check()

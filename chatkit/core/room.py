@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from chatkit.backoff import Backoff
 from chatkit.core.backend import Backend, Page, RoomAdvanced
 from chatkit.core.model import Head, Message
 from chatkit.core.page_cache import PageCache
@@ -21,7 +21,7 @@ MAX_EARLY = 64  # batches heard of a room that is being opened: more come only w
 UNKEPT_MESSAGES = 4_096  # of a tail behind which there is no store: what many publish between two turns of the loop
 OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has pages loaded
 MESSAGE_CHARS = 64  # that a message counts beside its body, where it is asked how much there is to tell
-MAX_RETRY_S = 2.0  # a store that is back is noticed within this time
+FIRST_RETRY_S, MAX_RETRY_S = 0.05, 2.0  # a store that is back is noticed within this time
 
 _logger = logging.getLogger(__name__)
 
@@ -190,21 +190,20 @@ class Room:
             self._spawn(self._fill())
 
     async def _fill(self) -> None:
-        delay_s = 0.05
+        backoff = Backoff(FIRST_RETRY_S, MAX_RETRY_S)
         try:
             while self.is_open and self._is_stale:
                 self._is_stale = False
                 try:
                     await self._fill_once()
-                    delay_s = 0.05
+                    backoff.reset()
                 except Exception as error:
                     self._is_stale = True
                     if isinstance(error, ChatkitError):
                         _logger.warning("room %s cannot be read on: %s", self.room, error)
                     else:  # whatever it is, those who read here must not be deaf from now on
                         _logger.exception("room %s cannot be read on", self.room)
-                    await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311  # jitter, not a secret
-                    delay_s = min(2 * delay_s, MAX_RETRY_S)
+                    await asyncio.sleep(backoff.next_s())
         finally:
             self._is_filling = False
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from litestar.channels import ChannelsBackend
 from litestar.channels.backends import memory as reference
 
+from chatkit.backoff import Backoff
 from chatkit.core.group_commit import Settle
 from chatkit.core.hub import Hub
 from chatkit.core.model import Message, Receipt
@@ -102,13 +102,14 @@ class ForeignBackend(LogChannelsBackend):
 
     async def _receive(self) -> None:
         """Take what the backend brings; when its stream breaks, open it again: nobody is left connected and deaf."""
+        backoff = Backoff(RETRY_S)
         while True:
             try:
                 async for channel, payload in self._backend.stream_events():
                     self._memory.append_now([draft_of(room_of(channel), payload)])
             except Exception:
                 _logger.exception("the stream of events broke; it is opened again")
-            await asyncio.sleep(random.uniform(0.5, 1) * RETRY_S)  # noqa: S311  # jitter, not a secret
+            await asyncio.sleep(backoff.next_s())
 
     async def _drain(self) -> None:
         with suppress(TimeoutError):

@@ -7,7 +7,6 @@ driver asks the server to give the statement up. Knows nothing of rooms.
 # ruff: noqa: D102 - what a connection's methods mean is said by the driver
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar
 import asyncpg
 
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, MISSING, RETRIED, as_ours, has_answered, state_of
+from chatkit.backoff import Backoff
 from chatkit.errors import Unavailable
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ CONNECT_S = 3.0  # seconds; a server that comes back is not met by the end of a 
 CLOSE_S = 1.0  # for a server to give up a statement, or to hear that we leave
 IDLE_S = 60.0  # a connection that rested longer is closed: a proxy may have forgotten it
 MAX_TRIES = 5  # where others were in the way; each time one of them gets through
-TRY_AGAIN_S = 0.02  # about what the transaction takes that was in the way
+TRY_AGAIN_S, MAX_AGAIN_S = 0.02, 0.08  # about what the transaction takes that was in the way
 
 
 class PostgresConnection(Protocol):
@@ -106,7 +106,7 @@ class ConnectionPool:
             raise as_ours(error, self._server.place) from error
 
     async def _try(self, do: Do[T]) -> T:
-        tries, heal = 0, self._heal
+        tries, heal, backoff = 0, self._heal, Backoff(TRY_AGAIN_S, MAX_AGAIN_S)
         while True:
             tries += 1
             try:
@@ -114,7 +114,7 @@ class ConnectionPool:
                     return await do(connection)
             except asyncpg.PostgresError as error:
                 if state_of(error) in RETRIED and tries < MAX_TRIES:
-                    await asyncio.sleep(random.uniform(0.5, 1) * TRY_AGAIN_S * tries)  # noqa: S311 - jitter, not a secret
+                    await asyncio.sleep(backoff.next_s())
                 elif state_of(error) in MISSING and heal is not None:
                     async with self._lent() as connection:
                         await heal(connection)

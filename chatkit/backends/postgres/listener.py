@@ -12,7 +12,6 @@ same numbers for those that were there.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -31,6 +30,7 @@ from chatkit.backends.postgres.notifications import (
     decode_notice,
 )
 from chatkit.backends.postgres.schema import PostgresSchema
+from chatkit.backoff import Backoff
 from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
 from chatkit.errors import ChatkitError
 
@@ -169,10 +169,9 @@ class PostgresListener:
 
     async def _mend(self) -> PostgresConnection:
         """Listen again, and see what was missed."""
-        delay_s = RETRY_MIN_S
+        backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
         while True:
-            await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311 - jitter, not a secret
-            delay_s = min(2 * delay_s, RETRY_MAX_S)
+            await asyncio.sleep(backoff.next_s())
             connection = None
             try:
                 connection = await self._listen()

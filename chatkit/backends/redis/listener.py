@@ -20,6 +20,7 @@ from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_news
 from chatkit.backends.redis.echo import OwnPublishes
 from chatkit.backends.redis.pubsub import PubSub, RoomMoved
 from chatkit.backends.redis.router import Router
+from chatkit.backoff import Backoff
 from chatkit.core.backend import Disconnected, MessageRedacted, Reconnected, RoomAdvanced
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -104,10 +105,9 @@ class RedisListener:
         self._disturbed.set()
 
     async def _mend(self) -> None:
-        delay_s = RETRY_MIN_S
-        while not await self._is_mended():
-            await asyncio.sleep(random.uniform(0.5, 1) * delay_s)  # noqa: S311 - jitter, not a secret
-            delay_s = min(2 * delay_s, RETRY_MAX_S)
+        backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
+        while not await self._is_mended():  # noqa: ASYNC110 - no event reports that the store is back
+            await asyncio.sleep(backoff.next_s())
         self._fault = None
         self._inbox.put([Reconnected()])
 

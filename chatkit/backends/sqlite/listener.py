@@ -6,7 +6,6 @@ one. What is new is then the message table's end. Nothing is asked while no room
 
 # ruff: noqa: S608 - the statements are put together from constants
 
-import random
 import secrets
 import sqlite3
 import time
@@ -17,6 +16,7 @@ import msgspec
 
 from chatkit.backends.sqlite.row import ROW, decode_room_rows
 from chatkit.backends.sqlite.schema import as_ours
+from chatkit.backoff import Backoff
 from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it
 
@@ -71,7 +71,8 @@ class SqliteListener:
         self.is_polling = False
         self._version = self._last_id = self._top = self._redaction = self._typing = -1
         self._due_s = 0.0
-        self._retry_s = 0.0  # 0: the link is whole
+        self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
+        self._is_broken = False
 
     def start(self) -> None:
         """Take what is there now for seen."""
@@ -118,12 +119,13 @@ class SqliteListener:
                 self.poll()
                 self._version = version
         except sqlite3.Error as error:
-            if not self._retry_s:
+            if not self._is_broken:
+                self._is_broken = True
                 self._tell([Disconnected(str(as_ours(error, self._path)))])
-            self._retry_s = min(max(self._retry_s * 2, RETRY_MIN_S), RETRY_MAX_S)
-            return self._retry_s * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
-        if self._retry_s:
-            self._retry_s = 0.0
+            return self._backoff.next_s()
+        if self._is_broken:
+            self._is_broken = False
+            self._backoff.reset()
             self._tell([Reconnected()])
         return POLL_S
 

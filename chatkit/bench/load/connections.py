@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
+from chatkit.backoff import Backoff
 from chatkit.bench.load.connection import LoadConnection
 from chatkit.bench.load.websocket_client import ServerAddress
-from chatkit.client.backoff import Backoff
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before an attempt to connect again, as a client waits
 KNOCKS = 64  # connections that are opened at once: more would only wait for each other
 TICK_S = 0.2
 STALL_S = 30.0  # without any progress: beyond what a server needs to be started again
@@ -82,7 +83,7 @@ class ClientPool:
             self.n_reconnects += 1
 
     async def _keep_knocking(self, peer: LoadConnection) -> bool:
-        backoff = Backoff()
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S)
         while not self._ended.is_set():
             try:
                 await peer.connect(self._door)

@@ -18,6 +18,7 @@ import socket
 from typing import Any, Final
 
 from chatkit.backends import open_backend
+from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.server.banner import application_greeting, greeting, say, with_token
 from chatkit.server.listen import listen
@@ -66,6 +67,7 @@ class WorkerSlot:
         self.lock = asyncio.Lock()  # a restart and a replacement must not both fill the place
         self._filled_at = 0.0
         self._n_failures = 0  # in a row
+        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, jitter=0.0)  # nobody else waits for the same thing
 
     def fill(self, hand: WorkerProcess, now: float) -> None:
         """Have the worker serve here."""
@@ -76,11 +78,12 @@ class WorkerSlot:
         self.hand = None
         if now - self._filled_at > LASTED_S:
             self._n_failures = 0
+            self._backoff.reset()
 
     def wait_s(self) -> float:
         """Count a failure; return how long to wait before the next worker is started: after the first, not at all."""
         self._n_failures += 1
-        return 0.0 if self._n_failures == 1 else min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._n_failures - 2, 16))
+        return 0.0 if self._n_failures == 1 else self._backoff.next_s()
 
     @property
     def is_hopeless(self) -> bool:

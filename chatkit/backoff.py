@@ -1,0 +1,41 @@
+"""Back-off: how long to wait before the next attempt after one or more failures. Knows no clock and no loop."""
+
+import random
+from collections.abc import Callable
+
+
+class Backoff:
+    """Waits that grow by a factor up to a cap; without a cap, every wait is as long as the first.
+
+    `jitter` is the share of each wait that is drawn at random, so that a thousand clients do not all come back at the
+    same moment: with 0.5, a wait lasts between half and all of its length. `uniform` draws it, as does
+    `random.uniform`.
+    """
+
+    __slots__ = ("_factor", "_first_s", "_jitter", "_max_s", "_next_s", "_uniform")
+
+    def __init__(
+        self,
+        first_s: float,
+        max_s: float | None = None,
+        *,
+        factor: float = 2.0,
+        jitter: float = 0.5,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._first_s = first_s
+        self._max_s = first_s if max_s is None else max_s
+        self._factor = factor
+        self._jitter = jitter
+        self._uniform = uniform
+        self._next_s = first_s
+
+    def next_s(self) -> float:
+        """Count a failure and return how long to wait before the next attempt, in seconds."""
+        longest_s = min(self._next_s, self._max_s)
+        self._next_s = min(longest_s * self._factor, self._max_s)
+        return self._uniform((1 - self._jitter) * longest_s, longest_s) if self._jitter else longest_s
+
+    def reset(self) -> None:
+        """Start again with the first wait, after a success."""
+        self._next_s = self._first_s

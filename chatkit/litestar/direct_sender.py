@@ -20,7 +20,7 @@ from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import binary_frame, binary_frame_of, payload_of, text_frame_of
 from chatkit.litestar.queue import EventQueue
-from chatkit.wire.framing import text_frame
+from chatkit.websocket.frames import text_frame
 
 EXTENSION: Final = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
 PROBE_S: Final = 10.0  # frames for a client that is gone are dropped in silence: so often, ASGI's `send` is asked

@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from typing import Final
 
 from chatkit.core.model import ANONYMOUS, Draft, Message
-from chatkit.wire.framing import text_frame
+from chatkit.websocket.frames import text_frame
 
 _BYTES: Final = "chatkit.bytes"  # the data's only field, where the payload is not text
 _BINARY: Final = b"\x82"  # RFC 6455 section 5.2: FIN, and the opcode of a binary message

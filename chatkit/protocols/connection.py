@@ -10,7 +10,7 @@ from typing import Final, Protocol, cast
 from uvicorn.server import ServerState
 
 from chatkit.protocols.shared import SharedState
-from chatkit.server.framing import (
+from chatkit.websocket.reader import (
     ABNORMAL,
     BINARY,
     PONG,

@@ -34,8 +34,8 @@ from chatkit.protocols.handshake import (
     make_response,
 )
 from chatkit.protocols.shared import SharedState
-from chatkit.server.framing import ABNORMAL, BINARY, TEXT, is_close_code, make_message
-from chatkit.wire.framing import text_frame
+from chatkit.websocket.frames import text_frame
+from chatkit.websocket.reader import ABNORMAL, BINARY, TEXT, is_close_code, make_message
 
 __all__ = ["DIRECT", "DirectSocket", "HttpProtocol", "Receiver", "WebSocketProtocol", "text_frame"]
 

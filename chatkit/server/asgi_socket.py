@@ -10,7 +10,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.types.asgi_types import WebSocketMode
 
 from chatkit.session.session import Session
-from chatkit.wire.framing import payloads
+from chatkit.websocket.frames import payloads
 
 HIGH_WATER_BYTES = 1 << 16  # what may wait to be sent, as in asyncio's transports
 MAX_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code

@@ -6,8 +6,8 @@ from chatkit.core.model import Gap, Message
 from chatkit.core.roster import Change
 from chatkit.core.segment import Encode
 from chatkit.core.subscription import Subscription
+from chatkit.websocket.frames import compressed_text_frame, payloads, text_frame
 from chatkit.wire import protocol
-from chatkit.wire.framing import compressed_text_frame, payloads, text_frame
 
 
 def event_frame(message: Message) -> bytes:

@@ -24,8 +24,8 @@ from chatkit.session.delivery import Delivery, Socket
 from chatkit.session.formats import event_frame, form_for, presence_frame
 from chatkit.session.sending_order import SendingOrder
 from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
+from chatkit.websocket.frames import text_frame
 from chatkit.wire import protocol
-from chatkit.wire.framing import text_frame
 
 
 class JsonSession(Session):

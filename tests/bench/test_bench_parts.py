@@ -14,7 +14,7 @@ from chatkit.bench.load.latency import Latencies
 from chatkit.bench.load.websocket_client import client_frame
 from chatkit.core.model import Message
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.wire.framing import text_frame
+from chatkit.websocket.frames import text_frame
 from chatkit.wire.protocol import message_event
 
 NOT_FOUND_BY_ITSELF = ("litestar", "uvicorn", "typer", "rich", "chatkit.server", "sqlite3")

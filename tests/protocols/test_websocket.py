@@ -29,7 +29,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chatkit.protocols.http import HttpConnection
 from chatkit.protocols.websocket import HttpProtocol, WebSocketProtocol
-from chatkit.server.framing import FrameReader
+from chatkit.websocket.reader import FrameReader
 
 
 @pytest.fixture(params=LOOPS)

@@ -13,7 +13,7 @@ from chatkit.core.subscription import Subscription
 from chatkit.errors import Unavailable
 from chatkit.session import delivery as delivery_module
 from chatkit.session.delivery import SLICE_BYTES, Delivery
-from chatkit.wire.framing import text_frame
+from chatkit.websocket.frames import text_frame
 
 
 def frame(message: Message) -> bytes:

@@ -13,7 +13,7 @@ from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceCh
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message, Receipt
 from chatkit.core.subscription import Item, Subscription
-from chatkit.wire.framing import payloads
+from chatkit.websocket.frames import payloads
 
 T = TypeVar("T")
 DEADLINE_S = 20.0  # only what hangs takes so long

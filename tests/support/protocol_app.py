@@ -13,7 +13,7 @@ import uvloop
 
 from chatkit.protocols.http import HttpConnection
 from chatkit.protocols.websocket import DIRECT, DirectSocket, HttpProtocol, WebSocketProtocol
-from chatkit.server.framing import FrameReader
+from chatkit.websocket.reader import FrameReader
 
 KEY = b"\x01\x02\x03\x04"
 HEAD = (

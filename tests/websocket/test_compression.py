@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from protocol_app import deflated, frame, hear, hear_bytewise
 
-from chatkit.server import framing
-from chatkit.server.framing import FrameError, compressed_frame, inflate
+from chatkit.websocket import reader as framing
+from chatkit.websocket.reader import FrameError, compressed_frame, inflate
 
 MIB = 1 << 20
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from protocol_app import Heard, closing, deflated, frame, hear, hear_bytewise, mask
 from websockets.utils import apply_mask as apply_mask_in_python
 
-from chatkit.server import framing
-from chatkit.server.framing import is_close_code
+from chatkit.websocket import reader as framing
+from chatkit.websocket.reader import is_close_code
 
 MIB = 1 << 20
 EVERY_LENGTH = [0, 1, 2, 124, 125, 126, 127, 128, 65_535, 65_536, 65_537]

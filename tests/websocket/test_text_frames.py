@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from chatkit.wire.framing import payloads, text_frame
+from chatkit.websocket.frames import payloads, text_frame
 
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
 

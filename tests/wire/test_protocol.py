@@ -13,8 +13,8 @@ from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.errors import BadCursor, BadInput, BadRequest, NotFound, RateLimited, UnknownOp
 from chatkit.session.formats import FORMS, gap_sentence, presence_frame
+from chatkit.websocket.frames import payloads
 from chatkit.wire import protocol
-from chatkit.wire.framing import payloads
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 integers = st.integers(0, 2**53)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Protocol
 
-from chatkit.wire.framing import MIN_COMPRESSED_BYTES, SYNC_TAIL, deflate, text_frame
+from chatkit.websocket.frames import MIN_COMPRESSED_BYTES, SYNC_TAIL, deflate, text_frame
 
 try:
     from websockets.speedups import apply_mask

@@ -18,26 +18,17 @@ from chatkit.core.model import Message
 from chatkit.core.segment import Encode
 from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
-from chatkit.litestar.payload import binary_frame, binary_frame_of, payload_of, text_frame_of
+from chatkit.litestar.payload import binary_frame_of, payload_of, text_frame_of
 from chatkit.litestar.queue import EventQueue
-from chatkit.websocket.frames import text_frame
+from chatkit.websocket.direct import DIRECT, DirectSocket
+from chatkit.websocket.frames import binary_frame, text_frame
 
-EXTENSION: Final = "chatkit.direct"  # the ASGI extension by which a server offers a socket's direct path
 PROBE_S: Final = 10.0  # frames for a client that is gone are dropped in silence: so often, ASGI's `send` is asked
 MAX_PAGES: Final = 16  # of a few hundred messages each
 MAX_PAGE_BYTES: Final = 1 << 20  # a larger one costs its reader more to send than to join
 RETRY_S: Final = 0.05  # a store that does not answer is asked again after this
 
 _SEND_DATA: Final = WebSocket.send_data
-
-
-class DirectSocket(Protocol):
-    """What is used of the server's side of the direct path."""
-
-    is_writable: bool
-
-    def write(self, frames: bytes, /) -> object:
-        """Write whole frames; dropped in silence when the connection ends."""
 
 
 class SocketCallback:
@@ -107,7 +98,7 @@ class SocketCallback:
 
     def direct_socket(self) -> DirectSocket | None:
         """Return the direct path, where there is one and nothing between here and there wants to see what is sent."""
-        extension: Any = (self._socket.scope.get("extensions") or {}).get(EXTENSION)
+        extension: Any = (self._socket.scope.get("extensions") or {}).get(DIRECT)
         if extension is None:
             return None
         socket = cast("DirectSocket", extension["socket"])

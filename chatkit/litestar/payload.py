@@ -7,10 +7,9 @@ from base64 import b64decode, b64encode
 from typing import Final
 
 from chatkit.core.model import ANONYMOUS, Draft, Message
-from chatkit.websocket.frames import text_frame
+from chatkit.websocket.frames import binary_frame, text_frame
 
 _BYTES: Final = "chatkit.bytes"  # the data's only field, where the payload is not text
-_BINARY: Final = b"\x82"  # RFC 6455 section 5.2: FIN, and the opcode of a binary message
 
 
 def draft_of(room: str, payload: bytes) -> Draft:
@@ -36,11 +35,6 @@ def text_frame_of(message: Message) -> bytes:
 def binary_frame_of(message: Message) -> bytes:
     """Frame a message's payload as a binary message."""
     return binary_frame(payload_of(message))
-
-
-def binary_frame(payload: bytes) -> bytes:
-    """Put bytes into one frame: a text's, but for the opcode."""
-    return _BINARY + text_frame(payload)[1:]
 
 
 def _binary_of(message: Message) -> bytes | None:

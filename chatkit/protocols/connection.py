@@ -5,86 +5,36 @@ Knows neither HTTP nor ASGI: `protocol.py` opens the connection and speaks ASGI 
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from uvicorn.server import ServerState
 
 from chatkit.protocols.shared import SharedState
-from chatkit.websocket.reader import (
-    ABNORMAL,
+from chatkit.websocket.direct import Receiver
+from chatkit.websocket.frames import (
     BINARY,
+    PING,
     PONG,
     TEXT,
-    FrameReader,
+    CloseCode,
     close_frame,
-    compressed_frame,
     is_close_code,
     make_frame,
     make_message,
 )
+from chatkit.websocket.reader import FrameReader
 
 _MAX_WAITING_BYTES: Final = 262_144  # of messages that wait for their handler: about one read of the loop's
 _CLOSE_TIMEOUT_S: Final = 10.0  # for a client to answer our close, and then for what was written to leave
 SHUTDOWN_TIMEOUT_S: Final = 1.0  # the same while the server ends
 _LINGER_S: Final = 2.0  # for a client that broke the protocol to read why before the connection is cut
-_PING: Final = b"\x89\x00"
+_PING: Final = make_frame(PING, b"")
 
 Write = Callable[[bytes], None]
 
 # What a connection does. OPENING: the handshake is not answered. OPEN. CLOSING: our close is sent, theirs is awaited.
 # LEAVING: nothing more is to be said, and the connection is on its way down. LOST: it is down.
 OPENING, OPEN, CLOSING, LEAVING, LOST = range(5)
-
-
-class Receiver(Protocol):
-    """The handler's side of the direct path. All is called in the event loop and MUST NOT raise."""
-
-    def received_text(self, text: bytes) -> None:
-        """Take one whole text message; it is valid UTF-8."""
-
-    def received_binary(self) -> None:
-        """Hear that a binary message came."""
-
-    def writable_again(self) -> None:
-        """Hear that the buffer, which was full, has room."""
-
-    def closed(self, code: int) -> None:
-        """Hear, once, that the connection ended, and how: by the client, an error, a shutdown or our close."""
-
-
-class DirectSocket(Protocol):
-    """The server's side of the direct path, found as `scope["extensions"]["chatkit.direct"]["socket"]`.
-
-    `is_writable` is false while the buffer towards the client is full; what is written then is kept all the same.
-    `deflate` is None, or equal for all sockets that can read the same compressed frame.
-    """
-
-    is_writable: bool
-    deflate: int | None
-
-    def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
-        """Begin the direct path, after `websocket.accept`. What came before is delivered at once, in order.
-
-        With `outlives_handler`, the connection goes on when the handler returns: nothing of its call is kept in memory.
-        """
-
-    def write(self, frames: bytes, /) -> None:
-        """Write whole frames; dropped in silence when the connection ends."""
-
-    def send_text(self, payload: bytes) -> None:
-        """Write one text message of UTF-8 bytes."""
-
-    def compress(self, payload: bytes) -> bytes:
-        """Make a compressed text frame for every socket with this `deflate`, which is not None."""
-
-    def pause_reading(self) -> None:
-        """Deliver no more text. Pings and the client's close are still answered until too much waits."""
-
-    def resume_reading(self) -> None:
-        """Deliver what waits, and go on."""
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Send a close and wait for the client's; what it sends meanwhile is dropped. `closed` is called after this."""
 
 
 def _drop(_data: bytes, /) -> None:
@@ -156,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._share.wheel.set(self, _CLOSE_TIMEOUT_S)  # it waits for its buffer, which may never drain
         was_open, self._state = self._state == OPEN, LEAVING
         if was_open:
-            self._finish(ABNORMAL)
+            self._finish(CloseCode.ABNORMAL)
             self._tell_receiver()
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -164,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._state = LOST
         self._share.wheel.clear(self)
         self._server_state.connections.discard(self)
-        self._finish(ABNORMAL)
+        self._finish(CloseCode.ABNORMAL)
         self._tell_receiver()
         self._reader = None
 
@@ -197,7 +147,7 @@ class Connection(asyncio.Protocol):
         if not interval_s:
             return
         if self._is_pinged and not self._is_heard and not self._is_choked:
-            self._say_close(1011, "keepalive ping timeout", SHUTDOWN_TIMEOUT_S)
+            self._say_close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", SHUTDOWN_TIMEOUT_S)
             self._tell_receiver()
         elif self._is_pinged and timeout_s and interval_s > timeout_s:
             self._is_pinged = False
@@ -338,12 +288,6 @@ class Connection(asyncio.Protocol):
     def send_text(self, payload: bytes) -> None:
         """Write one text message of UTF-8 bytes."""
         self.write(make_message(TEXT, payload, self.deflate))
-
-    def compress(self, payload: bytes) -> bytes:
-        """Make a compressed text frame; see `DirectSocket`."""
-        if self.deflate is None:
-            raise RuntimeError("This client did not agree to compression.")
-        return compressed_frame(TEXT, payload, self.deflate)
 
     def pause_reading(self) -> None:
         """Deliver no more text until `resume_reading`; see `DirectSocket`."""

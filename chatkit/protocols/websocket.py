@@ -10,7 +10,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
@@ -21,8 +21,6 @@ from chatkit.protocols.connection import (
     OPENING,
     SHUTDOWN_TIMEOUT_S,
     Connection,
-    DirectSocket,
-    Receiver,
 )
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.handshake import (
@@ -34,12 +32,10 @@ from chatkit.protocols.handshake import (
     make_response,
 )
 from chatkit.protocols.shared import SharedState
-from chatkit.websocket.frames import text_frame
-from chatkit.websocket.reader import ABNORMAL, BINARY, TEXT, is_close_code, make_message
+from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
+from chatkit.websocket.frames import BINARY, TEXT, CloseCode, is_close_code, make_message, text_frame
 
 __all__ = ["DIRECT", "DirectSocket", "HttpProtocol", "Receiver", "WebSocketProtocol", "text_frame"]
-
-DIRECT: Final = "chatkit.direct"  # the extension's name in an ASGI scope
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -67,11 +63,11 @@ class WebSocketProtocol(Connection):
     def shutdown(self) -> None:
         """End soon, because the server does."""
         if self._state == OPEN:
-            self._say_close(1012, "", SHUTDOWN_TIMEOUT_S)
+            self._say_close(CloseCode.SERVICE_RESTART, "", SHUTDOWN_TIMEOUT_S)
             self._tell_receiver()
             return
         if self._state == OPENING:
-            self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE), 1012)
+            self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE), CloseCode.SERVICE_RESTART)
         self._share.wheel.set(self, SHUTDOWN_TIMEOUT_S)
 
     def on_time(self) -> None:
@@ -125,7 +121,7 @@ class WebSocketProtocol(Connection):
         if limit is not None and max(len(self._server_state.connections), len(self._server_state.tasks)) >= limit:
             raise HandshakeRejected(make_response(HTTPStatus.SERVICE_UNAVAILABLE))
 
-    def _refuse(self, response: bytes, code: int = ABNORMAL) -> None:
+    def _refuse(self, response: bytes, code: int = CloseCode.ABNORMAL) -> None:
         if self._pending is None or not self._pending.is_denial_begun:  # else it would come in the middle of another
             self._connection.write(response)
         self._finish(code)
@@ -170,7 +166,7 @@ class WebSocketProtocol(Connection):
         if self._outlives_handler and is_well:
             return
         self._forget_waiting()
-        self._say_close(1000 if is_well else 1011, "")
+        self._say_close(CloseCode.NORMAL if is_well else CloseCode.INTERNAL_ERROR, "")
         self._share.loop.call_soon(self._tell_receiver)
 
     async def receive(self) -> dict[str, Any]:
@@ -187,7 +183,7 @@ class WebSocketProtocol(Connection):
             if opcode == TEXT:
                 return {"type": "websocket.receive", "text": payload.decode()}
             return {"type": "websocket.receive", "bytes": payload}
-        code, reason = self._end or (ABNORMAL, "")
+        code, reason = self._end or (CloseCode.ABNORMAL, "")
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
     async def send(self, message: dict[str, Any]) -> None:
@@ -229,7 +225,7 @@ class WebSocketProtocol(Connection):
                 else:
                     self.write(make_message(TEXT, message["text"].encode(), self.deflate))
             case "websocket.close":
-                code = message.get("code", 1000)
+                code = message.get("code", CloseCode.NORMAL)
                 if not is_close_code(code):
                     raise RuntimeError(f"{code} is not a close code.")
                 self._is_closed_by_handler = True

@@ -10,10 +10,11 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.types.asgi_types import WebSocketMode
 
 from chatkit.session.session import Session
-from chatkit.websocket.frames import payloads
+from chatkit.websocket.direct import Receiver
+from chatkit.websocket.frames import cut_reason
+from chatkit.websocket.reader import payloads
 
 HIGH_WATER_BYTES = 1 << 16  # what may wait to be sent, as in asyncio's transports
-MAX_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code
 
 
 class AsgiSocket:
@@ -23,7 +24,7 @@ class AsgiSocket:
 
     def __init__(self, socket: WebSocket[Any, Any, Any]) -> None:
         self._socket = socket
-        self._receiver: Session | None = None
+        self._receiver: Receiver | None = None
         self._texts: deque[str] = deque()
         self._n_waiting = 0
         self._close: tuple[int, str] | None = None
@@ -36,12 +37,12 @@ class AsgiSocket:
         """False while more waits than a socket's buffer would hold."""
         return self._n_waiting < HIGH_WATER_BYTES and self._close is None
 
-    def attach(self, receiver: Session) -> None:
+    def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:  # noqa: ARG002 - `send_all` ends with its handler
         """Tell this session when it may write again."""
         self._receiver = receiver
         receiver.writable_again()
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes, /) -> None:
         """Have whole frames sent."""
         for payload in payloads(frames):
             self.send_text(payload)
@@ -56,7 +57,7 @@ class AsgiSocket:
     def close(self, code: int, reason: str = "") -> None:
         """Close, behind everything that was written."""
         if self._close is None:
-            self._close = code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+            self._close = code, cut_reason(reason)
             self._written.set()
             self._readable.set()
 

@@ -14,7 +14,6 @@ from litestar.handlers import websocket_listener
 
 from chatkit.core.model import ANONYMOUS, Cursor, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
-from chatkit.protocols.websocket import DIRECT
 from chatkit.server.access import AccessPolicy, RateLimits
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
 from chatkit.server.connect_request import ConnectRequest
@@ -22,6 +21,7 @@ from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.session.json_session import JsonSession
 from chatkit.session.session import Session, SessionContext, StartPosition, close_code
 from chatkit.session.text_session import TextSession
+from chatkit.websocket.direct import DIRECT, DirectSocket
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
 DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403
@@ -70,7 +70,7 @@ class Admission:
         self.check_load()
         self.gate.check_token(asked.token)
 
-    def seat(self, asked: ConnectRequest, out: Any) -> Session:
+    def seat(self, asked: ConnectRequest, out: DirectSocket) -> Session:
         """Make the session that the client asked for. Raise `BadName` or `BadRequest`."""
         sender = check_sender(asked.name or ANONYMOUS)
         limiter = self.rates.of(asked.address, sender)
@@ -101,7 +101,7 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
         return
     await socket.accept(subprotocols=SUBPROTOCOL if asked.is_json else None)
     lobby.n_connections += 1
-    extension = (socket.scope.get("extensions") or {}).get(DIRECT)
+    extension: Any = (socket.scope.get("extensions") or {}).get(DIRECT)
     talk = (
         _over_messages(socket, asked, lobby) if extension is None else _lend(socket, asked, lobby, extension["socket"])
     )
@@ -131,7 +131,7 @@ async def _over_messages(
 
 @asynccontextmanager
 async def _lend(
-    socket: WebSocket[Any, Any, Any], asked: ConnectRequest, lobby: Admission, out: Any
+    socket: WebSocket[Any, Any, Any], asked: ConnectRequest, lobby: Admission, out: DirectSocket
 ) -> AsyncIterator[None]:
     """Give the session the socket itself, for as long as that lives: the listener's part ends here.
 
@@ -161,7 +161,9 @@ async def deny(socket: WebSocket[Any, Any, Any], error: ChatkitError) -> bool:
     return True
 
 
-async def _start_session(asked: ConnectRequest, room: str | None, lobby: Admission, out: Any) -> Session | None:
+async def _start_session(
+    asked: ConnectRequest, room: str | None, lobby: Admission, out: DirectSocket
+) -> Session | None:
     """Start the session, or tell the client why there is none, and close. Whichever ends it, the lobby is left once."""
     try:
         lobby.admit(asked)

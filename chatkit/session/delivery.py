@@ -4,12 +4,13 @@ A socket that is full is left where it is; the subscription stands for what it h
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from chatkit.core.model import Gap
 from chatkit.core.segment import Encode
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError
+from chatkit.websocket.direct import DirectSocket
 
 EncodeGap: TypeAlias = Callable[[Subscription, Gap], bytes]
 Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
@@ -19,40 +20,12 @@ CHUNKS_A_RING = 4  # then others have their turn
 SLICE_BYTES = 1 << 16  # after this much, such a reader's socket is asked whether it takes more
 
 
-class Socket(Protocol):
-    """The way out to one client, and how to hold the client back. Nothing here waits or raises.
-
-    `deflate` is the window, in bits, of the compression that the client agreed to; None without.
-    """
-
-    deflate: int | None
-
-    @property
-    def is_writable(self) -> bool:
-        """False while the client does not take what was written; the session is told when it is True again."""
-
-    def write(self, frames: bytes) -> object:
-        """Write whole frames, as `text_frame` makes them."""
-
-    def send_text(self, payload: bytes) -> None:
-        """Write one text."""
-
-    def pause_reading(self) -> None:
-        """Take nothing more from the client for now."""
-
-    def resume_reading(self) -> None:
-        """Go on taking from the client."""
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Close the connection with a close code of the protocol."""
-
-
 class Delivery:
     """Writes a subscription's messages, as `encode` frames them, and its gaps, as `encode_gap` does."""
 
     __slots__ = ("_encode", "_encode_gap", "_is_fetching", "_socket", "_spawn", "subscription")
 
-    def __init__(self, socket: Socket, encode: Encode, encode_gap: EncodeGap, spawn: Spawn) -> None:
+    def __init__(self, socket: DirectSocket, encode: Encode, encode_gap: EncodeGap, spawn: Spawn) -> None:
         self.subscription: Subscription | None = None
         self._socket = socket
         self._encode = encode

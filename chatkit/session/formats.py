@@ -6,7 +6,8 @@ from chatkit.core.model import Gap, Message
 from chatkit.core.roster import Change
 from chatkit.core.segment import Encode
 from chatkit.core.subscription import Subscription
-from chatkit.websocket.frames import compressed_text_frame, payloads, text_frame
+from chatkit.websocket.frames import TEXT, make_message, text_frame
+from chatkit.websocket.reader import payloads
 from chatkit.wire import protocol
 
 
@@ -38,7 +39,7 @@ def form_for(encode: Encode, window_bits: int | None) -> Encode:
 
     def compressed(message: Message) -> bytes:
         (payload,) = payloads(encode(message))
-        return compressed_text_frame(payload, window_bits)
+        return make_message(TEXT, payload, window_bits)
 
     return compressed
 

@@ -20,10 +20,11 @@ from chatkit.core.room import Typing as TypingSignal
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
-from chatkit.session.delivery import Delivery, Socket
+from chatkit.session.delivery import Delivery
 from chatkit.session.formats import event_frame, form_for, presence_frame
 from chatkit.session.sending_order import SendingOrder
 from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
+from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import text_frame
 from chatkit.wire import protocol
 
@@ -33,7 +34,7 @@ class JsonSession(Session):
 
     __slots__ = ("_order", "_path_room", "_stale_rooms")
 
-    def __init__(self, house: SessionContext, socket: Socket, sender: str, limiter: Limiter | None) -> None:
+    def __init__(self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None) -> None:
         super().__init__(house, socket, sender, limiter)
         self._path_room: str | None = None
         self._order: SendingOrder | None = None  # of a client that says what each message was sent behind

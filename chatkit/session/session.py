@@ -21,7 +21,8 @@ from chatkit.core.room import Redaction, Signal, StoreAvailable, StoreUnavailabl
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
-from chatkit.session.delivery import Delivery, Socket
+from chatkit.session.delivery import Delivery
+from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
@@ -84,7 +85,7 @@ class Session(ABC):
         "_rooms", "_sender", "_socket", "is_closed", "left",
     )  # fmt: skip
 
-    def __init__(self, house: SessionContext, socket: Socket, sender: str, limiter: Limiter | None) -> None:
+    def __init__(self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None) -> None:
         self.is_closed = False
         self.left: Callable[[], None] | None = None  # called once, at the end
         self._house = house

@@ -8,9 +8,10 @@ from chatkit.core.model import (
 from chatkit.core.room import Redaction, Typing
 from chatkit.core.roster import Change
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.session.delivery import Delivery, Socket
+from chatkit.session.delivery import Delivery
 from chatkit.session.formats import FORMS, form_for
 from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
+from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 
 
@@ -19,7 +20,9 @@ class TextSession(Session):
 
     __slots__ = ("_form", "_room")
 
-    def __init__(self, house: SessionContext, socket: Socket, sender: str, limiter: Limiter | None, form: str) -> None:
+    def __init__(
+        self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, form: str
+    ) -> None:
         super().__init__(house, socket, sender, limiter)
         if form not in FORMS:
             raise BadRequest(f"format is one of {', '.join(FORMS)}")

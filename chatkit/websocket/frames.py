@@ -1,56 +1,164 @@
-"""Whole, unmasked WebSocket text frames (RFC 6455 section 5.2), as a server sends them: made, joined and cut apart."""
+"""Write WebSocket frames (RFC 6455 section 5.2): a server's, a client's masked ones, and compressed ones (RFC 7692).
 
+A server's text frame comes first, because every message of a room is written as one. Knows no socket.
+"""
+
+import random
 import zlib
-from collections.abc import Iterator
+from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
+from typing import Final
 
-_LENGTH_16 = Struct("!BBH")
-_LENGTH_64 = Struct("!BBQ")
-_TEXT = 0x81  # FIN and the opcode of text
-_HEADS = tuple(bytes((_TEXT, size)) for size in range(126))  # of short frames, which nearly all are
-_COMPRESSED = 0x40  # RSV1, as permessage-deflate uses it (RFC 7692 section 6)
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # websockets was built without its C part: the same function in Python
+    from websockets.utils import apply_mask
 
-MIN_COMPRESSED_BYTES = 128  # what is shorter gains little, and costs the client a stream
-SYNC_TAIL = b"\x00\x00\xff\xff"  # ends a flushed deflate stream; the wire leaves it out (RFC 7692 section 7.2.1)
-_LEVEL = 6
-_MEMORY = 5  # with a window of 4 KiB a larger table gains nothing
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "COMPRESSED",
+    "FIN",
+    "MIN_COMPRESSED_BYTES",
+    "PING",
+    "PONG",
+    "SYNC_TAIL",
+    "TEXT",
+    "CloseCode",
+    "Opcode",
+    "apply_mask",
+    "binary_frame",
+    "client_frame",
+    "close_frame",
+    "cut_reason",
+    "is_close_code",
+    "make_frame",
+    "make_message",
+    "text_frame",
+]
+
+
+class Opcode(IntEnum):
+    """The kind of a frame (RFC 6455 section 5.2)."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """The close codes of RFC 6455 section 7.4.1 and of IANA's list that a server sends or reads."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS = 1005  # a close frame without a code; never in a frame
+    ABNORMAL = 1006  # no close frame at all; never in a frame
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+
+
+# Plain integers for what runs once a frame: a look-up in an enum, and a comparison with its members, cost more.
+TEXT: Final[int] = Opcode.TEXT.value
+BINARY: Final[int] = Opcode.BINARY.value
+CLOSE: Final[int] = Opcode.CLOSE.value
+PING: Final[int] = Opcode.PING.value
+PONG: Final[int] = Opcode.PONG.value
+
+FIN: Final = 0x80  # of a frame's first byte: the last, or only, frame of its message
+COMPRESSED: Final = 0x40  # RSV1, as permessage-deflate uses it (RFC 7692 section 6)
+MIN_COMPRESSED_BYTES: Final = 128  # a shorter message gains little, and costs the client a stream
+SYNC_TAIL: Final = b"\x00\x00\xff\xff"  # ends a flushed deflate stream; a frame omits it (RFC 7692 section 7.2.1)
+
+_MASKED: Final = 0x80  # of a frame's second byte
+_LENGTH_16: Final = Struct("!BBH")
+_LENGTH_64: Final = Struct("!BBQ")
+_WHOLE_TEXT: Final = FIN | TEXT
+_WHOLE_BINARY: Final = bytes((FIN | BINARY,))
+_SHORT_TEXT_HEADS: Final = tuple(bytes((_WHOLE_TEXT, size)) for size in range(126))  # nearly all frames are this short
+_MAX_REASON_BYTES: Final = 123  # a control frame holds 125 bytes, two of them the code (RFC 6455 section 5.5)
+_CODE: Final = Struct("!H")
+_LEVEL: Final = 6
+_MEMORY: Final = 5  # with a window of 4 KiB a larger table gains nothing
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Put a text's UTF-8 into one frame."""
+    """Put a text's UTF-8 into one unmasked, uncompressed frame."""
     size = len(payload)
     if size < 126:
-        return _HEADS[size] + payload
+        return _SHORT_TEXT_HEADS[size] + payload
     if size < 65_536:
-        return _LENGTH_16.pack(_TEXT, 126, size) + payload
-    return _LENGTH_64.pack(_TEXT, 127, size) + payload
+        return _LENGTH_16.pack(_WHOLE_TEXT, 126, size) + payload
+    return _LENGTH_64.pack(_WHOLE_TEXT, 127, size) + payload
 
 
-def compressed_text_frame(payload: bytes, window_bits: int) -> bytes:
-    """Put a text's UTF-8 into one frame that every client with this window can read; a short one stays as it is."""
-    if len(payload) < MIN_COMPRESSED_BYTES:
-        return text_frame(payload)
-    frame = text_frame(deflate(payload, window_bits))
-    return bytes((frame[0] | _COMPRESSED,)) + frame[1:]
+def binary_frame(payload: bytes) -> bytes:
+    """Put bytes into one unmasked, uncompressed frame, which differs from a text's in the first byte."""
+    return _WHOLE_BINARY + text_frame(payload)[1:]
 
 
-def deflate(payload: bytes, window_bits: int) -> bytes:
+def make_frame(opcode: int, payload: bytes) -> bytes:
+    """Put a payload into one whole, unmasked, uncompressed frame."""
+    return _head(FIN | opcode, len(payload)) + payload
+
+
+def make_message(opcode: int, payload: bytes, window_bits: int | None) -> bytes:
+    """Put a message into one frame, compressed where the client agreed to a window and the message is long enough.
+
+    A compressed frame needs no context of any before: every client with this window can read it. None is without.
+    """
+    if window_bits is not None and len(payload) >= MIN_COMPRESSED_BYTES:
+        return make_frame(opcode | COMPRESSED, _deflate(payload, window_bits))
+    return text_frame(payload) if opcode == TEXT else make_frame(opcode, payload)
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """Put a payload into one whole, masked, uncompressed frame, as a client sends it (RFC 6455 section 5.3).
+
+    The mask is not secure against guessing: payloads that others chose need a client library.
+    """
+    mask = random.randbytes(4)  # noqa: S311 - see above
+    return _head(FIN | opcode, len(payload), _MASKED) + mask + apply_mask(payload, mask)
+
+
+@lru_cache(maxsize=64)  # a server that shuts down sends the same frame to every client
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Make a close frame; 1005 makes one without a code. A reason is cut to the bytes that fit."""
+    if code == CloseCode.NO_STATUS:
+        return make_frame(CLOSE, b"")
+    return make_frame(CLOSE, _CODE.pack(code) + cut_reason(reason).encode())
+
+
+def cut_reason(reason: str) -> str:
+    """Return a close reason, cut between characters to the 123 bytes that a close frame has room for."""
+    return reason.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
+
+
+def is_close_code(code: int) -> bool:
+    """Return whether a close frame may carry the code: those of RFC 6455 and IANA, and those free to use."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in _NEVER_SENT)
+
+
+_NEVER_SENT: Final = (1004, CloseCode.NO_STATUS, CloseCode.ABNORMAL)  # 1004 is reserved
+
+
+def _head(first: int, size: int, masked: int = 0) -> bytes:
+    if size < 126:
+        return bytes((first, masked | size))
+    if size < 65_536:
+        return _LENGTH_16.pack(first, masked | 126, size)
+    return _LENGTH_64.pack(first, masked | 127, size)
+
+
+def _deflate(payload: bytes, window_bits: int) -> bytes:
     """Compress a message by itself, without the context of any before."""
     deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -window_bits, _MEMORY)
     return (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(SYNC_TAIL)
-
-
-def payloads(frames: bytes) -> Iterator[bytes]:
-    """Cut what `text_frame` made, one or several joined, into its payloads."""
-    start = 0
-    while start < len(frames):
-        size = frames[start + 1]
-        start += 2
-        if size == 126:
-            size = int.from_bytes(frames[start : start + 2])
-            start += 2
-        elif size == 127:
-            size = int.from_bytes(frames[start : start + 8])
-            start += 8
-        yield frames[start : start + size]
-        start += size

@@ -1,46 +1,38 @@
-"""WebSocket frames after RFC 6455, and their compression after RFC 7692: a reader of a client's, makers of a server's.
+"""Read WebSocket frames (RFC 6455) and inflate what is compressed (RFC 7692): a client's, and what a server wrote.
 
-Knows no socket, loop, clock or log. `FrameReader` takes bytes as they come, cut anywhere, and calls a `FrameSink`.
+Knows no socket, loop, clock or log. `FrameReader` reads bytes as they come, cut anywhere, and calls a `FrameSink`.
+`cut_frames` finds the frames of a server in bytes that are at hand.
 """
 
 import codecs
-import struct
 import sys
 import zlib
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Final, Protocol
 
-from chatkit.websocket.frames import MIN_COMPRESSED_BYTES, SYNC_TAIL, deflate, text_frame
+from chatkit.websocket.frames import (
+    BINARY,
+    CLOSE,
+    COMPRESSED,
+    FIN,
+    PING,
+    SYNC_TAIL,
+    TEXT,
+    CloseCode,
+    Opcode,
+    apply_mask,
+    is_close_code,
+)
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # websockets was built without its C part: the same function in Python
-    from websockets.utils import apply_mask
-
-TEXT: Final = 0x1
-BINARY: Final = 0x2
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
-
-_FIN: Final = 0x80
-_COMPRESSED: Final = 0x40  # RSV1, as permessage-deflate uses it
 _RESERVED: Final = 0x70
-_OPCODES: Final = frozenset({0, TEXT, BINARY, CLOSE, PING, PONG})
-_PLAIN: Final = _FIN | TEXT  # the first byte of nearly all frames: a whole text message, not compressed
+_OPCODES: Final = frozenset(opcode.value for opcode in Opcode)
+_PLAIN: Final = FIN | TEXT  # the first byte of nearly all frames: a whole text message, not compressed
 _NEVER: Final = -1  # equals no first byte: switches the reader's short path off
 
 TextCall = Callable[[bytes], None]
 
-_READING: Final = 0
-_PAUSED: Final = 1
-_HALTED: Final = 2
-
-_AFTER_FINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # what may follow a block marked final (7.2.3.4)
-
-NO_STATUS: Final = 1005  # a close frame without a code; never on the wire
-ABNORMAL: Final = 1006  # no close frame at all; never on the wire
+_AFTERFINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # what may follow a block marked final (7.2.3.4)
 
 
 class FrameError(Exception):
@@ -71,6 +63,17 @@ class FrameSink(Protocol):
         """Hear that the client broke the protocol. The reader has halted."""
 
 
+class _Reading(Enum):
+    """Whether the reader calls its sink: it does, it does again after `resume`, or never again."""
+
+    ON = 0
+    PAUSED = 1
+    HALTED = 2
+
+
+_ON: Final = _Reading.ON
+
+
 class _Partial:
     """A message of which some fragments have come. One growing buffer: a list of them would cost more than they do."""
 
@@ -79,7 +82,7 @@ class _Partial:
     def __init__(self, first: int) -> None:
         self.first = first
         self.body = bytearray()
-        is_plain_text = first & 0x0F == TEXT and not first & _COMPRESSED
+        is_plain_text = first & 0x0F == TEXT and not first & COMPRESSED
         self.decoder = codecs.getincrementaldecoder("utf-8")() if is_plain_text else None
 
     def add(self, payload: bytes, *, is_final: bool) -> None:
@@ -88,7 +91,7 @@ class _Partial:
             try:
                 self.decoder.decode(payload, is_final)
             except UnicodeDecodeError as error:
-                raise FrameError(1007, "text is not valid UTF-8") from error
+                raise FrameError(CloseCode.INVALID_PAYLOAD, "text is not valid UTF-8") from error
 
 
 class FrameReader:
@@ -106,7 +109,7 @@ class FrameReader:
         self._sink = sink
         self._max_bytes = max_bytes
         self._inflate_bits = inflate_bits
-        self._state = _READING
+        self._state = _ON
         self._plain = _PLAIN
         self._partial: _Partial | None = None
         self._buffer: bytearray | None = None  # what is not whole yet, or waits; None nearly always
@@ -130,7 +133,7 @@ class FrameReader:
                 if least <= size <= max_bytes and stop <= end:
                     payload = apply_mask(data[start:stop], data[start - 4 : start])
                     if not payload.isascii() and not _is_utf8(payload):
-                        self._fail(1007, "text is not valid UTF-8")
+                        self._fail(CloseCode.INVALID_PAYLOAD, "text is not valid UTF-8")
                         break
                     at = stop
                     self.on_text(payload)
@@ -144,8 +147,8 @@ class FrameReader:
 
     def pause(self) -> None:
         """Call the sink no more until `resume`; what is fed meanwhile waits."""
-        if self._state == _READING:
-            self._state = _PAUSED
+        if self._state is _ON:
+            self._state = _Reading.PAUSED
             self._plain = _NEVER
             self._need = sys.maxsize
             if self._buffer is None:
@@ -153,30 +156,30 @@ class FrameReader:
 
     def resume(self) -> None:
         """Read on with the next `feed`, which may be of no bytes."""
-        if self._state == _PAUSED:
-            self._state = _READING
+        if self._state is _Reading.PAUSED:
+            self._state = _ON
             self._plain = _PLAIN if self._partial is None else _NEVER
             self._need = 0
 
     def halt(self) -> None:
         """Ignore all that comes from now on."""
-        self._state = _HALTED
+        self._state = _Reading.HALTED
         self._plain = _NEVER
         self._partial = None
         self._buffer = bytearray()
 
     def _gather(self, buffer: bytearray, data: bytes | bytearray) -> bytearray | None:
         """Add to what waits; return all of it if it can be read now."""
-        if self._state == _HALTED:
+        if self._state is _Reading.HALTED:
             return None
         buffer += data
         return buffer if len(buffer) >= self._need else None
 
     def _keep(self, data: bytes | bytearray, at: int) -> None:
         """Keep what was not read of `data`, which may be the buffer itself."""
-        if self._state == _HALTED:
+        if self._state is _Reading.HALTED:
             return
-        if at == len(data) and self._state == _READING:
+        if at == len(data) and self._state is _ON:
             self._buffer = None
         elif data is self._buffer:
             del data[:at]
@@ -189,7 +192,7 @@ class FrameReader:
 
     def _take(self, data: bytes | bytearray, at: int, end: int) -> int:
         """Take the frame at `at`, of any kind; return where it ends, or `at` where it is not whole or not wanted."""
-        if self._state != _READING:
+        if self._state is not _ON:
             return at
         try:
             start, size = self._read_head(data, at, end)
@@ -216,10 +219,10 @@ class FrameReader:
         if end - at < 2:
             return at + 2, 0
         if not data[at + 1] & 0x80:
-            raise FrameError(1002, "a client's frame is not masked")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a client's frame is not masked")
         size = data[at + 1] & 0x7F
         if data[at] & CLOSE and size > 125:
-            raise FrameError(1002, "a control frame is longer than 125 bytes")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a control frame is longer than 125 bytes")
         start = at + 6
         if size > 125:
             start = at + (8 if size == 126 else 14)
@@ -228,34 +231,34 @@ class FrameReader:
             smallest = 126 if size == 126 else 65536
             size = int.from_bytes(data[at + 2 : start - 4], "big")
             if size < smallest or size >> 63:
-                raise FrameError(1002, "a frame's length is not in its shortest form")
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "a frame's length is not in its shortest form")
         self._check_size(data[at], size)
         return start, size
 
     def _check_first(self, first: int) -> None:
         opcode = first & 0x0F
         if opcode not in _OPCODES:
-            raise FrameError(1002, "a reserved opcode")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a reserved opcode")
         # Only the first frame of a message may say that the message is compressed.
-        allowed = _COMPRESSED if self._inflate_bits and opcode in (TEXT, BINARY) else 0
+        allowed = COMPRESSED if self._inflate_bits and opcode in (TEXT, BINARY) else 0
         if first & _RESERVED & ~allowed:
-            raise FrameError(1002, "a reserved bit is set")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         if opcode & CLOSE:
-            if not first & _FIN:
-                raise FrameError(1002, "a control frame is fragmented")
+            if not first & FIN:
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "a control frame is fragmented")
         elif opcode and self._partial is not None:
-            raise FrameError(1002, "a new message begins within a fragmented one")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a new message begins within a fragmented one")
         elif not opcode and self._partial is None:
-            raise FrameError(1002, "a continuation without a beginning")
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "a continuation without a beginning")
 
     def _check_size(self, first: int, size: int) -> None:
         if first & CLOSE:
             return
         limit, partial = self._max_bytes, self._partial
-        if (partial.first if partial else first) & _COMPRESSED:
+        if (partial.first if partial else first) & COMPRESSED:
             limit += (limit >> 10) + 64  # deflate makes what it cannot compress a little longer
         if size + (len(partial.body) if partial else 0) > limit:
-            raise FrameError(1009, f"a message holds at most {self._max_bytes} bytes")
+            raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message holds at most {self._max_bytes} bytes")
 
     def _take_control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
@@ -267,7 +270,7 @@ class FrameReader:
         # A pong says no more than that the client lives, as any byte of its does.
 
     def _take_data(self, first: int, payload: bytes) -> None:
-        is_final = bool(first & _FIN)
+        is_final = bool(first & FIN)
         if self._partial is None:
             if is_final:
                 self._deliver(first, payload)
@@ -282,14 +285,14 @@ class FrameReader:
             self._deliver(partial.first, bytes(partial.body))
 
     def _deliver(self, first: int, payload: bytes) -> None:
-        if first & _COMPRESSED:
+        if first & COMPRESSED:
             payload = inflate(payload, self._inflate_bits, self._max_bytes)
         if first & 0x0F == BINARY:
             self._sink.on_binary(payload)
         elif payload.isascii() or _is_utf8(payload):
             self.on_text(payload)
         else:
-            raise FrameError(1007, "text is not valid UTF-8")
+            raise FrameError(CloseCode.INVALID_PAYLOAD, "text is not valid UTF-8")
 
 
 def _is_utf8(payload: bytes) -> bool:
@@ -309,62 +312,49 @@ def inflate(payload: bytes, window_bits: int, max_bytes: int) -> bytes:
     try:
         body = inflater.decompress(payload + SYNC_TAIL, max_bytes + 1)
     except zlib.error as error:
-        raise FrameError(1007, "a compressed message is broken") from error
+        raise FrameError(CloseCode.INVALID_PAYLOAD, "a compressed message is broken") from error
     if len(body) > max_bytes:
-        raise FrameError(1009, f"a message holds at most {max_bytes} bytes")
+        raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message holds at most {max_bytes} bytes")
     # Blocks after a final one would each need a new stream: a message of nothing else would hold up everybody.
-    if inflater.eof and inflater.unused_data not in _AFTER_FINAL_BLOCK:
-        raise FrameError(1007, "a compressed message goes on after its final block")
+    if inflater.eof and inflater.unused_data not in _AFTERFINAL_BLOCK:
+        raise FrameError(CloseCode.INVALID_PAYLOAD, "a compressed message goes on after its final block")
     return body
-
-
-def _head(first: int, size: int) -> bytes:
-    if size < 126:
-        return bytes((first, size))
-    if size < 65536:
-        return struct.pack("!BBH", first, 126, size)
-    return struct.pack("!BBQ", first, 127, size)
-
-
-def make_frame(opcode: int, payload: bytes) -> bytes:
-    """Make a whole, unmasked, uncompressed frame."""
-    return _head(_FIN | opcode, len(payload)) + payload
-
-
-def compressed_frame(opcode: int, payload: bytes, window_bits: int) -> bytes:
-    """Make a whole, unmasked frame compressed by itself, which every client with that window can read."""
-    return make_frame(opcode | _COMPRESSED, deflate(payload, window_bits))
-
-
-def make_message(opcode: int, payload: bytes, window_bits: int | None) -> bytes:
-    """Make the frame of a message, compressed where the client agreed to it and it is worth it."""
-    if window_bits is not None and len(payload) >= MIN_COMPRESSED_BYTES:
-        return compressed_frame(opcode, payload, window_bits)
-    return text_frame(payload) if opcode == TEXT else make_frame(opcode, payload)
-
-
-@lru_cache(maxsize=64)  # a server that shuts down says the same to everybody
-def close_frame(code: int, reason: str = "") -> bytes:
-    """Make a close frame; 1005 makes one without a code. A reason is cut to the 123 bytes that fit."""
-    if code == NO_STATUS:
-        return make_frame(CLOSE, b"")
-    text = reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
-    return make_frame(CLOSE, struct.pack("!H", code) + text)
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
     """Return a close frame's code (1005 for none) and reason; raise `FrameError` where it has no valid form."""
     if not payload:
-        return NO_STATUS, ""
+        return CloseCode.NO_STATUS, ""
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or not is_close_code(code):
-        raise FrameError(1002, "a close code that is none")
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "a close code that may not be sent")
     try:
         return code, payload[2:].decode()
     except UnicodeDecodeError as error:
-        raise FrameError(1007, "a close reason is not valid UTF-8") from error
+        raise FrameError(CloseCode.INVALID_PAYLOAD, "a close reason is not valid UTF-8") from error
 
 
-def is_close_code(code: int) -> bool:
-    """Say whether a close frame may carry the code: those of RFC 6455 and of IANA's list, and those free to use."""
-    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, NO_STATUS, ABNORMAL))
+def cut_frames(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Cut joined frames of a server: yield the first byte of each, and where its payload begins and ends.
+
+    A frame that is not whole ends the iteration. Raise `FrameError` for a masked frame.
+    """
+    at, end = 0, len(data)
+    while end - at >= 2:
+        first, size, start = data[at], data[at + 1], at + 2
+        if size > 125:
+            if size > 127:
+                raise FrameError(CloseCode.PROTOCOL_ERROR, "a server's frame is masked")
+            start = at + (4 if size == 126 else 10)
+            if start > end:
+                return
+            size = int.from_bytes(data[at + 2 : start])
+        at = start + size
+        if at > end:
+            return
+        yield first, start, at
+
+
+def payloads(frames: bytes) -> list[bytes]:
+    """Cut whole frames of a server into their payloads."""
+    return [frames[start:stop] for _, start, stop in cut_frames(frames)]

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from chatkit.bench import LoadPlan
 from chatkit.bench.load.checker import Faults, ReaderChecker, compare
-from chatkit.bench.load.frame_parser import CLOSE, TEXT, ControlFrame, FrameParser, cut
+from chatkit.bench.load.frame_parser import ControlFrame, FrameParser, cut
 from chatkit.bench.load.latency import Latencies
-from chatkit.bench.load.websocket_client import client_frame
 from chatkit.core.model import Message
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.websocket.frames import text_frame
+from chatkit.websocket.frames import CLOSE, TEXT, client_frame, text_frame
 from chatkit.wire.protocol import message_event
 
 NOT_FOUND_BY_ITSELF = ("litestar", "uvicorn", "typer", "rich", "chatkit.server", "sqlite3")

@@ -4,7 +4,7 @@ import zlib
 
 from chatkit.core.model import Message
 from chatkit.session.formats import body_frame, event_frame, form_for
-from chatkit.websocket.frames import payloads
+from chatkit.websocket.reader import payloads
 
 LONG = Message("ops", "e", 1, 0, "ann", "a long body, a long body, " * 20)
 

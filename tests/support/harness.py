@@ -13,7 +13,8 @@ from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceCh
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message, Receipt
 from chatkit.core.subscription import Item, Subscription
-from chatkit.websocket.frames import payloads
+from chatkit.websocket.direct import Receiver
+from chatkit.websocket.reader import payloads
 
 T = TypeVar("T")
 DEADLINE_S = 20.0  # only what hangs takes so long
@@ -113,7 +114,7 @@ class RecordingSocket:
         self.closed: list[tuple[int, str]] = []
         self.room_for: int | None = None  # bytes until it is full; None for ever
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes, /) -> None:
         self.n_writes += 1
         self.texts += payloads(frames)
         if self.room_for is not None:
@@ -132,6 +133,9 @@ class RecordingSocket:
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed.append((code, reason))
+
+    def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
+        raise NotImplementedError  # a session is given its socket, and attaches itself to none
 
     @property
     def events(self) -> list[dict[str, Any]]:

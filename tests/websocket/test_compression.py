@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from protocol_app import deflated, frame, hear, hear_bytewise
 
-from chatkit.websocket import reader as framing
-from chatkit.websocket.reader import FrameError, compressed_frame, inflate
+from chatkit.websocket.frames import MIN_COMPRESSED_BYTES, TEXT, make_message
+from chatkit.websocket.reader import FrameError, inflate
 
 MIB = 1 << 20
 
@@ -68,9 +68,9 @@ def test_what_does_not_compress_may_be_as_long_as_the_limit() -> None:
     assert hear(data, max_bytes=len(noise) - 1, inflate_bits=15) == [("fault", 1009)]
 
 
-@given(st.binary(max_size=2000), st.integers(9, 15))
+@given(st.binary(min_size=MIN_COMPRESSED_BYTES, max_size=2000), st.integers(9, 15))
 def test_what_a_server_compresses_its_client_can_read(payload: bytes, bits: int) -> None:
-    made = compressed_frame(framing.TEXT, payload, bits)
+    made = make_message(TEXT, payload, bits)
     assert made[0] == 0xC1
     body = made[2:] if made[1] < 126 else made[4:]
     assert inflate(body, bits, 2000) == payload

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from protocol_app import Heard, closing, deflated, frame, hear, hear_bytewise, mask
 from websockets.utils import apply_mask as apply_mask_in_python
 
-from chatkit.websocket import reader as framing
-from chatkit.websocket.reader import is_close_code
+from chatkit.websocket import frames
+from chatkit.websocket.frames import is_close_code
 
 MIB = 1 << 20
 EVERY_LENGTH = [0, 1, 2, 124, 125, 126, 127, 128, 65_535, 65_536, 65_537]
@@ -221,16 +221,16 @@ def test_server_frames_have_the_shortest_length_and_no_mask(size: int) -> None:
     expected = frame(0x82, payload)
     head = len(expected) - size - 4
     assert (
-        framing.make_frame(framing.BINARY, payload)
+        frames.make_frame(frames.BINARY, payload)
         == expected[:1] + bytes((expected[1] & 0x7F,)) + expected[2:head] + payload
     )
 
 
 def test_a_close_reason_is_cut_between_characters_to_what_fits() -> None:
-    made = framing.close_frame(1008, "é" * 100)
+    made = frames.close_frame(1008, "é" * 100)
     assert made[:4] == b"\x88\x7c\x03\xf0"
     assert made[4:].decode() == "é" * 61
-    assert framing.close_frame(1005) == b"\x88\x00"
+    assert frames.close_frame(1005) == b"\x88\x00"
 
 
 # Pausing, halting, replacing

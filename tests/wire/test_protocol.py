@@ -13,7 +13,7 @@ from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.errors import BadCursor, BadInput, BadRequest, NotFound, RateLimited, UnknownOp
 from chatkit.session.formats import FORMS, gap_sentence, presence_frame
-from chatkit.websocket.frames import payloads
+from chatkit.websocket.reader import payloads
 from chatkit.wire import protocol
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -209,7 +209,7 @@ def test_the_forms_of_plain_text() -> None:
 )
 def test_in_a_large_room_presence_is_a_count(count: int, names: int, is_listed: bool) -> None:
     change = Change("ops", [f"n{n}" for n in range(names)], [], count)
-    event = protocol.decode_event(next(payloads(presence_frame(change))))
+    event = protocol.decode_event(payloads(presence_frame(change))[0])
     assert event == protocol.PresenceEvent(
         room="ops", joined=change.joined if is_listed else None, left=[] if is_listed else None, count=count
     )

@@ -8,10 +8,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from chatkit.bench.load.frame_parser import CLOSE, PING, PONG, TEXT, ControlFrame, ParsedChunk
-from chatkit.bench.load.websocket_client import OPEN_TIMEOUT_S, ServerAddress, client_frame
+from chatkit.bench.load.frame_parser import ControlFrame, ParsedChunk
+from chatkit.bench.load.websocket_client import OPEN_TIMEOUT_S, ServerAddress
 from chatkit.client.errors import refusal_of_close
 from chatkit.errors import ChatkitError, Unavailable
+from chatkit.websocket.frames import CLOSE, PING, PONG, TEXT, client_frame
 from chatkit.wire.protocol import AnyEvent, decode_event
 
 

@@ -7,17 +7,14 @@ enough for thousands in one process. Knows nothing of sockets, and of `chatkit.v
 from typing import Final, NamedTuple
 
 from chatkit.errors import ChatkitError
-
-TEXT: Final = 0x1
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
+from chatkit.websocket.frames import FIN, TEXT
+from chatkit.websocket.reader import FrameError, cut_frames
 
 STAMP: Final = b'"@@'  # how a body begins, within its JSON; the time in nanoseconds follows
 STAMP_DIGITS: Final = 19
 MAX_REMEMBERED_BYTES: Final = 4 << 20  # readers of a turn are served from what the first of them left here
 
-_FIN: Final = 0x80
+_UNREADABLE: Final = "the server sends frames in fragments, compressed or masked: a bench does not read those"
 _MESSAGE: Final = b'{"type":"message",'
 _SEQ: Final = b'"seq":'
 
@@ -42,51 +39,37 @@ class ParsedChunk(NamedTuple):
 
 
 def cut(data: bytes) -> ParsedChunk:
-    """Cut joined server frames (RFC 6455 section 5.2); raise `ChatkitError` for frames that no server of ours sends."""
+    """Cut joined server frames; raise `ChatkitError` for frames that no server of ours sends."""
     items: list[range | ControlFrame] = []
     stamps: list[int] = []
-    first = end = 0  # of the run under way: empty while they are equal
-    at, size = 0, len(data)
-    while size - at >= 2:
-        payload_at, frame_end = _bounds(data, at)
-        if frame_end > size:
-            break
-        opcode = data[at] ^ _FIN
-        if opcode > 0xF or data[at + 1] > 127:
-            raise ChatkitError(
-                "the server sends frames in fragments, compressed or masked: a bench does not read those"
-            )
-        if opcode == TEXT and data.startswith(_MESSAGE, payload_at):
-            seq_at = data.index(_SEQ, payload_at, frame_end) + len(_SEQ)
-            seq = int(data[seq_at : data.index(b",", seq_at, frame_end)])
-            if seq != end:
+    first = end = at = 0  # `first` and `end` bound the current run of numbers: it is empty while they are equal
+    try:
+        for head, start, stop in cut_frames(data):
+            opcode = head ^ FIN
+            if opcode > 0xF:
+                raise ChatkitError(_UNREADABLE)
+            if opcode == TEXT and data.startswith(_MESSAGE, start):
+                seq_at = data.index(_SEQ, start, stop) + len(_SEQ)
+                seq = int(data[seq_at : data.index(b",", seq_at, stop)])
+                if seq != end:
+                    if first != end:
+                        items.append(range(first, end))
+                    first = seq
+                end = seq + 1
+                stamp_at = data.find(STAMP, seq_at, stop) + len(STAMP)
+                if stamp_at >= len(STAMP):
+                    stamps.append(int(data[stamp_at : stamp_at + STAMP_DIGITS]))
+            else:
                 if first != end:
                     items.append(range(first, end))
-                first = seq
-            end = seq + 1
-            stamp_at = data.find(STAMP, seq_at, frame_end) + len(STAMP)
-            if stamp_at >= len(STAMP):
-                stamps.append(int(data[stamp_at : stamp_at + STAMP_DIGITS]))
-        else:
-            if first != end:
-                items.append(range(first, end))
-                first = end
-            items.append(ControlFrame(opcode, data[payload_at:frame_end]))
-        at = frame_end
+                    first = end
+                items.append(ControlFrame(opcode, data[start:stop]))
+            at = stop
+    except FrameError as error:
+        raise ChatkitError(_UNREADABLE) from error
     if first != end:
         items.append(range(first, end))
     return ParsedChunk(tuple(items), data[at:], tuple(stamps), min(stamps, default=0))
-
-
-def _bounds(data: bytes, at: int) -> tuple[int, int]:
-    """Return where a frame's payload begins and ends; beyond the data where its head is not whole."""
-    size = data[at + 1] & 0x7F
-    if size < 126:
-        return at + 2, at + 2 + size
-    head = 4 if size == 126 else 10
-    if len(data) - at < head:
-        return at, len(data) + 1
-    return at + head, at + head + int.from_bytes(data[at + 2 : at + head])
 
 
 class FrameParser:

@@ -9,12 +9,12 @@ from collections import deque
 from typing import Protocol
 
 from chatkit.bench.load.connection import ConnectionOwner, LoadConnection
-from chatkit.bench.load.frame_parser import TEXT, ControlFrame, ParsedChunk, cut
+from chatkit.bench.load.frame_parser import ControlFrame, ParsedChunk, cut
 from chatkit.bench.load.plan import LoadPlan
-from chatkit.bench.load.websocket_client import client_frame
 from chatkit.client.errors import refusal
 from chatkit.client.rate_limit import RateLimit
 from chatkit.errors import RateLimited, TooLarge, Unavailable
+from chatkit.websocket.frames import TEXT, client_frame
 from chatkit.wire.protocol import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, WireLimits
 
 STORE_AWAY_S = 0.5  # before a message is tried again that the server could not store

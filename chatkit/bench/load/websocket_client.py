@@ -4,10 +4,8 @@ All that can go wrong comes out as an error of ours; `Unavailable` and `RateLimi
 """
 
 import asyncio
-import random
 import ssl
 from collections.abc import Mapping
-from struct import Struct
 from typing import cast
 
 import msgspec
@@ -22,18 +20,11 @@ from chatkit.client.http import no_answer
 from chatkit.errors import ChatkitError
 from chatkit.wire.protocol import SUBPROTOCOL
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # where websockets was installed without its C part
-    from websockets.utils import apply_mask
-
 OPEN_TIMEOUT_S = 30.0  # thousands knock at once: the last of them waits for all before it
 
 MAX_HEAD_BYTES = 65_536
 
 _END_OF_HEAD = b"\r\n\r\n"
-_LENGTH_16 = Struct("!BBH")
-_LENGTH_64 = Struct("!BBQ")
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
@@ -134,16 +125,3 @@ class ClientHandshake(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_exception(error)
             self._transport.abort()
-
-
-def client_frame(opcode: int, payload: bytes) -> bytes:
-    """Put a payload into one masked frame (RFC 6455 section 5.3)."""
-    mask = random.randbytes(4)  # noqa: S311 - the bytes are all our own: nobody could smuggle anything into a proxy
-    size, first = len(payload), 0x80 | opcode
-    if size < 126:
-        head = bytes((first, 0x80 | size))
-    elif size < 65_536:
-        head = _LENGTH_16.pack(first, 0x80 | 126, size)
-    else:
-        head = _LENGTH_64.pack(first, 0x80 | 127, size)
-    return head + mask + apply_mask(payload, mask)

@@ -62,7 +62,12 @@ class BadBody(BadInput):
 
 
 class TooLarge(BadInput):
-    """A body (`body-too-large`) or its data (`data-too-large`) is over the limit."""
+    """A body (`body-too-large`) or its data (`data-too-large`) is over the limit.
+
+    `max_bytes` is None where a server refused it and did not send its limit; so is `max_rooms` of `TooManyRooms`.
+    """
+
+    max_bytes: int | None
 
     def __init__(self, what: str, max_bytes: int) -> None:
         super().__init__(f"{'a ' if what == 'body' else ''}{what} holds at most {max_bytes} bytes")
@@ -88,6 +93,7 @@ class TooManyRooms(BadInput):
     """One connection joined more rooms than it may."""
 
     code = "too-many-rooms"
+    max_rooms: int | None
 
     def __init__(self, max_rooms: int) -> None:
         super().__init__(f"a connection joins at most {max_rooms} rooms")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatkit.cli.exit_codes import FAILED, INTERRUPTED, MESSAGES_MISSING, exits
+from chatkit.cli.exit_codes import exits
 from chatkit.cli.options import Json, Token
 from chatkit.errors import BadRequest
+from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
     from chatkit.bench import LoadPlan
@@ -165,9 +166,9 @@ def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: 
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     if load.is_interrupted:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if report.faults:
-        return FAILED
+        return ExitCode.FAILED
     if load.error is not None:
         raise load.error
-    return MESSAGES_MISSING if report.gaps else 0
+    return ExitCode.MESSAGES_MISSING if report.gaps else ExitCode.DONE

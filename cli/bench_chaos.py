@@ -5,9 +5,10 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, get_args
 
-from chatkit.cli.exit_codes import FAILED, INTERRUPTED, MESSAGES_MISSING, say
+from chatkit.cli.exit_codes import say
 from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
+from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
     from chatkit.bench import Chaos, ChaosPlan, ChaosReport
@@ -85,10 +86,10 @@ def _tell(line: str) -> None:
 
 def _status(chaos: "Chaos", report: "ChaosReport") -> int:
     if chaos.is_interrupted:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if chaos.error is not None:
         say(str(chaos.error))
-        return FAILED
+        return ExitCode.FAILED
     if not report.is_flawless:
-        return FAILED
-    return MESSAGES_MISSING if report.gaps else 0
+        return ExitCode.FAILED
+    return ExitCode.MESSAGES_MISSING if report.gaps else ExitCode.DONE

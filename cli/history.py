@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from chatkit.cli.exit_codes import MESSAGES_MISSING, exits, say
+from chatkit.cli.exit_codes import exits, say
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Target, Token, room_name
 from chatkit.cli.times import read_moment
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadRequest
+from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
     from chatkit.cli.store_client import StoreClient
@@ -112,7 +113,7 @@ def history(
         printer = HistoryPrinter(form)
         asyncio.run(print_history(Target(ctx, server, backend, None, token), which, printer, follow=follow))
         if printer.has_gap:
-            raise typer.Exit(MESSAGES_MISSING)
+            raise typer.Exit(ExitCode.MESSAGES_MISSING)
 
 
 def _check_text(option: str, text: str | None) -> None:

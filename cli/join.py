@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from chatkit.cli.exit_codes import MESSAGES_MISSING, exits
+from chatkit.cli.exit_codes import exits
 from chatkit.cli.options import DEFAULT_SERVER, RoomName, SenderName, ServerURL, Target, Token, room_name
+from chatkit.wire.codes import ExitCode
 
 EPILOG = """
 chatkit join ops
@@ -37,4 +38,4 @@ def join(
 
         place = Target(ctx, server, None, name, token)
         if asyncio.run(converse(place, room_name(room), history)):
-            raise typer.Exit(MESSAGES_MISSING)
+            raise typer.Exit(ExitCode.MESSAGES_MISSING)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from chatkit.cli.exit_codes import DONE, exits
+from chatkit.cli.exit_codes import exits
 from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
+from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
     from chatkit.server.settings import Settings
@@ -132,7 +133,7 @@ def serve(
         )
         status = _run(settings, application)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has ended: Ctrl-C once more would only change the status
-        if status != DONE:
+        if status != ExitCode.DONE:
             raise typer.Exit(status)
 
 

@@ -29,7 +29,8 @@
  *   ref?: Ref}} PresenceEvent
  * @typedef {{type: "typing", room: string, sender: string, ref?: Ref}} TypingEvent
  * @typedef {{type: "redacted", room: string, seq: number, ref?: Ref}} RedactedEvent
- * @typedef {{type: "error", code: string, message: string, retry_after_s?: number, ref?: Ref}} ErrorEvent
+ * @typedef {{type: "error", code: string, message: string, retry_after_s?: number,
+ *   limit?: number, value?: string, ref?: Ref}} ErrorEvent
  * @typedef {{type: "restored", ref?: Ref}} RestoredEvent
  * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent | MembersEvent
  *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent} Event

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overlo
 
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
 from chatkit.client.follower import RoomFollower
-from chatkit.client.http import HistoryResult, HttpClient, RoomView
+from chatkit.client.http import HistoryResult, HttpClient
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import Item, LinkWatcher, Signal
 from chatkit.core.model import (
@@ -29,6 +29,7 @@ from chatkit.core.model import (
     check_sender,
 )
 from chatkit.errors import ChatkitError, Unavailable
+from chatkit.wire.http import RoomView
 from chatkit.wire.protocol import Position, PublishCommand, TypingCommand
 
 if TYPE_CHECKING:

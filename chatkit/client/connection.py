@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed
 from chatkit.backoff import Backoff
 from chatkit.client.connect import closed, dial
 from chatkit.client.endpoint import Endpoint
-from chatkit.client.errors import refusal
 from chatkit.client.follower import RoomEvent, RoomFollower
 from chatkit.client.outbox import Entry, Outbox
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
@@ -250,7 +249,7 @@ class PersistentConnection:
             self._wake.set()
 
     def _refuse(self, event: ErrorEvent) -> None:
-        error = refusal(event.code, event.message, event.retry_after_s)
+        error = event.to_error()
         if event.ref is None and isinstance(error, Unavailable):
             self._store_is_away(event.message)
         if not isinstance(event.ref, int):

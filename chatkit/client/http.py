@@ -15,7 +15,8 @@ from chatkit.client.endpoint import Endpoint, room_path
 from chatkit.client.errors import refusal_of_response
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
 from chatkit.errors import Unavailable
-from chatkit.wire.protocol import Position, WireGap, WireMember, WireMessage
+from chatkit.wire.http import MemberList, MessagePage, PublishRequest, RoomList, RoomView
+from chatkit.wire.protocol import Position, WireMessage
 
 TIMEOUT_S = 30.0  # a search through a large room takes its time; a dead peer must not hold a command for ever
 MAX_REPEATS = (
@@ -23,17 +24,6 @@ MAX_REPEATS = (
 )
 
 ValueT = TypeVar("ValueT")
-
-
-class RoomView(msgspec.Struct, frozen=True):
-    """A room as a list of rooms shows it: what its log holds, how many are present, when it was last written to."""
-
-    room: str
-    first: int
-    last: int
-    cursor: str
-    members: int = 0
-    time: str | None = None
 
 
 class HistoryResult(msgspec.Struct, frozen=True):
@@ -55,23 +45,6 @@ class PublishResult(msgspec.Struct, frozen=True):
 
     message: WireMessage
     repeat: bool
-
-
-class _Page(msgspec.Struct, frozen=True):
-    messages: list[WireMessage]
-    cursor: str
-    first: int
-    last: int
-    complete: bool
-    gap: WireGap | None = None
-
-
-class _Rooms(msgspec.Struct, frozen=True):
-    rooms: list[RoomView]
-
-
-class _Members(msgspec.Struct, frozen=True):
-    members: list[WireMember]
 
 
 class HttpClient:
@@ -98,11 +71,8 @@ class HttpClient:
 
     def publish(self, room: str, body: str, *, key: str, data: Any = None) -> PublishResult:
         """Publish one message. It is stored once, however often the connection breaks: the key sees to that."""
-        wanted: dict[str, Any] = {"body": body, "key": key}
-        if data is not None:
-            wanted["data"] = data
         target = self._endpoint.target(f"{room_path(room)}/messages", name=self._endpoint.name)
-        status, answer = self._call("POST", target, msgspec.json.encode(wanted))
+        status, answer = self._call("POST", target, msgspec.json.encode(PublishRequest(body, data, key)))
         return PublishResult(_decode(answer, WireMessage), repeat=status == 200)
 
     def history(
@@ -128,7 +98,7 @@ class HttpClient:
             until=until,
             sender=sender,
         )
-        page = _decode(self._call("GET", target)[1], _Page)
+        page = _decode(self._call("GET", target)[1], MessagePage)
         cursor = Cursor.parse(page.cursor)
         return HistoryResult(
             [message.to_message(cursor.epoch) for message in page.messages],
@@ -141,7 +111,7 @@ class HttpClient:
 
     def rooms(self) -> Sequence[RoomView]:
         """List the rooms."""
-        return _decode(self._call("GET", self._endpoint.target("/rooms"))[1], _Rooms).rooms
+        return _decode(self._call("GET", self._endpoint.target("/rooms"))[1], RoomList).rooms
 
     def room(self, room: str) -> RoomView:
         """Describe one room."""
@@ -150,7 +120,7 @@ class HttpClient:
     def members(self, room: str) -> Sequence[Member]:
         """Say who is in a room."""
         answer = self._call("GET", self._endpoint.target(f"{room_path(room)}/members"))[1]
-        return [Member(member.name, parse_time(member.since)) for member in _decode(answer, _Members).members]
+        return [Member(member.name, parse_time(member.since)) for member in _decode(answer, MemberList).members]
 
     def redact(self, room: str, seq: int) -> None:
         """Take away a message's body."""

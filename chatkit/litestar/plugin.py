@@ -30,9 +30,9 @@ from chatkit.litestar.foreign_backend import ForeignBackend, log_of
 from chatkit.litestar.locks import NamedLocks
 from chatkit.litestar.outbox import ErrorHook, PublishQueue
 from chatkit.litestar.subscriber import Subscriber
+from chatkit.wire.codes import PrivateCloseCode
 
 DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
-CANNOT_JOIN: Final = 4503  # the close code of a generated handler whose channel cannot be read now: come back later
 
 _logger = logging.getLogger(__name__)
 
@@ -380,7 +380,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             subscriber = await self.subscribe(channel_name, history=limit)
         except ChatkitError as error:  # refused before it is accepted, a client would not learn why
             await socket.accept()
-            await socket.close(CANNOT_JOIN, str(error))
+            await socket.close(PrivateCloseCode.UNAVAILABLE, str(error))
             return
         send = socket.send_text if self._socket_send_mode == "text" else socket.send_bytes
         try:

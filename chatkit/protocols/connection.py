@@ -10,18 +10,9 @@ from typing import Final, cast
 from uvicorn.server import ServerState
 
 from chatkit.protocols.shared import SharedState
+from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import Receiver
-from chatkit.websocket.frames import (
-    BINARY,
-    PING,
-    PONG,
-    TEXT,
-    CloseCode,
-    close_frame,
-    is_close_code,
-    make_frame,
-    make_message,
-)
+from chatkit.websocket.frames import BINARY, PING, PONG, TEXT, close_frame, make_frame, make_message
 from chatkit.websocket.reader import FrameReader
 
 _MAX_WAITING_BYTES: Final = 262_144  # of messages that wait for their handler: about one read of the loop's

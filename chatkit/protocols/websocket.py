@@ -32,8 +32,9 @@ from chatkit.protocols.handshake import (
     make_response,
 )
 from chatkit.protocols.shared import SharedState
+from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
-from chatkit.websocket.frames import BINARY, TEXT, CloseCode, is_close_code, make_message, text_frame
+from chatkit.websocket.frames import BINARY, TEXT, make_message, text_frame
 
 __all__ = ["DIRECT", "DirectSocket", "HttpProtocol", "Receiver", "WebSocketProtocol", "text_frame"]
 

@@ -10,6 +10,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.types.asgi_types import WebSocketMode
 
 from chatkit.session.session import Session
+from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import Receiver
 from chatkit.websocket.frames import cut_reason
 from chatkit.websocket.reader import payloads
@@ -117,12 +118,12 @@ class TextOnlySocket(WebSocket[Any, Any, Any]):
     async def receive_data(self, mode: WebSocketMode) -> Any:  # noqa: ARG002  # there is but one
         """Receive one text; raise `WebSocketDisconnect` at the end."""
         if hasattr(self, "_is_lent"):
-            raise WebSocketDisconnect(detail="the socket is lent", code=1000)
+            raise WebSocketDisconnect(detail="the socket is lent", code=CloseCode.NORMAL)
         event = await self.receive()
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(detail="the connection ended", code=event["code"])
         text = event.get("text")
         if text is None:
-            await self.close(1003, "text frames only")
-            raise WebSocketDisconnect(detail="a binary message", code=1003)
+            await self.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
+            raise WebSocketDisconnect(detail="a binary message", code=CloseCode.UNSUPPORTED_DATA)
         return text

@@ -21,6 +21,7 @@ from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, ChatServer, raise_file_limit
 from chatkit.server.settings import Settings
+from chatkit.wire.codes import ExitCode
 
 
 class ChannelReaders:
@@ -72,7 +73,7 @@ def run(name: str, settings: Settings) -> int:
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         raise Unavailable(f"{name} did not start; the log says why")
-    return 130 if server.stopped_by == signal.SIGINT else 0
+    return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
 
 
 def configure(application: Any, settings: Settings) -> uvicorn.Config:

@@ -11,7 +11,7 @@ from litestar import WebSocket
 from chatkit.errors import Forbidden, NotFound
 from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.websockets import Admission, deny
-from chatkit.session.session import close_code
+from chatkit.wire.codes import close_code_of
 from chatkit.wire.protocol import SUBPROTOCOL
 
 SOCKETS: Final = "/ws"  # where WebSockets are: here, and at every address below
@@ -39,11 +39,11 @@ class RequestMiddleware:
             self._lobby.check_place(asked)
         except Forbidden as error:
             if not await deny(socket, error):
-                await socket.close(close_code(error), str(error))
+                await socket.close(close_code_of(error), str(error))
             return
         nowhere = NotFound(f"there is no WebSocket at this address: rooms are at {SOCKETS}/ROOM")
         await socket.accept(subprotocols=SUBPROTOCOL if asked.is_json else None)
-        await socket.close(close_code(nowhere), str(nowhere))
+        await socket.close(close_code_of(nowhere), str(nowhere))
 
 
 def _head_only(send: Any) -> Any:

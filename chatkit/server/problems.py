@@ -3,56 +3,21 @@
 import logging
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from chatkit.errors import BadInput, ChatkitError, RateLimited, TooLarge
-
-MEDIA_TYPE: Final = "application/problem+json"
-STATUS: Final = {
-    "body-too-large": 413,
-    "data-too-large": 413,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "not-found": 404,
-    "rate-limited": 429,
-    "unavailable": 503,
-}
-"""The HTTP status of an error by its code; other bad input is 400, the rest 500."""
-CODES: Final = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
-"""The code of an error that Litestar found before chatkit did."""
+from chatkit.errors import ChatkitError, TooLarge
+from chatkit.wire.codes import code_of_status
+from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 
 _logger = logging.getLogger(__name__)
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went wrong. `detail` is a sentence; `retry_after_s`, in seconds, is when to go on."""
-
-    code: str
-    title: str
-    status: int
-    detail: str
-    retry_after_s: float | None = None
-
-
-def status_of(error: ChatkitError) -> int:
-    """Return an error's HTTP status."""
-    return STATUS.get(error.code, 400 if isinstance(error, BadInput) else 500)
-
-
-def problem_of(error: ChatkitError) -> Problem:
-    """Put an error into words for the outside."""
-    status = status_of(error)
-    retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else None
-    return Problem(error.code, HTTPStatus(status).phrase, status, str(error), retry_after_s)
-
-
 def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Response[Problem]:
     """Put one of chatkit's own errors into a response."""
-    problem = problem_of(error)
+    problem = Problem.of(error)
     headers: dict[str, str] = {}
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(ceil(problem.retry_after_s))
@@ -66,7 +31,7 @@ def answer_http_error(request: Request[Any, Any, Any], error: HTTPException) -> 
     status = error.status_code
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # so large that it was not even read
         return answer_chatkit_error(request, TooLarge("body", request.app.state.lobby.house.limits.body))
-    code = CODES.get(status, "error")
+    code = code_of_status(status)
     return _respond(Problem(code, HTTPStatus(status).phrase, status, _sentence(error)), dict(error.headers or {}))
 
 
@@ -77,7 +42,7 @@ def answer_surprise(_: Request[Any, Any, Any], error: Exception) -> Response[Pro
 
 
 def _respond(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
-    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(problem, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
 
 
 def _sentence(error: HTTPException) -> str:

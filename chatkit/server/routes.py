@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Request, Response, Router, delete, get, post
@@ -22,69 +22,11 @@ from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.server.websockets import Admission, read_start
 from chatkit.wire import protocol
+from chatkit.wire.http import Health, MemberList, MessagePage, PublishRequest, RoomList, RoomView
 
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # a page when no limit is given
 MAX_SEQ = (1 << 63) - 1  # what a store's numbers hold
-
-
-class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A room whose log holds `first` to `last`. `members` counts who is there; `time` is the last message's."""
-
-    room: str
-    first: int
-    last: int
-    cursor: str
-    members: int
-    time: str | None = None
-
-
-class RoomList(msgspec.Struct, frozen=True):
-    """All rooms, by name."""
-
-    rooms: list[RoomView]
-
-
-class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Messages in order of `seq`; reading on with `after=cursor` misses and repeats none."""
-
-    messages: list[protocol.WireMessage]
-    cursor: str
-    first: int
-    last: int
-    complete: bool
-    gap: protocol.WireGap | None = None
-
-
-class MemberList(msgspec.Struct, frozen=True):
-    """Who is in a room: at most 200 by name, all by count."""
-
-    members: list[protocol.WireMember]
-    count: int
-
-
-class PublishRequest(msgspec.Struct, frozen=True):
-    """A message to publish. With a `key`, publishing again stores nothing twice."""
-
-    body: str | None = None
-    data: Any = None
-    key: str | None = None
-
-
-class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the server can do its work, and how much it has to do.
-
-    Where several workers serve, `workers` says how many; all else is of the one that answers, whose process is `pid`.
-    """
-
-    status: Literal["ok", "unavailable"]
-    version: str
-    connections: int
-    rooms: int
-    subscriptions: int
-    detail: str | None = None
-    workers: int = 1
-    pid: int | None = None
 
 
 async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

@@ -20,6 +20,7 @@ from chatkit.server.banner import greeting, say, with_token
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
+from chatkit.wire.codes import ExitCode
 
 PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
 HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
@@ -98,7 +99,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> int:
         said = greeting(settings, listening.getsockname()[1])
         server = ChatServer(configure(app, settings), hub, lambda: say(said))
         await server.serve(sockets=[listening])
-    return 130 if server.stopped_by == signal.SIGINT else 0
+    return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
 
 
 def configure(app: Litestar, settings: Settings) -> uvicorn.Config:

@@ -17,15 +17,16 @@ from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
 from chatkit.server.access import AccessPolicy, RateLimits
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
 from chatkit.server.connect_request import ConnectRequest
-from chatkit.server.problems import MEDIA_TYPE, problem_of
 from chatkit.session.json_session import JsonSession
-from chatkit.session.session import Session, SessionContext, StartPosition, close_code
+from chatkit.session.session import Session, SessionContext, StartPosition
 from chatkit.session.text_session import TextSession
+from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DIRECT, DirectSocket
+from chatkit.wire.codes import PrivateCloseCode, close_code_of
+from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
 DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403
-FULL_CODE = 4508
 
 
 class TooManyConnections(Unavailable):
@@ -125,7 +126,7 @@ async def _over_messages(
         yield
     finally:
         if session is not None:
-            session.closed(1000)
+            session.closed(CloseCode.NORMAL)
         sending.cancel()
 
 
@@ -149,11 +150,11 @@ async def deny(socket: WebSocket[Any, Any, Any], error: ChatkitError) -> bool:
     if DENIAL not in (socket.scope.get("extensions") or {}):
         return False
     await socket.receive()  # the request to connect
-    problem = problem_of(error)
+    problem = Problem.of(error)
     head: Any = {
         "type": f"{DENIAL}.start",
         "status": problem.status,
-        "headers": [(b"content-type", MEDIA_TYPE.encode())],
+        "headers": [(b"content-type", PROBLEM_MEDIA_TYPE.encode())],
     }
     body: Any = {"type": f"{DENIAL}.body", "body": encode(problem)}
     await socket.send(head)
@@ -170,17 +171,19 @@ async def _start_session(
         session = lobby.seat(asked, out)
     except ChatkitError as error:
         lobby.leave()
-        out.close(FULL_CODE if isinstance(error, TooManyConnections) else close_code(error), str(error))
+        out.close(
+            PrivateCloseCode.OVERLOADED if isinstance(error, TooManyConnections) else close_code_of(error), str(error)
+        )
         return None
     session.left = lobby.leave
     try:
         await session.start(room, read_start(asked.after, asked.history))
     except ChatkitError as error:
         session.fail(error)
-        session.closed(1000)
+        session.closed(CloseCode.NORMAL)
         return None
     except BaseException:
-        session.closed(1000)
+        session.closed(CloseCode.NORMAL)
         raise
     return session
 

@@ -5,7 +5,7 @@ Here is what all conversations share: `text_session.py` is the one in plain text
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -22,27 +22,14 @@ from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.session.delivery import Delivery
+from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
+from chatkit.wire.codes import close_code_of
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
 MAX_JOBS = 64  # commands of one client that wait for the store, likewise
 MAX_UNREAD_BYTES = 1 << 20  # answers that wait for a client to take them, likewise: ten thousand acknowledgements
-
-CLOSE_CODES: Final = {
-    "unauthorized": 4401,
-    "forbidden": 4403,
-    "not-found": 4404,
-    "rate-limited": 4508,
-    "unavailable": 4503,
-}
-"""The close code of an error that ends a connection, by the error's code; others are 1008."""
-
-
-def close_code(error: ChatkitError) -> int:
-    """Return the code with which an error closes a connection."""
-    return CLOSE_CODES.get(error.code, 1008)
-
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -137,7 +124,7 @@ class Session(ABC):
 
     def received_binary(self) -> None:
         """Refuse a binary message: every protocol here is text."""
-        self._socket.close(1003, "text frames only")
+        self._socket.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
 
     def writable_again(self) -> None:
         """Write what became due while the socket was full."""
@@ -161,7 +148,7 @@ class Session(ABC):
     def fail(self, error: ChatkitError) -> None:
         """Tell the client why this cannot go on, and close."""
         self._refuse(error)
-        self._socket.close(close_code(error), str(error))
+        self._socket.close(close_code_of(error), str(error))
 
     async def _subscribe(self, room: str, start: StartPosition, delivery: Delivery) -> Subscription:
         house = self._house

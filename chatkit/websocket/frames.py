@@ -5,10 +5,11 @@ A server's text frame comes first, because every message of a room is written as
 
 import random
 import zlib
-from enum import IntEnum
 from functools import lru_cache
 from struct import Struct
 from typing import Final
+
+from chatkit.websocket.codes import CloseCode, Opcode
 
 try:
     from websockets.speedups import apply_mask
@@ -25,46 +26,15 @@ __all__ = [
     "PONG",
     "SYNC_TAIL",
     "TEXT",
-    "CloseCode",
-    "Opcode",
     "apply_mask",
     "binary_frame",
     "client_frame",
     "close_frame",
     "cut_reason",
-    "is_close_code",
     "make_frame",
     "make_message",
     "text_frame",
 ]
-
-
-class Opcode(IntEnum):
-    """The kind of a frame (RFC 6455 section 5.2)."""
-
-    CONTINUATION = 0x0
-    TEXT = 0x1
-    BINARY = 0x2
-    CLOSE = 0x8
-    PING = 0x9
-    PONG = 0xA
-
-
-class CloseCode(IntEnum):
-    """The close codes of RFC 6455 section 7.4.1 and of IANA's list that a server sends or reads."""
-
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
-    NO_STATUS = 1005  # a close frame without a code; never in a frame
-    ABNORMAL = 1006  # no close frame at all; never in a frame
-    INVALID_PAYLOAD = 1007
-    POLICY_VIOLATION = 1008
-    MESSAGE_TOO_BIG = 1009
-    INTERNAL_ERROR = 1011
-    SERVICE_RESTART = 1012
-
 
 # Plain integers for what runs once a frame: a look-up in an enum, and a comparison with its members, cost more.
 TEXT: Final[int] = Opcode.TEXT.value
@@ -140,14 +110,6 @@ def close_frame(code: int, reason: str = "") -> bytes:
 def cut_reason(reason: str) -> str:
     """Return a close reason, cut between characters to the 123 bytes that a close frame has room for."""
     return reason.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
-
-
-def is_close_code(code: int) -> bool:
-    """Return whether a close frame may carry the code: those of RFC 6455 and IANA, and those free to use."""
-    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in _NEVER_SENT)
-
-
-_NEVER_SENT: Final = (1004, CloseCode.NO_STATUS, CloseCode.ABNORMAL)  # 1004 is reserved
 
 
 def _head(first: int, size: int, masked: int = 0) -> bytes:

@@ -11,19 +11,8 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final, Protocol
 
-from chatkit.websocket.frames import (
-    BINARY,
-    CLOSE,
-    COMPRESSED,
-    FIN,
-    PING,
-    SYNC_TAIL,
-    TEXT,
-    CloseCode,
-    Opcode,
-    apply_mask,
-    is_close_code,
-)
+from chatkit.websocket.codes import CloseCode, Opcode, is_close_code
+from chatkit.websocket.frames import BINARY, CLOSE, COMPRESSED, FIN, PING, SYNC_TAIL, TEXT, apply_mask
 
 _RESERVED: Final = 0x70
 _OPCODES: Final = frozenset(opcode.value for opcode in Opcode)

@@ -5,12 +5,13 @@ module.
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import msgspec
 
 from chatkit.core.model import Cursor, Gap, GapReason, Member, Message, parse_time
-from chatkit.errors import BadRequest, ChatkitError, RateLimited, UnknownOp
+from chatkit.errors import BadRequest, ChatkitError, UnknownOp
+from chatkit.wire.codes import Details, details_of, error_of
 
 SUBPROTOCOL = "chatkit.v1"
 MAX_POSITION = 10**18 - 1  # beyond every log, and within the 64 bits of any store
@@ -254,12 +255,18 @@ class RedactedEvent(ServerEvent, frozen=True, tag="redacted"):
 
 
 class ErrorEvent(ServerEvent, frozen=True, tag="error"):
-    """A command was refused. `message` is a sentence; `retry_after_s`, in seconds, is when to go on."""
+    """A command was refused. `message` is a sentence; the values after `ref` are those of `codes.Details`."""
 
     code: str
     message: str
     ref: Ref | None = None
     retry_after_s: float | None = None
+    limit: int | None = None
+    value: str | None = None
+
+    def to_error(self) -> ChatkitError:
+        """Make the error again that was described."""
+        return error_of(self.code, self.message, Details(self.retry_after_s, self.limit, self.value))
 
 
 class RestoredEvent(ServerEvent, frozen=True, tag="restored"):
@@ -286,7 +293,8 @@ AnyEvent: TypeAlias = (
 _COMMANDS: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _ENCODER = msgspec.json.Encoder()
-_OPS = {"join", "leave", "publish", "history", "members", "typing"}
+_OPS = {kind.__struct_config__.tag for kind in get_args(AnyCommand)}
+_EVENT_TYPES = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
 EventT = TypeVar("EventT", bound=ServerEvent)
 encode = _ENCODER.encode
@@ -311,7 +319,8 @@ def decode_event(frame: bytes | str) -> AnyEvent | None:
     try:
         return _EVENTS.decode(frame)
     except msgspec.ValidationError as error:
-        if "Invalid value" in str(error) and "$.type" in str(error):
+        kind = _field(frame, "type")
+        if isinstance(kind, str) and kind not in _EVENT_TYPES:
             return None
         raise BadRequest(_sentence(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -368,9 +377,8 @@ def gap_event(room: str, gap: Gap) -> bytes:
 
 
 def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
-    """Put an error into words for the wire."""
-    retry_after_s = error.retry_after_s if isinstance(error, RateLimited) else None
-    return ErrorEvent(error.code, str(error), ref, retry_after_s)
+    """Describe an error to the other end."""
+    return ErrorEvent(error.code, str(error), ref, *details_of(error))
 
 
 def wire_members(members: Iterable[Member]) -> list[WireMember]:

@@ -7,9 +7,9 @@ from harness import Faults, run, say, turns, until
 from hosting import Host, hosted
 
 from chatkit.core.hub import Hub
-from chatkit.errors import ChatkitError, Unavailable
+from chatkit.errors import Unavailable
 from chatkit.session import session as session_module
-from chatkit.session.session import MAX_JOBS, MAX_OUTSTANDING, close_code
+from chatkit.session.session import MAX_JOBS, MAX_OUTSTANDING
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -196,12 +196,3 @@ def test_a_binary_frame_ends_it_and_a_failure_closes_with_its_code() -> None:
         assert client.socket.events[-1]["code"] == "unavailable"
 
     hosted(test)
-
-
-def test_every_error_has_a_close_code_of_the_protocol() -> None:
-    def tree(kind: type[ChatkitError]) -> list[type[ChatkitError]]:
-        return [kind, *(found for sub in kind.__subclasses__() for found in tree(sub))]
-
-    for kind in tree(ChatkitError):
-        error = kind.__new__(kind)
-        assert close_code(error) == 1008 or 4400 <= close_code(error) < 5000

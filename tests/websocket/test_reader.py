@@ -10,7 +10,7 @@ from protocol_app import Heard, closing, deflated, frame, hear, hear_bytewise, m
 from websockets.utils import apply_mask as apply_mask_in_python
 
 from chatkit.websocket import frames
-from chatkit.websocket.frames import is_close_code
+from chatkit.websocket.codes import is_close_code
 
 MIB = 1 << 20
 EVERY_LENGTH = [0, 1, 2, 124, 125, 126, 127, 128, 65_535, 65_536, 65_537]

@@ -11,7 +11,6 @@ from typing import Protocol
 from chatkit.bench.load.connection import ConnectionOwner, LoadConnection
 from chatkit.bench.load.frame_parser import ControlFrame, ParsedChunk, cut
 from chatkit.bench.load.plan import LoadPlan
-from chatkit.client.errors import refusal
 from chatkit.client.rate_limit import RateLimit
 from chatkit.errors import RateLimited, TooLarge, Unavailable
 from chatkit.websocket.frames import TEXT, client_frame
@@ -100,7 +99,7 @@ class LoadSender(LoadConnection):
         self._begin_work()
 
     def _refuse(self, event: ErrorEvent) -> None:
-        error = refusal(event.code, event.message, event.retry_after_s)
+        error = event.to_error()
         if not isinstance(event.ref, int) or not isinstance(error, RateLimited | Unavailable):
             raise error
         if self._in_flight.pop(event.ref, None) is None:

@@ -8,20 +8,9 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
-from chatkit.errors import (
-    BadBackendURL,
-    BadRequest,
-    ChatkitError,
-    NotAStore,
-    StoreError,
-    StoreTooNew,
-    Unavailable,
-)
+from chatkit.errors import ChatkitError
 from chatkit.server.settings import Settings
-
-_BY_CODE = {
-    kind.code: kind for kind in (BadBackendURL, BadRequest, NotAStore, StoreError, StoreTooNew, Unavailable)
-}  # which say nothing but a sentence, and are all that a server fails to start by
+from chatkit.wire.codes import error_of
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):
@@ -55,7 +44,7 @@ class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
     @property
     def error(self) -> ChatkitError:
         """The error, as far as its exit status and sentence go."""
-        return _BY_CODE.get(self.code, ChatkitError)(self.sentence)
+        return error_of(self.code, self.sentence)
 
 
 Answer: TypeAlias = WorkerReady | WorkerFailed

@@ -27,6 +27,7 @@ from chatkit.server.settings import Settings
 from chatkit.server.workers.connection_counts import ConnectionCounts
 from chatkit.server.workers.control import WorkerConfig
 from chatkit.server.workers.process import WorkerProcess, cause
+from chatkit.wire.codes import ExitCode
 
 LIVES: Final = 4  # of one place at a time: one says goodbye, one serves, and some are dead and not yet forgotten
 LASTED_S: Final = 10.0  # a worker that served so long did not die of how it starts
@@ -51,7 +52,7 @@ def run(settings: Settings, application: str | None = None) -> int:
         port = listening.getsockname()[1]
         said = greeting(settings, port) if application is None else application_greeting(application, settings, port)
         stopped_by = asyncio.run(Supervisor(settings, application, listening, tally).run(said))
-    return 130 if stopped_by == signal.SIGINT else 0
+    return ExitCode.INTERRUPTED if stopped_by == signal.SIGINT else ExitCode.DONE
 
 
 def _check_shared(url: str) -> None:

@@ -1,0 +1,181 @@
+"""The codes of errors: each with its class, HTTP status, WebSocket close code and exit code, in one table.
+
+Also the numbers that an error carries beside its sentence, so that the other end never has to read them out of it.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from chatkit.errors import (
+    BadBackendURL,
+    BadBody,
+    BadCursor,
+    BadName,
+    BadRequest,
+    ChatkitError,
+    Forbidden,
+    NotAStore,
+    NotFound,
+    RateLimited,
+    StoreError,
+    StoreTooNew,
+    TooLarge,
+    TooManyRooms,
+    Unauthorized,
+    Unavailable,
+    UnknownOp,
+)
+from chatkit.websocket.codes import CloseCode
+
+DEFAULT_RETRY_AFTER_S: Final = 1.0  # for a server that refuses for now and does not send for how long
+
+
+class PrivateCloseCode(IntEnum):
+    """chatkit's close codes, in the range for private use. Up to 4499 a client must not come back by itself."""
+
+    UNAUTHORIZED = 4401
+    FORBIDDEN = 4403
+    NOT_FOUND = 4404
+    UNAVAILABLE = 4503
+    OVERLOADED = 4508  # too many connections, or a client that is too fast
+
+
+LAST_FATAL_CLOSE_CODE: Final = 4499
+
+
+class ExitCode(IntEnum):
+    """What the end of a command reports to the shell."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USAGE = 2
+    NO_SERVER = 3
+    NOT_ALLOWED = 4
+    MESSAGES_MISSING = 5  # a gap, though everything else was printed
+    INTERRUPTED = 130  # 128 and the number of SIGINT, as shells report it
+
+
+AnyCloseCode: TypeAlias = CloseCode | PrivateCloseCode
+
+
+class _Row(NamedTuple):
+    code: str
+    kind: type[ChatkitError]
+    status: int
+    exit_code: ExitCode
+    close_code: AnyCloseCode = CloseCode.POLICY_VIOLATION
+
+
+# Where rows share a status or a close code, the first of them stands for it.
+_TABLE: Final = (
+    _Row("internal", ChatkitError, 500, ExitCode.FAILED),
+    _Row("error", ChatkitError, 500, ExitCode.FAILED),
+    _Row("bad-request", BadRequest, 400, ExitCode.WRONG_USAGE),
+    _Row("unknown-op", UnknownOp, 400, ExitCode.WRONG_USAGE),
+    _Row("bad-room", BadName, 400, ExitCode.WRONG_USAGE),
+    _Row("bad-sender", BadName, 400, ExitCode.WRONG_USAGE),
+    _Row("bad-key", BadName, 400, ExitCode.WRONG_USAGE),
+    _Row("bad-cursor", BadCursor, 400, ExitCode.WRONG_USAGE),
+    _Row("bad-body", BadBody, 400, ExitCode.FAILED),  # the words of the command are right, but not its input
+    _Row("body-too-large", TooLarge, 413, ExitCode.FAILED),  # as above
+    _Row("data-too-large", TooLarge, 413, ExitCode.FAILED),
+    _Row("too-many-rooms", TooManyRooms, 400, ExitCode.WRONG_USAGE),
+    _Row("unauthorized", Unauthorized, 401, ExitCode.NOT_ALLOWED, PrivateCloseCode.UNAUTHORIZED),
+    _Row("forbidden", Forbidden, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
+    _Row("not-found", NotFound, 404, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
+    _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
+    _Row("rate-limited", RateLimited, 429, ExitCode.FAILED, PrivateCloseCode.OVERLOADED),
+    _Row("unavailable", Unavailable, 503, ExitCode.NO_SERVER, PrivateCloseCode.UNAVAILABLE),
+    _Row("bad-backend-url", BadBackendURL, 500, ExitCode.WRONG_USAGE),
+    _Row("bad-store", StoreError, 500, ExitCode.NO_SERVER),
+    _Row("not-a-store", NotAStore, 500, ExitCode.NO_SERVER),
+    _Row("store-too-new", StoreTooNew, 500, ExitCode.NO_SERVER),
+)
+_BY_CODE: Final = {row.code: row for row in _TABLE}
+_CODE_BY_STATUS: Final = {row.status: row.code for row in reversed(_TABLE)}
+_CODE_BY_CLOSE: Final[dict[int, str]] = {row.close_code: row.code for row in reversed(_TABLE) if row.close_code >= 4000}
+
+
+def status_of(error: ChatkitError) -> int:
+    """Return the HTTP status of an error."""
+    return _row_of(error).status
+
+
+def close_code_of(error: ChatkitError) -> AnyCloseCode:
+    """Return the close code with which an error ends a connection."""
+    return _row_of(error).close_code
+
+
+def exit_code_of(error: ChatkitError) -> ExitCode:
+    """Return the exit code of a command that an error ends."""
+    return _row_of(error).exit_code
+
+
+def code_of_status(status: int) -> str:
+    """Return the code that an HTTP status stands for where nothing else names one."""
+    return _CODE_BY_STATUS.get(status, ChatkitError.code)
+
+
+def code_of_close(close_code: int) -> str:
+    """Return the code of the error that a close code stands for."""
+    return _CODE_BY_CLOSE.get(close_code, ChatkitError.code)
+
+
+def _row_of(error: ChatkitError) -> _Row:
+    """Return the row of the error's code or, where that is of a later version, of the nearest class with a row."""
+    codes = [error.code, *(getattr(kind, "code", "") for kind in type(error).__mro__)]
+    return next(_BY_CODE[code] for code in codes if code in _BY_CODE)
+
+
+class Details(NamedTuple):
+    """The values that an error carries beside its sentence; None for what it has not.
+
+    `limit` is the largest size, in bytes, or number that is allowed; `value` the text that was refused;
+    `retry_after_s` the time after which to try again, in seconds.
+    """
+
+    retry_after_s: float | None = None
+    limit: int | None = None
+    value: str | None = None
+
+
+def details_of(error: ChatkitError) -> Details:
+    """Return the values that an error carries."""
+    match error:
+        case RateLimited():
+            return Details(retry_after_s=error.retry_after_s)
+        case TooLarge():
+            return Details(limit=error.max_bytes)
+        case TooManyRooms():
+            return Details(limit=error.max_rooms)
+        case BadCursor():
+            return Details(value=error.cursor[:MAX_VALUE_CHARS])
+        case UnknownOp():
+            return Details(value=error.op[:MAX_VALUE_CHARS])
+        case _:
+            return Details()
+
+
+MAX_VALUE_CHARS: Final = 80  # of a text that was refused: enough to recognize it
+
+
+def error_of(code: str, sentence: str, details: Details = Details()) -> ChatkitError:  # noqa: B008 - immutable
+    """Make the error that a code stands for, in the words of the other end. A code of a later version is kept."""
+    kind = _BY_CODE[code].kind if code in _BY_CODE else ChatkitError
+    error = kind.__new__(kind, sentence)  # without its constructor, which would make a sentence of its own
+    error.code = code
+    match error:
+        case RateLimited():
+            given = details.retry_after_s
+            error.retry_after_s = DEFAULT_RETRY_AFTER_S if given is None else given
+        case TooLarge():
+            error.max_bytes = details.limit
+        case TooManyRooms():
+            error.max_rooms = details.limit
+        case BadName():
+            error.kind = code.removeprefix("bad-")
+        case BadCursor():
+            error.cursor = details.value or ""
+        case UnknownOp():
+            error.op = details.value or ""
+    return error

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from chatkit.backoff import Backoff
 from chatkit.client.connect import closed, dial
 from chatkit.client.endpoint import Endpoint
-from chatkit.client.follower import RoomEvent, RoomFollower
+from chatkit.client.follower import FollowState, RoomEvent, RoomFollower
 from chatkit.client.outbox import Entry, Outbox
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
 from chatkit.core.model import ANONYMOUS
@@ -87,7 +87,7 @@ class PersistentConnection:
 
     def resume(self, follow: RoomFollower) -> None:
         """Go on with a parked room whose reader has drained what it had."""
-        if follow.state == "parked":
+        if follow.state is FollowState.PARKED:
             self._join(follow)
 
     def publish(self, command: PublishCommand, *, has_own_key: bool) -> Entry:
@@ -146,7 +146,7 @@ class PersistentConnection:
         for follow in self.follows.values():
             if is_back:
                 follow.tell(ConnectionRestored())
-            if follow.state != "parked":
+            if follow.state is not FollowState.PARKED:
                 self._join(follow)
         if is_back:
             self._watcher(ConnectionRestored())
@@ -156,8 +156,8 @@ class PersistentConnection:
 
     def _lost(self, reason: str) -> None:
         for follow in self.follows.values():
-            if follow.state != "parked":
-                follow.state = "out"
+            if follow.state is not FollowState.PARKED:
+                follow.state = FollowState.OUT
             follow.tell(ConnectionLost(reason))
         self._watcher(ConnectionLost(reason))
 
@@ -297,7 +297,7 @@ class PersistentConnection:
 
     def _join_again(self, follow: RoomFollower, ref: int) -> None:
         # Unless it was left or the connection made anew meanwhile: then it has been joined with another ref.
-        if self.follows.get(follow.room) is follow and follow.join_ref == ref and follow.state == "joining":
+        if self.follows.get(follow.room) is follow and follow.join_ref == ref and follow.state is FollowState.JOINING:
             self._join(follow)
 
     def _join(self, follow: RoomFollower) -> None:
@@ -307,5 +307,5 @@ class PersistentConnection:
         self.tell(LeaveCommand(room=follow.room))
 
     def _park(self, follow: RoomFollower) -> None:
-        follow.state = "parked"
+        follow.state = FollowState.PARKED
         self._leave(follow)

@@ -7,7 +7,7 @@ joined again by cursor when the buffer has been drained. Nothing is lost by it, 
 
 import asyncio
 from collections import deque
-from typing import Literal
+from enum import Enum
 
 from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
@@ -27,12 +27,21 @@ MAX_CHARS = 4 * 2**20  # 64 bodies of the largest size: what bounds a reader of 
 RoomEvent = JoinedEvent | MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent
 
 
+class FollowState(Enum):
+    """Whether a room is on the wire: no, asked for, delivered, or left until its reader has drained the buffer."""
+
+    OUT = 0
+    JOINING = 1
+    LIVE = 2
+    PARKED = 3
+
+
 class RoomFollower:
     """What a `follow` reads from. The link fills it by `take`; `next` empties it."""
 
     def __init__(self, room: str, after: Cursor | None, history: int, *, with_signals: bool) -> None:
         self.room = room
-        self.state: Literal["out", "joining", "live", "parked"] = "out"
+        self.state = FollowState.OUT
         self.join_ref = 0
         self._history = history
         self._cursor = after
@@ -52,7 +61,7 @@ class RoomFollower:
     @property
     def is_overrun(self) -> bool:
         """Whether the link has to wait, or to leave the room, before it takes more."""
-        return self.state == "live" and self.is_full
+        return self.state is FollowState.LIVE and self.is_full
 
     @property
     def is_empty(self) -> bool:
@@ -61,7 +70,7 @@ class RoomFollower:
 
     def join(self, ref: int) -> JoinCommand:
         """Return the command that goes on where this reader is; what comes before its answer is not for it."""
-        self.state = "joining"
+        self.state = FollowState.JOINING
         self.join_ref = ref
         if self._cursor is None:
             return JoinCommand(room=self.room, ref=ref, history=self._history)
@@ -70,9 +79,9 @@ class RoomFollower:
     def take(self, event: RoomEvent) -> None:
         """Take what the server says about the room."""
         if isinstance(event, JoinedEvent):
-            if event.ref == self.join_ref and self.state == "joining":
+            if event.ref == self.join_ref and self.state is FollowState.JOINING:
                 self._take_joined(event)
-        elif self.state == "live":  # else it belongs to an earlier join: the cursor brings it again
+        elif self.state is FollowState.LIVE:  # else it belongs to an earlier join: the cursor brings it again
             self._take_live(event)
 
     def tell(self, signal: Signal) -> None:
@@ -116,7 +125,7 @@ class RoomFollower:
 
     def _take_joined(self, event: JoinedEvent) -> None:
         at = Cursor.parse(event.cursor)
-        self.state = "live"
+        self.state = FollowState.LIVE
         self._epoch = at.epoch
         # When resuming, our own cursor stands until something arrives: if the connection broke between this and a gap
         # that is due, then taking the server's cursor now would lose the gap.

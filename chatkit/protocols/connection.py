@@ -5,6 +5,7 @@ Knows neither HTTP nor ASGI: `protocol.py` opens the connection and speaks ASGI 
 
 import asyncio
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Final, cast
 
 from uvicorn.server import ServerState
@@ -23,9 +24,19 @@ _PING: Final = make_frame(PING, b"")
 
 Write = Callable[[bytes], None]
 
-# What a connection does. OPENING: the handshake is not answered. OPEN. CLOSING: our close is sent, theirs is awaited.
-# LEAVING: nothing more is to be said, and the connection is on its way down. LOST: it is down.
-OPENING, OPEN, CLOSING, LEAVING, LOST = range(5)
+
+class State(IntEnum):
+    """What a connection does, in the order in which it does it; it may skip states."""
+
+    CONNECTING = 0  # the handshake is not answered
+    OPEN = 1
+    CLOSING = 2  # our close is sent, and the client's is awaited
+    DRAINING = 3  # both closes are done, or a fault was reported: what was written leaves
+    CLOSED = 4  # the transport is closed
+
+
+# Names of the module: a look-up in an enum costs more, and they are compared for each message.
+CONNECTING, OPEN, CLOSING, DRAINING, CLOSED = State
 
 
 def _drop(_data: bytes, /) -> None:
@@ -47,7 +58,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, share: SharedState, server_state: ServerState) -> None:
         self._share = share
         self._server_state = server_state
-        self._state = OPENING
+        self._state = CONNECTING
         self._reader: FrameReader | None = None
         self._receiver: Receiver | None = None
         self._end: tuple[int, str] | None = None  # the close code and reason, once there is one
@@ -95,14 +106,14 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """Take half a connection for none: WebSocket has no use for it. The transport closes itself after this."""
         self._share.wheel.set(self, _CLOSE_TIMEOUT_S)  # it waits for its buffer, which may never drain
-        was_open, self._state = self._state == OPEN, LEAVING
+        was_open, self._state = self._state is OPEN, DRAINING
         if was_open:
             self._finish(CloseCode.ABNORMAL)
             self._tell_receiver()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """End, however it came to that, and let go of everything."""
-        self._state = LOST
+        self._state = CLOSED
         self._share.wheel.clear(self)
         self._server_state.connections.discard(self)
         self._finish(CloseCode.ABNORMAL)
@@ -127,7 +138,7 @@ class Connection(asyncio.Protocol):
 
     def on_time(self) -> None:
         """Do what is due: a ping, a look for life, or the end of waiting."""
-        if self._state == OPEN:
+        if self._state is OPEN:
             self._keep_alive()
         else:
             self._connection.abort()  # close() would wait for a client that reads no more
@@ -160,7 +171,7 @@ class Connection(asyncio.Protocol):
         """Keep a binary message for the handler, or tell the receiver."""
         if self._receiver is None or self._is_held or self._waiting:
             self._put(BINARY, payload)
-        elif self._state == OPEN:
+        elif self._state is OPEN:
             self._receiver.received_binary()
 
     def on_ping(self, payload: bytes) -> None:
@@ -172,7 +183,7 @@ class Connection(asyncio.Protocol):
 
     def on_close(self, code: int, reason: str) -> None:
         """Echo the client's close, or take it for the echo of ours. It is the server that then ends the connection."""
-        if self._state == OPEN:
+        if self._state is OPEN:
             self.write(close_frame(code))
             self._finish(code, reason)
         self._hang_up()
@@ -180,13 +191,13 @@ class Connection(asyncio.Protocol):
 
     def on_fault(self, code: int, reason: str) -> None:
         """Say what the client did wrong."""
-        was_open = self._state == OPEN
+        was_open = self._state is OPEN
         self._say_close(code, reason)
         self._hang_up(_LINGER_S, is_heard_out=was_open)
         self._tell_receiver()
 
     def _put(self, opcode: int, payload: bytes) -> None:
-        if self._state != OPEN:
+        if self._state is not OPEN:
             return
         self._waiting.append((opcode, payload))
         self._waiting_bytes += len(payload)
@@ -228,7 +239,7 @@ class Connection(asyncio.Protocol):
 
     def _say_close(self, code: int, reason: str, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
         """Send a close, and give the client its time to answer."""
-        if self._state != OPEN:
+        if self._state is not OPEN:
             return
         self.write(close_frame(code, reason))
         self._state = CLOSING
@@ -239,7 +250,7 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self, timeout_s: float = _CLOSE_TIMEOUT_S, *, is_heard_out: bool = False) -> None:
         """End the connection. Who may still be sending is heard out: a reset would eat our words."""
-        self._state = LEAVING
+        self._state = DRAINING
         self._share.wheel.set(self, timeout_s)
         if is_heard_out and self._connection.can_write_eof():
             self._connection.write_eof()
@@ -267,7 +278,7 @@ class Connection(asyncio.Protocol):
 
     def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
         """Begin the direct path; see `DirectSocket`."""
-        if self._state == OPENING or self._receiver is not None:
+        if self._state is CONNECTING or self._receiver is not None:
             raise RuntimeError("A receiver is attached once, after 'websocket.accept'.")
         self._receiver = receiver
         self._outlives_handler = outlives_handler
@@ -283,7 +294,7 @@ class Connection(asyncio.Protocol):
     def pause_reading(self) -> None:
         """Deliver no more text until `resume_reading`; see `DirectSocket`."""
         self._is_held = True
-        if self._reader is not None and self._state == OPEN:
+        if self._reader is not None and self._state is OPEN:
             self._reader.on_text = self.on_text
 
     def resume_reading(self) -> None:
@@ -296,24 +307,24 @@ class Connection(asyncio.Protocol):
         """Close; see `DirectSocket`. The receiver is told from the loop, because it may be the caller."""
         if not is_close_code(code):
             raise ValueError(f"{code} is not a close code")
-        if self._state == OPEN:
+        if self._state is OPEN:
             self._forget_waiting()
             self._say_close(code, reason)
             self._share.loop.call_soon(self._tell_receiver)
 
     def _flush(self) -> None:
         receiver = self._receiver
-        if receiver is None or self._reader is None or self._state != OPEN:
+        if receiver is None or self._reader is None or self._state is not OPEN:
             return
         self._deliver(receiver)
-        if not self._is_held and self._state == OPEN:
+        if not self._is_held and self._state is OPEN:
             self._reader.on_text = receiver.received_text
         if not self._waiting:
             self._unchoke()
 
     def _deliver(self, receiver: Receiver) -> None:
         # Once it is over, a receiver that holds us off gets the rest nevertheless: it is bounded, and would be lost.
-        while self._waiting and (self._state != OPEN or not self._is_held):
+        while self._waiting and (self._state is not OPEN or not self._is_held):
             opcode, payload = self._take_waiting()
             if opcode == TEXT:
                 receiver.received_text(payload)

@@ -17,8 +17,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from chatkit.protocols.connection import (
+    CONNECTING,
     OPEN,
-    OPENING,
     SHUTDOWN_TIMEOUT_S,
     Connection,
 )
@@ -63,17 +63,17 @@ class WebSocketProtocol(Connection):
 
     def shutdown(self) -> None:
         """End soon, because the server does."""
-        if self._state == OPEN:
+        if self._state is OPEN:
             self._say_close(CloseCode.SERVICE_RESTART, "", SHUTDOWN_TIMEOUT_S)
             self._tell_receiver()
             return
-        if self._state == OPENING:
+        if self._state is CONNECTING:
             self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE), CloseCode.SERVICE_RESTART)
         self._share.wheel.set(self, SHUTDOWN_TIMEOUT_S)
 
     def on_time(self) -> None:
         """Do what is due."""
-        if self._state == OPENING:
+        if self._state is CONNECTING:
             self._refuse(make_response(HTTPStatus.REQUEST_TIMEOUT))
         else:
             super().on_time()
@@ -160,9 +160,9 @@ class WebSocketProtocol(Connection):
         is_well = not task.cancelled() and (error is None or isinstance(error, ClientDisconnected))
         if error is not None and not is_well:
             _log.error("Exception in ASGI application\n", exc_info=error)
-        elif self._state == OPENING:
+        elif self._state is CONNECTING:
             _log.error("ASGI callable returned without completing handshake.")
-        if self._state == OPENING:
+        if self._state is CONNECTING:
             self._refuse(make_response(HTTPStatus.INTERNAL_SERVER_ERROR))
         if self._outlives_handler and is_well:
             return
@@ -191,9 +191,9 @@ class WebSocketProtocol(Connection):
         """Take an ASGI event; wait while the buffer towards the client is full."""
         while not self.is_writable and self._end is None:
             await self._changed()
-        if self._pending is not None and self._state == OPENING:
+        if self._pending is not None and self._state is CONNECTING:
             self._send_opening(self._pending, message)
-        elif self._state == OPEN:
+        elif self._state is OPEN:
             self._send_open(message)
         elif self._is_closed_by_handler:
             raise RuntimeError(f"Unexpected ASGI message {message['type']!r} after the handler closed the connection.")

@@ -26,7 +26,7 @@ class EventQueue(asyncio.Queue[Any]):
 
     def __init__(self, max_backlog: int, strategy: BacklogStrategy) -> None:
         self.dropped = 0
-        self.taken: object = None  # what `get` returned the payload of
+        self.taken: object = None  # the item whose payload `get` returned last
         self._max_left = max_backlog if strategy == "dropleft" else 0
         self._is_unbounded = False
         super().__init__(0 if self._max_left else max_backlog)
@@ -57,16 +57,18 @@ class EventQueue(asyncio.Queue[Any]):
         self.put_nowait(items[-1])
 
     def take(self) -> Any:
-        """Take what is next as it is, from a stream without a `max_backlog` that is not empty."""
+        """Return the next item as it is, from a stream without a `max_backlog` that is not empty."""
         self.task_done()
+        return self._pop()
+
+    def _pop(self) -> Any:
+        """Return the next item. The end is always None: no reader ever gets the marker itself."""
         item = self._queue.popleft()
         return None if item is _END else item
 
     def _get(self) -> bytes | None:
-        self.taken = item = self._queue.popleft()
-        if isinstance(item, tuple):
-            return payload_of(item[1])
-        return None if item is _END else item
+        self.taken = item = self._pop()
+        return payload_of(item[1]) if isinstance(item, tuple) else item
 
     def end(self) -> None:
         """End every reading that waits here, or one that comes, behind what is here, however full that is."""

@@ -183,9 +183,9 @@ class Subscriber(EventReader, reference.Subscriber):
                 return
 
     async def _send_all(self, callback: SocketCallback) -> None:
-        """Do as `_worker` does, for a socket: with what is known of it, in fewer steps."""
+        """Do the work of `_worker` for a socket's own method, in fewer steps."""
         stream = self._stream
-        while True:
+        while not (self._has_ended and stream.empty()):
             if stream.empty():
                 await stream.get()
                 item = stream.taken

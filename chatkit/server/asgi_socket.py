@@ -29,6 +29,7 @@ class AsgiSocket:
         self._texts: deque[str] = deque()
         self._n_waiting = 0
         self._close: tuple[int, str] | None = None
+        self._has_ended = False  # nothing is sent any more
         self._written = asyncio.Event()  # set while there is something to send
         self._readable = asyncio.Event()  # set while the client may be read
         self._readable.set()
@@ -63,8 +64,9 @@ class AsgiSocket:
             self._readable.set()
 
     def pause_reading(self) -> None:
-        """Let the client wait."""
-        self._readable.clear()
+        """Let the client wait, unless nothing is sent to it any more."""
+        if not self._has_ended:
+            self._readable.clear()
 
     def resume_reading(self) -> None:
         """Let the client go on."""
@@ -75,16 +77,25 @@ class AsgiSocket:
         await self._readable.wait()
 
     async def send_all(self) -> None:
-        """Send what is written, until the socket is closed or this is cancelled."""
-        with suppress(OSError, WebSocketDisconnect):  # the client left: the listener hears of it by itself
-            while True:
-                await self._written.wait()
-                self._written.clear()
-                while self._texts:
-                    await self._send_one()
-                if self._close is not None:
-                    await self._socket.close(*self._close)
-                    return
+        """Send what is written, until the socket is closed, the client is gone or this is cancelled."""
+        try:
+            with suppress(OSError, WebSocketDisconnect):  # the client left, as the listener will find
+                await self._send_until_closed()
+        finally:
+            # Nothing is sent any more, so that no answer taken by the client would let a held listener go on: it has
+            # to receive, for that is how it finds that the client left.
+            self._has_ended = True
+            self._readable.set()
+
+    async def _send_until_closed(self) -> None:
+        while True:
+            await self._written.wait()
+            self._written.clear()
+            while self._texts:
+                await self._send_one()
+            if self._close is not None:
+                await self._socket.close(*self._close)
+                return
 
     async def _send_one(self) -> None:
         was_writable = self.is_writable

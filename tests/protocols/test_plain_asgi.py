@@ -1,6 +1,7 @@
 """The same sessions where no direct path is offered: under uvicorn's own WebSockets, and in Litestar's test client."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-import uvicorn
+from asgi_servers import SERVERS, cut
 from litestar.testing import TestClient
 from rawsocket import Talk, open_socket, run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -17,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
 from chatkit.server.app import create_app, open_app
+from chatkit.server.asgi_socket import AsgiSocket
 from chatkit.server.settings import Settings
 
 
@@ -35,23 +37,18 @@ class Here(msgspec.Struct, frozen=True):
     def n_subscriptions(self) -> int:
         return int(self.app.state.lobby.house.hub.counts["subscriptions"])
 
+    @property
+    def n_held(self) -> int:
+        """How many listeners wait before they read on from their clients."""
+        return sum(len(each._readable._waiters) for each in gc.get_objects() if type(each) is AsgiSocket)
+
 
 @asynccontextmanager
-async def serving(**given: Any) -> AsyncIterator[Here]:
-    """Run the application under uvicorn as it comes."""
+async def serving(server: str = "httptools, websockets-sansio", **given: Any) -> AsyncIterator[Here]:
+    """Run the application under another server, by default uvicorn with its own protocol classes."""
     settings = Settings(backend="memory://", **{"rate_limit": 0, **given})
-    async with open_app(settings) as app:
-        config = uvicorn.Config(app, port=0, ws="websockets-sansio", lifespan="on", log_config=None)
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server._serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        try:
-            yield Here(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}", app)
-        finally:
-            server.should_exit = True
-            await running
+    async with open_app(settings) as app, SERVERS[server](app) as port:
+        yield Here(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}", app)
 
 
 async def nobody_is_left(here: Here) -> None:
@@ -163,6 +160,24 @@ def test_a_flood_is_held_back_and_answered_whole() -> None:
                 await talk.say(op="publish", room="flood", body=str(number), ref=number)
             refs = [(await talk.until("ack"))["ref"] for _ in range(2_000)]
             assert refs == list(range(2_000))
+
+    run(test())
+
+
+@pytest.mark.parametrize("server", ["httptools, websockets-sansio", "h11, wsproto", "hypercorn"])
+def test_a_client_that_takes_no_answers_and_is_cut_leaves_nothing_behind(server: str) -> None:
+    async def test() -> None:
+        async with serving(server) as here:
+            async with Talk.open(here, "/ws/flood") as talk:
+                for _ in range(100):
+                    await talk.ask(op="publish", body="x" * 60_000)
+            async with Talk.open(here, "/ws/flood?history=0", max_queue=1) as talk:
+                await talk.until("joined")
+                while here.n_held == 0:
+                    await talk.say(op="history", limit=100)
+                    await asyncio.sleep(0)  # the server runs in this loop, too
+                cut(talk.socket)
+            await nobody_is_left(here)
 
     run(test())
 

@@ -141,7 +141,7 @@ class StoreClient:
 
     async def _present(self) -> Roster:
         """Return who is in the rooms by way of the servers on this store."""
-        for news in await self._backend.present(self._process):
+        for news in await self._backend.poll_presence(self._process):
             self._roster.take_elsewhere(news)
         return self._roster
 

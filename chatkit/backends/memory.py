@@ -6,15 +6,23 @@ Each room keeps its newest messages, readers or not. Nothing here waits, so that
 # ruff: noqa: D102 - what each method means is said once, in Backend
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from chatkit.backends.epoch import new_epoch
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.core.backend import Backend, Filter, MessageRedacted, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.backend import (
+    Backend,
+    Filter,
+    MessageRedacted,
+    Notification,
+    Page,
+    PresenceChange,
+    RoomInfo,
+    new_epoch,
+)
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
 from chatkit.errors import NotFound
 
@@ -95,7 +103,7 @@ class MemoryBackend(Backend):
         log = self._logs.get(room) or _Log()  # asking for a room does not make it
         found = log.between(after or 0, log.last + 1 if before is None else before)
         if where is not None:
-            found = list(matching(found, where))
+            found = [message for message in found if where.matches(message)]
         page = found[-limit:] if after is None else found[:limit]
         return Page(self._head(log), page, complete=len(page) == len(found))
 
@@ -115,8 +123,9 @@ class MemoryBackend(Backend):
                 self._inbox.put([MessageRedacted(room, seq)])
         return message
 
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        return sum(log.drop(_count_to_drop(log, keep, before_ms)) for log in self._logs.values())
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        logs = self._logs.values() if room is None else [log] if (log := self._logs.get(room)) else []
+        return sum(log.drop(_count_to_drop(log, keep, before_ms)) for log in logs)
 
     async def watch(self, room: str) -> None:
         self._watched.add(room)
@@ -124,7 +133,7 @@ class MemoryBackend(Backend):
     async def unwatch(self, room: str) -> None:
         self._watched.discard(room)
 
-    def news(self) -> AsyncIterator[Notification]:
+    def notifications(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -135,7 +144,7 @@ class MemoryBackend(Backend):
     ) -> None:
         """There is no other process to tell."""
 
-    async def present(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
+    async def poll_presence(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
         return ()
 
     def _head(self, log: _Log) -> Head:
@@ -151,19 +160,6 @@ class MemoryBackend(Backend):
         )
         log.add(message)
         return Receipt(message)
-
-
-def matching(messages: Iterable[Message], where: Filter) -> Iterable[Message]:
-    """Choose the messages that a filter asks for. This is what `Filter` means, for every backend."""
-    search = None if where.search is None else where.search.casefold()
-    for message in messages:
-        if (
-            (search is None or (not message.redacted and search in message.body.casefold()))
-            and (where.sender is None or message.sender == where.sender)
-            and (where.since_ms is None or message.time_ms >= where.since_ms)
-            and (where.until_ms is None or message.time_ms < where.until_ms)
-        ):
-            yield message
 
 
 def _count_to_drop(log: _Log, keep: int | None, before_ms: int | None) -> int:

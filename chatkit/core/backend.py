@@ -1,26 +1,51 @@
-"""The contract that every backend keeps: where rooms are, and how a process hears that they grew.
+"""The contract that every backend keeps: where rooms are stored, and how a process learns that they grew.
 
-A backend is entered with `async with`; its constructor does no I/O. When entering returns, it is ready; when it has
-been left, everything it opened is closed, and leaving again does nothing. Every method MUST be cancellable at each of
-its awaits, and MUST then have either happened wholly or not at all. An error of the technology beneath MUST surface as
-`Unavailable` (trying again may help) or `StoreError` (it will not), never as the driver's own.
+A backend is opened with `async with`; its constructor does no I/O. When entering returns, the backend is ready. When it
+has been left, everything that it opened is closed, and leaving it again does nothing. Every method MUST be cancellable
+at each of its awaits, and MUST then have happened either completely or not at all. An error of the
+store or its driver MUST be raised as `Unavailable` (trying again may help) or `StoreError` (it will not).
+
+**Why an epoch exists.** Numbers alone do not identify a place in a log, because a log can be lost: a file is deleted, a
+backup is restored, Redis evicts a key or loses its newest writes. Suppose that a reader has received message 7 of the
+room `ops` and disconnects. The store is wiped. Four messages are published: they are numbered 1 to 4. The reader comes
+back after 7. Nothing above 7 exists, so that it would wait in silence and never see those four. If it comes back later,
+when there are twelve messages, it would get 8 to 12 as if 1 to 7 were the messages that it knows. In neither case could
+it notice the loss. So every log has an epoch: a random name that is made with the log, and that changes when the log
+starts over. A cursor is `epoch:seq`. The reader comes back with `k3v9x0aa:7`, and the log's epoch is `p71mq4zd`: so the
+reader gets a gap with the reason `epoch`, and then messages 1 to 4. Therefore a backend MUST change the epoch whenever
+committed messages may have been lost in another way than by a trim, so that a number may come to mean another message;
+and MUST keep it in every other case, because a reader whose epoch changes is sent the log again.
 """
 
+import secrets
+import string
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import msgspec
 
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
 
+EPOCH_ALPHABET: Final = string.ascii_lowercase + string.digits
+EPOCH_CHARS: Final = 8  # 41 bits: that two logs of one store get the same epoch is not to be expected
+
+# One search is compared with many messages. Four are enough: a process rarely runs more searches at the same time.
+_fold = lru_cache(maxsize=4)(str.casefold)
+
+
+def new_epoch() -> str:
+    """Return a random epoch, for a log that is created or begins again."""
+    return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_CHARS))
+
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which messages of a room are asked for. Every part that is given MUST hold.
+    """A choice of a room's messages. A message matches if every part that is given holds.
 
-    `search` is text that the body contains, without regard to case. Times are Unix milliseconds: `since_ms` inclusive,
-    `until_ms` exclusive. A redacted message matches no `search`.
+    `search` is text that the body contains, regardless of case (by Unicode case folding). Times are Unix milliseconds:
+    `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`, not even an empty one.
     """
 
     search: str | None = None
@@ -28,11 +53,20 @@ class Filter(msgspec.Struct, frozen=True):
     since_ms: int | None = None
     until_ms: int | None = None
 
+    def matches(self, message: Message) -> bool:
+        """Return whether the filter chooses the message. A backend that filters in another way MUST choose the same."""
+        return (
+            (self.search is None or (not message.redacted and _fold(self.search) in message.body.casefold()))
+            and (self.sender is None or message.sender == self.sender)
+            and (self.since_ms is None or message.time_ms >= self.since_ms)
+            and (self.until_ms is None or message.time_ms < self.until_ms)
+        )
+
 
 class Page(msgspec.Struct, frozen=True):
-    """Some messages of a room in `seq` order, and where its log stood when they were read.
+    """Some messages of a room in `seq` order, and the head of its log when they were read.
 
-    `complete` says that nothing more matches in the direction that was read.
+    `complete` is true if no further message matches in the direction of the read.
     """
 
     head: Head
@@ -41,7 +75,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class RoomInfo(msgspec.Struct, frozen=True):
-    """A room as a list of rooms shows it. `time_ms` is when its newest message was committed."""
+    """An entry of the list of rooms. `time_ms` is when the room's newest message was committed."""
 
     room: str
     head: Head
@@ -49,9 +83,9 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class RoomAdvanced(msgspec.Struct, frozen=True):
-    """News: the room's log reached `last`; `messages` are its newest, without holes, when they came cheaply.
+    """Notification: the room's log reached `last`. `messages` are its newest without holes, if they came at no cost.
 
-    `epoch` is the log's, where it is known and no message says it.
+    `epoch` is that of the log, if it is known and no message carries it.
     """
 
     room: str
@@ -61,38 +95,38 @@ class RoomAdvanced(msgspec.Struct, frozen=True):
 
 
 class MessageRedacted(msgspec.Struct, frozen=True):
-    """News: a message's body was taken away."""
+    """Notification: the body of a message was removed."""
 
     room: str
     seq: int
 
 
 class Writing(msgspec.Struct, frozen=True):
-    """News: by way of another process, somebody is writing in the room."""
+    """Notification: a client of another process is typing in the room."""
 
     room: str
     sender: str
 
 
 class Disconnected(msgspec.Struct, frozen=True):
-    """News: the link that carries news broke and is being mended; `reason` is a sentence."""
+    """Notification: the connection for notifications was lost and is being restored; `reason` is a sentence."""
 
     reason: str
 
 
 class Reconnected(msgspec.Struct, frozen=True):
-    """The link works again. A `RoomAdvanced` for every watched room whose log has changed came before this."""
+    """The connection works again. A `RoomAdvanced` came before this for each watched room that grew in between."""
 
 
 Notification: TypeAlias = RoomAdvanced | MessageRedacted | Writing | Disconnected | Reconnected
 
 
 class PresenceChange(msgspec.Struct, frozen=True):
-    """What changed in who is in which room of another process.
+    """The changes in the members of one other process.
 
-    `joined` are those who came, or who are there since another time than before; `left` the rooms and names of those
-    who went, be it that they came unseen. No name of a room is in both. Where `whole`, `joined` is everybody who is
-    there: a process that was not known is told so, and one that faded, with nobody.
+    `joined` are the members that joined, or whose time of joining changed; `left` are the rooms and names of those that
+    left, even if their joining was never returned. No name of a room is in both. If `whole`, `joined` is the complete
+    list of members: for a process that was not known before, and, empty, for one that faded.
     """
 
     process: str
@@ -102,11 +136,11 @@ class PresenceChange(msgspec.Struct, frozen=True):
 
 
 class Backend(ABC):
-    """Where rooms are kept.
+    """The store of all rooms.
 
-    `shared` says whether other processes may use the same rooms at the same time. `keeps_history` is false where
-    messages are numbered and passed on, but not kept: then `read` returns none, and a head whose `first` is above its
-    `last`; and what a reader missed is told as a gap.
+    `shared` is true if other processes may use the same rooms at the same time. `keeps_history` is false if messages
+    are numbered and delivered but not stored: then `read` returns no messages and a head whose `first` is above its
+    `last`, and a reader is given a gap for what it missed.
     """
 
     shared: bool
@@ -114,26 +148,30 @@ class Backend(ABC):
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Open. MUST raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used."""
+        """Open the store. MUST raise `BadBackendURL`, `StoreError` or `Unavailable` if it cannot be used.
+
+        If it raises or is cancelled, nothing MUST stay open.
+        """
 
     @abstractmethod
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close. MUST wait for appends under way; MUST end `news()`."""
+        """Close the store. MUST wait for appends in progress, and MUST end `notifications()`."""
 
     @abstractmethod
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Commit the drafts and return a receipt for each, in the order given.
 
-        1. MUST commit all or none. If it raises or is cancelled, either none is stored, or, where the outcome could not
-           be learned, all are; a caller that tries again with keys stores nothing twice.
-        2. MUST number each room without holes, in the order given; concurrent appends, from any process, MUST NOT share
-           or skip a number, and a reader MUST NOT see number N before N - 1 can be read.
-        3. MUST return only when the messages are as durable as the backend's URL promises.
-        4. A draft whose `key` is already in its room, or earlier in the same drafts, MUST NOT be appended: its receipt
-           carries the stored message and `repeat=True`. A key is remembered as long as its message is kept.
-        5. `time_ms` MUST NOT go back within a room, whatever the clock does.
+        1. Atomicity: MUST commit all drafts or none. If it raises or is cancelled, none is stored, or, if the outcome
+           could not be learned, all are; a caller that tries again with keys stores nothing twice.
+        2. Order: MUST number each room without holes, in the order given. Concurrent appends, from any process, MUST
+           NOT share or skip a number, and a reader MUST NOT see number N before N - 1 can be read.
+        3. Durability: MUST return only when the messages are as durable as the backend's URL promises.
+        4. Duplicates: a draft whose `key` is already in its room, or earlier in the same drafts, MUST NOT be appended:
+           its receipt carries the stored message and `repeat=True`. A key MUST be remembered as long as its message is
+           kept.
+        5. `time_ms` MUST NOT decrease within a room, whatever the clock does.
         """
 
     @abstractmethod
@@ -146,79 +184,89 @@ class Backend(ABC):
         limit: int = 100,
         where: Filter | None = None,
     ) -> Page:
-        """Return at most `limit` (at least 1) messages of a room, in order; a room never written to is an empty one.
+        """Return at most `limit` (at least 1) messages of a room in order. A room never written to is an empty room.
 
-        With neither `after` nor `before`: the newest. With `before`: the newest below that `seq`. With `after`: the
-        oldest above that `seq`, and with both, those of them below `before`. The page's head and messages MUST be of
-        one moment. A read with a `where` MUST NOT hold up reads without, nor appends; when it is cancelled, its work
-        MUST end soon.
+        With neither `after` nor `before`, the newest. With `before`, the newest below that `seq`. With `after`, the
+        oldest above that `seq`, and with both, those of them below `before`.
+
+        The head and the messages of a page MUST be a snapshot of one moment. A read MUST NOT create a room. A read with
+        a `where` MUST return what `Filter.matches` chooses, and MUST NOT delay reads without one, nor appends; after it
+        is cancelled, its work MUST end soon.
         """
 
     @abstractmethod
     async def rooms(self) -> list[RoomInfo]:
-        """Return every room that holds or held a message, by name."""
+        """Return every room that holds or held a message, in the order of their names."""
 
     @abstractmethod
     async def redact(self, room: str, seq: int) -> Message:
-        """Take away a message's body and data for good, keep its number, sender, time and key, and return what is left.
+        """Remove a message's body and data for good, and return the tombstone: its number, sender, time and key stay.
 
-        MUST raise `NotFound` where there is no such message; redacting again MUST change nothing. All processes that
-        watch the room MUST get `MessageRedacted` in their `news()`, this one included.
+        MUST raise `NotFound` if there is no such message. Redacting a message again MUST change nothing and MUST return
+        the same. Every process that watches the room MUST get `MessageRedacted` in its `notifications()`, this one included.
         """
 
     @abstractmethod
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        """Drop, in every room, all but the newest `keep` messages, and those committed before `before_ms`.
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        """Drop all but the newest `keep` messages, and those committed before `before_ms`; return how many.
 
-        Return how many were dropped. The numbers of what is left MUST NOT change, nor may a later message get a number
-        that was used. MUST NOT hold up appends for long: a large trim goes in steps.
+        With a `room`, MUST drop nothing in any other room, and MUST NOT cost more if there are many others; a room
+        never written to is left as it is. Without one, the rules hold in every room.
+
+        The numbers of the messages that are left MUST NOT change, and a later message MUST NOT get a number that was
+        used, even if nothing is left. Atomicity: a large trim MUST go in steps that do not delay appends for long; when
+        it raises or is cancelled, the steps that were taken stay. Messages that are appended during a trim MAY be
+        counted against `keep`.
         """
 
     @abstractmethod
     async def watch(self, room: str) -> None:
-        """Ask for the room's news.
+        """Subscribe to the room's notifications.
 
-        When this returns, every later commit, by any process, MUST show in `news()` or in the
-        next `read`. This process's own appends MAY show in neither but their receipts. Watching twice MUST change
+        When this returns, every later commit, by any process, MUST show in `notifications()` or in the next `read`.
+        This process's own appends MAY show in neither, only in their receipts. Watching a room twice MUST change
         nothing.
         """
 
     @abstractmethod
     async def unwatch(self, room: str) -> None:
-        """Ask for the room's news no more. MUST cost the same however many rooms are watched."""
+        """Unsubscribe from the room's notifications. MUST NOT cost more if many rooms are watched."""
 
     @abstractmethod
-    def news(self) -> AsyncIterator[Notification]:
-        """Iterate over what happens in watched rooms; one caller at a time.
+    def notifications(self) -> AsyncIterator[Notification]:
+        """Iterate over what happens in watched rooms; one caller at a time. MUST end when the backend is left.
 
-        News of one room MUST come in order, and MAY be folded together or repeated. A link that breaks MUST show as
-        `Disconnected`, MUST be mended with back-off and jitter, and then every watched room MUST be checked against its
-        head, many in one round trip; a `RoomAdvanced` MUST come for each that is ahead or of another epoch, with that
-        epoch, and then `Reconnected`. The iterator ends when the backend is left.
+        Order: the notifications of one room MUST come in order; between rooms they MAY come in any. Duplicates: they
+        MAY be merged or repeated, and their number MUST be bounded by the number of watched rooms while nobody reads.
+
+        A lost connection MUST show as `Disconnected` and MUST be restored with back-off and jitter. Then every watched
+        room MUST be compared with its head, many in one round trip; a `RoomAdvanced` MUST come for each that is ahead or
+        of another epoch, with that epoch, and then `Reconnected`. Cancelling a caller MUST lose nothing that the next one
+        would get.
         """
 
     @abstractmethod
     async def typing(self, room: str, sender: str) -> None:
-        """Tell the other processes that watch the room that the sender is writing.
+        """Notify the other processes that watch the room that the sender is typing.
 
-        They SHOULD get `Writing` in their `news()`; this process MUST NOT. It MAY be lost, and is not kept.
+        They SHOULD get `Writing` in their `notifications()`; this process MUST NOT. It MAY be lost, and is not stored.
         """
 
     @abstractmethod
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        """Tell the other processes who came to and went from which room in this one, and that this one is alive.
+        """Publish which members joined and left which rooms in this process, and that the process is alive.
 
-        All that a process announced MUST fade `ttl_s` seconds after its last call, so that nobody stays present by the
-        death of a process. Empty `joined` and `left` renew what stands. A process that faded MUST be able to announce
-        anew.
+        Everything that a process announced MUST expire `ttl_s` seconds after its last call, so that no member stays
+        present after its process died. Empty `joined` and `left` renew what was announced. A process that expired MUST
+        be able to announce again.
         """
 
     @abstractmethod
-    async def present(self, process: str) -> Sequence[PresenceChange]:
-        """Return what changed at all other processes since the last call for this one, at most one of each.
+    async def poll_presence(self, process: str) -> Sequence[PresenceChange]:
+        """Return what changed in all other processes since the last call for `process`, at most one value for each.
 
-        What a call that raised or was cancelled did not return, the next MUST. It SHOULD cost what has changed, not
-        what is there.
+        This is a destructive read: a change is returned once. What a call that raised or was cancelled did not return,
+        the next call MUST. A call SHOULD cost what has changed, not what is there.
         """

@@ -156,7 +156,7 @@ class Hub:
         backoff = Backoff(RETRY_S, jitter=0.9)
         while True:
             try:
-                async for news in self.backend.news():
+                async for news in self.backend.notifications():
                     self._heard(news)
                 self._faults["news"] = "the backend's news ended"
             except ChatkitError as error:
@@ -325,13 +325,14 @@ class Hub:
         """Take away a message's body for good. Raise `NotFound` where there is none."""
         return await self.backend.redact(room, seq)
 
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        """Drop, in every room, what is too many or too old; see `Backend.trim`."""
-        n_dropped = await self.backend.trim(keep=keep, before_ms=before_ms)
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        """Drop messages that are too many or too old, in one room or in all; see `Backend.trim`."""
+        n_dropped = await self.backend.trim(room, keep=keep, before_ms=before_ms)
         if n_dropped:
             self._pages.clear()
             for live in list(self._live.values()):
-                live.check()
+                if room in {None, live.room}:
+                    live.check()
         return n_dropped
 
     # Presence and signals

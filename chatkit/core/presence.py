@@ -74,7 +74,7 @@ class PresenceTracker:
                     # What was announced before may have faded while this was on its way: then all is announced again.
                     is_late = not has_faded and time.time() - self._announced_at > TTL_S
                     self._announced_at = 0.0 if is_late else now
-                for news in await self._backend.present(self._process):
+                for news in await self._backend.poll_presence(self._process):
                     self.roster.take_elsewhere(news)
                 if self.roster.has_changes:
                     self._tell_soon()

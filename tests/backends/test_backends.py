@@ -56,8 +56,8 @@ def test_the_suite_knows_whether_a_backend_is_shared(tmp_path: Path) -> None:
 
 def test_a_backend_that_breaks_the_contract_is_found() -> None:
     class Forgetful(MemoryBackend):
-        async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-            await super().trim(keep=keep, before_ms=before_ms)
+        async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+            await super().trim(room, keep=keep, before_ms=before_ms)
             return 0
 
     with pytest.raises(AssertionError, match="how many were dropped"):

@@ -47,7 +47,7 @@ def test_hostile_names_and_bodies_harm_nobody() -> None:
                 mine = [receipt.message for receipt in receipts if receipt.message.room == room]
                 assert list((await two.read(room)).messages) == mine
             heard: dict[str, RoomAdvanced] = {}
-            await until(two.news(), lambda item: note(item, heard) == len(rooms))
+            await until(two.notifications(), lambda item: note(item, heard) == len(rooms))
             assert await two.append(drafts) == [Receipt(receipt.message, repeat=True) for receipt in receipts]
             for grown in heard.values():
                 assert list(grown.messages) == [r.message for r in receipts if r.message.room == grown.room]
@@ -81,7 +81,7 @@ def test_batches_too_long_for_a_notice_are_heard_of() -> None:
             for body in ("x" * 7_000, "x" * 7_999, "ä" * 60_000, '"' * 4_100):
                 (receipt,) = await one.append(said("a", body))
                 last = receipt.message.seq
-                (*_, grown) = await until(two.news(), partial(has_reached, last))
+                (*_, grown) = await until(two.notifications(), partial(has_reached, last))
                 assert isinstance(grown, RoomAdvanced)
                 assert grown.epoch == receipt.message.epoch
                 assert list(grown.messages) in ([], [receipt.message])
@@ -99,7 +99,7 @@ def test_a_batch_of_very_many_rooms_is_heard_of_in_each() -> None:
                 await two.watch(room)
             await one.append([draft for room in rooms for draft in said(room, 1, 2)])
             heard: dict[str, RoomAdvanced] = {}
-            await until(two.news(), lambda item: note(item, heard) == len(rooms))
+            await until(two.notifications(), lambda item: note(item, heard) == len(rooms))
             assert {grown.last for grown in heard.values()} == {2}
 
     asyncio.run(main())
@@ -276,7 +276,9 @@ def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None
             (before,) = await one.append(said("a", 1))
             await two.watch("a")
             await asyncio.to_thread(sql, wipe, url)
-            (*_, grown) = await until(two.news(), lambda item: getattr(item, "epoch", "") != before.message.epoch)
+            (*_, grown) = await until(
+                two.notifications(), lambda item: getattr(item, "epoch", "") != before.message.epoch
+            )
             assert isinstance(grown, RoomAdvanced)
             assert grown.last == 0
             (after,) = await one.append(said("a", 2))
@@ -298,7 +300,7 @@ def test_a_dropped_schema_is_made_again_under_another_epoch() -> None:
             assert after.message.seq == 1
             assert not after.repeat
             assert after.message.epoch != before.message.epoch
-            await until(two.news(), lambda item: getattr(item, "epoch", "") == after.message.epoch)
+            await until(two.notifications(), lambda item: getattr(item, "epoch", "") == after.message.epoch)
             assert (await two.read("a")).head.epoch == after.message.epoch
             assert await two.trim(keep=0) == 1
 

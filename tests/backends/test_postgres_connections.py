@@ -51,7 +51,7 @@ def test_nothing_is_lost_when_the_listening_connection_is_ended_while_messages_f
 
     async def follow(backend: Backend, heard: list[Message], total: int) -> None:
         """Read as the hub does: what follows is taken, what does not is read."""
-        async for item in backend.news():
+        async for item in backend.notifications():
             if isinstance(item, RoomAdvanced) and item.last > len(heard):
                 heard += (await backend.read("a", after=len(heard), limit=1_000)).messages
             if len(heard) == total:
@@ -79,14 +79,14 @@ def test_a_redaction_is_heard_of_though_the_link_was_broken(own: PostgresServer)
         async with opened(url, 2) as (one, two):
             await two.watch("a")
             await one.append(said("a", 1, 2, 3))
-            await until(two.news(), lambda item: isinstance(item, RoomAdvanced))
+            await until(two.notifications(), lambda item: isinstance(item, RoomAdvanced))
             await asyncio.to_thread(own.kill)
-            await until(two.news(), lambda item: isinstance(item, Disconnected))
+            await until(two.notifications(), lambda item: isinstance(item, Disconnected))
             await asyncio.to_thread(own.start)
             await asyncio.to_thread(own.run_sql, f"SELECT {schema_of(url)}.redact('a', 2)")
-            seen = await until(two.news(), lambda item: item == MessageRedacted("a", 2))
+            seen = await until(two.notifications(), lambda item: item == MessageRedacted("a", 2))
             if Reconnected() not in seen:
-                await until(two.news(), lambda item: item == Reconnected())
+                await until(two.notifications(), lambda item: item == Reconnected())
 
     asyncio.run(main())
 
@@ -104,13 +104,13 @@ def test_a_killed_database_is_used_again_when_it_is_back(own: PostgresServer) ->
             for call in (one.append(keyed("a", 2)), two.read("a"), one.rooms(), two.redact("a", 1), one.trim(keep=1)):
                 with pytest.raises(Unavailable):
                     await call
-            await until(two.news(), lambda item: isinstance(item, Disconnected))
+            await until(two.notifications(), lambda item: isinstance(item, Disconnected))
             own.start()
             (receipt,) = await one.append(keyed("a", 2))
-            seen = await until(two.news(), lambda item: item == Reconnected())
+            seen = await until(two.notifications(), lambda item: item == Reconnected())
             assert RoomAdvanced("never written to", 0, epoch=receipt.message.epoch) in seen
             if not any(has_reached(2, item) for item in seen):  # appended after the rooms had been looked at
-                await until(two.news(), partial(has_reached, 2))
+                await until(two.notifications(), partial(has_reached, 2))
             assert await texts(two, "a") == ["1", "2"]
 
     asyncio.run(main())
@@ -166,7 +166,7 @@ def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
                         for call in (backend.append(said("a", 2)), backend.read("a"), backend.rooms()):
                             with pytest.raises(Unavailable, match="has not answered"):
                                 await call
-                    await until(backend.news(), lambda item: isinstance(item, Disconnected))
+                    await until(backend.notifications(), lambda item: isinstance(item, Disconnected))
                     await backend.__aexit__(None, None, None)
                 finally:
                     own.resume()
@@ -194,7 +194,7 @@ def test_a_batch_whose_answer_was_lost_is_told_to_those_who_read_here(own: Postg
             appending.cancel()
             await asyncio.gather(appending, holding, return_exceptions=True)
             (receipt,) = await two.append(said("a", 3))
-            seen = await until(one.news(), lambda item: getattr(item, "last", 0) == receipt.message.seq)
+            seen = await until(one.notifications(), lambda item: getattr(item, "last", 0) == receipt.message.seq)
             told = [seq for item in seen if isinstance(item, RoomAdvanced) for seq in numbers_of(item.messages)]
             assert told == list(range(2, receipt.message.seq + 1))
 
@@ -225,16 +225,16 @@ def test_ten_thousand_rooms_are_mended_with_a_handful_of_statements(own: Postgre
             for n in range(10_000):
                 await two.watch(f"room{n}")
             own.kill()
-            await until(two.news(), lambda item: isinstance(item, Disconnected))
+            await until(two.notifications(), lambda item: isinstance(item, Disconnected))
             own.start()
             own.run_sql("ALTER DATABASE postgres SET log_statement = 'all'")
             try:
                 await until_stored(one, Draft("room77", "ann", "while nobody listened", key="k"))
-                seen = await until(two.news(), lambda item: item == Reconnected())
+                seen = await until(two.notifications(), lambda item: item == Reconnected())
             finally:
                 own.run_sql("ALTER DATABASE postgres RESET log_statement")
             if not any(isinstance(item, RoomAdvanced) and item.room == "room77" and item.last == 1 for item in seen):
-                await until(two.news(), lambda item: getattr(item, "last", 0) == 1)
+                await until(two.notifications(), lambda item: getattr(item, "last", 0) == 1)
             assert len({item.room for item in seen if isinstance(item, RoomAdvanced)}) == 10_000
         assert own.log_text().count(f'FROM "{schema}".meta LEFT JOIN "{schema}".room') <= 3
 
@@ -248,9 +248,9 @@ def test_a_foreign_notice_only_makes_everybody_look() -> None:
         async with opened(url, 2) as (one, two):
             await two.watch("a")
             (receipt,) = await one.append(said("a", 1))
-            await until(two.news(), lambda item: isinstance(item, RoomAdvanced))
+            await until(two.notifications(), lambda item: isinstance(item, RoomAdvanced))
             await asyncio.to_thread(sql, "SELECT pg_notify('chatkit:{}', 'what is this?')", url)
-            await until(two.news(), lambda item: item == RoomAdvanced("a", 1, epoch=receipt.message.epoch))
+            await until(two.notifications(), lambda item: item == RoomAdvanced("a", 1, epoch=receipt.message.epoch))
 
     asyncio.run(main())
 
@@ -263,8 +263,8 @@ def test_who_is_writing_is_told_to_the_others_that_watch() -> None:
             await one.typing("b", "ann")
             await one.typing("a", "ann")
             await two.typing("a", "bob")
-            assert await until(two.news(), lambda item: isinstance(item, Writing)) == [Writing("a", "ann")]
-            assert await until(one.news(), lambda item: isinstance(item, Writing)) == [Writing("a", "bob")]
+            assert await until(two.notifications(), lambda item: isinstance(item, Writing)) == [Writing("a", "ann")]
+            assert await until(one.notifications(), lambda item: isinstance(item, Writing)) == [Writing("a", "bob")]
 
     asyncio.run(main())
 
@@ -276,12 +276,12 @@ def test_members_are_announced_again_when_the_database_has_forgotten_them() -> N
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await one.announce("p1", joined=[("a", ann), ("a", bob)], left=[], ttl_s=60)
-            (first,) = await two.present("p2")
+            (first,) = await two.poll_presence("p2")
             assert set(first.joined) == {("a", ann), ("a", bob)}
             await asyncio.to_thread(sql, "TRUNCATE {}.process, {}.member", url)  # what a crash does to such tables
-            assert await two.present("p2") == [PresenceChange("p1", whole=True)]
+            assert await two.poll_presence("p2") == [PresenceChange("p1", whole=True)]
             await one.announce("p1", joined=[("b", ann)], left=[("a", bob)], ttl_s=60)
-            (then,) = await two.present("p2")
+            (then,) = await two.poll_presence("p2")
             assert then.whole
             assert set(then.joined) == {("a", ann), ("b", ann)}
 

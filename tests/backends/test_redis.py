@@ -43,7 +43,7 @@ def test_ten_thousand_rooms_are_asked_for_in_a_few_round_trips(server: RedisServ
             assert calls_of(server, "ssubscribe") <= 20
             assert calls_of(server, "evalsha") + calls_of(server, "eval") <= 20
             await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
-            news = one.news()
+            news = one.notifications()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
             await two.append([draft for room in rooms[:1000] for draft in said(room, 1)])
             seen = await until(news, is_a(Reconnected))
@@ -77,13 +77,13 @@ def test_who_is_present_is_read_once_and_then_only_what_changes(server: RedisSer
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.announce("p1", joined=members, left=[], ttl_s=60)
             await two.announce("p2", joined=[], left=[], ttl_s=60)
-            (first,) = await two.present("p2")
+            (first,) = await two.poll_presence("p2")
             assert set(first.joined) == set(members)
             for n in range(5):
                 await one.announce("p1", joined=[("b", Member("new", n))], left=[members[n]], ttl_s=60)
-                (then,) = await two.present("p2")
+                (then,) = await two.poll_presence("p2")
                 assert then == PresenceChange("p1", [("b", Member("new", n))], [("a", f"member {n}")])
-                assert await two.present("p2") == []
+                assert await two.poll_presence("p2") == []
             assert calls_of(server, "hgetall") == 1
 
     asyncio.run(go())
@@ -97,7 +97,7 @@ def test_members_are_announced_again_when_the_store_was_flushed(server: RedisSer
             await one.announce("p1", joined=[bob, cat], left=[], ttl_s=60)
             await in_thread(lambda: server.ask("FLUSHALL"))
             await one.announce("p1", joined=[], left=[bob], ttl_s=60)
-            assert await two.present("p2") == [PresenceChange("p1", [cat], whole=True)]
+            assert await two.poll_presence("p2") == [PresenceChange("p1", [cat], whole=True)]
 
     asyncio.run(go())
 
@@ -145,10 +145,12 @@ def test_prefixes_and_databases_do_not_hear_each_other(server: RedisServer) -> N
             for n, backend in enumerate(backends):
                 assert await texts(backend, "a") == [str(n)]
                 assert [info.room for info in await backend.rooms()] == ["a"]
-                assert await backend.present("other") == [PresenceChange("p", [("a", Member(f"m{n}", n))], whole=True)]
+                assert await backend.poll_presence("other") == [
+                    PresenceChange("p", [("a", Member(f"m{n}", n))], whole=True)
+                ]
                 await backend.typing("a", "ann")
                 await backend.redact("a", 1)
-                assert await until(backend.news(), is_a(MessageRedacted)) == [MessageRedacted("a", 1)]
+                assert await until(backend.notifications(), is_a(MessageRedacted)) == [MessageRedacted("a", 1)]
         finally:
             for backend in backends:
                 await backend.__aexit__(None, None, None)
@@ -163,9 +165,9 @@ def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> No
                 await backend.watch("a")
             await one.typing("a", 'ann "\\')
             await one.typing("unwatched", "ann")
-            assert await until(two.news(), is_a(Writing)) == [Writing("a", 'ann "\\')]
+            assert await until(two.notifications(), is_a(Writing)) == [Writing("a", 'ann "\\')]
             await two.append(said("a", 1))
-            assert not any(isinstance(item, Writing) for item in await until(one.news(), is_a(RoomAdvanced)))
+            assert not any(isinstance(item, Writing) for item in await until(one.notifications(), is_a(RoomAdvanced)))
 
     asyncio.run(go())
 
@@ -181,7 +183,7 @@ def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
             await one.watch("a")
             assert await two._nodes.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
             await two.append(said("a", 1))
-            grown = (await until(one.news(), is_a(RoomAdvanced)))[-1]
+            grown = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
             assert isinstance(grown, RoomAdvanced)
             assert grown.last == 1
 
@@ -195,7 +197,7 @@ def test_a_large_batch_is_read_and_not_carried() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
             await two.append([Draft("a", "ann", "x" * 60_000) for _ in range(40)])
-            grown = (await until(one.news(), is_a(RoomAdvanced)))[-1]
+            grown = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
             assert isinstance(grown, RoomAdvanced)
             assert (grown.last, list(grown.messages)) == (40, [])
             assert len((await one.read("a", after=0)).messages) == 40
@@ -277,13 +279,12 @@ def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.M
             async with open_backend(server.url) as one, open_backend(server.url) as two:
                 await one.watch("a")
                 await two.append(said("a", 1))
-                await until(one.news(), is_a(RoomAdvanced))
+                await until(one.notifications(), is_a(RoomAdvanced))
                 await one.unwatch("a")
                 await one.watch("b")
                 await two.append([*said("a", 2), *said("b", 1)])
-                assert [
-                    item.room for item in await until(one.news(), is_a(RoomAdvanced)) if isinstance(item, RoomAdvanced)
-                ] == ["b"]
+                seen = await until(one.notifications(), is_a(RoomAdvanced))
+                assert [item.room for item in seen if isinstance(item, RoomAdvanced)] == ["b"]
             assert calls_of(server, "publish") == 3
             assert calls_of(server, "spublish") + calls_of(server, "ssubscribe") == 0
 
@@ -339,7 +340,7 @@ def test_without_history_messages_are_numbered_and_heard_and_not_kept() -> None:
             second = await two.append([Draft("a", "ann", "3", key="k"), Draft("b", "ann", "1", key="k")])
             seqs = [receipt.message.seq for receipt in (*first, *second)]
             assert seqs == [1, 2, 3, 1]
-            heard = await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.last == 3)
+            heard = await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.last == 3)
             messages = [message for item in heard if isinstance(item, RoomAdvanced) for message in item.messages]
             assert messages == [receipt.message for receipt in (*first, second[0])]
             page = await one.read("a", after=0)

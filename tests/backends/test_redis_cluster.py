@@ -83,14 +83,16 @@ def test_one_batch_goes_to_rooms_on_every_node() -> None:
             seen: set[str] = set()
             while seen != set(ROOMS):
                 (grown,) = [
-                    item for item in await until(one.news(), is_a(RoomAdvanced)) if isinstance(item, RoomAdvanced)
+                    item
+                    for item in await until(one.notifications(), is_a(RoomAdvanced))
+                    if isinstance(item, RoomAdvanced)
                 ]
                 assert [message.body for message in grown.messages] == ["0", "1", "2"]
                 seen.add(grown.room)
             assert [info.room for info in await one.rooms()] == sorted(ROOMS)
             assert await one.trim(keep=1) == 2 * len(ROOMS)
             await one.announce("p1", joined=[(room, Member("ann", 1)) for room in ROOMS], left=[], ttl_s=60)
-            (present,) = await two.present("p2")
+            (present,) = await two.poll_presence("p2")
             assert len(present.joined) == len(ROOMS)
 
     asyncio.run(go())
@@ -102,7 +104,7 @@ def test_a_node_that_is_killed_takes_its_rooms_with_it_and_brings_them_back(clus
         async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
             await two.append([draft for room in ROOMS for draft in said(room, "before")])
-            news = one.news()
+            news = one.notifications()
             await in_thread(cluster.nodes[1].kill)
             await until(news, is_a(Disconnected))
             with pytest.raises(Unavailable):
@@ -130,7 +132,7 @@ def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster
         async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
             await two.append([draft for room in ROOMS for draft in said(room, 1)])
-            news = one.news()
+            news = one.notifications()
             slot = slot_of(cluster, ROOMS[0])
             for n in range(2, 5):
                 await in_thread(lambda: move_slot(cluster, slot))

@@ -35,7 +35,7 @@ def test_a_server_that_is_killed_and_started_again_has_lost_nothing_and_is_heard
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
             await two.append(said("a", 1, 2))
-            news = one.news()
+            news = one.notifications()
             await in_thread(server.kill)
             await until(news, is_a(Disconnected))
             with pytest.raises(Unavailable):
@@ -57,7 +57,7 @@ def test_a_server_that_is_paused_is_noticed_and_refuses_until_it_goes_on(server:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
-            news = one.news()
+            news = one.notifications()
             server.pause()
             try:
                 broken = (await until(news, is_a(Disconnected)))[-1]
@@ -105,7 +105,7 @@ def test_a_flushed_store_is_a_new_epoch_at_the_next_append(server: RedisServer) 
             after = (await two.append(said("a", "anew")))[0].message
             assert (before.seq, after.seq) == (5, 1)
             assert after.epoch != before.epoch
-            await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.epoch == after.epoch)
+            await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.epoch == after.epoch)
             assert await texts(one, "a") == ["anew"]
 
     asyncio.run(go())
@@ -121,7 +121,7 @@ def test_a_flushed_store_is_noticed_where_nobody_says_anything(
             await backend.watch("a")
             (receipt,) = await backend.append(said("a", 1))
             await in_thread(lambda: server.ask("FLUSHALL"))
-            grown = (await until(backend.news(), is_a(RoomAdvanced)))[-1]
+            grown = (await until(backend.notifications(), is_a(RoomAdvanced)))[-1]
             assert isinstance(grown, RoomAdvanced)
             assert grown.last == 0
             assert grown.epoch not in {"", receipt.message.epoch}
@@ -137,7 +137,7 @@ def test_a_store_that_lost_its_end_is_a_new_epoch(server: RedisServer, tmp_path:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
             old = (await two.append(said("a", 1, 2)))[0].message.epoch
-            news = one.news()
+            news = one.notifications()
             await in_thread(lambda: shutil.copytree(server.folder, tmp_path / "old"))
             await two.append(said("a", "lost", "lost, too"))
             await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
@@ -230,7 +230,7 @@ def test_an_append_whose_answer_nobody_waited_for_is_heard_all_the_same(server: 
             finally:
                 server.resume()
             assert append.cancelled()
-            await until(backend.news(), lambda item: isinstance(item, RoomAdvanced) and item.last == 2)
+            await until(backend.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.last == 2)
 
     asyncio.run(go())
 
@@ -247,9 +247,9 @@ def test_what_was_redacted_while_the_link_was_broken_is_told_when_it_is_mended()
             await one._newsroom.channels.close()
             await two.redact("a", 2)
             one._newsroom._break(Unavailable("the test says so"))
-            seen = await until(one.news(), is_a(Reconnected))
+            seen = await until(one.notifications(), is_a(Reconnected))
             assert MessageRedacted("a", 2) in seen
             await two.redact("a", 3)
-            assert await until(one.news(), is_a(MessageRedacted)) == [MessageRedacted("a", 3)]
+            assert await until(one.notifications(), is_a(MessageRedacted)) == [MessageRedacted("a", 3)]
 
     asyncio.run(go())

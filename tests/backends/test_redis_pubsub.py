@@ -83,7 +83,7 @@ def test_what_is_too_large_to_be_carried_at_once_is_carried_in_parts(url: str) -
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
             await two.append(said("a", *[BODY] * 40, "short"))
-            news = await until(one.news(), partial(reaches, 41))
+            news = await until(one.notifications(), partial(reaches, 41))
             messages = [message for item in news if isinstance(item, RoomAdvanced) for message in item.messages]
             assert [message.seq for message in messages] == list(range(1, 42))
             assert [message.body for message in messages] == [BODY] * 40 + ["short"]
@@ -99,7 +99,7 @@ def test_thousands_of_messages_that_come_at_once_are_all_there(url: str) -> None
             for _ in range(3):
                 await two.append(said("a", *range(1_000)))
             await one._newsroom.caught_up(["a"])  # nobody has read the news yet
-            news = await until(one.news(), partial(reaches, 3_000))
+            news = await until(one.notifications(), partial(reaches, 3_000))
             assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) == 3_000
 
     asyncio.run(go())

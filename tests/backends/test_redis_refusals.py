@@ -107,16 +107,16 @@ def test_what_could_not_be_returned_of_who_is_present_is_returned_at_the_next_ca
 
     async def go() -> None:
         async with open_backend(server.url) as other, open_backend(url_of(server)) as backend:
-            await backend.present("me")
+            await backend.poll_presence("me")
             await other.announce("gone", joined=[], left=[], ttl_s=0.001)
             while await in_thread_exists(server, "chatkit:process:{gone}:life"):  # noqa: ASYNC110 - the server's clock
                 await asyncio.sleep(0.001)
             await other.announce("p", joined=[ann], left=[], ttl_s=60)
             await in_thread(lambda: url_of(server, "-srem"))
             with pytest.raises(StoreError):
-                await backend.present("me")
+                await backend.poll_presence("me")
             await in_thread(lambda: url_of(server))
-            assert await backend.present("me") == [PresenceChange("p", [ann], whole=True)]
+            assert await backend.poll_presence("me") == [PresenceChange("p", [ann], whole=True)]
 
     asyncio.run(go())
 
@@ -165,7 +165,7 @@ def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: Redis
             await one.watch("good")
             await in_thread(lambda: server.ask("DEL", "chatkit:{bad}:meta"))
             await in_thread(lambda: server.ask("SET", "chatkit:{bad}:meta", "x"))
-            news = one.news()
+            news = one.notifications()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
             assert [type(item) for item in await until(news, is_a(Reconnected))][-2:] == [Disconnected, Reconnected]
             one._newsroom.doubt(["bad", "good"])
@@ -200,7 +200,7 @@ def test_links_are_mended_although_no_append_succeeds(server: RedisServer) -> No
             insisting = asyncio.ensure_future(insist())
             await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
-            await until(backend.news(), is_a(Reconnected))
+            await until(backend.notifications(), is_a(Reconnected))
             assert not insisting.done()
             insisting.cancel()
             await asyncio.gather(insisting, return_exceptions=True)

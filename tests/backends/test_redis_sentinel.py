@@ -80,9 +80,9 @@ def test_a_replica_that_takes_the_masters_place_is_found(
             await in_thread(master.kill)
             async with asyncio.timeout(60):
                 await append_until_taken(two, "a", "2")
-            seen = await until(one.news(), is_a(Reconnected))
+            seen = await until(one.notifications(), is_a(Reconnected))
             if not any(isinstance(item, RoomAdvanced) and item.last == 2 for item in seen):
-                await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.last == 2)
+                await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.last == 2)
             assert await texts(one, "a") == ["1", "2"]
             assert replica.ask("XLEN", "chatkit:{a}:log") == "2"
 

@@ -152,7 +152,7 @@ def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monke
         async with store(path) as backend:
             assert [message.seq for message in await whole(backend, "ops")] == list(range(1, len(MIGRATIONS) + 1))
             await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
-            assert [news.process for news in await backend.present("p2")] == ["p1"]
+            assert [news.process for news in await backend.poll_presence("p2")] == ["p1"]
 
     asyncio.run(main())
 
@@ -478,7 +478,9 @@ def test_news_of_very_much_tell_the_number_alone(tmp_path: Path) -> None:
         async with store(tmp_path / "x.db") as one, store(tmp_path / "x.db") as two:
             await one.watch("a")
             await two.append([Draft("a", "ann", str(n)) for n in range(1_500)])
-            assert await until(one.news(), lambda item: isinstance(item, RoomAdvanced)) == [RoomAdvanced("a", 1_500)]
+            assert await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced)) == [
+                RoomAdvanced("a", 1_500)
+            ]
 
     asyncio.run(main())
 
@@ -489,7 +491,7 @@ def test_a_link_that_breaks_is_told_and_mended(tmp_path: Path) -> None:
             await one.watch("a")
             await two.append([Draft("a", "ann", "1")])
             other = sqlite3.connect(tmp_path / "x.db")
-            news = one.news()
+            news = one.notifications()
             await until(news, lambda item: isinstance(item, RoomAdvanced))
             other.execute("ALTER TABLE redaction RENAME TO elsewhere")
             other.execute("ALTER TABLE meta RENAME TO away")
@@ -552,7 +554,7 @@ def test_another_process_is_heard(tmp_path: Path) -> None:
             await backend.watch("ops")
             process = child(tmp_path / "x.db", "other", 80)
             last = sum(1 + n % 8 for n in range(80))
-            await until(backend.news(), lambda item: isinstance(item, RoomAdvanced) and item.last == last)
+            await until(backend.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.last == last)
             printed, _ = await asyncio.to_thread(process.communicate)
             assert len(printed.splitlines()) == last == len(await whole(backend, "ops"))
 

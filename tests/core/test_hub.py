@@ -206,7 +206,7 @@ def test_presence_is_shared_again_when_the_store_is_back(tmp_path: Path, caplog:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
-            one.failures = {"announce": Unavailable("away"), "present": Unavailable("away")}
+            one.failures = {"announce": Unavailable("away"), "poll_presence": Unavailable("away")}
             await hub.subscribe("ops", member="ann")
             await until(lambda: one.calls["announce"] > 2)
             one.failures.clear()
@@ -293,7 +293,7 @@ def test_a_hub_is_left_wholly_though_the_leaving_is_cancelled(steps: int, shared
     run(main())
 
 
-@pytest.mark.parametrize("hung", ["append", "read", "unwatch", "announce", "present"])
+@pytest.mark.parametrize("hung", ["append", "read", "unwatch", "announce", "poll_presence"])
 def test_a_store_that_stands_still_does_not_keep_a_hub(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "DRAIN_S", 0.01)
 
@@ -343,5 +343,20 @@ def test_many_hubs_end_in_any_order(tmp_path: Path) -> None:
             await hubs[0].__aexit__(None, None, None)
             await say(hubs[1], "there")
             assert seqs(await readers[2].next()) == [2]
+
+    run(main())
+
+
+def test_trimming_one_room_concerns_only_its_readers() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            for room in ("ops", "dev"):
+                await backend.append([draft(n, room=room) for n in range(5)])
+            with await hub.subscribe("ops", history=5) as ops, await hub.subscribe("dev", history=5) as dev:
+                assert await hub.trim("ops", keep=2) == 3
+                assert seqs(await drain(ops))[-2:] == [4, 5]
+                assert seqs(await drain(dev)) == [1, 2, 3, 4, 5]
+            assert (await hub.read("ops", after=0)).head.first == 4
+            assert await hub.trim(keep=1) == 5
 
     run(main())

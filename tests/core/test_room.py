@@ -205,7 +205,7 @@ def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Except
             await until(lambda: hub.fault)
             assert seqs(await reader.next()) == [1]
             assert hub.fault is None
-            await until(lambda: backend.calls["news"] == 2)
+            await until(lambda: backend.calls["notifications"] == 2)
             await backend.inner.append([draft("heard")])
             backend.tell(RoomAdvanced("ops", 2))
             assert seqs(await reader.next()) == [2]

@@ -232,8 +232,8 @@ class Faults(Backend):
     async def redact(self, room: str, seq: int) -> Message:
         return await self._do("redact", lambda: self.inner.redact(room, seq))
 
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        return await self._do("trim", lambda: self.inner.trim(keep=keep, before_ms=before_ms))
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        return await self._do("trim", lambda: self.inner.trim(room, keep=keep, before_ms=before_ms))
 
     async def watch(self, room: str) -> None:
         async def watch() -> None:
@@ -249,8 +249,8 @@ class Faults(Backend):
 
         await self._do("unwatch", unwatch)
 
-    async def news(self) -> AsyncIterator[Notification]:
-        self.calls["news"] += 1
+    async def notifications(self) -> AsyncIterator[Notification]:
+        self.calls["notifications"] += 1
         while True:
             while self._told:
                 told = self._told.popleft()
@@ -267,7 +267,7 @@ class Faults(Backend):
 
     async def _next_of_inner(self) -> Notification | StopAsyncIteration | None:
         if self._news is None:
-            self._news = self.inner.news()
+            self._news = self.inner.notifications()
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._news))
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # its end may be nobody's
@@ -296,8 +296,8 @@ class Faults(Backend):
     ) -> None:
         await self._do("announce", lambda: self.inner.announce(process, joined=joined, left=left, ttl_s=ttl_s))
 
-    async def present(self, process: str) -> Sequence[PresenceChange]:
-        return await self._do("present", lambda: self.inner.present(process))
+    async def poll_presence(self, process: str) -> Sequence[PresenceChange]:
+        return await self._do("poll_presence", lambda: self.inner.poll_presence(process))
 
 
 class Log:

@@ -48,7 +48,7 @@ async def read_until_answered(backend: Backend, room: str, after: int) -> list[M
 async def follow(backend: Backend, room: str, last: int) -> list[str]:
     """Read a room as a hub does, from its news and, where they leave a hole, from the store."""
     bodies: list[str] = []
-    async for item in backend.news():
+    async for item in backend.notifications():
         if isinstance(item, RoomAdvanced) and item.room == room and item.last > len(bodies):
             fresh = [message for message in item.messages if message.seq > len(bodies)]
             if not fresh or fresh[0].seq != len(bodies) + 1:

@@ -129,9 +129,10 @@ async def other_calls_can_be_cancelled_too(factory: Factory) -> None:
             await cancel_after(turns, backend.watch("a"))
             await cancel_after(turns, backend.unwatch("a"))
             await cancel_after(turns, backend.trim(keep=3))
+            await cancel_after(turns, backend.trim("a", keep=3))
             await cancel_after(turns, backend.redact("a", 1))
-            await cancel_after(turns, backend.present("me"))
-            await cancel_after(turns, anext(backend.news()))
+            await cancel_after(turns, backend.poll_presence("me"))
+            await cancel_after(turns, anext(backend.notifications()))
         same((await texts(backend, "a"))[1:], ["2", "3"], "the room")
         await backend.append(said("a", 4))
 
@@ -263,6 +264,23 @@ async def trimming_changes_no_number(factory: Factory) -> None:
 
 
 @case
+async def trimming_one_room_leaves_all_others(factory: Factory) -> None:
+    async with factory() as backend:
+        old = (await backend.append([*said("b", *range(5)), *keyed("a", *range(5))]))[-1].message
+        same(await backend.trim("a", keep=2), 3, "how many were dropped of one room")
+        same(await texts(backend, "a"), ["3", "4"], "the trimmed room")
+        same(await texts(backend, "b"), ["0", "1", "2", "3", "4"], "the other room")
+        same(await backend.trim("a", before_ms=old.time_ms + 1), 2, "how many of one room were old")
+        same(await backend.trim("a", keep=0), 0, "how many more")
+        same(len(await texts(backend, "b")), 5, "the length of the other room")
+        same(await backend.trim("never written to", keep=0), 0, "how many were dropped of no room")
+        same(await backend.trim("A", keep=0), 0, "how many were dropped of a room of another case")
+        same([info.room for info in await backend.rooms()], ["a", "b"], "the rooms")
+        same((await backend.append(said("a", "next")))[0].message.seq, 6, "the next number of the trimmed room")
+        same(await backend.trim(keep=1), 4, "how many were dropped of all rooms")
+
+
+@case
 async def trimming_by_age_drops_what_is_older(factory: Factory) -> None:
     async with factory() as backend:
         (old,) = await backend.append(said("a", "old"))
@@ -285,7 +303,7 @@ async def redacting_takes_the_body_away_and_keeps_the_number(factory: Factory) -
         after = await backend.redact("a", 1)
         wanted = Message("a", before.epoch, 1, before.time_ms, "ann", "", None, "k", redacted=True)
         same(after, wanted, "what is left")
-        await until(backend.news(), lambda item: item == MessageRedacted("a", 1))
+        await until(backend.notifications(), lambda item: item == MessageRedacted("a", 1))
         same(await backend.redact("a", 1), wanted, "redacting again")
         same((await backend.read("a")).messages[0], wanted, "what is read")
         same(await backend.append(keyed("a", "k")), [Receipt(wanted, repeat=True)], "its key")

@@ -38,7 +38,7 @@ async def leaving_ends_the_news_and_leaving_again_does_nothing(factory: Factory)
 
 
 async def _drain(backend: Backend) -> None:
-    async for _ in backend.news():
+    async for _ in backend.notifications():
         pass
 
 
@@ -107,7 +107,7 @@ async def news_of_another_backend_come_in_order(factory: Factory) -> None:
         await one.watch("a")
         await one.watch("a")
         await one.watch("not yet there")
-        news = one.news()
+        news = one.notifications()
         for n in range(2, 40):
             await two.append([*said("a", n), *said("unwatched", n)])
         await two.append(said("not yet there", 1))
@@ -129,7 +129,9 @@ async def news_come_of_what_is_trimmed_at_once(factory: Factory) -> None:
         await one.watch("a")
         await two.append(said("a", 1, 2))
         await two.trim(keep=0)
-        await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 2)
+        await until(
+            one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 2
+        )
 
 
 @shared_case
@@ -139,7 +141,7 @@ async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
             await one.watch(room)
         await one.unwatch("a")
         await two.append([*said("a", 1), *said("b", 1)])
-        seen = await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.room == "b")
+        seen = await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.room == "b")
         same(
             [item for item in seen if isinstance(item, RoomAdvanced) and item.room == "a"],
             [],
@@ -148,7 +150,9 @@ async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
         await one.unwatch("b")
         await one.watch("a")
         await two.append(said("a", 2))
-        await until(one.news(), lambda item: isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 2)
+        await until(
+            one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 2
+        )
 
 
 @shared_case
@@ -159,7 +163,7 @@ async def rooms_can_be_watched_left_and_watched_again_at_the_same_time(factory: 
         await asyncio.gather(*map(one.unwatch, rooms), *map(one.watch, rooms))
         await two.append([draft for room in rooms for draft in said(room, 1)])
         heard: set[str] = set()
-        news = one.news()
+        news = one.notifications()
         while len(heard) < len(rooms):
             heard |= {item.room for item in await until(news, _is_grown) if isinstance(item, RoomAdvanced)}
 
@@ -178,7 +182,7 @@ class _RemoteMembers:
 
     async def look(self) -> set[tuple[str, Member]]:
         """Hear what changed; return who is there."""
-        for news in await self._backend.present(self._process):
+        for news in await self._backend.poll_presence(self._process):
             there = {} if news.whole else self._members.get(news.process, {})
             joined = {(room, member.name): member for room, member in news.joined}
             holds(not joined.keys() & set(news.left), "nobody both came and went")
@@ -196,7 +200,7 @@ async def members_of_other_processes_are_present_until_they_fade(factory: Factor
         await one.announce("p1", joined=[("a", bob), ("b", bob), ("a", cat)], left=[], ttl_s=60)
         await two.announce("p2", joined=[("a", cat)], left=[], ttl_s=60)
         same(await elsewhere.look(), {("a", bob), ("b", bob), ("a", cat)}, "who is in the other process")
-        same(list(await two.present("p2")), [], "what has not changed")
+        same(list(await two.poll_presence("p2")), [], "what has not changed")
         await one.announce("p1", joined=[], left=[("a", cat)], ttl_s=PRESENT_TTL_S)
         same(await elsewhere.look(), {("a", bob), ("b", bob)}, "who is left")
         async with asyncio.timeout(NEWS_S):
@@ -219,7 +223,7 @@ async def only_what_changed_is_told_of_who_is_present(factory: Factory) -> None:
             await one.announce("p1", joined=[came, again], left=[went], ttl_s=60)
             crowd = {(room, member) for room, member in crowd if member.name != "name 1999"} - {went} | {came, again}
             if n == 0:
-                (news,) = await two.present("p2")
+                (news,) = await two.poll_presence("p2")
                 same((news.process, news.whole), ("p1", False), "whose, and how much")
                 same(set(news.joined), {came, again}, "who came, or is there since another time")
                 same(list(news.left), [("a", "name 0")], "who went")
@@ -229,4 +233,4 @@ async def only_what_changed_is_told_of_who_is_present(factory: Factory) -> None:
         same(await elsewhere.look(), crowd, "who is there in the end")
         same(await late.look(), crowd, "who is there for one who comes late")
         await one.announce("p1", joined=[], left=[], ttl_s=60)
-        same(list(await two.present("p4")), [], "what a renewal changes")
+        same(list(await two.poll_presence("p4")), [], "what a renewal changes")

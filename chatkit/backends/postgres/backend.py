@@ -190,8 +190,8 @@ class PostgresBackend(Backend):
             raise NotFound(f"there is no message {seq} in {room!r}")
         return Message(room, row["epoch"], seq, row["time_ms"], row["sender"], "", None, row["key"], redacted=True)
 
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        plan = partial(plan_trim, store=self._store, keep=keep, before_ms=before_ms)
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        plan = partial(plan_trim, store=self._store, room=room, keep=keep, before_ms=before_ms)
         dropped = 0
         for step in await self._surveys.run(plan, timeout_s=LONG_S):  # one each: the appends that wait go in between
             dropped += await self._pages.run(partial(drop, store=self._store, step=step), timeout_s=TIMEOUT_S)
@@ -204,7 +204,7 @@ class PostgresBackend(Backend):
     async def unwatch(self, room: str) -> None:
         self._watch.forget(room)
 
-    def news(self) -> AsyncIterator[Notification]:
+    def notifications(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -222,7 +222,7 @@ class PostgresBackend(Backend):
             timeout_s=TIMEOUT_S,
         )
 
-    async def present(self, process: str) -> list[PresenceChange]:
+    async def poll_presence(self, process: str) -> list[PresenceChange]:
         return await self._asking[process].ask(self._pages, self._store, process, TIMEOUT_S)
 
     async def _read_heads(self, names: Sequence[str], redactions: int | None) -> RoomHeads:

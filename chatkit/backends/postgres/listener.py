@@ -17,7 +17,6 @@ from contextlib import suppress
 
 import msgspec
 
-from chatkit.backends.epoch import new_epoch
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.postgres.connection import PostgresConnection, PostgresEndpoint, close_connection
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
@@ -31,7 +30,15 @@ from chatkit.backends.postgres.notifications import (
 )
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backoff import Backoff
-from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
+from chatkit.core.backend import (
+    Disconnected,
+    MessageRedacted,
+    Notification,
+    Reconnected,
+    RoomAdvanced,
+    Writing,
+    new_epoch,
+)
 from chatkit.errors import ChatkitError
 
 PING_EVERY_S = 2.0  # how long a dead link may go unnoticed, against a message there and back

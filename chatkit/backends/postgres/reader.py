@@ -36,7 +36,7 @@ _TO_DROP = """
             CASE WHEN $2::bigint IS NULL THEN 0 ELSE coalesce((
                 SELECT seq FROM {schema}.message WHERE room = room.id AND message.time_ms >= $2 ORDER BY seq LIMIT 1
             ) - 1, last) END
-        ) AS up_to FROM {schema}.room WHERE last > dropped
+        ) AS up_to FROM {schema}.room WHERE last > dropped {which}
     ) AS planned WHERE up_to > dropped ORDER BY name
 """
 _DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
@@ -82,10 +82,11 @@ async def read_rooms(connection: PostgresConnection, store: PostgresSchema) -> l
 
 
 async def plan_trim(
-    connection: PostgresConnection, store: PostgresSchema, keep: int | None, before_ms: int | None
+    connection: PostgresConnection, store: PostgresSchema, room: str | None, keep: int | None, before_ms: int | None
 ) -> list[TrimStep]:
-    """Return the steps of a trim."""
-    return list(_steps(await connection.fetch(store.fill_in(_TO_DROP), keep, before_ms)))
+    """Return the steps of a trim of one room or all."""
+    statement = store.fill_in(_TO_DROP).replace("{which}", "" if room is None else "AND name = $3")
+    return list(_steps(await connection.fetch(statement, keep, before_ms, *([] if room is None else [room]))))
 
 
 async def drop(connection: PostgresConnection, store: PostgresSchema, step: TrimStep) -> int:

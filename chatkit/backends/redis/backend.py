@@ -119,8 +119,8 @@ class RedisBackend(Backend):
     async def redact(self, room: str, seq: int) -> Message:
         return await self._log.redact(room, seq)
 
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        return await self._log.trim(keep, before_ms)
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        return await self._log.trim(room, keep, before_ms)
 
     async def watch(self, room: str) -> None:
         await self._newsroom.watch(room)
@@ -128,7 +128,7 @@ class RedisBackend(Backend):
     async def unwatch(self, room: str) -> None:
         self._newsroom.unwatch(room)
 
-    def news(self) -> AsyncIterator[Notification]:
+    def notifications(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -139,8 +139,8 @@ class RedisBackend(Backend):
     ) -> None:
         await self._attendants.announce(process, joined, left, ttl_s)
 
-    async def present(self, process: str) -> list[PresenceChange]:
-        return await self._attendants.present(process)
+    async def poll_presence(self, process: str) -> list[PresenceChange]:
+        return await self._attendants.poll_presence(process)
 
 
 class RedisPubSubBackend(RedisBackend):

@@ -10,11 +10,10 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from chatkit.backends.epoch import new_epoch
 from chatkit.backends.redis.connection import Command, Reply, Word
 from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
-from chatkit.core.backend import PresenceChange
+from chatkit.core.backend import PresenceChange, new_epoch
 from chatkit.core.model import Member
 
 MAX_CHANGES = 10_000  # of a process that are kept: more than come and go in the seconds that another may be late
@@ -98,7 +97,7 @@ class RedisPresence:
         replies = await self._nodes.calls("presence", calls)
         return any(replies[:-1])
 
-    async def present(self, process: str) -> list[PresenceChange]:
+    async def poll_presence(self, process: str) -> list[PresenceChange]:
         """Return what changed at all other processes; see `Backend.present`."""
         seen = self._seen.get(process, {})
         names = await self._nodes.call(

@@ -12,12 +12,12 @@ from typing import Any
 
 from redis.exceptions import AskError, NoScriptError, ResponseError
 
-from chatkit.backends.epoch import new_epoch
 from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_left
 from chatkit.backends.redis.connection import Address, Command, RedisConnection, Reply, Word
 from chatkit.backends.redis.errors import as_ours
 from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.scripts import Script, source_of
+from chatkit.core.backend import new_epoch
 from chatkit.errors import ChatkitError, Unavailable
 
 # A link that carries nothing for so long asks: with the answer's time-out, how late a dead one is noticed.

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from chatkit.backends.epoch import new_epoch
-from chatkit.backends.memory import matching
 from chatkit.backends.redis.codec import (
     KeyNames,
     RoomPosition,
@@ -17,7 +15,7 @@ from chatkit.backends.redis.codec import (
 from chatkit.backends.redis.connection import Command, Reply, Word
 from chatkit.backends.redis.router import Lane, Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
-from chatkit.core.backend import Filter, Page, RoomInfo
+from chatkit.core.backend import Filter, Page, RoomInfo, new_epoch
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.errors import NotFound, StoreError, Unavailable
 
@@ -123,7 +121,8 @@ class RedisWriter:
         found: list[Message] = []
         page = first
         while True:
-            found = _join(found, list(matching(page.messages, where)), is_forward=is_forward)
+            matching = [message for message in page.messages if where.matches(message)]
+            found = _join(found, matching, is_forward=is_forward)
             if len(found) > limit or page.complete or not page.messages:
                 break
             if is_forward:
@@ -203,10 +202,10 @@ class RedisWriter:
             command = _SCRUB([names.meta, names.log, copy], [count, reached, SCRUB_STEP])
             count, reached = await self._nodes.call("writes", self._slot(room), command)
 
-    async def trim(self, keep: int | None, before_ms: int | None) -> int:
-        """Drop what is too many or too old, everywhere; see `Backend.trim`."""
+    async def trim(self, room: str | None, keep: int | None, before_ms: int | None) -> int:
+        """Drop messages that are too many or too old; see `Backend.trim`."""
         n_dropped = 0
-        rooms = await self._room_names()
+        rooms = await self._room_names() if room is None else [room]
         arguments: list[Word] = ["" if keep is None else keep, "" if before_ms is None else before_ms, TRIM_STEP]
         while rooms:
             step, rooms = rooms[:ROOMS_STEP], rooms[ROOMS_STEP:]

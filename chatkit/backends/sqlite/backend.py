@@ -138,8 +138,8 @@ class SqliteBackend(Backend):
     async def redact(self, room: str, seq: int) -> Message:
         return await self._write(lambda _: self._redact(room, seq))
 
-    async def trim(self, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        steps = await self._searches.run_interruptibly(lambda connection: plan_trim(connection, keep, before_ms))
+    async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
+        steps = await self._searches.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
         dropped = 0
         for step in steps:  # one call each: the appends that wait go in between
             dropped += await self._write(partial(self._drop, step))
@@ -162,7 +162,7 @@ class SqliteBackend(Backend):
             watched.remove(room)
             self._watch.is_polling = bool(watched)
 
-    def news(self) -> AsyncIterator[Notification]:
+    def notifications(self) -> AsyncIterator[Notification]:
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
@@ -173,7 +173,7 @@ class SqliteBackend(Backend):
     ) -> None:
         await self._write(partial(announce, process=process, joined=joined, left=left, ttl_s=ttl_s))
 
-    async def present(self, process: str) -> list[PresenceChange]:
+    async def poll_presence(self, process: str) -> list[PresenceChange]:
         now_ms = time.time_ns() // 1_000_000
         others = self._others[process]
         known = others.known  # of this moment; what is taken is the loop's

@@ -47,7 +47,9 @@ _TO_DROP = """
                 (SELECT seq FROM message WHERE room = heads.id AND time_ms >= :before_ms ORDER BY seq LIMIT 1) - 1, last
             ) END
         ) AS up_to
-        FROM (SELECT id, dropped, (SELECT max(seq) FROM message WHERE room = room.id) AS last FROM room) AS heads
+        FROM (
+            SELECT id, dropped, (SELECT max(seq) FROM message WHERE room = room.id) AS last FROM room {which}
+        ) AS heads
         WHERE last IS NOT NULL
     ) WHERE up_to > dropped
 """
@@ -90,9 +92,12 @@ def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
     ]
 
 
-def plan_trim(connection: sqlite3.Connection, keep: int | None, before_ms: int | None) -> list[list[tuple[int, int]]]:
-    """Return the steps of a trim: for each, the rooms by id and the number up to which their messages go."""
-    (found,) = connection.execute(_TO_DROP, {"keep": keep, "before_ms": before_ms}).fetchone()
+def plan_trim(
+    connection: sqlite3.Connection, room: str | None, keep: int | None, before_ms: int | None
+) -> list[list[tuple[int, int]]]:
+    """Return the steps of a trim of one room or all: for each, the rooms by id and the last `seq` to drop."""
+    statement = _TO_DROP.format(which="" if room is None else "WHERE name = :room")
+    (found,) = connection.execute(statement, {"room": room, "keep": keep, "before_ms": before_ms}).fetchone()
     return list(_steps(_decode_to_drop(found)))
 
 

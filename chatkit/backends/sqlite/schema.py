@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
-from chatkit.backends.epoch import new_epoch
+from chatkit.core.backend import new_epoch
 from chatkit.errors import ChatkitError, NotAStore, StoreError, StoreTooNew, Unavailable
 
 Synchronous: TypeAlias = Literal["normal", "full"]

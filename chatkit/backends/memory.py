@@ -6,7 +6,7 @@ Each room keeps its newest messages, readers or not. Nothing here waits, so that
 # ruff: noqa: D102 - what each method means is said once, in Backend
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +20,7 @@ from chatkit.core.backend import (
     Notification,
     Page,
     PresenceChange,
+    RoomAdvanced,
     RoomInfo,
     new_epoch,
 )
@@ -29,19 +30,20 @@ from chatkit.errors import NotFound
 DEFAULT_KEEP = 1_000  # a demo's memory: a room of short messages stays under a megabyte
 
 
-class _Log:
-    """One room: its kept messages, without holes, and the keys among them."""
+class MemoryLog:
+    """One room: its kept messages, without holes, and the keys among them. Its first number is above `last`."""
 
     __slots__ = ("keys", "last", "messages", "time_ms")
 
-    def __init__(self) -> None:
+    def __init__(self, last: int = 0) -> None:
         self.messages: list[Message] = []
         self.keys: dict[str, int] = {}
-        self.last = 0
+        self.last = last
         self.time_ms = 0
 
     @property
     def first(self) -> int:
+        """The number of the oldest message that is kept."""
         return self.last - len(self.messages) + 1
 
     def between(self, after: int, before: int) -> list[Message]:
@@ -49,13 +51,14 @@ class _Log:
         return self.messages[max(after + 1 - self.first, 0) : max(before - self.first, 0)]
 
     def add(self, message: Message) -> None:
+        """Append a message."""
         self.messages.append(message)
         self.last, self.time_ms = message.seq, message.time_ms
         if message.key is not None:
             self.keys[message.key] = message.seq
 
     def drop(self, count: int) -> int:
-        """Drop the `count` oldest; return how many there were."""
+        """Drop the `count` oldest messages; return how many were dropped."""
         dropped = self.messages[: max(count, 0)]
         del self.messages[: len(dropped)]
         for message in dropped:
@@ -65,18 +68,24 @@ class _Log:
 
 
 class MemoryBackend(Backend):
-    """At most `keep` messages of each room, in memory."""
+    """At most `keep` messages of each room, in memory. Entered again, it has the rooms that it had.
+
+    A subclass may decide when a room is made (`_make_room`) and what is dropped after an append (`_trim_room`), and may
+    append without waiting (`_commit`).
+    """
 
     shared = False
 
     def __init__(self, *, keep: int = DEFAULT_KEEP) -> None:
         self._keep = keep
         self._epoch = new_epoch()
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, MemoryLog] = {}
         self._watched: set[str] = set()
         self._inbox = NotificationQueue()
 
     async def __aenter__(self) -> Self:
+        self._inbox = NotificationQueue()
+        self._watched.clear()
         return self
 
     async def __aexit__(
@@ -85,11 +94,7 @@ class MemoryBackend(Backend):
         self._inbox.close()
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        receipts = [self._append(draft) for draft in drafts]
-        for room in {draft.room for draft in drafts}:
-            log = self._logs[room]
-            log.drop(len(log.messages) - self._keep)
-        return receipts
+        return self._commit(drafts)
 
     async def read(
         self,
@@ -100,7 +105,7 @@ class MemoryBackend(Backend):
         limit: int = 100,
         where: Filter | None = None,
     ) -> Page:
-        log = self._logs.get(room) or _Log()  # asking for a room does not make it
+        log = self._logs.get(room) or MemoryLog()  # asking for a room does not make it
         found = log.between(after or 0, log.last + 1 if before is None else before)
         if where is not None:
             found = [message for message in found if where.matches(message)]
@@ -119,8 +124,7 @@ class MemoryBackend(Backend):
         if not message.redacted:
             message = msgspec.structs.replace(message, body="", data=None, redacted=True)
             log.messages[index] = message
-            if room in self._watched:
-                self._inbox.put([MessageRedacted(room, seq)])
+            self._notify([MessageRedacted(room, seq)])
         return message
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
@@ -137,21 +141,44 @@ class MemoryBackend(Backend):
         return self._inbox.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        """There is no other process to tell."""
+        """Do nothing: there is no other process."""
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        """There is no other process to tell."""
+        """Do nothing: there is no other process."""
 
     async def poll_presence(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
         return ()
 
-    def _head(self, log: _Log) -> Head:
+    def _commit(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        rooms = dict.fromkeys(draft.room for draft in drafts)
+        for room in rooms:
+            self._make_room(room)
+        receipts = [self._append(draft) for draft in drafts]
+        for room in rooms:
+            self._trim_room(room)
+        return receipts
+
+    def _make_room(self, room: str) -> None:
+        """Make the room if there is none."""
+        if room not in self._logs:
+            self._logs[room] = MemoryLog()
+
+    def _trim_room(self, room: str) -> None:
+        """Drop the messages that are too many after an append."""
+        log = self._logs[room]
+        log.drop(len(log.messages) - self._keep)
+
+    def _notify(self, notifications: Iterable[RoomAdvanced | MessageRedacted]) -> None:
+        """Send notifications of watched rooms."""
+        self._inbox.put(item for item in notifications if item.room in self._watched)
+
+    def _head(self, log: MemoryLog) -> Head:
         return Head(self._epoch, log.first, log.last)
 
     def _append(self, draft: Draft) -> Receipt:
-        log = self._logs.setdefault(draft.room, _Log())
+        log = self._logs[draft.room]
         if draft.key is not None and (stored := log.keys.get(draft.key)) is not None:
             return Receipt(log.messages[stored - log.first], repeat=True)
         time_ms = max(time.time_ns() // 1_000_000, log.time_ms)
@@ -162,7 +189,7 @@ class MemoryBackend(Backend):
         return Receipt(message)
 
 
-def _count_to_drop(log: _Log, keep: int | None, before_ms: int | None) -> int:
+def _count_to_drop(log: MemoryLog, keep: int | None, before_ms: int | None) -> int:
     by_count = 0 if keep is None else len(log.messages) - keep
     by_time = 0 if before_ms is None else sum(message.time_ms < before_ms for message in log.messages)
     return max(by_count, by_time)

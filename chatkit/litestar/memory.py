@@ -3,10 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final, Self
+from typing import Final
 
-from chatkit.backends.memory import MemoryBackend, _Log
-from chatkit.backends.notifications import NotificationQueue
+from chatkit.backends.memory import MemoryBackend, MemoryLog
 from chatkit.core.backend import RoomAdvanced
 from chatkit.core.model import Cursor, Draft, Message, Receipt
 from chatkit.litestar.backends import NOT_STARTED, AbandonedChannels, LogChannelsBackend
@@ -14,44 +13,34 @@ from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
 
-TAIL: Final = 512  # kept for readers that are behind, whatever the history
-MAX_ROOMS: Final = 10_000  # channels whose past is kept without anyone reading them
-_LOOKED_AT: Final = 64  # of the rooms that were written to longest ago, when one has to go
+TAIL: Final = 512  # messages kept for readers that are behind, whatever the history
+MAX_ROOMS: Final = 10_000  # channels whose history is kept while nobody reads them
+_LOOKED_AT: Final = 64  # rooms, of those that were appended to longest ago, when one has to go
 
 
 class ChannelsMemory(MemoryBackend):
     """Rooms in memory that may be entered again with what they hold, and appended to without waiting.
 
-    `slowest` tells what the slowest reader of a room has; what it has not is kept for it, however much that is.
+    `slowest` returns the number that the slowest reader of a room has read. What it has not read is kept for it,
+    however much that is.
     """
 
     def __init__(self, history: int, slowest: Callable[[str], int | None] = lambda _: None) -> None:
         super().__init__(keep=max(history, TAIL))
         self._history = history
         self._slowest = slowest
-        self._trim_at: dict[str, int] = {}  # how long a room has to be before it is looked at again
+        self._trim_at: dict[str, int] = {}  # the length at which a room is looked at again
         self._first_free = 0  # no number that a forgotten room used is used again
 
-    async def __aenter__(self) -> Self:
-        """Open, once more if need be."""
-        self._inbox = NotificationQueue()
-        self._watched.clear()
-        return self
-
     async def watch(self, room: str) -> None:
-        """Ask for the room's news; it is made, so that its first number is known to who waits for it."""
+        """Watch the room. It is made, so that those who wait for its first number know it."""
         self._make_room(room)
         await super().watch(room)
 
-    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        """Commit the drafts; see `Backend`."""
-        return self._commit(drafts)
-
     def append_now(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        """Commit the drafts at once, and tell of them as news."""
+        """Commit the drafts at once, and send a notification of each."""
         receipts = self._commit(drafts)
-        messages = [receipt.message for receipt in receipts]
-        self._inbox.put(RoomAdvanced(each.room, each.seq, (each,)) for each in messages if each.room in self._watched)
+        self._notify(RoomAdvanced(each.room, each.seq, (each,)) for each in (receipt.message for receipt in receipts))
         return receipts
 
     def cursor_before(self, room: str, n_messages: int) -> Cursor:
@@ -76,7 +65,7 @@ class ChannelsMemory(MemoryBackend):
             log.drop(len(log.messages))
 
     def skip(self, room: str) -> None:
-        """Drop a room's messages, and use one number for nothing: who goes on from before learns of a gap."""
+        """Drop a room's messages and leave one number out, so that a reader that goes on from before gets a gap."""
         if log := self._logs.get(room):
             log.drop(len(log.messages))
             log.last += 1
@@ -84,11 +73,10 @@ class ChannelsMemory(MemoryBackend):
     def _make_room(self, room: str) -> None:
         log = self._logs.pop(room, None)
         if log is None:
-            log = _Log()
-            log.last = self._first_free
+            log = MemoryLog(self._first_free)
             if len(self._logs) >= MAX_ROOMS:
                 self._forget_oldest()
-        self._logs[room] = log  # at the end: written to last
+        self._logs[room] = log  # at the end: the room that was appended to last
 
     def _forget_oldest(self) -> None:
         for room in islice(self._logs, _LOOKED_AT):
@@ -97,15 +85,7 @@ class ChannelsMemory(MemoryBackend):
                 self._trim_at.pop(room, None)
                 return
 
-    def _commit(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        for draft in drafts:
-            self._make_room(draft.room)
-        receipts = [self._append(draft) for draft in drafts]
-        for room in {draft.room for draft in drafts}:
-            self._trim(room)
-        return receipts
-
-    def _trim(self, room: str) -> None:
+    def _trim_room(self, room: str) -> None:
         log = self._logs[room]
         if room not in self._watched:
             self._trim_at.pop(room, None)

@@ -8,22 +8,19 @@ from urllib.parse import parse_qsl, quote, urlencode
 from litestar.exceptions import ImproperlyConfiguredException
 
 from chatkit.backends.postgres import PostgresBackend
-from chatkit.backends.postgres.backend import TIMEOUT_S
-from chatkit.backends.postgres.reader import TRIM_STEP, TrimStep, drop
-from chatkit.core.model import Cursor
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.postgres_dsn import url_of
 from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 
-SCHEMA: Final = "litestar_channels"  # not that of a chat server's rooms, of which nothing may be swept
-HISTORY: Final = 1_000  # events of each channel: Litestar's backends keep none, and a table must not grow for ever
+SCHEMA: Final = "litestar_channels"  # not the schema of a chat server, whose rooms must not be trimmed from here
+HISTORY: Final = 1_000  # events of each channel: Litestar's backends keep none, and a table must not grow without end
 
 MakeConnection = Callable[[], Awaitable[Any]]
-"""Makes a connection of asyncpg's, which is then chatkit's to close."""
+"""Makes a connection of asyncpg, which chatkit then owns and closes."""
 
 
 class ChannelsPostgres(RetentionBackend, PostgresBackend):
-    """Rooms in PostgreSQL that keep the newest `history` messages, or all. `make_connection` stands before the dsn."""
+    """Rooms in PostgreSQL that keep their newest `history` messages, or all. `make_connection` overrides the dsn."""
 
     def __init__(self, dsn: str, *, history: int | None, make_connection: MakeConnection | None = None) -> None:
         start, _, query = dsn.partition("?")
@@ -37,15 +34,6 @@ class ChannelsPostgres(RetentionBackend, PostgresBackend):
         )
         if history is not None:
             self._sweeper = RetentionSweeper(history)
-
-    async def drop(self, room: str, up_to: Cursor) -> None:
-        """Drop messages, some in a transaction; see `RetentionBackend`."""
-        head = (await self.read(room, limit=1)).head
-        if head.epoch != up_to.epoch:
-            return
-        for first in range(head.first, up_to.seq + 1, TRIM_STEP):
-            step = TrimStep(head.epoch, [room], [min(first + TRIM_STEP - 1, up_to.seq)])
-            await self._pages.run(partial(drop, store=self._store, step=step), timeout_s=TIMEOUT_S)
 
 
 class AsyncPgChannelsBackend(LogChannelsBackend):

@@ -1,18 +1,11 @@
 """Channels in Redis, under the names and parameters of Litestar's backends, by chatkit's connections."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
-from chatkit.backends.redis import RedisBackend, RedisPubSubBackend
-from chatkit.backends.redis.codec import KeyNames
-from chatkit.backends.redis.router import SlotCommand
-from chatkit.backends.redis.scripts import Script
-from chatkit.backends.redis.writer import TRIM_STEP
+from chatkit.backends.redis import KeyNames, RedisBackend, RedisPubSubBackend
 from chatkit.core.backend import Backend
-from chatkit.core.model import Cursor, Draft, Receipt
-from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
@@ -23,57 +16,26 @@ from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 KEY_PREFIX: Final = "LITESTAR_CHANNELS"
 SCAN_STEP: Final = 1_000  # keys that one SCAN looks at: about a millisecond of the server's
 
-_TRIM = Script("trim")
-
 
 class ChannelsRedis(RetentionBackend, RedisBackend):
-    """Rooms in Redis that keep the newest `history` messages, and go `ttl_ms` after they were last written to."""
+    """Rooms in Redis that keep their newest `history` messages, and expire `ttl_ms` after the last append."""
 
     def __init__(self, client: Client, *, prefix: str, history: int, ttl_ms: int | None) -> None:
         place, login = place_of(client)
-        super().__init__(place, login, prefix=prefix)
-        self._names = KeyNames(prefix, login.database)
+        super().__init__(place, login, prefix=prefix, expire_after_s=None if ttl_ms is None else ttl_ms / 1000)
         self._sweeper = RetentionSweeper(history)
-        self._ttl_ms = ttl_ms
-
-    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        """Append; see `Backend`. What then keeps a room from expiring is not the event's fault."""
-        receipts = await super().append(drafts)
-        if self._ttl_ms is not None:
-            rooms = dict.fromkeys(draft.room for draft in drafts)
-            calls = [call for room in rooms for call in self._expiries(room, self._ttl_ms)]
-            with suppress(ChatkitError):
-                await self._nodes.calls("writes", calls)
-        return receipts
-
-    def _expiries(self, room: str, ttl_ms: int) -> list[SlotCommand]:
-        meta, log, keys, gone, _ = self._names.of(room)
-        # What says that the room is there goes last.
-        return [SlotCommand(self._nodes.place.slot(meta), ("PEXPIRE", key, ttl_ms)) for key in (log, keys, gone, meta)]
-
-    async def drop(self, room: str, up_to: Cursor) -> None:
-        """Drop messages; see `RetentionBackend`."""
-        head = (await self.read(room, limit=1)).head
-        if head.epoch != up_to.epoch or head.first > up_to.seq:
-            return
-        keys = list(self._names.of(room)[:4])
-        # What comes meanwhile lets a little more go: nothing of the newest `history`.
-        command = _TRIM(keys, [head.last - up_to.seq, "", TRIM_STEP])
-        has_more = True
-        while has_more:
-            _, has_more = await self._nodes.call("writes", self._nodes.place.slot(keys[0]), command)
 
 
 class RedisChannelsBackend(LogChannelsBackend):
-    """What the two have in common. The client says where Redis is; the connections are chatkit's own.
+    """The common part of both classes. The client names the servers; the connections are chatkit's own.
 
-    `publish` and `get_history` work before `on_startup`, too, as Litestar's do: then they connect for each call.
+    As with Litestar's classes, `publish` and `get_history` work before `on_startup`: they connect for each call then.
     """
 
     def __init__(self, client: Client, prefix: str, make: Callable[[], Backend], history: int | None) -> None:
-        place_of(client)  # what cannot be used says so here
+        _, login = place_of(client)  # raises here if the client cannot be used
         self._redis = client
-        self._names = KeyNames(prefix, place_of(client)[1].database)
+        self._names = KeyNames(prefix, login.database)
         super().__init__(make, history=history)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None

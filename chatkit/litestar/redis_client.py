@@ -9,10 +9,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from chatkit.backends.redis.connection import Address, Wire
-from chatkit.backends.redis.login import Login
-from chatkit.backends.redis.sentinel import SentinelServer
-from chatkit.backends.redis.topology import ClusterServers, SingleServer, Topology
+from chatkit.backends.redis import Address, ClusterServers, Login, SentinelServer, SingleServer, Topology, Wire
 
 Client: TypeAlias = "Redis | RedisCluster"
 

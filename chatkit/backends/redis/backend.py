@@ -10,7 +10,7 @@ of a batch, some of its rooms may have their messages, and the append raises `Un
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +25,7 @@ from chatkit.backends.redis.topology import Topology
 from chatkit.backends.redis.writer import RedisWriter
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
+from chatkit.errors import ChatkitError
 
 DEFAULT_PREFIX = "chatkit:"
 # What comes in one turn of the loop, of the smallest messages: without a history, what is folded away is lost.
@@ -35,18 +36,28 @@ class RedisBackend(Backend):
     """Rooms on the servers of a `place`, under keys that begin with `prefix`.
 
     An append returns when the server has it, as durable as that is configured to be (`appendfsync`), and when at least
-    `replicas` of its replicas have it, too.
+    `replicas` of its replicas have it, too. With `expire_after_s`, Redis deletes a room when nothing was appended to it
+    for so many seconds.
     """
 
     shared = True
 
-    def __init__(self, place: Topology, login: Login, *, prefix: str = DEFAULT_PREFIX, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        place: Topology,
+        login: Login,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        replicas: int = 0,
+        expire_after_s: float | None = None,
+    ) -> None:
         guide = login if place.asks_rooms_servers else login.stranger()
         self._nodes = Router(place, login.wire, guide.wire)
         names = KeyNames(prefix, login.database)
         self._log = RedisWriter(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
         self._echoes = OwnPublishes(secrets.token_hex(6))
         self._replicas = replicas
+        self._expire_after_s = expire_after_s
         self._inbox = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
         self._newsroom = RedisListener(self._nodes, names, self._echoes, self._inbox)
         self._attendants = RedisPresence(self._nodes, prefix)
@@ -100,6 +111,9 @@ class RedisBackend(Backend):
         newest = {receipt.message.room: receipt.message for receipt in receipts if not receipt.repeat}
         for message in newest.values():
             self._newsroom.saw(message.room, RoomPosition(message.epoch, message.seq))
+        if self._expire_after_s is not None:
+            with suppress(ChatkitError):  # the messages are stored: a room that stays for longer is no reason to fail
+                await self._log.expire(dict.fromkeys(draft.room for draft in drafts), self._expire_after_s)
         return receipts
 
     async def read(

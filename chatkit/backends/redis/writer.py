@@ -215,6 +215,17 @@ class RedisWriter:
             rooms += [room for room, (_, more) in zip(step, replies, strict=True) if more]
         return n_dropped
 
+    async def expire(self, rooms: Iterable[str], after_s: float) -> None:
+        """Have Redis delete rooms after so many seconds, unless they are appended to before."""
+        after_ms = round(after_s * 1000)
+        await self._nodes.calls("writes", [call for room in rooms for call in self._expiries(room, after_ms)])
+
+    def _expiries(self, room: str, after_ms: int) -> list[SlotCommand]:
+        names = self._names.of(room)
+        # The key that makes the room exist goes last.
+        keys = (names.log, names.keys, names.gone, names.meta)
+        return [SlotCommand(self._slot(room), ("PEXPIRE", key, after_ms)) for key in keys]
+
 
 def _receipts(room: str, reply: Reply, numbers: list[int], drafts: Sequence[Draft]) -> dict[int, Receipt]:
     """Make the receipts of one room's drafts from what the script answered."""

@@ -34,6 +34,7 @@ from chatkit.backends.postgres.reader import BEYOND, drop, plan_trim, read_page,
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.in_flight import InFlight
 from chatkit.core.model import Draft, Member, Message, Receipt
 from chatkit.errors import BadBackendURL, NotFound
 
@@ -94,9 +95,7 @@ class PostgresBackend(Backend):
         self._watch = PostgresListener(self._server, self._store, self._process, self._inbox, self._read_heads)
         self._here: dict[str, OwnPresence] = defaultdict(OwnPresence)
         self._asking: dict[str, PresencePoller] = defaultdict(PresencePoller)
-        self._under_way = 0  # appends
-        self._idle = asyncio.Event()  # set while no append is under way: leaving waits for it
-        self._idle.set()
+        self._appends = InFlight()  # leaving waits for them
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -108,7 +107,7 @@ class PostgresBackend(Backend):
             await self._make_store()
             stack.push_async_callback(self._watch.close)
             await self._watch.open()
-            stack.push_async_callback(self._idle.wait)
+            stack.push_async_callback(self._appends.wait_idle)
             self._stack = stack.pop_all()
         return self
 
@@ -134,14 +133,8 @@ class PostgresBackend(Backend):
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         if not drafts:
             return []
-        self._under_way += 1
-        self._idle.clear()
-        try:
+        with self._appends:
             return await self._append(Batch(drafts))
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
 
     async def _append(self, batch: Batch) -> list[Receipt]:
         statement, values = self._store.fill_in(_APPEND), batch.values()

@@ -24,6 +24,7 @@ from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.topology import Topology
 from chatkit.backends.redis.writer import RedisWriter
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.in_flight import InFlight
 from chatkit.core.model import Draft, Member, Message, Receipt
 from chatkit.errors import ChatkitError
 
@@ -61,9 +62,7 @@ class RedisBackend(Backend):
         self._inbox = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
         self._newsroom = RedisListener(self._nodes, names, self._echoes, self._inbox)
         self._attendants = RedisPresence(self._nodes, prefix)
-        self._n_appends = 0  # under way
-        self._settled = asyncio.Event()  # set while none is
-        self._settled.set()
+        self._appends = InFlight()  # leaving waits for them
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -80,7 +79,7 @@ class RedisBackend(Backend):
             mending = asyncio.get_running_loop().create_task(self._newsroom.run())
             mending.add_done_callback(lambda _: self._inbox.close())  # should it fail: nobody listens on, deaf
             stack.push_async_callback(_end, mending)
-            stack.push_async_callback(self._settled.wait)
+            stack.push_async_callback(self._appends.wait_idle)
             self._stack = stack.pop_all()
         return self
 
@@ -93,20 +92,15 @@ class RedisBackend(Backend):
         name = self._echoes.begin()
         if not self.keeps_history:  # then the news alone have everything in its order, and what is late cannot be read
             self._echoes.fail(name)
-        self._n_appends += 1
-        self._settled.clear()
         try:
-            receipts = await self._log.append(drafts, self._newsroom.known, name)
-            if not self.keeps_history:
-                await self._newsroom.caught_up({draft.room for draft in drafts})
+            with self._appends:
+                receipts = await self._log.append(drafts, self._newsroom.known, name)
+                if not self.keeps_history:
+                    await self._newsroom.caught_up({draft.room for draft in drafts})
         except BaseException:
             self._echoes.fail(name)
             self._newsroom.doubt(draft.room for draft in drafts)
             raise
-        finally:
-            self._n_appends -= 1
-            if not self._n_appends:
-                self._settled.set()
         self._echoes.end(name)
         newest = {receipt.message.room: receipt.message for receipt in receipts if not receipt.repeat}
         for message in newest.values():

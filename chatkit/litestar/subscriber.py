@@ -17,8 +17,7 @@ from chatkit.litestar.task_guard import TaskGuard
 if TYPE_CHECKING:
     from chatkit.litestar.cursor import ChannelCursor
 
-STALL_S: Final = 10.0  # leaving waits for a callback that gets on; one that stands still so long is cancelled
-GONE_STALL_S: Final = 1.0  # the same, where the client that it sends to is gone
+STALL_S: Final = 10.0  # leaving waits while the callback makes progress; one that makes none for so long is cancelled
 
 
 class Subscriber(EventReader, reference.Subscriber):
@@ -134,9 +133,9 @@ class Subscriber(EventReader, reference.Subscriber):
     ) -> AsyncGenerator[None, None]:
         """Call `on_event` with every event while the block runs.
 
-        Leaving the block waits, with `join`, until what was published by then has been given to the callback; what
-        comes later waits in the stream. An error in the block ends it at once. An error of the callback's cancels the
-        block and is raised from it.
+        With `join`, leaving the block waits until the events published by then have been given to the callback, unless
+        that is a socket's own method and its client is gone. Later events wait in the stream. An error in the block
+        ends it at once. An error of the callback cancels the block and is raised from it.
         """
         self._start_in_background(on_event)
         guard = TaskGuard(cast("asyncio.Task[None]", self._task))
@@ -154,25 +153,30 @@ class Subscriber(EventReader, reference.Subscriber):
         await self.stop(join=join)
 
     async def stop(self, join: bool = False) -> None:  # noqa: FBT001, FBT002 - the reference's signature
-        """Stop what `run_in_background` started; with `join`, when what was published by now has been processed.
+        """Stop the task of `run_in_background`; with `join`, after it has processed the events published by now.
 
-        Raise what the callback raised, if it did; not, where it sent to a client that is gone.
+        There is nothing to wait for if the client that the callback sends to is gone. Raise the error of the callback,
+        unless it is that the client is gone.
         """
         task = self._task
         if task is None:
             return
         if task is asyncio.current_task():
             raise RuntimeError("A callback cannot stop what calls it: leave the block, or unsubscribe from outside")
-        if join and not task.done():
+        if join and not task.done() and not self._is_client_gone:
             try:
                 await self._join(task)
             except BaseException:
                 await self._end_task()
                 raise
         await self._end_task()
-        is_gone = self._callback is not None and self._callback.is_gone
-        if not task.cancelled() and not is_gone and (error := task.exception()) is not None:
+        if not task.cancelled() and not self._is_client_gone and (error := task.exception()) is not None:
             raise error
+
+    @property
+    def _is_client_gone(self) -> bool:
+        """Whether the callback is a socket's own, and its client is known to have left."""
+        return self._callback is not None and self._callback.is_gone
 
     # The reader's task
 
@@ -243,12 +247,11 @@ class Subscriber(EventReader, reference.Subscriber):
             self._unfinish()
 
     async def _join(self, task: asyncio.Task[None]) -> None:
-        """Return when the reader has got to where the channels stand now, ended, or stands still."""
+        """Return when the reader has processed all that the channels hold now, has ended, or makes no progress."""
         await self._begin_finish()
         while not task.done():
             n_taken = self._n_taken
-            stall_s = GONE_STALL_S if self._callback is not None and self._callback.is_gone else STALL_S
-            await asyncio.wait({task}, timeout=stall_s)
+            await asyncio.wait({task}, timeout=STALL_S)
             if n_taken == self._n_taken:
                 return
 

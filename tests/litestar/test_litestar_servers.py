@@ -1,12 +1,13 @@
 """Channels under every ASGI server: nothing depends on the one that they are fastest on."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from asgi_servers import SERVERS, cut
-from channels import run, until
+from channels import run, take, until
 from litestar import Litestar, WebSocket, websocket
 from litestar.di import NamedDependency
 from litestar.middleware import ASGIMiddleware
@@ -37,7 +38,6 @@ Channels = NamedDependency[ChannelsPlugin]
 def _no_stall_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a block that cannot be left hang: only the test's deadline ends it."""
     monkeypatch.setattr(subscriber_module, "STALL_S", 3_600.0)
-    monkeypatch.setattr(subscriber_module, "GONE_STALL_S", 3_600.0)
 
 
 class Observer(ASGIMiddleware):
@@ -164,3 +164,32 @@ def test_a_block_on_a_subscriber_that_has_ended_sends_nothing_and_its_reader_end
 
     run(main())
     assert [message["type"] for message in sent] == ["websocket.accept"]
+
+
+def test_a_socket_that_takes_nothing_more_is_not_waited_for_when_its_client_has_left() -> None:
+    events: list[Any] = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}]
+    is_sending = False
+
+    async def receive() -> Any:
+        return events.pop(0)
+
+    async def send(message: Message) -> None:
+        nonlocal is_sending
+        if message["type"] == "websocket.send":
+            is_sending = True
+            await asyncio.Event().wait()  # a full buffer that nobody reads
+
+    async def main() -> None:
+        async with Application(has_middleware=False).channels as channels:
+            scope: Any = {"type": "websocket", "extensions": {}, "state": {}}
+            socket: WebSocket[Any, Any, Any] = WebSocket(scope, receive, send)
+            await socket.accept()
+            async with channels.start_subscription("text") as subscriber:
+                async with subscriber.run_in_background(socket.send_text):
+                    for number in range(3):
+                        await channels.wait_published(str(number), "text")
+                    await until(lambda: is_sending)
+                    assert (await socket.receive())["type"] == "websocket.disconnect"
+                assert await take(subscriber, 2) == [b"1", b"2"]  # they were not given to a client that is gone
+
+    run(main())

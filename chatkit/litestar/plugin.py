@@ -1,4 +1,4 @@
-"""ChannelsPlugin: who is subscribed to which channel, and the way of what is published. A subclass of Litestar's."""
+"""ChannelsPlugin: the subscribers of each channel, and publishing. A subclass of Litestar's plugin."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     """Channels for an application, injected as `channels`.
 
     The parameters are those of Litestar's plugin. `backend` may also be a chatkit URL, such as `sqlite:///chat.db`.
-    `ws_handler_guards` guard the generated handlers; `on_error` hears of what `publish` could not have stored.
+    `ws_handler_guards` guard the generated handlers. `on_error` is called for events that `publish` could not store.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._is_open = True
 
     async def _on_shutdown(self) -> None:
-        """Deliver what was published, end every subscriber, and close the backend. Doing so again does nothing."""
+        """Deliver the published events, end every subscriber, and close the backend. A second call does nothing."""
         if not self._is_open:
             return
         async with AsyncExitStack() as stack:  # every step is taken, whatever the others raise
@@ -131,7 +131,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             stack.push_async_callback(self._drain)
 
     async def _drain(self) -> None:
-        """Wait for what was published, from other threads, too, and take no more."""
+        """Accept no more events, and wait until those are stored that were published, from other threads too."""
         self._is_open = False
         await asyncio.sleep(0)  # what threads handed over before this is in the loop's queue
         with suppress(TimeoutError):
@@ -146,7 +146,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         await _all_done(each.stop() for each in subscribers)
 
     def end_subscribers(self) -> None:
-        """End what iterates over events, behind what is queued: the application is shutting down."""
+        """End every iteration over events, after the queued ones: the application is shutting down."""
         for subscriber in self._all_subscribers():
             for channel in subscriber.channels:
                 subscriber.unfollow(channel)
@@ -157,7 +157,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             self._forget_if_empty(channel)
 
     def end_iterators(self) -> None:
-        """End what iterates over events and has no client whose end it would hear of: the server is shutting down."""
+        """End iterations that no client's disconnect would end: the server is shutting down."""
         for subscriber in self._all_subscribers():
             if not subscriber.is_running:
                 subscriber.end()
@@ -169,9 +169,9 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     # Publishing
 
     def publish(self, data: LitestarEncodableType, channels: str | Iterable[str]) -> None:
-        """Have `data` published soon; from the event loop, or from any thread.
+        """Publish `data` soon. May be called from the event loop or from any thread.
 
-        Raise `ChannelsException` for an unknown channel. What keeps an event from being stored is logged, and told
+        Raise `ChannelsException` for an unknown channel. If an event cannot be stored, the error is logged and passed
         to `on_error`; `wait_published` raises it.
         """
         names = self._known(channels)
@@ -195,9 +195,9 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     async def wait_published(
         self, data: LitestarEncodableType, channels: str | Iterable[str]
     ) -> Published | list[Published]:
-        """Publish `data`; return when it is committed, with its number and cursor in each channel.
+        """Publish `data`, and return its number and cursor in each channel when it is committed.
 
-        Raise `ChannelsException` for an unknown channel, `Unavailable` or `StoreError` when it was not stored.
+        Raise `ChannelsException` for an unknown channel, `Unavailable` or `StoreError` if it was not stored.
         """
         names = self._known(channels)
         published = await run_in(self._loop, self._publish(self.encode_data(data), names))
@@ -229,11 +229,11 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         *,
         after: str | Mapping[str, str] | None = None,
     ) -> Subscriber:
-        """Create a subscriber of these channels: of what is published from now on, and before it `history` events.
+        """Create a subscriber of these channels. It reads the newest `history` events and then what is published.
 
-        History and what follows it come in order, without a hole or a repeat. `after` is a cursor (`Event.cursor`,
-        `Published.cursor`), or one for each channel, to go on from instead. Raise `ChannelsException` for an unknown
-        channel, `BadCursor`, or `Unavailable`; then nothing stays behind.
+        History and live events come in order, without a hole or a repeat. To resume instead, pass `after`: a cursor
+        (`Event.cursor`, `Published.cursor`), or a mapping from channels to cursors. Raise `ChannelsException` for an
+        unknown channel, `BadCursor`, or `Unavailable`; the subscriber is then unsubscribed from everything.
         """
         names = self._known(channels)
         subscriber = self._make_subscriber(
@@ -252,9 +252,10 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         *,
         after: str | Mapping[str, str] | None = None,
     ) -> None:
-        """Subscribe a subscriber to more channels; see `subscribe`. Those that it is in already stay as they are.
+        """Subscribe a subscriber to more channels; see `subscribe`. Its present channels stay as they are.
 
-        One that has left its last channel has ended: join another before. Raise `ChannelsException` for it.
+        A subscriber ends when it leaves its last channel: add the next channel before. Raise `ChannelsException` for a
+        subscriber that has ended.
         """
         names = self._known(channels)
         if subscriber.has_ended:
@@ -296,7 +297,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
                 raise
 
     async def unsubscribe(self, subscriber: reference.Subscriber, channels: str | Iterable[str] | None = None) -> None:
-        """Unsubscribe a subscriber from these channels, or from all. After the last, it ends: what sends is stopped."""
+        """Unsubscribe a subscriber from these channels, or from all. After the last it ends, and so does its task."""
         if not isinstance(subscriber, Subscriber):
             return
         asked = subscriber.channels if channels is None else channels
@@ -314,7 +315,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
                 await subscriber.stop()
 
     async def _untell(self, names: Sequence[str]) -> None:
-        """Tell the backend of the channels that nobody is in any more, unless somebody came back meanwhile."""
+        """Unsubscribe from the backend's channels that have no subscriber, and got none while this call waited."""
         if not names:
             return
         async with self._turns.of(names):
@@ -337,7 +338,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         *,
         after: str | Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Subscriber, None]:
-        """Create a subscriber, and unsubscribe it from everything when the block is left; see `subscribe`."""
+        """Create a subscriber for the block, and unsubscribe it from all channels at its end; see `subscribe`."""
         subscriber = await self.subscribe(channels, history, after=after)
         try:
             yield subscriber
@@ -347,10 +348,9 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     async def put_subscriber_history(
         self, subscriber: reference.Subscriber, channels: str | Iterable[str], limit: int | None = None
     ) -> None:
-        """Put the history of these channels into a subscriber's stream, behind what is in it, waiting for room.
+        """Put the history of these channels into a subscriber's stream, after the events in it; wait while it is full.
 
-        What is both in the history and in the stream comes twice: `subscribe(history=)` knows where one ends and the
-        other begins.
+        An event that is in the history and in the stream comes twice. `subscribe(history=)` has no such overlap.
         """
         for channel in [channels] if isinstance(channels, str) else channels:
             for entry in await self._log.get_history(channel, limit):
@@ -374,11 +374,11 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         return [make(self._handler_root_path + name)(self._create_ws_handler_func(name)) for name in self._channels]
 
     async def _ws_handler_func(self, channel_name: FromPath[str], socket: WebSocket[Any, Any, Any]) -> None:
-        """Send a channel's events to a client. It is subscribed before it is accepted: who is connected hears all."""
+        """Send a channel's events to a client, which is subscribed before it is accepted so that it misses none."""
         limit = -1 if self._history_limit is None else self._history_limit
         try:
             subscriber = await self.subscribe(channel_name, history=limit)
-        except ChatkitError as error:  # refused before it is accepted, a client would not learn why
+        except ChatkitError as error:  # a client that is refused before it is accepted gets no reason
             await socket.accept()
             await socket.close(PrivateCloseCode.UNAVAILABLE, str(error))
             return

@@ -1,4 +1,4 @@
-"""Stream: what waits for one subscriber's reader, in order. A queue as Litestar's subscribers have, and more."""
+"""Stream: the events that wait for one subscriber's reader, in order. A queue such as Litestar's subscribers have."""
 
 import asyncio
 from asyncio import QueueFull
@@ -13,15 +13,16 @@ from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import payload_of
 
 Arrival: TypeAlias = tuple[ChannelCursor, Message]
-"""An event that came from a channel, beside the bytes that an application puts in by hand."""
+"""An event from a channel. An application may also put in bytes by hand."""
 
 _END: Final = object()
 
 
 class EventQueue(asyncio.Queue[Any]):
-    """Holds arrivals, bytes, and None, which ends one reading. Taken from it, an arrival is its payload.
+    """A queue of arrivals, bytes, and None, which ends one reader. `get` returns the payload of an arrival.
 
-    With a `max_backlog`, what does not fit is dropped and counted: the new (`backoff`) or the oldest (`dropleft`).
+    With a `max_backlog`, an event is dropped and counted while it is full: the new one (`backoff`) or the oldest
+    (`dropleft`).
     """
 
     def __init__(self, max_backlog: int, strategy: BacklogStrategy) -> None:
@@ -71,22 +72,22 @@ class EventQueue(asyncio.Queue[Any]):
         return payload_of(item[1]) if isinstance(item, tuple) else item
 
     def end(self) -> None:
-        """End every reading that waits here, or one that comes, behind what is here, however full that is."""
+        """End all readers that wait here, or the next one, after the items in the stream, however full it is."""
         for _ in range(max(1, len(self._getters))):  # type: ignore[attr-defined]  # asyncio.Queue's
             self.put_always(None)
 
     def begin_end(self) -> None:
-        """End one reading the same way, but so that `forget_end` can take that back where nobody read as far."""
+        """End one reader in the same way. If none has read as far, `forget_end` removes the end again."""
         self.put_always(_END)
 
     def forget_end(self) -> None:
-        """Take back what `begin_end` put in."""
+        """Remove the end that `begin_end` put in."""
         if _END in self._queue:
             self._queue.remove(_END)
             self.task_done()
 
     def put_always(self, item: object) -> None:
-        """Add an item, and drop none for it."""
+        """Add an item, and drop none, even if the stream is full."""
         self._is_unbounded = True
         try:
             self.put_nowait(item)

@@ -1,4 +1,4 @@
-"""Subscriber: the events of some channels, for one reader. What it has not read waits in the channels, not here."""
+"""Subscriber: the events of some channels, for one reader. Events that it has not read wait in the channels."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,8 +23,8 @@ STALL_S: Final = 10.0  # leaving waits while the callback makes progress; one th
 class Subscriber(EventReader, reference.Subscriber):
     """A stream of the events of the channels that it was subscribed to.
 
-    With a `max_backlog`, what the reader does not take in time is dropped by the strategy, and counted in `dropped`;
-    without one nothing is, and a reader that is far behind reads from where the channels are kept.
+    With a `max_backlog`, events that the reader does not take in time are dropped by the strategy and counted in
+    `dropped`. Without one, none is dropped: a reader that is far behind reads from the store.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class Subscriber(EventReader, reference.Subscriber):
 
     @property
     def missed(self) -> int:
-        """How many events were no longer kept when this subscriber was to read them."""
+        """How many events were trimmed before this subscriber could read them."""
         return self._missed
 
     @property
     def has_ended(self) -> bool:
-        """Say whether this subscriber left its last channel, or the application shut down: it reads no more."""
+        """Whether this subscriber has left its last channel, or the application has shut down."""
         return self._has_ended
 
     @property
     def is_running(self) -> bool:
-        """Say whether events are being sent in the background."""
+        """Whether events are being sent in the background."""
         return self._task is not None
 
     async def put(self, item: bytes | None) -> None:

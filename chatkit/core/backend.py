@@ -203,7 +203,8 @@ class Backend(ABC):
         """Remove a message's body and data for good, and return the tombstone: its number, sender, time and key stay.
 
         MUST raise `NotFound` if there is no such message. Redacting a message again MUST change nothing and MUST return
-        the same. Every process that watches the room MUST get `MessageRedacted` in its `notifications()`, this one included.
+        the same. Every process that watches the room MUST get `MessageRedacted` in its `notifications()`, this one
+        included.
         """
 
     @abstractmethod
@@ -240,9 +241,9 @@ class Backend(ABC):
         MAY be merged or repeated, and their number MUST be bounded by the number of watched rooms while nobody reads.
 
         A lost connection MUST show as `Disconnected` and MUST be restored with back-off and jitter. Then every watched
-        room MUST be compared with its head, many in one round trip; a `RoomAdvanced` MUST come for each that is ahead or
-        of another epoch, with that epoch, and then `Reconnected`. Cancelling a caller MUST lose nothing that the next one
-        would get.
+        room MUST be compared with its head, many in one round trip; a `RoomAdvanced` MUST come for each that is ahead
+        or of another epoch, with that epoch, and then `Reconnected`. Cancelling a caller MUST lose nothing that the
+        next one would get.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ ChatkitError
 │   ├── UnknownOp        a command that this protocol does not have
 │   └── TooManyRooms     one connection joined more rooms than it may
 ├── NotFound             a room, message or page that is not there
+├── KeyConflict          a sender used a key again for another message
 ├── RateLimited          too much at once; says when to go on
 ├── Unauthorized         no valid token
 ├── Forbidden            a valid token, or a place of origin, without the right
@@ -104,6 +105,19 @@ class NotFound(ChatkitError):
     """A room, message or page that is not there."""
 
     code = "not-found"
+
+
+class KeyConflict(ChatkitError):
+    """The sender used this key before, in this room, for a message with another body or other data.
+
+    Nothing was stored.
+    """
+
+    code = "key-conflict"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"another message of this sender in this room has the key '{key}'")
+        self.key = key
 
 
 class RateLimited(ChatkitError):

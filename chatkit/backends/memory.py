@@ -25,19 +25,23 @@ from chatkit.core.backend import (
     new_epoch,
 )
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound
 
 DEFAULT_KEEP = 1_000  # a demo's memory: a room of short messages stays under a megabyte
 
 
 class MemoryLog:
-    """One room: its kept messages, without holes, and the keys among them. Its first number is above `last`."""
+    """One room: its kept messages, without holes, and the keys among them, each with its sender.
+
+    Its first number is above `last`.
+    """
 
     __slots__ = ("keys", "last", "messages", "time_ms")
 
     def __init__(self, last: int = 0) -> None:
         self.messages: list[Message] = []
-        self.keys: dict[str, int] = {}
+        self.keys: dict[tuple[str, str], int] = {}
         self.last = last
         self.time_ms = 0
 
@@ -55,7 +59,7 @@ class MemoryLog:
         self.messages.append(message)
         self.last, self.time_ms = message.seq, message.time_ms
         if message.key is not None:
-            self.keys[message.key] = message.seq
+            self.keys[message.sender, message.key] = message.seq
 
     def drop(self, count: int) -> int:
         """Drop the `count` oldest messages; return how many were dropped."""
@@ -63,7 +67,7 @@ class MemoryLog:
         del self.messages[: len(dropped)]
         for message in dropped:
             if message.key is not None:
-                del self.keys[message.key]
+                del self.keys[message.sender, message.key]
         return len(dropped)
 
 
@@ -179,8 +183,8 @@ class MemoryBackend(Backend):
 
     def _append(self, draft: Draft) -> Receipt:
         log = self._logs[draft.room]
-        if draft.key is not None and (stored := log.keys.get(draft.key)) is not None:
-            return Receipt(log.messages[stored - log.first], repeat=True)
+        if draft.key is not None and (stored := log.keys.get((draft.sender, draft.key))) is not None:
+            return repeat_of(draft, log.messages[stored - log.first])
         time_ms = max(time.time_ns() // 1_000_000, log.time_ms)
         message = Message(
             draft.room, self._epoch, log.last + 1, time_ms, draft.sender, draft.body, draft.data, draft.key

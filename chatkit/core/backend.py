@@ -168,9 +168,11 @@ class Backend(ABC):
         2. Order: MUST number each room without holes, in the order given. Concurrent appends, from any process, MUST
            NOT share or skip a number, and a reader MUST NOT see number N before N - 1 can be read.
         3. Durability: MUST return only when the messages are as durable as the backend's URL promises.
-        4. Duplicates: a draft whose `key` is already in its room, or earlier in the same drafts, MUST NOT be appended:
-           its receipt carries the stored message and `repeat=True`. A key MUST be remembered as long as its message is
-           kept.
+        4. Duplicates: a key belongs to a room and a sender. A draft whose sender has already used its `key` in its
+           room, or uses it earlier in the same drafts, MUST NOT be appended: its receipt carries the stored message and
+           `repeat=True`, and `conflict=True` as well if the two differ in body or data (`repeat_of` decides). The other
+           drafts MUST be appended all the same. A key MUST be remembered as long as its message is kept, also after a
+           redaction. A backend that keeps no history keeps no keys.
         5. `time_ms` MUST NOT decrease within a room, whatever the clock does.
         """
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from chatkit.core.model import Draft, Receipt
-from chatkit.errors import ChatkitError, StoreError, Unavailable
+from chatkit.errors import ChatkitError, KeyConflict, StoreError, Unavailable
 
 Settle: TypeAlias = Callable[[Receipt | ChatkitError], None]
 """Called once, in the event loop, with what became of a draft."""
@@ -120,7 +120,7 @@ class Committer:
                 return
             else:
                 self._tell_readers(receipts)
-                _settle_each(part, receipts)
+                _settle_each(part, [_outcome(receipt) if receipt.repeat else receipt for receipt in receipts])
             del parts[0]
 
     def _fail(self, batch: Iterable[_Pending], error: ChatkitError) -> None:
@@ -165,6 +165,13 @@ def _by_room(batch: Sequence[_Pending]) -> list[list[_Pending]]:
     for pending in batch:
         rooms.setdefault(pending[0].room, []).append(pending)
     return list(rooms.values())
+
+
+def _outcome(repeat: Receipt) -> Receipt | KeyConflict:
+    """Return a repeat's receipt, or the error that refuses it."""
+    if not repeat.conflict:
+        return repeat
+    return KeyConflict(repeat.message.key or "")
 
 
 def _settle_all(batch: Iterable[_Pending], error: ChatkitError) -> None:

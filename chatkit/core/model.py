@@ -112,10 +112,15 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of a draft: its message, and whether its key had been stored before (then nothing was appended)."""
+    """The outcome of a draft: its message, and whether its sender had used its key before (then nothing was appended).
+
+    `conflict` is true where that earlier message has another body or other data: `message` is then not what the draft
+    asked for, and the hub refuses the draft with `KeyConflict`.
+    """
 
     message: Message
     repeat: bool = False
+    conflict: bool = False
 
 
 class Gap(msgspec.Struct, frozen=True):

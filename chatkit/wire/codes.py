@@ -14,6 +14,7 @@ from chatkit.errors import (
     BadRequest,
     ChatkitError,
     Forbidden,
+    KeyConflict,
     NotAStore,
     NotFound,
     RateLimited,
@@ -83,6 +84,7 @@ _TABLE: Final = (
     _Row("unauthorized", Unauthorized, 401, ExitCode.NOT_ALLOWED, PrivateCloseCode.UNAUTHORIZED),
     _Row("forbidden", Forbidden, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
     _Row("not-found", NotFound, 404, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
+    _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
     _Row("rate-limited", RateLimited, 429, ExitCode.FAILED, PrivateCloseCode.OVERLOADED),
     _Row("unavailable", Unavailable, 503, ExitCode.NO_SERVER, PrivateCloseCode.UNAVAILABLE),
@@ -152,6 +154,8 @@ def details_of(error: ChatkitError) -> Details:
             return Details(value=error.cursor[:MAX_VALUE_CHARS])
         case UnknownOp():
             return Details(value=error.op[:MAX_VALUE_CHARS])
+        case KeyConflict():
+            return Details(value=error.key)
         case _:
             return Details()
 
@@ -178,4 +182,6 @@ def error_of(code: str, sentence: str, details: Details = Details()) -> ChatkitE
             error.cursor = details.value or ""
         case UnknownOp():
             error.op = details.value or ""
+        case KeyConflict():
+            error.key = details.value or ""
     return error

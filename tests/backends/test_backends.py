@@ -74,8 +74,11 @@ class Model:
     def last(self, room: str) -> int:
         return self.dropped.get(room, 0) + len(self.rooms.get(room, []))
 
-    def keyed(self, room: str, key: str | None) -> Message | None:
-        return next((m for m in self.rooms.get(room, []) if key is not None and m.key == key), None)
+    def keyed(self, draft: Draft) -> Message | None:
+        if draft.key is None:
+            return None
+        kept = self.rooms.get(draft.room, [])
+        return next((m for m in kept if (m.sender, m.key) == (draft.sender, draft.key)), None)
 
 
 rooms = st.sampled_from(["a", "A", "b"])
@@ -84,7 +87,7 @@ drafts = st.builds(
     Draft,
     rooms,
     st.sampled_from(["ann", "Bob"]),
-    st.text(max_size=8),
+    st.sampled_from(["", "x"]) | st.text(max_size=8),
     st.none() | st.dictionaries(st.text(max_size=3), st.integers(-9, 9), max_size=2),
     st.none() | st.sampled_from(["k1", "k2", "k3", "k4"]),
 )
@@ -110,10 +113,12 @@ async def append(backend: Backend, model: Model, batch: list[Draft]) -> None:
     receipts = await backend.append(batch)
     assert len(receipts) == len(batch)
     for draft, receipt in zip(batch, receipts, strict=True):
-        stored = model.keyed(draft.room, draft.key)
+        stored = model.keyed(draft)
         assert receipt.repeat == (stored is not None)
         if stored is not None:
             assert receipt.message == stored
+            is_same = stored.redacted or (stored.body, stored.data) == (draft.body, draft.data)
+            assert receipt.conflict == (not is_same)
             continue
         message = receipt.message
         assert message.seq == model.last(draft.room) + 1

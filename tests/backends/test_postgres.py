@@ -10,6 +10,7 @@ from postgres_place import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
+from chatkit.backends.postgres import schema as postgres_store
 from chatkit.backends.postgres.escaping import escape, sieve, unescape
 from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Filter, Notification, RoomAdvanced
@@ -283,6 +284,26 @@ def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None
             assert grown.last == 0
             (after,) = await one.append(said("a", 2))
             assert (after.message.seq, after.message.epoch) == (1, grown.epoch)
+
+    asyncio.run(main())
+
+
+def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = stores.postgres()
+    draft = Draft("ops", "ann", "one", key="k")
+
+    async def main() -> None:
+        monkeypatch.setattr(postgres_store, "MIGRATIONS", postgres_store.MIGRATIONS[:1])
+        async with open_backend(url) as backend:
+            (stored,) = await backend.append([draft])
+        monkeypatch.undo()
+        async with open_backend(url) as backend:
+            found = await backend.append(
+                [draft, Draft("ops", "bob", "two", key="k"), Draft("ops", "ann", "3", key="k")]
+            )
+            assert found[0] == Receipt(stored.message, repeat=True)
+            assert not found[1].repeat
+            assert found[2].conflict
 
     asyncio.run(main())
 

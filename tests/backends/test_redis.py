@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import stores
+from redis.asyncio import Redis as RedisClient
 from redis_steps import append_until_taken, calls_of, in_thread, is_a
 
 from chatkit.backends import open_backend
@@ -20,7 +21,7 @@ from chatkit.backends.redis.login import ServerFeatures
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import free_port
 from chatkit.core.backend import MessageRedacted, PresenceChange, Reconnected, RoomAdvanced, Writing
-from chatkit.core.model import Draft, Member
+from chatkit.core.model import Draft, Member, Receipt
 from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable
 
 
@@ -324,6 +325,31 @@ def test_a_replica_takes_no_messages(server: RedisServer) -> None:
                     await backend.append(said("a", 1))
 
         asyncio.run(go())
+
+
+def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders() -> None:
+    url = stores.redis()
+    names = KeyNames(url.partition("prefix=")[2], 0).of("a")
+
+    async def go() -> None:
+        async with open_backend(url) as backend, RedisClient.from_url(url.partition("?")[0]) as client:
+            drafts = [Draft("a", 'ann "ä"', "one", key="k"), Draft("a", "ann", "two", key="l")]
+            stored = await backend.append(drafts)
+            await client.delete(names.keys)  # as an older version has them: keys alone
+            await client.hdel(names.meta, "by_sender")
+            await client.zadd(names.keys, {"k": 1, "l": 2})
+            left = await backend.redact("a", 2)
+            found = await backend.append([*drafts, Draft("a", "bob", "1", key="k"), Draft("a", "bob", "2", key="l")])
+            assert found[:2] == [Receipt(stored[0].message, repeat=True), Receipt(left, repeat=True)]
+            assert [receipt.repeat for receipt in found[2:]] == [False, False]
+            (other,) = await backend.append([Draft("a", "bob", "other", key="k")])
+            assert other == Receipt(found[2].message, repeat=True, conflict=True)
+            assert await client.hget(names.meta, "by_sender") is None
+            await backend.trim(keep=0)
+            await backend.append([Draft("a", "ann", "after", key="m")])
+            assert await client.hget(names.meta, "by_sender") == b"1"
+
+    asyncio.run(go())
 
 
 # Without history

@@ -23,7 +23,7 @@ from chatkit.backends.sqlite.presence import announce
 from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from chatkit.core.backend import Backend, Disconnected, Filter, Notification, Reconnected, RoomAdvanced
-from chatkit.core.model import Draft, Member, Message
+from chatkit.core.model import Draft, Member, Message, Receipt
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 
 
@@ -153,6 +153,27 @@ def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monke
             assert [message.seq for message in await whole(backend, "ops")] == list(range(1, len(MIGRATIONS) + 1))
             await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
             assert [news.process for news in await backend.poll_presence("p2")] == ["p1"]
+
+    asyncio.run(main())
+
+
+def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        path = tmp_path / "x.db"
+        draft = Draft("ops", "ann", "one", key="k")
+        monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS[:3])
+        async with store(path) as backend:
+            (stored,) = await backend.append([draft])
+        monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS)
+        async with store(path) as backend:
+            found = await backend.append(
+                [draft, Draft("ops", "bob", "two", key="k"), Draft("ops", "ann", "3", key="k")]
+            )
+            assert found[0] == Receipt(stored.message, repeat=True)
+            assert not found[1].repeat
+            assert found[2].conflict
 
     asyncio.run(main())
 

@@ -75,8 +75,8 @@ def test_json_with_a_charset_is_json(server: ServerProcess) -> None:
 def test_a_key_used_by_many_at_once_is_stored_once(server: ServerProcess) -> None:
     with ThreadPoolExecutor(8) as pool:
         posts = [
-            pool.submit(call, server, "POST", "/rooms/race/messages", f"try {number}", Idempotency_Key="one")
-            for number in range(40)
+            pool.submit(call, server, "POST", "/rooms/race/messages", "one text", Idempotency_Key="one")
+            for _ in range(40)
         ]
         answers = [post.result() for post in posts]
     assert sorted(answer.status for answer in answers) == [200] * 39 + [201]
@@ -106,11 +106,25 @@ def test_a_room_is_what_its_name_says(server: ServerProcess, room: str) -> None:
 
 def test_a_key_makes_trying_again_safe(server: ServerProcess) -> None:
     first = call(server, "POST", "/rooms/keys/messages", "one", Idempotency_Key="a")
-    again = call(server, "POST", "/rooms/keys/messages", "two", Idempotency_Key="a")
-    in_body = publish(server, "keys", "three", key="a")
+    again = call(server, "POST", "/rooms/keys/messages", "one", Idempotency_Key="a")
+    in_body = publish(server, "keys", "one", key="a")
     assert [first.status, again.status, in_body.status] == [201, 200, 200]
     assert first.json == again.json == in_body.json
     assert get(server, "/rooms/keys").json["last"] == 1
+
+
+def test_a_key_of_another_sender_is_another_key(server: ServerProcess) -> None:
+    answers = [call(server, "POST", f"/rooms/own/messages?name={name}", name, Idempotency_Key="a") for name in "xyx"]
+    assert [(answer.status, answer.json["body"]) for answer in answers] == [(201, "x"), (201, "y"), (200, "x")]
+
+
+def test_other_content_under_a_known_key_is_refused(server: ServerProcess) -> None:
+    assert publish(server, "conflict", "one", key="a").status == 201
+    for body, data in [("two", None), ("one", {"n": 1})]:
+        answer = publish(server, "conflict", body, data=data, key="a")
+        assert (answer.status, answer.json["code"], answer.json["title"]) == (409, "key-conflict", "Conflict")
+        assert answer.json["detail"] == "another message of this sender in this room has the key 'a'"
+    assert get(server, "/rooms/conflict").json["last"] == 1
 
 
 def test_the_header_wins_over_the_key_in_the_body(server: ServerProcess) -> None:

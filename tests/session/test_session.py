@@ -207,7 +207,8 @@ def test_a_publish_is_acknowledged_when_it_is_committed() -> None:
         assert ack == {
             "type": "ack", "room": "ops", "seq": 1, "cursor": f"{epoch}:1", "repeat": False, "ref": 7,
         }  # fmt: skip
-        assert (await client.ask("publish", body="hi", key="k"))["repeat"] is True
+        assert (await client.ask("publish", body="hi", data={"n": [1, None]}, key="k"))["repeat"] is True
+        assert (await client.ask("publish", body="hi", key="k"))["code"] == "key-conflict"
         (message,) = client.socket.of_type("message")
         message.pop("time")
         assert message == {

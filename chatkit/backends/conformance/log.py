@@ -102,6 +102,76 @@ async def a_repeated_key_is_stored_once(factory: Factory) -> None:
 
 
 @case
+async def a_key_belongs_to_its_sender(factory: Factory) -> None:
+    async with factory() as backend:
+        anns, bobs = Draft("a", "ann", "ann's", key="k"), Draft("a", "bob", "bob's", key="k")
+        first = await backend.append([anns, bobs])
+        same([receipt.repeat for receipt in first], [False, False], "one key of two senders in one batch")
+        same(await backend.append([anns]), [Receipt(first[0].message, repeat=True)], "the first sender's repeat")
+        same(await backend.append([bobs]), [Receipt(first[1].message, repeat=True)], "the second sender's repeat")
+        (cats,) = await backend.append([Draft("a", "cat", "cat's", key="k")])
+        holds(not cats.repeat, "the key of a third sender in a later batch")
+        same(await texts(backend, "a"), ["ann's", "bob's", "cat's"], "the room")
+
+
+@case
+async def a_key_with_another_body_or_other_data_is_a_conflict(factory: Factory) -> None:
+    async with factory() as backend:
+        draft = Draft("a", "ann", "one", {"n": 1, "m": [1.5, None]}, "k")
+        (stored,) = await backend.append([draft])
+        conflict, repeat = Receipt(stored.message, repeat=True, conflict=True), Receipt(stored.message, repeat=True)
+        others: list[tuple[str, Any]] = [
+            ("two", draft.data),
+            ("", draft.data),
+            ("one ", draft.data),
+            ("one", None),
+            ("one", {"n": 2, "m": [1.5, None]}),
+            ("one", {"n": True, "m": [1.5, None]}),
+            ("one", {"n": 1.0, "m": [1.5, None]}),
+        ]
+        for body, data in others:
+            found = await backend.append([*said("b", "beside"), Draft("a", "ann", body, data, "k")])
+            same(found[1], conflict, f"the body {body!r} and the data {data!r} under a known key")
+        same(await backend.append([draft]), [repeat], "the same content again")
+        turned = Draft("a", "ann", "one", {"m": [1.5, None], "n": 1}, "k")
+        same(await backend.append([turned]), [repeat], "the same data in another order")
+        same(await texts(backend, "a"), ["one"], "the room")
+        same(len(await texts(backend, "b")), len(others), "what came in the same batches")
+
+
+@case
+async def a_key_may_conflict_within_one_batch(factory: Factory) -> None:
+    async with factory() as backend:
+        found = await backend.append(
+            [
+                Draft("a", "ann", "one", key="k"),
+                Draft("a", "bob", "one", key="k"),
+                Draft("a", "ann", "two", key="k"),
+                Draft("a", "ann", "one", {"n": 1}, "k"),
+                Draft("a", "ann", "one", key="k"),
+                Draft("a", "ann", "last"),
+            ]
+        )
+        same([receipt.repeat for receipt in found], [False, False, True, True, True, False], "what was known")
+        same([receipt.conflict for receipt in found], [False, False, True, True, False, False], "conflicts")
+        same([receipt.message.seq for receipt in found], [1, 2, 1, 1, 1, 3], "numbers")
+        same(await texts(backend, "a"), ["one", "one", "last"], "the room")
+
+
+@case
+async def a_key_is_known_after_a_redaction(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append([Draft("a", "ann", "secret", {"n": 1}, "k"), Draft("a", "bob", "open", key="k")])
+        left = Receipt(await backend.redact("a", 1), repeat=True)
+        same(await backend.append([Draft("a", "ann", "secret", {"n": 1}, "k")]), [left], "the same content")
+        same(await backend.append([Draft("a", "ann", "other", key="k")]), [left], "content that cannot be compared")
+        (bobs,) = await backend.append([Draft("a", "bob", "other", key="k")])
+        holds(bobs.conflict, "the key of a sender whose message was not redacted")
+        (cats,) = await backend.append([Draft("a", "cat", "cat's", key="k")])
+        same((cats.repeat, cats.message.seq), (False, 3), "the key of another sender")
+
+
+@case
 async def appends_at_the_same_time_keep_their_batches_whole(factory: Factory) -> None:
     async with factory() as backend:
         await append_together([backend])

@@ -19,7 +19,7 @@ from chatkit.backends.conformance.case import (
     until,
 )
 from chatkit.core.backend import Backend, MessageRedacted, Notification, RoomAdvanced
-from chatkit.core.model import Member
+from chatkit.core.model import Draft, Member, Receipt
 
 PRESENT_TTL_S = 0.3  # long enough to be seen, short enough to wait for
 
@@ -85,6 +85,24 @@ async def two_backends_append_to_one_room(factory: Factory) -> None:
         await append_together([one, two])
         results = await asyncio.gather(*(backend.append(keyed("k", "same")) for backend in [one, two] * 5))
         same(sum(not receipts[0].repeat for receipts in results), 1, "how many of ten stored the same key")
+
+
+@shared_case
+async def keys_belong_to_their_senders_in_all_processes(factory: Factory) -> None:
+    async with factory() as one, factory() as two:
+        (anns,) = await one.append([Draft("a", "ann", "one", key="k")])
+        (bobs,) = await two.append([Draft("a", "bob", "two", key="k")])
+        holds(not bobs.repeat, "the same key of another sender, by another process")
+        (again,) = await two.append([Draft("a", "ann", "one", key="k")])
+        same(again, Receipt(anns.message, repeat=True), "a repeat by another process")
+        (other,) = await two.append([Draft("a", "ann", "two", key="k")])
+        same(other, Receipt(anns.message, repeat=True, conflict=True), "another body by another process")
+        drafts = [Draft("race", "ann", str(n % 2), key="k") for n in range(10)]
+        found = await asyncio.gather(*([one, two][n % 2].append([draft]) for n, draft in enumerate(drafts)))
+        winner = (await texts(one, "race"))[0]
+        same([len(await texts(two, "race")), sum(not each.repeat for (each,) in found)], [1, 1], "what was stored")
+        conflicts = [draft.body for draft, (each,) in zip(drafts, found, strict=True) if each.conflict]
+        same(conflicts, [draft.body for draft in drafts if draft.body != winner], "conflicts of ten at once")
 
 
 @shared_case

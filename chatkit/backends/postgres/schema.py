@@ -12,7 +12,7 @@ from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.errors import DUPLICATE, state_of
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
-MIGRATIONS = ("1.sql",)  # script N brings a store from version N - 1 to N
+MIGRATIONS = ("1.sql", "2.sql")  # script N brings a store from version N - 1 to N
 CHECK_ALL = '["c"]'  # the notice on which everybody looks at every room they watch
 LOCK_ID = 0x63686B74  # "chkt": among all advisory locks of a database, those of chatkit
 

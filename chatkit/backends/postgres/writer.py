@@ -10,6 +10,7 @@ import msgspec
 
 from chatkit.backends.postgres.escaping import escape, fold, unescape
 from chatkit.core.model import Draft, Message, Receipt
+from chatkit.core.repeat import repeat_of
 
 MAX_CARRIED_CHARS = 7_500  # about what a notice carries: of more, JSON need not be made
 
@@ -28,13 +29,12 @@ class StoredRow(msgspec.Struct, array_like=True, frozen=True):
     key: str
     redacted: bool
 
-    def to_receipt(self, room: str, epoch: str) -> Receipt:
-        """Return it as a repeat."""
+    def to_message(self, room: str, epoch: str) -> Message:
+        """Return it as a value of the core."""
         data = None if self.data is None else msgspec.json.decode(self.data)
-        message = Message(
+        return Message(
             room, epoch, self.seq, self.time_ms, self.sender, unescape(self.body), data, self.key, self.redacted
         )
-        return Receipt(message, repeat=True)
 
 
 def count_chars(values: Iterable[Any]) -> int:
@@ -47,17 +47,18 @@ _decode_repeats = msgspec.json.Decoder(list[StoredRow]).decode
 
 
 class Batch:
-    """The drafts, each key of a room once; `places` says where each of all drafts is among them."""
+    """The drafts, each key of a sender in a room once; `places` says where each of all drafts is among them."""
 
     def __init__(self, drafts: Sequence[Draft]) -> None:
         self.names: dict[str, int] = {}  # every room, and its place, from 1 on, as SQL counts
         self.places: list[int] = []
         self._drafts: list[Draft] = []
-        keyed: dict[tuple[str, str], int] = {}
+        self._all = drafts
+        keyed: dict[tuple[str, str, str], int] = {}
         for draft in drafts:
             place = len(self._drafts)
             if draft.key is not None:
-                place = keyed.setdefault((draft.room, draft.key), place)
+                place = keyed.setdefault((draft.room, draft.sender, draft.key), place)
             self.places.append(place)
             if place == len(self._drafts):
                 self._drafts.append(draft)
@@ -96,7 +97,7 @@ class Batch:
         receipts: list[Receipt] = []
         for place, draft in enumerate(self._drafts):
             if place in stored:
-                receipts.append(stored[place].to_receipt(draft.room, epoch))
+                receipts.append(repeat_of(draft, stored[place].to_message(draft.room, epoch)))
                 continue
             room = self.names[draft.room] - 1
             lasts[room] += 1
@@ -115,8 +116,8 @@ class Batch:
         """Give every draft its receipt: of two with one key, the second's says that it is a repeat."""
         seen: set[int] = set()
         every: list[Receipt] = []
-        for place in self.places:
+        for draft, place in zip(self._all, self.places, strict=True):
             receipt = receipts[place]
-            every.append(Receipt(receipt.message, repeat=True) if place in seen else receipt)
+            every.append(repeat_of(draft, receipt.message) if place in seen else receipt)
             seen.add(place)
         return every

@@ -154,8 +154,8 @@ class RedisBackend(Backend):
 class RedisPubSubBackend(RedisBackend):
     """Rooms whose messages are numbered and passed on, and not kept: a room is its last number, for a day of silence.
 
-    What is not kept cannot be read, redacted or trimmed, and a repeated key not be known again: who tries again after
-    `Unavailable` may be heard twice.
+    What is not kept cannot be read, redacted or trimmed. No keys are kept either: a publish that is tried again after
+    `Unavailable` may be delivered twice, and a conflict of keys is not found.
     """
 
     keeps_history = False

@@ -10,6 +10,7 @@ from chatkit.backends.redis.codec import (
     decode_entry,
     encode,
     encode_draft,
+    encode_key,
     encode_left,
 )
 from chatkit.backends.redis.connection import Command, Reply, Word
@@ -17,6 +18,7 @@ from chatkit.backends.redis.router import Lane, Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Filter, Page, RoomInfo, new_epoch
 from chatkit.core.model import Draft, Head, Message, Receipt
+from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound, StoreError, Unavailable
 
 NO_EPOCH = "none"  # of a room that is not there; those of rooms that are have eight letters
@@ -86,7 +88,7 @@ class RedisWriter:
             arguments += (known.epoch, known.last, len(numbers))
             for n in numbers:
                 draft = drafts[n]
-                arguments += (draft.key or "", encode_draft(draft))
+                arguments += (encode_key(draft), encode_draft(draft))
         return _APPEND(keys, arguments)
 
     # Reading
@@ -231,7 +233,7 @@ def _receipts(room: str, reply: Reply, numbers: list[int], drafts: Sequence[Draf
     """Make the receipts of one room's drafts from what the script answered."""
     epoch, time_ms, seq = reply[0].decode(), int(reply[1]), reply[2]
     receipts = {
-        numbers[place]: Receipt(decode_entry(room, epoch, stored, parts), repeat=True)
+        numbers[place]: repeat_of(drafts[numbers[place]], decode_entry(room, epoch, stored, parts))
         for place, stored, parts in reply[3:]
     }
     for n in numbers:

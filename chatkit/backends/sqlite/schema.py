@@ -18,7 +18,7 @@ Synchronous: TypeAlias = Literal["normal", "full"]
 T = TypeVar("T")
 
 APPLICATION_ID = 0x63686B74  # "chkt": what `file` and other programs know a store by
-MIGRATIONS = ("1.sql", "2.sql", "3.sql")  # script N brings a store from version N - 1 to N
+MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql")  # script N brings a store from version N - 1 to N
 BUSY_TIMEOUT_S = 5.0  # a commit takes microseconds: who holds the lock for longer is not appending
 MAX_BUSY_WAIT_S = 0.01  # between two tries to get the lock
 CACHED_STATEMENTS = 256  # every size of the append statement stays prepared, beside all others

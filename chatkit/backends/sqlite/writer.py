@@ -22,6 +22,7 @@ import msgspec
 from chatkit.backends.sqlite.row import ROW, decode_room_rows, decode_row
 from chatkit.backends.sqlite.schema import transaction
 from chatkit.core.model import Draft, Message, Receipt
+from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound
 
 # Sizes for which the statement is kept prepared; a batch takes the next one up, and leaves the rest NULL.
@@ -43,6 +44,7 @@ _READ_KEYS = f"""
     SELECT json_group_array(json_array(json_extract(asked.value, '$[1]'), {ROW}))
     FROM json_each(?) AS asked CROSS JOIN message
     ON message.room = json_extract(asked.value, '$[0]') AND message.key = json_extract(asked.value, '$[2]')
+    AND message.sender = json_extract(asked.value, '$[3]')
 """
 _READ_ONE = f"""
     SELECT room.id, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
@@ -54,6 +56,8 @@ _MARK_DROPPED = """
 """
 
 _Extra: TypeAlias = tuple[str | None, str | None, str | None]
+_Key: TypeAlias = tuple[str, str, str]
+"""A room, a sender, and a key of that sender's in that room."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
@@ -142,14 +146,14 @@ class SqliteWriter:
                 self._insert(part)
         return receipts
 
-    def _number(self, drafts: Iterable[Draft], stored: dict[tuple[str, str], Message]) -> tuple[list[Receipt], _Rows]:
+    def _number(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], _Rows]:
         """Make each draft's receipt, and its row unless its key is among those `stored`."""
         rows, receipts, ends, epoch = _Rows(), [], self._ends, self.epoch
         now_ms = time.time_ns() // 1_000_000
         for draft in drafts:
             room, key, body = draft.room, draft.key, draft.body
-            if key is not None and (message := stored.get((room, key))) is not None:
-                receipts.append(Receipt(message, repeat=True))
+            if key is not None and (message := stored.get((room, draft.sender, key))) is not None:
+                receipts.append(repeat_of(draft, message))
                 continue
             end = ends[room]
             end.last = seq = end.last + 1
@@ -162,7 +166,7 @@ class SqliteWriter:
             rows.count += 1
             receipts.append(Receipt(message))
             if key is not None:
-                stored[room, key] = message
+                stored[room, draft.sender, key] = message
         return receipts, rows
 
     def _insert(self, rows: _Rows) -> bool:
@@ -195,14 +199,17 @@ class SqliteWriter:
         (found,) = self._cursor.execute(_READ_ENDS, [_encode(list(rooms)).decode()]).fetchone()
         self._ends.update((name, _End(*end)) for name, *end in _decode_ends(found))
 
-    def _stored(self, drafts: Iterable[Draft]) -> dict[tuple[str, str], Message]:
+    def _stored(self, drafts: Iterable[Draft]) -> dict[_Key, Message]:
         """Find, by one statement, the messages whose keys the drafts repeat."""
-        asked = [(self._ends[draft.room].id, draft.room, draft.key) for draft in drafts if draft.key is not None]
+        keyed = [draft for draft in drafts if draft.key is not None]
+        asked = [(self._ends[draft.room].id, draft.room, draft.key, draft.sender) for draft in keyed]
         if not asked:
             return {}
         (found,) = self._cursor.execute(_READ_KEYS, [_encode(asked).decode()]).fetchone()
         rows = decode_room_rows(found)
-        return {(room, row.key): row.to_message(room, self.epoch) for room, row in rows if row.key is not None}
+        return {
+            (room, row.sender, row.key): row.to_message(room, self.epoch) for room, row in rows if row.key is not None
+        }
 
     def redact(self, room: str, seq: int) -> Message:
         """Take away a message's body and data; see `Backend.redact`."""

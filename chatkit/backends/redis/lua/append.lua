@@ -1,7 +1,7 @@
 -- Append drafts to rooms, and tell who watches them.
 -- KEYS: for each room its meta, log, keys, gone, channel.
 -- ARGV: the command that publishes, this process, a new epoch, whether messages are kept; then for each room the epoch
--- and last seq that this process knows, how many drafts, and for each its key ('' for none) and its text.
+-- and last seq that this process knows, how many drafts, and for each its key with its sender ('' for none) and its text.
 -- Returns for each room its epoch, the time, the first new seq, and for each repeat: its place among the drafts, its seq,
 -- and its entry (time, text) or what is left of it.
 
@@ -26,7 +26,8 @@ for r = 0, #KEYS / 5 - 1 do
   demand({ { publish, KEYS[r * 5 + 5], '' } })
   local state = state_of(meta)
   redis.call('XLEN', log)
-  redis.call('ZCARD', keys)
+  state.is_new_to_keys = redis.call('ZCARD', keys) == 0 and not state.is_by_sender
+  state.is_by_sender = state.is_by_sender or state.is_new_to_keys
   redis.call('ZCARD', gone)
   states[r] = state
 end
@@ -37,6 +38,23 @@ local function stored(log, gone, seq)
     return { found[2][2], found[2][4] }
   end
   return redis.call('ZRANGEBYSCORE', gone, seq, seq)
+end
+
+-- The seq of the message that a sender has stored under a key. Where keys are of an older version, they have no sender:
+-- then the message tells whose it is.
+local function seq_of(log, keys, gone, state, key)
+  local seq = redis.call('ZSCORE', keys, key)
+  if seq or state.is_by_sender then
+    return seq
+  end
+  local name, sender = string.match(key, '^([^\n]*)\n(.*)$')
+  seq = redis.call('ZSCORE', keys, name)
+  if not seq then
+    return false
+  end
+  local parts = stored(log, gone, seq)
+  local text = parts[2] or string.gsub(parts[1] or '', '^%[%d+,%d+,', '[', 1)
+  return string.sub(text, 1, #sender + 2) == '[' .. sender .. ',' and seq
 end
 
 local function tell(channel, epoch, last, time, texts)
@@ -77,7 +95,7 @@ for r = 0, #KEYS / 5 - 1 do
   at = at + 3
   for n = 0, n_drafts - 1 do
     local key, text = ARGV[at + n * 2], ARGV[at + n * 2 + 1]
-    local seq = key ~= '' and redis.call('ZSCORE', keys, key)
+    local seq = key ~= '' and seq_of(log, keys, gone, state, key)
     if seq then
       reply[#reply + 1] = { n, tonumber(seq), stored(log, gone, seq) }
     else
@@ -98,6 +116,9 @@ for r = 0, #KEYS / 5 - 1 do
     redis.call('HSET', meta, 'last', number(last), 'time', time_text)
     if is_kept then
       redis.call('PERSIST', meta)
+      if state.is_new_to_keys then
+        redis.call('HSET', meta, 'by_sender', '1')
+      end
     else
       redis.call('HSET', meta, 'dropped', number(last))
       redis.call('EXPIRE', meta, EMPTY_S)

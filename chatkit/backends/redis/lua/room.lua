@@ -1,21 +1,24 @@
 -- What every script of a room shares. A room is
 --   meta   a hash: epoch, last (seq), dropped (how many were trimmed), time (of the newest, in ms); how many were
---          redacted, and how many of these were so when the log was last scrubbed
+--          redacted, and how many of these were so when the log was last scrubbed; by_sender, if every key in 'keys' has
+--          its sender
 --   log    a stream: entry seq-0 holds the time (t) and the message (m)
---   keys   a sorted set: a message's key, by its seq
+--   keys   a sorted set: a message's key and sender ('key\n"sender"'), by its seq. Rooms of versions that knew no senders
+--          hold keys alone, until they are trimmed: a room without 'by_sender' in its meta may have such
 --   gone   a sorted set: what is left of a redacted message, by its seq
 -- and has a channel of its own for news.
 
 local EMPTY_S = 86400 -- a room that was asked for and never written to is forgotten after a day
 
 local function state_of(meta)
-  local found = redis.call('HMGET', meta, 'epoch', 'last', 'dropped', 'time', 'redacted')
+  local found = redis.call('HMGET', meta, 'epoch', 'last', 'dropped', 'time', 'redacted', 'by_sender')
   return {
     epoch = found[1],
     last = tonumber(found[2] or 0),
     dropped = tonumber(found[3] or 0),
     time = tonumber(found[4] or 0),
     redacted = tonumber(found[5] or 0),
+    is_by_sender = found[6] == '1',
   }
 end
 

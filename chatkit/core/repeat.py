@@ -1,0 +1,23 @@
+"""Decide whether a draft with a known key repeats a message or contradicts it. The same rule for every backend."""
+
+from typing import Any
+
+import msgspec
+
+from chatkit.core.model import Draft, Message, Receipt
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def repeat_of(draft: Draft, stored: Message) -> Receipt:
+    """Return the receipt of a draft whose sender has already stored a message with the draft's key in this room.
+
+    A redacted message has no content left to compare: every draft with its key counts as a repeat of it.
+    """
+    is_same = stored.redacted or (draft.body == stored.body and _is_same_json(draft.data, stored.data))
+    return Receipt(stored, repeat=True, conflict=not is_same)
+
+
+def _is_same_json(one: Any, other: Any) -> bool:
+    # Python takes 1, 1.0 and True for equal; JSON does not. The order of an object's members has no meaning.
+    return one is other or _encode(one) == _encode(other)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from chatkit.backends import open_backend
-from chatkit.backends.sqlite import schema as sqlite_store
+from chatkit.backends.sqlite import schema as sqlite_schema
 from chatkit.backends.sqlite.checkpoint import MAX_WAL_BYTES
 from chatkit.backends.sqlite.connection import ConnectionThread
 from chatkit.backends.sqlite.presence import announce
@@ -146,7 +146,7 @@ def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monke
     async def main() -> None:
         path = tmp_path / "x.db"
         for version in range(1, len(MIGRATIONS) + 1):
-            monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS[:version])
+            monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:version])
             async with store(path) as backend:
                 await backend.append([Draft("ops", "ann", str(version))])
         async with store(path) as backend:
@@ -163,10 +163,10 @@ def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders(
     async def main() -> None:
         path = tmp_path / "x.db"
         draft = Draft("ops", "ann", "one", key="k")
-        monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS[:3])
+        monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:3])
         async with store(path) as backend:
             (stored,) = await backend.append([draft])
-        monkeypatch.setattr(sqlite_store, "MIGRATIONS", MIGRATIONS)
+        monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS)
         async with store(path) as backend:
             found = await backend.append(
                 [draft, Draft("ops", "bob", "two", key="k"), Draft("ops", "ann", "3", key="k")]
@@ -339,7 +339,7 @@ def test_a_batch_that_cannot_be_written_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_a_lock_held_for_too_long_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite_schema, "BUSY_TIMEOUT_S", 0.05)
 
     async def main() -> None:
         async with store(tmp_path / "x.db") as backend:

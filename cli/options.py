@@ -103,15 +103,15 @@ class Target:
 
         return HttpClient(Endpoint.parse(self.server, self.name, self.token))
 
-    def store(self) -> "StoreClient":
-        """Return the store; raise `BadBackendURL`."""
+    def store(self, *, make: bool = False) -> "StoreClient":
+        """Return the store; raise `BadBackendURL`. With `make`, for a command that writes, a new one is made."""
         from chatkit.cli.store_client import StoreClient
 
-        return StoreClient(self.backend or "", self.name, tell_link)
+        return StoreClient(self.backend or "", self.name, tell_link, make=make)
 
-    def rooms(self) -> "Client | StoreClient":
+    def rooms(self, *, make: bool = False) -> "Client | StoreClient":
         """Return what reads and publishes there, to be entered with `async with`. That its link breaks is told."""
-        return self.client(watcher=tell_link) if self.backend is None else self.store()
+        return self.client(watcher=tell_link) if self.backend is None else self.store(make=make)
 
 
 def tell_link(signal: "ConnectionLost | ConnectionRestored") -> None:

@@ -91,7 +91,7 @@ def print_stored(message: WireMessage, *, json: bool) -> None:
 
 
 async def _publish_to_store(place: Target, room: str, body: str, key: str | None, data: Any) -> Message:
-    async with place.store() as store:
+    async with place.store(make=True) as store:
         return (await store.publish(room, body, key=key, data=data)).message
 
 

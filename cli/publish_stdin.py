@@ -98,7 +98,7 @@ async def publish_lines(place: Target, room: str, show: Show | None) -> None:
 
 
 async def _publish(place: Target, room: str, tally: PublishProgress, show: Show | None) -> None:
-    async with place.rooms() as source:
+    async with place.rooms(make=True) as source:
         async for number, line in _lines(tally):
             with tally.stops_at(number):
                 answer = await source.submit(room, line)

@@ -28,11 +28,12 @@ At = int | str | Cursor
 class StoreClient:
     """What `chatkit --backend URL` talks to. Enter it with `async with`.
 
-    `watcher` is told when the store is away, and when it is back: what is submitted or followed goes on then.
+    `watcher` is told when the store is away, and when it is back: what is submitted or followed goes on then. Without
+    `make`, entering raises `NotAStore` where there is no store yet.
     """
 
-    def __init__(self, url: str, name: str, watcher: LinkWatcher) -> None:
-        self._backend = open_backend(url)
+    def __init__(self, url: str, name: str, watcher: LinkWatcher, *, make: bool) -> None:
+        self._backend = open_backend(url, make=make)
         self._name = name
         self._watcher = watcher
         self._process = secrets.token_hex(6)

@@ -17,13 +17,16 @@ from chatkit.errors import BadBackendURL
 STORE_NAME = "rooms.db"
 
 
-def open_backend(url: str) -> Backend:
-    """Return the backend that a URL names, to be entered with `async with`; raise `BadBackendURL` if it names none."""
+def open_backend(url: str, *, make: bool = True) -> Backend:
+    """Return the backend that a URL names, to be entered with `async with`; raise `BadBackendURL` if it names none.
+
+    Without `make`, entering raises `NotAStore` where there is no store yet: a mistyped path must not become one.
+    """
     scheme, colon, rest = url.partition(":")
     if not colon:
         raise BadBackendURL(f"{url!r} has no scheme: a file is sqlite:///{url}")
-    make = _BACKENDS.get(scheme.lower())
-    if make is None:
+    construct = _BACKENDS.get(scheme.lower())
+    if construct is None:
         raise BadBackendURL(f"there is no backend {scheme!r}: known are {_known()}")
     if not rest.startswith("//"):
         is_file = scheme.lower() == "sqlite"  # what stands in others may be a password
@@ -38,7 +41,7 @@ def open_backend(url: str) -> Backend:
         raise BadBackendURL(f"{without_password(url)!r} is not a URL: {error}") from error
     if parts.fragment:
         raise BadBackendURL(f"{without_password(url)!r} holds a '#': write it as %23")
-    return make(parts)
+    return construct(parts, make)
 
 
 def without_password(url: str) -> str:
@@ -57,7 +60,7 @@ def _check_password(parts: SplitResult) -> None:
         raise BadBackendURL(f"in a password in {parts.scheme}://, '@' is written as %40")
 
 
-def _memory(parts: SplitResult) -> Backend:
+def _memory(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type
     from chatkit.backends.memory import DEFAULT_KEEP, MemoryBackend
 
     if parts.netloc or parts.path.strip("/"):
@@ -68,7 +71,7 @@ def _memory(parts: SplitResult) -> Backend:
     return MemoryBackend(keep=int(keep[:18]))
 
 
-def _sqlite(parts: SplitResult) -> Backend:
+def _sqlite(parts: SplitResult, make: bool) -> Backend:  # noqa: FBT001 - all of one type
     from chatkit.backends.sqlite import SqliteBackend, Synchronous
 
     synchronous = _options(parts, {"synchronous"}).get("synchronous", "normal")
@@ -76,7 +79,7 @@ def _sqlite(parts: SplitResult) -> Backend:
         raise BadBackendURL(f"sqlite:///…?synchronous= is normal or full, not {synchronous!r}")
     path = _sqlite_path(parts)
     return SqliteBackend(
-        path or _default_path(), synchronous=cast("Synchronous", synchronous), make_folder=path is None
+        path or _default_path(), synchronous=cast("Synchronous", synchronous), make=make, make_folder=path is None
     )
 
 
@@ -104,21 +107,21 @@ def _default_path() -> Path:
     return user_data_path("chatkit", appauthor=False) / STORE_NAME
 
 
-def _redis(parts: SplitResult) -> Backend:
+def _redis(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type
     from chatkit.backends.redis.url import make_redis
 
     _check_password(parts)
     return make_redis(parts, _options(parts, {"prefix", "wait"}))
 
 
-def _redis_pubsub(parts: SplitResult) -> Backend:
+def _redis_pubsub(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type
     from chatkit.backends.redis.url import make_redis_pubsub
 
     _check_password(parts)
     return make_redis_pubsub(parts, _options(parts, {"prefix"}))
 
 
-def _postgresql(parts: SplitResult) -> Backend:
+def _postgresql(parts: SplitResult, make: bool) -> Backend:  # noqa: FBT001 - all of one type
     try:
         from chatkit.backends.postgres.url import make_postgres
     except ModuleNotFoundError as error:
@@ -126,10 +129,10 @@ def _postgresql(parts: SplitResult) -> Backend:
             raise
         raise BadBackendURL("postgresql:// needs a driver: pip install 'chatkit[postgres]'") from error
     _check_password(parts)
-    return make_postgres(parts)
+    return make_postgres(parts, make=make)
 
 
-def _not_here(parts: SplitResult) -> Backend:
+def _not_here(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type
     raise BadBackendURL(f"this version of chatkit has no backend for {parts.scheme}://: known are {_known()}")
 
 
@@ -146,10 +149,10 @@ def _options(parts: SplitResult, known: Collection[str]) -> dict[str, str]:
 
 
 def _known() -> str:
-    return ", ".join(f"{scheme}://" for scheme, make in _BACKENDS.items() if make is not _not_here)
+    return ", ".join(f"{scheme}://" for scheme, construct in _BACKENDS.items() if construct is not _not_here)
 
 
-_BACKENDS: dict[str, Callable[[SplitResult], Backend]] = {
+_BACKENDS: dict[str, Callable[[SplitResult, bool], Backend]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "redis": _redis,

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from chatkit.backends import open_backend
+from chatkit.backends.sqlite import SqliteBackend
+from chatkit.backends.sqlite import errors as sqlite_errors
 from chatkit.backends.sqlite import schema as sqlite_schema
 from chatkit.backends.sqlite.checkpoint import MAX_WAL_BYTES
 from chatkit.backends.sqlite.connection import ConnectionThread
@@ -24,7 +26,7 @@ from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from chatkit.core.backend import Backend, Disconnected, Filter, Notification, Reconnected, RoomAdvanced
 from chatkit.core.model import Draft, Member, Message, Receipt
-from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
+from chatkit.errors import ChatkitError, NotAStore, StoreError, StoreTooNew, Unavailable
 
 
 def store(path: Path) -> Backend:
@@ -142,38 +144,36 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert "upgrade chatkit" in str(error)
 
 
-def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def make_old(path: Path, version: int) -> None:
+    """Make a store as an older version of chatkit made it, with a message of ann's under the key k."""
+    scripts = Path(sqlite_schema.__file__).parent / "migrations"
+    with sqlite3.connect(path) as connection:
+        for script in MIGRATIONS[:version]:
+            connection.executescript((scripts / script).read_text("utf-8"))
+        connection.execute("INSERT INTO meta (one, epoch) VALUES (1, 'old')")
+        connection.execute("INSERT INTO room (id, name) VALUES (1, 'ops')")
+        connection.execute(
+            "INSERT INTO message (id, room, seq, time_ms, sender, body, key) VALUES (1, 1, 1, 5, 'ann', 'one', 'k')"
+        )
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     async def main() -> None:
-        path = tmp_path / "x.db"
-        for version in range(1, len(MIGRATIONS) + 1):
-            monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:version])
-            async with store(path) as backend:
-                await backend.append([Draft("ops", "ann", str(version))])
-        async with store(path) as backend:
-            assert [message.seq for message in await whole(backend, "ops")] == list(range(1, len(MIGRATIONS) + 1))
-            await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
-            assert [news.process for news in await backend.poll_presence("p2")] == ["p1"]
-
-    asyncio.run(main())
-
-
-def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def main() -> None:
-        path = tmp_path / "x.db"
-        draft = Draft("ops", "ann", "one", key="k")
-        monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:3])
-        async with store(path) as backend:
-            (stored,) = await backend.append([draft])
-        monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS)
-        async with store(path) as backend:
-            found = await backend.append(
-                [draft, Draft("ops", "bob", "two", key="k"), Draft("ops", "ann", "3", key="k")]
-            )
-            assert found[0] == Receipt(stored.message, repeat=True)
+        make_old(tmp_path / "x.db", version)
+        async with store(tmp_path / "x.db") as backend:
+            (stored,) = await whole(backend, "ops")
+            assert (stored.epoch, stored.body) == ("old", "one")
+            drafts = [Draft("ops", sender, "one", key="k") for sender in ("ann", "bob")]
+            found = await backend.append([*drafts, Draft("ops", "ann", "two", key="k")])
+            assert found[0] == Receipt(stored, repeat=True)
             assert not found[1].repeat
             assert found[2].conflict
+            await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
+            assert [news.process for news in await backend.poll_presence("p2")] == ["p1"]
 
     asyncio.run(main())
 
@@ -208,6 +208,223 @@ def test_a_damaged_store_is_told_as_such(tmp_path: Path) -> None:
     content[4_096:] = b"\xff" * (len(content) - 4_096)
     path.write_bytes(content)
     assert refusal(path).code == "bad-store"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_store_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    async def main() -> None:
+        async with SqliteBackend(tmp_path / "made" / "x.db", make_folder=True) as backend:
+            await backend.append([Draft("a", "ann", "private")])
+            assert modes(tmp_path / "made") == {"made": 0o700, "x.db": 0o600, "x.db-wal": 0o600, "x.db-shm": 0o600}
+
+    before = os.umask(umask)
+    try:
+        asyncio.run(main())
+    finally:
+        os.umask(before)
+
+
+def test_a_store_that_others_could_read_is_made_private(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    fill(folder / "x.db", 2)
+    other = sqlite3.connect(folder / "x.db")
+    other.execute("SELECT * FROM meta").fetchone()
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o777 if path == folder else 0o666)
+
+    async def main() -> None:
+        async with store(folder / "x.db"):
+            assert set(modes(folder).values()) == {0o777, 0o600}, "the folder of a path that was given is not ours"
+        async with SqliteBackend(folder / "x.db", make_folder=True):
+            assert set(modes(folder).values()) == {0o700, 0o600}
+
+    asyncio.run(main())
+    other.close()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def move_away(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+
+
+def put_a_backup_in_its_place(path: Path) -> None:
+    backup = path.with_name("backup")
+    with sqlite3.connect(path) as source, sqlite3.connect(backup) as target:
+        source.backup(target)
+    backup.rename(path)
+
+
+def remove_the_write_ahead_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def remove_the_index(path: Path) -> None:
+    path.with_name(f"{path.name}-shm").unlink()
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(os.urandom(path.stat().st_size or 4_096))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def make_the_folder_unreachable(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        remove,
+        move_away,
+        put_a_backup_in_its_place,
+        remove_the_write_ahead_log,
+        remove_the_index,
+        overwrite,
+        cut,
+        make_the_folder_unreachable,
+    ],
+)
+def test_a_file_that_is_not_the_one_that_was_opened_takes_no_messages(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    async def main() -> None:
+        async with store(folder / "x.db") as backend:
+            await until_empty(folder / "x.db-wal")  # else the checkpoint may write over what a test has written there
+            await backend.append([Draft("a", "ann", "1")])
+            harm(folder / "x.db")
+            (broken,) = await until(backend.news(), lambda item: isinstance(item, Disconnected))
+            assert isinstance(broken, Disconnected)
+            for write in (
+                lambda: backend.append([Draft("a", "ann", "2")]),
+                lambda: backend.append([Draft("a", "ann", str(n)) for n in range(300)]),
+                lambda: backend.redact("a", 1),
+            ):
+                with pytest.raises(Unavailable) as caught:
+                    await write()
+                assert str(caught.value) == broken.reason
+
+    asyncio.run(main())
+
+
+def is_empty(path: Path) -> bool:
+    return path.stat().st_size == 0
+
+
+async def until_empty(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not is_empty(path):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
+def test_a_file_that_is_put_back_takes_messages_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "x.db"
+        async with store(path) as backend:
+            news = backend.news()
+            (first,) = await backend.append([Draft("a", "ann", "1")])
+            await backend.watch("a")
+            path.rename(tmp_path / "elsewhere")
+            await until(news, lambda item: isinstance(item, Disconnected))
+            (tmp_path / "elsewhere").rename(path)
+            await until(news, lambda item: isinstance(item, Reconnected))
+            (second,) = await backend.append([Draft("a", "ann", "2")])
+            assert (second.message.epoch, second.message.seq) == (first.message.epoch, 2)
+
+    asyncio.run(main())
+
+
+def test_damage_that_a_reading_meets_ends_publishing_too(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    fill(path, 2_000)
+
+    async def main() -> None:
+        async with store(path) as backend:
+            await until_empty(tmp_path / "x.db-wal")
+            await backend.append([Draft("a", "ann", "1")])
+            with path.open("r+b") as file:
+                file.seek(8_192)
+                file.write(os.urandom(path.stat().st_size - 8_192))
+            with pytest.raises(StoreError):
+                await backend.read("big", after=0, limit=2_000)
+            with pytest.raises(Unavailable, match="cannot be used"):
+                await backend.append([Draft("a", "ann", "2")])
+            await until(backend.news(), lambda item: isinstance(item, Disconnected))
+
+    asyncio.run(main())
+
+
+async def epoch_of(path: Path, *bodies: str) -> str:
+    async with store(path) as backend:
+        await backend.append([Draft("a", "ann", body) for body in bodies])
+        return (await backend.read("a")).head.epoch
+
+
+def test_a_restored_backup_is_another_log(tmp_path: Path) -> None:
+    path, backup = tmp_path / "x.db", tmp_path / "backup"
+    first = asyncio.run(epoch_of(path, "1"))
+    assert asyncio.run(epoch_of(path)) == first
+    backup.write_bytes(path.read_bytes())
+    assert asyncio.run(epoch_of(path, "2")) == first
+    path.unlink()
+    path.write_bytes(backup.read_bytes())  # another file
+    second = asyncio.run(epoch_of(path))
+    assert second != first
+    assert asyncio.run(epoch_of(path)) == second
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no extended attributes")
+def test_a_backup_written_over_the_file_in_place_is_another_log(tmp_path: Path) -> None:
+    path, backup = tmp_path / "x.db", tmp_path / "backup"
+    first = asyncio.run(epoch_of(path, "1"))
+    backup.write_bytes(path.read_bytes())
+    assert asyncio.run(epoch_of(path, "2")) == first
+    path.write_bytes(backup.read_bytes())  # the same file, with older content
+    second = asyncio.run(epoch_of(path))
+    assert second != first
+    assert asyncio.run(epoch_of(path, "3")) == second
+
+
+def test_two_backends_of_one_process_share_a_file_whose_locks_outlive_the_first(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with store(tmp_path / "x.db") as one:
+            async with store(tmp_path / "x.db"):
+                pass
+            program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM meta').fetchone()"
+            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program, tmp_path / "x.db"], check=True)
+            assert (tmp_path / "x.db-wal").exists(), "the other process took itself for the last one"
+            await one.append([Draft("a", "ann", "1")])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_only_reads_makes_no_store(tmp_path: Path, is_there: bool) -> None:
+    path = tmp_path / "typo.db"
+    if is_there:
+        path.touch()
+
+    async def main() -> None:
+        async with open_backend(f"sqlite:///{path}", make=False):
+            pass
+
+    with pytest.raises(NotAStore, match="no store"):
+        asyncio.run(main())
+    assert [file.stat().st_size for file in tmp_path.iterdir()] == ([0] if is_there else [])
 
 
 # Disks
@@ -339,7 +556,7 @@ def test_a_batch_that_cannot_be_written_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_a_lock_held_for_too_long_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_schema, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite_errors, "BUSY_TIMEOUT_S", 0.05)
 
     async def main() -> None:
         async with store(tmp_path / "x.db") as backend:

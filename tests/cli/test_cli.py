@@ -359,6 +359,17 @@ def test_a_port_in_use_is_told(tmp_path: Path, server: ServerProcess) -> None:
     assert "Traceback" not in shell.said
 
 
+def test_only_serving_and_publishing_make_a_store(shell: Shell) -> None:
+    for words in (["history", "ops"], ["rooms"], ["rooms", "ops"]):
+        shell.run(*words, "--backend", "sqlite:///typo.db", status=3)
+        assert "there is no store at typo.db" in shell.said
+    assert not list(shell.folder.glob("typo*"))
+    shell.run("publish", "ops", "hi", "--backend", "sqlite:///made.db")
+    shell.run("publish", "ops", "-", "--backend", "sqlite:///piped.db", given="hi\n")
+    for name in ("made.db", "piped.db"):
+        assert "hi" in shell.run("history", "ops", "--backend", f"sqlite:///{name}")
+
+
 def test_help_and_version_are_there(shell: Shell) -> None:
     assert shell.run("--version").startswith("chatkit ")
     for command in ("serve", "join", "publish", "history", "rooms"):

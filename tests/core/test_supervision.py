@@ -46,7 +46,8 @@ def test_what_was_announced_is_announced_again_when_the_store_is_back(tmp_path: 
             await hub.subscribe("ops", member="ann")
             await until(lambda: other.count("ops") == 1)
             process = hub._attendance._process
-            await two._write(lambda connection: connection.execute("DELETE FROM process WHERE name = ?", [process]))
+            forget = "DELETE FROM process WHERE name = ?"
+            await two._writer.run(lambda connection: connection.execute(forget, [process]))
             await until(lambda: other.count("ops") == 0)
             one.tell(Reconnected())
             await until(lambda: other.count("ops") == 1)

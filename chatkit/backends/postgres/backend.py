@@ -65,7 +65,8 @@ class PostgresBackend(Backend):
     """Rooms in the schema `schema` of the database that `dsn` names; `place` is what errors call it.
 
     With `connect`, connections are made by that in place of the dsn; they are then this backend's to close. What was
-    acknowledged is as durable as the server's `synchronous_commit` promises.
+    acknowledged is as durable as the server's `synchronous_commit` promises. Without `make`, a database that holds no
+    such schema is an error.
     """
 
     shared = True
@@ -79,13 +80,14 @@ class PostgresBackend(Backend):
         pool: int = DEFAULT_POOL,
         cached_statements: int = DEFAULT_CACHED_STATEMENTS,
         connect: Connect | None = None,
+        make: bool = True,
     ) -> None:
         self._server = (
             PostgresEndpoint(connect, place)
             if connect
             else PostgresEndpoint.of(dsn, place, cached_statements=cached_statements)
         )
-        self._store = PostgresSchema(schema, place)
+        self._store = PostgresSchema(schema, place, make)
         self._process = secrets.token_hex(6)
         self._appending = ConnectionPool(self._server, APPENDING, settings=_APPENDS)
         self._pages = ConnectionPool(self._server, pool, settings=_SHORT)

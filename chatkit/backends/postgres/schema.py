@@ -41,6 +41,7 @@ class PostgresSchema(msgspec.Struct, frozen=True):
 
     name: str
     place: str
+    make: bool = True  # where there is none yet
 
     @property
     def schema(self) -> str:
@@ -68,6 +69,8 @@ class PostgresSchema(msgspec.Struct, frozen=True):
             await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
             await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK_ID, self.name)
             version = await self._version(connection)  # again: another process may have done it meanwhile
+            if version == 0 and not self.make:
+                raise NotAStore(f"{self.place}: the schema {self.name} holds no store: serving or publishing makes one")
             if version < len(MIGRATIONS):
                 await self._migrate(connection, version)
 

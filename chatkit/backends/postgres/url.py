@@ -12,7 +12,7 @@ from chatkit.errors import BadBackendURL
 OURS = ("schema", "pool", "statement_cache_size")
 
 
-def make_postgres(parts: SplitResult) -> PostgresBackend:
+def make_postgres(parts: SplitResult, *, make: bool = True) -> PostgresBackend:
     """Make the backend that the URL describes; raise `BadBackendURL`."""
     given = parse_qsl(parts.query, keep_blank_values=True)
     ours = _once([(name, value) for name, value in given if name in OURS])
@@ -28,6 +28,7 @@ def make_postgres(parts: SplitResult) -> PostgresBackend:
         f"postgresql://{parts.netloc}{parts.path}{theirs and '?'}{theirs}",
         place=f"postgresql://{(parts.netloc + parts.path).rpartition('@')[2]}",  # a password may hold a '/'
         schema=schema,
+        make=make,
         pool=_number(ours, "pool", DEFAULT_POOL, least=1),
         cached_statements=_number(ours, "statement_cache_size", DEFAULT_CACHED_STATEMENTS, least=0),
     )

@@ -1,7 +1,7 @@
-"""Lane: a thread with a connection of its own, which does one thing after the other for the event loop.
+"""ConnectionThread: a thread with its own connection, which makes one call after the other for the event loop.
 
-Knows nothing of what is done. The loop hands a call over and awaits its result. What takes microseconds it may also do
-itself, on the lane's connection, while the lane has nothing to do (`try_here`).
+Knows nothing of what the calls do. The loop hands a call over and awaits its result. The loop may also use the
+connection itself for microseconds while the thread has nothing to do (`try_acquire`).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from chatkit.backends.sqlite.schema import as_ours
+from chatkit.backends.sqlite.errors import as_ours, is_damage
 from chatkit.errors import Unavailable
 
 T = TypeVar("T")
@@ -42,10 +42,13 @@ class ConnectionThread:
         path: Path,
         connect: Callable[[], sqlite3.Connection],
         tick: Callable[[], float | None] | None = None,
+        *,
+        on_damage: Callable[[str], None] | None = None,
     ) -> None:
         self._path = path
         self._connect = connect
         self._tick = tick
+        self._on_damage = on_damage  # called in the thread, with a sentence, when the file's content is broken
         self._calls: SimpleQueue[_Job[Any] | None] = SimpleQueue()  # None: close
         self._thread = threading.Thread(target=self._work, name=f"chatkit-sqlite-{name}", daemon=True)
         self._is_closing = False
@@ -56,8 +59,9 @@ class ConnectionThread:
         self._current: _Job[Any] | None = None
         # Guards _current, so that an interrupt meets the call that it is meant for and not the one after it.
         self._lock = threading.Lock()
-        # Guards the connection, and whatever the calls and the tick share: held by the lane at work, or by the loop.
+        # Guards the connection, and whatever the calls and the tick share: held by the thread at work, or by the loop.
         self._use = threading.Lock()
+        self.release = self._use.release
 
     async def open(self) -> None:
         """Start the thread and connect; raise what connecting raises."""
@@ -79,14 +83,9 @@ class ConnectionThread:
         """Have it done. A caller who is cancelled before it has begun prevents it; after that, it is done wholly."""
         return await self._hand_over(do)
 
-    def try_here(self, do: Do[T]) -> T | None:
-        """Do it now, in the caller's thread; None if the lane is at work, or closed. Raises the driver's own errors."""
-        if self._is_closing or not self._calls.empty() or not self._use.acquire(blocking=False):
-            return None
-        try:
-            return do(self._connection)
-        finally:
-            self._use.release()
+    def try_acquire(self) -> bool:
+        """Lend the connection to the caller until `release`, unless the thread is at work, or closed."""
+        return not self._is_closing and self._calls.empty() and self._use.acquire(blocking=False)
 
     async def run_interruptibly(self, do: Do[T]) -> T:
         """Have a reading done. When the caller is cancelled, it ends soon."""
@@ -115,7 +114,7 @@ class ConnectionThread:
             self._connection.interrupt()
         self._loop.call_later(INTERRUPT_AGAIN_S, self._interrupt, future)
 
-    # What follows runs in the lane's own thread.
+    # What follows runs in the connection's own thread.
 
     def _work(self) -> None:
         try:
@@ -156,6 +155,8 @@ class ConnectionThread:
         except sqlite3.Error as driver_error:
             error = as_ours(driver_error, self._path)
             error.__cause__ = driver_error
+            if self._on_damage is not None and is_damage(driver_error):
+                self._on_damage(str(error))
         except BaseException as other:  # noqa: BLE001 - the thread's edge: who awaits the call must hear of anything
             error = other
         with self._lock:

@@ -1,7 +1,8 @@
-"""Watch: how a process hears what others commit to the same file. Runs on the writer's connection, as the log does.
+"""StoreListener: notices what others do to the store. Runs on the writer's connection.
 
-SQLite tells nobody of a commit, but `PRAGMA data_version` answers in microseconds whether another connection has made
-one. What is new is then the message table's end. Nothing is asked while no room is watched.
+SQLite does not announce a commit, but `PRAGMA data_version` answers in microseconds whether another connection has made
+one. What is new is then the message table's end. Nothing is asked while no room is watched. Once a second the file
+itself is checked: one that was removed or replaced is still there for whoever has it open, and nobody else.
 """
 
 # ruff: noqa: S608 - the statements are put together from constants
@@ -10,12 +11,13 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from math import inf
 
 import msgspec
 
-from chatkit.backends.sqlite.row import ROW, decode_room_rows
-from chatkit.backends.sqlite.schema import as_ours
+from chatkit.backends.sqlite.errors import as_ours, is_damage
+from chatkit.backends.sqlite.file import StoreFile
+from chatkit.backends.sqlite.reader import ROW, decode_room_rows
 from chatkit.backoff import Backoff
 from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it
@@ -23,6 +25,7 @@ from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no rea
 POLL_S = 0.025  # how late news may be, against some 40 short system calls a second
 MAX_CARRIED = 500  # messages carried by one poll; of more, only the number reached is told
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
+FILE_CHECK_S = 1.0  # how long messages may go to a file that is gone, against four system calls a second
 
 _MARKS = """
     SELECT coalesce((SELECT max(id) FROM message), 0), top,
@@ -56,61 +59,78 @@ _WRITING = "SELECT room, sender FROM typing WHERE id > ? AND process <> ? ORDER 
 _decode_numbers = msgspec.json.Decoder(list[tuple[str, int]]).decode
 
 
-class SqliteListener:
-    """What this process has seen of the store. `watched` and `is_polling` are the event loop's to change."""
+class StoreListener:
+    """What this process has seen of the store. Only the event loop changes `watched` and `is_polling`."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, path: Path, epoch: str, tell: Callable[[list[Notification]], None]
-    ) -> None:
-        self._connection = connection
-        self._path = path
-        self._epoch = epoch
-        self._tell = tell
-        self.process = secrets.token_hex(6)  # how this one's own words are told apart
+    def __init__(self, file: StoreFile, notify: Callable[[list[Notification]], None]) -> None:
+        self._file = file
+        self._notify = notify
+        self.process = secrets.token_hex(6)  # tells this process's own signals from those of others
         self.watched: set[str] = set()
         self.is_polling = False
-        self._version = self._last_id = self._top = self._redaction = self._typing = -1
-        self._due_s = 0.0
+        self.last_id = -1  # the newest message that was seen; the writer moves it on over its own
+        self._version = self._top = self._redaction = self._typing = -1
+        self._due_s = -inf
+        self._check_due_s = -inf
         self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
-        self._is_broken = False
+        self._is_failing = False  # polling met an error, and has not worked since
+        self._reason: str | None = None  # why the store is reported as away
+        self._connection: sqlite3.Connection
+        self._epoch: str
+
+    def open(self, connection: sqlite3.Connection, epoch: str) -> None:
+        """Use the writer's connection from now on."""
+        self._connection, self._epoch = connection, epoch
+        self._check_due_s = time.monotonic() + FILE_CHECK_S
 
     def start(self) -> None:
-        """Take what is there now for seen."""
+        """Treat what is there now as seen."""
         self._version = self._read_version()
-        self._last_id, self._top, self._redaction, self._typing = self._connection.execute(_MARKS).fetchone()
-        self._due_s = 0.0
+        self.last_id, self._top, self._redaction, self._typing = self._connection.execute(_MARKS).fetchone()
+        self._due_s = -inf
 
-    def appended(self, last_id: int, count: int) -> None:
-        """Take this process's own messages for seen, if nothing of others' is between."""
-        if self._last_id == last_id - count:
-            self._last_id = last_id
-
-    def tick(self) -> float | None:
-        """Ask if it is time to; return in how many seconds it is next, or None while no room is watched."""
-        if not self.is_polling:
-            return None
+    def tick(self) -> float:
+        """Check the file, and look for what is new, where it is time to; return in how many seconds that is next."""
         now_s = time.monotonic()
-        if now_s >= self._due_s:
-            self._due_s = now_s + self._try()
-        return self._due_s - now_s
+        if now_s >= self._check_due_s:
+            self._check_due_s = now_s + FILE_CHECK_S
+            self._file.check()
+        due_s = self._check_due_s
+        if self.is_polling and self._file.fault is None:
+            if now_s >= self._due_s:
+                self._due_s = now_s + self._try()
+            due_s = min(due_s, self._due_s)
+        self._report()  # last: what is new comes before the news that the store is back
+        return due_s - now_s
+
+    def _report(self, error: str | None = None) -> None:
+        """Notify of a store that goes away or comes back; `error` is what polling it met."""
+        reason = self._file.fault or error
+        if reason is not None and self._reason is None:
+            self._notify([Disconnected(reason)])
+        elif reason is None and self._reason is not None and not self._is_failing:
+            self._notify([Reconnected()])
+        else:
+            return
+        self._reason = reason
 
     def poll(self) -> None:
-        """Tell what is new since the last time."""
+        """Notify of what is new since the last time."""
         last_id, top, redaction, typing = self._connection.execute(_MARKS).fetchone()
         news: list[Notification] = []
         if top != self._top:  # what is new may be trimmed already, and is then in no table
             news += self._heads()
-        elif last_id - self._last_id > MAX_CARRIED:
-            news += self._numbers(_REACHED, self._last_id, RoomAdvanced)
-        elif last_id > self._last_id:
+        elif last_id - self.last_id > MAX_CARRIED:
+            news += self._numbers(_REACHED, self.last_id, RoomAdvanced)
+        elif last_id > self.last_id:
             news += self._carried()
         if redaction > self._redaction:
             news += self._numbers(_REDACTED, self._redaction, MessageRedacted)
         if typing > self._typing:
             news += self._writing()
-        self._last_id, self._top, self._redaction, self._typing = last_id, top, redaction, typing
+        self.last_id, self._top, self._redaction, self._typing = last_id, top, redaction, typing
         if news:
-            self._tell(news)
+            self._notify(news)
 
     def _try(self) -> float:
         try:
@@ -119,14 +139,13 @@ class SqliteListener:
                 self.poll()
                 self._version = version
         except sqlite3.Error as error:
-            if not self._is_broken:
-                self._is_broken = True
-                self._tell([Disconnected(str(as_ours(error, self._path)))])
+            if is_damage(error):
+                self._file.report_damage(str(as_ours(error, self._file.path)))
+            self._is_failing = True
+            self._report(str(as_ours(error, self._file.path)))
             return self._backoff.next_s()
-        if self._is_broken:
-            self._is_broken = False
-            self._backoff.reset()
-            self._tell([Reconnected()])
+        self._is_failing = False
+        self._backoff.reset()
         return POLL_S
 
     def _read_version(self) -> int:
@@ -134,7 +153,7 @@ class SqliteListener:
         return int(version)
 
     def _carried(self) -> Iterable[Notification]:
-        (found,) = self._connection.execute(_CARRIED, [self._last_id]).fetchone()
+        (found,) = self._connection.execute(_CARRIED, [self.last_id]).fetchone()
         grown: dict[str, list[Message]] = {}
         for room, row in decode_room_rows(found):
             if room in self.watched:

@@ -1,6 +1,7 @@
-"""The log's reading side: pages, rooms, what to trim. Runs in a reader's thread, on its connection.
+"""The log's reading side: rows, pages, rooms, what to trim. Runs in a reader's thread, on its connection.
 
-Each question is one statement, so that its answer is of one moment.
+Each question is one statement, so that its answer is of one moment. Many rows come as one JSON value, made within one
+step: row by row, Python's sqlite3 would release the interpreter's lock for each, and wait for it behind a busy loop.
 """
 
 import re
@@ -9,10 +10,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from chatkit.backends.sqlite.row import ROW, decode_rows
 from chatkit.core.backend import Filter, Page, RoomInfo
-from chatkit.core.model import Head
+from chatkit.core.model import Head, Message
 
+# A message of the table, or of a subquery of this name, as the `Row` below has it.
+ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key)"
 BEYOND = 2**62  # a number that no message has
 TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
 
@@ -54,6 +56,27 @@ _TO_DROP = """
     ) WHERE up_to > dropped
 """
 
+
+class Row(msgspec.Struct, array_like=True, frozen=True):
+    """One message as SQLite's JSON has it; `data` is JSON text within it. A redacted message has no body."""
+
+    seq: int
+    time_ms: int
+    sender: str
+    body: str | None
+    data: str | None
+    key: str | None
+
+    def to_message(self, room: str, epoch: str) -> Message:
+        """Return it as a value of the core."""
+        data = None if self.data is None else msgspec.json.decode(self.data)
+        redacted = self.body is None
+        return Message(room, epoch, self.seq, self.time_ms, self.sender, self.body or "", data, self.key, redacted)
+
+
+decode_row = msgspec.json.Decoder(Row).decode
+decode_rows = msgspec.json.Decoder(list[Row]).decode
+decode_room_rows = msgspec.json.Decoder(list[tuple[str, Row]]).decode
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 

@@ -1,70 +1,52 @@
-"""The SQLite file: opening it, knowing it for ours, bringing it up to date, and saying what is wrong with it.
+"""The schema of a store in an SQLite file: recognising it, making it, and bringing it up to date.
 
 Knows no threads and no messages.
 """
 
+import logging
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
+from chatkit.backends.sqlite.errors import BUSY_TIMEOUT_S, as_ours, until_free
+from chatkit.backends.sqlite.file import StoreFile
 from chatkit.core.backend import new_epoch
-from chatkit.errors import ChatkitError, NotAStore, StoreError, StoreTooNew, Unavailable
+from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 
 Synchronous: TypeAlias = Literal["normal", "full"]
-T = TypeVar("T")
-
 APPLICATION_ID = 0x63686B74  # "chkt": what `file` and other programs know a store by
-MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql")  # script N brings a store from version N - 1 to N
-BUSY_TIMEOUT_S = 5.0  # a commit takes microseconds: who holds the lock for longer is not appending
-MAX_BUSY_WAIT_S = 0.01  # between two tries to get the lock
+MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql")  # script N brings a store from version N - 1 to N
 CACHED_STATEMENTS = 256  # every size of the append statement stays prepared, beside all others
 
-_SENTENCES = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_BUSY: f"another process has held the lock for {BUSY_TIMEOUT_S:.0f} s",
-    sqlite3.SQLITE_LOCKED: "it is locked",
-    sqlite3.SQLITE_READONLY: "it cannot be written to",
-    sqlite3.SQLITE_CANTOPEN: "it, or the files beside it, cannot be opened or made",
-    sqlite3.SQLITE_PERM: "there is no permission to use it",
-    sqlite3.SQLITE_AUTH: "there is no permission to use it",
-    sqlite3.SQLITE_IOERR: "reading or writing it failed",
-    sqlite3.SQLITE_PROTOCOL: "its lock could not be had",
-    sqlite3.SQLITE_NOMEM: "there is not enough memory",
-    sqlite3.SQLITE_INTERRUPT: "reading it was interrupted",
-}
+_logger = logging.getLogger(__name__)
+
+_NEWEST = "SELECT max(top, coalesce((SELECT max(id) FROM message), 0)) FROM meta"
 
 
-def as_ours(error: sqlite3.Error, path: Path) -> ChatkitError:
-    """Translate the driver's error: what may pass is `Unavailable`, what will not is `StoreError`."""
-    code = getattr(error, "sqlite_errorcode", None)  # absent where the sqlite3 module itself complains
-    if code is None:
-        return StoreError(f"{path}: {error}")
-    primary = code & 0xFF  # the rest of it tells where in SQLite it came up
-    if primary == sqlite3.SQLITE_NOTADB:
-        return NotAStore(f"{path} is not an SQLite database")
-    if primary in _SENTENCES:
-        return Unavailable(f"{path}: {_SENTENCES[primary]} ({error})")
-    return StoreError(f"{path} cannot be used: {error}")
+def open_writer(file: StoreFile, synchronous: Synchronous, *, make: bool) -> tuple[sqlite3.Connection, str]:
+    """Open the store for writing, and return its epoch, too. Make it, or bring it up to date, where that is due.
 
-
-def open_writer(path: Path, synchronous: Synchronous, *, make_folder: bool) -> tuple[sqlite3.Connection, str]:
-    """Open the store for writing, and return its epoch, too. Make it, or bring it up to date, where that is due."""
-    _check_folder(path, make_folder=make_folder)
+    Without `make`, a file that holds no store is left alone, and `NotAStore` is raised.
+    """
+    path = file.path
     with _opening(path) as connection:
-        if _check_version(connection, path) == 0 and _holds_something(connection):
-            raise NotAStore(f"{path} is another program's database")
+        if _check_version(connection, path) == 0:
+            if _holds_something(connection):
+                raise NotAStore(f"{path} is another program's database")
+            if not make:
+                raise NotAStore(f"{path} holds no store: serving or publishing makes one")
         _switch_to_wal(connection, path)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         # A checkpoint syncs the disk: the keeper's connection does that, not the one that appends wait for.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA secure_delete = ON")  # a redacted body goes from the file, too
         _migrate(connection, path)
+        epoch = _renew_copy(connection, file)
+        file.opened()
         connection.execute("PRAGMA busy_timeout = 0")  # see `until_free`
-        (epoch,) = connection.execute("SELECT epoch FROM meta").fetchone()
         return connection, epoch
 
 
@@ -76,7 +58,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def open_keeper(path: Path) -> sqlite3.Connection:
+def open_checkpointer(path: Path) -> sqlite3.Connection:
     """Open a store for its checkpoints."""
     with _opening(path) as connection:
         return connection
@@ -104,7 +86,7 @@ def _opening(path: Path) -> Iterator[sqlite3.Connection]:
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             cached_statements=CACHED_STATEMENTS,
-            check_same_thread=False,  # a lane sees to it that its connection is used by one thread at a time
+            check_same_thread=False,  # a `ConnectionThread` ensures that one thread at a time uses its connection
         )
         yield connection
     except (sqlite3.Error, ChatkitError) as error:
@@ -113,20 +95,6 @@ def _opening(path: Path) -> Iterator[sqlite3.Connection]:
         if isinstance(error, ChatkitError):
             raise
         raise as_ours(error, path) from error
-
-
-def _check_folder(path: Path, *, make_folder: bool) -> None:
-    """Say what is wrong with the place; SQLite says "unable to open" whatever it is."""
-    try:
-        if make_folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be used: {error}") from error
-    if is_folder:
-        raise Unavailable(f"{path} is a folder, not a file")
-    if not has_folder:
-        raise Unavailable(f"{path} cannot be made: there is no folder {path.parent}")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -159,29 +127,6 @@ def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
         raise Unavailable(f"{path}: its file system cannot share a database between connections (no WAL)")
 
 
-def is_busy(error: sqlite3.Error) -> bool:
-    """Say whether another process has the lock: nothing was done, and trying again may help."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def until_free(call: Callable[[], T]) -> T:
-    """Try again while another process has the lock.
-
-    The writer's connection waits for nobody, so that the event loop can use it; and SQLite does not wait by itself for
-    a change of the journal's mode.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    wait_s = 0.0005
-    while True:
-        try:
-            return call()
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(wait_s)
-        wait_s = min(2 * wait_s, MAX_BUSY_WAIT_S)
-
-
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     if _check_version(connection, path) == len(MIGRATIONS):
         return
@@ -194,6 +139,23 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("INSERT INTO meta (one, epoch) VALUES (1, ?)", [new_epoch()])
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _renew_copy(connection: sqlite3.Connection, file: StoreFile) -> str:
+    """Return the store's epoch. A copy, as a restored backup is, begins a new one: it may use numbers a second time."""
+    with transaction(connection):
+        epoch, inode, is_marked = connection.execute("SELECT epoch, inode, is_marked FROM meta").fetchone()
+        (newest_id,) = connection.execute(_NEWEST).fetchone()
+        mark = file.read_mark()
+        is_copy = inode != file.inode or (is_marked and mark is None) or (mark is not None and mark > newest_id)
+        if not is_copy:
+            return str(epoch)
+        if inode:  # else this is the first time that the file is noted
+            epoch = new_epoch()
+            _logger.warning("%s is a copy or an older state of another store: its rooms begin a new epoch", file.path)
+        is_marked = file.write_mark(newest_id)
+        connection.execute("UPDATE meta SET epoch = ?, inode = ?, is_marked = ?", [epoch, file.inode, is_marked])
+    return str(epoch)
 
 
 def _statements(script: str) -> Iterator[str]:

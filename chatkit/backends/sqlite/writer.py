@@ -1,4 +1,7 @@
-"""The log's writing side: append, redact, trim. Runs on the writer's connection, which one thread has at a time.
+"""The log's writing side: append, redact, trim. One thread at a time has the writer's connection.
+
+A small batch that needs no sync of the disk takes a few dozen microseconds, less than handing it to a thread and back:
+while the writer's thread is idle, it is committed where it came from, in the event loop.
 
 A batch is one statement, whatever its size. Each statement that SQLite runs lets go of the interpreter's lock, and a
 busy event loop gives it back only after milliseconds: what counts is how often it is let go, more than what is written.
@@ -15,15 +18,29 @@ import time
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache
-from typing import Any, TypeAlias
+from math import inf
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from chatkit.backends.sqlite.row import ROW, decode_room_rows, decode_row
-from chatkit.backends.sqlite.schema import transaction
+from chatkit.backends.sqlite.checkpoint import CHECKPOINT_BYTES, PAGE_BYTES, Checkpointer
+from chatkit.backends.sqlite.connection import ConnectionThread, Do
+from chatkit.backends.sqlite.errors import as_ours, is_busy, is_damage, until_free
+from chatkit.backends.sqlite.file import StoreFile
+from chatkit.backends.sqlite.listener import StoreListener
+from chatkit.backends.sqlite.reader import ROW, decode_room_rows, decode_row
+from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.core.repeat import repeat_of
-from chatkit.errors import NotFound
+from chatkit.errors import NotFound, Unavailable
+
+T = TypeVar("T")
+
+MAX_DRAFTS_HERE = 256  # some 400 microseconds: larger batches are not committed in the event loop
+SLOW_S = 0.01  # a commit that took longer waited for the disk: then the thread commits
+SLOW_REST_S = 5.0  # for so long
+COMMIT_BYTES = 2 * PAGE_BYTES  # a commit writes whole pages: the last of the table and the last of its index
+MESSAGE_BYTES = 150  # a message's row beside its body, and its place in the index
 
 # Sizes for which the statement is kept prepared; a batch takes the next one up, and leaves the rest NULL.
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -105,19 +122,110 @@ class _Rows:
         return values + [None] * ((size - self.count) * width)
 
 
-class SqliteWriter:
-    """All rooms of one store, as their writer knows them."""
+class Writer:
+    """Every write of this process to one store, and what it remembers of the rooms.
 
-    def __init__(self, connection: sqlite3.Connection, epoch: str) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
-        self.epoch = epoch
-        self.last_id = -1  # the newest message's, as far as this process knows
+    `checkpoints` is the thread that tends to the write-ahead log. What the listener does shares this connection.
+    """
+
+    def __init__(
+        self,
+        file: StoreFile,
+        listener: StoreListener,
+        checkpointer: Checkpointer,
+        checkpoints: ConnectionThread,
+        *,
+        synchronous: Synchronous,
+        make: bool,
+    ) -> None:
+        self._file = file
+        self._listener = listener
+        self._checkpointer = checkpointer
+        self._checkpoints = checkpoints
+        self._synchronous = synchronous
+        self._make = make
+        self.thread = ConnectionThread("writer", file.path, self._open, listener.tick, on_damage=file.report_damage)
+        # Where every commit syncs the disk, the event loop makes none; nor while the disk has shown to be slow.
+        self._slow_until_s = -inf if synchronous == "normal" else inf
+        self._grown_bytes = 0  # of the write-ahead log, since the last checkpoint
+        self.epoch = ""
+        self._last_id = -1  # the newest message's, as far as this process knows
         self._top = -1  # no store has this: nothing is written before it was read
         self._ends: dict[str, _End] = {}
+        self._connection: sqlite3.Connection
+        self._cursor: sqlite3.Cursor
+
+    def append_here(self, drafts: Sequence[Draft]) -> list[Receipt] | None:
+        """Commit at once, in the event loop; None if that could make the loop wait, or another process has the lock."""
+        began_s = time.perf_counter()
+        if len(drafts) > MAX_DRAFTS_HERE or began_s < self._slow_until_s or self._checkpointer.is_sync_due:
+            return None
+        if not self.thread.try_acquire():
+            return None
+        try:
+            receipts = self.append(drafts)
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return None
+            if is_damage(error):
+                self._file.report_damage(str(as_ours(error, self._file.path)))
+            raise as_ours(error, self._file.path) from error
+        finally:
+            self.thread.release()
+        took_s = time.perf_counter() - began_s
+        if took_s > SLOW_S:
+            self._slow_until_s = began_s + took_s + SLOW_REST_S
+        return receipts
+
+    async def run(self, do: Do[T]) -> T:
+        """Make a call that writes, in the writer's thread, as soon as no other process has the lock."""
+
+        def call(connection: sqlite3.Connection) -> T:
+            self._check_file()
+            return until_free(lambda: do(connection))
+
+        return await self.thread.run(call)
+
+    def mark(self) -> None:
+        """Note on the file, when the thread has ended, what it holds."""
+        if self._last_id > 0:
+            self._file.write_mark(self._last_id)
+
+    # What follows runs in the writer's thread, or, while that is idle, in the event loop's.
+
+    def _open(self) -> sqlite3.Connection:
+        self._file.prepare(make=self._make)
+        self._connection, self.epoch = open_writer(self._file, self._synchronous, make=self._make)
+        self._cursor = self._connection.cursor()
+        self._listener.open(self._connection, self.epoch)
+        return self._connection
+
+    def _check_file(self) -> None:
+        if self._file.fault is not None:
+            raise Unavailable(self._file.fault)
 
     def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Commit the drafts; see `Backend.append`."""
+        if self._file.fault is not None:
+            raise Unavailable(self._file.fault)
+        receipts = self._append(drafts)
+        self._checkpointer.is_sync_due = False
+        listener = self._listener
+        if listener.is_polling:  # this process's own messages are seen, if nobody else's are between
+            n_new = sum(not receipt.repeat for receipt in receipts)
+            if listener.last_id == self._last_id - n_new:
+                listener.last_id = self._last_id
+        self._grown_bytes += COMMIT_BYTES + sum([MESSAGE_BYTES + len(draft.body) for draft in drafts])
+        if self._grown_bytes >= CHECKPOINT_BYTES:
+            self._begin_checkpoint()
+        return receipts
+
+    def _begin_checkpoint(self) -> None:
+        self._grown_bytes = 0
+        self._file.write_mark(self._last_id)
+        self._checkpoints.post(self._checkpointer.checkpoint)
+
+    def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         rooms = {draft.room for draft in drafts}
         try:
             if len(drafts) <= MAX_ROWS and rooms <= self._ends.keys():
@@ -158,9 +266,9 @@ class SqliteWriter:
             end = ends[room]
             end.last = seq = end.last + 1
             end.time_ms = time_ms = max(end.time_ms, now_ms)
-            self.last_id += 1
+            self._last_id += 1
             message = Message(room, epoch, seq, time_ms, draft.sender, body, draft.data, key)
-            rows.values += (self.last_id, end.id, seq, time_ms, draft.sender, body)
+            rows.values += (self._last_id, end.id, seq, time_ms, draft.sender, body)
             if key is not None or draft.data is not None or not body.isascii() or "\0" in body:
                 rows.extras[rows.count] = _extra(draft)
             rows.count += 1
@@ -180,14 +288,14 @@ class SqliteWriter:
 
     def _forget(self) -> None:
         self._ends.clear()
-        self.last_id = self._top = -1
+        self._last_id = self._top = -1
 
     def _remember(self, rooms: AbstractSet[str]) -> None:
         """Read, under the lock, where the store and these rooms end. Rooms that are new are made."""
         top, last_id = self._cursor.execute(_READ_TOP).fetchone()
-        if (top, last_id) != (self._top, self.last_id) or len(self._ends) > MAX_REMEMBERED_ROOMS:
+        if (top, last_id) != (self._top, self._last_id) or len(self._ends) > MAX_REMEMBERED_ROOMS:
             self._ends.clear()
-            self._top, self.last_id = top, last_id
+            self._top, self._last_id = top, last_id
         self._read_ends(rooms - self._ends.keys())
         if new := rooms - self._ends.keys():
             self._cursor.execute(_MAKE_ROOMS, [_encode(list(new)).decode()])
@@ -222,13 +330,16 @@ class SqliteWriter:
                 "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?", [room_id, seq]
             )
             self._cursor.execute("INSERT OR IGNORE INTO redaction (room, seq) VALUES (?, ?)", [room_id, seq])
+        self._checkpoints.post(self._checkpointer.empty)  # the body is in the write-ahead log still
+        if self._listener.is_polling:
+            self._listener.poll()
         return msgspec.structs.replace(decode_row(row), body=None, data=None).to_message(room, self.epoch)
 
-    def drop(self, slices: Iterable[tuple[int, int]]) -> int:
+    def drop(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
         """Drop, in the rooms given by id, all messages up to a number; return how many. One step of a trim."""
         dropped = 0
         with transaction(self._connection):
-            is_fresh = self._cursor.execute(_READ_TOP).fetchone() == (self._top, self.last_id)
+            is_fresh = self._cursor.execute(_READ_TOP).fetchone() == (self._top, self._last_id)
             self._cursor.execute(_MARK_TRIM)
             for room, last in slices:
                 # Another process may have dropped them already: then this finds nothing, and marks nothing.
@@ -238,7 +349,11 @@ class SqliteWriter:
                     "DELETE FROM message WHERE room = ? AND seq <= ?", [room, last]
                 ).rowcount
         if is_fresh:  # nobody else has written: what is remembered still holds, under the new mark
-            self._top = self.last_id
+            self._top = self._last_id
+        # Rooms lie mixed: each message may be on a page of its own.
+        self._grown_bytes += COMMIT_BYTES + dropped * PAGE_BYTES
+        if self._grown_bytes >= CHECKPOINT_BYTES:
+            self._begin_checkpoint()
         return dropped
 
 

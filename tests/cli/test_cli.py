@@ -33,8 +33,10 @@ def test_a_message_is_published_and_read(shell: Shell) -> None:
 def test_json_is_the_stored_message(shell: Shell) -> None:
     stored = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--data", '{"n": 1}', "--json"))
     assert (stored["seq"], stored["sender"], stored["data"], stored["key"]) == (1, "ann", {"n": 1}, "k")
-    again = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--json"))
+    again = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--data", '{"n": 1}', "--json"))
     assert again == stored
+    shell.run("publish", "stored", "other", "--key", "k", status=1)
+    assert "has the key 'k'" in shell.said
     assert json.loads(shell.run("history", "stored", "--json")) == stored
 
 

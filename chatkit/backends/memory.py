@@ -185,9 +185,8 @@ class MemoryBackend(Backend):
         log = self._logs[draft.room]
         if draft.key is not None and (stored := log.keys.get((draft.sender, draft.key))) is not None:
             return repeat_of(draft, log.messages[stored - log.first])
-        time_ms = max(time.time_ns() // 1_000_000, log.time_ms)
         message = Message(
-            draft.room, self._epoch, log.last + 1, time_ms, draft.sender, draft.body, draft.data, draft.key
+            draft.room, self._epoch, log.last + 1, _now_ms(), draft.sender, draft.body, draft.data, draft.key
         )
         log.add(message)
         return Receipt(message)
@@ -195,5 +194,20 @@ class MemoryBackend(Backend):
 
 def _count_to_drop(log: MemoryLog, keep: int | None, before_ms: int | None) -> int:
     by_count = 0 if keep is None else len(log.messages) - keep
-    by_time = 0 if before_ms is None else sum(message.time_ms < before_ms for message in log.messages)
+    by_time = 0 if before_ms is None else _count_old(log.messages, before_ms, _now_ms())
     return max(by_count, by_time)
+
+
+def _count_old(messages: Sequence[Message], before_ms: int, now_ms: int) -> int:
+    """Count the messages up to the last old one that no young one precedes; see `Backend.trim`."""
+    n_old = 0
+    for n, message in enumerate(messages, 1):
+        if message.time_ms < before_ms:
+            n_old = n
+        elif message.time_ms <= now_ms:
+            break
+    return n_old
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -7,6 +7,7 @@ was given later, and with the same key, so that it is stored once.
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from chatkit.client.rate_limit import RateLimit
@@ -59,7 +60,7 @@ class Outbox:
         self._unsent: deque[Entry] = deque()
         self._in_flight: dict[int, Entry] = {}
         self._refused: list[Entry] = []
-        self._resume_at = 0.0
+        self._resume_at = -inf
         self._behind = FIRST
         self._pace: RateLimit | None = None
         self._limits: WireLimits | None = None

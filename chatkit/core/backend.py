@@ -75,7 +75,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class RoomInfo(msgspec.Struct, frozen=True):
-    """An entry of the list of rooms. `time_ms` is when the room's newest message was committed."""
+    """An entry of the list of rooms. `time_ms` is the time of the room's newest message."""
 
     room: str
     head: Head
@@ -173,7 +173,8 @@ class Backend(ABC):
            `repeat=True`, and `conflict=True` as well if the two differ in body or data (`repeat_of` decides). The other
            drafts MUST be appended all the same. A key MUST be remembered as long as its message is kept, also after a
            redaction. A backend that keeps no history keeps no keys.
-        5. `time_ms` MUST NOT decrease within a room, whatever the clock does.
+        5. `time_ms` is what the store's clock shows at commit. It orders nothing: a clock that ran ahead for a while
+           dates the messages of that time, and no later ones.
         """
 
     @abstractmethod
@@ -215,6 +216,10 @@ class Backend(ABC):
 
         With a `room`, MUST drop nothing in any other room, and MUST NOT cost more if there are many others; a room
         never written to is left as it is. Without one, the rules hold in every room.
+
+        A log is trimmed from its beginning: by age, up to the last message older than `before_ms` that has no message
+        before it whose time is between `before_ms` and now. A time later than now was written by a clock that ran
+        ahead, and gives no age: such a message is dropped with a later one that is old.
 
         The numbers of the messages that are left MUST NOT change, and a later message MUST NOT get a number that was
         used, even if nothing is left. Atomicity: a large trim MUST go in steps that do not delay appends for long; when

@@ -7,6 +7,7 @@ load each write carries more.
 
 import asyncio
 from collections.abc import Iterator
+from math import inf
 from time import perf_counter
 
 from chatkit.core.room import Room, RoomReader
@@ -27,7 +28,7 @@ class Fanout:
         self._is_due = False
         self._resting: asyncio.TimerHandle | None = None
         self._spent_s = 0.0  # in this round, by now
-        self._rest_until = 0.0
+        self._rest_until = -inf
 
     @property
     def is_silent(self) -> bool:

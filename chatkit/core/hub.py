@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, suppress
+from math import inf
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -50,7 +51,7 @@ class Hub:
         self._live: dict[str, Room] = {}
         self._attendance = PresenceTracker(backend, self._tell)
         self._faults: dict[str, str] = {}
-        self._append_failed_at = 0.0
+        self._append_failed_at = -inf
         self._committer = Committer(backend.append, self._committed, self._append_failed)
         self._bells = Fanout()
         self._pages = PageCache()

@@ -58,7 +58,10 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A committed message. `seq` counts 1, 2, 3 … in its room; `time_ms` is Unix time in milliseconds, at commit."""
+    """A committed message. `seq` counts 1, 2, 3 … in its room; `time_ms` is what the store's clock showed.
+
+    The order is `seq`'s. `time_ms` is Unix time in milliseconds at commit, and follows a clock that is set back.
+    """
 
     room: str
     epoch: str

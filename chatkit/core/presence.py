@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from math import inf
 
 from chatkit.core.backend import Backend
 from chatkit.core.roster import Change, Roster
@@ -29,9 +30,9 @@ class PresenceTracker:
         self._tell_readers = tell
         self._process = secrets.token_hex(6)
         self._due: asyncio.TimerHandle | None = None
-        self._told_at = 0.0
-        # To the other processes; 0: all of it is due. By the wall's clock: a loop's stands still in a machine's sleep.
-        self._announced_at = 0.0
+        self._told_at = -inf  # a steady clock may have begun a moment ago: 0 is no time long past
+        # To the other processes; -inf: all of it is due. By the wall clock: a loop's stops while a machine sleeps.
+        self._announced_at = -inf
 
     def enter(self, room: str, name: str) -> None:
         """Count one more entry of the name."""
@@ -73,7 +74,7 @@ class PresenceTracker:
                     await self.announce()
                     # What was announced before may have faded while this was on its way: then all is announced again.
                     is_late = not has_faded and time.time() - self._announced_at > TTL_S
-                    self._announced_at = 0.0 if is_late else now
+                    self._announced_at = -inf if is_late else now
                 for news in await self._backend.poll_presence(self._process):
                     self.roster.take_elsewhere(news)
                 if self.roster.has_changes:
@@ -89,7 +90,7 @@ class PresenceTracker:
 
     def renew(self) -> None:
         """Announce everyone anew: the store was away, and may have forgotten."""
-        self._announced_at = 0.0
+        self._announced_at = -inf
 
     async def announce(self) -> None:
         """Tell the other processes what they do not know yet."""

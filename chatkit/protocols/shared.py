@@ -5,6 +5,7 @@ Knows nothing of what a connection does.
 
 import asyncio
 from heapq import heappop, heappush
+from math import inf
 from typing import ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -35,7 +36,7 @@ class TimerWheel:
         self._due: dict[int, set[TimerTarget]] = {}
         self._ticks: list[int] = []  # a heap of the keys of `_due`, and of some that were there
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer_at = -inf
 
     def set(self, timed: TimerTarget, delay_s: float) -> None:
         """Call `on_time` once, in `delay_s` or a tick later, in place of what was set before."""

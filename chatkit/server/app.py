@@ -17,6 +17,8 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin, YamlR
 from chatkit import __version__
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
+from chatkit.core.model import format_time
+from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy, RateLimits
 from chatkit.server.middleware import RequestMiddleware
@@ -97,12 +99,35 @@ def _house(settings: Settings, hub: Hub) -> SessionContext:
 
 
 async def _trim_forever(hub: Hub, settings: Settings) -> None:
+    clock: RetentionClock | None = None
     while True:
-        before_ms = None if settings.keep_for_s is None else round((time.time() - settings.keep_for_s) * 1000)
         try:
-            await hub.trim(keep=settings.keep, before_ms=before_ms)
+            if clock is None:
+                clock = await _start_retention(hub)
+            await hub.trim(keep=settings.keep, before_ms=_oldest_kept_ms(clock, settings.keep_for_s))
         except ChatkitError:
             _logger.info("nothing was trimmed: the store is away")
-        except Exception:  # once must not be for ever: the store would fill
+        except Exception:  # a single failure must not end retention: the store would fill
             _logger.exception("nothing was trimmed")
         await asyncio.sleep(TRIM_INTERVAL_S)
+
+
+async def _start_retention(hub: Hub) -> RetentionClock:
+    wall_ms = time.time_ns() // 1_000_000
+    times_ms = [info.time_ms for info in await hub.rooms() if info.time_ms <= wall_ms]  # later ones say nothing
+    return RetentionClock(max(times_ms, default=None), wall_ms, time.monotonic())
+
+
+def _oldest_kept_ms(clock: RetentionClock, keep_for_s: float | None) -> int | None:
+    """Return the time before which messages are dropped."""
+    if keep_for_s is None:
+        return None
+    was_ahead = clock.is_ahead
+    now_ms = clock.read(time.time_ns() // 1_000_000, time.monotonic())
+    if clock.is_ahead and not was_ahead:
+        _logger.warning(
+            "the clock has jumped ahead of %s: messages are dropped by their age as before, until it has stayed there"
+            " for an hour",
+            format_time(now_ms),
+        )
+    return now_ms - round(keep_for_s * 1000)

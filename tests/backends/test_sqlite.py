@@ -306,7 +306,7 @@ def test_a_file_that_is_not_the_one_that_was_opened_takes_no_messages(
             await until_empty(folder / "x.db-wal")  # else the checkpoint may write over what a test has written there
             await backend.append([Draft("a", "ann", "1")])
             harm(folder / "x.db")
-            (broken,) = await until(backend.news(), lambda item: isinstance(item, Disconnected))
+            (broken,) = await until(backend.notifications(), lambda item: isinstance(item, Disconnected))
             assert isinstance(broken, Disconnected)
             for write in (
                 lambda: backend.append([Draft("a", "ann", "2")]),
@@ -335,7 +335,7 @@ def test_a_file_that_is_put_back_takes_messages_again(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "x.db"
         async with store(path) as backend:
-            news = backend.news()
+            news = backend.notifications()
             (first,) = await backend.append([Draft("a", "ann", "1")])
             await backend.watch("a")
             path.rename(tmp_path / "elsewhere")
@@ -363,7 +363,7 @@ def test_damage_that_a_reading_meets_ends_publishing_too(tmp_path: Path) -> None
                 await backend.read("big", after=0, limit=2_000)
             with pytest.raises(Unavailable, match="cannot be used"):
                 await backend.append([Draft("a", "ann", "2")])
-            await until(backend.news(), lambda item: isinstance(item, Disconnected))
+            await until(backend.notifications(), lambda item: isinstance(item, Disconnected))
 
     asyncio.run(main())
 

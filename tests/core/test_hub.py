@@ -22,6 +22,7 @@ from harness import (
 )
 
 from chatkit.backends import conformance
+from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import hub as hub_module
 from chatkit.core import presence
@@ -114,6 +115,23 @@ def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
 
 
 # Presence
+
+
+def test_on_a_machine_that_has_just_booted_who_comes_first_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        booted_s = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: time.monotonic() - booted_s)
+        told: list[Change] = []
+        attending = presence.PresenceTracker(MemoryBackend(), told.append)
+        attending.enter("ops", "ann")
+        assert attending._due is not None
+        assert attending._due.when() <= loop.time() + presence.DELAY_S
+        attending.stop()
+
+    run(main())
 
 
 def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ ten processes of ten thousand members each are ten rows a second, while nobody c
 import asyncio
 import secrets
 from collections.abc import Sequence
+from math import inf
 
 from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
 from chatkit.backends.postgres.schema import PostgresSchema
@@ -36,7 +37,7 @@ class OwnPresence:
     def __init__(self) -> None:
         self._life = secrets.token_hex(8)
         self._members: dict[Place, int] = {}
-        self._fades_at_s = 0.0
+        self._fades_at_s = -inf
         self._is_known = False
         self._lock = asyncio.Lock()  # announcements go out in the order in which they were made
 

@@ -28,14 +28,18 @@ _PAGE = """
 _ROOMS = """
     SELECT epoch, name, dropped, last, time_ms FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
 """
-# What is to go from each room: a room's times never go back, so the first that is young enough ends the search.
+# What is to go from each room. By age, that is up to the last old message before the first young one: a time later than
+# now gives no age. In most rooms, the first message is young, or the first young one comes soon.
 _TO_DROP = """
     SELECT epoch, name, dropped, up_to FROM {schema}.meta, (
         SELECT name, dropped, greatest(
             CASE WHEN $1::bigint IS NULL THEN 0 ELSE last - $1 END,
             CASE WHEN $2::bigint IS NULL THEN 0 ELSE coalesce((
-                SELECT seq FROM {schema}.message WHERE room = room.id AND message.time_ms >= $2 ORDER BY seq LIMIT 1
-            ) - 1, last) END
+                SELECT seq FROM {schema}.message WHERE room = room.id AND message.time_ms < $2 AND seq < coalesce((
+                    SELECT seq FROM {schema}.message WHERE room = room.id
+                    AND message.time_ms BETWEEN $2 AND extract(epoch FROM now()) * 1000 ORDER BY seq LIMIT 1
+                ), last + 1) ORDER BY seq DESC LIMIT 1
+            ), 0) END
         ) AS up_to FROM {schema}.room WHERE last > dropped {which}
     ) AS planned WHERE up_to > dropped ORDER BY name
 """

@@ -116,7 +116,7 @@ class RedisConnection:
         self._heard = heard
         self._lost = lost
         self._calls: deque[_PendingCall] = deque()
-        self._heard_s = self._ticked_s = 0.0
+        self._heard_s = self._ticked_s = -inf
         self._reader: asyncio.Task[None] | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
         self.fault: ChatkitError | None = None  # why it was lost

@@ -6,6 +6,7 @@ has changed since, and reads all of it only at first, or when it missed too much
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -45,7 +46,7 @@ class _OwnPresence:
 
     def __init__(self) -> None:
         self.members: dict[tuple[str, str], Member] = {}
-        self.fades_s = 0.0
+        self.fades_s = -inf
 
     def change(self, changes: Iterable[_Change]) -> None:
         for sign, room, member in changes:

@@ -208,13 +208,18 @@ class RedisWriter:
         """Drop messages that are too many or too old; see `Backend.trim`."""
         n_dropped = 0
         rooms = await self._room_names() if room is None else [room]
+        looked: dict[str, int] = {}  # rooms that are not done, and from which number on to look for old messages
         arguments: list[Word] = ["" if keep is None else keep, "" if before_ms is None else before_ms, TRIM_STEP]
         while rooms:
             step, rooms = rooms[:ROOMS_STEP], rooms[ROOMS_STEP:]
-            calls = [SlotCommand(self._slot(room), _TRIM(list(self._names.of(room)[:4]), arguments)) for room in step]
+            calls = [
+                SlotCommand(self._slot(room), _TRIM(list(self._names.of(room)[:4]), [*arguments, looked.get(room, 0)]))
+                for room in step
+            ]
             replies = await self._nodes.calls("writes", calls)
-            n_dropped += sum(dropped for dropped, _ in replies)
-            rooms += [room for room, (_, more) in zip(step, replies, strict=True) if more]
+            n_dropped += sum(dropped for dropped, *_ in replies)
+            looked = {room: look_on for room, (_, more, look_on) in zip(step, replies, strict=True) if more}
+            rooms = [*looked, *rooms]
         return n_dropped
 
     async def expire(self, rooms: Iterable[str], after_s: float) -> None:

@@ -19,6 +19,7 @@ _RENEW = """
     INSERT INTO process (name, expires_ms, life, version) VALUES (:process, :expires_ms, :life, :n_changes)
     ON CONFLICT (name) DO UPDATE SET expires_ms = excluded.expires_ms, version = version + excluded.version
 """
+_BOUND = "UPDATE process SET expires_ms = :latest_ms WHERE expires_ms > :latest_ms"
 _JOIN = """
     INSERT INTO member (process, room, name, since_ms, version) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (process, room, name)
@@ -41,6 +42,7 @@ _PRESENT = """
     )) FROM alive LEFT JOIN member
         ON member.process = alive.name AND member.version > seen AND NOT (is_whole AND is_gone)
 """
+MAX_RENEWALS: Final = 4  # times the own time to live: no process that keeps the same contract lives on for longer
 _N_KEPT: Final = 100  # changes, some minutes of them: who did not ask for so long reads the whole process again
 _TYPING_KEPT_MS = 5_000  # longer than any process that runs takes to look
 
@@ -60,6 +62,8 @@ def announce(
     expires_ms = now_ms + round(ttl_s * 1000)
     n_changes = 1 if joined or left else 0
     with transaction(connection):
+        # A clock that ran ahead for a while wrote times that are far away now: nobody stays present by that.
+        connection.execute(_BOUND, {"latest_ms": now_ms + MAX_RENEWALS * round(ttl_s * 1000)})
         faded = connection.execute("SELECT name FROM process WHERE expires_ms <= ?", [now_ms]).fetchall()
         connection.executemany("DELETE FROM member WHERE process = ?", faded)
         connection.executemany("DELETE FROM process WHERE name = ?", faded)
@@ -86,7 +90,8 @@ def tell_typing(connection: sqlite3.Connection, *, process: str, room: str, send
     """Leave word for the other processes that somebody is writing, and take away what all have seen."""
     now_ms = time.time_ns() // 1_000_000
     with transaction(connection):
-        connection.execute("DELETE FROM typing WHERE time_ms < ?", [now_ms - _TYPING_KEPT_MS])
+        span_ms = [now_ms - _TYPING_KEPT_MS, now_ms + _TYPING_KEPT_MS]  # a clock that ran ahead wrote what is later
+        connection.execute("DELETE FROM typing WHERE time_ms NOT BETWEEN ? AND ?", span_ms)
         connection.execute(
             "INSERT INTO typing (process, room, sender, time_ms) VALUES (?, ?, ?, ?)", [process, room, sender, now_ms]
         )

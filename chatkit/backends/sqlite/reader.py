@@ -6,6 +6,7 @@ step: row by row, Python's sqlite3 would release the interpreter's lock for each
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -40,14 +41,18 @@ _ROOMS = """
         WHERE coalesce(seq, dropped) > 0 ORDER BY name
     )
 """
-# What is to go from each room: a room's times never go back, so the first that is young enough ends the search.
+# What is to go from each room. By age, that is up to the last old message before the first young one: a time later than
+# now gives no age. In most rooms, the first message is young, or the first young one comes soon.
 _TO_DROP = """
     SELECT json_group_array(json_array(id, dropped, up_to)) FROM (
         SELECT id, dropped, max(
             CASE WHEN :keep IS NULL THEN 0 ELSE last - :keep END,
-            CASE WHEN :before_ms IS NULL THEN 0 ELSE coalesce(
-                (SELECT seq FROM message WHERE room = heads.id AND time_ms >= :before_ms ORDER BY seq LIMIT 1) - 1, last
-            ) END
+            CASE WHEN :before_ms IS NULL THEN 0 ELSE coalesce((
+                SELECT seq FROM message WHERE room = heads.id AND time_ms < :before_ms AND seq < coalesce((
+                    SELECT seq FROM message WHERE room = heads.id AND time_ms BETWEEN :before_ms AND :now_ms
+                    ORDER BY seq LIMIT 1
+                ), last + 1) ORDER BY seq DESC LIMIT 1
+            ), 0) END
         ) AS up_to
         FROM (
             SELECT id, dropped, (SELECT max(seq) FROM message WHERE room = room.id) AS last FROM room {which}
@@ -120,7 +125,8 @@ def plan_trim(
 ) -> list[list[tuple[int, int]]]:
     """Return the steps of a trim of one room or all: for each, the rooms by id and the last `seq` to drop."""
     statement = _TO_DROP.format(which="" if room is None else "WHERE name = :room")
-    (found,) = connection.execute(statement, {"room": room, "keep": keep, "before_ms": before_ms}).fetchone()
+    values = {"room": room, "keep": keep, "before_ms": before_ms, "now_ms": time.time_ns() // 1_000_000}
+    (found,) = connection.execute(statement, values).fetchone()
     return list(_steps(_decode_to_drop(found)))
 
 

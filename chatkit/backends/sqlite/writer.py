@@ -53,7 +53,7 @@ EXTRA = ("data", "key", "folded")
 _READ_TOP = "SELECT top, max(top, coalesce((SELECT max(id) FROM message), 0)) FROM meta"
 _MAKE_ROOMS = "INSERT OR IGNORE INTO room (name) SELECT value FROM json_each(?)"
 _READ_ENDS = """
-    SELECT json_group_array(json_array(name, room.id, coalesce(seq, dropped), coalesce(time_ms, dropped_time_ms)))
+    SELECT json_group_array(json_array(name, room.id, coalesce(seq, dropped)))
     FROM json_each(?) AS asked CROSS JOIN room ON name = asked.value LEFT JOIN message
     ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
 """
@@ -77,18 +77,17 @@ _Key: TypeAlias = tuple[str, str, str]
 """A room, a sender, and a key of that sender's in that room."""
 
 _encode = msgspec.json.Encoder().encode
-_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
+_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
 
 
 class _End:
     """Where a room ends, as remembered."""
 
-    __slots__ = ("id", "last", "time_ms")
+    __slots__ = ("id", "last")
 
-    def __init__(self, id_: int, last: int, time_ms: int) -> None:
+    def __init__(self, id_: int, last: int) -> None:
         self.id = id_
         self.last = last
-        self.time_ms = time_ms
 
 
 class _Rows:
@@ -265,10 +264,9 @@ class Writer:
                 continue
             end = ends[room]
             end.last = seq = end.last + 1
-            end.time_ms = time_ms = max(end.time_ms, now_ms)
             self._last_id += 1
-            message = Message(room, epoch, seq, time_ms, draft.sender, body, draft.data, key)
-            rows.values += (self._last_id, end.id, seq, time_ms, draft.sender, body)
+            message = Message(room, epoch, seq, now_ms, draft.sender, body, draft.data, key)
+            rows.values += (self._last_id, end.id, seq, now_ms, draft.sender, body)
             if key is not None or draft.data is not None or not body.isascii() or "\0" in body:
                 rows.extras[rows.count] = _extra(draft)
             rows.count += 1

@@ -6,6 +6,7 @@ It goes as fast as the server says it may, waits as told, and after a lost conne
 import asyncio
 import time
 from collections import deque
+from math import inf
 from typing import Protocol
 
 from chatkit.bench.load.connection import ConnectionOwner, LoadConnection
@@ -40,7 +41,7 @@ class LoadSender(LoadConnection):
         self._in_flight: dict[int, int] = {}  # the same, in the order sent
         self._refused: list[int] = []
         self._timer: asyncio.TimerHandle | None = None  # while waiting
-        self._resume_at = 0.0
+        self._resume_at = -inf
         self._pace: RateLimit | None = None
         self._has_started = False
         self._filler = b"x" * plan.size

@@ -15,6 +15,7 @@ import logging.config
 import os
 import signal
 import socket
+from math import inf
 from typing import Any, Final
 
 from chatkit.backends import open_backend
@@ -66,7 +67,7 @@ class WorkerSlot:
     def __init__(self) -> None:
         self.hand: WorkerProcess | None = None
         self.lock = asyncio.Lock()  # a restart and a replacement must not both fill the place
-        self._filled_at = 0.0
+        self._filled_at = -inf
         self._n_failures = 0  # in a row
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, jitter=0.0)  # nobody else waits for the same thing
 

@@ -1,4 +1,5 @@
--- Version 2: a key belongs to a room and a sender. What version 1 accepted is unique here, too.
+-- Version 2: a key belongs to a room and a sender (what version 1 accepted is unique here, too), and a message's time is
+-- what the clock shows, even if the room has a later one.
 
 CREATE OR REPLACE FUNCTION {schema}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2';
 
@@ -32,7 +33,7 @@ BEGIN
     PERFORM FROM {schema}.room WHERE name = ANY (names) ORDER BY name FOR NO KEY UPDATE;
     SELECT meta.epoch INTO STRICT append.epoch FROM {schema}.meta;
     SELECT array_agg(room.id ORDER BY place), array_agg(room.last ORDER BY place), array_agg(
-        greatest(room.time_ms, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) ORDER BY place
+        floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint ORDER BY place
     ) INTO ids, lasts, times_ms
     FROM unnest(names) WITH ORDINALITY AS asked (name, place) JOIN {schema}.room ON room.name = asked.name;
 

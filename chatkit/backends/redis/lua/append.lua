@@ -87,8 +87,7 @@ for r = 0, #KEYS / 5 - 1 do
     KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4], KEYS[r * 5 + 5]
   local state = states[r]
   renew(meta, log, keys, gone, state, new_epoch, ARGV[at], tonumber(ARGV[at + 1]))
-  local time = math.max(now, state.time)
-  local time_text = number(time)
+  local time_text = number(now)
   local reply = { state.epoch, time_text, state.last + 1 }
   local fresh, n_fresh, bytes = {}, 0, 0
   local n_drafts = tonumber(ARGV[at + 2])

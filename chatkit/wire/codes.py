@@ -141,7 +141,7 @@ class Details(NamedTuple):
     value: str | None = None
 
 
-def details_of(error: ChatkitError) -> Details:
+def details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of cases
     """Return the values that an error carries."""
     match error:
         case RateLimited():

@@ -1,4 +1,4 @@
-"""Reading a room's past by position: what a page misses is told as a gap, whoever asks for it."""
+"""Pages of a room's history, read by position, with the gap before them where messages are missing."""
 
 from itertools import accumulate
 
@@ -6,6 +6,7 @@ import msgspec
 
 from chatkit.core.backend import Backend, Filter, Page
 from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.position import is_in_log, resume
 
 MAX_PAGE_BYTES = 1 << 23  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
 
@@ -27,23 +28,24 @@ async def read_history(
     limit: int,
     where: Filter | None = None,
 ) -> HistoryPage:
-    """Read a page; see `Backend.read`.
+    """Read a page; see `Backend.read`, and `position` for what a cursor of another log gives.
 
-    A cursor of another life of the log, or one ahead of it, gives a gap and everything there is. A page is not of more
-    than `MAX_PAGE_BYTES`: the rest is had by reading on.
+    A page holds at most `MAX_PAGE_BYTES`; reading on from its cursor returns the rest.
     """
     start, end = _seq(after), _seq(before)
-    page = await backend.read(room, after=start, before=end, limit=limit, where=where)
     gap: Gap | None = None
-    if _is_of_another_log(after, page) or _is_of_another_log(before, page):
-        if isinstance(after, Cursor):
-            if after.seq or page.head.first > 1:  # who had nothing yet misses nothing of what began anew
-                gap = Gap(after.seq, page.head.first, "epoch")
-            start = 0
-        end = None
-        page = await backend.read(room, after=start, limit=limit, where=where)
-    elif start is not None and page.head.first > start + 1:
-        gap = Gap(start, page.head.first, "trimmed" if backend.keeps_history else "no-history")
+    while True:
+        page = await backend.read(room, after=start, before=end, limit=limit, where=where)
+        if before is not None and not is_in_log(before, page.head):
+            before = end = None  # a position in a log that is gone bounds nothing: the page is read again without it
+        elif after is None or start is None:
+            break
+        else:
+            read_from = max(start, page.head.first - 1)
+            cursor, gap = resume(after, page.head, keeps_history=backend.keeps_history)
+            start = cursor.seq
+            if read_from == start:
+                break  # else the log began again: the page is read again, from the beginning of the new one
     page = _bounded(page, is_forward=start is not None)
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
@@ -68,7 +70,3 @@ def _size(message: Message) -> int:
 
 def _seq(position: Cursor | int | None) -> int | None:
     return position.seq if isinstance(position, Cursor) else position
-
-
-def _is_of_another_log(position: Cursor | int | None, page: Page) -> bool:
-    return isinstance(position, Cursor) and (position.epoch != page.head.epoch or position.seq > page.head.last)

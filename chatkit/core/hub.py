@@ -30,6 +30,7 @@ from chatkit.core.fanout import Fanout
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
 from chatkit.core.page_cache import PageCache
+from chatkit.core.position import is_in_log, resume, start_before_end
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.room import Redaction, Room, Signal, StoreAvailable, StoreUnavailable, Typing
 from chatkit.core.roster import Change
@@ -250,35 +251,33 @@ class Hub:
         return place
 
     async def _place(self, live: Room, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
-        """Return where a subscription starts, and the gap before that, if what it had is of no log that there is."""
+        """Return where a subscription starts, and the gap before that, if its cursor is of a log that is gone.
+
+        A cursor of this log starts where it is: reading on finds what was trimmed behind it.
+        """
         feed = live.feed
+        if after is None:
+            return start_before_end(feed.head, history), None
         if not live.keeps_history:
             return await self._place_at_end(live, after)
-        if after is None:
-            return Cursor(feed.epoch, max(feed.last - history, feed.log_first - 1)), None
-        if after.epoch == feed.epoch and after.seq <= feed.last:
+        if is_in_log(after, feed.head):
             return after, None
         # Another process may have told the client of more than this one knows: the store decides.
         head = (await self.backend.read(live.room, after=after.seq, limit=1)).head
-        if after.epoch == head.epoch and after.seq <= head.last:
+        if is_in_log(after, head):
             live.check()
             return after, None
-        start = Cursor(head.epoch, head.first - 1)
-        if after.seq == start.seq == 0:  # who had nothing yet misses nothing of what began anew
-            return start, None
-        return start, Gap(after.seq, head.first, "epoch")
+        return resume(after, head)
 
-    async def _place_at_end(self, live: Room, after: Cursor | None) -> tuple[Cursor, Gap | None]:
-        """Do the same where there is no history: there is but the end to start at, or what is yet to come."""
-        feed, gap = live.feed, None
-        if after is not None and after.epoch == feed.epoch and after.seq > feed.last:
+    async def _place_at_end(self, live: Room, after: Cursor) -> tuple[Cursor, Gap | None]:
+        """Without history, start at the end of the log, or ahead of it where messages are still on their way."""
+        feed = live.feed
+        if after.epoch == feed.epoch and after.seq > feed.last:
             # Another process told the client of what is still on its way to this one, unless the cursor is made up.
             head = (await self.backend.read(live.room, limit=1)).head
-            if after.epoch == head.epoch and after.seq <= head.last:
+            if is_in_log(after, head):
                 return after, None
-        if after is not None and after != Cursor(feed.epoch, feed.last):
-            gap = Gap(after.seq, feed.last + 1, "no-history" if after.epoch == feed.epoch else "epoch")
-        return Cursor(feed.epoch, feed.last), gap
+        return resume(after, feed.head, keeps_history=False)
 
     def _release_room(self, live: Room) -> None:
         live.users -= 1

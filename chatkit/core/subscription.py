@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from chatkit.core.model import Cursor, Gap, Head, Message
+from chatkit.core.position import resume
 from chatkit.core.room import Room, Signal
 from chatkit.core.segment import Encode, Segment
 
@@ -164,39 +165,34 @@ class Subscription:
 
     async def _fetch_from_store(self, limit: int) -> Sequence[Item]:
         if not self._live.keeps_history:
-            return self._skip_to_feed()
+            return self._skip_to_feed(limit)
         page = await self._live.read(after=self.position, limit=limit)
-        gap: Gap | None = None
-        if page.head.epoch != self.epoch or page.head.last < self.position:
-            # Another life of the log, or one that lost its end: what this reader has is not what it goes on from.
-            page = await self._live.read(after=0, limit=limit)
-            gap = Gap(self.position, page.head.first, "epoch")
-        elif page.head.first > self.position + 1:
-            gap = Gap(self.position, page.head.first, "trimmed")
         if self.is_closed:  # while the store was asked: whoever closed it wants no more, and has the position
             return ()
-        self.epoch = page.head.epoch
+        start, gap = resume(Cursor(self.epoch, self.position), page.head)
+        self.epoch, self.position = start.epoch, start.seq
         if self.epoch == self.feed.epoch:
             self._life = self.feed.life
         else:
             self._life = 0
             self._live.check()
+        if gap is not None:
+            return (gap,)
         if page.messages:
             self.position = page.messages[-1].seq
-        elif gap:
-            self.position = page.head.first - 1
-        return [gap, *page.messages] if gap else page.messages
+        return page.messages
 
-    def _skip_to_feed(self) -> Sequence[Item]:
+    def _skip_to_feed(self, limit: int) -> Sequence[Item]:
         """Go on where the feed begins: what lies before it is kept nowhere."""
         feed = self.feed
         self._life = feed.life
         if self.epoch == feed.epoch and self.position > feed.last:
             self._live.check()  # this process knows less than another: the bell rings when that is mended
             return ()
-        gap = Gap(self.position, feed.first, "no-history" if self.epoch == feed.epoch else "epoch")
-        self.epoch, self.position = feed.epoch, feed.first - 1
-        return (gap,)
+        kept = Head(feed.epoch, feed.first, feed.last)  # what this process still has, though no store keeps it
+        start, gap = resume(Cursor(self.epoch, self.position), kept, keeps_history=False)
+        self.epoch, self.position = start.epoch, start.seq
+        return self._read_from(feed, limit) if gap is None else (gap,)
 
     async def next(self) -> Sequence[Item]:
         """Wait until there is something to read and return it; empty only when the subscription was closed."""

@@ -6,13 +6,15 @@ A socket that is full is left where it is; the subscription stands for what it h
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeAlias
 
-from chatkit.core.model import Gap
+from chatkit.core.model import Gap, Message
 from chatkit.core.segment import Encode
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError
 from chatkit.websocket.direct import DirectSocket
 
 EncodeGap: TypeAlias = Callable[[Subscription, Gap], bytes]
+EncodeEpoch: TypeAlias = Callable[[Subscription, int], bytes]
+"""Names the subscription's new epoch, of which what comes behind the given `seq` follows."""
 Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
 
 CATCH_UP_MESSAGES = 128  # read from the store at once for one reader that is far behind
@@ -21,17 +23,36 @@ SLICE_BYTES = 1 << 16  # after this much, such a reader's socket is asked whethe
 
 
 class Delivery:
-    """Writes a subscription's messages, as `encode` frames them, and its gaps, as `encode_gap` does."""
+    """Writes a subscription's messages, as `encode` frames them, and its gaps, as `encode_gap` does.
 
-    __slots__ = ("_encode", "_encode_gap", "_is_fetching", "_socket", "_spawn", "subscription")
+    When the log begins again, `encode_epoch` comes first, if there is one.
+    """
 
-    def __init__(self, socket: DirectSocket, encode: Encode, encode_gap: EncodeGap, spawn: Spawn) -> None:
+    __slots__ = (
+        "_encode", "_encode_epoch", "_encode_gap", "_epoch", "_is_fetching", "_socket", "_spawn", "subscription",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        socket: DirectSocket,
+        encode: Encode,
+        encode_gap: EncodeGap,
+        spawn: Spawn,
+        encode_epoch: EncodeEpoch | None = None,
+    ) -> None:
         self.subscription: Subscription | None = None
+        self._epoch = ""  # that the client knows of
         self._socket = socket
         self._encode = encode
         self._encode_gap = encode_gap
+        self._encode_epoch = encode_epoch
         self._spawn = spawn
         self._is_fetching = False
+
+    def start(self, subscription: Subscription) -> None:
+        """Deliver this subscription from now on; the client knows its epoch."""
+        self.subscription = subscription
+        self._epoch = subscription.epoch
 
     def ring(self) -> None:
         """Write what is due and at hand; have fetched what is not."""
@@ -74,8 +95,17 @@ class Delivery:
                 self._socket.write(frames)
             return bool(frames)
         items = await subscription.fetch(CATCH_UP_MESSAGES)
+        if subscription.epoch != self._epoch:
+            self._write_epoch(subscription, items)
         self._write_slices(subscription, items)
         return bool(items)
+
+    def _write_epoch(self, subscription: Subscription, items: Sequence[Item]) -> None:
+        self._epoch = subscription.epoch
+        if self._encode_epoch is not None:
+            first = items[0] if items else None
+            start = first.seq - 1 if isinstance(first, Message) else subscription.position
+            self._socket.write(self._encode_epoch(subscription, start))
 
     def _write_slices(self, subscription: Subscription, items: Sequence[Item]) -> None:
         frames: list[bytes] = []

@@ -44,6 +44,11 @@ def form_for(encode: Encode, window_bits: int | None) -> Encode:
     return compressed
 
 
+def gap_event_frame(subscription: Subscription, gap: Gap) -> bytes:
+    """Frame a gap as an event of `chatkit.v1`."""
+    return text_frame(protocol.gap_event(subscription.room, gap))
+
+
 def gap_json_frame(_: Subscription, gap: Gap) -> bytes:
     """Frame a gap's JSON object."""
     return text_frame(protocol.encode(protocol.WireGap.of(gap)))

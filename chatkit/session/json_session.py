@@ -8,7 +8,6 @@ from chatkit.core.history import read_history
 from chatkit.core.model import (
     Cursor,
     Draft,
-    Gap,
     Receipt,
     check_body,
     check_data,
@@ -21,7 +20,7 @@ from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
 from chatkit.session.delivery import Delivery
-from chatkit.session.formats import event_frame, form_for, presence_frame
+from chatkit.session.formats import event_frame, form_for, gap_event_frame, presence_frame
 from chatkit.session.sending_order import SendingOrder
 from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
 from chatkit.websocket.direct import DirectSocket
@@ -128,9 +127,9 @@ class JsonSession(Session):
         elif len(self._rooms) >= self._house.limits.rooms:
             raise TooManyRooms(self._house.limits.rooms)
         encode = form_for(event_frame, self._socket.deflate)
-        delivery = Delivery(self._socket, encode, self._gap_frames, self._house.hub.spawn)
+        delivery = Delivery(self._socket, encode, gap_event_frame, self._house.hub.spawn, self._new_epoch_frame)
         subscription = await self._subscribe(room, start, delivery)
-        delivery.subscription = subscription
+        delivery.start(subscription)
         self._rooms[room] = delivery
         gap = subscription.take_gap()
         self._send(self._joined(subscription, subscription.cursor, ref))
@@ -143,13 +142,9 @@ class JsonSession(Session):
         members, count = self._members(room)
         return protocol.JoinedEvent(room, str(start), start.seq, head.first, head.last, members, count, ref)
 
-    def _gap_frames(self, subscription: Subscription, gap: Gap) -> bytes:
-        frame = text_frame(protocol.gap_event(subscription.room, gap))
-        if gap.reason != "epoch":
-            return frame
-        # What follows is of a new life of the log: the client needs its name to resume in it.
-        joined = self._joined(subscription, Cursor(subscription.epoch, gap.before - 1), None)
-        return text_frame(protocol.encode(joined)) + frame
+    def _new_epoch_frame(self, subscription: Subscription, start: int) -> bytes:
+        """Frame a second `joined`: the log began again, and the client needs the new epoch to resume in it."""
+        return text_frame(protocol.encode(self._joined(subscription, Cursor(subscription.epoch, start), None)))
 
     async def _leave(self, room: str, ref: protocol.Ref | None) -> None:
         if delivery := self._rooms.pop(room, None):

@@ -34,7 +34,7 @@ class TextSession(Session):
         self._room = check_room(room or "chat")
         encode, encode_gap = FORMS[self._form]
         delivery = Delivery(self._socket, form_for(encode, self._socket.deflate), encode_gap, self._house.hub.spawn)
-        delivery.subscription = await self._subscribe(self._room, start, delivery)
+        delivery.start(await self._subscribe(self._room, start, delivery))
         self._rooms[self._room] = delivery
         delivery.ring()
 

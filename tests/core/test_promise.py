@@ -1,8 +1,6 @@
 """The one promise: every reader sees every message once, in order, and is told of each hole."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -17,6 +15,7 @@ from harness import (
     of_lines,
     run,
     say,
+    small_tails,
     turns,
     until,
 )
@@ -24,31 +23,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends.sqlite import SqliteBackend
-from chatkit.core import fanout
-from chatkit.core import room as live_module
-from chatkit.core import segment as feed_module
 from chatkit.core.backend import RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Head, Message
 from chatkit.core.subscription import Subscription
 from chatkit.errors import Unavailable
-
-
-@contextmanager
-def small_tails() -> Iterator[None]:
-    """Let a few messages be many, so that every edge of a tail is met."""
-    sizes = {
-        (feed_module, "MAX_MESSAGES"): 8,
-        (live_module, "MAX_MESSAGES"): 8,
-        (live_module, "OPENING_MESSAGES"): 4,
-        (feed_module, "MAX_CHUNK_MESSAGES"): 3,
-        (fanout, "RINGS_A_TURN"): 2,
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for (module, name), size in sizes.items():
-            patch.setattr(module, name, size)
-        yield
-
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

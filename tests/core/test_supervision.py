@@ -1,20 +1,18 @@
 """A store that goes away and comes back: readers are told, the health says so, and everything is read on."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from harness import Faults, draft, drain, run, say, turns, until
+from harness import Faults, Forgetful, draft, drain, run, say, turns, until
 from hosting import Host, hosted
 
-from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import room
 from chatkit.core.backend import Disconnected, Reconnected, RoomAdvanced
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Draft, Gap, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Gap, Message
 from chatkit.core.room import Signal, Typing
 from chatkit.core.subscription import Item, Subscription
 
@@ -108,17 +106,6 @@ def test_who_is_writing_is_told_to_the_readers_of_other_processes_and_once_to_on
             assert there == [Typing("ops", "ann"), Typing("ops", "bob")]
 
     run(main())
-
-
-class Forgetful(MemoryBackend):
-    """A backend that passes messages on and keeps none."""
-
-    keeps_history = False
-
-    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        receipts = await super().append(drafts)
-        await self.trim(keep=0)
-        return receipts
 
 
 def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost() -> None:

@@ -28,7 +28,7 @@ async def deliver(
     hub: Hub, socket: RecordingSocket, *, history: int = 0, after: Cursor | None = None, room: str = "ops"
 ) -> Delivery:
     delivery = Delivery(socket, frame, gap_frame, hub.spawn)
-    delivery.subscription = await hub.subscribe(room, history=history, after=after, bell=delivery.ring)
+    delivery.start(await hub.subscribe(room, history=history, after=after, bell=delivery.ring))
     delivery.ring()
     return delivery
 
@@ -247,7 +247,7 @@ def test_one_message_is_framed_once_for_all_readers() -> None:
             sockets = [RecordingSocket() for _ in range(50)]
             for socket in sockets:
                 delivery = Delivery(socket, counting, gap_frame, hub.spawn)
-                delivery.subscription = await hub.subscribe("ops", bell=delivery.ring)
+                delivery.start(await hub.subscribe("ops", bell=delivery.ring))
             await say(hub, *range(20))
             await until(lambda: all(seen(socket) == numbers(1, 20) for socket in sockets))
             assert sorted(made) == list(range(1, 21))

@@ -2,13 +2,18 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
+import pytest
 
 from chatkit.backends.memory import MemoryBackend
+from chatkit.core import fanout
+from chatkit.core import room as live_module
+from chatkit.core import segment as feed_module
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message, Receipt
@@ -182,7 +187,8 @@ class Faults(Backend):
 
     def wipe(self) -> None:
         """Lose everything: the log of each room begins anew."""
-        self.inner = MemoryBackend()
+        assert isinstance(self.inner, MemoryBackend)
+        self.inner = type(self.inner)()
         self.inner._watched |= self.watched
         self._news = None
         if self._next is not None:
@@ -298,6 +304,33 @@ class Faults(Backend):
 
     async def poll_presence(self, process: str) -> Sequence[PresenceChange]:
         return await self._do("poll_presence", lambda: self.inner.poll_presence(process))
+
+
+class Forgetful(MemoryBackend):
+    """A backend that passes messages on and keeps none."""
+
+    keeps_history = False
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        receipts = await super().append(drafts)
+        await self.trim(keep=0)
+        return receipts
+
+
+@contextmanager
+def small_tails() -> Iterator[None]:
+    """Let a few messages be many, so that every edge of a tail is met."""
+    sizes = {
+        (feed_module, "MAX_MESSAGES"): 8,
+        (live_module, "MAX_MESSAGES"): 8,
+        (live_module, "OPENING_MESSAGES"): 4,
+        (feed_module, "MAX_CHUNK_MESSAGES"): 3,
+        (fanout, "RINGS_A_TURN"): 2,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name), size in sizes.items():
+            patch.setattr(module, name, size)
+        yield
 
 
 class Log:

@@ -153,6 +153,7 @@ def is_at_end(subscription: Subscription, witness: Witness, end: Head) -> bool:
         not subscription.is_due
         or subscription.cursor == Cursor(known.epoch, known.last)  # of a log that is gone, perhaps, untold yet
         or (witness.epoch or end.epoch, witness.position) == (end.epoch, end.last)
+        or witness.position == end.last == 0  # nothing was missed of a log that began again and is empty
     )
 
 

@@ -88,8 +88,8 @@ class StoreClient:
             limit=min(limit or DEFAULT_PAGE, Limits().history),
             where=None if where == Filter() else where,
         )
-        head = past.page.head
-        return HistoryResult(past.page.messages, past.cursor, head.first, head.last, past.page.complete, past.gap)
+        head = past.head
+        return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap)
 
     def scroll(self, room: str, *, after: At = 0, **which: Any) -> AsyncIterator[Item]:
         """Yield every message above `after`, page by page, and a `Gap` where some are missing."""

@@ -1,20 +1,26 @@
 """Pages of a room's history, read by position, with the gap before them where messages are missing."""
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 import msgspec
 
 from chatkit.core.backend import Backend, Filter, Page
-from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.model import Cursor, Gap, Head, Message
 from chatkit.core.position import is_in_log, resume
 
 MAX_PAGE_BYTES = 1 << 23  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """A page, the gap before its first message if there is one, and the cursor from which to read on behind it."""
+    """Messages of a room in `seq` order, the log's head when they were read, and the gap before them, if there is one.
 
-    page: Page
+    `complete` says that nothing more matches in the direction of reading; `cursor` is where to read on behind the page.
+    """
+
+    head: Head
+    messages: Sequence[Message]
+    complete: bool
     gap: Gap | None
     cursor: Cursor
 
@@ -25,7 +31,7 @@ async def read_history(
     *,
     after: Cursor | int | None = None,
     before: Cursor | int | None = None,
-    limit: int,
+    limit: int = 100,
     where: Filter | None = None,
 ) -> HistoryPage:
     """Read a page; see `Backend.read`, and `position` for what a cursor of another log gives.
@@ -42,14 +48,15 @@ async def read_history(
             break
         else:
             read_from = max(start, page.head.first - 1)
-            cursor, gap = resume(after, page.head, keeps_history=backend.keeps_history)
-            start = cursor.seq
+            place, gap = resume(after, page.head, keeps_history=backend.keeps_history)
+            start = place.seq
             if read_from == start:
                 break  # else the log began again: the page is read again, from the beginning of the new one
     page = _bounded(page, is_forward=start is not None)
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
-    return HistoryPage(page, gap, Cursor(page.head.epoch, page.head.last if is_at_head else read_to))
+    cursor = Cursor(page.head.epoch, page.head.last if is_at_head else read_to)
+    return HistoryPage(page.head, page.messages, page.complete, gap, cursor)
 
 
 def _bounded(page: Page, *, is_forward: bool) -> Page:

@@ -20,7 +20,6 @@ from chatkit.core.backend import (
     Filter,
     MessageRedacted,
     Notification,
-    Page,
     Reconnected,
     RoomAdvanced,
     RoomInfo,
@@ -28,6 +27,7 @@ from chatkit.core.backend import (
 )
 from chatkit.core.fanout import Fanout
 from chatkit.core.group_commit import Committer, Settle
+from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.model import Cursor, Draft, Gap, Head, Member, Message, Receipt
 from chatkit.core.page_cache import PageCache
 from chatkit.core.position import is_in_log, resume, start_before_end
@@ -48,7 +48,7 @@ class Hub:
     """Publishing, subscribing, presence and health, over one backend."""
 
     def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+        self._backend = backend
         self._live: dict[str, Room] = {}
         self._attendance = PresenceTracker(backend, self._tell)
         self._faults: dict[str, str] = {}
@@ -64,7 +64,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._services = [self.spawn(self._committer.run()), self.spawn(self._listen())]
-        if self.backend.shared:
+        if self._backend.shared:
             self._services.append(self.spawn(self._attendance.share()))
         return self
 
@@ -90,7 +90,7 @@ class Hub:
             task.cancel()
         try:
             with suppress(ChatkitError, TimeoutError):
-                if self.backend.shared:
+                if self._backend.shared:
                     async with asyncio.timeout(DRAIN_S):
                         await self._attendance.announce()
         finally:
@@ -158,7 +158,7 @@ class Hub:
         backoff = Backoff(RETRY_S, jitter=0.9)
         while True:
             try:
-                async for news in self.backend.notifications():
+                async for news in self._backend.notifications():
                     self._heard(news)
                 self._faults["news"] = "the backend's news ended"
             except ChatkitError as error:
@@ -220,7 +220,7 @@ class Hub:
             raise Unavailable("the server is shutting down")
         live = self._live.get(room)
         if live is None:
-            live = self._live[room] = Room(room, self.backend, self._pages, self.spawn)
+            live = self._live[room] = Room(room, self._backend, self._pages, self.spawn)
         live.users += 1
         try:
             start, gap = await self._enter(live, after, history)
@@ -263,7 +263,7 @@ class Hub:
         if is_in_log(after, feed.head):
             return after, None
         # Another process may have told the client of more than this one knows: the store decides.
-        head = (await self.backend.read(live.room, after=after.seq, limit=1)).head
+        head = (await self._backend.read(live.room, after=after.seq, limit=1)).head
         if is_in_log(after, head):
             live.check()
             return after, None
@@ -274,7 +274,7 @@ class Hub:
         feed = live.feed
         if after.epoch == feed.epoch and after.seq > feed.last:
             # Another process told the client of what is still on its way to this one, unless the cursor is made up.
-            head = (await self.backend.read(live.room, limit=1)).head
+            head = (await self._backend.read(live.room, limit=1)).head
             if is_in_log(after, head):
                 return after, None
         return resume(after, feed.head, keeps_history=False)
@@ -301,21 +301,24 @@ class Hub:
                 if isinstance(reader, Subscription):
                     reader.close()
 
-    async def read(
+    async def history(
         self,
         room: str,
         *,
-        after: int | None = None,
-        before: int | None = None,
+        after: Cursor | int | None = None,
+        before: Cursor | int | None = None,
         limit: int = 100,
         where: Filter | None = None,
-    ) -> Page:
-        """Return a page of the room's log; see `Backend.read`."""
-        return await self.backend.read(room, after=after, before=before, limit=limit, where=where)
+    ) -> HistoryPage:
+        """Return a page of the room's log, with the gap before it where messages are missing.
+
+        Without `after` and `before`, the newest messages. Raise `Unavailable` when the room cannot be read.
+        """
+        return await read_history(self._backend, room, after=after, before=before, limit=limit, where=where)
 
     async def rooms(self) -> list[RoomInfo]:
         """Return every room that holds or held a message, by name."""
-        return await self.backend.rooms()
+        return await self._backend.rooms()
 
     def heads(self) -> dict[str, Head]:
         """Return the rooms that are read here, and where their logs stand."""
@@ -323,11 +326,11 @@ class Hub:
 
     async def redact(self, room: str, seq: int) -> Message:
         """Take away a message's body for good. Raise `NotFound` where there is none."""
-        return await self.backend.redact(room, seq)
+        return await self._backend.redact(room, seq)
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         """Drop messages that are too many or too old, in one room or in all; see `Backend.trim`."""
-        n_dropped = await self.backend.trim(room, keep=keep, before_ms=before_ms)
+        n_dropped = await self._backend.trim(room, keep=keep, before_ms=before_ms)
         if n_dropped:
             self._pages.clear()
             for live in list(self._live.values()):
@@ -353,8 +356,8 @@ class Hub:
     def typing(self, room: str, sender: str) -> None:
         """Show the room's readers, here and in other processes, that the sender is writing."""
         self._tell(Typing(room, sender))
-        if self.backend.shared and not self._faults:
-            self.spawn(self.backend.typing(room, sender))
+        if self._backend.shared and not self._faults:
+            self.spawn(self._backend.typing(room, sender))
 
     def _tell(self, signal: Change | Redaction | Typing) -> None:
         live = self._live.get(signal.room)

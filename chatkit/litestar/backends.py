@@ -167,7 +167,7 @@ class LogChannelsBackend(ChannelsBackend):
         n_events = self.history_limit(limit)
         if not n_events:
             return []
-        page = await self.hub.read(room_of(channel), limit=n_events)
+        page = await self.hub.history(room_of(channel), limit=n_events)
         return [payload_of(message) for message in page.messages]
 
     def start_of(self, channel: str, history: int) -> Cursor | None:  # noqa: ARG002  # a subclass's, that knows more

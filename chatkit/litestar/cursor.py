@@ -111,7 +111,7 @@ class ChannelCursor:
         if subscription is None:
             return
         try:
-            page = await hub.read(subscription.room, limit=1)
+            page = await hub.history(subscription.room, limit=1)
             self.until = page.head.last
             if page.head.last > subscription.head.last:
                 subscription.check()

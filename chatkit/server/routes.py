@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.backend import Filter
-from chatkit.core.history import HistoryPage, read_history
+from chatkit.core.history import HistoryPage
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
@@ -54,7 +54,7 @@ async def list_rooms(lobby: NamedDependency[Admission]) -> RoomList:
     for room, head in hub.heads().items():
         rooms.setdefault(room, _view(hub, room, head, None))
     for room in hub.occupied - rooms.keys():  # by way of other servers, and never written to
-        rooms[room] = _view(hub, room, (await hub.read(room, limit=1)).head, None)
+        rooms[room] = _view(hub, room, (await hub.history(room, limit=1)).head, None)
     return RoomList([rooms[room] for room in sorted(rooms)])
 
 
@@ -62,7 +62,7 @@ async def list_rooms(lobby: NamedDependency[Admission]) -> RoomList:
 async def show_room(room: FromPath[str], lobby: NamedDependency[Admission]) -> RoomView:
     """Show a room; one that was never written to is an empty one."""
     room = check_room(room)
-    page = await lobby.house.hub.read(room, limit=1)
+    page = await lobby.house.hub.history(room, limit=1)
     time_ms = page.messages[-1].time_ms if page.messages else None
     return _view(lobby.house.hub, room, page.head, time_ms)
 
@@ -142,8 +142,7 @@ async def read_messages(
     house = lobby.house
     if limit > house.limits.history:
         raise BadRequest(f"limit is at most {house.limits.history}")
-    past = await read_history(
-        house.hub.backend,
+    past = await house.hub.history(
         check_room(room),
         after=protocol.position(after),
         before=protocol.position(before),
@@ -152,7 +151,7 @@ async def read_messages(
     )
     if _accepts(request, NDJSON):
         lines = [] if past.gap is None else [json_line(past.gap)]
-        lines += [json_line(message) for message in past.page.messages]
+        lines += [json_line(message) for message in past.messages]
         return Response(b"".join(lines), media_type=NDJSON)
     return Response(_page(past))
 
@@ -173,10 +172,10 @@ def _read_time(text: str | None) -> int | None:
 
 
 def _page(past: HistoryPage) -> MessagePage:
-    head = past.page.head
+    head = past.head
     gap = None if past.gap is None else protocol.WireGap.of(past.gap)
-    messages = [protocol.WireMessage.of(message) for message in past.page.messages]
-    return MessagePage(messages, str(past.cursor), head.first, head.last, past.page.complete, gap)
+    messages = [protocol.WireMessage.of(message) for message in past.messages]
+    return MessagePage(messages, str(past.cursor), head.first, head.last, past.complete, gap)
 
 
 @get("/rooms/{room:str}/events", summary="Follow a room")

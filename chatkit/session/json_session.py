@@ -4,7 +4,6 @@ from functools import partial
 from typing import assert_never
 
 from chatkit.core.backend import Filter
-from chatkit.core.history import read_history
 from chatkit.core.model import (
     Cursor,
     Draft,
@@ -155,17 +154,16 @@ class JsonSession(Session):
         limit = min(self._house.limits.history, 50 if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
-        past = await read_history(
-            self._house.hub.backend,
+        past = await self._house.hub.history(
             room,
             after=protocol.position(command.after),
             before=protocol.position(command.before),
             limit=limit,
             where=Filter(search=command.search) if command.search else None,
         )
-        messages = [protocol.WireMessage.of(message) for message in past.page.messages]
+        messages = [protocol.WireMessage.of(message) for message in past.messages]
         gap = None if past.gap is None else protocol.WireGap.of(past.gap)
-        self._send(protocol.HistoryEvent(room, messages, past.page.complete, command.ref, gap))
+        self._send(protocol.HistoryEvent(room, messages, past.complete, command.ref, gap))
 
     def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
         members, count = self._members(room)

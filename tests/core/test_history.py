@@ -20,7 +20,7 @@ async def store(n: int = 10, keep: int | None = None) -> MemoryBackend:
 
 
 def numbers(past: HistoryPage) -> list[int]:
-    return [message.seq for message in past.page.messages]
+    return [message.seq for message in past.messages]
 
 
 def test_the_newest_page_is_read_on_from_the_head() -> None:
@@ -39,7 +39,7 @@ def test_pages_join_forwards_and_backwards() -> None:
         backend = await store()
         seen: list[int] = []
         after = Cursor(backend._epoch, 0)
-        while not (past := await read_history(backend, "ops", after=after, limit=3)).page.complete:
+        while not (past := await read_history(backend, "ops", after=after, limit=3)).complete:
             seen += numbers(past)
             after = past.cursor
         assert [*seen, *numbers(past)] == list(range(1, 11))
@@ -51,7 +51,7 @@ def test_pages_join_forwards_and_backwards() -> None:
             seen[:0] = numbers(past)
             before = seen[0]
         assert seen == list(range(1, 11))
-        assert past.page.complete
+        assert past.complete
 
     run(main())
 
@@ -68,11 +68,11 @@ def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monke
         while after.seq < 11:
             past = await read_history(backend, "ops", after=after, limit=100)
             pages.append(numbers(past))
-            assert past.page.complete is (11 in pages[-1])
+            assert past.complete is (11 in pages[-1])
             after = past.cursor
         assert pages == [[1, 2], [3], [4], [5, 6], [7, 8], [9], [10], [11]]
         newest = await read_history(backend, "ops", limit=100)
-        assert (numbers(newest), newest.page.complete, newest.cursor.seq) == ([11], False, 11)
+        assert (numbers(newest), newest.complete, newest.cursor.seq) == ([11], False, 11)
         assert numbers(await read_history(backend, "ops", before=10, limit=100)) == [8, 9]
 
     run(main())
@@ -136,6 +136,6 @@ def test_an_empty_room_is_empty() -> None:
         backend = await store(0)
         for after, before in ((None, None), (0, None), (None, 5), (0, 9)):
             past = await read_history(backend, "ops", after=after, before=before, limit=3)
-            assert (past.gap, numbers(past), past.cursor.seq, past.page.complete) == (None, [], 0, True)
+            assert (past.gap, numbers(past), past.cursor.seq, past.complete) == (None, [], 0, True)
 
     run(main())

@@ -59,10 +59,10 @@ def test_what_is_published_is_committed_in_order_and_read() -> None:
             receipts = await say(hub, *range(50))
             assert [receipt.message.seq for receipt in receipts] == list(range(1, 51))
             assert backend.calls["append"] == 1
-            page = await hub.read("ops", after=0, limit=100)
+            page = await hub.history("ops", after=0, limit=100)
             assert [message.body for message in page.messages] == [str(n) for n in range(50)]
             assert [info.room for info in await hub.rooms()] == ["ops"]
-            found = await hub.read("ops", where=Filter(search="49"))
+            found = await hub.history("ops", where=Filter(search="49"))
             assert len(found.messages) == 1
 
     run(main())

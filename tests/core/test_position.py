@@ -93,8 +93,8 @@ async def read_by_pages(backend: Faults, had: Cursor) -> list[int | tuple[int, i
     while True:
         past = await read_history(backend, "ops", after=had, limit=7)
         items += [] if past.gap is None else [past.gap]
-        items += past.page.messages
-        if past.page.complete:
+        items += past.messages
+        if past.complete:
             return seqs(items)
         had = past.cursor
 
@@ -172,7 +172,7 @@ def test_a_client_that_had_nothing_learns_the_epoch_of_a_log_that_began_again_wi
         await say(host.hub, "new")
         await say(host.hub, "next")
         await turns(60)
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         events = client.socket.events
         assert [event["type"] for event in events] == ["joined", "message", "message"]
         assert (events[0]["cursor"], events[0]["seq"]) == (f"{epoch}:0", 0)

@@ -70,16 +70,16 @@ class Schedule:
         await self.subscribe(None, n)
 
     async def _cursor(self, n: int) -> None:
-        head = (await self.hub.read("ops")).head
+        head = (await self.hub.history("ops")).head
         await self.subscribe(Cursor("other" if n % 5 == 0 else head.epoch, max(0, head.last + 3 - n)), 0)
 
     async def _trim(self, n: int) -> None:
-        head = (await self.hub.read("ops")).head
+        head = (await self.hub.history("ops")).head
         self.log.trimmed[head.epoch] = max(self.log.trimmed[head.epoch], head.last - n)
-        await self.hub.backend.trim(keep=n)
+        await self.hub._backend.trim(keep=n)
 
     async def _redact(self, n: int) -> None:
-        head = (await self.hub.read("ops")).head
+        head = (await self.hub.history("ops")).head
         if head.first <= head.last:
             await self.hub.redact("ops", max(head.first, head.last - n))
 
@@ -107,7 +107,7 @@ class Schedule:
 
     async def _iterate(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
-        end = (await self.hub.read("ops")).head
+        end = (await self.hub.history("ops")).head
         if is_at_end(subscription, witness, end):
             return
         n_seen = 0
@@ -133,7 +133,7 @@ class Schedule:
         for hub in self.publishers:
             receipts = await say(hub, "last")
             self.log.committed(receipts)
-        head = (await self.hub.read("ops")).head
+        head = (await self.hub.history("ops")).head
         for subscription, witness in self.readers:
 
             async def read_on(subscription: Subscription = subscription, witness: Witness = witness) -> None:

@@ -70,7 +70,7 @@ def test_cursors_of_every_kind(is_read_already: bool) -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await say(hub, *range(2000))
             await backend.trim(keep=900)
-            epoch = (await hub.read("ops")).head.epoch
+            epoch = (await hub.history("ops")).head.epoch
             if is_read_already:
                 await hub.subscribe("ops", history=1)
 
@@ -93,7 +93,7 @@ def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await say(hub, 1, 2, 3)
-            epoch = (await hub.read("ops")).head.epoch
+            epoch = (await hub.history("ops")).head.epoch
             await backend.trim(keep=0)
             with await hub.subscribe("ops", after=Cursor(epoch, 1)) as reader:
                 assert seqs(await drain(reader)) == [(1, 4, "trimmed")]
@@ -288,7 +288,7 @@ def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns
                 hub._grow("giant", n + 1, [Message("giant", hub.heads()["giant"].epoch, n + 1, 0, "ann", "")])
                 if n == 50:
                     await backend.append([draft("", room="small")])
-                    hub._grow("small", 1, (await hub.read("small")).messages)
+                    hub._grow("small", 1, (await hub.history("small")).messages)
                 await asyncio.sleep(0)
                 assert len(hub._bells._ringing) <= 2
                 assert rung[0] <= (n + 1) * fanout.RINGS_A_TURN

@@ -84,7 +84,7 @@ def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
                 assert message.body == "hi"
             past = await read_history(backend, "ops", after=Cursor("another", 0), limit=10)
             assert past.gap is None
-            assert [message.body for message in past.page.messages] == ["hi"]
+            assert [message.body for message in past.messages] == ["hi"]
 
     run(main())
 
@@ -157,7 +157,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
                 assert up_to_date.is_at_head
             back.close()
             past = await read_history(backend, "ops", after=Cursor(epoch, 2), limit=10)
-            assert (past.gap, list(past.page.messages)) == (Gap(2, 8, "no-history"), [])
+            assert (past.gap, list(past.messages)) == (Gap(2, 8, "no-history"), [])
 
     run(main())
 

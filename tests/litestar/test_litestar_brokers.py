@@ -324,7 +324,7 @@ def test_what_is_more_than_the_history_goes_in_time(make_keeping: Make, monkeypa
                 backend.submit(b"%d" % number, "foo", lambda _: None)
             await backend.publish(b"last", ["foo"])
             await backend.publish(b"one", ["other"])
-            while (head := (await backend.hub.read("foo", limit=1)).head).last - head.first >= KEPT:  # noqa: ASYNC110
+            while (head := (await backend.hub.history("foo", limit=1)).head).last - head.first >= KEPT:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             assert (head.first, head.last) == (1_201 - KEPT + 1, 1_201)
             assert len(await backend.get_history("foo")) == KEPT
@@ -339,7 +339,7 @@ def test_nothing_goes_before_it_was_there_for_a_while(make_keeping: Make) -> Non
         async with started(backend):
             for number in range(2 * KEPT):
                 (last,) = await backend.publish(b"%d" % number, ["foo"])
-            sweeper = backend.hub.backend._sweeper
+            sweeper = backend.hub._backend._sweeper
             assert sweeper.sweep() == {}
             assert {room: str(up_to) for room, up_to in sweeper.sweep().items()} == {
                 "foo": last.cursor.replace(f":{2 * KEPT}", f":{KEPT}")
@@ -354,7 +354,7 @@ def test_a_log_that_began_anew_is_not_swept_by_the_numbers_of_the_old_one(make_k
         backend = make_keeping()
         async with started(backend):
             await backend.publish(b"new", ["foo"])
-            await backend.hub.backend.drop("foo", Cursor("another", 1))
+            await backend.hub._backend.drop("foo", Cursor("another", 1))
             assert await backend.get_history("foo") == [b"new"]
 
     run(main())

@@ -294,7 +294,7 @@ def test_a_store_that_cannot_be_read_refuses_and_leaves_nobody(tmp_path: Path) -
         async with ChannelsPlugin(
             SqliteChannelsBackend(tmp_path / "rooms.db"), arbitrary_channels_allowed=True
         ) as plugin:
-            await plugin._log.hub.backend.__aexit__(None, None, None)
+            await plugin._log.hub._backend.__aexit__(None, None, None)
             with pytest.raises(Unavailable):
                 await plugin.subscribe("foo")
             assert not plugin._channels.get("foo")

@@ -157,7 +157,7 @@ def test_a_gap_is_written_where_it_is() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await say(hub, *range(10))
-            epoch = (await hub.read("ops")).head.epoch
+            epoch = (await hub.history("ops")).head.epoch
             await backend.trim(keep=2)
             socket = RecordingSocket()
             await deliver(hub, socket, after=Cursor(epoch, 3))

@@ -33,7 +33,7 @@ def test_welcome_then_joined_then_messages() -> None:
             "server": "chatkit/test",
             "limits": {"body": 1000, "history": 100},
         }
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         members = joined.pop("members")
         assert joined == {
             "type": "joined", "room": "ops", "cursor": f"{epoch}:0", "seq": 0, "first": 1, "last": 3, "count": 1,
@@ -58,7 +58,7 @@ def test_without_a_room_in_the_path_nothing_is_joined() -> None:
 def test_a_join_begins_where_it_says() -> None:
     async def test(host: Host) -> None:
         await say(host.hub, *range(30))
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         client = await host.json()
         asked: list[tuple[dict[str, Any], Sequence[int]]] = [
             ({}, range(21, 31)),
@@ -85,7 +85,7 @@ def test_a_join_begins_where_it_says() -> None:
 def test_joined_then_the_gap_then_messages(after: str) -> None:
     async def test(host: Host) -> None:
         await say(host.hub, *range(10))
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         await host.backend.trim(keep=2)
         cursor = Cursor.parse(after.format(epoch=epoch))
         client = await host.json("ops", start=StartPosition(after=cursor))
@@ -108,7 +108,7 @@ def test_a_log_that_begins_anew_is_joined_anew() -> None:
         host.backend.wipe()
         await say(host.hub, "new")
         await until(client.bodies)
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         events = client.socket.events
         assert [event["type"] for event in events] == ["joined", "gap", "message"]
         assert events[0]["cursor"] == f"{epoch}:0"
@@ -196,7 +196,7 @@ def test_one_room_however_its_name_is_written() -> None:
 def test_a_publish_is_acknowledged_when_it_is_committed() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         gate = host.backend.hold("append")
         client.send("publish", body="hi", data={"n": [1, None]}, key="k", ref=7)
         await turns()
@@ -220,7 +220,7 @@ def test_a_publish_is_acknowledged_when_it_is_committed() -> None:
         client.send("publish", data=5, room="elsewhere")
         await until(lambda: client.bodies() == ["without a ref"])
         assert len(client.socket.texts) == 1
-        assert (await host.hub.read("elsewhere")).messages[0].data == 5
+        assert (await host.hub.history("elsewhere")).messages[0].data == 5
 
     hosted(test)
 

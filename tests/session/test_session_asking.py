@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 def test_history_by_page_search_and_position() -> None:
     async def test(host: Host) -> None:
         await say(host.hub, *(f"message {n}" for n in range(1, 61)))
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         client = await host.json("ops")
         asked: list[tuple[dict[str, Any], Sequence[int], bool]] = [
             ({}, range(11, 61), False),

@@ -32,7 +32,7 @@ def test_plain_text_in_and_out(form: str, expected: bytes) -> None:
 def test_plain_text_begins_with_history_and_tells_gaps(form: str) -> None:
     async def test(host: Host) -> None:
         await say(host.hub, *range(30))
-        epoch = (await host.hub.read("ops")).head.epoch
+        epoch = (await host.hub.history("ops")).head.epoch
         client = await host.text("ops", form=form)
         assert len(client.socket.texts) == 10
         await host.backend.trim(keep=3)

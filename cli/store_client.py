@@ -98,7 +98,7 @@ class StoreClient:
     async def follow(self, room: str, *, after: Cursor) -> AsyncGenerator[Item, None]:
         """Yield what comes after the cursor, for ever."""
         hub = await self._opened()
-        with await hub.subscribe(room, after=after, signalled=self._tell) as subscription:
+        with await hub.subscribe(room, after=after, on_signal=self._tell) as subscription:
             async for item in subscription:
                 yield item
 

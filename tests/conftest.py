@@ -2,15 +2,14 @@
 
 import pytest
 
-from chatkit.core import fanout, presence
-from chatkit.core import hub as hub_module
+from chatkit.core import fanout, presence, rooms
 from chatkit.core import room as live_module
 
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once, and give up at once: what is tested is what happens, not when."""
-    monkeypatch.setattr(hub_module, "RETRY_S", 0.001)
+    monkeypatch.setattr(rooms, "RETRY_S", 0.001)
     monkeypatch.setattr(presence, "DELAY_S", 0.001)
     monkeypatch.setattr(presence, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_module, "MAX_RETRY_S", 0.001)

@@ -1,4 +1,4 @@
-"""A room that has readers in this process: its feed, kept at the head of the log, and who is told when it grows."""
+"""A room that has readers in this process: its feed, kept at the head of the log, and its readers."""
 
 import asyncio
 import logging
@@ -11,8 +11,9 @@ import msgspec
 
 from chatkit.backoff import Backoff
 from chatkit.core.backend import Backend, Page, RoomAdvanced
-from chatkit.core.model import Head, Message
+from chatkit.core.model import Cursor, Gap, Head, Message
 from chatkit.core.page_cache import PageCache
+from chatkit.core.position import is_in_log, resume
 from chatkit.core.roster import Change
 from chatkit.core.segment import MAX_MESSAGES, Segment
 from chatkit.errors import ChatkitError
@@ -54,21 +55,25 @@ Signal: TypeAlias = Change | Redaction | Typing | StoreUnavailable | StoreAvaila
 """What readers hear beside the log: not numbered, not stored, not repeated to who was away."""
 
 
+Wake: TypeAlias = Callable[[], None]
+"""Called when there is something to read. It must neither wait nor raise."""
+
+
 class RoomReader(Protocol):
-    """One who reads a room here."""
+    """A reader of a room in this process."""
 
-    def ring(self) -> None:
-        """Hear that the feed grew. Must not wait nor raise."""
+    def notify(self, signal: Signal) -> None:
+        """Pass a signal to the reader. Must neither wait nor raise."""
 
-    def tell(self, signal: Signal) -> None:
-        """Hear a signal. Must not wait nor raise."""
+    def close(self) -> None:
+        """Stop reading."""
 
 
 class Room:
-    """One room's feed, and the bells of those who read it here.
+    """One room's feed, and its readers in this process.
 
-    `grow` is told everything that is heard of the log, in whatever order; the feed takes what follows on its last
-    message, and reads the rest from the backend, which alone is the truth.
+    `grow` gets every notification of the log, in whatever order; the feed is extended by what follows its last
+    message, and the rest is read from the backend, which alone is the truth.
     """
 
     __slots__ = (
@@ -83,6 +88,7 @@ class Room:
         "is_open",
         "keeps_history",
         "lock",
+        "n_checks",
         "readers",
         "room",
         "users",
@@ -93,7 +99,8 @@ class Room:
     ) -> None:
         self.room = room
         self.feed = Segment(Head("", 1, 0), (), None if backend.keeps_history else UNKEPT_MESSAGES)
-        self.readers: dict[RoomReader, None] = {}  # in the order they came: an arrival or departure moves nobody else
+        # In the order in which they came: an arrival or departure moves no other reader. With what wakes each.
+        self.readers: dict[RoomReader, Wake] = {}
         self.users = 0  # readers, and those about to be: the room is kept as long as there are any
         self.is_open = False
         self.lock = asyncio.Lock()  # opening and closing take turns: a late unwatch must not end a new watch
@@ -103,6 +110,7 @@ class Room:
         self._spawn = spawn
         self._is_stale = False  # something was heard of that the feed does not have
         self._is_filling = False
+        self.n_checks = 0  # how often the feed was compared with the backend's log
         self._n_redactions = 0
         # Without a history: what was heard before there was a feed to take it, and can be read nowhere.
         self._early: deque[RoomAdvanced] = deque(maxlen=MAX_EARLY)
@@ -153,7 +161,7 @@ class Room:
         self._n_redactions += 1
         self.feed.redact(seq)
         self._pages.redact(self.room, seq)
-        self.tell(Redaction(self.room, seq))
+        self.notify(Redaction(self.room, seq))
 
     def grow(self, last: int, messages: Sequence[Message], epoch: str = "") -> int:
         """Hear that the log reached `last`, with its newest messages if they are at hand; return what is to be told.
@@ -197,6 +205,8 @@ class Room:
                 try:
                     await self._fill_once()
                     backoff.reset()
+                    self.n_checks += 1
+                    self.wake()
                 except Exception as error:
                     self._is_stale = True
                     if isinstance(error, ChatkitError):
@@ -219,7 +229,6 @@ class Room:
                 feed.extend(fresh)
             if follows or page.head.last <= feed.last:
                 feed.log_first = page.head.first
-                self.ring()
                 if page.complete:
                     return
         # A new life of the log, a hole that was trimmed, or too far behind: the feed starts again at the newest end,
@@ -227,7 +236,22 @@ class Room:
         newest = await self.read(limit=MAX_MESSAGES)
         if newest.head.epoch != feed.epoch or newest.head.last > feed.last or newest.head.last < known:
             feed.restart(newest.head, newest.messages)
-        self.ring()
+
+    async def place(self, had: Cursor, oldest: int) -> tuple[Cursor, Gap | None]:
+        """Return where a reader that stood at `had` goes on, and what it missed, as the store says.
+
+        Without history, a reader goes on with `oldest`, the first message that this process has for it.
+        """
+        feed = self.feed
+        if self.keeps_history:
+            head = (await self.read(after=had.seq, limit=1)).head
+            if head.epoch != feed.epoch or head.last > feed.last:
+                self.check()  # the store has more than this process was notified of
+            return resume(had, head)
+        # Another process may have told the client of messages that are still on their way to this one.
+        if had.epoch == feed.epoch and had.seq > feed.last and is_in_log(had, (await self.read(limit=1)).head):
+            return had, None
+        return resume(had, Head(feed.epoch, oldest, feed.last), keeps_history=False)
 
     def page(self, epoch: str, after: int) -> Segment | None:
         """Return the part of the past in which the message behind `after` is, if it is in memory."""
@@ -240,12 +264,25 @@ class Room:
     async def _read_between(self, after: int, before: int, limit: int) -> Page:
         return await self.read(after=after, before=before, limit=limit)
 
-    def ring(self) -> None:
-        """Tell every reader that the feed grew."""
-        for reader in tuple(self.readers):
-            reader.ring()
+    def wake(self) -> None:
+        """Wake every reader."""
+        for wake in tuple(self.readers.values()):
+            wake_reader(wake, self.room)
 
-    def tell(self, signal: Signal) -> None:
+    def notify(self, signal: Signal) -> None:
         """Pass a signal to every reader."""
         for reader in tuple(self.readers):
-            reader.tell(signal)
+            reader.notify(signal)
+
+    def remove(self, reader: RoomReader) -> None:
+        """Remove a reader, and wake it for the last time: what waits to read ends."""
+        if (wake := self.readers.pop(reader, None)) is not None:
+            wake_reader(wake, self.room)
+
+
+def wake_reader(wake: Wake, room: str) -> None:
+    """Call `wake`; one reader's mistake must not keep all others from reading."""
+    try:
+        wake()
+    except Exception:
+        _logger.exception("a reader of %s failed when it was woken", room)

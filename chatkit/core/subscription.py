@@ -1,42 +1,47 @@
-"""A reader of one room: a cursor into its log, and a bell that rings when the room grows."""
+"""A reader of one room: a cursor into its log, which is woken when the room grows."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from chatkit.core.model import Cursor, Gap, Head, Message
-from chatkit.core.position import resume
 from chatkit.core.room import Room, Signal
-from chatkit.core.segment import Encode, Segment
+from chatkit.core.segment import Encode
 
 Item: TypeAlias = Message | Gap
-"""What a log delivers: what is there, or that it is not to be had."""
+"""What a log delivers: a message, or the statement that messages are missing."""
 
-PAGE_MESSAGES = 256  # what a reader far behind takes from the store at once
+READ_MESSAGES = 256  # as many as a page from the store holds
+NEVER: Final = -1  # the room was not compared with the store on behalf of this reader
+NOTHING: Final = (b"", False)
 
 _logger = logging.getLogger(__name__)
 
 
-class Subscription:
-    """A position in a room's log. All behind it is had in order, once, and no hole is passed over in silence.
+class WouldBlock(Exception):  # an outcome, not an error; anyio's name for it
+    """Raised where nothing can be read without waiting."""
 
-    Two ways to read, one position: `take` gives encoded bytes at once while the room's recent tail holds what is due,
-    and `fetch` whatever is next, from the store if need be. Iterating waits for the bell and fetches. A subscription
+
+class Subscription:
+    """A position in a room's log. All messages behind it are read in order, once, and no hole is passed over silently.
+
+    `read_nowait` returns what is in memory, `read` waits, for the store or for new messages; iterating reads. `chunk`
+    returns encoded bytes that all readers share, for deliveries. Only reading moves the position. A subscription
     belongs to one reader: calls do not overlap. It is a context manager; leaving it closes it.
     """
 
     __slots__ = (
-        "_bell",
+        "_checked",
+        "_feed",
         "_gap",
         "_had",
         "_life",
         "_live",
-        "_release",
-        "_signalled",
+        "_on_close",
+        "_on_signal",
         "epoch",
-        "feed",
         "is_closed",
         "position",
     )
@@ -48,23 +53,20 @@ class Subscription:
         *,
         had: Cursor | None = None,
         gap: Gap | None = None,
-        bell: Callable[[], None] | None,
-        signalled: Callable[[Signal], None] | None,
-        release: Callable[["Subscription"], None],
+        on_signal: Callable[[Signal], None] | None,
+        on_close: Callable[["Subscription"], None],
     ) -> None:
         self.epoch = start.epoch
         self.position = start.seq
         self.is_closed = False
-        self._had = had  # where the reader stands until it has the gap
+        self._had = had  # where the reader stands until it has read the gap
         self._gap = gap
         self._live = live
-        self.feed = live.feed  # the recent tail of the room's log, for all of its readers
-        # The feed's life in which this position was found good; until then, and when the feed began anew, the store is
-        # asked.
-        self._life = live.feed.life if start.epoch == live.feed.epoch and live.feed.reaches(start.seq) else 0
-        self._bell = bell
-        self._signalled = signalled
-        self._release = release
+        self._feed = live.feed  # the room's recent messages, shared by all of its readers
+        self._life = 0  # the life of the feed in which this position is known to be one of the feed's log
+        self._checked = NEVER  # the room's check after which this reader has to look for its place again
+        self._on_signal = on_signal
+        self._on_close = on_close
 
     @property
     def room(self) -> str:
@@ -73,7 +75,7 @@ class Subscription:
 
     @property
     def cursor(self) -> Cursor:
-        """Where this reader stands: subscribing again from here goes on without a hole or a repeat."""
+        """Where this reader stands: a subscription from here goes on without a hole or a repeat."""
         if self._gap is not None and self._had is not None:
             return self._had
         return Cursor(self.epoch, self.position)
@@ -81,169 +83,154 @@ class Subscription:
     @property
     def head(self) -> Head:
         """Where the room's log stands, as far as this process knows."""
-        return self.feed.head
+        return self._feed.head
 
     @property
     def is_at_head(self) -> bool:
-        """Say whether all that this process knows of has been read."""
-        feed = self.feed
-        return self._life == feed.life and self.position >= feed.last and self._gap is None
+        """Whether everything that this process knows of has been read."""
+        return self._gap is None and self._has_place() and self.position >= self._feed.last
 
     @property
     def is_due(self) -> bool:
-        """Say whether there may be something to read now; if not, the bell will ring."""
-        return not self.is_closed and not self.is_at_head and self.epoch == self.feed.epoch
+        """Whether there may be something to read; if not, the reader is woken when there is."""
+        if self.is_closed:
+            return False
+        if self._gap is not None:
+            return True
+        if self._has_place():
+            return self.position < self._feed.last
+        return self._checked != self._live.n_checks
 
     def check(self) -> None:
-        """Have the room compared with the store, as often as it takes; the bell rings when that is done."""
+        """Compare the room with the store, again until it answers; then wake this reader."""
         self._live.check()
 
-    def take(self, encode: Encode) -> bytes | None:
-        """Return the next messages encoded and joined, and move behind them; None if they are not at hand (`fetch`).
+    # Reading
 
-        Empty when there is nothing to read now, or the subscription is closed.
+    def chunk(self, encode: Encode) -> tuple[bytes, bool]:
+        """Return the next messages, encoded and joined, and whether more are due; move behind them.
+
+        Empty where nothing is due. Raise `WouldBlock` where what is due is a gap, or not in memory: then `read`.
         """
-        feed = self.feed
+        feed = self._feed
         if self.is_closed:
-            return b""
-        if self._life != feed.life or self._gap is not None:
-            return None
+            return NOTHING
+        if self._gap is not None or (self._life != feed.life and not self._has_place()):
+            raise WouldBlock
         if self.position >= feed.last:
-            return b""
+            return NOTHING
         source = feed if self.position >= feed.first - 1 else self._live.page(self.epoch, self.position)
         if source is None:
-            return None
-        chunk, self.position = source.chunk(encode, self.position)
-        return chunk
+            raise WouldBlock
+        frames, self.position = source.chunk(encode, self.position)
+        return frames, self.position < feed.last
 
-    async def load(self) -> bool:
-        """Have what is next at hand, if the log has it; say whether `take` will give it.
+    def read_nowait(self, limit: int = READ_MESSAGES) -> Sequence[Item]:
+        """Return at most `limit` items that are in memory, and move behind them; a gap comes alone.
 
-        Raise `Unavailable` when the store cannot be asked.
-        """
-        await asyncio.sleep(0)  # a reader that catches up from memory must not keep the loop for itself
-        return self._gap is None and await self._find() is not None
-
-    async def _find(self) -> Segment | None:
-        """Return where the messages behind this position are; None if nothing that this process knows of holds them."""
-        feed = self.feed
-        if self.epoch != feed.epoch or self.position > feed.last:
-            return None
-        source: Segment | None = feed
-        if not feed.reaches(self.position) and self._live.keeps_history:
-            source = await self._live.load_page(self.epoch, self.position)
-        if source is not None and self.epoch == feed.epoch and source.reaches(self.position):
-            self._life = feed.life
-            return source
-        return None
-
-    def take_gap(self) -> Gap | None:
-        """Return the gap that this subscription began with, once, if there is one."""
-        gap, self._gap = self._gap, None
-        return gap
-
-    async def fetch(self, limit: int = PAGE_MESSAGES) -> Sequence[Item]:
-        """Return what is next, a gap first where there is one, and move behind it; empty when there is nothing now.
-
-        Raise `Unavailable` when it cannot be read; the position then stays, and fetching again goes on from it.
+        Raise `WouldBlock` where there are none. Empty only when the subscription is closed.
         """
         if self.is_closed:
             return ()
-        if gap := self.take_gap():
+        if self._gap is not None:
+            gap, self._gap, self._had = self._gap, None, None
             return (gap,)
-        if self.is_at_head:
-            return ()
-        source = await self._find()
-        return await self._fetch_from_store(limit) if source is None else self._read_from(source, limit)
-
-    def _read_from(self, source: Segment, limit: int) -> Sequence[Message]:
-        if self.is_closed:  # while the source was loaded
-            return ()
+        feed = self._feed
+        if not self._has_place() or self.position >= feed.last:
+            raise WouldBlock
+        source = feed if self.position >= feed.first - 1 else self._live.page(self.epoch, self.position)
+        if source is None:
+            raise WouldBlock
         messages = source.read(self.position, limit)
         self.position += len(messages)
         return messages
 
-    async def _fetch_from_store(self, limit: int) -> Sequence[Item]:
-        if not self._live.keeps_history:
-            return self._skip_to_feed(limit)
-        page = await self._live.read(after=self.position, limit=limit)
-        if self.is_closed:  # while the store was asked: whoever closed it wants no more, and has the position
-            return ()
-        start, gap = resume(Cursor(self.epoch, self.position), page.head)
-        self.epoch, self.position = start.epoch, start.seq
-        if self.epoch == self.feed.epoch:
-            self._life = self.feed.life
-        else:
-            self._life = 0
-            self._live.check()
-        if gap is not None:
-            return (gap,)
-        if page.messages:
-            self.position = page.messages[-1].seq
-        return page.messages
+    async def read(self, limit: int = READ_MESSAGES, *, wait: bool = True) -> Sequence[Item]:
+        """Return at most `limit` items, a gap alone, and move behind them; wait until there are some.
 
-    def _skip_to_feed(self, limit: int) -> Sequence[Item]:
-        """Go on where the feed begins: what lies before it is kept nowhere."""
-        feed = self.feed
-        self._life = feed.life
-        if self.epoch == feed.epoch and self.position > feed.last:
-            self._live.check()  # this process knows less than another: the bell rings when that is mended
-            return ()
-        kept = Head(feed.epoch, feed.first, feed.last)  # what this process still has, though no store keeps it
-        start, gap = resume(Cursor(self.epoch, self.position), kept, keeps_history=False)
-        self.epoch, self.position = start.epoch, start.seq
-        return self._read_from(feed, limit) if gap is None else (gap,)
-
-    async def next(self) -> Sequence[Item]:
-        """Wait until there is something to read and return it; empty only when the subscription was closed."""
+        Without `wait`, the store is asked where that is needed, but new messages are not waited for: empty where
+        nothing is due. Otherwise empty only when the subscription is closed. Raise `Unavailable` when the store cannot
+        be read; the position then stays, and reading again goes on from it.
+        """
         while not self.is_closed:
-            if items := await self.fetch():
-                return items
-            if not self.is_due:
-                await self._wait()
+            try:
+                return self.read_nowait(limit)
+            except WouldBlock:
+                if self.is_due:
+                    await self._load()
+                elif wait:
+                    await self._wait()
+                else:
+                    break
         return ()
 
+    def _has_place(self) -> bool:
+        """Return whether the feed's log is this reader's, and reaches as far."""
+        feed = self._feed
+        if self._life == feed.life:
+            return True
+        if self.epoch != feed.epoch or self.position > feed.last:
+            return False
+        if not feed.reaches(self.position) and self._live.page(self.epoch, self.position) is None:
+            return False
+        self._life = feed.life
+        return True
+
+    async def _load(self) -> None:
+        """Bring what is next into memory. If the log does not have it, find out where to go on, and what is missing."""
+        feed, live = self._feed, self._live
+        if live.keeps_history and self.epoch == feed.epoch and self.position < feed.last:
+            page = await live.load_page(self.epoch, self.position)
+            if page is not None and self.epoch == feed.epoch:
+                self._life = feed.life
+                return
+        had = Cursor(self.epoch, self.position)
+        start, gap = await live.place(had, feed.first)
+        if self.is_closed:  # while the store was asked: the reader wants no more, and keeps its position
+            return
+        self.epoch, self.position = start.epoch, start.seq
+        self._life = 0
+        if gap is not None:
+            self._gap, self._had = gap, had
+        elif not self._has_place():
+            # This process knows less than the store, or something else: it is compared first.
+            self._checked = live.n_checks
+            live.check()
+
     async def _wait(self) -> None:
-        rung = asyncio.Event()
-        bell, self._bell = self._bell, rung.set
+        woken = asyncio.Event()
+        readers = self._live.readers
+        wake, readers[self] = readers[self], woken.set
         try:
-            # No await lies between finding that there is nothing to read and here: no bell is missed.
-            await rung.wait()
+            # No await lies between finding that there is nothing to read and here: no call is missed.
+            await woken.wait()
         finally:
-            self._bell = bell
+            if self in readers:
+                readers[self] = wake
 
     async def __aiter__(self) -> AsyncIterator[Item]:
-        while items := await self.next():
+        while items := await self.read():
             for item in items:
-                # Who leaves the loop here has had this item and none of those behind it.
+                # A reader that leaves the loop here has had this item and none of those behind it.
                 stand = self.position = item.before - 1 if isinstance(item, Gap) else item.seq
                 yield item
                 if self.is_closed or self.position != stand:
-                    break  # who read on by other means meanwhile has had the rest
+                    break  # it read on by other means in the meantime: that was the rest
 
-    def ring(self) -> None:
-        """Hear that the feed grew."""
-        if self._bell is not None:
+    def notify(self, signal: Signal) -> None:
+        """Pass a signal to the reader."""
+        if self._on_signal is not None:
             try:
-                self._bell()
+                self._on_signal(signal)
             except Exception:
-                # One reader's mistake must not leave all others deaf.
-                _logger.exception("a reader of %s could not be told that it grew", self.room)
-
-    def tell(self, signal: Signal) -> None:
-        """Hear a signal."""
-        if self._signalled is not None:
-            try:
-                self._signalled(signal)
-            except Exception:
-                _logger.exception("a reader of %s could not be told of a signal", self.room)
+                # One reader's mistake must not keep the signal from all others.
+                _logger.exception("a reader of %s failed at a signal", self.room)
 
     def close(self) -> None:
-        """Read no more: a waiting iterator ends. Closing again does nothing."""
+        """Stop reading: a waiting iterator ends. Closing again does nothing."""
         if not self.is_closed:
             self.is_closed = True
-            self._release(self)
-            self.ring()
+            self._on_close(self)
 
     def __enter__(self) -> Self:
         return self

@@ -134,7 +134,7 @@ class LogChannelsBackend(ChannelsBackend):
                 self._rung[channel] = None
                 self._is_rung.set()
 
-        self._taps[channel] = await self.hub.subscribe(room_of(channel), bell=ring)
+        self._taps[channel] = await self.hub.subscribe(room_of(channel), wake=ring)
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
         """Have `stream_events` give no more events of these channels."""
@@ -187,7 +187,7 @@ class LogChannelsBackend(ChannelsBackend):
 async def _next_of(tap: Subscription) -> Sequence[Item]:
     """Fetch one item. A store that does not answer must not end who reads: the bell rings when it does again."""
     try:
-        return await tap.fetch(1)
+        return await tap.read(1, wait=False)
     except ChatkitError:
         tap.check()
         return ()

@@ -57,7 +57,7 @@ class ChannelCursor:
     async def open(self, log: LogChannelsBackend) -> None:
         """Begin to read, from `after` on or from so many events before the end. Raise `Unavailable`."""
         history, after = self._history, self._after
-        subscription = await log.hub.subscribe(room_of(self.channel), after=after, history=history, bell=self.ring)
+        subscription = await log.hub.subscribe(room_of(self.channel), after=after, history=history, wake=self.ring)
         log.enter(subscription.room, self)
         self._log = log
         self.subscription = subscription

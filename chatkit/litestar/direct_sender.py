@@ -16,6 +16,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from chatkit.core.model import Message
 from chatkit.core.segment import Encode
+from chatkit.core.subscription import WouldBlock
 from chatkit.errors import ChatkitError
 from chatkit.litestar.cursor import ChannelCursor
 from chatkit.litestar.payload import binary_frame_of, payload_of, text_frame_of
@@ -234,12 +235,15 @@ class DirectSender:
             if not self._socket.is_writable:
                 self._let_task_send()
                 break
-            frames = subscription.take(self._encode)
-            if frames is None:
+            try:
+                frames, is_more = subscription.chunk(self._encode)
+            except WouldBlock:
                 self._source.pull_soon(cursor)
-            if not frames:
                 break
-            self._socket.write(frames)
+            if frames:
+                self._socket.write(frames)
+            if not is_more:
+                break
         if subscription.position != n_before:
             self._source.advanced(subscription.position - n_before)
 

@@ -111,7 +111,7 @@ class EventReader(ABC):
             return False
         cursor.is_pulling = True
         try:
-            items = await subscription.fetch(limit)
+            items = await subscription.read(limit, wait=False)
         except ChatkitError:
             subscription.check()  # the room is compared with the store until that answers, and rings then
             raise

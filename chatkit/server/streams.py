@@ -89,7 +89,7 @@ async def stream(
         del told[:-2]  # a reader who rests through many outages need not be told of each
         rung.set()
 
-    with await hub.subscribe(room, after=start.after, history=history, bell=rung.set, signalled=hear) as subscription:
+    with await hub.subscribe(room, after=start.after, history=history, wake=rung.set, on_signal=hear) as subscription:
         yield form.opening
         while not subscription.is_closed:
             rung.clear()
@@ -97,7 +97,7 @@ async def stream(
                 said = b"".join(told)
                 told.clear()  # before the stream rests, in which more may be told
                 yield said
-            elif items := await subscription.fetch(FETCH_MESSAGES):
+            elif items := await subscription.read(FETCH_MESSAGES, wait=False):
                 for part in _slices(form.write(item, subscription.epoch) for item in items):
                     yield part
             elif not subscription.is_due and not await _is_rung(rung):

@@ -1,14 +1,15 @@
-"""One room on its way to one socket: when the bell rings, what is due is written, as far as the socket takes it.
+"""One room on its way to one socket: when it is woken, it writes what is due, as far as the socket takes it.
 
-A socket that is full is left where it is; the subscription stands for what it has not had.
+A full socket gets nothing; the subscription's position stands for what it did not get.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeAlias
 
 from chatkit.core.model import Gap, Message
 from chatkit.core.segment import Encode
-from chatkit.core.subscription import Item, Subscription
+from chatkit.core.subscription import Item, Subscription, WouldBlock
 from chatkit.errors import ChatkitError
 from chatkit.websocket.direct import DirectSocket
 
@@ -17,9 +18,7 @@ EncodeEpoch: TypeAlias = Callable[[Subscription, int], bytes]
 """Names the subscription's new epoch, of which what comes behind the given `seq` follows."""
 Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
 
-CATCH_UP_MESSAGES = 128  # read from the store at once for one reader that is far behind
-CHUNKS_A_RING = 4  # then others have their turn
-SLICE_BYTES = 1 << 16  # after this much, such a reader's socket is asked whether it takes more
+CHUNKS_A_WAKE = 4  # then other readers have their turn
 
 
 class Delivery:
@@ -29,7 +28,7 @@ class Delivery:
     """
 
     __slots__ = (
-        "_encode", "_encode_epoch", "_encode_gap", "_epoch", "_is_fetching", "_socket", "_spawn", "subscription",
+        "_encode", "_encode_epoch", "_encode_gap", "_epoch", "_is_catching_up", "_socket", "_spawn", "subscription",
     )  # fmt: skip
 
     def __init__(
@@ -47,86 +46,67 @@ class Delivery:
         self._encode_gap = encode_gap
         self._encode_epoch = encode_epoch
         self._spawn = spawn
-        self._is_fetching = False
+        self._is_catching_up = False
 
     def start(self, subscription: Subscription) -> None:
         """Deliver this subscription from now on; the client knows its epoch."""
         self.subscription = subscription
         self._epoch = subscription.epoch
 
-    def ring(self) -> None:
-        """Write what is due and at hand; have fetched what is not."""
+    def wake(self) -> None:
+        """Write what is due and in memory; have the rest loaded."""
         subscription = self.subscription
-        if self._is_fetching or subscription is None:
+        if self._is_catching_up or subscription is None:
             return
         socket = self._socket
-        for _ in range(CHUNKS_A_RING):
-            if not socket.is_writable:
-                return
-            frames = subscription.take(self._encode)
-            if frames:
-                socket.write(frames)
-                if subscription.position == subscription.feed.last:
+        try:
+            for _ in range(CHUNKS_A_WAKE):
+                if not socket.is_writable:
                     return
-            elif frames is None:
-                break
-            else:
-                return
-        self._is_fetching = True
+                frames, is_more = subscription.chunk(self._encode)
+                if frames:
+                    socket.write(frames)
+                if not is_more:
+                    return
+        except WouldBlock:
+            pass
+        self._is_catching_up = True
         self._spawn(self._catch_up(subscription))
 
     async def _catch_up(self, subscription: Subscription) -> None:
         try:
-            while self._socket.is_writable and await self._write_next(subscription):
-                pass
+            while subscription.is_due and self._socket.is_writable:
+                await self._write_next(subscription)
+                await asyncio.sleep(0)  # a reader that catches up from memory must not keep the loop to itself
         except ChatkitError:
-            # The room's feed is checked until the store answers, and rings then.
+            # The room is compared with the store until that answers; then the subscription wakes this delivery.
             subscription.check()
-            return
         finally:
-            self._is_fetching = False
-        if subscription.is_due:
-            self.ring()
+            self._is_catching_up = False
 
-    async def _write_next(self, subscription: Subscription) -> bool:
-        """Write a chunk that all share, or else what this reader alone is owed; say whether there was any."""
-        if await subscription.load() and (frames := subscription.take(self._encode)) is not None:
-            if frames:
-                self._socket.write(frames)
-            return bool(frames)
-        items = await subscription.fetch(CATCH_UP_MESSAGES)
-        if subscription.epoch != self._epoch:
-            self._write_epoch(subscription, items)
-        self._write_slices(subscription, items)
-        return bool(items)
-
-    def _write_epoch(self, subscription: Subscription, items: Sequence[Item]) -> None:
-        self._epoch = subscription.epoch
-        if self._encode_epoch is not None:
-            first = items[0] if items else None
-            start = first.seq - 1 if isinstance(first, Message) else subscription.position
-            self._socket.write(self._encode_epoch(subscription, start))
-
-    def _write_slices(self, subscription: Subscription, items: Sequence[Item]) -> None:
-        frames: list[bytes] = []
-        size = 0
-        for item in items:
-            frame = self._encode_gap(subscription, item) if isinstance(item, Gap) else self._encode(item)
-            frames.append(frame)
-            size += len(frame)
-            if size >= SLICE_BYTES and not isinstance(item, Gap):
-                self._socket.write(b"".join(frames))
-                frames.clear()
-                size = 0
-                if not self._socket.is_writable:
-                    # What the socket did not take is read again when it does: only the position is kept.
-                    subscription.position = item.seq
-                    return
+    async def _write_next(self, subscription: Subscription) -> None:
+        try:
+            frames, _ = subscription.chunk(self._encode)
+        except WouldBlock:
+            # A gap, or a message of a page that is loaded: the rest of the page is then in memory, for all readers.
+            frames = self._frame(subscription, await subscription.read(1, wait=False))
         if frames:
-            self._socket.write(b"".join(frames))
+            self._socket.write(frames)
+
+    def _frame(self, subscription: Subscription, items: Sequence[Item]) -> bytes:
+        """Frame what this reader alone gets: a gap or one message, behind the log's new epoch if it has one."""
+        frames = [
+            self._encode_gap(subscription, item) if isinstance(item, Gap) else self._encode(item) for item in items
+        ]
+        if subscription.epoch != self._epoch and not subscription.is_closed:
+            self._epoch = subscription.epoch
+            if self._encode_epoch is not None:
+                n_messages = sum(isinstance(item, Message) for item in items)
+                frames.insert(0, self._encode_epoch(subscription, subscription.position - n_messages))
+        return b"".join(frames)
 
     def close(self) -> None:
-        """Deliver no more."""
+        """Stop delivering."""
         if self.subscription is not None:
             self.subscription.close()
             self.subscription = None

@@ -130,11 +130,8 @@ class JsonSession(Session):
         subscription = await self._subscribe(room, start, delivery)
         delivery.start(subscription)
         self._rooms[room] = delivery
-        gap = subscription.take_gap()
-        self._send(self._joined(subscription, subscription.cursor, ref))
-        if gap is not None:
-            self._send_text(protocol.gap_event(room, gap))
-        delivery.ring()
+        self._send(self._joined(subscription, Cursor(subscription.epoch, subscription.position), ref))
+        delivery.wake()
 
     def _joined(self, subscription: Subscription, start: Cursor, ref: protocol.Ref | None) -> protocol.JoinedEvent:
         room, head = subscription.room, subscription.head
@@ -176,7 +173,7 @@ class JsonSession(Session):
     def _restored(self) -> None:
         self._send(protocol.RestoredEvent())
 
-    def _signalled_in(self, signal: Change | Redaction | TypingSignal) -> None:
+    def _on_room_signal(self, signal: Change | Redaction | TypingSignal) -> None:
         match signal:
             case Redaction(room, seq):
                 self._send(protocol.RedactedEvent(room, seq))

@@ -100,8 +100,8 @@ class Session(ABC):
     def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
         """Tell the client that something it asked for cannot be."""
 
-    def _signalled(self, signal: Signal) -> None:
-        """Hear what happens in a room beside its log, from every room that is read here."""
+    def _on_signal(self, signal: Signal) -> None:
+        """Handle what happens beside the log in any room that is read here."""
         match signal:
             case StoreUnavailable(reason):
                 if not self._is_store_away:
@@ -112,15 +112,15 @@ class Session(ABC):
                     self._is_store_away = False
                     self._restored()
             case _:
-                self._signalled_in(signal)
+                self._on_room_signal(signal)
 
     @abstractmethod
     def _restored(self) -> None:
         """Tell the client that the store is back."""
 
     @abstractmethod
-    def _signalled_in(self, signal: Change | Redaction | Typing) -> None:
-        """Hear what happens in one room."""
+    def _on_room_signal(self, signal: Change | Redaction | Typing) -> None:
+        """Handle what happens in one room."""
 
     def received_binary(self) -> None:
         """Refuse a binary message: every protocol here is text."""
@@ -132,7 +132,7 @@ class Session(ABC):
         self._let_go()
         self._work_off()
         for delivery in tuple(self._rooms.values()):
-            delivery.ring()
+            delivery.wake()
 
     def closed(self, code: int) -> None:  # noqa: ARG002  # the socket's way of telling; every end is the same here
         """End: the client is present and reads no more. Ending again does nothing."""
@@ -158,8 +158,8 @@ class Session(ABC):
             after=start.after,
             history=history,
             member=self._sender,
-            bell=delivery.ring,
-            signalled=self._signalled,
+            wake=delivery.wake,
+            on_signal=self._on_signal,
         )
         if self.is_closed:  # the client left while the room was being opened
             subscription.close()
@@ -186,10 +186,10 @@ class Session(ABC):
         if ref is not None:
             ack = protocol.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(protocol.encode(ack))
-        # Who speaks need not wait for the round in which the others are told: its next message may wait for this one.
+        # A sender need not wait for the round that wakes the others: its next message may wait for this one.
         delivery = self._rooms.get(message.room)
         if delivery and (reader := delivery.subscription) and reader.position < message.seq:
-            delivery.ring()
+            delivery.wake()
 
     def _send_text(self, payload: bytes) -> None:
         """Answer; a client that asks on without taking its answers is read no further when they are many."""

@@ -36,7 +36,7 @@ class TextSession(Session):
         delivery = Delivery(self._socket, form_for(encode, self._socket.deflate), encode_gap, self._house.hub.spawn)
         delivery.start(await self._subscribe(self._room, start, delivery))
         self._rooms[self._room] = delivery
-        delivery.ring()
+        delivery.wake()
 
     def received_text(self, text: bytes) -> None:
         """Publish the text."""
@@ -50,7 +50,7 @@ class TextSession(Session):
         """Say it as errors are said: there is no other way that is no message."""
         self._send_text(b"! the store is back")
 
-    def _signalled_in(self, signal: Change | Redaction | Typing) -> None:
+    def _on_room_signal(self, signal: Change | Redaction | Typing) -> None:
         """Say nothing: plain text has no words for what is no message."""
 
     def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:  # noqa: ARG002  # text has no refs

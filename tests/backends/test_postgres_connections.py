@@ -313,20 +313,20 @@ def test_a_database_that_lost_its_end_begins_a_new_epoch_and_nobody_takes_new_me
             for n in range(5):
                 await hub.publish(Draft("ops", "ann", f"old {n + 1}"))
             with await hub.subscribe("ops", history=10) as reader:
-                assert len(await reader.next()) == 5
+                assert len(await reader.read()) == 5
                 old = reader.epoch
                 # As after a failover to a copy that was behind, or a restored backup.
                 sql("DELETE FROM {}.message WHERE seq > 2; UPDATE {}.room SET last = 2", url)
                 terminate_listener(url)
-                items = list(await reader.next())
+                items = list(await reader.read())
                 assert isinstance(items[0], Gap)
                 assert (items[0].after, items[0].reason) == (5, "epoch")
                 while len(items) < 3:
-                    items += await reader.next()
+                    items += await reader.read()
                 for n in range(3):
                     await hub.publish(Draft("ops", "ann", f"new {n}"))
                 while len(items) < 6:
-                    items += await reader.next()
+                    items += await reader.read()
                 assert [item.body for item in items if isinstance(item, Message)] == [
                     *("old 1", "old 2"),
                     *("new 0", "new 1", "new 2"),

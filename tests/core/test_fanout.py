@@ -19,11 +19,14 @@ class Reader:
         self._rung = rung
         self._name = name
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         self._rung.append(self._name)
 
-    def tell(self, signal: Signal) -> None:
+    def notify(self, signal: Signal) -> None:
         raise AssertionError("nothing here signals")
+
+    def close(self) -> None:
+        raise AssertionError("nothing here closes")
 
 
 class Scene:
@@ -36,11 +39,12 @@ class Scene:
 
     def room(self, name: str, n_readers: int = 1) -> Room:
         live = Room(name, self._backend, PageCache(), lambda job: job.close())
-        live.readers = dict.fromkeys(Reader(self.rung, f"{name}{n}") for n in range(n_readers))
+        readers = [Reader(self.rung, f"{name}{n}") for n in range(n_readers)]
+        live.readers = {reader: reader.wake for reader in readers}
         return live
 
     def grow(self, live: Room, body: str = "hi") -> None:
-        self.bells.ring_soon(live, len(body) + 64)
+        self.bells.schedule(live, len(body) + 64)
 
     def rest(self, seconds: float) -> None:
         self.bells._rest_until = perf_counter() + seconds
@@ -128,6 +132,6 @@ def test_a_room_that_grows_in_the_round_of_a_giant_one_is_told_in_it(monkeypatch
                 await asyncio.sleep(0)
         assert len(scene.rung) == 201
 
-    monkeypatch.setattr(bells_module, "RINGS_A_TURN", 10)
+    monkeypatch.setattr(bells_module, "WAKES_A_TURN", 10)
     monkeypatch.setattr(bells_module, "PACE", 0.0)
     run(test)

@@ -140,7 +140,7 @@ def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeyp
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             heard: list[Signal] = []
-            await hub.subscribe("ops", signalled=heard.append)
+            await hub.subscribe("ops", on_signal=heard.append)
             bob = await hub.subscribe("ops", member="bob")
             again = await hub.subscribe("ops", member="bob")
             (await hub.subscribe("ops", member="cat")).close()
@@ -166,7 +166,7 @@ def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub:
             heard: list[Signal] = []
-            await hub.subscribe("ops", member="ann", signalled=heard.append)
+            await hub.subscribe("ops", member="ann", on_signal=heard.append)
             async with Hub(two) as other:
                 bob = await other.subscribe("ops", member="bob")
                 await until(lambda: hub.count("ops") == 2 == other.count("ops"))
@@ -303,7 +303,7 @@ def test_a_hub_is_left_wholly_though_the_leaving_is_cancelled(steps: int, shared
             using.cancel()
             await asyncio.wait([using])
             assert len(outcomes) == 1
-            assert hub._is_over
+            assert hub._tasks.is_over
             assert hub.counts["subscriptions"] == 0
             others = asyncio.all_tasks() - {asyncio.current_task(), backend._next}
             assert not [task for task in others if "Hub" in repr(task) or "_logged" in repr(task)]
@@ -357,10 +357,10 @@ def test_many_hubs_end_in_any_order(tmp_path: Path) -> None:
             hubs = [await stack.enter_async_context(Hub(backend)) for backend in backends]
             readers = [await hub.subscribe("ops") for hub in hubs]
             await say(hubs[1], "hi")
-            assert [seqs(await reader.next()) for reader in readers] == [[1], [1], [1]]
+            assert [seqs(await reader.read()) for reader in readers] == [[1], [1], [1]]
             await hubs[0].__aexit__(None, None, None)
             await say(hubs[1], "there")
-            assert seqs(await readers[2].next()) == [2]
+            assert seqs(await readers[2].read()) == [2]
 
     run(main())
 

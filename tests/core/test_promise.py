@@ -9,10 +9,9 @@ from harness import (
     Faults,
     Log,
     Witness,
-    as_line,
+    at_hand,
     draft,
     is_left_clean,
-    of_lines,
     run,
     say,
     small_tails,
@@ -96,14 +95,13 @@ class Schedule:
             if n % 2 and not self.backend.is_deaf:
                 self.backend.tell(Unavailable("the link broke"))
 
-    async def _take(self, n: int) -> None:
+    async def _chunk(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
-        taken = subscription.take(as_line)
-        witness.saw([] if taken is None else of_lines(taken))
+        witness.saw(at_hand(subscription))
 
-    async def _fetch(self, n: int) -> None:
+    async def _read(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
-        witness.saw(await subscription.fetch(1 + n % 5))
+        witness.saw(await subscription.read(1 + n % 5, wait=False))
 
     async def _iterate(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
@@ -138,7 +136,7 @@ class Schedule:
 
             async def read_on(subscription: Subscription = subscription, witness: Witness = witness) -> None:
                 while (witness.epoch, witness.position) != (head.epoch, head.last):
-                    witness.saw(await subscription.next())
+                    witness.saw(await subscription.read())
 
             async with asyncio.timeout(10):
                 await read_on()
@@ -158,7 +156,7 @@ def is_at_end(subscription: Subscription, witness: Witness, end: Head) -> bool:
 
 
 KINDS = [
-    *["publish", "take", "fetch", "iterate"] * 3,
+    *["publish", "chunk", "read", "iterate"] * 3,
     "history",
     "cursor",
     "resume",
@@ -174,7 +172,7 @@ schedules = st.lists(
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedules, st.integers(0, 3))
-@example([("wipe", 0), ("cursor", 20), ("publish", 3), ("fetch", 17), ("iterate", 0), ("wipe", 0), ("iterate", 23)], 2)
+@example([("wipe", 0), ("cursor", 20), ("publish", 3), ("read", 17), ("iterate", 0), ("wipe", 0), ("iterate", 23)], 2)
 def test_every_reader_sees_every_message_once_in_order_and_each_hole(
     script: list[tuple[str, int]], spread: int
 ) -> None:
@@ -221,7 +219,7 @@ def test_readers_keep_up_while_two_hubs_publish_at_the_same_time(seed: int, tmp_
                 reader = await hub.subscribe("ops", after=None)
                 while len(into) < 200:
                     await turns(pause.randrange(5))
-                    into += [item.seq for item in await reader.next() if isinstance(item, Message)]
+                    into += [item.seq for item in await reader.read() if isinstance(item, Message)]
                     if pause.random() < 0.3:
                         reader.close()
                         reader = await hub.subscribe("ops", after=reader.cursor)

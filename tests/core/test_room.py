@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from harness import (
     Faults,
-    as_line,
+    at_hand,
     cancelled_after,
     draft,
     drain,
     is_left_clean,
-    of_lines,
     run,
     say,
     seqs,
@@ -50,7 +49,7 @@ def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
             backend.tell(RoomAdvanced("ops", 2))
             seen: list[Item] = []
             while len(seen) < 2:
-                seen += await second.next()
+                seen += await second.read()
             second.close()
             await until(lambda: is_left_clean(hub) and not backend.watched)
 
@@ -189,7 +188,7 @@ def test_news_of_other_processes_are_delivered(tmp_path: Path) -> None:
             there = await other.subscribe("ops")
             for n in range(1, 6):
                 await say(hub if n % 2 else other, n)
-                assert seqs(await here.next()) == seqs(await there.next()) == [n]
+                assert seqs(await here.read()) == seqs(await there.read()) == [n]
 
     run(main())
 
@@ -203,12 +202,12 @@ def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Except
             await backend.inner.append([draft("missed")])
             backend.tell(end)
             await until(lambda: hub.fault)
-            assert seqs(await reader.next()) == [1]
+            assert seqs(await reader.read()) == [1]
             assert hub.fault is None
             await until(lambda: backend.calls["notifications"] == 2)
             await backend.inner.append([draft("heard")])
             backend.tell(RoomAdvanced("ops", 2))
-            assert seqs(await reader.next()) == [2]
+            assert seqs(await reader.read()) == [2]
 
     run(main())
 
@@ -242,7 +241,7 @@ def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
                 backend.tell(news)
             seen: list[Item] = []
             while len(seen) < 6:
-                seen += await reader.next()
+                seen += await reader.read()
             await turns()
             assert seqs([*seen, *await drain(reader)]) == [1, 2, 3, 4, 5, 6]
 
@@ -261,11 +260,11 @@ def test_what_is_committed_while_a_room_is_opened_is_delivered() -> None:
                 reader = await subscribing
                 backend.after.clear()
                 if old_answer:
-                    assert seqs(await reader.next()) == [1]
+                    assert seqs(await reader.read()) == [1]
                 else:
                     assert reader.cursor.seq == 1
                 await say(hub, "after")
-                assert seqs(await reader.next()) == [2]
+                assert seqs(await reader.read()) == [2]
 
     run(main())
 
@@ -278,9 +277,9 @@ def test_a_store_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptur
             backend.failures["read"] = Unavailable("away")
             backend.tell(RoomAdvanced("ops", 1))
             await until(lambda: backend.calls["read"] > 4)
-            assert reader.take(as_line) == b""
+            assert at_hand(reader) == []
             backend.failures.clear()
-            assert seqs(await reader.next()) == [1]
+            assert seqs(await reader.read()) == [1]
 
     run(main())
 
@@ -291,14 +290,14 @@ def test_a_log_that_begins_anew_is_told_to_readers_wherever_they_stand() -> None
             await say(hub, *range(900))
             at_head = await hub.subscribe("ops")
             behind = await hub.subscribe("ops", history=850)
-            assert len(await behind.fetch(10)) == 10
+            assert len(await behind.read(10, wait=False)) == 10
             backend.wipe()
             await say(hub, "new")
-            assert seqs([*await at_head.next(), *await at_head.next()]) == [(900, 1, "epoch"), 1]
-            assert seqs([*await behind.next(), *await behind.next()]) == [(60, 1, "epoch"), 1]
+            assert seqs([*await at_head.read(), *await at_head.read()]) == [(900, 1, "epoch"), 1]
+            assert seqs([*await behind.read(), *await behind.read()]) == [(60, 1, "epoch"), 1]
             assert at_head.cursor == behind.cursor == Cursor(hub.heads()["ops"].epoch, 1)
             await say(hub, "next")
-            assert seqs(await at_head.next()) == seqs(await behind.next()) == [2]
+            assert seqs(await at_head.read()) == seqs(await behind.read()) == [2]
 
     run(main())
 
@@ -310,12 +309,13 @@ def test_a_reader_in_a_new_life_of_the_log_is_given_nothing_of_the_old_tail() ->
             await say(hub, *range(1400))
             backend.wipe()
             await backend.inner.append([draft(f"new {n}") for n in range(1380)])
-            seen = [*await reader.fetch(), *await reader.fetch(990)]
-            assert seqs(seen) == [(0, 381, "epoch"), *range(381, 1371)]
-            assert not reader.take(as_line)  # 1371 to 1400 of the old life are still at hand
+            seen = [*await reader.read(wait=False)]
+            assert seqs(seen) == [(0, 381, "epoch")]
+            assert not at_hand(reader)  # 1371 to 1400 of the old life are still at hand
             assert not reader.is_at_head
             while len(seen) < 1001:
-                seen += await reader.next()
+                seen += await reader.read()
+            assert seqs(seen[1:]) == [*range(381, 1381)]
             assert all(item.body.startswith("new") for item in seen if isinstance(item, Message))
 
     run(main())
@@ -328,9 +328,9 @@ def test_a_redaction_changes_what_is_read_and_is_told() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             heard: list[Signal] = []
-            reader = await hub.subscribe("ops", signalled=heard.append)
+            reader = await hub.subscribe("ops", on_signal=heard.append)
             await say(hub, "secret", "public")
-            assert [message.body for message in of_lines(reader.take(as_line) or b"")] == ["secret", "public"]
+            assert [message.body for message in at_hand(reader)] == ["secret", "public"]
             backend.failures["read"] = Unavailable("away")  # what is known needs no store
             left = await hub.redact("ops", 1)
             assert (left.body, left.redacted) == ("", True)
@@ -338,7 +338,7 @@ def test_a_redaction_changes_what_is_read_and_is_told() -> None:
             assert heard == [Redaction("ops", 1)]
             backend.failures.clear()
             with await hub.subscribe("ops", history=9) as late:
-                shown = of_lines(late.take(as_line) or b"")
+                shown = at_hand(late)
             assert [(message.body, message.redacted) for message in shown] == [("", True), ("public", False)]
             with pytest.raises(NotFound):
                 await hub.redact("ops", 3)
@@ -363,7 +363,7 @@ def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> N
             if moment == "filling":
                 backend.tell(RoomAdvanced("ops", 1))
             reading: asyncio.Future[Subscription | Sequence[Item]] = asyncio.ensure_future(
-                hub.subscribe("ops", history=1) if reader is None else reader.next()
+                hub.subscribe("ops", history=1) if reader is None else reader.read()
             )
             await until(lambda: backend.calls["read"])
             await turns()
@@ -371,7 +371,7 @@ def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> N
             await turns()
             gate.set()
             outcome = await reading
-            shown: Sequence[Item] = await outcome.next() if isinstance(outcome, Subscription) else outcome
+            shown: Sequence[Item] = await outcome.read() if isinstance(outcome, Subscription) else outcome
             found = next(item for item in shown if isinstance(item, Message) and item.seq == first)
             assert (found.body, found.redacted) == ("", True)
             with await hub.subscribe("ops", history=history or 1) as late:
@@ -387,11 +387,11 @@ def test_a_redaction_in_another_process_is_told(tmp_path: Path) -> None:
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
             heard: list[Signal] = []
             await say(other, "secret")
-            await hub.subscribe("ops", history=1, signalled=heard.append)
+            await hub.subscribe("ops", history=1, on_signal=heard.append)
             await other.redact("ops", 1)
             await until(lambda: heard)
             assert heard == [Redaction("ops", 1)]
             with await hub.subscribe("ops", history=1) as late:
-                assert [message.body for message in of_lines(late.take(as_line) or b"")] == [""]
+                assert [message.body for message in at_hand(late)] == [""]
 
     run(main())

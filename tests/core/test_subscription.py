@@ -5,12 +5,11 @@ import asyncio
 import pytest
 from harness import (
     Faults,
-    as_line,
+    at_hand,
     cancelled_after,
     draft,
     drain,
     is_left_clean,
-    of_lines,
     run,
     say,
     seqs,
@@ -110,13 +109,13 @@ def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             rung: list[int] = []
-            reader = await hub.subscribe("ops", bell=lambda: rung.append(1))
-            assert reader.take(as_line) == b""
+            reader = await hub.subscribe("ops", wake=lambda: rung.append(1))
+            assert at_hand(reader) == []
             await say(hub, *range(100))
             await turns()
             assert len(rung) == 1
-            assert [message.seq for message in of_lines(reader.take(as_line) or b"")] == list(range(1, 101))
-            assert reader.take(as_line) == b""
+            assert [message.seq for message in at_hand(reader)] == list(range(1, 101))
+            assert at_hand(reader) == []
             assert not reader.is_due
 
     run(main())
@@ -140,8 +139,8 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
             reader.close()
             await reading
             reader.close()
-            assert reader.take(as_line) == b""
-            assert list(await reader.fetch()) == list(await reader.next()) == []
+            assert at_hand(reader) == []
+            assert list(await reader.read(wait=False)) == list(await reader.read()) == []
             await until(lambda: is_left_clean(hub))
 
     run(main())
@@ -176,7 +175,7 @@ def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
             async for item in reader:
                 seen.append(item)
                 if len(seen) == 2:
-                    seen += await reader.fetch(2)
+                    seen += await reader.read(2, wait=False)
                 if len(seen) == 6:
                     break
             assert seqs(seen) == [1, 2, 3, 4, 5, 6]
@@ -191,7 +190,7 @@ def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
             await say(hub, *range(900))
             reader = await hub.subscribe("ops", history=850)
             backend.turns = 2
-            found = await cancelled_after(steps, reader.fetch(100))
+            found = await cancelled_after(steps, reader.read(100, wait=False))
             rest = await drain(reader, 100)
             assert seqs([*(found or ()), *rest]) == list(range(51, 901))
             backend.turns = 0
@@ -204,9 +203,9 @@ def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
-            assert await cancelled_after(steps, reader.next()) is None
+            assert await cancelled_after(steps, reader.read()) is None
             await say(hub, 1)
-            assert seqs(await reader.next()) == [1]
+            assert seqs(await reader.read()) == [1]
 
     run(main())
 
@@ -218,7 +217,7 @@ def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
             reader = await hub.subscribe("ops", history=850)
             backend.failures["read"] = Unavailable("away")
             with pytest.raises(Unavailable):
-                await reader.fetch()
+                await reader.read(wait=False)
             backend.failures.clear()
             assert seqs(await drain(reader, 100)) == list(range(51, 901))
 
@@ -233,7 +232,7 @@ def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
                 reader = await hub.subscribe("ops", history=history)
                 position = reader.cursor
                 gate = backend.hold("read", old_answer=True)
-                fetching = asyncio.ensure_future(reader.fetch())
+                fetching = asyncio.ensure_future(reader.read(wait=False))
                 await turns()
                 reader.close()
                 gate.set()
@@ -251,9 +250,9 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             rung: list[object] = []
-            before = await hub.subscribe("ops", bell=lambda: rung.append(1), signalled=rung.append)
-            await hub.subscribe("ops", bell=refuse, signalled=refuse)
-            await hub.subscribe("ops", bell=lambda: rung.append(2), signalled=rung.append)
+            before = await hub.subscribe("ops", wake=lambda: rung.append(1), on_signal=rung.append)
+            await hub.subscribe("ops", wake=refuse, on_signal=refuse)
+            await hub.subscribe("ops", wake=lambda: rung.append(2), on_signal=rung.append)
             for n in (1, 2):
                 await say(hub, n)
                 await turns()
@@ -271,7 +270,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
 def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            n_readers = 10 * fanout.RINGS_A_TURN
+            n_readers = 10 * fanout.WAKES_A_TURN
             rung = [0, 0]
 
             def ring_giant() -> None:
@@ -281,21 +280,21 @@ def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns
                 rung[1] += 1
 
             for _ in range(n_readers):
-                await hub.subscribe("giant", bell=ring_giant)
-            await hub.subscribe("small", bell=ring_small)
+                await hub.subscribe("giant", wake=ring_giant)
+            await hub.subscribe("small", wake=ring_small)
             n_turns = 100
             for n in range(n_turns):
-                hub._grow("giant", n + 1, [Message("giant", hub.heads()["giant"].epoch, n + 1, 0, "ann", "")])
+                hub._rooms.grow("giant", n + 1, [Message("giant", hub.heads()["giant"].epoch, n + 1, 0, "ann", "")])
                 if n == 50:
                     await backend.append([draft("", room="small")])
-                    hub._grow("small", 1, (await hub.history("small")).messages)
+                    hub._rooms.grow("small", 1, (await hub.history("small")).messages)
                 await asyncio.sleep(0)
-                assert len(hub._bells._ringing) <= 2
-                assert rung[0] <= (n + 1) * fanout.RINGS_A_TURN
+                assert len(hub._rooms._bells._waking) <= 2
+                assert rung[0] <= (n + 1) * fanout.WAKES_A_TURN
                 assert rung[1] == (n > 51) or n < 53
             before = rung[0]
             await turns(40)
             assert rung[0] - before <= 2 * n_readers
-            assert not hub._bells._ringing
+            assert not hub._rooms._bells._waking
 
     run(main())

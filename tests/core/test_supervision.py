@@ -79,7 +79,7 @@ def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await say(hub, "hi")
             with await hub.subscribe("ops", after=Cursor("another", 0)) as reader:
-                (message,) = await reader.next()
+                (message,) = await reader.read()
                 assert isinstance(message, Message)
                 assert message.body == "hi"
             past = await read_history(backend, "ops", after=Cursor("another", 0), limit=10)
@@ -95,9 +95,9 @@ def test_who_is_writing_is_told_to_the_readers_of_other_processes_and_once_to_on
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
             here: list[Signal] = []
             there: list[Signal] = []
-            await hub.subscribe("ops", signalled=here.append)
-            await other.subscribe("ops", signalled=there.append)
-            await other.subscribe("dev", signalled=there.append)
+            await hub.subscribe("ops", on_signal=here.append)
+            await other.subscribe("ops", on_signal=there.append)
+            await other.subscribe("dev", on_signal=there.append)
             hub.typing("ops", "ann")
             await until(lambda: there)
             other.typing("ops", "bob")
@@ -126,7 +126,7 @@ def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost(
             at = reader.position
             (next_,) = await backend.inner.append([draft("d")])
             backend.tell(RoomAdvanced("ops", 5, [next_.message]))
-            assert [*said, next_.message][at - 1 :] == list(await reader.next())
+            assert [*said, next_.message][at - 1 :] == list(await reader.read())
             assert not await drain(reader)
             reader.close()
 
@@ -152,7 +152,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
             reader.close()
             await reading
             back = await hub.subscribe("ops", after=Cursor(epoch, 4))
-            assert await back.next() == (Gap(4, 8, "no-history"),)
+            assert await back.read() == (Gap(4, 8, "no-history"),)
             with await hub.subscribe("ops", after=Cursor(epoch, 7)) as up_to_date:
                 assert up_to_date.is_at_head
             back.close()
@@ -172,7 +172,7 @@ def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch
                 await asyncio.gather(*(hub.publish(Draft("ops", "ann", f"{n}.{i}")) for i in range(100)))
             items: list[Item] = []
             while not items or not isinstance(items[-1], Message) or items[-1].seq < 2_000:
-                items += await reader.next()
+                items += await reader.read()
             assert isinstance(items[0], Gap)
             assert items[0].reason == "no-history"
             assert [item.seq for item in items if isinstance(item, Message)] == list(range(items[0].before, 2_001))
@@ -182,5 +182,5 @@ def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch
 
 
 async def _collect(reader: Subscription, heard: list[Item]) -> None:
-    while items := await reader.next():
+    while items := await reader.read():
         heard += items

@@ -6,13 +6,13 @@ from random import Random
 import pytest
 from harness import Faults, RecordingSocket, draft, run, say, turns, until
 
+from chatkit.core import segment as feed_module
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.segment import MAX_CHUNK_BYTES
 from chatkit.core.subscription import Subscription
 from chatkit.errors import Unavailable
-from chatkit.session import delivery as delivery_module
-from chatkit.session.delivery import SLICE_BYTES, Delivery
+from chatkit.session.delivery import Delivery
 from chatkit.websocket.frames import text_frame
 
 
@@ -28,8 +28,8 @@ async def deliver(
     hub: Hub, socket: RecordingSocket, *, history: int = 0, after: Cursor | None = None, room: str = "ops"
 ) -> Delivery:
     delivery = Delivery(socket, frame, gap_frame, hub.spawn)
-    delivery.start(await hub.subscribe(room, history=history, after=after, bell=delivery.ring))
-    delivery.ring()
+    delivery.start(await hub.subscribe(room, history=history, after=after, wake=delivery.wake))
+    delivery.wake()
     return delivery
 
 
@@ -84,17 +84,17 @@ def test_a_socket_that_takes_nothing_costs_nothing_and_catches_up() -> None:
                 await say(hub, *range(100))
             await turns()
             assert (socket.texts, backend.calls["read"]) == ([], 0)
-            assert not delivery._is_fetching
+            assert not delivery._is_catching_up
             socket.is_writable = True
-            delivery.ring()
+            delivery.wake()
             await until(lambda: seen(socket)[-1:] == ["3000"])
             assert seen(socket) == ["0..2001", *numbers(2001, 3000)]  # the memory keeps the newest thousand
 
     run(main())
 
 
-@pytest.mark.parametrize("room_for", [1, 1000, SLICE_BYTES, 3 * SLICE_BYTES])
-@pytest.mark.parametrize("size", [10, 5_000, SLICE_BYTES * 2])
+@pytest.mark.parametrize("room_for", [1, 1000, 1 << 16, 3 << 16])
+@pytest.mark.parametrize("size", [10, 5_000, 1 << 17])
 def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, size: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
@@ -104,13 +104,13 @@ def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, 
             socket.room_for = room_for
             delivery = await deliver(hub, socket, history=n)
             for _ in range(5 * n):
-                await until(lambda: not delivery._is_fetching)
+                await until(lambda: not delivery._is_catching_up)
                 if len(socket.texts) == n:
                     break
                 before = sum(map(len, socket.texts))
                 socket.room_for, socket.is_writable = room_for, True
-                delivery.ring()
-                await until(lambda: not delivery._is_fetching)
+                delivery.wake()
+                await until(lambda: not delivery._is_catching_up)
                 written = sum(map(len, socket.texts)) - before
                 assert written <= room_for + MAX_CHUNK_BYTES + 2 * size
             assert seen(socket) == numbers(1, n)
@@ -120,8 +120,7 @@ def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery_module, "SLICE_BYTES", 40)
-    monkeypatch.setattr(delivery_module, "CATCH_UP_MESSAGES", 7)
+    monkeypatch.setattr(feed_module, "MAX_CHUNK_MESSAGES", 7)
     random = Random(seed)
 
     async def main() -> None:
@@ -136,7 +135,7 @@ def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeyp
                     socket.is_writable = False
                 elif step == 1:
                     socket.is_writable = True
-                    delivery.ring()
+                    delivery.wake()
                 elif step == 2:
                     await say(hub, *range(random.randrange(1, 4)))
                 elif step == 3:
@@ -144,7 +143,7 @@ def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeyp
                 await turns(random.randrange(6))
             backend.failures.clear()
             socket.is_writable = True
-            delivery.ring()
+            delivery.wake()
             await say(hub, "last")
             last = hub.heads()["ops"].last
             await until(lambda: seen(socket)[-1:] == [str(last)])
@@ -203,7 +202,7 @@ def test_a_delivery_that_is_closed_writes_nothing_that_was_on_its_way(history: i
             gate.set()
             await turns()
             assert socket.texts == []
-            delivery.ring()
+            delivery.wake()
 
     run(main())
 
@@ -224,11 +223,11 @@ def test_a_hub_is_left_while_readers_are_behind(history: int, is_fetching: bool)
                 leaving = asyncio.ensure_future(hub.__aexit__(None, None, None))
                 await turns()
                 socket.is_writable = True
-                delivery.ring()
+                delivery.wake()
                 await turns()
                 gate.set()
                 await leaving
-                delivery.ring()
+                delivery.wake()
             written = seen(socket)
             assert written == numbers(901 - history, 900 - history + len(written))
 
@@ -247,7 +246,7 @@ def test_one_message_is_framed_once_for_all_readers() -> None:
             sockets = [RecordingSocket() for _ in range(50)]
             for socket in sockets:
                 delivery = Delivery(socket, counting, gap_frame, hub.spawn)
-                delivery.start(await hub.subscribe("ops", bell=delivery.ring))
+                delivery.start(await hub.subscribe("ops", wake=delivery.wake))
             await say(hub, *range(20))
             await until(lambda: all(seen(socket) == numbers(1, 20) for socket in sockets))
             assert sorted(made) == list(range(1, 21))

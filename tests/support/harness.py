@@ -17,7 +17,7 @@ from chatkit.core import segment as feed_module
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message, Receipt
-from chatkit.core.subscription import Item, Subscription
+from chatkit.core.subscription import Item, Subscription, WouldBlock
 from chatkit.websocket.direct import Receiver
 from chatkit.websocket.reader import payloads
 
@@ -75,10 +75,19 @@ async def say(hub: Hub, *bodies: object, room: str = "ops") -> list[Receipt]:
     return list(await asyncio.gather(*(hub.publish(draft(body, room)) for body in bodies)))
 
 
+def at_hand(subscription: Subscription) -> list[Message]:
+    """Read a chunk of what is in memory."""
+    try:
+        frames, _ = subscription.chunk(as_line)
+    except WouldBlock:
+        return []
+    return of_lines(frames)
+
+
 async def drain(subscription: Subscription, limit: int = 7) -> list[Item]:
-    """Fetch all that is there now."""
+    """Read all that is there now."""
     items: list[Item] = []
-    while found := await subscription.fetch(limit):
+    while found := await subscription.read(limit, wait=False):
         items += found
     return items
 
@@ -87,7 +96,7 @@ def is_left_clean(hub: Hub) -> bool:
     rosters = vars(hub._attendance.roster)
     return (
         hub.counts == {"rooms": 0, "subscriptions": 0}
-        and not (hub._live or hub._bells._grown or hub._bells._ringing)
+        and not (hub._rooms._rooms or hub._rooms._bells._grown or hub._rooms._bells._waking)
         and not (rosters["_rooms"] or rosters["_untold"])
     )
 
@@ -325,7 +334,7 @@ def small_tails() -> Iterator[None]:
         (live_module, "MAX_MESSAGES"): 8,
         (live_module, "OPENING_MESSAGES"): 4,
         (feed_module, "MAX_CHUNK_MESSAGES"): 3,
-        (fanout, "RINGS_A_TURN"): 2,
+        (fanout, "WAKES_A_TURN"): 2,
     }
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), size in sizes.items():

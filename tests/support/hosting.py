@@ -101,7 +101,7 @@ def hosted(test: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
             for client in host.clients:
                 client.session.closed(1000)
                 client.session.closed(1000)
-            await until(lambda: not hub._live and not hub._attendance.roster._rooms, "something is left behind")
+            await until(lambda: not hub._rooms._rooms and not hub._attendance.roster._rooms, "something is left behind")
             assert not backend.watched
 
     run(main())

@@ -1,0 +1,50 @@
+"""The tasks of a hub: they run beside each other, their errors are logged, and all have ended when the hub is left."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Self
+
+from chatkit.errors import ChatkitError, Unavailable
+
+_logger = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Runs coroutines until it is left; leaving waits for all of them."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        finally:
+            self.is_over = True
+
+    def spawn(self, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a job beside all others. Raise `Unavailable` when these tasks have been left."""
+        if self.is_over:
+            job.close()
+            raise Unavailable("the server is shutting down")
+        task = self._group.create_task(_logged(job))
+        task.add_done_callback(lambda _: job.close())  # one that is cancelled before its first turn never began it
+        return task
+
+
+async def _logged(job: Coroutine[None, None, None]) -> None:
+    """Run a job to its end; one that fails is logged, and ends no other."""
+    try:
+        await job
+    except ChatkitError as error:
+        _logger.warning("%s", error)
+    except Exception:
+        _logger.exception("a task of the hub failed")

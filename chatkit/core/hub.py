@@ -32,7 +32,9 @@ class Hub:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._tasks = Tasks()
-        self._rooms = Rooms(backend, self._tasks.spawn, self._on_reconnect)
+        self._rooms = Rooms(
+            backend, self._tasks.spawn, on_reconnect=self._on_reconnect, on_close=self._on_reader_closed
+        )
         self._attendance = PresenceTracker(backend, self._rooms.notify)
         self._committer = Committer(backend.append, self._on_committed, self._on_append_failed)
         self._append_fault: str | None = None
@@ -135,17 +137,16 @@ class Hub:
         a turn of the event loop, when there is something to read; `on_signal` with what happens beside the log. Both
         must neither wait nor raise. Raise `Unavailable` when the room cannot be read.
         """
-
-        def leave() -> None:
-            if member is not None:
-                self._attendance.leave(room, member)
-
         subscription = await self._rooms.subscribe(
-            room, after=after, history=history, wake=wake, on_signal=on_signal, on_close=leave
+            room, after=after, history=history, wake=wake, member=member, on_signal=on_signal
         )
         if member is not None:
             self._attendance.enter(room, member)
         return subscription
+
+    def _on_reader_closed(self, subscription: Subscription) -> None:
+        if subscription.member is not None:
+            self._attendance.leave(subscription.room, subscription.member)
 
     async def history(
         self,

@@ -33,19 +33,24 @@ _logger = logging.getLogger(__name__)
 class Rooms:
     """One process's rooms with readers, over one backend. Knows nothing of publishing and of members.
 
-    `spawn` runs a coroutine beside all others; `on_reconnect` is called when the store is back.
+    `spawn` runs a coroutine beside all others; `on_reconnect` is called when the store is back, `on_close` with every
+    subscription that is closed.
     """
 
     def __init__(
         self,
         backend: Backend,
         spawn: Callable[[Coroutine[None, None, None]], object],
+        *,
         on_reconnect: Callable[[], None],
+        on_close: Callable[[Subscription], None],
     ) -> None:
         self.fault: str | None = None  # why notifications of other processes do not arrive, as a sentence
         self._backend = backend
         self._spawn = spawn
         self._on_reconnect = on_reconnect
+        self._on_close = on_close
+        self._on_reader_closed = self._close_reader  # bound once: every subscription keeps it
         self._rooms: dict[str, Room] = {}
         self._bells = Fanout()
         self._pages = PageCache()
@@ -60,10 +65,10 @@ class Rooms:
         after: Cursor | None,
         history: int,
         wake: Wake | None,
+        member: str | None,
         on_signal: Callable[[Signal], None] | None,
-        on_close: Callable[[], None],
     ) -> Subscription:
-        """Return a new reader of the room; see `Hub.subscribe`. `on_close` is called once, when it is closed."""
+        """Return a new reader of the room; see `Hub.subscribe`."""
         self._check_open()
         live = self._rooms.get(room)
         if live is None:
@@ -74,15 +79,17 @@ class Rooms:
         except BaseException:
             self._release(live)
             raise
-
-        def close(subscription: Subscription) -> None:
-            on_close()
-            live.remove(subscription)
-            self._release(live)
-
-        subscription = Subscription(live, start, had=after, gap=gap, on_signal=on_signal, on_close=close)
+        subscription = Subscription(
+            live, start, had=after, gap=gap, member=member, on_signal=on_signal, on_close=self._on_reader_closed
+        )
         live.readers[subscription] = _ignore if wake is None else wake
         return subscription
+
+    def _close_reader(self, subscription: Subscription) -> None:
+        live = self._rooms[subscription.room]  # a room is kept as long as it has readers
+        self._on_close(subscription)
+        live.remove(subscription)
+        self._release(live)
 
     def _check_open(self) -> None:
         if self._is_closed:

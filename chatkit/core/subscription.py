@@ -43,6 +43,7 @@ class Subscription:
         "_on_signal",
         "epoch",
         "is_closed",
+        "member",
         "position",
     )
 
@@ -53,12 +54,14 @@ class Subscription:
         *,
         had: Cursor | None = None,
         gap: Gap | None = None,
+        member: str | None = None,
         on_signal: Callable[[Signal], None] | None,
         on_close: Callable[["Subscription"], None],
     ) -> None:
         self.epoch = start.epoch
         self.position = start.seq
         self.is_closed = False
+        self.member = member  # whose name is present in the room as long as this reader is
         self._had = had  # where the reader stands until it has read the gap
         self._gap = gap
         self._live = live

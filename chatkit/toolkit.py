@@ -4,7 +4,7 @@ from chatkit.backends import open_backend
 from chatkit.core.backend import Backend, Filter, Page
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Gap, Limits, Member, Message, Receipt
-from chatkit.core.subscription import Subscription
+from chatkit.core.subscription import Subscription, WouldBlock
 from chatkit.errors import ChatkitError
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "Page",
     "Receipt",
     "Subscription",
+    "WouldBlock",
     "open_backend",
 ]

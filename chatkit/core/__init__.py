@@ -1,1 +1,1 @@
-"""The channels core: rooms as append-only logs, readers as cursors with a bell. Knows no socket and no driver."""
+"""The channels core: rooms as append-only logs, readers as cursors that are woken. Knows no socket and no driver."""

@@ -18,10 +18,10 @@ from chatkit.core.roster import Change
 from chatkit.core.segment import MAX_MESSAGES, Segment
 from chatkit.errors import ChatkitError
 
-MAX_EARLY = 64  # batches heard of a room that is being opened: more come only while the store hardly answers
+MAX_EARLY = 64  # notifications of a room that is being opened: more come only while the store hardly answers
 UNKEPT_MESSAGES = 4_096  # of a tail behind which there is no store: what many publish between two turns of the loop
-OPENING_MESSAGES = 64  # enough for who joins with the usual ten; who resumes further back has pages loaded
-MESSAGE_CHARS = 64  # that a message counts beside its body, where it is asked how much there is to tell
+OPENING_MESSAGES = 64  # enough for a join with the usual ten; readers further back have pages loaded
+MESSAGE_CHARS = 64  # a message counts as much beside its body, where growth is measured
 FIRST_RETRY_S, MAX_RETRY_S = 0.05, 2.0  # a store that is back is noticed within this time
 
 _logger = logging.getLogger(__name__)
@@ -42,17 +42,17 @@ class Typing(msgspec.Struct, frozen=True):
 
 
 class StoreUnavailable(msgspec.Struct, frozen=True):
-    """Signal: nothing can be heard of other processes, nor perhaps be stored; `reason` is a sentence."""
+    """Signal: nothing arrives from other processes, and perhaps nothing can be stored; `reason` is a sentence."""
 
     reason: str
 
 
 class StoreAvailable(msgspec.Struct, frozen=True):
-    """Signal: the store is back, and what happened meanwhile is read on."""
+    """Signal: the store is back; what happened in the meantime is read on."""
 
 
 Signal: TypeAlias = Change | Redaction | Typing | StoreUnavailable | StoreAvailable
-"""What readers hear beside the log: not numbered, not stored, not repeated to who was away."""
+"""What reaches readers beside the log: not numbered, not stored, not repeated to readers that were away."""
 
 
 Wake: TypeAlias = Callable[[], None]
@@ -157,17 +157,17 @@ class Room:
                 return page
 
     def redact(self, seq: int) -> None:
-        """Hear that a message's body was taken away, and pass it on."""
+        """Remove a message's body from memory, and notify the readers."""
         self._n_redactions += 1
         self.feed.redact(seq)
         self._pages.redact(self.room, seq)
         self.notify(Redaction(self.room, seq))
 
     def grow(self, last: int, messages: Sequence[Message], epoch: str = "") -> int:
-        """Hear that the log reached `last`, with its newest messages if they are at hand; return what is to be told.
+        """Note that the log reached `last`, with its newest messages if they are known; return by how much it grew.
 
         That is in characters, `MESSAGE_CHARS` for each message beside its body; 0 where the feed did not grow. `epoch`
-        is the log's, if it is known and no message says it.
+        is the log's, if it is known and no message has it.
         """
         feed = self.feed
         if not self.is_open:
@@ -191,7 +191,7 @@ class Room:
         return 0
 
     def check(self) -> None:
-        """Compare the feed with the backend's log, and take what it does not have."""
+        """Compare the feed with the backend's log, extend it by what it does not have, and wake the readers."""
         self._is_stale = True
         if self.is_open and not self._is_filling:
             self._is_filling = True

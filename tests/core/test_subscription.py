@@ -21,7 +21,7 @@ from chatkit.core import fanout
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.room import Typing
-from chatkit.core.subscription import Item  # noqa: TC001  # a cheap import is no reason to hide it
+from chatkit.core.subscription import Item, WouldBlock
 from chatkit.errors import Unavailable
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
@@ -117,6 +117,51 @@ def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
             assert [message.seq for message in at_hand(reader)] == list(range(1, 101))
             assert at_hand(reader) == []
             assert not reader.is_due
+
+    run(main())
+
+
+def test_reading_without_waiting_returns_what_is_in_memory_and_a_gap_alone() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await say(hub, *range(900))
+            reader = await hub.subscribe("ops", after=Cursor("other", 9))
+            assert reader.cursor == Cursor("other", 9)
+            assert seqs(reader.read_nowait()) == [(9, 1, "epoch")]
+            with pytest.raises(WouldBlock):
+                reader.read_nowait()  # the first page is in the store
+            assert reader.is_due
+            assert seqs(await reader.read(3)) == [1, 2, 3]
+            assert seqs(reader.read_nowait(2)) == [4, 5]
+            live = await hub.subscribe("ops")
+            with pytest.raises(WouldBlock):
+                live.read_nowait()
+            assert not live.is_due
+            assert list(await live.read(wait=False)) == []
+            live.close()
+            assert list(live.read_nowait()) == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_reader_that_waits_is_woken_by_a_message_and_by_its_end(moment: str) -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            woken: list[int] = []
+            reader = await hub.subscribe("ops", wake=lambda: woken.append(1))
+            reading = asyncio.ensure_future(reader.read())
+            await turns()
+            if moment == "before":
+                reader.close()
+                assert list(await reading) == []
+            else:
+                await say(hub, "hi")
+                assert seqs(await reading) == [1]
+                assert woken == []
+                await say(hub, "there")
+                await turns()
+                assert woken == [1]
 
     run(main())
 

@@ -374,7 +374,7 @@ def test_trimming_one_room_concerns_only_its_readers() -> None:
                 assert await hub.trim("ops", keep=2) == 3
                 assert seqs(await drain(ops))[-2:] == [4, 5]
                 assert seqs(await drain(dev)) == [1, 2, 3, 4, 5]
-            assert (await hub.read("ops", after=0)).head.first == 4
+            assert (await hub.history("ops", after=0)).head.first == 4
             assert await hub.trim(keep=1) == 5
 
     run(main())

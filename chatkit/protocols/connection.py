@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from uvicorn.server import ServerState
 
+from chatkit.protocols.progress import LOOK_S, Unfinished, look_at
 from chatkit.protocols.shared import SharedState
 from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import Receiver
@@ -51,8 +52,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_connection", "_end", "_is_choked", "_is_heard", "_is_held", "_is_pinged", "_outlives_handler", "_pong",
-        "_reader", "_receiver", "_server_state", "_share", "_state", "_waiters", "_waiting", "_waiting_bytes",
-        "deflate", "due_tick", "is_writable", "write",
+        "_reader", "_receiver", "_server_state", "_share", "_state", "_unfinished", "_waiters", "_waiting",
+        "_waiting_bytes", "deflate", "due_tick", "is_writable", "write",
     )  # fmt: skip
 
     def __init__(self, share: SharedState, server_state: ServerState) -> None:
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._is_held = False  # the receiver wants no text now
         self._is_heard = True
         self._is_pinged = False
+        self._unfinished: Unfinished | None = None  # a message that has begun
         self.due_tick = 0
         self.deflate: int | None = None
         self.is_writable = True
@@ -82,7 +84,7 @@ class Connection(asyncio.Protocol):
         self.write = self._connection.write
         self.deflate = deflate_bits or None
         self._reader = FrameReader(self, self._share.config.ws_max_size, inflate_bits)
-        self._share.wheel.set(self, self._share.config.ws_ping_interval or 0)
+        self._share.wheel.set(self, self._share.config.ws_ping_interval or LOOK_S)
 
     # What the transport says
 
@@ -104,7 +106,7 @@ class Connection(asyncio.Protocol):
         """Take what comes before the connection is open."""
 
     def eof_received(self) -> None:
-        """Take half a connection for none: WebSocket has no use for it. The transport closes itself after this."""
+        """End: WebSocket has no use for half a connection. The transport closes itself after this."""
         self._share.wheel.set(self, _CLOSE_TIMEOUT_S)  # it waits for its buffer, which may never drain
         was_open, self._state = self._state is OPEN, DRAINING
         if was_open:
@@ -115,18 +117,23 @@ class Connection(asyncio.Protocol):
         """End, however it came to that, and let go of everything."""
         self._state = CLOSED
         self._share.wheel.clear(self)
+        self._share.limit.close(self._connection)
         self._server_state.connections.discard(self)
         self._finish(CloseCode.ABNORMAL)
         self._tell_receiver()
         self._reader = None
 
     def pause_writing(self) -> None:
-        """Hear that the buffer is full."""
+        """Note that the buffer is full."""
         self.is_writable = False
+        if self._state == OPENING:  # a response in place of a WebSocket, which has no pings
+            self._share.wheel.set(self, _CLOSE_TIMEOUT_S)
 
     def resume_writing(self) -> None:
         """Hear that the client read on."""
         self.is_writable = self._is_heard = True
+        if self._state == OPENING:
+            self._share.wheel.clear(self)
         if self._pong is not None:
             self.write(make_frame(PONG, self._pong))
             self._pong = None
@@ -146,9 +153,12 @@ class Connection(asyncio.Protocol):
     def _keep_alive(self) -> None:
         config = self._share.config
         interval_s, timeout_s = config.ws_ping_interval, config.ws_ping_timeout
-        if not interval_s:
-            return
-        if self._is_pinged and not self._is_heard and not self._is_choked:
+        if self._is_message_slow():
+            self._say_close(CloseCode.POLICY_VIOLATION, "a message did not arrive in time")
+            self._tell_receiver()
+        elif not interval_s:
+            self._share.wheel.set(self, LOOK_S)
+        elif self._is_pinged and not self._is_heard and not self._is_choked:
             self._say_close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", SHUTDOWN_TIMEOUT_S)
             self._tell_receiver()
         elif self._is_pinged and timeout_s and interval_s > timeout_s:
@@ -160,6 +170,11 @@ class Connection(asyncio.Protocol):
             self._is_heard = False
             self._is_pinged = timeout_s is not None
             self._share.wheel.set(self, interval_s if timeout_s is None else timeout_s)
+
+    def _is_message_slow(self) -> bool:
+        reader = None if self._is_choked else self._reader
+        self._unfinished, is_slow = look_at(reader, self._unfinished, self._share.loop.time())
+        return is_slow
 
     # What the client says: the sink of the frame reader
 

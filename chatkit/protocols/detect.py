@@ -10,7 +10,8 @@ from typing import Any, Final, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from chatkit.protocols.handshake import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
+from chatkit.protocols.handshake import HEAD_TIMEOUT_S
+from chatkit.protocols.head import MAX_HEAD_BYTES, MAX_HEADERS
 from chatkit.protocols.http import HttpConnection
 from chatkit.protocols.shared import SharedState
 
@@ -20,7 +21,7 @@ _PLAIN_HEAD: Final = re.compile(rb"get /[!-~]* http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-
 class HttpProtocol(asyncio.Protocol):
     """What uvicorn begins a connection with. It does what a conversation in HTTP does, or hands on to who does it."""
 
-    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_wheel", "due_tick", "transport")
+    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_share", "due_tick", "transport")
 
     def __init__(
         self,
@@ -36,18 +37,19 @@ class HttpProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop
-        self._wheel = SharedState.of(config, server_state, _loop).wheel
+        self._share = SharedState.of(config, server_state, _loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the first head its time."""
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes only
         self.transport = cast("asyncio.Transport", transport)
-        self._wheel.set(self, HEAD_TIMEOUT_S)
+        self._share.wheel.set(self, HEAD_TIMEOUT_S)
+        self._share.limit.open(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Hand the connection on to who can read this."""
         websocket: Any = self._config.ws_protocol_class
-        if websocket is not None and _is_plain_handshake(data):
+        if self._share.has_own_websocket and _is_plain_handshake(data):
             protocol = websocket(config=self._config, server_state=self._server_state, app_state=self._app_state)
             self._hand_over(protocol)
         else:
@@ -64,7 +66,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """End."""
-        self._wheel.clear(self)
+        self._share.wheel.clear(self)
+        self._share.limit.close(self.transport)
         self._server_state.connections.discard(self)
 
     def _become_http(self) -> HttpConnection:
@@ -73,7 +76,7 @@ class HttpProtocol(asyncio.Protocol):
         return protocol
 
     def _hand_over(self, protocol: asyncio.Protocol) -> None:
-        self._wheel.clear(self)
+        self._share.wheel.clear(self)
         self._server_state.connections.discard(self)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
@@ -90,5 +93,6 @@ def _is_plain_handshake(data: bytes) -> bool:
         and b"\r\nconnection: upgrade\r\n" in head
         and b"\r\ncontent-length:" not in head
         and b"\r\ntransfer-encoding:" not in head
+        and head.count(b"\n") <= MAX_HEADERS
         and _PLAIN_HEAD.fullmatch(head) is not None
     )

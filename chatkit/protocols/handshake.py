@@ -5,6 +5,7 @@ what a handler does.
 """
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Iterable
@@ -25,12 +26,21 @@ from chatkit.protocols.shared import SharedState
 
 HeaderList = list[tuple[bytes, bytes]]
 
-MAX_HEAD_BYTES: Final = 65_536  # a request's line and headers; cookies rarely reach 8 KiB
 HEAD_TIMEOUT_S: Final = 10.0  # for a request's head to arrive whole
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # sixteen bytes in Base64
 _SUBPROTOCOLS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+_BAD_TARGET: Final = "the request's target is no path and no URL"
 _UNUSUAL: Final = {b"content-length", b"transfer-encoding", b"sec-websocket-extensions"}
+
+_CODES: Final = {
+    HTTPStatus.FORBIDDEN: "forbidden",
+    HTTPStatus.REQUEST_TIMEOUT: "timeout",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "head-too-large",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "head-too-large",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "internal",
+    HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
+}  # of the problems that are answered before an application is asked; any other is `bad-request`
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -162,7 +172,7 @@ def _parse_head(data: bytes) -> _RequestHead:
     try:
         method, target, version = first.decode("ascii").split(" ")
     except ValueError as error:
-        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST)) from error
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, _BAD_TARGET)) from error
     fields = [line.partition(b":") for line in lines]
     return _RequestHead(method, target, version, [(name.lower(), value.strip(b" \t")) for name, _, value in fields])
 
@@ -172,9 +182,9 @@ def _target_here(target: str) -> str:
     try:
         url = urlsplit(target)
     except ValueError as error:  # brackets around what is no address
-        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST)) from error
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, _BAD_TARGET)) from error
     if not url.netloc:
-        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST))
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, _BAD_TARGET))
     return f"{url.path or '/'}?{url.query}"
 
 
@@ -200,10 +210,10 @@ def _judge(request: Request, negotiator: ServerProtocol) -> tuple[str, str | Non
     """Return how to accept the handshake, and with which extensions; raise `HandshakeRejected`."""
     headers = request.headers
     if headers.get_all("Content-Length") not in ([], ["0"]) or "Transfer-Encoding" in headers:
-        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, b"An opening handshake has no body.\n"))
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, "an opening handshake has no body"))
     hosts = headers.get_all("Host")
     if len(hosts) != 1 or not hosts[0]:
-        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, b"A request names one host.\n"))
+        raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, "a request names one host"))
     try:
         accept, extensions, _ = negotiator.process_request(request)
     except InvalidHandshake as error:
@@ -237,12 +247,15 @@ def make_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join((*lines, b"\r\n"))
 
 
-def make_response(status: int, body: bytes = b"") -> bytes:
-    """Make a whole HTTP response after which the connection ends."""
-    headers = [
+def make_response(status: HTTPStatus, detail: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """Make a whole HTTP response, a problem after RFC 9457, after which the connection ends."""
+    problem = {"code": _CODES.get(status, "bad-request"), "title": status.phrase, "status": status, "detail": detail}
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    fields = [
         (b"Date", formatdate(usegmt=True).encode()),
         (b"Connection", b"close"),
-        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Type", b"application/problem+json"),
         (b"Content-Length", b"%d" % len(body)),
+        *headers,
     ]
-    return make_head(status, headers) + body
+    return make_head(status, fields) + body

@@ -4,18 +4,25 @@ Knows nothing of what a connection does.
 """
 
 import asyncio
+import sys
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.extensions.base import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.server import ServerProtocol
+from websockets.typing import ExtensionParameter
+
+from chatkit.protocols.limit import ConnectionLimit
 
 _TICK_S: Final = 0.05
 _STALL_S: Final = 0.1  # a timer so late says that the process stood still, or had much to do
+_SERVER_BITS: Final = "server_max_window_bits"
 _WINDOW_BITS: Final = 12  # 4 KiB: what a chat's messages need, at an eighth of the memory of 15
 
 
@@ -81,18 +88,41 @@ class TimerWheel:
             self._wake_at(self._ticks[0] * _TICK_S)
 
 
+class _Deflate(ServerPerMessageDeflateFactory):
+    """websockets' negotiation, without the parameter that a client has not offered.
+
+    A server MAY limit its own window without a word (RFC 7692, section 7.1.2.1), and there are clients that refuse to
+    be told.
+    """
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        """Return the parameters of the response, and the extension."""
+        answer, extension = super().process_request_params(params, accepted_extensions)
+        if not any(name == _SERVER_BITS for name, _ in params):
+            answer = [(name, value) for name, value in answer if name != _SERVER_BITS]
+        return answer, extension
+
+
 class SharedState:
     """What the connections of one server have in common, so that none has to carry it."""
 
     _of: ClassVar["WeakKeyDictionary[ServerState, SharedState]"] = WeakKeyDictionary()
 
-    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         self.config = config
         self.loop = loop
         self.wheel = TimerWheel(loop)
+        websocket: Any = config.ws_protocol_class
+        # Another class expects a head that an HTTP parser has rebuilt, and does not count its connections.
+        self.has_own_websocket: bool = getattr(websocket, "reads_raw_heads", False)
+        # uvicorn refuses the connection that reaches its limit; here the limit is what is served.
+        n_most = config.limit_concurrency
+        self.limit = ConnectionLimit(state.connections, sys.maxsize if n_most is None else n_most - 1)
         # Neither side takes its context over: a message compressed once is good for every client with the same window,
         # no connection keeps a window in memory, and a client's block marked final does no harm to what follows.
-        deflate = ServerPerMessageDeflateFactory(
+        deflate = _Deflate(
             server_no_context_takeover=True,
             client_no_context_takeover=True,
             server_max_window_bits=_WINDOW_BITS,
@@ -106,5 +136,5 @@ class SharedState:
         """Return the server's, made by its first connection."""
         share = cls._of.get(state)
         if share is None:
-            share = cls._of[state] = cls(config, loop or asyncio.get_event_loop())
+            share = cls._of[state] = cls(config, state, loop or asyncio.get_event_loop())
         return share

@@ -10,7 +10,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
@@ -23,20 +23,20 @@ from chatkit.protocols.connection import (
     Connection,
 )
 from chatkit.protocols.detect import HttpProtocol
-from chatkit.protocols.handshake import (
-    HEAD_TIMEOUT_S,
-    MAX_HEAD_BYTES,
-    Handshake,
-    HandshakeRejected,
-    PendingHandshake,
-    make_response,
-)
+from chatkit.protocols.handshake import HEAD_TIMEOUT_S, Handshake, HandshakeRejected, PendingHandshake, make_response
+from chatkit.protocols.head import MAX_HEAD_BYTES, find_head_end
 from chatkit.protocols.shared import SharedState
 from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
 from chatkit.websocket.frames import BINARY, TEXT, make_message, text_frame
 
 __all__ = ["DIRECT", "DirectSocket", "HttpProtocol", "Receiver", "WebSocketProtocol", "text_frame"]
+
+_MAX_EARLY_BYTES: Final = 65_536  # frames that a client sends before its handshake is answered
+_FORBIDDEN: Final = "this WebSocket is not open to you"
+_FAILED: Final = "the server failed; its log says how"
+_LATE: Final = "the request's head did not arrive in time"
+_CLOSING: Final = "the server is shutting down"
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -48,6 +48,9 @@ class WebSocketProtocol(Connection):
     """
 
     __slots__ = ("_is_closed_by_handler", "_is_connect_taken", "_pending")
+
+    reads_raw_heads: ClassVar = True  # a head as the client wrote it will do
+    is_full_answered: ClassVar = False  # by the application, where there are too many connections; else it is a 503
 
     def __init__(
         self,
@@ -68,13 +71,13 @@ class WebSocketProtocol(Connection):
             self._tell_receiver()
             return
         if self._state is CONNECTING:
-            self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE), CloseCode.SERVICE_RESTART)
+            self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE, _CLOSING), CloseCode.SERVICE_RESTART)
         self._share.wheel.set(self, SHUTDOWN_TIMEOUT_S)
 
     def on_time(self) -> None:
         """Do what is due."""
         if self._state is CONNECTING:
-            self._refuse(make_response(HTTPStatus.REQUEST_TIMEOUT))
+            self._refuse(make_response(HTTPStatus.REQUEST_TIMEOUT, _LATE))
         else:
             super().on_time()
 
@@ -89,38 +92,38 @@ class WebSocketProtocol(Connection):
         pending = self._pending
         if pending is None:
             return
+        n_searched = len(pending.buffer)
         pending.buffer += data
         if pending.opening is None:
-            self._read_head(pending)
-        elif len(pending.buffer) > MAX_HEAD_BYTES and not self._is_choked:
+            self._read_head(pending, n_searched)
+        elif len(pending.buffer) > _MAX_EARLY_BYTES and not self._is_choked:
             self._is_choked = True
             self._connection.pause_reading()
 
-    def _read_head(self, pending: PendingHandshake) -> None:
-        end = pending.buffer.find(b"\r\n\r\n") + 4
-        if end < 4 and len(pending.buffer) <= MAX_HEAD_BYTES:
+    def _read_head(self, pending: PendingHandshake, n_searched: int) -> None:
+        end = find_head_end(pending.buffer, n_searched)
+        if not end and len(pending.buffer) <= MAX_HEAD_BYTES:
             if not self.due_tick:
                 self._share.wheel.set(self, HEAD_TIMEOUT_S)
             return
         self._share.wheel.clear(self)
         if not 4 <= end <= MAX_HEAD_BYTES:
-            self._refuse(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+            detail = f"a request's head has at most {MAX_HEAD_BYTES} bytes"
+            self._refuse(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
             return
         try:
-            self._check_concurrency()
             pending.opening = Handshake.read(bytes(pending.buffer[:end]), self._share)
         except HandshakeRejected as refused:
             self._refuse(refused.response)
             return
+        is_full = not self._share.limit.serve(self._connection, self._share.loop.time())
+        if is_full and not self.is_full_answered:
+            self._refuse(make_response(HTTPStatus.SERVICE_UNAVAILABLE, self._share.limit.sentence))
+            return
         del pending.buffer[:end]
         pending.scope = pending.opening.make_scope(self._share, self._connection, pending.app_state)
-        pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self}}
+        pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self, "is_full": is_full}}
         self._call_handler(pending.scope)
-
-    def _check_concurrency(self) -> None:
-        limit = self._share.config.limit_concurrency
-        if limit is not None and max(len(self._server_state.connections), len(self._server_state.tasks)) >= limit:
-            raise HandshakeRejected(make_response(HTTPStatus.SERVICE_UNAVAILABLE))
 
     def _refuse(self, response: bytes, code: int = CloseCode.ABNORMAL) -> None:
         if self._pending is None or not self._pending.is_denial_begun:  # else it would come in the middle of another
@@ -163,7 +166,7 @@ class WebSocketProtocol(Connection):
         elif self._state is CONNECTING:
             _log.error("ASGI callable returned without completing handshake.")
         if self._state is CONNECTING:
-            self._refuse(make_response(HTTPStatus.INTERNAL_SERVER_ERROR))
+            self._refuse(make_response(HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED))
         if self._outlives_handler and is_well:
             return
         self._forget_waiting()
@@ -207,7 +210,7 @@ class WebSocketProtocol(Connection):
             case "websocket.close" if pending.denial is None:
                 pending.log("403")
                 self._is_closed_by_handler = True
-                self._refuse(make_response(HTTPStatus.FORBIDDEN))
+                self._refuse(make_response(HTTPStatus.FORBIDDEN, _FORBIDDEN))
             case "websocket.http.response.start" if pending.denial is None:
                 pending.deny(message["status"], message.get("headers") or ())
             case "websocket.http.response.body" if pending.denial is not None:
@@ -235,6 +238,17 @@ class WebSocketProtocol(Connection):
                 self._share.loop.call_soon(self._tell_receiver)
             case kind:
                 raise RuntimeError(f"Unexpected ASGI message {kind!r} on an open connection.")
+
+
+class RoomWebSocketProtocol(WebSocketProtocol):
+    """A WebSocket of an application that closes each connection over the limit itself, with a code that pages can read.
+
+    The application finds out by `scope["extensions"]["chatkit.direct"]["is_full"]`.
+    """
+
+    __slots__ = ()
+
+    is_full_answered = True
 
 
 async def _wait_for(call: Awaitable[Any]) -> Any:

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from chatkit.protocols.websocket import DIRECT
 from chatkit.server.access import COOKIE, bearer
 from chatkit.wire.protocol import SUBPROTOCOL
 
@@ -24,6 +25,8 @@ class ConnectRequest(msgspec.Struct, frozen=True):
     format: str
     address: str
     is_json: bool
+    has_known_subprotocol: bool
+    is_one_too_many: bool
 
     @classmethod
     def read(cls, scope: Any) -> Self:
@@ -40,6 +43,8 @@ class ConnectRequest(msgspec.Struct, frozen=True):
             format=query.get("format", "text"),
             address=scope["client"][0] if scope.get("client") else "",
             is_json=SUBPROTOCOL in scope["subprotocols"],
+            has_known_subprotocol=SUBPROTOCOL in scope["subprotocols"] or not scope["subprotocols"],
+            is_one_too_many=bool((scope.get("extensions") or {}).get(DIRECT, {}).get("is_full")),
         )
 
 

@@ -85,7 +85,7 @@ def configure(application: Any, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=settings.log_level in {"debug", "info"},
         server_header=False,
-        limit_concurrency=settings.max_connections_each,
+        limit_concurrency=settings.max_connections_each + 1,  # uvicorn refuses the connection that reaches it
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )

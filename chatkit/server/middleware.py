@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from litestar import WebSocket
 
-from chatkit.errors import Forbidden, NotFound
+from chatkit.errors import BadRequest, Forbidden, NotFound
 from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.websockets import Admission, deny
 from chatkit.wire.codes import close_code_of
@@ -37,7 +37,7 @@ class RequestMiddleware:
         asked = ConnectRequest.read(socket.scope)
         try:
             self._lobby.check_place(asked)
-        except Forbidden as error:
+        except (BadRequest, Forbidden) as error:
             if not await deny(socket, error):
                 await socket.close(close_code_of(error), str(error))
             return

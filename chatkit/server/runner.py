@@ -23,6 +23,7 @@ from chatkit.server.settings import Settings
 from chatkit.wire.codes import ExitCode
 
 PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
+ROOM_PROTOCOL: Final = "chatkit.server.protocol:RoomWebSocketProtocol"
 HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
 ENDS_ON: Final = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S: Final = 3  # what clients and streams have to end by themselves; then they are ended
@@ -108,13 +109,14 @@ def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=HTTP_PROTOCOL,
-        ws=PROTOCOL,
+        ws=ROOM_PROTOCOL,
         lifespan="on",
         log_config=None,
         access_log=settings.log_level in {"debug", "info"},
         server_header=False,
         proxy_headers=False,  # nothing here depends on a client's address but the limit on its rate
         ws_max_size=6 * (limits.body + limits.data) + 1_024,  # a publish with every character escaped, as \\u0000 is
+        limit_concurrency=settings.max_connections_each + 1,  # uvicorn refuses the connection that reaches it
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )

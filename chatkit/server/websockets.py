@@ -53,9 +53,14 @@ class Admission:
             self.n_connections -= 1
 
     def check_place(self, asked: ConnectRequest) -> None:
-        """Raise `Forbidden` if a socket may not be opened from where it comes, before it is accepted."""
+        """Raise what keeps a socket from being opened: `Forbidden` for its origin, `BadRequest` for its subprotocols.
+
+        A client whose subprotocols are all unknown would not understand plain text, and its commands would be messages.
+        """
         self.gate.check_host(asked.host)
         self.gate.check_origin(asked.origin, asked.host)
+        if not asked.has_known_subprotocol:
+            raise BadRequest(f"the only subprotocol here is {SUBPROTOCOL}; without any, the conversation is plain text")
 
     def leave(self) -> None:
         """Count a connection no more."""
@@ -64,10 +69,16 @@ class Admission:
     def check_load(self) -> None:
         """Raise `TooManyConnections` if the connection that was counted last is one too many."""
         if self.n_connections > self.max_connections:
-            raise TooManyConnections(f"this server takes at most {self.max_connections} connections")
+            raise self._full
+
+    @property
+    def _full(self) -> TooManyConnections:
+        return TooManyConnections(f"this server takes at most {self.max_connections} connections")
 
     def admit(self, asked: ConnectRequest) -> None:
         """Raise what keeps an accepted socket out."""
+        if asked.is_one_too_many:
+            raise self._full
         self.check_load()
         self.gate.check_token(asked.token)
 
@@ -94,7 +105,7 @@ async def conversation(socket: WebSocket[Any, Any, Any]) -> AsyncIterator[None]:
     asked = ConnectRequest.read(socket.scope)
     try:
         lobby.check_place(asked)
-    except Forbidden as error:
+    except (Forbidden, BadRequest) as error:
         if not await deny(socket, error):
             raise PermissionDeniedException(str(error)) from error
         with suppress(WebSocketDisconnect):  # the listener is told that there is no connection, and ends

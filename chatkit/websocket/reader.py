@@ -91,7 +91,10 @@ class FrameReader:
     `on_text` begins as the sink's, and may be replaced at any time.
     """
 
-    __slots__ = ("_buffer", "_inflate_bits", "_max_bytes", "_need", "_partial", "_plain", "_sink", "_state", "on_text")
+    __slots__ = (
+        "_buffer", "_inflate_bits", "_max_bytes", "_need", "_partial", "_plain", "_sink", "_state",
+        "n_begun", "on_text",
+    )  # fmt: skip
 
     def __init__(self, sink: FrameSink, max_bytes: int, inflate_bits: int = 0) -> None:
         self.on_text: TextCall = sink.on_text
@@ -103,6 +106,12 @@ class FrameReader:
         self._partial: _Partial | None = None
         self._buffer: bytearray | None = None  # what is not whole yet, or waits; None nearly always
         self._need = 0  # how long the buffer must be before looking at it again can help
+        self.n_begun = 0  # messages of which only a part had come when a read ended
+
+    @property
+    def n_unfinished_bytes(self) -> int:
+        """Return how much of a message has come that is not whole; 0 where nothing is awaited."""
+        return len(self._buffer or b"") + (len(self._partial.body) + 1 if self._partial else 0)
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take bytes and call the sink for every frame that they complete."""
@@ -168,6 +177,8 @@ class FrameReader:
         """Keep what was not read of `data`, which may be the buffer itself."""
         if self._state is _Reading.HALTED:
             return
+        if (at or self._buffer is None) and self._partial is None:
+            self.n_begun += 1
         if at == len(data) and self._state is _ON:
             self._buffer = None
         elif data is self._buffer:
@@ -265,6 +276,7 @@ class FrameReader:
                 self._deliver(first, payload)
                 return
             self._partial = _Partial(first)
+            self.n_begun += 1
             self._plain = _NEVER
         partial = self._partial
         partial.add(payload, is_final=is_final)

@@ -127,9 +127,10 @@ def test_compression_is_agreed_without_context_takeover(loop: str) -> None:
             for parameter in (
                 b"server_no_context_takeover",
                 b"client_no_context_takeover",
-                b"server_max_window_bits=12",
+                b"client_max_window_bits=12",
             ):
                 assert parameter in answer
+            assert b"server_max_window_bits" not in answer
             await client.close()
         async with serving(Echo(), ws_per_message_deflate=False) as served:
             client = await Client.connect(served.port, None)
@@ -138,6 +139,42 @@ def test_compression_is_agreed_without_context_takeover(loop: str) -> None:
             await client.close()
 
     run(test, loop)
+
+
+@pytest.mark.parametrize(
+    ("offer", "agreed"),
+    [
+        ("permessage-deflate", {}),
+        ("permessage-deflate; client_max_window_bits", {"client_max_window_bits": "12"}),
+        ("permessage-deflate; client_max_window_bits=10", {"client_max_window_bits": "10"}),
+        ("permessage-deflate; client_max_window_bits=15", {"client_max_window_bits": "12"}),
+        ("permessage-deflate; server_max_window_bits=15", {"server_max_window_bits": "12"}),
+        ("permessage-deflate; server_max_window_bits=9", {"server_max_window_bits": "9"}),
+        ("permessage-deflate; server_max_window_bits=8", None),
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", {}),
+        ("permessage-deflate; server_max_window_bits", None),
+        ("permessage-deflate; server_max_window_bits=16", None),
+        ("permessage-deflate; client_max_window_bits=010", None),
+        ("permessage-deflate; no_such_parameter", None),
+        ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", None),
+        ("x-other, permessage-deflate; server_max_window_bits=11", {"server_max_window_bits": "11"}),
+    ],
+)
+def test_a_window_is_agreed_only_where_the_client_offers_it(offer: str, agreed: dict[str, str] | None) -> None:
+    async def test() -> None:
+        async with serving(Echo()) as served:
+            client = await Client.connect(served.port, None)
+            client.send(HEAD + f"Sec-WebSocket-Extensions: {offer}\r\n\r\n".encode())
+            answer = (await client.head()).decode()
+            assert answer.startswith("HTTP/1.1 101 ")
+            found = [line.split(": ")[1] for line in answer.split("\r\n") if line.startswith("Sec-WebSocket-Ext")]
+            parameters = [part.strip() for part in found[0].split(";")[1:]] if found else []
+            assert {"server_no_context_takeover", "client_no_context_takeover"} <= set(parameters) or not found
+            windows = dict(part.split("=") for part in parameters if "=" in part)
+            assert (windows if found else None) == agreed
+            await client.close()
+
+    run(test)
 
 
 # Ending

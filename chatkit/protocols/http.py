@@ -284,9 +284,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def _watch(self) -> None:
         """Read from the client or not, and give it the time that the phase allows."""
-        # While a response is awaited, little is read: without reading, nobody would notice that the client left.
-        is_full = self._phase is _Phase.RESPONSE and len(self._unread) > MAX_HEAD_BYTES
-        is_waiting = self.flow.read_paused or is_full
+        # While a response is awaited, a little is read: without reading, nobody would notice that the client left.
+        is_waiting = self.flow.read_paused or len(self._unread) > MAX_HEAD_BYTES
         if is_waiting == self.transport.is_reading() and not self.transport.is_closing():
             (self.transport.pause_reading if is_waiting else self.transport.resume_reading)()
         if self._phase is not self._timed_phase:

@@ -1,4 +1,4 @@
-"""Whether a message that has begun arrives fast enough. Any byte shows that a client lives, but not that it is honest."""
+"""Whether a message that has begun arrives fast enough: any byte shows that a client lives, not that it means well."""
 
 from typing import Final, NamedTuple
 

@@ -54,7 +54,8 @@ fields = st.sampled_from(
 bodies = st.sampled_from(
     [
         b"", b"abc", b"3\r\nabc\r\n0\r\n\r\n", b"3;x=\"\r\n\r\n\"\r\nabc\r\n", b"0\r\nX: y\r\n\r\n",
-        b"0\r\n" + b"a:\r\n" * 9_000, b"zz\r\n", b"fffffffffffffffff\r\n", b"\r\n\r\n", b"1\r\nx\r\n" * 50, b"3\r\n\r\n\r\r\n", b"\n\n", b"\r\r\n\n",
+        b"0\r\n" + b"a:\r\n" * 9_000, b"zz\r\n", b"fffffffffffffffff\r\n", b"\r\n\r\n", b"1\r\nx\r\n" * 50,
+        b"3\r\n\r\n\r\r\n", b"\n\n", b"\r\r\n\n",
     ]
 )  # fmt: skip
 

@@ -7,7 +7,10 @@ from protocol_app import HEAD, Client, Receive, Send, frame, run, serving
 
 from chatkit.protocols.websocket import HttpProtocol, WebSocketProtocol
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*websockets")  # uvicorn's use of the older half of websockets
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # uvicorn uses the older half of websockets
+    pytest.mark.filterwarnings("ignore:.*websockets"),
+]
 
 HTTP: dict[str, Any] = {"own": HttpProtocol, "h11": "h11", "httptools": "httptools"}
 WEBSOCKET: dict[str, Any] = {

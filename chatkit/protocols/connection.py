@@ -126,13 +126,13 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the buffer is full."""
         self.is_writable = False
-        if self._state == OPENING:  # a response in place of a WebSocket, which has no pings
+        if self._state is CONNECTING:  # a response in place of a WebSocket, which has no pings
             self._share.wheel.set(self, _CLOSE_TIMEOUT_S)
 
     def resume_writing(self) -> None:
         """Hear that the client read on."""
         self.is_writable = self._is_heard = True
-        if self._state == OPENING:
+        if self._state is CONNECTING:
             self._share.wheel.clear(self)
         if self._pong is not None:
             self.write(make_frame(PONG, self._pong))

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from chatkit.server.framing import FrameReader
+from chatkit.websocket.reader import FrameReader
 
 LOOK_S: Final = 30.0  # how long a rate is measured: a phone that changes its network is silent for seconds
 MIN_BYTES_PER_S: Final = 1_024  # a phone at the edge of its network sends more

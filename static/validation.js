@@ -1,18 +1,36 @@
-/** What a room and a sender may be called: the server's rules, told before it has to refuse. */
+/**
+ * The names of rooms and senders: the same rules as in the server (chatkit/core/text.py and model.py), applied before it
+ * has to refuse. `tests/vectors/validation.json` holds for both.
+ */
 
 export const ROOM_RULE = "A room’s name is 1 to 64 letters, digits, “-”, “_” or “.”, and does not begin with “.”.";
-export const SENDER_RULE = "A name is 1 to 32 printable characters.";
+export const SENDER_RULE = "A name is 1 to 32 printable characters, each of which can be seen.";
+
+const MAX_ROOM_CHARS = 64;
+const MAX_SENDER_CHARS = 32;
+const MAX_UNITS = 8; // UTF-16 units that compose to one character: a longer text has no NFC that is short enough
 
 const ROOM = /^(?!\.)[\p{L}\p{M}\p{Nd}_.-]{1,64}$/u;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
+const BLANK = "[\\t\\n\\v\\f\\r \\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+const LEADING = new RegExp(`^${BLANK}+`);
+const BLANK_CHAR = new RegExp(BLANK);
+
+// Default_Ignorable_Code_Point of Unicode 16, and characters whose glyph is empty.
+const INVISIBLE = new RegExp(
+  "[\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800" +
+    "\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\ufffc\\u{13441}\\u{13442}\\u{16fe4}\\u{1bc9d}" +
+    "\\u{1bca0}-\\u{1bca3}\\u{1d159}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}]",
+  "u",
+);
 
 /**
  * Return the room that was meant (`#ops` and `ops` are the same), or null.
  * @param {string} text
  */
 export function checkRoom(text) {
-  const name = text.trim().replace(/^#/, "").normalize("NFC");
-  return ROOM.test(name) ? name : null;
+  const name = normalized(trimmed(text).replace(/^#/, ""), MAX_ROOM_CHARS);
+  return name !== null && ROOM.test(name) && !INVISIBLE.test(name) ? name : null;
 }
 
 /**
@@ -20,7 +38,26 @@ export function checkRoom(text) {
  * @param {string} text
  */
 export function checkSender(text) {
-  const name = text.trim().normalize("NFC");
+  const name = normalized(trimmed(text), MAX_SENDER_CHARS);
+  return name !== null && !UNPRINTABLE.test(name) && !INVISIBLE.test(name) ? name : null;
+}
+
+/**
+ * Return the name in NFC, or null if it has no character or too many.
+ * @param {string} text
+ * @param {number} maxChars
+ */
+function normalized(text, maxChars) {
+  if (text.length > maxChars * MAX_UNITS) return null; // before the work, which grows with the square of the length
+  const name = text.normalize("NFC");
   const length = [...name].length; // the rule counts characters, a string's length counts UTF-16 units
-  return length >= 1 && length <= 32 && !UNPRINTABLE.test(name) ? name : null;
+  return length >= 1 && length <= maxChars ? name : null;
+}
+
+/** @param {string} text */
+function trimmed(text) {
+  const start = LEADING.exec(text)?.[0].length ?? 0;
+  let end = text.length;
+  while (end > start && BLANK_CHAR.test(text.charAt(end - 1))) end -= 1;
+  return text.slice(start, end);
 }

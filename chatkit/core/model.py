@@ -10,18 +10,20 @@ from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 
+from chatkit.core.text import BLANKS, has_invisible, normalize
 from chatkit.errors import BadBody, BadCursor, BadName, TooLarge
 
 MAX_ROOM_CHARS = 64
 MAX_SENDER_CHARS = 32
 MAX_KEY_CHARS = 128
+MAX_DECOMPOSED = 4  # code points that compose to one: a longer text has no NFC that is short enough for a name
 MAX_DATA_DEPTH = 64  # far below what encoders and decoders, which recurse, can take wherever they are called
 ANONYMOUS = "anonymous"
 
 GapReason: TypeAlias = Literal["trimmed", "epoch", "no-history"]
 
 ROOM_RULE = f"1 to {MAX_ROOM_CHARS} letters, digits, '-', '_' or '.', and does not begin with '.'"
-SENDER_RULE = f"1 to {MAX_SENDER_CHARS} printable characters"
+SENDER_RULE = f"1 to {MAX_SENDER_CHARS} printable characters, each of which can be seen"
 KEY_RULE = f"1 to {MAX_KEY_CHARS} printable ASCII characters"
 
 
@@ -49,7 +51,7 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
         epoch, colon, seq = text.rpartition(":")
         if not (colon and 0 < len(epoch) <= 32 and epoch.isalnum() and epoch.isascii()):
             raise BadCursor(text)
-        if not (seq.isascii() and seq.isdigit() and len(seq) <= 18):  # 18 digits always fit in a store's 64 bits
+        if not (len(seq) <= 18 and seq.isascii() and seq.isdigit()):  # 18 digits always fit in a store's 64 bits
             raise BadCursor(text)
         return cls(epoch, int(seq))
 
@@ -173,11 +175,13 @@ def parse_time(text: str) -> int:
 
 @lru_cache(maxsize=4096)  # the same few names come with every message
 def check_room(name: str) -> str:
-    """Return the room's name in NFC; raise `BadName` if it is none."""
-    name = unicodedata.normalize("NFC", name)
-    if not 1 <= len(name) <= MAX_ROOM_CHARS or name[0] == "." or not all(map(_in_room_name, name)):
-        raise BadName("room", ROOM_RULE)
-    return name
+    """Return the room's name in NFC; raise `BadName` if it breaks the rule."""
+    if len(name) <= MAX_ROOM_CHARS * MAX_DECOMPOSED:
+        name = normalize(name)
+        is_short = 1 <= len(name) <= MAX_ROOM_CHARS
+        if is_short and name[0] != "." and all(map(_in_room_name, name)) and not has_invisible(name):
+            return name
+    raise BadName("room", ROOM_RULE)
 
 
 def _in_room_name(char: str) -> bool:
@@ -186,17 +190,18 @@ def _in_room_name(char: str) -> bool:
 
 
 def check_sender(name: str) -> str:
-    """Return the sender's name trimmed and in NFC; raise `BadName` if it is none."""
-    return _check_sender(name.strip())  # trimmed before it is remembered: blanks without end are not kept
+    """Return the sender's name trimmed and in NFC; raise `BadName` if it breaks the rule."""
+    return _check_sender(name.strip(BLANKS))  # trimmed before the cache, which would keep any number of blanks
 
 
 @lru_cache(maxsize=4096)
 def _check_sender(name: str) -> str:
-    name = unicodedata.normalize("NFC", name)
-    # str.isprintable refuses the categories Cc, Cf (bidi among them), Cs, Co, Cn, and every separator but the space.
-    if not 1 <= len(name) <= MAX_SENDER_CHARS or not name.isprintable():
-        raise BadName("sender", SENDER_RULE)
-    return name
+    if len(name) <= MAX_SENDER_CHARS * MAX_DECOMPOSED:
+        name = normalize(name)
+        # str.isprintable refuses the categories Cc, Cf (with bidi), Cs, Co, Cn, and every separator but the space.
+        if 1 <= len(name) <= MAX_SENDER_CHARS and name.isprintable() and not has_invisible(name):
+            return name
+    raise BadName("sender", SENDER_RULE)
 
 
 def check_key(key: str) -> str:
@@ -208,7 +213,9 @@ def check_key(key: str) -> str:
 
 def check_body(body: str, max_bytes: int) -> str:
     """Return the body; raise `TooLarge`, or `BadBody` where it holds what UTF-8 cannot (a lone surrogate)."""
-    if len(body) * 4 > max_bytes or not body.isascii():  # the common case needs no encoding to be measured
+    if len(body) > max_bytes:
+        raise TooLarge("body", max_bytes)
+    if not body.isascii():  # the common case needs no encoding to be measured
         try:
             size = len(body.encode())
         except UnicodeEncodeError as error:
@@ -222,11 +229,14 @@ def check_data(data: Any, max_bytes: int) -> Any:
     """Return the value as JSON has it; raise `TooLarge`, or `BadBody` where JSON has no such thing."""
     try:
         encoded = msgspec.json.encode(data)
-        data = msgspec.json.decode(encoded)  # a tuple is a list now, and not only in stores that write JSON
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadBody("data is a JSON value") from error
     if len(encoded) > max_bytes:
         raise TooLarge("data", max_bytes)
+    try:
+        data = msgspec.json.decode(encoded)  # a tuple is a list now, and not only in stores that write JSON
+    except (ValueError, RecursionError) as error:
+        raise BadBody("data is a JSON value") from error
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DATA_DEPTH and _depth(data) > MAX_DATA_DEPTH:
         raise BadBody(f"data is nested at most {MAX_DATA_DEPTH} deep")
     return data

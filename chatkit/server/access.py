@@ -14,6 +14,10 @@ from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings, is_loopba
 COOKIE: Final = "chatkit_token"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
+MAX_HOST_CHARS: Final = 512  # a domain name has at most 253 characters, an origin a scheme and a port besides
+MAX_SHOWN_CHARS: Final = 80  # of what a stranger sent, in a sentence about it
+MAX_TOKEN_CHARS: Final = 4_096  # far more than any token has; a longer one is not even compared
+
 MIN_WAIT_S = 0.1  # a refused sender's next messages are under way already: they must not slip in before the refused one
 SIGNAL_INTERVAL_S = 0.5  # between two signals of a sender's: pages send one every three seconds
 MAX_BYTES_BURST_S = 4  # bytes a sender may send at once, in seconds of its rate
@@ -35,34 +39,42 @@ class AccessPolicy:
         """Raise `Forbidden` if the `Host` header names a place that this server is not."""
         name = _split(f"//{host}").hostname if host else None
         if name is None or not (name in self._hosts or is_loopback(name) or _is_address(name)):
-            raise Forbidden(f"this server is not {host!r}; if it should be, start it with --origin https://{host}")
+            named = (host or "")[:MAX_SHOWN_CHARS]
+            raise Forbidden(f"this server is not {named!r}; if it should be, start it with --origin https://{named}")
 
     def check_origin(self, origin: str | None, host: str | None) -> None:
         """Raise `Forbidden` if a browser sends this from a page of another place."""
-        if origin is None or origin.lower() in self._origins:
+        if origin is None:
+            return
+        if len(origin) <= MAX_HOST_CHARS and origin.lower() in self._origins:
             return
         place = _split(origin.lower())
-        if place.netloc and place.netloc == (host or "").lower():
+        if place.netloc and host is not None and len(host) <= MAX_HOST_CHARS and place.netloc == host.lower():
             return
         # A page of this machine's own, say a development server's, is as trusted as any program on it.
         if self._is_loopback and place.hostname and is_loopback(place.hostname):
             return
-        raise Forbidden(f"pages of {origin} may not use this server; --origin {origin} would let them")
+        named = origin[:MAX_SHOWN_CHARS]
+        raise Forbidden(f"pages of {named} may not use this server; --origin {named} would let them")
 
     def check_token(self, token: str | None) -> None:
         """Raise `Unauthorized` if a token is needed and this is not it."""
         if self.token is not None and not (
-            token and hmac.compare_digest(token.encode(errors="surrogatepass"), self.token.encode())
+            token
+            and len(token) <= MAX_TOKEN_CHARS
+            and hmac.compare_digest(token.encode(errors="surrogatepass"), self.token.encode())
         ):
             raise Unauthorized("this server needs a token" if not token else "this token is not valid here")
 
 
 def _split(url: str) -> SplitResult:
-    """Split a URL that a stranger sent; one that is none has no host."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return SplitResult("", "", "", "", "")
+    """Split a URL that a stranger sent. A text that is no URL, or is too long for one, has no host."""
+    if len(url) <= MAX_HOST_CHARS:
+        try:
+            return urlsplit(url)
+        except ValueError:
+            pass
+    return SplitResult("", "", "", "", "")
 
 
 def bearer(authorization: str | None) -> str | None:

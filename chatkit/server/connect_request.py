@@ -1,6 +1,5 @@
 """What a client asks for when it opens a WebSocket, read from the ASGI scope. Keeps nothing of the scope."""
 
-from http.cookies import SimpleCookie
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -8,6 +7,7 @@ import msgspec
 
 from chatkit.protocols.websocket import DIRECT
 from chatkit.server.access import COOKIE, bearer
+from chatkit.server.cookies import find_cookie
 from chatkit.wire.protocol import SUBPROTOCOL
 
 _HEADERS = {b"host": "host", b"origin": "origin", b"authorization": "authorization", b"cookie": "cookie"}
@@ -36,7 +36,9 @@ class ConnectRequest(msgspec.Struct, frozen=True):
         return cls(
             host=headers.get("host"),
             origin=headers.get("origin"),
-            token=bearer(headers.get("authorization")) or query.get("token") or _cookie(headers.get("cookie")),
+            token=bearer(headers.get("authorization"))
+            or query.get("token")
+            or find_cookie(headers.get("cookie"), COOKIE),
             name=query.get("name"),
             after=query.get("after"),
             history=query.get("history"),
@@ -46,11 +48,3 @@ class ConnectRequest(msgspec.Struct, frozen=True):
             has_known_subprotocol=SUBPROTOCOL in scope["subprotocols"] or not scope["subprotocols"],
             is_one_too_many=bool((scope.get("extensions") or {}).get(DIRECT, {}).get("is_full")),
         )
-
-
-def _cookie(header: str | None) -> str | None:
-    """Find our cookie. Others' are not even parsed: one that breaks the rules would hide those behind it."""
-    for pair in (header or "").split(";"):
-        if pair.strip().startswith(f"{COOKIE}=") and (morsel := SimpleCookie(pair.strip()).get(COOKIE)):
-            return morsel.value
-    return None

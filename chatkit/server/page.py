@@ -33,6 +33,8 @@ MEDIA_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
+MAX_PATH_CHARS: Final = 1_024  # of a file's path below the page's folder
+MAX_PATH_PARTS: Final = 16  # each is looked up on the disk
 COOKIE_AGE_S: Final = 30 * 24 * 3600
 
 
@@ -74,6 +76,8 @@ def page_handlers(folder: Path | None, gate: AccessPolicy) -> list[HTTPRouteHand
 
 
 def _find(root: Path, path: str) -> Path | None:
+    if len(path) > MAX_PATH_CHARS or path.count("/") > MAX_PATH_PARTS:
+        return None
     try:
         found = (root / path.lstrip("/")).resolve()
         return found if found.is_file() and _is_shown(found.relative_to(root)) else None

@@ -19,6 +19,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
 from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
+from chatkit.server.cookies import find_cookie
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.server.websockets import Admission, read_start
 from chatkit.wire import protocol
@@ -26,6 +27,7 @@ from chatkit.wire.http import Health, MemberList, MessagePage, PublishRequest, R
 
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # a page when no limit is given
+MAX_TIME_CHARS = 64  # an RFC 3339 time has some 30
 MAX_SEQ = (1 << 63) - 1  # what a store's numbers hold
 
 
@@ -37,7 +39,7 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
         lobby.gate.check_origin(headers.get("origin"), headers.get("host"))
     given = bearer(headers.get("authorization")) or connection.query_params.get("token")
-    lobby.gate.check_token(given or connection.cookies.get(COOKIE))
+    lobby.gate.check_token(given or find_cookie(headers.get("cookie"), COOKIE))
 
 
 async def provide_lobby(request: Request[Any, Any, Any]) -> Admission:
@@ -165,6 +167,8 @@ def _read_filter(search: str | None, sender: str | None, since: str | None, unti
 def _read_time(text: str | None) -> int | None:
     if not text:
         return None
+    if len(text) > MAX_TIME_CHARS:
+        raise BadRequest("not a time; one is 2026-11-20T11:47:21Z")
     try:
         return parse_time(text.replace(" ", "+"))  # a query's `+` arrives as a space where it was not escaped
     except (ValueError, OverflowError) as error:

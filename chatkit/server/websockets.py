@@ -93,7 +93,7 @@ class Admission:
 
 def read_start(after: str | None, history: str | None) -> StartPosition:
     """Read where a join begins. Raise `BadCursor` or `BadRequest`."""
-    if history is not None and not (history.isascii() and history.isdigit() and len(history) < 10):
+    if history is not None and not (len(history) < 10 and history.isascii() and history.isdigit()):
         raise BadRequest("history is a number of messages")
     return StartPosition(Cursor.parse(after) if after else None, None if history is None else int(history))
 

@@ -5,6 +5,7 @@ Each room keeps its newest messages, readers or not. Nothing here waits, so that
 
 # ruff: noqa: D102 - what each method means is said once, in Backend
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
@@ -25,10 +26,13 @@ from chatkit.core.backend import (
     new_epoch,
 )
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.core.page_size import cut_page
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound
 
 DEFAULT_KEEP = 1_000  # a demo's memory: a room of short messages stays under a megabyte
+SLICE_CHARS = 1 << 14  # of bodies, searched in one turn of the event loop: some hundred microseconds
+CHARS_A_MESSAGE = 64  # that a message costs beside its body
 
 
 class MemoryLog:
@@ -53,6 +57,11 @@ class MemoryLog:
     def between(self, after: int, before: int) -> list[Message]:
         """Return the messages between two numbers, both exclusive."""
         return self.messages[max(after + 1 - self.first, 0) : max(before - self.first, 0)]
+
+    def as_they_are_now(self, messages: Iterable[Message], where: Filter) -> list[Message]:
+        """Return those that still match: a search rests, and messages may be redacted or trimmed while it does."""
+        kept = [self.messages[message.seq - self.first] for message in messages if message.seq >= self.first]
+        return kept if where.search is None else [message for message in kept if not message.redacted]
 
     def add(self, message: Message) -> None:
         """Append a message."""
@@ -110,11 +119,13 @@ class MemoryBackend(Backend):
         where: Filter | None = None,
     ) -> Page:
         log = self._logs.get(room) or MemoryLog()  # asking for a room does not make it
+        head, is_forward = self._head(log), after is not None
         found = log.between(after or 0, log.last + 1 if before is None else before)
         if where is not None:
-            found = [message for message in found if where.matches(message)]
-        page = found[-limit:] if after is None else found[:limit]
-        return Page(self._head(log), page, complete=len(page) == len(found))
+            chosen = await choose(found if is_forward else found[::-1], where, limit + 1)
+            found = log.as_they_are_now(chosen if is_forward else chosen[::-1], where)
+        page = cut_page(found[:limit] if is_forward else found[-limit:], is_forward=is_forward)
+        return Page(head, page, complete=len(page) == len(found))
 
     async def rooms(self) -> list[RoomInfo]:
         return [RoomInfo(room, self._head(log), log.time_ms) for room, log in sorted(self._logs.items())]
@@ -190,6 +201,22 @@ class MemoryBackend(Backend):
         )
         log.add(message)
         return Receipt(message)
+
+
+async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:
+    """Return at most `limit` messages that a filter asks for. The event loop has its turn after each slice of them."""
+    found: list[Message] = []
+    n_chars = 0
+    for message in messages:
+        if where.matches(message):
+            found.append(message)
+            if len(found) >= limit:
+                break
+        n_chars += CHARS_A_MESSAGE + len(message.body)
+        if n_chars >= SLICE_CHARS:
+            n_chars = 0
+            await asyncio.sleep(0)
+    return found
 
 
 def _count_to_drop(log: MemoryLog, keep: int | None, before_ms: int | None) -> int:

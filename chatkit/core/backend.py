@@ -28,12 +28,13 @@ from typing import Final, Self, TypeAlias
 import msgspec
 
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.core.text import fold
 
 EPOCH_ALPHABET: Final = string.ascii_lowercase + string.digits
 EPOCH_CHARS: Final = 8  # 41 bits: that two logs of one store get the same epoch is not to be expected
 
 # One search is compared with many messages. Four are enough: a process rarely runs more searches at the same time.
-_fold = lru_cache(maxsize=4)(str.casefold)
+_fold_search = lru_cache(maxsize=4)(fold)  # the same search is compared with every body
 
 
 def new_epoch() -> str:
@@ -44,7 +45,7 @@ def new_epoch() -> str:
 class Filter(msgspec.Struct, frozen=True):
     """A choice of a room's messages. A message matches if every part that is given holds.
 
-    `search` is text that the body contains, regardless of case (by Unicode case folding). Times are Unix milliseconds:
+    `search` is text that the body contains, regardless of case and of composed or decomposed letters (`text.fold`). Times are Unix milliseconds:
     `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`, not even an empty one.
     """
 
@@ -56,7 +57,7 @@ class Filter(msgspec.Struct, frozen=True):
     def matches(self, message: Message) -> bool:
         """Return whether the filter chooses the message. A backend that filters in another way MUST choose the same."""
         return (
-            (self.search is None or (not message.redacted and _fold(self.search) in message.body.casefold()))
+            (self.search is None or (not message.redacted and _fold_search(self.search) in fold(message.body)))
             and (self.sender is None or message.sender == self.sender)
             and (self.since_ms is None or message.time_ms >= self.since_ms)
             and (self.until_ms is None or message.time_ms < self.until_ms)
@@ -192,9 +193,13 @@ class Backend(ABC):
         With neither `after` nor `before`, the newest. With `before`, the newest below that `seq`. With `after`, the
         oldest above that `seq`, and with both, those of them below `before`.
 
-        The head and the messages of a page MUST be a snapshot of one moment. A read MUST NOT create a room. A read with
-        a `where` MUST return what `Filter.matches` chooses, and MUST NOT delay reads without one, nor appends; after it
-        is cancelled, its work MUST end soon.
+        The head and the messages of a page MUST be a snapshot of one moment. A read MUST NOT create a room. Bodies and
+        data of a page MUST NOT have more than `page_size.MAX_PAGE_BYTES` together, unless it is one message, and little
+        more than that MUST be read into memory. A page that this cuts short holds the messages at the end where reading
+        began, and is not `complete`.
+
+        A read with a `where` MUST return what `Filter.matches` chooses, and MUST NOT delay reads without one, nor
+        appends; after it is cancelled, its work MUST end soon.
         """
 
     @abstractmethod

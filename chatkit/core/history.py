@@ -1,15 +1,12 @@
 """Pages of a room's history, read by position, with the gap before them where messages are missing."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import msgspec
 
-from chatkit.core.backend import Backend, Filter, Page
+from chatkit.core.backend import Backend, Filter
 from chatkit.core.model import Cursor, Gap, Head, Message
 from chatkit.core.position import is_in_log, resume
-
-MAX_PAGE_BYTES = 1 << 23  # of bodies and data: what a client that asks for much and reads slowly may keep in memory
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
@@ -36,7 +33,7 @@ async def read_history(
 ) -> HistoryPage:
     """Read a page; see `Backend.read`, and `position` for what a cursor of another log gives.
 
-    A page holds at most `MAX_PAGE_BYTES`; reading on from its cursor returns the rest.
+    A page holds at most `page_size.MAX_PAGE_BYTES`; reading on from its cursor returns the rest.
     """
     start, end = _seq(after), _seq(before)
     gap: Gap | None = None
@@ -52,27 +49,10 @@ async def read_history(
             start = place.seq
             if read_from == start:
                 break  # else the log began again: the page is read again, from the beginning of the new one
-    page = _bounded(page, is_forward=start is not None)
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
     cursor = Cursor(page.head.epoch, page.head.last if is_at_head else read_to)
     return HistoryPage(page.head, page.messages, page.complete, gap, cursor)
-
-
-def _bounded(page: Page, *, is_forward: bool) -> Page:
-    """Leave out what is too much, from the end that is farther from where reading began."""
-    messages = page.messages if is_forward else page.messages[::-1]
-    n_kept = max(1, sum(1 for n_bytes in accumulate(map(_size, messages)) if n_bytes <= MAX_PAGE_BYTES))
-    if n_kept >= len(messages):
-        return page
-    kept = messages[:n_kept]
-    return Page(page.head, kept if is_forward else kept[::-1], complete=False)
-
-
-def _size(message: Message) -> int:
-    """Return about how large a message is."""
-    n_bytes = len(message.body if message.body.isascii() else message.body.encode())
-    return n_bytes if message.data is None else n_bytes + len(msgspec.json.encode(message.data))
 
 
 def _seq(position: Cursor | int | None) -> int | None:

@@ -47,11 +47,23 @@ class PageCache:
             page = self.find(room, epoch, after)
             if page is None:
                 start = key[1] * PAGE_MESSAGES
-                found = await read(start, start + PAGE_MESSAGES + 1, PAGE_MESSAGES)
-                if found.head.epoch == epoch and found.messages:
-                    self._keep(key, Segment(Head(epoch, found.head.first, found.messages[-1].seq), found.messages))
+                cut = self._pages.get(key)
+                if cut is not None and cut.epoch == epoch and start < cut.last <= after:
+                    start = after  # the page's beginning was as much as a read returns
+                is_whole = await self._load_from(start, key, epoch, read)
                 page = self.find(room, epoch, after)
+                if page is None and not is_whole and start < after:
+                    await self._load_from(after, key, epoch, read)
+                    page = self.find(room, epoch, after)
         return page
+
+    async def _load_from(self, start: int, key: tuple[str, int], epoch: str, read: Read) -> bool:
+        """Keep what one read returns of a page from `start` on; return whether that is all."""
+        stop = (key[1] + 1) * PAGE_MESSAGES
+        found = await read(start, stop + 1, stop - start)
+        if found.head.epoch == epoch and found.messages:
+            self._keep(key, Segment(Head(epoch, found.head.first, found.messages[-1].seq), found.messages))
+        return found.complete
 
     def redact(self, room: str, seq: int) -> None:
         """Take away a message's body, if it is here."""

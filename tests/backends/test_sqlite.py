@@ -46,7 +46,12 @@ def refusal(path: Path) -> ChatkitError:
 
 
 async def whole(backend: Backend, room: str) -> list[Message]:
-    return list((await backend.read(room, after=0, limit=1_000_000)).messages)
+    messages: list[Message] = []
+    after = 0
+    while page := (await backend.read(room, after=after, limit=10_000)).messages:
+        messages += page
+        after = page[-1].seq
+    return messages
 
 
 def fill(path: Path, rows: int, room: str = "big") -> None:

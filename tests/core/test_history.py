@@ -4,7 +4,7 @@ import pytest
 from harness import draft, run
 
 from chatkit.backends.memory import MemoryBackend
-from chatkit.core import history as past_module
+from chatkit.core import page_size
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.model import Cursor, Draft, Gap
@@ -57,7 +57,7 @@ def test_pages_join_forwards_and_backwards() -> None:
 
 
 def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past_module, "MAX_PAGE_BYTES", 100)
+    monkeypatch.setattr(page_size, "MAX_PAGE_BYTES", 100)
 
     async def main() -> None:
         backend = MemoryBackend()

@@ -100,3 +100,22 @@ def test_a_redacted_message_is_not_shown_and_clearing_forgets_all() -> None:
         assert pages.find("ops", "e", 0) is None
 
     run(test)
+
+
+def test_a_page_of_large_messages_is_read_in_the_parts_that_one_read_returns() -> None:
+    class LargeLog(Log):
+        async def read(self, after: int, before: int, limit: int) -> Page:
+            page = await super().read(after, before, min(limit, 100))
+            return Page(page.head, page.messages, complete=page.messages[-1].seq == before - 1)
+
+    async def test() -> None:
+        pages, log = PageCache(), LargeLog(1, 1000)
+        seqs: list[int] = []
+        while len(seqs) < 2 * PAGE_MESSAGES:
+            page = await pages.load("ops", "e", len(seqs), log.read)
+            assert page is not None
+            seqs += [message.seq for message in page.read(len(seqs), PAGE_MESSAGES)]
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert log.n_reads == 6
+
+    run(test)

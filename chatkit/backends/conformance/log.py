@@ -20,6 +20,7 @@ from chatkit.backends.conformance.case import (
 )
 from chatkit.core.backend import Backend, Filter, MessageRedacted
 from chatkit.core.model import Draft, Head, Message, Receipt
+from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 from chatkit.errors import NotFound
 
 
@@ -32,6 +33,58 @@ async def an_unknown_room_is_empty_and_asking_does_not_make_it(factory: Factory)
         same((list(page.messages), page.complete), ([], True), "the page of a room never written to")
         await backend.watch("ops")
         same(await backend.rooms(), [], "the rooms, when one was only asked for")
+
+
+@case
+async def a_page_has_a_bounded_number_of_bytes(factory: Factory) -> None:
+    async with factory() as backend:
+        large = "x" * (MAX_PAGE_BYTES // 4)
+        for n in range(3):
+            await backend.append([Draft("a", "ann", f"{n}{large}"), *said("a", n), Draft("a", "ann", "", [large])])
+        for where in (None, Filter(sender="ann"), Filter(since_ms=0)):
+            seqs: list[int] = []
+            while True:
+                page = await backend.read("a", after=seqs[-1] if seqs else 0, limit=1_000, where=where)
+                holds(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page is bounded")
+                seqs += numbers_of(page.messages)
+                if page.complete:
+                    break
+                holds(page.messages, "a page that is not complete holds a message")
+            same(seqs, list(range(1, 10)), "all messages, read forward")
+            seqs = []
+            while not page.complete or not seqs:
+                page = await backend.read("a", before=seqs[0] if seqs else None, limit=1_000, where=where)
+                holds(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page is bounded")
+                seqs = [*numbers_of(page.messages), *seqs]
+            same(seqs, list(range(1, 10)), "all messages, read backward")
+
+
+@case
+async def one_message_is_a_page_however_large_it_is(factory: Factory) -> None:
+    async with factory() as backend:
+        huge = "x" * (MAX_PAGE_BYTES + 1)
+        await backend.append([*said("a", 1), Draft("a", "ann", huge), *said("a", 3)])
+        same(numbers_of((await backend.read("a", after=1, limit=9)).messages), [2], "the page that begins with it")
+        page = await backend.read("a", before=3, limit=9)
+        same((numbers_of(page.messages), page.complete), ([2], False), "the page that ends with it")
+        same(numbers_of((await backend.read("a", after=0, limit=9)).messages), [1], "the page before it")
+
+
+@case
+async def composed_and_decomposed_letters_match(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append(
+            [Draft("a", "ann", body) for body in ("Zo\u00eb", "zoe\u0308", "Zoe", "\ud55c", "\u1112\u1161\u11ab")]
+        )
+        for search, seqs in {
+            "ZO\u00cb": [1, 2],
+            "zoe\u0308": [1, 2],
+            "zoe": [3],
+            "\ud55c": [4, 5],
+            "\u1112\u1161\u11ab": [4, 5],
+        }.items():
+            page = await backend.read("a", where=Filter(search=search))
+            same(numbers_of(page.messages), seqs, f"the search for {search!a}")
 
 
 @case

@@ -6,6 +6,8 @@ in a text so written is what is found in the text: no such triple can be met hal
 
 import re
 
+from chatkit.core.text import fold as fold_text
+
 SIEVE_CHARS = 100  # of a search, for the index: more choose no better, and take longer
 
 # By whole passes over the text: what is all escapes must not take a thousand times as long as what has none. On the way
@@ -41,8 +43,8 @@ def unescape(text: str) -> str:
 
 
 def fold(body: str) -> str | None:
-    """Return the body's casefold, escaped; None where it is ASCII, which the database folds by itself."""
-    return None if body.isascii() else escape(body.casefold())
+    """Return the body's folded form, escaped; None where it is ASCII, which the database folds by itself."""
+    return None if body.isascii() else escape(fold_text(body))
 
 
 def sieve(search: str) -> str:

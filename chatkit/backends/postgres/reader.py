@@ -13,17 +13,25 @@ from chatkit.backends.postgres.escaping import escape, sieve, unescape
 from chatkit.backends.postgres.schema import FOLDED, PostgresSchema
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
+from chatkit.core.page_size import MAX_PAGE_BYTES
+from chatkit.core.text import fold
 
 BEYOND = 2**62  # a number that no message has
 TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
 
+# The sizes are added up first, which reads no long body; bodies behind the bound on bytes are not sent.
 _PAGE = """
     SELECT epoch, coalesce(dropped, 0) AS dropped, coalesce(last, 0) AS last, found.*
     FROM {schema}.meta LEFT JOIN {schema}.room ON name = $1 LEFT JOIN LATERAL (
-        SELECT seq, message.time_ms, sender, body, data, key, redaction IS NOT NULL AS redacted
-        FROM {schema}.message WHERE room = room.id AND seq > $2 AND seq < $3 {where}
-        ORDER BY seq {order} LIMIT $4
-    ) AS found ON true
+        SELECT sized.*, count(*) OVER () AS n_found FROM (
+            SELECT *, sum(n_bytes) OVER (ORDER BY seq {order} ROWS UNBOUNDED PRECEDING) AS total FROM (
+                SELECT seq, message.time_ms, sender, body, data, key, redaction IS NOT NULL AS redacted,
+                    octet_length(body) + coalesce(octet_length(data), 0) AS n_bytes
+                FROM {schema}.message WHERE room = room.id AND seq > $2 AND seq < $3 {where}
+                ORDER BY seq {order} LIMIT $4
+            ) AS asked
+        ) AS sized
+    ) AS found ON total <= $5 OR total = n_bytes ORDER BY seq {order}
 """
 _ROOMS = """
     SELECT epoch, name, dropped, last, time_ms FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
@@ -69,14 +77,15 @@ async def read_page(
     conditions, values = _conditions(where or Filter())
     statement = store.fill_in(_PAGE).replace("{where}", conditions).replace("{order}", "ASC" if is_forward else "DESC")
     low, high = min(after or 0, BEYOND), BEYOND if before is None else min(before, BEYOND)
-    rows = await connection.fetch(statement, room, low, high, limit + 1, *values)
+    rows = await connection.fetch(statement, room, low, high, limit + 1, MAX_PAGE_BYTES, *values)
     if not rows:
         raise store.has_no_epoch()
     head = Head(rows[0]["epoch"], rows[0]["dropped"] + 1, rows[0]["last"])
     messages = [_to_message(room, row) for row in rows[:limit] if row["seq"] is not None]
+    is_complete = len(messages) == (rows[0]["n_found"] or 0)
     if not is_forward:
         messages.reverse()
-    return Page(head, messages, complete=len(rows) <= limit)
+    return Page(head, messages, complete=is_complete)
 
 
 async def read_rooms(connection: PostgresConnection, store: PostgresSchema) -> list[RoomInfo]:
@@ -112,11 +121,11 @@ def _conditions(where: Filter) -> tuple[str, list[str | int]]:
 
     def add(condition: str, value: str | int) -> None:
         values.append(value)
-        conditions.append(condition.replace("$?", f"${4 + len(values)}"))
+        conditions.append(condition.replace("$?", f"${5 + len(values)}"))
 
     if where.search is not None:
         conditions.append("redaction IS NULL")
-        search = escape(where.search.casefold())
+        search = escape(fold(where.search))
         if search:
             add(f"{FOLDED} LIKE $?", sieve(search))  # the index knows this; that it is so is for the next line to say
             add(f"strpos({FOLDED}, $?) > 0", search)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from chatkit.backends.memory import choose
 from chatkit.backends.redis.codec import (
     KeyNames,
     RoomPosition,
@@ -18,6 +19,7 @@ from chatkit.backends.redis.router import Lane, Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import Filter, Page, RoomInfo, new_epoch
 from chatkit.core.model import Draft, Head, Message, Receipt
+from chatkit.core.page_size import MAX_PAGE_BYTES, cut_page, size_of
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound, StoreError, Unavailable
 
@@ -106,13 +108,13 @@ class RedisWriter:
         names = self._names.of(room)
         start, stop = (low + 1, high - 1) if 0 <= low < high - 1 < BEYOND else (1, 0)
         limit = min(limit, BEYOND)
-        arguments: list[Word] = [new_epoch(), start, stop, limit + 1, int(not is_forward)]
+        arguments: list[Word] = [new_epoch(), start, stop, limit + 1, int(not is_forward), MAX_PAGE_BYTES]
         found = await self._nodes.call(lane, self._slot(room), _READ(list(names[:4]), arguments))
         if found is None:
             return Page(Head(NO_EPOCH, 1, 0), [], complete=True)
         head = Head(found[0].decode(), found[1], found[2])
         messages = decode_entries(room, head.epoch, found[3], found[4])
-        is_complete = len(messages) <= limit
+        is_complete = len(messages) <= limit and not found[5]
         messages = messages[:limit] if is_forward else messages[-limit:]
         return Page(head, messages, complete=is_complete)
 
@@ -120,22 +122,23 @@ class RedisWriter:
         """Read step by step, and choose. What is appended meanwhile is not looked at."""
         first = await self._page("searches", room, low, high, SCAN_STEP, is_forward=is_forward)
         high = min(high, first.head.last + 1)
-        found: list[Message] = []
+        found: list[Message] = []  # in the order of reading
         page = first
         while True:
-            matching = [message for message in page.messages if where.matches(message)]
-            found = _join(found, matching, is_forward=is_forward)
-            if len(found) > limit or page.complete or not page.messages:
+            read = page.messages if is_forward else page.messages[::-1]
+            found += await choose(read, where, limit + 1 - len(found))
+            if len(found) > limit or page.complete or not page.messages or sum(map(size_of, found)) > MAX_PAGE_BYTES:
                 break
             if is_forward:
                 low = page.messages[-1].seq
             else:
                 high = page.messages[0].seq
             page = await self._page("searches", room, low, high, SCAN_STEP, is_forward=is_forward)
-            if page.head.epoch != first.head.epoch:  # another life of the room: what was found is of none
+            if page.head.epoch != first.head.epoch:  # another life of the room: what was found is of the old one
                 return await self._search(room, low, BEYOND, limit, where, is_forward=is_forward)
-        is_complete = len(found) <= limit
-        return Page(first.head, found[:limit] if is_forward else found[-limit:], complete=is_complete)
+        messages = cut_page(found[:limit], is_forward=True)
+        is_complete = len(messages) == len(found) and (page.complete or not page.messages)
+        return Page(first.head, messages if is_forward else messages[::-1], complete=is_complete)
 
     async def rooms(self) -> list[RoomInfo]:
         """List the rooms; see `Backend.rooms`."""
@@ -247,7 +250,3 @@ def _receipts(room: str, reply: Reply, numbers: list[int], drafts: Sequence[Draf
             receipts[n] = Receipt(Message(room, epoch, seq, time_ms, draft.sender, draft.body, draft.data, draft.key))
             seq += 1
     return receipts
-
-
-def _join(found: list[Message], more: list[Message], *, is_forward: bool) -> list[Message]:
-    return [*found, *more] if is_forward else [*more, *found]

@@ -7,27 +7,36 @@ step: row by row, Python's sqlite3 would release the interpreter's lock for each
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
+from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
+from chatkit.core.text import fold
 
 # A message of the table, or of a subquery of this name, as the `Row` below has it.
 ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key)"
 BEYOND = 2**62  # a number that no message has
+STEP_MESSAGES = 128  # whose sizes are looked at together; the largest have 16 MB
+SIEVE_CHARS = 16  # what is longer lets through hardly less
 TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
 
+# The sizes of all that is asked for are added up first: bodies behind the bound on bytes are never put together.
 _PAGE = """
-    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), (
-        SELECT json_group_array({row}) FROM (
-            SELECT * FROM message
-            WHERE message.room = room.id AND seq > :after AND seq < :before {where}
-            ORDER BY seq {order} LIMIT :limit + 1
-        ) AS message
-    ) FROM room WHERE name = :room
+    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), chosen.count, chosen.rows
+    FROM room LEFT JOIN (
+        SELECT count(*) AS count, json_group_array({row}) FILTER (WHERE message.id IS NOT NULL) AS rows FROM (
+            SELECT id, n_bytes, sum(n_bytes) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM (
+                SELECT message.id, {size} AS n_bytes FROM message
+                WHERE message.room = (SELECT id FROM room WHERE name = :room) AND seq > :after AND seq < :before {where}
+                ORDER BY seq {order} LIMIT :limit + 1
+            )
+        ) AS found LEFT JOIN message ON message.id = found.id AND (total <= :max_bytes OR total = n_bytes)
+    ) AS chosen WHERE name = :room
 """
+_SIZE = "coalesce(length(CAST(body AS BLOB)), 0) + coalesce(length(CAST(data AS BLOB)), 0)"
 # LIKE sifts: with it, this takes half the time. It folds ASCII only; where that is too little, `folded` is there.
 _SEARCH = """
     AND (body LIKE :sieve OR folded IS NOT NULL)
@@ -96,20 +105,64 @@ def read_page(
     limit: int,
     where: Filter | None,
 ) -> Page:
-    """Read a page; see `Backend.read`."""
-    is_forward = after is not None
-    statement, values = _page_statement(where or Filter(), is_forward=is_forward)
-    values |= {"room": room, "after": after or 0, "before": BEYOND if before is None else before, "limit": limit}
+    """Read a page; see `Backend.read`. A long one is read in steps, of one moment, until it has enough bytes."""
+    asked = _Asked(epoch, room, after, before, where or Filter())
+    if limit <= STEP_MESSAGES:
+        return _read_step(connection, asked, limit, MAX_PAGE_BYTES)
+    connection.execute("BEGIN")
+    try:
+        return _read_steps(connection, asked, limit)
+    finally:
+        if connection.in_transaction:  # some errors have ended it
+            connection.execute("COMMIT")
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What is asked of a room's log."""
+
+    epoch: str
+    room: str
+    after: int | None
+    before: int | None
+    where: Filter
+
+    def beyond(self, messages: Sequence[Message]) -> "_Asked":
+        """Return what lies behind these messages in the direction of reading."""
+        if self.after is not None:
+            return msgspec.structs.replace(self, after=messages[-1].seq)
+        return msgspec.structs.replace(self, before=messages[0].seq)
+
+
+def _read_steps(connection: sqlite3.Connection, asked: _Asked, limit: int) -> Page:
+    messages: list[Message] = []
+    n_bytes = 0
+    while True:
+        step = _read_step(connection, asked, min(limit - len(messages), STEP_MESSAGES), MAX_PAGE_BYTES - n_bytes)
+        new_bytes = sum(map(size_of, step.messages))
+        if messages and n_bytes + new_bytes > MAX_PAGE_BYTES:  # one message, which a page of its own would hold
+            return Page(step.head, messages, complete=False)
+        n_bytes += new_bytes
+        messages = [*messages, *step.messages] if asked.after is not None else [*step.messages, *messages]
+        if step.complete or len(messages) >= limit or n_bytes >= MAX_PAGE_BYTES:
+            return Page(step.head, messages, complete=step.complete)
+        asked = asked.beyond(step.messages)
+
+
+def _read_step(connection: sqlite3.Connection, asked: _Asked, limit: int, max_bytes: int) -> Page:
+    is_forward = asked.after is not None
+    statement, values = _page_statement(asked.where, is_forward=is_forward)
+    values |= {"room": asked.room, "after": asked.after or 0, "limit": limit, "max_bytes": max_bytes}
+    values["before"] = BEYOND if asked.before is None else asked.before
     found = connection.execute(statement, values).fetchone()
     if found is None:
-        return Page(Head(epoch, 1, 0), [], complete=True)
-    dropped, last, rows = found
-    messages = [row.to_message(room, epoch) for row in decode_rows(rows)]
-    is_complete = len(messages) <= limit
+        return Page(Head(asked.epoch, 1, 0), [], complete=True)
+    dropped, last, n_found, rows = found
+    messages = [row.to_message(asked.room, asked.epoch) for row in decode_rows(rows)]
+    is_complete = n_found <= limit and len(messages) == n_found
     del messages[limit:]
     if not is_forward:
         messages.reverse()
-    return Page(Head(epoch, dropped + 1, last), messages, complete=is_complete)
+    return Page(Head(asked.epoch, dropped + 1, last), messages, complete=is_complete)
 
 
 def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
@@ -135,13 +188,13 @@ def _page_statement(where: Filter, *, is_forward: bool) -> tuple[str, dict[str, 
     values: dict[str, str | int | None] = {}
     if where.search is not None:
         conditions += _SEARCH
-        values["search"] = where.search.casefold()
-        values["sieve"] = sieve(where.search.casefold())
+        search = fold(where.search)
+        values |= {"search": search, "sieve": sieve(search)}
     for name, condition in _CONDITIONS.items():
         if (value := getattr(where, name)) is not None:
             conditions += condition
             values[name] = value
-    return _PAGE.format(row=ROW, where=conditions, order="ASC" if is_forward else "DESC"), values
+    return _PAGE.format(row=ROW, size=_SIZE, where=conditions, order="ASC" if is_forward else "DESC"), values
 
 
 _CONDITIONS = {
@@ -154,9 +207,10 @@ _CONDITIONS = {
 def sieve(search: str) -> str:
     """Return a LIKE pattern that lets through whatever holds the text: the longest piece of it without wildcards.
 
-    A pattern of many wildcards would take time without bound; a long one is refused by SQLite.
+    A pattern of many wildcards would take time without bound, and a long one, in a repetitive body, takes its length
+    for each character of the body.
     """
-    return f"%{max(re.split('[%_]', search), key=len)[:100]}%"
+    return f"%{max(re.split('[%_]', search), key=len)[:SIEVE_CHARS]}%"
 
 
 def _steps(to_drop: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int]]]:

@@ -32,6 +32,7 @@ from chatkit.backends.sqlite.reader import ROW, decode_room_rows, decode_row
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.core.repeat import repeat_of
+from chatkit.core.text import fold as fold_text
 from chatkit.errors import NotFound, Unavailable
 
 T = TypeVar("T")
@@ -361,8 +362,8 @@ def _extra(draft: Draft) -> _Extra:
 
 
 def fold(body: str) -> str | None:
-    """Return the body's casefold where SQLite's LIKE, which folds ASCII and stops at NUL, cannot do without it."""
-    folded = body.casefold()
+    """Return the body's folded form where SQLite's LIKE, which folds ASCII and stops at NUL, cannot do without it."""
+    folded = fold_text(body)
     is_plain = "\0" not in body and folded.encode() == body.encode().lower()  # bytes are lowered as ASCII
     return None if is_plain else folded
 

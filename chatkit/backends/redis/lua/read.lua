@@ -1,21 +1,58 @@
 -- Read a page of a room, as it is now. KEYS: its meta, log, keys, gone.
--- ARGV: a new epoch, the first and the last seq asked for, how many, and whether the newest of them.
--- Returns its epoch, first and last seq, the entries and what is left of redacted ones; or nothing, if there is no such
--- room.
+-- ARGV: a new epoch, the first and the last seq asked for, how many, whether the newest of them, and how many bytes the
+-- entries may have, unless it is one.
+-- Returns its epoch, first and last seq, the entries, what is left of redacted ones, and whether the bytes ended it; or
+-- nothing, if there is no such room.
 
+local STEP = 32 -- entries that are read at once: what is behind the bound on bytes is not even looked at
 local meta, log, keys, gone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local state = state_of(meta)
 if not state.epoch then
   return false
 end
 renew(meta, log, keys, gone, state, ARGV[1], '', 0)
-local start, stop, count = ARGV[2], ARGV[3], ARGV[4]
-local entries, left
-if ARGV[5] == '1' then
-  entries = redis.call('XREVRANGE', log, stop .. '-0', start .. '-0', 'COUNT', count)
+local start, stop, count, max_bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
+local newest = ARGV[5] == '1'
+local entries, n_bytes, is_cut = {}, 0, 0
+local low, high = start .. '-0', stop .. '-0'
+while #entries < count and is_cut == 0 do
+  local step = math.min(STEP, count - #entries)
+  local found
+  if newest then
+    found = redis.call('XREVRANGE', log, high, low, 'COUNT', step)
+  else
+    found = redis.call('XRANGE', log, low, high, 'COUNT', step)
+  end
+  for _, entry in ipairs(found) do
+    n_bytes = n_bytes + #entry[2][4]
+    if #entries > 0 and n_bytes > max_bytes then
+      is_cut = 1
+      break
+    end
+    entries[#entries + 1] = entry
+  end
+  if #found < step then
+    break
+  end
+  local last = tonumber(string.match(entries[#entries][1], '^%d+'))
+  if newest then
+    high = id(last - 1)
+  else
+    low = id(last + 1)
+  end
+end
+if is_cut == 1 then
+  local last = string.match(entries[#entries][1], '^%d+')
+  if newest then
+    start = last
+  else
+    stop = last
+  end
+end
+local left
+if newest then
   left = redis.call('ZREVRANGEBYSCORE', gone, stop, start, 'LIMIT', 0, count)
 else
-  entries = redis.call('XRANGE', log, start .. '-0', stop .. '-0', 'COUNT', count)
   left = redis.call('ZRANGEBYSCORE', gone, start, stop, 'LIMIT', 0, count)
 end
-return { state.epoch, state.dropped + 1, state.last, entries, left }
+return { state.epoch, state.dropped + 1, state.last, entries, left, is_cut }

@@ -11,7 +11,8 @@ import typer
 from chatkit.cli.exit_codes import exits, say
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Target, Token, room_name
 from chatkit.cli.times import read_moment
-from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.model import Cursor, Gap, Message, check_sender
+from chatkit.core.text import check_search, fold
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
@@ -55,7 +56,7 @@ class Selection(msgspec.Struct, frozen=True):
         """Say whether a message that has just come is wanted."""
         if self.sender is not None and message.sender != self.sender:
             return False
-        return self.search is None or self.search.casefold() in message.body.casefold()
+        return self.search is None or fold(self.search) in fold(message.body)
 
 
 def history(
@@ -107,8 +108,8 @@ def history(
             before,
             None if since is None else read_moment(since, now),
             None if until is None else read_moment(until, now),
-            sender,
-            search,
+            sender and check_sender(sender),
+            search and check_search(search),
         )
         printer = HistoryPrinter(form)
         asyncio.run(print_history(Target(ctx, server, backend, None, token), which, printer, follow=follow))

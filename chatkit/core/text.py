@@ -7,6 +7,10 @@ import re
 import unicodedata
 from typing import Final
 
+from chatkit.errors import BadRequest
+
+MAX_SEARCH_CHARS: Final = 200  # a sentence; the cost of a search grows with it in repetitive bodies
+
 # Normalisation sorts each run of combining marks, which takes a time that grows with the square of the run's length.
 # Text in any language has runs of a few marks; the Unicode Stream-Safe Text Format (UAX 15) allows 30.
 _PIECE_CHARS: Final = 64
@@ -69,3 +73,10 @@ def _may_combine(char: str) -> bool:
 def fold(text: str) -> str:
     """Return the form in which texts are compared without regard to case and to composed or decomposed letters."""
     return text.casefold() if text.isascii() else normalize(text).casefold()
+
+
+def check_search(text: str) -> str:
+    """Return the text; raise `BadRequest` if it is too long to be searched for."""
+    if len(text) > MAX_SEARCH_CHARS:
+        raise BadRequest(f"a search is at most {MAX_SEARCH_CHARS} characters")
+    return text

@@ -20,10 +20,11 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
-from chatkit.server.access import AccessPolicy, RateLimits
+from chatkit.server.access import AccessPolicy
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
+from chatkit.server.rates import RateLimits
 from chatkit.server.routes import health, provide_lobby, rooms_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
 from chatkit.server.websockets import Admission, converse

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from chatkit.core.model import format_time
+from chatkit.server.log_limit import FewRepeats
 from chatkit.server.settings import Settings
 
 _TOKEN: Final = re.compile(r"(\btoken=)[^&\s]+")
@@ -63,9 +64,17 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": lines if settings.log_json else people},
-        "filters": {"cancelled": {"()": CancelledRequestFilter}, "tokens": {"()": TokenFilter}},
+        "filters": {
+            "cancelled": {"()": CancelledRequestFilter},
+            "tokens": {"()": TokenFilter},
+            "repeats": {"()": FewRepeats},
+        },
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["cancelled", "tokens"]}
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["cancelled", "tokens", "repeats"],
+            }
         },
         "root": {"handlers": ["stderr"], "level": settings.log_level.upper()},
     }

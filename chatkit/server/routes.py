@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from litestar import MediaType, Request, Response, Router, delete, get, post
@@ -10,20 +10,26 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
-from chatkit.core.hub import Hub
-from chatkit.core.model import ANONYMOUS, Cursor, Draft, Head, check_room, check_sender, format_time, parse_time
+from chatkit.core.model import ANONYMOUS, Draft, check_room, check_sender, parse_time
+from chatkit.core.text import check_search
 from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
 from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.cookies import find_cookie
+from chatkit.server.disconnect import while_connected
+from chatkit.server.room_list import SLICE_BYTES, RoomList, RoomView, slices, view_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.server.websockets import Admission, read_start
 from chatkit.wire import protocol
+from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
 from chatkit.wire.http import Health, MemberList, MessagePage, PublishRequest, RoomList, RoomView
+from chatkit.wire.page import EncodedPage, encode_page
+from chatkit.wire.protocol import encode
 
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # a page when no limit is given
@@ -48,31 +54,26 @@ async def provide_lobby(request: Request[Any, Any, Any]) -> Admission:
     return lobby
 
 
-@get("/rooms", summary="What rooms there are")
-async def list_rooms(lobby: NamedDependency[Admission]) -> RoomList:
-    """List the rooms that hold a message or in which somebody is."""
-    hub = lobby.house.hub
-    rooms = {info.room: _view(hub, info.room, info.head, info.time_ms) for info in await hub.rooms()}
-    for room, head in hub.heads().items():
-        rooms.setdefault(room, _view(hub, room, head, None))
-    for room in hub.occupied - rooms.keys():  # by way of other servers, and never written to
-        rooms[room] = _view(hub, room, (await hub.history(room, limit=1)).head, None)
-    return RoomList([rooms[room] for room in sorted(rooms)])
+@get("/rooms", summary="What rooms there are", responses={200: ResponseSpec(RoomList, generate_examples=False)})
+async def list_rooms(lobby: NamedDependency[Admission], request: Request[Any, Any, Any]) -> Response[Any]:
+    """List the rooms that hold a message or in which somebody is. A list of very many may be some seconds old."""
+    await lobby.charge(request, LIST_COST)
+    encoded = await while_connected(request, lobby.rooms.read())
+    if len(encoded) <= SLICE_BYTES:
+        return Response(encoded, media_type=MediaType.JSON)
+    return Stream(slices(encoded), media_type=MediaType.JSON, headers={"Content-Length": str(len(encoded))})
 
 
 @get("/rooms/{room:str}", summary="One room")
-async def show_room(room: FromPath[str], lobby: NamedDependency[Admission]) -> RoomView:
+async def show_room(
+    room: FromPath[str], lobby: NamedDependency[Admission], request: Request[Any, Any, Any]
+) -> RoomView:
     """Show a room; one that was never written to is an empty one."""
+    await lobby.charge(request, PAGE_COST)
     room = check_room(room)
     page = await lobby.house.hub.history(room, limit=1)
     time_ms = page.messages[-1].time_ms if page.messages else None
-    return _view(lobby.house.hub, room, page.head, time_ms)
-
-
-def _view(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
-    cursor = Cursor(head.epoch, head.last)
-    time = None if time_ms is None else format_time(time_ms)
-    return RoomView(room, head.first, head.last, str(cursor), hub.count(room), time)
+    return view_room(lobby.house.hub, room, page.head, time_ms)
 
 
 @post("/rooms/{room:str}/messages", summary="Publish")
@@ -98,7 +99,7 @@ async def publish(
         key=asked.key if idempotency_key is None else idempotency_key,
         limits=lobby.house.limits,
     )
-    limiter = lobby.rates.of(request.client.host if request.client else "", draft.sender)
+    limiter = lobby.limiter(request, draft.sender)
     if limiter is not None and (wait_s := limiter.take(len(sent))):
         raise RateLimited(wait_s)
     receipt = await lobby.house.hub.publish(draft)
@@ -144,24 +145,33 @@ async def read_messages(
     house = lobby.house
     if limit > house.limits.history:
         raise BadRequest(f"limit is at most {house.limits.history}")
-    past = await house.hub.history(
+    client = lobby.client(request)
+    await lobby.charge(request, SEARCH_COST if search or sender else PAGE_COST)
+    reading = house.reads.read(
+        client,
+        house.hub,
         check_room(room),
         after=protocol.position(after),
         before=protocol.position(before),
         limit=limit,
         where=_read_filter(search, sender, since, until),
     )
+    past = await while_connected(request, reading)
+    page = await encode_page(past, is_forward=after is not None)
     if _accepts(request, NDJSON):
         lines = [] if past.gap is None else [json_line(past.gap)]
-        lines += [json_line(message) for message in past.messages]
+        for message in page.messages:
+            lines += [message, b"\n"]
         return Response(b"".join(lines), media_type=NDJSON)
-    return Response(_page(past))
+    return Response(encode(_page(past, page)), media_type=MediaType.JSON)
 
 
 def _read_filter(search: str | None, sender: str | None, since: str | None, until: str | None) -> Filter | None:
     if not (search or sender or since or until):
         return None
-    return Filter(search or None, sender and check_sender(sender), _read_time(since), _read_time(until))
+    return Filter(
+        check_search(search) if search else None, sender and check_sender(sender), _read_time(since), _read_time(until)
+    )
 
 
 def _read_time(text: str | None) -> int | None:
@@ -175,11 +185,11 @@ def _read_time(text: str | None) -> int | None:
         raise BadRequest(f"not a time: {text[:40]!r}; one is 2026-11-20T11:47:21Z") from error
 
 
-def _page(past: HistoryPage) -> MessagePage:
+def _page(past: HistoryPage, page: EncodedPage) -> MessagePage:
     head = past.head
     gap = None if past.gap is None else protocol.WireGap.of(past.gap)
-    messages = [protocol.WireMessage.of(message) for message in past.messages]
-    return MessagePage(messages, str(past.cursor), head.first, head.last, past.complete, gap)
+    messages = cast("list[protocol.WireMessage]", page.messages)  # which are encoded already
+    return MessagePage(messages, str(page.cursor), head.first, head.last, page.complete, gap)
 
 
 @get("/rooms/{room:str}/events", summary="Follow a room")
@@ -194,6 +204,7 @@ async def follow(
 ) -> Stream:
     """Stream a room as server-sent events whose ids are cursors; with `Accept: application/x-ndjson`, as JSON lines."""
     house = lobby.house
+    await lobby.charge(request, JOIN_COST)
     start = read_start(last_event_id or after, history)
     form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
     n_history = house.history if start.history is None else min(start.history, house.limits.history)
@@ -209,16 +220,22 @@ async def _counted(lobby: Admission, events: AsyncIterator[bytes]) -> AsyncItera
 
 
 @get("/rooms/{room:str}/members", summary="Who is there")
-async def list_members(room: FromPath[str], lobby: NamedDependency[Admission]) -> MemberList:
+async def list_members(
+    room: FromPath[str], lobby: NamedDependency[Admission], request: Request[Any, Any, Any]
+) -> MemberList:
     """List who is in a room."""
+    await lobby.charge(request, MEMBERS_COST)
     hub = lobby.house.hub
     room = check_room(room)
     return MemberList(protocol.wire_members(hub.members(room, protocol.MAX_LISTED_MEMBERS)), hub.count(room))
 
 
 @delete("/rooms/{room:str}/messages/{seq:int}", summary="Redact", status_code=200)
-async def redact(room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Admission]) -> protocol.WireMessage:
+async def redact(
+    room: FromPath[str], seq: FromPath[int], lobby: NamedDependency[Admission], request: Request[Any, Any, Any]
+) -> protocol.WireMessage:
     """Take a message's body and data away for good; its number stays."""
+    await lobby.charge(request, PAGE_COST)
     room = check_room(room)
     if not 0 < seq <= MAX_SEQ:
         raise NotFound(f"there is no message {seq} in {room}")

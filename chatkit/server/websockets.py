@@ -4,19 +4,22 @@ Where the server offers a socket's direct path, the listener lends that to the s
 the connection lives; elsewhere the same session runs over plain ASGI messages (`messages.py`).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
-from litestar import WebSocket
+from litestar import Request, WebSocket
 from litestar.exceptions import PermissionDeniedException, WebSocketDisconnect
 from litestar.handlers import websocket_listener
 
 from chatkit.core.model import ANONYMOUS, Cursor, check_sender
-from chatkit.errors import BadRequest, ChatkitError, Forbidden, Unavailable
-from chatkit.server.access import AccessPolicy, RateLimits
+from chatkit.errors import BadRequest, ChatkitError, Forbidden, RateLimited, Unavailable
+from chatkit.server.access import AccessPolicy
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
 from chatkit.server.connect_request import ConnectRequest
+from chatkit.server.rates import RateLimits, SenderLimiter
+from chatkit.server.room_list import EncodedRooms
 from chatkit.session.json_session import JsonSession
 from chatkit.session.session import Session, SessionContext, StartPosition
 from chatkit.session.text_session import TextSession
@@ -27,6 +30,7 @@ from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
 DENIAL = "websocket.http.response"  # ASGI's own, by which a handshake is answered with more than a bare 403
+MAX_CHARGE_S = 5.0  # a request may wait for so long until its connection has paid
 
 
 class TooManyConnections(Unavailable):
@@ -42,6 +46,7 @@ class Admission:
         self.rates = rates
         self.max_connections = max_connections
         self.n_connections = 0
+        self.rooms = EncodedRooms(house.hub)
 
     @contextmanager
     def connection(self) -> Iterator[None]:
@@ -75,6 +80,27 @@ class Admission:
     def _full(self) -> TooManyConnections:
         return TooManyConnections(f"this server takes at most {self.max_connections} connections")
 
+    def limiter(self, request: Request[Any, Any, Any], sender: str) -> SenderLimiter | None:
+        """Return what limits a sender on the connection of an HTTP request."""
+        address, connection = self.client(request)
+        return self.rates.of(address, sender, connection)
+
+    @staticmethod
+    def client(request: Request[Any, Any, Any]) -> tuple[str, object]:
+        """Return the address and the connection that a request came from."""
+        return (request.client.host, tuple(request.client)) if request.client else ("", "")
+
+    async def charge(self, request: Request[Any, Any, Any], cost: float) -> None:
+        """Count a request against its connection's allowance, and wait until that is paid.
+
+        Raise `RateLimited` where that would take long.
+        """
+        limiter = self.limiter(request, ANONYMOUS)
+        if limiter is not None and (wait_s := limiter.charge(cost)):
+            if wait_s > MAX_CHARGE_S:
+                raise RateLimited(wait_s)
+            await asyncio.sleep(wait_s)
+
     def admit(self, asked: ConnectRequest) -> None:
         """Raise what keeps an accepted socket out."""
         if asked.is_one_too_many:
@@ -87,8 +113,8 @@ class Admission:
         sender = check_sender(asked.name or ANONYMOUS)
         limiter = self.rates.of(asked.address, sender)
         if asked.is_json:
-            return JsonSession(self.house, out, sender, limiter)
-        return TextSession(self.house, out, sender, limiter, asked.format)
+            return JsonSession(self.house, out, sender, limiter, address=asked.address)
+        return TextSession(self.house, out, sender, limiter, asked.format, address=asked.address)
 
 
 def read_start(after: str | None, history: str | None) -> StartPosition:

@@ -1,5 +1,6 @@
 """The forms in which a room goes over a WebSocket, as whole frames that every reader of a form shares."""
 
+import re
 from functools import lru_cache
 
 from chatkit.core.model import Gap, Message
@@ -10,6 +11,10 @@ from chatkit.websocket.frames import TEXT, make_message, text_frame
 from chatkit.websocket.reader import payloads
 from chatkit.wire import protocol
 
+# Where a terminal begins a line, or begins it again. The server's own lines begin with "! "; those of a body do not.
+_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_LIKE_SERVER = re.compile(r"(?:(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|\A)!+ ")
+
 
 def event_frame(message: Message) -> bytes:
     """Frame a message as an event of `chatkit.v1`."""
@@ -17,13 +22,18 @@ def event_frame(message: Message) -> bytes:
 
 
 def body_frame(message: Message) -> bytes:
-    """Frame a message's body."""
-    return text_frame(message.body.encode())
+    """Frame a message's body. A line of it that looks like the server's own has one `!` more."""
+    body = message.body
+    return text_frame((_LIKE_SERVER.sub(r"!\g<0>", body) if "! " in body else body).encode())
 
 
 def line_frame(message: Message) -> bytes:
-    """Frame a message as `sender: body`."""
-    return text_frame(f"{message.sender}: {message.body}".encode())
+    """Frame a message as `sender: body`. Further lines of the body are indented, so that none looks like a message."""
+    body = message.body
+    if not body.isprintable():
+        body = _LINE_END.sub(r"\g<0>  ", body)
+    line = f"{message.sender}: {body}"
+    return text_frame((f"!{line}" if line.startswith("!") and _LIKE_SERVER.match(line) else line).encode())
 
 
 def json_frame(message: Message) -> bytes:

@@ -1,7 +1,7 @@
 """A conversation in `chatkit.v1`: commands and events as JSON, and any number of rooms."""
 
 from functools import partial
-from typing import assert_never
+from typing import assert_never, cast
 
 from chatkit.core.backend import Filter
 from chatkit.core.model import (
@@ -17,6 +17,7 @@ from chatkit.core.room import Redaction
 from chatkit.core.room import Typing as TypingSignal
 from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
+from chatkit.core.text import check_search
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
 from chatkit.session.delivery import Delivery
 from chatkit.session.formats import event_frame, form_for, gap_event_frame, presence_frame
@@ -25,6 +26,16 @@ from chatkit.session.session import Limiter, Session, SessionContext, StartPosit
 from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import text_frame
 from chatkit.wire import protocol
+from chatkit.wire.costs import (
+    JOIN_COST,
+    LEAVE_COST,
+    MEMBERS_COST,
+    PAGE_COST,
+    REFUSED_COST,
+    SEARCH_COST,
+    TYPING_COST,
+)
+from chatkit.wire.page import encode_page
 
 
 class JsonSession(Session):
@@ -32,8 +43,10 @@ class JsonSession(Session):
 
     __slots__ = ("_order", "_path_room", "_stale_rooms")
 
-    def __init__(self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None) -> None:
-        super().__init__(house, socket, sender, limiter)
+    def __init__(
+        self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, *, address: str = ""
+    ) -> None:
+        super().__init__(house, socket, sender, limiter, address=address)
         self._path_room: str | None = None
         self._order: SendingOrder | None = None  # of a client that says what each message was sent behind
         self._stale_rooms: set[str] = set()  # whose presence was not sent, because the socket was full
@@ -51,11 +64,13 @@ class JsonSession(Session):
         try:
             command = protocol.decode_command(text)
         except ChatkitError as error:
+            self._charge(REFUSED_COST)
             self._refuse(error, protocol.ref_of(text))
             return
         try:
             self._carry_out(command, len(text))
         except ChatkitError as error:
+            self._charge(REFUSED_COST)
             self._refuse(error, command.ref)
 
     def _carry_out(self, command: protocol.AnyCommand, n_bytes: int) -> None:
@@ -67,14 +82,19 @@ class JsonSession(Session):
                 start = StartPosition(
                     command.after if command.after is None else Cursor.parse(command.after), command.history
                 )
-                self._do(partial(self._join, room, start, command.ref), command.ref)
+                self._do(partial(self._join_in_turn, room, start, command.ref), command.ref)
+                self._charge(JOIN_COST)
             case protocol.LeaveCommand():
                 self._do(partial(self._leave, room, command.ref), command.ref)
+                self._charge(LEAVE_COST)
             case protocol.HistoryCommand():
                 self._do(partial(self._send_history, room, command), command.ref)
+                self._charge(SEARCH_COST if command.search else PAGE_COST)
             case protocol.MembersCommand():
                 self._send_members(room, command.ref)
+                self._charge(MEMBERS_COST)
             case protocol.TypingCommand():
+                self._charge(TYPING_COST)
                 if self._limiter is None or self._limiter.may_signal():
                     self._house.hub.typing(room, self._sender)
             case _:
@@ -120,6 +140,10 @@ class JsonSession(Session):
             self._order.refused(ref, outcome)
         self._settled(outcome, ref)
 
+    async def _join_in_turn(self, room: str, start: StartPosition, ref: protocol.Ref | None) -> None:
+        async with self._house.turns:
+            await self._join(room, start, ref)
+
     async def _join(self, room: str, start: StartPosition, ref: protocol.Ref | None) -> None:
         if room in self._rooms:
             self._rooms.pop(room).close()
@@ -151,16 +175,19 @@ class JsonSession(Session):
         limit = min(self._house.limits.history, 50 if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
-        past = await self._house.hub.history(
+        past = await self._house.reads.read(
+            (self._address, self),
+            self._house.hub,
             room,
             after=protocol.position(command.after),
             before=protocol.position(command.before),
             limit=limit,
-            where=Filter(search=command.search) if command.search else None,
+            where=Filter(search=check_search(command.search)) if command.search else None,
         )
-        messages = [protocol.WireMessage.of(message) for message in past.messages]
+        page = await encode_page(past, is_forward=command.after is not None)
+        messages = cast("list[protocol.WireMessage]", page.messages)  # which are encoded already
         gap = None if past.gap is None else protocol.WireGap.of(past.gap)
-        self._send(protocol.HistoryEvent(room, messages, past.complete, command.ref, gap))
+        self._send(protocol.HistoryEvent(room, messages, page.complete, command.ref, gap))
 
     def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
         members, count = self._members(room)

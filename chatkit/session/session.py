@@ -1,8 +1,9 @@
-"""One client's conversation: commands in, frames out. Knows no socket, no clock and no event loop: they are arguments.
+"""One client's conversation: commands in, frames out. Knows no socket and no clock: they are arguments.
 
 Here is what all conversations share: `text_session.py` is the one in plain text, `json_session.py` the one in JSON.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
@@ -10,6 +11,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from chatkit.core.group_commit import Settle
+from chatkit.core.history_queue import HistoryQueue
 from chatkit.core.hub import Hub
 from chatkit.core.model import (
     Cursor,
@@ -29,6 +31,8 @@ from chatkit.wire.codes import close_code_of
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
 MAX_JOBS = 64  # commands of one client that wait for the store, likewise
+MAX_REST_S = 1.0  # then it is looked whether the client is still there
+MAX_SERVED = 8  # joins and the like that are served at once, of all clients: some milliseconds of the event loop
 MAX_UNREAD_BYTES = 1 << 20  # answers that wait for a client to take them, likewise: ten thousand acknowledgements
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
@@ -40,18 +44,26 @@ class Limiter(Protocol):
     def take(self, n_bytes: int) -> float:
         """Take one message of so many bytes; return 0, or in how many seconds to try again."""
 
+    def charge(self, cost: float) -> float:
+        """Count a command that costs as much as so many messages; return for how long to serve the client no more."""
+
     def may_signal(self) -> bool:
         """Say whether something that is not stored may go to the others now; what may not is simply dropped."""
 
 
 class SessionContext(msgspec.Struct, frozen=True):
-    """What all sessions of a server share. `history` is how many messages a join without a cursor begins with."""
+    """What all sessions of a server share. `history` is how many messages a join without a cursor begins with.
+
+    `turns` are those of joins and the like: a few are served at once, so that publishing never waits behind thousands.
+    """
 
     hub: Hub
     server: str
     limits: Limits
     wire_limits: protocol.WireLimits
     history: int
+    reads: HistoryQueue = msgspec.field(default_factory=HistoryQueue)
+    turns: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(MAX_SERVED))
 
 
 class StartPosition(msgspec.Struct, frozen=True):
@@ -68,12 +80,15 @@ class Session(ABC):
     """
 
     __slots__ = (
-        "_house", "_is_busy", "_is_held", "_is_store_away", "_jobs", "_limiter", "_n_outstanding", "_n_unread_bytes",
-        "_rooms", "_sender", "_socket", "is_closed", "left",
+        "_address", "_house", "_is_held", "_is_resting", "_is_store_away", "_jobs", "_limiter", "_n_outstanding",
+        "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker", "is_closed", "left",
     )  # fmt: skip
 
-    def __init__(self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None) -> None:
+    def __init__(
+        self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, *, address: str = ""
+    ) -> None:
         self.is_closed = False
+        self._address = address
         self.left: Callable[[], None] | None = None  # called once, at the end
         self._house = house
         self._socket = socket
@@ -84,8 +99,9 @@ class Session(ABC):
         self._n_unread_bytes = 0  # of answers, since the socket was last writable
         # Few and rarely any: a deque would cost every session 600 bytes.
         self._jobs: list[tuple[Job, protocol.Ref | None]] = []
-        self._is_busy = False
+        self._worker: asyncio.Task[None] | None = None  # while it works the jobs off
         self._is_held = False  # the client is read no further
+        self._is_resting = False  # because its commands cost more than it has earned
         self._is_store_away = False  # and the client knows it
 
     @abstractmethod
@@ -144,6 +160,8 @@ class Session(ABC):
         for delivery in tuple(self._rooms.values()):
             delivery.close()
         self._jobs.clear()
+        if self._worker is not None:  # nobody waits for what it reads
+            self._worker.cancel()
 
     def fail(self, error: ChatkitError) -> None:
         """Tell the client why this cannot go on, and close."""
@@ -209,12 +227,30 @@ class Session(ABC):
         if (
             self._is_held
             and not self.is_closed
+            and not self._is_resting
             and self._n_outstanding <= MAX_OUTSTANDING // 2
             and len(self._jobs) < MAX_JOBS
             and self._n_unread_bytes <= MAX_UNREAD_BYTES
         ):
             self._is_held = False
             self._socket.resume_reading()
+
+    def _charge(self, cost: float) -> None:
+        """Count a command against the client's allowance; a client in debt is read no further until it has paid."""
+        if self._limiter is None or self._is_resting or not self._limiter.charge(cost):
+            return
+        try:
+            self._house.hub.spawn(self._rest(self._limiter))
+        except ChatkitError:  # the server ends
+            return
+        self._is_resting = True
+        self._hold()
+
+    async def _rest(self, limiter: Limiter) -> None:
+        while not self.is_closed and (wait_s := limiter.charge(0)):  # noqa: ASYNC110  # what it waits for is time
+            await asyncio.sleep(min(wait_s, MAX_REST_S))
+        self._is_resting = False
+        self._let_go()
 
     def _do(self, job: Job, ref: protocol.Ref | None) -> None:
         """Run what has to wait for the store, one after the other, in the order in which the client asked."""
@@ -224,15 +260,13 @@ class Session(ABC):
         self._work_off()
 
     def _work_off(self) -> None:
-        if self._is_busy or not self._jobs:
+        if self._worker is not None or not self._jobs:
             return
         try:
-            self._house.hub.spawn(self._work())
+            self._worker = self._house.hub.spawn(self._work())
         except ChatkitError as error:  # the server ends
             while self._jobs:
                 self._refuse(error, self._jobs.pop(0)[1])
-        else:
-            self._is_busy = True
 
     async def _work(self) -> None:
         try:
@@ -243,5 +277,6 @@ class Session(ABC):
                     await job()
                 except ChatkitError as error:
                     self._refuse(error, ref)
+                await asyncio.sleep(0)  # many who join must not keep the event loop for themselves
         finally:
-            self._is_busy = False
+            self._worker = None

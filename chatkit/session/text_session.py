@@ -21,9 +21,16 @@ class TextSession(Session):
     __slots__ = ("_form", "_room")
 
     def __init__(
-        self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, form: str
+        self,
+        house: SessionContext,
+        socket: DirectSocket,
+        sender: str,
+        limiter: Limiter | None,
+        form: str,
+        *,
+        address: str = "",
     ) -> None:
-        super().__init__(house, socket, sender, limiter)
+        super().__init__(house, socket, sender, limiter, address=address)
         if form not in FORMS:
             raise BadRequest(f"format is one of {', '.join(FORMS)}")
         self._form = form

@@ -46,7 +46,7 @@ def test_plain_text_comes_in_the_form_asked_for(server: ServerProcess) -> None:
         ):
             await text.send("hi: \u00e9\n2")
             assert await text.recv() == "hi: \u00e9\n2"
-            assert await line.recv() == "ann: hi: \u00e9\n2"
+            assert await line.recv() == "ann: hi: \u00e9\n  2"
             message = json.loads(await whole.recv())
             assert (message["seq"], message["sender"], message["body"]) == (1, "ann", "hi: \u00e9\n2")
             assert "type" not in message

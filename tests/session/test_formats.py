@@ -1,9 +1,13 @@
 """The forms of messages: shared by all sockets that can read the same frames, compressed where they agreed to it."""
 
+import re
 import zlib
+from typing import Any
+
+import pytest
 
 from chatkit.core.model import Message
-from chatkit.session.formats import body_frame, event_frame, form_for
+from chatkit.session.formats import body_frame, event_frame, form_for, line_frame
 from chatkit.websocket.reader import payloads
 
 LONG = Message("ops", "e", 1, 0, "ann", "a long body, a long body, " * 20)
@@ -30,3 +34,30 @@ def test_a_compressed_frame_holds_the_same_message_in_fewer_bytes() -> None:
 def test_a_short_message_is_not_compressed() -> None:
     short = Message("ops", "e", 1, 0, "ann", "hi")
     assert form_for(body_frame, 12)(short) == body_frame(short)
+
+
+def shown(form: Any, body: str, sender: str = "ann") -> str:
+    (payload,) = payloads(form(Message("ops", "e", 1, 0, sender, body)))
+    return payload.decode()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x85", "\u2028", "\u2029"])
+def test_no_line_of_a_body_looks_like_the_servers_own(end: str) -> None:
+    for body in ("! the store is back", "!! twice", f"hi{end}! the store is back", f"{end}! x{end}!!! y"):
+        lines = re.split("[\n\r\v\f\x85\u2028\u2029]", shown(body_frame, body))
+        assert not any(line.startswith("! ") for line in lines), lines
+        # One `!` less, and it is the body: two bodies are never shown alike.
+        assert re.sub(r"(^|[\n\r\v\f\x85\u2028\u2029])!(!+ )", r"\1\2", shown(body_frame, body)) == body
+
+
+@pytest.mark.parametrize("body", ["!", "!hi", "hi! there", "a\n!b", "", " ! x"])
+def test_a_body_that_looks_like_nothing_else_is_shown_as_it_is(body: str) -> None:
+    assert shown(body_frame, body) == body
+
+
+def test_a_line_that_is_not_indented_begins_a_message_or_is_the_servers() -> None:
+    assert shown(line_frame, "hi") == "ann: hi"
+    assert (
+        shown(line_frame, "hi\nbob: I pay\r\n! the store is back") == "ann: hi\n  bob: I pay\r\n  ! the store is back"
+    )
+    assert shown(line_frame, "x", sender="! the store") == "!! the store: x"

@@ -28,6 +28,9 @@ class Allowance:
         self.n_bytes -= n_bytes
         return 0.0
 
+    def charge(self, _: float) -> float:
+        return 0.0
+
     def may_signal(self) -> bool:
         return self.n_bytes > 0
 

@@ -1,7 +1,8 @@
 """SqliteBackend: rooms in one file, for the processes of one machine.
 
-Four threads, each with its own connection, so that none waits for another: the writer, pages, searches, and
-checkpoints, which move the write-ahead log into the file. The modules beside this one hold what they do.
+Each thread has its own connection, so that none waits for another: one writes; one reads pages and presence, which are
+short; one lists rooms and plans trims; two search; and one makes checkpoints, which move the write-ahead log into the
+file. The modules beside this one hold what they do.
 """
 
 # ruff: noqa: D102 - what each method means is said once, in Backend
@@ -30,6 +31,8 @@ from chatkit.backends.sqlite.writer import Writer
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
+SEARCHING = 2  # threads for searches: a long one leaves the other to the short ones
+
 
 class SqliteBackend(Backend):
     """Rooms in the SQLite file at `path`, which only its owner can read.
@@ -47,7 +50,10 @@ class SqliteBackend(Backend):
         self._file = StoreFile(path, make_folder=make_folder)
         damaged = self._file.report_damage
         self._pages = ConnectionThread("pages", path, partial(open_reader, path), on_damage=damaged)
-        self._searches = ConnectionThread("searches", path, partial(open_reader, path), on_damage=damaged)
+        self._searches = [
+            ConnectionThread(f"search-{n}", path, partial(open_reader, path), on_damage=damaged)
+            for n in range(SEARCHING)
+        ]
         self._checkpointer = Checkpointer()
         self._checkpoints = ConnectionThread(
             "checkpoints", path, partial(open_checkpointer, path), self._checkpointer.tick, on_damage=damaged
@@ -56,6 +62,7 @@ class SqliteBackend(Backend):
         self._writer = Writer(
             self._file, self._listener, self._checkpointer, self._checkpoints, synchronous=synchronous, make=make
         )
+        self._surveys = ConnectionThread("surveys", path, partial(open_reader, path), on_damage=damaged)
         self._inbox = NotificationQueue()
         # Held while the first watch takes stock, so that no second one returns before that is done.
         self._watch_lock = asyncio.Lock()
@@ -70,7 +77,8 @@ class SqliteBackend(Backend):
             stack.callback(self._file.close)
             stack.callback(self._writer.mark)
             # The writer first, for it makes the store; closed last, so that the last connection's checkpoint is its.
-            for thread in (self._writer.thread, self._checkpoints, self._pages, self._searches):
+            threads = (self._writer.thread, self._checkpoints, self._pages, self._surveys, *self._searches)
+            for thread in threads:
                 stack.push_async_callback(thread.close)
                 await thread.open()
             self._checkpoints.post(self._checkpointer.empty)  # a killed process may have left redacted bodies there
@@ -106,16 +114,17 @@ class SqliteBackend(Backend):
 
         if where is None or where == Filter():
             return await self._pages.run(do)
-        return await self._searches.run_interruptibly(do)
+        lane = min(self._searches, key=lambda lane: lane.n_calls)
+        return await lane.run_interruptibly(do)
 
     async def rooms(self) -> list[RoomInfo]:
-        return await self._searches.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
+        return await self._surveys.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.run(lambda _: self._writer.redact(room, seq))
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        steps = await self._searches.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
+        steps = await self._surveys.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
         dropped = 0
         for step in steps:  # one call each: the appends that wait go in between
             dropped += await self._writer.run(partial(self._writer.drop, step))
@@ -154,5 +163,5 @@ class SqliteBackend(Backend):
         others = self._others[process]
         known = others.known  # of this moment; what is taken is the loop's
         return others.take(
-            await self._searches.run_interruptibly(lambda connection: read_present(connection, process, known, now_ms))
+            await self._pages.run_interruptibly(lambda connection: read_present(connection, process, known, now_ms))
         )

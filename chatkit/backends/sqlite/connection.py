@@ -79,6 +79,11 @@ class ConnectionThread:
             self._calls.put(None)
         await asyncio.shield(self._ended)
 
+    @property
+    def n_calls(self) -> int:
+        """About how many calls are under way or wait."""
+        return self._calls.qsize() + (self._current is not None)
+
     async def run(self, do: Do[T]) -> T:
         """Have it done. A caller who is cancelled before it has begun prevents it; after that, it is done wholly."""
         return await self._hand_over(do)

@@ -1,0 +1,87 @@
+"""The list of rooms as JSON: made beside the event loop, once for many who ask, where there are many rooms."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+
+from chatkit.core.backend import RoomInfo
+from chatkit.core.hub import Hub
+from chatkit.core.model import Cursor, Head, format_time
+from chatkit.wire.http import RoomList, RoomView
+from chatkit.wire.protocol import encode
+
+FEW_ROOMS: Final = 500  # encoded in a millisecond or two: not worth a thread
+MAX_UNWRITTEN: Final = 100  # rooms in which somebody is by way of other servers only, and whose head has to be read
+SHARE: Final = 10  # a list that took a second to make is given out for this many
+MAX_AGE_S: Final = 5.0
+SLICE_BYTES: Final = 1 << 16
+
+
+class EncodedRooms:
+    """The list of one hub's rooms. Where there are many, those who ask while it is made get the same one."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._making: asyncio.Task[bytes] | None = None  # shared by all who wait for it
+        self._made = b""
+        self._are_many = False
+        self._fresh_until_s = 0.0
+
+    async def read(self) -> bytes:
+        """Return the list as JSON. One that took long to make may be some seconds old."""
+        if time.monotonic() < self._fresh_until_s:
+            return self._made
+        if not self._are_many:
+            return await self._make()
+        if self._making is None:
+            self._making = asyncio.ensure_future(self._make())
+            self._making.add_done_callback(self._end)
+        return await asyncio.shield(self._making)
+
+    def _end(self, task: asyncio.Task[bytes]) -> None:
+        self._making = None
+        if not task.cancelled():
+            task.exception()  # those who wait have it, if anybody does
+
+    async def _make(self) -> bytes:
+        infos = await self._hub.rooms()
+        heads = self._hub.heads()
+        self._are_many = len(infos) + len(heads) + len(self._hub.occupied) > FEW_ROOMS
+        if not self._are_many:
+            return encode_rooms(infos, await self._unwritten(infos, heads), self._hub)
+        began_s = time.monotonic()
+        made = await asyncio.to_thread(encode_rooms, infos, await self._unwritten(infos, heads), self._hub)
+        now_s = time.monotonic()
+        self._made = made
+        self._fresh_until_s = now_s + min(SHARE * (now_s - began_s), MAX_AGE_S)
+        return made
+
+    async def _unwritten(self, infos: Sequence[RoomInfo], heads: Mapping[str, Head]) -> dict[str, Head]:
+        """Return the rooms that were never written to, and in which somebody is."""
+        written = {info.room for info in infos}
+        unwritten = {room: head for room, head in heads.items() if room not in written}
+        elsewhere = [room for room in self._hub.occupied if room not in written and room not in unwritten]
+        for room in elsewhere[:MAX_UNWRITTEN]:
+            unwritten[room] = (await self._hub.read(room, limit=1)).head
+        return unwritten
+
+
+def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: Hub) -> bytes:
+    """Encode rooms as a `RoomList`. Runs in a thread: it only asks the hub how many are in a room."""
+    views = [view_room(hub, info.room, info.head, info.time_ms) for info in infos]
+    views += [view_room(hub, room, head, None) for room, head in unwritten.items()]
+    views.sort(key=lambda view: view.room)
+    return encode(RoomList(views))
+
+
+def view_room(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
+    """Return a room as a list shows it."""
+    time_text = None if time_ms is None else format_time(time_ms)
+    return RoomView(room, head.first, head.last, str(Cursor(head.epoch, head.last)), hub.count(room), time_text)
+
+
+async def slices(encoded: bytes) -> AsyncIterator[bytes]:
+    """Yield a long answer in parts, each when the client has taken those before."""
+    for start in range(0, len(encoded), SLICE_BYTES):
+        yield encoded[start : start + SLICE_BYTES]

@@ -72,20 +72,29 @@ class FairQueue:
         return turn
 
     def _forget(self, client: Client, turn: asyncio.Future[None]) -> None:
+        """Take back a call that waits. One that was cancelled may have been passed over already."""
         address, connection = client
-        turns = self._addresses[address]
-        turns[connection].remove(turn)
+        turns = self._addresses.get(address, {})
+        waiting = turns.get(connection, deque())
+        if turn not in waiting:
+            return
+        waiting.remove(turn)
         self.n_waiting -= 1
-        if not turns[connection]:
+        if not waiting:
             del turns[connection]
-            if not turns:
-                del self._addresses[address]
+        if not turns:
+            del self._addresses[address]
 
     def _leave(self) -> None:
         """Give the place to whoever has the next turn."""
-        if not self._addresses:
-            self.n_running -= 1
-            return
+        while self._addresses:
+            turn = self._next_turn()
+            if not turn.done():  # it is, when its caller was cancelled and has not run since
+                turn.set_result(None)
+                return
+        self.n_running -= 1
+
+    def _next_turn(self) -> asyncio.Future[None]:
         address = next(iter(self._addresses))
         turns = self._addresses.pop(address)
         connection = next(iter(turns))
@@ -96,4 +105,4 @@ class FairQueue:
             turns[connection] = waiting  # behind the others of its address
         if turns:
             self._addresses[address] = turns  # behind the other addresses
-        turn.set_result(None)
+        return turn

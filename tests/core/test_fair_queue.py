@@ -66,9 +66,22 @@ def test_one_that_is_cancelled_while_it_waits_is_never_begun() -> None:
         assert fair.n_waiting == 1
         work.end("first")
         work.end("last")
-        assert await asyncio.gather(first, last) == ["first", "last"]
+        assert list(await asyncio.gather(first, last)) == ["first", "last"]
         assert work.began == ["first", "last"]
         assert (fair.n_running, fair.n_waiting) == (0, 0)
+
+    run(test())
+
+
+def test_those_who_are_cancelled_together_leave_nothing_behind() -> None:
+    async def test() -> None:
+        fair, work = queue(max_running=2), Work()
+        tasks = [asyncio.ensure_future(fair.run((str(n % 3), n), work.call("x"))) for n in range(20)]
+        await until(lambda: fair.n_waiting == 18)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert (fair.n_running, fair.n_waiting, fair._addresses) == (0, 0, {})
 
     run(test())
 

@@ -1,0 +1,201 @@
+"""Work that is cheap to ask for and dear to do: paid by who asks, ended when they leave, bounded in memory."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from harness import turns, until
+from hosting import Host, hosted
+from litestar.exceptions import ClientException
+from rawsocket import Talk, call, publish, run
+from serving import ServerProcess, serve
+
+from chatkit.core.model import Draft
+from chatkit.core.page_size import MAX_PAGE_BYTES
+from chatkit.errors import NotFound
+from chatkit.server.disconnect import while_connected
+from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, slices
+from chatkit.wire.costs import JOIN_COST, LEAVE_COST, REFUSED_COST
+
+
+class Purse:
+    """A limiter whose client has so much, and earns nothing until it is given something."""
+
+    def __init__(self, amount: float) -> None:
+        self.amount = amount
+
+    def take(self, _: int) -> float:
+        return 0.0
+
+    def charge(self, cost: float) -> float:
+        self.amount -= cost
+        return 0.0 if self.amount >= 0 else 0.001
+
+    def may_signal(self) -> bool:
+        return True
+
+
+def test_a_client_that_joins_and_leaves_without_end_is_read_no_further_until_it_has_paid() -> None:
+    async def test(host: Host) -> None:
+        purse = Purse(2 * JOIN_COST + LEAVE_COST)
+        client = await host.json(limiter=purse)
+        await client.ask("join", room="a")
+        await client.ask("leave", room="a")
+        await client.ask("join", room="a")
+        assert not client.socket.is_paused
+        await client.ask("leave", room="a")
+        assert client.socket.is_paused
+        await turns()
+        assert client.socket.is_paused
+        purse.amount = 0.0
+        await until(lambda: not client.socket.is_paused)
+
+    hosted(test)
+
+
+@pytest.mark.parametrize("text", [b"{", b'{"op":"shout"}', b'{"op":"join","room":".."}', b'{"op":"members"}'])
+def test_a_refused_command_is_counted(text: bytes) -> None:
+    async def test(host: Host) -> None:
+        purse = Purse(100.0)
+        client = await host.json(limiter=purse)
+        client.session.received_text(text)
+        assert client.socket.of_type("error")
+        assert purse.amount == 100.0 - REFUSED_COST
+
+    hosted(test)
+
+
+def test_a_client_that_leaves_takes_its_search_with_it() -> None:
+    async def test(host: Host) -> None:
+        queue = host.house.reads
+        gate = host.backend.before["read"] = asyncio.Event()
+        clients = [await host.json() for _ in range(20)]
+        for client in clients:
+            client.send("history", room="ops", search="x", ref=1)
+        searches = queue._searches
+        await until(lambda: searches.n_waiting == 18)
+        for client in clients:
+            client.session.closed(1000)
+        await until(lambda: (searches.n_running, searches.n_waiting) == (0, 0))
+        gate.set()
+
+    hosted(test)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("dear") / "rooms.db") as started:
+        yield started
+        assert "Traceback" not in started.log, started.log
+
+
+def test_a_page_of_the_largest_messages_is_read_on_to_its_end(server: ServerProcess) -> None:
+    bodies = ["\x01" * 65_000 + str(n) for n in range(8)]
+    for body in bodies:
+        assert publish(server, "large", body).status == 201
+    found: list[str] = []
+    after: Any = 0
+    while True:
+        answer = call(server, "GET", f"/rooms/large/messages?after={after}&limit=1000")
+        assert len(answer.body) <= MAX_PAGE_BYTES + 1_000
+        found += [message["body"] for message in answer.json["messages"]]
+        after = answer.json["cursor"]
+        if answer.json["complete"]:
+            break
+    assert found == bodies
+    newest = call(server, "GET", "/rooms/large/messages?limit=1000", accept="application/x-ndjson")
+    assert 0 < len(newest.body.splitlines()) < 8
+
+    async def test() -> None:
+        async with Talk.open(server, "/ws") as talk:
+            page = await talk.ask(op="history", room="large", limit=1000, after=0)
+            assert not page["complete"]
+            assert 0 < len(page["messages"]) < 8
+
+    run(test())
+
+
+def test_a_search_is_not_long(server: ServerProcess) -> None:
+    assert call(server, "GET", f"/rooms/ops/messages?search={'x' * 200}").status == 200
+    assert call(server, "GET", f"/rooms/ops/messages?search={'x' * 201}").problem == (400, "bad-request")
+
+
+class Asking:
+    """A request whose client can leave."""
+
+    def __init__(self) -> None:
+        self.has_left = asyncio.Event()
+        self.n_received = 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.n_received += 1
+        if self.n_received == 1:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.has_left.wait()
+        return {"type": "http.disconnect"}
+
+
+def test_work_for_a_request_ends_when_its_client_leaves() -> None:
+    async def test() -> None:
+        asking: Any = Asking()
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        waiting = asyncio.ensure_future(while_connected(asking, work()))
+        await began.wait()
+        asking.has_left.set()
+        with pytest.raises(ClientException):
+            await waiting
+        assert ended.is_set()
+
+    run(test())
+
+
+def test_work_that_is_done_or_fails_is_answered() -> None:
+    async def test() -> None:
+        async def done() -> int:
+            return 7
+
+        async def fails() -> int:
+            raise NotFound("nothing there")
+
+        asking: Any = Asking()
+        assert await while_connected(asking, done()) == 7
+        with pytest.raises(NotFound):
+            await while_connected(asking, fails())
+
+    run(test())
+
+
+def test_a_list_of_many_rooms_is_made_once_for_all_who_ask() -> None:
+    async def test(host: Host) -> None:
+        await host.hub.backend.append([Draft(f"room{n:04}", "ann", "x") for n in range(FEW_ROOMS + 1)])
+        rooms = EncodedRooms(host.hub)
+        first = await rooms.read()
+        names = [view["room"] for view in json.loads(first)["rooms"]]
+        assert names == [f"room{n:04}" for n in range(FEW_ROOMS + 1)]
+        rooms._fresh_until_s = 0.0
+        before = host.backend.calls["rooms"]
+        assert set(await asyncio.gather(*(rooms.read() for _ in range(20)))) == {first}
+        assert host.backend.calls["rooms"] == before + 1
+        assert [part async for part in slices(b"x" * 200_000)] == [b"x" * 65_536] * 3 + [b"x" * 3_392]
+
+    hosted(test)
+
+
+def test_a_list_of_few_rooms_holds_what_was_published_before() -> None:
+    async def test(host: Host) -> None:
+        rooms = EncodedRooms(host.hub)
+        for n in range(3):
+            await host.hub.backend.append([Draft(f"room{n}", "ann", "x")])
+            assert len(json.loads(await rooms.read())["rooms"]) == n + 1
+
+    hosted(test)

@@ -16,6 +16,7 @@ from chatkit.errors import ChatkitError
 
 INTERVAL_S = 1.0  # who came and went is gathered this long
 DELAY_S = 0.05  # the first to come after a quiet time need not wait for that
+ANNOUNCED_AT_ONCE = 500  # arrivals, and as many departures: a few milliseconds of the store's writer
 TTL_S = 8.0  # a killed process's members fade after this; a live one says three times as often that it lives
 
 _logger = logging.getLogger(__name__)
@@ -95,5 +96,8 @@ class PresenceTracker:
     async def announce(self) -> None:
         """Tell the other processes what they do not know yet."""
         joined, left = self.roster.announcements()
-        await self._backend.announce(self._process, joined=joined, left=left, ttl_s=TTL_S)
+        # In steps: who appends need not wait for thousands of arrivals to be written.
+        for start in range(0, max(len(joined), len(left), 1), ANNOUNCED_AT_ONCE):
+            stop = start + ANNOUNCED_AT_ONCE
+            await self._backend.announce(self._process, joined=joined[start:stop], left=left[start:stop], ttl_s=TTL_S)
         self.roster.announced()

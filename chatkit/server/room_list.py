@@ -63,7 +63,7 @@ class EncodedRooms:
         unwritten = {room: head for room, head in heads.items() if room not in written}
         elsewhere = [room for room in self._hub.occupied if room not in written and room not in unwritten]
         for room in elsewhere[:MAX_UNWRITTEN]:
-            unwritten[room] = (await self._hub.read(room, limit=1)).head
+            unwritten[room] = (await self._hub.history(room, limit=1)).head
         return unwritten
 
 

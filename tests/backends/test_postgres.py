@@ -201,7 +201,7 @@ def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
             )
             search = asyncio.ensure_future(backend.read("a", where=Filter(search="b" + "a" * 99 + "b" + "c" * 30_000)))
             await eventually(lambda: search.done() or sql(running + " AND pid <> pg_backend_pid()", url) != "0")
-            assert len((await backend.read("a", limit=5)).messages) == 5  # pages are not held up
+            assert len((await backend.read("a", limit=1)).messages) == 1  # pages are not held up
             search.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await search

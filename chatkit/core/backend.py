@@ -45,8 +45,9 @@ def new_epoch() -> str:
 class Filter(msgspec.Struct, frozen=True):
     """A choice of a room's messages. A message matches if every part that is given holds.
 
-    `search` is text that the body contains, regardless of case and of composed or decomposed letters (`text.fold`). Times are Unix milliseconds:
-    `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`, not even an empty one.
+    `search` is text that the body contains, regardless of case and of composed or decomposed letters (`text.fold`).
+    Times are Unix milliseconds: `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`,
+    not even an empty one.
     """
 
     search: str | None = None

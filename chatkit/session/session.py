@@ -3,7 +3,6 @@
 Here is what all conversations share: `text_session.py` is the one in plain text, `json_session.py` the one in JSON.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
@@ -28,11 +27,10 @@ from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 from chatkit.wire.codes import close_code_of
+from chatkit.wire.turns import Turns, Work, next_turn, rest
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
 MAX_JOBS = 64  # commands of one client that wait for the store, likewise
-MAX_REST_S = 1.0  # then it is looked whether the client is still there
-MAX_SERVED = 8  # joins and the like that are served at once, of all clients: some milliseconds of the event loop
 MAX_UNREAD_BYTES = 1 << 20  # answers that wait for a client to take them, likewise: ten thousand acknowledgements
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
@@ -63,7 +61,7 @@ class SessionContext(msgspec.Struct, frozen=True):
     wire_limits: protocol.WireLimits
     history: int
     reads: HistoryQueue = msgspec.field(default_factory=HistoryQueue)
-    turns: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(MAX_SERVED))
+    turns: Turns = msgspec.field(default_factory=Turns)
 
 
 class StartPosition(msgspec.Struct, frozen=True):
@@ -99,7 +97,7 @@ class Session(ABC):
         self._n_unread_bytes = 0  # of answers, since the socket was last writable
         # Few and rarely any: a deque would cost every session 600 bytes.
         self._jobs: list[tuple[Job, protocol.Ref | None]] = []
-        self._worker: asyncio.Task[None] | None = None  # while it works the jobs off
+        self._worker: Work | None = None  # while it works the jobs off
         self._is_held = False  # the client is read no further
         self._is_resting = False  # because its commands cost more than it has earned
         self._is_store_away = False  # and the client knows it
@@ -247,8 +245,7 @@ class Session(ABC):
         self._hold()
 
     async def _rest(self, limiter: Limiter) -> None:
-        while not self.is_closed and (wait_s := limiter.charge(0)):  # noqa: ASYNC110  # what it waits for is time
-            await asyncio.sleep(min(wait_s, MAX_REST_S))
+        await rest(lambda: 0.0 if self.is_closed else limiter.charge(0))
         self._is_resting = False
         self._let_go()
 
@@ -277,6 +274,6 @@ class Session(ABC):
                     await job()
                 except ChatkitError as error:
                     self._refuse(error, ref)
-                await asyncio.sleep(0)  # many who join must not keep the event loop for themselves
+                await next_turn()  # many who join must not keep the event loop for themselves
         finally:
             self._worker = None

@@ -36,6 +36,4 @@ class HistoryQueue:
     ) -> HistoryPage:
         """Read a page in the client's turn; see `Hub.history`. Raise `RateLimited`, `Unavailable` or `StoreError`."""
         queue = self._pages if where is None or where == Filter() else self._searches
-        return await queue.run(
-            client, lambda: hub.history(room, after=after, before=before, limit=limit, where=where)
-        )
+        return await queue.run(client, lambda: hub.history(room, after=after, before=before, limit=limit, where=where))

@@ -22,7 +22,7 @@ from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
 from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
 from chatkit.server.cookies import find_cookie
 from chatkit.server.disconnect import while_connected
-from chatkit.server.room_list import SLICE_BYTES, RoomList, RoomView, slices, view_room
+from chatkit.server.room_list import SLICE_BYTES, slices, view_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.server.websockets import Admission, read_start
 from chatkit.wire import protocol

@@ -23,11 +23,11 @@ from chatkit.core.roster import Change
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.session.delivery import Delivery
+from chatkit.session.turns import Turns, Work, next_turn, rest
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 from chatkit.wire.codes import close_code_of
-from chatkit.wire.turns import Turns, Work, next_turn, rest
 
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
 MAX_JOBS = 64  # commands of one client that wait for the store, likewise

@@ -176,7 +176,7 @@ def test_work_that_is_done_or_fails_is_answered() -> None:
 
 def test_a_list_of_many_rooms_is_made_once_for_all_who_ask() -> None:
     async def test(host: Host) -> None:
-        await host.hub.backend.append([Draft(f"room{n:04}", "ann", "x") for n in range(FEW_ROOMS + 1)])
+        await host.backend.append([Draft(f"room{n:04}", "ann", "x") for n in range(FEW_ROOMS + 1)])
         rooms = EncodedRooms(host.hub)
         first = await rooms.read()
         names = [view["room"] for view in json.loads(first)["rooms"]]
@@ -194,7 +194,7 @@ def test_a_list_of_few_rooms_holds_what_was_published_before() -> None:
     async def test(host: Host) -> None:
         rooms = EncodedRooms(host.hub)
         for n in range(3):
-            await host.hub.backend.append([Draft(f"room{n}", "ann", "x")])
+            await host.backend.append([Draft(f"room{n}", "ann", "x")])
             assert len(json.loads(await rooms.read())["rooms"]) == n + 1
 
     hosted(test)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from harness import run
 
-from chatkit.core.backend import Page
 from chatkit.core.history import HistoryPage
 from chatkit.core.model import Cursor, Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES
@@ -15,7 +14,8 @@ from chatkit.wire.page import EncodedPage, encode_page
 
 def past(bodies: list[str]) -> HistoryPage:
     messages = [Message("ops", "e", seq, 0, "ann", body) for seq, body in enumerate(bodies, 1)]
-    return HistoryPage(Page(Head("e", 1, len(bodies)), messages, complete=True), None, Cursor("e", len(bodies)))
+    head = Head("e", 1, len(bodies))
+    return HistoryPage(head, messages, complete=True, gap=None, cursor=Cursor("e", len(bodies)))
 
 
 def seqs(page: EncodedPage) -> list[int]:

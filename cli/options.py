@@ -125,14 +125,15 @@ def _goes_to_backend(ctx: typer.Context, backend: str | None) -> bool:
     """Decide between a server and a store: what is nearer to the person who types, wins."""
     if backend is None:
         return False
-    of_backend, of_server = _rank(ctx, "backend"), _rank(ctx, "server")
+    of_backend, of_server = rank(ctx, "backend"), rank(ctx, "server")
     if of_backend == of_server == 0:
         raise BadRequest("give either --server or --backend")
     # In the environment and in the file, the backend is also what `serve` uses: a server named beside it is meant.
     return of_backend < of_server
 
 
-def _rank(ctx: typer.Context, option: str) -> int:
+def rank(ctx: typer.Context, option: str) -> int:
+    """Return how far the place where an option was set is from the person who types: 0 is the command line."""
     source = ctx.get_parameter_source(option)
     return (
         ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP").index(source.name) if source and source.name != "DEFAULT" else 3

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from chatkit.cli.exit_codes import exits
+from chatkit.cli.options import rank
+from chatkit.cli.secret_file import read_secret
 from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
@@ -24,11 +26,15 @@ chatkit serve --workers 4 --backend sqlite:///rooms.db
 
 chatkit serve app:app
 
-chatkit serve --host 0.0.0.0 --secret "$(openssl rand -hex 16)"
+openssl rand -hex 16 > secret && chmod 600 secret
+
+chatkit serve --host 0.0.0.0 --secret-file secret
+
+chatkit serve --path-prefix /chat --origin https://example.org
 """
 
 
-NOT_WITH_APP = ("history", "keep", "keep_for", "open_", "secret", "origin", "page")
+NOT_WITH_APP = ("history", "keep", "keep_for", "open_", "secret", "secret_file", "origin", "page", "path_prefix")
 
 
 def serve(
@@ -71,8 +77,20 @@ def serve(
     open_: Annotated[
         bool, typer.Option("--open", envvar="CHATKIT_OPEN", help="Let in everyone who can reach it, without a token.")
     ] = False,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="CHATKIT_SECRET_FILE",
+            help="Ask for the token in this file, at least 8 characters; - reads it from standard input.",
+        ),
+    ] = None,
     secret: Annotated[
-        str | None, typer.Option(envvar="CHATKIT_SECRET", help="The token to ask for, at least 8 characters.")
+        str | None,
+        typer.Option(
+            envvar="CHATKIT_SECRET",
+            help="The token itself. On the command line, every user of the machine sees it: use --secret-file.",
+        ),
     ] = None,
     rate_limit: Annotated[
         float, typer.Option(metavar="N", envvar="CHATKIT_RATE_LIMIT", min=0, help="Messages a second; 0 is no limit.")
@@ -96,6 +114,14 @@ def serve(
             help="Serve this folder as the page: index.html at /, its files at /static/.",
         ),
     ] = None,
+    path_prefix: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            envvar="CHATKIT_PATH_PREFIX",
+            help="Serve below this path, such as /chat, behind a proxy that may remove it or not.",
+        ),
+    ] = "",
     log_level: Annotated[
         str, typer.Option(metavar="LEVEL", envvar="CHATKIT_LOG_LEVEL", help="debug, info, warning, error or critical.")
     ] = "warning",
@@ -123,11 +149,12 @@ def serve(
             keep=keep,
             keep_for_s=None if keep_for is None else read_duration(keep_for) / timedelta(seconds=1),
             open=open_,
-            secret=secret,
+            secret=_secret(ctx, secret, secret_file),
             rate_limit=rate_limit,
             max_connections=max_connections,
             origins=tuple(origin or ()),
             page=page,
+            path_prefix=path_prefix,
             log_level=level,
             log_json=log_json,
         )
@@ -144,6 +171,16 @@ def _refuse_what_is_its_own(ctx: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = name.rstrip("_").replace("_", "-")
             raise BadRequest(f"--{option} is of chatkit's own rooms: an application decides that by itself")
+
+
+def _secret(ctx: typer.Context, secret: str | None, secret_file: Path | None) -> str | None:
+    """Return the secret, or what its file holds; where both are given, the nearer to the person who types counts."""
+    if secret is None or secret_file is None:
+        return secret if secret_file is None else read_secret(secret_file)
+    of_secret, of_file = rank(ctx, "secret"), rank(ctx, "secret_file")
+    if of_secret == of_file:
+        raise BadRequest("give either --secret or --secret-file")
+    return secret if of_secret < of_file else read_secret(secret_file)
 
 
 def _run(settings: "Settings", application: str | None) -> int:

@@ -104,9 +104,10 @@ class Page {
   }
 
   #url() {
-    const { protocol, host } = window.location;
-    const name = encodeURIComponent(this.#store.get("name") ?? "anonymous");
-    return `${protocol === "https:" ? "wss" : "ws"}://${host}/ws?name=${name}`;
+    const url = new URL("ws", document.baseURI); // relative: the page may be below a prefix
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.search = `?name=${encodeURIComponent(this.#store.get("name") ?? "anonymous")}`;
+    return url.href;
   }
 
   /** The cookie has the token by now: it need not stay in the address, in bookmarks and on screens. */

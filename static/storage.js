@@ -1,11 +1,16 @@
 /** Small texts that outlive the page; where the browser stores nothing, or no more, they live as long as the page. */
 
 const PREFIX = "chatkit.";
+const SHARED = new Set(["name", "theme"]); // a person's, whichever of an origin's chats is open; all else is one chat's
 
 export class Store {
-  /** @param {Storage | null} storage */
-  constructor(storage) {
+  /**
+   * @param {Storage | null} storage
+   * @param {string} folder where the page is: the chats below other paths of this origin have rooms of their own
+   */
+  constructor(storage, folder) {
     this.storage = storage;
+    this.prefix = folder === "/" ? PREFIX : `chatkit:${folder}:`;
     /** @type {Map<string, string>} what the browser would not take */
     this.fallback = new Map();
   }
@@ -15,7 +20,7 @@ export class Store {
     const kept = this.fallback.get(name);
     if (kept !== undefined) return kept;
     try {
-      return this.storage?.getItem(PREFIX + name) ?? null;
+      return this.storage?.getItem(this.#key(name)) ?? null;
     } catch {
       return null;
     }
@@ -28,7 +33,7 @@ export class Store {
   set(name, text) {
     try {
       if (!this.storage) throw new Error("no storage");
-      this.storage.setItem(PREFIX + name, text);
+      this.storage.setItem(this.#key(name), text);
       this.fallback.delete(name);
     } catch {
       this.fallback.set(name, text);
@@ -39,7 +44,7 @@ export class Store {
   delete(name) {
     this.fallback.delete(name);
     try {
-      this.storage?.removeItem(PREFIX + name);
+      this.storage?.removeItem(this.#key(name));
     } catch {
       // what cannot be reached was not stored either
     }
@@ -54,7 +59,7 @@ export class Store {
     const names = new Set(this.fallback.keys());
     try {
       for (const name of Object.keys(this.storage ?? {})) {
-        if (name.startsWith(PREFIX)) names.add(name.slice(PREFIX.length));
+        if (name.startsWith(this.prefix)) names.add(name.slice(this.prefix.length));
       }
     } catch {
       // as above
@@ -68,16 +73,22 @@ export class Store {
    */
   onChange(heard) {
     window.addEventListener("storage", ({ key, newValue }) => {
-      if (key?.startsWith(PREFIX)) heard(key.slice(PREFIX.length), newValue);
+      if (key?.startsWith(this.prefix)) heard(key.slice(this.prefix.length), newValue);
     });
+  }
+
+  /** @param {string} name */
+  #key(name) {
+    return (SHARED.has(name) ? PREFIX : this.prefix) + name;
   }
 }
 
 /** The browser's own storage, or none where it is forbidden. */
 export function openStore() {
+  const folder = new URL(".", document.baseURI).pathname;
   try {
-    return new Store(window.localStorage);
+    return new Store(window.localStorage, folder);
   } catch {
-    return new Store(null);
+    return new Store(null, folder);
   }
 }

@@ -11,8 +11,6 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin, YamlRenderPlugin
 
 from chatkit import __version__
 from chatkit.backends import open_backend
@@ -22,10 +20,12 @@ from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.middleware import RequestMiddleware
+from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
 from chatkit.server.rates import RateLimits
 from chatkit.server.routes import health, provide_lobby, rooms_router
+from chatkit.server.schema_page import schema_handlers
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
 from chatkit.server.websockets import Admission, converse
 from chatkit.session.session import SessionContext
@@ -57,7 +57,13 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     gate = AccessPolicy(settings)
     lobby = Admission(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections_each)
     app = Litestar(
-        route_handlers=[rooms_router, health, converse, *page_handlers(settings.page, gate)],
+        route_handlers=[
+            rooms_router,
+            health,
+            converse,
+            *page_handlers(settings.page, gate),
+            *schema_handlers(openapi_document(settings.limits, settings.path_prefix), gate),
+        ],
         state=State({"lobby": lobby, "n_workers": settings.workers}),
         dependencies={"lobby": Provide(provide_lobby)},
         exception_handlers={
@@ -65,17 +71,12 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
             HTTPException: answer_http_error,
             Exception: answer_surprise,
         },
-        openapi_config=OpenAPIConfig(
-            title="chatkit",
-            version=__version__,
-            path="/schema",
-            render_plugins=[ScalarRenderPlugin(), JsonRenderPlugin(), YamlRenderPlugin()],
-        ),
+        openapi_config=None,  # the document is our own: see openapi.py
         request_max_body_size=MAX_REQUEST_BYTES,
         cors_config=_cors(settings),
         logging_config=None,
     )
-    app.asgi_handler = RequestMiddleware(app.asgi_handler, lobby)
+    app.asgi_handler = RequestMiddleware(app.asgi_handler, lobby, settings)
     return app
 
 

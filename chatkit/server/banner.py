@@ -15,6 +15,7 @@ from chatkit.backends.urls import without_password
 from chatkit.server.listen import url_of
 from chatkit.server.log_config import JsonFormatter
 from chatkit.server.settings import Settings
+from chatkit.server.token_file import write_token
 
 
 def say(greeting: str) -> None:
@@ -31,26 +32,48 @@ def with_token(settings: Settings) -> Settings:
     return settings
 
 
-def greeting(settings: Settings, port: int) -> str:
-    """Say where the rooms are."""
+def announcement(settings: Settings, port: int, *, is_made: bool) -> str:
+    """Return the greeting. A token that was made here is shown on a terminal; else it is in a file that is named.
+
+    A token that was given is not shown: whoever gave it knows it, and what is printed is often kept.
+    """
+    if not is_made or settings.secret is None:
+        return greeting(settings, port)
+    if sys.stderr.isatty() and not settings.log_json:
+        return greeting(settings, port, token=settings.secret)
+    return greeting(settings, port, token_file=write_token(settings.secret, port))
+
+
+def greeting(settings: Settings, port: int, *, token: str | None = None, token_file: Path | None = None) -> str:
+    """Say where the rooms are; with the token only if it is to be shown."""
     url = url_of(settings, port)
-    token = "" if settings.secret is None else f"?token={quote(settings.secret, safe='')}"
+    query = "" if token is None else f"?token={quote(token, safe='')}"
     server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
-    bearer = "" if settings.secret is None else f" --token {shlex.quote(settings.secret)}"
+    header = "" if settings.secret is None else '-H "Authorization: Bearer $CHATKIT_TOKEN" '
     command = _command()
     lines = [
         f"chatkit {__version__} keeps rooms in {without_password(settings.backend)}{_crew(settings)}",
         "",
-        f"  open      {url}/{token}",
-        f"  join      {command} join ops{server}{bearer}",
-        f"  publish   echo hello | {command} publish ops{server}{bearer}",
-        f"            curl -d hello {shlex.quote(f'{url}/rooms/ops/messages{token}')}",
+        f"  open      {url}/{query}",
+        f"  join      {command} join ops{server}",
+        f"  publish   echo hello | {command} publish ops{server}",
+        f"            curl -d hello {header}{shlex.quote(f'{url}/rooms/ops/messages')}",
+        *_token_lines(settings, token, token_file),
         "",
         "Ctrl-C ends it.",
     ]
     if settings.open and not settings.is_loopback:
         lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
     return _as_logged("\n".join(lines), settings)
+
+
+def _token_lines(settings: Settings, token: str | None, token_file: Path | None) -> list[str]:
+    if settings.secret is None:
+        return []
+    if token is not None:
+        return ["  token     it is in the link; the commands read it from CHATKIT_TOKEN"]
+    found = "the server's secret" if token_file is None else f"it is in {token_file}"
+    return [f"  token     {found}; the page asks for it, and the commands read it from CHATKIT_TOKEN"]
 
 
 def application_greeting(name: str, settings: Settings, port: int) -> str:
@@ -65,7 +88,8 @@ def _as_logged(said: str, settings: Settings) -> str:
     if not settings.log_json:
         return said
     record = logging.LogRecord(__name__, logging.INFO, "", 0, said, None, None)
-    return JsonFormatter(with_pid=settings.workers > 1).format(record)
+    secrets = [] if settings.secret is None else [settings.secret]
+    return JsonFormatter(with_pid=settings.workers > 1, secrets=secrets).format(record)
 
 
 def _command() -> str:

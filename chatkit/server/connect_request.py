@@ -5,12 +5,18 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from chatkit.protocols.websocket import DIRECT
-from chatkit.server.access import COOKIE, bearer
-from chatkit.server.cookies import find_cookie
+from chatkit.protocols import DIRECT
+from chatkit.server.access import bearer
+from chatkit.server.token_attempts import client_address
 from chatkit.wire.protocol import SUBPROTOCOL
 
-_HEADERS = {b"host": "host", b"origin": "origin", b"authorization": "authorization", b"cookie": "cookie"}
+_HEADERS = {
+    b"host": "host",
+    b"origin": "origin",
+    b"authorization": "authorization",
+    b"cookie": "cookie",
+    b"x-forwarded-for": "forwarded_for",
+}
 
 
 class ConnectRequest(msgspec.Struct, frozen=True):
@@ -19,6 +25,8 @@ class ConnectRequest(msgspec.Struct, frozen=True):
     host: str | None
     origin: str | None
     token: str | None
+    cookie: str | None
+    forwarded_for: str | None
     name: str | None
     after: str | None
     history: str | None
@@ -36,9 +44,9 @@ class ConnectRequest(msgspec.Struct, frozen=True):
         return cls(
             host=headers.get("host"),
             origin=headers.get("origin"),
-            token=bearer(headers.get("authorization"))
-            or query.get("token")
-            or find_cookie(headers.get("cookie"), COOKIE),
+            token=bearer(headers.get("authorization")) or query.get("token"),
+            cookie=headers.get("cookie"),
+            forwarded_for=headers.get("forwarded_for"),
             name=query.get("name"),
             after=query.get("after"),
             history=query.get("history"),
@@ -48,3 +56,8 @@ class ConnectRequest(msgspec.Struct, frozen=True):
             has_known_subprotocol=SUBPROTOCOL in scope["subprotocols"] or not scope["subprotocols"],
             is_one_too_many=bool((scope.get("extensions") or {}).get(DIRECT, {}).get("is_full")),
         )
+
+    @property
+    def client_address(self) -> str:
+        """Where the client is, behind a proxy on this machine, too."""
+        return client_address(self.address, self.forwarded_for)

@@ -30,7 +30,7 @@ def listen(settings: Settings) -> socket.socket:
 def url_of(settings: Settings, port: int) -> str:
     """Return what to type to get to the server from where it is most likely wanted."""
     host = socket.gethostname() if settings.is_wildcard else settings.host.strip("[]")
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.path_prefix}"
 
 
 def _why_not(error: OSError, settings: Settings) -> str:

@@ -2,24 +2,37 @@
 
 import asyncio
 import logging
-import re
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
 from chatkit.core.model import format_time
 from chatkit.server.log_limit import FewRepeats
+from chatkit.server.session_cookie import SessionCookie
 from chatkit.server.settings import Settings
+from chatkit.server.token_masking import mask_tokens
 
-_TOKEN: Final = re.compile(r"(\btoken=)[^&\s]+")
+
+class LineFormatter(logging.Formatter):
+    """A line for people, without tokens and without `secrets`: a reader of the log must not be able to enter."""
+
+    def __init__(self, format_: str, secrets: Collection[str] = ()) -> None:
+        super().__init__(format_)
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the line and, where there is one, the traceback."""
+        return mask_tokens(super().format(record), self._secrets)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; `with_pid` says which process writes it."""
+    """One JSON object a line, without tokens and without `secrets`; `with_pid` adds the process that writes it."""
 
-    def __init__(self, *, with_pid: bool) -> None:
+    def __init__(self, *, with_pid: bool, secrets: Collection[str] = ()) -> None:
         super().__init__()
         self._with_pid = with_pid
+        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
         """Write time, level, logger, message and, where there is one, the traceback."""
@@ -27,12 +40,12 @@ class JsonFormatter(logging.Formatter):
             "time": format_time(round(record.created * 1000)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": mask_tokens(record.getMessage(), self._secrets),
         }
         if self._with_pid:
             line["pid"] = record.process
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = mask_tokens(self.formatException(record.exc_info), self._secrets)
         return msgspec.json.encode(line).decode()
 
 
@@ -44,37 +57,34 @@ class CancelledRequestFilter(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-class TokenFilter(logging.Filter):
-    """Takes tokens out of the addresses that are logged: who reads a log is not let into the rooms by it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record where it has to be; log it in any case."""
-        if isinstance(record.args, tuple):
-            record.args = tuple(_TOKEN.sub(r"\1…", arg) if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
 def log_config(settings: Settings) -> dict[str, Any]:
     """Return the configuration that the settings ask for, for `logging.config.dictConfig`."""
     has_others = settings.workers > 1  # who write the same log
     pid = "[%(process)d]" if has_others else ""
-    people = {"format": f"%(asctime)s %(levelname)s %(name)s{pid}: %(message)s"}
-    lines = {"()": JsonFormatter, "with_pid": has_others}
+    secrets = _secrets(settings)
+    people = {
+        "()": LineFormatter,
+        "format_": f"%(asctime)s %(levelname)s %(name)s{pid}: %(message)s",
+        "secrets": secrets,
+    }
+    lines = {"()": JsonFormatter, "with_pid": has_others, "secrets": secrets}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": lines if settings.log_json else people},
-        "filters": {
-            "cancelled": {"()": CancelledRequestFilter},
-            "tokens": {"()": TokenFilter},
-            "repeats": {"()": FewRepeats},
-        },
+        "filters": {"cancelled": {"()": CancelledRequestFilter}, "repeats": {"()": FewRepeats}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "formatter": "line",
-                "filters": ["cancelled", "tokens", "repeats"],
+                "filters": ["cancelled", "repeats"],
             }
         },
         "root": {"handlers": ["stderr"], "level": settings.log_level.upper()},
     }
+
+
+def _secrets(settings: Settings) -> list[str]:
+    if settings.secret is None:
+        return []
+    return [settings.secret, SessionCookie(settings.secret, settings.path_prefix).value]

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from litestar import HttpMethod, Request, Response, route
+from litestar.datastructures import ETag
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 from litestar.response import File, Redirect
+from litestar.status_codes import HTTP_304_NOT_MODIFIED
 
 import chatkit
 from chatkit.errors import Unauthorized
-from chatkit.server.access import COOKIE, AccessPolicy
+from chatkit.server.access import AccessPolicy, port_of
+from chatkit.server.token_attempts import client_address
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -35,7 +38,6 @@ MEDIA_TYPES: Final = {
 }
 MAX_PATH_CHARS: Final = 1_024  # of a file's path below the page's folder
 MAX_PATH_PARTS: Final = 16  # each is looked up on the disk
-COOKIE_AGE_S: Final = 30 * 24 * 3600
 
 
 def static_folder() -> Path:
@@ -53,26 +55,39 @@ def page_handlers(folder: Path | None, gate: AccessPolicy) -> list[HTTPRouteHand
     async def index(request: Request[Any, Any, Any], token: FromQuery[str | None] = None) -> Response[Any]:
         gate.check_host(request.headers.get("host"))
         if token is None:
-            return _file(root / "index.html", headers)
-        # The token is kept in a cookie that scripts cannot read, and taken out of the address bar and the history.
-        response: Response[Any] = Redirect("/", status_code=303)
-        if gate.token is None:
-            return response
-        try:
-            gate.check_token(token)
-        except Unauthorized:
-            return response
-        response.set_cookie(key=COOKIE, value=token, httponly=True, samesite="strict", max_age=COOKIE_AGE_S)
-        return response
+            return _file(request, root / "index.html", headers)
+        return _exchange(request, gate, token)
 
     @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def asset(path: FromPath[str]) -> Response[Any]:
+    async def asset(request: Request[Any, Any, Any], path: FromPath[str]) -> Response[Any]:
         found = _find(root, path)
         if found is None:
             raise NotFoundException(f"there is no file {path[:80]}")
-        return _file(found, headers)
+        return _file(request, found, headers)
 
     return [index, asset]
+
+
+def _exchange(request: Request[Any, Any, Any], gate: AccessPolicy, token: str) -> Response[Any]:
+    """Keep the token out of the address bar and the history: a browser has a cookie from here on.
+
+    The redirect is relative, so that it leads to the page below whatever prefix a proxy has for it.
+    """
+    response: Response[Any] = Redirect("./", status_code=303, headers={"Referrer-Policy": "no-referrer"})
+    if gate.cookie is None:
+        return response
+    headers = request.headers
+    peer = request.client.host if request.client else ""
+    try:
+        gate.check_token(token, client_address(peer, headers.get("x-forwarded-for")))
+    except Unauthorized:
+        return response
+    host = headers.get("host")
+    server = request.scope.get("server")
+    is_secure = gate.is_https(host, request.scope["scheme"], headers.get("x-forwarded-proto"))
+    own_port = (server[1] if server else None) or 0  # a socket file has no port
+    response.headers["Set-Cookie"] = gate.cookie.header(port_of(host, own_port), is_secure=is_secure)
+    return response
 
 
 def _find(root: Path, path: str) -> Path | None:
@@ -81,7 +96,8 @@ def _find(root: Path, path: str) -> Path | None:
     try:
         found = (root / path.lstrip("/")).resolve()
         return found if found.is_file() and _is_shown(found.relative_to(root)) else None
-    except (OSError, ValueError):  # a name that no file can have, or a place outside of the folder
+    # A name that no file can have, a place outside of the folder, or links that lead in a circle.
+    except (OSError, ValueError, RuntimeError):
         return None
 
 
@@ -90,7 +106,17 @@ def _is_shown(path: Path) -> bool:
     return path.suffix != ".py" and not any(part.startswith(".") for part in path.parts)
 
 
-def _file(path: Path, headers: dict[str, str]) -> File:
+def _file(request: Request[Any, Any, Any], path: Path, headers: dict[str, str]) -> Response[Any]:
+    at = path.stat()
+    tag = ETag(value=f"{at.st_mtime_ns:x}-{at.st_size:x}")
+    if _has_tag(request.headers.get("if-none-match"), tag):
+        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={**headers, "ETag": tag.to_header()})
     # Who is told not to sniff runs no script, and shows no picture, of a type that is not said.
     media_type = MEDIA_TYPES.get(path.suffix) or guess_type(path.name)[0]
-    return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers))
+    return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers), etag=tag)
+
+
+def _has_tag(if_none_match: str | None, tag: ETag) -> bool:
+    """Return whether the client has this version (RFC 9110 section 13.1.2); a weak tag of it counts."""
+    given = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
+    return "*" in given or tag.to_header() in given

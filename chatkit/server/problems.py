@@ -5,10 +5,12 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from chatkit.errors import ChatkitError, TooLarge
+from chatkit.server.token_masking import mask_tokens
 from chatkit.wire.codes import code_of_status
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 
@@ -17,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Response[Problem]:
     """Put one of chatkit's own errors into a response."""
-    problem = Problem.of(error)
+    problem = _masked(Problem.of(error))
     headers: dict[str, str] = {}
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(ceil(problem.retry_after_s))
@@ -31,14 +33,21 @@ def answer_http_error(request: Request[Any, Any, Any], error: HTTPException) -> 
     status = error.status_code
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # so large that it was not even read
         return answer_chatkit_error(request, TooLarge("body", request.app.state.lobby.house.limits.body))
-    code = code_of_status(status)
-    return _respond(Problem(code, HTTPStatus(status).phrase, status, _sentence(error)), dict(error.headers or {}))
+    detail = mask_tokens(_sentence(error))
+    return _respond(
+        Problem(code_of_status(status), HTTPStatus(status).phrase, status, detail), dict(error.headers or {})
+    )
 
 
 def answer_surprise(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Log what nobody foresaw, and say no more about it than that."""
     _logger.error("a request failed", exc_info=error)
     return _respond(Problem("internal", "Internal Server Error", 500, "the server failed; its log says how"), {})
+
+
+def _masked(problem: Problem) -> Problem:
+    value = None if problem.value is None else mask_tokens(problem.value)
+    return msgspec.structs.replace(problem, detail=mask_tokens(problem.detail), value=value)
 
 
 def _respond(problem: Problem, headers: dict[str, str]) -> Response[Problem]:

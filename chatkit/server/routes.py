@@ -16,14 +16,14 @@ from litestar.response import Stream
 
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
-from chatkit.core.model import ANONYMOUS, Draft, check_room, check_sender, parse_time
+from chatkit.core.model import ANONYMOUS, Cursor, Draft, check_room, check_sender, parse_time
 from chatkit.core.text import check_search
-from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
-from chatkit.server.access import COOKIE, SAFE_METHODS, bearer
-from chatkit.server.cookies import find_cookie
+from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound, RateLimited, Unauthorized
+from chatkit.server.access import SAFE_METHODS, AccessPolicy, bearer
 from chatkit.server.disconnect import while_connected
 from chatkit.server.room_list import SLICE_BYTES, slices, view_room
-from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream, with_cursor
+from chatkit.server.token_attempts import client_address
 from chatkit.server.websockets import Admission, read_start
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
@@ -44,8 +44,15 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     lobby.gate.check_host(headers.get("host"))
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
         lobby.gate.check_origin(headers.get("origin"), headers.get("host"))
-    given = bearer(headers.get("authorization")) or connection.query_params.get("token")
-    lobby.gate.check_token(given or find_cookie(headers.get("cookie"), COOKIE))
+    lobby.gate.check(*credentials(connection))
+
+
+def credentials(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str | None, str | None, str]:
+    """Return the token and the `Cookie` header of a request, and the address that it comes from."""
+    headers = connection.headers
+    token = bearer(headers.get("authorization")) or connection.query_params.get("token")
+    peer = connection.client.host if connection.client else ""
+    return token, headers.get("cookie"), client_address(peer, headers.get("x-forwarded-for"))
 
 
 async def provide_lobby(request: Request[Any, Any, Any]) -> Admission:
@@ -159,9 +166,10 @@ async def read_messages(
     past = await while_connected(request, reading)
     page = await encode_page(past, is_forward=after is not None)
     if _accepts(request, NDJSON):
-        lines = [] if past.gap is None else [json_line(past.gap)]
-        for message in page.messages:
-            lines += [message, b"\n"]
+        lines = [] if past.gap is None else [json_line(past.gap, past.head.epoch)]
+        n_left_out = len(past.messages) - len(page.messages)
+        sent = past.messages[: len(page.messages)] if after is not None else past.messages[n_left_out:]
+        lines += [with_cursor(bytes(raw), message.cursor) for raw, message in zip(page.messages, sent, strict=True)]
         return Response(b"".join(lines), media_type=NDJSON)
     return Response(encode(_page(past, page)), media_type=MediaType.JSON)
 
@@ -243,23 +251,37 @@ async def redact(
 
 
 @get("/health", summary="Whether the server can do its work")
-async def health(lobby: NamedDependency[Admission], state: State) -> Response[Health]:
-    """Answer 200, or 503 with what is wrong."""
+async def health(request: Request[Any, Any, Any], lobby: NamedDependency[Admission], state: State) -> Response[Health]:
+    """Answer 200, or 503 when it cannot; counts and reasons are for who has the token."""
+    fault = lobby.house.hub.fault
+    status: Literal["ok", "unavailable"] = "unavailable" if fault else "ok"
+    report = _report(lobby, status, state.n_workers) if _may_see_details(request, lobby.gate) else Health(status)
+    return Response(report, status_code=503 if fault else 200)
+
+
+def _report(lobby: Admission, status: Literal["ok", "unavailable"], n_workers: int) -> Health:
     hub = lobby.house.hub
-    n_workers: int = state.n_workers
-    fault = hub.fault
     counts = hub.counts
-    report = Health(
-        "unavailable" if fault else "ok",
+    return Health(
+        status,
         lobby.house.server.partition("/")[2],
         lobby.n_connections,
         counts["rooms"],
         counts["subscriptions"],
-        fault,
+        hub.fault,
         n_workers,
         os.getpid() if n_workers > 1 else None,
     )
-    return Response(report, status_code=503 if fault else 200)
+
+
+def _may_see_details(request: Request[Any, Any, Any], gate: AccessPolicy) -> bool:
+    """Return whether the client has the token or, where there is none, only this machine reaches the server."""
+    try:
+        gate.check_host(request.headers.get("host"))
+        gate.check(*credentials(request))
+    except (Forbidden, Unauthorized, RateLimited):
+        return False
+    return gate.token is not None or gate.is_loopback
 
 
 def _accepts(request: Request[Any, Any, Any], media_type: str) -> bool:

@@ -16,7 +16,7 @@ import uvicorn
 from litestar import Litestar
 
 from chatkit.server.app import open_app
-from chatkit.server.banner import greeting, say, with_token
+from chatkit.server.banner import announcement, say, with_token
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
@@ -86,18 +86,19 @@ class ChatServer(uvicorn.Server):
 
 def run(settings: Settings) -> int:
     """Serve until a signal comes; return the exit status. Raise `ChatkitError`, or `OSError` for an address in use."""
+    given = settings.secret
     settings = with_token(settings)
     logging.config.dictConfig(log_config(settings))
     raise_file_limit()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()  # uvloop where there is one
     with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(settings, listening))
+        return runner.run(_serve(settings, listening, is_made=settings.secret != given))
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> int:
+async def _serve(settings: Settings, listening: socket.socket, *, is_made: bool) -> int:
     async with open_app(settings) as app:
         hub = app.state.lobby.house.hub
-        said = greeting(settings, listening.getsockname()[1])
+        said = announcement(settings, listening.getsockname()[1], is_made=is_made)
         server = ChatServer(configure(app, settings), hub, lambda: say(said))
         await server.serve(sockets=[listening])
     return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE

@@ -17,6 +17,8 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}  # which browsers leave out
 BURST_S: Final = 10  # a sender may be quiet and then say at once what the rate allows in this time
 MAX_KEEP: Final = (1 << 63) - 1  # what a store's numbers hold
+OWN_PATHS: Final = frozenset({"health", "metrics", "mcp", "rooms", "schema", "static", "ws"})  # the first part of each
+MAX_PREFIX: Final = 200  # characters, as it is part of the name of a cookie
 MAX_RATE_BYTES: Final = 1 << 20  # bytes a second of one sender: a paste passes, a flood does not
 
 
@@ -37,12 +39,14 @@ class Settings:
     max_connections: int = 10_000
     origins: tuple[str, ...] = ()
     page: Path | None = None
+    path_prefix: str = ""
     log_level: LogLevel = "warning"
     log_json: bool = False
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         """Raise `BadRequest` for a value that cannot be."""
+        object.__setattr__(self, "path_prefix", self.path_prefix.rstrip("/"))  # frozen for everybody else
         wrong = [
             sentence
             for is_wrong, sentence in (
@@ -63,6 +67,11 @@ class Settings:
                 *(
                     (not _is_origin(origin), f"an origin is like https://chat.example, not {origin!r}")
                     for origin in self.origins
+                ),
+                (not _is_prefix(self.path_prefix), f"a path-prefix is like /chat, not {self.path_prefix!r}"),
+                (
+                    self.path_prefix.split("/")[1:2] != [] and self.path_prefix.split("/")[1] in OWN_PATHS,
+                    f"the path-prefix {self.path_prefix!r} is an address of the server's own",
                 ),
                 (self.page is not None and not (self.page / "index.html").is_file(), f"no index.html in {self.page}"),
             )
@@ -94,6 +103,12 @@ def _too_few_connections(workers: int) -> str:
 def _is_secret(text: str) -> bool:
     # It has to pass as a header, where spaces around it go, as a cookie, where %41 is read as A, and in an address.
     return len(text) >= 8 and text.isascii() and text.isprintable() and text == unquote(text.strip())
+
+
+def _is_prefix(text: str) -> bool:
+    """Return whether a path needs no escape in an address and no dots are resolved in it; empty is no prefix."""
+    is_plain = re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", text) is not None
+    return is_plain and len(text) <= MAX_PREFIX and not {".", ".."} & set(text.split("/"))
 
 
 def _is_origin(text: str) -> bool:

@@ -6,43 +6,65 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 import msgspec
 
 from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.model import Cursor, Message
 from chatkit.core.room import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item
 from chatkit.errors import Unavailable
 from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
-KEEP_ALIVE_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds
+HEARTBEAT_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds, and clients miss two within 40
 RECONNECT_MS = 1_000
 FETCH_MESSAGES = 64  # what is held at once for a reader who stops reading; the largest make some megabytes
 SLICE_BYTES = 1 << 16  # what is written at once: behind it, the stream waits for a reader who does not keep up
 
 
 class StreamFormat(msgspec.Struct, frozen=True):
-    """How items are written, and what says that the stream is alive though nothing happens."""
+    """How a stream is written: its first event, its items, its heartbeat, and what happens to the store."""
 
     media_type: str
-    opening: bytes
-    keep_alive: bytes
+    opening: Callable[[Cursor], bytes]
+    heartbeat: Callable[[Cursor], bytes]
     write: Callable[[Item, str], bytes]
     tell: Callable[[ErrorEvent | RestoredEvent], bytes]
 
 
+def _cursor_of(item: Item, epoch: str) -> Cursor:
+    # A stream cut off right behind a gap goes on behind it.
+    return item.cursor if isinstance(item, Message) else Cursor(epoch, item.before - 1)
+
+
 def _sse(item: Item, epoch: str) -> bytes:
+    cursor = str(_cursor_of(item, epoch)).encode()
     if isinstance(item, Message):
-        return b"id: %s\ndata: %s\n\n" % (str(item.cursor).encode(), message_json(item))
-    # A stream cut off right behind the gap goes on behind it.
-    return b"event: gap\nid: %s\ndata: %s\n\n" % (str(Cursor(epoch, item.before - 1)).encode(), _gap_json(item))
+        return b"id: %s\ndata: %s\n\n" % (cursor, message_json(item))
+    return b"event: gap\nid: %s\ndata: %s\n\n" % (cursor, encode(WireGap.of(item)))
 
 
-def json_line(item: Item) -> bytes:
-    """Write a message, or a gap, as a line of JSON."""
-    return (message_json(item) if isinstance(item, Message) else _gap_json(item)) + b"\n"
+def json_line(item: Item, epoch: str) -> bytes:
+    """Write a message, or a gap, as a line of JSON with the cursor from which reading goes on."""
+    written = message_json(item) if isinstance(item, Message) else encode(WireGap.of(item))
+    return with_cursor(written, _cursor_of(item, epoch))
 
 
-def _gap_json(gap: Gap) -> bytes:
-    return encode(WireGap.of(gap))
+def with_cursor(encoded: bytes, cursor: Cursor) -> bytes:
+    """Write an encoded object as a line of JSON, with the cursor from which reading goes on as its last field."""
+    return b'%s,"cursor":"%s"}\n' % (encoded[:-1], str(cursor).encode())  # a cursor needs no escape
+
+
+def _sse_ping(cursor: Cursor) -> bytes:
+    # An event and not a comment: `EventSource` shows a page no comment, and the page could not tell silence from death.
+    at = str(cursor).encode()
+    return b'event: ping\nid: %s\ndata: {"type":"ping","cursor":"%s"}\n\n' % (at, at)
+
+
+def _sse_opening(cursor: Cursor) -> bytes:
+    # In the block of an event: some clients make an event without data of a block that has a `retry` alone.
+    return b"retry: %d\n" % RECONNECT_MS + _sse_ping(cursor)
+
+
+def _json_ping(cursor: Cursor) -> bytes:
+    return b'{"type":"ping","cursor":"%s"}\n' % str(cursor).encode()
 
 
 def _sse_word(event: ErrorEvent | RestoredEvent) -> bytes:
@@ -55,8 +77,8 @@ def _json_word(event: ErrorEvent | RestoredEvent) -> bytes:
     return encode(event) + b"\n"
 
 
-EVENT_STREAM = StreamFormat("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, b":\n\n", _sse, _sse_word)
-JSON_LINES = StreamFormat("application/x-ndjson", b"", b"\n", lambda item, _: json_line(item), _json_word)
+EVENT_STREAM = StreamFormat("text/event-stream", _sse_opening, _sse_ping, _sse, _sse_word)
+JSON_LINES = StreamFormat("application/x-ndjson", _json_ping, _json_ping, json_line, _json_word)
 
 
 async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -90,7 +112,7 @@ async def stream(
         rung.set()
 
     with await hub.subscribe(room, after=start.after, history=history, wake=rung.set, on_signal=hear) as subscription:
-        yield form.opening
+        yield form.opening(subscription.cursor)
         while not subscription.is_closed:
             rung.clear()
             if told:
@@ -101,13 +123,13 @@ async def stream(
                 for part in _slices(form.write(item, subscription.epoch) for item in items):
                     yield part
             elif not subscription.is_due and not await _is_rung(rung):
-                yield form.keep_alive
+                yield form.heartbeat(subscription.cursor)
 
 
 async def _is_rung(rung: asyncio.Event) -> bool:
     """Wait for the bell, but not longer than a stream may be silent; say whether it rang."""
     try:
-        async with asyncio.timeout(KEEP_ALIVE_S):
+        async with asyncio.timeout(HEARTBEAT_S):
             await rung.wait()
     except TimeoutError:
         return False

@@ -106,7 +106,7 @@ class Admission:
         if asked.is_one_too_many:
             raise self._full
         self.check_load()
-        self.gate.check_token(asked.token)
+        self.gate.check(asked.token, asked.cookie, asked.client_address)
 
     def seat(self, asked: ConnectRequest, out: DirectSocket) -> Session:
         """Make the session that the client asked for. Raise `BadName` or `BadRequest`."""

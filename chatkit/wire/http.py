@@ -56,17 +56,17 @@ class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the server can do its work, and how much it has to do.
+    """Whether the server can do its work; everything else is only for those who run it.
 
     Where several workers serve, `workers` is their number, and everything else is about the one that answers, whose
     process is `pid`.
     """
 
     status: Literal["ok", "unavailable"]
-    version: str
-    connections: int
-    rooms: int
-    subscriptions: int
+    version: str | None = None
+    connections: int | None = None
+    rooms: int | None = None
+    subscriptions: int | None = None
     detail: str | None = None
     workers: int = 1
     pid: int | None = None

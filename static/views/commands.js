@@ -2,7 +2,7 @@
 
 import { clone, find } from "../dom.js";
 
-const DEFAULT_HOSTS = new Set(["127.0.0.1:8000", "localhost:8000"]); // where `chatkit` looks without being told
+const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000"]); // where `chatkit` looks without being told
 
 /**
  * @param {HTMLElement} place
@@ -11,12 +11,12 @@ const DEFAULT_HOSTS = new Set(["127.0.0.1:8000", "localhost:8000"]); // where `c
 export function showCommands(place, room) {
   if (place.dataset.room === room) return;
   place.dataset.room = room;
-  const { host, origin } = window.location;
-  const server = DEFAULT_HOSTS.has(host) ? "" : ` --server ${origin}`;
+  const url = new URL(".", document.baseURI).href.replace(/\/$/, ""); // below a prefix, with it
+  const server = DEFAULT_SERVERS.has(url) ? "" : ` --server ${url}`;
   place.replaceChildren(
     commandElement("talk", `chatkit join ${room}${server}`),
     commandElement("publish from a pipe", `echo hi | chatkit publish ${room}${server}`),
-    commandElement("or without chatkit", `curl -d 'hi' ${origin}/rooms/${encodeURIComponent(room)}/messages`),
+    commandElement("or without chatkit", `curl -d 'hi' ${url}/rooms/${encodeURIComponent(room)}/messages`),
   );
 }
 

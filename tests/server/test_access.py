@@ -4,7 +4,9 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from http.cookies import SimpleCookie
+from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rawsocket import Talk, call, handshake, open_socket, publish, raw, read_head, run
@@ -187,7 +189,7 @@ def test_without_a_token_nobody_reads_or_writes(guarded: ServerProcess) -> None:
         ("POST", "/rooms/ops/messages"),
         ("DELETE", "/rooms/ops/messages/1"),
     ):
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "chatkit_token=wrong"}):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "chatkit_8000=wrong"}):
             answer = call(guarded, method, path, "x" if method == "POST" else None, **headers)
             assert answer.problem == (401, "unauthorized"), (method, path)
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -205,15 +207,26 @@ def test_no_token_however_odd_is_more_than_wrong(guarded: ServerProcess, token: 
     assert call(guarded, "GET", f"/rooms?token={token}").problem == (401, "unauthorized")
 
 
+def enter(server: ServerProcess, path: str = f"/?token={QUOTED}", **headers: str) -> Morsel[Any]:
+    """Follow the link with the token; return the cookie that it leaves."""
+    answer = call(server, "GET", path, **headers)
+    assert (answer.status, answer.headers["location"]) == (303, "./")
+    (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
+    return cookie
+
+
 def test_the_link_leaves_a_cookie_that_scripts_cannot_read_and_no_token_in_the_address(guarded: ServerProcess) -> None:
-    answer = call(guarded, "GET", f"/?token={QUOTED}")
-    assert (answer.status, answer.headers["location"]) == (303, "/")
-    cookie = SimpleCookie(answer.headers["set-cookie"])["chatkit_token"]
+    cookie = enter(guarded)
+    assert cookie.key == f"chatkit_{guarded.port}"
+    assert (cookie["path"], cookie["secure"]) == ("/", "")
     assert cookie["httponly"]
     assert cookie["samesite"].lower() == "strict"
+    assert TOKEN not in cookie.value
+    assert QUOTED not in cookie.value
     sent = f"{cookie.key}={cookie.coded_value}"
     assert call(guarded, "GET", "/rooms", Cookie=sent).status == 200
     assert call(guarded, "GET", "/", Cookie=sent).status == 200
+    assert call(guarded, "GET", "/rooms", Authorization=f"Bearer {cookie.value}").status == 401
 
     async def test() -> None:
         async with Talk.open(guarded, "/ws/ops", additional_headers={"Cookie": sent}) as talk:
@@ -223,10 +236,44 @@ def test_the_link_leaves_a_cookie_that_scripts_cannot_read_and_no_token_in_the_a
 
 
 @pytest.mark.parametrize(
+    ("headers", "is_secure"),
+    [
+        ({"X_Forwarded_Proto": "https"}, True),
+        ({"X_Forwarded_Proto": "HTTPS, http"}, True),
+        ({"X_Forwarded_Proto": "http"}, False),
+        ({"Host": "chat.example"}, True),
+        ({"Host": "Chat.Example"}, True),
+        ({"Host": "both.example"}, False),
+        ({}, False),
+    ],
+)
+def test_the_cookie_is_for_tls_alone_where_the_browser_came_by_it(
+    site: ServerProcess, headers: dict[str, str], is_secure: bool
+) -> None:
+    assert bool(enter(site, **headers)["secure"]) is is_secure
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that a proxy makes known by names."""
+    origins = [f"--origin={url}" for url in ("https://chat.example", "https://both.example", "http://both.example")]
+    with serve("memory://", "--secret", TOKEN, *origins, folder=tmp_path_factory.mktemp("site")) as started:
+        yield started
+
+
+def test_servers_that_share_a_secret_behind_one_address_accept_each_others_cookies(
+    site: ServerProcess, guarded: ServerProcess
+) -> None:
+    cookie = enter(site)
+    assert call(guarded, "GET", "/rooms", Cookie=f"{cookie.key}={cookie.value}").status == 200
+
+
+@pytest.mark.parametrize(
     "before", ['prefs={"a":1, "b":[2]}', "a=b c", 'x="unended', "=", "\u00e9=1", "a@b=c", "noequals"]
 )
 def test_the_cookies_of_other_programs_do_not_hide_ours(guarded: ServerProcess, before: str) -> None:
-    sent = f'{before}; chatkit_token="{TOKEN}"; after="2|1:0|10:17"'
+    cookie = enter(guarded)
+    sent = f'chatkit_1=of-another-port; {before}; {cookie.key}={cookie.value}; after="2|1:0|10:17"'
     assert call(guarded, "GET", "/rooms", Cookie=sent).status == 200
     with raw(guarded) as opened:
         opened.sendall(handshake("/ws/ops").replace(b"\r\n\r\n", f"\r\nCookie: {sent}\r\n\r\n".encode("latin-1")))
@@ -246,11 +293,14 @@ def test_tokens_are_not_logged(tmp_path_factory: pytest.TempPathFactory) -> None
     folder = tmp_path_factory.mktemp("logged")
     with serve(folder / "rooms.db", "--secret", "sesame-sesame", "--log-level", "debug") as server:
         call(server, "GET", "/rooms?limit=1&token=sesame-sesame&x=1")
-        call(server, "GET", "/rooms", Authorization="Bearer sesame-sesame", Cookie="chatkit_token=sesame-sesame")
-        call(server, "GET", "/?token=sesame-sesame")
+        call(server, "GET", "/rooms", Authorization="Bearer sesame-sesame", Cookie="chatkit_8000=sesame-sesame")
+        cookie = call(server, "GET", "/?token=sesame-sesame").headers["set-cookie"].partition("=")[2].partition(";")[0]
+        call(server, "GET", "/rooms?%74oken=sesame-sesame&toke%6E=another-wrong-one&%2574oken=another-wrong-one")
+        call(server, "GET", f"/rooms?x={cookie}")
         call(server, "GET", "/rooms?token=it's\"sesame-sesame&x=2")
         run(test(server))
-        logged = server.log.partition("Ctrl-C ends it.")[2]
+        logged = server.log
+        assert cookie not in logged
         assert "/rooms?limit=1&token=" in logged
         assert "/ws/ops?token=" in logged
         assert "sesame" not in logged
@@ -260,7 +310,7 @@ def test_tokens_are_not_logged(tmp_path_factory: pytest.TempPathFactory) -> None
 @pytest.mark.parametrize("token", ["stale", "%ED%A0%80", "%0D%0AX-Evil:%201", "%F0%9F%98%80"])
 def test_a_link_with_a_token_that_is_not_asked_for_leads_to_the_page(server: ServerProcess, token: str) -> None:
     answer = call(server, "GET", f"/?token={token}")
-    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert (answer.status, answer.headers["location"]) == (303, "./")
     assert "set-cookie" not in answer.headers
     assert "x-evil" not in answer.headers
 
@@ -272,7 +322,8 @@ def test_a_wrong_link_leaves_no_cookie(guarded: ServerProcess) -> None:
 
 
 def test_a_page_of_another_place_cannot_ride_on_the_cookie(guarded: ServerProcess) -> None:
-    sent = f'chatkit_token="{TOKEN}"'
+    cookie = enter(guarded)
+    sent = f"{cookie.key}={cookie.value}"
     answer = call(guarded, "POST", "/rooms/ops/messages", "x", Cookie=sent, Origin="https://evil.example")
     assert answer.problem == (403, "forbidden")
     # Once others can reach the server, a page of somebody's own machine is a stranger's, too.
@@ -311,22 +362,72 @@ def test_nothing_sent_before_the_refusal_is_published(guarded: ServerProcess) ->
     assert call(guarded, "GET", f"/rooms/sneak?token={QUOTED}").json["last"] == 0
 
 
-def test_a_token_is_made_and_told_where_others_can_reach_the_server(
-    tmp_path_factory: pytest.TempPathFactory,
+@pytest.mark.parametrize("options", [(), ("--log-json",)])
+def test_a_token_is_made_where_others_can_reach_the_server_and_left_in_a_private_file(
+    tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    with serve(tmp_path_factory.mktemp("made") / "rooms.db", "--host", "0.0.0.0") as started:
-        link = next(word for word in started.log.split() if "/?token=" in word)
-        assert link.startswith(f"http://{socket.gethostname()}:{started.port}/")
+    """Standard error is no terminal here: what is printed to it is kept."""
+    env = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    with serve(tmp_path / "rooms.db", "--host", "0.0.0.0", *options, env=env) as started:
+        file = tmp_path / "data" / "chatkit" / f"token-{started.port}"
+        token = file.read_text().strip()
+        assert len(token) >= 20
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert str(file) in started.log
+        assert token not in started.log
+        assert f"http://{socket.gethostname()}:{started.port}/" in started.log
         assert call(started, "GET", "/rooms").problem == (401, "unauthorized")
-        path = link[link.index("/?") :]
-        # The link names this machine: the server must know that name for its own.
-        answer = call(started, "GET", path, Host=f"{socket.gethostname()}:{started.port}")
+        # The greeting names this machine: the server must accept that name as its own.
+        host = f"{socket.gethostname()}:{started.port}"
+        answer = call(started, "GET", f"/?token={token}", Host=host)
         assert (answer.status, "set-cookie" in answer.headers) == (303, True)
-        origin = f"http://{socket.gethostname()}:{started.port}"
-        answer = call(
-            started, "POST", f"/rooms/a/messages{path[1:]}", "x", Host=origin.removeprefix("http://"), Origin=origin
-        )
+        answer = call(started, "POST", f"/rooms/a/messages?token={token}", "x", Host=host, Origin=f"http://{host}")
         assert answer.status == 201
+
+
+# What is seen by those who are not let in
+
+
+def test_strangers_learn_from_health_whether_it_works_and_nothing_else(
+    guarded: ServerProcess, server: ServerProcess
+) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        answer = call(guarded, "GET", "/health", **headers)
+        assert (answer.status, answer.json) == (200, {"status": "ok"})
+    details = {"status", "version", "connections", "rooms", "subscriptions"}
+    assert set(call(guarded, "GET", "/health", Authorization=f"Bearer {TOKEN}").json) == details
+    assert set(call(server, "GET", "/health").json) == details
+    assert call(server, "GET", "/health", Host="rebind.evil").json == {"status": "ok"}
+
+
+def test_what_is_private_is_kept_by_no_cache_and_sniffed_by_no_browser(guarded: ServerProcess) -> None:
+    for path in ("/rooms", "/rooms/a", "/rooms/a/messages", "/rooms/a/members", "/health", "/nothing"):
+        for headers in ({"Authorization": f"Bearer {TOKEN}"}, {}):
+            answer = call(guarded, "GET", path, **headers)
+            assert answer.headers["cache-control"] == "no-store", path
+            assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+def test_wrong_tokens_are_slowed_down_by_address_over_every_way_in_and_logged_once(tmp_path: Path) -> None:
+    async def guess_by_websocket(server: ServerProcess) -> None:
+        async with open_socket(server, "/ws/ops?token=guess") as opened:
+            await opened.wait_closed()
+            assert opened.close_code == 4508
+
+    with serve(tmp_path / "rooms.db", "--secret", TOKEN) as server:
+        cookie = enter(server, X_Forwarded_For="192.0.2.9")
+        statuses = [call(server, "GET", "/rooms", Authorization=f"Bearer guess{n}").status for n in range(40)]
+        assert statuses[0] == 401
+        assert statuses[-1] == 429
+        refused = call(server, "GET", "/rooms?token=guess")
+        assert refused.problem == (429, "rate-limited")
+        assert 1 <= int(refused.headers["retry-after"]) <= 5
+        assert call(server, "GET", "/?token=guess").status == 429
+        assert call(server, "GET", f"/rooms?token={QUOTED}").status == 429, "a lucky guess must not be told apart"
+        run(guess_by_websocket(server))
+        assert call(server, "GET", "/rooms", Cookie=f"{cookie.key}={cookie.value}").status == 200
+        assert call(server, "GET", f"/rooms?token={QUOTED}", X_Forwarded_For="10.9.9.9, 192.0.2.7").status == 200
+        assert server.log.count("wrong tokens") == 1
 
 
 def test_open_lets_everyone_in_and_warns(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -353,24 +353,6 @@ def test_health_says_ok_and_how_much_there_is(server: ServerProcess) -> None:
     assert answer.json["status"] == "ok"
 
 
-def test_the_schema_describes_every_call(server: ServerProcess) -> None:
-    schema = get(server, "/schema/openapi.json").json
-    assert schema["openapi"].startswith("3.")
-    assert {(method, path) for path, item in schema["paths"].items() for method in item} >= {
-        ("get", "/rooms"),
-        ("get", "/rooms/{room}"),
-        ("get", "/rooms/{room}/messages"),
-        ("post", "/rooms/{room}/messages"),
-        ("delete", "/rooms/{room}/messages/{seq}"),
-        ("get", "/rooms/{room}/events"),
-        ("get", "/rooms/{room}/members"),
-        ("get", "/health"),
-    }
-    references = [part.split('"')[0] for part in json.dumps(schema).split('"$ref": "#/components/schemas/')[1:]]
-    assert set(references) <= set(schema["components"]["schemas"])
-    assert get(server, "/schema").status == 200
-
-
 @pytest.mark.parametrize(
     ("method", "path", "problem"),
     [

@@ -19,7 +19,7 @@ from rawsocket import Talk, call, eventually, handshake, open_socket, publish, r
 from serving import ServerProcess, clean_environment, serve
 from websockets.exceptions import WebSocketException
 
-from chatkit.server.banner import greeting, with_token
+from chatkit.server.banner import announcement, greeting, with_token
 from chatkit.server.settings import Settings
 
 ENDS_WITHIN_S = 15.0
@@ -93,7 +93,9 @@ def test_sockets_are_told_to_come_back_and_streams_end(server: ServerProcess) ->
     with stream(server, "/rooms/end/events") as lines, stream(server, "/rooms/end/events", "Accept: x/y") as other:
         assert lines.next() == other.next() == "retry: 1000"
         run(test())
-        assert list(lines.events()) in ([{}], [])  # the end of a whole answer, not a connection cut off
+        assert [event.get("event") for event in lines.events()] == [
+            "ping"
+        ]  # the end of a whole answer, not a connection cut off
     process = server._running()
     assert wait_for_end(process) == 0
     server._process = None
@@ -293,7 +295,9 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path, store: str, status: int,
     assert (ended, sentence in said) == (status, True), said
 
 
-@pytest.mark.parametrize("options", [("--history", "5000"), ("--secret", "short"), ("--origin", "example")])
+@pytest.mark.parametrize(
+    "options", [("--history", "5000"), ("--secret", "short"), ("--origin", "example"), ("--path-prefix", "chat")]
+)
 def test_options_without_sense_are_wrong_usage(tmp_path: Path, options: tuple[str, ...]) -> None:
     assert serve_in_vain("memory://", tmp_path, *options)[0] == 2
 
@@ -367,17 +371,60 @@ def test_the_greeting_says_what_a_shell_finds(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_greeting_quotes_what_a_link_and_a_shell_would_take_apart() -> None:
-    said = greeting(Settings(secret="a b&c$'d#", port=9000), 9000)
+    token = "a b&c$'d#"
+    said = greeting(Settings(secret=token, port=9000), 9000, token=token)
     assert "http://127.0.0.1:9000/?token=a%20b%26c%24%27d%23" in said
     join = next(line for line in said.splitlines() if "chatkit join" in line)
     out = subprocess.run(
         ["sh", "-c", join.replace("join      chatkit", "printf '%s|'")], capture_output=True, text=True, check=True
     )
-    assert out.stdout == "join|ops|--server|http://127.0.0.1:9000|--token|a b&c$'d#|"
+    assert out.stdout == "join|ops|--server|http://127.0.0.1:9000|"
     curl = next(line for line in said.splitlines() if "curl" in line)
-    out = subprocess.run(["sh", "-c", curl.replace("curl", "printf '%s|'")], capture_output=True, text=True, check=True)
-    assert "'" in curl  # for a shell that takes a ? for a pattern
-    assert out.stdout == "-d|hello|http://127.0.0.1:9000/rooms/ops/messages?token=a%20b%26c%24%27d%23|"
+    out = subprocess.run(
+        ["sh", "-c", curl.replace("curl", "printf '%s|'")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"CHATKIT_TOKEN": token},
+    )
+    assert out.stdout == f"-d|hello|-H|Authorization: Bearer {token}|http://127.0.0.1:9000/rooms/ops/messages|"
+
+
+def test_the_greeting_does_not_show_a_token_that_was_given() -> None:
+    for settings in (Settings(secret="eight-or-more"), Settings(secret="eight-or-more", log_json=True)):
+        said = announcement(settings, 8000, is_made=False)
+        assert "eight-or-more" not in said
+        assert "CHATKIT_TOKEN" in said
+
+
+def test_a_token_that_was_made_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert "/?token=eight-or-more\n" in announcement(Settings(secret="eight-or-more"), 8000, is_made=True)
+
+
+@pytest.mark.parametrize("text", ["from the file\n", "\ufefffrom the file\r\n"])
+def test_a_secret_is_read_from_a_file(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o600)
+    for options, env in (
+        (("--secret-file", str(file)), {"CHATKIT_SECRET": "not this one"}),
+        ((), {"CHATKIT_SECRET_FILE": str(file)}),
+    ):
+        with serve("memory://", *options, folder=tmp_path, env=env) as server:
+            assert call(server, "GET", "/rooms", Authorization="Bearer from the file").status == 200
+            assert call(server, "GET", "/rooms").status == 401
+            assert "can read" not in server.log
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two lines\nof eight\n", b"\xff\xfe12345678", b"x" * 5_000])
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    status, said = serve_in_vain("memory://", tmp_path, "--secret-file", str(file))
+    assert status == 2
+    assert str(file) in said
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])

@@ -21,7 +21,7 @@ from typing import Any, Final
 from chatkit.backends import open_backend
 from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.server.banner import application_greeting, greeting, say, with_token
+from chatkit.server.banner import announcement, application_greeting, say, with_token
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
@@ -45,13 +45,17 @@ def run(settings: Settings, application: str | None = None) -> int:
     Raise `BadRequest` for a store that lives in one process, `OSError` for an address in use, and what keeps the
     workers from starting.
     """
+    given = settings.secret
     if application is None:
         settings = with_token(settings)
         _check_shared(settings.backend)
     logging.config.dictConfig(log_config(settings))
     with listen(settings) as listening, ConnectionCounts.create(LIVES * settings.workers) as tally:
         port = listening.getsockname()[1]
-        said = greeting(settings, port) if application is None else application_greeting(application, settings, port)
+        if application is None:
+            said = announcement(settings, port, is_made=settings.secret != given)
+        else:
+            said = application_greeting(application, settings, port)
         stopped_by = asyncio.run(Supervisor(settings, application, listening, tally).run(said))
     return ExitCode.INTERRUPTED if stopped_by == signal.SIGINT else ExitCode.DONE
 

@@ -1,0 +1,214 @@
+"""The OpenAPI document of the HTTP API, written by hand: each call, its body, its answers and its errors."""
+
+from typing import Any, Final
+
+import msgspec
+
+from chatkit import __version__
+from chatkit.core.model import MAX_KEY_CHARS, MAX_ROOM_CHARS, MAX_SENDER_CHARS, Limits
+from chatkit.server.problems import Problem
+from chatkit.server.routes import Health, MemberList, MessagePage, PublishRequest, RoomList, RoomView
+from chatkit.wire.protocol import WireMessage
+
+Json = dict[str, Any]
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+PROBLEM: Final = "application/problem+json"
+NAME_PATTERN: Final = r"^[\p{L}\p{M}\p{Nd}_-][\p{L}\p{M}\p{Nd}._-]*$"
+CURSOR_PATTERN: Final = r"^[A-Za-z0-9]{1,32}:[0-9]{1,18}$"
+POSITION_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:)?[0-9]{1,18}$"
+DESCRIPTION: Final = (
+    "Rooms are logs of messages. Every message has a `seq` and every answer a `cursor` from which reading goes on. "
+    "Errors are problem details (RFC 9457) with a `code`. The WebSocket is at `/ws/{room}`."
+)
+_STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
+
+ERRORS: Final = {
+    400: "A name, cursor, query or body breaks its rule.",
+    401: "The server needs a token, and this is not it.",
+    403: "The request comes from another site, or by a name that is not the server's.",
+    404: "There is no such message.",
+    409: "The request contradicts what is stored.",
+    413: "The body or its data is over the limit.",
+    429: "Too much at once; `Retry-After` and `retry_after_s` say when to go on.",
+    503: "The store does not answer, or the server is full or ending; nothing was stored.",
+}
+
+
+def openapi_document(limits: Limits, path_prefix: str) -> Json:
+    """Return the document for a server with these limits below this prefix."""
+    _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template="#/components/schemas/{name}")
+    schemas["PublishRequest"] |= {"anyOf": [{"required": ["body"]}, {"required": ["data"]}]}
+    schemas["PublishRequest"]["properties"] = {
+        "body": {"type": ["string", "null"], "maxLength": limits.body},
+        "data": {"description": f"Any JSON value of at most {limits.data} bytes."},
+        "key": {"anyOf": [_key_schema(), {"type": "null"}]},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
+        "servers": [{"url": path_prefix or "/"}],
+        "security": [{"bearer": []}, {"query": []}, {"cookie": []}],
+        "tags": [{"name": "rooms"}, {"name": "server"}],
+        "paths": _paths(limits),
+        "components": {
+            "schemas": schemas,
+            "responses": {f"Error{status}": _error(status) for status in ERRORS},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The server's token."},
+                "query": {"type": "apiKey", "in": "query", "name": "token", "description": "For EventSource."},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "chatkit_8000",
+                    "description": "What a browser has after `/?token=`; the name contains the port.",
+                },
+            },
+        },
+    }
+
+
+def _paths(limits: Limits) -> dict[str, Json]:
+    return {
+        "/rooms": {"get": _call("listRooms", "What rooms there are", _answers(RoomList, 400, 503))},
+        "/rooms/{room}": {
+            "parameters": [_room()],
+            "get": _call("showRoom", "One room", _answers(RoomView, 400, 503)),
+        },
+        "/rooms/{room}/messages": {
+            "parameters": [_room()],
+            "get": _read_messages(limits),
+            "post": _publish(limits),
+        },
+        "/rooms/{room}/messages/{seq}": {
+            "parameters": [_room(), _parameter("seq", "path", {"type": "integer", "minimum": 1}, "The message.")],
+            "delete": _call("redact", "Remove a message's body", _answers(WireMessage, 400, 404, 503)),
+        },
+        "/rooms/{room}/events": {"parameters": [_room()], "get": _follow(limits)},
+        "/rooms/{room}/members": {
+            "parameters": [_room()],
+            "get": _call("listMembers", "Who is there", _answers(MemberList, 400, 503)),
+        },
+        "/health": {"get": _health()},
+    }
+
+
+def _read_messages(limits: Limits) -> Json:
+    text = {"type": "string"}
+    time = {"type": "string", "format": "date-time"}
+    position = {"type": "string", "pattern": POSITION_PATTERN}
+    parameters = [
+        _parameter("after", "query", position, "A `seq` or a cursor; the page follows it."),
+        _parameter("before", "query", position, "A `seq` or a cursor; the page precedes it."),
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": limits.history, "default": 100}, ""),
+        _parameter("search", "query", text, "Text that the body contains, without regard to case."),
+        _parameter("since", "query", time, "Inclusive."),
+        _parameter("until", "query", time, "Exclusive."),
+        _parameter("sender", "query", _sender_schema(), "Messages of this sender alone."),
+    ]
+    answers = _answers(MessagePage, 400, 503, other={NDJSON: {"schema": {"type": "string"}}})
+    return _call("readMessages", "Read a page, the newest without `after` and `before`", answers, parameters)
+
+
+def _publish(limits: Limits) -> Json:
+    parameters = [
+        _parameter("name", "query", _sender_schema(), "The sender."),
+        _parameter("Idempotency-Key", "header", _key_schema(), "The message's key: publishing again stores it once."),
+    ]
+    message = {"content": {JSON: {"schema": _ref(WireMessage)}}}
+    answers = {
+        "201": {"description": "The message is committed.", **message},
+        "200": {"description": "A message with this key was stored before: this is it.", **message},
+        **_errors(400, 409, 413, 429, 503),
+    }
+    raw = {"schema": {"type": "string", "minLength": 1, "maxLength": limits.body}}
+    body = {
+        "required": True,
+        "description": "JSON; or, in any other type, the text of the message itself.",
+        "content": {JSON: {"schema": _ref(PublishRequest)}, "text/plain": raw},
+    }
+    return {**_call("publish", "Publish a message", answers, parameters), "requestBody": body}
+
+
+def _follow(limits: Limits) -> Json:
+    cursor = {"type": "string", "pattern": CURSOR_PATTERN}
+    history = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+    parameters = [
+        _parameter("after", "query", cursor, "Where to go on."),
+        _parameter("history", "query", history, f"Messages before the end, without `after`; {limits.history} at most."),
+        _parameter("Last-Event-ID", "header", cursor, "Where to go on; it goes before `after`."),
+    ]
+    stream = {
+        "description": "Events whose ids are cursors, or a line of JSON each. A `ping` comes every 15 s of silence.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in ("text/event-stream", NDJSON)},
+    }
+    return _call("followRoom", "Follow a room", {"200": stream, **_errors(400, 503)}, parameters)
+
+
+def _health() -> Json:
+    content = {"content": {JSON: {"schema": _ref(Health)}}}
+    answers = {
+        "200": {"description": "The server works.", **content},
+        "503": {"description": "The store does not answer.", **content},
+    }
+    description = "Everybody is told `status`; the rest is for who has the token."
+    # An empty requirement: the token is optional.
+    return {
+        "operationId": "health",
+        "summary": "Whether the server can do its work",
+        "description": description,
+        "tags": ["server"],
+        "security": [{}, {"bearer": []}, {"query": []}, {"cookie": []}],
+        "responses": answers,
+    }
+
+
+def _call(name: str, summary: str, answers: Json, parameters: list[Json] | None = None) -> Json:
+    optional = {"parameters": parameters} if parameters else {}
+    return {"operationId": name, "summary": summary, "tags": ["rooms"], **optional, "responses": answers}
+
+
+def _answers(struct: type, *errors: int, other: Json | None = None) -> Json:
+    content = {JSON: {"schema": _ref(struct)}, **(other or {})}
+    return {"200": {"description": (struct.__doc__ or "").splitlines()[0], "content": content}, **_errors(*errors)}
+
+
+def _errors(*statuses: int) -> Json:
+    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in (*statuses, 401, 403)}
+
+
+def _error(status: int) -> Json:
+    retry = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}} if status == 429 else {}
+    return {
+        "description": ERRORS[status],
+        "content": {PROBLEM: {"schema": _ref(Problem)}},
+        **({"headers": retry} if retry else {}),
+    }
+
+
+def _room() -> Json:
+    schema = {"type": "string", "pattern": NAME_PATTERN, "minLength": 1, "maxLength": MAX_ROOM_CHARS}
+    return _parameter("room", "path", schema, "Letters and digits of any script, `-`, `_` and `.`, in NFC.")
+
+
+def _sender_schema() -> Json:
+    return {
+        "type": "string",
+        "pattern": r"^[^\p{C}\p{Zl}\p{Zp}]*\S[^\p{C}\p{Zl}\p{Zp}]*$",
+        "maxLength": MAX_SENDER_CHARS,
+    }
+
+
+def _key_schema() -> Json:
+    return {"type": "string", "pattern": "^[ -~]+$", "minLength": 1, "maxLength": MAX_KEY_CHARS}
+
+
+def _parameter(name: str, place: str, schema: Json, description: str) -> Json:
+    required = {"required": True} if place == "path" else {}
+    described = {"description": description} if description else {}
+    return {"name": name, "in": place, **required, **described, "schema": schema}
+
+
+def _ref(struct: type) -> Json:
+    return {"$ref": f"#/components/schemas/{struct.__name__}"}

@@ -1,0 +1,125 @@
+"""How often a wrong token may be presented from one address, counted without a clock."""
+
+import logging
+from contextlib import suppress
+
+import pytest
+
+from chatkit.server.token_attempts import (
+    BURST,
+    MAX_ADDRESSES,
+    PROVEN_S,
+    REFILL_S,
+    TokenAttempts,
+    TooManyAttempts,
+    client_address,
+    network_of,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0  # a machine that has just booted
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fail(attempts: TokenAttempts, address: str, count: int) -> int:
+    """Present so many wrong tokens; return how many were compared."""
+    n_compared = 0
+
+    def is_right() -> bool:
+        nonlocal n_compared
+        n_compared += 1
+        return False
+
+    for _ in range(count):
+        with suppress(TooManyAttempts):
+            attempts.check(address, is_right)
+    return n_compared
+
+
+def test_an_address_may_fail_some_times_and_then_once_in_a_while() -> None:
+    clock = Clock()
+    attempts = TokenAttempts(clock)
+    assert fail(attempts, "192.0.2.1", 1_000) == BURST
+    clock.now += REFILL_S
+    assert fail(attempts, "192.0.2.1", 1_000) == 1
+    clock.now += 1_000 * REFILL_S
+    assert fail(attempts, "192.0.2.1", 1_000) == BURST
+
+
+def test_the_right_token_is_not_compared_where_too_many_were_wrong() -> None:
+    attempts = TokenAttempts(Clock())
+    fail(attempts, "192.0.2.1", BURST)
+    with pytest.raises(TooManyAttempts) as refused:
+        attempts.check("192.0.2.1", lambda: True)
+    assert refused.value.retry_after_s == REFILL_S
+    assert attempts.check("192.0.2.2", lambda: True)
+
+
+def test_a_stranger_does_not_keep_out_an_address_that_has_the_token() -> None:
+    clock = Clock()
+    attempts = TokenAttempts(clock)
+    assert attempts.check("192.0.2.1", lambda: True)
+    fail(attempts, "192.0.2.1", 1_000)
+    assert attempts.check("192.0.2.1", lambda: True)
+    with pytest.raises(TooManyAttempts):
+        attempts.check("192.0.2.1", lambda: False)
+    clock.now += PROVEN_S
+    fail(attempts, "192.0.2.1", 1_000)
+    with pytest.raises(TooManyAttempts):
+        attempts.check("192.0.2.1", lambda: True)
+
+
+def test_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    attempts = TokenAttempts(clock)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(100):
+            fail(attempts, "192.0.2.1", 100)
+            clock.now += REFILL_S
+        assert [record.getMessage() for record in caplog.records if "192.0.2.1" in record.getMessage()] == [
+            "too many wrong tokens from 192.0.2.1: more from there are refused for a while"
+        ]
+        clock.now += BURST * REFILL_S
+        fail(attempts, "192.0.2.1", 100)
+        assert len(caplog.records) == 2
+
+
+def test_addresses_that_are_remembered_are_bounded() -> None:
+    attempts = TokenAttempts(Clock())
+    for number in range(MAX_ADDRESSES + 10):
+        fail(attempts, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
+    assert len(attempts._addresses) == MAX_ADDRESSES
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_an_ipv6_host_is_its_network(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("192.0.2.1", "203.0.113.5", "192.0.2.1"),
+        ("127.0.0.1", "203.0.113.5", "203.0.113.5"),
+        ("::1", "10.0.0.1, 203.0.113.5", "203.0.113.5"),
+        ("", "203.0.113.5", "203.0.113.5"),
+        ("127.0.0.1", "203.0.113.5, nonsense", "127.0.0.1"),
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("not an address", "203.0.113.5", "not an address"),
+    ],
+)
+def test_only_a_proxy_on_this_machine_names_its_client(peer: str, forwarded_for: str | None, address: str) -> None:
+    assert client_address(peer, forwarded_for) == address

@@ -19,7 +19,8 @@ const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 30_000;
 const STEADY_MS = 10_000; // a link that lived this long was a good one: the next wait is short again
 const OPEN_WITHIN_MS = 10_000;
-const ANSWER_WITHIN_MS = 10_000; // a silent server or a cut cable: browsers cannot ping, so an overdue answer tells
+const ANSWER_WITHIN_MS = 10_000; // a silent server or a cut cable: an overdue answer ends the link
+const HEARTBEAT_MS = 15_000; // after so much silence a ping is sent: a dead link is noticed 25 s after its last frame
 
 export class Connection {
   /** @type {WebSocket | null} */
@@ -30,6 +31,7 @@ export class Connection {
   #attempts = 0;
   #openedMs = 0;
   #timer = 0;
+  #heartbeat = 0;
   /** @type {LinkState} */
   #state = { kind: "stopped", code: 0, reason: "" };
 
@@ -104,8 +106,25 @@ export class Connection {
     });
   }
 
+  /** Ask for a sign of life; a link that gives none is ended and opened again. */
+  async ping() {
+    try {
+      await this.ask({ op: "ping" });
+    } catch (error) {
+      // A refusal is an answer, too, and whoever owns the connection learns by its state that the link went.
+      if (!(error instanceof Refused || error instanceof LinkLost)) throw error;
+    }
+  }
+
+  /** Wait for the next silence. */
+  #listen() {
+    clearTimeout(this.#heartbeat);
+    this.#heartbeat = window.setTimeout(() => void this.ping(), HEARTBEAT_MS);
+  }
+
   /** @param {unknown} data */
   #receive(data) {
+    this.#listen();
     const event = readEvent(data);
     if (!event) return;
     if (event.type === "welcome") {
@@ -146,6 +165,7 @@ export class Connection {
   /** @param {string} reason */
   #drop(reason) {
     clearTimeout(this.#timer);
+    clearTimeout(this.#heartbeat);
     const socket = this.#socket;
     this.#socket = null;
     if (socket) {

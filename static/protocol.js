@@ -13,7 +13,8 @@
  * @typedef {{op: "history", room: string, before?: number, after?: number, limit?: number, search?: string}} History
  * @typedef {{op: "members", room: string}} Members
  * @typedef {{op: "typing", room: string}} Typing
- * @typedef {Join | Leave | Publish | History | Members | Typing} Command
+ * @typedef {{op: "ping"}} Ping
+ * @typedef {Join | Leave | Publish | History | Members | Typing | Ping} Command
  *
  * @typedef {number | string} Ref
  * @typedef {{type: "welcome", name: string, server: string, limits: Limits, ref?: Ref}} WelcomeEvent
@@ -32,8 +33,9 @@
  * @typedef {{type: "error", code: string, message: string, retry_after_s?: number,
  *   limit?: number, value?: string, ref?: Ref}} ErrorEvent
  * @typedef {{type: "restored", ref?: Ref}} RestoredEvent
+ * @typedef {{type: "pong", ref?: Ref}} PongEvent
  * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent | MembersEvent
- *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent} Event
+ *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent | PongEvent} Event
  */
 
 export const SUBPROTOCOL = "chatkit.v1";

@@ -106,10 +106,9 @@ export class Session {
     if (this.connection.send({ op: "typing", room: room.name })) this.#typedMs = Date.now();
   }
 
-  /** Ask for something small: where the link is dead, the missing answer tells. */
+  /** Find out whether the link is dead. */
   async probe() {
-    const [room] = this.rooms.joined.values();
-    if (room?.joined) await this.#ask({ op: "members", room: room.name });
+    if (this.connection.isOnline) await this.connection.ping();
   }
 
   /** @param {Room} room */
@@ -180,7 +179,7 @@ export class Session {
   /** Read the list of rooms; says why if this page may not. */
   async refreshRooms() {
     try {
-      const answer = await fetch("/rooms", { headers: { Accept: "application/json" }, cache: "no-store" });
+      const answer = await fetch("rooms", { headers: { Accept: "application/json" }, cache: "no-store" });
       if (answer.status === 401) return { code: 4401, reason: "no valid token" };
       if (answer.status === 403) return { code: 4403, reason: "not allowed" };
       if (answer.ok) this.rooms.listed = (await answer.json()).rooms;
@@ -202,6 +201,7 @@ export class Session {
     if (event.type === "welcome") this.#onWelcome(event);
     else if (event.type === "error") this.#onError(event);
     else if (event.type === "restored") this.#onRestored();
+    else if (event.type === "pong") return;
     else this.#onRoomEvent(event);
     this.owner.onChange();
   }
@@ -228,7 +228,7 @@ export class Session {
     this.#deliver();
   }
 
-  /** @param {Exclude<Event, {type: "welcome" | "error" | "restored"}>} event */
+  /** @param {Exclude<Event, {type: "welcome" | "error" | "restored" | "pong"}>} event */
   #onRoomEvent(event) {
     const room = this.rooms.get(event.room);
     if (!room) return;

@@ -74,6 +74,10 @@ class TypingCommand(Command, frozen=True):
     """Show the others that this one is writing."""
 
 
+class Ping(Command, frozen=True):
+    """Ask for a `pong`: a page of a browser cannot send WebSocket pings, and must notice a dead link."""
+
+
 class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message as the outside sees it. `time` is RFC 3339."""
 
@@ -273,7 +277,15 @@ class RestoredEvent(ServerEvent, frozen=True, tag="restored"):
     """The store is back, after an `error` without a `ref` said that it is away. What was missed follows."""
 
 
-AnyCommand: TypeAlias = JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand
+class PongEvent(ServerEvent, frozen=True, tag="pong"):
+    """The answer to `ping`."""
+
+    ref: Ref | None = None
+
+
+AnyCommand: TypeAlias = (
+    JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand | Ping
+)
 AnyEvent: TypeAlias = (
     WelcomeEvent
     | JoinedEvent
@@ -288,6 +300,7 @@ AnyEvent: TypeAlias = (
     | RedactedEvent
     | ErrorEvent
     | RestoredEvent
+    | PongEvent
 )
 
 _COMMANDS: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)

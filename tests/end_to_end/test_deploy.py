@@ -97,6 +97,7 @@ def test_nginx_passes_json_lines_one_by_one(site: Site) -> None:
     headers = (f"Authorization: Bearer {SECRET}", "Accept: application/x-ndjson")
     assert site.publish("lines", "one") == 201
     with site.way_in.stream("/rooms/lines/events?history=1", *headers) as lines:
+        assert json.loads(lines.next())["type"] == "ping"
         assert json.loads(lines.next())["body"] == "one"
         assert site.publish("lines", "two") == 201
         assert json.loads(lines.next())["body"] == "two"

@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import aclosing
+from itertools import islice
+from typing import Any
 
 import pytest
 from rawsocket import Lines, call, eventually, health, publish, run, stream
@@ -12,6 +14,7 @@ from serving import ServerProcess, serve
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
+from chatkit.server import streams
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamFormat
 from chatkit.server.streams import stream as stream_of
 from chatkit.session.session import StartPosition
@@ -32,18 +35,18 @@ def fill(server: ServerProcess, room: str, first: int, last: int) -> None:
 
 
 def take(lines: Lines, count: int) -> list[dict[str, str]]:
-    """Return the next events that carry data."""
-    events = lines.events()
-    taken: list[dict[str, str]] = []
-    while len(taken) < count:
-        event = next(events)
-        if "data" in event:
-            taken.append(event)
-    return taken
+    """Return the next events beside the heartbeat."""
+    found = (event for event in lines.events() if event.get("event") != "ping")
+    return list(islice(found, count))
 
 
-def seqs(events: list[dict[str, str]]) -> list[int]:
-    return [json.loads(event["data"])["seq"] for event in events]
+def json_lines(lines: Lines) -> Iterator[dict[str, Any]]:
+    """Return the next lines beside the heartbeat."""
+    return (line for line in map(json.loads, iter(lines.next, None)) if line.get("type") != "ping")
+
+
+def seqs(found: list[dict[str, str]]) -> list[int]:
+    return [json.loads(event["data"])["seq"] for event in found]
 
 
 def test_the_head_says_what_it_is_and_that_no_proxy_may_keep_it(server: ServerProcess) -> None:
@@ -60,11 +63,11 @@ def test_a_stream_begins_with_the_newest_and_goes_on_live(server: ServerProcess)
     with stream(server, "/rooms/live/events") as lines:
         assert seqs(take(lines, 10)) == list(range(3, 13))
         fill(server, "live", 13, 15)
-        events = take(lines, 3)
-        assert seqs(events) == [13, 14, 15]
-        assert set(events[0]) == {"id", "data"}
+        found = take(lines, 3)
+        assert seqs(found) == [13, 14, 15]
+        assert set(found[0]) == {"id", "data"}
         assert (
-            json.loads(events[0]["data"])
+            json.loads(found[0]["data"])
             == call(server, "GET", "/rooms/live/messages?after=12&limit=1").json["messages"][0]
         )
 
@@ -98,9 +101,50 @@ def test_lines_of_json_are_the_same_room(server: ServerProcess) -> None:
     fill(server, "lines", 1, 3)
     with stream(server, "/rooms/lines/events?history=2", NDJSON) as lines:
         assert b"content-type: application/x-ndjson" in lines.head.lower()
-        assert [json.loads(lines.next())["seq"] for _ in range(2)] == [2, 3]
+        messages = json_lines(lines)
+        assert [next(messages)["seq"] for _ in range(2)] == [2, 3]
         fill(server, "lines", 4, 4)
-        assert json.loads(lines.next())["body"] == "m4"
+        assert next(messages)["body"] == "m4"
+
+
+def test_every_line_of_json_has_the_cursor_to_go_on_from(server: ServerProcess) -> None:
+    fill(server, "cursors", 1, 3)
+    with stream(server, "/rooms/cursors/events?history=2", NDJSON) as lines:
+        opening = json.loads(lines.next())
+        assert opening["type"] == "ping"
+        found = [opening, *(json.loads(lines.next()) for _ in range(2))]
+    for n_read, line in enumerate(found, 1):
+        with stream(server, f"/rooms/cursors/events?after={line['cursor']}", NDJSON) as lines:
+            fill(server, "cursors", 3 + n_read, 3 + n_read)
+            assert next(json_lines(lines))["seq"] == n_read + 1
+    page = call(server, "GET", "/rooms/cursors/messages", Accept="application/x-ndjson").body.splitlines()
+    epoch = found[0]["cursor"].partition(":")[0]
+    assert [json.loads(line)["cursor"] for line in page] == [f"{epoch}:{seq}" for seq in range(1, len(page) + 1)]
+
+
+def test_a_stream_opens_with_an_event_whose_id_is_where_it_begins(server: ServerProcess) -> None:
+    fill(server, "opening", 1, 3)
+    with stream(server, "/rooms/opening/events?history=2") as lines:
+        opening = next(lines.events())
+        epoch, _, seq = opening["id"].partition(":")
+        assert (opening["retry"], opening["event"], seq) == ("1000", "ping", "1")
+        assert json.loads(opening["data"]) == {"type": "ping", "cursor": f"{epoch}:1"}
+    with stream(server, "/rooms/opening/events", f"Last-Event-ID: {opening['id']}") as lines:
+        assert seqs(take(lines, 2)) == [2, 3]
+
+
+@pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
+def test_a_silent_stream_has_a_heartbeat_with_its_cursor(form: StreamFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(streams, "HEARTBEAT_S", 0.001)
+        async with MemoryBackend() as backend, Hub(backend) as hub:
+            receipt = await hub.publish(Draft("quiet", "ann", "x"))
+            async with aclosing(stream_of(hub, "quiet", StartPosition(), 1, form)) as room:
+                parts = [await anext(room) for _ in range(5)]
+            beats = [json.loads(line) for line in data_of(parts) if b'"ping"' in line]
+            assert beats[-2:] == [{"type": "ping", "cursor": str(receipt.message.cursor)}] * 2
+
+    run(test())
 
 
 def test_a_cursor_of_another_life_begins_with_a_gap_that_can_be_resumed_from(server: ServerProcess) -> None:
@@ -113,7 +157,8 @@ def test_a_cursor_of_another_life_begins_with_a_gap_that_can_be_resumed_from(ser
     with stream(server, "/rooms/gap/events", f"Last-Event-ID: {gap['id']}") as lines:
         assert seqs(take(lines, 2)) == [1, 2]
     with stream(server, "/rooms/gap/events?after=other1:40", NDJSON) as lines:
-        assert json.loads(lines.next())["reason"] == "epoch"
+        line = next(json_lines(lines))
+        assert line == {"after": 40, "before": 1, "reason": "epoch", "cursor": gap["id"]}
 
 
 def test_what_retention_took_is_told_as_a_gap_before_the_rest(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -161,7 +206,7 @@ def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamFormat) -> N
             async with aclosing(stream_of(hub, "large", StartPosition(), 1_000, form)) as room:
                 while b"".join(parts[-2:]).count(b'"seq":%d,' % len(sizes)) == 0:
                     parts.append(await anext(room))
-            assert [len(json.loads(line)["body"]) for line in data_of(parts)] == sizes
+            assert [len(body) for body in bodies_of(parts)] == sizes
             assert max(map(len, parts)) < 2 * SLICE_BYTES
             assert len(parts) < len(sizes)
 
@@ -171,6 +216,10 @@ def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamFormat) -> N
 def data_of(parts: list[bytes]) -> list[bytes]:
     lines = [line.removeprefix(b"data: ") for line in b"".join(parts).splitlines()]
     return [line for line in lines if line.startswith(b"{")]
+
+
+def bodies_of(parts: list[bytes]) -> list[str]:
+    return [json.loads(line)["body"] for line in data_of(parts) if b'"ping"' not in line]
 
 
 def test_streams_that_are_left_are_forgotten(server: ServerProcess) -> None:

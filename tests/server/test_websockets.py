@@ -102,6 +102,17 @@ def test_what_comes_first_is_welcome_then_joined_then_messages_in_order(server: 
     run(test())
 
 
+@pytest.mark.parametrize("path", ["/ws", "/ws/ops"])
+def test_a_ping_is_answered_whether_or_not_a_room_is_joined(server: ServerProcess, path: str) -> None:
+    async def test() -> None:
+        async with Talk.open(server, path) as talk:
+            assert await talk.ask(op="ping") == {"type": "pong", "ref": 1}
+            await talk.say(op="ping")
+            assert await talk.until("pong") == {"type": "pong"}
+
+    run(test())
+
+
 def test_an_acknowledged_message_has_a_cursor_and_a_repeat_says_so(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:

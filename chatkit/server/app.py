@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -62,7 +63,7 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
             health,
             converse,
             *page_handlers(settings.page, gate),
-            *schema_handlers(openapi_document(settings.limits, settings.path_prefix), gate),
+            *schema_handlers(_document(settings), gate),
         ],
         state=State({"lobby": lobby, "n_workers": settings.workers}),
         dependencies={"lobby": Provide(provide_lobby)},
@@ -78,6 +79,10 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     )
     app.asgi_handler = RequestMiddleware(app.asgi_handler, lobby, settings)
     return app
+
+
+def _document(settings: Settings) -> dict[str, Any]:
+    return openapi_document(settings.limits, settings.path_prefix, needs_token=settings.secret is not None)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -15,8 +15,12 @@ Json = dict[str, Any]
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 PROBLEM: Final = "application/problem+json"
-NAME_PATTERN: Final = r"^[\p{L}\p{M}\p{Nd}_-][\p{L}\p{M}\p{Nd}._-]*$"
-CURSOR_PATTERN: Final = r"^[A-Za-z0-9]{1,32}:[0-9]{1,18}$"
+# \w beside the properties: validators that do not know Unicode properties then still accept every letter.
+ROOM_PATTERN: Final = r"^[\w\p{L}\p{Nd}-][\w\p{L}\p{Nd}.-]*$"
+_SHOWN: Final = r"\w\p{L}\p{Nd}\p{P}\p{S}"
+# Spaces at the ends are removed before a name is measured; an empty name is none.
+SENDER_PATTERN: Final = rf"^( *[{_SHOWN}]([{_SHOWN} ]{{0,{MAX_SENDER_CHARS - 2}}}[{_SHOWN}])? *)?$"
+CURSOR_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:[0-9]{1,18})?$"
 POSITION_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:)?[0-9]{1,18}$"
 DESCRIPTION: Final = (
     "Rooms are logs of messages. Every message has a `seq` and every answer a `cursor` from which reading goes on. "
@@ -36,20 +40,16 @@ ERRORS: Final = {
 }
 
 
-def openapi_document(limits: Limits, path_prefix: str) -> Json:
+def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits below this prefix."""
+    security: list[Json] = [{"bearer": []}, {"query": []}, {"cookie": []}]
     _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template="#/components/schemas/{name}")
-    schemas["PublishRequest"] |= {"anyOf": [{"required": ["body"]}, {"required": ["data"]}]}
-    schemas["PublishRequest"]["properties"] = {
-        "body": {"type": ["string", "null"], "maxLength": limits.body},
-        "data": {"description": f"Any JSON value of at most {limits.data} bytes."},
-        "key": {"anyOf": [_key_schema(), {"type": "null"}]},
-    }
+    schemas["PublishRequest"] |= _publish_schema(limits)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": path_prefix or "/"}],
-        "security": [{"bearer": []}, {"query": []}, {"cookie": []}],
+        "security": security if needs_token else [{}, *security],  # an empty requirement: it is optional
         "tags": [{"name": "rooms"}, {"name": "server"}],
         "paths": _paths(limits),
         "components": {
@@ -66,6 +66,20 @@ def openapi_document(limits: Limits, path_prefix: str) -> Json:
                 },
             },
         },
+    }
+
+
+def _publish_schema(limits: Limits) -> Json:
+    """Return what msgspec does not know of a message: that it has a body or data, and how large they may be."""
+    body = {"type": ["string", "null"], "description": f"Text of at most {limits.body} bytes of UTF-8."}
+    data = {"description": f"Any JSON value of at most {limits.data} bytes."}
+    return {
+        "properties": {"body": body, "data": data, "key": {"anyOf": [_key_schema(), {"type": "null"}]}},
+        "anyOf": [
+            {"required": ["body"], "properties": {"body": {"type": "string"}}},
+            {"required": ["data"], "properties": {"data": {"not": {"type": "null"}}}},
+        ],
+        "example": {"body": "hello"},
     }
 
 
@@ -96,7 +110,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
 
 def _read_messages(limits: Limits) -> Json:
     text = {"type": "string"}
-    time = {"type": "string", "format": "date-time"}
+    time = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]}
     position = {"type": "string", "pattern": POSITION_PATTERN}
     parameters = [
         _parameter("after", "query", position, "A `seq` or a cursor; the page follows it."),
@@ -122,26 +136,35 @@ def _publish(limits: Limits) -> Json:
         "200": {"description": "A message with this key was stored before: this is it.", **message},
         **_errors(400, 409, 413, 429, 503),
     }
-    raw = {"schema": {"type": "string", "minLength": 1, "maxLength": limits.body}}
+    raw = {"schema": {"type": "string", "minLength": 1, "example": "hello"}}
     body = {
         "required": True,
-        "description": "JSON; or, in any other type, the text of the message itself.",
+        "description": f"JSON; or, in any other type, the text itself, of at most {limits.body} bytes.",
         "content": {JSON: {"schema": _ref(PublishRequest)}, "text/plain": raw},
     }
     return {**_call("publish", "Publish a message", answers, parameters), "requestBody": body}
 
 
 def _follow(limits: Limits) -> Json:
-    cursor = {"type": "string", "pattern": CURSOR_PATTERN}
+    cursor = {"type": "string", "pattern": CURSOR_PATTERN, "example": "k3f9x2ab:42"}
     history = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
     parameters = [
         _parameter("after", "query", cursor, "Where to go on."),
         _parameter("history", "query", history, f"Messages before the end, without `after`; {limits.history} at most."),
         _parameter("Last-Event-ID", "header", cursor, "Where to go on; it goes before `after`."),
     ]
+    event = {
+        "type": "object",
+        "properties": {
+            "id": cursor,
+            "event": {"type": "string", "description": "Nothing for a message; `ping`, `gap`, `restored` or an error."},
+            "data": {"type": "string", "description": "JSON: a message, for an event without a name."},
+            "retry": {"type": "integer"},
+        },
+    }
     stream = {
         "description": "Events whose ids are cursors, or a line of JSON each. A `ping` comes every 15 s of silence.",
-        "content": {kind: {"schema": {"type": "string"}} for kind in ("text/event-stream", NDJSON)},
+        "content": {"text/event-stream": {"schema": event}, NDJSON: {"schema": {"type": "string"}}},
     }
     return _call("followRoom", "Follow a room", {"200": stream, **_errors(400, 503)}, parameters)
 
@@ -153,7 +176,6 @@ def _health() -> Json:
         "503": {"description": "The store does not answer.", **content},
     }
     description = "Everybody is told `status`; the rest is for who has the token."
-    # An empty requirement: the token is optional.
     return {
         "operationId": "health",
         "summary": "Whether the server can do its work",
@@ -188,16 +210,12 @@ def _error(status: int) -> Json:
 
 
 def _room() -> Json:
-    schema = {"type": "string", "pattern": NAME_PATTERN, "minLength": 1, "maxLength": MAX_ROOM_CHARS}
+    schema = {"type": "string", "pattern": ROOM_PATTERN, "minLength": 1, "maxLength": MAX_ROOM_CHARS}
     return _parameter("room", "path", schema, "Letters and digits of any script, `-`, `_` and `.`, in NFC.")
 
 
 def _sender_schema() -> Json:
-    return {
-        "type": "string",
-        "pattern": r"^[^\p{C}\p{Zl}\p{Zp}]*\S[^\p{C}\p{Zl}\p{Zp}]*$",
-        "maxLength": MAX_SENDER_CHARS,
-    }
+    return {"type": "string", "pattern": SENDER_PATTERN, "example": "ann"}
 
 
 def _key_schema() -> Json:

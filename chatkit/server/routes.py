@@ -16,7 +16,7 @@ from litestar.response import Stream
 
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
-from chatkit.core.model import ANONYMOUS, Cursor, Draft, check_room, check_sender, parse_time
+from chatkit.core.model import ANONYMOUS, Cursor, Draft, check_key, check_room, check_sender, parse_time
 from chatkit.core.text import check_search
 from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound, RateLimited, Unauthorized
 from chatkit.server.access import SAFE_METHODS, AccessPolicy, bearer
@@ -98,6 +98,8 @@ async def publish(
     """
     sent = await request.body()
     asked = _read_publish(request.content_type[0], sent)
+    if asked.key is not None:
+        check_key(asked.key)  # also where the header has another one, which counts
     draft = Draft.new(
         room,
         asked.body or "",

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from httpx_sse import EventSource, connect_sse
 from page_window import chromium
-from rawsocket import publish
+from playwright.sync_api import Page
+from rawsocket import eventually, publish
 from serving import ServerProcess, serve
 
 TREE = Path(__file__).parents[2]
@@ -87,15 +88,19 @@ def read_until(source: EventSource, found: list[dict[str, Any]], last: int) -> N
             return
 
 
+def n_messages(page: Page) -> int:
+    return [event["type"] for event in page.evaluate("window.found")].count("message")
+
+
 def test_a_browsers_eventsource_goes_on_where_a_killed_server_left_it(server: ServerProcess) -> None:
     fill(server, 1, 3)
     with chromium() as browser:
         page = browser.new_page()
         page.goto(server.url)
         page.evaluate(OPEN_IN_PAGE)
-        page.wait_for_function("window.found.filter(({type}) => type === 'message').length === 3")
+        eventually(lambda: n_messages(page) == 3)
         server.kill9()
         server.start()
         fill(server, 4, 5)
-        page.wait_for_function("window.found.filter(({type}) => type === 'message').length === 5")
+        eventually(lambda: n_messages(page) == 5)
         check(page.evaluate("window.found"), 5)

@@ -16,6 +16,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     for name in ("index.html", "app.mjs", "logo.png", "fonts/a.woff2", ".env", ".git/config", "chat.py"):
         (folder / name).write_text("theirs")
     (folder / "outside").symlink_to(Path(__file__))
+    (folder / "circle").symlink_to(folder / "again")
+    (folder / "again").symlink_to(folder / "circle")
     with serve("memory://", "--page", str(folder), folder=folder) as started:
         yield started
 
@@ -37,6 +39,8 @@ def test_a_file_is_served_as_what_it_is(server: ServerProcess, path: str, media_
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("name", [".env", ".git/config", "chat.py", "outside", "fonts", "nowhere", "../index.html"])
+@pytest.mark.parametrize(
+    "name", [".env", ".git/config", "chat.py", "outside", "fonts", "nowhere", "circle", "circle/x", "../index.html"]
+)
 def test_what_is_no_part_of_a_page_is_not_served(server: ServerProcess, name: str) -> None:
     assert call(server, "GET", f"/static/{name}").status == 404

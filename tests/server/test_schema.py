@@ -1,0 +1,151 @@
+"""The OpenAPI document: it describes what the server does, and what it describes holds."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar.routes import HTTPRoute
+from page_window import chromium
+from rawsocket import call, publish
+from serving import ServerProcess, serve
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core.hub import Hub
+from chatkit.server.app import create_app
+from chatkit.server.openapi import CURSOR_PATTERN
+from chatkit.server.settings import Settings
+
+TOKEN = "eight-or-more"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve("memory://", "--secret", TOKEN, folder=tmp_path_factory.mktemp("schema")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def document(server: ServerProcess) -> dict[str, Any]:
+    found = call(server, "GET", "/schema/openapi.json")
+    assert found.headers["content-type"] == "application/vnd.oai.openapi+json"
+    return dict(found.json)
+
+
+def test_every_call_of_the_api_is_described_and_no_other(document: dict[str, Any]) -> None:
+    routes = create_app(Settings(), Hub(MemoryBackend())).routes
+    served = {
+        (method.lower(), re.sub(r":\w+}", "}", route.path))
+        for route in routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        if method != "OPTIONS" and route.path.startswith(("/rooms", "/health"))
+    }
+    described = {
+        (method, path) for path, item in document["paths"].items() for method in item if method != "parameters"
+    }
+    assert described == served
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))):
+        part: Any = document
+        for key in reference.removeprefix("#/").split("/"):
+            part = part[key]
+        assert part
+
+
+def test_publishing_is_described_with_its_body_its_errors_and_its_media_types(document: dict[str, Any]) -> None:
+    publishing = document["paths"]["/rooms/{room}/messages"]["post"]
+    assert set(publishing["requestBody"]["content"]) == {"application/json", "text/plain"}
+    assert {"200", "201", "400", "401", "403", "413", "429", "503"} <= set(publishing["responses"])
+    for answer in document["components"]["responses"].values():
+        assert set(answer["content"]) == {"application/problem+json"}
+    schema = document["components"]["schemas"]["PublishRequest"]
+    assert set(schema["properties"]) == {"body", "data", "key"}
+    assert document["security"] == [{"bearer": []}, {"query": []}, {"cookie": []}]
+
+
+def test_where_no_token_is_needed_it_is_described_as_optional(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with serve("memory://", folder=tmp_path_factory.mktemp("open")) as server:
+        assert call(server, "GET", "/schema/openapi.json").json["security"][0] == {}
+
+
+def test_cursors_are_described_as_they_are(server: ServerProcess) -> None:
+    cursor = call(server, "GET", "/rooms/a", Authorization=f"Bearer {TOKEN}").json["cursor"]
+    assert re.match(CURSOR_PATTERN, cursor)
+
+
+def test_an_invalid_key_is_refused_also_where_the_header_has_another(server: ServerProcess) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json", "Idempotency_Key": "k"}
+    answer = call(server, "POST", "/rooms/a/messages", json.dumps({"body": "x", "key": "ä"}), **headers)
+    assert answer.problem == (400, "bad-key")
+
+
+def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, document: dict[str, Any]) -> None:
+    answer = call(server, "GET", "/schema")
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert b"<script" not in answer.body
+    assert b"http://" not in answer.body
+    assert b"https://" not in answer.body
+    requests: list[str] = []
+    with chromium() as browser:
+        page = browser.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"{server.url}/schema")
+        shown = page.inner_text("main")
+        ground = page.evaluate("getComputedStyle(document.querySelector('section')).borderRadius")
+    assert all(path in shown for path in document["paths"])
+    assert ground != "0px", "the page has its style"
+    assert all(url.startswith(server.url) for url in requests)
+
+
+def test_the_document_is_refused_by_another_name_of_the_host(server: ServerProcess) -> None:
+    for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
+        assert call(server, "GET", path, Host="rebind.evil").problem == (403, "forbidden")
+
+
+# What a framework does by itself
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/rooms", "GET, HEAD, OPTIONS"),
+        ("/rooms/a/messages", "GET, HEAD, OPTIONS, POST"),
+        ("/rooms/a/messages/1", "DELETE, OPTIONS"),
+        ("/health", "GET, HEAD, OPTIONS"),
+        ("/schema/openapi.json", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_options_and_405_name_every_method(server: ServerProcess, path: str, methods: str) -> None:
+    answer = call(server, "OPTIONS", path)
+    assert (answer.status, answer.headers["allow"], answer.body) == (204, methods, b"")
+    refused = call(server, "PATCH", path)
+    assert refused.problem == (405, "method-not-allowed")
+    assert refused.headers["allow"] == methods
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again(server: ServerProcess) -> None:
+    for path in ("/", "/static/app.js"):
+        first = call(server, "GET", path)
+        tag = first.headers["etag"]
+        for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            answer = call(server, "GET", path, If_None_Match=given)
+            assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", tag)
+        assert call(server, "GET", path, If_None_Match='"other"').status == 200
+        assert call(server, "HEAD", path, If_None_Match=tag).status == 304
+
+
+def test_publishing_by_the_document_alone_works(server: ServerProcess, document: dict[str, Any]) -> None:
+    operation = document["paths"]["/rooms/{room}/messages"]["post"]
+    example = document["components"]["schemas"]["PublishRequest"]["example"]
+    assert operation["operationId"] == "publish"
+    path = "/rooms/{room}/messages".format(room="generated")
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json"}
+    assert call(server, "POST", path, json.dumps(example), **headers).status == 201
+    assert publish(server, "generated", "x").status == 401

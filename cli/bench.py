@@ -19,7 +19,7 @@ chatkit bench
 
 chatkit bench --subs 1000 --pubs 32 --rooms 10 --messages 100000
 
-chatkit bench --server https://chat.example.org --token "$TOKEN" --resume --json
+chatkit bench --server https://chat.example.org --resume --json
 
 chatkit bench --chaos --duration 10m
 

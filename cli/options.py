@@ -59,7 +59,12 @@ SenderName = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option("--token", metavar="TOKEN", envvar="CHATKIT_TOKEN", help="The server's access token."),
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        envvar="CHATKIT_TOKEN",
+        help="The server's access token. In the environment, other users of the machine do not see it.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 

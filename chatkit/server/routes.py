@@ -25,6 +25,7 @@ from chatkit.server.room_list import SLICE_BYTES, slices, view_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream, with_cursor
 from chatkit.server.token_attempts import client_address
 from chatkit.server.websockets import Admission, read_start
+from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
 from chatkit.wire.http import Health, MemberList, MessagePage, PublishRequest, RoomList, RoomView
@@ -215,7 +216,9 @@ async def follow(
     """Stream a room as server-sent events whose ids are cursors; with `Accept: application/x-ndjson`, as JSON lines."""
     house = lobby.house
     await lobby.charge(request, JOIN_COST)
-    start = read_start(last_event_id or after, history)
+    start = read_start(after, history)
+    if last_event_id:
+        start = StartPosition(Cursor.parse(last_event_id), start.history)
     form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
     n_history = house.history if start.history is None else min(start.history, house.limits.history)
     events = await begin(_counted(lobby, stream(house.hub, check_room(room), start, n_history, form)))

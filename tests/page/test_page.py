@@ -14,6 +14,7 @@ import stores
 from page_looks import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
+from relay import Relay
 from serving import ServerProcess, serve
 from websockets.sync.client import connect
 
@@ -140,6 +141,50 @@ def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server:
         ann.expect_texts([*everything, "and on we go"])
         assert stored(own_server, "ops") == [*everything, "and on we go"]
         assert ann.seqs() == bob.seqs() == list(range(1, 24))
+
+
+def test_a_link_that_died_without_an_end_is_noticed_and_resumed(browser: Browser, own_server: ServerProcess) -> None:
+    relay = Relay(own_server.port)
+    with relay.running(), windows(browser, relay.url) as open_window:
+        ann = open_window("ann")
+        ann.page.clock.install()
+        ann.open("/#ops").await_connection()
+        publish(own_server, "ops", "before")
+        ann.expect_texts(["before"])
+        relay.cut()
+        publish(own_server, "ops", "after")
+        ann.page.clock.run_for(16_000)  # silence, and then a ping
+        ann.page.clock.run_for(11_000)  # that nobody answers
+        ann.page.clock.run_for(2_000)  # before the link is opened again
+        ann.expect_texts(["before", "after"])
+
+
+def test_a_link_on_which_nothing_is_said_stays(browser: Browser, own_server: ServerProcess) -> None:
+    with windows(browser, own_server.url) as open_window:
+        ann = open_window("ann")
+        ann.page.clock.install()
+        ann.open("/#ops").await_connection()
+        opened: list[str] = []
+        ann.page.on("websocket", lambda socket: opened.append(socket.url))
+        for number in range(1, 6):
+            ann.page.clock.run_for(16_000)
+            publish(own_server, "ops", str(number))  # comes behind the answer to the ping
+            ann.expect_texts([str(each) for each in range(1, number + 1)])
+        assert opened == []
+
+
+def test_the_page_works_below_a_prefix_and_keeps_its_rooms_apart(browser: Browser, tmp_path: Path) -> None:
+    with (
+        serve(tmp_path / "rooms.db", "--path-prefix", "/chat") as server,
+        windows(browser, f"{server.url}/chat") as open_window,
+    ):
+        ann = open_window("ann").open("/#ops").await_connection()
+        ann.say("below")
+        ann.expect_texts(["below"])
+        assert ann.value("window.location.pathname") == "/chat/"
+        kept = ann.value("Object.keys(localStorage)")
+        assert "chatkit:/chat/:room.ops" in kept
+        assert not [name for name in kept if name.startswith("chatkit.room")]
 
 
 def test_a_store_that_is_away_is_told_and_what_is_written_meanwhile_is_kept(browser: Browser, tmp_path: Path) -> None:

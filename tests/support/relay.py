@@ -1,0 +1,72 @@
+"""A relay between a client and a server whose connections can die without an end, as behind a cut cable."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serving import free_port
+
+
+class Relay:
+    """Listens at `url`. After `cut`, the connections that stand carry nothing and are not closed; new ones work."""
+
+    def __init__(self, server_port: int) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server_port = server_port
+        self._era = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def cut(self) -> None:
+        self._era += 1
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        self._ready.wait()
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._done.set_result, None)
+            thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._done = self._loop.create_future()
+        async with await asyncio.start_server(self._accept, "127.0.0.1", self.port):
+            self._ready.set()
+            await self._done
+            for task in self._tasks:
+                task.cancel()
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.gather(
+                *self._tasks, *(writer.wait_closed() for writer in self._writers), return_exceptions=True
+            )
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._writers += [writer, back]
+        for source, target in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._carry(source, target, self._era))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, era: int) -> None:
+        try:
+            while data := await source.read(65_536):
+                if era == self._era:
+                    target.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            if era == self._era:
+                target.close()

@@ -15,9 +15,8 @@ Json = dict[str, Any]
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 PROBLEM: Final = "application/problem+json"
-# \w beside the properties: validators that do not know Unicode properties then still accept every letter.
-ROOM_PATTERN: Final = r"^[\w\p{L}\p{Nd}-][\w\p{L}\p{Nd}.-]*$"
-_SHOWN: Final = r"\w\p{L}\p{Nd}\p{P}\p{S}"
+ROOM_PATTERN: Final = r"^[\p{L}\p{Nd}_-][\p{L}\p{Nd}._-]*$"
+_SHOWN: Final = r"\p{L}\p{Nd}\p{P}\p{S}"
 # Spaces at the ends are removed before a name is measured; an empty name is none.
 SENDER_PATTERN: Final = rf"^( *[{_SHOWN}]([{_SHOWN} ]{{0,{MAX_SENDER_CHARS - 2}}}[{_SHOWN}])? *)?$"
 CURSOR_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:[0-9]{1,18})?$"
@@ -211,7 +210,9 @@ def _error(status: int) -> Json:
 
 def _room() -> Json:
     schema = {"type": "string", "pattern": ROOM_PATTERN, "minLength": 1, "maxLength": MAX_ROOM_CHARS}
-    return _parameter("room", "path", schema, "Letters and digits of any script, `-`, `_` and `.`, in NFC.")
+    return _parameter(
+        "room", "path", schema, "Letters and digits of any script with their marks, `-`, `_` and `.`, in NFC."
+    )
 
 
 def _sender_schema() -> Json:

@@ -49,7 +49,7 @@ class Site:
 
     @property
     def connections(self) -> list[int]:
-        return [health(server)["connections"] for server in self.servers]
+        return [health(server, **AUTHORIZED)["connections"] for server in self.servers]
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_the_unit_starts_workers_and_its_reload_replaces_them(tmp_path: Path) ->
     place = {"XDG_DATA_HOME": str(tmp_path)}  # which is systemd's own folder for state there
     assert options["Environment"] == "XDG_DATA_HOME=%S"
     with serve("sqlite://", *command("chatkit.service"), folder=tmp_path, env=settings() | place) as server:
-        crew = Crew(server)
+        crew = Crew(server, AUTHORIZED)
         before = crew.pids
         assert len(before) == 2
         server.signal(signal.SIGHUP)

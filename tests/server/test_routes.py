@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -261,6 +262,13 @@ def test_messages_are_found_by_text_sender_and_time(server: ServerProcess) -> No
     assert seqs(get(server, "/rooms/find/messages?since=2000-01-01T00:00:00+01:00&until=2001-01-01")) == []
 
 
+def without_cursors(lines: list[bytes]) -> list[dict[str, Any]]:
+    """Read lines of JSON, and take from each the cursor that it has beside what a page of JSON has."""
+    found = [json.loads(line) for line in lines]
+    assert all(line.pop("cursor") for line in found)
+    return found
+
+
 def test_accept_asks_for_a_message_a_line(server: ServerProcess) -> None:
     fill(server, "lines", 3)
     answer = get(server, "/rooms/lines/messages", Accept="application/x-ndjson")
@@ -268,7 +276,7 @@ def test_accept_asks_for_a_message_a_line(server: ServerProcess) -> None:
     lines = answer.body.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3]
     assert b'"seq":1' in lines[0]
-    assert [json.loads(line) for line in lines] == get(server, "/rooms/lines/messages").json["messages"]
+    assert without_cursors(lines) == get(server, "/rooms/lines/messages").json["messages"]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +313,7 @@ def test_a_cursor_of_another_life_gives_a_gap_and_everything(server: ServerProce
     ahead = get(server, "/rooms/lives").json["cursor"].replace(":2", ":99")
     assert get(server, f"/rooms/lives/messages?after={ahead}").json["gap"]["reason"] == "epoch"
     lines = get(server, "/rooms/lives/messages?after=other1:40", Accept="Application/X-NDJSON").body.splitlines()
-    assert [json.loads(line) for line in lines] == [page["gap"], *page["messages"]]
+    assert without_cursors(lines) == [page["gap"], *page["messages"]]
 
 
 def test_what_retention_took_is_told_as_a_gap(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ ENDED = {"Z", "X"}  # as the system says it of those that nobody asked about yet
 class Crew:
     """The workers of a `chatkit serve`."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: ServerProcess, headers: Mapping[str, str] | None = None) -> None:
         self.server = server
+        self._headers = headers or {}
 
     @property
     def pids(self) -> set[int]:
@@ -34,7 +35,7 @@ class Crew:
             while len(doors) < self._n_workers(doors):
                 assert time.monotonic() < deadline, f"only {set(doors)} of {self.pids} answer"
                 # Each connection stays open until all are reached: so the next goes to a worker with fewer.
-                door = stack.enter_context(closing(Door(self.server.port)))
+                door = stack.enter_context(closing(Door(self.server.port, self._headers)))
                 with suppress(OSError, http.client.HTTPException):  # its worker was killed
                     if doors.setdefault(door.health["pid"], door) is not door:
                         time.sleep(0.02)  # the other may still be starting
@@ -65,13 +66,14 @@ class Crew:
 class Door(http.client.HTTPConnection):
     """A connection that stays with its worker."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__("127.0.0.1", port, timeout=WITHIN_S)
+        self._headers = dict(headers or {})
         self.n_workers = 0
 
     def ask(self, method: str, path: str, body: str | None = None) -> Any:
         """Make a call; return its JSON."""
-        self.request(method, path, body)
+        self.request(method, path, body, self._headers)
         answer = self.getresponse()
         found = answer.read()
         assert answer.status < 300, (answer.status, found)

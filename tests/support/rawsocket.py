@@ -66,8 +66,8 @@ def publish(place: Place, room: str, body: str, **fields: Any) -> Answer:
     return call(place, "POST", f"/rooms/{room}/messages", sent, Content_Type="application/json")
 
 
-def health(place: Place) -> dict[str, Any]:
-    return dict(call(place, "GET", "/health").json)
+def health(place: Place, **headers: str) -> dict[str, Any]:
+    return dict(call(place, "GET", "/health", **headers).json)
 
 
 def whole_room(place: Place, room: str) -> list[dict[str, Any]]:

@@ -69,7 +69,9 @@ class AccessPolicy:
             raise Unauthorized("this token is not valid here")
 
     def _is_token(self, token: str) -> bool:
-        return len(token) <= MAX_TOKEN_CHARS and hmac.compare_digest(token.encode(errors="surrogatepass"), (self.token or "").encode())
+        return len(token) <= MAX_TOKEN_CHARS and hmac.compare_digest(
+            token.encode(errors="surrogatepass"), (self.token or "").encode()
+        )
 
     def is_https(self, host: str | None, scheme: str, forwarded_proto: str | None) -> bool:
         """Return whether the browser came by TLS: to this server, or to a proxy before it."""

@@ -6,8 +6,7 @@ import msgspec
 
 from chatkit import __version__
 from chatkit.core.model import MAX_KEY_CHARS, MAX_ROOM_CHARS, MAX_SENDER_CHARS, Limits
-from chatkit.server.problems import Problem
-from chatkit.server.routes import Health, MemberList, MessagePage, PublishRequest, RoomList, RoomView
+from chatkit.wire.http import Health, MemberList, MessagePage, Problem, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import WireMessage
 
 Json = dict[str, Any]

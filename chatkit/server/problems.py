@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Response[Problem]:
     """Put one of chatkit's own errors into a response."""
-    problem = _masked(Problem.of(error))
+    problem = problem_of(error)
     headers: dict[str, str] = {}
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(ceil(problem.retry_after_s))
@@ -45,7 +45,9 @@ def answer_surprise(_: Request[Any, Any, Any], error: Exception) -> Response[Pro
     return _respond(Problem("internal", "Internal Server Error", 500, "the server failed; its log says how"), {})
 
 
-def _masked(problem: Problem) -> Problem:
+def problem_of(error: ChatkitError) -> Problem:
+    """Describe an error to a client. No token that an address held is repeated."""
+    problem = Problem.of(error)
     value = None if problem.value is None else mask_tokens(problem.value)
     return msgspec.structs.replace(problem, detail=mask_tokens(problem.detail), value=value)
 

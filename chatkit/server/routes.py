@@ -28,7 +28,7 @@ from chatkit.server.websockets import Admission, read_start
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
-from chatkit.wire.http import Health, MemberList, MessagePage, PublishRequest, RoomList, RoomView
+from chatkit.wire.http import Health, HealthStatus, MemberList, MessagePage, PublishRequest, RoomList, RoomView
 from chatkit.wire.page import EncodedPage, encode_page
 from chatkit.wire.protocol import encode
 
@@ -259,12 +259,12 @@ async def redact(
 async def health(request: Request[Any, Any, Any], lobby: NamedDependency[Admission], state: State) -> Response[Health]:
     """Answer 200, or 503 when it cannot; counts and reasons are for who has the token."""
     fault = lobby.house.hub.fault
-    status: Literal["ok", "unavailable"] = "unavailable" if fault else "ok"
+    status: HealthStatus = "unavailable" if fault else "ok"
     report = _report(lobby, status, state.n_workers) if _may_see_details(request, lobby.gate) else Health(status)
     return Response(report, status_code=503 if fault else 200)
 
 
-def _report(lobby: Admission, status: Literal["ok", "unavailable"], n_workers: int) -> Health:
+def _report(lobby: Admission, status: HealthStatus, n_workers: int) -> Health:
     hub = lobby.house.hub
     counts = hub.counts
     return Health(

@@ -74,7 +74,7 @@ class JsonSession(Session):
             self._refuse(error, command.ref)
 
     def _carry_out(self, command: protocol.AnyCommand, n_bytes: int) -> None:
-        if isinstance(command, protocol.Ping):  # of the connection, not of a room
+        if isinstance(command, protocol.PingCommand):  # of the connection, not of a room
             self._send(protocol.PongEvent(command.ref))
             return
         room = self._room_of(command)

@@ -1,7 +1,7 @@
 """The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `frames`."""
 
 from http import HTTPStatus
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -10,6 +10,8 @@ from chatkit.wire.codes import Details, details_of, error_of, status_of
 from chatkit.wire.protocol import WireGap, WireMember, WireMessage
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+
+HealthStatus: TypeAlias = Literal["ok", "unavailable"]
 
 
 class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,7 +64,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     process is `pid`.
     """
 
-    status: Literal["ok", "unavailable"]
+    status: HealthStatus
     version: str | None = None
     connections: int | None = None
     rooms: int | None = None

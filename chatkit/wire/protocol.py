@@ -74,7 +74,7 @@ class TypingCommand(Command, frozen=True):
     """Show the others that this one is writing."""
 
 
-class Ping(Command, frozen=True):
+class PingCommand(Command, frozen=True):
     """Ask for a `pong`: a page of a browser cannot send WebSocket pings, and must notice a dead link."""
 
 
@@ -284,7 +284,7 @@ class PongEvent(ServerEvent, frozen=True, tag="pong"):
 
 
 AnyCommand: TypeAlias = (
-    JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand | Ping
+    JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand | PingCommand
 )
 AnyEvent: TypeAlias = (
     WelcomeEvent

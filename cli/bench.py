@@ -8,6 +8,7 @@ import typer
 
 from chatkit.cli.exit_codes import exits
 from chatkit.cli.options import Json, Token
+from chatkit.cli.output import begin_json
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
@@ -104,6 +105,8 @@ def bench(
     all servers were away, from the moment they were back. With --backend, the rooms (chaos-…) stay there.
     """
     with exits():
+        if json:
+            begin_json()
         given = _given(ctx)
         if chaos:
             _refuse(given, NOT_WITH_CHAOS, "does not go with --chaos")

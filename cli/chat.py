@@ -6,7 +6,9 @@ from contextlib import aclosing, nullcontext
 from typing import Protocol, assert_never
 
 from chatkit.cli.formats import body_lines, gap_sentence, text_line
+from chatkit.cli.input import InputFailed
 from chatkit.cli.options import Target
+from chatkit.cli.output import needs_reader
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.terminal import PipeInterface, Style, Terminal, can_edit, has_colour
 from chatkit.cli.times import local_time
@@ -51,7 +53,7 @@ async def converse(place: Target, room: str, history: int) -> bool:
     async with place.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
         first = await anext(items)  # a server that is not there, or says no, is known before the terminal is taken
         terminal = Terminal(f"{room}> ", style) if can_edit() else None
-        with nullcontext() if terminal is None else terminal.held():
+        with needs_reader(), nullcontext() if terminal is None else terminal.held():
             conversation = Chat(client, room, terminal or PipeInterface(), style)
             conversation.hear(first)
             await conversation.hold(items)
@@ -159,7 +161,7 @@ class Chat:
     async def _speak(self) -> None:
         try:
             await self._say_all()
-        except BadInput:
+        except (BadInput, InputFailed):
             await self._end()  # of a pipe that stops at a line, what came before it is on its way
             raise
         await self._end()

@@ -1,4 +1,4 @@
-"""`chatkit.toml`: settings that need not be typed. Read from this folder, else from the user's configuration folder.
+"""`chatkit.toml`: settings that need not be typed.
 
     server = "https://chat.example.org"   # for join, publish, history and rooms
     name = "ann"
@@ -10,7 +10,8 @@
     keep-for = "30d"
     origin = ["https://chat.example.org"]
 
-Flags and the environment go before it. What it says becomes the commands' defaults; what they mean, it does not know.
+Flags override environment variables, which override the file. Its settings become the commands' defaults; this module
+does not know what they mean.
 """
 
 import tomllib
@@ -18,34 +19,25 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from chatkit.errors import BadRequest
+from chatkit.cli.config_file import ConfigFile
+from chatkit.cli.input import without_mark
+from chatkit.errors import BadBody, BadRequest
 
-FILE_NAME = "chatkit.toml"
 CLIENT_KEYS = ("server", "name", "token", "backend")
 CLIENT_COMMANDS = ("join", "publish", "history", "rooms")
 
 Defaults = dict[str, dict[str, Any]]
 
 
-def find_file() -> Path | None:
-    """Return the file that counts, if there is one."""
-    here = Path(FILE_NAME)
-    if here.is_file():
-        return here
-    from platformdirs import user_config_path
-
-    there = user_config_path("chatkit", appauthor=False) / FILE_NAME
-    return there if there.is_file() else None
-
-
-def read_file(path: Path, serve_options: Mapping[str, str]) -> Defaults:
-    """Read a file as the defaults of each command; raise `BadRequest` that names what is wrong in it.
+def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Defaults:
+    """Return a file's settings as the defaults of each command. Raise `BadRequest` that names what is wrong in it.
 
     `serve_options` are those of `serve` by name, with the name of the parameter that each one sets.
     """
+    path = file.path
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        settings = tomllib.loads(without_mark(file.data, "it").decode())
+    except (ValueError, RecursionError, BadBody) as error:  # a number of too many digits is a ValueError, too
         raise BadRequest(f"{path} is not TOML: {error}") from error
     serve = settings.pop("serve", {})
     if not isinstance(serve, dict):

@@ -1,12 +1,12 @@
 """Exit codes: what a command's end tells the shell, and the sentence that goes with it on stderr."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
+from chatkit.cli.output import OutputClosed
 from chatkit.cli.sanitize import visible
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import ExitCode, exit_code_of
@@ -24,13 +24,11 @@ def exits() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
+    except OutputClosed as error:  # the reader has enough, as `head` does
+        raise typer.Exit(ExitCode.DONE) from error
     except ChatkitError as error:
         say(str(error))
         raise typer.Exit(exit_code_of(error)) from error
-    except BrokenPipeError as error:
-        # Who read our output has enough, as `head` does. What is left in the buffer must not raise again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(ExitCode.DONE) from error
     except OSError as error:
         say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         raise typer.Exit(ExitCode.FAILED) from error

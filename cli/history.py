@@ -10,6 +10,7 @@ import typer
 
 from chatkit.cli.exit_codes import exits, say
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Target, Token, room_name
+from chatkit.cli.output import begin_export, begin_json
 from chatkit.cli.times import read_moment
 from chatkit.core.model import Cursor, Gap, Message, check_sender
 from chatkit.core.text import check_search, fold
@@ -212,6 +213,10 @@ class HistoryPrinter:
         """Print what stands above the first message."""
         from chatkit.cli.formats import csv_header
 
+        if self._form == "json":
+            begin_json()
+        elif self._form != "text":
+            begin_export()
         if self._form == "csv":
             sys.stdout.write(f"{csv_header()}\n")
 

@@ -13,8 +13,11 @@ from typer.core import TyperGroup
 
 from chatkit import __version__
 from chatkit.cli import bench, history, join, publish, rooms, serve
-from chatkit.cli.config import Defaults, find_file, read_file
-from chatkit.cli.exit_codes import exits
+from chatkit.cli.config import read_defaults
+from chatkit.cli.config_file import Warn, find_file
+from chatkit.cli.exit_codes import DONE, FAILED, exits, say
+from chatkit.cli.output import open_output
+from chatkit.cli.token_scope import CONFIG_FILE
 from chatkit.errors import ChatkitError
 
 SERVE_OPTIONS = {
@@ -26,16 +29,20 @@ class CommandGroup(TyperGroup):
     """The commands, with the file's settings also where a shell asks how a word may go on."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Make the context; where it is for a completion, no callback will be run, and no mistake be told."""
+        """Return the context. For a completion, no callback runs, and neither mistakes nor warnings are printed."""
+        ctx = super().make_context(info_name, args, parent, **extra)
         if extra.get("resilient_parsing"):
             with suppress(ChatkitError, OSError):
-                extra["default_map"] = _defaults()
-        return super().make_context(info_name, args, parent, **extra)
+                _set_defaults(ctx, lambda _warning: None)
+        return ctx
 
 
-def _defaults() -> Defaults:
-    path = find_file()
-    return {} if path is None else read_file(path, SERVE_OPTIONS)
+def _set_defaults(ctx: Any, warn: Warn) -> None:
+    """Make the file's settings the commands' defaults. Raise `BadRequest`."""
+    file = find_file(warn)
+    if file is not None:
+        ctx.default_map = read_defaults(file, SERVE_OPTIONS)
+        ctx.meta[CONFIG_FILE] = file
 
 
 app = typer.Typer(
@@ -80,7 +87,7 @@ def chatkit(
     Settings may stand in chatkit.toml, in this folder or in your configuration folder.
     """
     with exits():
-        ctx.default_map = _defaults()
+        _set_defaults(ctx, say)
 
 
 def _open_closed() -> None:
@@ -92,10 +99,20 @@ def _open_closed() -> None:
 
 
 def main() -> None:
-    """Run the command that the process was started with."""
+    """Run the command that the process was started with, and exit with its status."""
     _open_closed()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character shows its number: no command fails for what somebody else wrote.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    app(prog_name="chatkit")
+    open_output()
+    status = _status_of(lambda: app(prog_name="chatkit"))
+    flushed = _status_of(sys.stdout.flush)  # also after --help, --version and a completion
+    sys.exit(status or flushed)
+
+
+def _status_of(run: Callable[[], None]) -> int:
+    try:
+        with exits():
+            run()
+    except typer.Exit as end:
+        return end.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
+    return DONE

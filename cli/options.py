@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chatkit.cli.exit_codes import say
+from chatkit.cli.output import can_print
+from chatkit.cli.token_scope import is_for_server, source_of
 from chatkit.core.model import ANONYMOUS, check_room, check_sender
 from chatkit.errors import BadName, BadRequest, ChatkitError
 
@@ -25,12 +27,22 @@ def complete_room(ctx: typer.Context, incomplete: str) -> list[str]:
     from chatkit.client.http import HttpClient
 
     server, token = ctx.params.get("server") or DEFAULT_SERVER, ctx.params.get("token")
+    if token is not None and not is_for_server(ctx, server):
+        token = None
     try:
         with HttpClient(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as calls:
             names = [view.room for view in calls.rooms()]
     except ChatkitError:
         return []
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete) and _is_room(name) and can_print(name)]
+
+
+def _is_room(name: str) -> bool:
+    """Return whether a name from a server is a room's: the shell would run what else may stand in one."""
+    try:
+        return check_room(name) == name
+    except BadName:
+        return False
 
 
 RoomName = Annotated[
@@ -94,6 +106,9 @@ class Target:
         self.backend = backend if _goes_to_backend(ctx, backend) else None
         self.name = sender_name(name)
         self.token = token
+        if self.backend is None and token is not None and not is_for_server(ctx, server):
+            self.token = None
+            say(f"the token is not sent: it was not given for {server.partition('?')[0]} (--token sends it)")
 
     def client(self, **options: Any) -> "Client":
         """Return a client of the server."""
@@ -139,7 +154,4 @@ def _goes_to_backend(ctx: typer.Context, backend: str | None) -> bool:
 
 def rank(ctx: typer.Context, option: str) -> int:
     """Return how far the place where an option was set is from the person who types: 0 is the command line."""
-    source = ctx.get_parameter_source(option)
-    return (
-        ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP").index(source.name) if source and source.name != "DEFAULT" else 3
-    )
+    return ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP", "DEFAULT").index(source_of(ctx, option))

@@ -6,10 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from chatkit.cli.exit_codes import exits
+from chatkit.cli.input import read_all
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, ServerURL, Target, Token, room_name
+from chatkit.cli.output import begin_json, needs_reader
 from chatkit.core.model import Message
 from chatkit.errors import BadBody, BadRequest
 from chatkit.wire.protocol import WireMessage
+
+MARK = "\ufeff"  # the byte order mark that begins a file written by some editors, as in "$(cat FILE)"
 
 EPILOG = """
 chatkit publish ops "backup done"
@@ -50,6 +54,8 @@ def publish(
     with exits():
         place = Target(ctx, server, backend, name, token)
         room = room_name(room)
+        if json:
+            begin_json()
         body = _body(text, whole=whole)
         if body is not None:
             stored = publish_one(place, room, body, key=key, data=_value(data))
@@ -78,7 +84,12 @@ def publish_stdin(place: Target, room: str, *, json: bool) -> None:
 
     from chatkit.cli.publish_stdin import publish_lines
 
-    asyncio.run(publish_lines(place, room, (lambda message: print_stored(message, json=True)) if json else None))
+    asyncio.run(publish_lines(place, room, _print_line_stored if json else None))
+
+
+def _print_line_stored(message: WireMessage) -> None:
+    with needs_reader():  # the lines that follow are not published when this fails
+        print_stored(message, json=True)
 
 
 def print_stored(message: WireMessage, *, json: bool) -> None:
@@ -100,13 +111,13 @@ def _body(text: list[str] | None, *, whole: bool) -> str | None:
     if text and text != ["-"]:
         if whole:
             raise BadRequest("--whole reads standard input: give no text with it")
-        return " ".join(text)
+        return " ".join(text).removeprefix(MARK)
     if not text and sys.stdin.isatty():
         raise BadRequest("say what to publish, or pipe it in, or give '-' to type it line by line")
     if not whole:
         return None
     try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n")
+        return read_all().decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise BadBody("standard input is not UTF-8 text") from error
 
@@ -117,6 +128,6 @@ def _value(json: str | None) -> Any:
     import msgspec
 
     try:
-        return msgspec.json.decode(json)
+        return msgspec.json.decode(json.removeprefix(MARK))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise BadRequest(f"--data is no JSON: {error}") from error

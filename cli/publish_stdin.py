@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from chatkit.cli.exit_codes import say
+from chatkit.cli.input import InputFailed
 from chatkit.cli.options import Target
 from chatkit.cli.stdin import read_lines
 from chatkit.core.model import Receipt
@@ -119,10 +120,12 @@ async def _lines(tally: PublishProgress) -> AsyncIterator[tuple[int, str]]:
     except BadInput as error:
         tally.read += 1
         tally.fail(tally.read, error)
+    except InputFailed as error:
+        tally.fail(tally.read + 1, error)
 
 
 def _stopped(tally: PublishProgress, number: int, error: ChatkitError) -> ChatkitError:
-    if tally.stored or isinstance(error, BadInput):
+    if tally.stored or isinstance(error, BadInput | InputFailed):
         error.args = (
             f"stopped at line {number}: {error} ({tally.stored} of the {tally.read} lines read are published)",
         )

@@ -9,6 +9,7 @@ import typer
 
 from chatkit.cli.exit_codes import exits
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Target, Token, complete_room, room_name
+from chatkit.cli.output import begin_json
 from chatkit.cli.sanitize import escaped, one_line
 
 EPILOG = """
@@ -36,6 +37,8 @@ def rooms(
     with exits():
         import asyncio
 
+        if json:
+            begin_json()
         place = Target(ctx, server, backend, None, token)
         lines = show_rooms(place, json=json) if room is None else show_room(place, room_name(room), json=json)
         for line in asyncio.run(lines):

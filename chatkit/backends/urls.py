@@ -104,7 +104,10 @@ def _sqlite_path(parts: SplitResult) -> Path | None:
 def _default_path() -> Path:
     from platformdirs import user_data_path
 
-    return user_data_path("chatkit", appauthor=False) / STORE_NAME
+    path = user_data_path("chatkit", appauthor=False) / STORE_NAME
+    if not path.is_absolute():  # it begins with a literal ~
+        raise BadBackendURL("there is no home folder to keep rooms in: name a file, such as sqlite:///rooms.db")
+    return path
 
 
 def _redis(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type

@@ -28,6 +28,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         The link that a server prints may be given as it is: its `?token=` is used unless there is a token already.
         """
         try:
+            url.encode()  # raises for a lone surrogate
             parts = urlsplit(url if "://" in url else f"http://{url}")
             host, port = parts.hostname or "", parts.port
         except ValueError as error:

@@ -96,7 +96,12 @@ def _command() -> str:
     """Say how this command is called here: a newcomer's environment may not be one that the shell looks in."""
     called = Path(sys.argv[0])
     is_found = called.name != "chatkit" or shutil.which("chatkit") is not None
-    return "chatkit" if is_found else shlex.quote(os.path.relpath(called))
+    if is_found:
+        return "chatkit"
+    try:
+        return shlex.quote(os.path.relpath(called))
+    except OSError:  # the current folder was deleted
+        return shlex.quote(str(called))
 
 
 def _crew(settings: Settings) -> str:

@@ -1,0 +1,151 @@
+"""Output: standard output and standard error of a command. Knows no command and no message.
+
+On standard output every byte is written or the command fails: a descriptor that is not ready is waited for, and an
+error is raised as `OutputFailed`, also by the flush at the end. Standard error is for notices: what cannot be written
+there is dropped.
+"""
+
+import codecs
+import errno
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
+
+from chatkit.errors import ChatkitError
+
+BUFFER_BYTES = 65_536  # a pipe's size on Linux
+
+
+class OutputFailed(ChatkitError):
+    """Standard output could not be written."""
+
+    code = "output-failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"standard output could not be written: {reason}")
+        self.reason = reason
+
+
+class OutputClosed(OutputFailed):
+    """Nobody reads standard output any more, as after `| head`."""
+
+
+class Descriptor(io.RawIOBase):
+    """A file descriptor to write to. A write to one in non-blocking mode waits until there is room."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor's number."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write some of the data and return how many bytes."""
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                wait_until_writable(self._descriptor)
+
+
+class Results(Descriptor):
+    """Standard output. The first error is raised; after it, writes do nothing, so that the exit does not fail again."""
+
+    _has_failed = False
+
+    def write(self, data: Any) -> int:
+        """Write some of the data and return how many bytes. Raise `OutputFailed`."""
+        if self._has_failed:
+            return len(data)
+        try:
+            return super().write(data)
+        except OSError as error:
+            self._has_failed = True
+            kind = OutputClosed if error.errno == errno.EPIPE else OutputFailed
+            raise kind(error.strerror or str(error)) from error
+
+
+class Notices(Descriptor):
+    """Standard error. What cannot be written is dropped: no command fails because nobody reads its notices."""
+
+    def write(self, data: Any) -> int:
+        """Write some of the data and return how many bytes were written or dropped."""
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+def wait_until_writable(descriptor: int) -> None:
+    """Return when a write may succeed or fail for a reason of its own."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()
+
+
+def open_output() -> None:
+    """Put streams over descriptors 1 and 2 that handle errors as this module's docstring says."""
+    is_prompt = bool(sys.stdout.line_buffering or getattr(sys.stdout, "write_through", False))
+    sys.stdout = _stream(Results(1), sys.stdout, is_prompt=is_prompt)
+    sys.stderr = _stream(Notices(2), sys.stderr, is_prompt=True)
+
+
+def _stream(descriptor: Descriptor, original: TextIO, *, is_prompt: bool) -> io.TextIOWrapper:
+    buffer = io.BufferedWriter(cast("Any", descriptor), BUFFER_BYTES)
+    # A terminal that cannot show a character shows its number: no command fails because of what somebody else wrote.
+    return io.TextIOWrapper(buffer, original.encoding, "backslashreplace", line_buffering=is_prompt)
+
+
+@contextmanager
+def needs_reader() -> Iterator[None]:
+    """Raise `OutputFailed` for `OutputClosed`, in a command that has more to do than to print."""
+    try:
+        yield
+    except OutputClosed as error:
+        raise OutputFailed(error.reason) from error
+
+
+def begin_json() -> None:
+    """Write JSON from here on: UTF-8 where standard output is UTF-8, else ASCII with JSON's escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not _is_utf8(sys.stdout.encoding):
+        codecs.register_error("json-escape", _escape_for_json)
+        sys.stdout.reconfigure(encoding="ascii", errors="json-escape")
+
+
+def begin_export() -> None:
+    """Write a file for programs from here on, in UTF-8 whatever the locale is; a terminal keeps its own encoding."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def can_print(text: str) -> bool:
+    """Return whether standard output has all characters of the text."""
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
+
+
+def _escape_for_json(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end

@@ -1,0 +1,215 @@
+"""Where settings come from, and what commands do where they cannot be read: nothing optional is required."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from serving import ServerProcess, serve
+from shells import PATIENCE_S, Shell
+
+from chatkit.cli.config import read_defaults
+from chatkit.cli.config_file import ConfigFile, find_file
+from chatkit.errors import BadRequest
+
+TOKEN = "the-token-of-a-server"
+
+as_root = pytest.mark.skipif("os.geteuid() != 0")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--secret", TOKEN) as process:
+        yield process
+
+
+@pytest.fixture
+def shell(server: ServerProcess, tmp_path: Path) -> Shell:
+    shell = Shell(tmp_path, server.url)
+    shell.env |= {"CHATKIT_TOKEN": TOKEN}
+    return shell
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def make_large(path: Path) -> None:
+    path.write_text("#" * 2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (make_folder, "it is not a regular file"),
+        (make_pipe, "it is not a regular file"),
+        (make_loop, "Too many levels of symbolic links"),
+        (make_large, "it is larger than 1048576 bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_reported_and_left_out(
+    shell: Shell, make: Callable[[Path], None], why: str
+) -> None:
+    make(shell.folder / "chatkit.toml")
+    shell.run("rooms")
+    assert shell.said == f"chatkit: chatkit.toml is ignored: {why}\n"
+
+
+def test_without_a_home_or_a_current_folder_commands_go_on(shell: Shell) -> None:
+    shell.env |= {"HOME": "/nonexistent/home", "XDG_CONFIG_HOME": ""}
+    shell.run("publish", "homeless", "hi")
+    assert shell.said == ""
+    gone = shell.folder / "gone"
+    gone.mkdir()
+    command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m chatkit history homeless --json'
+    done = subprocess.run(["sh", "-c", command], env=shell.env, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["body"] == "hi"
+
+
+def test_a_server_runs_without_a_home_a_user_name_or_a_current_folder(shell: Shell, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    for name in ("HOME", "LOGNAME", "USER", "TERM", "XDG_CONFIG_HOME"):
+        shell.env.pop(name, None)
+    command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m chatkit serve --port 0 --backend memory://'
+    process = subprocess.Popen(["sh", "-c", command], env=shell.env, stderr=subprocess.PIPE)
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"chatkit ")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_byte_order_mark_does_not_break_the_file() -> None:
+    file = ConfigFile(Path("chatkit.toml"), '\ufeffname = "ann"\n'.encode(), is_here=True)
+    assert read_defaults(file, {})["join"] == {"name": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ('name = "ann"'.encode("utf-16"), "it is not UTF-8 text but UTF-16"),
+        (b"name = '\xff'", "is not TOML"),
+        (b"name = " + b"[" * 100_000, "is not TOML"),
+        (b"name = " + b"9" * 10_000, "is not TOML"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_named(data: bytes, why: str) -> None:
+    with pytest.raises(BadRequest, match=why):
+        read_defaults(ConfigFile(Path("chatkit.toml"), data, is_here=True), {})
+
+
+# A file that another user may have written
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    path = tmp_path / "chatkit.toml"
+    path.write_text('name = "ann"\n')
+    path.chmod(0o600)
+    return path
+
+
+def found() -> tuple[bool, list[str]]:
+    warnings: list[str] = []
+    return find_file(warnings.append) is not None, warnings
+
+
+def test_ones_own_file_counts_also_where_its_group_is_ones_own(here: Path) -> None:
+    os.chown(here, os.geteuid(), -1)
+    assert found() == (True, [])
+    here.chmod(0o664)
+    is_private = here.stat().st_gid == here.stat().st_uid
+    assert found()[0] == is_private
+
+
+def test_a_file_that_others_can_write_is_ignored(here: Path) -> None:
+    here.chmod(0o606)
+    assert found() == (
+        False,
+        ["chatkit.toml is ignored: other users can write to it (chmod go-w makes it yours alone)"],
+    )
+
+
+@as_root
+def test_a_file_or_a_link_of_another_user_is_ignored(here: Path, tmp_path: Path) -> None:
+    os.chown(here, 65_534, 65_534)
+    assert found() == (False, ["chatkit.toml is ignored: it belongs to another user"])
+    os.chown(here, 0, 0)
+    here.rename(tmp_path / "mine.toml")
+    here.symlink_to(tmp_path / "mine.toml")
+    assert found() == (True, [])
+    os.chown(here, 65_534, 65_534, follow_symlinks=False)
+    assert not found()[0]
+
+
+# Which server a token goes to
+
+
+def test_a_token_goes_only_to_the_server_that_it_was_given_for(shell: Shell, server: ServerProcess) -> None:
+    url = shell.env.pop("CHATKIT_SERVER")
+    other = "http://127.0.0.1:9"
+    file = shell.folder / "chatkit.toml"
+
+    shell.run("rooms", "--server", url)  # one that is typed
+    file.write_text(f'server = "{url}"\n')
+    shell.run("rooms", status=4)  # one that only the current folder names
+    assert f"the token is not sent: it was not given for {url} (--token sends it)" in shell.said
+    shell.run("rooms", "--token", TOKEN)
+
+    shell.env["CHATKIT_SERVER"] = f"{url}/"  # the same, written otherwise
+    shell.run("rooms", "--server", url)
+    shell.env["CHATKIT_SERVER"] = other  # the token is that server's
+    shell.run("rooms", "--server", url, status=4)
+    assert "the token is not sent" in shell.said
+
+    del shell.env["CHATKIT_SERVER"], shell.env["CHATKIT_TOKEN"]
+    file.write_text(f'server = "{url}"\ntoken = "{TOKEN}"\n')
+    shell.run("rooms")
+    file.write_text(f'server = "{other}"\ntoken = "{TOKEN}"\n')
+    shell.run("rooms", "--server", url, status=4)
+    shell.env["CHATKIT_SERVER"] = url
+    shell.run("rooms", status=4)
+
+
+def test_the_users_own_file_may_name_the_server_of_a_token_in_the_environment(shell: Shell) -> None:
+    folder = shell.folder / "config" / "chatkit"
+    folder.mkdir(parents=True)
+    (folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
+    shell.run("rooms")
+    assert shell.said == ""
+
+
+def test_a_completion_sends_no_token_to_a_server_of_the_current_folder(shell: Shell) -> None:
+    shell.run("publish", "complete-me", "hi")
+    url = shell.env.pop("CHATKIT_SERVER")
+    shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join compl", "COMP_CWORD": "2"}
+    (shell.folder / "chatkit.toml").write_text(f'server = "{url}"\n')
+    assert shell.run() == ""
+    (shell.folder / "chatkit.toml").write_text(f'server = "{url}"\ntoken = "{TOKEN}"\n')
+    del shell.env["CHATKIT_TOKEN"]
+    assert shell.run() == "complete-me\n"
+
+
+def test_both_modules_are_the_command(shell: Shell) -> None:
+    for module in ("chatkit", "chatkit.cli"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--version"], env=shell.env, capture_output=True, check=True
+        )
+        assert done.stdout.startswith(b"chatkit ")
+    assert shutil.which("chatkit", path=str(Path(sys.executable).parent))

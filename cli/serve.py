@@ -133,6 +133,7 @@ def serve(
     workers, SIGHUP restarts them one after another, and nothing is lost.
     """
     with exits():
+        from chatkit.server.log_writer import stderr_writer
         from chatkit.server.settings import LogLevel, Settings
 
         if application is not None:
@@ -158,7 +159,10 @@ def serve(
             log_level=level,
             log_json=log_json,
         )
-        status = _run(settings, application)
+        try:
+            status = _run(settings, application)
+        finally:
+            stderr_writer().flush()  # the log stands above the sentence that may follow
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has ended: Ctrl-C once more would only change the status
         if status != ExitCode.DONE:
             raise typer.Exit(status)

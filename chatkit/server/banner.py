@@ -14,13 +14,14 @@ from chatkit import __version__
 from chatkit.backends.urls import without_password
 from chatkit.server.listen import url_of
 from chatkit.server.log_config import JsonFormatter
+from chatkit.server.log_writer import stderr_writer
 from chatkit.server.settings import Settings
 from chatkit.server.token_file import write_token
 
 
 def say(greeting: str) -> None:
     """Tell the person at the terminal what they wait for."""
-    print(greeting, file=sys.stderr, flush=True)  # noqa: T201
+    stderr_writer().write(greeting)
 
 
 def with_token(settings: Settings) -> Settings:

@@ -9,6 +9,7 @@ import msgspec
 
 from chatkit.core.model import format_time
 from chatkit.server.log_limit import FewRepeats
+from chatkit.server.log_writer import describe_loss, stderr_writer
 from chatkit.server.session_cookie import SessionCookie
 from chatkit.server.settings import Settings
 from chatkit.server.token_masking import mask_tokens
@@ -40,13 +41,44 @@ class JsonFormatter(logging.Formatter):
             "time": format_time(round(record.created * 1000)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": mask_tokens(record.getMessage(), self._secrets),
+            "message": _text(mask_tokens(record.getMessage(), self._secrets)),
         }
         if self._with_pid:
             line["pid"] = record.process
         if record.exc_info:
-            line["traceback"] = mask_tokens(self.formatException(record.exc_info), self._secrets)
+            line["traceback"] = _text(mask_tokens(self.formatException(record.exc_info), self._secrets))
         return msgspec.json.encode(line).decode()
+
+
+def _text(text: str) -> str:
+    """Return the text with lone surrogates, as of a file's name that is not UTF-8, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class StderrHandler(logging.Handler):
+    """Hands lines to the thread that writes them: no record waits for whoever reads the log."""
+
+    def __init__(self, *, is_json: bool) -> None:
+        super().__init__()
+        self._writer = stderr_writer()
+        self._writer.describe = self._describe
+        if is_json:
+            self._writer.encoding = "utf-8"  # RFC 8259, in every locale
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        try:
+            self._writer.write(self.format(record))
+        except Exception:  # noqa: BLE001  # logging's contract: a record that cannot be formatted raises nowhere
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait for what was logged before, for a limited time: called at the exit."""
+        self._writer.flush()
+
+    def _describe(self, count: int) -> str:
+        sentence = describe_loss(count)
+        return self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, sentence, None, None))
 
 
 class CancelledRequestFilter(logging.Filter):
@@ -75,7 +107,8 @@ def log_config(settings: Settings) -> dict[str, Any]:
         "filters": {"cancelled": {"()": CancelledRequestFilter}, "repeats": {"()": FewRepeats}},
         "handlers": {
             "stderr": {
-                "class": "logging.StreamHandler",
+                "()": StderrHandler,
+                "is_json": settings.log_json,
                 "formatter": "line",
                 "filters": ["cancelled", "repeats"],
             }

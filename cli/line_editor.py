@@ -1,4 +1,6 @@
-"""Editor: one line being typed. Keys in, what was typed out, and how it looks in a row of a terminal. No I/O.
+"""Editor: one line being typed. Keys in, lines out. No I/O.
+
+Cursor and keys move by grapheme clusters (UAX 29): by characters as a person sees them.
 
 A pasted text stays one line with line feeds in it, whatever it holds, until it is sent.
 """
@@ -8,7 +10,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from rich.cells import cell_len, set_cell_size
+import wcwidth
+
+from chatkit.cli.input_rows import Rows, lay_out
 
 MAX_REMEMBERED = 500  # lines to go back to
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"  # bracketed paste, as xterm introduced it
@@ -52,22 +56,14 @@ class LineEditor:
             if line is not None:
                 yield line
 
-    def look(self, prompt: str, width: int) -> tuple[str, int]:
-        """Return the row to show, at most `width` cells, and the column of the cursor in it."""
-        if cell_len(prompt) > width // 2:  # a long name leaves half of a narrow terminal for what is typed
-            prompt = set_cell_size(prompt, max(0, width // 2 - 2)) + "> "
-        room = max(1, width - cell_len(prompt) - 1)
-        shown = [_cell(char) for char in self.text]
-        begin = self.at
-        used = 0
-        while begin > 0 and used + cell_len(shown[begin - 1]) <= room:
-            begin -= 1
-            used += cell_len(shown[begin])
-        end, more = self.at, used
-        while end < len(shown) and more + cell_len(shown[end]) <= room:
-            more += cell_len(shown[end])
-            end += 1
-        return prompt + "".join(shown[begin:end]), cell_len(prompt) + used
+    @property
+    def is_pasting(self) -> bool:
+        """Whether the end of a pasted text has not come."""
+        return self._is_pasting
+
+    def look(self, prompt: str, width: int, max_rows: int) -> Rows:
+        """Return the rows to show in a terminal of `width` columns."""
+        return lay_out(prompt, self.text, self.at, width, max_rows)
 
     def _paste(self) -> bool:
         """Take pasted text; return whether its end has come."""
@@ -106,42 +102,51 @@ class LineEditor:
         return line
 
     def _insert(self, text: str) -> None:
+        if not self.text:
+            text = text.removeprefix("\ufeff")  # a byte order mark, of a file that was pasted
         text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
         self.text = self.text[: self.at] + text + self.text[self.at :]
-        self.at += len(text)
+        self.move(self.at + len(text))
 
     def erase(self, begin: int, end: int) -> None:
-        """Take out a part."""
+        """Remove a part."""
         self.text = self.text[:begin] + self.text[end:]
-        self.at = begin
+        self.move(begin)
 
     def left(self) -> int:
-        """Return where the character before the cursor begins, with what belongs to it."""
-        at = max(0, self.at - 1)
-        while at > 0 and _joins(self.text[at - 1], self.text[at]):
-            at -= 1
-        return at
+        """Return where the grapheme cluster before the cursor begins."""
+        return wcwidth.grapheme_boundary_before(self.text, self.at)
 
     def right(self) -> int:
-        """Return where the character behind the cursor ends."""
-        at = min(len(self.text), self.at + 1)
-        while at < len(self.text) and _joins(self.text[at - 1], self.text[at]):
-            at += 1
-        return at
+        """Return where the grapheme cluster behind the cursor ends."""
+        return self._end_of_cluster(self.at)
+
+    def _start_of_cluster(self, at: int) -> int:
+        """Return where the cluster begins that holds the character at an index."""
+        return at if at >= len(self.text) else wcwidth.grapheme_boundary_before(self.text, at + 1)
+
+    def _end_of_cluster(self, at: int) -> int:
+        """Return where the cluster ends that begins at an index."""
+        return at + len(next(wcwidth.iter_graphemes(self.text, at), ""))
 
     def word_left(self) -> int:
         """Return where the word before the cursor begins."""
         found = _WORD_LEFT.search(self.text[: self.at])
-        return found.start() if found else 0
+        return self._start_of_cluster(found.start()) if found else 0
 
     def word_right(self) -> int:
         """Return where the word behind the cursor ends."""
         found = _WORD_RIGHT.search(self.text[self.at :])
-        return self.at + (found.end() if found else 0)
+        return self._boundary_from(self.at + (found.end() if found else 0))
+
+    def _boundary_from(self, at: int) -> int:
+        """Return the index, or the end of the cluster that it is inside."""
+        start = self._start_of_cluster(at)
+        return at if start == at else self._end_of_cluster(start)
 
     def move(self, at: int) -> None:
-        """Put the cursor there."""
-        self.at = at
+        """Put the cursor there, or behind the cluster that it would be inside: a text that is put in joins others."""
+        self.at = self._boundary_from(at)
 
     def recall(self, step: int) -> None:
         """Show an earlier line, or go back towards the new one."""
@@ -152,15 +157,6 @@ class LineEditor:
         self._shown += step
         self.text = self._draft if self._shown == len(self._lines) else self._lines[self._shown]
         self.at = len(self.text)
-
-
-def _joins(left: str, right: str) -> bool:
-    """Say whether no cursor goes between two characters: what is one to the eye."""
-    return unicodedata.category(right)[0] == "M" or "\u200d" in (left, right)
-
-
-def _cell(char: str) -> str:
-    return "\u23ce" if char == "\n" else " " if char == "\t" else char if char.isprintable() else ""
 
 
 _ACTIONS: Final[dict[str, Callable[[LineEditor], None]]] = {}

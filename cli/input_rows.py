@@ -1,0 +1,130 @@
+"""The rows that show a line being typed: its grapheme clusters (UAX 29) with their widths in cells. No I/O.
+
+The last column stays free, so that the cursor always has a place and no terminal wraps a row by itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+import wcwidth
+
+MAX_CHARS: Final = 20_000  # laid out on each side of the cursor: no screen shows more
+JOINERS: Final = frozenset("\u200c\u200d")  # scripts and emoji are written with them
+
+
+@dataclass(slots=True)
+class Row:
+    """One row: what stands in it, at which columns, and how wide each of its cells is."""
+
+    pieces: list[tuple[int, str]] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    width: int = 0
+    is_open: bool = False  # whether the last piece goes on
+
+    @property
+    def text(self) -> str:
+        """What stands in the row."""
+        return "".join(piece for _, piece in self.pieces)
+
+    def add(self, cell: str, width: int) -> None:
+        """Add a cell. One that is not ASCII ends a piece: terminals differ in how wide it is."""
+        if self.is_open:
+            column, piece = self.pieces[-1]
+            self.pieces[-1] = (column, piece + cell)
+        else:
+            self.pieces.append((self.width, cell))
+        self.is_open = cell.isascii()
+        self.widths.append(width)
+        self.width += width
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows, and where the cursor is in them."""
+
+    rows: Sequence[Row]
+    cursor_row: int
+    cursor_column: int
+
+    def above_cursor(self, width: int) -> int:
+        """Return how many rows a terminal of this width has above the cursor when it wraps these rows again."""
+        above = sum(1 + _n_breaks(row.widths, width) for row in self.rows[: self.cursor_row])
+        widths = self.rows[self.cursor_row].widths
+        left, n_left = 0, 0
+        while n_left < len(widths) and left < self.cursor_column:
+            left += widths[n_left]
+            n_left += 1
+        return above + _n_breaks(widths[: n_left + 1], width)  # with the cell that the cursor is on
+
+
+def _n_breaks(widths: Sequence[int], width: int) -> int:
+    """Return after how many cells of a row a narrower terminal begins another row."""
+    n_breaks = used = 0
+    for cell in widths:
+        if used and used + cell > width:
+            n_breaks += 1
+            used = 0
+        used += cell
+    return n_breaks
+
+
+def lay_out(prompt: str, text: str, at: int, width: int, max_rows: int) -> Rows:
+    """Return the rows for a prompt and a text with the cursor at index `at`: the part of them around the cursor."""
+    first = 0 if at <= MAX_CHARS else wcwidth.grapheme_boundary_before(text, at - MAX_CHARS)
+    room = max(1, width - 1)
+    rows = [Row()]
+    for cell in _clusters(_short(prompt, width)):
+        rows[0].add(cell, cell_width(cell))
+    cursor = None
+    index = first
+    for cluster in wcwidth.iter_graphemes(text[first : at + MAX_CHARS]):
+        cell = shown(cluster)
+        cells = cell_width(cell)
+        if rows[-1].width and rows[-1].width + cells > room:
+            rows.append(Row())
+        if index == at:
+            cursor = (len(rows) - 1, rows[-1].width)
+        rows[-1].add(cell, cells)
+        index += len(cluster)
+    row, column = cursor or (len(rows) - 1, rows[-1].width)
+    top = max(0, min(row - max_rows // 2, len(rows) - max_rows))
+    return Rows(rows[top : top + max_rows], row - top, min(column, room))
+
+
+def _clusters(text: str) -> Iterator[str]:
+    return map(shown, wcwidth.iter_graphemes(text))
+
+
+def _short(prompt: str, width: int) -> str:
+    """Return a prompt that leaves half of a narrow terminal for the text."""
+    cells = list(_clusters(prompt))
+    if sum(map(cell_width, cells)) <= width // 2:
+        return prompt
+    kept = ""
+    for cell in cells:
+        if cell_width(kept) + cell_width(cell) > width // 2 - 2:
+            break
+        kept += cell
+    return f"{kept}> " if width >= 6 else ""
+
+
+@lru_cache(maxsize=4096)
+def shown(cluster: str) -> str:
+    """Return how a cluster is shown: nothing in it moves the cursor by itself."""
+    return "".join(map(_shown_char, cluster))
+
+
+def _shown_char(char: str) -> str:
+    if char == "\n":
+        return "\u23ce"
+    if char == "\t":
+        return " "
+    return char if char.isprintable() or char in JOINERS else ""
+
+
+@lru_cache(maxsize=4096)
+def cell_width(cell: str) -> int:
+    """Return how many columns it takes."""
+    return wcwidth.width(cell)

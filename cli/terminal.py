@@ -21,7 +21,8 @@ from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, EndOfInput, LineEditor
 from chatkit.cli.sanitize import visible
 from chatkit.cli.stdin import read_lines
 
-CLEAR_BELOW = "\r\x1b[J"
+# The row, and from its second column on what is below: from the top left corner, tmux would keep a copy in its history.
+CLEAR_BELOW = "\r\x1b[K\x1b[C\x1b[J\r"
 WRAP_ON, WRAP_OFF = "\x1b[?7h", "\x1b[?7l"  # off while the rows are drawn, which are wrapped already
 DEFAULT_SIZE = os.terminal_size((80, 24))  # of a terminal that does not know its own
 CLEAR_SCREEN = "\x1b[H\x1b[2J"

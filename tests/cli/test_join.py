@@ -37,6 +37,10 @@ class Screen:
         """Return what is on the screen, without empty rows at its end."""
         return self.tmux("capture-pane", "-p").rstrip().splitlines()
 
+    def all_rows(self) -> str:
+        """Return what is on the screen and what has scrolled out of it."""
+        return self.tmux("capture-pane", "-p", "-S", "-").rstrip()
+
     def waits_for(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not holds():
@@ -112,12 +116,74 @@ def test_a_line_is_edited(screen: Screen, server: ServerProcess) -> None:
     screen.row_is("edit> new")
 
 
-def test_a_long_line_scrolls_in_its_row(screen: Screen) -> None:
+def typed_rows(screen: Screen, room: str) -> str:
+    """Return what is being typed, over all its rows; fail where there are two, here or in what scrolled away."""
+    rows = screen.all_rows()
+    assert rows.count(f"{room}> ") <= 1, rows
+    return rows.partition(f"{room}> ")[2].replace("\n", "")
+
+
+def test_a_long_line_wraps_and_what_is_said_comes_above_all_its_rows(screen: Screen, server: ServerProcess) -> None:
     screen.join("long")
     screen.type("x" * 100, "last")
-    screen.row_is("long> " + "x" * 69 + "last")
-    screen.type("C-a")
-    screen.row_is("long> " + "x" * 73)
+    screen.row_is("x" * 27 + "last")
+    assert screen.rows()[-2] == "long> " + "x" * 73
+    publish(server, "long", "above")
+    screen.shows("bob: above\nlong> " + "x" * 73 + "\n" + "x" * 27 + "last")
+    screen.type("C-a", "first")
+    screen.shows("long> first" + "x" * 68 + "\n" + "x" * 32 + "last")
+    screen.type("C-k", "!")
+    screen.row_is("long> first!")
+    screen.type("Enter")
+    screen.shows("ann: first!")
+    screen.row_is("long>")
+
+
+def test_a_line_that_is_longer_than_the_screen_shows_the_part_around_the_cursor(screen: Screen) -> None:
+    screen.join("longer")
+    screen.tmux("resize-window", "-x", "40", "-y", "8")
+    screen.type("x" * 400, "last")
+    screen.waits_for(lambda: screen.rows()[-1].endswith("last"))
+    screen.type("C-a", "first")
+    screen.waits_for(lambda: any(row.startswith("longer> first") for row in screen.rows()))
+    screen.type("C-u", "C-k", "short")
+    screen.row_is("longer> short")
+
+
+def test_a_resized_terminal_shows_one_line_being_typed(screen: Screen, server: ServerProcess) -> None:
+    screen.join("size")
+    # More than a screen: of a narrower one, tmux scrolls the top away, even if the bottom is empty.
+    before = "said before\n" * 30
+    publish(server, "size", before)
+    screen.row_is("size>")
+    text = "the quick brown fox \u65e5\u672c\u8a9e jumps over the lazy dog and goes on"
+    screen.type(text)
+    screen.shows("goes on")
+    for width in (60, 30, 21, 40, 80, 33, 27, 100):
+        screen.tmux("resize-window", "-x", str(width), "-y", "24")
+        screen.waits_for(lambda: typed_rows(screen, "size") == text)
+        assert screen.all_rows().count("    said before") == 29
+    screen.type("C-a", "so ")
+    screen.waits_for(lambda: typed_rows(screen, "size") == f"so {text}")
+    for width in (40, 25, 80):
+        screen.tmux("resize-window", "-x", str(width), "-y", "24")
+        screen.waits_for(lambda: typed_rows(screen, "size") == f"so {text}")
+    screen.type("C-e", "!", "Enter")
+    screen.row_is("size>")
+    assert said(server, "size") == [before, f"so {text}!"]
+
+
+@pytest.mark.parametrize(
+    "cluster", ["\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\U0001f468\u200d\U0001f469", "e\u0301"]
+)
+def test_what_one_sees_as_a_character_is_edited_as_one(screen: Screen, server: ServerProcess, cluster: str) -> None:
+    screen.join("faces")
+    before = len(said(server, "faces"))
+    screen.type(f"a{cluster}b", "Left", "BSpace", "c", "Enter")
+    screen.row_is("faces>")
+    screen.type(f"{cluster}{cluster}", "Left", "x", "End", "y", "Enter")
+    screen.waits_for(lambda: len(said(server, "faces")) == before + 2)
+    assert said(server, "faces")[before:] == ["acb", f"{cluster}x{cluster}y"]
 
 
 def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_path: Path) -> None:

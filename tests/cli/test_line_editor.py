@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.cells import cell_len
 
 from chatkit.cli.line_editor import EndOfInput, LineEditor
+from chatkit.cli.terminal import wraps_again
 
 LEFT, RIGHT, UP, DOWN, HOME, END = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B", "\x1b[H", "\x1b[F"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
@@ -58,11 +58,84 @@ def test_the_end_is_told_on_an_empty_line_alone() -> None:
         list(editor.type("\x04"))
 
 
-@given(st.text(), st.sampled_from(["ops", "a" * 64, "\u623f" * 64]), st.integers(10, 200), st.integers(0, 300))
-def test_the_row_never_is_wider_than_the_terminal(text: str, room: str, width: int, moves: int) -> None:
+FLAGS = "\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7"
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+CLUSTERS = [
+    FLAGS[:2],
+    FAMILY,
+    "e\u0301",
+    "\U0001f44d\U0001f3fd",
+    "\u1112\u1161\u11ab",
+    "\u0915\u094d\u0937",
+    "1\ufe0f\u20e3",
+]
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_one_key_takes_or_passes_one_character_as_one_sees_it(cluster: str) -> None:
+    assert list(LineEditor().type(f"a{cluster}\x7f\n")) == ["a"]
+    assert list(LineEditor().type(f"a{cluster}{LEFT}\x1b[3~\n")) == ["a"]
+    assert list(LineEditor().type(f"a{cluster}{LEFT}b{RIGHT}c\n")) == [f"ab{cluster}c"]
+
+
+def test_the_cursor_is_never_inside_a_character() -> None:
+    editor = LineEditor()
+    list(editor.type(FLAGS + LEFT * 2 + FLAGS[2:3]))  # half a flag before two of them: others are pairs now
+    assert editor.at in (2, 4)
+    list(editor.type("\x15\x0bone \u0301two\x17"))  # a space with an accent is one, too
+    assert editor.text == "one"
+
+
+def test_a_byte_order_mark_of_a_pasted_file_is_dropped() -> None:
+    assert list(LineEditor().type(PASTE + "\ufeffone" + PASTED + "\n")) == ["one"]
+
+
+TEXTS = st.lists(st.one_of(st.text(max_size=5), st.sampled_from(CLUSTERS))).map("".join)
+
+
+@given(
+    TEXTS, st.sampled_from(["ops", "a" * 64, "\u623f" * 64]), st.integers(4, 60), st.integers(1, 9), st.integers(0, 99)
+)
+def test_no_row_reaches_the_edge_and_the_cursor_is_in_one(
+    text: str, room: str, width: int, max_rows: int, moves: int
+) -> None:
     editor = LineEditor()
     list(editor.type(PASTE + text.replace("\x1b", "") + PASTED + LEFT * moves))
-    row, column = editor.look(f"{room}> ", width)
-    assert cell_len(row) < width
-    assert 0 <= column <= cell_len(row)
-    assert row.isprintable()
+    looks = editor.look(f"{room}> ", width, max_rows)
+    assert 1 <= len(looks.rows) <= max_rows
+    assert all(sum(row.widths) == row.width < width for row in looks.rows)
+    assert 0 <= looks.cursor_row < len(looks.rows)
+    assert 0 <= looks.cursor_column < width
+    assert looks.above_cursor(width) == looks.cursor_row
+    assert all(row.text.replace("\u200c", "").replace("\u200d", "").isprintable() for row in looks.rows)
+
+
+def test_rows_hold_the_whole_text_in_order() -> None:
+    editor = LineEditor()
+    list(editor.type("the quick brown fox " + CLUSTERS[1] + "\u65e5\u672c"))
+    looks = editor.look("ops> ", 12, 9)
+    assert [row.text for row in looks.rows] == ["ops> the qu", "ick brown f", "ox " + CLUSTERS[1] + "\u65e5\u672c"]
+    assert (looks.cursor_row, looks.cursor_column) == (2, 9)
+
+
+@pytest.mark.parametrize(("width", "above"), [(60, 0), (47, 0), (46, 1), (30, 1), (20, 2), (5, 9)])
+def test_a_terminal_that_wraps_a_row_again_has_more_of_them_above_the_cursor(width: int, above: int) -> None:
+    editor = LineEditor()
+    list(editor.type("x" * 42))
+    assert editor.look("ops> ", 80, 9).above_cursor(width) == above
+
+
+@pytest.mark.parametrize(
+    ("env", "wraps"),
+    [({"TERM": "xterm"}, True), ({"XTERM_VERSION": "1"}, False), ({"XTERM_VERSION": "1", "TMUX": "/tmp/x"}, True)],
+)
+def test_what_a_terminal_does_when_it_is_resized_is_known(env: dict[str, str], *, wraps: bool) -> None:
+    assert wraps_again(env) == wraps
+
+
+def test_a_long_text_costs_what_a_screen_shows() -> None:
+    editor = LineEditor()
+    list(editor.type(PASTE + "x" * 1_000_000 + PASTED))
+    looks = editor.look("ops> ", 80, 20)
+    assert len(looks.rows) == 20
+    assert looks.rows[-1].text.endswith("x")

@@ -15,10 +15,11 @@ from chatkit import __version__
 from chatkit.cli import bench, history, join, publish, rooms, serve
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
-from chatkit.cli.exit_codes import DONE, FAILED, exits, say
+from chatkit.cli.exit_codes import exits, say
 from chatkit.cli.output import open_output
 from chatkit.cli.token_scope import CONFIG_FILE
 from chatkit.errors import ChatkitError
+from chatkit.wire.codes import ExitCode
 
 SERVE_OPTIONS = {
     name.rstrip("_").replace("_", "-"): name for name in serve.serve.__annotations__ if name not in {"ctx", "return"}
@@ -114,5 +115,5 @@ def _status_of(run: Callable[[], None]) -> int:
     except typer.Exit as end:
         return end.exit_code
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
-    return DONE
+        return end.code if isinstance(end.code, int) else ExitCode.DONE if end.code is None else ExitCode.FAILED
+    return ExitCode.DONE

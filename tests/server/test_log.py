@@ -25,7 +25,7 @@ def test_lines_wait_for_a_reader_and_those_that_are_too_many_are_counted() -> No
     writer = LogWriter(writes)
     for number in range(2_000):
         writer.write(f"{number:04} {'x' * 995}")  # two megabytes; half of it waits
-    numbers = []
+    numbers: list[int] = []
     n_lost = 0
     with os.fdopen(reads) as log:
         while len(numbers) + n_lost < 2_000:

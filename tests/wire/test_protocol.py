@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkit.core.model import Cursor, Gap, Member, Message
-from chatkit.core.roster import Change
+from chatkit.core.signals import MembersChanged
 from chatkit.core.subscription import Subscription  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.errors import BadCursor, BadInput, BadRequest, NotFound, RateLimited, UnknownOp
-from chatkit.session.formats import FORMS, gap_sentence, presence_frame
+from chatkit.session.formats import FORMATS, gap_sentence, presence_frame
 from chatkit.websocket.reader import payloads
 from chatkit.wire import protocol
 
@@ -196,7 +196,7 @@ def test_the_forms_of_plain_text() -> None:
     unused = cast("Subscription", None)  # plain text says the same of a gap in whatever room
     shown = {
         name: [b"".join(payloads(frame)) for frame in (form(message), form_gap(unused, gap))]
-        for name, (form, form_gap) in FORMS.items()
+        for name, (form, form_gap) in FORMATS.items()
     }
     assert shown["text"] == ["hé".encode(), b"! messages 2 to 3 are no longer kept"]
     assert shown["line"][0] == "ann: hé".encode()
@@ -208,7 +208,7 @@ def test_the_forms_of_plain_text() -> None:
     ("count", "names", "is_listed"), [(2, 1, True), (200, 200, True), (201, 1, False), (5, 201, False)]
 )
 def test_in_a_large_room_presence_is_a_count(count: int, names: int, is_listed: bool) -> None:
-    change = Change("ops", [f"n{n}" for n in range(names)], [], count)
+    change = MembersChanged("ops", [f"n{n}" for n in range(names)], [], count)
     event = protocol.decode_event(payloads(presence_frame(change))[0])
     assert event == protocol.PresenceEvent(
         room="ops", joined=change.joined if is_listed else None, left=[] if is_listed else None, count=count

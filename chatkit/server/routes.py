@@ -157,7 +157,7 @@ async def read_messages(
         raise BadRequest(f"limit is at most {house.limits.history}")
     client = lobby.client(request)
     await lobby.charge(request, SEARCH_COST if search or sender else PAGE_COST)
-    reading = house.reads.read(
+    reading = house.history_queue.read(
         client,
         house.hub,
         check_room(room),

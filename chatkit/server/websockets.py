@@ -212,7 +212,7 @@ async def _start_session(
             PrivateCloseCode.OVERLOADED if isinstance(error, TooManyConnections) else close_code_of(error), str(error)
         )
         return None
-    session.left = lobby.leave
+    session.on_end = lobby.leave
     try:
         await session.start(room, read_start(asked.after, asked.history))
     except ChatkitError as error:

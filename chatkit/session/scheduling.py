@@ -1,33 +1,32 @@
-"""Turns: how the work of many clients shares the event loop. Sessions ask here; they know no event loop themselves."""
+"""How the work of many clients shares the event loop. Sessions wait here, and know no event loop themselves."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-MAX_SERVED: Final = 8  # joins and the like that are served at once, of all clients: some milliseconds of the event loop
-MAX_REST_S: Final = 1.0  # then it is checked whether the client is still there
+MAX_JOINS: Final = 8  # joins that are served at a time, of all clients: some milliseconds of the event loop
+MAX_SLEEP_S: Final = 1.0  # after this, the wait is computed again: the client may have left
 
 
-class Work(Protocol):
-    """Work that was begun and can be ended."""
+class Cancellable(Protocol):
+    """A task that can be cancelled."""
 
-    def cancel(self) -> bool:
-        """End it at its next step."""
+    def cancel(self) -> bool: ...
 
 
-class Turns(asyncio.Semaphore):
-    """A few clients are served at once, in the order in which they asked: publishing never waits behind thousands."""
+class JoinSlots(asyncio.Semaphore):
+    """The slots for joins. They are given in the order of the requests, so publishing never waits behind thousands."""
 
     def __init__(self) -> None:
-        super().__init__(MAX_SERVED)
+        super().__init__(MAX_JOINS)
 
 
 async def next_turn() -> None:
-    """Return in the next turn of the event loop."""
+    """Wait until the next turn of the event loop."""
     await asyncio.sleep(0)
 
 
-async def rest(wait_s: Callable[[], float]) -> None:
-    """Return when `wait_s`, which is asked again and again, returns 0."""
-    while remaining_s := wait_s():  # noqa: ASYNC110  # it is time that it waits for
-        await asyncio.sleep(min(remaining_s, MAX_REST_S))
+async def sleep_until_zero(wait_s: Callable[[], float]) -> None:
+    """Wait until `wait_s`, which is called again and again, returns 0."""
+    while remaining_s := wait_s():  # noqa: ASYNC110  # there is no event to wait for: only time has to pass
+        await asyncio.sleep(min(remaining_s, MAX_SLEEP_S))

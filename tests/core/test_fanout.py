@@ -11,7 +11,8 @@ from chatkit.core import fanout as bells_module
 from chatkit.core.backend import Backend
 from chatkit.core.fanout import ENOUGH_CHARS, Fanout
 from chatkit.core.page_cache import PageCache
-from chatkit.core.room import Room, Signal
+from chatkit.core.room import Room
+from chatkit.core.signals import Signal
 
 
 class Reader:
@@ -33,7 +34,7 @@ class Scene:
     """Rooms with readers that note who is told, and bells whose rest is as long as a test wants."""
 
     def __init__(self, backend: Backend) -> None:
-        self.bells = Fanout()
+        self.fanout = Fanout()
         self.rung: list[str] = []
         self._backend = backend
 
@@ -44,10 +45,10 @@ class Scene:
         return live
 
     def grow(self, live: Room, body: str = "hi") -> None:
-        self.bells.schedule(live, len(body) + 64)
+        self.fanout.schedule(live, len(body) + 64)
 
     def rest(self, seconds: float) -> None:
-        self.bells._rest_until = perf_counter() + seconds
+        self.fanout._pause_until = perf_counter() + seconds
 
 
 def run(test: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
@@ -70,7 +71,7 @@ def test_readers_of_a_quiet_server_are_told_in_the_next_turn_who_came_last_first
         scene.grow(scene.room("a", 3))
         await turn()
         assert scene.rung == ["a2", "a1", "a0"]
-        assert scene.bells.is_silent
+        assert scene.fanout.is_idle
 
     run(test)
 
@@ -101,7 +102,7 @@ def test_enough_to_tell_ends_the_rest() -> None:
         scene.grow(live, "x" * ENOUGH_CHARS)
         await turn()
         assert scene.rung == ["a0"]
-        assert scene.bells.is_silent
+        assert scene.fanout.is_idle
 
     run(test)
 
@@ -110,7 +111,7 @@ def test_the_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 5))
         await turn()
-        assert scene.bells._rest_until - perf_counter() <= bells_module.MAX_REST_S
+        assert scene.fanout._pause_until - perf_counter() <= bells_module.MAX_PAUSE_S
 
     monkeypatch.setattr(bells_module, "PACE", 1e9)
     run(test)
@@ -128,7 +129,7 @@ def test_a_room_that_grows_in_the_round_of_a_giant_one_is_told_in_it(monkeypatch
         await asyncio.sleep(0)
         assert "small0" in scene.rung
         async with asyncio.timeout(5):
-            while not scene.bells.is_silent:  # noqa: ASYNC110  # as above
+            while not scene.fanout.is_idle:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0)
         assert len(scene.rung) == 201
 

@@ -19,17 +19,17 @@ class Store:
         self.batches: list[list[str]] = []
         self.told: list[str] = []
         self.failed: list[ChatkitError] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.release = asyncio.Event()
+        self.release.set()
         self.failure: Exception | None = None
         self.bad_room = ""  # no batch with it can be taken
         self.n_turns = 0  # of the loop that an append takes
-        self.tell: Callable[[Sequence[Receipt]], None] | None = None
+        self.inject: Callable[[Sequence[Receipt]], None] | None = None
         self.committer = Committer(self.append, self._committed, self.failed.append)
         self.outcomes: list[Receipt | ChatkitError] = []
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        await self.gate.wait()
+        await self.release.wait()
         await turns(self.n_turns)
         if self.failure is not None:
             raise self.failure
@@ -39,8 +39,8 @@ class Store:
         return [Receipt(Message(one.room, "e", 1, 0, one.sender, one.body)) for one in drafts]
 
     def _committed(self, receipts: Sequence[Receipt]) -> None:
-        if self.tell is not None:
-            self.tell(receipts)
+        if self.inject is not None:
+            self.inject(receipts)
         self.told += [receipt.message.body for receipt in receipts]
 
     def submit(self, *bodies: object) -> None:
@@ -70,12 +70,12 @@ def with_store(test: Callable[[Store], object]) -> None:
 
 def test_what_comes_during_a_commit_is_the_next_batch() -> None:
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit(1)
         await turns()
         store.submit(2, 3)
         await turns()
-        store.gate.set()
+        store.release.set()
         await turns()
         assert store.batches == [["1"], ["2", "3"]]
         assert store.answered == store.told == ["1", "2", "3"]
@@ -97,7 +97,7 @@ def test_a_batch_is_bounded_and_order_is_kept() -> None:
 def test_readers_are_told_before_publishers_are_answered() -> None:
     async def test(store: Store) -> None:
         seen: list[int] = []
-        store.tell = lambda _: seen.append(len(store.outcomes))
+        store.inject = lambda _: seen.append(len(store.outcomes))
         store.submit(1, 2)
         await turns()
         assert seen == [0]
@@ -155,7 +155,7 @@ def test_readers_who_cannot_be_told_keep_no_publisher_from_an_answer() -> None:
         def refuse(_: Sequence[Receipt]) -> None:
             raise ZeroDivisionError
 
-        store.tell = refuse
+        store.inject = refuse
         store.submit(1)
         await turns()
         assert store.answered == ["1"]
@@ -174,14 +174,14 @@ def test_a_settle_may_submit() -> None:
 
 def test_draining_commits_what_was_taken_and_takes_no_more() -> None:
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit(1)
         draining = asyncio.ensure_future(store.committer.drain())
         await turns()
         assert not draining.done()
         with pytest.raises(Unavailable):
             store.submit(2)
-        store.gate.set()
+        store.release.set()
         await draining
         assert store.answered == ["1"]
         await store.committer.drain()
@@ -193,7 +193,7 @@ def test_a_store_that_stands_still_is_given_up_and_everyone_is_answered() -> Non
     async def main() -> None:
         store = Store()
         working = asyncio.ensure_future(store.committer.run())
-        store.gate.clear()
+        store.release.clear()
         store.submit(1)
         await turns()
         store.submit(2)
@@ -211,13 +211,13 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_PENDING", 10)
 
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit(0)
         await turns()
         store.submit(*range(1, 11))
         with pytest.raises(Unavailable):
             store.submit(11)
-        store.gate.set()
+        store.release.set()
         await turns()
         store.submit(12)
         await turns()
@@ -230,14 +230,14 @@ def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(group_commit, "MAX_PENDING_BYTES", 100)
 
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit("x" * 90)
         await turns()
         store.submit("x" * 60)
         with pytest.raises(Unavailable):
             store.committer.submit(draft("", data="x" * 50), store.outcomes.append)
         store.submit("x" * 40)
-        store.gate.set()
+        store.release.set()
         await turns()
         store.submit("x" * 90)
         await turns()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from harness import Faults, Forgetful, draft, drain, run, say, seqs, small_tails, turns
+from harness import Faults, Forgetful, draft, drain, publish_all, run, seqs, small_tails, turns
 from hosting import Host, hosted
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -79,7 +79,7 @@ async def happen(hub: Hub, backend: Faults, events: Sequence[tuple[str, int]]) -
     for what, n in events:
         match what:
             case "append":
-                await say(hub, *range(n))
+                await publish_all(hub, *range(n))
             case "other":
                 await backend.inner.append([draft(i) for i in range(n)])
             case "trim":  # as far as the store alone has the messages
@@ -167,10 +167,10 @@ def test_without_history_what_a_page_and_a_reader_who_returns_miss_is_the_same(
 def test_a_client_that_had_nothing_learns_the_epoch_of_a_log_that_began_again_without_a_gap() -> None:
     async def test(host: Host) -> None:
         client, text = await host.json("ops"), await host.text("ops")
-        client.socket.take()
+        client.socket.pop_events()
         host.backend.wipe()
-        await say(host.hub, "new")
-        await say(host.hub, "next")
+        await publish_all(host.hub, "new")
+        await publish_all(host.hub, "next")
         await turns(60)
         epoch = (await host.hub.history("ops")).head.epoch
         events = client.socket.events

@@ -9,11 +9,11 @@ from harness import (
     Faults,
     Log,
     Witness,
-    at_hand,
     draft,
     is_left_clean,
+    publish_all,
+    read_in_memory,
     run,
-    say,
     small_tails,
     turns,
     until,
@@ -52,7 +52,9 @@ class Schedule:
 
     async def _publish(self, n: int) -> None:
         self.count += 1
-        receipts = await say(self.publishers[n % len(self.publishers)], *(f"{self.count}.{i}" for i in range(n)))
+        receipts = await publish_all(
+            self.publishers[n % len(self.publishers)], *(f"{self.count}.{i}" for i in range(n))
+        )
         self.log.committed(sorted(receipts, key=lambda receipt: receipt.message.seq))
 
     async def _other(self, n: int) -> None:
@@ -63,7 +65,7 @@ class Schedule:
             self.log.committed(receipts)
             messages = [receipt.message for receipt in receipts]
             if not self.backend.is_deaf:
-                self.backend.tell(RoomAdvanced("ops", messages[-1].seq, messages[n % 4 :] if n % 2 else ()))
+                self.backend.inject(RoomAdvanced("ops", messages[-1].seq, messages[n % 4 :] if n % 2 else ()))
 
     async def _history(self, n: int) -> None:
         await self.subscribe(None, n)
@@ -93,11 +95,11 @@ class Schedule:
         if self.backend is not None:
             self.backend.is_deaf = not self.backend.is_deaf
             if n % 2 and not self.backend.is_deaf:
-                self.backend.tell(Unavailable("the link broke"))
+                self.backend.inject(Unavailable("the link broke"))
 
     async def _chunk(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
-        witness.saw(at_hand(subscription))
+        witness.saw(read_in_memory(subscription))
 
     async def _read(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
@@ -129,7 +131,7 @@ class Schedule:
         if self.backend is not None:
             self.backend.is_deaf = False
         for hub in self.publishers:
-            receipts = await say(hub, "last")
+            receipts = await publish_all(hub, "last")
             self.log.committed(receipts)
         head = (await self.hub.history("ops")).head
         for subscription, witness in self.readers:

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from harness import (
     Faults,
-    at_hand,
     cancelled_after,
     draft,
     drain,
     is_left_clean,
+    publish_all,
+    read_in_memory,
     run,
-    say,
     seqs,
     turns,
     until,
@@ -20,7 +20,7 @@ from harness import (
 from chatkit.core import fanout
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
-from chatkit.core.room import Typing
+from chatkit.core.signals import Typing
 from chatkit.core.subscription import Item, WouldBlock
 from chatkit.errors import Unavailable
 
@@ -39,10 +39,10 @@ def test_history_is_so_many_before_the_end(history: int, expected: list[int], is
         async with Faults() as backend, Hub(backend) as hub:
             if is_read_already:
                 await hub.subscribe("ops")
-            await say(hub, *range(10))
+            await publish_all(hub, *range(10))
             with await hub.subscribe("ops", history=history) as reader:
                 assert seqs(await drain(reader)) == expected
-                await say(hub, "live")
+                await publish_all(hub, "live")
                 assert seqs(await drain(reader)) == [11]
                 assert reader.is_at_head
                 assert reader.cursor == Cursor(reader.head.epoch, 11)
@@ -53,7 +53,7 @@ def test_history_is_so_many_before_the_end(history: int, expected: list[int], is
 def test_a_reader_far_behind_and_many_at_once_ask_the_store_little() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(400))
+            await publish_all(hub, *range(400))
             readers = [await hub.subscribe("ops", history=300) for _ in range(50)]
             backend.calls.clear()
             found = await asyncio.gather(*(drain(reader, 400) for reader in readers))
@@ -67,7 +67,7 @@ def test_a_reader_far_behind_and_many_at_once_ask_the_store_little() -> None:
 def test_cursors_of_every_kind(is_read_already: bool) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(2000))
+            await publish_all(hub, *range(2000))
             await backend.trim(keep=900)
             epoch = (await hub.history("ops")).head.epoch
             if is_read_already:
@@ -91,12 +91,12 @@ def test_cursors_of_every_kind(is_read_already: bool) -> None:
 def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, 1, 2, 3)
+            await publish_all(hub, 1, 2, 3)
             epoch = (await hub.history("ops")).head.epoch
             await backend.trim(keep=0)
             with await hub.subscribe("ops", after=Cursor(epoch, 1)) as reader:
                 assert seqs(await drain(reader)) == [(1, 4, "trimmed")]
-                await say(hub, 4)
+                await publish_all(hub, 4)
                 assert seqs(await drain(reader)) == [4]
 
     run(main())
@@ -110,12 +110,12 @@ def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             rung: list[int] = []
             reader = await hub.subscribe("ops", wake=lambda: rung.append(1))
-            assert at_hand(reader) == []
-            await say(hub, *range(100))
+            assert read_in_memory(reader) == []
+            await publish_all(hub, *range(100))
             await turns()
             assert len(rung) == 1
-            assert [message.seq for message in at_hand(reader)] == list(range(1, 101))
-            assert at_hand(reader) == []
+            assert [message.seq for message in read_in_memory(reader)] == list(range(1, 101))
+            assert read_in_memory(reader) == []
             assert not reader.is_due
 
     run(main())
@@ -124,7 +124,7 @@ def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
 def test_reading_without_waiting_returns_what_is_in_memory_and_a_gap_alone() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             reader = await hub.subscribe("ops", after=Cursor("other", 9))
             assert reader.cursor == Cursor("other", 9)
             assert seqs(reader.read_nowait()) == [(9, 1, "epoch")]
@@ -156,10 +156,10 @@ def test_a_reader_that_waits_is_woken_by_a_message_and_by_its_end(moment: str) -
                 reader.close()
                 assert list(await reading) == []
             else:
-                await say(hub, "hi")
+                await publish_all(hub, "hi")
                 assert seqs(await reading) == [1]
                 assert woken == []
-                await say(hub, "there")
+                await publish_all(hub, "there")
                 await turns()
                 assert woken == [1]
 
@@ -169,7 +169,7 @@ def test_a_reader_that_waits_is_woken_by_a_message_and_by_its_end(moment: str) -
 def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, 1, 2)
+            await publish_all(hub, 1, 2)
             reader = await hub.subscribe("ops", history=9)
             seen: list[Item] = []
 
@@ -179,12 +179,12 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
 
             reading = asyncio.ensure_future(read())
             await until(lambda: len(seen) == 2)
-            await say(hub, 3)
+            await publish_all(hub, 3)
             await until(lambda: len(seen) == 3)
             reader.close()
             await reading
             reader.close()
-            assert at_hand(reader) == []
+            assert read_in_memory(reader) == []
             assert list(await reader.read(wait=False)) == list(await reader.read()) == []
             await until(lambda: is_left_clean(hub))
 
@@ -195,7 +195,7 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
 def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(5))
+            await publish_all(hub, *range(5))
             reader = await hub.subscribe("ops", after=Cursor("other", 9))
             seen: list[Item] = []
             async for item in reader:
@@ -214,7 +214,7 @@ def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None
 def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(6))
+            await publish_all(hub, *range(6))
             reader = await hub.subscribe("ops", history=9)
             seen: list[Item] = []
             async for item in reader:
@@ -232,7 +232,7 @@ def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
 def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             reader = await hub.subscribe("ops", history=850)
             backend.turns = 2
             found = await cancelled_after(steps, reader.read(100, wait=False))
@@ -249,7 +249,7 @@ def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
             assert await cancelled_after(steps, reader.read()) is None
-            await say(hub, 1)
+            await publish_all(hub, 1)
             assert seqs(await reader.read()) == [1]
 
     run(main())
@@ -258,7 +258,7 @@ def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
 def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             reader = await hub.subscribe("ops", history=850)
             backend.failures["read"] = Unavailable("away")
             with pytest.raises(Unavailable):
@@ -272,15 +272,15 @@ def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
 def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             for history in (850, 300):  # from the store, and from a tail that is deepened
                 reader = await hub.subscribe("ops", history=history)
                 position = reader.cursor
-                gate = backend.hold("read", old_answer=True)
+                release = backend.hold("read", old_answer=True)
                 fetching = asyncio.ensure_future(reader.read(wait=False))
                 await turns()
                 reader.close()
-                gate.set()
+                release.set()
                 assert list(await fetching) == []
                 assert reader.cursor == position
                 assert not reader.is_due
@@ -299,7 +299,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
             await hub.subscribe("ops", wake=refuse, on_signal=refuse)
             await hub.subscribe("ops", wake=lambda: rung.append(2), on_signal=rung.append)
             for n in (1, 2):
-                await say(hub, n)
+                await publish_all(hub, n)
                 await turns()
                 assert sorted(map(str, rung)) == ["1", "2"]
                 rung.clear()
@@ -334,12 +334,12 @@ def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns
                     await backend.append([draft("", room="small")])
                     hub._rooms.grow("small", 1, (await hub.history("small")).messages)
                 await asyncio.sleep(0)
-                assert len(hub._rooms._bells._waking) <= 2
+                assert len(hub._rooms._fanout._waking) <= 2
                 assert rung[0] <= (n + 1) * fanout.WAKES_A_TURN
                 assert rung[1] == (n > 51) or n < 53
             before = rung[0]
             await turns(40)
             assert rung[0] - before <= 2 * n_readers
-            assert not hub._rooms._bells._waking
+            assert not hub._rooms._fanout._waking
 
     run(main())

@@ -68,7 +68,7 @@ def test_a_refused_command_is_counted(text: bytes) -> None:
 
 def test_a_client_that_leaves_takes_its_search_with_it() -> None:
     async def test(host: Host) -> None:
-        queue = host.house.reads
+        queue = host.context.history_queue
         gate = host.backend.before["read"] = asyncio.Event()
         clients = [await host.json() for _ in range(20)]
         for client in clients:

@@ -54,12 +54,12 @@ def test_nothing_that_was_sent_behind_a_refused_message_is_taken_though_the_buck
 def test_nothing_that_was_sent_behind_what_the_store_could_not_take_is_stored_before_it() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        gate = host.backend.hold("append")
+        release = host.backend.hold("append")
         host.backend.failures["append"] = Unavailable("away")
         publish(client, 1, 0)
         await turns()
         publish(client, 2, 1)  # gathers while the first is on its way
-        gate.set()
+        release.set()
         assert await outcomes(client, 2) == [(1, "unavailable"), (2, "unavailable")]
         host.backend.failures.clear()
         publish(client, 3, 2)  # was on its way to the server
@@ -158,6 +158,6 @@ def test_long_names_of_refused_messages_do_not_fill_the_server() -> None:
             order.check(f"{n:x>10000}")
     assert len(order._refused) < 10
     for n in range(1_000):
-        order.taken(f"{n:x>10000}")
+        order.accepted(f"{n:x>10000}")
         order.refused("short", error)
     assert order._n_chars == len("short")

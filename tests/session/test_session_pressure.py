@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from harness import Faults, run, say, turns, until
+from harness import Faults, publish_all, run, turns, until
 from hosting import Host, hosted
 
 from chatkit.core.hub import Hub
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 
 def test_commands_that_wait_are_done_in_order() -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, "hi")
+        await publish_all(host.hub, "hi")
         client = await host.json()
         host.backend.turns = 3
         client.send("join", room="ops", ref=1)
@@ -47,12 +47,12 @@ def test_a_join_that_fails_is_told_and_can_be_tried_again(failing: str) -> None:
 def test_a_client_that_publishes_faster_than_the_store_commits_is_read_no_further() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        gate = host.backend.hold("append")
+        release = host.backend.hold("append")
         for n in range(MAX_OUTSTANDING + 20):
             assert client.socket.is_paused == (n >= MAX_OUTSTANDING)
             client.send("publish", body=str(n))
         assert client.socket.pauses == 1
-        gate.set()
+        release.set()
         await until(lambda: not client.socket.is_paused)
         await until(lambda: len(client.bodies()) == MAX_OUTSTANDING + 20)
         client.send("publish", body="more")
@@ -64,12 +64,12 @@ def test_a_client_that_publishes_faster_than_the_store_commits_is_read_no_furthe
 def test_a_client_that_asks_faster_than_the_store_answers_is_read_no_further() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        gate = host.backend.hold("read")
+        release = host.backend.hold("read")
         for n in range(MAX_JOBS + 5):
             client.send("history", ref=n)
         await turns()
         assert client.socket.is_paused
-        gate.set()
+        release.set()
         await client.answer(MAX_JOBS + 4)
         assert not client.socket.is_paused
 
@@ -105,10 +105,10 @@ def test_a_client_that_does_not_take_its_answers_does_not_fill_the_server(
     monkeypatch.setattr(session_module, "MAX_UNREAD_BYTES", 20_000)
 
     async def test(host: Host) -> None:
-        await say(host.hub, *("x" * 1000 for _ in range(20)))
+        await publish_all(host.hub, *("x" * 1000 for _ in range(20)))
         client = await host.json("ops")
         await turns()
-        client.socket.take()
+        client.socket.pop_events()
         client.socket.is_writable = False
         asked = 0
         while not client.socket.is_paused:
@@ -133,7 +133,7 @@ def test_a_client_that_does_not_take_its_answers_does_not_fill_the_server(
 @pytest.mark.parametrize("op", ["join", "join again", "history", "leave", "publish"])
 def test_whenever_a_client_leaves_nothing_of_it_stays(op: str, steps: int) -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, *range(200))
+        await publish_all(host.hub, *range(200))
         client = await host.json("other" if op == "join" else "ops")
         host.backend.turns = 2
         for ref in range(3):
@@ -171,7 +171,7 @@ def test_a_session_that_outlives_the_hub_is_told_that_it_ends() -> None:
                 host = Host(hub, backend)
                 client = await host.json("ops")
                 plain = await host.text("ops")
-            client.socket.take()
+            client.socket.pop_events()
             for op in ("publish", "join", "history"):
                 client.send(op, body="x", ref=op)
             assert [(event["ref"], event["code"]) for event in client.socket.events] == [

@@ -1,7 +1,7 @@
 """Plain text over a socket: a frame in is a body, and each message comes back in the form that was asked for."""
 
 import pytest
-from harness import say, until
+from harness import publish_all, until
 from hosting import Host, hosted
 
 from chatkit.core.model import Cursor
@@ -31,7 +31,7 @@ def test_plain_text_in_and_out(form: str, expected: bytes) -> None:
 @pytest.mark.parametrize("form", ["text", "line", "json"])
 def test_plain_text_begins_with_history_and_tells_gaps(form: str) -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, *range(30))
+        await publish_all(host.hub, *range(30))
         epoch = (await host.hub.history("ops")).head.epoch
         client = await host.text("ops", form=form)
         assert len(client.socket.texts) == 10
@@ -60,12 +60,12 @@ def test_a_form_that_is_none_is_refused() -> None:
 def test_plain_text_is_held_back_and_told_of_a_store_that_is_away() -> None:
     async def test(host: Host) -> None:
         client = await host.text("ops")
-        gate = host.backend.hold("append")
+        release = host.backend.hold("append")
         for _ in range(MAX_OUTSTANDING):
             client.session.received_text(b"hi")
         assert client.socket.is_paused
         host.backend.failures["append"] = Unavailable("away")
-        gate.set()
+        release.set()
         await until(lambda: not client.socket.is_paused)
         await until(lambda: client.socket.texts.count(b"! away") == MAX_OUTSTANDING)
 

@@ -137,7 +137,7 @@ class SenderLimiter:
         self._command_shares = command_shares
         self._clock = clock
 
-    def take(self, n_bytes: int) -> float:
+    def consume(self, n_bytes: int) -> float:
         """Take one message; return 0, or in how many seconds to try again."""
         return self._messages.take(n_bytes, self._clock(), self._shares)
 

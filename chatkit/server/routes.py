@@ -110,7 +110,7 @@ async def publish(
         limits=lobby.house.limits,
     )
     limiter = lobby.limiter(request, draft.sender)
-    if limiter is not None and (wait_s := limiter.take(len(sent))):
+    if limiter is not None and (wait_s := limiter.consume(len(sent))):
         raise RateLimited(wait_s)
     receipt = await lobby.house.hub.publish(draft)
     return Response(protocol.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)

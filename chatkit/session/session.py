@@ -40,7 +40,7 @@ Job: TypeAlias = Callable[[], Awaitable[None]]
 class Limiter(Protocol):
     """The rate limit of one sender."""
 
-    def take(self, n_bytes: int) -> float:
+    def consume(self, n_bytes: int) -> float:
         """Count one message of `n_bytes`. Return 0, or, if it exceeds the limit, the seconds after which to retry."""
 
     def charge(self, cost: float) -> float:
@@ -184,7 +184,7 @@ class Session(ABC):
         return subscription
 
     def _submit(self, draft: Draft, settle: Settle, n_bytes: int) -> None:
-        if self._limiter is not None and (wait_s := self._limiter.take(n_bytes)):
+        if self._limiter is not None and (wait_s := self._limiter.consume(n_bytes)):
             raise RateLimited(wait_s)
         self._context.hub.submit(draft, settle)
         self._n_outstanding += 1

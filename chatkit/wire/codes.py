@@ -86,6 +86,7 @@ _TABLE: Final = (
     _Row("not-found", NotFound, 404, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
     _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
+    _Row("timeout", ChatkitError, 408, ExitCode.FAILED),
     _Row("rate-limited", RateLimited, 429, ExitCode.FAILED, PrivateCloseCode.OVERLOADED),
     _Row("unavailable", Unavailable, 503, ExitCode.NO_SERVER, PrivateCloseCode.UNAVAILABLE),
     _Row("bad-backend-url", BadBackendURL, 500, ExitCode.WRONG_USAGE),

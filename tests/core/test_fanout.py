@@ -66,7 +66,7 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-def test_readers_of_a_quiet_server_are_told_in_the_next_turn_who_came_last_first() -> None:
+def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> None:
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 3))
         await turn()
@@ -76,7 +76,7 @@ def test_readers_of_a_quiet_server_are_told_in_the_next_turn_who_came_last_first
     run(test)
 
 
-def test_what_comes_in_a_rest_is_told_once_when_it_ends() -> None:
+def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
     async def test(scene: Scene) -> None:
         scene.rest(0.03)
         live = scene.room("a")
@@ -92,7 +92,7 @@ def test_what_comes_in_a_rest_is_told_once_when_it_ends() -> None:
     run(test)
 
 
-def test_enough_to_tell_ends_the_rest() -> None:
+def test_enough_to_deliver_ends_the_pause() -> None:
     async def test(scene: Scene) -> None:
         scene.rest(1000)
         live = scene.room("a")
@@ -107,7 +107,7 @@ def test_enough_to_tell_ends_the_rest() -> None:
     run(test)
 
 
-def test_the_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pause_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 5))
         await turn()
@@ -117,7 +117,7 @@ def test_the_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_a_room_that_grows_in_the_round_of_a_giant_one_is_told_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_room_that_grows_during_the_round_of_a_giant_one_is_served_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene) -> None:
         giant, small = scene.room("giant", 100), scene.room("small")
         scene.grow(giant)

@@ -55,7 +55,7 @@ def test_the_faulty_backend_conforms_while_it_injects_nothing(
 # Publishing
 
 
-def test_what_is_published_is_committed_in_order_and_read() -> None:
+def test_published_messages_are_committed_in_order_and_can_be_read() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             receipts = await publish_all(hub, *range(50))
@@ -83,7 +83,7 @@ def test_a_repeat_is_not_delivered_again() -> None:
 
 
 @pytest.mark.parametrize("failure", [Unavailable("away"), OSError("a bug")])
-def test_a_failed_append_answers_every_publisher_shows_and_passes(failure: Exception) -> None:
+def test_a_failed_append_fails_every_publisher_and_is_a_fault_until_the_next_commit(failure: Exception) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -100,7 +100,7 @@ def test_a_failed_append_answers_every_publisher_shows_and_passes(failure: Excep
 
 
 @pytest.mark.parametrize("steps", range(14))
-def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
+def test_a_cancelled_publish_does_not_affect_others(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 2
@@ -119,7 +119,9 @@ def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
 # Presence
 
 
-def test_on_a_machine_that_has_just_booted_who_comes_first_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_member_is_reported_soon_even_on_a_machine_that_has_just_booted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
 
     async def main() -> None:
@@ -136,7 +138,7 @@ def test_on_a_machine_that_has_just_booted_who_comes_first_is_told_soon(monkeypa
     run(main())
 
 
-def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presence_changes_are_reported_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
 
     async def main() -> None:
@@ -167,7 +169,7 @@ def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeyp
     run(main())
 
 
-def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
+def test_members_of_another_process_join_and_leave(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub:
@@ -190,7 +192,7 @@ def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
     run(main())
 
 
-def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_members_of_a_paused_process_expire_and_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "TTL_S", 0.2)
 
     async def main() -> None:
@@ -206,7 +208,7 @@ def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monk
     run(main())
 
 
-def test_the_members_of_a_machine_that_slept_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_members_of_a_suspended_machine_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The loop's clock stands still meanwhile, the wall's does not.
     clock, clock_ns = time.time, time.time_ns
 
@@ -226,7 +228,7 @@ def test_the_members_of_a_machine_that_slept_come_back(tmp_path: Path, monkeypat
     run(main())
 
 
-def test_presence_is_shared_again_when_the_store_is_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_presence_is_shared_again_when_the_store_is_available(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
@@ -242,7 +244,7 @@ def test_presence_is_shared_again_when_the_store_is_back(tmp_path: Path, caplog:
 # The end
 
 
-def test_leaving_commits_what_was_taken_ends_readers_and_refuses_the_rest() -> None:
+def test_leaving_commits_accepted_drafts_ends_readers_and_refuses_new_calls() -> None:
     async def main() -> None:
         async with Faults() as backend:
             hub = Hub(backend)
@@ -273,7 +275,7 @@ def test_leaving_commits_what_was_taken_ends_readers_and_refuses_the_rest() -> N
 
 
 @pytest.mark.parametrize("steps", range(16))
-def test_a_subscribe_under_way_when_the_hub_is_left_ends(steps: int) -> None:
+def test_a_subscribe_in_progress_ends_when_the_hub_is_left(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend:
             backend.turns = 3
@@ -290,7 +292,7 @@ def test_a_subscribe_under_way_when_the_hub_is_left_ends(steps: int) -> None:
 
 @pytest.mark.parametrize("steps", range(20))
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_hub_is_left_wholly_though_the_leaving_is_cancelled(steps: int, shared: bool) -> None:
+def test_a_hub_is_left_completely_even_if_leaving_is_cancelled(steps: int, shared: bool) -> None:
     async def main() -> None:
         async with Faults() as backend:
             backend.shared = shared
@@ -318,7 +320,7 @@ def test_a_hub_is_left_wholly_though_the_leaving_is_cancelled(steps: int, shared
 
 
 @pytest.mark.parametrize("hung", ["append", "read", "unwatch", "announce", "poll_presence"])
-def test_a_store_that_stands_still_does_not_keep_a_hub(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_does_not_keep_a_hub_from_being_left(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "DRAIN_S", 0.01)
 
     async def main() -> None:
@@ -337,7 +339,7 @@ def test_a_store_that_stands_still_does_not_keep_a_hub(hung: str, monkeypatch: p
     run(main())
 
 
-def test_nothing_of_a_hub_is_left_in_memory() -> None:
+def test_a_hub_that_was_left_is_garbage_collected() -> None:
     async def main() -> None:
         async with Faults() as backend:
             async with Hub(backend) as hub:
@@ -354,7 +356,7 @@ def test_nothing_of_a_hub_is_left_in_memory() -> None:
     run(main())
 
 
-def test_many_hubs_end_in_any_order(tmp_path: Path) -> None:
+def test_hubs_can_be_left_in_any_order(tmp_path: Path) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             backends: list[Backend] = [
@@ -371,7 +373,7 @@ def test_many_hubs_end_in_any_order(tmp_path: Path) -> None:
     run(main())
 
 
-def test_trimming_one_room_concerns_only_its_readers() -> None:
+def test_trimming_one_room_affects_only_its_readers() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             for room in ("ops", "dev"):

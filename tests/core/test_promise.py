@@ -175,7 +175,7 @@ schedules = st.lists(
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedules, st.integers(0, 3))
 @example([("wipe", 0), ("cursor", 20), ("publish", 3), ("read", 17), ("iterate", 0), ("wipe", 0), ("iterate", 23)], 2)
-def test_every_reader_sees_every_message_once_in_order_and_each_hole(
+def test_every_reader_gets_every_message_once_in_order_and_every_gap(
     script: list[tuple[str, int]], spread: int
 ) -> None:
     async def main() -> None:
@@ -193,7 +193,7 @@ def test_every_reader_sees_every_message_once_in_order_and_each_hole(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_same_while_another_hub_publishes_to_the_same_file(seed: int, tmp_path: Path) -> None:
+def test_the_same_holds_while_another_hub_publishes_to_the_same_file(seed: int, tmp_path: Path) -> None:
     random = Random(seed)
 
     async def main() -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 # Rooms come and go
 
 
-def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
+def test_a_subscribe_that_races_the_last_close_gets_messages() -> None:
     async def main(steps: int) -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 2
@@ -57,7 +57,7 @@ def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
         run(main(steps))
 
 
-def test_many_come_at_once_and_the_room_is_opened_once() -> None:
+def test_concurrent_subscribes_open_the_room_once() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 3
@@ -73,7 +73,7 @@ def test_many_come_at_once_and_the_room_is_opened_once() -> None:
 
 @pytest.mark.parametrize("steps", range(26))
 @pytest.mark.parametrize("after", [None, Cursor("other", 3)])
-def test_a_subscribe_that_is_cancelled_leaves_nothing_behind(steps: int, after: Cursor | None) -> None:
+def test_a_cancelled_subscribe_leaves_no_room_behind(steps: int, after: Cursor | None) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 3
@@ -90,7 +90,7 @@ def test_a_subscribe_that_is_cancelled_leaves_nothing_behind(steps: int, after: 
 
 
 @pytest.mark.parametrize("failing", [["watch"], ["read"], ["read", "unwatch"]])
-def test_a_room_that_cannot_be_opened_leaves_nothing_behind(failing: list[str]) -> None:
+def test_a_room_that_cannot_be_opened_is_removed(failing: list[str]) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.failures = {method: Unavailable(f"{method} is away") for method in failing}
@@ -120,7 +120,7 @@ def test_a_cancel_is_not_swallowed_by_a_store_that_fails_to_unwatch() -> None:
     run(main())
 
 
-def test_a_room_that_cannot_be_unwatched_is_forgotten_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_room_that_cannot_be_unwatched_is_removed(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.failures["unwatch"] = Unavailable("away")
@@ -130,7 +130,7 @@ def test_a_room_that_cannot_be_unwatched_is_forgotten_all_the_same(caplog: pytes
     run(main())
 
 
-def test_ten_thousand_rooms_joined_and_left_leave_nothing_behind() -> None:
+def test_ten_thousand_rooms_that_were_left_leave_nothing_in_memory() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             readers = [await hub.subscribe(f"room{n}", member="ann") for n in range(10_000)]
@@ -161,7 +161,7 @@ def operations(job: Callable[[], object]) -> int:
     return count
 
 
-def test_leaving_costs_the_same_among_many_rooms_and_many_readers() -> None:
+def test_the_cost_of_leaving_does_not_depend_on_other_rooms_and_readers() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             one = await hub.subscribe("one", member="one")
@@ -180,7 +180,7 @@ def test_leaving_costs_the_same_among_many_rooms_and_many_readers() -> None:
 # News
 
 
-def test_news_of_other_processes_are_delivered(tmp_path: Path) -> None:
+def test_messages_of_other_processes_are_delivered(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
@@ -194,7 +194,7 @@ def test_news_of_other_processes_are_delivered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [None, Unavailable("the link broke"), OSError("a bug")])
-def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Exception | None) -> None:
+def test_notifications_that_end_or_fail_are_restarted_and_rooms_are_checked(end: Exception | None) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -212,7 +212,7 @@ def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Except
     run(main())
 
 
-def test_a_broken_link_shows_until_it_is_mended() -> None:
+def test_a_lost_connection_is_a_fault_until_it_is_restored() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.inject(Disconnected("the link to the store broke"))
@@ -223,7 +223,7 @@ def test_a_broken_link_shows_until_it_is_mended() -> None:
     run(main())
 
 
-def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
+def test_late_repeated_merged_or_reordered_notifications_deliver_each_message_once() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -248,7 +248,7 @@ def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
     run(main())
 
 
-def test_what_is_committed_while_a_room_is_opened_is_delivered() -> None:
+def test_messages_committed_while_a_room_is_opened_are_delivered() -> None:
     async def main() -> None:
         for old_answer in (False, True):
             async with Faults() as backend, Hub(backend) as hub:
@@ -269,7 +269,7 @@ def test_what_is_committed_while_a_room_is_opened_is_delivered() -> None:
     run(main())
 
 
-def test_a_store_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_store_is_asked_until_it_answers(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -284,7 +284,7 @@ def test_a_store_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptur
     run(main())
 
 
-def test_a_log_that_begins_anew_is_told_to_readers_wherever_they_stand() -> None:
+def test_readers_at_every_position_get_a_gap_when_a_log_starts_again() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -302,7 +302,7 @@ def test_a_log_that_begins_anew_is_told_to_readers_wherever_they_stand() -> None
     run(main())
 
 
-def test_a_reader_in_a_new_life_of_the_log_is_given_nothing_of_the_old_tail() -> None:
+def test_a_reader_of_a_new_epoch_gets_nothing_of_the_old_tail() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -324,7 +324,7 @@ def test_a_reader_in_a_new_life_of_the_log_is_given_nothing_of_the_old_tail() ->
 # Redaction
 
 
-def test_a_redaction_changes_what_is_read_and_is_told() -> None:
+def test_a_redaction_removes_the_body_and_is_signalled() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             received: list[Signal] = []
@@ -347,7 +347,7 @@ def test_a_redaction_changes_what_is_read_and_is_told() -> None:
 
 
 @pytest.mark.parametrize("moment", ["opening", "filling", "deepening", "fetching"])
-def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> None:
+def test_a_message_redacted_during_a_read_is_delivered_without_its_body(moment: str) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             n = 900 if moment == "fetching" else 300
@@ -381,7 +381,7 @@ def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> N
     run(main())
 
 
-def test_a_redaction_in_another_process_is_told(tmp_path: Path) -> None:
+def test_a_redaction_in_another_process_is_signalled(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:

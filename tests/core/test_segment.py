@@ -29,7 +29,7 @@ def numbers(segment: Segment, after: int, limit: int = 10_000) -> list[int]:
     return [found.seq for found in segment.read(after, limit)]
 
 
-def test_an_empty_feed_stands_where_the_log_does() -> None:
+def test_an_empty_segment_has_the_position_of_the_log() -> None:
     segment = Segment(Head("e", 8, 7), ())
     assert (segment.first, segment.last, segment.head) == (8, 7, Head("e", 8, 7))
     assert segment.reaches(7)
@@ -37,14 +37,14 @@ def test_an_empty_feed_stands_where_the_log_does() -> None:
     assert segment.read(7, 5) == []
 
 
-def test_a_feed_reaches_from_before_its_first_to_its_last() -> None:
+def test_a_segment_reaches_from_before_its_first_to_its_last() -> None:
     segment = feed_of(5, 9)
     assert [after for after in range(12) if segment.reaches(after)] == [4, 5, 6, 7, 8, 9]
     assert numbers(segment, 4) == [5, 6, 7, 8, 9]
     assert numbers(segment, 6, 2) == [7, 8]
 
 
-def test_what_does_not_follow_is_refused() -> None:
+def test_messages_that_do_not_follow_are_refused() -> None:
     segment = feed_of(1, 3)
     for seq in (3, 5):
         with pytest.raises(ValueError, match="does not follow 3"):
@@ -52,7 +52,7 @@ def test_what_does_not_follow_is_refused() -> None:
     assert numbers(segment, 0) == [1, 2, 3]
 
 
-def test_a_feed_is_bounded_in_messages_and_in_characters() -> None:
+def test_a_segment_is_bounded_in_messages_and_in_characters() -> None:
     segment = feed_of(1, 0)
     for seq in range(1, 5000):
         segment.extend([message(seq)])
@@ -84,7 +84,7 @@ def test_a_message_is_encoded_once_for_all_readers_of_a_format() -> None:
     assert len(made) == 21
 
 
-def test_what_is_dropped_is_forgotten_in_every_format() -> None:
+def test_dropped_messages_are_dropped_in_every_format() -> None:
     segment = feed_of(1, 10)
     segment.chunk(as_line, 0)
     for seq in range(11, 4000):
@@ -94,7 +94,7 @@ def test_what_is_dropped_is_forgotten_in_every_format() -> None:
     assert len(segment._chunks) <= MAX_CACHED_CHUNKS
 
 
-def test_a_chunk_is_bounded_and_holds_one_message_at_least() -> None:
+def test_a_chunk_is_bounded_and_has_at_least_one_message() -> None:
     segment = feed_of(1, MAX_CHUNK_MESSAGES + 50)
     assert segment.chunk(as_line, 0)[1] == MAX_CHUNK_MESSAGES
     segment = feed_of(1, 10, "x" * (MAX_CHUNK_BYTES // 3))
@@ -103,7 +103,7 @@ def test_a_chunk_is_bounded_and_holds_one_message_at_least() -> None:
     assert segment.chunk(as_line, 0)[1] == 1
 
 
-def test_a_redaction_changes_what_readers_of_every_format_get() -> None:
+def test_a_redaction_changes_the_chunks_of_every_format() -> None:
     def body(found: Message) -> bytes:
         return found.body.encode()
 
@@ -118,7 +118,7 @@ def test_a_redaction_changes_what_readers_of_every_format_get() -> None:
     assert numbers(segment, 0) == [1, 2, 3, 4, 5]
 
 
-def test_a_restart_is_another_life() -> None:
+def test_a_restart_is_a_new_generation() -> None:
     segment = feed_of(1, 5)
     segment.chunk(as_line, 0)
     generation = segment.generation
@@ -137,7 +137,7 @@ steps = st.lists(
 
 @settings(max_examples=150)
 @given(steps)
-def test_a_feed_holds_every_number_from_first_to_last(script: list[tuple[str, int]]) -> None:
+def test_a_segment_has_every_number_from_first_to_last(script: list[tuple[str, int]]) -> None:
     bounds = feed_module.MAX_MESSAGES, feed_module.MAX_CHUNK_MESSAGES
     feed_module.MAX_MESSAGES, feed_module.MAX_CHUNK_MESSAGES = 8, 3
     try:

@@ -34,7 +34,9 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
     ("history", "expected"), [(0, []), (3, [8, 9, 10]), (10, [*range(1, 11)]), (999, [*range(1, 11)])]
 )
 @pytest.mark.parametrize("is_read_already", [False, True])
-def test_history_is_so_many_before_the_end(history: int, expected: list[int], is_read_already: bool) -> None:
+def test_history_starts_that_many_messages_before_the_end(
+    history: int, expected: list[int], is_read_already: bool
+) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             if is_read_already:
@@ -50,7 +52,7 @@ def test_history_is_so_many_before_the_end(history: int, expected: list[int], is
     run(main())
 
 
-def test_a_reader_far_behind_and_many_at_once_ask_the_store_little() -> None:
+def test_readers_far_behind_share_reads_of_the_store() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(400))
@@ -88,7 +90,7 @@ def test_cursors_of_every_kind(is_read_already: bool) -> None:
     run(main())
 
 
-def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
+def test_a_completely_trimmed_room_gives_a_gap() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, 1, 2, 3)
@@ -105,7 +107,7 @@ def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
 # Reading
 
 
-def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
+def test_a_reader_is_woken_once_a_turn_and_a_chunk_has_all_messages() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             rung: list[int] = []
@@ -192,7 +194,7 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
 
 
 @pytest.mark.parametrize("had", range(1, 7))
-def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None:
+def test_leaving_a_loop_loses_no_items(had: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(5))
@@ -211,7 +213,7 @@ def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None
     run(main())
 
 
-def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
+def test_reading_within_a_loop_repeats_no_items() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(6))
@@ -229,7 +231,7 @@ def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
 
 
 @pytest.mark.parametrize("steps", range(10))
-def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
+def test_a_cancelled_read_does_not_move_the_position(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -244,7 +246,7 @@ def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
+def test_a_cancelled_iteration_does_not_move_the_position(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -255,7 +257,7 @@ def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
     run(main())
 
 
-def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
+def test_an_unavailable_store_delays_a_reader_without_loss() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -269,7 +271,7 @@ def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
     run(main())
 
 
-def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
+def test_a_closed_reader_gets_no_messages_that_were_being_loaded() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -288,7 +290,7 @@ def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
     run(main())
 
 
-def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callback_that_raises_does_not_stop_other_readers(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -312,7 +314,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns() -> None:
+def test_a_giant_room_does_not_delay_small_rooms() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             n_readers = 10 * fanout.WAKES_A_TURN

@@ -19,7 +19,7 @@ from chatkit.core.subscription import Item, Subscription
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
-def test_a_client_is_told_once_that_the_store_is_away_and_once_that_it_is_back() -> None:
+def test_a_client_is_notified_once_of_an_unavailable_store_and_once_of_its_return() -> None:
     async def test(host: Host) -> None:
         client, text = await host.json("ops"), await host.text("ops")
         await client.ask("join", room="dev")  # of two rooms, one word
@@ -32,12 +32,15 @@ def test_a_client_is_told_once_that_the_store_is_away_and_once_that_it_is_back()
         (error,) = client.socket.of_type("error")
         assert error == {"type": "error", "code": "unavailable", "message": "the store is unavailable: the link broke"}
         assert client.socket.of_type("restored") == [{"type": "restored"}]
-        assert text.socket.texts[-2:] == [b"! the store is unavailable: the link broke", b"! the store is back"]
+        assert text.socket.texts[-2:] == [
+            b"! the store is unavailable: the link broke",
+            b"! the store is available again",
+        ]
 
     hosted(test)
 
 
-def test_what_was_announced_is_announced_again_when_the_store_is_back(tmp_path: Path) -> None:
+def test_members_are_announced_again_when_the_store_is_available(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
@@ -53,7 +56,7 @@ def test_what_was_announced_is_announced_again_when_the_store_is_back(tmp_path: 
     run(main())
 
 
-def test_a_log_that_began_anew_is_found_by_its_epoch_alone() -> None:
+def test_a_log_that_started_again_is_detected_by_its_epoch_alone() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, "old", 2)
@@ -74,7 +77,7 @@ def test_a_log_that_began_anew_is_found_by_its_epoch_alone() -> None:
     run(main())
 
 
-def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
+def test_a_reader_at_position_0_gets_no_gap_when_a_log_starts_again() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, "hi")
@@ -89,7 +92,7 @@ def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
     run(main())
 
 
-def test_who_is_writing_is_told_to_the_readers_of_other_processes_and_once_to_ones_own(tmp_path: Path) -> None:
+def test_typing_reaches_readers_of_other_processes_and_own_readers_once(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
@@ -108,7 +111,7 @@ def test_who_is_writing_is_told_to_the_readers_of_other_processes_and_once_to_on
     run(main())
 
 
-def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost() -> None:
+def test_without_history_messages_notified_while_a_room_is_opened_are_not_lost() -> None:
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:
             backend.is_deaf = True
@@ -133,7 +136,7 @@ def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost(
     run(main())
 
 
-def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() -> None:
+def test_without_history_a_reader_gets_new_messages_and_a_gap_for_missed_ones() -> None:
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:
             await publish_all(hub, "before", "that", "too")
@@ -162,7 +165,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
     run(main())
 
 
-def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reader_without_history_continues_at_the_start_of_the_tail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "UNKEPT_MESSAGES", 512)
 
     async def main() -> None:

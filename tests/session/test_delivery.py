@@ -41,7 +41,7 @@ def numbers(first: int, last: int) -> list[str]:
     return [str(n) for n in range(first, last + 1)]
 
 
-def test_what_is_due_and_what_comes_is_written_once_a_turn() -> None:
+def test_due_and_new_messages_are_written_once_a_turn() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(10))
@@ -57,7 +57,7 @@ def test_what_is_due_and_what_comes_is_written_once_a_turn() -> None:
 
 
 @pytest.mark.parametrize("history", [0, 4, 300, 850])
-def test_history_then_live_in_order(history: int) -> None:
+def test_history_and_then_new_messages_are_written_in_order(history: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -73,7 +73,7 @@ def test_history_then_live_in_order(history: int) -> None:
     run(main())
 
 
-def test_a_socket_that_takes_nothing_costs_nothing_and_catches_up() -> None:
+def test_a_full_socket_gets_nothing_and_catches_up_later() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             socket = RecordingSocket()
@@ -95,7 +95,7 @@ def test_a_socket_that_takes_nothing_costs_nothing_and_catches_up() -> None:
 
 @pytest.mark.parametrize("room_for", [1, 1000, 1 << 16, 3 << 16])
 @pytest.mark.parametrize("size", [10, 5_000, 1 << 17])
-def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, size: int) -> None:
+def test_a_socket_that_is_repeatedly_full_gets_all_messages_in_order(room_for: int, size: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             n = 900 if size < 10_000 else 30
@@ -119,7 +119,7 @@ def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, 
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_is_lost_or_repeated_whatever_the_socket_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "MAX_CHUNK_MESSAGES", 7)
     random = Random(seed)
 
@@ -152,7 +152,7 @@ def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeyp
     run(main())
 
 
-def test_a_gap_is_written_where_it_is() -> None:
+def test_a_gap_is_written_at_its_position() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(10))
@@ -171,7 +171,7 @@ def test_a_gap_is_written_where_it_is() -> None:
     run(main())
 
 
-def test_a_store_that_is_away_delays_what_is_behind_and_then_it_comes(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_store_delays_a_delivery_without_loss(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -188,7 +188,7 @@ def test_a_store_that_is_away_delays_what_is_behind_and_then_it_comes(caplog: py
 
 
 @pytest.mark.parametrize("history", [300, 850])
-def test_a_delivery_that_is_closed_writes_nothing_that_was_on_its_way(history: int) -> None:
+def test_a_closed_delivery_writes_no_messages_that_were_being_loaded(history: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
@@ -209,7 +209,7 @@ def test_a_delivery_that_is_closed_writes_nothing_that_was_on_its_way(history: i
 
 @pytest.mark.parametrize("history", [0, 300, 850])
 @pytest.mark.parametrize("is_fetching", [False, True])
-def test_a_hub_is_left_while_readers_are_behind(history: int, is_fetching: bool) -> None:
+def test_a_hub_can_be_left_while_readers_are_behind(history: int, is_fetching: bool) -> None:
     async def main() -> None:
         async with Faults() as backend:
             async with Hub(backend) as hub:

@@ -55,7 +55,7 @@ def test_without_a_room_in_the_path_nothing_is_joined() -> None:
     hosted(test)
 
 
-def test_a_join_begins_where_it_says() -> None:
+def test_a_join_starts_at_the_given_position() -> None:
     async def test(host: Host) -> None:
         await publish_all(host.hub, *range(30))
         epoch = (await host.hub.history("ops")).head.epoch
@@ -99,7 +99,7 @@ def test_joined_then_the_gap_then_messages(after: str) -> None:
     hosted(test)
 
 
-def test_a_log_that_begins_anew_is_joined_anew() -> None:
+def test_a_client_gets_a_second_joined_when_a_log_starts_again() -> None:
     async def test(host: Host) -> None:
         await publish_all(host.hub, *range(10))
         client = await host.json("ops")
@@ -117,7 +117,7 @@ def test_a_log_that_begins_anew_is_joined_anew() -> None:
     hosted(test)
 
 
-def test_joining_again_begins_again_and_leaving_ends() -> None:
+def test_joining_again_restarts_the_delivery_and_leaving_ends_it() -> None:
     async def test(host: Host) -> None:
         await publish_all(host.hub, *range(5))
         client = await host.json("ops")
@@ -138,7 +138,7 @@ def test_joining_again_begins_again_and_leaving_ends() -> None:
 
 @pytest.mark.parametrize("history", [60, 90])
 @pytest.mark.parametrize("op", ["leave", "join"])
-def test_what_was_on_its_way_is_not_written_behind_left_or_joined(op: str, history: int) -> None:
+def test_messages_that_were_being_loaded_are_not_written_after_left_or_joined(op: str, history: int) -> None:
     async def test(host: Host) -> None:
         await publish_all(host.hub, *range(900))
         await host.hub.subscribe("ops")
@@ -159,7 +159,7 @@ def test_what_was_on_its_way_is_not_written_behind_left_or_joined(op: str, histo
     hosted(test)
 
 
-def test_rooms_of_one_connection_are_bounded_and_independent() -> None:
+def test_the_rooms_of_a_connection_are_bounded_and_independent() -> None:
     async def test(host: Host) -> None:
         client = await host.json()
         for room in "abcd":
@@ -180,7 +180,7 @@ def test_rooms_of_one_connection_are_bounded_and_independent() -> None:
     hosted(test)
 
 
-def test_one_room_however_its_name_is_written() -> None:
+def test_equivalent_names_are_one_room() -> None:
     async def test(host: Host) -> None:
         client = await host.json()
         assert (await client.ask("join", room="cafe\u0301"))["room"] == "caf\u00e9"
@@ -256,7 +256,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("ref", [7, "r", 2**70, None])
-def test_what_is_refused_is_told_with_its_code_and_ref_and_nothing_is_lost(ref: int | str | None) -> None:
+def test_a_refused_command_is_answered_with_code_and_ref(ref: int | str | None) -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         for command, code in REFUSED:
@@ -284,7 +284,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_hostile_commands_are_refused_and_disturb_nobody() -> None:
+def test_hostile_commands_are_refused_without_effect_on_others() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         other = await host.json("ops", "bob")
@@ -301,7 +301,7 @@ def test_hostile_commands_are_refused_and_disturb_nobody() -> None:
     hosted(test)
 
 
-def test_data_of_any_depth_leave_nobody_deaf() -> None:
+def test_data_of_any_depth_do_not_stop_other_clients() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         for depth in range(1, 490, 3):
@@ -315,7 +315,7 @@ def test_data_of_any_depth_leave_nobody_deaf() -> None:
 
 @pytest.mark.parametrize("at", [0, -1, -(2**70), 2**53, 2**63 - 1, 2**63, 2**64, 2**70])
 @pytest.mark.parametrize("field", ["after", "before", "limit"])
-def test_any_number_is_answered(at: int, field: str) -> None:
+def test_every_number_in_a_command_is_answered(at: int, field: str) -> None:
     async def test(host: Host) -> None:
         await publish_all(host.hub, *range(5))
         client = await host.json("ops")
@@ -342,7 +342,7 @@ def test_any_number_is_answered(at: int, field: str) -> None:
         max_size=12,
     )
 )
-def test_any_commands_are_answered_in_order_and_leave_nothing_behind(commands: list[dict[str, Any]]) -> None:
+def test_any_sequence_of_commands_is_answered_in_order(commands: list[dict[str, Any]]) -> None:
     async def test(host: Host) -> None:
         client = await host.json()
         await client.ask("join", room="b")
@@ -355,7 +355,7 @@ def test_any_commands_are_answered_in_order_and_leave_nothing_behind(commands: l
 
 
 @pytest.mark.parametrize("failure", [Unavailable("away"), OSError("a bug")])
-def test_a_publish_that_cannot_be_committed_is_told(failure: Exception) -> None:
+def test_a_publish_that_cannot_be_committed_is_answered_with_an_error(failure: Exception) -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         host.backend.failures["append"] = failure
@@ -371,7 +371,7 @@ def test_a_publish_that_cannot_be_committed_is_told(failure: Exception) -> None:
     hosted(test)
 
 
-def test_rates_count_the_bytes_that_came_and_say_when_to_go_on() -> None:
+def test_rates_count_received_bytes_and_tell_when_to_retry() -> None:
     async def test(host: Host) -> None:
         for fields in ({"body": "x" * 300}, {"body": "é" * 150}, {"body": "", "data": "x" * 300}):
             client = await host.json("ops", limiter=Allowance(900))

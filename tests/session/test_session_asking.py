@@ -59,7 +59,7 @@ def test_members_and_their_changes() -> None:
     hosted(test)
 
 
-def test_a_change_that_a_full_socket_did_not_take_comes_as_a_list() -> None:
+def test_a_presence_change_while_the_socket_was_full_is_sent_as_a_list() -> None:
     async def test(host: Host) -> None:
         ann = await host.json("ops")
         await asyncio.sleep(0.02)
@@ -78,7 +78,7 @@ def test_a_change_that_a_full_socket_did_not_take_comes_as_a_list() -> None:
     hosted(test)
 
 
-def test_typing_is_shown_to_the_others() -> None:
+def test_typing_is_sent_to_the_others() -> None:
     async def test(host: Host) -> None:
         ann, bob = await host.json("ops"), await host.json("ops", "bob")
         plain = await host.text("ops", "cat")
@@ -96,7 +96,7 @@ def test_typing_is_shown_to_the_others() -> None:
     hosted(test)
 
 
-def test_a_redaction_is_shown() -> None:
+def test_a_redaction_is_sent() -> None:
     async def test(host: Host) -> None:
         await publish_all(host.hub, "secret")
         client = await host.json("ops")

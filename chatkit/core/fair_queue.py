@@ -13,7 +13,7 @@ from chatkit.errors import RateLimited, Unavailable
 
 T = TypeVar("T")
 
-RETRY_S = 1.0  # a client with too many waiting calls is told to retry after this
+RETRY_S = 1.0  # the time after which a client with too many waiting calls should retry
 
 Client: TypeAlias = tuple[str, object]
 """An address, and one connection from there."""

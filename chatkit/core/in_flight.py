@@ -1,4 +1,4 @@
-"""InFlight: counts the operations in progress, and waits until there are none. Belongs to one event loop; no I/O."""
+"""InFlight: counts the operations in progress, and waits for their end. Belongs to one event loop; does no I/O."""
 
 import asyncio
 

@@ -229,4 +229,4 @@ class Rooms:
 
 
 def _ignore() -> None:
-    """Do nothing: the wake callback of a reader that reads without being woken."""
+    """Return at once: the wake callback of a reader that is not woken."""

@@ -135,7 +135,7 @@ class Subscription:
     def read_nowait(self, limit: int = READ_MESSAGES) -> Sequence[Item]:
         """Return at most `limit` items that are in memory, and move the position after them. A gap is returned alone.
 
-        Raise `WouldBlock` if there are none. The result is empty only if the subscription is closed.
+        Raise `WouldBlock` without any. The result is empty only if the subscription is closed.
         """
         if self.is_closed:
             return ()

@@ -113,7 +113,7 @@ class FrameReader:
 
     @property
     def n_unfinished_bytes(self) -> int:
-        """The number of bytes of an incomplete message; 0 if there is none."""
+        """The number of bytes of an incomplete message, or 0."""
         return len(self._buffer or b"") + (len(self._partial.body) + 1 if self._partial else 0)
 
     def receive_data(self, data: bytes | bytearray) -> None:

@@ -131,7 +131,7 @@ def _row_of(error: ChatkitError) -> _Row:
 
 
 class Details(NamedTuple):
-    """The values that an error carries beside its sentence. A value that it does not have is None.
+    """The values that an error carries beside its sentence, or None for those that it lacks.
 
     `retry_after_s` is the time after which to retry, in seconds. `limit` is the largest size in bytes, or number, that
     is allowed. `value` is the text that was refused.

@@ -45,7 +45,7 @@ class LeaveCommand(Command, frozen=True):
 class PublishCommand(Command, frozen=True):
     """Commit a message.
 
-    `behind` is the `ref` of the message that this one was sent after, or any other value if there is none. If that one
+    `behind` is the `ref` of the message that this one was sent after, or any other value for the first. If that one
     was refused temporarily, so is this one. Then a client with many messages in flight can send them again in order.
     """
 

@@ -1,4 +1,4 @@
-"""The waits between attempts: how they grow, what bounds them, and what jitter takes off."""
+"""The waits between attempts: growth, bounds and jitter."""
 
 import random
 

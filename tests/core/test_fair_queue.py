@@ -1,4 +1,4 @@
-"""Dear work is done a little at a time, in turn, for those who are still there."""
+"""FairQueue: order, bounds, cancellation and the time limit."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -18,7 +18,7 @@ def queue(**options: Any) -> FairQueue:
 
 
 class Work:
-    """Calls that end when they are let go, and the order in which they began."""
+    """Calls that end when they are released, and the order in which they started."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -93,7 +93,7 @@ def test_a_call_cancelled_in_its_turn_passes_the_slot_on() -> None:
         await until(lambda: fair.n_waiting == 2)
         work.end("0")
         await until(tasks[0].done)
-        tasks[1].cancel()  # whether it has begun or not
+        tasks[1].cancel()  # whether it has started or not
         work.end("2")
         assert await tasks[2] == "2"
         assert (fair.n_running, fair.n_waiting) == (0, 0)

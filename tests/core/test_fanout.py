@@ -1,4 +1,4 @@
-"""Rounds in which readers are told: at once while there is little to do, paced under load, early when there is much."""
+"""Rounds of the fan-out: at once without load, paced under load, early when there is enough to deliver."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -31,7 +31,7 @@ class Reader:
 
 
 class Scene:
-    """Rooms with readers that note who is told, and bells whose rest is as long as a test wants."""
+    """Rooms whose readers record their wakes, and a fan-out whose pause is as long as a test needs."""
 
     def __init__(self, backend: Backend) -> None:
         self.fanout = Fanout()
@@ -85,7 +85,7 @@ def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
             await turn()
         assert scene.rung == []
         async with asyncio.timeout(5):
-            while not scene.rung:  # noqa: ASYNC110  # the bell is what is watched
+            while not scene.rung:  # noqa: ASYNC110  # the fan-out is what is watched
                 await asyncio.sleep(0.005)
         assert scene.rung == ["a0"]
 

@@ -1,4 +1,4 @@
-"""Group commit: batches in order, an answer for each, and no end to publishing."""
+"""Group commit: batches in order, one answer for each draft, and failures that do not stop later batches."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from chatkit.errors import ChatkitError, StoreError, Unavailable
 
 
 class Store:
-    """Numbers drafts; `gate` holds it up, `failure` makes it fail."""
+    """Numbers drafts. `release` blocks it, `failure` makes it fail."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.told: list[str] = []
+        self.notified: list[str] = []
         self.failed: list[ChatkitError] = []
         self.release = asyncio.Event()
         self.release.set()
         self.failure: Exception | None = None
-        self.bad_room = ""  # no batch with it can be taken
-        self.n_turns = 0  # of the loop that an append takes
+        self.bad_room = ""  # a batch with this draft fails
+        self.n_turns = 0  # turns of the loop that an append takes
         self.inject: Callable[[Sequence[Receipt]], None] | None = None
         self.committer = Committer(self.append, self._committed, self.failed.append)
         self.outcomes: list[Receipt | ChatkitError] = []
@@ -41,7 +41,7 @@ class Store:
     def _committed(self, receipts: Sequence[Receipt]) -> None:
         if self.inject is not None:
             self.inject(receipts)
-        self.told += [receipt.message.body for receipt in receipts]
+        self.notified += [receipt.message.body for receipt in receipts]
 
     def submit(self, *bodies: object) -> None:
         for body in bodies:
@@ -53,7 +53,7 @@ class Store:
 
 
 def with_store(test: Callable[[Store], object]) -> None:
-    """Run a test beside a committer at work."""
+    """Run a test with a running committer."""
 
     async def main() -> None:
         store = Store()
@@ -78,7 +78,7 @@ def test_drafts_submitted_during_a_commit_are_the_next_batch() -> None:
         store.release.set()
         await turns()
         assert store.batches == [["1"], ["2", "3"]]
-        assert store.answered == store.told == ["1", "2", "3"]
+        assert store.answered == store.notified == ["1", "2", "3"]
 
     with_store(test)
 
@@ -89,7 +89,7 @@ def test_a_batch_is_bounded_and_order_is_kept() -> None:
         store.submit(*bodies)
         await store.committer.drain()
         assert max(map(len, store.batches)) == group_commit.MAX_BATCH
-        assert store.answered == store.told == bodies
+        assert store.answered == store.notified == bodies
 
     with_store(test)
 
@@ -129,7 +129,7 @@ def test_a_failed_batch_fails_its_drafts_and_later_ones_are_committed(failure: E
         store.failure = None
         store.submit(3)
         await turns()
-        assert store.answered[2:] == store.told == ["3"]
+        assert store.answered[2:] == store.notified == ["3"]
 
     with_store(test)
 
@@ -241,14 +241,14 @@ def test_pending_drafts_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) ->
         await turns()
         store.submit("x" * 90)
         await turns()
-        assert list(map(len, store.told)) == [90, 60, 40, 90]
+        assert list(map(len, store.notified)) == [90, 60, 40, 90]
         store.failure = Unavailable("away")
         store.submit("x" * 90)
         await turns()
         store.failure = None
         store.submit("x" * 90)
         await turns()
-        assert len(store.told) == 5
+        assert len(store.notified) == 5
 
     with_store(test)
 

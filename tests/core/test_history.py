@@ -1,4 +1,4 @@
-"""Reading a room's past by position, with its gaps."""
+"""Reading a room's history by position, with its gaps."""
 
 import pytest
 from harness import draft, run

@@ -1,4 +1,4 @@
-"""The hub: publishing, presence, and an end that leaves nothing behind."""
+"""The hub: publishing, presence, and leaving it."""
 
 import asyncio
 import gc
@@ -119,7 +119,7 @@ def test_a_cancelled_publish_does_not_affect_others(steps: int) -> None:
 # Presence
 
 
-def test_the_first_member_is_reported_soon_even_on_a_machine_that_has_just_booted(
+def test_the_first_member_is_reported_soon_after_boot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
@@ -128,12 +128,12 @@ def test_the_first_member_is_reported_soon_even_on_a_machine_that_has_just_boote
         loop = asyncio.get_running_loop()
         booted_s = loop.time()
         monkeypatch.setattr(loop, "time", lambda: time.monotonic() - booted_s)
-        told: list[MembersChanged] = []
-        attending = presence.PresenceTracker(MemoryBackend(), told.append)
-        attending.enter("ops", "ann")
-        assert attending._due is not None
-        assert attending._due.when() <= loop.time() + presence.DELAY_S
-        attending.stop()
+        reported: list[MembersChanged] = []
+        tracker = presence.PresenceTracker(MemoryBackend(), reported.append)
+        tracker.enter("ops", "ann")
+        assert tracker._due is not None
+        assert tracker._due.when() <= loop.time() + presence.DELAY_S
+        tracker.stop()
 
     run(main())
 
@@ -200,16 +200,16 @@ def test_the_members_of_a_paused_process_expire_and_return(tmp_path: Path, monke
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
             await hub.subscribe("ops", member="ann")
             await until(lambda: other.count("ops") == 1)
-            release = one.hold("announce")  # what a process that is paused does not do
-            await until(lambda: other.count("ops") == 0, "they never faded")
+            release = one.hold("announce")  # a paused process does not announce
+            await until(lambda: other.count("ops") == 0, "they never expired")
             release.set()
-            await until(lambda: other.count("ops") == 1, "they never came back")
+            await until(lambda: other.count("ops") == 1, "they never returned")
 
     run(main())
 
 
 def test_the_members_of_a_suspended_machine_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The loop's clock stands still meanwhile, the wall's does not.
+    # During a suspension, the loop's clock stands still and the wall clock does not.
     clock, clock_ns = time.time, time.time_ns
 
     async def main() -> None:
@@ -220,9 +220,9 @@ def test_the_members_of_a_suspended_machine_return(tmp_path: Path, monkeypatch: 
             await until(lambda: hub.count("ops") == 2 == other.count("ops"))
             monkeypatch.setattr(time, "time", lambda: clock() + 3_600)
             monkeypatch.setattr(time, "time_ns", lambda: clock_ns() + 3_600 * 10**9)
-            async with SqliteBackend(path) as third, Hub(third) as witness:  # who knows of nobody that has faded
+            async with SqliteBackend(path) as third, Hub(third) as witness:  # it has never known the expired members
                 await witness.subscribe("ops", history=0)
-                await until(lambda: witness.count("ops") == 2, "they never came back")
+                await until(lambda: witness.count("ops") == 2, "they never returned")
                 await until(lambda: hub.count("ops") == 2 == other.count("ops"))
 
     run(main())
@@ -241,7 +241,7 @@ def test_presence_is_shared_again_when_the_store_is_available(tmp_path: Path, ca
     run(main())
 
 
-# The end
+# Leaving
 
 
 def test_leaving_commits_accepted_drafts_ends_readers_and_refuses_new_calls() -> None:

@@ -1,4 +1,4 @@
-"""What rooms are made of: names, limits, cursors, times."""
+"""The values of the core: names, limits, cursors, times."""
 
 import contextlib
 import datetime as dt
@@ -25,7 +25,7 @@ from chatkit.core.model import (
 )
 from chatkit.errors import BadBody, BadCursor, BadName, ChatkitError, TooLarge
 
-any_text = st.text(st.characters(), max_size=80)  # lone surrogates among them
+any_text = st.text(st.characters(), max_size=80)  # including lone surrogates
 epochs = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=32)
 
 
@@ -68,7 +68,7 @@ def test_a_time_zone_is_respected(moment: dt.datetime) -> None:
 
 @pytest.mark.parametrize("text", ["", "now", "2026-13-01T00:00:00Z", "12:00", "\ud800"])
 def test_text_that_is_not_a_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # that is all that is promised
+    with pytest.raises(ValueError):  # noqa: PT011  # the only promise
         parse_time(text)
 
 

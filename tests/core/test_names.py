@@ -26,7 +26,7 @@ for (const [kind, check] of [["room", checkRoom], ["sender", checkSender]]) {
   for (const code of vectors.invisible) {
     const char = String.fromCodePoint(parseInt(code, 16));
     for (const text of [char, `ann${char}`, `an${char}n`]) {
-      // JavaScript and Python trim the same characters: an invisible one is none of them.
+      // JavaScript and Python trim the same characters, and no invisible ones.
       if (check(text) !== null) wrong.push([kind, code, null, check(text)]);
     }
   }

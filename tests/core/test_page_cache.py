@@ -1,4 +1,4 @@
-"""Pages of the past: read once, shared, bounded, and never wrong about what they hold."""
+"""Pages of history: read once, shared and bounded."""
 
 import asyncio
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_a_page_is_found_only_for_its_own_messages() -> None:
     async def test() -> None:
         pages, log = PageCache(), Log(400, 500)
         assert await pages.load("ops", "other", 450, log.read) is None
-        assert await pages.load("ops", "e", 300, log.read) is None  # trimmed: a gap, which is not a page's to tell
+        assert await pages.load("ops", "e", 300, log.read) is None  # trimmed: a gap, which a page does not report
         assert await pages.load("ops", "e", 500, log.read) is None
         page = await pages.load("ops", "e", 399, log.read)
         assert page is not None

@@ -1,4 +1,4 @@
-"""Where a reader goes on and what it missed: one rule, and every way to read a room follows it."""
+"""Where a reader continues and what it missed: every way to read a room follows one rule."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from chatkit.core.subscription import Item, Subscription
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
-SEGMENT = 16  # messages that a room keeps in memory at most, with `small_tails`
+SEGMENT = 16  # the most messages that a room keeps in memory with `small_tails`
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ async def happen(hub: Hub, backend: Faults, events: Sequence[tuple[str, int]]) -
                 await publish_all(hub, *range(n))
             case "other":
                 await backend.inner.append([draft(i) for i in range(n)])
-            case "trim":  # as far as the store alone has the messages
+            case "trim":  # only messages that are no longer in the tail
                 await hub.trim(keep=SEGMENT + n)
             case "wipe":
                 backend.wipe()
@@ -155,7 +155,7 @@ def test_without_history_a_page_and_a_returning_reader_report_the_same_gap(
                 with await hub.subscribe("ops", after=had) as returning:
                     by_pages = await read_by_pages(backend, had)
                     assert await read_on(returning) == by_pages
-                # A reader who stayed gets what is still in memory, so it misses the same or less.
+                # A reader that stayed gets the messages that are still in memory, so it misses the same or fewer.
                 gaps = [(item[0], item[2]) for item in await read_on(staying) if isinstance(item, tuple)]
                 assert gaps in ([], [(item[0], item[2]) for item in by_pages if isinstance(item, tuple)])
                 assert returning.cursor == staying.cursor

@@ -1,4 +1,4 @@
-"""The one promise: every reader sees every message once, in order, and is told of each hole."""
+"""The main promise: every reader gets every message once and in order, and a gap for missing ones."""
 
 import asyncio
 from pathlib import Path
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 class Schedule:
-    """Readers, and all that can happen to a room, in an order that is drawn."""
+    """Readers of a room, and events of the room in a random order."""
 
     def __init__(self, hub: Hub, publishers: list[Hub], backend: Faults | None) -> None:
         self.hub = hub
@@ -58,7 +58,7 @@ class Schedule:
         self.log.committed(sorted(receipts, key=lambda receipt: receipt.message.seq))
 
     async def _other(self, n: int) -> None:
-        """Commit what the hub hears of by news alone, if at all."""
+        """Commit messages that the hub gets only by notifications, if at all."""
         if self.backend is not None:
             self.count += 1
             receipts = await self.backend.inner.append([draft(f"{self.count}.{i}") for i in range(1 + n % 6)])
@@ -95,7 +95,7 @@ class Schedule:
         if self.backend is not None:
             self.backend.is_deaf = not self.backend.is_deaf
             if n % 2 and not self.backend.is_deaf:
-                self.backend.inject(Unavailable("the link broke"))
+                self.backend.inject(Unavailable("the connection was lost"))
 
     async def _chunk(self, n: int) -> None:
         subscription, witness = self.readers[n % len(self.readers)]
@@ -127,7 +127,7 @@ class Schedule:
         self.readers[index] = await self.hub.subscribe("ops", after=cursor), witness
 
     async def finish(self) -> None:
-        """Publish once more, and see to it that every reader comes to the end."""
+        """Publish once more, and check that every reader gets to the end."""
         if self.backend is not None:
             self.backend.is_deaf = False
         for hub in self.publishers:
@@ -147,13 +147,14 @@ class Schedule:
 
 
 def is_at_end(subscription: Subscription, witness: Witness, end: Head) -> bool:
-    """Say whether who iterates now would wait for what is yet to come: here, or, where the log ends, in the store."""
+    """Return whether an iteration would wait for new messages, here or, if the log ends, in the store."""
     known = subscription.head
     return (
         not subscription.is_due
-        or subscription.cursor == Cursor(known.epoch, known.last)  # of a log that is gone, perhaps, untold yet
+        or subscription.cursor
+        == Cursor(known.epoch, known.last)  # perhaps of a log that is gone, which was not reported yet
         or (witness.epoch or end.epoch, witness.position) == (end.epoch, end.last)
-        or witness.position == end.last == 0  # nothing was missed of a log that began again and is empty
+        or witness.position == end.last == 0  # no message is missing of a log that started again and is empty
     )
 
 

@@ -1,4 +1,4 @@
-"""Retention by age: which time is believed, and which messages are old, on every store."""
+"""Retention by age, on every store: which time is trusted, and which messages are old."""
 
 import asyncio
 import itertools
@@ -70,11 +70,11 @@ def test_a_start_is_compared_with_the_newest_message(steady_s: float) -> None:
     assert clock.read(NOW_MS + 31 * DAY_MS, steady_s + CONFIRM_S) == NOW_MS + 31 * DAY_MS
 
 
-# What is old
+# Old messages
 
 
 Date = Callable[[Backend, dict[int, int]], Awaitable[None]]
-"""Date the messages of the room `a`, given by their numbers."""
+"""Set the times of messages of the room `a`, given by their numbers."""
 
 
 async def date_in_memory(backend: Backend, times_ms: dict[int, int]) -> None:
@@ -102,7 +102,7 @@ def dating_postgres(url: str) -> Date:
 
 
 def redis_client(url: str) -> Any:
-    """Return the driver's own client, whose types do not say what its commands return."""
+    """Return the driver's client, untyped, because its types do not describe the results of commands."""
     return Redis.from_url(url.partition("?")[0])
 
 
@@ -138,10 +138,10 @@ OLD, YOUNG, AHEAD = 1_000, 3_000, 10**14  # in ms; messages before 2,000 are dro
     ("times_ms", "dropped"),
     [
         ([OLD, OLD, YOUNG, YOUNG], 2),
-        ([YOUNG, OLD, OLD], 0),  # a clock that was behind for a while: what came before is young
+        ([YOUNG, OLD, OLD], 0),  # the clock was behind for a while: earlier messages are recent
         ([OLD, AHEAD, OLD, YOUNG], 3),
         ([OLD, AHEAD, YOUNG], 1),
-        ([OLD, AHEAD, AHEAD], 1),  # nothing says how old these are
+        ([OLD, AHEAD, AHEAD], 1),  # the age of these is unknown
         ([AHEAD, OLD], 2),
         ([OLD] * 3, 3),
         ([AHEAD] * 1_500 + [OLD] * 1_100 + [AHEAD, YOUNG, OLD], 2_600),

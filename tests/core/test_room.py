@@ -1,4 +1,4 @@
-"""Rooms that are read here: opened and closed, kept at the head of the log, and told what happens to it."""
+"""Rooms with readers: opening and closing, notifications, redactions."""
 
 import asyncio
 import sys
@@ -31,7 +31,7 @@ from chatkit.errors import NotFound, Unavailable
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
-# Rooms come and go
+# Opening and closing
 
 
 def test_a_subscribe_that_races_the_last_close_gets_messages() -> None:
@@ -146,7 +146,7 @@ def test_ten_thousand_rooms_that_were_left_leave_nothing_in_memory() -> None:
 
 
 def operations(job: Callable[[], object]) -> int:
-    """Count the calls that a job makes, of Python's and of C's functions."""
+    """Count the calls of Python and C functions that a job makes."""
     count = 0
 
     def profile(_frame: object, event: str, _arg: object) -> None:
@@ -177,7 +177,7 @@ def test_the_cost_of_leaving_does_not_depend_on_other_rooms_and_readers() -> Non
     run(main())
 
 
-# News
+# Notifications
 
 
 def test_messages_of_other_processes_are_delivered(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_notifications_that_end_or_fail_are_restarted_and_rooms_are_checked(end:
 def test_a_lost_connection_is_a_fault_until_it_is_restored() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            backend.inject(Disconnected("the link to the store broke"))
-            await until(lambda: hub.fault == "the link to the store broke")
+            backend.inject(Disconnected("the connection was lost"))
+            await until(lambda: hub.fault == "the connection was lost")
             backend.inject(Reconnected())
             await until(lambda: hub.fault is None)
 
@@ -229,7 +229,7 @@ def test_late_repeated_merged_or_reordered_notifications_deliver_each_message_on
             reader = await hub.subscribe("ops")
             receipts = await backend.inner.append([draft(n) for n in range(1, 7)])
             messages = [receipt.message for receipt in receipts]
-            for news in (
+            for notification in (
                 RoomAdvanced("ops", 4, messages[3:4]),
                 RoomAdvanced("ops", 2, messages[:2]),
                 RoomAdvanced("ops", 2, messages[:2]),
@@ -238,7 +238,7 @@ def test_late_repeated_merged_or_reordered_notifications_deliver_each_message_on
                 RoomAdvanced("ops", 6),
                 RoomAdvanced("ops", 3),
             ):
-                backend.inject(news)
+                backend.inject(notification)
             seen: list[Item] = []
             while len(seen) < 6:
                 seen += await reader.read()
@@ -255,7 +255,7 @@ def test_messages_committed_while_a_room_is_opened_are_delivered() -> None:
                 release = backend.hold("read", old_answer=old_answer)
                 subscribing = asyncio.ensure_future(hub.subscribe("ops"))
                 await turns()
-                await publish_all(hub, "meanwhile")
+                await publish_all(hub, "during the read")
                 release.set()
                 reader = await subscribing
                 backend.after.clear()
@@ -311,7 +311,7 @@ def test_a_reader_of_a_new_epoch_gets_nothing_of_the_old_tail() -> None:
             await backend.inner.append([draft(f"new {n}") for n in range(1380)])
             seen = [*await reader.read(wait=False)]
             assert seqs(seen) == [(0, 381, "epoch")]
-            assert not read_in_memory(reader)  # 1371 to 1400 of the old life are still at hand
+            assert not read_in_memory(reader)  # 1371 to 1400 of the old log are still in memory
             assert not reader.is_at_head
             while len(seen) < 1001:
                 seen += await reader.read()
@@ -331,7 +331,7 @@ def test_a_redaction_removes_the_body_and_is_signalled() -> None:
             reader = await hub.subscribe("ops", on_signal=received.append)
             await publish_all(hub, "secret", "public")
             assert [message.body for message in read_in_memory(reader)] == ["secret", "public"]
-            backend.failures["read"] = Unavailable("away")  # what is known needs no store
+            backend.failures["read"] = Unavailable("away")  # a known head needs no read of the store
             left = await hub.redact("ops", 1)
             assert (left.body, left.redacted) == ("", True)
             await until(lambda: received)

@@ -1,4 +1,4 @@
-"""Who is in which room: entering, leaving, other processes, and what is told of it."""
+"""The roster: entering, leaving, members of other processes, and reported changes."""
 
 from collections import Counter
 
@@ -74,7 +74,7 @@ def test_a_member_of_several_processes_joins_with_the_first_and_leaves_with_the_
         assert roster.members("ops", 10) == [Member("ann", 3)]
         roster.apply_remote(PresenceChange("one", left=[("ops", "ann")]))
         assert roster.members("ops", 10) == [Member("ann", second)]
-        roster.apply_remote(PresenceChange("two", [("ops", Member("ann", 9))]))  # it went there, and came back
+        roster.apply_remote(PresenceChange("two", [("ops", Member("ann", 9))]))  # it moved there and back
         assert roster.members("ops", 10) == [Member("ann", 9)]
         roster.apply_remote(PresenceChange("two", left=[("ops", "ann")]))
         assert (names(roster), roster._remote) == ([], {})
@@ -129,7 +129,7 @@ steps = st.lists(
     st.tuples(st.just("enter") | st.just("leave"), st.sampled_from("ab"), st.sampled_from(["ann", "bob"]))
     | st.tuples(st.just("whole"), st.sampled_from(["one", "two"]), places)
     | st.tuples(st.just("changes"), st.sampled_from(["one", "two"]), places, places)
-    | st.tuples(st.just("inject")),
+    | st.tuples(st.just("report")),
     max_size=40,
 )
 
@@ -139,8 +139,8 @@ def test_reported_changes_add_up_to_the_members_of_all_processes(script: list[tu
     roster = Roster()
     here: Counter[tuple[str, str]] = Counter()
     elsewhere: dict[str, set[tuple[str, str]]] = {"one": set(), "two": set()}
-    told: set[tuple[str, str]] = set()
-    for step in [*script, ("inject",)]:
+    reported: set[tuple[str, str]] = set()
+    for step in [*script, ("report",)]:
         match step:
             case ("enter", str(room), str(name)):
                 roster.enter(room, name, 1)
@@ -157,15 +157,15 @@ def test_reported_changes_add_up_to_the_members_of_all_processes(script: list[tu
                 gone = [place for place in went if place not in came]
                 elsewhere[process] = elsewhere[process].union(came).difference(gone)
                 roster.apply_remote(PresenceChange(process, [(room, Member(name, 3)) for room, name in came], gone))
-            case ("inject",):
+            case ("report",):
                 for change in roster.pop_changes():
                     joined = {(change.room, name) for name in change.joined}
                     left = {(change.room, name) for name in change.left}
-                    assert not joined & told
-                    assert left <= told
-                    told = (told | joined) - left
-                    assert change.count == sum(room == change.room for room, _ in told)
+                    assert not joined & reported
+                    assert left <= reported
+                    reported = (reported | joined) - left
+                    assert change.count == sum(room == change.room for room, _ in reported)
         present = {pair for pair in here if here[pair]}.union(*elsewhere.values())
         assert {(room, name) for room in "ab" for name in names(roster, room)} == present
-    assert told == present
+    assert reported == present
     assert set(roster._rooms) == {room for room, _ in present}

@@ -1,4 +1,4 @@
-"""The recent tail of a log: bounds, cursors, and bytes that are made once."""
+"""Segments: bounds, positions, and encoding once per format."""
 
 import pytest
 from harness import as_line, of_lines

@@ -1,4 +1,4 @@
-"""A reader's position: where it starts, and that nothing moves it but reading."""
+"""Subscriptions: where a reader starts, and that only reading moves its position."""
 
 import asyncio
 
@@ -60,7 +60,7 @@ def test_readers_far_behind_share_reads_of_the_store() -> None:
             backend.calls.clear()
             found = await asyncio.gather(*(drain(reader, 400) for reader in readers))
             assert all(seqs(items) == list(range(101, 401)) for items in found)
-            assert backend.calls["read"] == 2  # the pages that hold 101 to 256, and 257 to 400
+            assert backend.calls["read"] == 2  # the pages with 101 to 256, and 257 to 400
 
     run(main())
 
@@ -177,7 +177,7 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
 
             async def read() -> None:
                 async for item in reader:
-                    seen.append(item)  # noqa: PERF401  # what was seen so far is looked at meanwhile
+                    seen.append(item)  # noqa: PERF401  # the test looks at the list during the loop
 
             reading = asyncio.ensure_future(read())
             await until(lambda: len(seen) == 2)
@@ -275,7 +275,7 @@ def test_a_closed_reader_gets_no_messages_that_were_being_loaded() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             await publish_all(hub, *range(900))
-            for history in (850, 300):  # from the store, and from a tail that is deepened
+            for history in (850, 300):  # from the store, and from a page
                 reader = await hub.subscribe("ops", history=history)
                 position = reader.cursor
                 release = backend.hold("read", old_answer=True)

@@ -1,4 +1,4 @@
-"""A store that goes away and comes back: readers are told, the health says so, and everything is read on."""
+"""A store that becomes unavailable and returns: signals, health, and reading continues."""
 
 import asyncio
 from pathlib import Path
@@ -22,18 +22,22 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 def test_a_client_is_notified_once_of_an_unavailable_store_and_once_of_its_return() -> None:
     async def test(host: Host) -> None:
         client, text = await host.json("ops"), await host.text("ops")
-        await client.ask("join", room="dev")  # of two rooms, one word
-        host.backend.inject(Disconnected("the link broke"))
-        await until(lambda: host.hub.fault == "the link broke")
+        await client.ask("join", room="dev")  # one notice for both rooms
+        host.backend.inject(Disconnected("the connection was lost"))
+        await until(lambda: host.hub.fault == "the connection was lost")
         host.backend.inject(Disconnected("and again"))
         host.backend.inject(Reconnected())
         await until(lambda: client.socket.of_type("restored"))
         assert host.hub.fault is None
         (error,) = client.socket.of_type("error")
-        assert error == {"type": "error", "code": "unavailable", "message": "the store is unavailable: the link broke"}
+        assert error == {
+            "type": "error",
+            "code": "unavailable",
+            "message": "the store is unavailable: the connection was lost",
+        }
         assert client.socket.of_type("restored") == [{"type": "restored"}]
         assert text.socket.texts[-2:] == [
-            b"! the store is unavailable: the link broke",
+            b"! the store is unavailable: the connection was lost",
             b"! the store is available again",
         ]
 
@@ -120,8 +124,8 @@ def test_without_history_messages_notified_while_a_room_is_opened_are_not_lost()
             opening = asyncio.ensure_future(hub.subscribe("ops"))
             await until(lambda: backend.calls["read"])
             await turns()
-            said = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
-            for message in said:
+            messages = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
+            for message in messages:
                 backend.inject(RoomAdvanced("ops", message.seq, [message]))
             await turns()
             release.set()
@@ -129,7 +133,7 @@ def test_without_history_messages_notified_while_a_room_is_opened_are_not_lost()
             at = reader.position
             (next_,) = await backend.inner.append([draft("d")])
             backend.inject(RoomAdvanced("ops", 5, [next_.message]))
-            assert [*said, next_.message][at - 1 :] == list(await reader.read())
+            assert [*messages, next_.message][at - 1 :] == list(await reader.read())
             assert not await drain(reader)
             reader.close()
 
@@ -146,7 +150,7 @@ def test_without_history_a_reader_gets_new_messages_and_a_gap_for_missed_ones() 
             await publish_all(hub, "live")
             await until(lambda: len(received) == 1)
             epoch = reader.epoch
-            # Two messages of another process are lost on their way; the one after them comes.
+            # Notifications of two messages are lost; the one after them arrives.
             lost = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
             backend.inject(RoomAdvanced("ops", 7, lost[2:]))
             await until(lambda: len(received) == 3)

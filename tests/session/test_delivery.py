@@ -1,4 +1,4 @@
-"""A room on its way to a socket: only as far as it takes, and all of it in the end."""
+"""Deliveries: nothing is written to a full socket, and everything in the end."""
 
 import asyncio
 from random import Random
@@ -88,7 +88,7 @@ def test_a_full_socket_gets_nothing_and_catches_up_later() -> None:
             socket.is_writable = True
             delivery.wake()
             await until(lambda: seen(socket)[-1:] == ["3000"])
-            assert seen(socket) == ["0..2001", *numbers(2001, 3000)]  # the memory keeps the newest thousand
+            assert seen(socket) == ["0..2001", *numbers(2001, 3000)]  # the newest thousand stay in memory
 
     run(main())
 

@@ -1,4 +1,4 @@
-"""The forms of messages: shared by all sockets that can read the same frames, compressed where they agreed to it."""
+"""Formats of messages: shared by all sockets that can read the same frames, compressed if they agreed to it."""
 
 import re
 import zlib
@@ -51,7 +51,7 @@ def test_no_line_of_a_body_looks_like_one_of_the_servers_own(end: str) -> None:
     ):
         lines = re.split("[\n\r\v\f\x85\u2028\u2029]", shown(body_frame, body))
         assert not any(line.startswith("! ") for line in lines), lines
-        # One `!` less, and it is the body: two bodies are never shown alike.
+        # Without the additional `!` it is the body, so two bodies never look alike.
         assert re.sub(r"(^|[\n\r\v\f\x85\u2028\u2029])!(!+ )", r"\1\2", shown(body_frame, body)) == body
 
 

@@ -1,4 +1,4 @@
-"""A client's messages stay in order though some are refused for now and sent again."""
+"""A client's messages stay in order even if some are refused temporarily and sent again."""
 
 import asyncio
 import sqlite3
@@ -24,7 +24,7 @@ def publish(client: Client, ref: int, behind: int) -> None:
 
 
 async def outcomes(client: Client, count: int) -> list[tuple[Any, Any]]:
-    """Wait for so many answers; return each's ref, and its type or code."""
+    """Wait for a number of answers; return the ref of each, and its type or code."""
 
     def found() -> list[dict[str, Any]]:
         return [event for event in client.socket.events if event["type"] in {"ack", "error"}]
@@ -58,11 +58,11 @@ def test_messages_after_one_that_the_store_refused_are_not_stored_before_it() ->
         host.backend.failures["append"] = Unavailable("away")
         publish(client, 1, 0)
         await turns()
-        publish(client, 2, 1)  # gathers while the first is on its way
+        publish(client, 2, 1)  # collected while the first is being committed
         release.set()
         assert await outcomes(client, 2) == [(1, "unavailable"), (2, "unavailable")]
         host.backend.failures.clear()
-        publish(client, 3, 2)  # was on its way to the server
+        publish(client, 3, 2)  # was in flight to the server
         assert (await outcomes(client, 3))[2:] == [(3, "unavailable")]
         for ref, behind in [(1, 0), (2, 1), (3, 2)]:
             publish(client, ref, behind)
@@ -120,7 +120,7 @@ def _frames(error: BaseException) -> Any:
 
 
 def test_a_sender_waits_for_the_store_and_is_notified_once(tmp_path: Path) -> None:
-    """The whole way: the client holds what was refused, tells its watcher, and goes on in order."""
+    """Check end to end that the client keeps refused messages, notifies its watcher, and continues in order."""
 
     async def story(url: str, lock: sqlite3.Connection) -> None:
         seen: list[object] = []

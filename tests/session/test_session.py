@@ -1,4 +1,4 @@
-"""One client's conversation in `chatkit.v1`: every command, every refusal, and the order of what comes."""
+"""Sessions in `chatkit.v1`: commands, errors, and the order of events."""
 
 from collections.abc import Sequence  # noqa: TC003  # a cheap import is no reason to hide it
 from typing import Any

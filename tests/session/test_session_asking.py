@@ -1,4 +1,4 @@
-"""What a client asks, and what it is told beside the messages: history, members, typing, redactions."""
+"""Requests of a client and signals to it: history, members, typing, redactions."""
 
 import asyncio
 from collections.abc import Sequence  # noqa: TC003  # a cheap import is no reason to hide it

@@ -1,4 +1,4 @@
-"""A session's order, its back-pressure both ways, and an end that leaves nothing behind."""
+"""Sessions under load: order, back-pressure in both directions, and a complete clean-up."""
 
 import asyncio
 

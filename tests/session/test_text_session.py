@@ -1,4 +1,4 @@
-"""Plain text over a socket: a frame in is a body, and each message comes back in the form that was asked for."""
+"""Sessions in plain text: a frame from the client is a body, and messages are sent in the given format."""
 
 import pytest
 from harness import publish_all, until
@@ -38,7 +38,7 @@ def test_plain_text_starts_with_history_and_reports_gaps(form: str) -> None:
         await host.backend.trim(keep=3)
         late = await host.text("ops", form=form, start=StartPosition(after=Cursor(epoch, 4)))
         await until(lambda: late.socket.texts)
-        if len(late.socket.texts) == 4:  # else the room's tail still had them
+        if len(late.socket.texts) == 4:  # otherwise the room's tail would still have them
             assert late.socket.texts[0] in (
                 b"! messages 5 to 27 are no longer kept",
                 b'{"after":4,"before":28,"reason":"trimmed"}',

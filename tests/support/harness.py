@@ -1,4 +1,4 @@
-"""What the tests of the core and the wire share: loops that end, a socket that remembers, a backend that can fail."""
+"""Helpers for tests of the core and of sessions: event loops, a recording socket, and a backend that can fail."""
 
 import asyncio
 from collections import Counter, deque
@@ -22,11 +22,11 @@ from chatkit.websocket.direct import Receiver
 from chatkit.websocket.reader import payloads
 
 T = TypeVar("T")
-DEADLINE_S = 20.0  # only what hangs takes so long
+DEADLINE_S = 20.0  # only a test that hangs takes this long
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:
-    """Run a test in an event loop of its own, which ends."""
+    """Run a test in a new event loop, with a deadline."""
 
     async def limited() -> T:
         async with asyncio.timeout(DEADLINE_S):
@@ -36,12 +36,12 @@ def run(job: Coroutine[Any, Any, T]) -> T:
 
 
 async def turns(count: int = 20) -> None:
-    """Let everything that can go on do so, this many turns of the loop."""
+    """Wait for a number of turns of the event loop, so that all ready tasks run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-async def until(is_so: Callable[[], object], what: str = "it never came to be") -> None:
+async def until(is_so: Callable[[], object], what: str = "the condition never became true") -> None:
     """Wait, with a deadline, until something holds."""
     try:
         async with asyncio.timeout(DEADLINE_S / 2):
@@ -49,14 +49,14 @@ async def until(is_so: Callable[[], object], what: str = "it never came to be") 
                 if is_so():
                     return
                 await asyncio.sleep(0)
-            while not is_so():  # noqa: ASYNC110  # what other threads bring, nobody tells of
+            while not is_so():  # noqa: ASYNC110  # other threads change the condition without an event
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(what) from None
 
 
 async def cancelled_after(steps: int, job: Coroutine[Any, Any, T]) -> T | None:
-    """Cancel a job after so many turns of the loop; return its result if it was done by then."""
+    """Cancel a job after a number of turns of the loop; return its result if it was done by then."""
     task = asyncio.ensure_future(job)
     await turns(steps)
     task.cancel()
@@ -71,12 +71,12 @@ def draft(body: object, room: str = "ops", **parts: Any) -> Draft:
 
 
 async def publish_all(hub: Hub, *bodies: object, room: str = "ops") -> list[Receipt]:
-    """Publish bodies in order, and return when all are committed."""
+    """Publish bodies in order, and wait until all are committed."""
     return list(await asyncio.gather(*(hub.publish(draft(body, room)) for body in bodies)))
 
 
 def read_in_memory(subscription: Subscription) -> list[Message]:
-    """Read a chunk of what is in memory."""
+    """Read a chunk of messages that are in memory."""
     try:
         frames, _ = subscription.chunk(as_line)
     except WouldBlock:
@@ -85,7 +85,7 @@ def read_in_memory(subscription: Subscription) -> list[Message]:
 
 
 async def drain(subscription: Subscription, limit: int = 7) -> list[Item]:
-    """Read all that is there now."""
+    """Read all items that are due."""
     items: list[Item] = []
     while found := await subscription.read(limit, wait=False):
         items += found
@@ -102,12 +102,12 @@ def is_left_clean(hub: Hub) -> bool:
 
 
 def seqs(items: Sequence[Item]) -> list[int | tuple[int, int, str]]:
-    """Return what a reader saw, as numbers, and gaps as tuples."""
+    """Return messages as their numbers, and gaps as tuples."""
     return [(item.after, item.before, item.reason) if isinstance(item, Gap) else item.seq for item in items]
 
 
 def as_line(message: Message) -> bytes:
-    """Encode a message so that a test can read it again."""
+    """Encode a message so that a test can decode it."""
     return msgspec.json.encode(message) + b"\n"
 
 
@@ -116,7 +116,7 @@ def of_lines(lines: bytes) -> list[Message]:
 
 
 class RecordingSocket:
-    """A way out that keeps what it is given, in order. `is_writable` is a switch."""
+    """A socket that records what is written to it. Tests set `is_writable`."""
 
     def __init__(self) -> None:
         self.deflate: int | None = None
@@ -126,7 +126,7 @@ class RecordingSocket:
         self.is_paused = False
         self.pauses = 0
         self.closed: list[tuple[int, str]] = []
-        self.room_for: int | None = None  # bytes until it is full; None for ever
+        self.room_for: int | None = None  # bytes until it is full; None if it never is
 
     def write(self, frames: bytes, /) -> None:
         self.n_writes += 1
@@ -149,14 +149,14 @@ class RecordingSocket:
         self.closed.append((code, reason))
 
     def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
-        raise NotImplementedError  # a session is given its socket, and attaches itself to none
+        raise NotImplementedError  # a session gets its socket and attaches itself to none
 
     @property
     def events(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(text) for text in self.texts]
 
     def pop_events(self) -> list[dict[str, Any]]:
-        """Return the events so far, and forget them."""
+        """Return the events so far, and remove them."""
         events = self.events
         self.texts.clear()
         return events
@@ -166,18 +166,20 @@ class RecordingSocket:
 
 
 class Faults(Backend):
-    """Another backend, of which each call may be held up, refused, or spread over turns of the loop."""
+    """A wrapper of a backend whose calls can be blocked, fail, or take several turns of the loop."""
 
     def __init__(self, inner: Backend | None = None) -> None:
         self.inner = MemoryBackend() if inner is None else inner
         self.shared = self.inner.shared
         self.keeps_history = self.inner.keeps_history
         self.calls: Counter[str] = Counter()
-        self.failures: dict[str, Exception] = {}  # by method: raised before it does anything
-        self.before: dict[str, asyncio.Event] = {}  # by method: waited for before it does anything
-        self.after: dict[str, asyncio.Event] = {}  # by method: waited for when it is done, so that its answer is old
+        self.failures: dict[str, Exception] = {}  # by method: raised before the call
+        self.before: dict[str, asyncio.Event] = {}  # by method: waited for before the call
+        self.after: dict[
+            str, asyncio.Event
+        ] = {}  # by method: waited for after the call, so that its answer is outdated
         self.turns = 0  # of the loop, before and after each call
-        self.is_deaf = False  # the inner backend's news are lost
+        self.is_deaf = False  # the inner backend's notifications are lost
         self.watched: set[str] = set()
         self._inner_notifications: AsyncIterator[Notification] | None = None
         self._next: asyncio.Task[Notification] | None = None
@@ -185,17 +187,17 @@ class Faults(Backend):
         self._wake = asyncio.Event()
 
     def hold(self, method: str, *, old_answer: bool = False) -> asyncio.Event:
-        """Hold a method's calls up until the event that is returned is set."""
+        """Block the calls of a method until the returned event is set."""
         release = (self.after if old_answer else self.before)[method] = asyncio.Event()
         return release
 
     def inject(self, notification: Notification | Exception | None) -> None:
-        """Put something among the news: an error is raised by the iterator, None ends it."""
+        """Add a notification. An error is raised by the iterator, and None ends it."""
         self._injected.append(notification)
         self._wake.set()
 
     def wipe(self) -> None:
-        """Lose everything: the log of each room begins anew."""
+        """Lose everything: the log of each room starts again."""
         assert isinstance(self.inner, MemoryBackend)
         self.inner = type(self.inner)()
         self.inner._watched |= self.watched
@@ -285,7 +287,9 @@ class Faults(Backend):
             self._inner_notifications = self.inner.notifications()
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._inner_notifications))
-            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # its end may be nobody's
+            self._next.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # its end may be read by no one
         waking = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({self._next, waking}, return_when=asyncio.FIRST_COMPLETED)
@@ -316,7 +320,7 @@ class Faults(Backend):
 
 
 class Forgetful(MemoryBackend):
-    """A backend that passes messages on and keeps none."""
+    """A backend that delivers messages and stores none."""
 
     keeps_history = False
 
@@ -328,7 +332,7 @@ class Forgetful(MemoryBackend):
 
 @contextmanager
 def small_tails() -> Iterator[None]:
-    """Let a few messages be many, so that every edge of a tail is met."""
+    """Reduce the bounds of tails, so that a few messages reach every edge case."""
     sizes = {
         (segment_module, "MAX_MESSAGES"): 8,
         (room_module, "MAX_MESSAGES"): 8,
@@ -343,19 +347,19 @@ def small_tails() -> Iterator[None]:
 
 
 class Log:
-    """What a reader may see: every message ever committed, by life of the log, and how far each was trimmed."""
+    """Everything that was committed, by epoch, and how far each log was trimmed."""
 
     def __init__(self) -> None:
-        self.lives: dict[str, list[Message]] = {}
+        self.by_epoch: dict[str, list[Message]] = {}
         self.trimmed: Counter[str] = Counter()
 
     def committed(self, receipts: Sequence[Receipt]) -> None:
         for receipt in receipts:
-            self.lives.setdefault(receipt.message.epoch, []).append(receipt.message)
+            self.by_epoch.setdefault(receipt.message.epoch, []).append(receipt.message)
 
 
 class Witness:
-    """Checks that one reader sees every message once, in order, and is told of each hole."""
+    """Checks that one reader gets every message once and in order, and a gap for missing ones."""
 
     def __init__(self, log: Log, epoch: str, position: int) -> None:
         self.log = log
@@ -365,11 +369,11 @@ class Witness:
     def saw(self, items: Sequence[Item]) -> None:
         for item in items:
             if self.position == 0:
-                self.epoch = ""  # who had nothing yet misses nothing of a log that began anew
+                self.epoch = ""  # a reader at position 0 misses nothing of a log that started again
             if isinstance(item, Gap):
                 assert item.after == self.position, f"{item} does not begin at {self.position}"
                 if item.reason == "epoch":
-                    self.epoch = ""  # the next message names it
+                    self.epoch = ""  # the next message has it
                 else:
                     trimmed = self.log.trimmed[self.epoch] if self.epoch else max(self.log.trimmed.values())
                     assert self.position < item.before - 1 <= trimmed, f"{item}: they were there"
@@ -377,5 +381,5 @@ class Witness:
             else:
                 self.epoch = self.epoch or item.epoch
                 assert (item.epoch, item.seq) == (self.epoch, self.position + 1), f"{item} after {self.position}"
-                assert item.redacted or item.body == self.log.lives[item.epoch][item.seq - 1].body
+                assert item.redacted or item.body == self.log.by_epoch[item.epoch][item.seq - 1].body
                 self.position = item.seq

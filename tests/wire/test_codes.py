@@ -1,4 +1,4 @@
-"""The codes of errors: each has one row, arrives at the other end as it was sent, and is documented as it is."""
+"""The codes of errors: each has one row, is unchanged after sending, and is documented."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_numbers_are_not_parsed_from_the_sentence(carry: type) -> None:
 def test_every_code_gives_its_class(kind: type[ChatkitError]) -> None:
     error = error_of(kind.code, "because of 7")
     assert (error.code, str(error)) == (kind.code, "because of 7")
-    # Bad input of no other kind, names (whose code is made of their kind) and sizes have the code of a bad request.
+    # Names (whose code depends on their kind), sizes, and other bad input have the code of a bad request.
     shared = kind in {ChatkitError, BadInput, BadName, BadRequest, TooLarge}
     assert type(error) is kind or (shared and type(error) in {ChatkitError, BadRequest})
 

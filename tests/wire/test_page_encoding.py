@@ -1,4 +1,4 @@
-"""A page of history has a bounded number of bytes as it is sent, not as it is stored."""
+"""A page of history is bounded by the bytes that are sent, not by those that are stored."""
 
 import json
 from typing import Any

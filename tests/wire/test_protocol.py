@@ -1,4 +1,4 @@
-"""The frames of `chatkit.v1`: round trips, and what is refused."""
+"""The frames of `chatkit.v1`: round trips and invalid frames."""
 
 import contextlib
 from typing import Any, cast
@@ -193,7 +193,7 @@ def test_errors_and_members_are_encoded() -> None:
 def test_the_formats_of_plain_text() -> None:
     message = Message("ops", "e", 1, 0, "ann", "hé")
     gap = Gap(1, 4, "trimmed")
-    unused = cast("Subscription", None)  # plain text says the same of a gap in whatever room
+    unused = cast("Subscription", None)  # plain text has the same sentence for a gap in every room
     shown = {
         name: [b"".join(payloads(frame)) for frame in (form(message), form_gap(unused, gap))]
         for name, (form, form_gap) in FORMATS.items()

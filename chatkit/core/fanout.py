@@ -25,9 +25,7 @@ class Fanout:
     """Wakes the readers of rooms that grew, room by room. A room that grows again is in the next round."""
 
     def __init__(self) -> None:
-        self._grown: dict[
-            Room, int
-        ] = {}  # rooms whose readers are due in the next round, and their growth in characters
+        self._grown: dict[Room, int] = {}  # rooms that are due in the next round, and their growth in characters
         self._waking: dict[Room, Iterator[Wake]] = {}  # rooms of this round, and their readers that were not woken yet
         self._woken: set[Room] = set()  # all rooms of this round
         self._is_due = False

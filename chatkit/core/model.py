@@ -142,7 +142,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The end of a room's log. `first` is the oldest `seq` that is kept; it is `last + 1` if no message is kept."""
+    """The extent of a room's log. `first` is the oldest `seq` that is kept; it is `last + 1` if no message is kept."""
 
     epoch: str
     first: int

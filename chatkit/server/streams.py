@@ -103,7 +103,7 @@ async def stream(
     def hear(signal: Signal) -> None:
         match signal:
             case StoreUnavailable(reason):
-                told.append(form.tell(error_event(Unavailable(f"the store is away: {reason}"))))
+                told.append(form.tell(error_event(Unavailable(f"the store is unavailable: {reason}"))))
             case StoreAvailable():
                 told.append(form.tell(RestoredEvent()))
             case _:

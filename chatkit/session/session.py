@@ -80,8 +80,9 @@ class Session(ABC):
     """
 
     __slots__ = (
-        "_address", "_context", "_is_in_debt", "_is_reading_paused", "_is_store_unavailable", "_jobs", "_limiter",
-        "_n_outstanding", "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker", "is_closed", "on_end",
+        "_address", "_context", "_is_over_allowance", "_is_reading_paused", "_is_store_unavailable", "_jobs",
+        "_limiter", "_n_outstanding", "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker",
+        "is_closed", "on_end",
     )  # fmt: skip
 
     def __init__(
@@ -101,7 +102,7 @@ class Session(ABC):
         self._jobs: list[tuple[Job, protocol.Ref | None]] = []
         self._worker: Cancellable | None = None  # the task that runs the jobs
         self._is_reading_paused = False  # no frames are read from the client
-        self._is_in_debt = False  # its commands cost more than its allowance
+        self._is_over_allowance = False  # its commands cost more than its allowance
         self._is_store_unavailable = False  # as reported to the client
 
     @abstractmethod
@@ -227,7 +228,7 @@ class Session(ABC):
         if (
             self._is_reading_paused
             and not self.is_closed
-            and not self._is_in_debt
+            and not self._is_over_allowance
             and self._n_outstanding <= MAX_OUTSTANDING // 2
             and len(self._jobs) < MAX_JOBS
             and self._n_unread_bytes <= MAX_UNREAD_BYTES
@@ -237,18 +238,18 @@ class Session(ABC):
 
     def _charge(self, cost: float) -> None:
         """Count a command against the client's allowance, and pause reading from a client that exceeds it."""
-        if self._limiter is None or self._is_in_debt or not self._limiter.charge(cost):
+        if self._limiter is None or self._is_over_allowance or not self._limiter.charge(cost):
             return
         try:
             self._context.hub.spawn(self._wait_for_allowance(self._limiter))
         except ChatkitError:  # the server is shutting down
             return
-        self._is_in_debt = True
+        self._is_over_allowance = True
         self._pause_reading()
 
     async def _wait_for_allowance(self, limiter: Limiter) -> None:
         await sleep_until_zero(lambda: 0.0 if self.is_closed else limiter.charge(0))
-        self._is_in_debt = False
+        self._is_over_allowance = False
         self._resume_reading()
 
     def _queue_job(self, job: Job, ref: protocol.Ref | None) -> None:

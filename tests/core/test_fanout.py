@@ -35,17 +35,17 @@ class Scene:
 
     def __init__(self, backend: Backend) -> None:
         self.fanout = Fanout()
-        self.rung: list[str] = []
+        self.woken: list[str] = []
         self._backend = backend
 
     def room(self, name: str, n_readers: int = 1) -> Room:
-        live = Room(name, self._backend, PageCache(), lambda job: job.close())
-        readers = [Reader(self.rung, f"{name}{n}") for n in range(n_readers)]
-        live.readers = {reader: reader.wake for reader in readers}
-        return live
+        room = Room(name, self._backend, PageCache(), lambda job: job.close())
+        readers = [Reader(self.woken, f"{name}{n}") for n in range(n_readers)]
+        room.readers = {reader: reader.wake for reader in readers}
+        return room
 
-    def grow(self, live: Room, body: str = "hi") -> None:
-        self.fanout.schedule(live, len(body) + 64)
+    def grow(self, room: Room, body: str = "hi") -> None:
+        self.fanout.schedule(room, len(body) + 64)
 
     def rest(self, seconds: float) -> None:
         self.fanout._pause_until = perf_counter() + seconds
@@ -70,7 +70,7 @@ def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> 
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 3))
         await turn()
-        assert scene.rung == ["a2", "a1", "a0"]
+        assert scene.woken == ["a2", "a1", "a0"]
         assert scene.fanout.is_idle
 
     run(test)
@@ -79,15 +79,15 @@ def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> 
 def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
     async def test(scene: Scene) -> None:
         scene.rest(0.03)
-        live = scene.room("a")
+        room = scene.room("a")
         for _ in range(3):
-            scene.grow(live)
+            scene.grow(room)
             await turn()
-        assert scene.rung == []
+        assert scene.woken == []
         async with asyncio.timeout(5):
-            while not scene.rung:  # noqa: ASYNC110  # the fan-out is what is watched
+            while not scene.woken:  # noqa: ASYNC110  # the fan-out is what is watched
                 await asyncio.sleep(0.005)
-        assert scene.rung == ["a0"]
+        assert scene.woken == ["a0"]
 
     run(test)
 
@@ -95,13 +95,13 @@ def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
 def test_enough_to_deliver_ends_the_pause() -> None:
     async def test(scene: Scene) -> None:
         scene.rest(1000)
-        live = scene.room("a")
-        scene.grow(live)
+        room = scene.room("a")
+        scene.grow(room)
         await turn()
-        assert scene.rung == []
-        scene.grow(live, "x" * ENOUGH_CHARS)
+        assert scene.woken == []
+        scene.grow(room, "x" * ENOUGH_CHARS)
         await turn()
-        assert scene.rung == ["a0"]
+        assert scene.woken == ["a0"]
         assert scene.fanout.is_idle
 
     run(test)
@@ -122,16 +122,16 @@ def test_a_room_that_grows_during_the_round_of_a_giant_one_is_served_in_it(monke
         giant, small = scene.room("giant", 100), scene.room("small")
         scene.grow(giant)
         await asyncio.sleep(0)
-        assert len(scene.rung) == 10
+        assert len(scene.woken) == 10
         scene.grow(small)
         scene.grow(giant)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert "small0" in scene.rung
+        assert "small0" in scene.woken
         async with asyncio.timeout(5):
             while not scene.fanout.is_idle:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0)
-        assert len(scene.rung) == 201
+        assert len(scene.woken) == 201
 
     monkeypatch.setattr(bells_module, "WAKES_A_TURN", 10)
     monkeypatch.setattr(bells_module, "PACE", 0.0)

@@ -1,9 +1,9 @@
-"""Text frames as a server sends them: made, joined, cut apart."""
+"""The frames of a server: written, joined and split."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol_app import hear
+from protocol_app import parse
 from websockets.frames import Frame, Opcode
 
 from chatkit.websocket.frames import (
@@ -22,18 +22,18 @@ SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_frame_is_what_the_standard_says(size: int) -> None:
+def test_a_text_frame_follows_the_standard(size: int) -> None:
     payload = b"x" * size
     assert text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
 @given(st.lists(st.binary(max_size=300) | st.sampled_from(SIZES).map(bytes), max_size=8))
-def test_joined_frames_are_cut_into_what_they_were_made_of(texts: list[bytes]) -> None:
+def test_joined_frames_are_split_into_their_payloads(texts: list[bytes]) -> None:
     assert list(payloads(b"".join(map(text_frame, texts)))) == texts
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_binary_frame_is_what_the_standard_says(size: int) -> None:
+def test_a_binary_frame_follows_the_standard(size: int) -> None:
     payload = b"x" * size
     assert binary_frame(payload) == make_frame(BINARY, payload) == Frame(Opcode.BINARY, payload).serialize(mask=False)
 
@@ -44,7 +44,7 @@ def test_a_clients_frame_is_masked_and_read_back(size: int) -> None:
     framed = client_frame(TEXT, payload)
     assert len(framed) == len(text_frame(payload)) + 4
     assert framed[1] & 0x80
-    assert hear(framed) == [("text", payload)]
+    assert parse(framed) == [("text", payload)]
 
 
 def test_clients_frames_are_masked_differently() -> None:
@@ -57,7 +57,7 @@ def test_a_message_without_a_window_is_not_compressed() -> None:
     assert make_message(BINARY, payload, None) == make_frame(BINARY, payload)
 
 
-def test_a_frame_that_is_not_whole_ends_the_cutting() -> None:
+def test_an_incomplete_frame_ends_the_iteration() -> None:
     whole = text_frame(b"a") + make_frame(PING, b"") + text_frame(b"b" * 70_000)
     expected = [(0x81, 2, 3), (0x89, 5, 5), (0x81, 15, 70_015)]
     assert list(cut_frames(whole)) == expected
@@ -67,7 +67,7 @@ def test_a_frame_that_is_not_whole_ends_the_cutting() -> None:
     assert list(cut_frames(b"")) == []
 
 
-def test_a_masked_frame_among_a_servers_is_refused() -> None:
+def test_a_masked_frame_of_a_server_is_refused() -> None:
     with pytest.raises(FrameError) as refused:
         list(cut_frames(text_frame(b"a") + client_frame(TEXT, b"b")))
     assert refused.value.code == 1002

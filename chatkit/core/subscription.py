@@ -68,9 +68,7 @@ class Subscription:
         self._room = room
         self._tail = room.tail  # shared by all readers of the room
         self._generation = 0  # the tail's generation for which this position is known to be in the tail's log
-        self._checked = (
-            NEVER  # the room's `n_checks` when this reader asked for a check; it tries again after that check
-        )
+        self._checked = NEVER  # the room's `n_checks` when this reader asked for a check, after which it tries again
         self._on_signal = on_signal
         self._on_close = on_close
 

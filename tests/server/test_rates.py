@@ -72,9 +72,9 @@ def test_new_connections_of_a_sender_share_what_is_sent_at_once() -> None:
     assert one is not None
     assert two is not None
     assert other is not None
-    assert [one.take(0) for _ in range(BURST_S)] == [0.0] * BURST_S
-    assert two.take(0) > 0
-    assert other.take(0) == 0.0
+    assert [one.consume(0) for _ in range(BURST_S)] == [0.0] * BURST_S
+    assert two.consume(0) > 0
+    assert other.consume(0) == 0.0
 
 
 def test_what_another_sends_under_a_name_takes_nothing_of_what_a_connection_has_earned() -> None:
@@ -86,9 +86,9 @@ def test_what_another_sends_under_a_name_takes_nothing_of_what_a_connection_has_
     refused = 0
     for step in range(100):
         now = step / 10
-        refused += sum(thief.take(0) > 0 for _ in range(50))
+        refused += sum(thief.consume(0) > 0 for _ in range(50))
         if step:  # one that sends slower than the rate is never refused
-            assert ann.take(0) == 0.0
+            assert ann.consume(0) == 0.0
     assert refused
 
 
@@ -99,12 +99,12 @@ def test_new_names_and_new_connections_give_little() -> None:
     for number in range(10 * BURST_S):
         limiter = limits.of("a", str(number), connection)
         assert limiter is not None
-        taken += limiter.take(0) == 0.0
+        taken += limiter.consume(0) == 0.0
     assert taken == BURST_S
     for number in range(10 * BURST_S):
         limiter = limits.of("a", str(number))
         assert limiter is not None
-        taken += limiter.take(0) == 0.0
+        taken += limiter.consume(0) == 0.0
     assert taken == SHARE_OF_ADDRESS * BURST_S
 
 
@@ -116,7 +116,7 @@ def test_a_connection_has_the_rate_and_the_burst_that_clients_are_told() -> None
     taken = 0
     for step in range(1, 1_001):
         now = step / 5  # longer than a refusal closes the bucket
-        while limiter.take(0) == 0.0:
+        while limiter.consume(0) == 0.0:
             taken += 1
     assert taken <= 10 * BURST_S + 10 * now
     assert taken >= 10 * now * 0.9
@@ -132,7 +132,7 @@ def test_commands_are_paid_from_an_allowance_of_their_own_and_a_debt_is_waited_f
     assert limiter.charge(0) == pytest.approx(0.1)
     now = 0.2
     assert limiter.charge(0) == 0.0
-    assert limiter.take(0) == 0.0
+    assert limiter.consume(0) == 0.0
 
 
 def test_no_rate_is_no_limit() -> None:
@@ -145,7 +145,7 @@ def test_a_flood_of_names_fills_a_bounded_memory() -> None:
     for number in range(3 * MAX_BUCKETS):
         limiter = limits.of("a", str(number))
         assert limiter is not None
-        limiter.take(0)
+        limiter.consume(0)
     assert limits.n_buckets <= MAX_BUCKETS
     now = 1_000.0
     for number in range(MAX_BUCKETS):

@@ -17,9 +17,7 @@ MAX_MESSAGES = 512  # a minute of a busy room: a client that reconnects after a 
 MAX_CHARS = 1 << 20  # of the bodies in a tail, so that long bodies do not use much more memory than short ones
 MAX_CHUNK_MESSAGES = 256  # a chunk is written at once: this bounds its share of the socket's buffer
 MAX_CHUNK_BYTES = 1 << 18
-MAX_CACHED_CHUNKS = (
-    8  # most readers are at the head or one turn before it; for the few others, the chunk is joined again
-)
+MAX_CACHED_CHUNKS = 8  # most readers are at the head or one turn before it; the few others join their chunks again
 
 
 class Segment:

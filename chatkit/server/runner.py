@@ -23,7 +23,7 @@ from chatkit.server.settings import Settings
 from chatkit.wire.codes import ExitCode
 
 PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
-ROOM_PROTOCOL: Final = "chatkit.server.protocol:RoomWebSocketProtocol"
+ROOM_PROTOCOL: Final = "chatkit.protocols.websocket:RoomWebSocketProtocol"
 HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
 ENDS_ON: Final = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S: Final = 3  # what clients and streams have to end by themselves; then they are ended

@@ -1,13 +1,14 @@
-"""`/schema`: the OpenAPI document as JSON, as YAML and as a page. All of it comes from this package; no script runs."""
+"""`/schema`: the OpenAPI document as JSON, as YAML and as an HTML page that needs no script and no other server."""
 
 import json
 from html import escape
 from typing import Any, Final
 
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from chatkit.server.access import AccessPolicy
+from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.page import HEADERS, static_folder
 
 Json = dict[str, Any]
@@ -18,37 +19,37 @@ POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-act
 PAGE_HEADERS: Final = {**HEADERS, "Content-Security-Policy": POLICY}
 
 
-def schema_handlers(document: Json, gate: AccessPolicy) -> list[HTTPRouteHandler]:
-    """Return the handlers of `/schema` and what is below it."""
+def schema_handlers(document: Json, policy: AccessPolicy) -> list[HTTPRouteHandler]:
+    """Return the handlers of `/schema` and the addresses below it."""
     as_json = json.dumps(document, ensure_ascii=False)
     as_page = render(document)
     style = (static_folder() / "schema.css").read_text(encoding="utf-8")
 
-    def answer(request: Request[Any, Any, Any], text: str, media_type: str) -> Response[str]:
-        gate.check_host(request.headers.get("host"))
+    def answer(request: HttpRequest, text: str, media_type: str) -> Response[str]:
+        policy.check_host(request.headers.get("host"))
         return Response(text, media_type=media_type, headers=PAGE_HEADERS)
 
     @get("/schema", sync_to_thread=False)
-    def page(request: Request[Any, Any, Any]) -> Response[str]:
+    def page(request: HttpRequest) -> Response[str]:
         return answer(request, as_page, MediaType.HTML)
 
     @get("/schema/openapi.json", sync_to_thread=False)
-    def openapi_json(request: Request[Any, Any, Any]) -> Response[str]:
+    def openapi_json(request: HttpRequest) -> Response[str]:
         return answer(request, as_json, JSON_TYPE)
 
     @get(["/schema/openapi.yaml", "/schema/openapi.yml"], sync_to_thread=False)
-    def openapi_yaml(request: Request[Any, Any, Any]) -> Response[str]:
+    def openapi_yaml(request: HttpRequest) -> Response[str]:
         return answer(request, as_json, YAML_TYPE)  # every JSON document is a YAML document
 
     @get("/schema/schema.css", sync_to_thread=False)
-    def stylesheet(request: Request[Any, Any, Any]) -> Response[str]:
+    def stylesheet(request: HttpRequest) -> Response[str]:
         return answer(request, style, "text/css")
 
     return [page, openapi_json, openapi_yaml, stylesheet]
 
 
 def render(document: Json) -> str:
-    """Return a page that describes every call of the document."""
+    """Return the document as an HTML page that describes every call and every value."""
     info = document["info"]
     base = "" if document["servers"][0]["url"] == "/" else document["servers"][0]["url"]
     calls = [
@@ -59,7 +60,7 @@ def render(document: Json) -> str:
     ]
     schemas = [_schema(name, schema) for name, schema in document["components"]["schemas"].items()]
     title = escape(f"{info['title']} {info['version']}")
-    # Relative to /schema, which has no slash at its end.
+    # The links are relative to /schema, which has no slash at its end.
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -126,7 +127,7 @@ def _table(caption: str, rows: list[str]) -> str:
 
 
 def _kind(schema: Json) -> str:
-    """Return the type of a value in a few words, with a link where it is described on the page."""
+    """Return the type of a value in a few words, with a link if the page describes it."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{name}">{name}</a>'
@@ -143,6 +144,6 @@ def _kind(schema: Json) -> str:
 
 
 def _text(text: str) -> str:
-    """Return prose as HTML, with what stands between backticks as code."""
+    """Return prose as HTML, with the text between backticks as code."""
     parts = escape(" ".join(text.split())).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

@@ -39,7 +39,7 @@ Job: TypeAlias = Callable[[], Awaitable[None]]
 class Limiter(Protocol):
     """How much one sender may send."""
 
-    def take(self, n_bytes: int) -> float:
+    def consume(self, n_bytes: int) -> float:
         """Take one message of so many bytes; return 0, or in how many seconds to try again."""
 
     def charge(self, cost: float) -> float:
@@ -182,7 +182,7 @@ class Session(ABC):
         return subscription
 
     def _submit(self, draft: Draft, settle: Settle, n_bytes: int) -> None:
-        if self._limiter is not None and (wait_s := self._limiter.take(n_bytes)):
+        if self._limiter is not None and (wait_s := self._limiter.consume(n_bytes)):
             raise RateLimited(wait_s)
         self._house.hub.submit(draft, settle)
         self._n_outstanding += 1

@@ -325,7 +325,7 @@ def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> No
     ("settings", "told"),
     [
         ('host = "0.0.0.0"\nopen = true', "Warning: --open lets everyone"),
-        ('origin = "chat.example"', "an origin is like https://chat.example, not 'chat.example'"),
+        ('origin = "chat.example"', "an origin must look like https://chat.example, not 'chat.example'"),
         ('origin = ["https://a.example", "b.example"]', "not 'b.example'"),
     ],
 )

@@ -204,7 +204,7 @@ def test_the_settings_as_they_come_are_refused_and_nobody_is_let_in_without_a_se
         capture_output=True, text=True, cwd=tmp_path, env=clean_environment(shipped), timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "a secret has at least 8 characters" in done.stderr
+    assert "the secret must have at least 8 characters" in done.stderr
 
 
 def test_the_unit_starts_workers_and_its_reload_replaces_them(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Server:
         return open_socket(f"ws://127.0.0.1:{self.port}{path}", subprotocols=subprotocols, open_timeout=LIMIT_S)
 
     def wait(self) -> None:
-        while "Ctrl-C ends it" not in self.log.read_text():
+        while "Press Ctrl-C" not in self.log.read_text():
             assert self.process.poll() is None, self.log.read_text()
 
     def post(self, path: str, value: object) -> object:

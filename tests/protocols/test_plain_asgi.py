@@ -31,11 +31,11 @@ class Here(msgspec.Struct, frozen=True):
 
     @property
     def n_connections(self) -> int:
-        return int(self.app.state.lobby.n_connections)
+        return int(self.app.state.admission.n_connections)
 
     @property
     def n_subscriptions(self) -> int:
-        return int(self.app.state.lobby.house.hub.counts["subscriptions"])
+        return int(self.app.state.admission.context.hub.counts["subscriptions"])
 
     @property
     def n_held(self) -> int:

@@ -26,7 +26,7 @@ class Purse:
     def __init__(self, amount: float) -> None:
         self.amount = amount
 
-    def take(self, _: int) -> float:
+    def consume(self, _: int) -> float:
         return 0.0
 
     def charge(self, cost: float) -> float:

@@ -385,7 +385,7 @@ def test_ctrl_c_reaches_the_whole_group_and_is_130_without_a_word(tmp_path: Path
         if is_early:  # while the workers' Python starts
             eventually(lambda: children(process.pid))
         else:
-            while "Ctrl-C ends it" not in process.stderr.readline():
+            while "Press Ctrl-C" not in process.stderr.readline():
                 assert process.poll() is None
         pids = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
@@ -402,7 +402,7 @@ def test_a_terminal_that_is_closed_ends_it_and_one_that_is_not_restarts_it(tmp_p
         os.execve(sys.executable, [sys.executable, "-m", "chatkit.cli", *words], clean_environment({}))
     try:
         said = b""
-        while b"Ctrl-C ends it" not in said:
+        while b"Press Ctrl-C" not in said:
             said += os.read(terminal, 1_000)
         before = children(pid)
         os.kill(pid, signal.SIGHUP)

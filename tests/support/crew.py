@@ -90,7 +90,7 @@ class Door(http.client.HTTPConnection):
 def crew(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[Crew]:
     """Run `chatkit serve --workers`; yield when all of them serve."""
     with serve(store, "--workers", str(n_workers), "--rate-limit", "0", *options, **more) as server:
-        eventually(lambda: "Ctrl-C ends it" in server.log, within_s=60)
+        eventually(lambda: "Press Ctrl-C" in server.log, within_s=60)
         yield Crew(server)
 
 

@@ -22,7 +22,7 @@ class Allowance:
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes
 
-    def take(self, n_bytes: int) -> float:
+    def consume(self, n_bytes: int) -> float:
         if n_bytes > self.n_bytes:
             return 1.5
         self.n_bytes -= n_bytes

@@ -21,7 +21,7 @@ from typing import Any, Final
 from chatkit.backends import open_backend
 from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.server.banner import announcement, application_greeting, say, with_token
+from chatkit.server.banner import application_banner, print_banner, startup_banner, with_token
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
@@ -53,9 +53,9 @@ def run(settings: Settings, application: str | None = None) -> int:
     with listen(settings) as listening, ConnectionCounts.create(LIVES * settings.workers) as tally:
         port = listening.getsockname()[1]
         if application is None:
-            said = announcement(settings, port, is_made=settings.secret != given)
+            said = startup_banner(settings, port, is_made=settings.secret != given)
         else:
-            said = application_greeting(application, settings, port)
+            said = application_banner(application, settings, port)
         stopped_by = asyncio.run(Supervisor(settings, application, listening, tally).run(said))
     return ExitCode.INTERRUPTED if stopped_by == signal.SIGINT else ExitCode.DONE
 
@@ -156,7 +156,7 @@ class Supervisor:
 
     async def _serve(self, said: str) -> None:
         await asyncio.gather(*(self._fill(place) for place in self._places))
-        say(said)
+        print_banner(said)
         jobs = [asyncio.create_task(self._keep(place)) for place in self._places]
         jobs.append(asyncio.create_task(self._restart_when_asked()))
         try:

@@ -70,7 +70,7 @@ class Worker:
     async def _serve_rooms(self) -> None:
         settings = self._orders.settings
         async with open_app(settings) as app:
-            await self._serve(configure(app, settings), app.state.lobby.house.hub)
+            await self._serve(configure(app, settings), app.state.admission.context.hub)
 
     async def _serve_application(self, name: str) -> None:
         application = external_app.load(name)

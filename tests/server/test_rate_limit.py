@@ -8,62 +8,62 @@ import pytest
 from rawsocket import Talk, call, open_socket, publish, run
 from serving import ServerProcess, serve
 
-from chatkit.server.rates import MAX_BUCKETS, MIN_WAIT_S, SHARE_OF_ADDRESS, Bucket, RateLimits
+from chatkit.server.rate_limit import MAX_BUCKETS, MIN_WAIT_S, SHARE_OF_ADDRESS, Bucket, RateLimits
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 
 
 def test_a_bucket_gives_a_burst_and_then_what_the_rate_allows() -> None:
     bucket = Bucket(10, now=0.0)
-    assert [bucket.take(1, 0.0) for _ in range(10 * BURST_S)] == [0.0] * (10 * BURST_S)
-    wait_s = bucket.take(1, 0.0)
+    assert [bucket.consume(1, 0.0) for _ in range(10 * BURST_S)] == [0.0] * (10 * BURST_S)
+    wait_s = bucket.consume(1, 0.0)
     assert wait_s == pytest.approx(0.1)
-    assert bucket.take(1, wait_s) == 0.0
+    assert bucket.consume(1, wait_s) == 0.0
 
 
 def test_a_bucket_stays_closed_until_its_sender_has_been_quiet() -> None:
     bucket = Bucket(1_000, now=0.0)
-    while not bucket.take(1, 0.0):
+    while not bucket.consume(1, 0.0):
         pass
     # Ten milliseconds later there is room again, but what was sent behind the refused one must not overtake it.
-    assert bucket.take(1, 0.01) == pytest.approx(MIN_WAIT_S)
-    assert bucket.take(1, 0.1) == pytest.approx(MIN_WAIT_S)
-    assert bucket.take(1, 0.2) == 0.0
-    assert bucket.take(1, 0.2) == 0.0
+    assert bucket.consume(1, 0.01) == pytest.approx(MIN_WAIT_S)
+    assert bucket.consume(1, 0.1) == pytest.approx(MIN_WAIT_S)
+    assert bucket.consume(1, 0.2) == 0.0
+    assert bucket.consume(1, 0.2) == 0.0
 
 
 def test_a_bucket_counts_bytes_so_that_a_paste_passes_and_a_flood_does_not() -> None:
     bucket = Bucket(100, now=0.0)
     taken = 0
-    while not (wait_s := bucket.take(65_536, 0.0)):
+    while not (wait_s := bucket.consume(65_536, 0.0)):
         taken += 65_536
     assert taken == 4 * MAX_RATE_BYTES
     assert wait_s == pytest.approx(max(MIN_WAIT_S, 65_536 / MAX_RATE_BYTES))
-    assert bucket.take(65_536, wait_s) == 0.0
+    assert bucket.consume(65_536, wait_s) == 0.0
 
 
 def test_a_refusal_costs_nothing_of_the_allowance() -> None:
     bucket = Bucket(1, now=0.0)
     for _ in range(BURST_S):
-        bucket.take(0, 0.0)
-    assert bucket.take(0, 0.0) == pytest.approx(1.0)
-    assert bucket.take(0, 1.0) == 0.0
-    assert bucket.take(0, 1.0) == pytest.approx(1.0)
+        bucket.consume(0, 0.0)
+    assert bucket.consume(0, 0.0) == pytest.approx(1.0)
+    assert bucket.consume(0, 1.0) == 0.0
+    assert bucket.consume(0, 1.0) == pytest.approx(1.0)
 
 
 def test_a_rate_of_one_a_minute_lets_one_a_minute_through() -> None:
     bucket = Bucket(1 / 60, now=0.0)
-    assert bucket.take(1, 0.0) == 0.0
-    wait_s = bucket.take(1, 0.0)
+    assert bucket.consume(1, 0.0) == 0.0
+    wait_s = bucket.consume(1, 0.0)
     assert wait_s == pytest.approx(60.0)
-    assert bucket.take(1, 60.01) == 0.0
+    assert bucket.consume(1, 60.01) == 0.0
 
 
 def test_time_that_stands_still_or_jumps_leaves_a_bucket_whole() -> None:
     bucket = Bucket(1, now=100.0)
-    assert [bucket.take(0, 100.0) for _ in range(BURST_S)] == [0.0] * BURST_S
-    assert bucket.take(0, 1e9) == 0.0
-    assert [bucket.take(0, 1e9) for _ in range(BURST_S - 1)] == [0.0] * (BURST_S - 1)
-    assert bucket.take(0, 1e9) > 0
+    assert [bucket.consume(0, 100.0) for _ in range(BURST_S)] == [0.0] * BURST_S
+    assert bucket.consume(0, 1e9) == 0.0
+    assert [bucket.consume(0, 1e9) for _ in range(BURST_S - 1)] == [0.0] * (BURST_S - 1)
+    assert bucket.consume(0, 1e9) > 0
 
 
 def test_new_connections_of_a_sender_share_what_is_sent_at_once() -> None:
@@ -72,9 +72,9 @@ def test_new_connections_of_a_sender_share_what_is_sent_at_once() -> None:
     assert one is not None
     assert two is not None
     assert other is not None
-    assert [one.take(0) for _ in range(BURST_S)] == [0.0] * BURST_S
-    assert two.take(0) > 0
-    assert other.take(0) == 0.0
+    assert [one.consume(0) for _ in range(BURST_S)] == [0.0] * BURST_S
+    assert two.consume(0) > 0
+    assert other.consume(0) == 0.0
 
 
 def test_what_another_sends_under_a_name_takes_nothing_of_what_a_connection_has_earned() -> None:
@@ -86,9 +86,9 @@ def test_what_another_sends_under_a_name_takes_nothing_of_what_a_connection_has_
     refused = 0
     for step in range(100):
         now = step / 10
-        refused += sum(thief.take(0) > 0 for _ in range(50))
+        refused += sum(thief.consume(0) > 0 for _ in range(50))
         if step:  # one that sends slower than the rate is never refused
-            assert ann.take(0) == 0.0
+            assert ann.consume(0) == 0.0
     assert refused
 
 
@@ -99,12 +99,12 @@ def test_new_names_and_new_connections_give_little() -> None:
     for number in range(10 * BURST_S):
         limiter = limits.of("a", str(number), connection)
         assert limiter is not None
-        taken += limiter.take(0) == 0.0
+        taken += limiter.consume(0) == 0.0
     assert taken == BURST_S
     for number in range(10 * BURST_S):
         limiter = limits.of("a", str(number))
         assert limiter is not None
-        taken += limiter.take(0) == 0.0
+        taken += limiter.consume(0) == 0.0
     assert taken == SHARE_OF_ADDRESS * BURST_S
 
 
@@ -116,7 +116,7 @@ def test_a_connection_has_the_rate_and_the_burst_that_clients_are_told() -> None
     taken = 0
     for step in range(1, 1_001):
         now = step / 5  # longer than a refusal closes the bucket
-        while limiter.take(0) == 0.0:
+        while limiter.consume(0) == 0.0:
             taken += 1
     assert taken <= 10 * BURST_S + 10 * now
     assert taken >= 10 * now * 0.9
@@ -132,7 +132,7 @@ def test_commands_are_paid_from_an_allowance_of_their_own_and_a_debt_is_waited_f
     assert limiter.charge(0) == pytest.approx(0.1)
     now = 0.2
     assert limiter.charge(0) == 0.0
-    assert limiter.take(0) == 0.0
+    assert limiter.consume(0) == 0.0
 
 
 def test_no_rate_is_no_limit() -> None:
@@ -145,7 +145,7 @@ def test_a_flood_of_names_fills_a_bounded_memory() -> None:
     for number in range(3 * MAX_BUCKETS):
         limiter = limits.of("a", str(number))
         assert limiter is not None
-        limiter.take(0)
+        limiter.consume(0)
     assert limits.n_buckets <= MAX_BUCKETS
     now = 1_000.0
     for number in range(MAX_BUCKETS):

@@ -1,9 +1,9 @@
 """ASGI middleware around the routes: what is the same for every request.
 
 It removes the path prefix, if the proxy has not done so. It adds headers to HTTP answers that prevent caching and
-content sniffing, unless the handler sets others. It lists every allowed method in `Allow`, for 405 and for OPTIONS, and answers
-HEAD as GET without the body. A WebSocket at an unknown path is accepted and then closed with 4404,
-because a browser does not show a page the status of a refused handshake.
+content sniffing, unless the handler sets others. It lists every allowed method in `Allow`, for 405 and for OPTIONS, and
+answers HEAD as GET without the body. A WebSocket at an unknown path is accepted and then closed with 4404, because a
+browser does not show a page the status of a refused handshake.
 """
 
 from collections.abc import Iterable

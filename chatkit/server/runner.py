@@ -22,9 +22,9 @@ from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
 from chatkit.wire.codes import ExitCode
 
-PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
+PROTOCOL: Final = "chatkit.protocols.websocket:WebSocketProtocol"
 ROOM_PROTOCOL: Final = "chatkit.protocols.websocket:RoomWebSocketProtocol"
-HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
+HTTP_PROTOCOL: Final = "chatkit.protocols.detect:HttpProtocol"
 ENDS_ON: Final = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S: Final = 3  # clients and streams may end by themselves for this long; then they are closed
 GC_THRESHOLD: Final = 20_000  # objects; with Python's 700, a thousand new connections cause a hundred collections

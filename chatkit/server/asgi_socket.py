@@ -117,7 +117,7 @@ class TextOnlySocket(ServerSocket):
         self._out = out
 
     def release(self) -> None:
-        """End the listener, because the direct path carries the connection from now on."""
+        """Stop the listener, because the direct path carries the connection from now on."""
         self._is_released = True
 
     async def deliver(self, text: str) -> None:

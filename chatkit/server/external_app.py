@@ -40,7 +40,7 @@ class ChannelReaders:
             )
 
     def close_readers(self) -> None:
-        """End the iterators over channels: uvicorn would wait for them at shutdown."""
+        """Close the iterators over channels: uvicorn would wait for them at shutdown."""
         for plugin in self._channels:
             plugin.end_iterators()
 

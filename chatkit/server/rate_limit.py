@@ -161,7 +161,7 @@ class _Buckets(Generic[KeyT]):
         return len(self._buckets)
 
     def get(self, key: KeyT, now: float) -> Bucket:
-        """Return the bucket of a key. Make one if there is none."""
+        """Return the bucket of a key; make it if it is missing."""
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= MAX_BUCKETS:

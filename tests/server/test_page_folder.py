@@ -42,5 +42,7 @@ def test_a_file_is_served_with_its_media_type(server: ServerProcess, path: str, 
 @pytest.mark.parametrize(
     "name", [".env", ".git/config", "chat.py", "outside", "fonts", "nowhere", "circle", "circle/x", "../index.html"]
 )
-def test_hidden_files_source_files_and_paths_outside_the_folder_are_not_served(server: ServerProcess, name: str) -> None:
+def test_hidden_files_source_files_and_paths_outside_the_folder_are_not_served(
+    server: ServerProcess, name: str
+) -> None:
     assert call(server, "GET", f"/static/{name}").status == 404

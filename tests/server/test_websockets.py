@@ -1,4 +1,4 @@
-"""WebSockets against a real server: plain text and `chatkit.v1`, as their readers and writers see them."""
+"""WebSockets of a real server: plain text and `chatkit.v1`, as clients see them."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def test_the_page_of_litestars_tutorial_works_unchanged(tmp_path_factory: pytest
         run(test(server))
 
 
-def test_plain_text_comes_in_the_form_asked_for(server: ServerProcess) -> None:
+def test_plain_text_arrives_in_the_requested_format(server: ServerProcess) -> None:
     async def test() -> None:
         async with (
             open_socket(server, "/ws/forms?name=ann") as text,
@@ -54,7 +54,7 @@ def test_plain_text_comes_in_the_form_asked_for(server: ServerProcess) -> None:
     run(test())
 
 
-def test_plain_text_resumes_by_cursor(server: ServerProcess) -> None:
+def test_plain_text_resumes_from_a_cursor(server: ServerProcess) -> None:
     cursors = [publish(server, "text-resume", f"m{number}") for number in range(1, 6)]
     assert cursors[-1].json["seq"] == 5
     cursor = call(server, "GET", "/rooms/text-resume/messages?after=0&limit=2").json["cursor"]
@@ -69,7 +69,7 @@ def test_plain_text_resumes_by_cursor(server: ServerProcess) -> None:
     run(test())
 
 
-def test_an_error_in_plain_text_is_a_sentence_and_the_socket_stays(server: ServerProcess) -> None:
+def test_an_error_in_plain_text_is_a_sentence_and_the_socket_stays_open(server: ServerProcess) -> None:
     async def test() -> None:
         async with bystander(server), open_socket(server, "/ws/text-big") as socket:
             await socket.send("x" * 65_537)
@@ -83,7 +83,7 @@ def test_an_error_in_plain_text_is_a_sentence_and_the_socket_stays(server: Serve
 # chatkit.v1
 
 
-def test_what_comes_first_is_welcome_then_joined_then_messages_in_order(server: ServerProcess) -> None:
+def test_a_conversation_starts_with_welcome_then_joined_then_messages_in_order(server: ServerProcess) -> None:
     for number in range(1, 4):
         publish(server, "order", f"m{number}")
 
@@ -113,7 +113,7 @@ def test_a_ping_is_answered_whether_or_not_a_room_is_joined(server: ServerProces
     run(test())
 
 
-def test_an_acknowledged_message_has_a_cursor_and_a_repeat_says_so(server: ServerProcess) -> None:
+def test_an_ack_has_a_cursor_and_marks_a_repeat(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             first = await talk.ask(op="publish", room="acks", body="a", key="k")
@@ -125,7 +125,7 @@ def test_an_acknowledged_message_has_a_cursor_and_a_repeat_says_so(server: Serve
     run(test())
 
 
-def test_one_connection_is_in_many_rooms_and_leaves_them(server: ServerProcess) -> None:
+def test_one_connection_joins_and_leaves_many_rooms(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws?name=ann") as talk:
             for number in range(64):
@@ -141,7 +141,7 @@ def test_one_connection_is_in_many_rooms_and_leaves_them(server: ServerProcess) 
     eventually(lambda: health(server)["rooms"] == 0)
 
 
-def test_joining_with_a_cursor_goes_on_behind_it(server: ServerProcess) -> None:
+def test_joining_with_a_cursor_resumes_after_it(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             acks = [await talk.ask(op="publish", room="again", body=f"m{number}") for number in range(1, 8)]
@@ -173,7 +173,7 @@ def test_a_cursor_that_is_not_of_this_log_gives_a_gap_first(server: ServerProces
 
 
 @pytest.mark.parametrize("after", ["other1:41", "trimmed"])
-def test_a_page_of_history_says_what_is_missing_before_it(tmp_path_factory: pytest.TempPathFactory, after: str) -> None:
+def test_a_page_of_history_reports_the_gap_before_it(tmp_path_factory: pytest.TempPathFactory, after: str) -> None:
     async def test(server: ServerProcess) -> None:
         async with Talk.open(server, "/ws/past") as talk:
             gap = {"after": 41, "before": 4, "reason": "epoch"}
@@ -194,7 +194,7 @@ def test_a_page_of_history_says_what_is_missing_before_it(tmp_path_factory: pyte
         run(test(server))
 
 
-def test_what_retention_took_is_a_gap_in_either_protocol(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_messages_removed_by_retention_are_a_gap_in_both_protocols(tmp_path_factory: pytest.TempPathFactory) -> None:
     async def test(server: ServerProcess) -> None:
         async with Talk.open(server, f"/ws/trim?after={epoch}:2") as talk:
             assert (await talk.until("joined"))["first"] == 8
@@ -213,7 +213,7 @@ def test_what_retention_took_is_a_gap_in_either_protocol(tmp_path_factory: pytes
 
 
 @pytest.mark.parametrize("path", ["/ws/deflated?history=0", "/ws/deflated?history=0&format=json"])
-def test_a_client_that_offers_compression_is_understood(server: ServerProcess, path: str) -> None:
+def test_a_client_with_compression_can_send_and_receive(server: ServerProcess, path: str) -> None:
     async def test() -> None:
         async with (
             open_socket(server, path, compression="deflate") as socket,
@@ -252,7 +252,7 @@ def test_history_members_typing_presence_and_redaction(server: ServerProcess) ->
     run(test())
 
 
-def test_rooms_are_heard_over_every_way_in(server: ServerProcess) -> None:
+def test_messages_reach_readers_whichever_way_they_are_published(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/ways") as talk, open_socket(server, "/ws/ways") as text:
             await talk.until("joined")
@@ -267,7 +267,7 @@ def test_rooms_are_heard_over_every_way_in(server: ServerProcess) -> None:
     run(test())
 
 
-def test_rooms_that_differ_in_case_are_two_and_forms_of_one_letter_are_one(server: ServerProcess) -> None:
+def test_room_names_are_case_sensitive_and_unicode_normalised(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             assert (await talk.ask(op="publish", room="Case", body="a"))["seq"] == 1
@@ -278,7 +278,7 @@ def test_rooms_that_differ_in_case_are_two_and_forms_of_one_letter_are_one(serve
     run(test())
 
 
-def test_a_burst_behind_one_ack_arrives_whole_and_in_order(server: ServerProcess) -> None:
+def test_a_burst_of_publishes_arrives_complete_and_in_order(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/burst?history=0") as talk:
             await talk.until("joined")

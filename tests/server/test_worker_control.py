@@ -1,4 +1,4 @@
-"""What a supervisor and its workers say to each other arrives as it was said."""
+"""The messages between a supervisor and its workers are encoded and decoded without loss."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from chatkit.server.settings import Settings
 from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_answer, read_orders
 
 
-def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
+def test_a_worker_config_carries_every_setting(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("hi")
     settings = Settings(
         host="::1",
@@ -33,13 +33,13 @@ def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
     assert read_orders(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
 
 
-def test_a_worker_is_ready_or_says_why_not() -> None:
+def test_a_worker_answers_that_it_is_ready_or_why_it_failed() -> None:
     assert read_answer(encode(WorkerReady())) == WorkerReady()
     assert read_answer(encode(WorkerFailed("unavailable", "no"))) == WorkerFailed("unavailable", "no")
 
 
 @pytest.mark.parametrize("kind", [BadRequest, NotAStore, StoreTooNew, Unavailable])
-def test_an_error_keeps_its_kind_and_its_sentence(kind: type[ChatkitError]) -> None:
+def test_an_error_keeps_its_class_and_its_sentence(kind: type[ChatkitError]) -> None:
     error = WorkerFailed.of(kind("a sentence")).error
     assert (type(error), str(error)) == (kind, "a sentence")
 

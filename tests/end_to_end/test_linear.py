@@ -18,11 +18,11 @@ from chatkit.core.text import fold, normalize
 from chatkit.errors import ChatkitError
 from chatkit.protocols.head import MAX_HEAD_BYTES
 from chatkit.server.access import AccessPolicy, bearer
+from chatkit.server.connect_request import read_start
 from chatkit.server.page import _find, static_folder
 from chatkit.server.routes import _read_time
 from chatkit.server.session_cookie import cookie_values
 from chatkit.server.settings import Settings
-from chatkit.server.connect_request import read_start
 from chatkit.wire.protocol import decode_command, position, ref_of
 
 MARKS = "\u0301\u0316"  # of two classes: normalization sorts them

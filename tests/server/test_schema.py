@@ -1,4 +1,4 @@
-"""The OpenAPI document describes the server correctly and completely. Also the HTTP behaviour that frameworks provide."""
+"""The OpenAPI document describes the server correctly and completely; OPTIONS, 405 and 304 are answered correctly."""
 
 import json
 import re

@@ -81,7 +81,7 @@ def direct_socket(scope: WebSocketScope) -> DirectSocket | None:
 def read_start(after: str | None, history: str | None) -> StartPosition:
     """Read where a reader starts from its two query parameters. Raise `BadCursor` or `BadRequest`."""
     if history is not None and not (len(history) <= MAX_HISTORY_DIGITS and history.isascii() and history.isdigit()):
-        raise BadRequest("history is a number of messages")
+        raise BadRequest("history must be a number of messages, with at most 9 digits")
     return StartPosition(Cursor.parse(after) if after else None, None if history is None else int(history))
 
 

@@ -1,4 +1,4 @@
-"""The log: lines for people or JSON lines on standard error, with tokens and secrets masked. Knows no server."""
+"""The log: lines for people or JSON lines on standard error, with tokens and secrets masked. Knows nothing of servers."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the HTTP API, written by hand: each call with its parameters, body, answers and errors."""
+"""The OpenAPI document of the HTTP API, written by hand: each operation with its parameters, body and responses."""
 
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
         "paths": _paths(limits),
         "components": {
             "schemas": schemas,
-            "responses": {f"Error{status}": _error(status) for status in ERRORS},
+            "responses": {f"Error{status}": _error_response(status) for status in ERRORS},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The server's token."},
                 "query": {"type": "apiKey", "in": "query", "name": "token", "description": "For EventSource."},
@@ -83,32 +83,35 @@ def _publish_schema(limits: Limits) -> Json:
 
 def _paths(limits: Limits) -> dict[str, Json]:
     return {
-        "/rooms": {"get": _call("listRooms", "List the rooms", _answers(RoomList, 400, 503))},
+        "/rooms": {"get": _operation("listRooms", "List the rooms", _responses(RoomList, 400, 503))},
         "/rooms/{room}": {
-            "parameters": [_room()],
-            "get": _call("showRoom", "Show a room", _answers(RoomView, 400, 503)),
+            "parameters": [_room_parameter()],
+            "get": _operation("showRoom", "Show a room", _responses(RoomView, 400, 503)),
         },
         "/rooms/{room}/messages": {
-            "parameters": [_room()],
-            "get": _read_messages(limits),
-            "post": _publish(limits),
+            "parameters": [_room_parameter()],
+            "get": _read_operation(limits),
+            "post": _publish_operation(limits),
         },
         "/rooms/{room}/messages/{seq}": {
-            "parameters": [_room(), _parameter("seq", "path", {"type": "integer", "minimum": 1}, "The message.")],
-            "delete": _call(
-                "redact", "Redact a message: remove its body and data", _answers(WireMessage, 400, 404, 503)
+            "parameters": [
+                _room_parameter(),
+                _parameter("seq", "path", {"type": "integer", "minimum": 1}, "The message."),
+            ],
+            "delete": _operation(
+                "redact", "Redact a message: remove its body and data", _responses(WireMessage, 400, 404, 503)
             ),
         },
-        "/rooms/{room}/events": {"parameters": [_room()], "get": _follow(limits)},
+        "/rooms/{room}/events": {"parameters": [_room_parameter()], "get": _follow_operation(limits)},
         "/rooms/{room}/members": {
-            "parameters": [_room()],
-            "get": _call("listMembers", "List the members of a room", _answers(MemberList, 400, 503)),
+            "parameters": [_room_parameter()],
+            "get": _operation("listMembers", "List the members of a room", _responses(MemberList, 400, 503)),
         },
-        "/health": {"get": _health()},
+        "/health": {"get": _health_operation()},
     }
 
 
-def _read_messages(limits: Limits) -> Json:
+def _read_operation(limits: Limits) -> Json:
     text = {"type": "string"}
     time = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]}
     position = {"type": "string", "pattern": POSITION_PATTERN}
@@ -121,13 +124,13 @@ def _read_messages(limits: Limits) -> Json:
         _parameter("until", "query", time, "Exclusive."),
         _parameter("sender", "query", _sender_schema(), "Only messages of this sender."),
     ]
-    answers = _answers(MessagePage, 400, 503, other={NDJSON: {"schema": {"type": "string"}}})
-    return _call(
-        "readMessages", "Read a page of messages: the newest, without `after` and `before`", answers, parameters
+    responses = _responses(MessagePage, 400, 503, other={NDJSON: {"schema": {"type": "string"}}})
+    return _operation(
+        "readMessages", "Read a page of messages: the newest, without `after` and `before`", responses, parameters
     )
 
 
-def _publish(limits: Limits) -> Json:
+def _publish_operation(limits: Limits) -> Json:
     parameters = [
         _parameter("name", "query", _sender_schema(), "The sender."),
         _parameter(
@@ -135,10 +138,10 @@ def _publish(limits: Limits) -> Json:
         ),
     ]
     message = {"content": {JSON: {"schema": _ref(WireMessage)}}}
-    answers = {
+    responses = {
         "201": {"description": "The message is committed.", **message},
         "200": {"description": "A message with this key was stored before; this is that message.", **message},
-        **_errors(400, 409, 413, 429, 503),
+        **_error_responses(400, 409, 413, 429, 503),
     }
     raw = {"schema": {"type": "string", "minLength": 1, "example": "hello"}}
     body = {
@@ -146,10 +149,10 @@ def _publish(limits: Limits) -> Json:
         "description": f"JSON; or, with any other content type, the text itself, of at most {limits.body} bytes.",
         "content": {JSON: {"schema": _ref(PublishRequest)}, "text/plain": raw},
     }
-    return {**_call("publish", "Publish a message", answers, parameters), "requestBody": body}
+    return {**_operation("publish", "Publish a message", responses, parameters), "requestBody": body}
 
 
-def _follow(limits: Limits) -> Json:
+def _follow_operation(limits: Limits) -> Json:
     cursor = {"type": "string", "pattern": CURSOR_PATTERN, "example": "k3f9x2ab:42"}
     history = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
     parameters = [
@@ -175,12 +178,12 @@ def _follow(limits: Limits) -> Json:
         "description": "Events whose ids are cursors, or lines of JSON. After every 15 s of silence there is a `ping`.",
         "content": {"text/event-stream": {"schema": event}, NDJSON: {"schema": {"type": "string"}}},
     }
-    return _call("followRoom", "Follow a room", {"200": stream, **_errors(400, 503)}, parameters)
+    return _operation("followRoom", "Follow a room", {"200": stream, **_error_responses(400, 503)}, parameters)
 
 
-def _health() -> Json:
+def _health_operation() -> Json:
     content = {"content": {JSON: {"schema": _ref(Health)}}}
-    answers = {
+    responses = {
         "200": {"description": "The server works.", **content},
         "503": {"description": "The store is unavailable.", **content},
     }
@@ -191,25 +194,28 @@ def _health() -> Json:
         "description": description,
         "tags": ["server"],
         "security": [{}, {"bearer": []}, {"query": []}, {"cookie": []}],
-        "responses": answers,
+        "responses": responses,
     }
 
 
-def _call(name: str, summary: str, answers: Json, parameters: list[Json] | None = None) -> Json:
+def _operation(name: str, summary: str, responses: Json, parameters: list[Json] | None = None) -> Json:
     optional = {"parameters": parameters} if parameters else {}
-    return {"operationId": name, "summary": summary, "tags": ["rooms"], **optional, "responses": answers}
+    return {"operationId": name, "summary": summary, "tags": ["rooms"], **optional, "responses": responses}
 
 
-def _answers(struct: type, *errors: int, other: Json | None = None) -> Json:
+def _responses(struct: type, *errors: int, other: Json | None = None) -> Json:
     content = {JSON: {"schema": _ref(struct)}, **(other or {})}
-    return {"200": {"description": (struct.__doc__ or "").splitlines()[0], "content": content}, **_errors(*errors)}
+    return {
+        "200": {"description": (struct.__doc__ or "").splitlines()[0], "content": content},
+        **_error_responses(*errors),
+    }
 
 
-def _errors(*statuses: int) -> Json:
+def _error_responses(*statuses: int) -> Json:
     return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in (*statuses, 401, 403)}
 
 
-def _error(status: int) -> Json:
+def _error_response(status: int) -> Json:
     retry = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}} if status == 429 else {}
     return {
         "description": ERRORS[status],
@@ -218,7 +224,7 @@ def _error(status: int) -> Json:
     }
 
 
-def _room() -> Json:
+def _room_parameter() -> Json:
     schema = {"type": "string", "pattern": ROOM_PATTERN, "minLength": 1, "maxLength": MAX_ROOM_CHARS}
     return _parameter("room", "path", schema, "Letters, marks and digits of any script, `-`, `_` and `.`, in NFC.")
 
@@ -231,10 +237,10 @@ def _key_schema() -> Json:
     return {"type": "string", "pattern": "^[ -~]+$", "minLength": 1, "maxLength": MAX_KEY_CHARS}
 
 
-def _parameter(name: str, place: str, schema: Json, description: str) -> Json:
-    required = {"required": True} if place == "path" else {}
+def _parameter(name: str, location: str, schema: Json, description: str) -> Json:
+    required = {"required": True} if location == "path" else {}
     described = {"description": description} if description else {}
-    return {"name": name, "in": place, **required, **described, "schema": schema}
+    return {"name": name, "in": location, **required, **described, "schema": schema}
 
 
 def _ref(struct: type) -> Json:

@@ -204,9 +204,3 @@ class RateLimits:
             commands = self._connection_commands.get(connection, now)
         shares = self._names.get((address, sender), now), self._addresses.get(address, now)
         return SenderLimiter(messages, shares, commands, (self._address_commands.get(address, now),), self._clock)
-
-    @property
-    def n_buckets(self) -> int:
-        """The largest number of buckets of any kind."""
-        shared = max(len(self._names), len(self._addresses), len(self._address_commands))
-        return max(shared, len(self._connections), len(self._connection_commands))

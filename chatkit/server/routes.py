@@ -123,7 +123,7 @@ async def read_messages(
     """
     context = admission.context
     if limit > context.limits.history:
-        raise BadRequest(f"limit is at most {context.limits.history}")
+        raise BadRequest(f"limit must be at most {context.limits.history}")
     client = admission.client(request)
     await admission.charge(request, SEARCH_COST if search or sender else PAGE_COST)
     reading = context.reads.read(
@@ -158,11 +158,11 @@ def _read_time(text: str | None) -> int | None:
     if not text:
         return None
     if len(text) > MAX_TIME_CHARS:
-        raise BadRequest("not a time; one is 2026-11-20T11:47:21Z")
+        raise BadRequest("not a time; write it like 2026-11-20T11:47:21Z")
     try:
         return parse_time(text.replace(" ", "+"))  # an unescaped `+` in a query is read as a space
     except (ValueError, OverflowError) as error:
-        raise BadRequest(f"not a time: {text[:40]!r}; one is 2026-11-20T11:47:21Z") from error
+        raise BadRequest(f"not a time: {text[:40]!r}; write it like 2026-11-20T11:47:21Z") from error
 
 
 def _page(history: HistoryPage, page: EncodedPage) -> MessagePage:

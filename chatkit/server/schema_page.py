@@ -49,11 +49,11 @@ def schema_handlers(document: Json, policy: AccessPolicy) -> list[HTTPRouteHandl
 
 
 def render(document: Json) -> str:
-    """Return the document as an HTML page that describes every call and every value."""
+    """Return the document as an HTML page that describes every operation and every schema."""
     info = document["info"]
     base = "" if document["servers"][0]["url"] == "/" else document["servers"][0]["url"]
-    calls = [
-        _call(method, base + path, operation, item.get("parameters", []), document)
+    operations = [
+        _operation(method, base + path, operation, item.get("parameters", []), document)
         for path, item in document["paths"].items()
         for method, operation in item.items()
         if method != "parameters"
@@ -68,11 +68,11 @@ def render(document: Json) -> str:
         f'<title>{title}: HTTP API</title><link rel="stylesheet" href="schema/schema.css"></head><body><main>'
         f"<h1>{title}</h1><p>{_text(info['description'])}</p>"
         '<p>This document as <a href="schema/openapi.json">JSON</a> or <a href="schema/openapi.yaml">YAML</a>.</p>'
-        f"<h2>Calls</h2>{''.join(calls)}<h2>Values</h2>{''.join(schemas)}</main></body></html>"
+        f"<h2>Operations</h2>{''.join(operations)}<h2>Schemas</h2>{''.join(schemas)}</main></body></html>"
     )
 
 
-def _call(method: str, path: str, operation: Json, shared: list[Json], document: Json) -> str:
+def _operation(method: str, path: str, operation: Json, shared: list[Json], document: Json) -> str:
     parameters = [*shared, *operation.get("parameters", [])]
     body = operation.get("requestBody")
     parts = [
@@ -95,15 +95,17 @@ def _call(method: str, path: str, operation: Json, shared: list[Json], document:
     if body:
         rows = [_row(f"<code>{kind}</code>", "", content["schema"]) for kind, content in body["content"].items()]
         parts.append(f"{_table('Body', rows)}<p>{_text(body['description'])}</p>")
-    rows = [_answer(status, answer, document) for status, answer in sorted(operation["responses"].items())]
-    return "".join([*parts, _table("Answers", rows), "</section>"])
+    rows = [_response(status, response, document) for status, response in sorted(operation["responses"].items())]
+    return "".join([*parts, _table("Responses", rows), "</section>"])
 
 
-def _answer(status: str, answer: Json, document: Json) -> str:
-    if "$ref" in answer:
-        answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    kinds = ", ".join(f"<code>{kind}</code> {_kind(content['schema'])}" for kind, content in answer["content"].items())
-    return f"<tr><th>{status}</th><td>{_text(answer['description'])}</td><td>{kinds}</td></tr>"
+def _response(status: str, response: Json, document: Json) -> str:
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    kinds = ", ".join(
+        f"<code>{kind}</code> {_kind(content['schema'])}" for kind, content in response["content"].items()
+    )
+    return f"<tr><th>{status}</th><td>{_text(response['description'])}</td><td>{kinds}</td></tr>"
 
 
 def _schema(name: str, schema: Json) -> str:

@@ -70,7 +70,7 @@ class Settings:
                 (self.log_level not in LOG_LEVELS, f"log-level must be one of {', '.join(LOG_LEVELS)}"),
                 (
                     self.secret is not None and not _is_secret(self.secret),
-                    "the secret must have at least 8 characters: ASCII, no outer spaces and no escapes such as %41",
+                    "the secret must have at least 8 characters: ASCII, no spaces at the ends, no escapes such as %41",
                 ),
                 *(
                     (not _is_origin(origin), f"an origin must look like https://chat.example, not {origin!r}")

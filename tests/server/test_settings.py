@@ -7,7 +7,7 @@ import pytest
 from chatkit.errors import BadRequest
 from chatkit.server.settings import Settings, is_loopback
 
-SECRET = "the secret must have at least 8 characters: ASCII, no outer spaces and no escapes such as %41"
+SECRET = "the secret must have at least 8 characters: ASCII, no spaces at the ends, no escapes such as %41"
 
 
 def test_the_defaults_match_the_help_of_the_command() -> None:

@@ -1,4 +1,4 @@
-"""The log: lines for people or JSON lines on standard error, with tokens and secrets masked. Knows nothing of servers."""
+"""The log: lines for people or JSON lines on standard error, with tokens and secrets masked. It knows no servers."""
 
 import asyncio
 import logging

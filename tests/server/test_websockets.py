@@ -117,7 +117,7 @@ def test_an_ack_has_a_cursor_and_marks_a_repeat(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             first = await talk.ask(op="publish", room="acks", body="a", key="k")
-            again = await talk.ask(op="publish", room="acks", body="b", key="k")
+            again = await talk.ask(op="publish", room="acks", body="a", key="k")
             assert (first["type"], first["seq"], first["repeat"]) == ("ack", 1, False)
             assert (again["seq"], again["repeat"], again["cursor"]) == (1, True, first["cursor"])
             assert first["cursor"] == call(server, "GET", "/rooms/acks").json["cursor"]

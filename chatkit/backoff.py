@@ -1,4 +1,4 @@
-"""Back-off: how long to wait before the next attempt after one or more failures. Knows no clock and no loop."""
+"""Back-off: the waits between attempts after failures. Knows no clock and no event loop."""
 
 import random
 from collections.abc import Callable
@@ -7,9 +7,8 @@ from collections.abc import Callable
 class Backoff:
     """Waits that grow by a factor up to a cap; without a cap, every wait is as long as the first.
 
-    `jitter` is the share of each wait that is drawn at random, so that a thousand clients do not all come back at the
-    same moment: with 0.5, a wait lasts between half and all of its length. `uniform` draws it, as does
-    `random.uniform`.
+    `jitter` is the random share of each wait, so that a thousand clients do not all reconnect at the same time: with
+    0.5, a wait lasts between half and all of its length. `uniform` returns a random number between its two arguments.
     """
 
     __slots__ = ("_factor", "_first_s", "_jitter", "_max_s", "_next_s", "_uniform")

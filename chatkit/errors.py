@@ -1,41 +1,41 @@
-"""What can go wrong, as one tree. Each error has a stable `code`, which the wire, HTTP and the commands share.
+"""All errors of chatkit, as one tree. Each has a stable `code`, which WebSocket, HTTP and the commands share.
 
 ChatkitError
-├── BadInput             what a caller gave cannot be taken; giving it again will not help
-│   ├── BadName          a room's, sender's or key's name is not one
-│   ├── BadCursor        a cursor that no server made
-│   ├── BadBody          a body or its data is not text, or not JSON
-│   ├── TooLarge         a body or its data is over the limit
-│   ├── BadRequest       a command or a query does not have the form it needs
-│   ├── UnknownOp        a command that this protocol does not have
-│   └── TooManyRooms     one connection joined more rooms than it may
-├── NotFound             a room, message or page that is not there
-├── KeyConflict          a sender used a key again for another message
-├── RateLimited          too much at once; says when to go on
-├── Unauthorized         no valid token
-├── Forbidden            a valid token, or a place of origin, without the right
-├── BadBackendURL        a backend URL that cannot be opened as it stands
-├── StoreError           the store answered, and what it holds cannot be used
-│   ├── NotAStore        the file or database is something else
-│   └── StoreTooNew      a newer chatkit wrote it
-└── Unavailable          the store or the server does not answer now; trying again may help
+├── BadInput             the input of a caller is invalid; sending it again does not help
+│   ├── BadName          the name of a room or sender, or a key, breaks its rule
+│   ├── BadCursor        the text is not a cursor of a chatkit server
+│   ├── BadBody          a body is not text, or its data not JSON
+│   ├── TooLarge         a body or its data exceeds the limit
+│   ├── BadRequest       a command or query does not have the required form
+│   ├── UnknownOp        the protocol has no such command
+│   └── TooManyRooms     a connection tried to join more rooms than the limit
+├── NotFound             there is no such room, message or page
+├── KeyConflict          the sender has used the key for another message
+├── RateLimited          the client exceeded its rate; carries the time after which to retry
+├── Unauthorized         there is no valid token
+├── Forbidden            the token, or the page's origin, does not have the right
+├── BadBackendURL        the backend URL is invalid
+├── StoreError           the store answered, but its content cannot be used
+│   ├── NotAStore        the file or database is not a chatkit store
+│   └── StoreTooNew      a newer version of chatkit wrote the store
+└── Unavailable          the store or the server does not answer now; retrying may help
 """
 
 
 class ChatkitError(Exception):
-    """Anything that chatkit raises on purpose. `str(error)` is a sentence for the person who caused it."""
+    """The base of all errors that chatkit raises. `str(error)` is a sentence for the person who caused it."""
 
     code: str = "error"
 
 
 class BadInput(ChatkitError):
-    """What a caller gave cannot be taken."""
+    """The input of a caller is invalid."""
 
     code = "bad-request"
 
 
 class BadName(BadInput):
-    """The name of a room or sender, or a key, breaks the rule of its kind.
+    """The name of a room or sender, or a key, breaks its rule.
 
     `kind` is `room`, `sender` or `key`; the error's code is `bad-room`, `bad-sender` or `bad-key`.
     """
@@ -47,7 +47,7 @@ class BadName(BadInput):
 
 
 class BadCursor(BadInput):
-    """A cursor that no server made."""
+    """The text is not a cursor of a chatkit server."""
 
     code = "bad-cursor"
 
@@ -57,15 +57,15 @@ class BadCursor(BadInput):
 
 
 class BadBody(BadInput):
-    """A body that is not UTF-8 text, or data that is not JSON."""
+    """A body is not UTF-8 text, or its data is not JSON."""
 
     code = "bad-body"
 
 
 class TooLarge(BadInput):
-    """A body (`body-too-large`) or its data (`data-too-large`) is over the limit.
+    """A body (`body-too-large`) or its data (`data-too-large`) exceeds the limit.
 
-    `max_bytes` is None where a server refused it and did not send its limit; so is `max_rooms` of `TooManyRooms`.
+    `max_bytes` is the limit, or None if a server refused the message without sending its limit.
     """
 
     max_bytes: int | None
@@ -77,11 +77,11 @@ class TooLarge(BadInput):
 
 
 class BadRequest(BadInput):
-    """A command or query without the form it needs."""
+    """A command or query does not have the required form."""
 
 
 class UnknownOp(BadInput):
-    """A command that the protocol does not have."""
+    """The protocol has no such command."""
 
     code = "unknown-op"
 
@@ -91,7 +91,10 @@ class UnknownOp(BadInput):
 
 
 class TooManyRooms(BadInput):
-    """One connection joined more rooms than it may."""
+    """A connection tried to join more rooms than the limit.
+
+    `max_rooms` is the limit, or None if a server refused the join without sending its limit.
+    """
 
     code = "too-many-rooms"
     max_rooms: int | None
@@ -102,16 +105,13 @@ class TooManyRooms(BadInput):
 
 
 class NotFound(ChatkitError):
-    """A room, message or page that is not there."""
+    """There is no such room, message or page."""
 
     code = "not-found"
 
 
 class KeyConflict(ChatkitError):
-    """The sender used this key before, in this room, for a message with another body or other data.
-
-    Nothing was stored.
-    """
+    """The sender has used this key in this room for a message with another body or other data. Nothing was stored."""
 
     code = "key-conflict"
 
@@ -121,52 +121,52 @@ class KeyConflict(ChatkitError):
 
 
 class RateLimited(ChatkitError):
-    """Too much at once. `retry_after_s` says, in seconds, when to go on."""
+    """The client exceeded its rate. `retry_after_s` is the time after which to retry, in seconds."""
 
     code = "rate-limited"
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__(f"too much at once: go on in {retry_after_s:.2g} s")
+        super().__init__(f"too much at once: retry in {retry_after_s:.2g} s")
         self.retry_after_s = retry_after_s
 
 
 class Unauthorized(ChatkitError):
-    """No valid token."""
+    """There is no valid token."""
 
     code = "unauthorized"
 
 
 class Forbidden(ChatkitError):
-    """Known, but without the right to do this."""
+    """The client is known, but does not have the right to do this."""
 
     code = "forbidden"
 
 
 class BadBackendURL(ChatkitError):
-    """A backend URL that cannot be opened as it stands; the sentence names what is wrong with it."""
+    """The backend URL is invalid; the sentence names the mistake."""
 
     code = "bad-backend-url"
 
 
 class StoreError(ChatkitError):
-    """The store answered, and what it holds cannot be used."""
+    """The store answered, but its content cannot be used."""
 
     code = "bad-store"
 
 
 class NotAStore(StoreError):
-    """The file or database is something else."""
+    """The file or database is not a chatkit store."""
 
     code = "not-a-store"
 
 
 class StoreTooNew(StoreError):
-    """A newer chatkit wrote this store."""
+    """A newer version of chatkit wrote the store."""
 
     code = "store-too-new"
 
 
 class Unavailable(ChatkitError):
-    """The store or the server does not answer now; nothing was stored, and trying again may help."""
+    """The store or the server does not answer now. Nothing was stored, and retrying may help."""
 
     code = "unavailable"

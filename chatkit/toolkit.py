@@ -1,4 +1,7 @@
-"""What an application builds rooms of: open a backend, enter a hub on it, publish drafts, read subscriptions."""
+"""The parts with which an application builds rooms.
+
+Open a backend, enter a hub on it, publish drafts to the hub, and read its subscriptions.
+"""
 
 from chatkit.backends import open_backend
 from chatkit.core.backend import Backend, Filter, Page

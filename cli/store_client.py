@@ -18,8 +18,8 @@ from chatkit.core.backend import Filter, RoomInfo
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
-from chatkit.core.room import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.roster import Roster
+from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 
 DEFAULT_PAGE = 100
 At = int | str | Cursor
@@ -143,7 +143,7 @@ class StoreClient:
     async def _present(self) -> Roster:
         """Return who is in the rooms by way of the servers on this store."""
         for news in await self._backend.poll_presence(self._process):
-            self._roster.take_elsewhere(news)
+            self._roster.apply_remote(news)
         return self._roster
 
 

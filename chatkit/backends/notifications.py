@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Iterable
 from itertools import pairwise
 
-from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
+from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Typing
 
 # Messages that wait here, where nothing else is said; beyond it only the number a room has reached is told, and the
 # reader reads the room.
@@ -64,7 +64,7 @@ class NotificationQueue:
                 self._grow(item)
             case MessageRedacted():
                 self._pending[item.room, item.seq] = item
-            case Writing():
+            case Typing():
                 self._pending[item] = item
             case Disconnected():
                 self._pending.pop(Reconnected, None)

@@ -1,1 +1,1 @@
-"""The channels core: rooms as append-only logs, readers as cursors that are woken. Knows no socket and no driver."""
+"""The core: rooms as append-only logs, and readers as cursors that are woken. Knows no sockets and no drivers."""

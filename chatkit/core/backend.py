@@ -1,20 +1,21 @@
-"""The contract that every backend keeps: where rooms are stored, and how a process learns that they grew.
+"""The contract that every backend keeps: how rooms are stored, and how a process is notified of new messages.
 
 A backend is opened with `async with`; its constructor does no I/O. When entering returns, the backend is ready. When it
 has been left, everything that it opened is closed, and leaving it again does nothing. Every method MUST be cancellable
-at each of its awaits, and MUST then have happened either completely or not at all. An error of the
-store or its driver MUST be raised as `Unavailable` (trying again may help) or `StoreError` (it will not).
+at each of its awaits; a cancelled call MUST have taken effect either completely or not at all. An error of the store or
+its driver MUST be raised as `Unavailable` (retrying may help) or `StoreError` (retrying does not help).
 
-**Why an epoch exists.** Numbers alone do not identify a place in a log, because a log can be lost: a file is deleted, a
-backup is restored, Redis evicts a key or loses its newest writes. Suppose that a reader has received message 7 of the
-room `ops` and disconnects. The store is wiped. Four messages are published: they are numbered 1 to 4. The reader comes
-back after 7. Nothing above 7 exists, so that it would wait in silence and never see those four. If it comes back later,
-when there are twelve messages, it would get 8 to 12 as if 1 to 7 were the messages that it knows. In neither case could
-it notice the loss. So every log has an epoch: a random name that is made with the log, and that changes when the log
-starts over. A cursor is `epoch:seq`. The reader comes back with `k3v9x0aa:7`, and the log's epoch is `p71mq4zd`: so the
-reader gets a gap with the reason `epoch`, and then messages 1 to 4. Therefore a backend MUST change the epoch whenever
-committed messages may have been lost in another way than by a trim, so that a number may come to mean another message;
-and MUST keep it in every other case, because a reader whose epoch changes is sent the log again.
+**Why an epoch exists.** Numbers alone do not identify a position in a log, because a log can be lost: a file is
+deleted, a backup is restored, Redis evicts a key or loses its newest writes. Suppose that a reader has received message
+7 of the room `ops` and disconnects. The store is wiped. Four messages are published, and are numbered 1 to 4. The
+reader reconnects and asks for the messages after 7. None has a higher number, so the reader would wait and never see
+those four. If it reconnects later, when there are twelve messages, it would get 8 to 12 as if 1 to 7 were the messages
+that it already has. In neither case could it notice the loss. So every log has an epoch: a random name that is created
+with the log and changes when the log starts again. A cursor is `epoch:seq`. The reader reconnects with `k3v9x0aa:7`,
+and the log's epoch is `p71mq4zd`. So the reader gets a gap with the reason `epoch`, and then messages 1 to 4. Therefore
+a backend MUST change the epoch whenever committed messages may have been lost in another way than by a trim, because a
+number may then refer to another message. It MUST keep the epoch in every other case, because a reader whose epoch
+changes is sent the whole log again.
 """
 
 import secrets
@@ -28,22 +29,38 @@ from typing import Final, Self, TypeAlias
 import msgspec
 
 from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.core.signals import Typing
 from chatkit.core.text import fold
 
+__all__ = [
+    "Backend",
+    "Disconnected",
+    "Filter",
+    "MessageRedacted",
+    "Notification",
+    "Page",
+    "PresenceChange",
+    "Reconnected",
+    "RoomAdvanced",
+    "RoomInfo",
+    "Typing",
+    "new_epoch",
+]
+
 EPOCH_ALPHABET: Final = string.ascii_lowercase + string.digits
-EPOCH_CHARS: Final = 8  # 41 bits: that two logs of one store get the same epoch is not to be expected
+EPOCH_CHARS: Final = 8  # 41 bits: two logs of one store practically never get the same epoch
 
 # One search is compared with many messages. Four are enough: a process rarely runs more searches at the same time.
-_fold_search = lru_cache(maxsize=4)(fold)  # the same search is compared with every body
+_fold_search = lru_cache(maxsize=4)(fold)
 
 
 def new_epoch() -> str:
-    """Return a random epoch, for a log that is created or begins again."""
+    """Return a random epoch for a log that is created or starts again."""
     return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_CHARS))
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """A choice of a room's messages. A message matches if every part that is given holds.
+    """Conditions on the messages of a room. A message matches if it meets every condition that is not None.
 
     `search` is text that the body contains, regardless of case and of composed or decomposed letters (`text.fold`).
     Times are Unix milliseconds: `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`,
@@ -56,7 +73,10 @@ class Filter(msgspec.Struct, frozen=True):
     until_ms: int | None = None
 
     def matches(self, message: Message) -> bool:
-        """Return whether the filter chooses the message. A backend that filters in another way MUST choose the same."""
+        """Return whether the message meets all conditions.
+
+        A backend that filters in another way, such as in SQL, MUST choose the same messages.
+        """
         return (
             (self.search is None or (not message.redacted and _fold_search(self.search) in fold(message.body)))
             and (self.sender is None or message.sender == self.sender)
@@ -85,9 +105,10 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class RoomAdvanced(msgspec.Struct, frozen=True):
-    """Notification: the room's log reached `last`. `messages` are its newest without holes, if they came at no cost.
+    """Notification: the room's log reached `last`.
 
-    `epoch` is that of the log, if it is known and no message carries it.
+    `messages` are the newest of the log, without holes, if they arrived with the notification. `epoch` is that of the
+    log, if it is known and no message carries it.
     """
 
     room: str
@@ -103,13 +124,6 @@ class MessageRedacted(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Writing(msgspec.Struct, frozen=True):
-    """Notification: a client of another process is typing in the room."""
-
-    room: str
-    sender: str
-
-
 class Disconnected(msgspec.Struct, frozen=True):
     """Notification: the connection for notifications was lost and is being restored; `reason` is a sentence."""
 
@@ -117,18 +131,18 @@ class Disconnected(msgspec.Struct, frozen=True):
 
 
 class Reconnected(msgspec.Struct, frozen=True):
-    """The connection works again. A `RoomAdvanced` came before this for each watched room that grew in between."""
+    """Notification: the connection works again. Before it, a `RoomAdvanced` came for each watched room that grew."""
 
 
-Notification: TypeAlias = RoomAdvanced | MessageRedacted | Writing | Disconnected | Reconnected
+Notification: TypeAlias = RoomAdvanced | MessageRedacted | Typing | Disconnected | Reconnected
 
 
 class PresenceChange(msgspec.Struct, frozen=True):
     """The changes in the members of one other process.
 
-    `joined` are the members that joined, or whose time of joining changed; `left` are the rooms and names of those that
-    left, even if their joining was never returned. No name of a room is in both. If `whole`, `joined` is the complete
-    list of members: for a process that was not known before, and, empty, for one that faded.
+    `joined` are the members that joined, or whose time of joining changed. `left` are the rooms and names of those that
+    left, even if they were never returned as joined. No name of a room is in both. If `whole`, `joined` is the complete
+    list of members: for a process that was not known before, and, empty, for a process that expired.
     """
 
     process: str
@@ -142,7 +156,7 @@ class Backend(ABC):
 
     `shared` is true if other processes may use the same rooms at the same time. `keeps_history` is false if messages
     are numbered and delivered but not stored: then `read` returns no messages and a head whose `first` is above its
-    `last`, and a reader is given a gap for what it missed.
+    `last`, and a reader gets a gap in place of the messages that it missed.
     """
 
     shared: bool
@@ -168,15 +182,15 @@ class Backend(ABC):
         1. Atomicity: MUST commit all drafts or none. If it raises or is cancelled, none is stored, or, if the outcome
            could not be learned, all are; a caller that tries again with keys stores nothing twice.
         2. Order: MUST number each room without holes, in the order given. Concurrent appends, from any process, MUST
-           NOT share or skip a number, and a reader MUST NOT see number N before N - 1 can be read.
+           NOT share or skip a number. A reader MUST NOT see number N before number N - 1 can be read.
         3. Durability: MUST return only when the messages are as durable as the backend's URL promises.
         4. Duplicates: a key belongs to a room and a sender. A draft whose sender has already used its `key` in its
            room, or uses it earlier in the same drafts, MUST NOT be appended: its receipt carries the stored message and
            `repeat=True`, and `conflict=True` as well if the two differ in body or data (`repeat_of` decides). The other
-           drafts MUST be appended all the same. A key MUST be remembered as long as its message is kept, also after a
+           drafts MUST be appended nevertheless. A key MUST be kept as long as its message is kept, also after a
            redaction. A backend that keeps no history keeps no keys.
-        5. `time_ms` is what the store's clock shows at commit. It orders nothing: a clock that ran ahead for a while
-           dates the messages of that time, and no later ones.
+        5. `time_ms` is the time of the store's clock at commit. It does not order messages: if the clock ran ahead for
+           a while, only the messages of that while have a wrong time.
         """
 
     @abstractmethod
@@ -194,13 +208,13 @@ class Backend(ABC):
         With neither `after` nor `before`, the newest. With `before`, the newest below that `seq`. With `after`, the
         oldest above that `seq`, and with both, those of them below `before`.
 
-        The head and the messages of a page MUST be a snapshot of one moment. A read MUST NOT create a room. Bodies and
-        data of a page MUST NOT have more than `page_size.MAX_PAGE_BYTES` together, unless it is one message, and little
-        more than that MUST be read into memory. A page that this cuts short holds the messages at the end where reading
-        began, and is not `complete`.
+        The head and the messages of a page MUST be one snapshot of the log. A read MUST NOT create a room. The bodies
+        and data of a page MUST NOT have more than `page_size.MAX_PAGE_BYTES` together, unless the page is one message,
+        and little more than that MUST be read into memory. A page that is shortened for this holds the messages at the
+        end from which the read started, and is not `complete`.
 
-        A read with a `where` MUST return what `Filter.matches` chooses, and MUST NOT delay reads without one, nor
-        appends; after it is cancelled, its work MUST end soon.
+        A read with a `where` MUST return the messages that `Filter.matches` chooses. It MUST NOT delay reads without a
+        `where`, nor appends. After it is cancelled, its work MUST end soon.
         """
 
     @abstractmethod
@@ -209,36 +223,36 @@ class Backend(ABC):
 
     @abstractmethod
     async def redact(self, room: str, seq: int) -> Message:
-        """Remove a message's body and data for good, and return the tombstone: its number, sender, time and key stay.
+        """Remove a message's body and data permanently; return the tombstone, with its number, sender, time and key.
 
         MUST raise `NotFound` if there is no such message. Redacting a message again MUST change nothing and MUST return
-        the same. Every process that watches the room MUST get `MessageRedacted` in its `notifications()`, this one
-        included.
+        the same tombstone. Every process that watches the room, also this one, MUST get `MessageRedacted` in its
+        `notifications()`.
         """
 
     @abstractmethod
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        """Drop all but the newest `keep` messages, and those committed before `before_ms`; return how many.
+        """Drop all but the newest `keep` messages, and those committed before `before_ms`; return the number dropped.
 
-        With a `room`, MUST drop nothing in any other room, and MUST NOT cost more if there are many others; a room
-        never written to is left as it is. Without one, the rules hold in every room.
+        With a `room`, MUST drop nothing in any other room, and MUST NOT cost more if there are many other rooms; a room
+        never written to does not change. Without a `room`, the rules apply to every room.
 
         A log is trimmed from its beginning: by age, up to the last message older than `before_ms` that has no message
-        before it whose time is between `before_ms` and now. A time later than now was written by a clock that ran
-        ahead, and gives no age: such a message is dropped with a later one that is old.
+        before it whose time is between `before_ms` and now. A time later than now comes from a clock that ran ahead,
+        so the message's age is unknown: it is dropped together with a later message that is old.
 
-        The numbers of the messages that are left MUST NOT change, and a later message MUST NOT get a number that was
-        used, even if nothing is left. Atomicity: a large trim MUST go in steps that do not delay appends for long; when
-        it raises or is cancelled, the steps that were taken stay. Messages that are appended during a trim MAY be
-        counted against `keep`.
+        The numbers of the remaining messages MUST NOT change, and a later message MUST NOT get a number that was used,
+        even if no message remains. Atomicity: a large trim MUST run in steps that do not delay appends for long; if it
+        raises or is cancelled, the completed steps stay. Messages that are appended during a trim MAY be counted
+        against `keep`.
         """
 
     @abstractmethod
     async def watch(self, room: str) -> None:
         """Subscribe to the room's notifications.
 
-        When this returns, every later commit, by any process, MUST show in `notifications()` or in the next `read`.
-        This process's own appends MAY show in neither, only in their receipts. Watching a room twice MUST change
+        After this returns, every later commit, by any process, MUST appear in `notifications()` or in the next `read`.
+        This process's own appends MAY appear in neither, only in their receipts. Watching a room twice MUST change
         nothing.
         """
 
@@ -248,22 +262,23 @@ class Backend(ABC):
 
     @abstractmethod
     def notifications(self) -> AsyncIterator[Notification]:
-        """Iterate over what happens in watched rooms; one caller at a time. MUST end when the backend is left.
+        """Iterate over the notifications of watched rooms, one caller at a time. MUST end when the backend is left.
 
-        Order: the notifications of one room MUST come in order; between rooms they MAY come in any. Duplicates: they
-        MAY be merged or repeated, and their number MUST be bounded by the number of watched rooms while nobody reads.
+        Order: the notifications of one room MUST come in order; those of different rooms MAY come in any order.
+        Duplicates: notifications MAY be merged or repeated. While no caller reads them, the number that wait MUST be
+        bounded by the number of watched rooms.
 
-        A lost connection MUST show as `Disconnected` and MUST be restored with back-off and jitter. Then every watched
-        room MUST be compared with its head, many in one round trip; a `RoomAdvanced` MUST come for each that is ahead
-        or of another epoch, with that epoch, and then `Reconnected`. Cancelling a caller MUST lose nothing that the
-        next one would get.
+        A lost connection MUST be reported as `Disconnected` and MUST be restored with back-off and jitter. Then every
+        watched room MUST be compared with its head in the store, many rooms in one round trip. A `RoomAdvanced` MUST
+        come for each room that is ahead or has another epoch, with that epoch, and then `Reconnected`. Cancelling a
+        caller MUST NOT lose notifications: the next caller gets them.
         """
 
     @abstractmethod
     async def typing(self, room: str, sender: str) -> None:
         """Notify the other processes that watch the room that the sender is typing.
 
-        They SHOULD get `Writing` in their `notifications()`; this process MUST NOT. It MAY be lost, and is not stored.
+        They SHOULD get `Typing` in their `notifications()`; this process MUST NOT. It MAY be lost, and is not stored.
         """
 
     @abstractmethod
@@ -273,14 +288,14 @@ class Backend(ABC):
         """Publish which members joined and left which rooms in this process, and that the process is alive.
 
         Everything that a process announced MUST expire `ttl_s` seconds after its last call, so that no member stays
-        present after its process died. Empty `joined` and `left` renew what was announced. A process that expired MUST
-        be able to announce again.
+        present after its process was killed. A call with empty `joined` and `left` renews what was announced. A process
+        that expired MUST be able to announce again.
         """
 
     @abstractmethod
     async def poll_presence(self, process: str) -> Sequence[PresenceChange]:
-        """Return what changed in all other processes since the last call for `process`, at most one value for each.
+        """Return the changes in all other processes since the last call for `process`, at most one value for each.
 
-        This is a destructive read: a change is returned once. What a call that raised or was cancelled did not return,
-        the next call MUST. A call SHOULD cost what has changed, not what is there.
+        This is a destructive read: a change is returned once. If a call raises or is cancelled, the next call MUST
+        return its changes. The cost of a call SHOULD grow with the number of changes, not with that of the members.
         """

@@ -1,8 +1,8 @@
-"""The fan-out wakes the readers of rooms that grew: a bounded number in a turn of the event loop, in paced rounds.
+"""The fan-out: wakes the readers of rooms that grew, in paced rounds, a bounded number in each turn of the event loop.
 
-A round costs nearly the same whether its readers are owed one message or a hundred. So the next waits for a time that
-grows with what the last one cost, or until there is enough to deliver: no reader waits while there is little to do, and
-under load each write carries more.
+The cost of a round hardly depends on whether its readers get one message or a hundred. So the next round waits for a
+time that grows with the cost of the last one, or until there is enough to deliver. Without load, no reader waits. Under
+load, each write carries more messages.
 """
 
 import asyncio
@@ -13,53 +13,55 @@ from time import perf_counter
 
 from chatkit.core.room import Room, Wake
 
-WAKES_A_TURN = 512  # readers woken in one turn of the loop: a giant room leaves turns for the small ones
-PACE = 8.0  # the rest between two rounds, as a multiple of what the first of them cost
-MAX_REST_S = 0.02  # the longest rest: a delay that no reader notices
-ENOUGH_CHARS = 1 << 14  # of one room, end a rest: from here on a write costs more by its bytes than by the call
+WAKES_A_TURN = 512  # readers woken in one turn of the loop: a giant room must not delay small ones
+PACE = 8.0  # the pause after a round, as a multiple of the round's cost
+MAX_PAUSE_S = 0.02  # the longest pause: a delay that no reader notices
+ENOUGH_CHARS = 1 << 14  # of one room, end a pause: from here on, bytes dominate the cost of a write, not the call
 
 _logger = logging.getLogger(__name__)
 
 
 class Fanout:
-    """Wakes the readers of grown rooms, room by room in turns. A room that grows again is in the next round."""
+    """Wakes the readers of rooms that grew, room by room. A room that grows again is in the next round."""
 
     def __init__(self) -> None:
-        self._grown: dict[Room, int] = {}  # rooms whose readers are to be woken, and by how much they grew
-        self._waking: dict[Room, Iterator[Wake]] = {}  # rooms whose readers are being woken, and those left
-        self._woken: set[Room] = set()  # rooms of this round
+        self._grown: dict[
+            Room, int
+        ] = {}  # rooms whose readers are due in the next round, and their growth in characters
+        self._waking: dict[Room, Iterator[Wake]] = {}  # rooms of this round, and their readers that were not woken yet
+        self._woken: set[Room] = set()  # all rooms of this round
         self._is_due = False
-        self._resting: asyncio.TimerHandle | None = None
-        self._spent_s = 0.0  # in this round, by now
-        self._rest_until = -inf
+        self._pause_timer: asyncio.TimerHandle | None = None
+        self._spent_s = 0.0  # in this round so far
+        self._pause_until = -inf
 
     @property
-    def is_silent(self) -> bool:
-        """Whether no reader is to be woken."""
+    def is_idle(self) -> bool:
+        """Whether no reader is due to be woken."""
         return not (self._grown or self._waking)
 
-    def schedule(self, live: Room, n_chars: int) -> None:
-        """Wake the room's readers in the next round: it grew by so much."""
-        n_chars += self._grown.get(live, 0)
-        self._grown[live] = n_chars
+    def schedule(self, room: Room, n_chars: int) -> None:
+        """Wake the room's readers in the next round, after the room grew by `n_chars`."""
+        n_chars += self._grown.get(room, 0)
+        self._grown[room] = n_chars
         if not self._is_due:
             self._is_due = True
             self._begin_round()
-        elif n_chars >= ENOUGH_CHARS and self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        elif n_chars >= ENOUGH_CHARS and self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
             asyncio.get_running_loop().call_soon(self._wake)
 
     def _begin_round(self) -> None:
         loop = asyncio.get_running_loop()
-        rest_s = self._rest_until - perf_counter()
-        if rest_s > 0:
-            self._resting = loop.call_later(rest_s, self._wake)
+        pause_s = self._pause_until - perf_counter()
+        if pause_s > 0:
+            self._pause_timer = loop.call_later(pause_s, self._wake)
         else:
             loop.call_soon(self._wake)
 
     def _wake(self) -> None:
-        self._resting = None
+        self._pause_timer = None
         began = perf_counter()
         self._wake_some()
         now = perf_counter()
@@ -67,7 +69,7 @@ class Fanout:
         if self._waking:
             asyncio.get_running_loop().call_soon(self._wake)
             return
-        self._rest_until = now + min(PACE * self._spent_s, MAX_REST_S)
+        self._pause_until = now + min(PACE * self._spent_s, MAX_PAUSE_S)
         self._spent_s = 0.0
         self._woken.clear()
         self._is_due = bool(self._grown)
@@ -75,26 +77,26 @@ class Fanout:
             self._begin_round()
 
     def _wake_some(self) -> None:
-        # A room that grows while a giant one is being served need not wait for it; none is served twice in a round.
-        for live in [live for live in self._grown if live not in self._woken]:
-            del self._grown[live]
-            self._woken.add(live)
-            self._waking[live] = _round(live)
+        # A room that grows while a giant one is served joins this round, but no room is served twice in a round.
+        for room in [room for room in self._grown if room not in self._woken]:
+            del self._grown[room]
+            self._woken.add(room)
+            self._waking[room] = _callbacks(room)
         budget = WAKES_A_TURN
-        for live in tuple(self._waking):
-            readers = self._waking.pop(live)
+        for room in tuple(self._waking):
+            readers = self._waking.pop(room)
             for wake in readers:
                 try:
                     wake()
                 except Exception:
-                    # One reader's mistake must not keep all others from reading.
-                    _logger.exception("a reader of %s failed when it was woken", live.room)
+                    # An error in one reader must not stop the others.
+                    _logger.exception("a reader of %s failed when it was woken", room.name)
                 budget -= 1
                 if not budget:
-                    self._waking[live] = readers  # behind the others
+                    self._waking[room] = readers  # after the other rooms
                     return
 
 
-def _round(live: Room) -> Iterator[Wake]:
-    """Return what wakes the readers, newest first, so that an early sender is woken last."""
-    return iter(tuple(reversed(live.readers.values())))
+def _callbacks(room: Room) -> Iterator[Wake]:
+    """Return the readers' callbacks, newest first, so that an early sender is woken last."""
+    return iter(tuple(reversed(room.readers.values())))

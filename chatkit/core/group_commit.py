@@ -1,4 +1,4 @@
-"""Group commit: while one batch of drafts is being committed, the next one gathers. Knows no room and no reader."""
+"""Group commit: while one batch of drafts is being committed, the next one is collected. Knows no rooms or readers."""
 
 import asyncio
 import logging
@@ -12,46 +12,47 @@ from chatkit.core.model import Draft, Receipt
 from chatkit.errors import ChatkitError, KeyConflict, StoreError, Unavailable
 
 Settle: TypeAlias = Callable[[Receipt | ChatkitError], None]
-"""Called once, in the event loop, with what became of a draft."""
+"""A callback that is called once, in the event loop, with the outcome of a draft."""
 
-MAX_BATCH = 1_024  # messages: bounds how long one commit takes, and what readers are told in one turn
-MAX_GATHER_TURNS = 16  # of the loop: a burst comes in a few, and publishers who never pause must not hold up a commit
-# And how long it is on its way to a store behind a slow link: the largest messages go in batches of some dozens.
+MAX_BATCH = 1_024  # messages: bounds the time of one commit, and what readers get in one turn of the event loop
+MAX_GATHER_TURNS = 16  # of the loop: a burst arrives in a few turns, and steady publishers must not delay a commit
+# Bounds the time that a batch needs over a slow connection to the store: dozens of the largest messages.
 MAX_BATCH_BYTES = 1 << 22
-# A store that stands still fills at most this much memory with drafts; then publishing is refused.
+# While the store does not respond, drafts fill at most this much memory. Beyond it, publishing is refused.
 MAX_PENDING = 100_000
 MAX_PENDING_BYTES = 1 << 28
 
 _Pending: TypeAlias = tuple[Draft, Settle, int]
-"""A draft, who is told what became of it, and how large it is, about."""
+"""A draft, the callback for its outcome, and its approximate size in bytes."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Committer:
-    """Hands drafts to `append` in the order they came, one batch at a time, and settles each with its outcome.
+    """Passes drafts to `append` in the order of their arrival, one batch at a time, and settles each draft.
 
-    `committed` gets every batch's receipts, in order, before anyone is told of their own.
+    `on_committed` is called with the receipts of every batch, in order, before the drafts of the batch are settled.
+    `on_failed` is called with the error of every batch that was not committed.
     """
 
     def __init__(
         self,
         append: Callable[[Sequence[Draft]], Awaitable[list[Receipt]]],
-        committed: Callable[[Sequence[Receipt]], None],
-        failed: Callable[[ChatkitError], None],
+        on_committed: Callable[[Sequence[Receipt]], None],
+        on_failed: Callable[[ChatkitError], None],
     ) -> None:
         self._append = append
-        self._committed = committed
-        self._failed = failed
+        self._on_committed = on_committed
+        self._on_failed = on_failed
         self._pending: list[_Pending] = []
-        self._n_bytes = 0  # pending
+        self._n_bytes = 0  # of the pending drafts
         self._arrived = asyncio.Event()  # set while `_pending` may hold something
         self._idle = asyncio.Event()  # set while nothing is pending or being committed
         self._idle.set()
         self._is_closed = False
 
     def submit(self, draft: Draft, settle: Settle) -> None:
-        """Commit the draft with the next batch. Raise `Unavailable` if it cannot even be kept until then."""
+        """Queue the draft for the next batch. Raise `Unavailable` if the queue is full or closed."""
         if self._is_closed:
             raise Unavailable("the server is shutting down")
         n_bytes = len(draft.body) if draft.data is None else _size(draft)
@@ -64,18 +65,18 @@ class Committer:
             self._idle.clear()
 
     async def run(self) -> None:
-        """Commit batch after batch, until cancelled."""
+        """Commit one batch after another until cancelled."""
         while True:
             await self._arrived.wait()
             await self._gather()
-            await self._commit(self._take_batch())
+            await self._commit(self._pop_batch())
             if not self._pending:
                 self._arrived.clear()
                 self._idle.set()
 
-    def _take_batch(self) -> list[_Pending]:
+    def _pop_batch(self) -> list[_Pending]:
         if len(self._pending) <= MAX_BATCH and self._n_bytes <= MAX_BATCH_BYTES:
-            return self._clear()
+            return self._pop_all()
         count = n_bytes = 0
         for *_, size in islice(self._pending, MAX_BATCH):
             if count and n_bytes + size > MAX_BATCH_BYTES:
@@ -87,7 +88,7 @@ class Committer:
         return batch
 
     async def _gather(self) -> None:
-        """Let a burst arrive; one that does not end is committed a batch at a time."""
+        """Wait while a burst arrives, at most a few turns of the event loop and at most one batch."""
         n_gathered = 0
         for _ in range(MAX_GATHER_TURNS):
             if n_gathered == len(self._pending) or n_gathered >= MAX_BATCH:
@@ -105,58 +106,58 @@ class Committer:
                 _settle_all(chain(*parts), Unavailable("the server is shutting down"))
                 raise
             except StoreError as error:
-                if len(rooms := _by_room(part)) > 1:  # what one of them cannot take must not be refused to all
+                if len(rooms := _by_room(part)) > 1:  # an error in one room must not fail the others
                     parts = rooms
                     continue
-                self._failed(error)
+                self._on_failed(error)
                 _settle_all(part, error)
             except ChatkitError as error:
                 self._fail(chain(*parts), error)
                 return
             except Exception:
-                # One failed batch must never end the publishing of all later ones.
+                # A failed batch must not stop the commits of all later batches.
                 _logger.exception("a batch of %d messages was not committed", len(part))
-                self._fail(chain(*parts), Unavailable("the store failed; the server's log says how"))
+                self._fail(chain(*parts), Unavailable("the store failed; see the server's log"))
                 return
             else:
-                self._tell_readers(receipts)
+                self._notify_readers(receipts)
                 _settle_each(part, [_outcome(receipt) if receipt.repeat else receipt for receipt in receipts])
             del parts[0]
 
     def _fail(self, batch: Iterable[_Pending], error: ChatkitError) -> None:
-        """Refuse a batch and all that gathered behind it: who sends again must find nothing later stored already."""
-        behind = self._clear()
-        self._failed(error)
-        _settle_all(chain(batch, behind), error)
+        """Refuse a batch and all drafts after it: a client that sends them again must not find later ones stored."""
+        later = self._pop_all()
+        self._on_failed(error)
+        _settle_all(chain(batch, later), error)
 
-    def _clear(self) -> list[_Pending]:
+    def _pop_all(self) -> list[_Pending]:
         pending, self._pending = self._pending, []
         self._n_bytes = 0
         return pending
 
-    def _tell_readers(self, receipts: Sequence[Receipt]) -> None:
+    def _notify_readers(self, receipts: Sequence[Receipt]) -> None:
         try:
-            self._committed(receipts)
+            self._on_committed(receipts)
         except Exception:
-            _logger.exception("readers were not told of %d messages", len(receipts))
+            _logger.exception("notifying readers of %d messages failed", len(receipts))
 
     async def drain(self) -> None:
-        """Take no more drafts, and return when all that were taken are settled."""
+        """Refuse new drafts, and return when all pending ones are settled."""
         self._is_closed = True
         await self._idle.wait()
 
     def abandon(self) -> None:
-        """Refuse what is still pending: nobody will commit it any more."""
+        """Refuse the drafts that are still pending: none of them will be committed."""
         self._is_closed = True
-        _settle_all(self._clear(), Unavailable("the server is shutting down"))
+        _settle_all(self._pop_all(), Unavailable("the server is shutting down"))
         self._idle.set()
 
 
 def _size(draft: Draft) -> int:
-    """Return about how large a draft with data is."""
+    """Return the approximate size of a draft with data, in bytes."""
     try:
         return len(draft.body) + len(msgspec.json.encode(draft.data))
-    except (TypeError, ValueError, OverflowError, RecursionError):  # no JSON: that is for the store to refuse
+    except (TypeError, ValueError, OverflowError, RecursionError):  # not JSON: the store refuses it
         return len(draft.body)
 
 
@@ -168,7 +169,7 @@ def _by_room(batch: Sequence[_Pending]) -> list[list[_Pending]]:
 
 
 def _outcome(repeat: Receipt) -> Receipt | KeyConflict:
-    """Return a repeat's receipt, or the error that refuses it."""
+    """Return the receipt of a draft whose key is known, or the error if its content differs."""
     if not repeat.conflict:
         return repeat
     return KeyConflict(repeat.message.key or "")
@@ -184,5 +185,5 @@ def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Receipt | Chatkit
         try:
             settle(outcome)
         except Exception:
-            # One publisher's mistake must not keep the others from their answers.
-            _logger.exception("a publisher could not be told of its message")
+            # An error in one publisher's callback must not stop the others.
+            _logger.exception("a publisher's callback failed")

@@ -1,4 +1,4 @@
-"""Pages of a room's history, read by position, with the gap before them where messages are missing."""
+"""Pages of a room's history, read by position, with the gap before the page if messages are missing."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,8 @@ from chatkit.core.position import is_in_log, resume
 class HistoryPage(msgspec.Struct, frozen=True):
     """Messages of a room in `seq` order, the log's head when they were read, and the gap before them, if there is one.
 
-    `complete` says that nothing more matches in the direction of reading; `cursor` is where to read on behind the page.
+    `complete` is true if no further message matches in the direction of the read. `cursor` is the position after the
+    page.
     """
 
     head: Head
@@ -31,24 +32,24 @@ async def read_history(
     limit: int = 100,
     where: Filter | None = None,
 ) -> HistoryPage:
-    """Read a page; see `Backend.read`, and `position` for what a cursor of another log gives.
+    """Read a page; see `Backend.read` for the arguments, and `position` for cursors of another log.
 
-    A page holds at most `page_size.MAX_PAGE_BYTES`; reading on from its cursor returns the rest.
+    A page holds at most `page_size.MAX_PAGE_BYTES`. Reading again from its cursor returns the rest.
     """
     start, end = _seq(after), _seq(before)
     gap: Gap | None = None
     while True:
         page = await backend.read(room, after=start, before=end, limit=limit, where=where)
         if before is not None and not is_in_log(before, page.head):
-            before = end = None  # a position in a log that is gone bounds nothing: the page is read again without it
+            before = end = None  # a cursor of a log that is gone is no bound: the page is read again without it
         elif after is None or start is None:
             break
         else:
             read_from = max(start, page.head.first - 1)
-            place, gap = resume(after, page.head, keeps_history=backend.keeps_history)
-            start = place.seq
+            resumed, gap = resume(after, page.head, keeps_history=backend.keeps_history)
+            start = resumed.seq
             if read_from == start:
-                break  # else the log began again: the page is read again, from the beginning of the new one
+                break  # otherwise the log started again: the page is read again, from the start of the new log
     is_at_head = end is None and (start is None or page.complete)
     read_to = page.messages[-1].seq if page.messages else start or 0
     cursor = Cursor(page.head.epoch, page.head.last if is_at_head else read_to)

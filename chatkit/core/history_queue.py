@@ -1,4 +1,4 @@
-"""Reads of history for clients: pages and searches wait in queues of their own, so that neither holds up the other."""
+"""HistoryQueue: reads of history for clients. Pages and searches have separate queues, so neither delays the other."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ from chatkit.core.history import HistoryPage
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor
 
-SEARCHES: Final = 2  # at once: a search takes all of a processor, and may look at all of a room
-SEARCH_S: Final = 20.0  # some ten million messages; our own clients wait for 30 s
-PAGES: Final = 8  # at once: a page takes milliseconds and at most a few megabytes
-PAGE_S: Final = 20.0  # longer than any store's own limit
+SEARCHES: Final = 2  # at a time: a search uses a whole processor, and may scan a whole room
+SEARCH_S: Final = 20.0  # enough for some ten million messages; chatkit's clients wait for 30 s
+PAGES: Final = 8  # at a time: a page takes milliseconds and at most a few megabytes
+PAGE_S: Final = 20.0  # longer than the time limit of any store
 
 
 class HistoryQueue:
@@ -34,6 +34,9 @@ class HistoryQueue:
         limit: int,
         where: Filter | None,
     ) -> HistoryPage:
-        """Read a page in the client's turn; see `Hub.history`. Raise `RateLimited`, `Unavailable` or `StoreError`."""
+        """Read a page when it is the client's turn; see `Hub.history`.
+
+        Raise `RateLimited`, `Unavailable` or `StoreError`.
+        """
         queue = self._pages if where is None or where == Filter() else self._searches
         return await queue.run(client, lambda: hub.history(room, after=after, before=before, limit=limit, where=where))

@@ -1,10 +1,10 @@
-"""InFlight: how many operations are in progress, and a wait for their end. Belongs to one event loop; does no I/O."""
+"""InFlight: counts the operations in progress, and waits until there are none. Belongs to one event loop; no I/O."""
 
 import asyncio
 
 
 class InFlight:
-    """A counter of operations. As a context manager, it counts the operation that is its block."""
+    """A counter of operations. As a context manager, it counts the block as one operation."""
 
     __slots__ = ("_count", "_idle")
 
@@ -14,13 +14,11 @@ class InFlight:
         self._idle.set()
 
     def begin(self) -> None:
-        """Count one operation more."""
         if not self._count:
             self._idle.clear()
         self._count += 1
 
     def end(self) -> None:
-        """Count one operation less."""
         self._count -= 1
         if not self._count:
             self._idle.set()
@@ -32,5 +30,5 @@ class InFlight:
         self.end()
 
     async def wait_idle(self) -> None:
-        """Return when no operation is in progress."""
+        """Wait until no operation is in progress."""
         await self._idle.wait()

@@ -1,6 +1,6 @@
-"""What rooms are made of: messages, drafts, cursors, gaps, and what their names may be.
+"""The values of the core: messages, drafts, receipts, cursors, gaps and members, and the rules for names and bodies.
 
-Values only: nothing here reads a clock, waits, or knows how it is stored or sent.
+Nothing here reads a clock, waits, or knows how it is stored or sent.
 """
 
 import unicodedata
@@ -16,8 +16,8 @@ from chatkit.errors import BadBody, BadCursor, BadName, TooLarge
 MAX_ROOM_CHARS = 64
 MAX_SENDER_CHARS = 32
 MAX_KEY_CHARS = 128
-MAX_DECOMPOSED = 4  # code points that compose to one: a longer text has no NFC that is short enough for a name
-MAX_DATA_DEPTH = 64  # far below what encoders and decoders, which recurse, can take wherever they are called
+MAX_DECOMPOSED = 4  # code points that compose to one: the NFC of a longer text is too long for a name
+MAX_DATA_DEPTH = 64  # far below the depth at which the recursion of an encoder or decoder fails
 ANONYMOUS = "anonymous"
 
 GapReason: TypeAlias = Literal["trimmed", "epoch", "no-history"]
@@ -28,7 +28,11 @@ KEY_RULE = f"1 to {MAX_KEY_CHARS} printable ASCII characters"
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How large things may be. Sizes are bytes of UTF-8; `history` is messages in one page."""
+    """The limits of a server.
+
+    `body` and `data` are sizes in bytes of UTF-8, `history` is the number of messages in one page, and `rooms` the
+    number of rooms that one connection may join.
+    """
 
     body: int = 65_536
     data: int = 65_536
@@ -40,14 +44,14 @@ DEFAULT_LIMITS = Limits()
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True):
-    """A position in a room's log: everything up to and with `seq` has been read. Opaque to clients."""
+    """A position in a room's log: everything up to and including `seq` has been read. Opaque to clients."""
 
     epoch: str
     seq: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str(cursor)` wrote; raise `BadCursor` for anything else."""
+        """Parse the result of `str(cursor)`. Raise `BadCursor` for anything else."""
         epoch, colon, seq = text.rpartition(":")
         if not (colon and 0 < len(epoch) <= 32 and epoch.isalnum() and epoch.isascii()):
             raise BadCursor(text)
@@ -60,9 +64,10 @@ class Cursor(msgspec.Struct, frozen=True, order=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A committed message. `seq` counts 1, 2, 3 … in its room; `time_ms` is what the store's clock showed.
+    """A committed message.
 
-    The order is `seq`'s. `time_ms` is Unix time in milliseconds at commit, and follows a clock that is set back.
+    `seq` counts 1, 2, 3 … in its room and gives the order. `time_ms` is the store's clock at commit, as Unix time in
+    milliseconds; it goes back if that clock is set back. If `redacted`, `body` and `data` were removed.
     """
 
     room: str
@@ -77,17 +82,17 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def cursor(self) -> Cursor:
-        """The position of a reader that has just read this message."""
+        """The position after this message."""
         return Cursor(self.epoch, self.seq)
 
     @property
     def time(self) -> str:
-        """When it was committed, as RFC 3339 in UTC with milliseconds."""
+        """The time of the commit, as RFC 3339 in UTC with milliseconds."""
         return format_time(self.time_ms)
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A message not yet committed. Take it from `new`, which checks it, unless its parts are known to be good."""
+    """A message that is not committed yet. `new` makes one and checks it; use it unless all parts are valid already."""
 
     room: str
     sender: str
@@ -106,7 +111,7 @@ class Draft(msgspec.Struct, frozen=True):
         key: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Self:
-        """Check and normalise every part; raise `BadName`, `BadBody` or `TooLarge`."""
+        """Make a draft from checked and normalised parts. Raise `BadName`, `BadBody` or `TooLarge`."""
         return cls(
             check_room(room),
             check_sender(sender),
@@ -117,10 +122,10 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The outcome of a draft: its message, and whether its sender had used its key before (then nothing was appended).
+    """The outcome of a draft. If `repeat`, its sender had used its key before, and nothing was appended.
 
-    `conflict` is true where that earlier message has another body or other data: `message` is then not what the draft
-    asked for, and the hub refuses the draft with `KeyConflict`.
+    `message` is the draft's, or the earlier one with its key. `conflict` is true if that earlier message has another
+    body or other data; the hub then refuses the draft with `KeyConflict`.
     """
 
     message: Message
@@ -129,7 +134,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """The messages between `after` and `before`, both exclusive, are not to be had."""
+    """The messages between `after` and `before`, both exclusive, are not available."""
 
     after: int
     before: int
@@ -137,7 +142,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Where a room's log stands. `first` is the oldest `seq` kept; it is `last + 1` while none is."""
+    """The end of a room's log. `first` is the oldest `seq` that is kept; it is `last + 1` if no message is kept."""
 
     epoch: str
     first: int
@@ -145,37 +150,37 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """Someone who is present in a room; `since_ms` is Unix time in milliseconds."""
+    """A name that is present in a room. `since_ms` is when it joined, as Unix time in milliseconds."""
 
     name: str
     since_ms: int
 
     @property
     def since(self) -> str:
-        """When they came, as RFC 3339 in UTC with milliseconds."""
+        """The time at which the member joined, as RFC 3339 in UTC with milliseconds."""
         return format_time(self.since_ms)
 
 
-@lru_cache(maxsize=64)  # a batch is of one millisecond
+@lru_cache(maxsize=64)  # the messages of a batch have the same time
 def format_time(time_ms: int) -> str:
     """Write Unix milliseconds as RFC 3339 in UTC: `2026-11-20T11:47:21.123Z`."""
     return f"{_format_second(time_ms // 1000)}.{time_ms % 1000:03d}Z"
 
 
-@lru_cache(maxsize=64)  # messages come in seconds' bursts: the calendar is worked out once a second, not once a message
+@lru_cache(maxsize=64)  # the date is computed once a second, not once a message
 def _format_second(time_s: int) -> str:
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_time(text: str) -> int:
-    """Read an RFC 3339 time as Unix milliseconds; raise `ValueError` for anything else."""
-    moment = datetime.fromisoformat(text)
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    """Parse an RFC 3339 time as Unix milliseconds. Raise `ValueError` for anything else."""
+    time = datetime.fromisoformat(text)
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-@lru_cache(maxsize=4096)  # the same few names come with every message
+@lru_cache(maxsize=4096)  # every message carries one of the same few names
 def check_room(name: str) -> str:
-    """Return the room's name in NFC; raise `BadName` if it breaks the rule."""
+    """Return the room's name in NFC. Raise `BadName` if it breaks the rule."""
     if len(name) <= MAX_ROOM_CHARS * MAX_DECOMPOSED:
         name = normalize(name)
         is_short = 1 <= len(name) <= MAX_ROOM_CHARS
@@ -190,8 +195,10 @@ def _in_room_name(char: str) -> bool:
 
 
 def check_sender(name: str) -> str:
-    """Return the sender's name trimmed and in NFC; raise `BadName` if it breaks the rule."""
-    return _check_sender(name.strip(BLANKS))  # trimmed before the cache, which would keep any number of blanks
+    """Return the sender's name, trimmed and in NFC. Raise `BadName` if it breaks the rule."""
+    return _check_sender(
+        name.strip(BLANKS)
+    )  # before the cache, which would otherwise keep texts with any number of blanks
 
 
 @lru_cache(maxsize=4096)
@@ -205,17 +212,17 @@ def _check_sender(name: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """Return the key; raise `BadName` if it is none."""
+    """Return the key. Raise `BadName` if it breaks the rule."""
     if not 1 <= len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
         raise BadName("key", KEY_RULE)
     return key
 
 
 def check_body(body: str, max_bytes: int) -> str:
-    """Return the body; raise `TooLarge`, or `BadBody` where it holds what UTF-8 cannot (a lone surrogate)."""
+    """Return the body. Raise `TooLarge`, or `BadBody` if UTF-8 cannot encode it (a lone surrogate)."""
     if len(body) > max_bytes:
         raise TooLarge("body", max_bytes)
-    if not body.isascii():  # the common case needs no encoding to be measured
+    if not body.isascii():  # an ASCII body, the common case, has one byte a character
         try:
             size = len(body.encode())
         except UnicodeEncodeError as error:
@@ -226,7 +233,7 @@ def check_body(body: str, max_bytes: int) -> str:
 
 
 def check_data(data: Any, max_bytes: int) -> Any:
-    """Return the value as JSON has it; raise `TooLarge`, or `BadBody` where JSON has no such thing."""
+    """Return the value as it is after a JSON round trip. Raise `TooLarge`, or `BadBody` if it is not a JSON value."""
     try:
         encoded = msgspec.json.encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -234,7 +241,9 @@ def check_data(data: Any, max_bytes: int) -> Any:
     if len(encoded) > max_bytes:
         raise TooLarge("data", max_bytes)
     try:
-        data = msgspec.json.decode(encoded)  # a tuple is a list now, and not only in stores that write JSON
+        data = msgspec.json.decode(
+            encoded
+        )  # so a tuple becomes a list in every store, not only in those that store JSON
     except (ValueError, RecursionError) as error:
         raise BadBody("data is a JSON value") from error
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DATA_DEPTH and _depth(data) > MAX_DATA_DEPTH:

@@ -1,6 +1,6 @@
-"""Pages of rooms' past, for readers behind the recent tail: read from the store once, however many readers want them.
+"""PageCache: pages of history for readers behind a room's tail. A page is read from the store once for all readers.
 
-After a restart thousands of readers come back at once, each from a place of its own in the same few pages.
+After a restart, thousands of readers reconnect at once, with different positions in the same few pages.
 """
 
 import asyncio
@@ -12,26 +12,25 @@ from chatkit.core.backend import Page
 from chatkit.core.model import Head
 from chatkit.core.segment import Segment
 
-PAGE_MESSAGES = 256  # as many as go out in one chunk: a reader's first ends with its page, and the next are shared
-MAX_PAGES = 64  # of all rooms together: readers far behind are rarely in many places at once
+PAGE_MESSAGES = 256  # one chunk: a reader's first chunk ends with its page, and the next chunks are shared
+MAX_PAGES = 64  # of all rooms together: readers far behind rarely need many different pages at once
 MAX_CHARS = 1 << 25  # of bodies in all pages
 
 Read: TypeAlias = Callable[[int, int, int], Coroutine[Any, Any, Page]]
-"""Read a room's messages after one number and before another, at most so many."""
+"""Reads a room's messages after a number, before a number, at most a number of them."""
 
 
 class PageCache:
-    """A bounded number of pages; those used least recently go first. A page is a feed that does not grow."""
+    """A bounded number of pages; the least recently used are dropped first. A page is a segment that does not grow."""
 
     def __init__(self) -> None:
         self._pages: dict[tuple[str, int], Segment] = {}  # in the order of their last use
-        self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = (
-            WeakValueDictionary()
-        )  # one reads, others wait
+        # Each is held while its page is read, so that readers of the same page wait instead of reading it again.
+        self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
         self._n_chars = 0
 
     def find(self, room: str, epoch: str, after: int) -> Segment | None:
-        """Return the page in which the message behind `after` is, if it is here."""
+        """Return the page that has the message after `after`, if it is cached."""
         key = room, after // PAGE_MESSAGES
         page = self._pages.get(key)
         if page is None or page.epoch != epoch or not page.first - 1 <= after < page.last:
@@ -40,7 +39,7 @@ class PageCache:
         return page
 
     async def load(self, room: str, epoch: str, after: int, read: Read) -> Segment | None:
-        """Return that page, read with `read` if need be; None if the log of that epoch has no such message."""
+        """Return that page, read with `read` if necessary; None if the log of that epoch has no such message."""
         key = room, after // PAGE_MESSAGES
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
@@ -49,7 +48,7 @@ class PageCache:
                 start = key[1] * PAGE_MESSAGES
                 cut = self._pages.get(key)
                 if cut is not None and cut.epoch == epoch and start < cut.last <= after:
-                    start = after  # the page's beginning was as much as a read returns
+                    start = after  # one read returned only the beginning of this page
                 is_whole = await self._load_from(start, key, epoch, read)
                 page = self.find(room, epoch, after)
                 if page is None and not is_whole and start < after:
@@ -58,7 +57,7 @@ class PageCache:
         return page
 
     async def _load_from(self, start: int, key: tuple[str, int], epoch: str, read: Read) -> bool:
-        """Keep what one read returns of a page from `start` on; return whether that is all."""
+        """Cache the part of a page that one read returns from `start` on; return whether it is complete."""
         stop = (key[1] + 1) * PAGE_MESSAGES
         found = await read(start, stop + 1, stop - start)
         if found.head.epoch == epoch and found.messages:
@@ -66,13 +65,13 @@ class PageCache:
         return found.complete
 
     def redact(self, room: str, seq: int) -> None:
-        """Take away a message's body, if it is here."""
+        """Remove a message's body from its page, if that is cached."""
         page = self._pages.get((room, (seq - 1) // PAGE_MESSAGES))
         if page is not None:
             page.redact(seq)
 
     def clear(self) -> None:
-        """Forget everything: the store may have dropped what was read."""
+        """Drop all pages: the store may have dropped their messages."""
         self._pages.clear()
         self._n_chars = 0
 

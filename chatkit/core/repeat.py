@@ -1,4 +1,4 @@
-"""Decide whether a draft with a known key repeats a message or contradicts it. The same rule for every backend."""
+"""The rule for a draft whose key is known: does it repeat the stored message or contradict it? For every backend."""
 
 from typing import Any
 
@@ -19,5 +19,5 @@ def repeat_of(draft: Draft, stored: Message) -> Receipt:
 
 
 def _is_same_json(one: Any, other: Any) -> bool:
-    # Python takes 1, 1.0 and True for equal; JSON does not. The order of an object's members has no meaning.
+    # In Python 1, 1.0 and True are equal; in JSON they are not. The order of an object's members has no meaning.
     return one is other or _encode(one) == _encode(other)

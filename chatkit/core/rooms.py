@@ -1,4 +1,4 @@
-"""The rooms that have readers in this process: opened, fed from commits and the backend's notifications, and closed."""
+"""The rooms that have readers in this process: opens them, passes commits and notifications to them, closes them."""
 
 import asyncio
 import logging
@@ -14,27 +14,26 @@ from chatkit.core.backend import (
     Notification,
     Reconnected,
     RoomAdvanced,
-    Writing,
 )
 from chatkit.core.fanout import Fanout
 from chatkit.core.model import Cursor, Gap, Head, Message, Receipt
 from chatkit.core.page_cache import PageCache
 from chatkit.core.position import is_in_log, start_before_end
-from chatkit.core.room import Room, Signal, StoreAvailable, StoreUnavailable, Typing, Wake
-from chatkit.core.roster import Change
+from chatkit.core.room import Room, Wake
+from chatkit.core.signals import MembersChanged, Signal, StoreAvailable, StoreUnavailable, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
-RETRY_S = 2.0  # before the backend is listened to again: a store that is back is noticed within this time
+RETRY_S = 2.0  # before the notifications are read again: the longest delay after the store is available again
 
 _logger = logging.getLogger(__name__)
 
 
 class Rooms:
-    """One process's rooms with readers, over one backend. Knows nothing of publishing and of members.
+    """One process's rooms with readers, over one backend. Knows nothing of publishing or of members.
 
-    `spawn` runs a coroutine beside all others; `on_reconnect` is called when the store is back, `on_close` with every
-    subscription that is closed.
+    `spawn` starts a coroutine as a task of the hub. `on_reconnect` is called when the store is available again,
+    `on_close` with every subscription that is closed.
     """
 
     def __init__(
@@ -45,14 +44,14 @@ class Rooms:
         on_reconnect: Callable[[], None],
         on_close: Callable[[Subscription], None],
     ) -> None:
-        self.fault: str | None = None  # why notifications of other processes do not arrive, as a sentence
+        self.fault: str | None = None  # a sentence that says why notifications do not arrive
         self._backend = backend
         self._spawn = spawn
         self._on_reconnect = on_reconnect
         self._on_close = on_close
         self._on_reader_closed = self._close_reader  # bound once: every subscription keeps it
         self._rooms: dict[str, Room] = {}
-        self._bells = Fanout()
+        self._fanout = Fanout()
         self._pages = PageCache()
         self._is_closed = False
 
@@ -60,7 +59,7 @@ class Rooms:
 
     async def subscribe(
         self,
-        room: str,
+        name: str,
         *,
         after: Cursor | None,
         history: int,
@@ -70,165 +69,164 @@ class Rooms:
     ) -> Subscription:
         """Return a new reader of the room; see `Hub.subscribe`."""
         self._check_open()
-        live = self._rooms.get(room)
-        if live is None:
-            live = self._rooms[room] = Room(room, self._backend, self._pages, self._spawn)
-        live.users += 1
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = Room(name, self._backend, self._pages, self._spawn)
+        room.n_users += 1
         try:
-            start, gap = await self._enter(live, after, history)
+            start, gap = await self._enter(room, after, history)
         except BaseException:
-            self._release(live)
+            self._release(room)
             raise
         subscription = Subscription(
-            live, start, had=after, gap=gap, member=member, on_signal=on_signal, on_close=self._on_reader_closed
+            room, start, had=after, gap=gap, member=member, on_signal=on_signal, on_close=self._on_reader_closed
         )
-        live.readers[subscription] = _ignore if wake is None else wake
+        room.readers[subscription] = _ignore if wake is None else wake
         return subscription
 
     def _close_reader(self, subscription: Subscription) -> None:
-        live = self._rooms[subscription.room]  # a room is kept as long as it has readers
+        room = self._rooms[subscription.room]  # a room is kept as long as it has readers
         self._on_close(subscription)
-        live.remove(subscription)
-        self._release(live)
+        room.remove(subscription)
+        self._release(room)
 
     def _check_open(self) -> None:
         if self._is_closed:
             raise Unavailable("the server is shutting down")
 
-    async def _enter(self, live: Room, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
-        if not live.is_open:
-            async with live.lock:
-                if not live.is_open:
-                    await live.open()
+    async def _enter(self, room: Room, after: Cursor | None, history: int) -> tuple[Cursor, Gap | None]:
+        if not room.is_open:
+            async with room.lock:
+                if not room.is_open:
+                    await room.open()
         if after is None:
-            start, gap = start_before_end(live.feed.head, history), None
-        elif live.keeps_history and is_in_log(after, live.feed.head):
-            start, gap = after, None  # what was trimmed behind it is found when it reads on
+            start, gap = start_before_end(room.tail.head, history), None
+        elif room.keeps_history and is_in_log(after, room.tail.head):
+            start, gap = after, None  # a trim after this position is found when the reader reads on
         else:
-            start, gap = await live.place(after, live.feed.last + 1)
-            if live.keeps_history and gap is not None and gap.reason == "trimmed":
+            start, gap = await room.resume_from(after, room.tail.last + 1)
+            if room.keeps_history and gap is not None and gap.reason == "trimmed":
                 start, gap = after, None
-        self._check_open()  # else nobody would close this subscription
+        self._check_open()  # the hub may have been left during the read: it would not close this subscription
         return start, gap
 
-    def _release(self, live: Room) -> None:
-        live.users -= 1
-        if not live.users:
+    def _release(self, room: Room) -> None:
+        room.n_users -= 1
+        if not room.n_users:
             try:
-                self._spawn(self._close_room(live))
-            except Unavailable:  # the hub has been left: nothing is watched any more
+                self._spawn(self._close_room(room))
+            except Unavailable:  # the hub has been left, so nothing is watched
                 return
 
-    async def _close_room(self, live: Room) -> None:
-        async with live.lock:
+    async def _close_room(self, room: Room) -> None:
+        async with room.lock:
             try:
-                # A reader that came in the meantime found this same room, and waits for the lock to open it again.
-                if live.is_open and not live.users:
-                    await live.close()
-            finally:  # a room that the backend could not unwatch must not be kept here, too
-                if not live.users and self._rooms.get(live.room) is live:
-                    del self._rooms[live.room]
+                # A reader that came since then found this same room, and waits for the lock to open it again.
+                if room.is_open and not room.n_users:
+                    await room.close()
+            finally:  # a room that the backend could not unwatch must not stay here as well
+                if not room.n_users and self._rooms.get(room.name) is room:
+                    del self._rooms[room.name]
 
     def close_readers(self) -> None:
-        """Close every subscription; iterators over them end."""
-        for live in list(self._rooms.values()):
-            for reader in list(live.readers):
+        """Close every subscription, which ends the iterators over them."""
+        for room in list(self._rooms.values()):
+            for reader in list(room.readers):
                 reader.close()
 
     def refuse(self) -> None:
         """Refuse new subscriptions from now on."""
         self._is_closed = True
 
-    # What happens in rooms
+    # Commits and notifications
 
     def on_committed(self, receipts: Sequence[Receipt]) -> None:
-        """Pass on what this process committed."""
+        """Extend the rooms with messages that this process committed, and wake their readers."""
         fresh: defaultdict[str, list[Message]] = defaultdict(list)
         for receipt in receipts:
             if not receipt.repeat:
                 message = receipt.message
                 fresh[message.room].append(message)
-        for room, messages in fresh.items():
-            self.grow(room, messages[-1].seq, messages)
+        for name, messages in fresh.items():
+            self.grow(name, messages[-1].seq, messages)
 
-    def grow(self, room: str, last: int, messages: Sequence[Message], epoch: str = "") -> None:
-        """Extend a room that is read here, and wake its readers soon; see `Room.grow`."""
-        live = self._rooms.get(room)
-        if live is not None and (n_chars := live.grow(last, messages, epoch)):
-            self._bells.schedule(live, n_chars)
+    def grow(self, name: str, last: int, messages: Sequence[Message], epoch: str = "") -> None:
+        """Extend the room's tail, if it has readers here, and wake them soon; see `Room.grow`."""
+        room = self._rooms.get(name)
+        if room is not None and (n_chars := room.grow(last, messages, epoch)):
+            self._fanout.schedule(room, n_chars)
 
     async def listen(self) -> None:
-        """Follow the backend's notifications until cancelled; a listener that fails is started again."""
+        """Read the backend's notifications until cancelled. If they fail, wait and read them again."""
         backoff = Backoff(RETRY_S, jitter=0.9)
         while True:
             try:
-                async for news in self._backend.notifications():
-                    self._on_news(news)
-                self.fault = "the backend's news ended"
+                async for notification in self._backend.notifications():
+                    self._on_notification(notification)
+                self.fault = "the backend's notifications ended"
             except ChatkitError as error:
                 self.fault = str(error)
-                _logger.warning("the backend's news broke off: %s", error)
+                _logger.warning("reading the backend's notifications failed: %s", error)
             except Exception:
-                self.fault = "the backend's news failed; the server's log says how"
-                _logger.exception("the backend's news broke off")
+                self.fault = "the backend's notifications failed; see the server's log"
+                _logger.exception("reading the backend's notifications failed")
             await asyncio.sleep(backoff.next_s())
             self.fault = None
             self._check_all()
 
-    def _on_news(self, news: Notification) -> None:
-        match news:
-            case RoomAdvanced(room, last, messages, epoch):
-                self.grow(room, last, messages, epoch)
-            case MessageRedacted(room, seq):
-                if (live := self._rooms.get(room)) is not None:
-                    live.redact(seq)
-            case Writing(room, sender):
-                self.notify(Typing(room, sender))
+    def _on_notification(self, notification: Notification) -> None:
+        match notification:
+            case RoomAdvanced(name, last, messages, epoch):
+                self.grow(name, last, messages, epoch)
+            case MessageRedacted(name, seq):
+                if (room := self._rooms.get(name)) is not None:
+                    room.redact(seq)
+            case Typing():
+                self.notify(notification)
             case Disconnected(reason):
                 self.fault = reason
-                _logger.warning("the link to the store broke: %s", reason)
+                _logger.warning("the connection to the store was lost: %s", reason)
                 self._notify_all(StoreUnavailable(reason))
             case Reconnected():
                 self.fault = None
-                _logger.warning("the link to the store is mended")
+                _logger.warning("the connection to the store is restored")
                 self._on_reconnect()
                 self._notify_all(StoreAvailable())
             case _:
-                assert_never(news)
+                assert_never(notification)
 
-    def notify(self, signal: Change | Typing) -> None:
-        """Pass a signal to the readers of its room."""
-        live = self._rooms.get(signal.room)
-        if live is not None:
-            live.notify(signal)
+    def notify(self, signal: MembersChanged | Typing) -> None:
+        room = self._rooms.get(signal.room)
+        if room is not None:
+            room.notify(signal)
 
     def _notify_all(self, signal: StoreUnavailable | StoreAvailable) -> None:
-        for live in list(self._rooms.values()):
-            live.notify(signal)
+        for room in list(self._rooms.values()):
+            room.notify(signal)
 
-    def on_trimmed(self, room: str | None) -> None:
-        """Forget what the store may have dropped, and compare the room with it, or every room."""
+    def on_trimmed(self, name: str | None) -> None:
+        """Drop cached pages after a trim, and compare the trimmed room, or every room, with the store."""
         self._pages.clear()
-        if room is None:
+        if name is None:
             self._check_all()
-        elif (live := self._rooms.get(room)) is not None:
-            live.check()
+        elif (room := self._rooms.get(name)) is not None:
+            room.check()
 
     def _check_all(self) -> None:
-        for live in list(self._rooms.values()):
-            live.check()
+        for room in list(self._rooms.values()):
+            room.check()
 
-    # Figures
+    # Counts
 
     def heads(self) -> dict[str, Head]:
-        """Return the rooms that are read here, and where their logs stand."""
-        return {live.room: live.feed.head for live in self._rooms.values() if live.is_open}
+        """Return the head of the log of each room that is read in this process."""
+        return {room.name: room.tail.head for room in self._rooms.values() if room.is_open}
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rooms are read here, and by how many subscriptions."""
-        return {"rooms": len(self._rooms), "subscriptions": sum(len(live.readers) for live in self._rooms.values())}
+        """The number of rooms that are read in this process, and of the subscriptions to them."""
+        return {"rooms": len(self._rooms), "subscriptions": sum(len(room.readers) for room in self._rooms.values())}
 
 
 def _ignore() -> None:
-    """Wake a reader that looks by itself for something to read."""
+    """Do nothing: the wake callback of a reader that reads without being woken."""

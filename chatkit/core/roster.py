@@ -1,123 +1,114 @@
-"""Who is in which room: in this process by entering and leaving, in others by what they announce. Time is an argument.
+"""The members of every room: those that entered in this process, and those that other processes announced.
 
-A member is a name; one that entered twice (two windows, two processes) is there once, until the last of them has left.
+A member is a name. A name that entered twice (two windows, two processes) is one member, until the last of its entries
+has left. Reads no clock and does no I/O: the callers pass the time.
 """
 
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
-import msgspec
-
 from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
+from chatkit.core.signals import MembersChanged
 
 
-class Change(msgspec.Struct, frozen=True, eq=False):
-    """Who came to and went from a room since it was last asked, and how many are there now."""
+class _Entry:
+    """One name in one room: its entries in this process, the number of other processes that have it, and since when."""
 
-    room: str
-    joined: list[str]
-    left: list[str]
-    count: int
-
-
-class _Presence:
-    """One name in one room: how often it entered here, in how many other processes it is, and since when."""
-
-    __slots__ = ("entered", "n_elsewhere", "since_ms", "since_ms_elsewhere")
+    __slots__ = ("n_entered", "n_remote", "remote_since_ms", "since_ms")
 
     def __init__(self) -> None:
-        self.entered = 0
+        self.n_entered = 0
         self.since_ms = 0
-        self.n_elsewhere = 0
-        self.since_ms_elsewhere = 0
+        self.n_remote = 0
+        self.remote_since_ms = 0
 
 
 class Roster:
-    """Every room's members. Entering, leaving and asking cost the same however many rooms and members there are."""
+    """Every room's members. The cost of entering, leaving and asking does not depend on the number of members."""
 
     def __init__(self, *, is_shared: bool = True) -> None:
-        self._is_shared = is_shared  # else nobody takes what is kept to be announced, and it would only grow
-        self._rooms: dict[str, dict[str, _Presence]] = {}
-        self._elsewhere: dict[str, dict[tuple[str, str], int]] = {}  # by process: who is there, and since when
-        # What was not yet told: True for who came. Someone who went and came back in between is no change at all.
-        self._untold: dict[str, dict[str, bool]] = {}
-        # What other processes do not know yet: since when, or None for who left; and what they are being told.
+        self._is_shared = is_shared  # otherwise announcements are never read, and would only grow
+        self._rooms: dict[str, dict[str, _Entry]] = {}
+        self._remote: dict[str, dict[tuple[str, str], int]] = {}  # by process: its members, and since when
+        # By room: the names whose change was not reported yet; True if they joined. Leaving and joining cancel out.
+        self._unreported: dict[str, dict[str, bool]] = {}
+        # Changes that other processes lack: since when, or None for a member that left; and those being announced.
         self._unannounced: dict[tuple[str, str], int | None] = {}
         self._announcing: dict[tuple[str, str], int | None] = {}
 
     def enter(self, room: str, name: str, now_ms: int) -> None:
-        """Count one more entry of the name."""
-        presence = self._presence(room, name)
-        if presence.entered == 0:
-            presence.since_ms = now_ms
+        """Add one entry of the name."""
+        entry = self._entry(room, name)
+        if entry.n_entered == 0:
+            entry.since_ms = now_ms
             self._announce(room, name, now_ms)
-        presence.entered += 1
+        entry.n_entered += 1
 
     def leave(self, room: str, name: str) -> None:
-        """Take back one entry."""
-        presence = self._rooms[room][name]
-        presence.entered -= 1
-        if presence.entered == 0:
+        """Remove one entry of the name."""
+        entry = self._rooms[room][name]
+        entry.n_entered -= 1
+        if entry.n_entered == 0:
             self._announce(room, name, None)
-            self._forget_if_gone(room, name, presence)
+            self._remove_if_gone(room, name, entry)
 
-    def take_elsewhere(self, news: PresenceChange) -> None:
-        """Take what changed at another process. It costs what changed, however many are there."""
-        there = self._elsewhere.setdefault(news.process, {})
-        joined = {(room, member.name): member.since_ms for room, member in news.joined}
-        for place, since_ms in joined.items():
-            presence = self._presence(*place)
-            presence.n_elsewhere += place not in there
-            there[place] = since_ms
-            presence.since_ms_elsewhere = since_ms if presence.n_elsewhere == 1 else self._since_elsewhere(place)
-        for place in there.keys() - joined.keys() if news.whole else news.left:
-            if there.pop(place, None) is not None:
-                self._leave_elsewhere(place)
-        if not there:
-            del self._elsewhere[news.process]
+    def apply_remote(self, change: PresenceChange) -> None:
+        """Apply the changes of another process. The cost grows with the changes, not with the members."""
+        remote = self._remote.setdefault(change.process, {})
+        joined = {(room, member.name): member.since_ms for room, member in change.joined}
+        for key, since_ms in joined.items():
+            entry = self._entry(*key)
+            entry.n_remote += key not in remote
+            remote[key] = since_ms
+            entry.remote_since_ms = since_ms if entry.n_remote == 1 else self._earliest_remote(key)
+        for key in remote.keys() - joined.keys() if change.whole else change.left:
+            if remote.pop(key, None) is not None:
+                self._leave_remote(key)
+        if not remote:
+            del self._remote[change.process]
 
-    def _leave_elsewhere(self, place: tuple[str, str]) -> None:
-        room, name = place
-        presence = self._rooms[room][name]
-        presence.n_elsewhere -= 1
-        if presence.n_elsewhere:
-            presence.since_ms_elsewhere = self._since_elsewhere(place)
+    def _leave_remote(self, key: tuple[str, str]) -> None:
+        room, name = key
+        entry = self._rooms[room][name]
+        entry.n_remote -= 1
+        if entry.n_remote:
+            entry.remote_since_ms = self._earliest_remote(key)
         else:
-            self._forget_if_gone(room, name, presence)
+            self._remove_if_gone(room, name, entry)
 
-    def _since_elsewhere(self, place: tuple[str, str]) -> int:
-        return min(since_ms for there in self._elsewhere.values() if (since_ms := there.get(place)) is not None)
+    def _earliest_remote(self, key: tuple[str, str]) -> int:
+        return min(since_ms for remote in self._remote.values() if (since_ms := remote.get(key)) is not None)
 
     @property
     def rooms(self) -> AbstractSet[str]:
-        """The rooms in which somebody is."""
+        """The rooms that have members."""
         return self._rooms.keys()
 
     def count(self, room: str) -> int:
-        """Return how many are in the room."""
+        """Return how many members the room has."""
         return len(self._rooms.get(room, ()))
 
     def members(self, room: str, limit: int) -> list[Member]:
-        """Return those who are in the room, by when they came; of more than `limit`, those first known here."""
-        # Each who joins asks: to look at ten thousand for the sake of two hundred would cost them milliseconds each.
+        """Return at most `limit` members in the order in which they joined; of more, those first known here."""
+        # Every join calls this: sorting ten thousand members for a list of two hundred would take milliseconds.
         first = islice(self._rooms.get(room, {}).items(), limit)
-        members = [Member(name, _since_ms(presence)) for name, presence in first]
+        members = [Member(name, _since_ms(entry)) for name, entry in first]
         return sorted(members, key=lambda member: (member.since_ms, member.name))
 
     @property
     def has_changes(self) -> bool:
-        """Say whether there is something to tell."""
-        return bool(self._untold)
+        """Whether members joined or left since `pop_changes` was called."""
+        return bool(self._unreported)
 
-    def take_changes(self) -> list[Change]:
-        """Return what changed in each room since the last call."""
-        untold, self._untold = self._untold, {}
+    def pop_changes(self) -> list[MembersChanged]:
+        """Return the changes in each room since the last call."""
+        untold, self._unreported = self._unreported, {}
         return [
-            Change(
+            MembersChanged(
                 room,
-                [n for n, came in names.items() if came],
-                [n for n, came in names.items() if not came],
+                [n for n, has_joined in names.items() if has_joined],
+                [n for n, has_joined in names.items() if not has_joined],
                 self.count(room),
             )
             for room, names in untold.items()
@@ -125,11 +116,11 @@ class Roster:
 
     @property
     def has_announcements(self) -> bool:
-        """Say whether the other processes have something to hear."""
+        """Whether the other processes lack some change."""
         return bool(self._unannounced or self._announcing)
 
     def announcements(self) -> tuple[list[tuple[str, Member]], list[tuple[str, Member]]]:
-        """Return who came and went by way of this process, for the others to know, until `announced` is called."""
+        """Return the members that joined and left in this process, again and again until `announced` is called."""
         self._announcing |= self._unannounced
         self._unannounced = {}
         joined = [(room, Member(name, since)) for (room, name), since in self._announcing.items() if since is not None]
@@ -137,48 +128,48 @@ class Roster:
         return joined, left
 
     def announced(self) -> None:
-        """Take note that the others know what `announcements` returned."""
+        """Discard the changes that `announcements` returned: the other processes have them."""
         self._announcing = {}
 
     def announce_all(self) -> None:
-        """Have every member of this process announced anew."""
+        """Announce every member of this process again."""
         for room, names in self._rooms.items():
-            for name, presence in names.items():
-                if presence.entered:
-                    self._announce(room, name, presence.since_ms)
+            for name, entry in names.items():
+                if entry.n_entered:
+                    self._announce(room, name, entry.since_ms)
 
     def _announce(self, room: str, name: str, since_ms: int | None) -> None:
         if self._is_shared:
             self._unannounced[room, name] = since_ms
 
-    def _presence(self, room: str, name: str) -> _Presence:
+    def _entry(self, room: str, name: str) -> _Entry:
         names = self._rooms.setdefault(room, {})
-        presence = names.get(name)
-        if presence is None:
-            presence = names[name] = _Presence()
-            self._note(room, name, came=True)
-        return presence
+        entry = names.get(name)
+        if entry is None:
+            entry = names[name] = _Entry()
+            self._record(room, name, has_joined=True)
+        return entry
 
-    def _forget_if_gone(self, room: str, name: str, presence: _Presence) -> None:
-        if presence.entered or presence.n_elsewhere:
+    def _remove_if_gone(self, room: str, name: str, entry: _Entry) -> None:
+        if entry.n_entered or entry.n_remote:
             return
         names = self._rooms[room]
         del names[name]
         if not names:
             del self._rooms[room]
-        self._note(room, name, came=False)
+        self._record(room, name, has_joined=False)
 
-    def _note(self, room: str, name: str, *, came: bool) -> None:
-        changes = self._untold.setdefault(room, {})
-        if changes.get(name) is (not came):
+    def _record(self, room: str, name: str, *, has_joined: bool) -> None:
+        changes = self._unreported.setdefault(room, {})
+        if changes.get(name) is (not has_joined):
             del changes[name]
             if not changes:
-                del self._untold[room]
+                del self._unreported[room]
         else:
-            changes[name] = came
+            changes[name] = has_joined
 
 
-def _since_ms(presence: _Presence) -> int:
-    if not presence.n_elsewhere:
-        return presence.since_ms
-    return min(presence.since_ms, presence.since_ms_elsewhere) if presence.entered else presence.since_ms_elsewhere
+def _since_ms(entry: _Entry) -> int:
+    if not entry.n_remote:
+        return entry.since_ms
+    return min(entry.since_ms, entry.remote_since_ms) if entry.n_entered else entry.remote_since_ms

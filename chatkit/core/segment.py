@@ -1,6 +1,6 @@
-"""The recent tail of one room's log, read by cursor, and encoded once per format however many readers there are.
+"""Segment: a run of one room's messages, read by position, and encoded once per format for all readers.
 
-Knows no I/O and no clock. What lies before the tail is the backend's.
+A room's tail is a segment that grows; a page of history is one that does not. Knows no I/O and no clock.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,20 +11,22 @@ from msgspec.structs import replace
 from chatkit.core.model import Head, Message
 
 Encode: TypeAlias = Callable[[Message], bytes]
-"""A message in one format. The function's identity is the format's: pass the same object for the same bytes."""
+"""Encodes a message in one format. The function object identifies the format: pass the same one each time."""
 
-MAX_MESSAGES = 512  # a minute of a lively room: whoever reconnects after a short break reads from memory
-MAX_CHARS = 1 << 20  # bodies of a tail, so that a room of pastes costs about as much as one of chat
-MAX_CHUNK_MESSAGES = 256  # a chunk is written whole: it bounds what one reader adds to its socket's buffer at once
+MAX_MESSAGES = 512  # a minute of a busy room: a client that reconnects after a short break reads from memory
+MAX_CHARS = 1 << 20  # of the bodies in a tail, so that long bodies do not use much more memory than short ones
+MAX_CHUNK_MESSAGES = 256  # a chunk is written at once: this bounds its share of the socket's buffer
 MAX_CHUNK_BYTES = 1 << 18
-MAX_CACHED_CHUNKS = 8  # readers stand at the head or a turn behind it; others are few and pay their own join
+MAX_CACHED_CHUNKS = (
+    8  # most readers are at the head or one turn before it; for the few others, the chunk is joined again
+)
 
 
 class Segment:
-    """Messages `first` to `last` of the room's life `epoch`, at most a bounded number of them.
+    """The messages `first` to `last` of the log with this `epoch`, at most a bounded number of them.
 
-    It is never partly wrong: it holds every number from `first` to `last`, so a reader at `after` can read on here if
-    and only if `reaches(after)`.
+    It has every number from `first` to `last`, so a reader that has read up to `after` can continue here if and only
+    if `reaches(after)`. `generation` counts the restarts.
     """
 
     __slots__ = (
@@ -34,8 +36,8 @@ class Segment:
         "_messages",
         "epoch",
         "first",
+        "generation",
         "last",
-        "life",
         "log_first",
         "n_chars",
     )
@@ -44,14 +46,14 @@ class Segment:
         self._max_messages = MAX_MESSAGES if max_messages is None else max_messages
         self._encoded: dict[Encode, _EncodedRun] = {}
         self._chunks: dict[tuple[Encode, int], tuple[bytes, int]] = {}
-        self.life = 0
+        self.generation = 0
         self.restart(head, messages)
 
     def restart(self, head: Head, messages: Sequence[Message]) -> None:
-        """Begin anew from what the backend says; `messages` end at `head.last`, or are none."""
-        self.life += 1
+        """Replace the content by messages that the backend returned. They end at `head.last`; there may be none."""
+        self.generation += 1
         self.epoch = head.epoch
-        self.first = head.last - len(messages) + 1  # the oldest number held; `last + 1` while nothing is
+        self.first = head.last - len(messages) + 1  # the oldest number in the segment; `last + 1` while it is empty
         self.last = head.last
         self.log_first = head.first
         self._messages = list(messages)
@@ -61,15 +63,15 @@ class Segment:
 
     @property
     def head(self) -> Head:
-        """Where the log stands, as far as this process knows."""
+        """The head of the log, as far as this process knows."""
         return Head(self.epoch, self.log_first, self.last)
 
     def reaches(self, after: int) -> bool:
-        """Say whether everything behind `after` is here."""
+        """Return whether every message after `after` is in the segment."""
         return self.first - 1 <= after <= self.last
 
     def extend(self, messages: Sequence[Message]) -> int:
-        """Add the messages that follow `last`, without a hole; return how many characters their bodies have."""
+        """Add the messages that follow `last`, without holes; return the number of characters of their bodies."""
         if messages[0].seq != self.last + 1:
             raise ValueError(f"message {messages[0].seq} does not follow {self.last}")
         self._messages += messages
@@ -81,7 +83,7 @@ class Segment:
         return n_chars
 
     def _keep_bounds(self) -> None:
-        # Twice the bound, then back to it: the cost of dropping is spread over as many messages.
+        # At twice the bound, half is dropped, so that each message pays for the drop of only one other.
         if len(self._messages) <= 2 * self._max_messages and self.n_chars <= 2 * MAX_CHARS:
             return
         keep = self._max_messages
@@ -95,14 +97,14 @@ class Segment:
                 del self._encoded[encode]
 
     def read(self, after: int, limit: int) -> list[Message]:
-        """Return at most `limit` messages behind `after`, which the feed must reach."""
+        """Return at most `limit` messages after `after`, which the segment must reach."""
         start = after - self.first + 1
         return self._messages[start : start + limit]
 
     def chunk(self, encode: Encode, after: int) -> tuple[bytes, int]:
-        """Encode and join what is behind `after`, which the feed must reach; return it and the position it leads to.
+        """Encode and join the messages after `after`, which the segment must reach; return bytes and new position.
 
-        A chunk is bounded in messages and bytes, and holds one message at least.
+        A chunk is bounded in messages and bytes, and has at least one message.
         """
         chunk = self._chunks.get((encode, after))
         if chunk is None:
@@ -120,7 +122,7 @@ class Segment:
         return b"".join(frames), after + len(frames)
 
     def _encode_from(self, encode: Encode, first: int) -> "_EncodedRun":
-        """Have everything from `first` on encoded, and keep it."""
+        """Return the encoded messages from `first` on, after encoding those that are missing."""
         encoded = self._encoded.get(encode)
         if encoded is None:
             encoded = self._encoded[encode] = _EncodedRun(first)
@@ -133,7 +135,7 @@ class Segment:
         return encoded
 
     def redact(self, seq: int) -> None:
-        """Take away a message's body and data, in every format, if it is here."""
+        """Remove a message's body and data in every format, if the message is in the segment."""
         if self.first <= seq <= self.last:
             message = self._messages[seq - self.first]
             self.n_chars -= len(message.body)
@@ -145,7 +147,7 @@ class Segment:
 
 
 class _EncodedRun:
-    """A run of messages in one format, from the number `first` on, without a hole."""
+    """A run of messages in one format, from the number `first` on, without holes."""
 
     __slots__ = ("first", "frames")
 
@@ -154,7 +156,7 @@ class _EncodedRun:
         self.frames: list[bytes] = []
 
     def drop_before(self, first: int) -> bool:
-        """Forget what is older; say whether the run still reaches to what is kept."""
+        """Drop the messages before `first`. Return false if the run would have a hole before `first`."""
         if first > self.first:
             if first > self.first + len(self.frames):
                 return False

@@ -1,4 +1,4 @@
-"""A reader of one room: a cursor into its log, which is woken when the room grows."""
+"""Subscription: a reader of one room. It is a position in the room's log, and is woken when the log grows."""
 
 import asyncio
 import logging
@@ -7,40 +7,41 @@ from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from chatkit.core.model import Cursor, Gap, Head, Message
-from chatkit.core.room import Room, Signal
+from chatkit.core.room import Room
 from chatkit.core.segment import Encode
+from chatkit.core.signals import Signal
 
 Item: TypeAlias = Message | Gap
-"""What a log delivers: a message, or the statement that messages are missing."""
+"""An item of a log: a message, or a gap where messages are missing."""
 
-READ_MESSAGES = 256  # as many as a page from the store holds
-NEVER: Final = -1  # the room was not compared with the store on behalf of this reader
+READ_MESSAGES = 256  # as many as a page from the store has
+NEVER: Final = -1  # this reader has not asked for a comparison of the room with the store
 NOTHING: Final = (b"", False)
 
 _logger = logging.getLogger(__name__)
 
 
-class WouldBlock(Exception):  # an outcome, not an error; anyio's name for it
-    """Raised where nothing can be read without waiting."""
+class WouldBlock(Exception):  # an outcome, not an error; anyio's name
+    """Nothing can be read without waiting."""
 
 
 class Subscription:
-    """A position in a room's log. All messages behind it are read in order, once, and no hole is passed over silently.
+    """A position in a room's log. Each message after it is read once and in order, and missing messages are a gap.
 
-    `read_nowait` returns what is in memory, `read` waits, for the store or for new messages; iterating reads. `chunk`
-    returns encoded bytes that all readers share, for deliveries. Only reading moves the position. A subscription
-    belongs to one reader: calls do not overlap. It is a context manager; leaving it closes it.
+    `read_nowait` returns items that are in memory. `read` waits for the store or for new messages, and so does
+    iteration. `chunk` returns encoded bytes that all readers share, for deliveries. Only reading moves the position.
+    A subscription belongs to one reader: calls must not overlap. Leaving it as a context manager closes it.
     """
 
     __slots__ = (
         "_checked",
-        "_feed",
         "_gap",
+        "_generation",
         "_had",
-        "_life",
-        "_live",
         "_on_close",
         "_on_signal",
+        "_room",
+        "_tail",
         "epoch",
         "is_closed",
         "member",
@@ -49,7 +50,7 @@ class Subscription:
 
     def __init__(
         self,
-        live: Room,
+        room: Room,
         start: Cursor,
         *,
         had: Cursor | None = None,
@@ -61,87 +62,90 @@ class Subscription:
         self.epoch = start.epoch
         self.position = start.seq
         self.is_closed = False
-        self.member = member  # whose name is present in the room as long as this reader is
-        self._had = had  # where the reader stands until it has read the gap
+        self.member = member  # the name that is present in the room until this subscription is closed
+        self._had = had  # the reader's cursor until it has read the gap
         self._gap = gap
-        self._live = live
-        self._feed = live.feed  # the room's recent messages, shared by all of its readers
-        self._life = 0  # the life of the feed in which this position is known to be one of the feed's log
-        self._checked = NEVER  # the room's check after which this reader has to look for its place again
+        self._room = room
+        self._tail = room.tail  # shared by all readers of the room
+        self._generation = 0  # the tail's generation for which this position is known to be in the tail's log
+        self._checked = (
+            NEVER  # the room's `n_checks` when this reader asked for a check; it tries again after that check
+        )
         self._on_signal = on_signal
         self._on_close = on_close
 
     @property
     def room(self) -> str:
         """The room's name."""
-        return self._live.room
+        return self._room.name
 
     @property
     def cursor(self) -> Cursor:
-        """Where this reader stands: a subscription from here goes on without a hole or a repeat."""
+        """The reader's position: a subscription from here continues without a hole or a repeat."""
         if self._gap is not None and self._had is not None:
             return self._had
         return Cursor(self.epoch, self.position)
 
     @property
     def head(self) -> Head:
-        """Where the room's log stands, as far as this process knows."""
-        return self._feed.head
+        """The head of the room's log, as far as this process knows."""
+        return self._tail.head
 
     @property
     def is_at_head(self) -> bool:
-        """Whether everything that this process knows of has been read."""
-        return self._gap is None and self._has_place() and self.position >= self._feed.last
+        """Whether the reader has read every message that this process knows of."""
+        return self._gap is None and self._is_positioned() and self.position >= self._tail.last
 
     @property
     def is_due(self) -> bool:
-        """Whether there may be something to read; if not, the reader is woken when there is."""
+        """Whether there may be something to read. If not, the reader is woken when there is."""
         if self.is_closed:
             return False
         if self._gap is not None:
             return True
-        if self._has_place():
-            return self.position < self._feed.last
-        return self._checked != self._live.n_checks
+        if self._is_positioned():
+            return self.position < self._tail.last
+        return self._checked != self._room.n_checks
 
     def check(self) -> None:
-        """Compare the room with the store, again until it answers; then wake this reader."""
-        self._live.check()
+        """Compare the room with the store, again and again until the store answers, and then wake the readers."""
+        self._room.check()
 
     # Reading
 
     def chunk(self, encode: Encode) -> tuple[bytes, bool]:
-        """Return the next messages, encoded and joined, and whether more are due; move behind them.
+        """Return the next messages, encoded and joined, and whether more are due; move the position after them.
 
-        Empty where nothing is due. Raise `WouldBlock` where what is due is a gap, or not in memory: then `read`.
+        The bytes are empty if nothing is due. Raise `WouldBlock` if a gap is due, or a message that is not in memory:
+        `read` returns those.
         """
-        feed = self._feed
+        tail = self._tail
         if self.is_closed:
             return NOTHING
-        if self._gap is not None or (self._life != feed.life and not self._has_place()):
+        if self._gap is not None or (self._generation != tail.generation and not self._is_positioned()):
             raise WouldBlock
-        if self.position >= feed.last:
+        if self.position >= tail.last:
             return NOTHING
-        source = feed if self.position >= feed.first - 1 else self._live.page(self.epoch, self.position)
+        source = tail if self.position >= tail.first - 1 else self._room.find_page(self.epoch, self.position)
         if source is None:
             raise WouldBlock
         frames, self.position = source.chunk(encode, self.position)
-        return frames, self.position < feed.last
+        return frames, self.position < tail.last
 
     def read_nowait(self, limit: int = READ_MESSAGES) -> Sequence[Item]:
-        """Return at most `limit` items that are in memory, and move behind them; a gap comes alone.
+        """Return at most `limit` items that are in memory, and move the position after them. A gap is returned alone.
 
-        Raise `WouldBlock` where there are none. Empty only when the subscription is closed.
+        Raise `WouldBlock` if there are none. The result is empty only if the subscription is closed.
         """
         if self.is_closed:
             return ()
         if self._gap is not None:
             gap, self._gap, self._had = self._gap, None, None
             return (gap,)
-        feed = self._feed
-        if not self._has_place() or self.position >= feed.last:
+        tail = self._tail
+        if not self._is_positioned() or self.position >= tail.last:
             raise WouldBlock
-        source = feed if self.position >= feed.first - 1 else self._live.page(self.epoch, self.position)
+        source = tail if self.position >= tail.first - 1 else self._room.find_page(self.epoch, self.position)
         if source is None:
             raise WouldBlock
         messages = source.read(self.position, limit)
@@ -149,11 +153,11 @@ class Subscription:
         return messages
 
     async def read(self, limit: int = READ_MESSAGES, *, wait: bool = True) -> Sequence[Item]:
-        """Return at most `limit` items, a gap alone, and move behind them; wait until there are some.
+        """Wait for items, return at most `limit` of them, and move the position after them. A gap is returned alone.
 
-        Without `wait`, the store is asked where that is needed, but new messages are not waited for: empty where
-        nothing is due. Otherwise empty only when the subscription is closed. Raise `Unavailable` when the store cannot
-        be read; the position then stays, and reading again goes on from it.
+        Without `wait`, this waits for the store if necessary, but not for new messages: the result is empty if nothing
+        is due. Otherwise it is empty only if the subscription is closed. Raise `Unavailable` if the store cannot be
+        read; the position then does not move, and the next read continues from it.
         """
         while not self.is_closed:
             try:
@@ -167,45 +171,45 @@ class Subscription:
                     break
         return ()
 
-    def _has_place(self) -> bool:
-        """Return whether the feed's log is this reader's, and reaches as far."""
-        feed = self._feed
-        if self._life == feed.life:
+    def _is_positioned(self) -> bool:
+        """Return whether the position is in the tail's log, and the next message is in memory."""
+        tail = self._tail
+        if self._generation == tail.generation:
             return True
-        if self.epoch != feed.epoch or self.position > feed.last:
+        if self.epoch != tail.epoch or self.position > tail.last:
             return False
-        if not feed.reaches(self.position) and self._live.page(self.epoch, self.position) is None:
+        if not tail.reaches(self.position) and self._room.find_page(self.epoch, self.position) is None:
             return False
-        self._life = feed.life
+        self._generation = tail.generation
         return True
 
     async def _load(self) -> None:
-        """Bring what is next into memory. If the log does not have it, find out where to go on, and what is missing."""
-        feed, live = self._feed, self._live
-        if live.keeps_history and self.epoch == feed.epoch and self.position < feed.last:
-            page = await live.load_page(self.epoch, self.position)
-            if page is not None and self.epoch == feed.epoch:
-                self._life = feed.life
+        """Load the next messages into memory. If the log does not have them, find the gap, and where to continue."""
+        tail, room = self._tail, self._room
+        if room.keeps_history and self.epoch == tail.epoch and self.position < tail.last:
+            page = await room.load_page(self.epoch, self.position)
+            if page is not None and self.epoch == tail.epoch:
+                self._generation = tail.generation
                 return
         had = Cursor(self.epoch, self.position)
-        start, gap = await live.place(had, feed.first)
-        if self.is_closed:  # while the store was asked: the reader wants no more, and keeps its position
+        start, gap = await room.resume_from(had, tail.first)
+        if self.is_closed:  # closed during the read from the store: the position stays as it is
             return
         self.epoch, self.position = start.epoch, start.seq
-        self._life = 0
+        self._generation = 0
         if gap is not None:
             self._gap, self._had = gap, had
-        elif not self._has_place():
-            # This process knows less than the store, or something else: it is compared first.
-            self._checked = live.n_checks
-            live.check()
+        elif not self._is_positioned():
+            # This process's tail is behind the store's log, or of another log: compare them first.
+            self._checked = room.n_checks
+            room.check()
 
     async def _wait(self) -> None:
         woken = asyncio.Event()
-        readers = self._live.readers
+        readers = self._room.readers
         wake, readers[self] = readers[self], woken.set
         try:
-            # No await lies between finding that there is nothing to read and here: no call is missed.
+            # There is no await between finding nothing to read and this one, so no wake is missed.
             await woken.wait()
         finally:
             if self in readers:
@@ -214,23 +218,22 @@ class Subscription:
     async def __aiter__(self) -> AsyncIterator[Item]:
         while items := await self.read():
             for item in items:
-                # A reader that leaves the loop here has had this item and none of those behind it.
-                stand = self.position = item.before - 1 if isinstance(item, Gap) else item.seq
+                # If the loop is left here, the reader has had this item and none of the following.
+                expected = self.position = item.before - 1 if isinstance(item, Gap) else item.seq
                 yield item
-                if self.is_closed or self.position != stand:
-                    break  # it read on by other means in the meantime: that was the rest
+                if self.is_closed or self.position != expected:
+                    break  # the loop's body read by other means: the rest of these items was read there
 
     def notify(self, signal: Signal) -> None:
-        """Pass a signal to the reader."""
         if self._on_signal is not None:
             try:
                 self._on_signal(signal)
             except Exception:
-                # One reader's mistake must not keep the signal from all others.
-                _logger.exception("a reader of %s failed at a signal", self.room)
+                # An error in one reader must not stop the others.
+                _logger.exception("a reader of %s failed to handle a signal", self.room)
 
     def close(self) -> None:
-        """Stop reading: a waiting iterator ends. Closing again does nothing."""
+        """Stop reading, which ends a waiting iterator. Closing again does nothing."""
         if not self.is_closed:
             self.is_closed = True
             self._on_close(self)

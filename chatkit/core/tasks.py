@@ -1,4 +1,4 @@
-"""The tasks of a hub: they run beside each other, their errors are logged, and all have ended when the hub is left."""
+"""The tasks of a hub: their errors are logged, and all of them have ended when the hub has been left."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Tasks:
-    """Runs coroutines until it is left; leaving waits for all of them."""
+    """Runs coroutines as tasks. Leaving waits for all of them."""
 
     def __init__(self) -> None:
         self.is_over = False
@@ -31,17 +31,19 @@ class Tasks:
             self.is_over = True
 
     def spawn(self, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run a job beside all others. Raise `Unavailable` when these tasks have been left."""
+        """Start a job as a task. Raise `Unavailable` if these tasks have been left."""
         if self.is_over:
             job.close()
             raise Unavailable("the server is shutting down")
         task = self._group.create_task(_logged(job))
-        task.add_done_callback(lambda _: job.close())  # one that is cancelled before its first turn never began it
+        task.add_done_callback(
+            lambda _: job.close()
+        )  # a task that is cancelled before its first turn never started its coroutine
         return task
 
 
 async def _logged(job: Coroutine[None, None, None]) -> None:
-    """Run a job to its end; one that fails is logged, and ends no other."""
+    """Run a job to its end, and log its error, so that it does not cancel the other jobs."""
     try:
         await job
     except ChatkitError as error:

@@ -1,6 +1,6 @@
-"""Text as it enters: normalisation, comparison without regard to case, and characters that nobody sees.
+"""Text from clients: normalisation, case-insensitive comparison, and detection of invisible characters.
 
-Every function here costs a time that is linear in its input, whatever the input holds.
+The time of every function is linear in the length of its input, for any input.
 """
 
 import re
@@ -9,14 +9,14 @@ from typing import Final
 
 from chatkit.errors import BadRequest
 
-MAX_SEARCH_CHARS: Final = 200  # a sentence; the cost of a search grows with it in repetitive bodies
+MAX_SEARCH_CHARS: Final = 200  # a sentence; in repetitive bodies, the cost of a search grows with its length
 
-# Normalisation sorts each run of combining marks, which takes a time that grows with the square of the run's length.
+# Normalisation sorts each run of combining marks, in a time that grows with the square of the run's length.
 # Text in any language has runs of a few marks; the Unicode Stream-Safe Text Format (UAX 15) allows 30.
 _PIECE_CHARS: Final = 64
 _MAX_BACK_CHARS: Final = 32
 
-# The names of rooms and senders are trimmed by this set in Python and in JavaScript (static/validation.js).
+# The names of rooms and senders are trimmed by this set, here and in JavaScript (static/validation.js).
 BLANKS: Final = (
     "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004"
     "\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -39,7 +39,7 @@ def has_invisible(text: str) -> bool:
 def normalize(text: str) -> str:
     """Return the text in NFC.
 
-    A run of more than 32 combining marks, which no language has, may be left partly as it is.
+    A run of more than 32 combining marks, which no language has, may be normalised only partly.
     """
     if text.isascii():
         return text
@@ -55,7 +55,7 @@ def normalize(text: str) -> str:
 
 
 def _cut(text: str, start: int) -> int:
-    """Return where the piece that begins at `start` ends: before a character that combines with nothing before it."""
+    """Return the end of the piece that starts at `start`: the next character does not combine with the piece."""
     stop = start + _PIECE_CHARS
     if stop >= len(text):
         return len(text)
@@ -71,12 +71,12 @@ def _may_combine(char: str) -> bool:
 
 
 def fold(text: str) -> str:
-    """Return the form in which texts are compared without regard to case and to composed or decomposed letters."""
+    """Return the form in which texts are compared, regardless of case and of composed or decomposed letters."""
     return text.casefold() if text.isascii() else normalize(text).casefold()
 
 
 def check_search(text: str) -> str:
-    """Return the text; raise `BadRequest` if it is too long to be searched for."""
+    """Return the text of a search. Raise `BadRequest` if it is too long."""
     if len(text) > MAX_SEARCH_CHARS:
         raise BadRequest(f"a search is at most {MAX_SEARCH_CHARS} characters")
     return text

@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         if reader is None:
             self._read_early(data)
             return
-        reader.feed(data)
+        reader.receive_data(data)
 
     def _read_early(self, data: bytes) -> None:
         """Take what comes before the connection is open."""

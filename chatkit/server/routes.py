@@ -126,7 +126,7 @@ async def read_messages(
         raise BadRequest(f"limit must be at most {context.limits.history}")
     client = admission.client(request)
     await admission.charge(request, SEARCH_COST if search or sender else PAGE_COST)
-    reading = context.reads.read(
+    reading = context.history_queue.read(
         client,
         context.hub,
         check_room(room),

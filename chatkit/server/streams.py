@@ -7,7 +7,7 @@ import msgspec
 
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
-from chatkit.core.room import Signal, StoreAvailable, StoreUnavailable
+from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item
 from chatkit.errors import Unavailable
 from chatkit.session.session import StartPosition

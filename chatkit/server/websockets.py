@@ -127,7 +127,7 @@ async def _start_session(
         is_full = isinstance(error, TooManyConnections)
         out.close(PrivateCloseCode.OVERLOADED if is_full else close_code_of(error), str(error))
         return None
-    session.left = admission.remove_connection
+    session.on_end = admission.remove_connection
     try:
         await session.start(room, read_start(request.after, request.history))
     except ChatkitError as error:

@@ -1,1 +1,1 @@
-"""The server's end of one client's conversation: commands in, frames out. Knows no socket."""
+"""Sessions: the server's side of one connection. Handles commands and writes frames. Knows no sockets."""

@@ -1,6 +1,6 @@
-"""One room on its way to one socket: when it is woken, it writes what is due, as far as the socket takes it.
+"""Delivery: writes the messages of one subscription to one socket whenever it is woken, until the socket is full.
 
-A full socket gets nothing; the subscription's position stands for what it did not get.
+While the socket is full, nothing is written or buffered: the subscription's position says what to write later.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from chatkit.websocket.direct import DirectSocket
 
 EncodeGap: TypeAlias = Callable[[Subscription, Gap], bytes]
 EncodeEpoch: TypeAlias = Callable[[Subscription, int], bytes]
-"""Names the subscription's new epoch, of which what comes behind the given `seq` follows."""
+"""Encodes the subscription's new epoch. The messages of that epoch after the given `seq` follow."""
 Spawn: TypeAlias = Callable[[Coroutine[None, None, None]], object]
 
-CHUNKS_A_WAKE = 4  # then other readers have their turn
+CHUNKS_A_WAKE = 4  # then the other readers are served
 
 
 class Delivery:
-    """Writes a subscription's messages, as `encode` frames them, and its gaps, as `encode_gap` does.
+    """Writes a subscription's messages, framed by `encode`, and its gaps, framed by `encode_gap`.
 
-    When the log begins again, `encode_epoch` comes first, if there is one.
+    When the log starts again, the frame of `encode_epoch`, if it is given, is written first.
     """
 
     __slots__ = (
@@ -40,7 +40,7 @@ class Delivery:
         encode_epoch: EncodeEpoch | None = None,
     ) -> None:
         self.subscription: Subscription | None = None
-        self._epoch = ""  # that the client knows of
+        self._epoch = ""  # the epoch that the client knows
         self._socket = socket
         self._encode = encode
         self._encode_gap = encode_gap
@@ -49,12 +49,12 @@ class Delivery:
         self._is_catching_up = False
 
     def start(self, subscription: Subscription) -> None:
-        """Deliver this subscription from now on; the client knows its epoch."""
+        """Start to deliver the subscription. The client knows its epoch."""
         self.subscription = subscription
         self._epoch = subscription.epoch
 
     def wake(self) -> None:
-        """Write what is due and in memory; have the rest loaded."""
+        """Write the due messages that are in memory, and start to load the others."""
         subscription = self.subscription
         if self._is_catching_up or subscription is None:
             return
@@ -77,9 +77,9 @@ class Delivery:
         try:
             while subscription.is_due and self._socket.is_writable:
                 await self._write_next(subscription)
-                await asyncio.sleep(0)  # a reader that catches up from memory must not keep the loop to itself
+                await asyncio.sleep(0)  # a reader that catches up from memory must not block the event loop
         except ChatkitError:
-            # The room is compared with the store until that answers; then the subscription wakes this delivery.
+            # The room is compared with the store until the store answers. Then this delivery is woken.
             subscription.check()
         finally:
             self._is_catching_up = False
@@ -88,13 +88,13 @@ class Delivery:
         try:
             frames, _ = subscription.chunk(self._encode)
         except WouldBlock:
-            # A gap, or a message of a page that is loaded: the rest of the page is then in memory, for all readers.
+            # A gap, or a message of a page that is loaded now. The rest of the page is then in memory for all readers.
             frames = self._frame(subscription, await subscription.read(1, wait=False))
         if frames:
             self._socket.write(frames)
 
     def _frame(self, subscription: Subscription, items: Sequence[Item]) -> bytes:
-        """Frame what this reader alone gets: a gap or one message, behind the log's new epoch if it has one."""
+        """Return the frames for a gap or one message, after the frame of the log's epoch if that has changed."""
         frames = [
             self._encode_gap(subscription, item) if isinstance(item, Gap) else self._encode(item) for item in items
         ]

@@ -1,34 +1,37 @@
-"""The forms in which a room goes over a WebSocket, as whole frames that every reader of a form shares."""
+"""The formats in which messages go over a WebSocket, as whole frames that all readers of a format share."""
 
 import re
 from functools import lru_cache
 
 from chatkit.core.model import Gap, Message
-from chatkit.core.roster import Change
 from chatkit.core.segment import Encode
+from chatkit.core.signals import MembersChanged
 from chatkit.core.subscription import Subscription
 from chatkit.websocket.frames import TEXT, make_message, text_frame
 from chatkit.websocket.reader import payloads
 from chatkit.wire import protocol
 
-# Where a terminal begins a line, or begins it again. The server's own lines begin with "! "; those of a body do not.
+# After these, a terminal starts a line, or starts it again. Only the server's own lines start with "! ".
 _LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LIKE_SERVER = re.compile(r"(?:(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|\A)!+ ")
 
 
 def event_frame(message: Message) -> bytes:
-    """Frame a message as an event of `chatkit.v1`."""
+    """Return the frame of a message as an event of `chatkit.v1`."""
     return text_frame(protocol.message_event(message))
 
 
 def body_frame(message: Message) -> bytes:
-    """Frame a message's body. A line of it that looks like the server's own has one `!` more."""
+    """Return the frame of a message's body. A line that looks like one of the server's own gets one more `!`."""
     body = message.body
     return text_frame((_LIKE_SERVER.sub(r"!\g<0>", body) if "! " in body else body).encode())
 
 
 def line_frame(message: Message) -> bytes:
-    """Frame a message as `sender: body`. Further lines of the body are indented, so that none looks like a message."""
+    """Return the frame of a message as `sender: body`.
+
+    Further lines of the body are indented, so that none of them looks like a message.
+    """
     body = message.body
     if not body.isprintable():
         body = _LINE_END.sub(r"\g<0>  ", body)
@@ -37,13 +40,14 @@ def line_frame(message: Message) -> bytes:
 
 
 def json_frame(message: Message) -> bytes:
-    """Frame a message's JSON object."""
+    """Return the frame of a message as a JSON object."""
     return text_frame(protocol.message_json(message))
 
 
-@lru_cache(maxsize=64)  # a feed knows a form by its function: all sockets that can read the same frames share one
-def form_for(encode: Encode, window_bits: int | None) -> Encode:
-    """Return the form as it goes to sockets that agreed to compression with that window; None is without."""
+# A segment identifies a format by its function, so all sockets that can read the same frames get the same one.
+@lru_cache(maxsize=64)
+def format_for(encode: Encode, window_bits: int | None) -> Encode:
+    """Return the format for sockets that agreed to compression with that window; None means no compression."""
     if window_bits is None:
         return encode
 
@@ -55,41 +59,41 @@ def form_for(encode: Encode, window_bits: int | None) -> Encode:
 
 
 def gap_event_frame(subscription: Subscription, gap: Gap) -> bytes:
-    """Frame a gap as an event of `chatkit.v1`."""
+    """Return the frame of a gap as an event of `chatkit.v1`."""
     return text_frame(protocol.gap_event(subscription.room, gap))
 
 
 def gap_json_frame(_: Subscription, gap: Gap) -> bytes:
-    """Frame a gap's JSON object."""
+    """Return the frame of a gap as a JSON object."""
     return text_frame(protocol.encode(protocol.WireGap.of(gap)))
 
 
 def gap_line_frame(_: Subscription, gap: Gap) -> bytes:
-    """Frame a gap as a sentence, marked as one that is the server's own."""
+    """Return the frame of a gap as a sentence, marked as one of the server's own lines."""
     return text_frame(f"! {gap_sentence(gap)}".encode())
 
 
 def gap_sentence(gap: Gap) -> str:
-    """Say what is missing."""
+    """Return a sentence that describes the gap."""
     match gap.reason:
         case "trimmed":
             return f"messages {gap.after + 1} to {gap.before - 1} are no longer kept"
         case "epoch":
-            return "the room's log began anew"
+            return "the room's log started again"
         case "no-history":
-            return "this room keeps no history: what was said meanwhile is not to be had"
+            return "this room keeps no history: the messages since then are not available"
 
 
-@lru_cache(maxsize=8)  # one change goes to every reader of its room: it is encoded for the first
-def presence_frame(change: Change) -> bytes:
-    """Frame who came and went; in a large room their number alone."""
+@lru_cache(maxsize=8)  # a change goes to every reader of its room, and is encoded once
+def presence_frame(change: MembersChanged) -> bytes:
+    """Return the frame of the members that joined and left; in a large room only of the number of members."""
     is_large = max(change.count, len(change.joined) + len(change.left)) > protocol.MAX_LISTED_MEMBERS
     joined, left = (None, None) if is_large else (change.joined, change.left)
     event = protocol.PresenceEvent(room=change.room, joined=joined, left=left, count=change.count)
     return text_frame(protocol.encode(event))
 
 
-FORMS = {
+FORMATS = {
     "text": (body_frame, gap_line_frame),
     "line": (line_frame, gap_line_frame),
     "json": (json_frame, gap_json_frame),

@@ -1,6 +1,7 @@
-"""One client's conversation: commands in, frames out. Knows no socket and no clock: they are arguments.
+"""Session: what the sessions of both protocols share. Handles a client's frames, and writes frames to its socket.
 
-Here is what all conversations share: `text_session.py` is the one in plain text, `json_session.py` the one in JSON.
+`text_session.py` is the session in plain text, `json_session.py` the one in JSON. Knows no sockets and no clocks: they
+are passed in.
 """
 
 from abc import ABC, abstractmethod
@@ -18,41 +19,42 @@ from chatkit.core.model import (
     Limits,
     Receipt,
 )
-from chatkit.core.room import Redaction, Signal, StoreAvailable, StoreUnavailable, Typing
-from chatkit.core.roster import Change
+from chatkit.core.signals import RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.session.delivery import Delivery
-from chatkit.session.turns import Turns, Work, next_turn, rest
+from chatkit.session.scheduling import Cancellable, JoinSlots, next_turn, sleep_until_zero
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 from chatkit.wire.codes import close_code_of
 
-MAX_OUTSTANDING = 512  # messages of one client that are not committed yet: beyond it, its socket is read no further
-MAX_JOBS = 64  # commands of one client that wait for the store, likewise
-MAX_UNREAD_BYTES = 1 << 20  # answers that wait for a client to take them, likewise: ten thousand acknowledgements
+# Beyond each of these bounds, the client's socket is not read until it is below the bound again.
+MAX_OUTSTANDING = 512  # messages of one client that are not committed yet
+MAX_JOBS = 64  # commands of one client that wait for the store
+MAX_UNREAD_BYTES = 1 << 20  # answers that the client has not read: ten thousand acknowledgements
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Limiter(Protocol):
-    """How much one sender may send."""
+    """The rate limit of one sender."""
 
     def consume(self, n_bytes: int) -> float:
-        """Take one message of so many bytes; return 0, or in how many seconds to try again."""
+        """Count one message of `n_bytes`. Return 0, or, if it exceeds the limit, the seconds after which to retry."""
 
     def charge(self, cost: float) -> float:
-        """Count a command that costs as much as so many messages; return for how long to serve the client no more."""
+        """Count a command that costs as much as `cost` messages. Return the seconds to wait before the next one."""
 
     def may_signal(self) -> bool:
-        """Say whether something that is not stored may go to the others now; what may not is simply dropped."""
+        """Return whether a signal, which is not stored, may be sent now. Otherwise it is dropped."""
 
 
 class SessionContext(msgspec.Struct, frozen=True):
-    """What all sessions of a server share. `history` is how many messages a join without a cursor begins with.
+    """What all sessions of a server share.
 
-    `turns` are those of joins and the like: a few are served at once, so that publishing never waits behind thousands.
+    `history` is the number of messages with which a join without a cursor starts. `join_slots` limits the joins that
+    are served at a time, so that publishing never waits behind thousands of them.
     """
 
     hub: Hub
@@ -60,116 +62,116 @@ class SessionContext(msgspec.Struct, frozen=True):
     limits: Limits
     wire_limits: protocol.WireLimits
     history: int
-    reads: HistoryQueue = msgspec.field(default_factory=HistoryQueue)
-    turns: Turns = msgspec.field(default_factory=Turns)
+    history_queue: HistoryQueue = msgspec.field(default_factory=HistoryQueue)
+    join_slots: JoinSlots = msgspec.field(default_factory=JoinSlots)
 
 
 class StartPosition(msgspec.Struct, frozen=True):
-    """Where a join begins: at a cursor, or so many messages before the end (None: the server's default)."""
+    """The start of a join: after a cursor, or `history` messages before the end (None: the server's default)."""
 
     after: Cursor | None = None
     history: int | None = None
 
 
 class Session(ABC):
-    """What both protocols share: publishing with back-pressure, jobs in order, and an end that leaves nothing behind.
+    """What both protocols share: publishing with back-pressure, jobs in order, and a complete clean-up at the end.
 
-    It hears of the socket by `received_text`, `received_binary`, `writable_again` and `closed`.
+    The server calls `received_text`, `received_binary`, `writable_again` and `closed`: a session is a `Receiver`.
     """
 
     __slots__ = (
-        "_address", "_house", "_is_held", "_is_resting", "_is_store_away", "_jobs", "_limiter", "_n_outstanding",
-        "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker", "is_closed", "left",
+        "_address", "_context", "_is_in_debt", "_is_reading_paused", "_is_store_unavailable", "_jobs", "_limiter",
+        "_n_outstanding", "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker", "is_closed", "on_end",
     )  # fmt: skip
 
     def __init__(
-        self, house: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, *, address: str = ""
+        self, context: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, *, address: str = ""
     ) -> None:
         self.is_closed = False
         self._address = address
-        self.left: Callable[[], None] | None = None  # called once, at the end
-        self._house = house
+        self.on_end: Callable[[], None] | None = None  # called once, when the session ends
+        self._context = context
         self._socket = socket
         self._sender = sender
         self._limiter = limiter
-        self._rooms: dict[str, Delivery] = {}  # that this client reads
+        self._rooms: dict[str, Delivery] = {}  # the rooms that this client reads
         self._n_outstanding = 0
-        self._n_unread_bytes = 0  # of answers, since the socket was last writable
-        # Few and rarely any: a deque would cost every session 600 bytes.
+        self._n_unread_bytes = 0  # of answers since the socket was last writable
+        # A list, because it is nearly always empty, and an empty deque takes 600 bytes in every session.
         self._jobs: list[tuple[Job, protocol.Ref | None]] = []
-        self._worker: Work | None = None  # while it works the jobs off
-        self._is_held = False  # the client is read no further
-        self._is_resting = False  # because its commands cost more than it has earned
-        self._is_store_away = False  # and the client knows it
+        self._worker: Cancellable | None = None  # the task that runs the jobs
+        self._is_reading_paused = False  # no frames are read from the client
+        self._is_in_debt = False  # its commands cost more than its allowance
+        self._is_store_unavailable = False  # as reported to the client
 
     @abstractmethod
     async def start(self, room: str | None, start: StartPosition) -> None:
-        """Greet the client and join the room that its path names. Raise a `ChatkitError` if that cannot be."""
+        """Start the session, and join the room that its path names. Raise a `ChatkitError` if that fails."""
 
     @abstractmethod
     def received_text(self, text: bytes) -> None:
-        """Take one text of the client's, valid UTF-8."""
+        """Handle one text message from the client, which is valid UTF-8."""
 
     @abstractmethod
-    def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
-        """Tell the client that something it asked for cannot be."""
+    def _send_error(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
+        """Send an error to the client. `ref` is that of the refused command."""
 
     def _on_signal(self, signal: Signal) -> None:
-        """Handle what happens beside the log in any room that is read here."""
+        """Handle a signal of any room that this client reads."""
         match signal:
             case StoreUnavailable(reason):
-                if not self._is_store_away:
-                    self._is_store_away = True
-                    self._refuse(Unavailable(f"the store is away: {reason}"))
+                if not self._is_store_unavailable:
+                    self._is_store_unavailable = True
+                    self._send_error(Unavailable(f"the store is unavailable: {reason}"))
             case StoreAvailable():
-                if self._is_store_away:
-                    self._is_store_away = False
-                    self._restored()
+                if self._is_store_unavailable:
+                    self._is_store_unavailable = False
+                    self._send_restored()
             case _:
                 self._on_room_signal(signal)
 
     @abstractmethod
-    def _restored(self) -> None:
-        """Tell the client that the store is back."""
+    def _send_restored(self) -> None:
+        """Notify the client that the store is available again."""
 
     @abstractmethod
-    def _on_room_signal(self, signal: Change | Redaction | Typing) -> None:
-        """Handle what happens in one room."""
+    def _on_room_signal(self, signal: RoomSignal) -> None:
+        """Handle a signal of one room."""
 
     def received_binary(self) -> None:
-        """Refuse a binary message: every protocol here is text."""
+        """Close the connection: every protocol here is text."""
         self._socket.close(CloseCode.UNSUPPORTED_DATA, "text frames only")
 
     def writable_again(self) -> None:
         """Write what became due while the socket was full."""
         self._n_unread_bytes = 0
-        self._let_go()
-        self._work_off()
+        self._resume_reading()
+        self._start_jobs()
         for delivery in tuple(self._rooms.values()):
             delivery.wake()
 
-    def closed(self, code: int) -> None:  # noqa: ARG002  # the socket's way of telling; every end is the same here
-        """End: the client is present and reads no more. Ending again does nothing."""
+    def closed(self, code: int) -> None:  # noqa: ARG002  # the code makes no difference here
+        """Close the session and its subscriptions, and leave its rooms. Closing again does nothing."""
         if self.is_closed:
             return
         self.is_closed = True
-        if self.left is not None:
-            self.left()
+        if self.on_end is not None:
+            self.on_end()
         for delivery in tuple(self._rooms.values()):
             delivery.close()
         self._jobs.clear()
-        if self._worker is not None:  # nobody waits for what it reads
+        if self._worker is not None:  # nobody needs its results
             self._worker.cancel()
 
     def fail(self, error: ChatkitError) -> None:
-        """Tell the client why this cannot go on, and close."""
-        self._refuse(error)
+        """Send the error to the client, and close the connection."""
+        self._send_error(error)
         self._socket.close(close_code_of(error), str(error))
 
     async def _subscribe(self, room: str, start: StartPosition, delivery: Delivery) -> Subscription:
-        house = self._house
-        history = house.history if start.history is None else min(max(start.history, 0), house.limits.history)
-        subscription = await house.hub.subscribe(
+        context = self._context
+        history = context.history if start.history is None else min(max(start.history, 0), context.limits.history)
+        subscription = await context.hub.subscribe(
             room,
             after=start.after,
             history=history,
@@ -177,103 +179,103 @@ class Session(ABC):
             wake=delivery.wake,
             on_signal=self._on_signal,
         )
-        if self.is_closed:  # the client left while the room was being opened
+        if self.is_closed:  # the client disconnected while the room was opened
             subscription.close()
         return subscription
 
     def _submit(self, draft: Draft, settle: Settle, n_bytes: int) -> None:
         if self._limiter is not None and (wait_s := self._limiter.consume(n_bytes)):
             raise RateLimited(wait_s)
-        self._house.hub.submit(draft, settle)
+        self._context.hub.submit(draft, settle)
         self._n_outstanding += 1
         if self._n_outstanding >= MAX_OUTSTANDING:
-            self._hold()
+            self._pause_reading()
 
-    def _settled(self, outcome: Receipt | ChatkitError, ref: protocol.Ref | None = None) -> None:
+    def _on_settled(self, outcome: Receipt | ChatkitError, ref: protocol.Ref | None = None) -> None:
         self._n_outstanding -= 1
-        if self._is_held:
-            self._let_go()
+        if self._is_reading_paused:
+            self._resume_reading()
         if self.is_closed:
             return
         if isinstance(outcome, ChatkitError):
-            self._refuse(outcome, ref)
+            self._send_error(outcome, ref)
             return
         message = outcome.message
         if ref is not None:
             ack = protocol.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(protocol.encode(ack))
-        # A sender need not wait for the round that wakes the others: its next message may wait for this one.
+        # Wake the sender at once, not in the fan-out's round: its next message may depend on this one.
         delivery = self._rooms.get(message.room)
         if delivery and (reader := delivery.subscription) and reader.position < message.seq:
             delivery.wake()
 
     def _send_text(self, payload: bytes) -> None:
-        """Answer; a client that asks on without taking its answers is read no further when they are many."""
+        """Send a text, and pause reading from a client that does not read its answers when they are many."""
         self._socket.send_text(payload)
         if not self._socket.is_writable:
             self._n_unread_bytes += len(payload)
             if self._n_unread_bytes > MAX_UNREAD_BYTES:
-                self._hold()
+                self._pause_reading()
 
-    def _hold(self) -> None:
-        if not self._is_held:
-            self._is_held = True
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused:
+            self._is_reading_paused = True
             self._socket.pause_reading()
 
-    def _let_go(self) -> None:
-        """Read on from the client when none of the reasons to hold it is left."""
+    def _resume_reading(self) -> None:
+        """Resume reading from the client if no reason to pause is left."""
         if (
-            self._is_held
+            self._is_reading_paused
             and not self.is_closed
-            and not self._is_resting
+            and not self._is_in_debt
             and self._n_outstanding <= MAX_OUTSTANDING // 2
             and len(self._jobs) < MAX_JOBS
             and self._n_unread_bytes <= MAX_UNREAD_BYTES
         ):
-            self._is_held = False
+            self._is_reading_paused = False
             self._socket.resume_reading()
 
     def _charge(self, cost: float) -> None:
-        """Count a command against the client's allowance; a client in debt is read no further until it has paid."""
-        if self._limiter is None or self._is_resting or not self._limiter.charge(cost):
+        """Count a command against the client's allowance, and pause reading from a client that exceeds it."""
+        if self._limiter is None or self._is_in_debt or not self._limiter.charge(cost):
             return
         try:
-            self._house.hub.spawn(self._rest(self._limiter))
-        except ChatkitError:  # the server ends
+            self._context.hub.spawn(self._wait_for_allowance(self._limiter))
+        except ChatkitError:  # the server is shutting down
             return
-        self._is_resting = True
-        self._hold()
+        self._is_in_debt = True
+        self._pause_reading()
 
-    async def _rest(self, limiter: Limiter) -> None:
-        await rest(lambda: 0.0 if self.is_closed else limiter.charge(0))
-        self._is_resting = False
-        self._let_go()
+    async def _wait_for_allowance(self, limiter: Limiter) -> None:
+        await sleep_until_zero(lambda: 0.0 if self.is_closed else limiter.charge(0))
+        self._is_in_debt = False
+        self._resume_reading()
 
-    def _do(self, job: Job, ref: protocol.Ref | None) -> None:
-        """Run what has to wait for the store, one after the other, in the order in which the client asked."""
+    def _queue_job(self, job: Job, ref: protocol.Ref | None) -> None:
+        """Queue a job that waits for the store. Jobs run one after another, in the order of the client's commands."""
         self._jobs.append((job, ref))
         if len(self._jobs) >= MAX_JOBS:
-            self._hold()
-        self._work_off()
+            self._pause_reading()
+        self._start_jobs()
 
-    def _work_off(self) -> None:
+    def _start_jobs(self) -> None:
         if self._worker is not None or not self._jobs:
             return
         try:
-            self._worker = self._house.hub.spawn(self._work())
-        except ChatkitError as error:  # the server ends
+            self._worker = self._context.hub.spawn(self._run_jobs())
+        except ChatkitError as error:  # the server is shutting down
             while self._jobs:
-                self._refuse(error, self._jobs.pop(0)[1])
+                self._send_error(error, self._jobs.pop(0)[1])
 
-    async def _work(self) -> None:
+    async def _run_jobs(self) -> None:
         try:
             while self._jobs and self._n_unread_bytes <= MAX_UNREAD_BYTES:
                 job, ref = self._jobs.pop(0)
-                self._let_go()
+                self._resume_reading()
                 try:
                     await job()
                 except ChatkitError as error:
-                    self._refuse(error, ref)
-                await next_turn()  # many who join must not keep the event loop for themselves
+                    self._send_error(error, ref)
+                await next_turn()  # many joins must not block the event loop
         finally:
             self._worker = None

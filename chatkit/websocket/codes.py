@@ -1,4 +1,4 @@
-"""The numbers of RFC 6455: the kinds of frames, and the codes with which a connection is closed."""
+"""The numbers of RFC 6455: opcodes and close codes."""
 
 from enum import IntEnum
 from typing import Final
@@ -35,5 +35,5 @@ _NEVER_SENT: Final = (1004, CloseCode.NO_STATUS, CloseCode.ABNORMAL)  # 1004 is 
 
 
 def is_close_code(code: int) -> bool:
-    """Return whether a close frame may carry the code: those of RFC 6455 and IANA, and those free to use."""
+    """Return whether a close frame may carry the code (RFC 6455, IANA, and the ranges for applications)."""
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in _NEVER_SENT)

@@ -1,6 +1,7 @@
-"""Write WebSocket frames (RFC 6455 section 5.2): a server's, a client's masked ones, and compressed ones (RFC 7692).
+"""Write WebSocket frames (RFC 6455 section 5.2): those of a server, masked ones of a client, and compressed ones.
 
-A server's text frame comes first, because every message of a room is written as one. Knows no socket.
+A server's text frame has the fastest function, because every message of a room is one. Compression is RFC 7692. Knows
+no sockets.
 """
 
 import random
@@ -36,7 +37,7 @@ __all__ = [
     "text_frame",
 ]
 
-# Plain integers for what runs once a frame: a look-up in an enum, and a comparison with its members, cost more.
+# Plain integers, because they are used once a frame: looking up and comparing the members of an enum costs more.
 TEXT: Final[int] = Opcode.TEXT.value
 BINARY: Final[int] = Opcode.BINARY.value
 CLOSE: Final[int] = Opcode.CLOSE.value
@@ -61,7 +62,7 @@ _MEMORY: Final = 5  # with a window of 4 KiB a larger table gains nothing
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Put a text's UTF-8 into one unmasked, uncompressed frame."""
+    """Return one unmasked, uncompressed frame with a text, given as UTF-8."""
     size = len(payload)
     if size < 126:
         return _SHORT_TEXT_HEADS[size] + payload
@@ -71,19 +72,20 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def binary_frame(payload: bytes) -> bytes:
-    """Put bytes into one unmasked, uncompressed frame, which differs from a text's in the first byte."""
+    """Return one unmasked, uncompressed frame with binary data. It differs from a text frame in the first byte."""
     return _WHOLE_BINARY + text_frame(payload)[1:]
 
 
 def make_frame(opcode: int, payload: bytes) -> bytes:
-    """Put a payload into one whole, unmasked, uncompressed frame."""
+    """Return one whole, unmasked, uncompressed frame."""
     return _head(FIN | opcode, len(payload)) + payload
 
 
 def make_message(opcode: int, payload: bytes, window_bits: int | None) -> bytes:
-    """Put a message into one frame, compressed where the client agreed to a window and the message is long enough.
+    """Return one frame with a message, compressed if the client agreed to a window and the message is long enough.
 
-    A compressed frame needs no context of any before: every client with this window can read it. None is without.
+    Without a window (None), nothing is compressed. A compressed frame does not depend on earlier ones, so every client
+    with this window can read it.
     """
     if window_bits is not None and len(payload) >= MIN_COMPRESSED_BYTES:
         return make_frame(opcode | COMPRESSED, _deflate(payload, window_bits))
@@ -91,9 +93,9 @@ def make_message(opcode: int, payload: bytes, window_bits: int | None) -> bytes:
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
-    """Put a payload into one whole, masked, uncompressed frame, as a client sends it (RFC 6455 section 5.3).
+    """Return one whole, masked, uncompressed frame, as a client sends it (RFC 6455 section 5.3).
 
-    The mask is not secure against guessing: payloads that others chose need a client library.
+    The mask is predictable: use a client library for payloads that other people chose.
     """
     mask = random.randbytes(4)  # noqa: S311 - see above
     return _head(FIN | opcode, len(payload), _MASKED) + mask + apply_mask(payload, mask)
@@ -101,14 +103,14 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
 
 @lru_cache(maxsize=64)  # a server that shuts down sends the same frame to every client
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Make a close frame; 1005 makes one without a code. A reason is cut to the bytes that fit."""
+    """Return a close frame; 1005 gives one without a code. The reason is cut to the bytes that fit."""
     if code == CloseCode.NO_STATUS:
         return make_frame(CLOSE, b"")
     return make_frame(CLOSE, _CODE.pack(code) + cut_reason(reason).encode())
 
 
 def cut_reason(reason: str) -> str:
-    """Return a close reason, cut between characters to the 123 bytes that a close frame has room for."""
+    """Return a close reason, cut between characters to the 123 bytes that fit into a close frame."""
     return reason.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")
 
 
@@ -121,6 +123,6 @@ def _head(first: int, size: int, masked: int = 0) -> bytes:
 
 
 def _deflate(payload: bytes, window_bits: int) -> bytes:
-    """Compress a message by itself, without the context of any before."""
+    """Compress a message independently of earlier ones."""
     deflater = zlib.compressobj(_LEVEL, zlib.DEFLATED, -window_bits, _MEMORY)
     return (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(SYNC_TAIL)

@@ -1,7 +1,7 @@
-"""Read WebSocket frames (RFC 6455) and inflate what is compressed (RFC 7692): a client's, and what a server wrote.
+"""Read WebSocket frames (RFC 6455) of clients and servers, and decompress messages (RFC 7692).
 
-Knows no socket, loop, clock or log. `FrameReader` reads bytes as they come, cut anywhere, and calls a `FrameSink`.
-`cut_frames` finds the frames of a server in bytes that are at hand.
+Knows no sockets, event loops, clocks or logs. `FrameReader` reads the bytes of a client, split anywhere, and calls a
+`FrameSink`. `cut_frames` finds the frames of a server in complete data.
 """
 
 import codecs
@@ -17,15 +17,15 @@ from chatkit.websocket.frames import BINARY, CLOSE, COMPRESSED, FIN, PING, SYNC_
 _RESERVED: Final = 0x70
 _OPCODES: Final = frozenset(opcode.value for opcode in Opcode)
 _PLAIN: Final = FIN | TEXT  # the first byte of nearly all frames: a whole text message, not compressed
-_NEVER: Final = -1  # equals no first byte: switches the reader's short path off
+_NEVER: Final = -1  # equals no first byte, which disables the reader's short path
 
 TextCall = Callable[[bytes], None]
 
-_AFTERFINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # what may follow a block marked final (7.2.3.4)
+_AFTERFINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # allowed after a block that is marked final (7.2.3.4)
 
 
 class FrameError(Exception):
-    """A client broke the protocol. `code` is the close code that says so, `reason` a sentence."""
+    """The peer violated the protocol. `code` is the close code to send, `reason` a sentence."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -34,26 +34,29 @@ class FrameError(Exception):
 
 
 class FrameSink(Protocol):
-    """Who hears what a `FrameReader` reads. Each call may pause or halt the reader, none may feed it."""
+    """The receiver of the messages and control frames that a `FrameReader` reads.
+
+    Each method may pause or halt the reader. None may call `receive_data`.
+    """
 
     def on_text(self, payload: bytes) -> None:
-        """Take one whole text message, which is valid UTF-8."""
+        """Handle one whole text message, which is valid UTF-8."""
 
     def on_binary(self, payload: bytes) -> None:
-        """Take one whole binary message."""
+        """Handle one whole binary message."""
 
     def on_ping(self, payload: bytes) -> None:
-        """Take a ping, which wants a pong with the same payload."""
+        """Handle a ping. The answer is a pong with the same payload."""
 
     def on_close(self, code: int, reason: str) -> None:
-        """Take the client's close, 1005 when it gave no code. The reader has halted."""
+        """Handle the client's close, with 1005 if it has no code. The reader has halted."""
 
     def on_fault(self, code: int, reason: str) -> None:
-        """Hear that the client broke the protocol. The reader has halted."""
+        """Handle a violation of the protocol by the client. The reader has halted."""
 
 
 class _Reading(Enum):
-    """Whether the reader calls its sink: it does, it does again after `resume`, or never again."""
+    """The state of a reader: it calls its sink, waits for `resume`, or has stopped permanently."""
 
     ON = 0
     PAUSED = 1
@@ -64,7 +67,7 @@ _ON: Final = _Reading.ON
 
 
 class _Partial:
-    """A message of which some fragments have come. One growing buffer: a list of them would cost more than they do."""
+    """A message of which some fragments have arrived. A single buffer, because a list of tiny fragments costs more."""
 
     __slots__ = ("body", "decoder", "first")
 
@@ -76,7 +79,7 @@ class _Partial:
 
     def add(self, payload: bytes, *, is_final: bool) -> None:
         self.body += payload
-        if self.decoder is not None:  # so that text that cannot become valid any more is refused at once
+        if self.decoder is not None:  # so that invalid text is refused before the message is complete
             try:
                 self.decoder.decode(payload, is_final)
             except UnicodeDecodeError as error:
@@ -84,11 +87,11 @@ class _Partial:
 
 
 class FrameReader:
-    """Reads the frames of one client. Whole plain text messages take a short path; all others the long one.
+    """Reads the frames of one client. Whole, uncompressed text messages have a short path, all other frames a long one.
 
-    A frame's length is held against `max_bytes` as soon as its head is there, before its payload is kept.
-    `inflate_bits` is the client's window when permessage-deflate was negotiated (without context takeover), else 0.
-    `on_text` begins as the sink's, and may be replaced at any time.
+    The length of a frame is compared with `max_bytes` as soon as its header is complete, before its payload is
+    buffered. `inflate_bits` is the client's window if permessage-deflate was negotiated (without context takeover),
+    otherwise 0. `on_text` is the sink's method at first, and may be replaced at any time.
     """
 
     __slots__ = (
@@ -104,27 +107,27 @@ class FrameReader:
         self._state = _ON
         self._plain = _PLAIN
         self._partial: _Partial | None = None
-        self._buffer: bytearray | None = None  # what is not whole yet, or waits; None nearly always
-        self._need = 0  # how long the buffer must be before looking at it again can help
-        self.n_begun = 0  # messages of which only a part had come when a read ended
+        self._buffer: bytearray | None = None  # incomplete or paused data; nearly always None
+        self._need = 0  # the length that the buffer must have before a frame in it can be complete
+        self.n_begun = 0  # the number of messages of which one call of `receive_data` got only a part
 
     @property
     def n_unfinished_bytes(self) -> int:
-        """Return how much of a message has come that is not whole; 0 where nothing is awaited."""
+        """The number of bytes of an incomplete message; 0 if there is none."""
         return len(self._buffer or b"") + (len(self._partial.body) + 1 if self._partial else 0)
 
-    def feed(self, data: bytes | bytearray) -> None:
-        """Take bytes and call the sink for every frame that they complete."""
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """Read bytes, and call the sink for every frame that they complete."""
         if self._buffer is not None:
-            waiting = self._gather(self._buffer, data)
+            waiting = self._append(self._buffer, data)
             if waiting is None:
                 return
             data = waiting
         at, end, max_bytes = 0, len(data), self._max_bytes
         while at < end:
             if data[at] == self._plain and end - at > 7:
-                start, least, size = at + 6, 0, data[at + 1] - 128  # negative where the frame is not masked
-                if size > 125:  # two bytes of length; eight are for the long path
+                start, least, size = at + 6, 0, data[at + 1] - 128  # negative if the frame is not masked
+                if size > 125:  # two bytes of length; the long path reads eight
                     start, least = at + 8, 126
                     size = data[at + 2] << 8 | data[at + 3] if size == 126 else -1
                 stop = start + size
@@ -136,7 +139,7 @@ class FrameReader:
                     at = stop
                     self.on_text(payload)
                     continue
-            stop = self._take(data, at, end)
+            stop = self._read_frame(data, at, end)
             if stop == at:
                 break
             at = stop
@@ -144,7 +147,7 @@ class FrameReader:
             self._keep(data, at)
 
     def pause(self) -> None:
-        """Call the sink no more until `resume`; what is fed meanwhile waits."""
+        """Stop calling the sink until `resume`. Data that arrives in between is buffered."""
         if self._state is _ON:
             self._state = _Reading.PAUSED
             self._plain = _NEVER
@@ -153,28 +156,28 @@ class FrameReader:
                 self._buffer = bytearray()
 
     def resume(self) -> None:
-        """Read on with the next `feed`, which may be of no bytes."""
+        """Continue with the next `receive_data`, which may be of no bytes."""
         if self._state is _Reading.PAUSED:
             self._state = _ON
             self._plain = _PLAIN if self._partial is None else _NEVER
             self._need = 0
 
     def halt(self) -> None:
-        """Ignore all that comes from now on."""
+        """Ignore all further data."""
         self._state = _Reading.HALTED
         self._plain = _NEVER
         self._partial = None
         self._buffer = bytearray()
 
-    def _gather(self, buffer: bytearray, data: bytes | bytearray) -> bytearray | None:
-        """Add to what waits; return all of it if it can be read now."""
+    def _append(self, buffer: bytearray, data: bytes | bytearray) -> bytearray | None:
+        """Add data to the buffer; return the buffer if a frame in it can be complete."""
         if self._state is _Reading.HALTED:
             return None
         buffer += data
         return buffer if len(buffer) >= self._need else None
 
     def _keep(self, data: bytes | bytearray, at: int) -> None:
-        """Keep what was not read of `data`, which may be the buffer itself."""
+        """Buffer the unread rest of `data`, which may be the buffer itself."""
         if self._state is _Reading.HALTED:
             return
         if (at or self._buffer is None) and self._partial is None:
@@ -190,8 +193,8 @@ class FrameReader:
         self.halt()
         self._sink.on_fault(code, reason)
 
-    def _take(self, data: bytes | bytearray, at: int, end: int) -> int:
-        """Take the frame at `at`, of any kind; return where it ends, or `at` where it is not whole or not wanted."""
+    def _read_frame(self, data: bytes | bytearray, at: int, end: int) -> int:
+        """Read the frame at `at`, of any kind; return its end, or `at` if it is incomplete or the reader is not on."""
         if self._state is not _ON:
             return at
         try:
@@ -206,15 +209,15 @@ class FrameReader:
         payload = apply_mask(data[start:stop], data[start - 4 : start])
         try:
             if data[at] & CLOSE:
-                self._take_control(data[at] & 0x0F, payload)
+                self._handle_control(data[at] & 0x0F, payload)
             else:
-                self._take_data(data[at], payload)
+                self._handle_data(data[at], payload)
         except FrameError as error:
             self._fail(error.code, error.reason)
         return stop
 
     def _read_head(self, data: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
-        """Return where the payload starts and how long it is; a start beyond `end` where the head is not whole."""
+        """Return the start and the length of the payload. The start is after `end` if the header is incomplete."""
         self._check_first(data[at])
         if end - at < 2:
             return at + 2, 0
@@ -239,7 +242,7 @@ class FrameReader:
         opcode = first & 0x0F
         if opcode not in _OPCODES:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a reserved opcode")
-        # Only the first frame of a message may say that the message is compressed.
+        # Only the first frame of a message may have the bit for compression.
         allowed = COMPRESSED if self._inflate_bits and opcode in (TEXT, BINARY) else 0
         if first & _RESERVED & ~allowed:
             raise FrameError(CloseCode.PROTOCOL_ERROR, "a reserved bit is set")
@@ -256,20 +259,20 @@ class FrameReader:
             return
         limit, partial = self._max_bytes, self._partial
         if (partial.first if partial else first) & COMPRESSED:
-            limit += (limit >> 10) + 64  # deflate makes what it cannot compress a little longer
+            limit += (limit >> 10) + 64  # deflate makes incompressible data a little longer
         if size + (len(partial.body) if partial else 0) > limit:
             raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message holds at most {self._max_bytes} bytes")
 
-    def _take_control(self, opcode: int, payload: bytes) -> None:
+    def _handle_control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             self._sink.on_ping(payload)
         elif opcode == CLOSE:
             code, reason = parse_close(payload)
             self.halt()
             self._sink.on_close(code, reason)
-        # A pong says no more than that the client lives, as any byte of its does.
+        # A pong needs no handling: any data from the client shows that it is alive.
 
-    def _take_data(self, first: int, payload: bytes) -> None:
+    def _handle_data(self, first: int, payload: bytes) -> None:
         is_final = bool(first & FIN)
         if self._partial is None:
             if is_final:
@@ -305,9 +308,9 @@ def _is_utf8(payload: bytes) -> bool:
 
 
 def inflate(payload: bytes, window_bits: int, max_bytes: int) -> bytes:
-    """Return a compressed message's body; raise `FrameError` for one that is broken, or longer than `max_bytes`.
+    """Decompress a message. Raise `FrameError` if it is broken, or longer than `max_bytes`.
 
-    Never makes more than `max_bytes` and one. Each message has a stream of its own: no context is taken over.
+    Never produces more than `max_bytes` + 1 bytes. Each message is a separate stream: no context is taken over.
     """
     inflater = zlib.decompressobj(-window_bits)
     try:
@@ -316,14 +319,14 @@ def inflate(payload: bytes, window_bits: int, max_bytes: int) -> bytes:
         raise FrameError(CloseCode.INVALID_PAYLOAD, "a compressed message is broken") from error
     if len(body) > max_bytes:
         raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"a message holds at most {max_bytes} bytes")
-    # Blocks after a final one would each need a new stream: a message of nothing else would hold up everybody.
+    # Each block after a final one would need a new stream; a message full of them would block the event loop.
     if inflater.eof and inflater.unused_data not in _AFTERFINAL_BLOCK:
         raise FrameError(CloseCode.INVALID_PAYLOAD, "a compressed message goes on after its final block")
     return body
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
-    """Return a close frame's code (1005 for none) and reason; raise `FrameError` where it has no valid form."""
+    """Return a close frame's code (1005 if it has none) and reason. Raise `FrameError` if its form is invalid."""
     if not payload:
         return CloseCode.NO_STATUS, ""
     code = int.from_bytes(payload[:2], "big")
@@ -336,9 +339,9 @@ def parse_close(payload: bytes) -> tuple[int, str]:
 
 
 def cut_frames(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Cut joined frames of a server: yield the first byte of each, and where its payload begins and ends.
+    """Iterate over the joined frames of a server: the first byte of each, and the start and end of its payload.
 
-    A frame that is not whole ends the iteration. Raise `FrameError` for a masked frame.
+    An incomplete frame ends the iteration. Raise `FrameError` for a masked frame.
     """
     at, end = 0, len(data)
     while end - at >= 2:
@@ -357,5 +360,5 @@ def cut_frames(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def payloads(frames: bytes) -> list[bytes]:
-    """Cut whole frames of a server into their payloads."""
+    """Return the payloads of whole frames of a server."""
     return [frames[start:stop] for _, start, stop in cut_frames(frames)]

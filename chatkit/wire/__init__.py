@@ -1,1 +1,1 @@
-"""The protocol `chatkit.v1`, shared by both ends: its commands and events as JSON, and text frames."""
+"""What server and client share: the protocol `chatkit.v1`, the bodies of the HTTP API, and the codes of errors."""

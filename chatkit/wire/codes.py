@@ -1,6 +1,6 @@
 """The codes of errors: each with its class, HTTP status, WebSocket close code and exit code, in one table.
 
-Also the numbers that an error carries beside its sentence, so that the other end never has to read them out of it.
+Also the values that an error carries beside its sentence, so that the receiver never has to parse the sentence.
 """
 
 from enum import IntEnum
@@ -28,24 +28,24 @@ from chatkit.errors import (
 )
 from chatkit.websocket.codes import CloseCode
 
-DEFAULT_RETRY_AFTER_S: Final = 1.0  # for a server that refuses for now and does not send for how long
+DEFAULT_RETRY_AFTER_S: Final = 1.0  # if a server sends no time after which to retry
 
 
 class PrivateCloseCode(IntEnum):
-    """chatkit's close codes, in the range for private use. Up to 4499 a client must not come back by itself."""
+    """chatkit's close codes, in the range for private use. Up to 4499, a client must not reconnect by itself."""
 
     UNAUTHORIZED = 4401
     FORBIDDEN = 4403
     NOT_FOUND = 4404
     UNAVAILABLE = 4503
-    OVERLOADED = 4508  # too many connections, or a client that is too fast
+    OVERLOADED = 4508  # too many connections, or a client that exceeds its rate
 
 
 LAST_FATAL_CLOSE_CODE: Final = 4499
 
 
 class ExitCode(IntEnum):
-    """What the end of a command reports to the shell."""
+    """The exit codes of the commands."""
 
     DONE = 0
     FAILED = 1
@@ -67,7 +67,7 @@ class _Row(NamedTuple):
     close_code: AnyCloseCode = CloseCode.POLICY_VIOLATION
 
 
-# Where rows share a status or a close code, the first of them stands for it.
+# If several rows have the same status or close code, that number is decoded as the first of them.
 _TABLE: Final = (
     _Row("internal", ChatkitError, 500, ExitCode.FAILED),
     _Row("error", ChatkitError, 500, ExitCode.FAILED),
@@ -77,7 +77,7 @@ _TABLE: Final = (
     _Row("bad-sender", BadName, 400, ExitCode.WRONG_USAGE),
     _Row("bad-key", BadName, 400, ExitCode.WRONG_USAGE),
     _Row("bad-cursor", BadCursor, 400, ExitCode.WRONG_USAGE),
-    _Row("bad-body", BadBody, 400, ExitCode.FAILED),  # the words of the command are right, but not its input
+    _Row("bad-body", BadBody, 400, ExitCode.FAILED),  # the command line is right, but its input is not
     _Row("body-too-large", TooLarge, 413, ExitCode.FAILED),  # as above
     _Row("data-too-large", TooLarge, 413, ExitCode.FAILED),
     _Row("too-many-rooms", TooManyRooms, 400, ExitCode.WRONG_USAGE),
@@ -86,6 +86,7 @@ _TABLE: Final = (
     _Row("not-found", NotFound, 404, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
     _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
+    _Row("timeout", ChatkitError, 408, ExitCode.FAILED),
     _Row("rate-limited", RateLimited, 429, ExitCode.FAILED, PrivateCloseCode.OVERLOADED),
     _Row("unavailable", Unavailable, 503, ExitCode.NO_SERVER, PrivateCloseCode.UNAVAILABLE),
     _Row("bad-backend-url", BadBackendURL, 500, ExitCode.WRONG_USAGE),
@@ -114,26 +115,26 @@ def exit_code_of(error: ChatkitError) -> ExitCode:
 
 
 def code_of_status(status: int) -> str:
-    """Return the code that an HTTP status stands for where nothing else names one."""
+    """Return the code for an HTTP status, for an answer whose body names none."""
     return _CODE_BY_STATUS.get(status, ChatkitError.code)
 
 
 def code_of_close(close_code: int) -> str:
-    """Return the code of the error that a close code stands for."""
+    """Return the code of the error for a close code."""
     return _CODE_BY_CLOSE.get(close_code, ChatkitError.code)
 
 
 def _row_of(error: ChatkitError) -> _Row:
-    """Return the row of the error's code or, where that is of a later version, of the nearest class with a row."""
+    """Return the row of the error's code, or of its nearest base class if a later version added the code."""
     codes = [error.code, *(getattr(kind, "code", "") for kind in type(error).__mro__)]
     return next(_BY_CODE[code] for code in codes if code in _BY_CODE)
 
 
 class Details(NamedTuple):
-    """The values that an error carries beside its sentence; None for what it has not.
+    """The values that an error carries beside its sentence. A value that it does not have is None.
 
-    `limit` is the largest size, in bytes, or number that is allowed; `value` the text that was refused;
-    `retry_after_s` the time after which to try again, in seconds.
+    `retry_after_s` is the time after which to retry, in seconds. `limit` is the largest size in bytes, or number, that
+    is allowed. `value` is the text that was refused.
     """
 
     retry_after_s: float | None = None
@@ -164,9 +165,9 @@ MAX_VALUE_CHARS: Final = 80  # of a text that was refused: enough to recognize i
 
 
 def error_of(code: str, sentence: str, details: Details = Details()) -> ChatkitError:  # noqa: B008 - immutable
-    """Make the error that a code stands for, in the words of the other end. A code of a later version is kept."""
+    """Make the error of a code, with the sentence of the sender. An unknown code, of a later version, is kept."""
     kind = _BY_CODE[code].kind if code in _BY_CODE else ChatkitError
-    error = kind.__new__(kind, sentence)  # without its constructor, which would make a sentence of its own
+    error = kind.__new__(kind, sentence)  # without its constructor, which would make another sentence
     error.code = code
     match error:
         case RateLimited():

@@ -1,6 +1,7 @@
-"""What a command costs, in messages of the client's allowance: by the work that it makes for the server and for others.
+"""The costs of commands, in messages of the client's allowance, by the work that each causes.
 
-A publish is one. What is cheap to send and dear to serve costs more, over WebSocket and over HTTP alike.
+A publish costs one message. A command that is cheap to send and expensive to serve costs more. WebSocket and HTTP have
+the same costs.
 """
 
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 JOIN_COST: Final = 10.0  # opens the room, may read from the store, and notifies its readers
 LEAVE_COST: Final = 5.0
 PAGE_COST: Final = 5.0
-SEARCH_COST: Final = 25.0  # may look at all of a room
+SEARCH_COST: Final = 25.0  # may scan a whole room
 LIST_COST: Final = 10.0  # of rooms
 MEMBERS_COST: Final = 5.0
 TYPING_COST: Final = 1.0

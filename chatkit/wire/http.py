@@ -1,4 +1,4 @@
-"""The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `frames`."""
+"""The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `events`."""
 
 from http import HTTPStatus
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -15,7 +15,7 @@ HealthStatus: TypeAlias = Literal["ok", "unavailable"]
 
 
 class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A room whose log holds `first` to `last`. `members` counts who is there; `time` is the last message's."""
+    """A room whose log has the messages `first` to `last`. `members` is a number, `time` that of the last message."""
 
     room: str
     first: int
@@ -26,13 +26,13 @@ class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RoomList(msgspec.Struct, frozen=True):
-    """All rooms, by name."""
+    """All rooms, in the order of their names."""
 
     rooms: list[RoomView]
 
 
 class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Messages in order of `seq`; reading on with `after=cursor` misses and repeats none."""
+    """Messages in `seq` order. The next page, with `after=cursor`, misses and repeats none."""
 
     messages: list[WireMessage]
     cursor: str
@@ -43,14 +43,14 @@ class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MemberList(msgspec.Struct, frozen=True):
-    """Who is in a room: at most 200 by name, all by count."""
+    """The members of a room: at most 200 names, and the number of all."""
 
     members: list[WireMember]
     count: int
 
 
 class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message to publish. With a `key`, publishing again stores nothing twice."""
+    """A message to publish. With a `key`, it is stored once even if it is published again."""
 
     body: str | None = None
     data: Any = None
@@ -58,9 +58,9 @@ class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether the server can do its work; everything else is only for those who run it.
+    """The health of a server. Everything but `status` is only sent to operators.
 
-    Where several workers serve, `workers` is their number, and everything else is about the one that answers, whose
+    If several workers serve, `workers` is their number, and the other values are those of the worker that answers. Its
     process is `pid`.
     """
 
@@ -75,9 +75,9 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error (RFC 9457). `detail` is a sentence; the other values beside it are those of `codes.Details`.
+    """An error (RFC 9457). `detail` is a sentence, and the values after it are those of `codes.Details`.
 
-    A server of ours fills the first four in; something between it and the client may not.
+    A chatkit server sends the first four values; a proxy between it and the client may not.
     """
 
     code: str = ""
@@ -90,10 +90,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, error: ChatkitError) -> Self:
-        """Describe an error to the other end."""
+        """Make the body that describes an error."""
         status = status_of(error)
         return cls(error.code, HTTPStatus(status).phrase, status, str(error), *details_of(error))
 
     def to_error(self) -> ChatkitError:
-        """Make the error again that was described."""
+        """Return the error that the body describes."""
         return error_of(self.code, self.detail, Details(self.retry_after_s, self.limit, self.value))

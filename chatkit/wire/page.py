@@ -1,6 +1,6 @@
-"""A page of history as it is sent: each message encoded, and together no more bytes than a page may have.
+"""A page of history as it is sent: its messages encoded, and together no more bytes than a page may have.
 
-JSON writes some characters as six: what is sent may be several times what the store holds.
+JSON writes some characters as six, so the encoded page may be several times as large as the stored one.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ SLICE_BYTES: Final = 1 << 16  # encoded in one turn of the event loop
 
 
 class EncodedPage(msgspec.Struct, frozen=True):
-    """The messages of a page as JSON, in order, and where to read on."""
+    """The messages of a page as JSON, in `seq` order, and the cursor after them."""
 
     messages: list[msgspec.Raw]
     cursor: Cursor
     complete: bool
 
 
-async def encode_page(past: HistoryPage, *, is_forward: bool) -> EncodedPage:
-    """Encode a page from the end at which reading began, until it has as many bytes as may be sent."""
-    messages = past.messages if is_forward else past.messages[::-1]
+async def encode_page(page: HistoryPage, *, is_forward: bool) -> EncodedPage:
+    """Encode a page, from the end from which the read started, up to the largest size that is sent."""
+    messages = page.messages if is_forward else page.messages[::-1]
     encoded: list[msgspec.Raw] = []
     n_bytes = n_in_slice = 0
     for message in messages:
@@ -40,7 +40,7 @@ async def encode_page(past: HistoryPage, *, is_forward: bool) -> EncodedPage:
             n_in_slice = 0
             await asyncio.sleep(0)
     if len(encoded) == len(messages):
-        cursor, complete = past.cursor, past.complete
+        cursor, complete = page.cursor, page.complete
     else:
-        cursor, complete = messages[len(encoded) - 1].cursor if is_forward else past.cursor, False
+        cursor, complete = messages[len(encoded) - 1].cursor if is_forward else page.cursor, False
     return EncodedPage(encoded if is_forward else encoded[::-1], cursor, complete)

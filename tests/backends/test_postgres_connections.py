@@ -21,7 +21,7 @@ from chatkit.core.backend import (
     PresenceChange,
     Reconnected,
     RoomAdvanced,
-    Writing,
+    Typing,
 )
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message
@@ -263,8 +263,8 @@ def test_who_is_writing_is_told_to_the_others_that_watch() -> None:
             await one.typing("b", "ann")
             await one.typing("a", "ann")
             await two.typing("a", "bob")
-            assert await until(two.notifications(), lambda item: isinstance(item, Writing)) == [Writing("a", "ann")]
-            assert await until(one.notifications(), lambda item: isinstance(item, Writing)) == [Writing("a", "bob")]
+            assert await until(two.notifications(), lambda item: isinstance(item, Typing)) == [Typing("a", "ann")]
+            assert await until(one.notifications(), lambda item: isinstance(item, Typing)) == [Typing("a", "bob")]
 
     asyncio.run(main())
 

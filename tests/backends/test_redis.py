@@ -20,7 +20,7 @@ from chatkit.backends.redis.codec import KeyNames
 from chatkit.backends.redis.login import ServerFeatures
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import free_port
-from chatkit.core.backend import MessageRedacted, PresenceChange, Reconnected, RoomAdvanced, Writing
+from chatkit.core.backend import MessageRedacted, PresenceChange, Reconnected, RoomAdvanced, Typing
 from chatkit.core.model import Draft, Member, Receipt
 from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable
@@ -167,9 +167,9 @@ def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> No
                 await backend.watch("a")
             await one.typing("a", 'ann "\\')
             await one.typing("unwatched", "ann")
-            assert await until(two.notifications(), is_a(Writing)) == [Writing("a", 'ann "\\')]
+            assert await until(two.notifications(), is_a(Typing)) == [Typing("a", 'ann "\\')]
             await two.append(said("a", 1))
-            assert not any(isinstance(item, Writing) for item in await until(one.notifications(), is_a(RoomAdvanced)))
+            assert not any(isinstance(item, Typing) for item in await until(one.notifications(), is_a(RoomAdvanced)))
 
     asyncio.run(go())
 

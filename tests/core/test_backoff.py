@@ -19,7 +19,7 @@ def test_waits_grow_by_the_factor() -> None:
     assert waits_of(Backoff(1.0, 100.0, factor=3.0, jitter=0.0), 4) == [1.0, 3.0, 9.0, 27.0]
 
 
-def test_without_a_cap_every_wait_is_the_first() -> None:
+def test_without_a_cap_every_wait_equals_the_first() -> None:
     assert waits_of(Backoff(2.0, jitter=0.0), 3) == [2.0, 2.0, 2.0]
 
 

@@ -36,7 +36,7 @@ class Work:
         self.gates.setdefault(name, asyncio.Event()).set()
 
 
-def test_addresses_have_their_turns_and_so_have_the_connections_of_one() -> None:
+def test_addresses_take_turns_and_so_do_the_connections_of_an_address() -> None:
     async def test() -> None:
         fair, work = queue(), Work()
         asked = [("a", 1, "a1")] * 4 + [("a", 2, "a2"), ("b", 1, "b1"), ("b", 1, "b1")]
@@ -53,7 +53,7 @@ def test_addresses_have_their_turns_and_so_have_the_connections_of_one() -> None
     run(test())
 
 
-def test_one_that_is_cancelled_while_it_waits_is_never_begun() -> None:
+def test_a_call_cancelled_while_it_waits_never_starts() -> None:
     async def test() -> None:
         fair, work = queue(), Work()
         first = asyncio.ensure_future(fair.run(("a", 1), work.call("first")))
@@ -73,7 +73,7 @@ def test_one_that_is_cancelled_while_it_waits_is_never_begun() -> None:
     run(test())
 
 
-def test_those_who_are_cancelled_together_leave_nothing_behind() -> None:
+def test_calls_cancelled_together_leave_an_empty_queue() -> None:
     async def test() -> None:
         fair, work = queue(max_running=2), Work()
         tasks = [asyncio.ensure_future(fair.run((str(n % 3), n), work.call("x"))) for n in range(20)]
@@ -86,7 +86,7 @@ def test_those_who_are_cancelled_together_leave_nothing_behind() -> None:
     run(test())
 
 
-def test_one_that_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
+def test_a_call_cancelled_in_its_turn_passes_the_slot_on() -> None:
     async def test() -> None:
         fair, work = queue(), Work()
         tasks = [asyncio.ensure_future(fair.run(("a", n), work.call(str(n)))) for n in range(3)]
@@ -101,7 +101,7 @@ def test_one_that_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
     run(test())
 
 
-def test_a_client_has_a_few_waiting_calls_and_all_have_a_bounded_number() -> None:
+def test_waiting_calls_are_bounded_for_each_client_and_in_total() -> None:
     async def test() -> None:
         fair, work = queue(max_waiting=3, max_waiting_each=2), Work()
         tasks = [asyncio.ensure_future(fair.run(("a", 1), work.call("x"))) for _ in range(3)]
@@ -118,7 +118,7 @@ def test_a_client_has_a_few_waiting_calls_and_all_have_a_bounded_number() -> Non
     run(test())
 
 
-def test_a_call_that_takes_too_long_is_ended_and_gives_its_place_up() -> None:
+def test_a_call_over_the_time_limit_is_cancelled_and_frees_its_slot() -> None:
     async def test() -> None:
         fair, work = queue(limit_s=0.0), Work()
         for _ in range(2):

@@ -11,7 +11,8 @@ from chatkit.core import fanout as bells_module
 from chatkit.core.backend import Backend
 from chatkit.core.fanout import ENOUGH_CHARS, Fanout
 from chatkit.core.page_cache import PageCache
-from chatkit.core.room import Room, Signal
+from chatkit.core.room import Room
+from chatkit.core.signals import Signal
 
 
 class Reader:
@@ -33,7 +34,7 @@ class Scene:
     """Rooms with readers that note who is told, and bells whose rest is as long as a test wants."""
 
     def __init__(self, backend: Backend) -> None:
-        self.bells = Fanout()
+        self.fanout = Fanout()
         self.rung: list[str] = []
         self._backend = backend
 
@@ -44,10 +45,10 @@ class Scene:
         return live
 
     def grow(self, live: Room, body: str = "hi") -> None:
-        self.bells.schedule(live, len(body) + 64)
+        self.fanout.schedule(live, len(body) + 64)
 
     def rest(self, seconds: float) -> None:
-        self.bells._rest_until = perf_counter() + seconds
+        self.fanout._pause_until = perf_counter() + seconds
 
 
 def run(test: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
@@ -65,17 +66,17 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-def test_readers_of_a_quiet_server_are_told_in_the_next_turn_who_came_last_first() -> None:
+def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> None:
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 3))
         await turn()
         assert scene.rung == ["a2", "a1", "a0"]
-        assert scene.bells.is_silent
+        assert scene.fanout.is_idle
 
     run(test)
 
 
-def test_what_comes_in_a_rest_is_told_once_when_it_ends() -> None:
+def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
     async def test(scene: Scene) -> None:
         scene.rest(0.03)
         live = scene.room("a")
@@ -91,7 +92,7 @@ def test_what_comes_in_a_rest_is_told_once_when_it_ends() -> None:
     run(test)
 
 
-def test_enough_to_tell_ends_the_rest() -> None:
+def test_enough_to_deliver_ends_the_pause() -> None:
     async def test(scene: Scene) -> None:
         scene.rest(1000)
         live = scene.room("a")
@@ -101,22 +102,22 @@ def test_enough_to_tell_ends_the_rest() -> None:
         scene.grow(live, "x" * ENOUGH_CHARS)
         await turn()
         assert scene.rung == ["a0"]
-        assert scene.bells.is_silent
+        assert scene.fanout.is_idle
 
     run(test)
 
 
-def test_the_rest_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pause_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene) -> None:
         scene.grow(scene.room("a", 5))
         await turn()
-        assert scene.bells._rest_until - perf_counter() <= bells_module.MAX_REST_S
+        assert scene.fanout._pause_until - perf_counter() <= bells_module.MAX_PAUSE_S
 
     monkeypatch.setattr(bells_module, "PACE", 1e9)
     run(test)
 
 
-def test_a_room_that_grows_in_the_round_of_a_giant_one_is_told_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_room_that_grows_during_the_round_of_a_giant_one_is_served_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene) -> None:
         giant, small = scene.room("giant", 100), scene.room("small")
         scene.grow(giant)
@@ -128,7 +129,7 @@ def test_a_room_that_grows_in_the_round_of_a_giant_one_is_told_in_it(monkeypatch
         await asyncio.sleep(0)
         assert "small0" in scene.rung
         async with asyncio.timeout(5):
-            while not scene.bells.is_silent:  # noqa: ASYNC110  # as above
+            while not scene.fanout.is_idle:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0)
         assert len(scene.rung) == 201
 

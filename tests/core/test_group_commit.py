@@ -19,17 +19,17 @@ class Store:
         self.batches: list[list[str]] = []
         self.told: list[str] = []
         self.failed: list[ChatkitError] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.release = asyncio.Event()
+        self.release.set()
         self.failure: Exception | None = None
         self.bad_room = ""  # no batch with it can be taken
         self.n_turns = 0  # of the loop that an append takes
-        self.tell: Callable[[Sequence[Receipt]], None] | None = None
+        self.inject: Callable[[Sequence[Receipt]], None] | None = None
         self.committer = Committer(self.append, self._committed, self.failed.append)
         self.outcomes: list[Receipt | ChatkitError] = []
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        await self.gate.wait()
+        await self.release.wait()
         await turns(self.n_turns)
         if self.failure is not None:
             raise self.failure
@@ -39,8 +39,8 @@ class Store:
         return [Receipt(Message(one.room, "e", 1, 0, one.sender, one.body)) for one in drafts]
 
     def _committed(self, receipts: Sequence[Receipt]) -> None:
-        if self.tell is not None:
-            self.tell(receipts)
+        if self.inject is not None:
+            self.inject(receipts)
         self.told += [receipt.message.body for receipt in receipts]
 
     def submit(self, *bodies: object) -> None:
@@ -68,14 +68,14 @@ def with_store(test: Callable[[Store], object]) -> None:
     run(main())
 
 
-def test_what_comes_during_a_commit_is_the_next_batch() -> None:
+def test_drafts_submitted_during_a_commit_are_the_next_batch() -> None:
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit(1)
         await turns()
         store.submit(2, 3)
         await turns()
-        store.gate.set()
+        store.release.set()
         await turns()
         assert store.batches == [["1"], ["2", "3"]]
         assert store.answered == store.told == ["1", "2", "3"]
@@ -94,10 +94,10 @@ def test_a_batch_is_bounded_and_order_is_kept() -> None:
     with_store(test)
 
 
-def test_readers_are_told_before_publishers_are_answered() -> None:
+def test_readers_are_notified_before_publishers_are_answered() -> None:
     async def test(store: Store) -> None:
         seen: list[int] = []
-        store.tell = lambda _: seen.append(len(store.outcomes))
+        store.inject = lambda _: seen.append(len(store.outcomes))
         store.submit(1, 2)
         await turns()
         assert seen == [0]
@@ -105,7 +105,7 @@ def test_readers_are_told_before_publishers_are_answered() -> None:
     with_store(test)
 
 
-def test_publishers_who_never_pause_are_answered_all_the_same() -> None:
+def test_publishers_that_never_pause_are_answered() -> None:
     async def test(store: Store) -> None:
         for n in range(400):
             store.submit(n)
@@ -118,7 +118,7 @@ def test_publishers_who_never_pause_are_answered_all_the_same() -> None:
 @pytest.mark.parametrize(
     "failure", [Unavailable("away"), StoreError("broken"), OSError("unknown"), ValueError("a bug")]
 )
-def test_a_failed_batch_answers_all_in_it_and_later_ones_are_committed(failure: Exception) -> None:
+def test_a_failed_batch_fails_its_drafts_and_later_ones_are_committed(failure: Exception) -> None:
     async def test(store: Store) -> None:
         store.failure = failure
         store.submit(1, 2)
@@ -134,7 +134,7 @@ def test_a_failed_batch_answers_all_in_it_and_later_ones_are_committed(failure: 
     with_store(test)
 
 
-def test_one_who_cannot_be_told_keeps_nobody_from_an_answer() -> None:
+def test_an_error_in_one_callback_does_not_stop_the_others() -> None:
     async def test(store: Store) -> None:
         def refuse(_: Receipt | ChatkitError) -> None:
             raise ZeroDivisionError
@@ -150,12 +150,12 @@ def test_one_who_cannot_be_told_keeps_nobody_from_an_answer() -> None:
     with_store(test)
 
 
-def test_readers_who_cannot_be_told_keep_no_publisher_from_an_answer() -> None:
+def test_an_error_in_notifying_readers_does_not_stop_the_answers() -> None:
     async def test(store: Store) -> None:
         def refuse(_: Sequence[Receipt]) -> None:
             raise ZeroDivisionError
 
-        store.tell = refuse
+        store.inject = refuse
         store.submit(1)
         await turns()
         assert store.answered == ["1"]
@@ -172,16 +172,16 @@ def test_a_settle_may_submit() -> None:
     with_store(test)
 
 
-def test_draining_commits_what_was_taken_and_takes_no_more() -> None:
+def test_draining_commits_accepted_drafts_and_refuses_new_ones() -> None:
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit(1)
         draining = asyncio.ensure_future(store.committer.drain())
         await turns()
         assert not draining.done()
         with pytest.raises(Unavailable):
             store.submit(2)
-        store.gate.set()
+        store.release.set()
         await draining
         assert store.answered == ["1"]
         await store.committer.drain()
@@ -189,11 +189,11 @@ def test_draining_commits_what_was_taken_and_takes_no_more() -> None:
     with_store(test)
 
 
-def test_a_store_that_stands_still_is_given_up_and_everyone_is_answered() -> None:
+def test_abandoning_a_store_that_hangs_answers_every_publisher() -> None:
     async def main() -> None:
         store = Store()
         working = asyncio.ensure_future(store.committer.run())
-        store.gate.clear()
+        store.release.clear()
         store.submit(1)
         await turns()
         store.submit(2)
@@ -207,17 +207,17 @@ def test_a_store_that_stands_still_is_given_up_and_everyone_is_answered() -> Non
     run(main())
 
 
-def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pending_drafts_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_PENDING", 10)
 
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit(0)
         await turns()
         store.submit(*range(1, 11))
         with pytest.raises(Unavailable):
             store.submit(11)
-        store.gate.set()
+        store.release.set()
         await turns()
         store.submit(12)
         await turns()
@@ -226,18 +226,18 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with_store(test)
 
 
-def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pending_drafts_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_PENDING_BYTES", 100)
 
     async def test(store: Store) -> None:
-        store.gate.clear()
+        store.release.clear()
         store.submit("x" * 90)
         await turns()
         store.submit("x" * 60)
         with pytest.raises(Unavailable):
             store.committer.submit(draft("", data="x" * 50), store.outcomes.append)
         store.submit("x" * 40)
-        store.gate.set()
+        store.release.set()
         await turns()
         store.submit("x" * 90)
         await turns()
@@ -264,7 +264,7 @@ def test_a_batch_is_bounded_in_bytes_and_one_message_always_fits(monkeypatch: py
     with_store(test)
 
 
-def test_what_one_room_cannot_take_is_refused_to_that_room_alone() -> None:
+def test_a_store_error_in_one_room_fails_only_that_room() -> None:
     async def test(store: Store) -> None:
         store.bad_room = "bad"
         for n, room in enumerate(("a", "bad", "b", "a", "bad")):
@@ -277,7 +277,7 @@ def test_what_one_room_cannot_take_is_refused_to_that_room_alone() -> None:
 
 
 @pytest.mark.parametrize("steps", range(20))
-def test_whenever_rooms_on_their_own_are_cancelled_everyone_is_answered_once(steps: int) -> None:
+def test_cancelling_the_commit_of_single_rooms_answers_every_publisher_once(steps: int) -> None:
     async def main() -> None:
         store = Store()
         store.bad_room, store.n_turns = "bad", 2
@@ -293,7 +293,7 @@ def test_whenever_rooms_on_their_own_are_cancelled_everyone_is_answered_once(ste
     run(main())
 
 
-def test_when_the_store_goes_away_among_rooms_on_their_own_the_rest_is_refused() -> None:
+def test_if_the_store_becomes_unavailable_between_single_rooms_the_rest_is_refused() -> None:
     async def test(store: Store) -> None:
         store.bad_room, store.n_turns = "bad", 2
         for n, room in enumerate(("a", "bad", "b")):
@@ -307,7 +307,7 @@ def test_when_the_store_goes_away_among_rooms_on_their_own_the_rest_is_refused()
 
 
 @pytest.mark.parametrize("steps", range(12))
-def test_whenever_it_is_cancelled_everyone_is_answered_once(steps: int) -> None:
+def test_cancelling_at_any_time_answers_every_publisher_once(steps: int) -> None:
     async def main() -> None:
         store = Store()
         store.submit(1, 2)

@@ -23,7 +23,7 @@ def numbers(past: HistoryPage) -> list[int]:
     return [message.seq for message in past.messages]
 
 
-def test_the_newest_page_is_read_on_from_the_head() -> None:
+def test_reading_continues_from_the_newest_page_at_the_head() -> None:
     async def main() -> None:
         backend = await store()
         past = await read_history(backend, "ops", limit=3)
@@ -56,7 +56,7 @@ def test_pages_join_forwards_and_backwards() -> None:
     run(main())
 
 
-def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_over_the_byte_limit_is_shortened_and_its_cursor_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_size, "MAX_PAGE_BYTES", 100)
 
     async def main() -> None:
@@ -78,7 +78,7 @@ def test_a_page_that_would_be_too_much_is_shorter_and_read_on_from_its_end(monke
     run(main())
 
 
-def test_a_page_between_two_positions_is_read_on_from_its_end() -> None:
+def test_the_cursor_of_a_page_between_two_positions_is_its_end() -> None:
     async def main() -> None:
         backend = await store()
         past = await read_history(backend, "ops", after=3, before=Cursor(backend._epoch, 6), limit=10)
@@ -87,7 +87,7 @@ def test_a_page_between_two_positions_is_read_on_from_its_end() -> None:
     run(main())
 
 
-def test_what_was_trimmed_is_a_gap() -> None:
+def test_trimmed_messages_are_a_gap() -> None:
     async def main() -> None:
         backend = await store(keep=4)
         past = await read_history(backend, "ops", after=2, limit=10)
@@ -104,7 +104,7 @@ def test_what_was_trimmed_is_a_gap() -> None:
 
 
 @pytest.mark.parametrize("seq", [0, 4, 10])
-def test_a_cursor_of_another_life_gives_a_gap_and_everything(seq: int) -> None:
+def test_a_cursor_of_another_epoch_gives_a_gap_and_the_whole_log(seq: int) -> None:
     async def main() -> None:
         backend = await store(keep=8)
         past = await read_history(backend, "ops", after=Cursor("other", seq), limit=3)
@@ -114,7 +114,7 @@ def test_a_cursor_of_another_life_gives_a_gap_and_everything(seq: int) -> None:
     run(main())
 
 
-def test_a_cursor_ahead_of_the_log_is_of_a_life_that_was_lost() -> None:
+def test_a_cursor_ahead_of_the_log_belongs_to_a_lost_log() -> None:
     async def main() -> None:
         backend = await store(3)
         past = await read_history(backend, "ops", after=Cursor(backend._epoch, 7), limit=9)
@@ -123,7 +123,7 @@ def test_a_cursor_ahead_of_the_log_is_of_a_life_that_was_lost() -> None:
     run(main())
 
 
-def test_reading_back_from_another_life_reads_the_newest() -> None:
+def test_reading_backwards_from_another_epoch_reads_the_newest() -> None:
     async def main() -> None:
         past = await read_history(await store(), "ops", before=Cursor("other", 4), limit=3)
         assert (past.gap, numbers(past), past.cursor.seq) == (None, [8, 9, 10], 10)

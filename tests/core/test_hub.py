@@ -14,8 +14,8 @@ from harness import (
     draft,
     drain,
     is_left_clean,
+    publish_all,
     run,
-    say,
     seqs,
     turns,
     until,
@@ -29,8 +29,10 @@ from chatkit.core import presence
 from chatkit.core.backend import Backend, Filter, RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Receipt
-from chatkit.core.room import Signal  # noqa: TC001  # a cheap import is no reason to hide it
-from chatkit.core.roster import Change
+from chatkit.core.signals import (
+    MembersChanged,
+    Signal,  # a cheap import is no reason to hide it
+)
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -53,10 +55,10 @@ def test_the_faulty_backend_conforms_while_it_injects_nothing(
 # Publishing
 
 
-def test_what_is_published_is_committed_in_order_and_read() -> None:
+def test_published_messages_are_committed_in_order_and_can_be_read() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            receipts = await say(hub, *range(50))
+            receipts = await publish_all(hub, *range(50))
             assert [receipt.message.seq for receipt in receipts] == list(range(1, 51))
             assert backend.calls["append"] == 1
             page = await hub.history("ops", after=0, limit=100)
@@ -81,7 +83,7 @@ def test_a_repeat_is_not_delivered_again() -> None:
 
 
 @pytest.mark.parametrize("failure", [Unavailable("away"), OSError("a bug")])
-def test_a_failed_append_answers_every_publisher_shows_and_passes(failure: Exception) -> None:
+def test_a_failed_append_fails_every_publisher_and_is_a_fault_until_the_next_commit(failure: Exception) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -90,7 +92,7 @@ def test_a_failed_append_answers_every_publisher_shows_and_passes(failure: Excep
             assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
             assert hub.fault
             backend.failures.clear()
-            await say(hub, "hi")
+            await publish_all(hub, "hi")
             await until(lambda: hub.fault is None)
             assert seqs(await drain(reader)) == [1]
 
@@ -98,7 +100,7 @@ def test_a_failed_append_answers_every_publisher_shows_and_passes(failure: Excep
 
 
 @pytest.mark.parametrize("steps", range(14))
-def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
+def test_a_cancelled_publish_does_not_affect_others(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 2
@@ -106,7 +108,7 @@ def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
             other = asyncio.ensure_future(hub.publish(draft("other")))
             mine = await cancelled_after(steps, hub.publish(draft("mine")))
             assert (await other).message.body == "other"
-            assert (await say(hub, "last"))[0].message.body == "last"
+            assert (await publish_all(hub, "last"))[0].message.body == "last"
             items = await drain(reader)
             assert seqs(items) == list(range(1, len(items) + 1))
             assert mine is None or mine.message in items
@@ -117,14 +119,16 @@ def test_a_publish_that_is_cancelled_harms_nobody(steps: int) -> None:
 # Presence
 
 
-def test_on_a_machine_that_has_just_booted_who_comes_first_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_member_is_reported_soon_even_on_a_machine_that_has_just_booted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         booted_s = loop.time()
         monkeypatch.setattr(loop, "time", lambda: time.monotonic() - booted_s)
-        told: list[Change] = []
+        told: list[MembersChanged] = []
         attending = presence.PresenceTracker(MemoryBackend(), told.append)
         attending.enter("ops", "ann")
         assert attending._due is not None
@@ -134,39 +138,43 @@ def test_on_a_machine_that_has_just_booted_who_comes_first_is_told_soon(monkeypa
     run(main())
 
 
-def test_who_came_and_went_is_gathered_and_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presence_changes_are_reported_at_most_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "INTERVAL_S", 1000.0)
 
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            heard: list[Signal] = []
-            await hub.subscribe("ops", on_signal=heard.append)
+            received: list[Signal] = []
+            await hub.subscribe("ops", on_signal=received.append)
             bob = await hub.subscribe("ops", member="bob")
             again = await hub.subscribe("ops", member="bob")
             (await hub.subscribe("ops", member="cat")).close()
             await hub.subscribe("ops", member="dan")
-            await until(lambda: heard)
-            assert [(c.joined, c.left, c.count) for c in heard if isinstance(c, Change)] == [(["bob", "dan"], [], 2)]
+            await until(lambda: received)
+            assert [(c.joined, c.left, c.count) for c in received if isinstance(c, MembersChanged)] == [
+                (["bob", "dan"], [], 2)
+            ]
             assert [member.name for member in hub.members("ops", 1)] == ["bob"]
             assert hub.count("ops") == 2
-            heard.clear()
+            received.clear()
             bob.close()
             again.close()
-            assert hub._attendance._due is not None
-            assert hub._attendance._due.when() > asyncio.get_running_loop().time() + 900
-            hub._attendance._due.cancel()
-            hub._attendance._tell()
-            assert [(c.joined, c.left, c.count) for c in heard if isinstance(c, Change)] == [([], ["bob"], 1)]
+            assert hub._presence._due is not None
+            assert hub._presence._due.when() > asyncio.get_running_loop().time() + 900
+            hub._presence._due.cancel()
+            hub._presence._report()
+            assert [(c.joined, c.left, c.count) for c in received if isinstance(c, MembersChanged)] == [
+                ([], ["bob"], 1)
+            ]
 
     run(main())
 
 
-def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
+def test_members_of_another_process_join_and_leave(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub:
-            heard: list[Signal] = []
-            await hub.subscribe("ops", member="ann", on_signal=heard.append)
+            received: list[Signal] = []
+            await hub.subscribe("ops", member="ann", on_signal=received.append)
             async with Hub(two) as other:
                 bob = await other.subscribe("ops", member="bob")
                 await until(lambda: hub.count("ops") == 2 == other.count("ops"))
@@ -175,16 +183,16 @@ def test_members_of_another_process_come_and_go(tmp_path: Path) -> None:
                 await other.subscribe("ops", member="cat")
                 await until(lambda: hub.count("ops") == 2)
             await until(lambda: hub.count("ops") == 1)
-            joined = [name for change in heard if isinstance(change, Change) for name in change.joined]
-            left = [name for change in heard if isinstance(change, Change) for name in change.left]
-            await until(lambda: not hub._attendance.roster.has_changes)
+            joined = [name for change in received if isinstance(change, MembersChanged) for name in change.joined]
+            left = [name for change in received if isinstance(change, MembersChanged) for name in change.left]
+            await until(lambda: not hub._presence.roster.has_changes)
             assert sorted(joined) == ["ann", "bob", "cat"]
             assert left[:1] == ["bob"]
 
     run(main())
 
 
-def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_members_of_a_paused_process_expire_and_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "TTL_S", 0.2)
 
     async def main() -> None:
@@ -192,15 +200,15 @@ def test_the_members_of_a_paused_process_fade_and_come_back(tmp_path: Path, monk
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
             await hub.subscribe("ops", member="ann")
             await until(lambda: other.count("ops") == 1)
-            gate = one.hold("announce")  # what a process that is paused does not do
+            release = one.hold("announce")  # what a process that is paused does not do
             await until(lambda: other.count("ops") == 0, "they never faded")
-            gate.set()
+            release.set()
             await until(lambda: other.count("ops") == 1, "they never came back")
 
     run(main())
 
 
-def test_the_members_of_a_machine_that_slept_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_members_of_a_suspended_machine_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The loop's clock stands still meanwhile, the wall's does not.
     clock, clock_ns = time.time, time.time_ns
 
@@ -220,7 +228,7 @@ def test_the_members_of_a_machine_that_slept_come_back(tmp_path: Path, monkeypat
     run(main())
 
 
-def test_presence_is_shared_again_when_the_store_is_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_presence_is_shared_again_when_the_store_is_available(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
@@ -236,12 +244,12 @@ def test_presence_is_shared_again_when_the_store_is_back(tmp_path: Path, caplog:
 # The end
 
 
-def test_leaving_commits_what_was_taken_ends_readers_and_refuses_the_rest() -> None:
+def test_leaving_commits_accepted_drafts_ends_readers_and_refuses_new_calls() -> None:
     async def main() -> None:
         async with Faults() as backend:
             hub = Hub(backend)
             async with hub:
-                await say(hub, *range(900))
+                await publish_all(hub, *range(900))
                 waiting = await hub.subscribe("ops")
                 behind = await hub.subscribe("ops", history=850)
                 ending = [asyncio.ensure_future(_all(reader)) for reader in (waiting, behind)]
@@ -267,7 +275,7 @@ def test_leaving_commits_what_was_taken_ends_readers_and_refuses_the_rest() -> N
 
 
 @pytest.mark.parametrize("steps", range(16))
-def test_a_subscribe_under_way_when_the_hub_is_left_ends(steps: int) -> None:
+def test_a_subscribe_in_progress_ends_when_the_hub_is_left(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend:
             backend.turns = 3
@@ -284,7 +292,7 @@ def test_a_subscribe_under_way_when_the_hub_is_left_ends(steps: int) -> None:
 
 @pytest.mark.parametrize("steps", range(20))
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_hub_is_left_wholly_though_the_leaving_is_cancelled(steps: int, shared: bool) -> None:
+def test_a_hub_is_left_completely_even_if_leaving_is_cancelled(steps: int, shared: bool) -> None:
     async def main() -> None:
         async with Faults() as backend:
             backend.shared = shared
@@ -312,7 +320,7 @@ def test_a_hub_is_left_wholly_though_the_leaving_is_cancelled(steps: int, shared
 
 
 @pytest.mark.parametrize("hung", ["append", "read", "unwatch", "announce", "poll_presence"])
-def test_a_store_that_stands_still_does_not_keep_a_hub(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_does_not_keep_a_hub_from_being_left(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "DRAIN_S", 0.01)
 
     async def main() -> None:
@@ -324,21 +332,21 @@ def test_a_store_that_stands_still_does_not_keep_a_hub(hung: str, monkeypatch: p
                 backend.hold(hung)
                 outcomes: list[Receipt | ChatkitError] = []
                 hub.submit(draft(1), outcomes.append)
-                backend.tell(RoomAdvanced("ops", 9))
+                backend.inject(RoomAdvanced("ops", 9))
                 await turns()
             assert len(outcomes) == 1
 
     run(main())
 
 
-def test_nothing_of_a_hub_is_left_in_memory() -> None:
+def test_a_hub_that_was_left_is_garbage_collected() -> None:
     async def main() -> None:
         async with Faults() as backend:
             async with Hub(backend) as hub:
                 left = weakref.ref(hub)
                 for n in range(20):
                     with await hub.subscribe(f"forgotten{n}", member="ann"):
-                        await say(hub, 1, room=f"forgotten{n}")
+                        await publish_all(hub, 1, room=f"forgotten{n}")
             del hub
         gc.collect()
         readers = [one for one in gc.get_objects() if isinstance(one, Subscription)]
@@ -348,7 +356,7 @@ def test_nothing_of_a_hub_is_left_in_memory() -> None:
     run(main())
 
 
-def test_many_hubs_end_in_any_order(tmp_path: Path) -> None:
+def test_hubs_can_be_left_in_any_order(tmp_path: Path) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             backends: list[Backend] = [
@@ -356,16 +364,16 @@ def test_many_hubs_end_in_any_order(tmp_path: Path) -> None:
             ]
             hubs = [await stack.enter_async_context(Hub(backend)) for backend in backends]
             readers = [await hub.subscribe("ops") for hub in hubs]
-            await say(hubs[1], "hi")
+            await publish_all(hubs[1], "hi")
             assert [seqs(await reader.read()) for reader in readers] == [[1], [1], [1]]
             await hubs[0].__aexit__(None, None, None)
-            await say(hubs[1], "there")
+            await publish_all(hubs[1], "there")
             assert seqs(await readers[2].read()) == [2]
 
     run(main())
 
 
-def test_trimming_one_room_concerns_only_its_readers() -> None:
+def test_trimming_one_room_affects_only_its_readers() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             for room in ("ops", "dev"):

@@ -30,12 +30,12 @@ epochs = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=32
 
 
 @given(epochs, st.integers(0, 10**18 - 1))
-def test_a_cursor_is_read_as_it_was_written(epoch: str, seq: int) -> None:
+def test_a_cursor_is_parsed_as_it_was_formatted(epoch: str, seq: int) -> None:
     assert Cursor.parse(str(Cursor(epoch, seq))) == Cursor(epoch, seq)
 
 
 @given(any_text | st.from_regex(r"\A[a-z0-9:]*:?[0-9-]*\Z"))
-def test_what_is_no_cursor_is_refused_and_nothing_else_raised(text: str) -> None:
+def test_invalid_cursors_raise_only_bad_cursor(text: str) -> None:
     with contextlib.suppress(BadCursor):
         cursor = Cursor.parse(text)
         assert 0 <= cursor.seq < 2**63
@@ -45,7 +45,7 @@ def test_what_is_no_cursor_is_refused_and_nothing_else_raised(text: str) -> None
 @pytest.mark.parametrize(
     "text", ["", ":", "a:", ":1", "a:-1", "a:1.5", "a:٣", "é:1", "a b:1", f"a:{'9' * 19}", "a" * 33 + ":1"]
 )
-def test_no_cursor(text: str) -> None:
+def test_text_that_is_not_a_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadCursor):
         Cursor.parse(text)
 
@@ -57,42 +57,42 @@ def test_a_message_knows_its_cursor_and_time() -> None:
 
 
 @given(st.integers(0, 253_402_300_799_999))
-def test_a_time_is_read_as_it_was_written(time_ms: int) -> None:
+def test_a_time_is_parsed_as_it_was_formatted(time_ms: int) -> None:
     assert parse_time(format_time(time_ms)) == time_ms
 
 
 @given(st.datetimes(timezones=st.sampled_from([dt.UTC, dt.timezone(dt.timedelta(hours=-9))])))
-def test_a_time_with_a_zone_is_that_moment(moment: dt.datetime) -> None:
+def test_a_time_zone_is_respected(moment: dt.datetime) -> None:
     assert abs(parse_time(moment.isoformat()) / 1000 - moment.timestamp()) < 0.001
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-13-01T00:00:00Z", "12:00", "\ud800"])
-def test_no_time(text: str) -> None:
+def test_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # that is all that is promised
         parse_time(text)
 
 
 @pytest.mark.parametrize("name", ["a", "ops", "Ops", "a.b", "-", "_", "Ünïcode", "会議室", "हिन्दी", "٣", "a" * 64])
-def test_a_room(name: str) -> None:
+def test_valid_room_names_are_accepted(name: str) -> None:
     assert check_room(name) == unicodedata.normalize("NFC", name)
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", ".a", "a b", "a/b", "#ops", "a" * 65, "a\n", "\x00", "a\u202eb", "\ud800", "a\u200bb", "🎉", "½"]
 )
-def test_no_room(name: str) -> None:
+def test_invalid_room_names_are_refused(name: str) -> None:
     with pytest.raises(BadName) as caught:
         check_room(name)
     assert caught.value.code == "bad-room"
 
 
-def test_one_name_written_in_two_ways_is_one_room_and_case_counts() -> None:
+def test_room_names_are_normalized_and_case_sensitive() -> None:
     assert check_room("cafe\u0301") == check_room("caf\u00e9") == "caf\u00e9"
     assert check_room("Ops") != check_room("ops")
 
 
 @given(any_text)
-def test_a_name_that_was_checked_passes_again_unchanged(name: str) -> None:
+def test_checking_a_checked_name_does_not_change_it(name: str) -> None:
     for check in (check_room, check_sender):
         try:
             checked = check(name)
@@ -102,20 +102,20 @@ def test_a_name_that_was_checked_passes_again_unchanged(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ann", "  ann ", "Ann Smith", "🎉", "名前", "a" * 32])
-def test_a_sender_is_trimmed(name: str) -> None:
+def test_sender_names_are_trimmed(name: str) -> None:
     assert check_sender(name) == name.strip()
 
 
 @pytest.mark.parametrize(
     "name", ["", "  ", "a" * 33, "a\nb", "a\tb", "\x1b[31m", "a\u202eb", "\ud800", "a\u200bb", "a\x00"]
 )
-def test_no_sender(name: str) -> None:
+def test_invalid_sender_names_are_refused(name: str) -> None:
     with pytest.raises(BadName) as caught:
         check_sender(name)
     assert caught.value.code == "bad-sender"
 
 
-def test_no_long_name_is_kept_because_its_ends_are_blank() -> None:
+def test_blanks_around_a_name_are_not_cached() -> None:
     model._check_sender.cache_clear()
     for count in range(1, 50):
         assert check_sender("ann" + " " * 1000 * count) == "ann"
@@ -123,13 +123,13 @@ def test_no_long_name_is_kept_because_its_ends_are_blank() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a" * 129, "é", "a\n", "\x00", "\ud800", "\x7f"])
-def test_no_key(key: str) -> None:
+def test_invalid_keys_are_refused(key: str) -> None:
     with pytest.raises(BadName) as caught:
         check_key(key)
     assert caught.value.code == "bad-key"
 
 
-def test_a_key() -> None:
+def test_valid_keys_are_accepted() -> None:
     assert check_key("a b/~" * 20) == "a b/~" * 20
 
 
@@ -144,7 +144,7 @@ def test_a_body_is_measured_in_bytes(body: str, max_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("max_bytes", [10, 65_536])
-def test_a_body_holds_no_lone_surrogate(max_bytes: int) -> None:
+def test_a_body_with_a_lone_surrogate_is_refused(max_bytes: int) -> None:
     with pytest.raises(BadBody):
         check_body("a\ud800", max_bytes)
 
@@ -163,17 +163,17 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_any_json_value_is_data(value: object) -> None:
+def test_every_json_value_is_valid_data(value: object) -> None:
     assert check_data(value, 65_536) == value
 
 
 @pytest.mark.parametrize("value", [object(), "\ud800", ["\ud800"], {"\ud800": 1}, 1j])
-def test_what_is_no_json_is_no_data(value: object) -> None:
+def test_values_that_are_not_json_are_refused_as_data(value: object) -> None:
     with pytest.raises(BadBody):
         check_data(value, 65_536)
 
 
-def test_data_are_what_json_makes_of_them() -> None:
+def test_data_are_as_after_a_json_round_trip() -> None:
     assert check_data([(1, 2), float("nan"), {3: "x"}], 65_536) == [[1, 2], None, {"3": "x"}]
 
 
@@ -191,7 +191,7 @@ def nested(depth: int) -> list[object]:
     return value
 
 
-def test_data_are_not_nested_so_deep_that_a_reader_could_not_write_them() -> None:
+def test_deeply_nested_data_are_refused() -> None:
     assert check_data(nested(MAX_DATA_DEPTH), 65_536)
     assert check_data([{"a": []}] * 1000, 65_536)
     for depth in (MAX_DATA_DEPTH + 1, 500, 5000):

@@ -32,7 +32,7 @@ def run(test: Callable[[], Any]) -> None:
     asyncio.run(test())
 
 
-def test_many_who_want_a_page_at_once_read_it_once() -> None:
+def test_concurrent_loads_of_a_page_read_it_once() -> None:
     async def test() -> None:
         pages, log = PageCache(), Log(1, 1000)
         found = await asyncio.gather(*(pages.load("ops", "e", after, log.read) for after in range(300, 350)))
@@ -44,7 +44,7 @@ def test_many_who_want_a_page_at_once_read_it_once() -> None:
     run(test)
 
 
-def test_a_page_is_given_only_for_what_it_holds() -> None:
+def test_a_page_is_found_only_for_its_own_messages() -> None:
     async def test() -> None:
         pages, log = PageCache(), Log(400, 500)
         assert await pages.load("ops", "other", 450, log.read) is None
@@ -72,7 +72,7 @@ def test_the_last_page_is_read_again_when_the_log_has_grown() -> None:
     run(test)
 
 
-def test_pages_are_bounded_and_the_least_used_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_bounded_and_the_least_recently_used_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         pages, log = PageCache(), Log(1, 100 * PAGE_MESSAGES)
         for block in (0, 1, 2, 0, 3):
@@ -88,7 +88,7 @@ def test_pages_are_bounded_and_the_least_used_go_first(monkeypatch: pytest.Monke
     run(test)
 
 
-def test_a_redacted_message_is_not_shown_and_clearing_forgets_all() -> None:
+def test_redaction_and_clearing_remove_messages_from_pages() -> None:
     async def test() -> None:
         pages, log = PageCache(), Log(1, 1000)
         page = await pages.load("ops", "e", 0, log.read)
@@ -102,7 +102,7 @@ def test_a_redacted_message_is_not_shown_and_clearing_forgets_all() -> None:
     run(test)
 
 
-def test_a_page_of_large_messages_is_read_in_the_parts_that_one_read_returns() -> None:
+def test_a_page_of_large_messages_is_read_in_parts() -> None:
     class LargeLog(Log):
         async def read(self, after: int, before: int, limit: int) -> Page:
             page = await super().read(after, before, min(limit, 100))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from harness import Faults, Forgetful, draft, drain, run, say, seqs, small_tails, turns
+from harness import Faults, Forgetful, draft, drain, publish_all, run, seqs, small_tails, turns
 from hosting import Host, hosted
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -37,7 +37,7 @@ SEGMENT = 16  # messages that a room keeps in memory at most, with `small_tails`
         (12, Head("a", 5, 9), 12, None),
     ],
 )
-def test_a_reader_goes_on_behind_its_cursor_or_at_the_beginning_of_another_log(
+def test_a_reader_continues_after_its_cursor_or_at_the_start_of_a_new_log(
     had: Cursor | int, head: Head, start: int, gap: Gap | None
 ) -> None:
     assert resume(had, head) == (Cursor("a", start), gap)
@@ -49,12 +49,12 @@ def test_a_reader_goes_on_behind_its_cursor_or_at_the_beginning_of_another_log(
 
 
 @pytest.mark.parametrize(("n_messages", "start"), [(0, 9), (3, 6), (5, 4), (99, 4)])
-def test_a_reader_without_a_cursor_starts_so_many_messages_before_the_end(n_messages: int, start: int) -> None:
+def test_a_reader_without_a_cursor_starts_before_the_newest_messages(n_messages: int, start: int) -> None:
     assert start_before_end(Head("a", 5, 9), n_messages) == Cursor("a", start)
 
 
 @given(st.builds(Cursor, st.sampled_from("ab"), st.integers(0, 9)), st.integers(1, 9), st.integers(-1, 9))
-def test_a_gap_always_says_that_messages_are_missing(had: Cursor, first: int, n_kept: int) -> None:
+def test_every_gap_means_that_messages_are_missing(had: Cursor, first: int, n_kept: int) -> None:
     head = Head("a", first, max(first - 1, n_kept))
     start, gap = resume(had, head)
     assert head.first - 1 <= start.seq <= head.last
@@ -79,7 +79,7 @@ async def happen(hub: Hub, backend: Faults, events: Sequence[tuple[str, int]]) -
     for what, n in events:
         match what:
             case "append":
-                await say(hub, *range(n))
+                await publish_all(hub, *range(n))
             case "other":
                 await backend.inner.append([draft(i) for i in range(n)])
             case "trim":  # as far as the store alone has the messages
@@ -118,7 +118,7 @@ async def come_to_rest(subscription: Subscription) -> None:
 @example([], [("append", 40), ("trim", 0)], 0)
 @example([("append", 40)], [("wipe", 0), ("append", 40), ("trim", 0)], 30)
 @example([("append", 3)], [("wipe", 0)], 0)
-def test_all_ways_to_read_on_report_the_same(
+def test_all_ways_to_continue_report_the_same_messages_and_gaps(
     before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]], history: int
 ) -> None:
     async def main() -> None:
@@ -142,7 +142,7 @@ def test_all_ways_to_read_on_report_the_same(
 @given(EVENTS, EVENTS)
 @example([("append", 3)], [("wipe", 0)])
 @example([], [("wipe", 0), ("append", 2)])
-def test_without_history_what_a_page_and_a_reader_who_returns_miss_is_the_same(
+def test_without_history_a_page_and_a_returning_reader_report_the_same_gap(
     before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]
 ) -> None:
     async def main() -> None:
@@ -164,13 +164,13 @@ def test_without_history_what_a_page_and_a_reader_who_returns_miss_is_the_same(
         run(main())
 
 
-def test_a_client_that_had_nothing_learns_the_epoch_of_a_log_that_began_again_without_a_gap() -> None:
+def test_a_client_at_position_0_gets_the_epoch_of_a_new_log_without_a_gap() -> None:
     async def test(host: Host) -> None:
         client, text = await host.json("ops"), await host.text("ops")
-        client.socket.take()
+        client.socket.pop_events()
         host.backend.wipe()
-        await say(host.hub, "new")
-        await say(host.hub, "next")
+        await publish_all(host.hub, "new")
+        await publish_all(host.hub, "next")
         await turns(60)
         epoch = (await host.hub.history("ops")).head.epoch
         events = client.socket.events

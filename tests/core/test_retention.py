@@ -30,14 +30,14 @@ numbers = itertools.count()
 # The clock
 
 
-def test_a_clock_that_goes_on_is_believed() -> None:
+def test_a_steady_clock_is_trusted() -> None:
     clock = RetentionClock(NOW_MS - 5, NOW_MS, 3.0)
     for minute in range(200):
         assert clock.read(NOW_MS + minute * 60_000, 3.0 + minute * 60) == NOW_MS + minute * 60_000
         assert not clock.is_ahead
 
 
-def test_a_jump_ahead_is_believed_when_it_has_lasted() -> None:
+def test_a_jump_ahead_is_trusted_after_the_confirmation_time() -> None:
     clock = RetentionClock(None, NOW_MS, 0.0)
     for minute in range(1, 61):
         wall_ms, steady_s = NOW_MS + 31 * DAY_MS + minute * 60_000, minute * 60.0
@@ -47,7 +47,7 @@ def test_a_jump_ahead_is_believed_when_it_has_lasted() -> None:
     assert not clock.is_ahead
 
 
-def test_a_jump_ahead_for_a_while_leaves_no_trace() -> None:
+def test_a_temporary_jump_ahead_has_no_effect() -> None:
     clock = RetentionClock(None, NOW_MS, 0.0)
     assert clock.read(NOW_MS + 31 * DAY_MS, 60.0) == NOW_MS + 60_000
     assert clock.read(NOW_MS + 120_000, 120.0) == NOW_MS + 120_000
@@ -55,7 +55,7 @@ def test_a_jump_ahead_for_a_while_leaves_no_trace() -> None:
     assert clock.is_ahead
 
 
-def test_a_clock_that_is_set_back_is_believed_at_once() -> None:
+def test_a_clock_that_is_set_back_is_trusted_at_once() -> None:
     clock = RetentionClock(None, NOW_MS, 0.0)
     assert clock.read(NOW_MS - DAY_MS, 60.0) == NOW_MS - DAY_MS
     assert clock.read(NOW_MS, 120.0) == NOW_MS - DAY_MS + 60_000, "set right again, it has jumped ahead"
@@ -147,7 +147,7 @@ OLD, YOUNG, AHEAD = 1_000, 3_000, 10**14  # in ms; messages before 2,000 are dro
         ([AHEAD] * 1_500 + [OLD] * 1_100 + [AHEAD, YOUNG, OLD], 2_600),
     ],
 )
-def test_a_log_is_trimmed_up_to_the_last_old_message_before_a_young_one(
+def test_a_log_is_trimmed_up_to_the_last_old_message_before_a_recent_one(
     kind: str, times_ms: list[int], dropped: int, tmp_path: Path
 ) -> None:
     url, date = place(kind, tmp_path)
@@ -165,7 +165,7 @@ def test_a_log_is_trimmed_up_to_the_last_old_message_before_a_young_one(
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_one_message_under_a_clock_that_is_ahead_dates_no_other(
+def test_a_message_written_with_a_clock_ahead_does_not_affect_the_times_of_others(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, _ = place(kind, tmp_path)
@@ -193,7 +193,7 @@ def test_one_message_under_a_clock_that_is_ahead_dates_no_other(
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
-def test_a_time_ahead_of_the_store_dates_no_later_message(kind: str, tmp_path: Path) -> None:
+def test_a_time_ahead_of_the_store_does_not_affect_later_messages(kind: str, tmp_path: Path) -> None:
     url, _ = place(kind, tmp_path)
 
     async def main() -> None:

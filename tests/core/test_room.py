@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from harness import (
     Faults,
-    at_hand,
     cancelled_after,
     draft,
     drain,
     is_left_clean,
+    publish_all,
+    read_in_memory,
     run,
-    say,
     seqs,
     turns,
     until,
@@ -24,7 +24,7 @@ from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core.backend import Disconnected, Reconnected, RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
-from chatkit.core.room import Redaction, Signal
+from chatkit.core.signals import Redaction, Signal
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import NotFound, Unavailable
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 # Rooms come and go
 
 
-def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
+def test_a_subscribe_that_races_the_last_close_gets_messages() -> None:
     async def main(steps: int) -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 2
@@ -44,9 +44,9 @@ def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
             second = await hub.subscribe("ops")
             await turns()
             assert backend.watched == {"ops"}
-            await say(hub, "mine")
+            await publish_all(hub, "mine")
             await backend.inner.append([draft("another's")])
-            backend.tell(RoomAdvanced("ops", 2))
+            backend.inject(RoomAdvanced("ops", 2))
             seen: list[Item] = []
             while len(seen) < 2:
                 seen += await second.read()
@@ -57,7 +57,7 @@ def test_a_subscribe_that_races_the_last_unsubscribe_hears() -> None:
         run(main(steps))
 
 
-def test_many_come_at_once_and_the_room_is_opened_once() -> None:
+def test_concurrent_subscribes_open_the_room_once() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 3
@@ -73,7 +73,7 @@ def test_many_come_at_once_and_the_room_is_opened_once() -> None:
 
 @pytest.mark.parametrize("steps", range(26))
 @pytest.mark.parametrize("after", [None, Cursor("other", 3)])
-def test_a_subscribe_that_is_cancelled_leaves_nothing_behind(steps: int, after: Cursor | None) -> None:
+def test_a_cancelled_subscribe_leaves_no_room_behind(steps: int, after: Cursor | None) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = 3
@@ -82,7 +82,7 @@ def test_a_subscribe_that_is_cancelled_leaves_nothing_behind(steps: int, after: 
                 found.close()
             await until(lambda: is_left_clean(hub) and not backend.watched)
             with await hub.subscribe("ops", member="ann") as reader:
-                await say(hub, "hi")
+                await publish_all(hub, "hi")
                 assert seqs(await drain(reader)) == [1]
             await until(lambda: is_left_clean(hub) and not backend.watched)
 
@@ -90,7 +90,7 @@ def test_a_subscribe_that_is_cancelled_leaves_nothing_behind(steps: int, after: 
 
 
 @pytest.mark.parametrize("failing", [["watch"], ["read"], ["read", "unwatch"]])
-def test_a_room_that_cannot_be_opened_leaves_nothing_behind(failing: list[str]) -> None:
+def test_a_room_that_cannot_be_opened_is_removed(failing: list[str]) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.failures = {method: Unavailable(f"{method} is away") for method in failing}
@@ -100,7 +100,7 @@ def test_a_room_that_cannot_be_opened_leaves_nothing_behind(failing: list[str]) 
                 await until(lambda: is_left_clean(hub))
             backend.failures.clear()
             with await hub.subscribe("ops") as reader:
-                await say(hub, "hi")
+                await publish_all(hub, "hi")
                 assert seqs(await drain(reader)) == [1]
 
     run(main())
@@ -120,7 +120,7 @@ def test_a_cancel_is_not_swallowed_by_a_store_that_fails_to_unwatch() -> None:
     run(main())
 
 
-def test_a_room_that_cannot_be_unwatched_is_forgotten_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_room_that_cannot_be_unwatched_is_removed(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.failures["unwatch"] = Unavailable("away")
@@ -130,7 +130,7 @@ def test_a_room_that_cannot_be_unwatched_is_forgotten_all_the_same(caplog: pytes
     run(main())
 
 
-def test_ten_thousand_rooms_joined_and_left_leave_nothing_behind() -> None:
+def test_ten_thousand_rooms_that_were_left_leave_nothing_in_memory() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             readers = [await hub.subscribe(f"room{n}", member="ann") for n in range(10_000)]
@@ -139,7 +139,7 @@ def test_ten_thousand_rooms_joined_and_left_leave_nothing_behind() -> None:
                 reader.close()
             await until(lambda: is_left_clean(hub))
             assert not backend.watched
-            assert not hub._attendance.roster.has_announcements
+            assert not hub._presence.roster.has_announcements
             assert backend.calls["unwatch"] == 10_000
 
     run(main())
@@ -161,7 +161,7 @@ def operations(job: Callable[[], object]) -> int:
     return count
 
 
-def test_leaving_costs_the_same_among_many_rooms_and_many_readers() -> None:
+def test_the_cost_of_leaving_does_not_depend_on_other_rooms_and_readers() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             one = await hub.subscribe("one", member="one")
@@ -180,50 +180,50 @@ def test_leaving_costs_the_same_among_many_rooms_and_many_readers() -> None:
 # News
 
 
-def test_news_of_other_processes_are_delivered(tmp_path: Path) -> None:
+def test_messages_of_other_processes_are_delivered(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
             here = await hub.subscribe("ops")
             there = await other.subscribe("ops")
             for n in range(1, 6):
-                await say(hub if n % 2 else other, n)
+                await publish_all(hub if n % 2 else other, n)
                 assert seqs(await here.read()) == seqs(await there.read()) == [n]
 
     run(main())
 
 
 @pytest.mark.parametrize("end", [None, Unavailable("the link broke"), OSError("a bug")])
-def test_news_that_end_or_fail_are_begun_again_and_rooms_are_checked(end: Exception | None) -> None:
+def test_notifications_that_end_or_fail_are_restarted_and_rooms_are_checked(end: Exception | None) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
             backend.is_deaf = True
             await backend.inner.append([draft("missed")])
-            backend.tell(end)
+            backend.inject(end)
             await until(lambda: hub.fault)
             assert seqs(await reader.read()) == [1]
             assert hub.fault is None
             await until(lambda: backend.calls["notifications"] == 2)
-            await backend.inner.append([draft("heard")])
-            backend.tell(RoomAdvanced("ops", 2))
+            await backend.inner.append([draft("received")])
+            backend.inject(RoomAdvanced("ops", 2))
             assert seqs(await reader.read()) == [2]
 
     run(main())
 
 
-def test_a_broken_link_shows_until_it_is_mended() -> None:
+def test_a_lost_connection_is_a_fault_until_it_is_restored() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            backend.tell(Disconnected("the link to the store broke"))
+            backend.inject(Disconnected("the link to the store broke"))
             await until(lambda: hub.fault == "the link to the store broke")
-            backend.tell(Reconnected())
+            backend.inject(Reconnected())
             await until(lambda: hub.fault is None)
 
     run(main())
 
 
-def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
+def test_late_repeated_merged_or_reordered_notifications_deliver_each_message_once() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
@@ -238,7 +238,7 @@ def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
                 RoomAdvanced("ops", 6),
                 RoomAdvanced("ops", 3),
             ):
-                backend.tell(news)
+                backend.inject(news)
             seen: list[Item] = []
             while len(seen) < 6:
                 seen += await reader.read()
@@ -248,70 +248,70 @@ def test_news_late_twice_folded_or_out_of_order_are_delivered_once() -> None:
     run(main())
 
 
-def test_what_is_committed_while_a_room_is_opened_is_delivered() -> None:
+def test_messages_committed_while_a_room_is_opened_are_delivered() -> None:
     async def main() -> None:
         for old_answer in (False, True):
             async with Faults() as backend, Hub(backend) as hub:
-                gate = backend.hold("read", old_answer=old_answer)
+                release = backend.hold("read", old_answer=old_answer)
                 subscribing = asyncio.ensure_future(hub.subscribe("ops"))
                 await turns()
-                await say(hub, "meanwhile")
-                gate.set()
+                await publish_all(hub, "meanwhile")
+                release.set()
                 reader = await subscribing
                 backend.after.clear()
                 if old_answer:
                     assert seqs(await reader.read()) == [1]
                 else:
                     assert reader.cursor.seq == 1
-                await say(hub, "after")
+                await publish_all(hub, "after")
                 assert seqs(await reader.read()) == [2]
 
     run(main())
 
 
-def test_a_store_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_store_is_asked_until_it_answers(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
             await backend.inner.append([draft(1)])
             backend.failures["read"] = Unavailable("away")
-            backend.tell(RoomAdvanced("ops", 1))
+            backend.inject(RoomAdvanced("ops", 1))
             await until(lambda: backend.calls["read"] > 4)
-            assert at_hand(reader) == []
+            assert read_in_memory(reader) == []
             backend.failures.clear()
             assert seqs(await reader.read()) == [1]
 
     run(main())
 
 
-def test_a_log_that_begins_anew_is_told_to_readers_wherever_they_stand() -> None:
+def test_readers_at_every_position_get_a_gap_when_a_log_starts_again() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             at_head = await hub.subscribe("ops")
             behind = await hub.subscribe("ops", history=850)
             assert len(await behind.read(10, wait=False)) == 10
             backend.wipe()
-            await say(hub, "new")
+            await publish_all(hub, "new")
             assert seqs([*await at_head.read(), *await at_head.read()]) == [(900, 1, "epoch"), 1]
             assert seqs([*await behind.read(), *await behind.read()]) == [(60, 1, "epoch"), 1]
             assert at_head.cursor == behind.cursor == Cursor(hub.heads()["ops"].epoch, 1)
-            await say(hub, "next")
+            await publish_all(hub, "next")
             assert seqs(await at_head.read()) == seqs(await behind.read()) == [2]
 
     run(main())
 
 
-def test_a_reader_in_a_new_life_of_the_log_is_given_nothing_of_the_old_tail() -> None:
+def test_a_reader_of_a_new_epoch_gets_nothing_of_the_old_tail() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
-            await say(hub, *range(1400))
+            await publish_all(hub, *range(1400))
             backend.wipe()
             await backend.inner.append([draft(f"new {n}") for n in range(1380)])
             seen = [*await reader.read(wait=False)]
             assert seqs(seen) == [(0, 381, "epoch")]
-            assert not at_hand(reader)  # 1371 to 1400 of the old life are still at hand
+            assert not read_in_memory(reader)  # 1371 to 1400 of the old life are still at hand
             assert not reader.is_at_head
             while len(seen) < 1001:
                 seen += await reader.read()
@@ -324,21 +324,21 @@ def test_a_reader_in_a_new_life_of_the_log_is_given_nothing_of_the_old_tail() ->
 # Redaction
 
 
-def test_a_redaction_changes_what_is_read_and_is_told() -> None:
+def test_a_redaction_removes_the_body_and_is_signalled() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            heard: list[Signal] = []
-            reader = await hub.subscribe("ops", on_signal=heard.append)
-            await say(hub, "secret", "public")
-            assert [message.body for message in at_hand(reader)] == ["secret", "public"]
+            received: list[Signal] = []
+            reader = await hub.subscribe("ops", on_signal=received.append)
+            await publish_all(hub, "secret", "public")
+            assert [message.body for message in read_in_memory(reader)] == ["secret", "public"]
             backend.failures["read"] = Unavailable("away")  # what is known needs no store
             left = await hub.redact("ops", 1)
             assert (left.body, left.redacted) == ("", True)
-            await until(lambda: heard)
-            assert heard == [Redaction("ops", 1)]
+            await until(lambda: received)
+            assert received == [Redaction("ops", 1)]
             backend.failures.clear()
             with await hub.subscribe("ops", history=9) as late:
-                shown = at_hand(late)
+                shown = read_in_memory(late)
             assert [(message.body, message.redacted) for message in shown] == [("", True), ("public", False)]
             with pytest.raises(NotFound):
                 await hub.redact("ops", 3)
@@ -347,21 +347,21 @@ def test_a_redaction_changes_what_is_read_and_is_told() -> None:
 
 
 @pytest.mark.parametrize("moment", ["opening", "filling", "deepening", "fetching"])
-def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> None:
+def test_a_message_redacted_during_a_read_is_delivered_without_its_body(moment: str) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             n = 900 if moment == "fetching" else 300
             history = n - 5 if moment in {"deepening", "fetching"} else 0
             if moment != "filling":
-                await say(hub, *("secret" for _ in range(n)))
+                await publish_all(hub, *("secret" for _ in range(n)))
                 first = n if moment == "opening" else 10
             reader = None if moment == "opening" else await hub.subscribe("ops", history=history)
             if moment == "filling":
                 await backend.inner.append([draft("secret")])
                 first = 1
-            gate = backend.hold("read", old_answer=True)
+            release = backend.hold("read", old_answer=True)
             if moment == "filling":
-                backend.tell(RoomAdvanced("ops", 1))
+                backend.inject(RoomAdvanced("ops", 1))
             reading: asyncio.Future[Subscription | Sequence[Item]] = asyncio.ensure_future(
                 hub.subscribe("ops", history=1) if reader is None else reader.read()
             )
@@ -369,7 +369,7 @@ def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> N
             await turns()
             await backend.inner.redact("ops", first)
             await turns()
-            gate.set()
+            release.set()
             outcome = await reading
             shown: Sequence[Item] = await outcome.read() if isinstance(outcome, Subscription) else outcome
             found = next(item for item in shown if isinstance(item, Message) and item.seq == first)
@@ -381,17 +381,17 @@ def test_what_is_redacted_while_the_store_is_read_is_not_shown(moment: str) -> N
     run(main())
 
 
-def test_a_redaction_in_another_process_is_told(tmp_path: Path) -> None:
+def test_a_redaction_in_another_process_is_signalled(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
-            heard: list[Signal] = []
-            await say(other, "secret")
-            await hub.subscribe("ops", history=1, on_signal=heard.append)
+            received: list[Signal] = []
+            await publish_all(other, "secret")
+            await hub.subscribe("ops", history=1, on_signal=received.append)
             await other.redact("ops", 1)
-            await until(lambda: heard)
-            assert heard == [Redaction("ops", 1)]
+            await until(lambda: received)
+            assert received == [Redaction("ops", 1)]
             with await hub.subscribe("ops", history=1) as late:
-                assert [message.body for message in at_hand(late)] == [""]
+                assert [message.body for message in read_in_memory(late)] == [""]
 
     run(main())

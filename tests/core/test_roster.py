@@ -15,10 +15,10 @@ def names(roster: Roster, room: str = "ops") -> list[str]:
 
 
 def changes(roster: Roster) -> list[tuple[str, list[str], list[str], int]]:
-    return [(change.room, change.joined, change.left, change.count) for change in roster.take_changes()]
+    return [(change.room, change.joined, change.left, change.count) for change in roster.pop_changes()]
 
 
-def test_who_entered_twice_is_there_until_both_have_left() -> None:
+def test_a_name_that_entered_twice_is_present_until_both_entries_left() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 5)
     roster.enter("ops", "ann", 9)
@@ -29,7 +29,7 @@ def test_who_entered_twice_is_there_until_both_have_left() -> None:
     assert (roster.count("ops"), names(roster)) == (0, [])
 
 
-def test_what_is_told_is_folded() -> None:
+def test_changes_that_cancel_out_are_not_reported() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 1)
     roster.enter("ops", "bob", 1)
@@ -43,7 +43,7 @@ def test_what_is_told_is_folded() -> None:
     assert changes(roster) == [("ops", [], ["ann"], 0)]
 
 
-def test_members_are_listed_by_when_they_came_and_no_more_than_asked_for() -> None:
+def test_members_are_listed_by_time_of_joining_up_to_the_limit() -> None:
     roster = Roster()
     for since, name in ((3, "cat"), (1, "bob"), (2, "ann"), (1, "abe")):
         roster.enter("ops", name, since)
@@ -52,45 +52,45 @@ def test_members_are_listed_by_when_they_came_and_no_more_than_asked_for() -> No
     assert roster.count("ops") == 4
 
 
-def test_members_of_other_processes_are_there_beside_those_of_this() -> None:
+def test_members_of_other_processes_are_listed_beside_local_ones() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 5)
-    roster.take_elsewhere(PresenceChange("other", [("ops", Member("ann", 3)), ("ops", Member("bob", 4))], whole=True))
+    roster.apply_remote(PresenceChange("other", [("ops", Member("ann", 3)), ("ops", Member("bob", 4))], whole=True))
     assert roster.members("ops", 10) == [Member("ann", 3), Member("bob", 4)]
-    roster.take_changes()
+    roster.pop_changes()
     roster.leave("ops", "ann")
     assert changes(roster) == []
-    roster.take_elsewhere(PresenceChange("other", left=[("ops", "ann")]))
+    roster.apply_remote(PresenceChange("other", left=[("ops", "ann")]))
     assert changes(roster) == [("ops", [], ["ann"], 1)]
-    roster.take_elsewhere(PresenceChange("other", whole=True))
+    roster.apply_remote(PresenceChange("other", whole=True))
     assert changes(roster) == [("ops", [], ["bob"], 0)]
 
 
-def test_one_who_is_in_several_other_processes_came_with_the_first_and_goes_with_the_last() -> None:
+def test_a_member_of_several_processes_joins_with_the_first_and_leaves_with_the_last() -> None:
     for first, second in ((3, 4), (4, 3)):
         roster = Roster()
-        roster.take_elsewhere(PresenceChange("one", [("ops", Member("ann", first))], whole=True))
-        roster.take_elsewhere(PresenceChange("two", [("ops", Member("ann", second))], whole=True))
+        roster.apply_remote(PresenceChange("one", [("ops", Member("ann", first))], whole=True))
+        roster.apply_remote(PresenceChange("two", [("ops", Member("ann", second))], whole=True))
         assert roster.members("ops", 10) == [Member("ann", 3)]
-        roster.take_elsewhere(PresenceChange("one", left=[("ops", "ann")]))
+        roster.apply_remote(PresenceChange("one", left=[("ops", "ann")]))
         assert roster.members("ops", 10) == [Member("ann", second)]
-        roster.take_elsewhere(PresenceChange("two", [("ops", Member("ann", 9))]))  # it went there, and came back
+        roster.apply_remote(PresenceChange("two", [("ops", Member("ann", 9))]))  # it went there, and came back
         assert roster.members("ops", 10) == [Member("ann", 9)]
-        roster.take_elsewhere(PresenceChange("two", left=[("ops", "ann")]))
-        assert (names(roster), roster._elsewhere) == ([], {})
+        roster.apply_remote(PresenceChange("two", left=[("ops", "ann")]))
+        assert (names(roster), roster._remote) == ([], {})
 
 
-def test_one_who_moves_to_another_process_did_not_go() -> None:
+def test_a_member_that_moves_to_another_process_does_not_leave() -> None:
     roster = Roster()
-    roster.take_elsewhere(PresenceChange("one", [("ops", Member("ann", 3))], whole=True))
-    roster.take_changes()
-    roster.take_elsewhere(PresenceChange("one", whole=True))
-    roster.take_elsewhere(PresenceChange("two", [("ops", Member("ann", 5))], whole=True))
+    roster.apply_remote(PresenceChange("one", [("ops", Member("ann", 3))], whole=True))
+    roster.pop_changes()
+    roster.apply_remote(PresenceChange("one", whole=True))
+    roster.apply_remote(PresenceChange("two", [("ops", Member("ann", 5))], whole=True))
     assert changes(roster) == []
     assert roster.members("ops", 10) == [Member("ann", 5)]
 
 
-def test_what_the_others_are_told_is_kept_until_they_know() -> None:
+def test_announcements_are_kept_until_they_were_delivered() -> None:
     roster = Roster()
     assert not roster.has_announcements
     roster.enter("ops", "ann", 1)
@@ -105,7 +105,7 @@ def test_what_the_others_are_told_is_kept_until_they_know() -> None:
     assert roster.announcements() == ([("ops", Member("bob", 2))], [])
 
 
-def test_leaving_while_an_announcement_is_under_way_is_not_forgotten() -> None:
+def test_leaving_during_an_announcement_is_announced_next() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 1)
     roster.announcements()
@@ -114,14 +114,14 @@ def test_leaving_while_an_announcement_is_under_way_is_not_forgotten() -> None:
     assert roster.announcements() == ([], [("ops", Member("ann", 0))])
 
 
-def test_where_there_are_no_other_processes_nothing_is_kept_for_them() -> None:
+def test_without_other_processes_no_announcements_are_kept() -> None:
     roster = Roster(is_shared=False)
     for n in range(100):
         roster.enter(f"room{n}", "ann", 1)
         roster.leave(f"room{n}", "ann")
     roster.announce_all()
     assert not roster.has_announcements
-    assert not any(vars(roster)[name] for name in ("_rooms", "_untold", "_unannounced", "_announcing"))
+    assert not any(vars(roster)[name] for name in ("_rooms", "_unreported", "_unannounced", "_announcing"))
 
 
 places = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["ann", "bob", "cat"])), unique=True)
@@ -129,18 +129,18 @@ steps = st.lists(
     st.tuples(st.just("enter") | st.just("leave"), st.sampled_from("ab"), st.sampled_from(["ann", "bob"]))
     | st.tuples(st.just("whole"), st.sampled_from(["one", "two"]), places)
     | st.tuples(st.just("changes"), st.sampled_from(["one", "two"]), places, places)
-    | st.tuples(st.just("tell")),
+    | st.tuples(st.just("inject")),
     max_size=40,
 )
 
 
 @given(steps)
-def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: list[tuple[object, ...]]) -> None:
+def test_reported_changes_add_up_to_the_members_of_all_processes(script: list[tuple[object, ...]]) -> None:
     roster = Roster()
     here: Counter[tuple[str, str]] = Counter()
     elsewhere: dict[str, set[tuple[str, str]]] = {"one": set(), "two": set()}
     told: set[tuple[str, str]] = set()
-    for step in [*script, ("tell",)]:
+    for step in [*script, ("inject",)]:
         match step:
             case ("enter", str(room), str(name)):
                 roster.enter(room, name, 1)
@@ -150,15 +150,15 @@ def test_a_roster_is_who_is_here_and_elsewhere_and_told_changes_add_up(script: l
                 here[room, name] -= 1
             case ("whole", str(process), list(there)):
                 elsewhere[process] = set(there)
-                roster.take_elsewhere(
+                roster.apply_remote(
                     PresenceChange(process, [(room, Member(name, 2)) for room, name in there], whole=True)
                 )
             case ("changes", str(process), list(came), list(went)):
                 gone = [place for place in went if place not in came]
                 elsewhere[process] = elsewhere[process].union(came).difference(gone)
-                roster.take_elsewhere(PresenceChange(process, [(room, Member(name, 3)) for room, name in came], gone))
-            case ("tell",):
-                for change in roster.take_changes():
+                roster.apply_remote(PresenceChange(process, [(room, Member(name, 3)) for room, name in came], gone))
+            case ("inject",):
+                for change in roster.pop_changes():
                     joined = {(change.room, name) for name in change.joined}
                     left = {(change.room, name) for name in change.left}
                     assert not joined & told

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from harness import (
     Faults,
-    at_hand,
     cancelled_after,
     draft,
     drain,
     is_left_clean,
+    publish_all,
+    read_in_memory,
     run,
-    say,
     seqs,
     turns,
     until,
@@ -20,7 +20,7 @@ from harness import (
 from chatkit.core import fanout
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
-from chatkit.core.room import Typing
+from chatkit.core.signals import Typing
 from chatkit.core.subscription import Item, WouldBlock
 from chatkit.errors import Unavailable
 
@@ -34,15 +34,17 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
     ("history", "expected"), [(0, []), (3, [8, 9, 10]), (10, [*range(1, 11)]), (999, [*range(1, 11)])]
 )
 @pytest.mark.parametrize("is_read_already", [False, True])
-def test_history_is_so_many_before_the_end(history: int, expected: list[int], is_read_already: bool) -> None:
+def test_history_starts_that_many_messages_before_the_end(
+    history: int, expected: list[int], is_read_already: bool
+) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             if is_read_already:
                 await hub.subscribe("ops")
-            await say(hub, *range(10))
+            await publish_all(hub, *range(10))
             with await hub.subscribe("ops", history=history) as reader:
                 assert seqs(await drain(reader)) == expected
-                await say(hub, "live")
+                await publish_all(hub, "live")
                 assert seqs(await drain(reader)) == [11]
                 assert reader.is_at_head
                 assert reader.cursor == Cursor(reader.head.epoch, 11)
@@ -50,10 +52,10 @@ def test_history_is_so_many_before_the_end(history: int, expected: list[int], is
     run(main())
 
 
-def test_a_reader_far_behind_and_many_at_once_ask_the_store_little() -> None:
+def test_readers_far_behind_share_reads_of_the_store() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(400))
+            await publish_all(hub, *range(400))
             readers = [await hub.subscribe("ops", history=300) for _ in range(50)]
             backend.calls.clear()
             found = await asyncio.gather(*(drain(reader, 400) for reader in readers))
@@ -67,7 +69,7 @@ def test_a_reader_far_behind_and_many_at_once_ask_the_store_little() -> None:
 def test_cursors_of_every_kind(is_read_already: bool) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(2000))
+            await publish_all(hub, *range(2000))
             await backend.trim(keep=900)
             epoch = (await hub.history("ops")).head.epoch
             if is_read_already:
@@ -88,15 +90,15 @@ def test_cursors_of_every_kind(is_read_already: bool) -> None:
     run(main())
 
 
-def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
+def test_a_completely_trimmed_room_gives_a_gap() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, 1, 2, 3)
+            await publish_all(hub, 1, 2, 3)
             epoch = (await hub.history("ops")).head.epoch
             await backend.trim(keep=0)
             with await hub.subscribe("ops", after=Cursor(epoch, 1)) as reader:
                 assert seqs(await drain(reader)) == [(1, 4, "trimmed")]
-                await say(hub, 4)
+                await publish_all(hub, 4)
                 assert seqs(await drain(reader)) == [4]
 
     run(main())
@@ -105,17 +107,17 @@ def test_a_room_that_was_trimmed_wholly_is_a_gap() -> None:
 # Reading
 
 
-def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
+def test_a_reader_is_woken_once_a_turn_and_a_chunk_has_all_messages() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             rung: list[int] = []
             reader = await hub.subscribe("ops", wake=lambda: rung.append(1))
-            assert at_hand(reader) == []
-            await say(hub, *range(100))
+            assert read_in_memory(reader) == []
+            await publish_all(hub, *range(100))
             await turns()
             assert len(rung) == 1
-            assert [message.seq for message in at_hand(reader)] == list(range(1, 101))
-            assert at_hand(reader) == []
+            assert [message.seq for message in read_in_memory(reader)] == list(range(1, 101))
+            assert read_in_memory(reader) == []
             assert not reader.is_due
 
     run(main())
@@ -124,7 +126,7 @@ def test_a_bell_rings_once_a_turn_and_take_has_it_all() -> None:
 def test_reading_without_waiting_returns_what_is_in_memory_and_a_gap_alone() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             reader = await hub.subscribe("ops", after=Cursor("other", 9))
             assert reader.cursor == Cursor("other", 9)
             assert seqs(reader.read_nowait()) == [(9, 1, "epoch")]
@@ -156,10 +158,10 @@ def test_a_reader_that_waits_is_woken_by_a_message_and_by_its_end(moment: str) -
                 reader.close()
                 assert list(await reading) == []
             else:
-                await say(hub, "hi")
+                await publish_all(hub, "hi")
                 assert seqs(await reading) == [1]
                 assert woken == []
-                await say(hub, "there")
+                await publish_all(hub, "there")
                 await turns()
                 assert woken == [1]
 
@@ -169,7 +171,7 @@ def test_a_reader_that_waits_is_woken_by_a_message_and_by_its_end(moment: str) -
 def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, 1, 2)
+            await publish_all(hub, 1, 2)
             reader = await hub.subscribe("ops", history=9)
             seen: list[Item] = []
 
@@ -179,12 +181,12 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
 
             reading = asyncio.ensure_future(read())
             await until(lambda: len(seen) == 2)
-            await say(hub, 3)
+            await publish_all(hub, 3)
             await until(lambda: len(seen) == 3)
             reader.close()
             await reading
             reader.close()
-            assert at_hand(reader) == []
+            assert read_in_memory(reader) == []
             assert list(await reader.read(wait=False)) == list(await reader.read()) == []
             await until(lambda: is_left_clean(hub))
 
@@ -192,10 +194,10 @@ def test_iterating_waits_and_ends_when_the_subscription_is_closed() -> None:
 
 
 @pytest.mark.parametrize("had", range(1, 7))
-def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None:
+def test_leaving_a_loop_loses_no_items(had: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(5))
+            await publish_all(hub, *range(5))
             reader = await hub.subscribe("ops", after=Cursor("other", 9))
             seen: list[Item] = []
             async for item in reader:
@@ -211,10 +213,10 @@ def test_leaving_a_loop_loses_nothing_of_what_it_was_not_given(had: int) -> None
     run(main())
 
 
-def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
+def test_reading_within_a_loop_repeats_no_items() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(6))
+            await publish_all(hub, *range(6))
             reader = await hub.subscribe("ops", history=9)
             seen: list[Item] = []
             async for item in reader:
@@ -229,10 +231,10 @@ def test_reading_on_by_other_means_within_a_loop_repeats_nothing() -> None:
 
 
 @pytest.mark.parametrize("steps", range(10))
-def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
+def test_a_cancelled_read_does_not_move_the_position(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             reader = await hub.subscribe("ops", history=850)
             backend.turns = 2
             found = await cancelled_after(steps, reader.read(100, wait=False))
@@ -244,21 +246,21 @@ def test_a_fetch_that_is_cancelled_leaves_the_position(steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_an_iteration_that_is_cancelled_leaves_the_position(steps: int) -> None:
+def test_a_cancelled_iteration_does_not_move_the_position(steps: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             reader = await hub.subscribe("ops")
             assert await cancelled_after(steps, reader.read()) is None
-            await say(hub, 1)
+            await publish_all(hub, 1)
             assert seqs(await reader.read()) == [1]
 
     run(main())
 
 
-def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
+def test_an_unavailable_store_delays_a_reader_without_loss() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             reader = await hub.subscribe("ops", history=850)
             backend.failures["read"] = Unavailable("away")
             with pytest.raises(Unavailable):
@@ -269,18 +271,18 @@ def test_a_store_that_is_away_delays_a_reader_and_loses_nothing() -> None:
     run(main())
 
 
-def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
+def test_a_closed_reader_gets_no_messages_that_were_being_loaded() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             for history in (850, 300):  # from the store, and from a tail that is deepened
                 reader = await hub.subscribe("ops", history=history)
                 position = reader.cursor
-                gate = backend.hold("read", old_answer=True)
+                release = backend.hold("read", old_answer=True)
                 fetching = asyncio.ensure_future(reader.read(wait=False))
                 await turns()
                 reader.close()
-                gate.set()
+                release.set()
                 assert list(await fetching) == []
                 assert reader.cursor == position
                 assert not reader.is_due
@@ -288,7 +290,7 @@ def test_a_closed_reader_is_given_nothing_that_was_on_its_way() -> None:
     run(main())
 
 
-def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callback_that_raises_does_not_stop_other_readers(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -299,7 +301,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
             await hub.subscribe("ops", wake=refuse, on_signal=refuse)
             await hub.subscribe("ops", wake=lambda: rung.append(2), on_signal=rung.append)
             for n in (1, 2):
-                await say(hub, n)
+                await publish_all(hub, n)
                 await turns()
                 assert sorted(map(str, rung)) == ["1", "2"]
                 rung.clear()
@@ -312,7 +314,7 @@ def test_a_bell_or_a_signal_that_raises_leaves_nobody_deaf(caplog: pytest.LogCap
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns() -> None:
+def test_a_giant_room_does_not_delay_small_rooms() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             n_readers = 10 * fanout.WAKES_A_TURN
@@ -334,12 +336,12 @@ def test_rounds_of_bells_do_not_pile_up_in_a_giant_room_and_small_ones_get_turns
                     await backend.append([draft("", room="small")])
                     hub._rooms.grow("small", 1, (await hub.history("small")).messages)
                 await asyncio.sleep(0)
-                assert len(hub._rooms._bells._waking) <= 2
+                assert len(hub._rooms._fanout._waking) <= 2
                 assert rung[0] <= (n + 1) * fanout.WAKES_A_TURN
                 assert rung[1] == (n > 51) or n < 53
             before = rung[0]
             await turns(40)
             assert rung[0] - before <= 2 * n_readers
-            assert not hub._rooms._bells._waking
+            assert not hub._rooms._fanout._waking
 
     run(main())

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from harness import Faults, Forgetful, draft, drain, run, say, turns, until
+from harness import Faults, Forgetful, draft, drain, publish_all, run, turns, until
 from hosting import Host, hosted
 
 from chatkit.backends.sqlite import SqliteBackend
@@ -13,71 +13,74 @@ from chatkit.core.backend import Disconnected, Reconnected, RoomAdvanced
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Gap, Message
-from chatkit.core.room import Signal, Typing
+from chatkit.core.signals import Signal, Typing
 from chatkit.core.subscription import Item, Subscription
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
-def test_a_client_is_told_once_that_the_store_is_away_and_once_that_it_is_back() -> None:
+def test_a_client_is_notified_once_of_an_unavailable_store_and_once_of_its_return() -> None:
     async def test(host: Host) -> None:
         client, text = await host.json("ops"), await host.text("ops")
         await client.ask("join", room="dev")  # of two rooms, one word
-        host.backend.tell(Disconnected("the link broke"))
+        host.backend.inject(Disconnected("the link broke"))
         await until(lambda: host.hub.fault == "the link broke")
-        host.backend.tell(Disconnected("and again"))
-        host.backend.tell(Reconnected())
+        host.backend.inject(Disconnected("and again"))
+        host.backend.inject(Reconnected())
         await until(lambda: client.socket.of_type("restored"))
         assert host.hub.fault is None
         (error,) = client.socket.of_type("error")
-        assert error == {"type": "error", "code": "unavailable", "message": "the store is away: the link broke"}
+        assert error == {"type": "error", "code": "unavailable", "message": "the store is unavailable: the link broke"}
         assert client.socket.of_type("restored") == [{"type": "restored"}]
-        assert text.socket.texts[-2:] == [b"! the store is away: the link broke", b"! the store is back"]
+        assert text.socket.texts[-2:] == [
+            b"! the store is unavailable: the link broke",
+            b"! the store is available again",
+        ]
 
     hosted(test)
 
 
-def test_what_was_announced_is_announced_again_when_the_store_is_back(tmp_path: Path) -> None:
+def test_members_are_announced_again_when_the_store_is_available(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with Faults(SqliteBackend(path)) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
             await hub.subscribe("ops", member="ann")
             await until(lambda: other.count("ops") == 1)
-            process = hub._attendance._process
+            process = hub._presence._process
             forget = "DELETE FROM process WHERE name = ?"
             await two._writer.run(lambda connection: connection.execute(forget, [process]))
             await until(lambda: other.count("ops") == 0)
-            one.tell(Reconnected())
+            one.inject(Reconnected())
             await until(lambda: other.count("ops") == 1)
 
     run(main())
 
 
-def test_a_log_that_began_anew_is_found_by_its_epoch_alone() -> None:
+def test_a_log_that_started_again_is_detected_by_its_epoch_alone() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, "old", 2)
-            heard: list[Item] = []
+            await publish_all(hub, "old", 2)
+            received: list[Item] = []
             reader = await hub.subscribe("ops")
-            reading = asyncio.ensure_future(_collect(reader, heard))
+            reading = asyncio.ensure_future(_collect(reader, received))
             backend.wipe()
             (receipt,) = await backend.inner.append([draft("new")])
-            backend.tell(RoomAdvanced("ops", 1, epoch=receipt.message.epoch))
-            await until(lambda: len(heard) == 2)
-            assert isinstance(heard[0], Gap)
-            assert heard[0].reason == "epoch"
-            assert isinstance(heard[1], Message)
-            assert heard[1].body == "new"
+            backend.inject(RoomAdvanced("ops", 1, epoch=receipt.message.epoch))
+            await until(lambda: len(received) == 2)
+            assert isinstance(received[0], Gap)
+            assert received[0].reason == "epoch"
+            assert isinstance(received[1], Message)
+            assert received[1].body == "new"
             reader.close()
             await reading
 
     run(main())
 
 
-def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
+def test_a_reader_at_position_0_gets_no_gap_when_a_log_starts_again() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, "hi")
+            await publish_all(hub, "hi")
             with await hub.subscribe("ops", after=Cursor("another", 0)) as reader:
                 (message,) = await reader.read()
                 assert isinstance(message, Message)
@@ -89,7 +92,7 @@ def test_who_had_nothing_yet_misses_nothing_of_a_log_that_began_anew() -> None:
     run(main())
 
 
-def test_who_is_writing_is_told_to_the_readers_of_other_processes_and_once_to_ones_own(tmp_path: Path) -> None:
+def test_typing_reaches_readers_of_other_processes_and_own_readers_once(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "rooms.db"
         async with SqliteBackend(path) as one, SqliteBackend(path) as two, Hub(one) as hub, Hub(two) as other:
@@ -108,24 +111,24 @@ def test_who_is_writing_is_told_to_the_readers_of_other_processes_and_once_to_on
     run(main())
 
 
-def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost() -> None:
+def test_without_history_messages_notified_while_a_room_is_opened_are_not_lost() -> None:
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:
             backend.is_deaf = True
             await backend.inner.append([draft("before")])
-            gate = backend.hold("read", old_answer=True)
+            release = backend.hold("read", old_answer=True)
             opening = asyncio.ensure_future(hub.subscribe("ops"))
             await until(lambda: backend.calls["read"])
             await turns()
             said = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
             for message in said:
-                backend.tell(RoomAdvanced("ops", message.seq, [message]))
+                backend.inject(RoomAdvanced("ops", message.seq, [message]))
             await turns()
-            gate.set()
+            release.set()
             reader = await opening
             at = reader.position
             (next_,) = await backend.inner.append([draft("d")])
-            backend.tell(RoomAdvanced("ops", 5, [next_.message]))
+            backend.inject(RoomAdvanced("ops", 5, [next_.message]))
             assert [*said, next_.message][at - 1 :] == list(await reader.read())
             assert not await drain(reader)
             reader.close()
@@ -133,22 +136,22 @@ def test_without_history_what_is_heard_while_a_room_is_being_opened_is_not_lost(
     run(main())
 
 
-def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() -> None:
+def test_without_history_a_reader_gets_new_messages_and_a_gap_for_missed_ones() -> None:
     async def main() -> None:
         async with Faults(Forgetful()) as backend, Hub(backend) as hub:
-            await say(hub, "before", "that", "too")
-            heard: list[Item] = []
+            await publish_all(hub, "before", "that", "too")
+            received: list[Item] = []
             reader = await hub.subscribe("ops", history=10)
-            reading = asyncio.ensure_future(_collect(reader, heard))
-            await say(hub, "live")
-            await until(lambda: len(heard) == 1)
+            reading = asyncio.ensure_future(_collect(reader, received))
+            await publish_all(hub, "live")
+            await until(lambda: len(received) == 1)
             epoch = reader.epoch
             # Two messages of another process are lost on their way; the one after them comes.
             lost = [receipt.message for receipt in await backend.inner.append([draft("a"), draft("b"), draft("c")])]
-            backend.tell(RoomAdvanced("ops", 7, lost[2:]))
-            await until(lambda: len(heard) == 3)
-            assert heard[1] == Gap(4, 7, "no-history")
-            assert [item.body for item in heard if isinstance(item, Message)] == ["live", "c"]
+            backend.inject(RoomAdvanced("ops", 7, lost[2:]))
+            await until(lambda: len(received) == 3)
+            assert received[1] == Gap(4, 7, "no-history")
+            assert [item.body for item in received if isinstance(item, Message)] == ["live", "c"]
             reader.close()
             await reading
             back = await hub.subscribe("ops", after=Cursor(epoch, 4))
@@ -162,7 +165,7 @@ def test_without_history_a_reader_hears_what_comes_and_is_told_what_it_missed() 
     run(main())
 
 
-def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reader_without_history_continues_at_the_start_of_the_tail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "UNKEPT_MESSAGES", 512)
 
     async def main() -> None:
@@ -181,6 +184,6 @@ def test_a_slow_reader_without_history_goes_on_where_the_feed_begins(monkeypatch
     run(main())
 
 
-async def _collect(reader: Subscription, heard: list[Item]) -> None:
+async def _collect(reader: Subscription, received: list[Item]) -> None:
     while items := await reader.read():
-        heard += items
+        received += items

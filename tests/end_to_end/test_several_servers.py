@@ -179,7 +179,7 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
             error = await ann.until("error")
             assert error["code"] == "unavailable"
             assert "ref" not in error
-            assert str(await plain.recv()).startswith("! the store is away")
+            assert str(await plain.recv()).startswith("! the store is unavailable")
             for server in (one, two):
                 health = await asyncio.to_thread(call, server, "GET", "/health")
                 assert health.status == 503
@@ -195,7 +195,7 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
             events = await heard_until(ann.hear, lambda event: event.get("body") == "kept 49")
             lines = await heard_until(plain.recv, lambda line: line == "kept 49")
             assert sum(event["type"] == "restored" for event in events) <= 1
-            assert sum(line == "! the store is back" for line in lines) <= 1
+            assert sum(line == "! the store is available again" for line in lines) <= 1
             # What was refused is not there; a paused store may still have carried out what it had been told.
             heard = [event["body"] for event in events if event["type"] == "message"]
             assert heard == [line for line in lines if not line.startswith("! ")]

@@ -68,7 +68,7 @@ def test_a_refused_command_is_charged(text: bytes) -> None:
 
 def test_the_searches_of_a_client_that_disconnects_are_cancelled() -> None:
     async def test(host: Host) -> None:
-        queue = host.house.reads
+        queue = host.context.history_queue
         blocked = host.backend.before["read"] = asyncio.Event()
         clients = [await host.json() for _ in range(20)]
         for client in clients:

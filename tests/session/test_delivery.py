@@ -4,7 +4,7 @@ import asyncio
 from random import Random
 
 import pytest
-from harness import Faults, RecordingSocket, draft, run, say, turns, until
+from harness import Faults, RecordingSocket, draft, publish_all, run, turns, until
 
 from chatkit.core import segment as feed_module
 from chatkit.core.hub import Hub
@@ -41,14 +41,14 @@ def numbers(first: int, last: int) -> list[str]:
     return [str(n) for n in range(first, last + 1)]
 
 
-def test_what_is_due_and_what_comes_is_written_once_a_turn() -> None:
+def test_due_and_new_messages_are_written_once_a_turn() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(10))
+            await publish_all(hub, *range(10))
             socket = RecordingSocket()
             await deliver(hub, socket, history=4)
             assert seen(socket) == numbers(7, 10)
-            await say(hub, *range(10))
+            await publish_all(hub, *range(10))
             await turns()
             assert seen(socket) == numbers(7, 20)
             assert socket.n_writes == 2
@@ -57,23 +57,23 @@ def test_what_is_due_and_what_comes_is_written_once_a_turn() -> None:
 
 
 @pytest.mark.parametrize("history", [0, 4, 300, 850])
-def test_history_then_live_in_order(history: int) -> None:
+def test_history_and_then_new_messages_are_written_in_order(history: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             socket = RecordingSocket()
             await deliver(hub, socket, history=history)
-            await say(hub, *range(100))
+            await publish_all(hub, *range(100))
             await until(lambda: seen(socket) == numbers(901 - history, 1000))
             writes = socket.n_writes
-            await say(hub, *range(100))
+            await publish_all(hub, *range(100))
             await until(lambda: seen(socket) == numbers(901 - history, 1100))
             assert socket.n_writes == writes + 1
 
     run(main())
 
 
-def test_a_socket_that_takes_nothing_costs_nothing_and_catches_up() -> None:
+def test_a_full_socket_gets_nothing_and_catches_up_later() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             socket = RecordingSocket()
@@ -81,7 +81,7 @@ def test_a_socket_that_takes_nothing_costs_nothing_and_catches_up() -> None:
             socket.is_writable = False
             backend.calls.clear()
             for _ in range(30):
-                await say(hub, *range(100))
+                await publish_all(hub, *range(100))
             await turns()
             assert (socket.texts, backend.calls["read"]) == ([], 0)
             assert not delivery._is_catching_up
@@ -95,11 +95,11 @@ def test_a_socket_that_takes_nothing_costs_nothing_and_catches_up() -> None:
 
 @pytest.mark.parametrize("room_for", [1, 1000, 1 << 16, 3 << 16])
 @pytest.mark.parametrize("size", [10, 5_000, 1 << 17])
-def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, size: int) -> None:
+def test_a_socket_that_is_repeatedly_full_gets_all_messages_in_order(room_for: int, size: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             n = 900 if size < 10_000 else 30
-            await say(hub, *("x" * size for _ in range(n)))
+            await publish_all(hub, *("x" * size for _ in range(n)))
             socket = RecordingSocket()
             socket.room_for = room_for
             delivery = await deliver(hub, socket, history=n)
@@ -119,14 +119,14 @@ def test_a_socket_that_is_full_again_and_again_gets_all_in_order(room_for: int, 
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_is_lost_or_repeated_whatever_the_socket_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "MAX_CHUNK_MESSAGES", 7)
     random = Random(seed)
 
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             backend.turns = random.randrange(3)
-            await say(hub, *range(600))
+            await publish_all(hub, *range(600))
             socket = RecordingSocket()
             delivery = await deliver(hub, socket, history=590)
             for _ in range(150):
@@ -137,14 +137,14 @@ def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeyp
                     socket.is_writable = True
                     delivery.wake()
                 elif step == 2:
-                    await say(hub, *range(random.randrange(1, 4)))
+                    await publish_all(hub, *range(random.randrange(1, 4)))
                 elif step == 3:
                     backend.failures = {"read": Unavailable("away")} if random.random() < 0.3 else {}
                 await turns(random.randrange(6))
             backend.failures.clear()
             socket.is_writable = True
             delivery.wake()
-            await say(hub, "last")
+            await publish_all(hub, "last")
             last = hub.heads()["ops"].last
             await until(lambda: seen(socket)[-1:] == [str(last)])
             assert seen(socket) == numbers(11, last)
@@ -152,10 +152,10 @@ def test_whatever_the_socket_does_nothing_is_lost_or_repeated(seed: int, monkeyp
     run(main())
 
 
-def test_a_gap_is_written_where_it_is() -> None:
+def test_a_gap_is_written_at_its_position() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(10))
+            await publish_all(hub, *range(10))
             epoch = (await hub.history("ops")).head.epoch
             await backend.trim(keep=2)
             socket = RecordingSocket()
@@ -165,16 +165,16 @@ def test_a_gap_is_written_where_it_is() -> None:
             await deliver(hub, other, after=Cursor("other", 7))
             await until(lambda: seen(other) == ["7..9", "9", "10"])
             backend.wipe()
-            await say(hub, "new")
+            await publish_all(hub, "new")
             await until(lambda: seen(socket)[3:] == seen(other)[3:] == ["10..1", "1"])
 
     run(main())
 
 
-def test_a_store_that_is_away_delays_what_is_behind_and_then_it_comes(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_store_delays_a_delivery_without_loss(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             await hub.subscribe("ops")
             backend.failures["read"] = Unavailable("away")
             socket = RecordingSocket()
@@ -188,18 +188,18 @@ def test_a_store_that_is_away_delays_what_is_behind_and_then_it_comes(caplog: py
 
 
 @pytest.mark.parametrize("history", [300, 850])
-def test_a_delivery_that_is_closed_writes_nothing_that_was_on_its_way(history: int) -> None:
+def test_a_closed_delivery_writes_no_messages_that_were_being_loaded(history: int) -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
-            await say(hub, *range(900))
+            await publish_all(hub, *range(900))
             socket = RecordingSocket()
             await hub.subscribe("ops")
-            gate = backend.hold("read", old_answer=True)
+            release = backend.hold("read", old_answer=True)
             delivery = await deliver(hub, socket, history=history)
             await turns()
             delivery.close()
             delivery.close()
-            gate.set()
+            release.set()
             await turns()
             assert socket.texts == []
             delivery.wake()
@@ -209,15 +209,15 @@ def test_a_delivery_that_is_closed_writes_nothing_that_was_on_its_way(history: i
 
 @pytest.mark.parametrize("history", [0, 300, 850])
 @pytest.mark.parametrize("is_fetching", [False, True])
-def test_a_hub_is_left_while_readers_are_behind(history: int, is_fetching: bool) -> None:
+def test_a_hub_can_be_left_while_readers_are_behind(history: int, is_fetching: bool) -> None:
     async def main() -> None:
         async with Faults() as backend:
             async with Hub(backend) as hub:
-                await say(hub, *range(900))
+                await publish_all(hub, *range(900))
                 await hub.subscribe("ops")
                 socket = RecordingSocket()
                 socket.is_writable = is_fetching
-                gate = backend.hold("read", old_answer=True)
+                release = backend.hold("read", old_answer=True)
                 delivery = await deliver(hub, socket, history=history)
                 await turns()
                 leaving = asyncio.ensure_future(hub.__aexit__(None, None, None))
@@ -225,7 +225,7 @@ def test_a_hub_is_left_while_readers_are_behind(history: int, is_fetching: bool)
                 socket.is_writable = True
                 delivery.wake()
                 await turns()
-                gate.set()
+                release.set()
                 await leaving
                 delivery.wake()
             written = seen(socket)
@@ -247,7 +247,7 @@ def test_one_message_is_framed_once_for_all_readers() -> None:
             for socket in sockets:
                 delivery = Delivery(socket, counting, gap_frame, hub.spawn)
                 delivery.start(await hub.subscribe("ops", wake=delivery.wake))
-            await say(hub, *range(20))
+            await publish_all(hub, *range(20))
             await until(lambda: all(seen(socket) == numbers(1, 20) for socket in sockets))
             assert sorted(made) == list(range(1, 21))
             assert {socket.n_writes for socket in sockets} == {1}

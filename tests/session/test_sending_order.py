@@ -33,7 +33,7 @@ async def outcomes(client: Client, count: int) -> list[tuple[Any, Any]]:
     return [(event.get("ref"), event.get("code", "ack")) for event in found()]
 
 
-def test_nothing_that_was_sent_behind_a_refused_message_is_taken_though_the_bucket_has_filled_again() -> None:
+def test_messages_after_a_rate_limited_one_are_refused_even_if_the_limit_recovered() -> None:
     async def test(host: Host) -> None:
         allowance = Allowance(0)
         client = await host.json("ops", limiter=allowance)
@@ -51,15 +51,15 @@ def test_nothing_that_was_sent_behind_a_refused_message_is_taken_though_the_buck
     hosted(test)
 
 
-def test_nothing_that_was_sent_behind_what_the_store_could_not_take_is_stored_before_it() -> None:
+def test_messages_after_one_that_the_store_refused_are_not_stored_before_it() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        gate = host.backend.hold("append")
+        release = host.backend.hold("append")
         host.backend.failures["append"] = Unavailable("away")
         publish(client, 1, 0)
         await turns()
         publish(client, 2, 1)  # gathers while the first is on its way
-        gate.set()
+        release.set()
         assert await outcomes(client, 2) == [(1, "unavailable"), (2, "unavailable")]
         host.backend.failures.clear()
         publish(client, 3, 2)  # was on its way to the server
@@ -71,7 +71,7 @@ def test_nothing_that_was_sent_behind_what_the_store_could_not_take_is_stored_be
     hosted(test)
 
 
-def test_a_message_that_can_never_be_taken_holds_up_none_behind_it() -> None:
+def test_an_invalid_message_does_not_hold_up_later_ones() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         client.send("publish", body="x" * 5_000, ref=1, behind=0)
@@ -81,7 +81,7 @@ def test_a_message_that_can_never_be_taken_holds_up_none_behind_it() -> None:
     hosted(test)
 
 
-def test_who_does_not_say_what_a_message_was_sent_behind_is_answered_for_each_alone() -> None:
+def test_messages_without_behind_are_answered_independently() -> None:
     async def test(host: Host) -> None:
         allowance = Allowance(0)
         client = await host.json("ops", limiter=allowance)
@@ -93,7 +93,7 @@ def test_who_does_not_say_what_a_message_was_sent_behind_is_answered_for_each_al
     hosted(test)
 
 
-def test_the_refused_of_one_who_never_sends_again_are_forgotten() -> None:
+def test_refused_messages_that_are_never_sent_again_are_dropped() -> None:
     order = SendingOrder()
     for ref in range(MAX_REFUSED + 1):
         order.refused(ref, RateLimited(1.0))
@@ -102,7 +102,7 @@ def test_the_refused_of_one_who_never_sends_again_are_forgotten() -> None:
         order.check(MAX_REFUSED)
 
 
-def test_an_error_that_is_told_a_thousand_times_does_not_grow() -> None:
+def test_an_error_that_is_raised_a_thousand_times_does_not_grow() -> None:
     order = SendingOrder()
     error = Unavailable("away")
     order.refused(1, error)
@@ -119,7 +119,7 @@ def _frames(error: BaseException) -> Any:
         trace = trace.tb_next
 
 
-def test_a_writer_waits_for_the_store_and_is_told_of_it_once(tmp_path: Path) -> None:
+def test_a_sender_waits_for_the_store_and_is_notified_once(tmp_path: Path) -> None:
     """The whole way: the client holds what was refused, tells its watcher, and goes on in order."""
 
     async def story(url: str, lock: sqlite3.Connection) -> None:
@@ -149,7 +149,7 @@ def test_a_writer_waits_for_the_store_and_is_told_of_it_once(tmp_path: Path) -> 
             lock.close()
 
 
-def test_long_names_of_refused_messages_do_not_fill_the_server() -> None:
+def test_long_refs_of_refused_messages_are_bounded() -> None:
     order = SendingOrder()
     error = Unavailable("away")
     for n in range(1_000):
@@ -158,6 +158,6 @@ def test_long_names_of_refused_messages_do_not_fill_the_server() -> None:
             order.check(f"{n:x>10000}")
     assert len(order._refused) < 10
     for n in range(1_000):
-        order.taken(f"{n:x>10000}")
+        order.accepted(f"{n:x>10000}")
         order.refused("short", error)
     assert order._n_chars == len("short")

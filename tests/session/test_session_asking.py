@@ -5,7 +5,7 @@ from collections.abc import Sequence  # noqa: TC003  # a cheap import is no reas
 from typing import Any
 
 import pytest
-from harness import say, until
+from harness import publish_all, until
 from hosting import Allowance, Host, hosted
 
 from chatkit.session.json_session import JsonSession
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 
 def test_history_by_page_search_and_position() -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, *(f"message {n}" for n in range(1, 61)))
+        await publish_all(host.hub, *(f"message {n}" for n in range(1, 61)))
         epoch = (await host.hub.history("ops")).head.epoch
         client = await host.json("ops")
         asked: list[tuple[dict[str, Any], Sequence[int], bool]] = [
@@ -37,7 +37,7 @@ def test_history_by_page_search_and_position() -> None:
             assert [message["seq"] for message in answer["messages"]] == list(expected), fields
             assert answer["complete"] is complete, fields
             assert answer["room"] == "ops"
-            client.socket.take()
+            client.socket.pop_events()
 
     hosted(test)
 
@@ -59,18 +59,18 @@ def test_members_and_their_changes() -> None:
     hosted(test)
 
 
-def test_a_change_that_a_full_socket_did_not_take_comes_as_a_list() -> None:
+def test_a_presence_change_while_the_socket_was_full_is_sent_as_a_list() -> None:
     async def test(host: Host) -> None:
         ann = await host.json("ops")
         await asyncio.sleep(0.02)
-        ann.socket.take()
+        ann.socket.pop_events()
         ann.socket.is_writable = False
         await host.json("ops", "bob")
         await until(lambda: isinstance(ann.session, JsonSession) and ann.session._stale_rooms)
         assert ann.socket.texts == []
         ann.socket.is_writable = True
         ann.session.writable_again()
-        (members,) = ann.socket.take()
+        (members,) = ann.socket.pop_events()
         assert (members["type"], members["count"]) == ("members", 2)
         ann.session.writable_again()
         assert ann.socket.texts == []
@@ -78,7 +78,7 @@ def test_a_change_that_a_full_socket_did_not_take_comes_as_a_list() -> None:
     hosted(test)
 
 
-def test_typing_is_shown_to_the_others() -> None:
+def test_typing_is_sent_to_the_others() -> None:
     async def test(host: Host) -> None:
         ann, bob = await host.json("ops"), await host.json("ops", "bob")
         plain = await host.text("ops", "cat")
@@ -96,9 +96,9 @@ def test_typing_is_shown_to_the_others() -> None:
     hosted(test)
 
 
-def test_a_redaction_is_shown() -> None:
+def test_a_redaction_is_sent() -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, "secret")
+        await publish_all(host.hub, "secret")
         client = await host.json("ops")
         await host.hub.redact("ops", 1)
         await until(lambda: client.socket.of_type("redacted"))

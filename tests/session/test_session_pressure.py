@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from harness import Faults, run, say, turns, until
+from harness import Faults, publish_all, run, turns, until
 from hosting import Host, hosted
 
 from chatkit.core.hub import Hub
@@ -14,9 +14,9 @@ from chatkit.session.session import MAX_JOBS, MAX_OUTSTANDING
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
-def test_commands_that_wait_are_done_in_order() -> None:
+def test_commands_that_wait_for_the_store_run_in_order() -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, "hi")
+        await publish_all(host.hub, "hi")
         client = await host.json()
         host.backend.turns = 3
         client.send("join", room="ops", ref=1)
@@ -32,7 +32,7 @@ def test_commands_that_wait_are_done_in_order() -> None:
 
 
 @pytest.mark.parametrize("failing", ["watch", "read"])
-def test_a_join_that_fails_is_told_and_can_be_tried_again(failing: str) -> None:
+def test_a_failed_join_is_answered_and_can_be_repeated(failing: str) -> None:
     async def test(host: Host) -> None:
         client = await host.json()
         host.backend.failures[failing] = Unavailable("away")
@@ -44,15 +44,15 @@ def test_a_join_that_fails_is_told_and_can_be_tried_again(failing: str) -> None:
     hosted(test)
 
 
-def test_a_client_that_publishes_faster_than_the_store_commits_is_read_no_further() -> None:
+def test_reading_pauses_if_a_client_publishes_faster_than_the_store_commits() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        gate = host.backend.hold("append")
+        release = host.backend.hold("append")
         for n in range(MAX_OUTSTANDING + 20):
             assert client.socket.is_paused == (n >= MAX_OUTSTANDING)
             client.send("publish", body=str(n))
         assert client.socket.pauses == 1
-        gate.set()
+        release.set()
         await until(lambda: not client.socket.is_paused)
         await until(lambda: len(client.bodies()) == MAX_OUTSTANDING + 20)
         client.send("publish", body="more")
@@ -61,15 +61,15 @@ def test_a_client_that_publishes_faster_than_the_store_commits_is_read_no_furthe
     hosted(test)
 
 
-def test_a_client_that_asks_faster_than_the_store_answers_is_read_no_further() -> None:
+def test_reading_pauses_if_a_client_asks_faster_than_the_store_answers() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
-        gate = host.backend.hold("read")
+        release = host.backend.hold("read")
         for n in range(MAX_JOBS + 5):
             client.send("history", ref=n)
         await turns()
         assert client.socket.is_paused
-        gate.set()
+        release.set()
         await client.answer(MAX_JOBS + 4)
         assert not client.socket.is_paused
 
@@ -77,7 +77,7 @@ def test_a_client_that_asks_faster_than_the_store_answers_is_read_no_further() -
 
 
 @pytest.mark.parametrize("first", ["append", "read"])
-def test_a_client_held_for_two_reasons_is_held_until_both_are_gone(first: str) -> None:
+def test_reading_that_was_paused_for_two_reasons_resumes_when_both_are_gone(first: str) -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         gates = {method: host.backend.hold(method) for method in ("append", "read")}
@@ -99,16 +99,14 @@ def test_a_client_held_for_two_reasons_is_held_until_both_are_gone(first: str) -
 
 
 @pytest.mark.parametrize("op", ["history", "members", "publish", "sing"])
-def test_a_client_that_does_not_take_its_answers_does_not_fill_the_server(
-    op: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_to_a_client_that_does_not_read_are_bounded(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "MAX_UNREAD_BYTES", 20_000)
 
     async def test(host: Host) -> None:
-        await say(host.hub, *("x" * 1000 for _ in range(20)))
+        await publish_all(host.hub, *("x" * 1000 for _ in range(20)))
         client = await host.json("ops")
         await turns()
-        client.socket.take()
+        client.socket.pop_events()
         client.socket.is_writable = False
         asked = 0
         while not client.socket.is_paused:
@@ -131,9 +129,9 @@ def test_a_client_that_does_not_take_its_answers_does_not_fill_the_server(
 
 @pytest.mark.parametrize("steps", range(24))
 @pytest.mark.parametrize("op", ["join", "join again", "history", "leave", "publish"])
-def test_whenever_a_client_leaves_nothing_of_it_stays(op: str, steps: int) -> None:
+def test_a_client_that_leaves_at_any_time_leaves_nothing_behind(op: str, steps: int) -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, *range(200))
+        await publish_all(host.hub, *range(200))
         client = await host.json("other" if op == "join" else "ops")
         host.backend.turns = 2
         for ref in range(3):
@@ -150,7 +148,7 @@ def test_whenever_a_client_leaves_nothing_of_it_stays(op: str, steps: int) -> No
 
 
 @pytest.mark.parametrize("steps", range(14))
-def test_whenever_a_start_is_cancelled_nothing_of_it_stays(steps: int) -> None:
+def test_a_start_that_is_cancelled_at_any_time_leaves_nothing_behind(steps: int) -> None:
     async def test(host: Host) -> None:
         host.backend.turns = 3
         starting = asyncio.ensure_future(host.json("ops"))
@@ -164,14 +162,14 @@ def test_whenever_a_start_is_cancelled_nothing_of_it_stays(steps: int) -> None:
     hosted(test)
 
 
-def test_a_session_that_outlives_the_hub_is_told_that_it_ends() -> None:
+def test_a_session_that_outlives_the_hub_gets_an_error() -> None:
     async def main() -> None:
         async with Faults() as backend:
             async with Hub(backend) as hub:
                 host = Host(hub, backend)
                 client = await host.json("ops")
                 plain = await host.text("ops")
-            client.socket.take()
+            client.socket.pop_events()
             for op in ("publish", "join", "history"):
                 client.send(op, body="x", ref=op)
             assert [(event["ref"], event["code"]) for event in client.socket.events] == [
@@ -186,7 +184,7 @@ def test_a_session_that_outlives_the_hub_is_told_that_it_ends() -> None:
     run(main())
 
 
-def test_a_binary_frame_ends_it_and_a_failure_closes_with_its_code() -> None:
+def test_a_binary_frame_and_a_failure_close_the_connection_with_their_codes() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")
         client.session.received_binary()

@@ -1,7 +1,7 @@
 """Plain text over a socket: a frame in is a body, and each message comes back in the form that was asked for."""
 
 import pytest
-from harness import say, until
+from harness import publish_all, until
 from hosting import Host, hosted
 
 from chatkit.core.model import Cursor
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
     ("form", "expected"), [("text", b"hi"), ("line", b"ann: hi"), ("json", b'{"room":"chat","seq":1,')]
 )
-def test_plain_text_in_and_out(form: str, expected: bytes) -> None:
+def test_plain_text_is_published_and_delivered(form: str, expected: bytes) -> None:
     async def test(host: Host) -> None:
         client = await host.text(form=form)
         client.session.received_text(b"hi")
@@ -29,9 +29,9 @@ def test_plain_text_in_and_out(form: str, expected: bytes) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "line", "json"])
-def test_plain_text_begins_with_history_and_tells_gaps(form: str) -> None:
+def test_plain_text_starts_with_history_and_reports_gaps(form: str) -> None:
     async def test(host: Host) -> None:
-        await say(host.hub, *range(30))
+        await publish_all(host.hub, *range(30))
         epoch = (await host.hub.history("ops")).head.epoch
         client = await host.text("ops", form=form)
         assert len(client.socket.texts) == 10
@@ -47,7 +47,7 @@ def test_plain_text_begins_with_history_and_tells_gaps(form: str) -> None:
     hosted(test)
 
 
-def test_a_form_that_is_none_is_refused() -> None:
+def test_an_unknown_format_is_refused() -> None:
     async def test(host: Host) -> None:
         with pytest.raises(BadRequest, match="text, line, json"):
             await host.text("ops", form="xml")
@@ -57,15 +57,15 @@ def test_a_form_that_is_none_is_refused() -> None:
     hosted(test)
 
 
-def test_plain_text_is_held_back_and_told_of_a_store_that_is_away() -> None:
+def test_plain_text_is_paused_and_notified_of_an_unavailable_store() -> None:
     async def test(host: Host) -> None:
         client = await host.text("ops")
-        gate = host.backend.hold("append")
+        release = host.backend.hold("append")
         for _ in range(MAX_OUTSTANDING):
             client.session.received_text(b"hi")
         assert client.socket.is_paused
         host.backend.failures["append"] = Unavailable("away")
-        gate.set()
+        release.set()
         await until(lambda: not client.socket.is_paused)
         await until(lambda: client.socket.texts.count(b"! away") == MAX_OUTSTANDING)
 

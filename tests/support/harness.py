@@ -12,8 +12,8 @@ import pytest
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import fanout
-from chatkit.core import room as live_module
-from chatkit.core import segment as feed_module
+from chatkit.core import room as room_module
+from chatkit.core import segment as segment_module
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Member, Message, Receipt
@@ -70,12 +70,12 @@ def draft(body: object, room: str = "ops", **parts: Any) -> Draft:
     return Draft(room, "ann", str(body), **parts)
 
 
-async def say(hub: Hub, *bodies: object, room: str = "ops") -> list[Receipt]:
+async def publish_all(hub: Hub, *bodies: object, room: str = "ops") -> list[Receipt]:
     """Publish bodies in order, and return when all are committed."""
     return list(await asyncio.gather(*(hub.publish(draft(body, room)) for body in bodies)))
 
 
-def at_hand(subscription: Subscription) -> list[Message]:
+def read_in_memory(subscription: Subscription) -> list[Message]:
     """Read a chunk of what is in memory."""
     try:
         frames, _ = subscription.chunk(as_line)
@@ -93,11 +93,11 @@ async def drain(subscription: Subscription, limit: int = 7) -> list[Item]:
 
 
 def is_left_clean(hub: Hub) -> bool:
-    rosters = vars(hub._attendance.roster)
+    rosters = vars(hub._presence.roster)
     return (
         hub.counts == {"rooms": 0, "subscriptions": 0}
-        and not (hub._rooms._rooms or hub._rooms._bells._grown or hub._rooms._bells._waking)
-        and not (rosters["_rooms"] or rosters["_untold"])
+        and not (hub._rooms._rooms or hub._rooms._fanout._grown or hub._rooms._fanout._waking)
+        and not (rosters["_rooms"] or rosters["_unreported"])
     )
 
 
@@ -155,7 +155,7 @@ class RecordingSocket:
     def events(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(text) for text in self.texts]
 
-    def take(self) -> list[dict[str, Any]]:
+    def pop_events(self) -> list[dict[str, Any]]:
         """Return the events so far, and forget them."""
         events = self.events
         self.texts.clear()
@@ -179,19 +179,19 @@ class Faults(Backend):
         self.turns = 0  # of the loop, before and after each call
         self.is_deaf = False  # the inner backend's news are lost
         self.watched: set[str] = set()
-        self._news: AsyncIterator[Notification] | None = None
+        self._inner_notifications: AsyncIterator[Notification] | None = None
         self._next: asyncio.Task[Notification] | None = None
-        self._told: deque[Notification | Exception | None] = deque()
+        self._injected: deque[Notification | Exception | None] = deque()
         self._wake = asyncio.Event()
 
     def hold(self, method: str, *, old_answer: bool = False) -> asyncio.Event:
         """Hold a method's calls up until the event that is returned is set."""
-        gate = (self.after if old_answer else self.before)[method] = asyncio.Event()
-        return gate
+        release = (self.after if old_answer else self.before)[method] = asyncio.Event()
+        return release
 
-    def tell(self, news: Notification | Exception | None) -> None:
+    def inject(self, notification: Notification | Exception | None) -> None:
         """Put something among the news: an error is raised by the iterator, None ends it."""
-        self._told.append(news)
+        self._injected.append(notification)
         self._wake.set()
 
     def wipe(self) -> None:
@@ -199,21 +199,21 @@ class Faults(Backend):
         assert isinstance(self.inner, MemoryBackend)
         self.inner = type(self.inner)()
         self.inner._watched |= self.watched
-        self._news = None
+        self._inner_notifications = None
         if self._next is not None:
             self._next.cancel()
 
     async def _do(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
         self.calls[method] += 1
         await turns(self.turns)
-        if gate := self.before.get(method):
-            await gate.wait()
+        if release := self.before.get(method):
+            await release.wait()
         if failure := self.failures.get(method):
             raise failure
         result = await call()
         await turns(self.turns)
-        if gate := self.after.get(method):
-            await gate.wait()
+        if release := self.after.get(method):
+            await release.wait()
         return result
 
     async def __aenter__(self) -> Self:
@@ -267,13 +267,13 @@ class Faults(Backend):
     async def notifications(self) -> AsyncIterator[Notification]:
         self.calls["notifications"] += 1
         while True:
-            while self._told:
-                told = self._told.popleft()
-                if told is None:
+            while self._injected:
+                injected = self._injected.popleft()
+                if injected is None:
                     return
-                if isinstance(told, Exception):
-                    raise told
-                yield told
+                if isinstance(injected, Exception):
+                    raise injected
+                yield injected
             item = await self._next_of_inner()
             if isinstance(item, StopAsyncIteration):
                 return
@@ -281,10 +281,10 @@ class Faults(Backend):
                 yield item
 
     async def _next_of_inner(self) -> Notification | StopAsyncIteration | None:
-        if self._news is None:
-            self._news = self.inner.notifications()
+        if self._inner_notifications is None:
+            self._inner_notifications = self.inner.notifications()
         if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._news))
+            self._next = asyncio.ensure_future(anext(self._inner_notifications))
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # its end may be nobody's
         waking = asyncio.ensure_future(self._wake.wait())
         try:
@@ -330,10 +330,10 @@ class Forgetful(MemoryBackend):
 def small_tails() -> Iterator[None]:
     """Let a few messages be many, so that every edge of a tail is met."""
     sizes = {
-        (feed_module, "MAX_MESSAGES"): 8,
-        (live_module, "MAX_MESSAGES"): 8,
-        (live_module, "OPENING_MESSAGES"): 4,
-        (feed_module, "MAX_CHUNK_MESSAGES"): 3,
+        (segment_module, "MAX_MESSAGES"): 8,
+        (room_module, "MAX_MESSAGES"): 8,
+        (room_module, "OPENING_MESSAGES"): 4,
+        (segment_module, "MAX_CHUNK_MESSAGES"): 3,
         (fanout, "WAKES_A_TURN"): 2,
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -42,14 +42,14 @@ class Host:
         self.hub = hub
         self.backend = backend
         self.limits = Limits(body=1000, data=1000, history=100, rooms=4)
-        self.house = SessionContext(hub, "chatkit/test", self.limits, WireLimits(1000, 100), 10)
+        self.context = SessionContext(hub, "chatkit/test", self.limits, WireLimits(1000, 100), 10)
         self.clients: list[Client] = []
 
     async def json(
         self, room: str | None = None, name: str = "ann", start: StartPosition = NEWEST, **options: Any
     ) -> "Client":
         socket = RecordingSocket()
-        client = Client(JsonSession(self.house, socket, name, options.get("limiter")), socket)
+        client = Client(JsonSession(self.context, socket, name, options.get("limiter")), socket)
         self.clients.append(client)
         await client.session.start(room, start)
         return client
@@ -58,7 +58,7 @@ class Host:
         self, room: str | None = None, name: str = "ann", form: str = "text", start: StartPosition = NEWEST
     ) -> "Client":
         socket = RecordingSocket()
-        client = Client(TextSession(self.house, socket, name, None, form), socket)
+        client = Client(TextSession(self.context, socket, name, None, form), socket)
         self.clients.append(client)
         await client.session.start(room, start)
         return client
@@ -104,7 +104,7 @@ def hosted(test: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
             for client in host.clients:
                 client.session.closed(1000)
                 client.session.closed(1000)
-            await until(lambda: not hub._rooms._rooms and not hub._attendance.roster._rooms, "something is left behind")
+            await until(lambda: not hub._rooms._rooms and not hub._presence.roster._rooms, "something is left behind")
             assert not backend.watched
 
     run(main())

@@ -306,7 +306,7 @@ class Heard:
 def hear(data: bytes, *cuts: int, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> list[tuple[Any, ...]]:
     heard = Heard(max_bytes, inflate_bits)
     for start, stop in zip((0, *cuts), (*cuts, len(data)), strict=True):
-        heard.reader.feed(data[start:stop])
+        heard.reader.receive_data(data[start:stop])
     return heard.calls
 
 

@@ -201,14 +201,14 @@ def test_small_limits_hold_on_the_short_path() -> None:
 
 def test_a_million_empty_fragments_take_no_memory() -> None:
     heard = Heard()
-    heard.reader.feed(frame(0x01, b"a"))
+    heard.reader.receive_data(frame(0x01, b"a"))
     empties = frame(0x00) * 10_000
     tracemalloc.start()
     for _ in range(10):
-        heard.reader.feed(empties)
+        heard.reader.receive_data(empties)
     assert tracemalloc.get_traced_memory()[0] < 100_000
     tracemalloc.stop()
-    heard.reader.feed(frame(0x80, b"b"))
+    heard.reader.receive_data(frame(0x80, b"b"))
     assert heard.calls == [("text", b"ab")]
 
 
@@ -240,22 +240,22 @@ def test_a_paused_reader_keeps_order_and_reads_on() -> None:
     heard = Heard()
     heard.do = lambda: heard.reader.pause() if len(heard.calls) == 2 else None
     data = b"".join(frame(0x81, b"%d" % i) for i in range(5))
-    heard.reader.feed(data[:-3])
-    heard.reader.feed(data[-3:])
+    heard.reader.receive_data(data[:-3])
+    heard.reader.receive_data(data[-3:])
     assert heard.calls == [("text", b"0"), ("text", b"1")]
     heard.reader.resume()
-    heard.reader.feed(b"")
+    heard.reader.receive_data(b"")
     assert heard.calls == [("text", b"%d" % i) for i in range(5)]
 
 
 def test_a_reader_paused_within_a_fragmented_message_goes_on_in_it() -> None:
     heard = Heard()
-    heard.reader.feed(frame(0x01, b"a"))
+    heard.reader.receive_data(frame(0x01, b"a"))
     heard.reader.pause()
-    heard.reader.feed(frame(0x80, b"b"))
+    heard.reader.receive_data(frame(0x80, b"b"))
     assert heard.calls == []
     heard.reader.resume()
-    heard.reader.feed(frame(0x81, b"next"))
+    heard.reader.receive_data(frame(0x81, b"next"))
     assert heard.calls == [("text", b"ab"), ("text", b"next")]
 
 
@@ -267,18 +267,18 @@ def test_a_sink_that_pauses_and_resumes_at_once_misses_nothing() -> None:
         heard.reader.resume()
 
     heard.do = pause_and_resume
-    heard.reader.feed(frame(0x81, b"a longer one") * 3 + b"\x81")
-    heard.reader.feed(frame(0x81, b"b")[1:])
+    heard.reader.receive_data(frame(0x81, b"a longer one") * 3 + b"\x81")
+    heard.reader.receive_data(frame(0x81, b"b")[1:])
     assert heard.calls == [("text", b"a longer one")] * 3 + [("text", b"b")]
 
 
 def test_a_halted_reader_is_deaf_and_keeps_nothing() -> None:
     heard = Heard()
     heard.do = heard.reader.halt
-    heard.reader.feed(frame(0x81, b"one") * 3)
-    heard.reader.feed(b"x" * 100_000)
+    heard.reader.receive_data(frame(0x81, b"one") * 3)
+    heard.reader.receive_data(b"x" * 100_000)
     heard.reader.resume()
-    heard.reader.feed(frame(0x81, b"two"))
+    heard.reader.receive_data(frame(0x81, b"two"))
     assert heard.calls == [("text", b"one")]
 
 
@@ -286,7 +286,7 @@ def test_a_replaced_call_gets_the_next_text_of_the_same_bytes() -> None:
     heard = Heard()
     other: list[bytes] = []
     heard.do = lambda: setattr(heard.reader, "on_text", other.append)
-    heard.reader.feed(frame(0x81, b"the first") + frame(0x81, b"the second"))
+    heard.reader.receive_data(frame(0x81, b"the first") + frame(0x81, b"the second"))
     assert (heard.calls, other) == ([("text", b"the first")], [b"the second"])
 
 
@@ -294,7 +294,7 @@ def test_a_long_frame_in_small_pieces_costs_no_more_than_its_length() -> None:
     heard = Heard(max_bytes=4 * MIB)
     data = frame(0x82, bytes(4 * MIB))
     for i in range(0, len(data), 1000):
-        heard.reader.feed(data[i : i + 1000])
+        heard.reader.receive_data(data[i : i + 1000])
     assert heard.calls == [("binary", bytes(4 * MIB))]
 
 
@@ -322,10 +322,10 @@ def test_the_same_bytes_mean_the_same_however_often_they_are_paused(stream: byte
     heard.do = lambda: heard.reader.pause() if len(heard.calls) % every == 0 else None
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     for start, stop in pairwise(edges):
-        heard.reader.feed(stream[start:stop])
+        heard.reader.receive_data(stream[start:stop])
     n_calls = -1
     while n_calls != len(heard.calls):
         n_calls = len(heard.calls)
         heard.reader.resume()
-        heard.reader.feed(b"")
+        heard.reader.receive_data(b"")
     assert heard.calls == hear(stream, max_bytes=1000)

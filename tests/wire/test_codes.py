@@ -80,7 +80,7 @@ def test_an_error_arrives_with_its_class_sentence_and_values(error: ChatkitError
 
 
 @pytest.mark.parametrize("carry", [as_event, as_problem])
-def test_the_number_is_not_read_out_of_the_sentence(carry: type) -> None:
+def test_numbers_are_not_parsed_from_the_sentence(carry: type) -> None:
     error = TooLarge("body", 65_536)
     error.args = ("line 12 holds 99 bytes too many",)
     arrived = carry(error)
@@ -88,7 +88,7 @@ def test_the_number_is_not_read_out_of_the_sentence(carry: type) -> None:
 
 
 @pytest.mark.parametrize("kind", every_kind())
-def test_every_class_is_made_of_its_code(kind: type[ChatkitError]) -> None:
+def test_every_code_gives_its_class(kind: type[ChatkitError]) -> None:
     error = error_of(kind.code, "because of 7")
     assert (error.code, str(error)) == (kind.code, "because of 7")
     # Bad input of no other kind, names (whose code is made of their kind) and sizes have the code of a bad request.
@@ -96,7 +96,7 @@ def test_every_class_is_made_of_its_code(kind: type[ChatkitError]) -> None:
     assert type(error) is kind or (shared and type(error) in {ChatkitError, BadRequest})
 
 
-def test_values_that_the_other_end_did_not_send_are_left_open() -> None:
+def test_values_that_were_not_sent_are_none() -> None:
     too_large, too_many, limited = (
         error_of(code, "no 7") for code in ("data-too-large", "too-many-rooms", "rate-limited")
     )
@@ -112,7 +112,7 @@ def test_a_code_of_a_later_version_is_kept() -> None:
     assert (status_of(error), close_code_of(error), exit_code_of(error)) == (500, 1008, 1)
 
 
-def test_an_error_of_an_application_has_the_numbers_of_its_class() -> None:
+def test_an_error_of_an_application_has_the_codes_of_its_base_class() -> None:
     class Full(Unavailable):
         code = "full"
 
@@ -120,11 +120,11 @@ def test_an_error_of_an_application_has_the_numbers_of_its_class() -> None:
     assert (status_of(error), close_code_of(error), exit_code_of(error)) == (503, 4503, 3)
 
 
-def test_a_refused_text_is_cut_to_what_it_is_recognized_by() -> None:
+def test_a_refused_text_is_shortened() -> None:
     assert details_of(BadCursor("x" * 10_000)) == Details(value="x" * 80)
 
 
-def test_close_codes_say_whether_to_come_back() -> None:
+def test_close_codes_tell_whether_to_reconnect() -> None:
     assert [close_code_of(kind("no")) for kind in (Unauthorized, Forbidden, NotFound)] == [4401, 4403, 4404]
     assert [close_code_of(error) for error in (RateLimited(1), Unavailable("no"), BadBody("no"))] == [4508, 4503, 1008]
     assert [code_of_close(code) for code in (4401, 4403, 4404, 4508, 4503)] == [
@@ -137,7 +137,7 @@ def test_close_codes_say_whether_to_come_back() -> None:
     assert {code_of_close(code) for code in (1000, 1008, 4000, 4499, 4999)} == {"error"}
 
 
-def test_a_status_names_the_code_that_stands_for_it() -> None:
+def test_a_status_is_decoded_as_its_code() -> None:
     assert [code_of_status(status) for status in (400, 401, 403, 404, 405, 413, 429, 500, 503)] == [
         "bad-request",
         "unauthorized",
@@ -152,7 +152,7 @@ def test_a_status_names_the_code_that_stands_for_it() -> None:
     assert code_of_status(418) == "error"
 
 
-def test_exit_codes_tell_a_script_what_went_wrong() -> None:
+def test_exit_codes_distinguish_kinds_of_failures() -> None:
     assert exit_code_of(BadName("room", "short")) is ExitCode.WRONG_USAGE
     assert exit_code_of(TooLarge("body", 1)) is exit_code_of(BadBody("no")) is ExitCode.FAILED
     assert exit_code_of(Unavailable("no")) is exit_code_of(NotAStore("no")) is exit_code_of(StoreError("no"))

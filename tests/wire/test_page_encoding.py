@@ -23,7 +23,7 @@ def seqs(page: EncodedPage) -> list[int]:
 
 
 @pytest.mark.parametrize("char", ["\x01", '"', "\\", "\n"])
-def test_what_json_escapes_counts_as_it_is_sent(char: str) -> None:
+def test_escaped_characters_count_as_they_are_sent(char: str) -> None:
     async def test() -> None:
         found = past([char * (MAX_PAGE_BYTES // 12)] * 12)
         page = await encode_page(found, is_forward=True)
@@ -37,7 +37,7 @@ def test_what_json_escapes_counts_as_it_is_sent(char: str) -> None:
     run(test())
 
 
-def test_one_message_is_sent_however_large_it_is() -> None:
+def test_a_page_has_at_least_one_message_of_any_size() -> None:
     async def test() -> None:
         for is_forward in (True, False):
             page: Any = await encode_page(past(["\x01" * MAX_PAGE_BYTES] * 2), is_forward=is_forward)
@@ -46,7 +46,7 @@ def test_one_message_is_sent_however_large_it_is() -> None:
     run(test())
 
 
-def test_a_page_within_the_bound_is_sent_whole() -> None:
+def test_a_page_within_the_bound_is_not_shortened() -> None:
     async def test() -> None:
         for is_forward in (True, False):
             page = await encode_page(past(["hi"] * 1_000), is_forward=is_forward)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkit.core.model import Cursor, Gap, Member, Message
-from chatkit.core.roster import Change
+from chatkit.core.signals import MembersChanged
 from chatkit.core.subscription import Subscription  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.errors import BadCursor, BadInput, BadRequest, NotFound, RateLimited, UnknownOp
-from chatkit.session.formats import FORMS, gap_sentence, presence_frame
+from chatkit.session.formats import FORMATS, gap_sentence, presence_frame
 from chatkit.websocket.reader import payloads
 from chatkit.wire import protocol
 
@@ -77,19 +77,19 @@ events = st.one_of(
 
 
 @given(commands)
-def test_a_command_is_read_as_it_was_written(command: protocol.AnyCommand) -> None:
+def test_a_command_is_decoded_as_it_was_encoded(command: protocol.AnyCommand) -> None:
     frame = protocol.encode(command)
     assert protocol.decode_command(frame) == protocol.decode_command(frame.decode()) == command
     assert protocol.ref_of(frame) == command.ref
 
 
 @given(events)
-def test_an_event_is_read_as_it_was_written(event: protocol.AnyEvent) -> None:
+def test_an_event_is_decoded_as_it_was_encoded(event: protocol.AnyEvent) -> None:
     assert protocol.decode_event(protocol.encode(event)) == event
 
 
 @given(messages)
-def test_a_message_crosses_the_wire_whole(message: Message) -> None:
+def test_a_message_is_unchanged_after_encoding_and_decoding(message: Message) -> None:
     event = protocol.decode_event(protocol.message_event(message))
     assert isinstance(event, protocol.MessageEvent)
     assert protocol.WireMessage(*msgspec.structs.astuple(event)).to_message("e") == message
@@ -105,7 +105,7 @@ def test_unknown_fields_are_ignored(extra: dict[str, object]) -> None:
 
 
 @given(st.binary(max_size=60) | text.map(str.encode) | values.map(msgspec.json.encode))
-def test_what_is_no_frame_raises_bad_input_alone(frame: bytes) -> None:
+def test_invalid_frames_raise_only_bad_input(frame: bytes) -> None:
     for decode in (protocol.decode_command, protocol.decode_event):
         with contextlib.suppress(BadInput):
             decode(frame)
@@ -138,7 +138,7 @@ def test_a_hostile_frame_is_a_bad_request(frame: bytes) -> None:
         )
 
 
-def test_an_unknown_op_is_named_with_its_ref() -> None:
+def test_an_unknown_op_is_reported_with_its_ref() -> None:
     frame = b'{"op":"sing","ref":"r1"}'
     with pytest.raises(UnknownOp, match="'sing'") as caught:
         protocol.decode_command(frame)
@@ -146,16 +146,16 @@ def test_an_unknown_op_is_named_with_its_ref() -> None:
     assert protocol.ref_of(frame) == "r1"
 
 
-def test_an_unknown_event_is_none() -> None:
+def test_an_unknown_event_is_decoded_as_none() -> None:
     assert protocol.decode_event(b'{"type":"sung","room":5}') is None
 
 
-def test_what_is_wrong_is_said_by_the_field() -> None:
+def test_the_sentence_names_the_wrong_field() -> None:
     with pytest.raises(BadRequest, match=r"^Expected `str \| null`, got `int` - at `body`$"):
         protocol.decode_command(b'{"op":"publish","body":5}')
 
 
-def test_json_is_compact_and_leaves_out_what_is_empty() -> None:
+def test_json_is_compact_and_omits_defaults() -> None:
     message = Message("ops", "e", 42, 1_795_175_241_123, "ann", "hi")
     head = b'"room":"ops","seq":42,"time":"2026-11-20T11:47:21.123Z","sender":"ann","body":"hi"}'
     assert protocol.message_event(message) == b'{"type":"message",' + head
@@ -167,7 +167,7 @@ def test_json_is_compact_and_leaves_out_what_is_empty() -> None:
 
 
 @given(st.integers())
-def test_any_number_is_a_position_that_a_store_can_take(at: int) -> None:
+def test_every_number_gives_a_position_within_the_range_of_stores(at: int) -> None:
     for given_at in (at, str(at) if at >= 0 else "0"):
         position = protocol.position(given_at)
         assert isinstance(position, int)
@@ -184,19 +184,19 @@ def test_a_position_is_a_number_or_a_cursor() -> None:
             protocol.position(bad)
 
 
-def test_errors_and_members_in_words_for_the_wire() -> None:
+def test_errors_and_members_are_encoded() -> None:
     assert protocol.error_event(NotFound("no such room"), 7) == protocol.ErrorEvent("not-found", "no such room", 7)
     assert protocol.error_event(RateLimited(0.5)).retry_after_s == 0.5
     assert protocol.wire_members([Member("ann", 1500)]) == [protocol.WireMember("ann", "1970-01-01T00:00:01.500Z")]
 
 
-def test_the_forms_of_plain_text() -> None:
+def test_the_formats_of_plain_text() -> None:
     message = Message("ops", "e", 1, 0, "ann", "hé")
     gap = Gap(1, 4, "trimmed")
     unused = cast("Subscription", None)  # plain text says the same of a gap in whatever room
     shown = {
         name: [b"".join(payloads(frame)) for frame in (form(message), form_gap(unused, gap))]
-        for name, (form, form_gap) in FORMS.items()
+        for name, (form, form_gap) in FORMATS.items()
     }
     assert shown["text"] == ["hé".encode(), b"! messages 2 to 3 are no longer kept"]
     assert shown["line"][0] == "ann: hé".encode()
@@ -207,8 +207,8 @@ def test_the_forms_of_plain_text() -> None:
 @pytest.mark.parametrize(
     ("count", "names", "is_listed"), [(2, 1, True), (200, 200, True), (201, 1, False), (5, 201, False)]
 )
-def test_in_a_large_room_presence_is_a_count(count: int, names: int, is_listed: bool) -> None:
-    change = Change("ops", [f"n{n}" for n in range(names)], [], count)
+def test_presence_in_a_large_room_is_only_a_count(count: int, names: int, is_listed: bool) -> None:
+    change = MembersChanged("ops", [f"n{n}" for n in range(names)], [], count)
     event = protocol.decode_event(payloads(presence_frame(change))[0])
     assert event == protocol.PresenceEvent(
         room="ops", joined=change.joined if is_listed else None, left=[] if is_listed else None, count=count

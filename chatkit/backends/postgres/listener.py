@@ -36,7 +36,7 @@ from chatkit.core.backend import (
     Notification,
     Reconnected,
     RoomAdvanced,
-    Writing,
+    Typing,
     new_epoch,
 )
 from chatkit.errors import ChatkitError
@@ -246,7 +246,7 @@ class PostgresListener:
                 self._put([MessageRedacted(room, seq)] if room in self.watched else [])
             case TypingPayload(process, room, sender):
                 is_news = process != self._process and room in self.watched
-                self._put([Writing(room, sender)] if is_news else [])
+                self._put([Typing(room, sender)] if is_news else [])
             case ResyncPayload():
                 self._is_in_doubt = True
                 self._stirred.set()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from chatkit.core.backend import MessageRedacted, RoomAdvanced, Writing
+from chatkit.core.backend import MessageRedacted, RoomAdvanced, Typing
 from chatkit.core.model import Draft, Message
 
 MAX_NAMES = 16_384  # rooms whose keys are kept made: those of a busy server
@@ -159,7 +159,7 @@ def decode_left(text: bytes) -> int:
     return _decode_left(text).seq
 
 
-def decode_news(room: str, payload: bytes) -> tuple[RoomAdvanced | MessageRedacted | Writing, RoomPosition | None]:
+def decode_news(room: str, payload: bytes) -> tuple[RoomAdvanced | MessageRedacted | Typing, RoomPosition | None]:
     """Read what a script or a process published on a room's channel, and how far the room is, where that is said."""
     match _kind(payload):
         case b"A":
@@ -171,7 +171,7 @@ def decode_news(room: str, payload: bytes) -> tuple[RoomAdvanced | MessageRedact
             redacted = _decode_redacted(payload)
             return MessageRedacted(room, redacted.seq), RoomPosition(redacted.epoch, redacted.seq, redacted.count)
         case _:
-            return Writing(room, _decode_writing(payload).sender), None
+            return Typing(room, _decode_writing(payload).sender), None
 
 
 def _kind(payload: bytes) -> bytes:

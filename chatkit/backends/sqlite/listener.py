@@ -19,7 +19,7 @@ from chatkit.backends.sqlite.errors import as_ours, is_damage
 from chatkit.backends.sqlite.file import StoreFile
 from chatkit.backends.sqlite.reader import ROW, decode_room_rows
 from chatkit.backoff import Backoff
-from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Writing
+from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Typing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it
 
 POLL_S = 0.025  # how late news may be, against some 40 short system calls a second
@@ -167,7 +167,7 @@ class StoreListener:
 
     def _writing(self) -> Iterable[Notification]:
         found = self._connection.execute(_WRITING, [self._typing, self.process])
-        return [Writing(room, sender) for room, sender in found if room in self.watched]
+        return [Typing(room, sender) for room, sender in found if room in self.watched]
 
     def _numbers(
         self, question: str, since: int, kind: type[RoomAdvanced] | type[MessageRedacted]

@@ -1,0 +1,112 @@
+"""The commands of `chatkit.v1`, from client to server, each one JSON object. Server and client share this module."""
+
+from typing import Any, Final, TypeAlias, get_args
+
+import msgspec
+
+from chatkit.core.model import Cursor
+from chatkit.errors import BadRequest, UnknownOp
+from chatkit.wire.decoding import field_of, sentence_of
+
+MAX_POSITION: Final = 10**18 - 1  # above every `seq`, and within the 64 bits of any store
+
+Ref: TypeAlias = int | str
+"""A client's name for a command. The answer to the command carries it."""
+
+Position: TypeAlias = int | str
+"""A `seq`, or a cursor as text."""
+
+
+def _op(class_name: str) -> str:
+    return class_name.removesuffix("Command").lower()
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="op", tag=_op, omit_defaults=True, kw_only=True):
+    """A request of a client.
+
+    `room` may be omitted if the connection's path names it. `ref` is returned with the answer.
+    """
+
+    room: str | None = None
+    ref: Ref | None = None
+
+
+class JoinCommand(Command, frozen=True):
+    """Start to deliver the room after the cursor `after`, or from `history` messages before its end."""
+
+    after: str | None = None
+    history: int | None = None
+
+
+class LeaveCommand(Command, frozen=True):
+    """Stop delivering the room."""
+
+
+class PublishCommand(Command, frozen=True):
+    """Commit a message.
+
+    `behind` is the `ref` of the message that this one was sent after, or any other value if there is none. If that one
+    was refused temporarily, so is this one. Then a client with many messages in flight can send them again in order.
+    """
+
+    body: str | None = None
+    data: Any = None
+    key: str | None = None
+    behind: Ref | None = None
+
+
+class HistoryCommand(Command, frozen=True):
+    """Send a page of the room's history."""
+
+    before: Position | None = None
+    after: Position | None = None
+    limit: int | None = None
+    search: str | None = None
+
+
+class MembersCommand(Command, frozen=True):
+    """Send the members of the room."""
+
+
+class TypingCommand(Command, frozen=True):
+    """Notify the other readers of the room that this client is typing."""
+
+
+class PingCommand(Command, frozen=True):
+    """Ask for a `pong`. A browser cannot send WebSocket pings, but must detect a dead connection."""
+
+
+AnyCommand: TypeAlias = (
+    JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand | PingCommand
+)
+
+_COMMANDS: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_OPS = {kind.__struct_config__.tag for kind in get_args(AnyCommand)}
+
+
+def decode_command(frame: bytes | str) -> AnyCommand:
+    """Decode a client's frame. Raise `UnknownOp`, or `BadRequest` with a sentence that describes the mistake."""
+    try:
+        return _COMMANDS.decode(frame)
+    except msgspec.ValidationError as error:
+        op = field_of(frame, "op")
+        if isinstance(op, str) and op not in _OPS:
+            raise UnknownOp(op) from error
+        raise BadRequest(sentence_of(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"a command is one JSON object: {error}") from error
+
+
+def ref_of(frame: bytes | str) -> Ref | None:
+    """Return the `ref` of a frame that could not be decoded, so that the client can assign the error to it."""
+    ref = field_of(frame, "ref")
+    return ref if isinstance(ref, int | str) and not isinstance(ref, bool) else None
+
+
+def position(at: Position | None) -> Cursor | int | None:
+    """Parse a `seq`, as a number or in digits, or a cursor. Raise `BadCursor`."""
+    if at is None:
+        return None
+    if isinstance(at, int):
+        return min(max(at, 0), MAX_POSITION)
+    return int(at[:18]) if at.isascii() and at.isdigit() else Cursor.parse(at)

@@ -1,0 +1,296 @@
+"""The events of `chatkit.v1`, from server to client, each one JSON object. Server and client share this module."""
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias, get_args
+
+import msgspec
+
+from chatkit.core.model import Gap, GapReason, Member, Message, parse_time
+from chatkit.errors import BadRequest, ChatkitError
+from chatkit.wire.codes import Details, details_of, error_of
+from chatkit.wire.commands import Ref
+from chatkit.wire.decoding import field_of, sentence_of
+
+MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
+
+
+class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message as JSON. `time` is RFC 3339."""
+
+    room: str
+    seq: int
+    time: str
+    sender: str
+    body: str
+    data: Any = None
+    key: str | None = None
+    redacted: bool = False
+
+    @classmethod
+    def of(cls, message: Message) -> "WireMessage":
+        """Make the JSON form of a message."""
+        return cls(
+            message.room,
+            message.seq,
+            message.time,
+            message.sender,
+            message.body,
+            message.data,
+            message.key,
+            message.redacted,
+        )
+
+    def to_message(self, epoch: str) -> Message:
+        """Return the message, with the epoch of the log from which the receiver got it."""
+        return Message(
+            self.room,
+            epoch,
+            self.seq,
+            parse_time(self.time),
+            self.sender,
+            self.body,
+            self.data,
+            self.key,
+            self.redacted,
+        )
+
+
+class WireMember(msgspec.Struct, frozen=True):
+    """A member as JSON. `since` is RFC 3339."""
+
+    name: str
+    since: str
+
+
+class WireGap(msgspec.Struct, frozen=True):
+    """A gap as JSON."""
+
+    after: int
+    before: int
+    reason: GapReason
+
+    @classmethod
+    def of(cls, gap: Gap) -> "WireGap":
+        """Make the JSON form of a gap."""
+        return cls(gap.after, gap.before, gap.reason)
+
+
+class WireLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The limits for a client, so that it can respect them.
+
+    `body` and `data` are bytes of one message, `history` messages in one page, `rooms` rooms of one connection. `rate`
+    is messages a second, `burst` messages at once, and `rate_bytes` bytes a second.
+    """
+
+    body: int
+    history: int
+    data: int = 0
+    rooms: int = 0
+    rate: float = 0
+    burst: float = 0
+    rate_bytes: float = 0
+
+
+class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+    """An event from the server."""
+
+
+class WelcomeEvent(ServerEvent, frozen=True, tag="welcome"):
+    """The first event: the client's name and its limits."""
+
+    name: str
+    server: str
+    limits: WireLimits
+
+
+class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
+    """The room is delivered after `cursor`, whose number is `seq`. Its log has the messages `first` to `last`."""
+
+    room: str
+    cursor: str
+    seq: int
+    first: int
+    last: int
+    members: list[WireMember]
+    count: int
+    ref: Ref | None = None
+
+
+class LeftEvent(ServerEvent, frozen=True, tag="left"):
+    """The room is no longer delivered."""
+
+    room: str
+    ref: Ref | None = None
+
+
+class MessageEvent(ServerEvent, frozen=True, tag="message"):
+    """A committed message."""
+
+    room: str
+    seq: int
+    time: str
+    sender: str
+    body: str
+    data: Any = None
+    key: str | None = None
+    redacted: bool = False
+
+
+class GapEvent(ServerEvent, frozen=True, tag="gap"):
+    """The messages between `after` and `before`, both exclusive, are not available."""
+
+    room: str
+    after: int
+    before: int
+    reason: GapReason
+
+
+class AckEvent(ServerEvent, frozen=True, tag="ack"):
+    """The message is committed. If `repeat`, a message with its key had been committed before."""
+
+    room: str
+    seq: int
+    cursor: str
+    repeat: bool
+    ref: Ref
+    time: str
+
+
+class HistoryEvent(ServerEvent, frozen=True, tag="history"):
+    """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page."""
+
+    room: str
+    messages: list[WireMessage]
+    complete: bool
+    ref: Ref | None = None
+    gap: WireGap | None = None
+
+
+class MembersEvent(ServerEvent, frozen=True, tag="members"):
+    """The members of the room: at most 200 names, and the number of all."""
+
+    room: str
+    members: list[WireMember]
+    count: int
+    ref: Ref | None = None
+
+
+class PresenceEvent(ServerEvent, frozen=True, tag="presence", kw_only=True):
+    """The members that joined and left since the last such event; in a large room only the number of members."""
+
+    room: str
+    joined: list[str] | None = None
+    left: list[str] | None = None
+    count: int
+
+
+class TypingEvent(ServerEvent, frozen=True, tag="typing"):
+    """The sender is typing."""
+
+    room: str
+    sender: str
+
+
+class RedactedEvent(ServerEvent, frozen=True, tag="redacted"):
+    """A message's body and data were removed."""
+
+    room: str
+    seq: int
+
+
+class ErrorEvent(ServerEvent, frozen=True, tag="error"):
+    """A command was refused, or the store is unavailable. `message` is a sentence; see `codes.Details` for the rest."""
+
+    code: str
+    message: str
+    ref: Ref | None = None
+    retry_after_s: float | None = None
+    limit: int | None = None
+    value: str | None = None
+
+    def to_error(self) -> ChatkitError:
+        """Return the error that the event describes."""
+        return error_of(self.code, self.message, Details(self.retry_after_s, self.limit, self.value))
+
+
+class RestoredEvent(ServerEvent, frozen=True, tag="restored"):
+    """The store is available again, after an `error` without a `ref` reported the opposite. Missed messages follow."""
+
+
+class PongEvent(ServerEvent, frozen=True, tag="pong"):
+    """The answer to a `ping`."""
+
+    ref: Ref | None = None
+
+
+AnyEvent: TypeAlias = (
+    WelcomeEvent
+    | JoinedEvent
+    | LeftEvent
+    | MessageEvent
+    | GapEvent
+    | AckEvent
+    | HistoryEvent
+    | MembersEvent
+    | PresenceEvent
+    | TypingEvent
+    | RedactedEvent
+    | ErrorEvent
+    | RestoredEvent
+    | PongEvent
+)
+
+_EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_EVENT_TYPES = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
+
+encode = msgspec.json.Encoder().encode
+"""Encode a command or an event as compact JSON."""
+
+
+def decode_event(frame: bytes | str) -> AnyEvent | None:
+    """Decode a server's frame. Return None for an unknown type. Raise `BadRequest` if the frame is not an event."""
+    try:
+        return _EVENTS.decode(frame)
+    except msgspec.ValidationError as error:
+        kind = field_of(frame, "type")
+        if isinstance(kind, str) and kind not in _EVENT_TYPES:
+            return None
+        raise BadRequest(sentence_of(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"an event is one JSON object: {error}") from error
+
+
+def message_event(message: Message) -> bytes:
+    """Encode a message as a `message` event."""
+    return encode(
+        MessageEvent(
+            message.room,
+            message.seq,
+            message.time,
+            message.sender,
+            message.body,
+            message.data,
+            message.key,
+            message.redacted,
+        )
+    )
+
+
+def message_json(message: Message) -> bytes:
+    """Encode a message as its JSON object."""
+    return encode(WireMessage.of(message))
+
+
+def gap_event(room: str, gap: Gap) -> bytes:
+    """Encode a gap as a `gap` event."""
+    return encode(GapEvent(room, gap.after, gap.before, gap.reason))
+
+
+def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
+    """Make the event that describes an error."""
+    return ErrorEvent(error.code, str(error), ref, *details_of(error))
+
+
+def wire_members(members: Iterable[Member]) -> list[WireMember]:
+    """Make the JSON forms of members."""
+    return [WireMember(member.name, member.since) for member in members]

@@ -250,7 +250,7 @@ def test_a_killed_worker_is_replaced_and_its_clients_go_on_without_loss(two: Cre
         two.until_replaced({victim})
 
     run(flow_through(two.server, [kill_one, kill_one]), within_s=120)
-    assert len(re.findall(r"worker \d+ ended by SIGKILL: another takes its place", two.server.log)) == 2
+    assert len(re.findall(r"worker \d+ ended by SIGKILL: a new one is started", two.server.log)) == 2
 
 
 def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: Crew) -> None:
@@ -326,7 +326,7 @@ def test_a_restart_that_does_not_succeed_leaves_the_old_workers_at_work(applicat
     (tmp_path / "broken").touch()
     before = application.pids
     application.server.signal(signal.SIGHUP)
-    eventually(lambda: "the restart ends here, and the old workers go on: some:app" in application.server.log)
+    eventually(lambda: "the restart was stopped, and the old workers continue: some:app" in application.server.log)
     assert application.pids == before
     assert call(application.server, "GET", "/").status == 200
 
@@ -423,7 +423,7 @@ def test_a_terminal_that_is_closed_ends_it_and_one_that_is_not_restarts_it(tmp_p
 def test_rooms_in_one_processs_memory_are_refused(tmp_path: Path) -> None:
     status, said = serve_in_vain(tmp_path, "--port", "0", "--backend", "memory://")
     assert status == 2
-    assert said.startswith("chatkit: memory:// is one process's own")
+    assert said.startswith("chatkit: memory:// belongs to one process")
 
 
 def test_an_application_with_its_channels_in_memory_is_refused(tmp_path: Path) -> None:

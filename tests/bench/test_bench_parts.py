@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatkit.bench import LoadPlan
 from chatkit.bench.load.checker import Faults, ReaderChecker, compare
-from chatkit.bench.load.frame_parser import ControlFrame, FrameParser, cut
+from chatkit.bench.load.frame_parser import ControlFrame, FrameParser, parse_frames
 from chatkit.bench.load.latency import Latencies
 from chatkit.core.model import Message
 from chatkit.errors import BadRequest, ChatkitError
@@ -19,16 +19,16 @@ from chatkit.wire.protocol import message_event
 NOT_FOUND_BY_ITSELF = ("litestar", "uvicorn", "typer", "rich", "chatkit.server", "sqlite3")
 
 
-def account_of(*runs: range) -> ReaderChecker:
-    account = ReaderChecker()
+def checker_of(*runs: range) -> ReaderChecker:
+    checker = ReaderChecker()
     for run in runs:
-        account.take(run)
-    return account
+        checker.add(run)
+    return checker
 
 
 def test_a_reader_who_got_each_message_once_and_in_order_has_no_faults() -> None:
-    account = account_of(range(1, 4), range(4, 5), range(5, 11))
-    assert (account.last, account.delivered, account.faults(10)) == (10, 10, Faults())
+    checker = checker_of(range(1, 4), range(4, 5), range(5, 11))
+    assert (checker.last, checker.delivered, checker.faults(10)) == (10, 10, Faults())
 
 
 @pytest.mark.parametrize(
@@ -45,28 +45,28 @@ def test_a_reader_who_got_each_message_once_and_in_order_has_no_faults() -> None
     ],
 )
 def test_what_a_reader_misses_or_gets_otherwise_is_counted(runs: tuple[range, ...], faults: Faults) -> None:
-    assert account_of(*runs).faults(10) == faults
+    assert checker_of(*runs).faults(10) == faults
     assert bool(faults)
 
 
 def test_what_is_not_due_yet_is_not_lost() -> None:
-    assert account_of(range(1, 4), range(5, 6)).faults() == Faults(lost=1)
+    assert checker_of(range(1, 4), range(5, 6)).faults() == Faults(lost=1)
 
 
 def test_what_a_gap_tells_of_is_not_lost() -> None:
-    account = account_of(range(1, 4))
-    account.gap(5, 8)
-    account.take(range(8, 11))
-    assert (account.gaps, account.told, account.delivered, account.faults(10)) == (1, 2, 6, Faults(lost=2))
+    checker = checker_of(range(1, 4))
+    checker.gap(5, 8)
+    checker.add(range(8, 11))
+    assert (checker.gaps, checker.n_in_gaps, checker.delivered, checker.faults(10)) == (1, 2, 6, Faults(lost=2))
 
 
 @given(st.permutations(range(1, 9)), st.sets(st.integers(1, 8)))
 def test_any_order_is_judged_whole(order: list[int], dropped: set[int]) -> None:
     came = [seq for seq in order if seq not in dropped]
-    account = account_of(*(range(seq, seq + 1) for seq in came))
+    checker = checker_of(*(range(seq, seq + 1) for seq in came))
     steps_back = sum(seq < max(came[:at], default=0) for at, seq in enumerate(came))
-    assert account.faults(8) == Faults(len(dropped), 0, steps_back)
-    assert account.delivered == len(came)
+    assert checker.faults(8) == Faults(len(dropped), 0, steps_back)
+    assert checker.delivered == len(came)
 
 
 ACKED = {0: 1, 1: 2, 2: 3, 3: 4}
@@ -105,12 +105,12 @@ def test_a_stream_is_cut_the_same_however_it_is_chunked(data: st.DataObject) -> 
     stream = b"".join(frame(seq, size=data.draw(st.sampled_from([0, 40, 200, 70_000]))) for seq in seqs)
     stream += other + closing
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    cutter, rest = FrameParser(), b""
+    parser, rest = FrameParser(), b""
     found: list[int] = []
     stamps: list[int] = []
     controls: list[ControlFrame] = []
     for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-        piece = cutter.cut(rest + stream[begin:end])
+        piece = parser.parse(rest + stream[begin:end])
         rest = piece.rest
         stamps += piece.stamps
         for item in piece.items:
@@ -123,7 +123,7 @@ def test_a_stream_is_cut_the_same_however_it_is_chunked(data: st.DataObject) -> 
 
 
 def test_messages_in_a_row_are_one_run() -> None:
-    piece = cut(frame(3) + frame(4) + frame(5) + frame(5) + frame(7) + frame(8)[:-1])
+    piece = parse_frames(frame(3) + frame(4) + frame(5) + frame(5) + frame(7) + frame(8)[:-1])
     assert (piece.items, piece.oldest) == ((range(3, 6), range(5, 6), range(7, 8)), 3)
 
 
@@ -132,7 +132,7 @@ def test_messages_in_a_row_are_one_run() -> None:
 )
 def test_what_the_bench_does_not_read_is_said(sent: bytes) -> None:
     with pytest.raises(ChatkitError, match="does not read"):
-        cut(sent)
+        parse_frames(sent)
 
 
 def test_latencies_are_an_even_sample() -> None:

@@ -386,7 +386,7 @@ class Alarm:
         self.due_tick = 0
         self.rang_at: list[float] = []
 
-    def on_time(self) -> None:
+    def on_timer(self) -> None:
         self.rang_at.append(self.clock.time())
         if self.again_s:
             self.wheel.set(self, self.again_s)

@@ -568,7 +568,7 @@ def test_silent_connections_keep_nobody_out(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo(), limit_concurrency=4) as served, full(served, 2):
             silent = [await Client.connect(served.port, None) for _ in range(60)]
-            limit = next(iter(served.connections))._share.limit
+            limit = next(iter(served.connections))._shared.limit
             await eventually(lambda: len(served.connections) <= limit.max_open)
             assert limit.max_open == 3 + 16
             slow = await Client.connect(served.port, None)
@@ -587,7 +587,7 @@ def test_connections_that_are_gone_are_not_counted(loop: str) -> None:
         async with serving(Page(answer=b"ok"), limit_concurrency=4) as served:
             first = await Client.connect(served.port, None)
             await eventually(lambda: served.connections)
-            limit = next(iter(served.connections))._share.limit
+            limit = next(iter(served.connections))._shared.limit
             for _ in range(20):
                 async with full(served, 2):
                     client = await Client.connect(served.port, None)
@@ -597,7 +597,7 @@ def test_connections_that_are_gone_are_not_counted(loop: str) -> None:
                 await eventually(lambda: len(served.connections) == 1)
             first.cut()
             await served.empty()
-            assert (limit.n_served, limit.n_waiting, limit._idle, limit._leaving) == (0, 0, {}, set())
+            assert (limit.n_served, limit.n_waiting, limit._idle, limit._aborted) == (0, 0, {}, set())
 
     run(test, loop)
 

@@ -6,7 +6,7 @@ import pytest
 
 from chatkit.errors import BadName, BadRequest, ChatkitError, NotAStore, StoreTooNew, Unavailable
 from chatkit.server.settings import Settings
-from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_answer, read_orders
+from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_answer, read_config
 
 
 def test_a_worker_config_carries_every_setting(tmp_path: Path) -> None:
@@ -25,12 +25,12 @@ def test_a_worker_config_carries_every_setting(tmp_path: Path) -> None:
         log_level="info",
         log_json=True,
     )
-    orders = WorkerConfig(settings, "app:app", listening_fd=3, tally_fd=4, n_cells=6, cell=5)
+    orders = WorkerConfig(settings, "app:app", listening_fd=3, counts_fd=4, n_cells=6, cell=5)
     line = encode(orders)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert read_orders(line) == orders
-    assert read_orders(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
+    assert read_config(line) == orders
+    assert read_config(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
 
 
 def test_a_worker_answers_that_it_is_ready_or_why_it_failed() -> None:

@@ -250,7 +250,7 @@ def test_a_killed_worker_is_replaced_and_its_clients_lose_nothing(two: Crew) -> 
         two.until_replaced({victim})
 
     run(flow_through(two.server, [kill_one, kill_one]), within_s=120)
-    assert len(re.findall(r"worker \d+ ended by SIGKILL: another takes its place", two.server.log)) == 2
+    assert len(re.findall(r"worker \d+ ended by SIGKILL: a new one is started", two.server.log)) == 2
 
 
 def test_a_rolling_restart_loses_and_repeats_no_message(two: Crew) -> None:
@@ -324,7 +324,7 @@ def test_after_a_failed_restart_the_old_workers_continue(application: Crew, tmp_
     (tmp_path / "broken").touch()
     before = application.pids
     application.server.signal(signal.SIGHUP)
-    eventually(lambda: "the restart ends here, and the old workers go on: some:app" in application.server.log)
+    eventually(lambda: "the restart was stopped, and the old workers continue: some:app" in application.server.log)
     assert application.pids == before
     assert call(application.server, "GET", "/").status == 200
 
@@ -421,7 +421,7 @@ def test_a_hangup_stops_the_server_if_its_terminal_is_closed_and_restarts_it_oth
 def test_the_memory_backend_is_refused_for_several_workers(tmp_path: Path) -> None:
     status, said = serve_and_fail(tmp_path, "--port", "0", "--backend", "memory://")
     assert status == 2
-    assert said.startswith("chatkit: memory:// is one process's own")
+    assert said.startswith("chatkit: memory:// belongs to one process")
 
 
 def test_an_application_with_channels_in_memory_is_refused_for_several_workers(tmp_path: Path) -> None:

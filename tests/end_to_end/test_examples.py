@@ -225,7 +225,7 @@ def test_comparing_with_litestars_own_channels() -> None:
 
 
 @pytest.mark.parametrize("app", ["no_such_module", "litestar_chat:nothing", "litestar_chat:__doc__", "json:"])
-def test_an_application_that_is_none_is_said_to_be_none(app: str) -> None:
+def test_an_invalid_application_is_reported(app: str) -> None:
     command = [sys.executable, "-m", "chatkit.cli", "serve", app]
     env = clean_environment({"PYTHONPATH": str(EXAMPLES)})
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
@@ -234,7 +234,7 @@ def test_an_application_that_is_none_is_said_to_be_none(app: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_it_ends_while_an_iterator_waits(tmp_path: Path) -> None:
+def test_the_server_stops_while_an_iterator_waits(tmp_path: Path) -> None:
     with serving("litestar_publish", tmp_path) as server:
         server.wait()
         with ExitStack() as stack:

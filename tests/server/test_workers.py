@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from crew import Crew, Door, children, crew, is_running
-from rawsocket import Talk, call, eventually, open_socket, run, whole_room
+from raw_client import Talk, call, eventually, open_socket, run, whole_room
 from serving import ServerProcess, clean_environment, free_port
 from websockets.exceptions import ConnectionClosed
+from worker_group import WorkerConnection, WorkerGroup, children, is_running, serve_workers
 
 from chatkit.client import Client
 from chatkit.core.model import Message
@@ -30,8 +30,8 @@ Opened = TypeVar("Opened")
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[Crew]:
-    with crew(tmp_path / "rooms.db") as started:
+def two(tmp_path: Path) -> Iterator[WorkerGroup]:
+    with serve_workers(tmp_path / "rooms.db") as started:
         yield started
     assert "Traceback" not in started.server.log
 
@@ -59,11 +59,14 @@ def ended(server: ServerProcess) -> int:
 
 
 async def open_on_both(
-    crew: Crew, stack: AsyncExitStack, n_least: int, open_one: Callable[[int], AbstractAsyncContextManager[Opened]]
+    serve_workers: WorkerGroup,
+    stack: AsyncExitStack,
+    n_least: int,
+    open_one: Callable[[int], AbstractAsyncContextManager[Opened]],
 ) -> list[Opened]:
     """Open so many, and more while a worker has none: one that the machine keeps waiting may come too late for its."""
     opened: list[Opened] = []
-    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: crew.connections)).values():
+    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: serve_workers.connections)).values():
         assert len(opened) < 20 * n_least
         opened.append(await stack.enter_async_context(open_one(len(opened))))
     return opened
@@ -72,7 +75,7 @@ async def open_on_both(
 # One server to those outside
 
 
-def test_what_is_published_through_any_worker_reaches_the_readers_on_all_in_order_and_once(two: Crew) -> None:
+def test_what_is_published_through_any_worker_reaches_the_readers_on_all_in_order_and_once(two: WorkerGroup) -> None:
     async def talker(name: str) -> None:
         async with Talk.open(two.server, f"/ws/all?name={name}&history=0") as talk:
             for number in range(100):
@@ -90,18 +93,18 @@ def test_what_is_published_through_any_worker_reaches_the_readers_on_all_in_orde
     run(test())
 
 
-def test_a_message_that_one_worker_acknowledged_the_other_has(two: Crew) -> None:
-    with two.by_each() as doors:
-        for number, door in enumerate(doors.values()):
-            assert door.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
-            for other in doors.values():
+def test_a_message_that_one_worker_acknowledged_the_other_has(two: WorkerGroup) -> None:
+    with two.connect_to_each() as connections:
+        for number, connection in enumerate(connections.values()):
+            assert connection.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
+            for other in connections.values():
                 assert len(other.ask("GET", "/rooms/read/messages")["messages"]) == number + 1
 
 
-def test_who_is_there_is_known_to_every_worker(two: Crew) -> None:
+def test_who_is_there_is_known_to_every_worker(two: WorkerGroup) -> None:
     def are_everywhere(n_members: int) -> bool:
-        with two.by_each() as doors:
-            seen = [door.ask("GET", "/rooms/here/members")["members"] for door in doors.values()]
+        with two.connect_to_each() as connections:
+            seen = [connection.ask("GET", "/rooms/here/members")["members"] for connection in connections.values()]
         names = {f"t{number}" for number in range(n_members)}
         return all({member["name"] for member in members} == names for members in seen)
 
@@ -113,7 +116,7 @@ def test_who_is_there_is_known_to_every_worker(two: Crew) -> None:
     run(test())
 
 
-def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
+def test_who_is_writing_and_what_is_redacted_crosses_workers(two: WorkerGroup) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             talks = await open_on_both(
@@ -121,7 +124,7 @@ def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
             )
             for talk in talks:
                 await talk.until("joined")
-            await talks[0].say(op="typing")
+            await talks[0].send(op="typing")
             for talk in talks[1:]:
                 await talk.until("typing", sender="t0")
             await talks[0].ask(op="publish", body="a secret")
@@ -134,10 +137,10 @@ def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
     run(test())
 
 
-def test_a_worker_that_has_fewer_connections_gets_the_next(two: Crew) -> None:
-    async def test(paused: int, doors: list[Door]) -> None:
+def test_a_worker_that_has_fewer_connections_gets_the_next(two: WorkerGroup) -> None:
+    async def test(paused: int, connections: list[WorkerConnection]) -> None:
         def counts() -> list[int]:
-            return [door.health["connections"] for door in doors]
+            return [connection.health["connections"] for connection in connections]
 
         async with AsyncExitStack() as stack:
             os.kill(paused, signal.SIGSTOP)
@@ -153,9 +156,9 @@ def test_a_worker_that_has_fewer_connections_gets_the_next(two: Crew) -> None:
                 fewer, more = await asyncio.to_thread(counts)
                 assert fewer + more < 240  # eighty at best, and more where a worker is kept waiting; else for ever
 
-    with two.by_each() as doors:
-        first = min(doors)
-        run(test(first, [doors.pop(first), *doors.values()]))
+    with two.connect_to_each() as connections:
+        first = min(connections)
+        run(test(first, [connections.pop(first), *connections.values()]))
 
 
 def test_the_limit_on_connections_is_the_whole_servers(tmp_path: Path) -> None:
@@ -171,16 +174,16 @@ def test_the_limit_on_connections_is_the_whole_servers(tmp_path: Path) -> None:
             entered = [await is_let_in(server, stack) for _ in range(8)]
             assert 2 <= sum(entered) <= 4
 
-    with crew(tmp_path / "rooms.db", "--max-connections", "4") as small:
+    with serve_workers(tmp_path / "rooms.db", "--max-connections", "4") as small:
         run(test(small.server))
 
 
 def test_a_token_that_was_made_is_one_for_all_and_shows_in_no_list_of_processes(tmp_path: Path) -> None:
-    with crew(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
+    with serve_workers(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
         (token,) = set(re.findall(r"\?token=([\w-]+)", guarded.server.log))
-        with guarded.by_each() as doors:
-            for pid, door in doors.items():
-                door.ask("GET", f"/rooms?token={token}")
+        with guarded.connect_to_each() as connections:
+            for pid, connection in connections.items():
+                connection.ask("GET", f"/rooms?token={token}")
                 assert token not in Path(f"/proc/{pid}/cmdline").read_text()
                 assert token not in Path(f"/proc/{pid}/environ").read_text()
         assert call(guarded.server, "GET", "/rooms").status == 401
@@ -243,7 +246,7 @@ async def flow_through(server: ServerProcess, happens: Sequence[Callable[[], Non
         assert len(heard) > 20 * len(happens)
 
 
-def test_a_killed_worker_is_replaced_and_its_clients_go_on_without_loss(two: Crew) -> None:
+def test_a_killed_worker_is_replaced_and_its_clients_go_on_without_loss(two: WorkerGroup) -> None:
     def kill_one() -> None:
         victim = min(two.pids)
         os.kill(victim, signal.SIGKILL)
@@ -253,7 +256,7 @@ def test_a_killed_worker_is_replaced_and_its_clients_go_on_without_loss(two: Cre
     assert len(re.findall(r"worker \d+ ended by SIGKILL: a new one is started", two.server.log)) == 2
 
 
-def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: Crew) -> None:
+def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: WorkerGroup) -> None:
     def restart() -> None:
         before = two.pids
         two.server.signal(signal.SIGHUP)
@@ -263,7 +266,7 @@ def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: Crew) -> None:
     assert "WARNING" not in two.server.log
 
 
-def test_a_paused_worker_keeps_nobody_waiting_who_comes_now(two: Crew) -> None:
+def test_a_paused_worker_keeps_nobody_waiting_who_comes_now(two: WorkerGroup) -> None:
     paused = min(two.pids)
     os.kill(paused, signal.SIGSTOP)
     try:
@@ -293,16 +296,16 @@ async def app(scope, receive, send):
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[Crew]:
+def application(tmp_path: Path) -> Iterator[WorkerGroup]:
     """A crew that serves somebody else's application, which starts unless there is a file called `broken`."""
     (tmp_path / "some.py").write_text(APPLICATION)
-    with crew("sqlite://", "some:app", folder=tmp_path) as started:
+    with serve_workers("sqlite://", "some:app", folder=tmp_path) as started:
         yield started
     assert "Traceback" not in started.server.log
 
 
 def test_an_application_is_served_by_workers_and_one_that_does_not_start_is_tried_again(
-    application: Crew, tmp_path: Path
+    application: WorkerGroup, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").touch()
     victim = min(application.pids)
@@ -314,7 +317,7 @@ def test_an_application_is_served_by_workers_and_one_that_does_not_start_is_trie
     assert application.server.stop() == 0
 
 
-def test_where_no_worker_starts_any_more_the_server_ends(application: Crew, tmp_path: Path) -> None:
+def test_where_no_worker_starts_any_more_the_server_ends(application: WorkerGroup, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     for pid in application.pids:
         os.kill(pid, signal.SIGKILL)
@@ -322,7 +325,9 @@ def test_where_no_worker_starts_any_more_the_server_ends(application: Crew, tmp_
     assert "chatkit: some:app did not start; the log says why" in application.server.log
 
 
-def test_a_restart_that_does_not_succeed_leaves_the_old_workers_at_work(application: Crew, tmp_path: Path) -> None:
+def test_a_restart_that_does_not_succeed_leaves_the_old_workers_at_work(
+    application: WorkerGroup, tmp_path: Path
+) -> None:
     (tmp_path / "broken").touch()
     before = application.pids
     application.server.signal(signal.SIGHUP)
@@ -335,7 +340,7 @@ def test_a_restart_that_does_not_succeed_leaves_the_old_workers_at_work(applicat
 
 
 @pytest.mark.parametrize("is_one_paused", [False, True])
-def test_sigterm_ends_all_and_tells_every_client_to_come_back(two: Crew, is_one_paused: bool) -> None:
+def test_sigterm_ends_all_and_tells_every_client_to_come_back(two: WorkerGroup, is_one_paused: bool) -> None:
     pids = two.pids
 
     async def test() -> None:
@@ -353,7 +358,7 @@ def test_sigterm_ends_all_and_tells_every_client_to_come_back(two: Crew, is_one_
     assert not [pid for pid in pids if is_running(pid)]
 
 
-def test_a_worker_that_hangs_is_killed_in_the_end(application: Crew) -> None:
+def test_a_worker_that_hangs_is_killed_in_the_end(application: WorkerGroup) -> None:
     pids = application.pids
     assert call(application.server, "GET", "/").status == 200
 
@@ -370,7 +375,7 @@ def test_a_worker_that_hangs_is_killed_in_the_end(application: Crew) -> None:
     assert "did not end within 8 s: it is killed" in application.server.log
 
 
-def test_workers_end_with_a_supervisor_that_was_killed(two: Crew) -> None:
+def test_workers_end_with_a_supervisor_that_was_killed(two: WorkerGroup) -> None:
     pids = two.pids
     two.server.kill9()
     eventually(lambda: not any(map(is_running, pids)))
@@ -437,7 +442,7 @@ def test_an_application_with_its_channels_in_memory_is_refused(tmp_path: Path) -
     assert said == "chatkit: the channels of this application are kept in memory: workers would not share them\n"
 
 
-def test_a_port_in_use_is_told_once_and_leaves_no_process(two: Crew, tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_once_and_leaves_no_process(two: WorkerGroup, tmp_path: Path) -> None:
     status, said = serve_in_vain(tmp_path, "--port", str(two.server.port), "--backend", "sqlite:///other.db")
     assert status == 1
     assert said.count(f"port {two.server.port} is in use") == 1

@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
-async def take(subscriber: Any, count: int) -> list[Any]:
+async def read_events(subscriber: Any, count: int) -> list[Any]:
     """Return the next events of a subscriber."""
     events: list[Any] = []
     async for event in subscriber.iter_events():

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rawsocket import WITHIN_S, Answer, Lines, eventually
+from raw_client import WITHIN_S, Answer, Lines, eventually
 from serving import free_port
 
 CONFIGURATION = Path(__file__).parents[2] / "examples/deploy/nginx.conf"

@@ -276,7 +276,7 @@ class Client:
             await self.writer.wait_closed()
 
 
-class Heard:
+class RecordingSink:
     """A sink that notes what it hears. `do` is called with the reader at every text."""
 
     def __init__(self, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> None:
@@ -303,15 +303,15 @@ class Heard:
         self.calls.append(("fault", code))
 
 
-def hear(data: bytes, *cuts: int, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> list[tuple[Any, ...]]:
-    heard = Heard(max_bytes, inflate_bits)
+def parse(data: bytes, *cuts: int, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> list[tuple[Any, ...]]:
+    sink = RecordingSink(max_bytes, inflate_bits)
     for start, stop in zip((0, *cuts), (*cuts, len(data)), strict=True):
-        heard.reader.feed(data[start:stop])
-    return heard.calls
+        sink.reader.feed(data[start:stop])
+    return sink.calls
 
 
-def hear_bytewise(data: bytes, **options: int) -> list[tuple[Any, ...]]:
-    return hear(data, *range(1, len(data)), **options)
+def parse_bytewise(data: bytes, **options: int) -> list[tuple[Any, ...]]:
+    return parse(data, *range(1, len(data)), **options)
 
 
 def deflated(payload: bytes, flush: int = zlib.Z_SYNC_FLUSH) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import stores
-from channels import take, until
+from channels import read_events, until
 from redis.asyncio import Redis, RedisCluster
 
 from chatkit.bench.local.store import LocalStore
@@ -82,7 +82,7 @@ async def go_on_after_a_restart(store: LocalStore, one: ChannelsPlugin, two: Cha
     async with one, two:
         here, there = await one.subscribe("foo"), await two.subscribe("foo")
         await one.wait_published("before", "foo")
-        assert await take(here, 1) == await take(there, 1) == [b"before"]
+        assert await read_events(here, 1) == await read_events(there, 1) == [b"before"]
         await asyncio.to_thread(store.kill)
         with pytest.raises(Unavailable):
             await one.wait_published("refused", "foo")
@@ -92,4 +92,4 @@ async def go_on_after_a_restart(store: LocalStore, one: ChannelsPlugin, two: Cha
         await one.wait_published("after", "foo")
         await two.wait_published("from the other", "foo")
         for subscriber in (here, there):
-            assert await take(subscriber, 2) == [b"after", b"from the other"]
+            assert await read_events(subscriber, 2) == [b"after", b"from the other"]

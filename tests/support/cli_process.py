@@ -32,12 +32,12 @@ class Shell:
         )
 
     def run(self, *words: str, given: bytes | str = b"", status: int = 0) -> str:
-        """Run a command, check its exit code and return what it printed; what it said is in `said`."""
+        """Run a command, check its exit code and return what it printed; what it said is in `stderr`."""
         process = self.start(*words, stdin=subprocess.PIPE)
         with process:
             out, err = process.communicate(given.encode() if isinstance(given, str) else given, PATIENCE_S)
-        self.said = err.decode()
-        assert process.returncode == status, (out[-2_000:], self.said[-2_000:])
+        self.stderr = err.decode()
+        assert process.returncode == status, (out[-2_000:], self.stderr[-2_000:])
         return out.decode()
 
     def bodies(self, room: str) -> list[str]:

@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rawsocket import WITHIN_S, eventually
+from raw_client import WITHIN_S, eventually
 from serving import ServerProcess, serve
 
 ENDED = {"Z", "X"}  # as the system says it of those that nobody asked about yet
 
 
-class Crew:
+class WorkerGroup:
     """The workers of a `chatkit serve`."""
 
     def __init__(self, server: ServerProcess, headers: Mapping[str, str] | None = None) -> None:
@@ -27,28 +27,28 @@ class Crew:
         return children(self.server.pid)
 
     @contextmanager
-    def by_each(self) -> Iterator[dict[int, "Door"]]:
+    def connect_to_each(self) -> Iterator[dict[int, "WorkerConnection"]]:
         """Open a connection to each worker that serves, by its process."""
-        doors: dict[int, Door] = {}
+        connections: dict[int, WorkerConnection] = {}
         with ExitStack() as stack:
             deadline = time.monotonic() + WITHIN_S
-            while len(doors) < self._n_workers(doors):
-                assert time.monotonic() < deadline, f"only {set(doors)} of {self.pids} answer"
+            while len(connections) < self._n_workers(connections):
+                assert time.monotonic() < deadline, f"only {set(connections)} of {self.pids} answer"
                 # Each connection stays open until all are reached: so the next goes to a worker with fewer.
-                door = stack.enter_context(closing(Door(self.server.port, self._headers)))
+                connection = stack.enter_context(closing(WorkerConnection(self.server.port, self._headers)))
                 with suppress(OSError, http.client.HTTPException):  # its worker was killed
-                    if doors.setdefault(door.health["pid"], door) is not door:
+                    if connections.setdefault(connection.health["pid"], connection) is not connection:
                         time.sleep(0.02)  # the other may still be starting
-            yield doors
+            yield connections
 
-    def _n_workers(self, doors: "dict[int, Door]") -> int:
-        return 2 if not doors else next(iter(doors.values())).n_workers
+    def _n_workers(self, connections: "dict[int, WorkerConnection]") -> int:
+        return 2 if not connections else next(iter(connections.values())).n_workers
 
     @property
     def connections(self) -> dict[int, int]:
         """How many sockets and streams each worker holds."""
-        with self.by_each() as doors:
-            return {pid: door.health["connections"] for pid, door in doors.items()}
+        with self.connect_to_each() as connections:
+            return {pid: connection.health["connections"] for pid, connection in connections.items()}
 
     def until_replaced(self, gone: set[int], n_workers: int = 2) -> None:
         """Return when so many workers serve, none of them one of those."""
@@ -57,13 +57,13 @@ class Crew:
             pids = self.pids
             if pids & gone or len(pids) != n_workers:
                 return False
-            with self.by_each() as doors:
-                return set(doors) == pids
+            with self.connect_to_each() as connections:
+                return set(connections) == pids
 
         eventually(are_others, within_s=60)
 
 
-class Door(http.client.HTTPConnection):
+class WorkerConnection(http.client.HTTPConnection):
     """A connection that stays with its worker."""
 
     def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
@@ -87,11 +87,11 @@ class Door(http.client.HTTPConnection):
 
 
 @contextmanager
-def crew(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[Crew]:
+def serve_workers(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[WorkerGroup]:
     """Run `chatkit serve --workers`; yield when all of them serve."""
     with serve(store, "--workers", str(n_workers), "--rate-limit", "0", *options, **more) as server:
         eventually(lambda: "Ctrl-C ends it" in server.log, within_s=60)
-        yield Crew(server)
+        yield WorkerGroup(server)
 
 
 def children(pid: int) -> set[int]:

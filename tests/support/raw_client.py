@@ -125,26 +125,26 @@ class Talk:
         async with open_socket(place, path, subprotocols=["chatkit.v1"], **options) as opened:
             yield cls(opened)
 
-    async def say(self, **command: Any) -> None:
+    async def send(self, **command: Any) -> None:
         await self.socket.send(json.dumps(command))
 
-    async def hear(self) -> dict[str, Any]:
+    async def receive(self) -> dict[str, Any]:
         async with asyncio.timeout(WITHIN_S):
             return dict(json.loads(await self.socket.recv()))
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Hear on until an event of this type with these fields comes."""
         while True:
-            event = await self.hear()
+            event = await self.receive()
             if event["type"] == kind and fields.items() <= event.items():
                 return event
 
     async def ask(self, **command: Any) -> dict[str, Any]:
         """Say something and hear on until its answer comes."""
         ref = next(self._refs)
-        await self.say(**command, ref=ref)
+        await self.send(**command, ref=ref)
         while True:
-            event = await self.hear()
+            event = await self.receive()
             if event.get("ref") == ref:
                 return event
 
@@ -160,7 +160,7 @@ async def bystander(place: Place, room: str = "square") -> AsyncIterator[None]:
         yield
         answer = await talk.ask(op="history", limit=1)
         last = answer["messages"][-1]["seq"] if answer["messages"] else before
-        await talk.say(op="publish", body="still here")
+        await talk.send(op="publish", body="still here")
         assert (await talk.until("message", body="still here"))["seq"] == last + 1
 
 

@@ -1,4 +1,4 @@
-"""`chatkit bench` as a process: against real servers, and over a line that loses what it carries."""
+"""`chatkit bench` as a process: against real servers, and over a connection that corrupts deliveries."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The parts of the bench that are pure: what it counts, how it cuts a stream, what it plans."""
+"""The parts of the benchmark without I/O: checkers, the frame parser and the plans."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`chatkit bench --chaos`: that it passes where nothing is lost, and finds each thing that can be wrong."""
+"""`chatkit bench --chaos`: it passes if nothing is lost, and finds each kind of error."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ Delivered = Sequence[Message | Gap]
 
 
 def findings(*, acked: Iterable[Message] = LOG, delivered: Delivered = LOG, log: Iterable[Message] = LOG) -> Findings:
-    """Return what an account finds wrong of one follower, of ten messages."""
+    """Return a checker's findings for one follower and ten messages."""
     checker = RoomChecker(PLAN)
     follower = FollowerChecker(checker)
     for each in acked:

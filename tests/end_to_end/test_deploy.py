@@ -1,4 +1,4 @@
-"""The files of `examples/deploy` do what docs/scaling.md says: real servers by their settings, behind a real nginx."""
+"""The files of `examples/deploy` work as docs/scaling.md describes: real servers with their settings, behind nginx."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Server-sent events as clients of others read them: Node's `eventsource`, `httpx-sse`, and a browser."""
+"""Server-sent events with clients of other projects: Node's `eventsource`, `httpx-sse`, and a browser."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What goes wrong in the field, done to real servers: killed, paused, cut off, spoken to in garbage."""
+"""Failures of real servers: kills, pauses, lost connections and invalid input."""
 
 import asyncio
 import random
@@ -181,9 +181,9 @@ def test_a_paused_server_continues_without_loss(server: ServerProcess) -> None:
                 async with asyncio.timeout(0.5):
                     await talk.socket.recv()
             server.signal(signal.SIGCONT)
-            heard: list[dict[str, Any]] = [await talk.receive() for _ in range(100)]
-            assert [event["ref"] for event in heard if event["type"] == "ack"] == list(range(50))
-            bodies = [event["body"] for event in heard if event["type"] == "message"]
+            received: list[dict[str, Any]] = [await talk.receive() for _ in range(100)]
+            assert [event["ref"] for event in received if event["type"] == "ack"] == list(range(50))
+            bodies = [event["body"] for event in received if event["type"] == "message"]
             assert bodies == [f"m{number}" for number in range(50)]
             await talk.send(op="publish", body="after")
             assert await connecting

@@ -1,4 +1,4 @@
-"""Several servers on one store, each kind that servers can share: one room, one meaning, and a store that goes away."""
+"""Several servers on one store, for each shared store: consistent rooms, and an unavailable store."""
 
 import asyncio
 import subprocess
@@ -84,14 +84,14 @@ def test_a_room_with_members_and_no_messages_is_listed_by_both(pair: list[Server
 def test_both_servers_deliver_everything_in_one_order_while_both_publish(pair: list[ServerProcess]) -> None:
     count = 400
 
-    async def hear(server: ServerProcess) -> list[str]:
+    async def read(server: ServerProcess) -> list[str]:
         async with Talk.open(server, "/ws/ops?history=0") as talk:
             await talk.until("joined")
             ready.release()
             return await talk.bodies(2 * count)
 
     async def story() -> None:
-        listening = [asyncio.ensure_future(hear(server)) for server in pair for _ in range(3)]
+        listening = [asyncio.ensure_future(read(server)) for server in pair for _ in range(3)]
         for _ in listening:
             await ready.acquire()
         async with Client(pair[0].url, "ann") as one, Client(pair[1].url, "bob") as two:
@@ -99,10 +99,10 @@ def test_both_servers_deliver_everything_in_one_order_while_both_publish(pair: l
                 one.publish_all("ops", (f"a{n}" for n in range(count))),
                 two.publish_all("ops", (f"b{n}" for n in range(count))),
             )
-        heard = [await each for each in listening]
-        assert all(each == heard[0] for each in heard)
-        assert [body for body in heard[0] if body[0] == "a"] == [f"a{n}" for n in range(count)]
-        assert [body for body in heard[0] if body[0] == "b"] == [f"b{n}" for n in range(count)]
+        received = [await each for each in listening]
+        assert all(each == received[0] for each in received)
+        assert [body for body in received[0] if body[0] == "a"] == [f"a{n}" for n in range(count)]
+        assert [body for body in received[0] if body[0] == "b"] == [f"b{n}" for n in range(count)]
 
     ready = asyncio.Semaphore(0)
     run(story())
@@ -143,13 +143,13 @@ def cli(*words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment({})).stdout
 
 
-async def heard_until(hear: Callable[[], Awaitable[Any]], is_it: Callable[[Any], bool]) -> list[Any]:
-    """Hear everything up to and with what is looked for."""
-    heard: list[Any] = []
+async def receive_until(receive: Callable[[], Awaitable[Any]], is_it: Callable[[Any], bool]) -> list[Any]:
+    """Receive until the wanted item arrives; return everything received."""
+    received: list[Any] = []
     async with asyncio.timeout(60):
-        while not heard or not is_it(heard[-1]):
-            heard.append(await hear())
-    return heard
+        while not received or not is_it(received[-1]):
+            received.append(await receive())
+    return received
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ def test_an_unavailable_store_is_reported_and_reading_continues_when_it_is_back(
                 await is_told.wait()
             await asyncio.to_thread(own.resume if is_paused else own.start)
             assert await waiting == 50
-            events = await heard_until(ann.receive, lambda event: event.get("body") == "kept 49")
-            lines = await heard_until(plain.recv, lambda line: line == "kept 49")
+            events = await receive_until(ann.receive, lambda event: event.get("body") == "kept 49")
+            lines = await receive_until(plain.recv, lambda line: line == "kept 49")
             assert sum(event["type"] == "restored" for event in events) <= 1
             assert sum(line == "! the store is back" for line in lines) <= 1
             # What was refused is not there; a paused store may still have carried out what it had been told.
-            heard = [event["body"] for event in events if event["type"] == "message"]
-            assert heard == [line for line in lines if not line.startswith("! ")]
-            assert [body for body in heard if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
+            received = [event["body"] for event in events if event["type"] == "message"]
+            assert received == [line for line in lines if not line.startswith("! ")]
+            assert [body for body in received if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
             if not any(event["type"] == "restored" for event in events):
                 await ann.until("restored")
             assert [type(each) for each in signals] in (
@@ -227,16 +227,16 @@ def test_a_stream_stays_open_and_reports_that_the_store_is_away_and_back(form: s
         stream(server, "/rooms/ops/events", f"Accept: {form}") as lines,
     ):
         publish(server, "ops", "before")
-        hear_line(lines, '"body":"before"')
+        read_until_line(lines, '"body":"before"')
         own.kill()
-        hear_line(lines, '"code":"unavailable"')
+        read_until_line(lines, '"code":"unavailable"')
         own.start()
-        hear_line(lines, '{"type":"restored"}')
+        read_until_line(lines, '{"type":"restored"}')
         publish(server, "ops", "after")
-        hear_line(lines, '"body":"after"')
+        read_until_line(lines, '"body":"after"')
 
 
-def hear_line(lines: Lines, part: str) -> None:
+def read_until_line(lines: Lines, part: str) -> None:
     while part not in lines.next():
         pass
 

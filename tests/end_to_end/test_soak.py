@@ -1,4 +1,4 @@
-"""One publishes twenty thousand messages while fifty come and go, over every way there is: each sees all, in order."""
+"""Twenty thousand messages while fifty clients of every kind reconnect: each receives all messages in order."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Readers that do not read, and a disk that is full: neither memory nor an acknowledged message is lost to them."""
+"""Readers that do not read, and a full disk: neither costs memory or an acknowledged message."""
 
 import asyncio
 import ctypes
@@ -121,11 +121,11 @@ def test_a_client_that_requests_without_reading_uses_no_memory(server: ServerPro
 
 
 def test_a_client_that_publishes_without_reading_uses_no_memory(server: ServerProcess) -> None:
-    say = json.dumps({"op": "publish", "room": "acks", "body": "x", "ref": "r" * 60}).encode()
+    command = json.dumps({"op": "publish", "room": "acks", "body": "x", "ref": "r" * 60}).encode()
     frame = (
-        b"\x81" + bytes([0x80 | 126]) + len(say).to_bytes(2) + bytes(4) + say
-        if len(say) > 125
-        else (b"\x81" + bytes([0x80 | len(say)]) + bytes(4) + say)
+        b"\x81" + bytes([0x80 | 126]) + len(command).to_bytes(2) + bytes(4) + command
+        if len(command) > 125
+        else (b"\x81" + bytes([0x80 | len(command)]) + bytes(4) + command)
     )
     before = rss_kib(server.pid)
     with raw(server, receive_buffer=4_096) as greedy:

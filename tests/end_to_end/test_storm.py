@@ -1,4 +1,4 @@
-"""A storm: after a restart everybody comes back at once, each from a place of its own, and gets what is owed."""
+"""All clients reconnect at once after a restart, each from its own position, and receive what they missed."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""An open WebSocket under stress: back-pressure both ways, who lives and who is dead, and limits of time."""
+"""An open WebSocket under stress: back-pressure in both directions, keepalive, and time limits."""
 
 import asyncio
 from typing import Any

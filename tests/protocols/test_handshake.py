@@ -1,4 +1,4 @@
-"""How a connection becomes a WebSocket, and how it is refused: heads good, bad, long, slow and early."""
+"""The opening handshake: valid, invalid, long, slow and early heads, and rejections."""
 
 import asyncio
 import logging
@@ -377,7 +377,7 @@ def test_accepted_and_rejected_handshakes_are_logged(caplog: Any) -> None:
 
 
 class Alarm:
-    """Notes when it rings, and sets itself anew as often as it is told."""
+    """Records when its timer fires, and sets the timer again if `again_s` is given."""
 
     def __init__(self, wheel: TimerWheel, clock: Clock, *, again_s: float = 0) -> None:
         self.wheel = wheel

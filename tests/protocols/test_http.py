@@ -1,4 +1,4 @@
-"""HTTP before the WebSocket: one answer after the other, heads that are none, and clients that stop in the middle."""
+"""HTTP before the WebSocket: pipelined responses, invalid heads, and clients that stop halfway."""
 
 import asyncio
 import socket
@@ -201,7 +201,7 @@ def test_a_response_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop:
     run(test, loop)
 
 
-# Heads that are none
+# Invalid heads
 
 
 @pytest.mark.parametrize(

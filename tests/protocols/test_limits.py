@@ -1,4 +1,4 @@
-"""What one client can make the server keep, and for how long: each part of a request has its bound and its deadline."""
+"""Limits on what one client can make the server keep: each part of a request has a size limit and a deadline."""
 
 import asyncio
 import contextlib
@@ -41,11 +41,11 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 
 class Page:
-    """An application that reads the body and answers with it; `gate` keeps it from answering, `reads` from reading."""
+    """Reads the body and answers with it; `may_answer` delays the answer, and without `reads` it reads nothing."""
 
     def __init__(self, *, answer: bytes | None = None, reads: bool = True, status: int = 200) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.answer = answer
         self.reads = reads
         self.status = status
@@ -66,7 +66,7 @@ class Page:
                 return
             body += event["body"]
             more = event["more_body"]
-        await self.gate.wait()
+        await self.may_answer.wait()
         answer = body if self.answer is None else self.answer
         headers = [(b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -108,7 +108,7 @@ async def problem(client: Client) -> tuple[int, str]:
 def test_pipelined_requests_wait_unread_while_one_is_answered(loop: str) -> None:
     async def test() -> None:
         page = Page(answer=b"ok")
-        page.gate.clear()
+        page.may_answer.clear()
         async with serving(page) as served:
             client = await Client.connect(served.port, None)
             client.send(GET * 200_000)
@@ -118,7 +118,7 @@ def test_pipelined_requests_wait_unread_while_one_is_answered(loop: str) -> None
             assert len(page.scopes) == len(served.tasks) == 1
             assert not found.pipeline
             assert n_held(found) <= ONE_READ + MAX_HEAD_BYTES
-            page.gate.set()
+            page.may_answer.set()
             for n in range(500):
                 assert await answer(client) == (200, b"ok"), n
                 assert len(served.tasks) <= 2  # one that ends, and the next
@@ -440,15 +440,15 @@ def test_the_body_of_a_request_with_a_declined_upgrade_is_read(loop: str) -> Non
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_raw_bytes_in_a_target_are_percent_encoded(kind: str) -> None:
     async def test() -> None:
-        page, echo = Page(), Echo()
-        async with serving(page if kind == "http" else echo) as served:
+        page, app = Page(), Echo()
+        async with serving(page if kind == "http" else app) as served:
             target = "/café?name=Zoë".encode()
             client = await Client.connect(served.port, None)
             client.send(
                 (GET if kind == "http" else HEAD + b"\r\n").replace(b"/chat", b"/").replace(b"/ ", target + b" ")
             )
             assert (await client.head()).split(b" ")[1] in (b"200", b"101")
-            scope = (page.scopes if kind == "http" else echo.scopes)[0]
+            scope = (page.scopes if kind == "http" else app.scopes)[0]
             assert scope["path"] == "/café"
             assert scope["query_string"] == b"name=Zo%C3%AB"
             assert (scope["raw_path"] or b"").isascii()
@@ -518,7 +518,7 @@ async def full(served: Serving, n: int) -> AsyncIterator[list[Client]]:
 def test_connections_of_every_protocol_are_counted(loop: str) -> None:
     async def test() -> None:
         page = Page(answer=b"ok")
-        page.gate.clear()
+        page.may_answer.clear()
         async with serving(page, limit_concurrency=4) as served, full(served, 2):
             busy = await Client.connect(served.port, None)
             busy.send(GET)
@@ -528,7 +528,7 @@ def test_connections_of_every_protocol_are_counted(loop: str) -> None:
                 refused.send(request)
                 assert await problem(refused) == (503, "unavailable")
                 await refused.close()
-            page.gate.set()
+            page.may_answer.set()
             assert await answer(busy) == (200, b"ok")
             idle_one_counts = await Client.connect(served.port, None)
             idle_one_counts.send(GET)

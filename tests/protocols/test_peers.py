@@ -1,4 +1,4 @@
-"""The WebSocket protocol with clients that others wrote: wsproto's, without I/O, and the `ws` of Node."""
+"""The WebSocket protocol with clients of other projects: wsproto, and the `ws` package of Node."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ class Peer:
         self._events: deque[Event] = deque()
 
     async def ask(self, *subprotocols: str) -> Event:
-        """Begin the handshake; return how it is answered."""
+        """Start the handshake; return the response."""
         request = Request("test", "/chat", extensions=self._extensions, subprotocols=list(subprotocols))
         self.send(request)
         return await self.event()
@@ -56,7 +56,7 @@ class Peer:
         self.writer.write(b"".join(self.wire.send(event) for event in events))
 
     async def event(self) -> Event:
-        """Return what comes next, but for pings. An end without a close is a close with 1006."""
+        """Return the next event that is not a ping. A lost connection is returned as a close with 1006."""
         while not self._events:
             self.wire.receive_data(await self.reader.read(65_536) or None)
             self._events += [event for event in self.wire.events() if not self._is_answered(event)]
@@ -289,9 +289,9 @@ async def run_node(*words: str) -> Any:
 
 def test_node_works_with_and_without_compression_and_closes_both_ways() -> None:
     async def test() -> None:
-        echo = Echo()
+        app = Echo()
         options = {"ws_ping_interval": 0.1, "ws_ping_timeout": None}  # how fast Node is, is not the question
-        async with serving(echo, **options) as served, serving(closer(4002, "schön war's")) as shut:
+        async with serving(app, **options) as served, serving(closer(4002, "schön war's")) as shut:
             seen = await run_node(f"ws://127.0.0.1:{served.port}/chat", f"ws://127.0.0.1:{shut.port}/chat")
             await served.empty()
             await shut.empty()
@@ -303,7 +303,7 @@ def test_node_works_with_and_without_compression_and_closes_both_ways() -> None:
         assert seen["plain"]["extensions"] == ""
         assert seen["compressed"]["extensions"] == "permessage-deflate"
         assert seen["closed"] == [[4002, "schön war's"]] * 2
-        ends = [event for event in echo.events if event["type"] == "websocket.disconnect"]
+        ends = [event for event in app.events if event["type"] == "websocket.disconnect"]
         assert ends == [{"type": "websocket.disconnect", "code": 4001, "reason": "genug ✓"}] * 2
 
     run(test)

@@ -1,4 +1,4 @@
-"""The same sessions where no direct path is offered: under uvicorn's own WebSockets, and in Litestar's test client."""
+"""Sessions without the direct path: under uvicorn's own WebSockets, and in Litestar's test client."""
 
 import asyncio
 import gc

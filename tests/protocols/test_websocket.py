@@ -1,4 +1,4 @@
-"""The WebSocket protocol as an ASGI server, on both loops: talking, ending, shutting down, leaving nothing behind."""
+"""The WebSocket protocol as an ASGI server, on both event loops: messages, closing, shutdown and leaks."""
 
 import asyncio
 import gc

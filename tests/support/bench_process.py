@@ -1,4 +1,4 @@
-"""`chatkit bench` as a process: run it in a folder of its own, and read what it says."""
+"""`chatkit bench` as a process in a folder of its own."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Backends of Litestar's names on the tests' own stores: each asked for here has a store to itself."""
+"""Channel backends with Litestar's names on the tests' stores. Each call gets a separate store."""
 
 import asyncio
 import itertools
@@ -46,7 +46,7 @@ def redis_cluster() -> Any:
 
 
 def maker(kind: str) -> Make:
-    """Return what makes backends of a kind that share a store of their own."""
+    """Return a function that makes backends of a kind on one separate store."""
     name = fresh()
     match kind:
         case "stream":
@@ -78,7 +78,7 @@ async def started(*backends: Any) -> AsyncIterator[None]:
 
 
 async def go_on_after_a_restart(store: LocalStore, one: ChannelsPlugin, two: ChannelsPlugin) -> None:
-    """Kill and start the store of two applications: publishing is refused, readers stay, and both go on."""
+    """Restart the store of two applications: publishing fails, readers stay, and both continue."""
     async with one, two:
         here, there = await one.subscribe("foo"), await two.subscribe("foo")
         await one.wait_published("before", "foo")

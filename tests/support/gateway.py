@@ -1,4 +1,4 @@
-"""nginx before some servers, for tests: as `examples/deploy/nginx.conf` has it, but for ports and paths."""
+"""nginx in front of several servers, configured by `examples/deploy/nginx.conf` except for ports and paths."""
 
 import http.client
 import shutil

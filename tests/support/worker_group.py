@@ -1,4 +1,4 @@
-"""A server of several workers, for tests: which processes there are, and a way in by each of them."""
+"""A server with several workers, for tests: its processes, and a connection to each of them."""
 
 import http.client
 import json
@@ -11,11 +11,11 @@ from typing import Any
 from raw_client import WITHIN_S, eventually
 from serving import ServerProcess, serve
 
-ENDED = {"Z", "X"}  # as the system says it of those that nobody asked about yet
+ENDED = {"Z", "X"}  # states of a process that was not waited for yet
 
 
 class WorkerGroup:
-    """The workers of a `chatkit serve`."""
+    """The workers of one `chatkit serve`."""
 
     def __init__(self, server: ServerProcess, headers: Mapping[str, str] | None = None) -> None:
         self.server = server
@@ -23,18 +23,18 @@ class WorkerGroup:
 
     @property
     def pids(self) -> set[int]:
-        """The workers' processes, those among them that start or end, too."""
+        """The processes of the workers, including those that start or stop."""
         return children(self.server.pid)
 
     @contextmanager
     def connect_to_each(self) -> Iterator[dict[int, "WorkerConnection"]]:
-        """Open a connection to each worker that serves, by its process."""
+        """Open a connection to each worker that serves, by its process ID."""
         connections: dict[int, WorkerConnection] = {}
         with ExitStack() as stack:
             deadline = time.monotonic() + WITHIN_S
             while len(connections) < self._n_workers(connections):
                 assert time.monotonic() < deadline, f"only {set(connections)} of {self.pids} answer"
-                # Each connection stays open until all are reached: so the next goes to a worker with fewer.
+                # Connections stay open until all workers are reached, so the next goes to a worker with fewer.
                 connection = stack.enter_context(closing(WorkerConnection(self.server.port, self._headers)))
                 with suppress(OSError, http.client.HTTPException):  # its worker was killed
                     if connections.setdefault(connection.health["pid"], connection) is not connection:
@@ -51,7 +51,7 @@ class WorkerGroup:
             return {pid: connection.health["connections"] for pid, connection in connections.items()}
 
     def until_replaced(self, gone: set[int], n_workers: int = 2) -> None:
-        """Return when so many workers serve, none of them one of those."""
+        """Wait until `n_workers` other workers serve."""
 
         def are_others() -> bool:
             pids = self.pids
@@ -64,7 +64,7 @@ class WorkerGroup:
 
 
 class WorkerConnection(http.client.HTTPConnection):
-    """A connection that stays with its worker."""
+    """An HTTP connection that stays with its worker."""
 
     def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__("127.0.0.1", port, timeout=WITHIN_S)
@@ -72,7 +72,7 @@ class WorkerConnection(http.client.HTTPConnection):
         self.n_workers = 0
 
     def ask(self, method: str, path: str, body: str | None = None) -> Any:
-        """Make a call; return its JSON."""
+        """Make a call; return the JSON of its response."""
         self.request(method, path, body, self._headers)
         answer = self.getresponse()
         found = answer.read()
@@ -88,20 +88,20 @@ class WorkerConnection(http.client.HTTPConnection):
 
 @contextmanager
 def serve_workers(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[WorkerGroup]:
-    """Run `chatkit serve --workers`; yield when all of them serve."""
+    """Run `chatkit serve --workers`; yield when all workers serve."""
     with serve(store, "--workers", str(n_workers), "--rate-limit", "0", *options, **more) as server:
         eventually(lambda: "Ctrl-C ends it" in server.log, within_s=60)
         yield WorkerGroup(server)
 
 
 def children(pid: int) -> set[int]:
-    """Return the processes that a process started and that run."""
+    """Return the running child processes of a process."""
     known = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return {each for each in known if (state := _state(each)) and state[1] == str(pid) and state[0] not in ENDED}
 
 
 def is_running(pid: int) -> bool:
-    """Say whether a process runs; one that has ended, and that nobody asked about yet, does not."""
+    """Return whether a process runs; a zombie does not."""
     state = _state(pid)
     return state is not None and state[0] not in ENDED
 

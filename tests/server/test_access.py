@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawsocket import Talk, call, handshake, open_socket, publish, raw, read_head, run
+from raw_client import Talk, call, handshake, open_socket, publish, raw, read_head, run
 from serving import ServerProcess, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 

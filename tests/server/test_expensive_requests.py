@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from harness import turns, until
-from hosting import Host, hosted
 from litestar.exceptions import ClientException
-from rawsocket import Talk, call, publish, run
+from raw_client import Talk, call, publish, run
 from serving import ServerProcess, serve
+from session_host import Host, hosted
 
 from chatkit.core.model import Draft
 from chatkit.core.page_size import MAX_PAGE_BYTES

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rawsocket import call, eventually
+from raw_client import call, eventually
 from serving import ServerProcess, clean_environment, free_port
 
 from chatkit.server.log_config import JsonFormatter

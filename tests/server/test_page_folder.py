@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rawsocket import call
+from raw_client import call
 from serving import ServerProcess, serve
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from http.cookies import SimpleCookie
 
 import pytest
-from rawsocket import Talk, call, open_socket, publish, run, stream
+from raw_client import Talk, call, open_socket, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.errors import BadRequest
@@ -78,7 +78,7 @@ def test_the_client_works_below_the_prefix(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(PrefixedServer(), f"/ws/b?token={TOKEN}") as talk:
             await talk.until("joined")
-            await talk.say(op="publish", body="below")
+            await talk.send(op="publish", body="below")
             assert (await talk.until("message"))["body"] == "below"
 
     run(test())

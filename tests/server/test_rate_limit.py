@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rawsocket import Talk, call, open_socket, publish, run
+from raw_client import Talk, call, open_socket, publish, run
 from serving import ServerProcess, serve
 
 from chatkit.server.rate_limit import MAX_BUCKETS, MIN_WAIT_S, SHARE_OF_ADDRESS, Bucket, RateLimits
@@ -180,10 +180,10 @@ def test_a_refused_message_on_a_socket_says_when_to_retry_and_none_overtakes_it(
         async with Talk.open(strict, "/ws/flood?name=cat&history=0") as talk:
             await talk.until("joined")
             for number in range(25):
-                await talk.say(op="publish", body=str(number), ref=number)
+                await talk.send(op="publish", body=str(number), ref=number)
             outcomes: dict[int, dict[str, Any]] = {}
             while len(outcomes) < 25:
-                event = await talk.hear()
+                event = await talk.receive()
                 if "ref" in event:
                     outcomes[event["ref"]] = event
             accepted = [number for number in range(25) if outcomes[number]["type"] == "ack"]

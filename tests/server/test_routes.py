@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from rawsocket import Answer, call, eventually, health, publish, raw, read_all
+from raw_client import Answer, call, eventually, health, publish, raw, read_all
 from serving import ServerProcess, serve
 
 JSON = "application/json"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rawsocket import Talk, call, eventually, handshake, open_socket, publish, raw, read_all, read_head, run, stream
+from raw_client import Talk, call, eventually, handshake, open_socket, publish, raw, read_all, read_head, run, stream
 from serving import ServerProcess, clean_environment, serve
 from websockets.exceptions import WebSocketException
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from litestar.routes import HTTPRoute
 from page_window import chromium
-from rawsocket import call, publish
+from raw_client import call, publish
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend

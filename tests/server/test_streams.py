@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from rawsocket import Lines, call, eventually, health, publish, run, stream
+from raw_client import Lines, call, eventually, health, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from rawsocket import Talk, bystander, call, eventually, health, open_socket, publish, run
+from raw_client import Talk, bystander, call, eventually, health, open_socket, publish, run
 from serving import ServerProcess, serve
 
 
@@ -90,7 +90,7 @@ def test_a_conversation_starts_with_welcome_then_joined_then_messages_in_order(s
     async def test() -> None:
         async with Talk.open(server, "/ws/order?name=ann&history=2") as talk:
             assert talk.socket.subprotocol == "chatkit.v1"
-            welcome, joined = await talk.hear(), await talk.hear()
+            welcome, joined = await talk.receive(), await talk.receive()
             assert (welcome["type"], welcome["name"]) == ("welcome", "ann")
             assert welcome["server"].startswith("chatkit/")
             assert welcome["limits"]["body"] == 65_536
@@ -107,7 +107,7 @@ def test_a_ping_is_answered_whether_or_not_a_room_is_joined(server: ServerProces
     async def test() -> None:
         async with Talk.open(server, path) as talk:
             assert await talk.ask(op="ping") == {"type": "pong", "ref": 1}
-            await talk.say(op="ping")
+            await talk.send(op="ping")
             assert await talk.until("pong") == {"type": "pong"}
 
     run(test())
@@ -134,7 +134,7 @@ def test_one_connection_joins_and_leaves_many_rooms(server: ServerProcess) -> No
             assert (await talk.ask(op="leave", room="many-0"))["type"] == "left"
             assert (await talk.ask(op="join", room="one-too-many"))["type"] == "joined"
             await talk.ask(op="publish", room="many-0", body="not heard")
-            await talk.say(op="publish", room="many-1", body="heard")
+            await talk.send(op="publish", room="many-1", body="heard")
             assert (await talk.until("message"))["body"] == "heard"
 
     run(test())
@@ -165,7 +165,7 @@ def test_a_cursor_that_is_not_of_this_log_gives_a_gap_first(server: ServerProces
         async with Talk.open(server, f"/ws/{room}?after={after}") as talk:
             joined = await talk.until("joined")
             assert joined["cursor"].split(":") == [cursor.split(":")[0], "0"]
-            gap = await talk.hear()
+            gap = await talk.receive()
             assert gap == {"type": "gap", "room": room, "after": 41, "before": 1, "reason": "epoch"}
             assert await talk.bodies(1) == ["m1"]
 
@@ -198,7 +198,7 @@ def test_messages_removed_by_retention_are_a_gap_in_both_protocols(tmp_path_fact
     async def test(server: ServerProcess) -> None:
         async with Talk.open(server, f"/ws/trim?after={epoch}:2") as talk:
             assert (await talk.until("joined"))["first"] == 8
-            gap = await talk.hear()
+            gap = await talk.receive()
             assert gap == {"type": "gap", "room": "trim", "after": 2, "before": 8, "reason": "trimmed"}
             assert await talk.bodies(5) == [f"m{number}" for number in range(8, 13)]
         async with open_socket(server, f"/ws/trim?after={epoch}:2") as socket:
@@ -234,7 +234,7 @@ def test_history_members_typing_presence_and_redaction(server: ServerProcess) ->
             while "bob" not in (await ann.until("presence"))["joined"]:
                 pass
             await bob.until("joined")
-            await bob.say(op="typing")
+            await bob.send(op="typing")
             assert (await ann.until("typing"))["sender"] == "bob"
             await bob.ask(op="publish", body="one")
             await bob.ask(op="publish", body="two")
@@ -256,7 +256,7 @@ def test_messages_reach_readers_whichever_way_they_are_published(server: ServerP
     async def test() -> None:
         async with Talk.open(server, "/ws/ways") as talk, open_socket(server, "/ws/ways") as text:
             await talk.until("joined")
-            await talk.say(op="publish", body="by command")
+            await talk.send(op="publish", body="by command")
             assert await text.recv() == "by command"
             await text.send("by text")
             assert await text.recv() == "by text"
@@ -283,7 +283,7 @@ def test_a_burst_of_publishes_arrives_complete_and_in_order(server: ServerProces
         async with Talk.open(server, "/ws/burst?history=0") as talk:
             await talk.until("joined")
             for number in range(3_000):
-                await talk.say(op="publish", body=str(number))
+                await talk.send(op="publish", body=str(number))
             assert await talk.bodies(3_000) == [str(number) for number in range(3_000)]
 
     run(test())

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from crew import Crew, Door, children, crew, is_running
-from rawsocket import Talk, call, eventually, open_socket, run, whole_room
+from raw_client import Talk, call, eventually, open_socket, run, whole_room
 from serving import ServerProcess, clean_environment, free_port
 from websockets.exceptions import ConnectionClosed
+from worker_group import WorkerConnection, WorkerGroup, children, is_running, serve_workers
 
 from chatkit.client import Client
 from chatkit.core.model import Message
@@ -30,8 +30,8 @@ Opened = TypeVar("Opened")
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[Crew]:
-    with crew(tmp_path / "rooms.db") as started:
+def two(tmp_path: Path) -> Iterator[WorkerGroup]:
+    with serve_workers(tmp_path / "rooms.db") as started:
         yield started
     assert "Traceback" not in started.server.log
 
@@ -59,11 +59,14 @@ def wait_for_end(server: ServerProcess) -> int:
 
 
 async def open_on_both(
-    crew: Crew, stack: AsyncExitStack, n_least: int, open_one: Callable[[int], AbstractAsyncContextManager[Opened]]
+    serve_workers: WorkerGroup,
+    stack: AsyncExitStack,
+    n_least: int,
+    open_one: Callable[[int], AbstractAsyncContextManager[Opened]],
 ) -> list[Opened]:
     """Open at least `n_least` connections, and more until each worker has one: a slow worker accepts fewer."""
     opened: list[Opened] = []
-    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: crew.connections)).values():
+    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: serve_workers.connections)).values():
         assert len(opened) < 20 * n_least
         opened.append(await stack.enter_async_context(open_one(len(opened))))
     return opened
@@ -72,7 +75,7 @@ async def open_on_both(
 # One server for clients
 
 
-def test_messages_through_any_worker_reach_the_readers_on_every_worker_in_order_and_once(two: Crew) -> None:
+def test_messages_through_any_worker_reach_the_readers_on_every_worker_in_order_and_once(two: WorkerGroup) -> None:
     async def publisher(name: str) -> None:
         async with Talk.open(two.server, f"/ws/all?name={name}&history=0") as talk:
             for number in range(100):
@@ -90,18 +93,18 @@ def test_messages_through_any_worker_reach_the_readers_on_every_worker_in_order_
     run(test())
 
 
-def test_a_message_acknowledged_by_one_worker_is_read_from_the_others(two: Crew) -> None:
-    with two.by_each() as doors:
-        for number, door in enumerate(doors.values()):
-            assert door.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
-            for other in doors.values():
+def test_a_message_acknowledged_by_one_worker_is_read_from_the_others(two: WorkerGroup) -> None:
+    with two.connect_to_each() as connections:
+        for number, connection in enumerate(connections.values()):
+            assert connection.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
+            for other in connections.values():
                 assert len(other.ask("GET", "/rooms/read/messages")["messages"]) == number + 1
 
 
-def test_every_worker_lists_all_members_of_a_room(two: Crew) -> None:
+def test_every_worker_lists_all_members_of_a_room(two: WorkerGroup) -> None:
     def are_everywhere(n_members: int) -> bool:
-        with two.by_each() as doors:
-            seen = [door.ask("GET", "/rooms/here/members")["members"] for door in doors.values()]
+        with two.connect_to_each() as connections:
+            seen = [connection.ask("GET", "/rooms/here/members")["members"] for connection in connections.values()]
         names = {f"t{number}" for number in range(n_members)}
         return all({member["name"] for member in members} == names for members in seen)
 
@@ -113,7 +116,7 @@ def test_every_worker_lists_all_members_of_a_room(two: Crew) -> None:
     run(test())
 
 
-def test_typing_and_redactions_reach_clients_of_other_workers(two: Crew) -> None:
+def test_typing_and_redactions_reach_clients_of_other_workers(two: WorkerGroup) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             talks = await open_on_both(
@@ -121,7 +124,7 @@ def test_typing_and_redactions_reach_clients_of_other_workers(two: Crew) -> None
             )
             for talk in talks:
                 await talk.until("joined")
-            await talks[0].say(op="typing")
+            await talks[0].send(op="typing")
             for talk in talks[1:]:
                 await talk.until("typing", sender="t0")
             await talks[0].ask(op="publish", body="a secret")
@@ -134,10 +137,10 @@ def test_typing_and_redactions_reach_clients_of_other_workers(two: Crew) -> None
     run(test())
 
 
-def test_the_worker_with_fewer_connections_gets_the_next(two: Crew) -> None:
-    async def test(paused: int, doors: list[Door]) -> None:
+def test_the_worker_with_fewer_connections_gets_the_next(two: WorkerGroup) -> None:
+    async def test(paused: int, connections: list[WorkerConnection]) -> None:
         def counts() -> list[int]:
-            return [door.health["connections"] for door in doors]
+            return [connection.health["connections"] for connection in connections]
 
         async with AsyncExitStack() as stack:
             os.kill(paused, signal.SIGSTOP)
@@ -153,9 +156,9 @@ def test_the_worker_with_fewer_connections_gets_the_next(two: Crew) -> None:
                 fewer, more = await asyncio.to_thread(counts)
                 assert fewer + more < 240  # eighty at best, more on a busy machine; without balancing there is no end
 
-    with two.by_each() as doors:
-        first = min(doors)
-        run(test(first, [doors.pop(first), *doors.values()]))
+    with two.connect_to_each() as connections:
+        first = min(connections)
+        run(test(first, [connections.pop(first), *connections.values()]))
 
 
 def test_the_limit_on_connections_applies_to_the_whole_server(tmp_path: Path) -> None:
@@ -171,16 +174,16 @@ def test_the_limit_on_connections_applies_to_the_whole_server(tmp_path: Path) ->
             accepted = [await is_accepted(server, stack) for _ in range(8)]
             assert 2 <= sum(accepted) <= 4
 
-    with crew(tmp_path / "rooms.db", "--max-connections", "4") as small:
+    with serve_workers(tmp_path / "rooms.db", "--max-connections", "4") as small:
         run(test(small.server))
 
 
 def test_all_workers_share_the_new_token_and_no_process_list_shows_it(tmp_path: Path) -> None:
-    with crew(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
+    with serve_workers(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
         (token,) = set(re.findall(r"\?token=([\w-]+)", guarded.server.log))
-        with guarded.by_each() as doors:
-            for pid, door in doors.items():
-                door.ask("GET", f"/rooms?token={token}")
+        with guarded.connect_to_each() as connections:
+            for pid, connection in connections.items():
+                connection.ask("GET", f"/rooms?token={token}")
                 assert token not in Path(f"/proc/{pid}/cmdline").read_text()
                 assert token not in Path(f"/proc/{pid}/environ").read_text()
         assert call(guarded.server, "GET", "/rooms").status == 401
@@ -243,7 +246,7 @@ async def flow_through(server: ServerProcess, events: Sequence[Callable[[], None
         assert len(received) > 20 * len(events)
 
 
-def test_a_killed_worker_is_replaced_and_its_clients_lose_nothing(two: Crew) -> None:
+def test_a_killed_worker_is_replaced_and_its_clients_lose_nothing(two: WorkerGroup) -> None:
     def kill_one() -> None:
         victim = min(two.pids)
         os.kill(victim, signal.SIGKILL)
@@ -253,7 +256,7 @@ def test_a_killed_worker_is_replaced_and_its_clients_lose_nothing(two: Crew) -> 
     assert len(re.findall(r"worker \d+ ended by SIGKILL: a new one is started", two.server.log)) == 2
 
 
-def test_a_rolling_restart_loses_and_repeats_no_message(two: Crew) -> None:
+def test_a_rolling_restart_loses_and_repeats_no_message(two: WorkerGroup) -> None:
     def restart() -> None:
         before = two.pids
         two.server.signal(signal.SIGHUP)
@@ -263,7 +266,7 @@ def test_a_rolling_restart_loses_and_repeats_no_message(two: Crew) -> None:
     assert "WARNING" not in two.server.log
 
 
-def test_new_connections_do_not_wait_for_a_paused_worker(two: Crew) -> None:
+def test_new_connections_do_not_wait_for_a_paused_worker(two: WorkerGroup) -> None:
     paused = min(two.pids)
     os.kill(paused, signal.SIGSTOP)
     try:
@@ -293,15 +296,17 @@ async def app(scope, receive, send):
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[Crew]:
+def application(tmp_path: Path) -> Iterator[WorkerGroup]:
     """Workers that serve an application of the user, which starts unless there is a file called `broken`."""
     (tmp_path / "some.py").write_text(APPLICATION)
-    with crew("sqlite://", "some:app", folder=tmp_path) as started:
+    with serve_workers("sqlite://", "some:app", folder=tmp_path) as started:
         yield started
     assert "Traceback" not in started.server.log
 
 
-def test_workers_serve_an_application_and_one_that_does_not_start_is_retried(application: Crew, tmp_path: Path) -> None:
+def test_workers_serve_an_application_and_one_that_does_not_start_is_retried(
+    application: WorkerGroup, tmp_path: Path
+) -> None:
     (tmp_path / "broken").touch()
     victim = min(application.pids)
     os.kill(victim, signal.SIGKILL)
@@ -312,7 +317,7 @@ def test_workers_serve_an_application_and_one_that_does_not_start_is_retried(app
     assert application.server.stop() == 0
 
 
-def test_the_server_stops_if_no_worker_can_be_started(application: Crew, tmp_path: Path) -> None:
+def test_the_server_stops_if_no_worker_can_be_started(application: WorkerGroup, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     for pid in application.pids:
         os.kill(pid, signal.SIGKILL)
@@ -320,7 +325,7 @@ def test_the_server_stops_if_no_worker_can_be_started(application: Crew, tmp_pat
     assert "chatkit: some:app did not start; the log says why" in application.server.log
 
 
-def test_after_a_failed_restart_the_old_workers_continue(application: Crew, tmp_path: Path) -> None:
+def test_after_a_failed_restart_the_old_workers_continue(application: WorkerGroup, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     before = application.pids
     application.server.signal(signal.SIGHUP)
@@ -333,7 +338,7 @@ def test_after_a_failed_restart_the_old_workers_continue(application: Crew, tmp_
 
 
 @pytest.mark.parametrize("is_one_paused", [False, True])
-def test_sigterm_stops_all_workers_and_closes_every_client_with_1012(two: Crew, is_one_paused: bool) -> None:
+def test_sigterm_stops_all_workers_and_closes_every_client_with_1012(two: WorkerGroup, is_one_paused: bool) -> None:
     pids = two.pids
 
     async def test() -> None:
@@ -351,7 +356,7 @@ def test_sigterm_stops_all_workers_and_closes_every_client_with_1012(two: Crew, 
     assert not [pid for pid in pids if is_running(pid)]
 
 
-def test_a_worker_that_hangs_is_killed_after_a_timeout(application: Crew) -> None:
+def test_a_worker_that_hangs_is_killed_after_a_timeout(application: WorkerGroup) -> None:
     pids = application.pids
     assert call(application.server, "GET", "/").status == 200
 
@@ -368,7 +373,7 @@ def test_a_worker_that_hangs_is_killed_after_a_timeout(application: Crew) -> Non
     assert "did not end within 8 s: it is killed" in application.server.log
 
 
-def test_workers_stop_when_the_supervisor_is_killed(two: Crew) -> None:
+def test_workers_stop_when_the_supervisor_is_killed(two: WorkerGroup) -> None:
     pids = two.pids
     two.server.kill9()
     eventually(lambda: not any(map(is_running, pids)))
@@ -438,7 +443,7 @@ def test_an_application_with_channels_in_memory_is_refused_for_several_workers(t
     )
 
 
-def test_a_port_in_use_is_reported_once_and_no_process_stays(two: Crew, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_once_and_no_process_stays(two: WorkerGroup, tmp_path: Path) -> None:
     status, output = serve_and_fail(tmp_path, "--port", str(two.server.port), "--backend", "sqlite:///other.db")
     assert status == 1
     assert output.count(f"port {two.server.port} is in use") == 1

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from protocol_app import Heard, closing, deflated, frame, hear, hear_bytewise, mask
+from protocol_app import RecordingSink, closing, deflated, frame, mask, parse, parse_bytewise
 from websockets.utils import apply_mask as apply_mask_in_python
 
 from chatkit.websocket import frames
@@ -26,10 +26,10 @@ CLOSED_CODES = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000,
 def test_every_encoding_of_a_length_is_read(first: int, size: int) -> None:
     payload = b"x" * size
     kind = "text" if first == 0x81 else "binary"
-    assert hear(frame(first, payload)) == [(kind, payload)]
-    assert hear(frame(first, payload) * 3) == [(kind, payload)] * 3
+    assert parse(frame(first, payload)) == [(kind, payload)]
+    assert parse(frame(first, payload) * 3) == [(kind, payload)] * 3
     if size < 1000:
-        assert hear_bytewise(frame(first, payload)) == [(kind, payload)]
+        assert parse_bytewise(frame(first, payload)) == [(kind, payload)]
 
 
 @pytest.mark.parametrize("first", [0x81, 0x82])
@@ -46,18 +46,18 @@ def test_every_encoding_of_a_length_is_read(first: int, size: int) -> None:
 )
 def test_a_length_that_is_not_minimal_is_refused(first: int, length: bytes) -> None:
     data = frame(first, b"x" * 125, length=length)
-    assert hear(data) == hear_bytewise(data) == [("fault", 1002)]
+    assert parse(data) == parse_bytewise(data) == [("fault", 1002)]
 
 
 def test_a_frame_without_a_mask_is_refused_by_its_second_byte() -> None:
-    assert hear(b"\x81\x02hi and more of it") == [("fault", 1002)]
-    assert hear(b"\x81\x00") == [("fault", 1002)]
+    assert parse(b"\x81\x02hi and more of it") == [("fault", 1002)]
+    assert parse(b"\x81\x00") == [("fault", 1002)]
 
 
 @given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
 def test_masking_agrees_with_its_definition(payload: bytes, key: bytes) -> None:
     assert mask(payload, key) == apply_mask_in_python(payload, key)
-    assert hear(frame(0x82, payload, key=key)) == [("binary", payload)]
+    assert parse(frame(0x82, payload, key=key)) == [("binary", payload)]
 
 
 # The first byte
@@ -66,16 +66,16 @@ def test_masking_agrees_with_its_definition(payload: bytes, key: bytes) -> None:
 @pytest.mark.parametrize("opcode", [0x1, 0x2, 0x8, 0x9, 0xA])
 @pytest.mark.parametrize("reserved", [0x40, 0x20, 0x10, 0x70])
 def test_reserved_bits_are_refused(opcode: int, reserved: int) -> None:
-    assert hear(frame(0x80 | reserved | opcode, b"")) == [("fault", 1002)]
+    assert parse(frame(0x80 | reserved | opcode, b"")) == [("fault", 1002)]
 
 
 @pytest.mark.parametrize("opcode", [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF])
 def test_reserved_opcodes_are_refused_by_the_first_byte(opcode: int) -> None:
-    assert hear(bytes((0x80 | opcode,))) == [("fault", 1002)]
+    assert parse(bytes((0x80 | opcode,))) == [("fault", 1002)]
 
 
 def test_nothing_is_heard_after_a_fault() -> None:
-    assert hear(frame(0x81, b"a") + frame(0x83) + frame(0x81, b"b")) == [("text", b"a"), ("fault", 1002)]
+    assert parse(frame(0x81, b"a") + frame(0x83) + frame(0x81, b"b")) == [("text", b"a"), ("fault", 1002)]
 
 
 # Control frames
@@ -84,44 +84,44 @@ def test_nothing_is_heard_after_a_fault() -> None:
 @pytest.mark.parametrize("size", [0, 1, 125])
 def test_pings_carry_up_to_125_bytes(size: int) -> None:
     data = frame(0x89, b"p" * size) + frame(0x8A, b"p" * size) + frame(0x81, b"on")
-    assert hear(data) == hear_bytewise(data) == [("ping", b"p" * size), ("text", b"on")]
+    assert parse(data) == parse_bytewise(data) == [("ping", b"p" * size), ("text", b"on")]
 
 
 @pytest.mark.parametrize("first", [0x88, 0x89, 0x8A])
 def test_control_frames_longer_than_125_bytes_are_refused(first: int) -> None:
-    assert hear(frame(first, b"p" * 126)[:2]) == [("fault", 1002)]
+    assert parse(frame(first, b"p" * 126)[:2]) == [("fault", 1002)]
 
 
 @pytest.mark.parametrize("first", [0x08, 0x09, 0x0A])
 def test_control_frames_are_not_fragmented(first: int) -> None:
-    assert hear(frame(first, b"")) == [("fault", 1002)]
+    assert parse(frame(first, b"")) == [("fault", 1002)]
 
 
 @pytest.mark.parametrize("code", OPEN_CODES)
 def test_close_codes_that_may_be_sent_are_taken(code: int) -> None:
     assert is_close_code(code)
     data = closing(code, "tschüß".encode())
-    assert hear(data) == hear_bytewise(data) == [("close", code, "tschüß")]
+    assert parse(data) == parse_bytewise(data) == [("close", code, "tschüß")]
 
 
 @pytest.mark.parametrize("code", CLOSED_CODES)
 def test_close_codes_that_may_not_be_sent_are_refused(code: int) -> None:
     assert not is_close_code(code)
-    assert hear(closing(code)) == [("fault", 1002)]
+    assert parse(closing(code)) == [("fault", 1002)]
 
 
 def test_a_close_has_no_payload_or_at_least_two_bytes() -> None:
-    assert hear(frame(0x88)) == [("close", 1005, "")]
-    assert hear(frame(0x88, b"\x03")) == [("fault", 1002)]
-    assert hear(closing(1000, b"r" * 123)) == [("close", 1000, "r" * 123)]
+    assert parse(frame(0x88)) == [("close", 1005, "")]
+    assert parse(frame(0x88, b"\x03")) == [("fault", 1002)]
+    assert parse(closing(1000, b"r" * 123)) == [("close", 1000, "r" * 123)]
 
 
 def test_a_close_reason_is_utf8() -> None:
-    assert hear(closing(1000, b"\xff")) == [("fault", 1007)]
+    assert parse(closing(1000, b"\xff")) == [("fault", 1007)]
 
 
 def test_nothing_is_heard_after_a_close() -> None:
-    assert hear(closing(1000) + frame(0x81, b"late") + b"\xff\xff") == [("close", 1000, "")]
+    assert parse(closing(1000) + frame(0x81, b"late") + b"\xff\xff") == [("close", 1000, "")]
 
 
 # Fragments
@@ -130,11 +130,11 @@ def test_nothing_is_heard_after_a_close() -> None:
 def test_fragments_make_one_message_with_control_frames_between() -> None:
     data = frame(0x01, b"a") + frame(0x89, b"1") + frame(0x00, b"b") + frame(0x00) + frame(0x8A) + frame(0x80, b"c")
     expected = [("ping", b"1"), ("text", b"abc"), ("text", b"whole")]
-    assert hear(data + frame(0x81, b"whole")) == hear_bytewise(data + frame(0x81, b"whole")) == expected
+    assert parse(data + frame(0x81, b"whole")) == parse_bytewise(data + frame(0x81, b"whole")) == expected
 
 
 def test_a_close_within_fragments_ends_all() -> None:
-    assert hear(frame(0x01, b"a") + closing(1001) + frame(0x80, b"b")) == [("close", 1001, "")]
+    assert parse(frame(0x01, b"a") + closing(1001) + frame(0x80, b"b")) == [("close", 1001, "")]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_close_within_fragments_ends_all() -> None:
     ],
 )
 def test_continuations_follow_a_beginning_and_nothing_else_does(data: bytes) -> None:
-    assert hear(data)[-1] == hear_bytewise(data)[-1] == ("fault", 1002)
+    assert parse(data)[-1] == parse_bytewise(data)[-1] == ("fault", 1002)
 
 
 # Text
@@ -159,9 +159,9 @@ def test_utf8_may_be_cut_anywhere(text: str) -> None:
     payload = text.encode()
     for i in range(len(payload) + 1):
         data = frame(0x01, payload[:i]) + frame(0x80, payload[i:])
-        assert hear(data) == [("text", payload)]
+        assert parse(data) == [("text", payload)]
     data = b"".join(frame(0x01 if i == 0 else 0x00, payload[i : i + 1]) for i in range(len(payload))) + frame(0x80)
-    assert hear_bytewise(data) == [("text", payload)]
+    assert parse_bytewise(data) == [("text", payload)]
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_utf8_may_be_cut_anywhere(text: str) -> None:
     [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80", b"long enough \xf5\x80\x80\x80"],
 )
 def test_text_that_is_not_utf8_is_refused(payload: bytes) -> None:
-    assert hear(frame(0x81, payload)) == [("fault", 1007)]
-    assert hear(frame(0x01, payload) + frame(0x80)) == [("fault", 1007)]
-    assert hear(frame(0xC1, deflated(payload)), inflate_bits=15) == [("fault", 1007)]
-    assert hear(frame(0x82, payload)) == [("binary", payload)]
+    assert parse(frame(0x81, payload)) == [("fault", 1007)]
+    assert parse(frame(0x01, payload) + frame(0x80)) == [("fault", 1007)]
+    assert parse(frame(0xC1, deflated(payload)), inflate_bits=15) == [("fault", 1007)]
+    assert parse(frame(0x82, payload)) == [("binary", payload)]
 
 
 def test_text_that_cannot_become_valid_is_refused_before_its_end() -> None:
-    assert hear(frame(0x01, b"fine") + frame(0x00, b"\xf4\x90")) == [("fault", 1007)]
+    assert parse(frame(0x01, b"fine") + frame(0x00, b"\xf4\x90")) == [("fault", 1007)]
 
 
 # Sizes
@@ -185,31 +185,31 @@ def test_text_that_cannot_become_valid_is_refused_before_its_end() -> None:
 @pytest.mark.parametrize("size", [1000, 70_000])
 def test_a_message_over_the_limit_is_refused_by_its_head(size: int) -> None:
     whole = frame(0x81, b"x" * (size + 1))
-    assert hear(whole[:10], max_bytes=size) == hear(whole, max_bytes=size) == [("fault", 1009)]
-    assert hear(frame(0x81, b"x" * size), max_bytes=size) == [("text", b"x" * size)]
+    assert parse(whole[:10], max_bytes=size) == parse(whole, max_bytes=size) == [("fault", 1009)]
+    assert parse(frame(0x81, b"x" * size), max_bytes=size) == [("text", b"x" * size)]
 
 
 def test_the_limit_is_on_the_whole_of_a_fragmented_message() -> None:
     start = frame(0x02, b"x" * 600) + frame(0x00, b"x" * 400)
-    assert hear(start + frame(0x80), max_bytes=1000) == [("binary", b"x" * 1000)]
-    assert hear(start + frame(0x80, b"x")[:2], max_bytes=1000) == [("fault", 1009)]
+    assert parse(start + frame(0x80), max_bytes=1000) == [("binary", b"x" * 1000)]
+    assert parse(start + frame(0x80, b"x")[:2], max_bytes=1000) == [("fault", 1009)]
 
 
 def test_small_limits_hold_on_the_short_path() -> None:
-    assert hear(frame(0x81, b"x" * 11), max_bytes=10) == [("fault", 1009)]
+    assert parse(frame(0x81, b"x" * 11), max_bytes=10) == [("fault", 1009)]
 
 
 def test_a_million_empty_fragments_take_no_memory() -> None:
-    heard = Heard()
-    heard.reader.receive_data(frame(0x01, b"a"))
+    sink = RecordingSink()
+    sink.reader.receive_data(frame(0x01, b"a"))
     empties = frame(0x00) * 10_000
     tracemalloc.start()
     for _ in range(10):
-        heard.reader.receive_data(empties)
+        sink.reader.receive_data(empties)
     assert tracemalloc.get_traced_memory()[0] < 100_000
     tracemalloc.stop()
-    heard.reader.receive_data(frame(0x80, b"b"))
-    assert heard.calls == [("text", b"ab")]
+    sink.reader.receive_data(frame(0x80, b"b"))
+    assert sink.calls == [("text", b"ab")]
 
 
 # Server frames
@@ -237,65 +237,65 @@ def test_a_close_reason_is_cut_between_characters_to_what_fits() -> None:
 
 
 def test_a_paused_reader_keeps_order_and_reads_on() -> None:
-    heard = Heard()
-    heard.do = lambda: heard.reader.pause() if len(heard.calls) == 2 else None
+    sink = RecordingSink()
+    sink.do = lambda: sink.reader.pause() if len(sink.calls) == 2 else None
     data = b"".join(frame(0x81, b"%d" % i) for i in range(5))
-    heard.reader.receive_data(data[:-3])
-    heard.reader.receive_data(data[-3:])
-    assert heard.calls == [("text", b"0"), ("text", b"1")]
-    heard.reader.resume()
-    heard.reader.receive_data(b"")
-    assert heard.calls == [("text", b"%d" % i) for i in range(5)]
+    sink.reader.receive_data(data[:-3])
+    sink.reader.receive_data(data[-3:])
+    assert sink.calls == [("text", b"0"), ("text", b"1")]
+    sink.reader.resume()
+    sink.reader.receive_data(b"")
+    assert sink.calls == [("text", b"%d" % i) for i in range(5)]
 
 
 def test_a_reader_paused_within_a_fragmented_message_goes_on_in_it() -> None:
-    heard = Heard()
-    heard.reader.receive_data(frame(0x01, b"a"))
-    heard.reader.pause()
-    heard.reader.receive_data(frame(0x80, b"b"))
-    assert heard.calls == []
-    heard.reader.resume()
-    heard.reader.receive_data(frame(0x81, b"next"))
-    assert heard.calls == [("text", b"ab"), ("text", b"next")]
+    sink = RecordingSink()
+    sink.reader.receive_data(frame(0x01, b"a"))
+    sink.reader.pause()
+    sink.reader.receive_data(frame(0x80, b"b"))
+    assert sink.calls == []
+    sink.reader.resume()
+    sink.reader.receive_data(frame(0x81, b"next"))
+    assert sink.calls == [("text", b"ab"), ("text", b"next")]
 
 
 def test_a_sink_that_pauses_and_resumes_at_once_misses_nothing() -> None:
-    heard = Heard()
+    sink = RecordingSink()
 
     def pause_and_resume() -> None:
-        heard.reader.pause()
-        heard.reader.resume()
+        sink.reader.pause()
+        sink.reader.resume()
 
-    heard.do = pause_and_resume
-    heard.reader.receive_data(frame(0x81, b"a longer one") * 3 + b"\x81")
-    heard.reader.receive_data(frame(0x81, b"b")[1:])
-    assert heard.calls == [("text", b"a longer one")] * 3 + [("text", b"b")]
+    sink.do = pause_and_resume
+    sink.reader.receive_data(frame(0x81, b"a longer one") * 3 + b"\x81")
+    sink.reader.receive_data(frame(0x81, b"b")[1:])
+    assert sink.calls == [("text", b"a longer one")] * 3 + [("text", b"b")]
 
 
 def test_a_halted_reader_is_deaf_and_keeps_nothing() -> None:
-    heard = Heard()
-    heard.do = heard.reader.halt
-    heard.reader.receive_data(frame(0x81, b"one") * 3)
-    heard.reader.receive_data(b"x" * 100_000)
-    heard.reader.resume()
-    heard.reader.receive_data(frame(0x81, b"two"))
-    assert heard.calls == [("text", b"one")]
+    sink = RecordingSink()
+    sink.do = sink.reader.halt
+    sink.reader.receive_data(frame(0x81, b"one") * 3)
+    sink.reader.receive_data(b"x" * 100_000)
+    sink.reader.resume()
+    sink.reader.receive_data(frame(0x81, b"two"))
+    assert sink.calls == [("text", b"one")]
 
 
 def test_a_replaced_call_gets_the_next_text_of_the_same_bytes() -> None:
-    heard = Heard()
+    sink = RecordingSink()
     other: list[bytes] = []
-    heard.do = lambda: setattr(heard.reader, "on_text", other.append)
-    heard.reader.receive_data(frame(0x81, b"the first") + frame(0x81, b"the second"))
-    assert (heard.calls, other) == ([("text", b"the first")], [b"the second"])
+    sink.do = lambda: setattr(sink.reader, "on_text", other.append)
+    sink.reader.receive_data(frame(0x81, b"the first") + frame(0x81, b"the second"))
+    assert (sink.calls, other) == ([("text", b"the first")], [b"the second"])
 
 
 def test_a_long_frame_in_small_pieces_costs_no_more_than_its_length() -> None:
-    heard = Heard(max_bytes=4 * MIB)
+    sink = RecordingSink(max_bytes=4 * MIB)
     data = frame(0x82, bytes(4 * MIB))
     for i in range(0, len(data), 1000):
-        heard.reader.receive_data(data[i : i + 1000])
-    assert heard.calls == [("binary", bytes(4 * MIB))]
+        sink.reader.receive_data(data[i : i + 1000])
+    assert sink.calls == [("binary", bytes(4 * MIB))]
 
 
 # Any bytes, cut anywhere
@@ -310,22 +310,22 @@ streams = st.lists(st.one_of(texts, texts, whole_frames, closes, st.binary(max_s
 @settings(max_examples=400)
 @given(streams, st.lists(st.integers(0, 2000), max_size=20), st.sampled_from([0, 15]))
 def test_the_same_bytes_mean_the_same_however_they_are_cut(stream: bytes, cuts: list[int], bits: int) -> None:
-    whole = hear(stream, max_bytes=1000, inflate_bits=bits)
-    assert hear(stream, *sorted(min(cut, len(stream)) for cut in cuts), max_bytes=1000, inflate_bits=bits) == whole
-    assert hear_bytewise(stream, max_bytes=1000, inflate_bits=bits) == whole
+    whole = parse(stream, max_bytes=1000, inflate_bits=bits)
+    assert parse(stream, *sorted(min(cut, len(stream)) for cut in cuts), max_bytes=1000, inflate_bits=bits) == whole
+    assert parse_bytewise(stream, max_bytes=1000, inflate_bits=bits) == whole
 
 
 @settings(max_examples=200)
 @given(streams, st.lists(st.integers(0, 2000), max_size=10), st.integers(1, 4))
 def test_the_same_bytes_mean_the_same_however_often_they_are_paused(stream: bytes, cuts: list[int], every: int) -> None:
-    heard = Heard(1000)
-    heard.do = lambda: heard.reader.pause() if len(heard.calls) % every == 0 else None
+    sink = RecordingSink(1000)
+    sink.do = lambda: sink.reader.pause() if len(sink.calls) % every == 0 else None
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     for start, stop in pairwise(edges):
-        heard.reader.receive_data(stream[start:stop])
+        sink.reader.receive_data(stream[start:stop])
     n_calls = -1
-    while n_calls != len(heard.calls):
-        n_calls = len(heard.calls)
-        heard.reader.resume()
-        heard.reader.receive_data(b"")
-    assert heard.calls == hear(stream, max_bytes=1000)
+    while n_calls != len(sink.calls):
+        n_calls = len(sink.calls)
+        sink.reader.resume()
+        sink.reader.receive_data(b"")
+    assert sink.calls == parse(stream, max_bytes=1000)

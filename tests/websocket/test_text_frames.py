@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol_app import hear
+from protocol_app import parse
 from websockets.frames import Frame, Opcode
 
 from chatkit.websocket.frames import (
@@ -44,7 +44,7 @@ def test_a_clients_frame_is_masked_and_read_back(size: int) -> None:
     framed = client_frame(TEXT, payload)
     assert len(framed) == len(text_frame(payload)) + 4
     assert framed[1] & 0x80
-    assert hear(framed) == [("text", payload)]
+    assert parse(framed) == [("text", payload)]
 
 
 def test_clients_frames_are_masked_differently() -> None:

@@ -63,7 +63,7 @@ def test_plain_text_resumes_from_a_cursor(server: ServerProcess) -> None:
         async with open_socket(server, f"/ws/text-resume?after={cursor}") as socket:
             assert [await socket.recv() for _ in range(3)] == ["m3", "m4", "m5"]
         async with open_socket(server, "/ws/text-resume?after=other1:7") as socket:
-            assert await socket.recv() == "! the room's log began anew"
+            assert await socket.recv() == "! the room's log started again"
             assert await socket.recv() == "m1"
 
     run(test())
@@ -133,9 +133,9 @@ def test_one_connection_joins_and_leaves_many_rooms(server: ServerProcess) -> No
             assert (await talk.ask(op="join", room="one-too-many"))["code"] == "too-many-rooms"
             assert (await talk.ask(op="leave", room="many-0"))["type"] == "left"
             assert (await talk.ask(op="join", room="one-too-many"))["type"] == "joined"
-            await talk.ask(op="publish", room="many-0", body="not heard")
-            await talk.send(op="publish", room="many-1", body="heard")
-            assert (await talk.until("message"))["body"] == "heard"
+            await talk.ask(op="publish", room="many-0", body="not delivered")
+            await talk.send(op="publish", room="many-1", body="delivered")
+            assert (await talk.until("message"))["body"] == "delivered"
 
     run(test())
     eventually(lambda: health(server)["rooms"] == 0)

@@ -25,11 +25,11 @@ def test_a_worker_config_carries_every_setting(tmp_path: Path) -> None:
         log_level="info",
         log_json=True,
     )
-    orders = WorkerConfig(settings, "app:app", listening_fd=3, counts_fd=4, n_cells=6, cell=5)
-    line = encode(orders)
+    config = WorkerConfig(settings, "app:app", listening_fd=3, counts_fd=4, n_cells=6, cell=5)
+    line = encode(config)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert read_config(line) == orders
+    assert read_config(line) == config
     assert read_config(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
 
 

@@ -424,9 +424,9 @@ def test_a_hangup_stops_the_server_if_its_terminal_is_closed_and_restarts_it_oth
 
 
 def test_the_memory_backend_is_refused_for_several_workers(tmp_path: Path) -> None:
-    status, said = serve_and_fail(tmp_path, "--port", "0", "--backend", "memory://")
+    status, output = serve_and_fail(tmp_path, "--port", "0", "--backend", "memory://")
     assert status == 2
-    assert said.startswith("chatkit: memory:// belongs to one process")
+    assert output.startswith("chatkit: memory:// belongs to one process")
 
 
 def test_an_application_with_channels_in_memory_is_refused_for_several_workers(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def _refuse(given: set[str], names: tuple[str, ...], why: str) -> None:
 
 def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: bool) -> int:
     """Load the server, or one of our own; print what it came to and return the exit code. Raise `ChatkitError`."""
-    from chatkit.bench import Load, own_server
+    from chatkit.bench import Load, local_server
     from chatkit.cli.bench_report import report_lines, shown_progress
     from chatkit.cli.bench_run import ended_like_interrupted, have_descriptors, run_load, then_uninterrupted
     from chatkit.client.endpoint import Endpoint
@@ -159,7 +159,7 @@ def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: 
     have_descriptors(plan)
     ended_like_interrupted()
     with (
-        own_server(plan.descriptors) if server is None else nullcontext(server) as url,
+        local_server(plan.descriptors) if server is None else nullcontext(server) as url,
         then_uninterrupted(),
         shown_progress() as show,
     ):

@@ -57,13 +57,13 @@ def read_plan(
 
 def run_chaos(plan: "ChaosPlan", *, json: bool) -> int:
     """Do it, on a store of our own or the user's; print what it came to and return the exit code."""
-    from chatkit.bench import Chaos, Fleet, own_store
+    from chatkit.bench import Chaos, Fleet, local_store
     from chatkit.cli.bench_chaos_view import report_lines
     from chatkit.cli.bench_report import shown_progress
     from chatkit.cli.bench_run import ended_like_interrupted, run_load, then_uninterrupted
 
     ended_like_interrupted()
-    with nullcontext() if plan.backend else own_store(plan.store) as store:
+    with nullcontext() if plan.backend else local_store(plan.store) as store:
         backend = plan.backend or (store.url if store else "")
         with (
             Fleet(backend, plan.servers, max_connections=plan.max_connections) as fleet,

@@ -1,4 +1,4 @@
-"""Loads that prove that nothing was lost: many readers and senders on one server, or chaos on several."""
+"""Benchmarks that check that no message is lost: many readers and senders on one server, or chaos on several."""
 
 from chatkit.bench.chaos.chaos import Chaos
 from chatkit.bench.chaos.fleet import Fleet
@@ -7,7 +7,17 @@ from chatkit.bench.chaos.report import ChaosReport
 from chatkit.bench.load.load import Load
 from chatkit.bench.load.plan import LoadPlan
 from chatkit.bench.load.report import LoadReport
-from chatkit.bench.local.server import own_server
-from chatkit.bench.local.stores import own_store
+from chatkit.bench.local.server import local_server
+from chatkit.bench.local.stores import local_store
 
-__all__ = ["Chaos", "ChaosPlan", "ChaosReport", "Fleet", "Load", "LoadPlan", "LoadReport", "own_server", "own_store"]
+__all__ = [
+    "Chaos",
+    "ChaosPlan",
+    "ChaosReport",
+    "Fleet",
+    "Load",
+    "LoadPlan",
+    "LoadReport",
+    "local_server",
+    "local_store",
+]

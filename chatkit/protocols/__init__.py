@@ -1,4 +1,4 @@
-"""asyncio protocols for uvicorn that serve any ASGI application, with a direct path beside it. They know no rooms."""
+"""asyncio protocols for uvicorn: they serve any ASGI application, and offer the direct path. Know nothing of rooms."""
 
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.websocket import DIRECT, DirectSocket, Receiver, WebSocketProtocol

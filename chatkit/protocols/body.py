@@ -1,36 +1,36 @@
-"""RequestBody: how much of a request's body may come, in which pieces it is parsed, and by when it has to be there."""
+"""RequestBody: the limits of a request's body in size and time, and the pieces in which it is parsed."""
 
 from typing import Final
 
 from chatkit.protocols.head import MAX_HEAD_BYTES
 
-TIMEOUT_S: Final = 30.0  # for a body to begin, and for its last chunk and its trailer fields
-MIN_BYTES_PER_S: Final = 1_024  # of a body: a phone at the edge of its network sends more
-MAX_PIECE_BYTES: Final = 65_536  # parsed at once: what the application has not read grows by one piece at most
-MAX_OVERHEAD: Final = 8  # bytes of framing for one of the body; chunks of one byte need five
+TIMEOUT_S: Final = 30.0  # until the body begins, and for its last chunk and trailer fields
+MIN_BYTES_PER_S: Final = 1_024  # of a body; a phone with poor reception sends more
+MAX_PIECE_BYTES: Final = 65_536  # parsed at once: the application's unread data grows by at most one piece
+MAX_OVERHEAD: Final = 8  # bytes of framing per byte of content; chunks of one byte need five
 
 _BOUNDARY: Final = b"\r\n\r\n"
 
 
 class RequestBody:
-    """One request's body. `n_left` is None for a body in chunks. Time is the caller's, in seconds."""
+    """The body of one request. `n_left` is None for a chunked body. The caller passes the time, in seconds."""
 
     __slots__ = ("due_at", "n_bytes", "n_left", "n_parsed")
 
     def __init__(self, headers: list[tuple[bytes, bytes]], now: float) -> None:
-        lengths = [int(value) for name, value in headers if name == b"content-length"]  # the parser has checked it
+        lengths = [int(value) for name, value in headers if name == b"content-length"]  # checked by the parser
         is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
         self.n_left = None if is_chunked else sum(lengths)
-        self.n_bytes = 0  # of the body itself
-        self.n_parsed = 0  # with chunk lines and trailer fields
+        self.n_bytes = 0  # content only
+        self.n_parsed = 0  # content, chunk lines and trailer fields
         self.due_at = now + TIMEOUT_S
 
     def next_piece(self, unread: bytearray) -> int:
-        """Return how many bytes to parse next; 0 where more have to come first.
+        """Return how many bytes to parse next, or 0 if more bytes must arrive first.
 
-        A piece never holds the end of the body and more: what follows is another request, whose turn comes later. The
-        end of a body in chunks is an empty line, so that a piece ends behind the first one. An empty line that is not
-        whole yet waits.
+        A piece never extends beyond the end of the body, because the bytes behind it belong to the next request. A
+        chunked body ends with an empty line, so a piece ends after the first empty line; an incomplete empty line waits
+        for its rest.
         """
         size = min(len(unread), MAX_PIECE_BYTES)
         if self.n_left is not None:
@@ -38,25 +38,25 @@ class RequestBody:
         end = unread.find(_BOUNDARY, 0, size)
         if end >= 0:
             return end + len(_BOUNDARY)
-        begun = next((n for n in (3, 2, 1) if unread.endswith(_BOUNDARY[:n], 0, size)), 0)
-        return size - begun
+        n_partial = next((n for n in (3, 2, 1) if unread.endswith(_BOUNDARY[:n], 0, size)), 0)
+        return size - n_partial
 
     def parse(self, n_bytes: int) -> None:
-        """Count a piece that the parser gets."""
+        """Count a piece that is about to be parsed."""
         self.n_parsed += n_bytes
         if self.n_left is not None:
             self.n_left -= n_bytes
 
     def add(self, n_bytes: int, now: float) -> None:
-        """Count bytes of the body itself: only these earn time."""
+        """Count bytes of content, without framing: only content extends the deadline."""
         self.n_bytes += n_bytes
         self.due_at = min(self.due_at + n_bytes / MIN_BYTES_PER_S, now + TIMEOUT_S)
 
     def wait_for_application(self, now: float) -> None:
-        """Give the client its whole time again: it was the application that did not read."""
+        """Restart the client's time limit, because the application was not reading."""
         self.due_at = now + TIMEOUT_S
 
     @property
-    def is_padded(self) -> bool:
-        """Return whether chunk extensions and trailer fields are out of proportion to the body."""
+    def has_excess_framing(self) -> bool:
+        """Return whether chunk extensions and trailer fields are out of proportion to the content."""
         return self.n_parsed - self.n_bytes > MAX_HEAD_BYTES + MAX_OVERHEAD * self.n_bytes

@@ -1,6 +1,7 @@
-"""The first bytes of a connection: they say whether it is HTTP, or begins with an opening handshake of the usual kind.
+"""HttpProtocol: decides by the first bytes of a connection whether it is HTTP or a WebSocket.
 
-Such a connection becomes a WebSocket at once, its head read once; all others, HTTP. Knows no more of either.
+A connection that starts with a common opening handshake becomes a WebSocket at once, so that its head is parsed only
+once; every other connection becomes HTTP. Knows nothing else of either protocol.
 """
 
 import asyncio
@@ -19,9 +20,9 @@ _PLAIN_HEAD: Final = re.compile(rb"get /[!-~]* http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-
 
 
 class HttpProtocol(asyncio.Protocol):
-    """What uvicorn begins a connection with. It does what a conversation in HTTP does, or hands on to who does it."""
+    """The protocol that uvicorn starts every connection with. It passes the connection on at the first bytes."""
 
-    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_share", "due_tick", "transport")
+    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_shared", "due_tick", "transport")
 
     def __init__(
         self,
@@ -37,37 +38,35 @@ class HttpProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop
-        self._share = SharedState.of(config, server_state, _loop)
+        self._shared = SharedState.of(config, server_state, _loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give the first head its time."""
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes only
+        """Start the time limit of the first head."""
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn's type lists only its own classes
         self.transport = cast("asyncio.Transport", transport)
-        self._share.wheel.set(self, HEAD_TIMEOUT_S)
-        self._share.limit.open(self.transport)
+        self._shared.wheel.set(self, HEAD_TIMEOUT_S)
+        self._shared.limit.open(self.transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hand the connection on to who can read this."""
+        """Choose the protocol, switch the transport to it, and pass the data on."""
         websocket: Any = self._config.ws_protocol_class
-        if self._share.has_own_websocket and _is_plain_handshake(data):
+        if self._shared.has_own_websocket and _is_plain_handshake(data):
             protocol = websocket(config=self._config, server_state=self._server_state, app_state=self._app_state)
             self._hand_over(protocol)
         else:
             protocol = self._become_http()
         protocol.data_received(data)
 
-    def on_time(self) -> None:
-        """End a connection on which nothing came."""
-        self._become_http().on_time()
+    def on_timer(self) -> None:
+        """Close a connection that sent nothing."""
+        self._become_http().on_timer()
 
     def shutdown(self) -> None:
-        """End, because the server does."""
         self._become_http().shutdown()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """End."""
-        self._share.wheel.clear(self)
-        self._share.limit.close(self.transport)
+        self._shared.wheel.clear(self)
+        self._shared.limit.close(self.transport)
         self._server_state.connections.discard(self)
 
     def _become_http(self) -> HttpConnection:
@@ -76,14 +75,14 @@ class HttpProtocol(asyncio.Protocol):
         return protocol
 
     def _hand_over(self, protocol: asyncio.Protocol) -> None:
-        self._share.wheel.clear(self)
+        self._shared.wheel.clear(self)
         self._server_state.connections.discard(self)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
 
 
 def _is_plain_handshake(data: bytes) -> bool:
-    """Say whether this begins with a whole opening handshake of the usual kind, without a body."""
+    """Return whether the data start with a complete opening handshake of the common form, without a body."""
     end = data.find(b"\r\n\r\n") + 2
     if not 2 <= end <= MAX_HEAD_BYTES or not data.startswith(b"GET "):
         return False

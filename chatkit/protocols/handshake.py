@@ -1,7 +1,6 @@
-"""How a connection becomes a WebSocket: the opening handshake after RFC 6455, section 4.
+"""Handshake: the opening handshake of RFC 6455, section 4, on the server.
 
-Owns the limits of what has not become a WebSocket yet: how long a head may be, and may take. Knows neither frames nor
-what a handler does.
+Owns the limit on how long a head may take. Knows neither frames nor what a handler does.
 """
 
 import asyncio
@@ -26,11 +25,11 @@ from chatkit.protocols.shared import SharedState
 
 HeaderList = list[tuple[bytes, bytes]]
 
-HEAD_TIMEOUT_S: Final = 10.0  # for a request's head to arrive whole
+HEAD_TIMEOUT_S: Final = 10.0  # for a request's head to arrive completely
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # sixteen bytes in Base64
 _SUBPROTOCOLS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
-_BAD_TARGET: Final = "the request's target is no path and no URL"
+_BAD_TARGET: Final = "the request's target is neither a path nor a URL"
 _UNUSUAL: Final = {b"content-length", b"transfer-encoding", b"sec-websocket-extensions"}
 
 _CODES: Final = {
@@ -40,13 +39,13 @@ _CODES: Final = {
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "head-too-large",
     HTTPStatus.INTERNAL_SERVER_ERROR: "internal",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
-}  # of the problems that are answered before an application is asked; any other is `bad-request`
+}  # of problems that are answered before the application is called; every other status is `bad-request`
 
 _log = logging.getLogger("uvicorn.error")
 
 
 class HandshakeRejected(Exception):
-    """The handshake is refused; `response` is the whole HTTP answer."""
+    """The handshake is rejected; `response` is the complete HTTP response."""
 
     def __init__(self, response: bytes) -> None:
         super().__init__(response)
@@ -54,37 +53,37 @@ class HandshakeRejected(Exception):
 
 
 class Handshake:
-    """A client's side of the opening handshake: what it asked for, and what the answer has to hold."""
+    """A client's opening handshake: the request, and the headers of the response that accepts it."""
 
     def __init__(self, head: "_RequestHead", answer: HeaderList, deflate: PerMessageDeflate | None) -> None:
         self.answer = answer
         self.headers = head.headers
         offered = [value.decode("latin-1") for name, value in head.headers if name == b"sec-websocket-protocol"]
         self.subprotocols = [token.strip() for value in offered for token in value.split(",")]
-        target = head.target if head.target.startswith("/") else _target_here(head.target)
+        target = head.target if head.target.startswith("/") else _origin_form(head.target)
         self.raw_path, _, self.query = target.partition("?")
         self.deflate_bits = deflate.local_max_window_bits if deflate else 0
         self.inflate_bits = deflate.remote_max_window_bits if deflate else 0
 
     @classmethod
-    def read(cls, data: bytes, share: SharedState) -> "Handshake":
-        """Read the head of a request; raise `HandshakeRejected` where it opens no WebSocket."""
+    def read(cls, data: bytes, shared: SharedState) -> "Handshake":
+        """Parse a request's head. Raise `HandshakeRejected` if it does not open a WebSocket."""
         head = _parse_head(data)
         deflate, extensions = None, None
-        key = _usual_key(head)
+        key = _simple_key(head)
         if key is None:
-            accept, extensions = _judge(head.as_request(), share.negotiator)
+            accept, extensions = _negotiate(head.as_request(), shared.negotiator)
         else:
             accept = accept_key(key)
         answer = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", accept.encode())]
         if extensions is not None:
             answer.append((b"Sec-WebSocket-Extensions", extensions.encode()))
-            deflate = next(one for one in share.negotiator.extensions if isinstance(one, PerMessageDeflate))
+            deflate = next(one for one in shared.negotiator.extensions if isinstance(one, PerMessageDeflate))
         return cls(head, answer, deflate)
 
-    def make_scope(self, share: SharedState, transport: asyncio.Transport, state: dict[str, Any]) -> dict[str, Any]:
-        """Make the ASGI scope, but for the extensions that the connection offers."""
-        config = share.config
+    def make_scope(self, shared: SharedState, transport: asyncio.Transport, state: dict[str, Any]) -> dict[str, Any]:
+        """Make the ASGI scope, without the extensions that the connection offers."""
+        config = shared.config
         return {
             "type": "websocket",
             "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
@@ -102,7 +101,7 @@ class Handshake:
         }
 
     def accept(self, defaults: HeaderList, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> bytes:
-        """Make the answer that opens the WebSocket."""
+        """Make the response that opens the WebSocket."""
         chosen: HeaderList = []
         if subprotocol:
             if subprotocol not in self.subprotocols:
@@ -112,20 +111,20 @@ class Handshake:
 
 
 class PendingHandshake:
-    """What a connection keeps until its handshake is answered."""
+    """The data of a connection whose handshake is not answered yet."""
 
-    __slots__ = ("app_state", "buffer", "denial", "is_denial_begun", "opening", "scope")
+    __slots__ = ("app_state", "buffer", "denial", "handshake", "is_denial_begun", "scope")
 
     def __init__(self, app_state: dict[str, Any]) -> None:
         self.app_state = app_state
-        self.buffer = bytearray()  # the head, then what came behind it
-        self.opening: Handshake | None = None
+        self.buffer = bytearray()  # the head, then the bytes that arrive after it
+        self.handshake: Handshake | None = None
         self.scope: dict[str, Any] = {}
         self.denial: tuple[int, HeaderList] | None = None
         self.is_denial_begun = False
 
     def deny(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Begin to answer with an HTTP response in place of a WebSocket."""
+        """Start an HTTP response instead of a WebSocket."""
         if not 200 <= status < 600:
             raise RuntimeError(f"{status} is not the status of a response.")
         kept = [(name, value) for name, value in headers if name.lower() not in (b"connection", b"transfer-encoding")]
@@ -133,7 +132,10 @@ class PendingHandshake:
         self.log(str(status))
 
     def deny_with(self, message: dict[str, Any], defaults: HeaderList) -> bytes:
-        """Make the next part of that response: its head first, whose length is known if there is but one part."""
+        """Make the next part of that response. The first part begins with the head.
+
+        The head has a content length if there is only one part.
+        """
         body: bytes = message.get("body", b"")
         if self.is_denial_begun or self.denial is None:
             return body
@@ -144,14 +146,14 @@ class PendingHandshake:
         return make_head(status, [*defaults, *headers]) + body
 
     def log(self, outcome: str) -> None:
-        """Log how the handshake ended."""
+        """Log the outcome of the handshake."""
         if _log.isEnabledFor(logging.INFO):
             scope: Any = self.scope
             _log.info('%s - "WebSocket %s" %s', get_client_addr(scope), get_path_with_query_string(scope), outcome)
 
 
 class _RequestHead(NamedTuple):
-    """A request's first line and headers, their names in lower case."""
+    """A request's first line and headers; header names are in lower case."""
 
     method: str
     target: str
@@ -159,7 +161,7 @@ class _RequestHead(NamedTuple):
     headers: HeaderList
 
     def as_request(self) -> Request:
-        """Return it as websockets has it."""
+        """Return the request as an object of the websockets library."""
         headers = Headers()
         for name, value in self.headers:
             headers[name.decode("ascii")] = value.decode("latin-1")
@@ -167,7 +169,7 @@ class _RequestHead(NamedTuple):
 
 
 def _parse_head(data: bytes) -> _RequestHead:
-    """Parse what uvicorn's HTTP protocol, or a look at the first bytes, found to be well-formed."""
+    """Parse a head that uvicorn's HTTP parser, or the detection by first bytes, found to be well-formed."""
     first, *lines = data.removesuffix(b"\r\n\r\n").split(b"\r\n")
     try:
         method, target, version = first.decode("ascii").split(" ")
@@ -177,19 +179,22 @@ def _parse_head(data: bytes) -> _RequestHead:
     return _RequestHead(method, target, version, [(name.lower(), value.strip(b" \t")) for name, _, value in fields])
 
 
-def _target_here(target: str) -> str:
-    """Return what a whole URL asks for: so a proxy is asked, and servers must take it too (RFC 9112, section 3.2.2)."""
+def _origin_form(target: str) -> str:
+    """Return the path and query of an absolute URL.
+
+    Such targets are meant for proxies, but servers must accept them too (RFC 9112, section 3.2.2).
+    """
     try:
         url = urlsplit(target)
-    except ValueError as error:  # brackets around what is no address
+    except ValueError as error:  # brackets that do not contain an IPv6 address
         raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, _BAD_TARGET)) from error
     if not url.netloc:
         raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, _BAD_TARGET))
     return f"{url.path or '/'}?{url.query}"
 
 
-def _usual_key(head: _RequestHead) -> str | None:
-    """Return the key of a handshake that is as nearly all programs write it; any other is for websockets to judge."""
+def _simple_key(head: _RequestHead) -> str | None:
+    """Return the key of a handshake of the form that nearly all clients send; None if websockets has to judge it."""
     fields = dict(head.headers)
     key = fields.get(b"sec-websocket-key", b"")
     is_usual = (
@@ -206,8 +211,8 @@ def _usual_key(head: _RequestHead) -> str | None:
     return key.decode() if is_usual else None
 
 
-def _judge(request: Request, negotiator: ServerProtocol) -> tuple[str, str | None]:
-    """Return how to accept the handshake, and with which extensions; raise `HandshakeRejected`."""
+def _negotiate(request: Request, negotiator: ServerProtocol) -> tuple[str, str | None]:
+    """Return the accept header and the extensions of a handshake; raise `HandshakeRejected`."""
     headers = request.headers
     if headers.get_all("Content-Length") not in ([], ["0"]) or "Transfer-Encoding" in headers:
         raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, "an opening handshake has no body"))
@@ -217,13 +222,13 @@ def _judge(request: Request, negotiator: ServerProtocol) -> tuple[str, str | Non
     try:
         accept, extensions, _ = negotiator.process_request(request)
     except InvalidHandshake as error:
-        response = negotiator.accept(request)  # refuses it again, and knows how to say so
+        response = negotiator.accept(request)  # rejects it again, and makes the response
         negotiator.handshake_exc = None
-        raise HandshakeRejected(_refusal(response, error)) from error
+        raise HandshakeRejected(_rejection(response, error)) from error
     return accept, extensions
 
 
-def _refusal(response: Response, error: InvalidHandshake) -> bytes:
+def _rejection(response: Response, error: InvalidHandshake) -> bytes:
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.headers.raw_items()]
     status = response.status_code
     if isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version":
@@ -233,10 +238,10 @@ def _refusal(response: Response, error: InvalidHandshake) -> bytes:
 
 
 def make_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Make the head of an HTTP response; raise `ValueError` where a header would begin another."""
+    """Make the head of an HTTP response. Raise `ValueError` for a header that contains a line break."""
     try:
         phrase = HTTPStatus(status).phrase
-    except ValueError:  # a number that HTTP leaves to its users
+    except ValueError:  # a status that HTTP does not define
         phrase = ""
     lines = [b"HTTP/1.1 %d %s\r\n" % (status, phrase.encode())]
     for name, value in headers:
@@ -248,7 +253,7 @@ def make_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def make_response(status: HTTPStatus, detail: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
-    """Make a whole HTTP response, a problem after RFC 9457, after which the connection ends."""
+    """Make a complete HTTP response that closes the connection. Its body is a problem as in RFC 9457."""
     problem = {"code": _CODES.get(status, "bad-request"), "title": status.phrase, "status": status, "detail": detail}
     body = json.dumps(problem, separators=(",", ":")).encode()
     fields = [

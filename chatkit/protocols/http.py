@@ -1,12 +1,13 @@
-"""HTTP before the WebSocket: uvicorn's request-response cycle, with a bound on all that a client can make it keep.
+"""HttpConnection: uvicorn's HTTP protocol, with a bound on everything that a client can make it keep.
 
-One request is read and answered at a time. Bytes behind it stay unread: at most one read of the loop per connection,
-and the rest in the kernel. Knows only the beginning of a WebSocket; the handshake is read in `protocol_opening.py`.
+One request is read and answered at a time. The bytes after it stay unparsed: at most one read of the event loop for
+each connection, and the rest in the kernel. Knows only how a WebSocket begins; `handshake.py` reads the handshake.
 """
 
 import asyncio
 from enum import Enum, auto
 from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 
 import httptools
@@ -17,30 +18,29 @@ from uvicorn.server import ServerState
 from chatkit.protocols.body import RequestBody
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, make_response
 from chatkit.protocols.head import MASKED_UPGRADE, MAX_HEAD_BYTES, MAX_HEADERS, find_head_end, prepare_head
-from chatkit.protocols.response import Flow, PacedApplication
+from chatkit.protocols.response import Flow, PacedApplication, UnchunkedResponse
 from chatkit.protocols.shared import SharedState
-from chatkit.protocols.unchunked import UnchunkedResponse
 
-_LINGER_S: Final = 2.0  # for a client to read why it was refused, and to leave
-_DRAIN_S: Final = 5.0  # for the rest of a body that the application has answered without
-_MAX_DRAINED_BYTES: Final = 4_194_304  # of such a rest: four times the longest body that chatkit reads
-_STALL_TIMEOUT_S: Final = 120.0  # to read some 100 KiB of a response; the kernel may report that in megabytes
+_LINGER_S: Final = 2.0  # for a client to read why it was rejected, and to disconnect
+_DRAIN_S: Final = 5.0  # for the rest of a body that the application did not read
+_MAX_DRAINED_BYTES: Final = 4_194_304  # of that rest; four times the longest body that chatkit reads
+_STALL_TIMEOUT_S: Final = 120.0  # to read about 100 KiB of a response; the kernel may report progress in megabytes
 _LINE_ENDS: Final = b"\r\n"
 
 
 class _Phase(Enum):
-    HEAD = auto()  # a request's head is awaited, the connection's first or one that has begun
-    BODY = auto()  # a request's body is awaited, and its response
+    HEAD = auto()  # a head is awaited: the connection's first one, or one that has started to arrive
+    BODY = auto()  # the request's body and the response are awaited
     RESPONSE = auto()  # the application's response is awaited
-    DRAIN = auto()  # the response is complete, and the rest of the body is dropped
-    IDLE = auto()  # another request may come
-    ENDING = auto()  # nothing more is read
+    DRAIN = auto()  # the response is complete; the rest of the body is discarded
+    IDLE = auto()  # the next request is awaited
+    ENDING = auto()  # nothing is read any more
 
 
 class HttpConnection(HttpToolsProtocol):
-    """uvicorn's HTTP, one request at a time, with a limit in bytes and in time for each part of it.
+    """uvicorn's HTTP protocol, one request at a time, with limits in bytes and time for each part of a request.
 
-    Bytes behind an opening handshake reach the WebSocket; uvicorn drops them.
+    Bytes after an opening handshake are passed on to the WebSocket; uvicorn drops them.
     """
 
     flow: Flow
@@ -53,55 +53,54 @@ class HttpConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.limit_concurrency = None  # the share's `ConnectionLimit` counts in its place
+        self.limit_concurrency = None  # the shared `ConnectionLimit` replaces it
         self.due_tick = 0
-        self._share = SharedState.of(config, server_state, _loop)
+        self._shared = SharedState.of(config, server_state, _loop)
         self._phase = _Phase.HEAD
-        self._timed_phase: _Phase | None = None  # the one that `_due_at` belongs to
+        self._timed_phase: _Phase | None = None  # the phase that `_due_at` was set for
         self._due_at: float | None = None
-        self._cut_at = 0.0  # when a connection that ends does not wait for its client any more
+        self._abort_at = -inf  # deadline for the client to read the rest; set when the connection ends
         self._unread = bytearray()
-        self._n_searched = 0  # bytes of it in which a head does not end
+        self._n_searched = 0  # leading bytes that contain no end of a head
         self._body = RequestBody([], 0.0)
         self._n_drained = 0
-        self._has_to_close = False  # behind the response
+        self._has_to_close = False  # after the response
 
-    # The connection
+    # Transport callbacks
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Start to wait for the first head."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        self.flow = Flow(transport, self._application_reads)
-        self._watch()
+        self.flow = Flow(transport, self._application_resumed)
+        self._apply_phase()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the request that is being answered, and release everything."""
         self._phase = _Phase.ENDING
-        self._share.wheel.clear(self)
-        self._share.limit.close(self.transport)
+        self._shared.wheel.clear(self)
+        self._shared.limit.close(self.transport)
         self._unread.clear()
         super().connection_lost(exc)
         self.flow.disconnect()
 
     def eof_received(self) -> None:
-        """End the connection: a client that stops sending has left, as far as anyone can see."""
+        """Close the connection: a client that stops sending is assumed to have left."""
         self.transport.close()
         self._end()
 
     def data_received(self, data: bytes) -> None:
-        """Read as far as the request that is being answered, or its application, allows."""
+        """Parse as much as the current request and its application allow."""
         if self._phase is not _Phase.ENDING:
             self._unread += data
-            self._read_on()
+            self._read_available()
 
-    def _application_reads(self) -> None:
+    def _application_resumed(self) -> None:
         self._body.wait_for_application(self.loop.time())
-        self._read_on_soon()
+        self._read_available_soon()
 
-    def _read_on_soon(self) -> None:
-        self.loop.call_soon(self._read_on)
+    def _read_available_soon(self) -> None:
+        self.loop.call_soon(self._read_available)
 
-    def _read_on(self) -> None:
+    def _read_available(self) -> None:
         while self._unread and not self.flow.read_paused and self.parser is not None:
             match self._phase:
                 case _Phase.HEAD | _Phase.IDLE:
@@ -113,19 +112,19 @@ class HttpConnection(HttpToolsProtocol):
             if not is_whole:
                 break
         if self.parser is not None:
-            self._watch()
+            self._apply_phase()
 
     def _read_head(self) -> bool:
-        """Parse the next head; return whether it was whole."""
-        if not self._n_searched and self._unread[0] in _LINE_ENDS:  # allowed before a request: RFC 9112, section 2.2
+        """Parse the next head; return whether it was complete."""
+        if not self._n_searched and self._unread[0] in _LINE_ENDS:  # RFC 9112, section 2.2 allows them here
             self._unread = self._unread.lstrip(_LINE_ENDS)
             return bool(self._unread)
-        if not self._n_searched and not self._unread[:1].isalpha():  # no method: the rest would be awaited in vain
-            self._refuse(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1")
+        if not self._n_searched and not self._unread[:1].isalpha():  # not a method: do not wait for the rest
+            self._reject(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1")
             return False
         end = find_head_end(self._unread, self._n_searched)
         if (end or len(self._unread)) > MAX_HEAD_BYTES:
-            self._refuse_head()
+            self._reject_head()
             return False
         if not end:
             self._n_searched = len(self._unread)
@@ -137,13 +136,13 @@ class HttpConnection(HttpToolsProtocol):
         self._parse(prepare_head(head, has_websocket=self._should_upgrade_to_ws()))
         return True
 
-    def _refuse_head(self) -> None:
+    def _reject_head(self) -> None:
         is_long_target = self._unread.find(b"\n", 0, MAX_HEAD_BYTES) < 0
         status = HTTPStatus.REQUEST_URI_TOO_LONG if is_long_target else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        self._refuse(status, f"a request's head has at most {MAX_HEAD_BYTES} bytes")
+        self._reject(status, f"a request's head has at most {MAX_HEAD_BYTES} bytes")
 
     def _read_body(self) -> bool:
-        """Parse the next piece of a body; return whether there was one."""
+        """Parse the next piece of the body; return whether there was one."""
         size = self._body.next_piece(self._unread)
         if not size:
             return False
@@ -154,10 +153,10 @@ class HttpConnection(HttpToolsProtocol):
         self._parse(piece)
         if is_drained:
             self._n_drained += size
-        if self._body.is_padded:
-            self._refuse(HTTPStatus.BAD_REQUEST, "the body has more framing than content")
+        if self._body.has_excess_framing:
+            self._reject(HTTPStatus.BAD_REQUEST, "the body has more framing than content")
         elif self._phase is _Phase.DRAIN and self._n_drained > _MAX_DRAINED_BYTES:
-            self._hang_up()
+            self._half_close()
         return True
 
     def _parse(self, data: bytes) -> None:
@@ -168,42 +167,41 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserError:
             if self._phase is not _Phase.ENDING:
                 self.logger.warning("Invalid HTTP request received.")
-                self._refuse(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1")
+                self._reject(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1")
 
-    # What the parser finds
+    # Parser callbacks
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
         if self._phase in (_Phase.HEAD, _Phase.IDLE):
             super().on_message_begin()
-        else:  # behind a body whose end the parser and `RequestBody` do not agree on
-            self._refuse(HTTPStatus.BAD_REQUEST, "the body does not end where it should")
+        else:  # the parser and `RequestBody` disagree on where the body ends
+            self._reject(HTTPStatus.BAD_REQUEST, "the body does not end where it should")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header field; drop a trailer field, which no application asks for."""
+        """Store a header field. Trailer fields are dropped, because no application reads them."""
         if self._phase in (_Phase.HEAD, _Phase.IDLE):
             name = name.lower()
             super().on_header(b"upgrade" if name == MASKED_UPGRADE else name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """Start to answer the request, or refuse it."""
+        """Start to answer the request, or reject it."""
         if self._phase not in (_Phase.HEAD, _Phase.IDLE):
             return
         version = self.parser.get_http_version()
         is_upgrade = self.parser.should_upgrade()
         if version not in ("1.0", "1.1") or (is_upgrade and self._should_upgrade() and version != "1.1"):
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+            self._reject(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
         elif len(self.headers) > MAX_HEADERS:
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            self._refuse(status, f"a request has at most {MAX_HEADERS} header fields")
+            self._reject(status, f"a request has at most {MAX_HEADERS} header fields")
         elif not self._names_one_host(version):
-            self._refuse(HTTPStatus.BAD_REQUEST, "a request names one host")
+            self._reject(HTTPStatus.BAD_REQUEST, "a request names one host")
         elif is_upgrade and not self._should_upgrade():
-            self._refuse(HTTPStatus.BAD_REQUEST, "this server is no tunnel, and upgrades to WebSocket alone")
-        elif is_upgrade and self._share.has_own_websocket:
-            super().on_headers_complete()  # it counts the connection itself
-        elif not self._share.limit.serve(self.transport, self.loop.time()):
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, self._share.limit.sentence)
+            self._reject(HTTPStatus.BAD_REQUEST, "this server is not a tunnel; it upgrades to WebSocket only")
+        elif is_upgrade and self._shared.has_own_websocket:
+            super().on_headers_complete()  # the WebSocket protocol counts the connection
+        elif not self._shared.limit.serve(self.transport, self.loop.time()):
+            self._reject(HTTPStatus.SERVICE_UNAVAILABLE, self._shared.limit.sentence)
         else:
             if not is_upgrade:
                 self._phase = _Phase.BODY
@@ -212,32 +210,31 @@ class HttpConnection(HttpToolsProtocol):
             super().on_headers_complete()
 
     def _names_one_host(self, version: str) -> bool:
-        """Return whether the request may be answered (RFC 9112 section 3.2); HTTP/1.0 need not name any host."""
+        """Return whether the number of Host headers is valid (RFC 9112, section 3.2); HTTP/1.0 may omit it."""
         n_hosts = sum([name == b"host" for name, _ in self.headers])
         return n_hosts == 1 or (n_hosts == 0 and version == "1.0")
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of a request's body for the application."""
+        """Store a part of the body for the application."""
         if self._phase in (_Phase.BODY, _Phase.DRAIN):
             self._body.add(len(body), self.loop.time())
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request."""
         if self._phase is _Phase.BODY:
             self._phase = _Phase.RESPONSE
             super().on_message_complete()
         elif self._phase is _Phase.DRAIN:
-            self._rest()
+            self._become_idle()
 
     # Responses
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] != "1.1":
             app = UnchunkedResponse(app, cycle)
-        super()._start_asgi_task(cycle, PacedApplication(app, cycle, self._ends_with))
+        super()._start_asgi_task(cycle, PacedApplication(app, cycle, self._set_has_to_close))
 
-    def _ends_with(self, has_to_close: bool) -> None:  # noqa: FBT001 - a callback of one value
+    def _set_has_to_close(self, has_to_close: bool) -> None:  # noqa: FBT001 - a callback of one value
         self._has_to_close = has_to_close
 
     def on_response_complete(self) -> None:
@@ -251,18 +248,18 @@ class HttpConnection(HttpToolsProtocol):
             self._n_drained = 0
             self._phase = _Phase.DRAIN
             if self._has_to_close:
-                self._hang_up()
+                self._half_close()
         elif self._has_to_close:
             self.transport.close()
             self._end()
         else:
-            self._rest()
-        self._watch()
-        self._read_on_soon()
+            self._become_idle()
+        self._apply_phase()
+        self._read_available_soon()
 
-    def _rest(self) -> None:
+    def _become_idle(self) -> None:
         self._phase = _Phase.IDLE
-        self._share.limit.rest(self.transport, self.loop.time())
+        self._shared.limit.mark_idle(self.transport, self.loop.time())
 
     # Back-pressure and time
 
@@ -272,19 +269,18 @@ class HttpConnection(HttpToolsProtocol):
         self._set_timer()
 
     def resume_writing(self) -> None:
-        """Let the application go on."""
         super().resume_writing()
         self._set_timer()
 
     def shutdown(self) -> None:
-        """End the connection, or let it end behind its response."""
+        """Close the connection now, or after its response."""
         super().shutdown()
         if self.transport.is_closing():
             self._end()
 
-    def _watch(self) -> None:
-        """Read from the client or not, and give it the time that the phase allows."""
-        # While a response is awaited, a little is read: without reading, nobody would notice that the client left.
+    def _apply_phase(self) -> None:
+        """Pause or resume reading, and set the time limit of the current phase."""
+        # While a response is awaited, a little is read: without reading, a disconnect would go unnoticed.
         is_waiting = self.flow.read_paused or len(self._unread) > MAX_HEAD_BYTES
         if is_waiting == self.transport.is_reading() and not self.transport.is_closing():
             (self.transport.pause_reading if is_waiting else self.transport.resume_reading)()
@@ -311,31 +307,31 @@ class HttpConnection(HttpToolsProtocol):
 
     def _set_timer(self) -> None:
         if self.flow.write_paused:
-            self._share.wheel.set(self, _STALL_TIMEOUT_S)
+            self._shared.wheel.set(self, _STALL_TIMEOUT_S)
         elif self._due_at is None:
-            self._share.wheel.clear(self)
+            self._shared.wheel.clear(self)
         else:
-            self._share.wheel.set(self, self._due_at - self.loop.time())
+            self._shared.wheel.set(self, self._due_at - self.loop.time())
 
-    def on_time(self) -> None:
-        """End a connection whose client does not do its part."""
+    def on_timer(self) -> None:
+        """Close a connection whose client exceeded its time limit."""
         if self._phase is _Phase.ENDING:
-            self._cut()
+            self._abort_unless_draining()
         elif self.flow.write_paused:
             self.transport.abort()  # close() would wait for a client that does not read
         elif self._phase is _Phase.IDLE:
             self.transport.close()
             self._end()
         elif self._phase is _Phase.DRAIN:
-            self._hang_up()
+            self._half_close()
         elif self._phase is _Phase.HEAD:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request's head did not arrive in time")
+            self._reject(HTTPStatus.REQUEST_TIMEOUT, "the request's head did not arrive in time")
         else:
             self._check_body()
 
-    def _cut(self) -> None:
-        if self.transport.get_write_buffer_size() and self.loop.time() < self._cut_at:
-            self._share.wheel.set(self, _LINGER_S)  # it has not read everything
+    def _abort_unless_draining(self) -> None:
+        if self.transport.get_write_buffer_size() and self.loop.time() < self._abort_at:
+            self._shared.wheel.set(self, _LINGER_S)  # the client has not read everything
         else:
             self.transport.abort()
 
@@ -347,12 +343,12 @@ class HttpConnection(HttpToolsProtocol):
             self._due_at = self._body.due_at
             self._set_timer()
         else:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request's body did not arrive in time")
+            self._reject(HTTPStatus.REQUEST_TIMEOUT, "the request's body did not arrive in time")
 
-    # The end
+    # Closing
 
-    def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Answer the request that cannot be served, unless it has its response already, and read no more."""
+    def _reject(self, status: HTTPStatus, detail: str) -> None:
+        """Answer a request that cannot be served, unless its response has started, and stop reading."""
         if self._phase is _Phase.ENDING:
             return
         response = make_response(status, detail)
@@ -360,13 +356,13 @@ class HttpConnection(HttpToolsProtocol):
             response = b""
         elif self._phase in (_Phase.BODY, _Phase.RESPONSE):
             self.cycle.disconnected = True
-            self.cycle.waiting_for_100_continue = False  # nothing may be written behind the refusal
+            self.cycle.waiting_for_100_continue = False  # nothing may be written after the rejection
             self.cycle.message_event.set()
             response = b"" if self.cycle.response_started else response
-        self._hang_up(response)
+        self._half_close(response)
 
-    def _hang_up(self, response: bytes = b"") -> None:
-        """End the writing side, and drop what still comes: a client that is cut off while it sends may miss this."""
+    def _half_close(self, response: bytes = b"") -> None:
+        """Close the write side and discard incoming data: a client that is reset could miss the response."""
         self.transport.write(response)
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -376,19 +372,19 @@ class HttpConnection(HttpToolsProtocol):
 
     def _end(self) -> None:
         self._phase = _Phase.ENDING
-        self._cut_at = self.loop.time() + _STALL_TIMEOUT_S
+        self._abort_at = self.loop.time() + _STALL_TIMEOUT_S
         self._unread.clear()
         self.flow.read_paused = False
-        self._watch()
+        self._apply_phase()
 
-    # The way to the WebSocket
+    # Upgrading to WebSocket
 
     def _upgrade(self) -> None:
         if self._phase is _Phase.ENDING:
             return
         if not self.transport.is_reading():
             self.transport.resume_reading()
-        self._share.wheel.clear(self)
+        self._shared.wheel.clear(self)
         early, self._unread = bytes(self._unread), bytearray()
         self.handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
@@ -396,4 +392,4 @@ class HttpConnection(HttpToolsProtocol):
             protocol.data_received(early)
         self._phase = _Phase.ENDING
         self.flow.disconnect()
-        self.parser = None  # type: ignore[assignment]  # it and this object hold each other
+        self.parser = None  # type: ignore[assignment]  # break the reference cycle between the parser and this object

@@ -1,6 +1,6 @@
-"""How an application's response is sent: in parts that the client reads, over a connection that ends in order.
+"""The application side of an HTTP response: sent in parts that the client reads, and ended as its HTTP version needs.
 
-Knows the request-response cycle of uvicorn; the connection itself is in `protocol_http.py`.
+Knows uvicorn's request-response cycle; `http.py` has the connection.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from typing import Any, Final
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-PART_BYTES: Final = 65_536  # given to the transport at once, which then asks to wait; it would copy a whole body
+PART_BYTES: Final = 65_536  # written at once, before the transport pauses writing; it would copy a whole body
 
 
 class Flow(FlowControl):
-    """What the application and the connection tell each other: whether to go on reading, and writing.
+    """Flow control between the application and the connection.
 
-    Reading is paused by the application alone; the connection decides whether its transport reads.
+    Only the application pauses this; the connection decides whether its transport reads.
     """
 
     def __init__(self, transport: asyncio.Transport, reading_resumed: Callable[[], None]) -> None:
@@ -24,27 +24,25 @@ class Flow(FlowControl):
         self._reading_resumed: Callable[[], None] | None = reading_resumed
 
     def pause_reading(self) -> None:
-        """Read no more of the body."""
         self.read_paused = True
 
     def resume_reading(self) -> None:
-        """Go on reading the body."""
         if self.read_paused:
             self.read_paused = False
             if self._reading_resumed is not None:
                 self._reading_resumed()
 
     def disconnect(self) -> None:
-        """Let go of the connection, which is lost: nobody waits any more."""
+        """Release everything that waits: the connection is lost."""
         self._reading_resumed = None
         self.resume_writing()
 
 
 class PacedApplication:
-    """An application whose large bodies are sent part by part: each waits until the client has read those before.
+    """Wraps an application to send large bodies part by part, each after the client has read the previous ones.
 
-    The connection ends the response itself, because a client that still sends its body would not read a response from
-    a connection that is closed at once. `has_to_close` is what the cycle would have done.
+    The connection closes itself after the response, because a client that still sends its body might not read a
+    response if the connection were closed at once. `end` is called with whether uvicorn's cycle would have closed it.
     """
 
     def __init__(self, application: Any, cycle: RequestResponseCycle, end: Callable[[bool], None]) -> None:
@@ -53,13 +51,12 @@ class PacedApplication:
         self._end = end
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Let the application answer."""
         self._send_to_cycle = send
         await self._application(scope, receive, self._send)
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start" and self._cycle.waiting_for_100_continue:
-            self._cycle.keep_alive = False  # the client may send its body or not: what comes next is not known
+            self._cycle.keep_alive = False  # the client may or may not send its body, so the next bytes are ambiguous
         body = message.get("body", b"") if message["type"] == "http.response.body" else b""
         for at in range(0, len(body) - PART_BYTES, PART_BYTES):
             await self._send_to_cycle({**message, "body": body[at : at + PART_BYTES], "more_body": True})
@@ -68,4 +65,29 @@ class PacedApplication:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self._end(not self._cycle.keep_alive)
             self._cycle.keep_alive = True
+        await self._send_to_cycle(message)
+
+
+class UnchunkedResponse:
+    """Wraps an application for one HTTP/1.0 request: a body of unknown length ends with the connection.
+
+    HTTP/1.0 has no chunks (RFC 9112, section 6.3). uvicorn would send them anyway, and the client would read the
+    chunk sizes as content.
+    """
+
+    def __init__(self, application: Any, cycle: RequestResponseCycle) -> None:
+        self._application = application
+        self._cycle = cycle
+        self._has_length = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._send_to_cycle = send
+        await self._application(scope, receive, self._send)
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            self._cycle.chunked_encoding = None if self._has_length else False
+        elif not self._has_length:
+            self._cycle.expected_content_length = len(message.get("body", b""))  # so that uvicorn accepts each part
         await self._send_to_cycle(message)

@@ -1,4 +1,4 @@
-"""What the connections of one server share, from their first byte on: its settings, one clock, one judge of handshakes.
+"""SharedState: the settings, timers, limit and handshake negotiator that all connections of one server use.
 
 Knows nothing of what a connection does.
 """
@@ -21,32 +21,32 @@ from websockets.typing import ExtensionParameter
 from chatkit.protocols.limit import ConnectionLimit
 
 _TICK_S: Final = 0.05
-_STALL_S: Final = 0.1  # a timer so late says that the process stood still, or had much to do
+_STALL_S: Final = 0.1  # a timer this late shows that the process was paused or busy
 _SERVER_BITS: Final = "server_max_window_bits"
-_WINDOW_BITS: Final = 12  # 4 KiB: what a chat's messages need, at an eighth of the memory of 15
+_WINDOW_BITS: Final = 12  # 4 KiB: enough for chat messages, at an eighth of the memory of 15 bits
 
 
 class TimerTarget(Protocol):
-    """What a `TimerWheel` calls back. `due_tick` is the wheel's own: 0 while nothing is set."""
+    """An object that a `TimerWheel` calls. The wheel owns `due_tick`: it is 0 while no timer is set."""
 
     due_tick: int
 
-    def on_time(self) -> None:
-        """Hear that the time is over."""
+    def on_timer(self) -> None:
+        """Handle the timer."""
 
 
 class TimerWheel:
-    """The timers of all connections of one server as one timer of the loop. A connection has at most one at a time."""
+    """The timers of all connections of one server, on one timer of the loop. A connection has at most one timer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due: dict[int, set[TimerTarget]] = {}
-        self._ticks: list[int] = []  # a heap of the keys of `_due`, and of some that were there
+        self._ticks: list[int] = []  # a heap of the keys of `_due`, possibly with keys already removed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = -inf
 
     def set(self, timed: TimerTarget, delay_s: float) -> None:
-        """Call `on_time` once, in `delay_s` or a tick later, in place of what was set before."""
+        """Call `on_timer` once, `delay_s` from now or up to a tick later. Replaces a timer set before."""
         self.clear(timed)
         tick = int((self._loop.time() + delay_s) / _TICK_S) + 1
         due = self._due.get(tick)
@@ -59,7 +59,6 @@ class TimerWheel:
         timed.due_tick = tick
 
     def clear(self, timed: TimerTarget) -> None:
-        """Forget what was set."""
         due = self._due.get(timed.due_tick)
         timed.due_tick = 0
         if due is not None:
@@ -69,22 +68,22 @@ class TimerWheel:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = time
-        self._timer = self._loop.call_at(time, self._turn, is_late)
+        self._timer = self._loop.call_at(time, self._run_due, is_late)
 
-    def _turn(self, is_late: bool) -> None:  # noqa: FBT001 - call_at passes no keywords
+    def _run_due(self, is_late: bool) -> None:  # noqa: FBT001 - call_at passes no keywords
         self._timer = None
         now = self._loop.time()
         if now - self._timer_at > _STALL_S and not is_late:
-            # Nothing was read meanwhile, and timers may run before reads: first hear who lives, then judge.
+            # Nothing was read while the process stood still, and timers may run before reads: read first, then judge.
             self._wake_at(now + _STALL_S, is_late=True)
             return
         while self._ticks and self._ticks[0] * _TICK_S <= now:
             tick = heappop(self._ticks)
             for timed in self._due.pop(tick, ()):
-                if timed.due_tick == tick:  # else it was set or cleared by one before it
+                if timed.due_tick == tick:  # false if a call before it set or cleared this timer
                     timed.due_tick = 0
-                    timed.on_time()
-        if self._ticks:  # in place of what those called may have set: something else may be due before theirs
+                    timed.on_timer()
+        if self._ticks:  # replaces a wake-up set by the calls above: another timer may be due earlier
             self._wake_at(self._ticks[0] * _TICK_S)
 
 
@@ -115,26 +114,26 @@ class SharedState:
         self.loop = loop
         self.wheel = TimerWheel(loop)
         websocket: Any = config.ws_protocol_class
-        # Another class expects a head that an HTTP parser has rebuilt, and does not count its connections.
+        # Other classes expect a head rebuilt by an HTTP parser, and do not count their connections.
         self.has_own_websocket: bool = getattr(websocket, "reads_raw_heads", False)
-        # uvicorn refuses the connection that reaches its limit; here the limit is what is served.
+        # uvicorn rejects the connection that reaches its limit; here the limit is the number served.
         n_most = config.limit_concurrency
         self.limit = ConnectionLimit(state.connections, sys.maxsize if n_most is None else n_most - 1)
-        # Neither side takes its context over: a message compressed once is good for every client with the same window,
-        # no connection keeps a window in memory, and a client's block marked final does no harm to what follows.
+        # Without context takeover, a message compressed once can be sent to every client with the same window, no
+        # connection keeps a window in memory, and a final block from a client does not affect later messages.
         deflate = _Deflate(
             server_no_context_takeover=True,
             client_no_context_takeover=True,
             server_max_window_bits=_WINDOW_BITS,
             client_max_window_bits=_WINDOW_BITS,
         )
-        # One for all: it only ever judges a request, and what it thinks of the last is read at once.
+        # Shared by all connections: it only negotiates requests, and each result is read at once.
         self.negotiator = ServerProtocol(extensions=[deflate] if config.ws_per_message_deflate else [])
 
     @classmethod
     def of(cls, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop | None) -> "SharedState":
-        """Return the server's, made by its first connection."""
-        share = cls._of.get(state)
-        if share is None:
-            share = cls._of[state] = cls(config, state, loop or asyncio.get_event_loop())
-        return share
+        """Return the state of a server; its first connection creates it."""
+        shared = cls._of.get(state)
+        if shared is None:
+            shared = cls._of[state] = cls(config, state, loop or asyncio.get_event_loop())
+        return shared

@@ -1,1 +1,1 @@
-"""The chat server: Litestar over one hub, run by uvicorn. The only package that imports either."""
+"""The chat server: a Litestar application over one hub, run by uvicorn."""

@@ -1,25 +1,25 @@
-"""Who may do what: the token, and where a request may come from."""
+"""The access policy: under which host names, from which web origins and with which token a request is allowed."""
 
 import hmac
 import socket
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from chatkit.errors import Forbidden, Unauthorized
+from chatkit.server.client_address import is_address
 from chatkit.server.session_cookie import SessionCookie
 from chatkit.server.settings import DEFAULT_PORTS, Settings, is_loopback
 from chatkit.server.token_attempts import TokenAttempts
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-MAX_HOST_CHARS: Final = 512  # a domain name has at most 253 characters, an origin a scheme and a port besides
-MAX_SHOWN_CHARS: Final = 80  # of what a stranger sent, in a sentence about it
-MAX_TOKEN_CHARS: Final = 4_096  # far more than any token has; a longer one is not even compared
+MAX_HOST_CHARS: Final = 512  # a domain name has at most 253 characters; an origin adds a scheme and a port
+MAX_SHOWN_CHARS: Final = 80  # of a host or an origin that a client sent, in an error about it
+MAX_TOKEN_CHARS: Final = 4_096  # far longer than any real token; a longer one is refused without a comparison
 
 
 class AccessPolicy:
-    """Admits requests: by Host (no DNS rebinding), by Origin (no cross-site writing or WebSocket), by token."""
+    """Checks the host (against DNS rebinding), the origin (against cross-site requests) and the token of a request."""
 
     def __init__(self, settings: Settings, attempts: TokenAttempts | None = None) -> None:
         self.token = settings.secret
@@ -27,40 +27,42 @@ class AccessPolicy:
         self._attempts = attempts or TokenAttempts()
         self._origins = {origin.rstrip("/").lower() for origin in settings.origins}
         self._hosts = {settings.host.lower(), *(_split(origin).hostname or "" for origin in self._origins)}
-        if settings.is_wildcard:  # the greeting's link names this machine
+        if settings.is_wildcard:  # the banner's link names this machine
             self._hosts.add(socket.gethostname().lower())
         self.is_loopback = settings.is_loopback
 
     def check_host(self, host: str | None) -> None:
-        """Raise `Forbidden` if the `Host` header names a place that this server is not."""
+        """Raise `Forbidden` if the `Host` header does not name this server."""
         name = _split(f"//{host}").hostname if host else None
-        if name is None or not (name in self._hosts or is_loopback(name) or _is_address(name)):
-            named = (host or "")[:MAX_SHOWN_CHARS]
-            raise Forbidden(f"this server is not {named!r}; if it should be, start it with --origin https://{named}")
+        # A rebinding attack uses a name. An address in the header was typed by a person.
+        if name is None or not (name in self._hosts or is_loopback(name) or is_address(name)):
+            shown = (host or "")[:MAX_SHOWN_CHARS]
+            raise Forbidden(f"this server is not {shown!r}; if it should be, start it with --origin https://{shown}")
 
     def check_origin(self, origin: str | None, host: str | None) -> None:
-        """Raise `Forbidden` if a browser sends this from a page of another place."""
+        """Raise `Forbidden` if a browser sends the request for a page of another site that is not allowed."""
         if origin is None:
             return
         if len(origin) <= MAX_HOST_CHARS and origin.lower() in self._origins:
             return
-        place = _split(origin.lower())
-        if place.netloc and host is not None and len(host) <= MAX_HOST_CHARS and place.netloc == host.lower():
+        parts = _split(origin.lower())
+        if parts.netloc and host is not None and len(host) <= MAX_HOST_CHARS and parts.netloc == host.lower():
             return
-        # A page of this machine's own, say a development server's, is as trusted as any program on it.
-        if self.is_loopback and place.hostname and is_loopback(place.hostname):
+        # A page that this machine serves, such as a development server's, is trusted as much as any program on it.
+        if self.is_loopback and parts.hostname and is_loopback(parts.hostname):
             return
-        named = origin[:MAX_SHOWN_CHARS]
-        raise Forbidden(f"pages of {named} may not use this server; --origin {named} would let them")
+        shown = origin[:MAX_SHOWN_CHARS]
+        raise Forbidden(f"pages of {shown} may not use this server; to allow them, start it with --origin {shown}")
 
     def check(self, token: str | None, cookie: str | None, address: str) -> None:
-        """Raise `Unauthorized` or `TooManyAttempts` unless the token, or the cookie given for it, is valid."""
-        # A cookie is no guess: its value is too long for that, and a stale one is sent by every page that is open.
+        """Raise `Unauthorized` or `TooManyAttempts` unless the token or the session cookie is valid."""
+        # A wrong cookie does not count as a failed attempt: its value is too long to guess, and every page that was
+        # open before the secret changed sends a stale one.
         if token or not (cookie and self.cookie and self.cookie.is_in(cookie.encode("latin-1", "replace"))):
             self.check_token(token, address)
 
     def check_token(self, token: str | None, address: str = "") -> None:
-        """Raise `Unauthorized` if a token is needed and this is not it, `TooManyAttempts` after many wrong ones."""
+        """Raise `Unauthorized` if the token is missing or wrong, `TooManyAttempts` if too many were wrong before."""
         if self.token is None:
             return
         if not token:
@@ -74,7 +76,7 @@ class AccessPolicy:
         )
 
     def is_https(self, host: str | None, scheme: str, forwarded_proto: str | None) -> bool:
-        """Return whether the browser came by TLS: to this server, or to a proxy before it."""
+        """Return whether the browser used TLS, either to this server or to a proxy in front of it."""
         if scheme == "https" or (forwarded_proto or "").partition(",")[0].strip().lower() == "https":
             return True
         name = (host or "").lower()
@@ -82,7 +84,7 @@ class AccessPolicy:
 
 
 def _split(url: str) -> SplitResult:
-    """Split a URL that a stranger sent. A text that is no URL, or is too long for one, has no host."""
+    """Split a URL that a client sent. The result has no host if the text is not a URL or is too long."""
     if len(url) <= MAX_HOST_CHARS:
         try:
             return urlsplit(url)
@@ -92,7 +94,7 @@ def _split(url: str) -> SplitResult:
 
 
 def port_of(host: str | None, own_port: int) -> int:
-    """Return the port that the browser connected to, or our own where a proxy has the default one."""
+    """Return the port that the browser connected to: of the `Host` header, or our own if that has the default port."""
     try:
         port = _split(f"//{host}").port
     except ValueError:
@@ -101,15 +103,6 @@ def port_of(host: str | None, own_port: int) -> int:
 
 
 def bearer(authorization: str | None) -> str | None:
-    """Return the token of an `Authorization` header, if it holds one."""
+    """Return the token of an `Authorization` header, or None if it holds no bearer token."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _is_address(host: str) -> bool:
-    # A rebinding attack comes by a name: an address in the Host header was typed by someone.
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -1,11 +1,10 @@
-"""The composition root: settings in, an application out."""
+"""The composition root: makes the application from the settings."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -20,15 +19,17 @@ from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
+from chatkit.server.admission import Admission, provide_admission
+from chatkit.server.health import health
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
-from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_surprise
-from chatkit.server.rates import RateLimits
-from chatkit.server.routes import health, provide_lobby, rooms_router
+from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
+from chatkit.server.rate_limit import RateLimits
+from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
-from chatkit.server.websockets import Admission, converse
+from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
 
@@ -40,7 +41,7 @@ _logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
-    """Open the backend and a hub on it, and make the application over them; close both at the end.
+    """Open the backend and a hub on it, and yield an application that uses them. Close both at the end.
 
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
@@ -54,44 +55,42 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
-    """Make the application over a hub that somebody else opened and will close."""
-    gate = AccessPolicy(settings)
-    lobby = Admission(_house(settings, hub), gate, RateLimits(settings.rate_limit), settings.max_connections_each)
+    """Return an application that uses a hub. The caller opens the hub and closes it."""
+    policy = AccessPolicy(settings)
+    rates = RateLimits(settings.rate_limit)
+    admission = Admission(_session_context(settings, hub), policy, rates, settings.max_connections_each)
+    document = openapi_document(settings.limits, settings.path_prefix, needs_token=settings.secret is not None)
     app = Litestar(
         route_handlers=[
             rooms_router,
             health,
-            converse,
-            *page_handlers(settings.page, gate),
-            *schema_handlers(_document(settings), gate),
+            rooms_socket,
+            *page_handlers(settings.page, policy),
+            *schema_handlers(document, policy),
         ],
-        state=State({"lobby": lobby, "n_workers": settings.workers}),
-        dependencies={"lobby": Provide(provide_lobby)},
+        state=State({"admission": admission, "n_workers": settings.workers}),
+        dependencies={"admission": Provide(provide_admission)},
         exception_handlers={
             ChatkitError: answer_chatkit_error,
             HTTPException: answer_http_error,
-            Exception: answer_surprise,
+            Exception: answer_unexpected_error,
         },
-        openapi_config=None,  # the document is our own: see openapi.py
+        openapi_config=None,  # openapi.py writes the document
         request_max_body_size=MAX_REQUEST_BYTES,
         cors_config=_cors(settings),
         logging_config=None,
     )
-    app.asgi_handler = RequestMiddleware(app.asgi_handler, lobby, settings)
+    app.asgi_handler = RequestMiddleware(app.asgi_handler, admission, settings)
     return app
 
 
-def _document(settings: Settings) -> dict[str, Any]:
-    return openapi_document(settings.limits, settings.path_prefix, needs_token=settings.secret is not None)
-
-
 def _cors(settings: Settings) -> CORSConfig | None:
-    """Let the pages of the origins that may write here read what they are answered."""
+    """Allow the pages of the permitted origins to read the answers to their requests."""
     origins = [origin.rstrip("/").lower() for origin in settings.origins if "*" not in origin]
     return CORSConfig(allow_origins=origins) if origins else None
 
 
-def _house(settings: Settings, hub: Hub) -> SessionContext:
+def _session_context(settings: Settings, hub: Hub) -> SessionContext:
     limits, rate = settings.limits, settings.rate_limit
     wire_limits = WireLimits(
         limits.body,
@@ -113,28 +112,28 @@ async def _trim_forever(hub: Hub, settings: Settings) -> None:
                 clock = await _start_retention(hub)
             await hub.trim(keep=settings.keep, before_ms=_oldest_kept_ms(clock, settings.keep_for_s))
         except ChatkitError:
-            _logger.info("nothing was trimmed: the store is away")
-        except Exception:  # a single failure must not end retention: the store would fill
-            _logger.exception("nothing was trimmed")
+            _logger.info("old messages were not removed, because the store is not available; retrying later")
+        except Exception:  # retention has to go on after a failure, or the store fills up
+            _logger.exception("old messages were not removed; retrying later")
         await asyncio.sleep(TRIM_INTERVAL_S)
 
 
 async def _start_retention(hub: Hub) -> RetentionClock:
     wall_ms = time.time_ns() // 1_000_000
-    times_ms = [info.time_ms for info in await hub.rooms() if info.time_ms <= wall_ms]  # later ones say nothing
+    times_ms = [info.time_ms for info in await hub.rooms() if info.time_ms <= wall_ms]  # later times are unreliable
     return RetentionClock(max(times_ms, default=None), wall_ms, time.monotonic())
 
 
 def _oldest_kept_ms(clock: RetentionClock, keep_for_s: float | None) -> int | None:
-    """Return the time before which messages are dropped."""
+    """Return the time before which messages are removed, in Unix milliseconds; None if age does not matter."""
     if keep_for_s is None:
         return None
     was_ahead = clock.is_ahead
     now_ms = clock.read(time.time_ns() // 1_000_000, time.monotonic())
     if clock.is_ahead and not was_ahead:
         _logger.warning(
-            "the clock has jumped ahead of %s: messages are dropped by their age as before, until it has stayed there"
-            " for an hour",
+            "this machine's clock has jumped ahead of %s: until it has kept the new time for an hour, messages are"
+            " removed by the old time; check the clock",
             format_time(now_ms),
         )
     return now_ms - round(keep_for_s * 1000)

@@ -1,37 +1,37 @@
-"""A session's socket over plain ASGI messages, for servers that offer no direct path."""
+"""A session's socket over ASGI messages, for ASGI servers that do not offer the direct path."""
 
 import asyncio
 from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.types.asgi_types import WebSocketMode
 
+from chatkit.server.litestar_types import ServerSocket
 from chatkit.session.session import Session
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import Receiver
 from chatkit.websocket.frames import cut_reason
 from chatkit.websocket.reader import payloads
 
-HIGH_WATER_BYTES = 1 << 16  # what may wait to be sent, as in asyncio's transports
+HIGH_WATER_BYTES = 1 << 16  # the most that waits to be sent while the socket is writable, as in asyncio's transports
 
 
 class AsgiSocket:
-    """What is written waits, in order, for a task that sends it (`send_all`)."""
+    """A `DirectSocket` that queues what is written, for a task that sends it in order (`send_all`)."""
 
-    deflate: int | None = None  # whether frames are compressed is the ASGI server's matter
+    deflate: int | None = None  # the ASGI server decides about compression
 
-    def __init__(self, socket: WebSocket[Any, Any, Any]) -> None:
+    def __init__(self, socket: ServerSocket) -> None:
         self._socket = socket
         self._receiver: Receiver | None = None
         self._texts: deque[str] = deque()
         self._n_waiting = 0
         self._close: tuple[int, str] | None = None
-        self._has_ended = False  # nothing is sent any more
+        self._has_ended = False  # nothing more is sent
         self._written = asyncio.Event()  # set while there is something to send
-        self._readable = asyncio.Event()  # set while the client may be read
+        self._readable = asyncio.Event()  # set while the handler may read from the client
         self._readable.set()
 
     @property
@@ -40,50 +40,50 @@ class AsgiSocket:
         return self._n_waiting < HIGH_WATER_BYTES and self._close is None
 
     def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:  # noqa: ARG002 - `send_all` ends with its handler
-        """Tell this session when it may write again."""
+        """Notify this session when it can write again."""
         self._receiver = receiver
         receiver.writable_again()
 
     def write(self, frames: bytes, /) -> None:
-        """Have whole frames sent."""
+        """Queue whole frames."""
         for payload in payloads(frames):
             self.send_text(payload)
 
     def send_text(self, payload: bytes) -> None:
-        """Have one text sent."""
+        """Queue one text."""
         if self._close is None:
             self._texts.append(payload.decode())
             self._n_waiting += len(payload)
             self._written.set()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close, behind everything that was written."""
+        """Close the socket after everything that was written."""
         if self._close is None:
             self._close = code, cut_reason(reason)
             self._written.set()
             self._readable.set()
 
     def pause_reading(self) -> None:
-        """Let the client wait, unless nothing is sent to it any more."""
+        """Stop reading from the client, unless nothing more is sent to it."""
         if not self._has_ended:
             self._readable.clear()
 
     def resume_reading(self) -> None:
-        """Let the client go on."""
+        """Continue to read from the client."""
         self._readable.set()
 
     async def readable(self) -> None:
-        """Return when the client may be read."""
+        """Wait until the client may be read."""
         await self._readable.wait()
 
     async def send_all(self) -> None:
-        """Send what is written, until the socket is closed, the client is gone or this is cancelled."""
+        """Send what is written, until the socket is closed, the client disconnects or this task is cancelled."""
         try:
-            with suppress(OSError, WebSocketDisconnect):  # the client left, as the listener will find
+            with suppress(OSError, WebSocketDisconnect):  # the client left; the listener finds that by itself
                 await self._send_until_closed()
         finally:
-            # Nothing is sent any more, so that no answer taken by the client would let a held listener go on: it has
-            # to receive, for that is how it finds that the client left.
+            # A paused listener is normally resumed when the client has read enough. From here on nothing is sent, so it
+            # has to be resumed now: it finds that the client left only by receiving.
             self._has_ended = True
             self._readable.set()
 
@@ -106,30 +106,30 @@ class AsgiSocket:
             self._receiver.writable_again()
 
 
-class TextOnlySocket(WebSocket[Any, Any, Any]):
-    """A connection that knows its session; a binary message ends it with 1003, for every protocol here is text."""
+class TextOnlySocket(ServerSocket):
+    """A WebSocket that passes texts to a session. A binary message closes it with 1003: both protocols are text."""
 
-    __slots__ = ("_is_lent", "_out", "_session")
+    __slots__ = ("_is_released", "_out", "_session")  # unset until needed: Litestar makes this object
 
-    def seat(self, session: Session, out: AsgiSocket) -> None:
-        """Let this session have the client's texts."""
+    def attach(self, session: Session, out: AsgiSocket) -> None:
+        """Pass the client's texts to this session from now on."""
         self._session = session
         self._out = out
 
-    def lend(self) -> None:
-        """Receive nothing here: somebody else has the socket itself."""
-        self._is_lent = True
+    def release(self) -> None:
+        """Stop the listener, because the direct path carries the connection from now on."""
+        self._is_released = True
 
-    async def hand_over(self, text: str) -> None:
-        """Give a text to the session, and return when the next may be taken."""
-        if hasattr(self, "_session"):  # a client that was refused may still have been sending
+    async def deliver(self, text: str) -> None:
+        """Pass a text to the session, and return when the next may be read."""
+        if hasattr(self, "_session"):  # a refused client may have sent texts before it read the close
             self._session.received_text(text.encode())
             await self._out.readable()
 
-    async def receive_data(self, mode: WebSocketMode) -> Any:  # noqa: ARG002  # there is but one
-        """Receive one text; raise `WebSocketDisconnect` at the end."""
-        if hasattr(self, "_is_lent"):
-            raise WebSocketDisconnect(detail="the socket is lent", code=CloseCode.NORMAL)
+    async def receive_data(self, mode: WebSocketMode) -> Any:  # noqa: ARG002  # the listener asks for text only
+        """Receive one text. Raise `WebSocketDisconnect` at the end of the connection."""
+        if hasattr(self, "_is_released"):
+            raise WebSocketDisconnect(detail="the direct path carries the connection", code=CloseCode.NORMAL)
         event = await self.receive()
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(detail="the connection ended", code=event["code"])

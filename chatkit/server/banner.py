@@ -1,4 +1,4 @@
-"""The greeting: where the server is, and what to type next; and the token that it names, made where one is needed."""
+"""The banner that is printed when the server is ready: its address, the commands to try next, and the token."""
 
 import logging
 import os
@@ -18,14 +18,16 @@ from chatkit.server.log_writer import stderr_writer
 from chatkit.server.settings import Settings
 from chatkit.server.token_file import write_token
 
+HOW_TO_STOP = "Press Ctrl-C to stop the server."
 
-def say(greeting: str) -> None:
-    """Tell the person at the terminal what they wait for."""
-    stderr_writer().write(greeting)
+
+def print_banner(banner: str) -> None:
+    """Write the banner to standard error, in order with the lines of the log."""
+    stderr_writer().write(banner)
 
 
 def with_token(settings: Settings) -> Settings:
-    """Make a token for a server that others can reach, unless there is one or none is wanted."""
+    """Return the settings with a new token, if others can reach the server and no token is given or waived."""
     if settings.open:
         return replace(settings, secret=None)
     if settings.secret is None and not settings.is_loopback:
@@ -33,27 +35,27 @@ def with_token(settings: Settings) -> Settings:
     return settings
 
 
-def announcement(settings: Settings, port: int, *, is_made: bool) -> str:
-    """Return the greeting. A token that was made here is shown on a terminal; else it is in a file that is named.
+def startup_banner(settings: Settings, port: int, *, is_made: bool) -> str:
+    """Return the banner. If `is_made`, show the new token on a terminal, or else write it to a file and name that.
 
-    A token that was given is not shown: whoever gave it knows it, and what is printed is often kept.
+    A token that the operator gave is never shown: the operator knows it, and what is printed is often stored.
     """
     if not is_made or settings.secret is None:
-        return greeting(settings, port)
+        return rooms_banner(settings, port)
     if sys.stderr.isatty() and not settings.log_json:
-        return greeting(settings, port, token=settings.secret)
-    return greeting(settings, port, token_file=write_token(settings.secret, port))
+        return rooms_banner(settings, port, token=settings.secret)
+    return rooms_banner(settings, port, token_file=write_token(settings.secret, port))
 
 
-def greeting(settings: Settings, port: int, *, token: str | None = None, token_file: Path | None = None) -> str:
-    """Say where the rooms are; with the token only if it is to be shown."""
+def rooms_banner(settings: Settings, port: int, *, token: str | None = None, token_file: Path | None = None) -> str:
+    """Return the banner of a server of rooms. It shows the token only if `token` is given."""
     url = url_of(settings, port)
     query = "" if token is None else f"?token={quote(token, safe='')}"
     server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
     header = "" if settings.secret is None else '-H "Authorization: Bearer $CHATKIT_TOKEN" '
     command = _command()
     lines = [
-        f"chatkit {__version__} keeps rooms in {without_password(settings.backend)}{_crew(settings)}",
+        f"chatkit {__version__} keeps rooms in {without_password(settings.backend)}{_worker_count(settings)}",
         "",
         f"  open      {url}/{query}",
         f"  join      {command} join ops{server}",
@@ -61,7 +63,7 @@ def greeting(settings: Settings, port: int, *, token: str | None = None, token_f
         f"            curl -d hello {header}{shlex.quote(f'{url}/rooms/ops/messages')}",
         *_token_lines(settings, token, token_file),
         "",
-        "Ctrl-C ends it.",
+        HOW_TO_STOP,
     ]
     if settings.open and not settings.is_loopback:
         lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
@@ -72,29 +74,29 @@ def _token_lines(settings: Settings, token: str | None, token_file: Path | None)
     if settings.secret is None:
         return []
     if token is not None:
-        return ["  token     it is in the link; the commands read it from CHATKIT_TOKEN"]
-    found = "the server's secret" if token_file is None else f"it is in {token_file}"
-    return [f"  token     {found}; the page asks for it, and the commands read it from CHATKIT_TOKEN"]
+        return ["  token     part of the link above; for the commands, set CHATKIT_TOKEN to it"]
+    found = "the server's secret" if token_file is None else f"stored in {token_file}"
+    return [f"  token     {found}; enter it in the page, and set CHATKIT_TOKEN to it for the commands"]
 
 
-def application_greeting(name: str, settings: Settings, port: int) -> str:
-    """Say where somebody's own application is."""
+def application_banner(name: str, settings: Settings, port: int) -> str:
+    """Return the banner of a server that runs the user's own application."""
     url = url_of(settings, port)
-    said = f"chatkit {__version__} serves {name}{_crew(settings)}\n\n  open      {url}/\n\nCtrl-C ends it."
-    return _as_logged(said, settings)
+    banner = f"chatkit {__version__} serves {name}{_worker_count(settings)}\n\n  open      {url}/\n\n{HOW_TO_STOP}"
+    return _as_logged(banner, settings)
 
 
-def _as_logged(said: str, settings: Settings) -> str:
-    """Write it as a line of the log where that is of JSON: what reads the log reads nothing else."""
+def _as_logged(banner: str, settings: Settings) -> str:
+    """Return the banner as a line of JSON if the log is JSON: a program that reads the log expects nothing else."""
     if not settings.log_json:
-        return said
-    record = logging.LogRecord(__name__, logging.INFO, "", 0, said, None, None)
+        return banner
+    record = logging.LogRecord(__name__, logging.INFO, "", 0, banner, None, None)
     secrets = [] if settings.secret is None else [settings.secret]
     return JsonFormatter(with_pid=settings.workers > 1, secrets=secrets).format(record)
 
 
 def _command() -> str:
-    """Say how this command is called here: a newcomer's environment may not be one that the shell looks in."""
+    """Return how to call this command here: its virtual environment may not be on the shell's PATH."""
     called = Path(sys.argv[0])
     is_found = called.name != "chatkit" or shutil.which("chatkit") is not None
     if is_found:
@@ -105,5 +107,5 @@ def _command() -> str:
         return shlex.quote(str(called))
 
 
-def _crew(settings: Settings) -> str:
+def _worker_count(settings: Settings) -> str:
     return f", with {settings.workers} workers" if settings.workers > 1 else ""

@@ -1,34 +1,34 @@
-"""Work for a request ends when its client has left: nobody waits for the answer."""
+"""Cancels the work for a request when its client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from litestar import Request
 from litestar.exceptions import ClientException
+
+from chatkit.server.litestar_types import HttpRequest
 
 T = TypeVar("T")
 
 
-async def while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work returns. It is cancelled when the client closes the connection before that."""
+async def while_connected(request: HttpRequest, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of the work. Cancel it and raise `ClientException` if the client disconnects before."""
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
+    disconnecting = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, disconnecting], return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientException("the client has left")  # nobody reads it
+            raise ClientException("the client has disconnected")  # it reaches no client
         return working.result()
     finally:
-        for task in (working, leaving):
+        for task in (working, disconnecting):
             task.cancel()
-        for task in (working, leaving):
+        for task in (working, disconnecting):
             with suppress(asyncio.CancelledError, Exception):
                 await task
 
 
-async def _left(request: Request[Any, Any, Any]) -> None:
-    """Return when the client has left."""
+async def _wait_for_disconnect(request: HttpRequest) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

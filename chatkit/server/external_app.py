@@ -1,6 +1,6 @@
-"""Serving somebody else's application as chatkit serves its own: the same protocols, limits, log and end.
+"""Runs the user's own ASGI application with the same protocols, limits, log and shutdown as chatkit's server.
 
-Who may come in, and what is said, is the application's.
+Access and messages are the application's own concern.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 
 from chatkit.errors import BadRequest, Unavailable
 from chatkit.litestar import ChannelsPlugin
-from chatkit.server.banner import application_greeting, say
+from chatkit.server.banner import application_banner, print_banner
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, ChatServer, raise_file_limit
@@ -25,27 +25,30 @@ from chatkit.wire.codes import ExitCode
 
 
 class ChannelReaders:
-    """What an application's channels are read by, in the place of a hub's readers."""
+    """The readers of an application's channels, in place of the readers of a hub."""
 
     def __init__(self, application: object) -> None:
         plugins = application.plugins if isinstance(application, Litestar) else ()
         self._channels = [plugin for plugin in plugins if isinstance(plugin, ChannelsPlugin)]
 
     def check_shared(self) -> None:
-        """Raise `BadRequest` where channels are kept in this process: each worker would have its own."""
+        """Raise `BadRequest` if the channels are in this process's memory: each worker would have its own."""
         if not all(plugin.is_shared for plugin in self._channels):
-            raise BadRequest("the channels of this application are kept in memory: workers would not share them")
+            raise BadRequest(
+                "the channels of this application are kept in memory, which workers do not share: give the plugin"
+                " another backend, or serve with one worker"
+            )
 
     def close_readers(self) -> None:
-        """End what iterates over channels: it would be waited for, for ever."""
+        """Close the iterators over channels: uvicorn would wait for them at shutdown."""
         for plugin in self._channels:
             plugin.end_iterators()
 
 
 def load(name: str) -> Any:
-    """Import the application that `module:attribute` names; a module alone has it as `app`. Raise `BadRequest`."""
+    """Import the application named `module:attribute`; the attribute is `app` if not given. Raise `BadRequest`."""
     if not all(part.isidentifier() for part in name.partition(":")[0].split(".")):
-        raise BadRequest(f"{name!r} names no module: an application is as package.module:name")
+        raise BadRequest(f"{name!r} names no module: write the application as package.module:name")
     folder = os.getcwd()  # noqa: PTH109  # sys.path holds strings
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -59,17 +62,17 @@ def load(name: str) -> Any:
 
 
 def run(name: str, settings: Settings) -> int:
-    """Serve the application until a signal comes; return the exit status.
+    """Serve the application until a signal arrives; return the exit status.
 
-    Raise `BadRequest` where there is none, `Unavailable` where it does not start, `OSError` for an address in use.
+    Raise `BadRequest` if it does not exist, `Unavailable` if it does not start, `OSError` if the address is in use.
     """
     logging.config.dictConfig(log_config(settings))
     application = load(name)
     raise_file_limit()
     config = configure(application, settings)
     with listen(settings) as listening, asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        said = application_greeting(name, settings, listening.getsockname()[1])
-        server = ChatServer(config, ChannelReaders(application), lambda: say(said))
+        banner = application_banner(name, settings, listening.getsockname()[1])
+        server = ChatServer(config, ChannelReaders(application), lambda: print_banner(banner))
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         raise Unavailable(f"{name} did not start; the log says why")
@@ -77,7 +80,7 @@ def run(name: str, settings: Settings) -> int:
 
 
 def configure(application: Any, settings: Settings) -> uvicorn.Config:
-    """Return what uvicorn has to know."""
+    """Return uvicorn's configuration for the application."""
     return uvicorn.Config(
         application,
         http=HTTP_PROTOCOL,
@@ -85,7 +88,7 @@ def configure(application: Any, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=settings.log_level in {"debug", "info"},
         server_header=False,
-        limit_concurrency=settings.max_connections_each + 1,  # uvicorn refuses the connection that reaches it
+        limit_concurrency=settings.max_connections_each + 1,  # uvicorn refuses the connection that reaches this number
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )

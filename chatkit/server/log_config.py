@@ -1,4 +1,4 @@
-"""The log: to stderr, for people or as JSON lines, without what no log should hold. Knows nothing of the server."""
+"""The log: lines for people or JSON lines on standard error, with tokens and secrets masked. It knows no servers."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from chatkit.core.model import format_time
-from chatkit.server.log_limit import FewRepeats
+from chatkit.server.log_limit import RepeatFilter
 from chatkit.server.log_writer import describe_loss, stderr_writer
 from chatkit.server.session_cookie import SessionCookie
 from chatkit.server.settings import Settings
@@ -16,19 +16,19 @@ from chatkit.server.token_masking import mask_tokens
 
 
 class LineFormatter(logging.Formatter):
-    """A line for people, without tokens and without `secrets`: a reader of the log must not be able to enter."""
+    """Formats a line for people. Tokens and `secrets` are masked, so that the log gives nobody access."""
 
     def __init__(self, format_: str, secrets: Collection[str] = ()) -> None:
         super().__init__(format_)
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the line and, where there is one, the traceback."""
+        """Return the line, with a traceback if there is one."""
         return mask_tokens(super().format(record), self._secrets)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, without tokens and without `secrets`; `with_pid` adds the process that writes it."""
+    """Formats a JSON object. Tokens and `secrets` are masked; `with_pid` adds the id of the process."""
 
     def __init__(self, *, with_pid: bool, secrets: Collection[str] = ()) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class JsonFormatter(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write time, level, logger, message and, where there is one, the traceback."""
+        """Return time, level, logger, message and, if there is one, the traceback."""
         line: dict[str, str | int | None] = {
             "time": format_time(round(record.created * 1000)),
             "level": record.levelname.lower(),
@@ -51,29 +51,29 @@ class JsonFormatter(logging.Formatter):
 
 
 def _text(text: str) -> str:
-    """Return the text with lone surrogates, as of a file's name that is not UTF-8, written out."""
+    """Return the text with lone surrogates escaped: a file name that is not UTF-8 has them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 class StderrHandler(logging.Handler):
-    """Hands lines to the thread that writes them: no record waits for whoever reads the log."""
+    """Passes lines to the thread that writes them, so that a slow reader of the log never blocks the server."""
 
     def __init__(self, *, is_json: bool) -> None:
         super().__init__()
         self._writer = stderr_writer()
         self._writer.describe = self._describe
         if is_json:
-            self._writer.encoding = "utf-8"  # RFC 8259, in every locale
+            self._writer.encoding = "utf-8"  # as RFC 8259 requires, in every locale
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record."""
+        """Queue the record's line."""
         try:
             self._writer.write(self.format(record))
-        except Exception:  # noqa: BLE001  # logging's contract: a record that cannot be formatted raises nowhere
+        except Exception:  # noqa: BLE001  # as logging requires: a record that cannot be formatted raises no error
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait for what was logged before, for a limited time: called at the exit."""
+        """Wait until all lines are written, for a limited time. Logging calls this at exit."""
         self._writer.flush()
 
     def _describe(self, count: int) -> str:
@@ -82,29 +82,29 @@ class StderrHandler(logging.Handler):
 
 
 class CancelledRequestFilter(logging.Filter):
-    """Keeps out what uvicorn logs as a failure, and is none: a request that was ended because the server ends."""
+    """Drops uvicorn's errors about requests that were cancelled by the shutdown, which are not failures."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether to log the record."""
+        """Return whether to log the record."""
         return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def log_config(settings: Settings) -> dict[str, Any]:
-    """Return the configuration that the settings ask for, for `logging.config.dictConfig`."""
-    has_others = settings.workers > 1  # who write the same log
+    """Return the configuration for `logging.config.dictConfig`."""
+    has_others = settings.workers > 1  # processes that write to the same log
     pid = "[%(process)d]" if has_others else ""
     secrets = _secrets(settings)
-    people = {
+    for_people = {
         "()": LineFormatter,
         "format_": f"%(asctime)s %(levelname)s %(name)s{pid}: %(message)s",
         "secrets": secrets,
     }
-    lines = {"()": JsonFormatter, "with_pid": has_others, "secrets": secrets}
+    as_json = {"()": JsonFormatter, "with_pid": has_others, "secrets": secrets}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": lines if settings.log_json else people},
-        "filters": {"cancelled": {"()": CancelledRequestFilter}, "repeats": {"()": FewRepeats}},
+        "formatters": {"line": as_json if settings.log_json else for_people},
+        "filters": {"cancelled": {"()": CancelledRequestFilter}, "repeats": {"()": RepeatFilter}},
         "handlers": {
             "stderr": {
                 "()": StderrHandler,

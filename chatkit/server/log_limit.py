@@ -1,24 +1,26 @@
-"""A limit on how often the log repeats a sentence: whoever causes it could fill the disk and take the server's time."""
+"""Limits how often the log repeats a sentence: a client that causes it could fill the disk and slow down the server."""
 
 import logging
 import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-MAX_REPEATS: Final = 10  # of one sentence in a window; different arguments make no different sentence
+MAX_REPEATS: Final = 10  # of one sentence in a window, whatever its arguments
 WINDOW_S: Final = 10.0
-MAX_SENTENCES: Final = 1_000  # kept in mind; the code has fewer
+MAX_SENTENCES: Final = 1_000  # remembered; the code has fewer
 
 _Sentence: TypeAlias = tuple[str, int, str]
 
 
-class FewRepeats(logging.Filter):
-    """Logs a sentence a few times in each window of time, and then how often it was left out."""
+class RepeatFilter(logging.Filter):
+    """Passes a sentence a few times in each window of time, and later adds how often it was left out."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._windows: dict[_Sentence, tuple[float, int]] = {}  # when each began, and how often it was due since
+        self._windows: dict[
+            _Sentence, tuple[float, int]
+        ] = {}  # the start of each window, and the sentence's count in it
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log the record."""
@@ -26,7 +28,7 @@ class FewRepeats(logging.Filter):
         now_s = self._clock()
         began_s, count = self._windows.pop(sentence, (now_s, 0))
         if now_s - began_s >= WINDOW_S:
-            _add_count(record, count - MAX_REPEATS)
+            _append_count(record, count - MAX_REPEATS)
             began_s, count = now_s, 0
         self._windows[sentence] = (began_s, count + 1)
         if len(self._windows) > MAX_SENTENCES:
@@ -34,7 +36,7 @@ class FewRepeats(logging.Filter):
         return count < MAX_REPEATS
 
 
-def _add_count(record: logging.LogRecord, n_left_out: int) -> None:
+def _append_count(record: logging.LogRecord, n_left_out: int) -> None:
     if n_left_out > 0:
-        record.msg = f"{record.getMessage()} (and {n_left_out} times more, which were left out)"
+        record.msg = f"{record.getMessage()} (repeated {n_left_out} more times, not logged)"
         record.args = ()

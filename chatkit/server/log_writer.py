@@ -1,8 +1,7 @@
-"""Lines to standard error, written by a thread of its own. Knows nothing of logging.
+"""Writes lines to standard error in a separate thread. Knows nothing of logging.
 
-A log that cannot be written costs the log and nothing else: a full disk, a reader that is gone and one that does not
-read neither raise here nor stop the event loop. Lines that are lost are counted, and the count is written once writing
-works again.
+If the log cannot be written, only the log suffers: a full disk, or a reader that is gone or does not read, raises no
+error here and does not stop the event loop. Lost lines are counted, and the count is written once writing works again.
 """
 
 import os
@@ -17,31 +16,31 @@ from functools import cache
 from typing import Final
 
 STDERR: Final = 2
-MAX_CHARS: Final = 1_048_576  # of lines that wait while nobody reads; what comes later is dropped
-EXIT_S: Final = 2.0  # an exit waits so long for a reader; a log is not worth more
+MAX_CHARS: Final = 1_048_576  # of lines that wait for a slow reader; more lines are dropped
+EXIT_S: Final = 2.0  # the longest that an exit waits for the reader of the log
 
 
 def describe_loss(count: int) -> str:
-    """Return the sentence about lines that could not be written."""
+    """Return the line that reports lost lines."""
     return f"{count} lines of the log could not be written"
 
 
 class LogWriter:
-    """Writes lines in order. Only its thread touches the descriptor."""
+    """Writes lines in order. Only its own thread uses the descriptor."""
 
     def __init__(self, descriptor: int = STDERR, describe: Callable[[int], str] = describe_loss) -> None:
-        self.describe = describe  # a log of JSON has its own form
-        self.encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"  # a terminal's; JSON has its own here, too
+        self.describe = describe  # a JSON log has its own form
+        self.encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"  # the terminal's; a JSON log sets UTF-8
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
         self._n_chars = 0  # of `_lines`
         self._n_lost = 0
         self._is_writing = False
-        self._changed = threading.Condition()  # protects all of these
+        self._changed = threading.Condition()  # protects the fields above
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> None:
-        """Add a line, or several; return at once."""
+        """Queue one or more lines, and return at once."""
         with self._changed:
             if self._n_chars + len(text) > MAX_CHARS:
                 self._n_lost += 1
@@ -54,7 +53,7 @@ class LogWriter:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float = EXIT_S) -> None:
-        """Wait until everything is written or lost, but not longer than the timeout."""
+        """Wait until every line is written or lost, for at most `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while self._lines or self._is_writing:

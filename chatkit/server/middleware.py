@@ -1,133 +1,164 @@
-"""Entrance: what comes before the routes, and is the same for all of them.
+"""ASGI middleware around the routes: what is the same for every request.
 
-A path prefix is removed, where the proxy has not done so. Every HTTP answer gets the headers that keep it out of caches
-and from being sniffed, unless its handler sets others. `Allow` names every method, for 405 and for OPTIONS. HEAD is
-answered as GET is, without the body. A WebSocket to an address where there is none is opened and then closed with 4404:
-a browser does not show a page the status of a refused handshake.
+It removes the path prefix, if the proxy has not done so. It adds headers to HTTP answers that prevent caching and
+content sniffing, unless the handler sets others. It lists every allowed method in `Allow`, for 405 and for OPTIONS, and
+answers HEAD as GET without the body. A WebSocket at an unknown path is accepted and then closed with 4404, because a
+browser does not show a page the status of a refused handshake.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from litestar import WebSocket
+from litestar.enums import ScopeType
+from litestar.types.asgi_types import (
+    ASGIApp,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebSocketScope,
+)
 
 from chatkit.errors import BadRequest, Forbidden, NotFound
+from chatkit.server.admission import Admission
 from chatkit.server.connect_request import ConnectRequest
+from chatkit.server.litestar_types import ServerSocket
 from chatkit.server.settings import Settings
-from chatkit.server.websockets import Admission, deny
+from chatkit.server.websockets import reject_handshake
 from chatkit.wire.codes import close_code_of
 from chatkit.wire.protocol import SUBPROTOCOL
 
-SOCKETS: Final = "/ws"  # where WebSockets are: here, and at every address below
+SOCKET_PATH: Final = "/ws"  # WebSockets are at this path and below it
 HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+NO_METHOD: Final = "NONE"  # no route has it, so that the router's 405 lists the methods that a route has
+EMPTY_BODY: Final[HTTPResponseBodyEvent] = {"type": "http.response.body", "body": b"", "more_body": False}
+
+ScopeT = TypeVar("ScopeT", HTTPScope, WebSocketScope)
 
 
 class RequestMiddleware:
-    """An ASGI application before another one."""
+    """An ASGI application in front of the routes."""
 
-    def __init__(self, routes: Any, lobby: Admission, settings: Settings) -> None:
+    def __init__(self, routes: ASGIApp, admission: Admission, settings: Settings) -> None:
         self._routes = routes
-        self._lobby = lobby
+        self._admission = admission
         self._prefix = settings.path_prefix
         self._below = f"{self._prefix}/"
         self._has_cors = bool(settings.origins)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request to the routes, or answer it here."""
-        if self._prefix and scope["type"] in {"http", "websocket"}:
-            scope = self._without_prefix(scope)
-        if scope["type"] == "http":
-            await self._http(scope, receive, _with_headers(send))
-        elif scope["type"] == "websocket" and not f"/{scope['path'].lstrip('/')}/".startswith(f"{SOCKETS}/"):
-            await self._turn_away(WebSocket(scope, receive, send))
+        if scope["type"] == ScopeType.HTTP:
+            await self._handle_http(self._without_prefix(scope), receive, _with_headers(send))
         else:
-            await self._routes(scope, receive, send)
+            await self._handle_websocket(self._without_prefix(scope), receive, send)
 
-    async def _http(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == self._prefix != "":  # the page's addresses are relative to the folder
-            await self._to_folder(scope, send)
+    async def _handle_websocket(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
+        if f"/{scope['path'].lstrip('/')}/".startswith(f"{SOCKET_PATH}/"):
+            await self._routes(scope, receive, send)
+        else:
+            await self._reject_path(WebSocket(scope, receive, send))
+
+    async def _handle_http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        if scope["path"] == self._prefix != "":  # the page's links are relative to the path with a slash at its end
+            await self._redirect_below(scope, send)
         elif scope["method"] == "HEAD":
-            await self._routes({**scope, "method": "GET"}, receive, _head_only(send))
+            await self._routes(_with_method(scope, "GET"), receive, _head_only(send))
         elif scope["method"] == "OPTIONS" and not (self._has_cors and _is_preflight(scope)):
-            # No route has this method, so that the refusal names those that it has.
-            await self._routes({**scope, "method": "NONE"}, receive, _with_allow(send, is_options=True))
+            await self._routes(_with_method(scope, NO_METHOD), receive, _with_allow(send, is_options=True))
         else:
             await self._routes(scope, receive, _with_allow(send))
 
-    def _without_prefix(self, scope: Any) -> Any:
-        if not scope["path"].startswith(self._below):
+    def _without_prefix(self, scope: ScopeT) -> ScopeT:
+        if not (self._prefix and scope["path"].startswith(self._below)):
             return scope
-        raw: bytes = scope.get("raw_path") or b""
-        return {
-            **scope,
-            "path": scope["path"][len(self._prefix) :],
-            "raw_path": raw[len(self._prefix) :] if raw.startswith(self._below.encode()) else raw,
-        }
+        n_removed = len(self._prefix)
+        raw = scope.get("raw_path") or b""
+        shortened = scope.copy()
+        shortened["path"] = scope["path"][n_removed:]
+        shortened["raw_path"] = raw[n_removed:] if raw.startswith(self._below.encode()) else raw
+        return shortened
 
-    async def _to_folder(self, scope: Any, send: Any) -> None:
+    async def _redirect_below(self, scope: HTTPScope, send: Send) -> None:
         query = scope["query_string"]
         location = self._below.encode() + (b"?" + query if query else b"")
-        await send({"type": "http.response.start", "status": 308, "headers": [(b"location", location)]})
-        await send({"type": "http.response.body"})
+        await send(_start(HTTPStatus.PERMANENT_REDIRECT, [(b"location", location)]))
+        await send(EMPTY_BODY)
 
-    async def _turn_away(self, socket: WebSocket[Any, Any, Any]) -> None:
-        asked = ConnectRequest.read(socket.scope)
+    async def _reject_path(self, socket: ServerSocket) -> None:
+        request = ConnectRequest.read(socket.scope)
         try:
-            self._lobby.check_place(asked)
+            self._admission.check_handshake(request)
         except (BadRequest, Forbidden) as error:
-            if not await deny(socket, error):
+            if not await reject_handshake(socket, error):
                 await socket.close(close_code_of(error), str(error))
             return
-        nowhere = NotFound(f"there is no WebSocket at this address: rooms are at {SOCKETS}/ROOM")
-        await socket.accept(subprotocols=SUBPROTOCOL if asked.is_json else None)
-        await socket.close(close_code_of(nowhere), str(nowhere))
+        not_found = NotFound(f"there is no WebSocket at this address: rooms are at {SOCKET_PATH}/ROOM")
+        await socket.accept(subprotocols=SUBPROTOCOL if request.is_json else None)
+        await socket.close(close_code_of(not_found), str(not_found))
 
 
-def _with_headers(send: Any) -> Any:
-    async def send_with_headers(message: Any) -> None:
+def _start(status: int, headers: Iterable[tuple[bytes, bytes]]) -> HTTPResponseStartEvent:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def _with_method(scope: HTTPScope, method: str) -> HTTPScope:
+    changed = scope.copy()
+    changed["method"] = method  # type: ignore[typeddict-item]  # `NO_METHOD` is deliberately not a method
+    return changed
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            names = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(header for header in HEADERS if header[0] not in names)]
+            given = list(message["headers"])
+            names = {name for name, _ in given}
+            message["headers"] = [*given, *(header for header in HEADERS if header[0] not in names)]
         await send(message)
 
     return send_with_headers
 
 
-def _with_allow(send: Any, *, is_options: bool = False) -> Any:
-    """Name HEAD where there is GET; make the refusal of a method the answer to OPTIONS."""
+def _with_allow(send: Send, *, is_options: bool = False) -> Send:
+    """Add OPTIONS, and HEAD where there is GET, to the `Allow` of a 405. For OPTIONS, answer 204 in its place."""
     is_answered = False
 
-    async def send_with_allow(message: Any) -> None:
+    async def send_with_allow(message: Message) -> None:
         nonlocal is_answered
         if message["type"] == "http.response.start" and message["status"] == HTTPStatus.METHOD_NOT_ALLOWED:
-            allow = _allowed(message["headers"])
+            given = list(message["headers"])
+            allow = _allow_header(given)
             if is_options:
                 is_answered = True
-                await send({"type": "http.response.start", "status": 204, "headers": [allow]})
-                await send({"type": "http.response.body"})
+                await send(_start(HTTPStatus.NO_CONTENT, [allow]))
+                await send(EMPTY_BODY)
                 return
-            kept = [header for header in message["headers"] if header[0] != b"allow"]
-            message["headers"] = [*kept, allow]
+            message["headers"] = [*(header for header in given if header[0] != b"allow"), allow]
         if not is_answered:
             await send(message)
 
     return send_with_allow
 
 
-def _allowed(headers: Any) -> tuple[bytes, bytes]:
+def _allow_header(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     named = next((value.decode() for name, value in headers if name == b"allow"), "")
     methods = {method.strip() for method in named.split(",")} - {""} | {"OPTIONS"}
     return b"allow", ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))).encode()
 
 
-def _is_preflight(scope: Any) -> bool:
+def _is_preflight(scope: HTTPScope) -> bool:
     return any(name == b"access-control-request-method" for name, _ in scope["headers"])
 
 
-def _head_only(send: Any) -> Any:
-    async def send_head(message: Any) -> None:
+def _head_only(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
         if message["type"] == "http.response.start":
             await send(message)
-            await send({"type": "http.response.body"})  # at once: an answer may have no end
+            await send(EMPTY_BODY)  # at once: the answer to GET may be an endless stream
 
     return send_head

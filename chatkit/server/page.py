@@ -1,10 +1,10 @@
-"""The browser page: `GET /` and the files it is made of, with the headers that keep it to itself."""
+"""The browser page: `GET /` and its files, with headers that isolate it from other sites."""
 
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import HttpMethod, Request, Response, route
+from litestar import HttpMethod, Response, route
 from litestar.datastructures import ETag
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -15,7 +15,8 @@ from litestar.status_codes import HTTP_304_NOT_MODIFIED
 import chatkit
 from chatkit.errors import Unauthorized
 from chatkit.server.access import AccessPolicy, port_of
-from chatkit.server.token_attempts import client_address
+from chatkit.server.client_address import client_address
+from chatkit.server.litestar_types import HttpRequest
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -27,7 +28,7 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-EXTRA_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+CUSTOM_PAGE_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 MEDIA_TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
@@ -37,29 +38,29 @@ MEDIA_TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 MAX_PATH_CHARS: Final = 1_024  # of a file's path below the page's folder
-MAX_PATH_PARTS: Final = 16  # each is looked up on the disk
+MAX_PATH_PARTS: Final = 16  # the disk is asked about each
 
 
 def static_folder() -> Path:
-    """Return where the page's files are: in the installed package, or beside it in a source tree."""
+    """Return the folder of the page's files: in the installed package, or beside it in a source tree."""
     installed = Path(chatkit.__file__).parent / "static"
     return installed if (installed / "index.html").is_file() else Path(chatkit.__file__).parent.parent / "static"
 
 
-def page_handlers(folder: Path | None, gate: AccessPolicy) -> list[HTTPRouteHandler]:
-    """Return the handlers of chatkit's own page, or of somebody's in `folder`, which sets its own policy."""
+def page_handlers(folder: Path | None, policy: AccessPolicy) -> list[HTTPRouteHandler]:
+    """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy."""
     root = (folder or static_folder()).resolve()
-    headers = HEADERS if folder is None else EXTRA_HEADERS
+    headers = HEADERS if folder is None else CUSTOM_PAGE_HEADERS
 
-    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def index(request: Request[Any, Any, Any], token: FromQuery[str | None] = None) -> Response[Any]:
-        gate.check_host(request.headers.get("host"))
+    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+    async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
+        policy.check_host(request.headers.get("host"))
         if token is None:
             return _file(request, root / "index.html", headers)
-        return _exchange(request, gate, token)
+        return _exchange_token(request, policy, token)
 
-    @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def asset(request: Request[Any, Any, Any], path: FromPath[str]) -> Response[Any]:
+    @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+    async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
         found = _find(root, path)
         if found is None:
             raise NotFoundException(f"there is no file {path[:80]}")
@@ -68,25 +69,26 @@ def page_handlers(folder: Path | None, gate: AccessPolicy) -> list[HTTPRouteHand
     return [index, asset]
 
 
-def _exchange(request: Request[Any, Any, Any], gate: AccessPolicy, token: str) -> Response[Any]:
-    """Keep the token out of the address bar and the history: a browser has a cookie from here on.
+def _exchange_token(request: HttpRequest, policy: AccessPolicy, token: str) -> Response[Any]:
+    """Redirect to the page without the token, and set a cookie in its place.
 
-    The redirect is relative, so that it leads to the page below whatever prefix a proxy has for it.
+    So the token stays neither in the address bar nor in the browser's history. The redirect is relative, because a
+    proxy may serve the page below a prefix that this server does not know.
     """
     response: Response[Any] = Redirect("./", status_code=303, headers={"Referrer-Policy": "no-referrer"})
-    if gate.cookie is None:
+    if policy.cookie is None:
         return response
     headers = request.headers
     peer = request.client.host if request.client else ""
     try:
-        gate.check_token(token, client_address(peer, headers.get("x-forwarded-for")))
+        policy.check_token(token, client_address(peer, headers.get("x-forwarded-for")))
     except Unauthorized:
         return response
     host = headers.get("host")
     server = request.scope.get("server")
-    is_secure = gate.is_https(host, request.scope["scheme"], headers.get("x-forwarded-proto"))
-    own_port = (server[1] if server else None) or 0  # a socket file has no port
-    response.headers["Set-Cookie"] = gate.cookie.header(port_of(host, own_port), is_secure=is_secure)
+    is_secure = policy.is_https(host, request.scope["scheme"], headers.get("x-forwarded-proto"))
+    own_port = (server[1] if server else None) or 0  # a Unix socket has no port
+    response.headers["Set-Cookie"] = policy.cookie.header(port_of(host, own_port), is_secure=is_secure)
     return response
 
 
@@ -95,28 +97,28 @@ def _find(root: Path, path: str) -> Path | None:
         return None
     try:
         found = (root / path.lstrip("/")).resolve()
-        return found if found.is_file() and _is_shown(found.relative_to(root)) else None
-    # A name that no file can have, a place outside of the folder, or links that lead in a circle.
+        return found if found.is_file() and _is_public(found.relative_to(root)) else None
+    # A name that no file can have, a path outside the folder, or a loop of symbolic links.
     except (OSError, ValueError, RuntimeError):
         return None
 
 
-def _is_shown(path: Path) -> bool:
-    # What begins with a dot is no part of a page: `.env`, `.git`. Nor is what makes ours a package.
+def _is_public(path: Path) -> bool:
+    # Hidden files such as `.env` and `.git` are not part of a page, nor is the `__init__.py` that makes ours a package.
     return path.suffix != ".py" and not any(part.startswith(".") for part in path.parts)
 
 
-def _file(request: Request[Any, Any, Any], path: Path, headers: dict[str, str]) -> Response[Any]:
-    at = path.stat()
-    tag = ETag(value=f"{at.st_mtime_ns:x}-{at.st_size:x}")
+def _file(request: HttpRequest, path: Path, headers: dict[str, str]) -> Response[Any]:
+    status = path.stat()
+    tag = ETag(value=f"{status.st_mtime_ns:x}-{status.st_size:x}")
     if _has_tag(request.headers.get("if-none-match"), tag):
         return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={**headers, "ETag": tag.to_header()})
-    # Who is told not to sniff runs no script, and shows no picture, of a type that is not said.
+    # With nosniff, browsers ignore scripts and images without a declared type.
     media_type = MEDIA_TYPES.get(path.suffix) or guess_type(path.name)[0]
     return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers), etag=tag)
 
 
 def _has_tag(if_none_match: str | None, tag: ETag) -> bool:
-    """Return whether the client has this version (RFC 9110 section 13.1.2); a weak tag of it counts."""
-    given = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
-    return "*" in given or tag.to_header() in given
+    """Return whether the client has this version (RFC 9110 section 13.1.2). A weak tag of it counts as well."""
+    tags = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
+    return "*" in tags or tag.to_header() in tags

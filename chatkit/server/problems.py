@@ -1,15 +1,15 @@
-"""Errors over HTTP: `application/problem+json` (RFC 9457) with the code that the same error has on the WebSocket."""
+"""Errors as HTTP answers: `application/problem+json` (RFC 9457), with the same codes as on the WebSocket."""
 
 import logging
 from http import HTTPStatus
 from math import ceil
-from typing import Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from chatkit.errors import ChatkitError, TooLarge
+from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.token_masking import mask_tokens
 from chatkit.wire.codes import code_of_status
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
@@ -17,8 +17,8 @@ from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 _logger = logging.getLogger(__name__)
 
 
-def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Response[Problem]:
-    """Put one of chatkit's own errors into a response."""
+def answer_chatkit_error(_: HttpRequest, error: ChatkitError) -> Response[Problem]:
+    """Answer with one of chatkit's own errors."""
     problem = problem_of(error)
     headers: dict[str, str] = {}
     if problem.retry_after_s is not None:
@@ -28,25 +28,25 @@ def answer_chatkit_error(_: Request[Any, Any, Any], error: ChatkitError) -> Resp
     return _respond(problem, headers)
 
 
-def answer_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """Put an error that Litestar found into the same form."""
+def answer_http_error(request: HttpRequest, error: HTTPException) -> Response[Problem]:
+    """Answer with an error that Litestar raised, in the same form."""
     status = error.status_code
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # so large that it was not even read
-        return answer_chatkit_error(request, TooLarge("body", request.app.state.lobby.house.limits.body))
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # Litestar did not even read the body
+        return answer_chatkit_error(request, TooLarge("body", request.app.state.admission.context.limits.body))
     detail = mask_tokens(_sentence(error))
     return _respond(
         Problem(code_of_status(status), HTTPStatus(status).phrase, status, detail), dict(error.headers or {})
     )
 
 
-def answer_surprise(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Log what nobody foresaw, and say no more about it than that."""
+def answer_unexpected_error(_: HttpRequest, error: Exception) -> Response[Problem]:
+    """Log an unexpected error, and answer without any detail of it."""
     _logger.error("a request failed", exc_info=error)
     return _respond(Problem("internal", "Internal Server Error", 500, "the server failed; its log says how"), {})
 
 
 def problem_of(error: ChatkitError) -> Problem:
-    """Describe an error to a client. No token that an address held is repeated."""
+    """Return the error as a problem, with masked tokens: the text may repeat an address that holds one."""
     problem = Problem.of(error)
     value = None if problem.value is None else mask_tokens(problem.value)
     return msgspec.structs.replace(problem, detail=mask_tokens(problem.detail), value=value)

@@ -1,4 +1,4 @@
-"""The asyncio protocols under the name that applications give to `uvicorn --ws` and `--http`."""
+"""The asyncio protocols, under the public name for `uvicorn --ws` and `--http`."""
 
 from chatkit.protocols import DIRECT, HttpProtocol, WebSocketProtocol
 

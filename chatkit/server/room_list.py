@@ -1,4 +1,4 @@
-"""The list of rooms as JSON: made beside the event loop, once for many who ask, where there are many rooms."""
+"""The list of rooms as JSON. A long list is encoded in a thread, once for all requests that arrive in the meantime."""
 
 import asyncio
 import time
@@ -11,25 +11,25 @@ from chatkit.core.model import Cursor, Head, format_time
 from chatkit.wire.http import RoomList, RoomView
 from chatkit.wire.protocol import encode
 
-FEW_ROOMS: Final = 500  # encoded in a millisecond or two: not worth a thread
-MAX_UNWRITTEN: Final = 100  # rooms in which somebody is by way of other servers only, and whose head has to be read
-SHARE: Final = 10  # a list that took a second to make is given out for this many
+FEW_ROOMS: Final = 500  # these are encoded in a millisecond or two, which is not worth a thread
+MAX_UNWRITTEN: Final = 100  # rooms whose members are all on other servers: the head of each has to be read
+AGE_FACTOR: Final = 10  # a list is reused for this many times as long as it took to make: at most a tenth of the time
 MAX_AGE_S: Final = 5.0
 SLICE_BYTES: Final = 1 << 16
 
 
 class EncodedRooms:
-    """The list of one hub's rooms. Where there are many, those who ask while it is made get the same one."""
+    """The encoded list of one hub's rooms. If there are many, concurrent requests share one list."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._making: asyncio.Task[bytes] | None = None  # shared by all who wait for it
+        self._making: asyncio.Task[bytes] | None = None  # shared by all requests that wait for it
         self._made = b""
         self._are_many = False
         self._fresh_until_s = 0.0
 
     async def read(self) -> bytes:
-        """Return the list as JSON. One that took long to make may be some seconds old."""
+        """Return the list as JSON. A list that took long to make may be a few seconds old."""
         if time.monotonic() < self._fresh_until_s:
             return self._made
         if not self._are_many:
@@ -42,7 +42,7 @@ class EncodedRooms:
     def _end(self, task: asyncio.Task[bytes]) -> None:
         self._making = None
         if not task.cancelled():
-            task.exception()  # those who wait have it, if anybody does
+            task.exception()  # retrieved here, so that asyncio does not warn if every request was cancelled
 
     async def _make(self) -> bytes:
         infos = await self._hub.rooms()
@@ -54,11 +54,11 @@ class EncodedRooms:
         made = await asyncio.to_thread(encode_rooms, infos, await self._unwritten(infos, heads), self._hub)
         now_s = time.monotonic()
         self._made = made
-        self._fresh_until_s = now_s + min(SHARE * (now_s - began_s), MAX_AGE_S)
+        self._fresh_until_s = now_s + min(AGE_FACTOR * (now_s - began_s), MAX_AGE_S)
         return made
 
     async def _unwritten(self, infos: Sequence[RoomInfo], heads: Mapping[str, Head]) -> dict[str, Head]:
-        """Return the rooms that were never written to, and in which somebody is."""
+        """Return the rooms that have members but were never written to."""
         written = {info.room for info in infos}
         unwritten = {room: head for room, head in heads.items() if room not in written}
         elsewhere = [room for room in self._hub.occupied if room not in written and room not in unwritten]
@@ -68,7 +68,7 @@ class EncodedRooms:
 
 
 def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: Hub) -> bytes:
-    """Encode rooms as a `RoomList`. Runs in a thread: it only asks the hub how many are in a room."""
+    """Encode rooms as a `RoomList`. This may run in a thread: of the hub it uses only the member counts."""
     views = [view_room(hub, info.room, info.head, info.time_ms) for info in infos]
     views += [view_room(hub, room, head, None) for room, head in unwritten.items()]
     views.sort(key=lambda view: view.room)
@@ -76,12 +76,12 @@ def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: 
 
 
 def view_room(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
-    """Return a room as a list shows it."""
+    """Return a room's entry in the list."""
     time_text = None if time_ms is None else format_time(time_ms)
     return RoomView(room, head.first, head.last, str(Cursor(head.epoch, head.last)), hub.count(room), time_text)
 
 
 async def slices(encoded: bytes) -> AsyncIterator[bytes]:
-    """Yield a long answer in parts, each when the client has taken those before."""
+    """Yield a long answer in parts. Each waits until the client has read those before."""
     for start in range(0, len(encoded), SLICE_BYTES):
         yield encoded[start : start + SLICE_BYTES]

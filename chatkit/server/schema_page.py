@@ -1,13 +1,14 @@
-"""`/schema`: the OpenAPI document as JSON, as YAML and as a page. All of it comes from this package; no script runs."""
+"""`/schema`: the OpenAPI document as JSON, as YAML and as an HTML page that needs no script and no other server."""
 
 import json
 from html import escape
 from typing import Any, Final
 
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from chatkit.server.access import AccessPolicy
+from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.page import HEADERS, static_folder
 
 Json = dict[str, Any]
@@ -18,48 +19,48 @@ POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-act
 PAGE_HEADERS: Final = {**HEADERS, "Content-Security-Policy": POLICY}
 
 
-def schema_handlers(document: Json, gate: AccessPolicy) -> list[HTTPRouteHandler]:
-    """Return the handlers of `/schema` and what is below it."""
+def schema_handlers(document: Json, policy: AccessPolicy) -> list[HTTPRouteHandler]:
+    """Return the handlers of `/schema` and the addresses below it."""
     as_json = json.dumps(document, ensure_ascii=False)
     as_page = render(document)
     style = (static_folder() / "schema.css").read_text(encoding="utf-8")
 
-    def answer(request: Request[Any, Any, Any], text: str, media_type: str) -> Response[str]:
-        gate.check_host(request.headers.get("host"))
+    def answer(request: HttpRequest, text: str, media_type: str) -> Response[str]:
+        policy.check_host(request.headers.get("host"))
         return Response(text, media_type=media_type, headers=PAGE_HEADERS)
 
     @get("/schema", sync_to_thread=False)
-    def page(request: Request[Any, Any, Any]) -> Response[str]:
+    def page(request: HttpRequest) -> Response[str]:
         return answer(request, as_page, MediaType.HTML)
 
     @get("/schema/openapi.json", sync_to_thread=False)
-    def openapi_json(request: Request[Any, Any, Any]) -> Response[str]:
+    def openapi_json(request: HttpRequest) -> Response[str]:
         return answer(request, as_json, JSON_TYPE)
 
     @get(["/schema/openapi.yaml", "/schema/openapi.yml"], sync_to_thread=False)
-    def openapi_yaml(request: Request[Any, Any, Any]) -> Response[str]:
+    def openapi_yaml(request: HttpRequest) -> Response[str]:
         return answer(request, as_json, YAML_TYPE)  # every JSON document is a YAML document
 
     @get("/schema/schema.css", sync_to_thread=False)
-    def stylesheet(request: Request[Any, Any, Any]) -> Response[str]:
+    def stylesheet(request: HttpRequest) -> Response[str]:
         return answer(request, style, "text/css")
 
     return [page, openapi_json, openapi_yaml, stylesheet]
 
 
 def render(document: Json) -> str:
-    """Return a page that describes every call of the document."""
+    """Return the document as an HTML page that describes every operation and every schema."""
     info = document["info"]
     base = "" if document["servers"][0]["url"] == "/" else document["servers"][0]["url"]
-    calls = [
-        _call(method, base + path, operation, item.get("parameters", []), document)
+    operations = [
+        _operation(method, base + path, operation, item.get("parameters", []), document)
         for path, item in document["paths"].items()
         for method, operation in item.items()
         if method != "parameters"
     ]
     schemas = [_schema(name, schema) for name, schema in document["components"]["schemas"].items()]
     title = escape(f"{info['title']} {info['version']}")
-    # Relative to /schema, which has no slash at its end.
+    # The links are relative to /schema, which has no slash at its end.
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -67,11 +68,11 @@ def render(document: Json) -> str:
         f'<title>{title}: HTTP API</title><link rel="stylesheet" href="schema/schema.css"></head><body><main>'
         f"<h1>{title}</h1><p>{_text(info['description'])}</p>"
         '<p>This document as <a href="schema/openapi.json">JSON</a> or <a href="schema/openapi.yaml">YAML</a>.</p>'
-        f"<h2>Calls</h2>{''.join(calls)}<h2>Values</h2>{''.join(schemas)}</main></body></html>"
+        f"<h2>Operations</h2>{''.join(operations)}<h2>Schemas</h2>{''.join(schemas)}</main></body></html>"
     )
 
 
-def _call(method: str, path: str, operation: Json, shared: list[Json], document: Json) -> str:
+def _operation(method: str, path: str, operation: Json, shared: list[Json], document: Json) -> str:
     parameters = [*shared, *operation.get("parameters", [])]
     body = operation.get("requestBody")
     parts = [
@@ -94,15 +95,17 @@ def _call(method: str, path: str, operation: Json, shared: list[Json], document:
     if body:
         rows = [_row(f"<code>{kind}</code>", "", content["schema"]) for kind, content in body["content"].items()]
         parts.append(f"{_table('Body', rows)}<p>{_text(body['description'])}</p>")
-    rows = [_answer(status, answer, document) for status, answer in sorted(operation["responses"].items())]
-    return "".join([*parts, _table("Answers", rows), "</section>"])
+    rows = [_response(status, response, document) for status, response in sorted(operation["responses"].items())]
+    return "".join([*parts, _table("Responses", rows), "</section>"])
 
 
-def _answer(status: str, answer: Json, document: Json) -> str:
-    if "$ref" in answer:
-        answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    kinds = ", ".join(f"<code>{kind}</code> {_kind(content['schema'])}" for kind, content in answer["content"].items())
-    return f"<tr><th>{status}</th><td>{_text(answer['description'])}</td><td>{kinds}</td></tr>"
+def _response(status: str, response: Json, document: Json) -> str:
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    kinds = ", ".join(
+        f"<code>{kind}</code> {_kind(content['schema'])}" for kind, content in response["content"].items()
+    )
+    return f"<tr><th>{status}</th><td>{_text(response['description'])}</td><td>{kinds}</td></tr>"
 
 
 def _schema(name: str, schema: Json) -> str:
@@ -126,7 +129,7 @@ def _table(caption: str, rows: list[str]) -> str:
 
 
 def _kind(schema: Json) -> str:
-    """Return the type of a value in a few words, with a link where it is described on the page."""
+    """Return the type of a value in a few words, with a link if the page describes it."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{name}">{name}</a>'
@@ -143,6 +146,6 @@ def _kind(schema: Json) -> str:
 
 
 def _text(text: str) -> str:
-    """Return prose as HTML, with what stands between backticks as code."""
+    """Return prose as HTML, with the text between backticks as code."""
     parts = escape(" ".join(text.split())).split("`")
     return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

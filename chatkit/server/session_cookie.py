@@ -1,6 +1,6 @@
-"""The cookie that a browser gets in exchange for the token: its name, its value and its attributes. It holds no secret.
+"""The cookie that a browser gets in exchange for the token: its name, value and attributes. The token is not in it.
 
-Cookies of one host are shared by all its ports and paths, so the name contains the port, and the prefix where there is
+A browser sends the cookies of a host to all its ports, so the name contains the port, and the path prefix if there is
 one. The value is derived from the secret: servers that share a secret behind one address accept each other's cookies.
 """
 
@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-NAME: Final = "chatkit_"  # every name begins with it; the port and the prefix follow
-AGE_S: Final = 30 * 24 * 3600  # a month: who visits less often enters by the link again
-MAX_COOKIES: Final = 32  # of ours in one request: more ports of one host than anybody serves
-LABEL: Final = b"chatkit browser session "  # separates this value from whatever else the secret may key
+NAME: Final = "chatkit_"  # the start of every name; the port and the prefix follow
+AGE_S: Final = 30 * 24 * 3600  # a month; a person who visits less often has to enter the token again
+MAX_COOKIES: Final = 32  # with our prefix in one request: more than one host has servers
+LABEL: Final = b"chatkit browser session "  # separates this value from other uses of the secret as a key
 
 
 class SessionCookie:
-    """Issues and recognises the cookie of one server."""
+    """Makes and checks the cookie of one server."""
 
     def __init__(self, secret: str, path_prefix: str) -> None:
         self._prefix = path_prefix
@@ -29,7 +29,7 @@ class SessionCookie:
         return f"{self._name(port)}={self.value}; Path={path}; Max-Age={AGE_S}; HttpOnly; SameSite=Strict{secure}"
 
     def is_in(self, header: bytes) -> bool:
-        """Return whether a `Cookie` header holds this server's value, under whichever port it was issued."""
+        """Return whether a `Cookie` header holds this server's value, whatever port its name contains."""
         ours = self.value.encode()
         return any(hmac.compare_digest(value, ours) for value in cookie_values(header, NAME.encode()))
 
@@ -38,9 +38,9 @@ class SessionCookie:
 
 
 def cookie_values(header: bytes, prefix: bytes) -> Iterator[bytes]:
-    """Yield the values of the first cookies whose names begin with `prefix`.
+    """Yield the values of the cookies whose names begin with `prefix`, at most `MAX_COOKIES`.
 
-    One pass without any decoding: the cookies of other programs need not follow the rules, and may be large.
+    This is one pass without decoding, because other programs' cookies may break the rules and may be large.
     """
     n_found = 0
     for pair in header.split(b";"):

@@ -1,4 +1,4 @@
-"""Every option of the server, with its default, checked as a whole."""
+"""The settings of the server, with their defaults and checks."""
 
 import re
 from dataclasses import dataclass
@@ -14,17 +14,19 @@ from chatkit.errors import BadRequest
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-DEFAULT_PORTS: Final = {"http": 80, "https": 443}  # which browsers leave out
-BURST_S: Final = 10  # a sender may be quiet and then say at once what the rate allows in this time
-MAX_KEEP: Final = (1 << 63) - 1  # what a store's numbers hold
-OWN_PATHS: Final = frozenset({"health", "metrics", "mcp", "rooms", "schema", "static", "ws"})  # the first part of each
-MAX_PREFIX: Final = 200  # characters, as it is part of the name of a cookie
-MAX_RATE_BYTES: Final = 1 << 20  # bytes a second of one sender: a paste passes, a flood does not
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}  # browsers leave these out of an origin
+BURST_S: Final = 10  # after a quiet time, a sender may publish at once what the rate allows in this time
+MAX_KEEP: Final = (1 << 63) - 1  # the largest number that a store holds
+OWN_PATHS: Final = frozenset(
+    {"health", "metrics", "mcp", "rooms", "schema", "static", "ws"}
+)  # the first part of each path that the server uses
+MAX_PREFIX: Final = 200  # characters; the prefix is part of a cookie's name
+MAX_RATE_BYTES: Final = 1 << 20  # bytes per second of one sender: allows a large paste, but not a flood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a server runs. Times are seconds, rates are a second's; a `rate_limit` of 0 turns the limits on rates off."""
+    """How a server runs. Times are in seconds, rates per second; a `rate_limit` of 0 turns the rate limits off."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -45,35 +47,44 @@ class Settings:
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
-        """Raise `BadRequest` for a value that cannot be."""
-        object.__setattr__(self, "path_prefix", self.path_prefix.rstrip("/"))  # frozen for everybody else
+        """Raise `BadRequest` with a sentence for each invalid value."""
+        object.__setattr__(self, "path_prefix", self.path_prefix.rstrip("/"))  # the class is frozen
         wrong = [
             sentence
             for is_wrong, sentence in (
-                (not 0 <= self.port <= 65_535, "a port is 0 to 65535"),
-                (self.workers < 1, "workers is at least 1"),
-                (not 0 <= self.history <= self.limits.history, f"history is 0 to {self.limits.history}"),
-                (self.keep is not None and self.keep < 1, "keep is at least 1"),
-                (self.keep is not None and self.keep > MAX_KEEP, f"keep is at most {MAX_KEEP}"),
-                (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for is longer than nothing"),
-                (not self.rate_limit >= 0, "rate-limit is at least 0"),  # what is no number is not
-                (self.rate_limit == inf, "a rate-limit of 0 is no limit"),  # clients are told it in JSON
+                (not 0 <= self.port <= 65_535, "port must be 0 to 65535"),
+                (self.workers < 1, "workers must be at least 1"),
+                (not 0 <= self.history <= self.limits.history, f"history must be 0 to {self.limits.history}"),
+                (self.keep is not None and self.keep < 1, "keep must be at least 1"),
+                (self.keep is not None and self.keep > MAX_KEEP, f"keep must be at most {MAX_KEEP}"),
+                (self.keep_for_s is not None and self.keep_for_s <= 0, "keep-for must be longer than 0 seconds"),
+                (
+                    not self.rate_limit >= 0,
+                    "rate-limit must be at least 0",
+                ),  # `not >=`, because NaN fails every comparison
+                (
+                    self.rate_limit == inf,
+                    "rate-limit must be finite; for no limit, use 0",
+                ),  # JSON has no infinity for clients
                 (self.max_connections < self.workers, _too_few_connections(self.workers)),
-                (self.log_level not in LOG_LEVELS, f"log-level is one of {', '.join(LOG_LEVELS)}"),
+                (self.log_level not in LOG_LEVELS, f"log-level must be one of {', '.join(LOG_LEVELS)}"),
                 (
                     self.secret is not None and not _is_secret(self.secret),
-                    "a secret has at least 8 characters, all ASCII, no space at its ends, and no %41 or the like",
+                    "the secret must have at least 8 characters: ASCII, no spaces at the ends, no escapes such as %41",
                 ),
                 *(
-                    (not _is_origin(origin), f"an origin is like https://chat.example, not {origin!r}")
+                    (not _is_origin(origin), f"an origin must look like https://chat.example, not {origin!r}")
                     for origin in self.origins
                 ),
-                (not _is_prefix(self.path_prefix), f"a path-prefix is like /chat, not {self.path_prefix!r}"),
+                (not _is_prefix(self.path_prefix), f"path-prefix must look like /chat, not {self.path_prefix!r}"),
                 (
                     self.path_prefix.split("/")[1:2] != [] and self.path_prefix.split("/")[1] in OWN_PATHS,
-                    f"the path-prefix {self.path_prefix!r} is an address of the server's own",
+                    f"path-prefix must not be {self.path_prefix!r}: the server uses that path itself",
                 ),
-                (self.page is not None and not (self.page / "index.html").is_file(), f"no index.html in {self.page}"),
+                (
+                    self.page is not None and not (self.page / "index.html").is_file(),
+                    f"page must be a folder with an index.html, and {self.page} has none",
+                ),
             )
             if is_wrong
         ]
@@ -82,37 +93,37 @@ class Settings:
 
     @property
     def is_loopback(self) -> bool:
-        """Say whether only this machine can reach the server."""
+        """Whether only this machine can reach the server."""
         return is_loopback(self.host)
 
     @property
     def max_connections_each(self) -> int:
-        """How many connections one worker takes: connections are spread evenly, and so is what is allowed."""
+        """The most connections of one worker. Connections are spread evenly over the workers."""
         return self.max_connections // self.workers
 
     @property
     def is_wildcard(self) -> bool:
-        """Say whether the server listens on every address of this machine."""
+        """Whether the server listens on every address of this machine."""
         return self.host.strip("[]") in {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
 
 
 def _too_few_connections(workers: int) -> str:
-    return "max-connections is at least 1" + (f" a worker: {workers}" if workers > 1 else "")
+    return "max-connections must be at least 1" + (f" for each worker: {workers}" if workers > 1 else "")
 
 
 def _is_secret(text: str) -> bool:
-    # It has to pass as a header, where spaces around it go, as a cookie, where %41 is read as A, and in an address.
+    # It has to survive in a header, which loses outer spaces, and in a cookie and a URL, where %41 is read as A.
     return len(text) >= 8 and text.isascii() and text.isprintable() and text == unquote(text.strip())
 
 
 def _is_prefix(text: str) -> bool:
-    """Return whether a path needs no escape in an address and no dots are resolved in it; empty is no prefix."""
+    """Return whether a path means the same everywhere, without escapes and dots to resolve. Empty means no prefix."""
     is_plain = re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", text) is not None
     return is_plain and len(text) <= MAX_PREFIX and not {".", ".."} & set(text.split("/"))
 
 
 def _is_origin(text: str) -> bool:
-    """Say whether a browser sends this as an origin, but for upper case and a slash: another would let nobody in."""
+    """Return whether a browser sends this as an origin, except for upper case and a final slash."""
     try:
         parts = urlsplit(text)
         port = f":{parts.port}" if parts.port is not None else ""
@@ -125,7 +136,7 @@ def _is_origin(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host's name or address is this machine and no other."""
+    """Return whether a host's name or address always means this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""A room as a stream over HTTP: server-sent events, whose ids are cursors, and JSON lines."""
+"""A room as a stream over HTTP: server-sent events whose ids are cursors, or lines of JSON."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
@@ -13,28 +13,29 @@ from chatkit.errors import Unavailable
 from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
-HEARTBEAT_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds, and clients miss two within 40
+HEARTBEAT_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds; a client gives up after two missed beats
 RECONNECT_MS = 1_000
-FETCH_MESSAGES = 64  # what is held at once for a reader who stops reading; the largest make some megabytes
-SLICE_BYTES = 1 << 16  # what is written at once: behind it, the stream waits for a reader who does not keep up
+FETCH_MESSAGES = 64  # held for a reader that does not keep up: a few megabytes at the largest size
+SLICE_BYTES = 1 << 16  # written at once; then the stream waits until the reader has caught up
+MAX_STATUS_EVENTS = 2  # a reader that stalls through many outages gets only the last two changes
 
 
 class StreamFormat(msgspec.Struct, frozen=True):
-    """How a stream is written: its first event, its items, its heartbeat, and what happens to the store."""
+    """How a stream is written: its first event, its items, its heartbeat, and changes of the store's availability."""
 
     media_type: str
-    opening: Callable[[Cursor], bytes]
+    first: Callable[[Cursor], bytes]
     heartbeat: Callable[[Cursor], bytes]
-    write: Callable[[Item, str], bytes]
-    tell: Callable[[ErrorEvent | RestoredEvent], bytes]
+    item: Callable[[Item, str], bytes]
+    status: Callable[[ErrorEvent | RestoredEvent], bytes]
 
 
 def _cursor_of(item: Item, epoch: str) -> Cursor:
-    # A stream cut off right behind a gap goes on behind it.
+    # A stream that is cut off right after a gap resumes after the gap.
     return item.cursor if isinstance(item, Message) else Cursor(epoch, item.before - 1)
 
 
-def _sse(item: Item, epoch: str) -> bytes:
+def _sse_item(item: Item, epoch: str) -> bytes:
     cursor = str(_cursor_of(item, epoch)).encode()
     if isinstance(item, Message):
         return b"id: %s\ndata: %s\n\n" % (cursor, message_json(item))
@@ -42,24 +43,24 @@ def _sse(item: Item, epoch: str) -> bytes:
 
 
 def json_line(item: Item, epoch: str) -> bytes:
-    """Write a message, or a gap, as a line of JSON with the cursor from which reading goes on."""
-    written = message_json(item) if isinstance(item, Message) else encode(WireGap.of(item))
-    return with_cursor(written, _cursor_of(item, epoch))
+    """Return a message or a gap as a line of JSON, with the cursor from which to read on."""
+    encoded = message_json(item) if isinstance(item, Message) else encode(WireGap.of(item))
+    return with_cursor(encoded, _cursor_of(item, epoch))
 
 
 def with_cursor(encoded: bytes, cursor: Cursor) -> bytes:
-    """Write an encoded object as a line of JSON, with the cursor from which reading goes on as its last field."""
+    """Return an encoded object as a line of JSON, with the cursor from which to read on as its last field."""
     return b'%s,"cursor":"%s"}\n' % (encoded[:-1], str(cursor).encode())  # a cursor needs no escape
 
 
 def _sse_ping(cursor: Cursor) -> bytes:
-    # An event and not a comment: `EventSource` shows a page no comment, and the page could not tell silence from death.
-    at = str(cursor).encode()
-    return b'event: ping\nid: %s\ndata: {"type":"ping","cursor":"%s"}\n\n' % (at, at)
+    # Not a comment: `EventSource` hides comments from the page, which could not tell a quiet stream from a dead one.
+    position = str(cursor).encode()
+    return b'event: ping\nid: %s\ndata: {"type":"ping","cursor":"%s"}\n\n' % (position, position)
 
 
-def _sse_opening(cursor: Cursor) -> bytes:
-    # In the block of an event: some clients make an event without data of a block that has a `retry` alone.
+def _sse_first(cursor: Cursor) -> bytes:
+    # Together with an event: some clients read a block that has only `retry` as an event without data.
     return b"retry: %d\n" % RECONNECT_MS + _sse_ping(cursor)
 
 
@@ -67,26 +68,26 @@ def _json_ping(cursor: Cursor) -> bytes:
     return b'{"type":"ping","cursor":"%s"}\n' % str(cursor).encode()
 
 
-def _sse_word(event: ErrorEvent | RestoredEvent) -> bytes:
-    # Not by the name "error": browsers keep that for a connection that was lost.
+def _sse_status(event: ErrorEvent | RestoredEvent) -> bytes:
+    # The event is not named "error": browsers use that name for a lost connection.
     name = b"restored" if isinstance(event, RestoredEvent) else event.code.encode()
     return b"event: %s\ndata: %s\n\n" % (name, encode(event))
 
 
-def _json_word(event: ErrorEvent | RestoredEvent) -> bytes:
+def _json_status(event: ErrorEvent | RestoredEvent) -> bytes:
     return encode(event) + b"\n"
 
 
-EVENT_STREAM = StreamFormat("text/event-stream", _sse_opening, _sse_ping, _sse, _sse_word)
-JSON_LINES = StreamFormat("application/x-ndjson", _json_ping, _json_ping, json_line, _json_word)
+EVENT_STREAM = StreamFormat("text/event-stream", _sse_first, _sse_ping, _sse_item, _sse_status)
+JSON_LINES = StreamFormat("application/x-ndjson", _json_ping, _json_ping, json_line, _json_status)
 
 
 async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Return the whole stream once it has opened: what keeps it from opening can still be told by a status."""
-    opening = await anext(events)
+    """Return the whole stream, after its first event was produced. An error before that can still set the status."""
+    first = await anext(events)
 
     async def whole() -> AsyncIterator[bytes]:
-        yield opening
+        yield first
         async for event in events:
             yield event
 
@@ -96,48 +97,49 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 async def stream(
     hub: Hub, room: str, start: StartPosition, history: int, form: StreamFormat
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the room from where `start` says, for as long as the client and the server live."""
-    rung = asyncio.Event()  # there is something to read, or something was told
-    told: list[bytes] = []
+    """Yield the events of a room from `start` on, until the client disconnects or the server stops."""
+    woken = asyncio.Event()  # set when there is something to read or a status to send
+    statuses: list[bytes] = []
 
-    def hear(signal: Signal) -> None:
+    def on_signal(signal: Signal) -> None:
         match signal:
             case StoreUnavailable(reason):
-                told.append(form.tell(error_event(Unavailable(f"the store is unavailable: {reason}"))))
+                statuses.append(form.status(error_event(Unavailable(f"the store is unavailable: {reason}"))))
             case StoreAvailable():
-                told.append(form.tell(RestoredEvent()))
+                statuses.append(form.status(RestoredEvent()))
             case _:
-                return  # a stream is of messages
-        del told[:-2]  # a reader who rests through many outages need not be told of each
-        rung.set()
+                return  # a stream carries no other signals
+        del statuses[:-MAX_STATUS_EVENTS]
+        woken.set()
 
-    with await hub.subscribe(room, after=start.after, history=history, wake=rung.set, on_signal=hear) as subscription:
-        yield form.opening(subscription.cursor)
+    subscription = await hub.subscribe(room, after=start.after, history=history, wake=woken.set, on_signal=on_signal)
+    with subscription:
+        yield form.first(subscription.cursor)
         while not subscription.is_closed:
-            rung.clear()
-            if told:
-                said = b"".join(told)
-                told.clear()  # before the stream rests, in which more may be told
-                yield said
+            woken.clear()
+            if statuses:
+                joined = b"".join(statuses)
+                statuses.clear()  # before the yield, during which more may be added
+                yield joined
             elif items := await subscription.read(FETCH_MESSAGES, wait=False):
-                for part in _slices(form.write(item, subscription.epoch) for item in items):
+                for part in _slices(form.item(item, subscription.epoch) for item in items):
                     yield part
-            elif not subscription.is_due and not await _is_rung(rung):
+            elif not subscription.is_due and not await _is_woken(woken):
                 yield form.heartbeat(subscription.cursor)
 
 
-async def _is_rung(rung: asyncio.Event) -> bool:
-    """Wait for the bell, but not longer than a stream may be silent; say whether it rang."""
+async def _is_woken(woken: asyncio.Event) -> bool:
+    """Wait for the event. Return False if it is time for a heartbeat."""
     try:
         async with asyncio.timeout(HEARTBEAT_S):
-            await rung.wait()
+            await woken.wait()
     except TimeoutError:
         return False
     return True
 
 
 def _slices(written: Iterable[bytes]) -> Iterator[bytes]:
-    """Join what is written, as many items at once as a slice takes, and one at least."""
+    """Join items into slices of at most `SLICE_BYTES`. A larger item is a slice of its own."""
     part: list[bytes] = []
     n_bytes = 0
     for item in written:

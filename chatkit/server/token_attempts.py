@@ -1,8 +1,8 @@
-"""How often a wrong token may be presented from one address. Knows nothing of requests; time is the caller's clock.
+"""Limits how many wrong tokens one address may send, so that guessing is slow. Knows nothing of requests.
 
-Each address may fail some times in a row, and then once in a while. Beyond that its tokens are refused without being
-compared, so that guessing is slow. An address from which the right token came lately is still compared: a stranger who
-shares it, behind one proxy or router, cannot keep the others out.
+Each address may send `BURST` wrong tokens in a row, and then one every `REFILL_S` seconds. Beyond that, its tokens are
+refused without a comparison. The exception is an address that sent the right token within `PROVEN_S`: its tokens are
+still compared, so that a stranger behind the same proxy or router cannot lock the others out.
 """
 
 import logging
@@ -14,16 +14,16 @@ from typing import Final
 
 from chatkit.errors import ChatkitError, RateLimited
 
-BURST: Final = 20  # a person mistypes a few times; a guesser needs far more
-REFILL_S: Final = 5.0  # then one attempt each five seconds: a word list of ten thousand takes half a day
-PROVEN_S: Final = 3_600.0  # for so long an address that presented the right token is trusted to have it
-MAX_ADDRESSES: Final = 10_000  # addresses remembered; beyond it, the oldest are forgotten
+BURST: Final = 20  # a person mistypes a few times; guessing takes far more
+REFILL_S: Final = 5.0  # a word list of ten thousand then takes half a day
+PROVEN_S: Final = 3_600.0  # how long an address is trusted after it sent the right token
+MAX_ADDRESSES: Final = 10_000  # remembered; when there are more, the oldest are forgotten
 
 _logger = logging.getLogger(__name__)
 
 
 class TooManyAttempts(RateLimited):
-    """Too many wrong tokens came from one address."""
+    """Too many wrong tokens came from this address."""
 
     def __init__(self, retry_after_s: float) -> None:
         ChatkitError.__init__(self, f"too many wrong tokens from this address: try again in {retry_after_s:.2g} s")
@@ -31,7 +31,7 @@ class TooManyAttempts(RateLimited):
 
 
 class Attempts:
-    """One address: how many failures it has left, and when the right token last came from it."""
+    """The attempts of one address: how many failures are left, and when the right token last came from it."""
 
     __slots__ = ("is_logged", "left", "proven_at", "seen_at")
 
@@ -42,14 +42,14 @@ class Attempts:
         self.is_logged = False
 
     def refill(self, now: float) -> None:
-        """Give back what the passed time allows."""
+        """Add the failures that the passed time allows."""
         self.left = min(float(BURST), self.left + (now - self.seen_at) / REFILL_S)
         self.seen_at = now
         if self.left == BURST:
             self.is_logged = False
 
     def is_proven(self, now: float) -> bool:
-        """Return whether the right token came from here lately."""
+        """Return whether the right token came from this address within `PROVEN_S`."""
         return self.proven_at is not None and now - self.proven_at < PROVEN_S
 
 
@@ -61,7 +61,7 @@ class TokenAttempts:
         self._addresses: OrderedDict[str, Attempts] = OrderedDict()
 
     def check(self, address: str, is_right: Callable[[], bool]) -> bool:
-        """Compare a token by `is_right` if its address may try; return the result. Raise `TooManyAttempts` if not."""
+        """Return the result of `is_right` if the address may try. Raise `TooManyAttempts` if not."""
         now = self._clock()
         attempts = self._addresses.get(network_of(address))
         if attempts is not None:
@@ -91,12 +91,12 @@ class TokenAttempts:
     def _refusal(self, attempts: Attempts, address: str) -> TooManyAttempts:
         if not attempts.is_logged:
             attempts.is_logged = True
-            _logger.warning("too many wrong tokens from %s: more from there are refused for a while", address)
+            _logger.warning("too many wrong tokens from %s: its tokens are refused for a while", address)
         return TooManyAttempts((1 - attempts.left) * REFILL_S)
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one place: an IPv4 address, or the /64 of which an IPv6 host has all addresses."""
+    """Return what counts as one address: an IPv4 address, or an IPv6 /64, all of which one host can use."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -104,26 +104,3 @@ def network_of(address: str) -> str:
     if not isinstance(parsed, IPv6Address):
         return address
     return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
-
-
-def client_address(peer: str, forwarded_for: str | None) -> str:
-    """Return the address that a request comes from.
-
-    A proxy on this machine appends its client's to `X-Forwarded-For`. From anywhere else the header is a claim.
-    """
-    if not forwarded_for or not (peer == "" or _is_loopback(peer)):
-        return peer
-    last = forwarded_for.rpartition(",")[2].strip()
-    return last if _is_address(last) else peer
-
-
-def _is_loopback(address: str) -> bool:
-    return _is_address(address) and ip_address(address).is_loopback
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

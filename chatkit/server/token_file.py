@@ -1,4 +1,4 @@
-"""The file in which a server leaves a token that it made, where nobody sits at a terminal to read it."""
+"""The file to which a server writes the token that it made, if no terminal shows it."""
 
 import os
 from contextlib import suppress
@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 
 from chatkit.errors import BadRequest
 
-PRIVATE: Final = 0o600  # the token is the key to every room
+PRIVATE: Final = 0o600  # the token gives access to every room
 
 
 def write_token(token: str, port: int) -> Path:
@@ -18,12 +18,10 @@ def write_token(token: str, port: int) -> Path:
         path = user_data_path("chatkit", appauthor=False) / f"token-{port}"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            path.unlink()  # whoever has the old file open does not see the new token
+            path.unlink()  # a process that has the old file open must not see the new token
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{token}\n")
-    except (OSError, RuntimeError) as error:  # no such folder, or no home folder
-        raise BadRequest(
-            f"the token that was made for this server cannot be kept: {error}; give one with --secret-file"
-        ) from error
+    except (OSError, RuntimeError) as error:  # the folder cannot be made, or there is no home folder
+        raise BadRequest(f"cannot write the new token to a file: {error}; give a secret with --secret-file") from error
     return path

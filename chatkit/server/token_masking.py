@@ -1,6 +1,6 @@
-"""Replaces tokens and secrets in text that somebody may keep: log lines and problem details.
+"""Masks tokens and secrets in text that may be stored: log lines and problem details.
 
-A key is compared as the server reads it, that is after percent-decoding: `?%74oken=` is a token to the server, too.
+Keys are compared after percent-decoding, as the server reads them: `?%74oken=` also holds a token.
 """
 
 import re
@@ -9,15 +9,15 @@ from typing import Final
 from urllib.parse import quote, unquote_plus
 
 MASK: Final = "…"
-SECRET_KEYS: Final = ("token", "secret", "password")  # how the keys end whose values are masked
-DECODINGS: Final = 3  # a proxy before the server may have encoded the address again
+SECRET_KEYS: Final = ("token", "secret", "password")  # the value is masked if its key ends like this
+DECODINGS: Final = 3  # a proxy in front of the server may have encoded the URL again
 
 _PAIR: Final = re.compile(r"([^?&;\s\"'=]{1,100})=([^&\s]+)")  # the bound on the key keeps the search linear
 _BEARER: Final = re.compile(r"(?i)(\bbearer[ \t]+)[^\s\"',]+")
 
 
 def mask_tokens(text: str, secrets: Collection[str] = ()) -> str:
-    """Return the text without the values of keys such as `token`, without bearer tokens and without `secrets`."""
+    """Return the text with bearer tokens, `secrets` and the values of keys such as `token` masked."""
     for secret in secrets:
         for form in {secret, quote(secret, safe=""), quote(secret)}:
             text = text.replace(form, MASK)

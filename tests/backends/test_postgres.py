@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import stores
-from postgres_place import eventually, has_reached, opened, sql
+from postgres_backends import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until

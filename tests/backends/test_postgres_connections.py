@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import stores
-from postgres_place import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
+from postgres_backends import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until

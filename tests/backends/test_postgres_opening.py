@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import stores
-from postgres_place import schema_of, sql
+from postgres_backends import schema_of, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts

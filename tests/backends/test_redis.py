@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import stores
 from redis.asyncio import Redis as RedisClient
-from redis_steps import append_until_taken, calls_of, in_thread, is_a
+from redis_retries import append_until_taken, calls_of, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until

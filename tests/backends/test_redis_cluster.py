@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import stores
-from redis_steps import append_until_taken, impatient, in_thread, is_a
+from redis_retries import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until

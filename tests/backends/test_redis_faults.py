@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import stores
 from harness import turns
-from redis_steps import append_until_taken, follow, impatient, in_thread, is_a
+from redis_retries import append_until_taken, follow, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import said, texts, until

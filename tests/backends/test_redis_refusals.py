@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import stores
-from redis_steps import calls_of, in_thread, is_a
+from redis_retries import calls_of, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import keyed, said, texts, until

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import stores
-from redis_steps import append_until_taken, impatient, in_thread, is_a
+from redis_retries import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.case import texts, until
@@ -42,7 +42,7 @@ class Sentinel(RedisServer):
             [self._server, self._conf, "--sentinel"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
         (self.folder / "log").touch()
-        self._await(self._answers, "does not answer")
+        self._await(self._responds, "does not answer")
 
 
 def protected(*options: str) -> RedisServer:

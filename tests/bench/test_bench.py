@@ -1,4 +1,4 @@
-"""`chatkit bench` as a process: against real servers, and over a line that loses what it carries."""
+"""`chatkit bench` as a process: against real servers, and over a connection that corrupts deliveries."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from benching import PATIENCE_S, Bench, wait_until
+from bench_process import PATIENCE_S, Bench, wait_until
 from serving import ServerProcess, free_port, serve
 
 from chatkit.client.endpoint import Endpoint
@@ -30,9 +30,9 @@ def bench(tmp_path: Path) -> Bench:
 SMALL = ("--subs", "9", "--pubs", "3", "--rooms", "2", "--messages", "3001", "--window", "16")
 
 
-def test_it_starts_a_server_of_its_own_and_leaves_nothing_behind(bench: Bench, tmp_path: Path) -> None:
+def test_a_local_server_is_started_and_leaves_nothing_behind(bench: Bench, tmp_path: Path) -> None:
     printed = bench.run(*SMALL)
-    assert bench.said == ""
+    assert bench.stderr == ""
     assert printed.startswith("3,001 messages of 100 bytes by 3 senders in 2 rooms to 9 readers: ")
     rows = dict(line.rsplit("  ", 1) for line in printed.splitlines()[2:])
     assert {name.strip() for name in rows} == {
@@ -72,14 +72,14 @@ def test_json_is_one_object(bench: Bench, server: ServerProcess) -> None:
     assert 0 < report["p50_ms"] <= report["p99_ms"] <= report["max_ms"]
 
 
-def test_readers_that_are_cut_off_resume_and_miss_nothing(bench: Bench, server: ServerProcess) -> None:
+def test_disconnected_readers_resume_and_miss_nothing(bench: Bench, server: ServerProcess) -> None:
     report = bench.json(*SMALL, "--server", server.url, "--resume")
     assert report["reconnects"] > 0
     assert report["delivered"] == 1501 * 5 + 1500 * 4
     assert (report["lost"], report["repeated"], report["out_of_order"], report["gaps"]) == (0, 0, 0, 0)
 
 
-def test_senders_alone_are_compared_with_the_store(bench: Bench, server: ServerProcess) -> None:
+def test_without_readers_acknowledgements_are_compared_with_the_store(bench: Bench, server: ServerProcess) -> None:
     report = bench.json("--server", server.url, "--subs", "0", "--messages", "500", "--rooms", "7", "--size", "24")
     assert (report["acknowledged"], report["delivered"], report["complete"]) == (500, 0, True)
 
@@ -92,7 +92,7 @@ def messages_stored(server: ServerProcess) -> int:
 LONG = ("--subs", "10", "--pubs", "2", "--window", "4")
 
 
-def test_a_server_that_is_killed_and_started_again_loses_nothing(bench: Bench, tmp_path: Path) -> None:
+def test_a_killed_and_restarted_server_loses_nothing(bench: Bench, tmp_path: Path) -> None:
     with (
         serve(tmp_path / "rooms.db", "--rate-limit", "0") as server,
         bench.start(*LONG, "--messages", "20000", "--server", server.url, "--json") as process,
@@ -105,7 +105,7 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(bench: Bench, t
     assert (report["acknowledged"], report["delivered"]) == (20_000, 200_000)
 
 
-def test_a_store_that_is_wiped_is_a_loss(bench: Bench, tmp_path: Path) -> None:
+def test_a_wiped_store_is_reported_as_a_loss(bench: Bench, tmp_path: Path) -> None:
     with (
         serve("memory://", "--rate-limit", "0", folder=tmp_path) as server,
         bench.start(*LONG, "--messages", "100000", "--server", server.url, "--json") as process,
@@ -118,7 +118,7 @@ def test_a_store_that_is_wiped_is_a_loss(bench: Bench, tmp_path: Path) -> None:
     assert not report["complete"]
 
 
-def test_ctrl_c_prints_what_there_is(bench: Bench, tmp_path: Path) -> None:
+def test_ctrl_c_prints_a_partial_report(bench: Bench, tmp_path: Path) -> None:
     with (
         serve(tmp_path / "rooms.db", "--rate-limit", "0") as server,
         bench.start(*LONG, "--messages", "1000000", "--server", server.url, "--json") as process,
@@ -128,10 +128,10 @@ def test_ctrl_c_prints_what_there_is(bench: Bench, tmp_path: Path) -> None:
         report = json.loads(bench.end(process, status=130))
     assert 0 < report["acknowledged"] < 1_000_000
     assert (report["lost"], report["complete"]) == (0, False)
-    assert bench.said == ""
+    assert bench.stderr == ""
 
 
-def test_a_limit_on_rates_is_waited_for(bench: Bench, tmp_path: Path) -> None:
+def test_senders_wait_for_the_rate_limit(bench: Bench, tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db", "--rate-limit", "40", "--secret", "right-token") as server:
         words = ("--server", server.url, "--subs", "3", "--pubs", "2", "--messages", "900")
         bench.run(*words, status=4)
@@ -140,21 +140,21 @@ def test_a_limit_on_rates_is_waited_for(bench: Bench, tmp_path: Path) -> None:
     assert "each waited 0.0 s" not in printed
 
 
-def test_without_a_server_it_is_exit_3(bench: Bench) -> None:
+def test_the_exit_code_without_a_server_is_3(bench: Bench) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert bench.run("--server", url, status=3) == ""
-    assert f"no server answers at {url}" in bench.said
+    assert f"no server answers at {url}" in bench.stderr
 
 
-def test_it_says_how_many_descriptors_are_needed(bench: Bench) -> None:
+def test_the_number_of_needed_descriptors_is_reported(bench: Bench) -> None:
     assert bench.run("--subs", "500", status=2, shell="ulimit -n 200; exec") == ""
-    assert "500 readers and 4 senders need 568 file descriptors, and this process may have 200" in bench.said
+    assert "500 readers and 4 senders need 568 file descriptors, and this process may have 200" in bench.stderr
 
 
-def test_help_and_bounds_are_told(bench: Bench) -> None:
+def test_help_and_bounds_are_printed(bench: Bench) -> None:
     assert "prove that nothing was lost" in bench.run("--help")
     bench.run("--messages", "0", status=2)
-    assert "--messages is 1 to 10000000" in bench.said
+    assert "--messages is 1 to 10000000" in bench.stderr
 
 
 class Line:
@@ -225,7 +225,7 @@ class Line:
     ],
     ids=["lost", "repeated", "out of order"],
 )
-def test_one_message_wrong_for_one_reader_is_exit_1(
+def test_one_incorrect_delivery_ends_with_exit_code_1(
     bench: Bench, server: ServerProcess, spoil: Callable[[bytes, bytes], bytes], faults: tuple[int, int, int]
 ) -> None:
     with Line(server.port, spoil).running() as url:

@@ -1,4 +1,4 @@
-"""`chatkit bench --chaos`: that it passes where nothing is lost, and finds each thing that can be wrong."""
+"""`chatkit bench --chaos`: it passes if nothing is lost, and finds each kind of error."""
 
 import json
 import signal
@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
-from benching import Bench, wait_until
+from bench_process import Bench, wait_until
 
 from chatkit.bench import ChaosPlan
 from chatkit.bench.chaos.checker import Findings, FollowerChecker, RoomChecker
 from chatkit.bench.chaos.recovery import RecoveryTimes, RecoveryTracker
-from chatkit.bench.chaos.schedule import Outage, OutageKind, outages
+from chatkit.bench.chaos.schedule import Outage, OutageKind, schedule_outages
 from chatkit.core.model import Gap, Message
 from chatkit.errors import BadRequest
 
@@ -31,23 +31,23 @@ def message(seq: int, number: int | None = None) -> Message:
 
 LOG = [message(seq) for seq in range(1, 11)]
 
-Told = Sequence[Message | Gap]
+Delivered = Sequence[Message | Gap]
 
 
-def findings(*, acked: Iterable[Message] = LOG, told: Told = LOG, log: Iterable[Message] = LOG) -> Findings:
-    """Return what an account finds wrong of one follower, of ten messages."""
-    record = RoomChecker(PLAN)
-    follower = FollowerChecker(record)
+def findings(*, acked: Iterable[Message] = LOG, delivered: Delivered = LOG, log: Iterable[Message] = LOG) -> Findings:
+    """Return a checker's findings for one follower and ten messages."""
+    checker = RoomChecker(PLAN)
+    follower = FollowerChecker(checker)
     for each in acked:
-        record.acknowledged(each)
-    for item in told:
+        checker.acknowledged(each)
+    for item in delivered:
         if isinstance(item, Gap):
-            follower.told(item)
+            follower.on_gap(item)
         else:
-            follower.took(item)
+            follower.on_message(item)
     for each in log:
-        record.kept(each)
-    return record.findings([follower])
+        checker.stored(each)
+    return checker.findings([follower])
 
 
 def without(seq: int) -> list[Message]:
@@ -58,13 +58,13 @@ def changed(seq: int, **parts: object) -> list[Message]:
     return [msgspec.structs.replace(each, **parts) if each.seq == seq else each for each in LOG]
 
 
-def test_an_account_of_what_went_well_finds_nothing() -> None:
+def test_a_correct_run_has_no_findings() -> None:
     assert findings() == Findings()
     assert not findings()
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("delivered", "found"),
     [
         (without(4), Findings(missing=1)),
         (without(1), Findings(missing=1)),
@@ -87,8 +87,8 @@ def test_an_account_of_what_went_well_finds_nothing() -> None:
         *("other words", "other data", "another sender", "another time", "another life of the log", "one too many"),
     ],
 )
-def test_what_a_follower_was_told_wrongly_is_found(told: Told, found: Findings) -> None:
-    assert findings(told=told) == found
+def test_incorrect_deliveries_are_found(delivered: Delivered, found: Findings) -> None:
+    assert findings(delivered=delivered) == found
     assert bool(found)
 
 
@@ -103,41 +103,41 @@ def test_what_a_follower_was_told_wrongly_is_found(told: Told, found: Findings) 
     ],
     ids=["it lost its end", "it was wiped", "it has a hole", "it has other words", "it has one key twice"],
 )
-def test_what_the_store_has_wrong_is_found(log: Sequence[Message], found: Findings) -> None:
+def test_incorrect_logs_are_found(log: Sequence[Message], found: Findings) -> None:
     assert findings(log=log) == found
 
 
 def test_a_publishers_messages_in_the_wrong_order_are_found() -> None:
     log = [message(1, number=2), message(2, number=0), message(3, number=1)]
-    assert findings(acked=log, told=log, log=log) == Findings(misordered=1)
+    assert findings(acked=log, delivered=log, log=log) == Findings(misordered=1)
 
 
-def test_an_acknowledgement_of_what_nobody_has_is_a_loss() -> None:
+def test_an_acknowledged_message_that_is_not_stored_is_lost() -> None:
     assert findings(acked=[*LOG, message(11)]) == Findings(lost=1, untrue=1)
     assert findings(acked=[*LOG, message(3, number=77)]) == Findings(lost=1, untrue=1)
 
 
-def test_of_two_accounts_of_one_message_the_one_that_the_store_has_is_true() -> None:
+def test_of_two_contents_of_one_message_the_stored_one_is_true() -> None:
     false = changed(5, body="other words")
-    assert findings(acked=[], told=[*false[:5], LOG[4], *LOG[5:]]) == Findings(untrue=1, repeated=1)
+    assert findings(acked=[], delivered=[*false[:5], LOG[4], *LOG[5:]]) == Findings(untrue=1, repeated=1)
 
 
-def test_a_gap_that_is_one_is_no_fault() -> None:
-    record = RoomChecker(PLAN)
-    follower = FollowerChecker(record)
+def test_a_correct_gap_is_no_finding() -> None:
+    checker = RoomChecker(PLAN)
+    follower = FollowerChecker(checker)
     for each in LOG:
-        record.acknowledged(each)
-    follower.told(Gap(0, 4, "trimmed"))
-    record.trimmed(4)
+        checker.acknowledged(each)
+    follower.on_gap(Gap(0, 4, "trimmed"))
+    checker.trimmed(4)
     for each in LOG[3:]:
-        follower.took(each)
-        record.kept(each)
-    assert record.findings([follower]) == Findings()
+        follower.on_message(each)
+        checker.stored(each)
+    assert checker.findings([follower]) == Findings()
 
 
-def test_the_same_seed_makes_the_same_schedule_and_every_kind_comes() -> None:
+def test_the_same_seed_makes_the_same_schedule_with_every_kind() -> None:
     def first(count: int, plan: ChaosPlan) -> list[Outage]:
-        return list(islice(outages(plan), count))
+        return list(islice(schedule_outages(plan), count))
 
     plan = ChaosPlan(seed=7, store="redis", kill_store=True)
     assert first(50, plan) == first(50, plan) != first(50, msgspec.structs.replace(plan, seed=8))
@@ -151,29 +151,29 @@ def test_the_same_seed_makes_the_same_schedule_and_every_kind_comes() -> None:
     }
 
 
-def test_where_others_stand_a_silence_begins_when_the_server_is_struck() -> None:
-    hearing = RecoveryTracker()
-    hearing.count(OutageKind.SERVER_KILLED)
-    silence = hearing.struck(OutageKind.SERVER_KILLED, {1: 5, 2: 9}, 100.0)
-    hearing.heard(1, 5, 100.1)  # what the server had sent before
-    assert hearing.n_waiting == 2
-    hearing.heard(1, 6, 100.5)
-    hearing.heard(1, 6, 101.0)
-    silence.over(102.0)
-    hearing.heard(2, 10, 103.0)
-    assert hearing.n_waiting == 0
-    assert hearing.lines() == [RecoveryTimes("server killed", 1, 2, 1.75, 3.0)]
+def test_with_other_servers_recovery_time_starts_with_the_outage() -> None:
+    recovery = RecoveryTracker()
+    recovery.count(OutageKind.SERVER_KILLED)
+    pending = recovery.begin(OutageKind.SERVER_KILLED, {1: 5, 2: 9}, 100.0)
+    recovery.delivered(1, 5, 100.1)  # what the server had sent before
+    assert recovery.n_waiting == 2
+    recovery.delivered(1, 6, 100.5)
+    recovery.delivered(1, 6, 101.0)
+    pending.end(102.0)
+    recovery.delivered(2, 10, 103.0)
+    assert recovery.n_waiting == 0
+    assert recovery.summaries() == [RecoveryTimes("server killed", 1, 2, 1.75, 3.0)]
 
 
-def test_where_the_store_was_away_a_silence_begins_when_it_is_back() -> None:
-    hearing = RecoveryTracker()
-    hearing.count(OutageKind.STORE_PAUSED)
-    silence = hearing.struck(OutageKind.STORE_PAUSED, {1: 5}, None)
-    hearing.heard(1, 5, 100.0)  # had been on its way
-    assert hearing.n_waiting == 1
-    silence.over(101.0)
-    hearing.heard(1, 5, 101.25)
-    assert hearing.lines() == [RecoveryTimes("store paused", 1, 1, 0.25, 0.25)]
+def test_after_an_outage_of_the_store_recovery_time_starts_at_its_end() -> None:
+    recovery = RecoveryTracker()
+    recovery.count(OutageKind.STORE_PAUSED)
+    pending = recovery.begin(OutageKind.STORE_PAUSED, {1: 5}, None)
+    recovery.delivered(1, 5, 100.0)  # had been on its way
+    assert recovery.n_waiting == 1
+    pending.end(101.0)
+    recovery.delivered(1, 5, 101.25)
+    assert recovery.summaries() == [RecoveryTimes("store paused", 1, 1, 0.25, 0.25)]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_where_the_store_was_away_a_silence_begins_when_it_is_back() -> None:
         lambda: ChaosPlan(kill_store=True, store="redis", backend="redis://127.0.0.1"),
     ],
 )
-def test_a_plan_that_cannot_be_is_refused(make: Callable[[], ChaosPlan]) -> None:
+def test_an_impossible_plan_is_rejected(make: Callable[[], ChaosPlan]) -> None:
     with pytest.raises(BadRequest):
         make()
 
@@ -249,15 +249,15 @@ def test_nothing_is_lost_and_nothing_is_left_behind(open_folder: Path, store: st
     assert processes_in(open_folder) == []
 
 
-def test_a_table_says_what_was_done_and_each_outage_is_told(bench: Bench, tmp_path: Path) -> None:
+def test_the_report_is_a_table_and_each_outage_is_printed(bench: Bench, tmp_path: Path) -> None:
     backend = f"sqlite:///{tmp_path / 'mine.db'}"
     words = ("--chaos", "--duration", "3s", "--servers", "2", "--subs", "2", "--pubs", "1", "--seed", "5")
     printed = bench.run(*words, "--backend", backend)
     assert " by way of 2 servers on sqlite: " in printed
     assert " from server to server, --seed 5\n" in printed
     assert "heard again, median" in printed
-    assert next(outages(ChaosPlan(seed=5, servers=2))).kind in bench.said
-    assert " started again\n" in bench.said or " goes on\n" in bench.said
+    assert next(schedule_outages(ChaosPlan(seed=5, servers=2))).kind in bench.stderr
+    assert " started again\n" in bench.stderr or " continues\n" in bench.stderr
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"mine.db"}
 
 
@@ -272,7 +272,7 @@ def rows_of(path: Path) -> int:
     return int(count)
 
 
-def own_rows(folder: Path) -> int:
+def stored_rows(folder: Path) -> int:
     return sum(map(rows_of, folder.glob("chatkit-bench-*/rooms.db")))
 
 
@@ -281,7 +281,7 @@ def delete_the_tenth(path: Path) -> None:
         store.execute("DELETE FROM message WHERE seq = 10")
 
 
-def test_one_message_that_the_store_loses_is_exit_1(bench: Bench, tmp_path: Path) -> None:
+def test_one_lost_message_ends_with_exit_code_1(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "mine.db"
     words = ("--chaos", "--duration", "5s", "--subs", "2", "--rooms", "1", "--backend", f"sqlite:///{path}", "--json")
     with bench.start(*words) as process:
@@ -292,9 +292,9 @@ def test_one_message_that_the_store_loses_is_exit_1(bench: Bench, tmp_path: Path
     assert report["complete"]
 
 
-def test_what_cannot_start_is_exit_3(bench: Bench, tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_ends_with_exit_code_3(bench: Bench, tmp_path: Path) -> None:
     assert bench.run("--chaos", "--backend", f"sqlite:///{tmp_path / 'no' / 'folder' / 'rooms.db'}", status=3) == ""
-    assert "chatkit: the server did not start: " in bench.said
+    assert "chatkit: the server did not start: " in bench.stderr
     assert list(tmp_path.iterdir()) == []
     assert processes_in(tmp_path) == []
 
@@ -316,17 +316,17 @@ def test_what_cannot_start_is_exit_3(bench: Bench, tmp_path: Path) -> None:
         (("--chaos", "--backend", ""), "has no scheme"),
     ],
 )
-def test_what_does_not_go_together_is_said(bench: Bench, words: tuple[str, ...], why: str) -> None:
+def test_contradicting_options_are_reported(bench: Bench, words: tuple[str, ...], why: str) -> None:
     assert bench.run(*words, status=2) == ""
-    assert why in bench.said
+    assert why in bench.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_signal_ends_it_with_what_there_is_and_ends_its_servers(
+def test_a_signal_prints_a_partial_report_and_stops_the_servers(
     bench: Bench, tmp_path: Path, number: signal.Signals
 ) -> None:
     with bench.start("--chaos", "--duration", "10m", "--json") as process:
-        wait_until(lambda: own_rows(tmp_path) > 200 or process.poll() is not None)
+        wait_until(lambda: stored_rows(tmp_path) > 200 or process.poll() is not None)
         process.send_signal(number)
         process.send_signal(number)  # an impatient one
         report = json.loads(bench.end(process, status=130))

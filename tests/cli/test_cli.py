@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_process import PATIENCE_S, Shell, wait_until
 from serving import ServerProcess, free_port, serve
-from shells import PATIENCE_S, Shell, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def shell(server: ServerProcess, tmp_path: Path) -> Shell:
 
 def test_a_message_is_published_and_read(shell: Shell) -> None:
     assert shell.run("publish", "#ops", "backup", "done") == ""
-    assert shell.said == ""
+    assert shell.stderr == ""
     assert shell.run("history", "ops").endswith(" ann: backup done\n")
 
 
@@ -36,7 +36,7 @@ def test_json_is_the_stored_message(shell: Shell) -> None:
     again = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--data", '{"n": 1}', "--json"))
     assert again == stored
     shell.run("publish", "stored", "other", "--key", "k", status=1)
-    assert "has the key 'k'" in shell.said
+    assert "has the key 'k'" in shell.stderr
     assert json.loads(shell.run("history", "stored", "--json")) == stored
 
 
@@ -117,9 +117,9 @@ def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
 ) -> None:
     room = f"stops-{len(given)}"
     shell.run("publish", room, given=given, status=1)
-    assert why in shell.said
-    assert "stopped at line 3" in shell.said
-    assert "2 of the 3 lines read are published" in shell.said
+    assert why in shell.stderr
+    assert "stopped at line 3" in shell.stderr
+    assert "2 of the 3 lines read are published" in shell.stderr
     assert shell.bodies(room) == ["one", "two"]
 
 
@@ -151,16 +151,16 @@ def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
 )
 def test_wrong_usage_is_told_in_a_sentence(shell: Shell, words: list[str], why: str) -> None:
     shell.run(*words, status=2)
-    assert why in shell.said
-    assert "Traceback" not in shell.said
+    assert why in shell.stderr
+    assert "Traceback" not in shell.stderr
 
 
 def test_no_server_is_exit_3(tmp_path: Path) -> None:
     shell = Shell(tmp_path, f"http://127.0.0.1:{free_port()}")
     for words in (["publish", "ops", "hi"], ["publish", "ops"], ["history", "ops"], ["rooms"], ["join", "ops"]):
         shell.run(*words, given="hi\n", status=3)
-        assert shell.said.startswith("chatkit: no server answers at http://127.0.0.1:")
-        assert shell.said.count("\n") == 1
+        assert shell.stderr.startswith("chatkit: no server answers at http://127.0.0.1:")
+        assert shell.stderr.count("\n") == 1
 
 
 def test_no_token_is_exit_4(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_what_is_missing_is_told_and_is_exit_5(shell: Shell) -> None:
     shell.run("publish", "missing", "here")
     printed = shell.run("history", "missing", "--after", "elsewhere:7", status=5)
     assert printed.endswith("ann: here\n")
-    assert "missing here" in shell.said
+    assert "missing here" in shell.stderr
 
 
 def test_who_has_read_enough_ends_it_quietly(shell: Shell) -> None:
@@ -317,15 +317,15 @@ def test_settings_come_from_flag_environment_file_and_default_in_this_order(shel
 def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> None:
     (shell.folder / "chatkit.toml").write_text(text)
     shell.run("rooms", status=2)
-    assert "chatkit.toml" in shell.said
-    assert why in shell.said
+    assert "chatkit.toml" in shell.stderr
+    assert why in shell.stderr
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ('host = "0.0.0.0"\nopen = true', "Warning: --open lets everyone"),
-        ('origin = "chat.example"', "an origin is like https://chat.example, not 'chat.example'"),
+        ('origin = "chat.example"', "an origin must look like https://chat.example, not 'chat.example'"),
         ('origin = ["https://a.example", "b.example"]', "not 'b.example'"),
     ],
 )
@@ -345,26 +345,26 @@ def test_the_file_sets_what_the_options_do(shell: Shell, settings: str, told: st
 )
 def test_an_option_that_an_application_would_not_heed_is_refused(shell: Shell, options: tuple[str, ...]) -> None:
     shell.run("serve", "app:app", *options, status=2)
-    assert f"{options[0]} is of chatkit's own rooms" in shell.said
+    assert f"{options[0]} is of chatkit's own rooms" in shell.stderr
 
 
 @pytest.mark.parametrize("name", ["../app:app", "a-b", ":app", "app.:app"])
 def test_an_application_that_no_module_can_be_is_wrong_usage(shell: Shell, name: str) -> None:
     shell.run("serve", name, status=2)
-    assert f"{name!r} names no module" in shell.said
+    assert f"{name!r} names no module" in shell.stderr
 
 
 def test_a_port_in_use_is_told(tmp_path: Path, server: ServerProcess) -> None:
     shell = Shell(tmp_path, server.url)
     shell.run("serve", "--port", str(server.port), "--backend", "memory://", status=1)
-    assert str(server.port) in shell.said
-    assert "Traceback" not in shell.said
+    assert str(server.port) in shell.stderr
+    assert "Traceback" not in shell.stderr
 
 
 def test_only_serving_and_publishing_make_a_store(shell: Shell) -> None:
     for words in (["history", "ops"], ["rooms"], ["rooms", "ops"]):
         shell.run(*words, "--backend", "sqlite:///typo.db", status=3)
-        assert "there is no store at typo.db" in shell.said
+        assert "there is no store at typo.db" in shell.stderr
     assert not list(shell.folder.glob("typo*"))
     shell.run("publish", "ops", "hi", "--backend", "sqlite:///made.db")
     shell.run("publish", "ops", "-", "--backend", "sqlite:///piped.db", given="hi\n")
@@ -399,7 +399,7 @@ def test_a_room_is_completed_by_the_server_that_the_file_names(shell: Shell) -> 
     (shell.folder / "chatkit.toml").write_text("server =")  # a mistake is for the command to tell
     shell.env["COMP_WORDS"], shell.env["COMP_CWORD"] = "chatkit hist", "1"
     assert shell.run() == "history\n"
-    assert shell.said == ""
+    assert shell.stderr == ""
 
 
 def test_what_the_help_says_of_defaults_is_shown(shell: Shell) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cli_process import PATIENCE_S, Shell
 from serving import ServerProcess, serve
-from shells import PATIENCE_S, Shell
 
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import ConfigFile, find_file
@@ -61,13 +61,13 @@ def test_a_file_that_cannot_be_read_is_reported_and_left_out(
 ) -> None:
     make(shell.folder / "chatkit.toml")
     shell.run("rooms")
-    assert shell.said == f"chatkit: chatkit.toml is ignored: {why}\n"
+    assert shell.stderr == f"chatkit: chatkit.toml is ignored: {why}\n"
 
 
 def test_without_a_home_or_a_current_folder_commands_go_on(shell: Shell) -> None:
     shell.env |= {"HOME": "/nonexistent/home", "XDG_CONFIG_HOME": ""}
     shell.run("publish", "homeless", "hi")
-    assert shell.said == ""
+    assert shell.stderr == ""
     gone = shell.folder / "gone"
     gone.mkdir()
     command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m chatkit history homeless --json'
@@ -160,14 +160,14 @@ def test_a_token_goes_only_to_the_server_that_it_was_given_for(shell: Shell, ser
     shell.run("rooms", "--server", url)  # one that is typed
     file.write_text(f'server = "{url}"\n')
     shell.run("rooms", status=4)  # one that only the current folder names
-    assert f"the token is not sent: it was not given for {url} (--token sends it)" in shell.said
+    assert f"the token is not sent: it was not given for {url} (--token sends it)" in shell.stderr
     shell.run("rooms", "--token", TOKEN)
 
     shell.env["CHATKIT_SERVER"] = f"{url}/"  # the same, written otherwise
     shell.run("rooms", "--server", url)
     shell.env["CHATKIT_SERVER"] = other  # the token is that server's
     shell.run("rooms", "--server", url, status=4)
-    assert "the token is not sent" in shell.said
+    assert "the token is not sent" in shell.stderr
 
     del shell.env["CHATKIT_SERVER"], shell.env["CHATKIT_TOKEN"]
     file.write_text(f'server = "{url}"\ntoken = "{TOKEN}"\n')
@@ -183,7 +183,7 @@ def test_the_users_own_file_may_name_the_server_of_a_token_in_the_environment(sh
     folder.mkdir(parents=True)
     (folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
     shell.run("rooms")
-    assert shell.said == ""
+    assert shell.stderr == ""
 
 
 def test_a_completion_sends_no_token_to_a_server_of_the_current_folder(shell: Shell) -> None:

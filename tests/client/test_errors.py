@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from rawsocket import Talk, bystander, call, eventually, health, open_socket, publish, run
+from raw_client import Talk, bystander, call, eventually, health, open_socket, publish, run
 from serving import ServerProcess, serve
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -66,7 +66,7 @@ def test_every_refusal_has_its_code_and_disturbs_nobody(server: ServerProcess) -
             await talk.until("welcome")
             for command, code in REFUSALS:
                 await talk.socket.send(command if isinstance(command, str) else json.dumps(command))
-                error = await talk.hear()
+                error = await talk.receive()
                 assert (error["type"], error["code"]) == ("error", code), (str(command)[:80], error)
                 assert error["message"]
             assert (await talk.ask(op="shout"))["code"] == "unknown-op"

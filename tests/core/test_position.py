@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 from harness import Faults, Forgetful, draft, drain, publish_all, run, seqs, small_tails, turns
-from hosting import Host, hosted
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from session_host import Host, hosted
 
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import stores
-from postgres_place import sql
+from postgres_backends import sql
 from redis.asyncio import Redis
 
 from chatkit.backends import memory as memory_backend

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from harness import Faults, Forgetful, draft, drain, publish_all, run, turns, until
-from hosting import Host, hosted
+from session_host import Host, hosted
 
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import room

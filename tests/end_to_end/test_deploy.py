@@ -1,4 +1,4 @@
-"""The files of `examples/deploy` do what docs/scaling.md says: real servers by their settings, behind a real nginx."""
+"""The files of `examples/deploy` work as docs/scaling.md describes: real servers with their settings, behind nginx."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # Litestar brings it, without types
-from crew import Crew
 from gateway import Gateway, gateway
-from rawsocket import Talk, eventually, health, run
+from raw_client import Talk, eventually, health, run
 from serving import ServerProcess, clean_environment, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from worker_group import WorkerGroup
 
 from chatkit.backends import open_backend
 
@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 # nginx
 
 
-def test_nginx_passes_the_page_and_what_is_published_and_read(site: Site) -> None:
+def test_nginx_passes_the_page_publishing_and_reading(site: Site) -> None:
     page = site.way_in.call("GET", "/")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert site.publish("calls", "hello") == 201
@@ -103,7 +103,7 @@ def test_nginx_passes_json_lines_one_by_one(site: Site) -> None:
         assert json.loads(lines.next())["body"] == "two"
 
 
-def test_who_has_no_token_is_kept_out_although_the_servers_see_only_the_loopback_address(site: Site) -> None:
+def test_requests_without_token_are_rejected_although_they_come_from_the_loopback_address(site: Site) -> None:
     assert site.way_in.call("POST", "/rooms/kept/messages", "hello").problem == (401, "unauthorized")
 
     async def main() -> None:
@@ -116,7 +116,7 @@ def test_who_has_no_token_is_kept_out_although_the_servers_see_only_the_loopback
     run(main())
 
 
-def test_another_sites_pages_and_other_names_are_kept_out(site: Site) -> None:
+def test_other_origins_and_other_host_names_are_rejected(site: Site) -> None:
     async def main() -> None:
         with pytest.raises(InvalidStatus) as refused:
             async with site.talk("/ws/kept", origin="https://evil.example"):
@@ -133,7 +133,7 @@ def test_the_log_holds_no_token(site: Site) -> None:
     assert SECRET not in site.way_in.log.read_text()
 
 
-def test_connections_are_spread_by_how_many_each_server_has(site: Site) -> None:
+def test_connections_go_to_the_server_with_the_fewest(site: Site) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             for _ in range(6):
@@ -145,7 +145,7 @@ def test_connections_are_spread_by_how_many_each_server_has(site: Site) -> None:
     run(main())
 
 
-def test_who_reads_from_a_server_that_ends_goes_on_at_the_other_one(site: Site) -> None:
+def test_readers_of_a_stopped_server_resume_at_the_other_one(site: Site) -> None:
     async def main() -> None:
         async with site.talk("/ws/moving?history=0") as talk:
             joined = await talk.until("joined")
@@ -197,14 +197,14 @@ def command(name: str) -> list[str]:
     return options
 
 
-def test_the_settings_as_they_come_are_refused_and_nobody_is_let_in_without_a_secret(tmp_path: Path) -> None:
+def test_the_default_settings_are_rejected_and_a_secret_is_required(tmp_path: Path) -> None:
     shipped = dict(re.findall(r"^(CHATKIT_\w+)=(.*)$", (DEPLOY / "chatkit.env").read_text(), re.MULTILINE))
     done = subprocess.run(
         [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0"],
         capture_output=True, text=True, cwd=tmp_path, env=clean_environment(shipped), timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "a secret has at least 8 characters" in done.stderr
+    assert "the secret must have at least 8 characters" in done.stderr
 
 
 def test_the_unit_starts_workers_and_its_reload_replaces_them(tmp_path: Path) -> None:
@@ -213,15 +213,15 @@ def test_the_unit_starts_workers_and_its_reload_replaces_them(tmp_path: Path) ->
     place = {"XDG_DATA_HOME": str(tmp_path)}  # which is systemd's own folder for state there
     assert options["Environment"] == "XDG_DATA_HOME=%S"
     with serve("sqlite://", *command("chatkit.service"), folder=tmp_path, env=settings() | place) as server:
-        crew = Crew(server, AUTHORIZED)
-        before = crew.pids
+        serve_workers = WorkerGroup(server, AUTHORIZED)
+        before = serve_workers.pids
         assert len(before) == 2
         server.signal(signal.SIGHUP)
-        crew.until_replaced(before)
+        serve_workers.until_replaced(before)
         assert (tmp_path / options["StateDirectory"] / "rooms.db").is_file()
 
 
-def test_the_unit_for_several_ports_starts_a_server_and_knows_when_it_is_ready(tmp_path: Path) -> None:
+def test_the_unit_for_several_ports_starts_a_server_and_waits_until_it_is_ready(tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db", *command("chatkit@.service"), env=settings()) as server:
         ready = unit("chatkit@.service")["ExecStartPost"].replace("%i", str(server.port))
         assert ready.rpartition(" ")[2] == f"{server.url}/health"
@@ -232,7 +232,7 @@ def test_the_unit_for_several_ports_starts_a_server_and_knows_when_it_is_ready(t
 
 
 @pytest.mark.parametrize("name", ["compose.redis.yaml", "compose.postgres.yaml"])
-def test_a_composition_names_only_what_there_is(name: str) -> None:
+def test_a_composition_names_only_existing_files_and_settings(name: str) -> None:
     composed = yaml.safe_load((DEPLOY / name).read_text())
     services = composed["services"]
     for service in services.values():
@@ -266,7 +266,7 @@ def help_of_serve() -> str:
     return subprocess.run(words, capture_output=True, text=True, env=env, check=True).stdout
 
 
-def test_the_image_has_all_that_the_package_is_made_of(tmp_path: Path) -> None:
+def test_the_image_contains_every_part_of_the_package(tmp_path: Path) -> None:
     copied = re.findall(r"^COPY (.+) (/src/\S*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     for sources, target in copied:
         for source in sources.split():

@@ -1,4 +1,4 @@
-"""Server-sent events as clients of others read them: Node's `eventsource`, `httpx-sse`, and a browser."""
+"""Server-sent events with clients of other projects: Node's `eventsource`, `httpx-sse`, and a browser."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from httpx_sse import EventSource, connect_sse
 from page_window import chromium
 from playwright.sync_api import Page
-from rawsocket import eventually, publish
+from raw_client import eventually, publish
 from serving import ServerProcess, serve
 
 TREE = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def node(url: str) -> Iterator[Iterator[dict[str, Any]]]:
         process.stdin.close()
 
 
-def test_nodes_eventsource_goes_on_where_a_killed_server_left_it(server: ServerProcess) -> None:
+def test_nodes_eventsource_resumes_after_a_killed_server(server: ServerProcess) -> None:
     fill(server, 1, 3)
     found: list[dict[str, Any]] = []
     with node(f"{server.url}/rooms/ops/events?history=9") as events:
@@ -68,7 +68,7 @@ def test_nodes_eventsource_goes_on_where_a_killed_server_left_it(server: ServerP
     check(found, 5)
 
 
-def test_httpx_sse_reads_events_with_data_alone_and_resumes_by_the_id_of_any(server: ServerProcess) -> None:
+def test_httpx_sse_reads_events_with_data_and_resumes_by_the_id_of_any_event(server: ServerProcess) -> None:
     fill(server, 1, 3)
     found: list[dict[str, Any]] = []
     with httpx.Client(base_url=server.url, timeout=20) as client:
@@ -92,7 +92,7 @@ def n_messages(page: Page) -> int:
     return [event["type"] for event in page.evaluate("window.found")].count("message")
 
 
-def test_a_browsers_eventsource_goes_on_where_a_killed_server_left_it(server: ServerProcess) -> None:
+def test_a_browsers_eventsource_resumes_after_a_killed_server(server: ServerProcess) -> None:
     fill(server, 1, 3)
     with chromium() as browser:
         page = browser.new_page()

@@ -1,4 +1,4 @@
-"""The examples, each a whole application, as `chatkit serve` runs it."""
+"""The example applications, each run by `chatkit serve`."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ class Server:
         return open_socket(f"ws://127.0.0.1:{self.port}{path}", subprotocols=subprotocols, open_timeout=LIMIT_S)
 
     def wait(self) -> None:
-        while "Ctrl-C ends it" not in self.log.read_text():
+        while "Press Ctrl-C" not in self.log.read_text():
             assert self.process.poll() is None, self.log.read_text()
 
     def post(self, path: str, value: object) -> object:
@@ -82,7 +82,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         yield servers.__getitem__
 
 
-def heard(socket: ClientConnection, count: int) -> list[str | bytes]:
+def read_texts(socket: ClientConnection, count: int) -> list[str | bytes]:
     return [socket.recv(LIMIT_S) for _ in range(count)]
 
 
@@ -91,11 +91,11 @@ def test_the_thirty_line_chat(serve: Callable[[str], Server], app: str) -> None:
     with serve(app).connect("/ws") as ann, serve(app).connect("/ws") as bob:
         for number in range(20):
             ann.send(str(number))
-        assert heard(ann, 20) == heard(bob, 20) == [str(number) for number in range(20)]
+        assert read_texts(ann, 20) == read_texts(bob, 20) == [str(number) for number in range(20)]
     with serve(app).connect("/ws") as cat:
-        assert heard(cat, 10) == [str(number) for number in range(10, 20)]
+        assert read_texts(cat, 10) == [str(number) for number in range(10, 20)]
         cat.send("hello")
-        assert heard(cat, 1) == ["hello"]
+        assert read_texts(cat, 1) == ["hello"]
 
 
 def test_publishing_from_http(serve: Callable[[str], Server]) -> None:
@@ -103,9 +103,9 @@ def test_publishing_from_http(serve: Callable[[str], Server]) -> None:
     with server.connect("/ops/ws") as reader:
         first = server.post("/ops", {"n": 1})
         server.post("/ops/later", {"n": 2})
-        assert heard(reader, 2) == ['{"n": 1}', '{"n":2}']
+        assert read_texts(reader, 2) == ['{"n": 1}', '{"n":2}']
         reader.send("thanks")
-        assert heard(reader, 1) == ["thanks"]
+        assert read_texts(reader, 1) == ["thanks"]
     assert isinstance(first, dict)
     assert first["seq"] == 1
     request = Request(f"http://127.0.0.1:{server.port}/ops/events", headers={"Last-Event-ID": first["cursor"]})
@@ -131,11 +131,11 @@ def test_history_as_part_of_subscribing_and_by_hand(serve: Callable[[str], Serve
     with server.connect("/subscribed") as socket:
         for number in range(5):
             socket.send(str(number))
-        assert heard(socket, 5) == ["0", "1", "2", "3", "4"]
+        assert read_texts(socket, 5) == ["0", "1", "2", "3", "4"]
     with server.connect("/subscribed") as subscribed, server.connect("/by-hand") as by_hand:
         subscribed.send("5")
-        assert heard(subscribed, 4) == ["2", "3", "4", "5"]
-        assert heard(by_hand, 3) == ["3", "4", "5"]
+        assert read_texts(subscribed, 4) == ["2", "3", "4", "5"]
+        assert read_texts(by_hand, 3) == ["3", "4", "5"]
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_generated_handlers(serve: Callable[[str], Server]) -> None:
     with server.connect("/foo") as foo, server.connect("/bar") as bar:
         server.post("/publish/foo", {"n": 2})
         server.post("/publish/bar", {"n": 3})
-        assert heard(foo, 2) == ['{"n":1}', '{"n":2}']
-        assert heard(bar, 1) == ['{"n":3}']
+        assert read_texts(foo, 2) == ['{"n":1}', '{"n":2}']
+        assert read_texts(bar, 1) == ['{"n":3}']
 
 
 def test_a_generated_handler_for_any_channel_with_a_guard(serve: Callable[[str], Server]) -> None:
@@ -169,7 +169,7 @@ def test_a_generated_handler_for_any_channel_with_a_guard(serve: Callable[[str],
         server.connect("/ws/foo")
     with server.connect("/ws/foo?token=secret") as foo:
         server.post("/publish/foo", {"n": 1})
-        assert heard(foo, 1) == [b'{"n":1}']
+        assert read_texts(foo, 1) == [b'{"n":1}']
 
 
 @pytest.mark.parametrize(
@@ -209,11 +209,11 @@ def test_a_listener_as_a_class(serve: Callable[[str], Server]) -> None:
 def test_streams(serve: Callable[[str], Server]) -> None:
     server = serve("litestar_streams:app")
     with server.connect("/count") as counting:
-        assert heard(counting, 3) == ["0", "1", "2"]
+        assert read_texts(counting, 3) == ["0", "1", "2"]
     with server.connect("/events") as events, server.connect("/chat") as chat:
-        assert heard(events, 1) == ["subscribed"]
+        assert read_texts(events, 1) == ["subscribed"]
         chat.send("both hear this")
-        assert heard(chat, 1) == heard(events, 1) == ["both hear this"]
+        assert read_texts(chat, 1) == read_texts(events, 1) == ["both hear this"]
 
 
 def test_comparing_with_litestars_own_channels() -> None:
@@ -225,7 +225,7 @@ def test_comparing_with_litestars_own_channels() -> None:
 
 
 @pytest.mark.parametrize("app", ["no_such_module", "litestar_chat:nothing", "litestar_chat:__doc__", "json:"])
-def test_an_application_that_is_none_is_said_to_be_none(app: str) -> None:
+def test_an_invalid_application_is_reported(app: str) -> None:
     command = [sys.executable, "-m", "chatkit.cli", "serve", app]
     env = clean_environment({"PYTHONPATH": str(EXAMPLES)})
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
@@ -234,7 +234,7 @@ def test_an_application_that_is_none_is_said_to_be_none(app: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_it_ends_while_an_iterator_waits(tmp_path: Path) -> None:
+def test_the_server_stops_while_an_iterator_waits(tmp_path: Path) -> None:
     with serving("litestar_publish", tmp_path) as server:
         server.wait()
         with ExitStack() as stack:

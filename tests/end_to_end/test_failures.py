@@ -1,4 +1,4 @@
-"""What goes wrong in the field, done to real servers: killed, paused, cut off, spoken to in garbage."""
+"""Failures of real servers: kills, pauses, lost connections and invalid input."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawsocket import (
+from raw_client import (
     Talk,
     call,
     eventually,
@@ -82,7 +82,7 @@ class Publisher:
             self._open.pop(ack["ref"], None)
 
     async def _publish(self, talk: Talk, key: str, body: str) -> None:
-        await talk.say(op="publish", room="kill", body=body, key=key, ref=key)
+        await talk.send(op="publish", room="kill", body=body, key=key, ref=key)
 
 
 def test_thirty_kills_lose_nothing_acknowledged_and_store_nothing_twice(server: ServerProcess) -> None:
@@ -113,16 +113,16 @@ def test_thirty_kills_lose_nothing_acknowledged_and_store_nothing_twice(server: 
     assert "Traceback" not in server.log
 
 
-def test_readers_of_a_killed_server_go_on_where_they_were(server: ServerProcess) -> None:
+def test_readers_of_a_killed_server_resume_at_their_position(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/again?history=0") as talk:
             epoch = (await talk.until("joined"))["cursor"].partition(":")[0]
             for number in range(1, 6):
-                await talk.say(op="publish", body=f"m{number}")
+                await talk.send(op="publish", body=f"m{number}")
             seq = [(await talk.until("message"))["seq"] for _ in range(5)][-1]
             server.kill9()
             with pytest.raises(ConnectionClosed):
-                await talk.hear()
+                await talk.receive()
         await asyncio.to_thread(server.start)
         await asyncio.to_thread(publish, server, "again", "m6")
         async with Talk.open(server, f"/ws/again?after={epoch}:{seq}") as talk:
@@ -134,14 +134,14 @@ def test_readers_of_a_killed_server_go_on_where_they_were(server: ServerProcess)
 # Another process on the same store
 
 
-def test_what_another_process_writes_is_heard_here(server: ServerProcess) -> None:
+def test_messages_of_another_process_are_delivered(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/shared?history=0") as talk, open_backend(server.store) as backend:
             await talk.until("joined")
             for number in range(5):
                 await backend.append([Draft("shared", "cron", f"m{number}")])
                 assert (await talk.until("message"))["body"] == f"m{number}"
-            await talk.say(op="publish", body="from here")
+            await talk.send(op="publish", body="from here")
             assert (await talk.until("message"))["seq"] == 6
             await backend.redact("shared", 1)
             assert (await talk.until("redacted"))["seq"] == 1
@@ -149,7 +149,7 @@ def test_what_another_process_writes_is_heard_here(server: ServerProcess) -> Non
     run(test())
 
 
-def test_the_publish_command_goes_to_the_store_and_clients_hear_it(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_publish_command_writes_to_the_store_and_clients_receive_it(server: ServerProcess, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatkit.cli", "publish", "cron", "--backend", server.store, "--name", "job"]
 
     async def test() -> None:
@@ -169,23 +169,23 @@ def test_the_publish_command_goes_to_the_store_and_clients_hear_it(server: Serve
 # Paused, half open, garbage
 
 
-def test_a_paused_server_goes_on_as_if_nothing_had_been(server: ServerProcess) -> None:
+def test_a_paused_server_continues_without_loss(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/pause?history=0") as talk:
             await talk.until("joined")
             server.signal(signal.SIGSTOP)
             for number in range(50):
-                await talk.say(op="publish", body=f"m{number}", ref=number)
+                await talk.send(op="publish", body=f"m{number}", ref=number)
             connecting = asyncio.create_task(_first_body(server))
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await talk.socket.recv()
             server.signal(signal.SIGCONT)
-            heard: list[dict[str, Any]] = [await talk.hear() for _ in range(100)]
-            assert [event["ref"] for event in heard if event["type"] == "ack"] == list(range(50))
-            bodies = [event["body"] for event in heard if event["type"] == "message"]
+            received: list[dict[str, Any]] = [await talk.receive() for _ in range(100)]
+            assert [event["ref"] for event in received if event["type"] == "ack"] == list(range(50))
+            bodies = [event["body"] for event in received if event["type"] == "message"]
             assert bodies == [f"m{number}" for number in range(50)]
-            await talk.say(op="publish", body="after")
+            await talk.send(op="publish", body="after")
             assert await connecting
 
     run(test())
@@ -196,7 +196,7 @@ async def _first_body(server: ServerProcess) -> str:
         return str(await opened.recv())
 
 
-def test_garbage_and_half_open_connections_disturb_nobody(server: ServerProcess) -> None:
+def test_garbage_and_half_open_connections_do_not_affect_others(server: ServerProcess) -> None:
     chance = random.Random(11)
     garbage = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + chance.randbytes(200),  # TLS
@@ -217,7 +217,7 @@ def test_garbage_and_half_open_connections_disturb_nobody(server: ServerProcess)
             await talk.until("joined")
             await asyncio.to_thread(disturb)
             for number in range(10):
-                await talk.say(op="publish", body=str(number))
+                await talk.send(op="publish", body=str(number))
             assert await talk.bodies(10) == [str(number) for number in range(10)]
 
     def disturb() -> None:
@@ -246,7 +246,7 @@ def test_garbage_and_half_open_connections_disturb_nobody(server: ServerProcess)
     assert "Traceback" not in server.log
 
 
-def test_sockets_cut_without_a_close_leave_nothing_behind(server: ServerProcess) -> None:
+def test_websockets_reset_without_a_close_leave_nothing_behind(server: ServerProcess) -> None:
     with ExitStack() as stack:
         for number in range(100):
             opened = stack.enter_context(raw(server))
@@ -267,11 +267,11 @@ def test_two_thousand_rooms_joined_and_left_leave_nothing_behind(server: ServerP
             for start in range(0, 2_000, 50):
                 rooms = [f"room-{number}" for number in range(start, start + 50)]
                 for room in rooms:
-                    await talk.say(op="join", room=room, ref=room)
+                    await talk.send(op="join", room=room, ref=room)
                 for room in rooms:
                     await talk.until("joined", room=room)
                 for room in rooms:
-                    await talk.say(op="leave", room=room, ref=room)
+                    await talk.send(op="leave", room=room, ref=room)
                 for room in rooms:
                     await talk.until("left", room=room)
 
@@ -285,7 +285,7 @@ def test_leaving_while_joining_leaves_nothing_behind(server: ServerProcess) -> N
         for number in range(60):
             async with Talk.open(server, f"/ws/rush-{number % 7}") as talk:
                 for other in range(5):
-                    await talk.say(op="join", room=f"rush-{other}")
+                    await talk.send(op="join", room=f"rush-{other}")
                 talk.socket.transport.abort()
 
     run(test())

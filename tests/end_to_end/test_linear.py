@@ -18,11 +18,11 @@ from chatkit.core.text import fold, normalize
 from chatkit.errors import ChatkitError
 from chatkit.protocols.head import MAX_HEAD_BYTES
 from chatkit.server.access import AccessPolicy, bearer
+from chatkit.server.connect_request import read_start
 from chatkit.server.page import _find, static_folder
 from chatkit.server.routes import _read_time
 from chatkit.server.session_cookie import cookie_values
 from chatkit.server.settings import Settings
-from chatkit.server.websockets import read_start
 from chatkit.wire.protocol import decode_command, position, ref_of
 
 MARKS = "\u0301\u0316"  # of two classes: normalization sorts them
@@ -89,7 +89,7 @@ PARSERS: dict[str, tuple[Callable[[str], Any], Callable[[int], str], int]] = {
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_twice_the_input_costs_at_most_twice_the_steps(name: str) -> None:
+def test_input_is_processed_in_linear_time(name: str) -> None:
     parse, make, largest = PARSERS[name]
     half, whole = make(largest // 2), make(largest)
     steps(lambda: parse(half))  # what is made once is made
@@ -97,7 +97,7 @@ def test_twice_the_input_costs_at_most_twice_the_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize("check", [check_room, check_sender, normalize, fold])
-def test_normalization_is_given_short_texts_only(check: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_is_normalized_in_short_pieces(check: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
 
     def count(form: Any, text: str) -> str:
@@ -119,7 +119,7 @@ def test_a_long_text_is_normalized_as_a_whole(text: str) -> None:
     assert normalize(text) == unicodedata.normalize("NFC", text)
 
 
-def test_a_long_path_is_looked_up_nowhere(tmp_path: Any) -> None:
+def test_a_long_path_is_not_looked_up(tmp_path: Any) -> None:
     class Nowhere:
         """Stands for a folder that must not be asked."""
 

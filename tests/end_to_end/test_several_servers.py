@@ -1,4 +1,4 @@
-"""Several servers on one store, each kind that servers can share: one room, one meaning, and a store that goes away."""
+"""Several servers on one store, for each shared store: consistent rooms, and an unavailable store."""
 
 import asyncio
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import stores
-from rawsocket import Lines, Talk, call, eventually, open_socket, publish, run, stream, whole_room
+from raw_client import Lines, Talk, call, eventually, open_socket, publish, run, stream, whole_room
 from serving import ServerProcess, clean_environment, serve
 
 from chatkit.bench.local.postgres import PostgresServer
@@ -39,7 +39,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Server
         yield [stack.enter_context(serve(url, "--rate-limit", "0", folder=tmp_path)) for _ in range(2)]
 
 
-def test_what_happens_by_one_server_is_heard_by_the_other(pair: list[ServerProcess]) -> None:
+def test_changes_through_one_server_reach_the_other(pair: list[ServerProcess]) -> None:
     one, two = pair
 
     async def story() -> None:
@@ -51,7 +51,7 @@ def test_what_happens_by_one_server_is_heard_by_the_other(pair: list[ServerProce
             for talk in (ann, bob):
                 history = await talk.ask(op="history", limit=100)
                 assert [message["body"] for message in history["messages"]] == [str(n) for n in range(20)]
-            await bob.say(op="typing")
+            await bob.send(op="typing")
             assert (await ann.until("typing"))["sender"] == "bob"
             assert call(two, "DELETE", "/rooms/ops/messages/3").status in {200, 204}
             await ann.until("redacted", seq=3)
@@ -67,7 +67,7 @@ def test_what_happens_by_one_server_is_heard_by_the_other(pair: list[ServerProce
     eventually(lambda: call(one, "GET", "/rooms/ops/members").json["count"] == 0)
 
 
-def test_a_room_in_which_somebody_only_is_is_listed_by_both(pair: list[ServerProcess]) -> None:
+def test_a_room_with_members_and_no_messages_is_listed_by_both(pair: list[ServerProcess]) -> None:
     def listed(server: ServerProcess) -> list[tuple[str, int, int]]:
         rooms = call(server, "GET", "/rooms").json["rooms"]
         return [(room["room"], room["last"], room["members"]) for room in rooms]
@@ -81,17 +81,17 @@ def test_a_room_in_which_somebody_only_is_is_listed_by_both(pair: list[ServerPro
     eventually(lambda: [*map(listed, pair)] == [[], []])
 
 
-def test_both_deliver_everything_in_one_order_while_both_take_in(pair: list[ServerProcess]) -> None:
+def test_both_servers_deliver_everything_in_one_order_while_both_publish(pair: list[ServerProcess]) -> None:
     count = 400
 
-    async def hear(server: ServerProcess) -> list[str]:
+    async def read(server: ServerProcess) -> list[str]:
         async with Talk.open(server, "/ws/ops?history=0") as talk:
             await talk.until("joined")
             ready.release()
             return await talk.bodies(2 * count)
 
     async def story() -> None:
-        listening = [asyncio.ensure_future(hear(server)) for server in pair for _ in range(3)]
+        listening = [asyncio.ensure_future(read(server)) for server in pair for _ in range(3)]
         for _ in listening:
             await ready.acquire()
         async with Client(pair[0].url, "ann") as one, Client(pair[1].url, "bob") as two:
@@ -99,16 +99,16 @@ def test_both_deliver_everything_in_one_order_while_both_take_in(pair: list[Serv
                 one.publish_all("ops", (f"a{n}" for n in range(count))),
                 two.publish_all("ops", (f"b{n}" for n in range(count))),
             )
-        heard = [await each for each in listening]
-        assert all(each == heard[0] for each in heard)
-        assert [body for body in heard[0] if body[0] == "a"] == [f"a{n}" for n in range(count)]
-        assert [body for body in heard[0] if body[0] == "b"] == [f"b{n}" for n in range(count)]
+        received = [await each for each in listening]
+        assert all(each == received[0] for each in received)
+        assert [body for body in received[0] if body[0] == "a"] == [f"a{n}" for n in range(count)]
+        assert [body for body in received[0] if body[0] == "b"] == [f"b{n}" for n in range(count)]
 
     ready = asyncio.Semaphore(0)
     run(story())
 
 
-def test_the_members_of_a_killed_server_fade(tmp_path: Path) -> None:
+def test_the_members_of_a_killed_server_expire(tmp_path: Path) -> None:
     async def story(one: ServerProcess, two: ServerProcess) -> None:
         async with Talk.open(one, "/ws/ops?name=ann") as ann, Talk.open(two, "/ws/ops?name=bob"):
             await ann.until("presence", joined=["bob"])
@@ -119,7 +119,7 @@ def test_the_members_of_a_killed_server_fade(tmp_path: Path) -> None:
         run(story(one, two))
 
 
-def test_a_client_goes_on_by_another_server_where_it_was(pair: list[ServerProcess]) -> None:
+def test_a_client_resumes_at_another_server(pair: list[ServerProcess]) -> None:
     one, two = pair
     for n in range(30):
         publish(one, "ops", str(n))
@@ -143,19 +143,19 @@ def cli(*words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment({})).stdout
 
 
-async def heard_until(hear: Callable[[], Awaitable[Any]], is_it: Callable[[Any], bool]) -> list[Any]:
-    """Hear everything up to and with what is looked for."""
-    heard: list[Any] = []
+async def receive_until(receive: Callable[[], Awaitable[Any]], is_it: Callable[[Any], bool]) -> list[Any]:
+    """Receive until the wanted item arrives; return everything received."""
+    received: list[Any] = []
     async with asyncio.timeout(60):
-        while not heard or not is_it(heard[-1]):
-            heard.append(await hear())
-    return heard
+        while not received or not is_it(received[-1]):
+            received.append(await receive())
+    return received
 
 
 @pytest.mark.parametrize(
     ("kind", "is_paused"), [*((kind, False) for kind in STORES), ("redis", True), ("postgres", True)]
 )
-def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
+def test_an_unavailable_store_is_reported_and_reading_continues_when_it_is_back(
     kind: str, is_paused: bool, tmp_path: Path
 ) -> None:
     async def story(own: LocalStore, one: ServerProcess, two: ServerProcess) -> None:
@@ -192,14 +192,14 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
                 await is_told.wait()
             await asyncio.to_thread(own.resume if is_paused else own.start)
             assert await waiting == 50
-            events = await heard_until(ann.hear, lambda event: event.get("body") == "kept 49")
-            lines = await heard_until(plain.recv, lambda line: line == "kept 49")
+            events = await receive_until(ann.receive, lambda event: event.get("body") == "kept 49")
+            lines = await receive_until(plain.recv, lambda line: line == "kept 49")
             assert sum(event["type"] == "restored" for event in events) <= 1
             assert sum(line == "! the store is available again" for line in lines) <= 1
             # What was refused is not there; a paused store may still have carried out what it had been told.
-            heard = [event["body"] for event in events if event["type"] == "message"]
-            assert heard == [line for line in lines if not line.startswith("! ")]
-            assert [body for body in heard if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
+            received = [event["body"] for event in events if event["type"] == "message"]
+            assert received == [line for line in lines if not line.startswith("! ")]
+            assert [body for body in received if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
             if not any(event["type"] == "restored" for event in events):
                 await ann.until("restored")
             assert [type(each) for each in signals] in (
@@ -220,29 +220,29 @@ def test_a_store_that_goes_away_is_told_and_read_on_from_when_it_is_back(
 
 
 @pytest.mark.parametrize("form", ["text/event-stream", "application/x-ndjson"])
-def test_a_stream_stays_and_is_told_that_the_store_is_away_and_back(form: str, tmp_path: Path) -> None:
+def test_a_stream_stays_open_and_reports_that_the_store_is_away_and_back(form: str, tmp_path: Path) -> None:
     with (
         RedisServer(stores.UNSYNCED) as own,
         serve(own.url, folder=tmp_path) as server,
         stream(server, "/rooms/ops/events", f"Accept: {form}") as lines,
     ):
         publish(server, "ops", "before")
-        hear_line(lines, '"body":"before"')
+        read_until_line(lines, '"body":"before"')
         own.kill()
-        hear_line(lines, '"code":"unavailable"')
+        read_until_line(lines, '"code":"unavailable"')
         own.start()
-        hear_line(lines, '{"type":"restored"}')
+        read_until_line(lines, '{"type":"restored"}')
         publish(server, "ops", "after")
-        hear_line(lines, '"body":"after"')
+        read_until_line(lines, '"body":"after"')
 
 
-def hear_line(lines: Lines, part: str) -> None:
+def read_until_line(lines: Lines, part: str) -> None:
     while part not in lines.next():
         pass
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_command_on_the_store_is_seen_by_servers_at_once(kind: str, tmp_path: Path) -> None:
+def test_a_command_on_the_store_reaches_servers_at_once(kind: str, tmp_path: Path) -> None:
     url = shared_url(kind, tmp_path)
 
     async def story(server: ServerProcess) -> None:
@@ -257,7 +257,7 @@ def test_a_command_on_the_store_is_seen_by_servers_at_once(kind: str, tmp_path: 
         assert "by the back door" in listed
 
 
-def test_messages_without_history_are_heard_and_what_was_missed_is_told(tmp_path: Path) -> None:
+def test_without_history_live_messages_are_delivered_and_missed_ones_are_gaps(tmp_path: Path) -> None:
     url = stores.redis().replace("redis://", "redis+pubsub://")
 
     async def story(one: ServerProcess, two: ServerProcess) -> None:

@@ -1,4 +1,4 @@
-"""One publishes twenty thousand messages while fifty come and go, over every way there is: each sees all, in order."""
+"""Twenty thousand messages while fifty clients of every kind reconnect: each receives all messages in order."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from rawsocket import Talk, call, eventually, handshake, health, run
+from raw_client import Talk, call, eventually, handshake, health, run
 from serving import ServerProcess, serve
 
 N_MESSAGES = 20_000
@@ -124,14 +124,14 @@ async def publish_all(server: ServerProcess) -> None:
     async with Talk.open(server, "/ws?name=pub") as talk:
         n_acknowledged = 0
         for number in range(1, N_MESSAGES + 1):
-            await talk.say(op="publish", room="soak", body=str(number), ref=number)
+            await talk.send(op="publish", room="soak", body=str(number), ref=number)
             while number - n_acknowledged >= WINDOW:
                 n_acknowledged = (await talk.until("ack"))["seq"]
         while n_acknowledged < N_MESSAGES:
             n_acknowledged = (await talk.until("ack"))["seq"]
 
 
-def test_who_comes_and_goes_over_any_way_sees_each_message_once_in_order(tmp_path: Path) -> None:
+def test_reconnecting_clients_of_every_kind_receive_each_message_once_in_order(tmp_path: Path) -> None:
     async def test(server: ServerProcess) -> list[Visitor]:
         room: dict[str, Any] = call(server, "GET", "/rooms/soak").json
         epoch = room["cursor"].partition(":")[0]

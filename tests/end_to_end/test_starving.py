@@ -1,4 +1,4 @@
-"""Readers that do not read, and a disk that is full: neither memory nor an acknowledged message is lost to them."""
+"""Readers that do not read, and a full disk: neither costs memory or an acknowledged message."""
 
 import asyncio
 import ctypes
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawsocket import Talk, call, eventually, handshake, is_idle, publish, raw, read_head, run, whole_room
+from raw_client import Talk, call, eventually, handshake, is_idle, publish, raw, read_head, run, whole_room
 from serving import ServerProcess, serve
 
 UNLIMITED = ("--rate-limit", "0")
@@ -32,7 +32,7 @@ def rss_kib(pid: int) -> int:
     return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
 
 
-def test_a_reader_that_stops_reading_costs_no_memory_and_gets_everything_later(server: ServerProcess) -> None:
+def test_a_reader_that_stops_uses_no_memory_and_gets_everything_later(server: ServerProcess) -> None:
     n_messages, size = 800, 64_000  # 50 MB
     with raw(server, receive_buffer=4_096) as stalled:
         stalled.sendall(handshake("/ws/big?history=0"))
@@ -76,7 +76,7 @@ def test_a_reader_that_stops_reading_costs_no_memory_and_gets_everything_later(s
     eventually(lambda: is_idle(server))
 
 
-def test_a_stream_whose_reader_stops_costs_no_memory_and_gets_everything_later(server: ServerProcess) -> None:
+def test_a_stream_whose_reader_stops_uses_no_memory_and_gets_everything_later(server: ServerProcess) -> None:
     n_messages, size = 500, 60_000  # 30 MB
     with raw(server, receive_buffer=4_096) as stalled:
         stalled.sendall(b"GET /rooms/big/events?history=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -103,7 +103,7 @@ def test_a_stream_whose_reader_stops_costs_no_memory_and_gets_everything_later(s
     eventually(lambda: is_idle(server))
 
 
-def test_who_asks_again_and_again_and_takes_no_answer_fills_nothing(server: ServerProcess) -> None:
+def test_a_client_that_requests_without_reading_uses_no_memory(server: ServerProcess) -> None:
     for number in range(50):
         assert publish(server, "asked", f"{number}" + "x" * 60_000).status == 201
     ask = json.dumps({"op": "history", "room": "asked", "limit": 50}).encode()
@@ -120,12 +120,12 @@ def test_who_asks_again_and_again_and_takes_no_answer_fills_nothing(server: Serv
     eventually(lambda: is_idle(server))
 
 
-def test_who_publishes_and_takes_no_answer_fills_nothing(server: ServerProcess) -> None:
-    say = json.dumps({"op": "publish", "room": "acks", "body": "x", "ref": "r" * 60}).encode()
+def test_a_client_that_publishes_without_reading_uses_no_memory(server: ServerProcess) -> None:
+    command = json.dumps({"op": "publish", "room": "acks", "body": "x", "ref": "r" * 60}).encode()
     frame = (
-        b"\x81" + bytes([0x80 | 126]) + len(say).to_bytes(2) + bytes(4) + say
-        if len(say) > 125
-        else (b"\x81" + bytes([0x80 | len(say)]) + bytes(4) + say)
+        b"\x81" + bytes([0x80 | 126]) + len(command).to_bytes(2) + bytes(4) + command
+        if len(command) > 125
+        else (b"\x81" + bytes([0x80 | len(command)]) + bytes(4) + command)
     )
     before = rss_kib(server.pid)
     with raw(server, receive_buffer=4_096) as greedy:
@@ -174,7 +174,7 @@ def server_short_of_space(tmp_path: Path) -> Iterator[tuple[ServerProcess, Any]]
         yield stack.enter_context(serve(folder / "rooms.db", *UNLIMITED, folder=tmp_path)), ballast.unlink
 
 
-def test_a_full_disk_refuses_and_loses_nothing_and_space_mends_it(tmp_path: Path) -> None:
+def test_a_full_disk_rejects_publishes_loses_nothing_and_recovers_with_space(tmp_path: Path) -> None:
     async def test(server: ServerProcess, make_space: Any) -> dict[int, str]:
         acknowledged: dict[int, str] = {}
         async with Talk.open(server, "/ws/disk?history=0") as reader, Talk.open(server, "/ws") as talk:

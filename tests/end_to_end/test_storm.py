@@ -1,4 +1,4 @@
-"""A storm: after a restart everybody comes back at once, each from a place of its own, and gets what is owed."""
+"""All clients reconnect at once after a restart, each from its own position, and receive what they missed."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ async def come_back(server: ServerProcess, after: Cursor) -> list[int]:
         return [json.loads(await socket.recv())["seq"] for _ in range(N_MESSAGES - after.seq)]
 
 
-def test_everybody_who_comes_back_at_once_gets_what_is_owed_once_and_in_order(tmp_path: Path) -> None:
+def test_clients_that_reconnect_at_once_get_missed_messages_once_and_in_order(tmp_path: Path) -> None:
     chance = random.Random(1)
     with serve(tmp_path / "rooms.db", "--rate-limit", "0") as server:
         epoch = asyncio.run(fill(server.store))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from channels import Broker, run, take, until
+from channels import Broker, read_events, run, until
 from litestar.channels.backends.memory import MemoryChannelsBackend as LitestarsMemory
 
 from chatkit.litestar import ChannelsPlugin, Event, MemoryChannelsBackend, Subscriber
@@ -26,7 +26,7 @@ def test_a_burst_that_a_reader_is_behind_of_arrives_whole() -> None:
             subscriber = await plugin.subscribe("foo")
             for event in numbers(5_000):
                 await plugin.wait_published(event, "foo")
-            assert await take(subscriber, 5_000) == numbers(5_000)
+            assert await read_events(subscriber, 5_000) == numbers(5_000)
             assert subscriber.missed == 0
 
     run(main())
@@ -46,7 +46,7 @@ def test_a_backlog_keeps_the_oldest_or_the_newest_of_a_burst(strategy: str, kept
             for event in numbers(3_000):
                 await plugin.wait_published(event, "foo")
             await until(lambda: subscriber.dropped == 2_998)
-            assert await take(subscriber, 2) == kept
+            assert await read_events(subscriber, 2) == kept
 
     run(main())
 
@@ -60,7 +60,7 @@ def test_a_subscriber_goes_on_from_a_cursor() -> None:
             had = await events(first, 5)
             second = await plugin.subscribe("foo", after=had[1].cursor)
             await plugin.wait_published(b"5", "foo")
-            assert await take(second, 4) == numbers(4, 2)
+            assert await read_events(second, 4) == numbers(4, 2)
 
     run(main())
 
@@ -97,7 +97,7 @@ def test_a_burst_through_a_subclass_of_ours_arrives_whole() -> None:
             subscriber = await plugin.subscribe("foo")
             for event in numbers(3_000):
                 await plugin.wait_published(event, "foo")
-            assert await take(subscriber, 3_000) == numbers(3_000)
+            assert await read_events(subscriber, 3_000) == numbers(3_000)
 
     run(main())
 

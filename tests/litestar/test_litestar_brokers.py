@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import stores
-from brokers import KEPT, Make, maker, started
-from channels import run, take
+from channel_backends import KEPT, Make, maker, started
+from channels import read_events, run
 from litestar import Litestar
 from litestar.channels import ChannelsBackend
 from litestar.channels.backends import asyncpg as asyncpg_reference
@@ -180,14 +180,14 @@ def test_a_history_is_there_for_other_processes_and_after_the_last_reader_left(m
             async with plugin.start_subscription("foo") as subscriber:
                 await plugin.wait_published("1", "foo")
                 await plugin.wait_published("2", "foo")
-                assert await take(subscriber, 2) == [b"1", b"2"]
+                assert await read_events(subscriber, 2) == [b"1", b"2"]
             assert await plugin._backend.get_history("foo") == [b"1", b"2"]
         async with (
             ChannelsPlugin(make_keeping(), channels=["foo"]) as plugin,
             plugin.start_subscription("foo", history=5) as subscriber,
         ):
             await plugin.wait_published("3", "foo")
-            assert await take(subscriber, 3) == [b"1", b"2", b"3"]
+            assert await read_events(subscriber, 3) == [b"1", b"2", b"3"]
 
     run(main())
 
@@ -203,7 +203,7 @@ def test_a_backend_that_keeps_nothing_has_no_history_and_says_what_was_missed(ki
             subscriber = await plugin.subscribe("foo", history=5)
             late = await plugin.subscribe("foo", after=places[0].cursor)
             await plugin.wait_published("4", "foo")
-            assert await take(subscriber, 1) == await take(late, 1) == [b"4"]
+            assert await read_events(subscriber, 1) == await read_events(late, 1) == [b"4"]
             assert (subscriber.missed, late.missed) == (0, 2)
 
     run(main())
@@ -220,7 +220,7 @@ def test_nobody_waits_for_another_to_subscribe(make: Make) -> None:
             for name in set(names):
                 here.publish(name, name)
             for subscriber, name in zip(subscribers, names, strict=True):
-                assert await take(subscriber, 1) == [name.encode()]
+                assert await read_events(subscriber, 1) == [name.encode()]
             await asyncio.gather(*(there.unsubscribe(subscriber) for subscriber in subscribers))
             assert there._channels == {}
 
@@ -278,7 +278,7 @@ def test_a_burst_longer_than_the_history_arrives_whole(make: Make) -> None:
             for number in range(300):
                 here.publish(f"{number}", "foo")
             for subscriber in subscribers:
-                assert await take(subscriber, 300) == [b"%d" % number for number in range(300)]
+                assert await read_events(subscriber, 300) == [b"%d" % number for number in range(300)]
 
     run(main())
 
@@ -295,7 +295,7 @@ def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_
                 here.publish(f"{number}", "foo")
             for _ in range(20):
                 subscriber = await there.subscribe("foo", history=5)
-                events = await take(subscriber, 5)
+                events = await read_events(subscriber, 5)
                 first = int(events[0])
                 assert events == [b"%d" % number for number in range(first, first + 5)]
                 await there.unsubscribe(subscriber)

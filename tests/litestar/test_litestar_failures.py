@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from channels import Broker, run, take, until
+from channels import Broker, read_events, run, until
 from litestar import Litestar
 from litestar.exceptions import LitestarException
 from litestar.testing import TestClient
@@ -39,8 +39,8 @@ def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_
             await publish_all(plugin, numbers(5, 5))
             subscriber = await subscribing
             await publish_all(plugin, numbers(5, 10))
-            assert await take(subscriber, 15) == numbers(15)
-            assert await take(keeper, 15) == numbers(15)
+            assert await read_events(subscriber, 15) == numbers(15)
+            assert await read_events(keeper, 15) == numbers(15)
 
     run(main())
 
@@ -53,7 +53,7 @@ def test_an_event_published_just_before_is_in_the_history_and_does_not_come_agai
             subscriber = await plugin.subscribe("foo", history=10)
             await plugin.wait_published(b"new", "foo")
             await plugin.wait_published(b"end", "foo")
-            assert await take(subscriber, 3) == [b"old", b"new", b"end"]
+            assert await read_events(subscriber, 3) == [b"old", b"new", b"end"]
 
     run(main())
 
@@ -72,7 +72,7 @@ def test_a_history_longer_than_the_backlog_arrives_whole(strategy: Any) -> None:
             await publish_all(plugin, numbers(20))
             async with asyncio.timeout(5):
                 subscriber = await plugin.subscribe("foo", history=20)
-                assert await take(subscriber, 20) == numbers(20)
+                assert await read_events(subscriber, 20) == numbers(20)
 
     run(main())
 
@@ -84,7 +84,7 @@ def test_a_foreign_history_longer_than_the_backlog_arrives_whole_before_what_is_
         async with ChannelsPlugin(broker, channels=["foo"], subscriber_max_backlog=3) as plugin:
             async with asyncio.timeout(5):
                 subscriber = await plugin.subscribe(["foo", "foo"], history=20)
-                reading = asyncio.create_task(take(subscriber, 21))
+                reading = asyncio.create_task(read_events(subscriber, 21))
                 await until(lambda: not subscriber.qsize)
                 await plugin.wait_published(b"live", "foo")
                 assert await reading == [*numbers(20), b"live"]
@@ -97,10 +97,10 @@ def test_history_outlives_the_last_reader() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=10), channels=["foo"]) as plugin:
             async with plugin.start_subscription("foo") as subscriber:
                 await publish_all(plugin, numbers(3))
-                assert await take(subscriber, 3) == numbers(3)
+                assert await read_events(subscriber, 3) == numbers(3)
             subscriber = await plugin.subscribe("foo", history=10)
             async with asyncio.timeout(5):
-                assert await take(subscriber, 3) == numbers(3)
+                assert await read_events(subscriber, 3) == numbers(3)
 
     run(main())
 
@@ -130,7 +130,7 @@ def test_the_histories_of_channels_that_nobody_joins_are_bounded(monkeypatch: py
             assert len(backend._history) == 100
             again = await plugin.wait_published("again", "read")
             assert again.seq == 2
-            assert await take(reader, 2) == [b"kept", b"again"]
+            assert await read_events(reader, 2) == [b"kept", b"again"]
 
     run(main())
 
@@ -162,7 +162,7 @@ def test_a_failed_publish_costs_one_event_and_is_told() -> None:
             plugin.publish("lost", "foo")
             plugin.publish("kept", "foo")
             async with asyncio.timeout(5):
-                assert await take(subscriber, 1) == [b"kept"]
+                assert await read_events(subscriber, 1) == [b"kept"]
 
     run(main())
 
@@ -177,7 +177,7 @@ def test_a_stream_that_broke_is_read_on(monkeypatch: pytest.MonkeyPatch) -> None
             broker.break_stream()
             await plugin.wait_published("after", "foo")
             async with asyncio.timeout(5):
-                assert await take(subscriber, 1) == [b"after"]
+                assert await read_events(subscriber, 1) == [b"after"]
 
     run(main())
 
@@ -199,7 +199,7 @@ def test_who_subscribes_while_the_last_one_leaves_is_heard() -> None:
             assert broker.subscribed == {"foo"}
             await plugin.wait_published("hello", "foo")
             async with asyncio.timeout(5):
-                assert await take(second, 1) == [b"hello"]
+                assert await read_events(second, 1) == [b"hello"]
 
     run(main())
 
@@ -503,7 +503,7 @@ def test_what_a_full_backlog_drops_is_counted_and_logged(
             subscriber = await plugin.subscribe("foo")
             await publish_all(plugin, numbers(10))
             await until(lambda: subscriber.dropped == 8)
-            assert await take(subscriber, 2) == kept
+            assert await read_events(subscriber, 2) == kept
 
     run(main())
     assert [record.message for record in caplog.records] == [
@@ -533,7 +533,7 @@ def test_publishing_from_a_thread_wakes_the_loop() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
-            reading = asyncio.create_task(take(subscriber, 1))
+            reading = asyncio.create_task(read_events(subscriber, 1))
             await asyncio.sleep(0.01)
             thread = threading.Timer(0.05, lambda: plugin.publish("from a thread", "foo"))
             thread.start()
@@ -566,7 +566,7 @@ def test_events_have_a_channel_a_number_a_time_and_a_place_to_go_on_from() -> No
             assert [event.cursor for event in events] == [each.cursor for each in published[:2]]
             assert events[0].time == published[0].time
             resumed = await plugin.subscribe("foo", after=events[-1].cursor)
-            assert await take(resumed, 2) == numbers(2, 2)
+            assert await read_events(resumed, 2) == numbers(2, 2)
 
     run(main())
 
@@ -585,7 +585,7 @@ def test_a_burst_longer_than_the_history_is_delivered_whole() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=5), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             await publish_all(plugin, numbers(3_000))
-            assert await take(subscriber, 3_000) == numbers(3_000)
+            assert await read_events(subscriber, 3_000) == numbers(3_000)
             assert subscriber.missed == 0
 
     run(main())

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import stores
-from brokers import fresh, go_on_after_a_restart, started
+from channel_backends import fresh, go_on_after_a_restart, started
 from channels import run
 from litestar.exceptions import ImproperlyConfiguredException
 

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from brokers import fresh, go_on_after_a_restart, redis, redis_cluster, started
-from channels import run, take, until
+from channel_backends import fresh, go_on_after_a_restart, redis, redis_cluster, started
+from channels import read_events, run, until
 from litestar.exceptions import ImproperlyConfiguredException
 from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster
@@ -238,11 +238,11 @@ def test_readers_go_on_after_a_flush() -> None:
             subscriber = await plugin.subscribe("foo")
             for word in ("1", "2"):
                 await plugin.wait_published(word, "foo")
-            assert await take(subscriber, 2) == [b"1", b"2"]
+            assert await read_events(subscriber, 2) == [b"1", b"2"]
             await backend.flush_all()
             assert await backend.get_history("foo") == []
             assert (await plugin.wait_published("3", "foo")).seq == 1
-            assert await take(subscriber, 1) == [b"3"]
+            assert await read_events(subscriber, 1) == [b"3"]
             assert await backend.get_history("foo") == [b"3"]
         await client.aclose()
 
@@ -277,7 +277,7 @@ def test_what_went_by_its_age_is_gone_and_the_channel_begins_anew() -> None:
                 await asyncio.sleep(0.005)
             assert await backend.get_history("foo") == []
             await plugin.wait_published("new", "foo")
-            assert await take(subscriber, 2) == [b"old", b"new"]
+            assert await read_events(subscriber, 2) == [b"old", b"new"]
         await client.aclose()
 
     run(main())

@@ -58,7 +58,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=env)
     try:
-        while "Ctrl-C ends it" not in log.read_text():
+        while "Press Ctrl-C" not in log.read_text():
             assert process.poll() is None, log.read_text()
         yield Server(port)
     finally:

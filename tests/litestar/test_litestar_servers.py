@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from asgi_servers import SERVERS, cut
-from channels import run, take, until
+from channels import read_events, run, until
 from litestar import Litestar, WebSocket, websocket
 from litestar.di import NamedDependency
 from litestar.middleware import ASGIMiddleware
@@ -190,6 +190,6 @@ def test_a_socket_that_takes_nothing_more_is_not_waited_for_when_its_client_has_
                         await channels.wait_published(str(number), "text")
                     await until(lambda: is_sending)
                     assert (await socket.receive())["type"] == "websocket.disconnect"
-                assert await take(subscriber, 2) == [b"1", b"2"]  # they were not given to a client that is gone
+                assert await read_events(subscriber, 2) == [b"1", b"2"]  # they were not given to a client that is gone
 
     run(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from channels import Broker, run, take, until
+from channels import Broker, read_events, run, until
 from litestar import Litestar, WebSocket, get, websocket
 from litestar import channels as reference
 from litestar.connection import ASGIConnection
@@ -81,12 +81,12 @@ def test_what_is_published_reaches_all_who_are_subscribed(backend: Any) -> None:
         async with ChannelsPlugin(backend, channels=["foo", "bar"]) as plugin:
             one, two = await plugin.subscribe("foo"), await plugin.subscribe(["foo", "bar"])
             plugin.publish("text", "foo")
-            assert await take(one, 1) == await take(two, 1) == [b"text"]
+            assert await read_events(one, 1) == await read_events(two, 1) == [b"text"]
             plugin.publish({"n": 1}, ["bar"])
-            assert await take(two, 1) == [b'{"n":1}']
+            assert await read_events(two, 1) == [b'{"n":1}']
             await plugin.wait_published(b"\x00\xff", ["foo", "bar"])
-            assert await take(one, 1) == [b"\x00\xff"]
-            assert await take(two, 2) == [b"\x00\xff"] * 2
+            assert await read_events(one, 1) == [b"\x00\xff"]
+            assert await read_events(two, 2) == [b"\x00\xff"] * 2
             assert one.qsize == two.qsize == 0
 
     run(main())
@@ -110,12 +110,12 @@ def test_history_then_live(tmp_path: Path) -> None:
                     await plugin.wait_published(event, "foo")
                 async with plugin.start_subscription("foo", history=7) as subscriber:
                     await plugin.wait_published(b"live", "foo")
-                    assert await take(subscriber, 8) == [*numbers(7, 23), b"live"]
+                    assert await read_events(subscriber, 8) == [*numbers(7, 23), b"live"]
                 async with plugin.start_subscription("foo", history=-1) as subscriber:
-                    assert await take(subscriber, 31) == [*numbers(30), b"live"]
+                    assert await read_events(subscriber, 31) == [*numbers(30), b"live"]
                 async with plugin.start_subscription("foo", history=0) as subscriber:
                     await plugin.wait_published(b"only", "foo")
-                    assert await take(subscriber, 1) == [b"only"]
+                    assert await read_events(subscriber, 1) == [b"only"]
 
     run(main())
 
@@ -128,7 +128,7 @@ def test_history_by_hand_comes_behind_what_is_queued() -> None:
             await plugin._backend.publish(b"old", ["foo"])
             await plugin.put_subscriber_history(subscriber, "foo")
             assert subscriber.qsize == 2
-            assert await take(subscriber, 3) == [b"queued", b"old", b"old"]
+            assert await read_events(subscriber, 3) == [b"queued", b"old", b"old"]
 
     run(main())
 
@@ -141,7 +141,7 @@ def test_a_file_keeps_channels_over_a_restart(tmp_path: Path) -> None:
         async with ChannelsPlugin(SqliteChannelsBackend(tmp_path / "rooms.db", history=2), channels=["foo"]) as plugin:
             assert await plugin._backend.get_history("foo") == numbers(2, 1)
             subscriber = await plugin.subscribe("foo", history=10)
-            assert await take(subscriber, 2) == numbers(2, 1)
+            assert await read_events(subscriber, 2) == numbers(2, 1)
 
     run(main())
 
@@ -154,7 +154,7 @@ def test_two_processes_share_a_file(tmp_path: Path) -> None:
         async with make() as one, make() as two:
             here, there = await one.subscribe("foo"), await two.subscribe("foo")
             one.publish("hello", "foo")
-            assert await take(here, 1) == await take(there, 1) == [b"hello"]
+            assert await read_events(here, 1) == await read_events(there, 1) == [b"hello"]
 
     run(main())
 
@@ -168,7 +168,7 @@ def test_a_plugin_starts_again_after_a_shutdown(backend: Any) -> None:
             await plugin._on_startup()
             subscriber = await plugin.subscribe("foo")
             plugin.publish("hello", "foo")
-            assert await take(subscriber, 1) == [b"hello"]
+            assert await read_events(subscriber, 1) == [b"hello"]
             await plugin._on_shutdown()
             await plugin._on_shutdown()
             with pytest.raises(RuntimeError):
@@ -183,7 +183,7 @@ def test_who_subscribed_before_the_start_hears_after_it() -> None:
         subscriber = await plugin.subscribe("foo")
         async with plugin:
             plugin.publish("hello", "foo")
-            assert await take(subscriber, 1) == [b"hello"]
+            assert await read_events(subscriber, 1) == [b"hello"]
 
     run(main())
 
@@ -200,8 +200,8 @@ def test_who_subscribed_before_the_start_gets_the_past_that_was_asked_for(tmp_pa
         resumed = await plugin.subscribe("foo", after=places[0].cursor)
         async with plugin:
             await plugin.wait_published("4", "foo")
-            assert await take(with_history, 3) == numbers(3, 2)
-            assert await take(resumed, 4) == numbers(4, 1)
+            assert await read_events(with_history, 3) == numbers(3, 2)
+            assert await read_events(resumed, 4) == numbers(4, 1)
 
     run(main())
 
@@ -215,7 +215,7 @@ def test_channels_of_any_name_are_different_channels(backend: Any) -> None:
             for name in names:
                 await plugin.wait_published(f"to {name}", name)
             for name, reader in readers.items():
-                assert await take(reader, 1) == [f"to {name}".encode()]
+                assert await read_events(reader, 1) == [f"to {name}".encode()]
                 assert reader.qsize == 0
 
     run(main())
@@ -233,7 +233,7 @@ def test_publishing_from_threads_keeps_each_threads_order() -> None:
             threads = [threading.Thread(target=talk, args=(name,)) for name in "abc"]
             for thread in threads:
                 thread.start()
-            heard = await take(subscriber, 600)
+            heard = await read_events(subscriber, 600)
             for thread in threads:
                 thread.join()
             for name in "abc":
@@ -313,7 +313,7 @@ def test_a_mistake_of_on_error_keeps_no_event_from_its_channel(caplog: pytest.Lo
             subscriber = await plugin.subscribe("foo")
             plugin.publish("x", "foo")
             plugin.publish("y", "foo")
-            assert await take(subscriber, 1) == [b"y"]
+            assert await read_events(subscriber, 1) == [b"y"]
 
     run(main())
     assert "on_error failed" in caplog.text
@@ -347,10 +347,10 @@ def test_a_subscriber_goes_on_from_a_cursor(tmp_path: Path) -> None:
             places = [await plugin.wait_published(event, "foo") for event in numbers(5)]
             await plugin.wait_published("b", "bar")
             async with plugin.start_subscription("foo", after=places[1].cursor) as subscriber:
-                assert await take(subscriber, 3) == numbers(3, 2)
+                assert await read_events(subscriber, 3) == numbers(3, 2)
             async with plugin.start_subscription(["foo", "bar"], after={"foo": places[3].cursor}) as subscriber:
                 await plugin.wait_published("c", "bar")
-                assert sorted(await take(subscriber, 2)) == [b"4", b"c"]
+                assert sorted(await read_events(subscriber, 2)) == [b"4", b"c"]
             with pytest.raises(BadCursor):
                 await plugin.subscribe("foo", after="nonsense")
             with pytest.raises(ValueError, match="a place in one channel"):
@@ -388,7 +388,7 @@ def test_channels_are_added_and_left() -> None:
                 await plugin.unsubscribe(subscriber, "foo")
                 await plugin.wait_published("not heard", "foo")
                 await plugin.wait_published("heard", "bar")
-                assert await take(subscriber, 1) == [b"heard"]
+                assert await read_events(subscriber, 1) == [b"heard"]
             assert plugin._channels == {}
 
     run(main())
@@ -510,7 +510,7 @@ def test_a_subscriber_class_is_used() -> None:
             subscriber = await plugin.subscribe("foo")
             assert isinstance(subscriber, Loud)
             plugin.publish("hello", "foo")
-            assert await take(subscriber, 1) == [b"HELLO"]
+            assert await read_events(subscriber, 1) == [b"HELLO"]
 
     run(main())
     with pytest.raises(ImproperlyConfiguredException, match="a subclass of"):
@@ -530,7 +530,7 @@ def test_a_backends_subclass_sees_what_passes() -> None:
             subscriber = await plugin.subscribe("foo")
             plugin.publish("one", "foo")
             await plugin.wait_published("two", "foo")
-            assert sorted(await take(subscriber, 2)) == [b"one", b"two"]
+            assert sorted(await read_events(subscriber, 2)) == [b"one", b"two"]
             assert sorted(Recording.seen) == [b"one", b"two"]
 
     run(main())

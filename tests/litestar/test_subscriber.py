@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from channels import run, take, until
+from channels import read_events, run, until
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber
 from chatkit.litestar import reader as intake_module
@@ -40,7 +40,7 @@ def test_putting_waits_for_room() -> None:
         putting = asyncio.create_task(subscriber.put(b"1"))
         await asyncio.sleep(0)
         assert not putting.done()
-        assert await take(subscriber, 2) == numbers(2)
+        assert await read_events(subscriber, 2) == numbers(2)
         await putting
         assert subscriber.dropped == 0
 
@@ -112,7 +112,7 @@ def test_what_came_after_the_leave_waits_for_the_next_reader() -> None:
                 pass
             assert heard == [b"0", b"1"]
             await plugin.wait_published(b"2", "foo")
-            assert await take(subscriber, 1) == [b"2"]
+            assert await read_events(subscriber, 1) == [b"2"]
 
     run(main())
 
@@ -222,7 +222,7 @@ def test_a_slow_reader_costs_no_queue_and_misses_nothing() -> None:
                 await plugin.wait_published(event, "foo")
             await until(lambda: subscriber.qsize == 5_000)
             assert subscriber._queue.qsize() <= intake_module.WINDOW
-            assert await take(subscriber, 5_000) == numbers(5_000)
+            assert await read_events(subscriber, 5_000) == numbers(5_000)
             assert (subscriber.dropped, subscriber.missed, subscriber.qsize) == (0, 0, 0)
 
     run(main())
@@ -265,7 +265,7 @@ def test_what_was_given_without_its_metadata_was_not_missed(strategy: Any) -> No
                 heard.append(event)
 
             await publish(plugin, 3)
-            assert await take(subscriber, 2) == numbers(2)
+            assert await read_events(subscriber, 2) == numbers(2)
             event = await anext(subscriber.iter_events(with_metadata=True))
             assert (event.seq, event.missed) == (3, 0)
             async with subscriber.run_in_background(on_event):
@@ -273,7 +273,7 @@ def test_what_was_given_without_its_metadata_was_not_missed(strategy: Any) -> No
             assert heard == numbers(3)
             await publish(plugin, 5)
             await until(lambda: subscriber.dropped == 2)
-            assert len(await take(subscriber, 3)) == 3
+            assert len(await read_events(subscriber, 3)) == 3
             await publish(plugin, 1)
             event = await anext(subscriber.iter_events(with_metadata=True))
             assert (event.seq, event.missed) == (12, 2 if strategy == "backoff" else 0)
@@ -317,7 +317,7 @@ def test_a_subscriber_of_no_channel_ends_too() -> None:
             joined = await plugin.subscribe([])
             await plugin.add_channels(joined, "foo")
             await plugin.wait_published("x", "foo")
-            assert await take(joined, 1) == [b"x"]
+            assert await read_events(joined, 1) == [b"x"]
         assert await later == []
 
     run(main())
@@ -339,6 +339,6 @@ def test_the_background_ends_though_its_callback_lost_the_cancellation() -> None
                 await publish(plugin, 3)
                 await until(lambda: n_begun)
             assert n_begun == 1
-            assert await take(subscriber, 2) == numbers(2, 1)
+            assert await read_events(subscriber, 2) == numbers(2, 1)
 
     run(main())

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import stores
-from page_looks import CONTRASTS, OVERFLOWING
+from page_layout import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
 from relay import Relay
@@ -97,9 +97,9 @@ def stored(server: ServerProcess, room: str) -> list[str]:
 
 def test_two_windows_talk(open_window: OpenWindow) -> None:
     ann, bob = open_window("ann").join("talk"), open_window("bob").join("talk")
-    ann.say("hello bob")
+    ann.send("hello bob")
     bob.expect_texts(["hello bob"])
-    bob.say("hello ann\nhow are you?")
+    bob.send("hello ann\nhow are you?")
     for window in (ann, bob):
         window.expect_texts(["hello bob", "hello ann\nhow are you?"])
         expect(window.page.locator(".message .head .sender")).to_have_text(["ann", "bob"])
@@ -113,7 +113,7 @@ def test_who_comes_writes_and_goes_is_shown(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#people-count")).to_have_text("2")
     bob.page.locator("#message-box").press_sequentially("h")
     expect(ann.page.locator("#typing")).to_have_text("bob is typing…")
-    bob.say("hi")
+    bob.send("hi")
     expect(ann.page.locator("#typing")).to_have_text("")
     bob.page.locator("#leave").click()
     expect(bob.page).to_have_title("chatkit")
@@ -123,21 +123,21 @@ def test_who_comes_writes_and_goes_is_shown(open_window: OpenWindow) -> None:
 def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server: ServerProcess) -> None:
     with windows(browser, own_server.url) as open_window:
         ann, bob = open_window("ann").join("ops"), open_window("bob").join("ops")
-        ann.say("before")
+        ann.send("before")
         bob.expect_texts(["before"])
         burst = [f"in the fall {number}" for number in range(20)]
         for text in burst:  # some of these are stored, some acknowledged, some neither, when the server dies
-            ann.say(text)
+            ann.send(text)
         own_server.kill9()
         expect(ann.page.locator("#link-word")).not_to_have_text("Connected")
-        ann.say("while it was away")
+        ann.send("while it was away")
         expect(ann.page.locator(".pending .text").last).to_have_text("while it was away")
         expect(ann.page.locator("#banner-text")).to_contain_text("kept and will be sent")
         own_server.start()
         everything = ["before", *burst, "while it was away"]
         ann.expect_texts(everything)
         bob.expect_texts(everything)
-        bob.say("and on we go")
+        bob.send("and on we go")
         ann.expect_texts([*everything, "and on we go"])
         assert stored(own_server, "ops") == [*everything, "and on we go"]
         assert ann.seqs() == bob.seqs() == list(range(1, 24))
@@ -179,7 +179,7 @@ def test_the_page_works_below_a_prefix_and_keeps_its_rooms_apart(browser: Browse
         windows(browser, f"{server.url}/chat") as open_window,
     ):
         ann = open_window("ann").open("/#ops").await_connection()
-        ann.say("below")
+        ann.send("below")
         ann.expect_texts(["below"])
         assert ann.value("window.location.pathname") == "/chat/"
         kept = ann.value("Object.keys(localStorage)")
@@ -196,13 +196,13 @@ def test_a_store_that_is_away_is_told_and_what_is_written_meanwhile_is_kept(brow
         windows(browser, two.url) as open_there,
     ):
         ann, bob = open_here("ann").join("ops"), open_there("bob").join("ops")
-        ann.say("before")
+        ann.send("before")
         bob.expect_texts(["before"])
         store.kill()
         for window in (ann, bob):
             expect(window.page.locator("#link-word")).to_have_text("Store away")
             expect(window.page.locator("#banner-text")).to_contain_text("The server is there, but the store is away")
-        ann.say("while it was away")
+        ann.send("while it was away")
         expect(ann.page.locator(".pending .text").last).to_have_text("while it was away")
         expect(ann.page.locator("#banner-text")).to_contain_text("kept and will be sent")
         store.start()
@@ -216,7 +216,7 @@ def test_an_unsent_message_outlives_its_tab(browser: Browser, own_server: Server
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann").join("ops")
         own_server.kill9()
-        ann.say("said to nobody")
+        ann.send("said to nobody")
         expect(ann.page.locator(".pending .text")).to_have_text("said to nobody")
         ann.page.locator("#message-box").fill("half a thou")
         ann.page.close()
@@ -231,21 +231,21 @@ def test_a_room_that_began_anew_is_told_and_goes_on(browser: Browser, tmp_path: 
     with serve("memory://", folder=tmp_path) as server, windows(browser, server.url) as open_window:
         ann = open_window("ann").join("ops")
         for number in range(3):
-            ann.say(f"old {number}")
+            ann.send(f"old {number}")
         ann.expect_texts(["old 0", "old 1", "old 2"])
         server.kill9()
         server.start()
         publish(server, "ops", "new")
         expect(ann.page.locator(".gap")).to_have_text("This room began anew. What is above is no longer kept.")
         ann.expect_texts(["old 0", "old 1", "old 2", "new"])
-        ann.say("newer")
+        ann.send("newer")
         ann.expect_texts(["old 0", "old 1", "old 2", "new", "newer"])
 
 
 def test_messages_that_were_trimmed_while_away_are_a_line(browser: Browser, own_server: ServerProcess) -> None:
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann").join("ops")
-        ann.say("here")
+        ann.send("here")
         ann.expect_texts(["here"])
         own_server.kill9()
         with ThreadPoolExecutor() as beside:  # in this thread Playwright's own loop runs
@@ -271,7 +271,7 @@ def test_a_server_that_asks_to_wait_gets_everything_once(browser: Browser, tmp_p
         ann = open_window("ann").join("ops")
         texts = [f"line {number}" for number in range(13)]  # the burst is of ten
         for text in texts:
-            ann.say(text)
+            ann.send(text)
         ann.expect_texts(texts)
         assert stored(server, "ops") == texts
 
@@ -286,7 +286,7 @@ def test_a_refused_message_stays_with_its_reason(browser: Browser, tmp_path: Pat
         )
         ann.reopen("/#ops").await_connection()
         expect(ann.page.locator(".foot.failed .note")).to_contain_text("Not sent: a key is")
-        ann.say("others are not held up")
+        ann.send("others are not held up")
         expect(ann.page.locator(".message[data-seq] .text")).to_have_text(["others are not held up"])
         ann.page.get_by_role("button", name="Try again").click()
         expect(ann.page.locator(".foot.failed")).to_have_count(1)
@@ -404,7 +404,7 @@ def test_what_was_redacted_while_the_page_was_away_is_shown_as_such(
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann").join("ops")
         for text in ("one", "two", "three"):
-            ann.say(text)
+            ann.send(text)
         ann.expect_texts(["one", "two", "three"])
         own_server.kill9()
         expect(ann.page.locator("#link-word")).not_to_have_text("Connected")
@@ -573,7 +573,7 @@ def test_a_closed_server_is_entered_with_its_token(browser: Browser, tmp_path: P
         ann.page.locator("#token-box").press("Enter")
         ann.await_connection()
         assert ann.page.url == f"{server.url}/#ops"
-        ann.say("let in")
+        ann.send("let in")
         ann.expect_texts(["let in"])
         ann.reopen("/#ops").await_connection()
         ann.context.close()

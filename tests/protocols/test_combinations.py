@@ -1,4 +1,4 @@
-"""Both protocols, each with uvicorn's own in the other's place: what an application sees is the same."""
+"""Both protocols, each also combined with uvicorn's own: applications see no difference."""
 
 from typing import Any
 

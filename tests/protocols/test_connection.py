@@ -1,4 +1,4 @@
-"""An open WebSocket under stress: back-pressure both ways, who lives and who is dead, and limits of time."""
+"""An open WebSocket under stress: back-pressure in both directions, keepalive, and time limits."""
 
 import asyncio
 from typing import Any
@@ -61,7 +61,7 @@ def test_a_slow_handler_gets_everything_in_order(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_client_of_a_busy_handler_is_not_taken_for_dead(loop: str) -> None:
+def test_a_client_of_a_busy_handler_is_not_disconnected(loop: str) -> None:
     async def test() -> None:
         go = asyncio.Event()
 
@@ -93,7 +93,7 @@ def test_a_client_of_a_busy_handler_is_not_taken_for_dead(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_client_that_reads_nothing_is_ended_and_its_handler_with_it(loop: str) -> None:
+def test_a_client_that_reads_nothing_is_disconnected_and_its_handler_ends(loop: str) -> None:
     ended: list[str] = []
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
@@ -117,7 +117,7 @@ def test_a_client_that_reads_nothing_is_ended_and_its_handler_with_it(loop: str)
     assert ended == ["told"]
 
 
-def test_pings_of_a_client_that_reads_nothing_are_not_hoarded(loop: str) -> None:
+def test_pings_of_a_client_that_reads_nothing_are_not_buffered(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -145,7 +145,7 @@ def test_pings_of_a_client_that_reads_nothing_are_not_hoarded(loop: str) -> None
 # Life
 
 
-def test_a_silent_client_is_pinged_and_then_ended(loop: str) -> None:
+def test_a_silent_client_is_pinged_and_then_disconnected(loop: str) -> None:
     async def test() -> None:
         app = Echo()
         async with serving(app, ws_ping_interval=0.05, ws_ping_timeout=0.1) as served:
@@ -163,7 +163,7 @@ def test_a_silent_client_is_pinged_and_then_ended(loop: str) -> None:
 
 
 @pytest.mark.parametrize("life", [frame(0x8A, b"unasked"), frame(0x81, b"hi"), b"\x81"])
-def test_any_byte_is_life(life: bytes) -> None:
+def test_any_byte_keeps_a_connection_alive(life: bytes) -> None:
     async def test() -> None:
         async with serving(Echo(), ws_ping_interval=0.1, ws_ping_timeout=0.1) as served:
             client = await Client.connect(served.port)
@@ -176,7 +176,7 @@ def test_any_byte_is_life(life: bytes) -> None:
     run(test)
 
 
-def test_a_client_that_answers_lives_on(loop: str) -> None:
+def test_a_client_that_answers_pings_stays_connected(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo(), ws_ping_interval=0.1, ws_ping_timeout=0.05) as served:
             client = await Client.connect(served.port)
@@ -191,7 +191,7 @@ def test_a_client_that_answers_lives_on(loop: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: t\r\n", HEAD[:50]])
-def test_a_head_that_does_not_come_is_not_awaited_for_ever(sent: bytes) -> None:
+def test_a_head_that_does_not_arrive_times_out(sent: bytes) -> None:
     async def test(clock: Clock) -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port, None)
@@ -207,7 +207,7 @@ def test_a_head_that_does_not_come_is_not_awaited_for_ever(sent: bytes) -> None:
     run_on_clock(test)
 
 
-def test_a_close_that_is_not_answered_is_not_awaited_for_ever() -> None:
+def test_a_close_that_is_not_answered_times_out() -> None:
     async def test(clock: Clock) -> None:
         async with serving(closer()) as served:
             client = await Client.connect(served.port)
@@ -222,7 +222,7 @@ def test_a_close_that_is_not_answered_is_not_awaited_for_ever() -> None:
 
 
 @pytest.mark.parametrize("end", [closing(1000), None, b"\xff"])
-def test_an_end_behind_a_buffer_that_never_drains_comes_all_the_same(end: bytes | None) -> None:
+def test_a_connection_whose_buffer_never_drains_is_closed(end: bytes | None) -> None:
     async def test(clock: Clock) -> None:
         app = DirectEcho()
         async with serving(app, ws_ping_interval=None) as served:
@@ -245,7 +245,7 @@ def test_an_end_behind_a_buffer_that_never_drains_comes_all_the_same(end: bytes 
     run_on_clock(test)
 
 
-def test_a_process_that_stood_still_hears_its_clients_before_it_ends_them() -> None:
+def test_after_a_stall_clients_are_read_before_they_are_judged() -> None:
     async def test(clock: Clock) -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port)

@@ -84,7 +84,7 @@ def attaching_late(receivers: list[EchoReceiver], go: asyncio.Event) -> Callable
 
 @pytest.mark.parametrize("n", [3, 1000])
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_what_came_before_attaching_is_delivered_first(loop: str, n: int, is_closed: bool) -> None:
+def test_messages_received_before_attaching_are_delivered_first(loop: str, n: int, is_closed: bool) -> None:
     async def test() -> None:
         receivers: list[EchoReceiver] = []
         go = asyncio.Event()
@@ -105,7 +105,7 @@ def test_what_came_before_attaching_is_delivered_first(loop: str, n: int, is_clo
     run(test, loop)
 
 
-def test_a_receiver_may_hold_the_client_off(loop: str) -> None:
+def test_a_receiver_can_pause_reading(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -130,7 +130,7 @@ def test_a_receiver_may_hold_the_client_off(loop: str) -> None:
     run(test, loop)
 
 
-def test_who_is_held_off_and_leaves_is_heard_to_the_end(loop: str) -> None:
+def test_messages_of_a_paused_client_that_leaves_are_delivered(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -147,7 +147,7 @@ def test_who_is_held_off_and_leaves_is_heard_to_the_end(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_receiver_that_pauses_in_its_own_delivery_is_obeyed(loop: str) -> None:
+def test_a_receiver_can_pause_during_a_delivery(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -176,7 +176,7 @@ def test_a_receiver_that_pauses_in_its_own_delivery_is_obeyed(loop: str) -> None
     run(test, loop)
 
 
-def test_a_full_buffer_is_told_and_so_is_its_room(loop: str) -> None:
+def test_a_full_buffer_and_its_draining_are_reported(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -199,7 +199,7 @@ def test_a_full_buffer_is_told_and_so_is_its_room(loop: str) -> None:
     run(test, loop)
 
 
-def test_one_compressed_frame_serves_all_that_agreed_alike(loop: str) -> None:
+def test_one_compressed_frame_suits_all_clients_with_the_same_window(loop: str) -> None:
     async def test() -> None:
         app = DirectEcho()
         async with serving(app) as served:
@@ -222,7 +222,7 @@ def test_one_compressed_frame_serves_all_that_agreed_alike(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_connection_may_outlive_its_handler(loop: str) -> None:
+def test_a_connection_can_outlive_its_handler(loop: str) -> None:
     async def test() -> None:
         receivers: list[EchoReceiver] = []
 
@@ -247,7 +247,7 @@ def test_a_connection_may_outlive_its_handler(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_handler_that_fails_takes_the_connection_with_it(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_handler_ends_the_connection(loop: str, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         receivers: list[EchoReceiver] = []
 

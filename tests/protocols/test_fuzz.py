@@ -140,7 +140,7 @@ async def send_split(served: Serving, stream: bytes, cuts: list[int]) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(st.tuples(streams, splits), min_size=1, max_size=5))
-def test_nothing_a_client_sends_raises_or_stays(
+def test_no_input_raises_an_error_or_leaks(
     batch: list[tuple[bytes, list[int]]], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:

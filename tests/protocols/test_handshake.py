@@ -1,4 +1,4 @@
-"""How a connection becomes a WebSocket, and how it is refused: heads good, bad, long, slow and early."""
+"""The opening handshake: valid, invalid, long, slow and early heads, and rejections."""
 
 import asyncio
 import logging
@@ -67,7 +67,7 @@ def test_any_application_is_served(loop: str) -> None:
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-def test_uvicorns_own_http_will_do(http: str) -> None:
+def test_uvicorns_own_http_protocol_works(http: str) -> None:
     async def test() -> None:
         async with serving(Echo(), http=http) as served, connect(url(served.port)) as client:
             await client.send("hi")
@@ -76,7 +76,7 @@ def test_uvicorns_own_http_will_do(http: str) -> None:
     run(test)
 
 
-def test_the_scope_says_what_the_client_asked_for(loop: str) -> None:
+def test_the_scope_holds_the_clients_request(loop: str) -> None:
     async def test() -> None:
         app = Echo()
         async with serving(app, root_path="/r") as served:
@@ -115,7 +115,7 @@ def test_an_accept_carries_headers_and_a_subprotocol() -> None:
 
 
 @pytest.mark.parametrize("extra", [{"subprotocol": "none of yours"}, {"headers": [(b"x", b"1\r\nset-cookie: a=b")]}])
-def test_an_accept_that_would_break_the_handshake_is_the_handlers_fault(extra: Any, caplog: Any) -> None:
+def test_an_invalid_accept_raises_in_the_handler(extra: Any, caplog: Any) -> None:
     async def test() -> None:
         async with serving(accepting(**extra)) as served:
             assert (await answer_to(served.port, HEAD + b"\r\n")).startswith(b"HTTP/1.1 500 ")
@@ -145,7 +145,7 @@ def test_an_accept_that_would_break_the_handshake_is_the_handlers_fault(extra: A
         (b"nonsense\r\n", 400, b""),
     ],
 )
-def test_a_faulty_handshake_is_answered_and_ended(loop: str, head: bytes, status: int, header: bytes) -> None:
+def test_an_invalid_handshake_is_answered_and_closed(loop: str, head: bytes, status: int, header: bytes) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port, None)
@@ -183,7 +183,7 @@ def test_odd_targets_reach_the_handler(target: bytes) -> None:
     ]
     + [HEAD + b"Sec-WebSocket-Protocol:" + value + b"\r\n" for value in (b"", b" a b", b" a, b;c", b" \xff")],
 )
-def test_a_handshake_that_asks_for_what_is_none_is_refused(head: bytes, is_whole: bool) -> None:
+def test_an_invalid_target_or_subprotocol_is_rejected(head: bytes, is_whole: bool) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port, None)
@@ -199,7 +199,7 @@ def test_a_handshake_that_asks_for_what_is_none_is_refused(head: bytes, is_whole
     run(test)
 
 
-def test_a_long_header_is_no_fault(loop: str) -> None:
+def test_a_long_header_is_accepted(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port, HEAD + b"Cookie: " + b"c" * 10_240 + b"\r\n\r\n")
@@ -208,7 +208,7 @@ def test_a_long_header_is_no_fault(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_handshake_may_come_byte_by_byte_with_frames_behind_it(loop: str) -> None:
+def test_a_handshake_can_arrive_byte_by_byte_with_frames_after_it(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port, None)
@@ -238,7 +238,7 @@ def test_frames_in_the_same_segment_as_the_handshake_are_not_lost(loop: str, app
     run(test, loop)
 
 
-def test_what_comes_before_the_handler_accepts_is_bounded() -> None:
+def test_data_received_before_accept_are_bounded() -> None:
     async def test() -> None:
         accept = asyncio.Event()
         texts: list[str] = []
@@ -272,7 +272,7 @@ def test_what_comes_before_the_handler_accepts_is_bounded() -> None:
 # Refusing
 
 
-def test_a_refusal_before_accept_is_a_403(loop: str) -> None:
+def test_a_close_before_accept_is_a_403(loop: str) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 4000})
@@ -310,7 +310,7 @@ def test_a_denial_is_an_http_response(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_denial_may_come_in_parts() -> None:
+def test_a_denial_can_be_sent_in_parts() -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.http.response.start", "status": 200})
         for part in (b"a", b"b"):
@@ -329,7 +329,7 @@ def test_a_denial_may_come_in_parts() -> None:
 
 
 @pytest.mark.parametrize("does", ["raise", "return", "send", "deny", "half"])
-def test_a_handler_that_fails_before_accept_makes_a_500(loop: str, does: str, caplog: Any) -> None:
+def test_a_handler_that_fails_before_accept_causes_a_500(loop: str, does: str, caplog: Any) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         match does:
@@ -352,7 +352,7 @@ def test_a_handler_that_fails_before_accept_makes_a_500(loop: str, does: str, ca
     assert caplog.records
 
 
-def test_too_many_connections_are_told_so() -> None:
+def test_connections_over_the_limit_get_a_503() -> None:
     async def test() -> None:
         async with serving(Echo(), limit_concurrency=2) as served:
             client = await Client.connect(served.port)
@@ -362,7 +362,7 @@ def test_too_many_connections_are_told_so() -> None:
     run(test)
 
 
-def test_accepts_and_refusals_are_logged(caplog: Any) -> None:
+def test_accepted_and_rejected_handshakes_are_logged(caplog: Any) -> None:
     async def test() -> None:
         caplog.set_level(logging.INFO, "uvicorn.error")
         async with serving(Echo(), log_level="info") as served:
@@ -377,7 +377,7 @@ def test_accepts_and_refusals_are_logged(caplog: Any) -> None:
 
 
 class Alarm:
-    """Notes when it rings, and sets itself anew as often as it is told."""
+    """Records when its timer fires, and sets the timer again if `again_s` is given."""
 
     def __init__(self, wheel: TimerWheel, clock: Clock, *, again_s: float = 0) -> None:
         self.wheel = wheel
@@ -386,13 +386,13 @@ class Alarm:
         self.due_tick = 0
         self.rang_at: list[float] = []
 
-    def on_time(self) -> None:
+    def on_timer(self) -> None:
         self.rang_at.append(self.clock.time())
         if self.again_s:
             self.wheel.set(self, self.again_s)
 
 
-def test_each_timer_of_the_wheel_keeps_its_own_time() -> None:
+def test_each_timer_of_the_wheel_fires_at_its_own_time() -> None:
     async def test(clock: Clock) -> None:
         wheel, began = TimerWheel(clock), clock.time()
         repeating, later, moved, cleared = (Alarm(wheel, clock, again_s=again) for again in (20, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""HTTP before the WebSocket: one answer after the other, heads that are none, and clients that stop in the middle."""
+"""HTTP before the WebSocket: pipelined responses, invalid heads, and clients that stop halfway."""
 
 import asyncio
 import socket
@@ -74,7 +74,7 @@ def statuses(answers: bytes) -> list[int]:
 # One answer after the other
 
 
-def test_a_handshake_behind_a_request_is_answered_behind_its_answer(loop: str) -> None:
+def test_a_handshake_after_a_request_is_answered_after_its_response(loop: str) -> None:
     async def test() -> None:
         site = Site()
         site.may_answer.clear()
@@ -96,7 +96,7 @@ def test_a_handshake_behind_a_request_is_answered_behind_its_answer(loop: str) -
     run(test, loop)
 
 
-def test_a_handshake_behind_a_last_request_is_none(loop: str) -> None:
+def test_a_handshake_after_the_last_request_is_ignored(loop: str) -> None:
     async def test() -> None:
         site = Site()
         site.may_answer.clear()
@@ -112,7 +112,7 @@ def test_a_handshake_behind_a_last_request_is_none(loop: str) -> None:
     run(test, loop)
 
 
-def test_what_is_no_request_does_not_break_into_the_answer_before_it(loop: str) -> None:
+def test_an_invalid_request_does_not_interrupt_the_response_before_it(loop: str) -> None:
     async def test() -> None:
         site = Site()
         site.may_answer.clear()
@@ -128,7 +128,7 @@ def test_what_is_no_request_does_not_break_into_the_answer_before_it(loop: str) 
     run(test, loop)
 
 
-def test_a_body_that_breaks_off_is_told_to_both_sides(loop: str) -> None:
+def test_an_incomplete_body_is_reported_to_both_sides(loop: str) -> None:
     async def test() -> None:
         site = Site()
         async with serving(site) as served:
@@ -151,7 +151,7 @@ def test_a_body_that_breaks_off_is_told_to_both_sides(loop: str) -> None:
         POST.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked") + b"x",
     ],
 )
-def test_what_breaks_off_behind_others_leaves_them_their_answers(loop: str, broken: bytes, caplog: Any) -> None:
+def test_an_incomplete_request_does_not_affect_earlier_responses(loop: str, broken: bytes, caplog: Any) -> None:
     async def test() -> None:
         site = Site()
         site.may_answer.clear()
@@ -168,7 +168,7 @@ def test_what_breaks_off_behind_others_leaves_them_their_answers(loop: str, brok
     run(test, loop)
 
 
-def test_a_client_that_leaves_is_no_failure_of_any_of_its_requests(loop: str, caplog: Any) -> None:
+def test_a_client_that_disconnects_causes_no_error(loop: str, caplog: Any) -> None:
     async def test() -> None:
         site = Site()
         site.may_answer.clear()
@@ -186,7 +186,7 @@ def test_a_client_that_leaves_is_no_failure_of_any_of_its_requests(loop: str, ca
 
 
 @pytest.mark.parametrize("has_length", [True, False])
-def test_an_answer_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop: str, has_length: bool) -> None:
+def test_a_response_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop: str, has_length: bool) -> None:
     async def test() -> None:
         site = Site()
         site.headers = [(b"content-length", b"7")] if has_length else []
@@ -201,7 +201,7 @@ def test_an_answer_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop: 
     run(test, loop)
 
 
-# Heads that are none
+# Invalid heads
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_an_answer_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop: 
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", 400),
     ],
 )
-def test_a_head_that_is_none_is_answered_and_reaches_no_application(
+def test_an_invalid_head_is_answered_and_reaches_no_application(
     loop: str, head: bytes, status: int, caplog: Any
 ) -> None:
     async def test() -> None:
@@ -241,7 +241,7 @@ def test_a_head_that_is_none_is_answered_and_reaches_no_application(
     run(test, loop)
 
 
-def test_many_requests_at_once_are_no_long_head(loop: str) -> None:
+def test_many_pipelined_requests_are_not_one_long_head(loop: str) -> None:
     async def test() -> None:
         site = Site()
         site.headers = [(b"content-length", b"7")]
@@ -262,7 +262,7 @@ def test_many_requests_at_once_are_no_long_head(loop: str) -> None:
 # Clients that stop in the middle
 
 
-def test_a_body_that_does_not_come_is_not_awaited_for_ever() -> None:
+def test_a_body_that_does_not_arrive_times_out() -> None:
     async def test(clock: Clock) -> None:
         site = Site()
         async with serving(site) as served:
@@ -283,7 +283,7 @@ def test_a_body_that_does_not_come_is_not_awaited_for_ever() -> None:
 
 
 @pytest.mark.parametrize("then", [b"01234", b"0123456789", b"0123456789\r\n"])
-def test_a_client_that_has_its_answer_and_stays_is_let_go(then: bytes) -> None:
+def test_a_client_that_stays_after_its_response_is_disconnected(then: bytes) -> None:
     async def test(clock: Clock) -> None:
         site = Site()
         site.needs_body = False
@@ -302,7 +302,7 @@ def test_a_client_that_has_its_answer_and_stays_is_let_go(then: bytes) -> None:
     run_on_clock(test)
 
 
-def test_an_application_that_takes_its_time_with_a_body_is_not_the_clients_fault() -> None:
+def test_a_slow_application_does_not_cost_the_client_its_time_limit() -> None:
     async def test(clock: Clock) -> None:
         may_read = asyncio.Event()
         site = Site()
@@ -330,7 +330,7 @@ def test_an_application_that_takes_its_time_with_a_body_is_not_the_clients_fault
 
 
 @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
-def test_a_client_that_does_not_take_its_answer_is_cut_off(more: bytes) -> None:
+def test_a_client_that_does_not_read_its_response_is_disconnected(more: bytes) -> None:
     async def test(clock: Clock) -> None:
         site = Site()
         site.body = bytes(50_000_000)
@@ -349,7 +349,7 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(more: bytes) -> None:
     run_on_clock(test)
 
 
-def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
+def test_a_client_that_reads_slowly_gets_the_whole_response() -> None:
     async def test(clock: Clock) -> None:
         site = Site()
         site.headers = [(b"content-length", b"30000001"), (b"connection", b"close")]

@@ -1,4 +1,4 @@
-"""What one client can make the server keep, and for how long: each part of a request has its bound and its deadline."""
+"""Limits on what one client can make the server keep: each part of a request has a size limit and a deadline."""
 
 import asyncio
 import contextlib
@@ -41,11 +41,11 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 
 class Page:
-    """An application that reads the body and answers with it; `gate` keeps it from answering, `reads` from reading."""
+    """Reads the body and answers with it; `may_answer` delays the answer, and without `reads` it reads nothing."""
 
     def __init__(self, *, answer: bytes | None = None, reads: bool = True, status: int = 200) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.answer = answer
         self.reads = reads
         self.status = status
@@ -66,7 +66,7 @@ class Page:
                 return
             body += event["body"]
             more = event["more_body"]
-        await self.gate.wait()
+        await self.may_answer.wait()
         answer = body if self.answer is None else self.answer
         headers = [(b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -108,7 +108,7 @@ async def problem(client: Client) -> tuple[int, str]:
 def test_pipelined_requests_wait_unread_while_one_is_answered(loop: str) -> None:
     async def test() -> None:
         page = Page(answer=b"ok")
-        page.gate.clear()
+        page.may_answer.clear()
         async with serving(page) as served:
             client = await Client.connect(served.port, None)
             client.send(GET * 200_000)
@@ -118,7 +118,7 @@ def test_pipelined_requests_wait_unread_while_one_is_answered(loop: str) -> None
             assert len(page.scopes) == len(served.tasks) == 1
             assert not found.pipeline
             assert n_held(found) <= ONE_READ + MAX_HEAD_BYTES
-            page.gate.set()
+            page.may_answer.set()
             for n in range(500):
                 assert await answer(client) == (200, b"ok"), n
                 assert len(served.tasks) <= 2  # one that ends, and the next
@@ -129,7 +129,7 @@ def test_pipelined_requests_wait_unread_while_one_is_answered(loop: str) -> None
     run(test, loop)
 
 
-def test_a_client_that_leaves_is_noticed_behind_a_little_of_its_next_request(loop: str) -> None:
+def test_a_disconnect_after_a_part_of_the_next_request_is_noticed(loop: str) -> None:
     async def test() -> None:
         page = Page()
         async with serving(page) as served:
@@ -166,7 +166,7 @@ def test_trailer_fields_reach_no_application(loop: str) -> None:
         b"0" * 200_000,
     ],
 )
-def test_a_body_of_nothing_but_framing_is_refused(loop: str, endless: bytes) -> None:
+def test_a_body_that_is_mostly_framing_is_rejected(loop: str, endless: bytes) -> None:
     async def test() -> None:
         page = Page()
         async with serving(page) as served:
@@ -201,7 +201,7 @@ def test_a_body_that_the_application_does_not_read_stays_with_the_client(loop: s
     run(test, loop)
 
 
-def test_a_response_is_given_to_the_transport_as_the_client_reads(loop: str) -> None:
+def test_a_response_is_written_as_the_client_reads(loop: str) -> None:
     async def test() -> None:
         page = Page(answer=bytes(range(256)) * 40_000)
         async with serving(page) as served:
@@ -263,7 +263,7 @@ async def trickle(clock: Clock, client: Client, data: bytes, every_s: float, n: 
         (HEAD[:-2], b"x"),
     ],
 )
-def test_no_deadline_starts_again_with_each_byte(begin: bytes, each: bytes) -> None:
+def test_no_deadline_restarts_with_each_byte(begin: bytes, each: bytes) -> None:
     async def test(clock: Clock) -> None:
         async with serving(Page()) as served:
             client = await Client.connect(served.port, None)
@@ -276,7 +276,7 @@ def test_no_deadline_starts_again_with_each_byte(begin: bytes, each: bytes) -> N
     run_on_clock(test)
 
 
-def test_a_body_at_a_modest_rate_is_read_to_its_end() -> None:
+def test_a_body_at_a_modest_rate_is_read_completely() -> None:
     async def test(clock: Clock) -> None:
         page = Page()
         async with serving(page) as served:
@@ -295,7 +295,7 @@ def test_a_body_at_a_modest_rate_is_read_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("each", [b"x", b"x" * 600_000])
-def test_the_rest_of_a_refused_body_is_dropped_within_bounds(each: bytes) -> None:
+def test_the_rest_of_a_rejected_body_is_dropped_within_bounds(each: bytes) -> None:
     async def test(clock: Clock) -> None:
         async with serving(Page(answer=b"no", reads=False, status=401)) as served:
             client = await Client.connect(served.port, None)
@@ -313,7 +313,7 @@ def test_the_rest_of_a_refused_body_is_dropped_within_bounds(each: bytes) -> Non
     run_on_clock(test)
 
 
-def test_a_connection_is_used_again_behind_a_body_that_nobody_read(loop: str) -> None:
+def test_a_connection_is_reused_after_an_unread_body(loop: str) -> None:
     async def test() -> None:
         async with serving(Page(answer=b"no", reads=False, status=401)) as served:
             client = await Client.connect(served.port, None)
@@ -341,7 +341,7 @@ def test_a_response_without_100_continue_ends_the_connection(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_malformed_chunk_behind_expect_is_refused_once(loop: str, caplog: Any) -> None:
+def test_a_malformed_chunk_after_expect_is_rejected_once(loop: str, caplog: Any) -> None:
     async def test() -> None:
         async with serving(Page()) as served:
             client = await Client.connect(served.port, None)
@@ -354,7 +354,7 @@ def test_a_malformed_chunk_behind_expect_is_refused_once(loop: str, caplog: Any)
     run(test, loop)
 
 
-def test_nothing_follows_a_response_whose_request_breaks_off_later(loop: str) -> None:
+def test_nothing_follows_a_response_whose_request_fails_later(loop: str) -> None:
     async def test() -> None:
         async with serving(Page(answer=b"no", reads=False, status=401)) as served:
             client = await Client.connect(served.port, None)
@@ -367,7 +367,7 @@ def test_nothing_follows_a_response_whose_request_breaks_off_later(loop: str) ->
     run(test, loop)
 
 
-def test_half_a_connection_with_a_full_buffer_is_ended() -> None:
+def test_a_half_closed_connection_with_a_full_buffer_is_closed() -> None:
     async def test(clock: Clock) -> None:
         async with serving(Page(answer=bytes(20_000_000))) as served:
             client = await Client.connect(served.port, None)
@@ -382,7 +382,7 @@ def test_half_a_connection_with_a_full_buffer_is_ended() -> None:
     run_on_clock(test)
 
 
-def test_a_message_that_arrives_byte_by_byte_is_not_awaited_for_hours() -> None:
+def test_a_connection_whose_message_arrives_too_slowly_is_closed() -> None:
     async def test(clock: Clock) -> None:
         async with serving(Echo()) as served:
             slow = await Client.connect(served.port)
@@ -411,7 +411,7 @@ def test_a_message_that_arrives_byte_by_byte_is_not_awaited_for_hours() -> None:
 # The request's head
 
 
-def test_an_upgrade_with_trailing_white_space_is_one(loop: str) -> None:
+def test_an_upgrade_with_trailing_white_space_is_accepted(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             head = HEAD.replace(b"Upgrade: websocket", b"Upgrade: \twebsocket \t")
@@ -422,7 +422,7 @@ def test_an_upgrade_with_trailing_white_space_is_one(loop: str) -> None:
     run(test, loop)
 
 
-def test_a_declined_upgrade_leaves_the_request_its_body(loop: str) -> None:
+def test_the_body_of_a_request_with_a_declined_upgrade_is_read(loop: str) -> None:
     async def test() -> None:
         page = Page()
         async with serving(page) as served:
@@ -440,15 +440,15 @@ def test_a_declined_upgrade_leaves_the_request_its_body(loop: str) -> None:
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_raw_bytes_in_a_target_are_percent_encoded(kind: str) -> None:
     async def test() -> None:
-        page, echo = Page(), Echo()
-        async with serving(page if kind == "http" else echo) as served:
+        page, app = Page(), Echo()
+        async with serving(page if kind == "http" else app) as served:
             target = "/café?name=Zoë".encode()
             client = await Client.connect(served.port, None)
             client.send(
                 (GET if kind == "http" else HEAD + b"\r\n").replace(b"/chat", b"/").replace(b"/ ", target + b" ")
             )
             assert (await client.head()).split(b" ")[1] in (b"200", b"101")
-            scope = (page.scopes if kind == "http" else echo.scopes)[0]
+            scope = (page.scopes if kind == "http" else app.scopes)[0]
             assert scope["path"] == "/café"
             assert scope["query_string"] == b"name=Zo%C3%AB"
             assert (scope["raw_path"] or b"").isascii()
@@ -499,7 +499,7 @@ def _bytewise(data: bytes) -> list[bytes]:
         lambda n: [b"\r\n" * (n * 60_000)],
     ],
 )
-def test_twice_the_bytes_cost_twice_the_steps(make: Any) -> None:
+def test_parsing_takes_linear_time(make: Any) -> None:
     once, twice = _n_steps(make(1)), _n_steps(make(2))
     assert twice <= 2.2 * once + 100
 
@@ -515,10 +515,10 @@ async def full(served: Serving, n: int) -> AsyncIterator[list[Client]]:
         client.cut()
 
 
-def test_every_connection_counts_whatever_it_speaks(loop: str) -> None:
+def test_connections_of_every_protocol_are_counted(loop: str) -> None:
     async def test() -> None:
         page = Page(answer=b"ok")
-        page.gate.clear()
+        page.may_answer.clear()
         async with serving(page, limit_concurrency=4) as served, full(served, 2):
             busy = await Client.connect(served.port, None)
             busy.send(GET)
@@ -528,7 +528,7 @@ def test_every_connection_counts_whatever_it_speaks(loop: str) -> None:
                 refused.send(request)
                 assert await problem(refused) == (503, "unavailable")
                 await refused.close()
-            page.gate.set()
+            page.may_answer.set()
             assert await answer(busy) == (200, b"ok")
             idle_one_counts = await Client.connect(served.port, None)
             idle_one_counts.send(GET)
@@ -546,7 +546,7 @@ def test_every_connection_counts_whatever_it_speaks(loop: str) -> None:
     run(test, loop)
 
 
-def test_an_idle_connection_leaves_its_place_to_a_request() -> None:
+def test_an_idle_connection_is_closed_for_a_request() -> None:
     async def test(clock: Clock) -> None:
         async with serving(Page(answer=b"ok"), limit_concurrency=3) as served:
             idle = [await Client.connect(served.port, None) for _ in range(2)]
@@ -564,11 +564,11 @@ def test_an_idle_connection_leaves_its_place_to_a_request() -> None:
     run_on_clock(test)
 
 
-def test_silent_connections_keep_nobody_out(loop: str) -> None:
+def test_silent_connections_do_not_block_others(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo(), limit_concurrency=4) as served, full(served, 2):
             silent = [await Client.connect(served.port, None) for _ in range(60)]
-            limit = next(iter(served.connections))._share.limit
+            limit = next(iter(served.connections))._shared.limit
             await eventually(lambda: len(served.connections) <= limit.max_open)
             assert limit.max_open == 3 + 16
             slow = await Client.connect(served.port, None)
@@ -582,12 +582,12 @@ def test_silent_connections_keep_nobody_out(loop: str) -> None:
     run(test, loop)
 
 
-def test_connections_that_are_gone_are_not_counted(loop: str) -> None:
+def test_lost_connections_are_not_counted(loop: str) -> None:
     async def test() -> None:
         async with serving(Page(answer=b"ok"), limit_concurrency=4) as served:
             first = await Client.connect(served.port, None)
             await eventually(lambda: served.connections)
-            limit = next(iter(served.connections))._share.limit
+            limit = next(iter(served.connections))._shared.limit
             for _ in range(20):
                 async with full(served, 2):
                     client = await Client.connect(served.port, None)
@@ -597,12 +597,12 @@ def test_connections_that_are_gone_are_not_counted(loop: str) -> None:
                 await eventually(lambda: len(served.connections) == 1)
             first.cut()
             await served.empty()
-            assert (limit.n_served, limit.n_waiting, limit._idle, limit._leaving) == (0, 0, {}, set())
+            assert (limit.n_served, limit.n_waiting, limit._idle, limit._aborted) == (0, 0, {}, set())
 
     run(test, loop)
 
 
-def test_a_client_with_a_tiny_window_gets_its_refusal() -> None:
+def test_a_client_with_a_tiny_window_gets_its_rejection() -> None:
     async def test() -> None:
         async with serving(Page()) as served:
             with socket.socket() as opened:

@@ -1,4 +1,4 @@
-"""The WebSocket protocol with clients that others wrote: wsproto's, without I/O, and the `ws` of Node."""
+"""The WebSocket protocol with clients of other projects: wsproto, and the `ws` package of Node."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ class Peer:
         self._events: deque[Event] = deque()
 
     async def ask(self, *subprotocols: str) -> Event:
-        """Begin the handshake; return how it is answered."""
+        """Start the handshake; return the response."""
         request = Request("test", "/chat", extensions=self._extensions, subprotocols=list(subprotocols))
         self.send(request)
         return await self.event()
@@ -56,7 +56,7 @@ class Peer:
         self.writer.write(b"".join(self.wire.send(event) for event in events))
 
     async def event(self) -> Event:
-        """Return what comes next, but for pings. An end without a close is a close with 1006."""
+        """Return the next event that is not a ping. A lost connection is returned as a close with 1006."""
         while not self._events:
             self.wire.receive_data(await self.reader.read(65_536) or None)
             self._events += [event for event in self.wire.events() if not self._is_answered(event)]
@@ -124,7 +124,7 @@ def deflate(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize("kind", [Echo, DirectEcho])
-def test_wsproto_gets_its_texts_back(kind: Any, deflate: bool) -> None:
+def test_wsproto_receives_its_texts(kind: Any, deflate: bool) -> None:
     async def test() -> None:
         async with serving(kind()) as served, talking(served.port, deflate=deflate) as peer:
             for size in SIZES:
@@ -136,7 +136,7 @@ def test_wsproto_gets_its_texts_back(kind: Any, deflate: bool) -> None:
     run(test)
 
 
-def test_wsproto_gets_its_bytes_back(deflate: bool) -> None:
+def test_wsproto_receives_its_bytes(deflate: bool) -> None:
     async def test() -> None:
         async with serving(Echo()) as served, talking(served.port, deflate=deflate) as peer:
             for size in SIZES:
@@ -147,7 +147,7 @@ def test_wsproto_gets_its_bytes_back(deflate: bool) -> None:
     run(test)
 
 
-def test_wsproto_may_send_in_fragments_and_ping_between_them(deflate: bool) -> None:
+def test_wsproto_can_send_fragments_and_ping_between_them(deflate: bool) -> None:
     async def test() -> None:
         text, data = words(10_000), random.Random(1).randbytes(10_000)
         async with serving(Echo()) as served, talking(served.port, deflate=deflate) as peer:
@@ -175,7 +175,7 @@ def test_wsproto_that_sends_many_messages_at_once_gets_them_in_order(deflate: bo
     run(test)
 
 
-def test_wsproto_that_only_answers_pings_stays(deflate: bool) -> None:
+def test_wsproto_that_only_answers_pings_stays_connected(deflate: bool) -> None:
     async def test() -> None:
         options = {"ws_ping_interval": 0.1, "ws_ping_timeout": 0.1}
         async with serving(Echo(), **options) as served, talking(served.port, deflate=deflate) as peer:
@@ -190,7 +190,7 @@ def test_wsproto_that_only_answers_pings_stays(deflate: bool) -> None:
 @pytest.mark.parametrize(
     ("code", "reason"), [(1000, ""), (1000, "bye"), (1001, ""), (1011, "oh"), (3000, ""), (4999, "genug ✓"), (1005, "")]
 )
-def test_wsproto_closes_and_hears_its_code_again(code: int, reason: str) -> None:
+def test_wsproto_receives_its_own_close_code(code: int, reason: str) -> None:
     async def test() -> None:
         app = Echo()
         async with serving(app) as served, talking(served.port) as peer:
@@ -211,7 +211,7 @@ def closing(code: int, reason: str) -> CloseConnection:
 @pytest.mark.parametrize(
     ("code", "reason"), [(1000, ""), (1008, "policy"), (1012, "come back"), (4000, "enough"), (4999, "genug ✓")]
 )
-def test_wsproto_hears_why_the_server_closes(code: int, reason: str) -> None:
+def test_wsproto_receives_the_servers_close_reason(code: int, reason: str) -> None:
     async def test() -> None:
         async with serving(closer(code, reason)) as served, talking(served.port) as peer:
             event = await peer.close()
@@ -221,7 +221,7 @@ def test_wsproto_hears_why_the_server_closes(code: int, reason: str) -> None:
     run(test)
 
 
-def test_wsproto_hears_that_its_message_is_too_long(deflate: bool) -> None:
+def test_wsproto_receives_1009_for_a_long_message(deflate: bool) -> None:
     async def test() -> None:
         async with serving(Echo(), ws_max_size=1_000) as served, talking(served.port, deflate=deflate) as peer:
             peer.send(TextMessage(words(1_000)))
@@ -232,7 +232,7 @@ def test_wsproto_hears_that_its_message_is_too_long(deflate: bool) -> None:
     run(test)
 
 
-def test_wsproto_is_given_a_subprotocol_and_a_header() -> None:
+def test_wsproto_receives_a_subprotocol_and_a_header() -> None:
     async def test() -> None:
         app = accepting(subprotocol="b", headers=[(b"x-one", b"1")])
         async with serving(app) as served, calling(served.port) as peer:
@@ -244,7 +244,7 @@ def test_wsproto_is_given_a_subprotocol_and_a_header() -> None:
     run(test)
 
 
-def test_wsproto_is_refused() -> None:
+def test_wsproto_is_rejected() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.close"})
@@ -287,11 +287,11 @@ async def run_node(*words: str) -> Any:
     return json.loads(out)
 
 
-def test_node_talks_with_and_without_compression_and_closes_both_ways() -> None:
+def test_node_works_with_and_without_compression_and_closes_both_ways() -> None:
     async def test() -> None:
-        echo = Echo()
+        app = Echo()
         options = {"ws_ping_interval": 0.1, "ws_ping_timeout": None}  # how fast Node is, is not the question
-        async with serving(echo, **options) as served, serving(closer(4002, "schön war's")) as shut:
+        async with serving(app, **options) as served, serving(closer(4002, "schön war's")) as shut:
             seen = await run_node(f"ws://127.0.0.1:{served.port}/chat", f"ws://127.0.0.1:{shut.port}/chat")
             await served.empty()
             await shut.empty()
@@ -303,7 +303,7 @@ def test_node_talks_with_and_without_compression_and_closes_both_ways() -> None:
         assert seen["plain"]["extensions"] == ""
         assert seen["compressed"]["extensions"] == "permessage-deflate"
         assert seen["closed"] == [[4002, "schön war's"]] * 2
-        ends = [event for event in echo.events if event["type"] == "websocket.disconnect"]
+        ends = [event for event in app.events if event["type"] == "websocket.disconnect"]
         assert ends == [{"type": "websocket.disconnect", "code": 4001, "reason": "genug ✓"}] * 2
 
     run(test)

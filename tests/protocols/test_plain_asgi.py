@@ -1,4 +1,4 @@
-"""The same sessions where no direct path is offered: under uvicorn's own WebSockets, and in Litestar's test client."""
+"""Sessions without the direct path: under uvicorn's own WebSockets, and in Litestar's test client."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from asgi_servers import SERVERS, cut
 from litestar.testing import TestClient
-from rawsocket import Talk, open_socket, run
+from raw_client import Talk, open_socket, run
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chatkit.backends import open_backend
@@ -31,11 +31,11 @@ class Here(msgspec.Struct, frozen=True):
 
     @property
     def n_connections(self) -> int:
-        return int(self.app.state.lobby.n_connections)
+        return int(self.app.state.admission.n_connections)
 
     @property
     def n_subscriptions(self) -> int:
-        return int(self.app.state.lobby.house.hub.counts["subscriptions"])
+        return int(self.app.state.admission.context.hub.counts["subscriptions"])
 
     @property
     def n_held(self) -> int:
@@ -57,7 +57,7 @@ async def nobody_is_left(here: Here) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_the_tutorials_page_and_every_form() -> None:
+def test_the_tutorials_page_and_every_format() -> None:
     async def test() -> None:
         async with serving() as here:
             async with (
@@ -77,11 +77,11 @@ def test_the_tutorials_page_and_every_form() -> None:
     run(test())
 
 
-def test_a_conversation_resumes_by_cursor() -> None:
+def test_a_session_resumes_by_cursor() -> None:
     async def test() -> None:
         async with serving() as here:
             async with Talk.open(here, "/ws/ops?name=ann") as talk:
-                assert [(await talk.hear())["type"] for _ in range(2)] == ["welcome", "joined"]
+                assert [(await talk.receive())["type"] for _ in range(2)] == ["welcome", "joined"]
                 acks = [await talk.ask(op="publish", body=f"m{number}") for number in range(1, 51)]
                 assert [ack["seq"] for ack in acks] == list(range(1, 51))
                 assert (await talk.ask(op="shout"))["code"] == "unknown-op"
@@ -104,7 +104,7 @@ def test_a_burst_and_a_slow_reader_get_everything_in_order() -> None:
             await talk.until("joined")
             await slow.until("joined")
             for number in range(900):  # as many as memory:// keeps
-                await talk.say(op="publish", body=f"{number}:" + "x" * 4_000)
+                await talk.send(op="publish", body=f"{number}:" + "x" * 4_000)
             for reader in (talk, slow):
                 bodies = await reader.bodies(900)
                 assert [body.partition(":")[0] for body in bodies] == [str(number) for number in range(900)]
@@ -116,7 +116,7 @@ def test_a_burst_and_a_slow_reader_get_everything_in_order() -> None:
     ("path", "frame", "code"),
     [("/ws/ops", b"binary", 1003), ("/ws/a/b", None, 1008), ("/ws/ops?after=no", None, 1008)],
 )
-def test_closing_has_its_code(path: str, frame: bytes | None, code: int) -> None:
+def test_a_close_has_the_right_code(path: str, frame: bytes | None, code: int) -> None:
     async def test() -> None:
         async with serving() as here:
             async with open_socket(here, path) as opened:
@@ -129,7 +129,7 @@ def test_closing_has_its_code(path: str, frame: bytes | None, code: int) -> None
     run(test())
 
 
-def test_no_token_a_place_too_many_and_another_origin() -> None:
+def test_connections_without_token_over_the_limit_or_of_another_origin_are_rejected() -> None:
     async def test() -> None:
         async with serving(secret="eight-or-more", max_connections=1) as here:
             async with open_socket(here, "/ws/ops") as opened:
@@ -152,12 +152,12 @@ def test_no_token_a_place_too_many_and_another_origin() -> None:
     run(test())
 
 
-def test_a_flood_is_held_back_and_answered_whole() -> None:
+def test_a_flood_is_slowed_and_answered_completely() -> None:
     async def test() -> None:
         async with serving() as here, Talk.open(here, "/ws") as talk:
             await talk.until("welcome")
             for number in range(2_000):
-                await talk.say(op="publish", room="flood", body=str(number), ref=number)
+                await talk.send(op="publish", room="flood", body=str(number), ref=number)
             refs = [(await talk.until("ack"))["ref"] for _ in range(2_000)]
             assert refs == list(range(2_000))
 
@@ -165,7 +165,7 @@ def test_a_flood_is_held_back_and_answered_whole() -> None:
 
 
 @pytest.mark.parametrize("server", ["httptools, websockets-sansio", "h11, wsproto", "hypercorn"])
-def test_a_client_that_takes_no_answers_and_is_cut_leaves_nothing_behind(server: str) -> None:
+def test_a_client_that_reads_nothing_and_is_reset_leaks_nothing(server: str) -> None:
     async def test() -> None:
         async with serving(server) as here:
             async with Talk.open(here, "/ws/flood") as talk:
@@ -174,7 +174,7 @@ def test_a_client_that_takes_no_answers_and_is_cut_leaves_nothing_behind(server:
             async with Talk.open(here, "/ws/flood?history=0", max_queue=1) as talk:
                 await talk.until("joined")
                 while here.n_held == 0:
-                    await talk.say(op="history", limit=100)
+                    await talk.send(op="history", limit=100)
                     await asyncio.sleep(0)  # the server runs in this loop, too
                 cut(talk.socket)
             await nobody_is_left(here)
@@ -182,7 +182,7 @@ def test_a_client_that_takes_no_answers_and_is_cut_leaves_nothing_behind(server:
     run(test())
 
 
-def test_the_end_of_the_server_closes_sockets() -> None:
+def test_a_shutdown_closes_websockets() -> None:
     async def test() -> None:
         async with serving() as here:
             opening = open_socket(here, "/ws/ops")

@@ -1,4 +1,4 @@
-"""The WebSocket protocol as an ASGI server, on both loops: talking, ending, shutting down, leaving nothing behind."""
+"""The WebSocket protocol as an ASGI server, on both event loops: messages, closing, shutdown and leaks."""
 
 import asyncio
 import gc
@@ -55,7 +55,7 @@ def loop(request: pytest.FixtureRequest) -> str:
     ],
 )
 @pytest.mark.parametrize("kind", [Echo, DirectEcho])
-def test_who_breaks_the_protocol_is_told_how_and_disconnected(loop: str, kind: Any, data: bytes, code: int) -> None:
+def test_a_protocol_error_is_reported_and_ends_the_connection(loop: str, kind: Any, data: bytes, code: int) -> None:
     async def test() -> None:
         app = kind()
         async with serving(app, ws_max_size=1000) as served:
@@ -74,7 +74,7 @@ def test_who_breaks_the_protocol_is_told_how_and_disconnected(loop: str, kind: A
     run(test, loop)
 
 
-def test_a_client_that_ignores_its_fault_is_cut_off() -> None:
+def test_a_client_that_ignores_a_protocol_error_is_disconnected() -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port)
@@ -117,7 +117,7 @@ def test_pings_are_answered_in_the_middle_of_a_message(loop: str) -> None:
     run(test, loop)
 
 
-def test_compression_is_agreed_without_context_takeover(loop: str) -> None:
+def test_compression_is_negotiated_without_context_takeover(loop: str) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             extension = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
@@ -160,7 +160,7 @@ def test_compression_is_agreed_without_context_takeover(loop: str) -> None:
         ("x-other, permessage-deflate; server_max_window_bits=11", {"server_max_window_bits": "11"}),
     ],
 )
-def test_a_window_is_agreed_only_where_the_client_offers_it(offer: str, agreed: dict[str, str] | None) -> None:
+def test_a_window_is_negotiated_only_if_the_client_offers_it(offer: str, agreed: dict[str, str] | None) -> None:
     async def test() -> None:
         async with serving(Echo()) as served:
             client = await Client.connect(served.port, None)
@@ -197,7 +197,7 @@ def test_a_handlers_close_waits_for_the_clients(loop: str, caplog: Any) -> None:
     assert not caplog.records
 
 
-def test_a_close_code_that_is_none_is_the_handlers_fault(caplog: Any) -> None:
+def test_an_invalid_close_code_raises_in_the_handler(caplog: Any) -> None:
     async def test() -> None:
         async with serving(closer(1006)) as served, connect(url(served.port)) as client:
             with pytest.raises(ConnectionClosed) as closed:
@@ -212,7 +212,7 @@ def test_a_close_code_that_is_none_is_the_handlers_fault(caplog: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "code"), [(None, 1000), (ValueError("on purpose"), 1011), (ClientDisconnected(), 1000)]
 )
-def test_a_handler_that_ends_ends_the_connection(loop: str, error: Exception | None, code: int, caplog: Any) -> None:
+def test_the_connection_ends_with_its_handler(loop: str, error: Exception | None, code: int, caplog: Any) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
@@ -257,7 +257,7 @@ def test_a_connection_that_ends_without_a_close_is_1006(loop: str, kind: Any, ho
     run(test, loop)
 
 
-def test_a_sender_hears_that_the_client_left(loop: str) -> None:
+def test_send_raises_after_a_disconnect(loop: str) -> None:
     ended: list[BaseException] = []
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
@@ -285,7 +285,7 @@ def test_a_sender_hears_that_the_client_left(loop: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Echo, DirectEcho])
-def test_a_shutdown_tells_everybody_to_come_back(loop: str, kind: Any) -> None:
+def test_a_shutdown_closes_connections_with_1012(loop: str, kind: Any) -> None:
     async def test() -> None:
         app = kind()
         async with serving(app) as served:
@@ -311,7 +311,7 @@ def test_a_shutdown_tells_everybody_to_come_back(loop: str, kind: Any) -> None:
     run(test, loop)
 
 
-def test_a_shutdown_refuses_who_is_not_in_yet() -> None:
+def test_a_shutdown_rejects_pending_handshakes() -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         await receive()
         assert (await receive())["type"] == "websocket.disconnect"
@@ -370,7 +370,7 @@ async def come_and_go(port: int, how: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "n"), [("uvloop", 5000), ("asyncio", 500)])
-def test_thousands_come_and_go_and_nothing_stays(name: str, n: int) -> None:
+def test_thousands_of_connections_leak_nothing(name: str, n: int) -> None:
     async def test() -> None:
         before = living()
         for app in (Echo(), DirectEcho()):

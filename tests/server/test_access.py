@@ -1,4 +1,4 @@
-"""Who is let in: by place of origin, by name of host, by token; and how much one sender may send."""
+"""Access: host names, web origins, tokens and session cookies."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawsocket import Talk, call, handshake, open_socket, publish, raw, read_head, run
+from raw_client import Talk, call, handshake, open_socket, publish, raw, read_head, run
 from serving import ServerProcess, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -17,13 +17,13 @@ from chatkit.errors import Forbidden, Unauthorized
 from chatkit.server.access import AccessPolicy, bearer
 from chatkit.server.settings import Settings
 
-TOKEN = "correct horse+battery/staple"  # what a link and a cookie have to quote
+TOKEN = "correct horse+battery/staple"  # with characters that links and cookies have to escape
 QUOTED = "correct%20horse%2Bbattery%2Fstaple"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("security")
+    folder = tmp_path_factory.mktemp("access")
     with serve(folder / "rooms.db", "--rate-limit", "0", "--origin", "https://chat.example") as started:
         yield started
         assert "Traceback" not in started.log, started.log
@@ -39,7 +39,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 def hosts_of(server: ServerProcess) -> dict[str, int]:
-    """Names that may stand in a Host header, and the status that a call with them gets."""
+    """Return values of the Host header, each with the status that a request with it gets."""
     port = server.port
     return {
         f"127.0.0.1:{port}": 200,
@@ -66,7 +66,7 @@ def hosts_of(server: ServerProcess) -> dict[str, int]:
 # Host
 
 
-def test_a_name_that_is_not_this_servers_is_refused(server: ServerProcess) -> None:
+def test_a_host_that_is_not_this_server_is_refused(server: ServerProcess) -> None:
     for host, status in hosts_of(server).items():
         for path in ("/rooms", "/rooms/ops", "/rooms/ops/messages", "/"):
             answer = call(server, "GET", path, Host=host)
@@ -75,7 +75,7 @@ def test_a_name_that_is_not_this_servers_is_refused(server: ServerProcess) -> No
                 assert answer.problem == (403, "forbidden")
 
 
-def test_a_websocket_under_another_name_is_refused_with_the_reason(server: ServerProcess) -> None:
+def test_a_websocket_with_another_host_is_refused_with_the_reason(server: ServerProcess) -> None:
     for host, status in hosts_of(server).items():
         with raw(server) as opened:
             opened.sendall(handshake("/ws/ops").replace(b"Host: 127.0.0.1", b"Host: " + host.encode("latin-1")))
@@ -91,7 +91,7 @@ def test_a_websocket_under_another_name_is_refused_with_the_reason(server: Serve
 
 
 def origins_of(server: ServerProcess) -> dict[str, bool]:
-    """Places that a page may be from, and whether it may use the server."""
+    """Return origins of pages, each with whether it may use the server."""
     return {
         server.url: True,
         "http://localhost:5173": True,
@@ -113,53 +113,53 @@ def origins_of(server: ServerProcess) -> dict[str, bool]:
     }
 
 
-def test_pages_of_other_places_may_not_write(server: ServerProcess) -> None:
-    for origin, is_welcome in origins_of(server).items():
+def test_pages_of_other_origins_may_not_write(server: ServerProcess) -> None:
+    for origin, is_allowed in origins_of(server).items():
         published = call(server, "POST", "/rooms/origin/messages", "x", Origin=origin, Content_Type="text/plain")
         redacted = call(server, "DELETE", "/rooms/origin/messages/1", Origin=origin)
-        assert (published.status, redacted.status) == ((201, 200) if is_welcome else (403, 403)), origin
-        if not is_welcome:
+        assert (published.status, redacted.status) == ((201, 200) if is_allowed else (403, 403)), origin
+        if not is_allowed:
             assert published.problem == redacted.problem == (403, "forbidden")
 
 
-def test_a_program_sends_no_origin_and_is_welcome(server: ServerProcess) -> None:
+def test_a_request_without_an_origin_is_allowed(server: ServerProcess) -> None:
     assert call(server, "POST", "/rooms/program/messages", "x").status == 201
 
 
-def test_reading_tells_other_pages_nothing(server: ServerProcess) -> None:
+def test_pages_of_other_origins_cannot_read_the_answers(server: ServerProcess) -> None:
     answer = call(server, "GET", "/rooms/ops/messages", Origin="https://evil.example")
     assert not {"access-control-allow-origin", "access-control-allow-credentials"} & answer.headers.keys()
 
 
-def test_pages_of_an_origin_that_is_let_in_may_read_what_they_are_answered(server: ServerProcess) -> None:
-    ours = "https://chat.example"
+def test_pages_of_an_allowed_origin_can_read_the_answers(server: ServerProcess) -> None:
+    allowed = "https://chat.example"
     for answer in (
-        call(server, "POST", "/rooms/cors/messages", "x", Origin=ours),
-        call(server, "GET", "/rooms/cors/messages", Origin=ours),
-        call(server, "GET", "/rooms/.cors", Origin=ours),
+        call(server, "POST", "/rooms/cors/messages", "x", Origin=allowed),
+        call(server, "GET", "/rooms/cors/messages", Origin=allowed),
+        call(server, "GET", "/rooms/.cors", Origin=allowed),
     ):
-        assert answer.headers["access-control-allow-origin"] == ours
+        assert answer.headers["access-control-allow-origin"] == allowed
         assert "access-control-allow-credentials" not in answer.headers
-    asked: dict[str, str] = {
+    requested: dict[str, str] = {
         "Access_Control_Request_Method": "POST",
         "Access_Control_Request_Headers": "authorization,content-type,idempotency-key",
     }
-    preflight = call(server, "OPTIONS", "/rooms/cors/messages", Origin=ours, **asked)
+    preflight = call(server, "OPTIONS", "/rooms/cors/messages", Origin=allowed, **requested)
     assert preflight.status == 204
-    assert preflight.headers["access-control-allow-origin"] == ours
+    assert preflight.headers["access-control-allow-origin"] == allowed
     assert "POST" in preflight.headers["access-control-allow-methods"]
     for header in ("authorization", "content-type", "idempotency-key"):
         assert header in preflight.headers["access-control-allow-headers"].lower()
     for origin in ("https://chatxexample", "https://evil.example", "null"):
-        preflight = call(server, "OPTIONS", "/rooms/cors/messages", Origin=origin, **asked)
+        preflight = call(server, "OPTIONS", "/rooms/cors/messages", Origin=origin, **requested)
         assert preflight.status == 400
         assert "access-control-allow-origin" not in preflight.headers
 
 
-def test_pages_of_other_places_may_not_open_a_websocket(server: ServerProcess) -> None:
+def test_pages_of_other_origins_may_not_open_a_websocket(server: ServerProcess) -> None:
     async def test() -> None:
-        for origin, is_welcome in origins_of(server).items():
-            if is_welcome:
+        for origin, is_allowed in origins_of(server).items():
+            if is_allowed:
                 async with open_socket(server, "/ws/origins", origin=origin) as opened:
                     await opened.send(origin)
                     assert await opened.recv()
@@ -179,7 +179,7 @@ def test_pages_of_other_places_may_not_open_a_websocket(server: ServerProcess) -
 # Tokens
 
 
-def test_without_a_token_nobody_reads_or_writes(guarded: ServerProcess) -> None:
+def test_reading_and_writing_need_the_token(guarded: ServerProcess) -> None:
     for method, path in (
         ("GET", "/rooms"),
         ("GET", "/rooms/ops"),
@@ -197,25 +197,27 @@ def test_without_a_token_nobody_reads_or_writes(guarded: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_a_token_comes_in_a_header_or_the_address(guarded: ServerProcess, scheme: str) -> None:
+def test_a_token_is_accepted_in_the_header_and_in_the_query(guarded: ServerProcess, scheme: str) -> None:
     assert call(guarded, "POST", "/rooms/ops/messages", "x", Authorization=f"{scheme} {TOKEN}").status == 201
     assert call(guarded, "GET", f"/rooms/ops?token={QUOTED}").status == 200
 
 
 @pytest.mark.parametrize("token", ["%ED%A0%80", "%FF", "%00", "", "%F0%9F%98%80", "x" * 10_000])
-def test_no_token_however_odd_is_more_than_wrong(guarded: ServerProcess, token: str) -> None:
+def test_a_malformed_token_is_answered_like_a_wrong_one(guarded: ServerProcess, token: str) -> None:
     assert call(guarded, "GET", f"/rooms?token={token}").problem == (401, "unauthorized")
 
 
 def enter(server: ServerProcess, path: str = f"/?token={QUOTED}", **headers: str) -> Morsel[Any]:
-    """Follow the link with the token; return the cookie that it leaves."""
+    """Open the link with the token; return the cookie that it sets."""
     answer = call(server, "GET", path, **headers)
     assert (answer.status, answer.headers["location"]) == (303, "./")
     (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
     return cookie
 
 
-def test_the_link_leaves_a_cookie_that_scripts_cannot_read_and_no_token_in_the_address(guarded: ServerProcess) -> None:
+def test_the_link_sets_a_cookie_that_scripts_cannot_read_and_removes_the_token_from_the_url(
+    guarded: ServerProcess,
+) -> None:
     cookie = enter(guarded)
     assert cookie.key == f"chatkit_{guarded.port}"
     assert (cookie["path"], cookie["secure"]) == ("/", "")
@@ -247,7 +249,7 @@ def test_the_link_leaves_a_cookie_that_scripts_cannot_read_and_no_token_in_the_a
         ({}, False),
     ],
 )
-def test_the_cookie_is_for_tls_alone_where_the_browser_came_by_it(
+def test_the_cookie_is_secure_if_the_browser_used_tls(
     site: ServerProcess, headers: dict[str, str], is_secure: bool
 ) -> None:
     assert bool(enter(site, **headers)["secure"]) is is_secure
@@ -255,7 +257,7 @@ def test_the_cookie_is_for_tls_alone_where_the_browser_came_by_it(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that a proxy makes known by names."""
+    """A server behind a proxy, with public names."""
     origins = [f"--origin={url}" for url in ("https://chat.example", "https://both.example", "http://both.example")]
     with serve("memory://", "--secret", TOKEN, *origins, folder=tmp_path_factory.mktemp("site")) as started:
         yield started
@@ -271,7 +273,7 @@ def test_servers_that_share_a_secret_behind_one_address_accept_each_others_cooki
 @pytest.mark.parametrize(
     "before", ['prefs={"a":1, "b":[2]}', "a=b c", 'x="unended', "=", "\u00e9=1", "a@b=c", "noequals"]
 )
-def test_the_cookies_of_other_programs_do_not_hide_ours(guarded: ServerProcess, before: str) -> None:
+def test_the_cookies_of_other_programs_do_not_hide_the_session_cookie(guarded: ServerProcess, before: str) -> None:
     cookie = enter(guarded)
     sent = f'chatkit_1=of-another-port; {before}; {cookie.key}={cookie.value}; after="2|1:0|10:17"'
     assert call(guarded, "GET", "/rooms", Cookie=sent).status == 200
@@ -280,7 +282,7 @@ def test_the_cookies_of_other_programs_do_not_hide_ours(guarded: ServerProcess, 
         head, rest = read_head(opened)
         assert b" 101 " in head
         assert call(guarded, "POST", "/rooms/ops/messages", "hi", Cookie=sent).status == 201
-        assert (rest or opened.recv(4_096))[:1] == b"\x81"  # a message, and not a close
+        assert (rest or opened.recv(4_096))[:1] == b"\x81"  # a text frame, not a close
 
 
 def test_tokens_are_not_logged(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -308,25 +310,25 @@ def test_tokens_are_not_logged(tmp_path_factory: pytest.TempPathFactory) -> None
 
 
 @pytest.mark.parametrize("token", ["stale", "%ED%A0%80", "%0D%0AX-Evil:%201", "%F0%9F%98%80"])
-def test_a_link_with_a_token_that_is_not_asked_for_leads_to_the_page(server: ServerProcess, token: str) -> None:
+def test_a_link_with_an_unneeded_token_redirects_to_the_page(server: ServerProcess, token: str) -> None:
     answer = call(server, "GET", f"/?token={token}")
     assert (answer.status, answer.headers["location"]) == (303, "./")
     assert "set-cookie" not in answer.headers
     assert "x-evil" not in answer.headers
 
 
-def test_a_wrong_link_leaves_no_cookie(guarded: ServerProcess) -> None:
+def test_a_link_with_a_wrong_token_sets_no_cookie(guarded: ServerProcess) -> None:
     answer = call(guarded, "GET", "/?token=wrong-wrong")
     assert answer.status == 303
     assert "set-cookie" not in answer.headers
 
 
-def test_a_page_of_another_place_cannot_ride_on_the_cookie(guarded: ServerProcess) -> None:
+def test_a_page_of_another_origin_cannot_use_the_cookie(guarded: ServerProcess) -> None:
     cookie = enter(guarded)
     sent = f"{cookie.key}={cookie.value}"
     answer = call(guarded, "POST", "/rooms/ops/messages", "x", Cookie=sent, Origin="https://evil.example")
     assert answer.problem == (403, "forbidden")
-    # Once others can reach the server, a page of somebody's own machine is a stranger's, too.
+    # When others can reach the server, even a page on the user's own machine is not trusted.
     answer = call(guarded, "POST", "/rooms/ops/messages", "x", Cookie=sent, Origin="http://localhost:5173")
     assert answer.problem == (403, "forbidden")
 
@@ -347,7 +349,7 @@ def test_a_websocket_without_a_token_is_closed_with_4401(guarded: ServerProcess)
     run(test())
 
 
-def test_nothing_sent_before_the_refusal_is_published(guarded: ServerProcess) -> None:
+def test_messages_sent_before_the_refusal_are_not_published(guarded: ServerProcess) -> None:
     async def test() -> None:
         async with open_socket(guarded, "/ws/sneak") as opened:
             for _ in range(5):
@@ -363,10 +365,10 @@ def test_nothing_sent_before_the_refusal_is_published(guarded: ServerProcess) ->
 
 
 @pytest.mark.parametrize("options", [(), ("--log-json",)])
-def test_a_token_is_made_where_others_can_reach_the_server_and_left_in_a_private_file(
+def test_a_server_that_others_can_reach_makes_a_token_and_writes_it_to_a_private_file(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Standard error is no terminal here: what is printed to it is kept."""
+    """Standard error is not a terminal here, so the token must not be printed."""
     env = {"XDG_DATA_HOME": str(tmp_path / "data")}
     with serve(tmp_path / "rooms.db", "--host", "0.0.0.0", *options, env=env) as started:
         file = tmp_path / "data" / "chatkit" / f"token-{started.port}"
@@ -377,7 +379,7 @@ def test_a_token_is_made_where_others_can_reach_the_server_and_left_in_a_private
         assert token not in started.log
         assert f"http://{socket.gethostname()}:{started.port}/" in started.log
         assert call(started, "GET", "/rooms").problem == (401, "unauthorized")
-        # The greeting names this machine: the server must accept that name as its own.
+        # The banner names this machine, so the server must accept that name as its own.
         host = f"{socket.gethostname()}:{started.port}"
         answer = call(started, "GET", f"/?token={token}", Host=host)
         assert (answer.status, "set-cookie" in answer.headers) == (303, True)
@@ -385,10 +387,10 @@ def test_a_token_is_made_where_others_can_reach_the_server_and_left_in_a_private
         assert answer.status == 201
 
 
-# What is seen by those who are not let in
+# Requests without access
 
 
-def test_strangers_learn_from_health_whether_it_works_and_nothing_else(
+def test_health_without_a_token_shows_the_status_and_nothing_else(
     guarded: ServerProcess, server: ServerProcess
 ) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
@@ -400,7 +402,7 @@ def test_strangers_learn_from_health_whether_it_works_and_nothing_else(
     assert call(server, "GET", "/health", Host="rebind.evil").json == {"status": "ok"}
 
 
-def test_what_is_private_is_kept_by_no_cache_and_sniffed_by_no_browser(guarded: ServerProcess) -> None:
+def test_api_answers_are_not_cached_and_not_sniffed(guarded: ServerProcess) -> None:
     for path in ("/rooms", "/rooms/a", "/rooms/a/messages", "/rooms/a/members", "/health", "/nothing"):
         for headers in ({"Authorization": f"Bearer {TOKEN}"}, {}):
             answer = call(guarded, "GET", path, **headers)
@@ -408,7 +410,7 @@ def test_what_is_private_is_kept_by_no_cache_and_sniffed_by_no_browser(guarded: 
             assert answer.headers["x-content-type-options"] == "nosniff", path
 
 
-def test_wrong_tokens_are_slowed_down_by_address_over_every_way_in_and_logged_once(tmp_path: Path) -> None:
+def test_wrong_tokens_are_limited_by_address_on_every_endpoint_and_logged_once(tmp_path: Path) -> None:
     async def guess_by_websocket(server: ServerProcess) -> None:
         async with open_socket(server, "/ws/ops?token=guess") as opened:
             await opened.wait_closed()
@@ -430,14 +432,14 @@ def test_wrong_tokens_are_slowed_down_by_address_over_every_way_in_and_logged_on
         assert server.log.count("wrong tokens") == 1
 
 
-def test_open_lets_everyone_in_and_warns(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_open_needs_no_token_and_prints_a_warning(tmp_path_factory: pytest.TempPathFactory) -> None:
     with serve(tmp_path_factory.mktemp("open") / "rooms.db", "--host", "0.0.0.0", "--open") as started:
         assert "Warning: --open" in started.log
         assert "token=" not in started.log
         assert publish(started, "a", "x").status == 201
 
 
-def test_the_page_is_kept_to_itself(server: ServerProcess) -> None:
+def test_the_page_has_security_headers(server: ServerProcess) -> None:
     answer = call(server, "GET", "/")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
@@ -445,32 +447,32 @@ def test_the_page_is_kept_to_itself(server: ServerProcess) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-# The gate by itself
+# The access policy alone
 
 
-def test_a_bearer_is_read_from_the_header() -> None:
+def test_a_bearer_token_is_read_from_the_header() -> None:
     assert [bearer(header) for header in ("Bearer  a b ", "bearer x", "Basic x", "", None)] == [
         "a b", "x", None, None, None,
     ]  # fmt: skip
 
 
-def test_a_gate_without_a_secret_takes_any_token() -> None:
+def test_a_policy_without_a_secret_accepts_any_token() -> None:
     AccessPolicy(Settings()).check_token(None)
     AccessPolicy(Settings()).check_token("stale")
 
 
-def test_a_gate_with_a_secret_takes_that_alone() -> None:
-    gate = AccessPolicy(Settings(secret="eight-or-more"))
-    gate.check_token("eight-or-more")
+def test_a_policy_with_a_secret_accepts_only_that() -> None:
+    policy = AccessPolicy(Settings(secret="eight-or-more"))
+    policy.check_token("eight-or-more")
     for token in (None, "", "eight-or-mor", "eight-or-more ", "\udcff\u00e9"):
         with pytest.raises(Unauthorized):
-            gate.check_token(token)
+            policy.check_token(token)
 
 
-def test_a_host_that_was_asked_for_is_this_server() -> None:
-    gate = AccessPolicy(Settings(host="Chat.internal"))
-    gate.check_host("chat.internal:8000")
+def test_the_host_option_is_a_name_of_this_server() -> None:
+    policy = AccessPolicy(Settings(host="Chat.internal"))
+    policy.check_host("chat.internal:8000")
     with pytest.raises(Forbidden):
-        gate.check_host("other.internal:8000")
+        policy.check_host("other.internal:8000")
     with pytest.raises(Forbidden):
-        gate.check_host(None)
+        policy.check_host(None)

@@ -1,4 +1,4 @@
-"""A log that cannot be written costs the log and nothing else."""
+"""The log: if it cannot be written, the server goes on without it."""
 
 import fcntl
 import json
@@ -9,22 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from rawsocket import call, eventually
+from raw_client import call, eventually
 from serving import ServerProcess, clean_environment, free_port
 
 from chatkit.server.log_config import JsonFormatter
 from chatkit.server.log_writer import LogWriter
 
-PIPE_BYTES = 4_096  # the smallest that Linux gives
+PIPE_BYTES = 4_096  # the smallest pipe that Linux allows
 PATIENCE_S = 60
 
 
-def test_lines_wait_for_a_reader_and_those_that_are_too_many_are_counted() -> None:
+def test_lines_wait_for_a_slow_reader_and_lost_lines_are_counted() -> None:
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETFL, fcntl.fcntl(writes, fcntl.F_GETFL) | os.O_NONBLOCK)
     writer = LogWriter(writes)
     for number in range(2_000):
-        writer.write(f"{number:04} {'x' * 995}")  # two megabytes; half of it waits
+        writer.write(f"{number:04} {'x' * 995}")  # two megabytes, of which the writer holds one
     numbers: list[int] = []
     n_lost = 0
     with os.fdopen(reads) as log:
@@ -42,7 +42,7 @@ def test_lines_wait_for_a_reader_and_those_that_are_too_many_are_counted() -> No
 
 
 @pytest.mark.parametrize("is_full", [True, False])
-def test_what_cannot_be_written_is_counted_once_writing_works(tmp_path: Path, *, is_full: bool) -> None:
+def test_lost_lines_are_reported_once_writing_works_again(tmp_path: Path, *, is_full: bool) -> None:
     if is_full:
         descriptor = os.open("/dev/full", os.O_WRONLY)
     else:
@@ -61,25 +61,25 @@ def test_what_cannot_be_written_is_counted_once_writing_works(tmp_path: Path, *,
     assert log.read_text() == "four\n2 lines of the log could not be written\n"
 
 
-def test_flushing_to_nobody_has_an_end() -> None:
+def test_flushing_without_a_reader_ends_after_the_timeout() -> None:
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     writer = LogWriter(writes)
     writer.write("x" * 2 * PIPE_BYTES)
     writer.flush(timeout_s=0.01)
     assert os.read(reads, 1) == b"x"
-    os.close(reads)  # the thread ends its line with an error
+    os.close(reads)  # so that the thread's write fails and ends
 
 
-def test_a_line_of_json_holds_what_is_not_text() -> None:
+def test_a_json_line_escapes_lone_surrogates() -> None:
     record = logging.LogRecord("log", logging.ERROR, "", 0, "no file %s", ("a\udcff",), None)
     line = JsonFormatter(with_pid=False).format(record)
     assert json.loads(line)["message"] == "no file a\\udcff"
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"], ["--log-json"]])
-def test_a_server_whose_log_nobody_reads_serves(tmp_path: Path, options: list[str]) -> None:
-    server = ServerProcess("", free_port(), tmp_path, (), {})  # only where it is: it is started here
+def test_a_server_whose_log_is_not_read_keeps_serving(tmp_path: Path, options: list[str]) -> None:
+    server = ServerProcess("", free_port(), tmp_path, (), {})  # only the address: this test starts the process
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     command = [sys.executable, "-m", "chatkit", "serve", "--port", str(server.port), "--log-level", "info", *options]
@@ -87,7 +87,7 @@ def test_a_server_whose_log_nobody_reads_serves(tmp_path: Path, options: list[st
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=writes, env=clean_environment({})) as process:
         os.close(writes)
         eventually(lambda: answers(server), within_s=PATIENCE_S)
-        for _ in range(200):  # each is a line of the log
+        for _ in range(200):  # each writes a line to the log
             assert call(server, "GET", "/health").status == 200
         os.close(reads)
         for _ in range(20):

@@ -1,10 +1,10 @@
-"""A page of somebody's own: which of the folder's files are served, and as what."""
+"""A custom page (`--page`): which files of the folder are served, and with which media types."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rawsocket import call
+from raw_client import call
 from serving import ServerProcess, serve
 
 
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         ("/static/fonts/a.woff2", "font/woff2"),
     ],
 )
-def test_a_file_is_served_as_what_it_is(server: ServerProcess, path: str, media_type: str) -> None:
+def test_a_file_is_served_with_its_media_type(server: ServerProcess, path: str, media_type: str) -> None:
     answer = call(server, "GET", path)
     assert (answer.status, answer.body) == (200, b"theirs")
     assert answer.headers["content-type"].startswith(media_type)
@@ -42,5 +42,7 @@ def test_a_file_is_served_as_what_it_is(server: ServerProcess, path: str, media_
 @pytest.mark.parametrize(
     "name", [".env", ".git/config", "chat.py", "outside", "fonts", "nowhere", "circle", "circle/x", "../index.html"]
 )
-def test_what_is_no_part_of_a_page_is_not_served(server: ServerProcess, name: str) -> None:
+def test_hidden_files_source_files_and_paths_outside_the_folder_are_not_served(
+    server: ServerProcess, name: str
+) -> None:
     assert call(server, "GET", f"/static/{name}").status == 404

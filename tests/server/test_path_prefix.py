@@ -1,11 +1,11 @@
-"""A server below a path of its host, behind proxies that remove the path and those that do not."""
+"""A server at a path prefix, behind proxies that remove the prefix and proxies that do not."""
 
 import json
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
 
 import pytest
-from rawsocket import Talk, call, open_socket, publish, run, stream
+from raw_client import Talk, call, open_socket, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.errors import BadRequest
@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.mark.parametrize("prefix", ["/team/chat", ""])
-def test_every_way_in_works_with_the_prefix_and_without(server: ServerProcess, prefix: str) -> None:
+def test_every_endpoint_works_with_and_without_the_prefix(server: ServerProcess, prefix: str) -> None:
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     for path in ("/", "/static/app.js", "/schema", "/schema/openapi.json", "/health", "/rooms", "/rooms/a"):
         assert call(server, "GET", prefix + path, **bearer).status == 200, path
@@ -41,14 +41,14 @@ def test_every_way_in_works_with_the_prefix_and_without(server: ServerProcess, p
     run(test())
 
 
-def test_the_bare_prefix_leads_to_the_folder_with_its_query(server: ServerProcess) -> None:
+def test_the_prefix_without_a_slash_redirects_and_keeps_the_query(server: ServerProcess) -> None:
     answer = call(server, "GET", f"/team/chat?token={TOKEN}")
     assert (answer.status, answer.headers["location"]) == (308, f"/team/chat/?token={TOKEN}")
     assert call(server, "GET", "/team/chatter").status == 404
     assert call(server, "GET", "/team").status == 404
 
 
-def test_the_cookie_is_for_the_prefix_alone(server: ServerProcess) -> None:
+def test_the_cookie_is_limited_to_the_prefix(server: ServerProcess) -> None:
     answer = call(server, "GET", f"/team/chat/?token={TOKEN}")
     assert (answer.status, answer.headers["location"]) == (303, "./")
     (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
@@ -57,13 +57,13 @@ def test_the_cookie_is_for_the_prefix_alone(server: ServerProcess) -> None:
     assert call(server, "GET", "/team/chat/rooms", Cookie=f"{cookie.key}={cookie.value}").status == 200
 
 
-def test_the_addresses_that_are_printed_and_described_have_the_prefix(server: ServerProcess) -> None:
+def test_the_banner_and_the_openapi_document_have_the_prefix(server: ServerProcess) -> None:
     assert f"open      {server.url}/team/chat/" in server.log
     document = call(server, "GET", "/team/chat/schema/openapi.json").json
     assert document["servers"] == [{"url": "/team/chat"}]
 
 
-def test_the_page_names_nothing_by_the_root_of_its_host(server: ServerProcess) -> None:
+def test_the_page_has_only_relative_links(server: ServerProcess) -> None:
     for path in ("/", "/schema"):
         page = call(server, "GET", path).body.decode()
         assert 'src="/' not in page
@@ -71,14 +71,14 @@ def test_the_page_names_nothing_by_the_root_of_its_host(server: ServerProcess) -
 
 
 def test_the_client_works_below_the_prefix(server: ServerProcess) -> None:
-    class Below:
+    class PrefixedServer:
         url = f"{server.url}/team/chat"
         ws_url = f"{server.ws_url}/team/chat"
 
     async def test() -> None:
-        async with Talk.open(Below(), f"/ws/b?token={TOKEN}") as talk:
+        async with Talk.open(PrefixedServer(), f"/ws/b?token={TOKEN}") as talk:
             await talk.until("joined")
-            await talk.say(op="publish", body="below")
+            await talk.send(op="publish", body="below")
             assert (await talk.until("message"))["body"] == "below"
 
     run(test())
@@ -87,15 +87,15 @@ def test_the_client_works_below_the_prefix(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("", ""), ("/", ""), ("/chat", "/chat"), ("/chat/", "/chat"), ("/a/b", "/a/b")]
+    ("given", "used"), [("", ""), ("/", ""), ("/chat", "/chat"), ("/chat/", "/chat"), ("/a/b", "/a/b")]
 )
-def test_a_prefix_is_kept_without_its_last_slash(given: str, kept: str) -> None:
-    assert Settings(path_prefix=given).path_prefix == kept
+def test_a_final_slash_is_removed_from_the_prefix(given: str, used: str) -> None:
+    assert Settings(path_prefix=given).path_prefix == used
 
 
 @pytest.mark.parametrize(
     "prefix", ["chat", "/a//b", "/../x", "/./x", "/a b", "/a?b", "/a#b", "/ä", "/a%20", "/rooms", "/ws/x"]
 )
-def test_a_prefix_that_could_be_read_in_two_ways_is_refused(prefix: str) -> None:
+def test_an_ambiguous_or_reserved_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(BadRequest, match="path-prefix"):
         Settings(path_prefix=prefix)

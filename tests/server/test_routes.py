@@ -1,4 +1,4 @@
-"""Every call over HTTP, against a real server, from the outside."""
+"""The HTTP API, tested with requests to a real server."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from rawsocket import Answer, call, eventually, health, publish, raw, read_all
+from raw_client import Answer, call, eventually, health, publish, raw, read_all
 from serving import ServerProcess, serve
 
 JSON = "application/json"
-MISSING = {"room", "seq", "time", "sender", "body"}
+REQUIRED = {"room", "seq", "time", "sender", "body"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def seqs(answer: Answer) -> list[int]:
 # Publishing
 
 
-def test_json_is_published_and_comes_back_as_the_message(server: ServerProcess) -> None:
+def test_publishing_json_returns_the_message(server: ServerProcess) -> None:
     answer = publish(server, "json", "hi\nthere", data={"n": [1, None]}, key="k1")
     message = answer.json
     assert answer.status == 201
@@ -50,21 +50,21 @@ def test_json_is_published_and_comes_back_as_the_message(server: ServerProcess) 
 
 
 def test_empty_fields_are_left_out(server: ServerProcess) -> None:
-    assert set(publish(server, "lean", "hi").json) == MISSING
+    assert set(publish(server, "lean", "hi").json) == REQUIRED
 
 
 @pytest.mark.parametrize(
     "content_type",
     ["application/x-www-form-urlencoded", "text/plain", "text/plain; charset=utf-8", "application/octet-stream"],
 )
-def test_any_other_type_is_the_raw_text(server: ServerProcess, content_type: str) -> None:
+def test_a_body_of_any_other_type_is_the_text_itself(server: ServerProcess, content_type: str) -> None:
     body = "backup done & 100% =+ \u00e9\n{}"
     answer = call(server, "POST", "/rooms/raw/messages", body, Content_Type=content_type)
     assert answer.status == 201
     assert answer.json["body"] == body
 
 
-def test_a_post_without_a_type_is_raw_text(server: ServerProcess) -> None:
+def test_a_body_without_a_type_is_the_text_itself(server: ServerProcess) -> None:
     assert call(server, "POST", "/rooms/raw/messages", "bare").json["body"] == "bare"
 
 
@@ -73,7 +73,7 @@ def test_json_with_a_charset_is_json(server: ServerProcess) -> None:
     assert answer.json["body"] == "x"
 
 
-def test_a_key_used_by_many_at_once_is_stored_once(server: ServerProcess) -> None:
+def test_concurrent_publishes_with_one_key_store_one_message(server: ServerProcess) -> None:
     with ThreadPoolExecutor(8) as pool:
         posts = [
             pool.submit(call, server, "POST", "/rooms/race/messages", "one text", Idempotency_Key="one")
@@ -87,7 +87,7 @@ def test_a_key_used_by_many_at_once_is_stored_once(server: ServerProcess) -> Non
 @pytest.mark.parametrize(
     "body", ["\x00", "a\x00b", "\x1b[2J", "\u202e", "\U0001f600", "\ufeffx", "\u2028", " ", "\r\n"]
 )
-def test_every_text_comes_back_as_it_was(server: ServerProcess, body: str) -> None:
+def test_every_text_is_stored_unchanged(server: ServerProcess, body: str) -> None:
     seq = call(server, "POST", "/rooms/texts/messages", body).json["seq"]
     assert publish(server, "texts", body).json["seq"] == seq + 1
     page = get(server, f"/rooms/texts/messages?after={seq - 1}").json["messages"]
@@ -95,17 +95,17 @@ def test_every_text_comes_back_as_it_was(server: ServerProcess, body: str) -> No
 
 
 @pytest.mark.parametrize("name", ["ann", "123", "true", "null", "1.50", "\u00e9a"])
-def test_the_sender_is_the_name_asked_for(server: ServerProcess, name: str) -> None:
+def test_the_sender_is_the_name_in_the_query(server: ServerProcess, name: str) -> None:
     assert call(server, "POST", f"/rooms/names/messages?name={quote(name)}", "x").json["sender"] == name
 
 
 @pytest.mark.parametrize("room", ["123", "007", "Ops", "ops", "\u0440\u0443\u0441", "a.b-c_d"])
-def test_a_room_is_what_its_name_says(server: ServerProcess, room: str) -> None:
+def test_room_names_are_kept_as_given(server: ServerProcess, room: str) -> None:
     assert call(server, "POST", f"/rooms/{quote(room)}/messages", "x").json["room"] == room
     assert get(server, f"/rooms/{quote(room)}").json["last"] == 1
 
 
-def test_a_key_makes_trying_again_safe(server: ServerProcess) -> None:
+def test_publishing_again_with_a_key_returns_the_stored_message(server: ServerProcess) -> None:
     first = call(server, "POST", "/rooms/keys/messages", "one", Idempotency_Key="a")
     again = call(server, "POST", "/rooms/keys/messages", "one", Idempotency_Key="a")
     in_body = publish(server, "keys", "one", key="a")
@@ -114,12 +114,12 @@ def test_a_key_makes_trying_again_safe(server: ServerProcess) -> None:
     assert get(server, "/rooms/keys").json["last"] == 1
 
 
-def test_a_key_of_another_sender_is_another_key(server: ServerProcess) -> None:
+def test_keys_are_separate_for_each_sender(server: ServerProcess) -> None:
     answers = [call(server, "POST", f"/rooms/own/messages?name={name}", name, Idempotency_Key="a") for name in "xyx"]
     assert [(answer.status, answer.json["body"]) for answer in answers] == [(201, "x"), (201, "y"), (200, "x")]
 
 
-def test_other_content_under_a_known_key_is_refused(server: ServerProcess) -> None:
+def test_other_content_with_a_known_key_is_a_conflict(server: ServerProcess) -> None:
     assert publish(server, "conflict", "one", key="a").status == 201
     for body, data in [("two", None), ("one", {"n": 1})]:
         answer = publish(server, "conflict", body, data=data, key="a")
@@ -128,7 +128,7 @@ def test_other_content_under_a_known_key_is_refused(server: ServerProcess) -> No
     assert get(server, "/rooms/conflict").json["last"] == 1
 
 
-def test_the_header_wins_over_the_key_in_the_body(server: ServerProcess) -> None:
+def test_the_key_in_the_header_overrides_the_key_in_the_body(server: ServerProcess) -> None:
     answer = call(
         server, "POST", "/rooms/keys2/messages", '{"body":"x","key":"in"}', Content_Type=JSON, Idempotency_Key="head"
     )
@@ -155,20 +155,20 @@ def test_the_header_wins_over_the_key_in_the_body(server: ServerProcess) -> None
         ('{"body":"x","key":"a\\nb"}', {"Content_Type": JSON}, (400, "bad-key")),
     ],
 )
-def test_what_cannot_be_published_is_told_by_a_code(
+def test_an_invalid_publish_is_refused_with_a_code(
     server: ServerProcess, body: bytes | str, headers: dict[str, str], problem: tuple[int, str]
 ) -> None:
     assert call(server, "POST", "/rooms/refused/messages", body, **headers).problem == problem
     assert get(server, "/rooms/refused").json["last"] == 0
 
 
-def test_a_body_that_is_not_even_read_is_refused_by_the_same_sentence(server: ServerProcess) -> None:
+def test_a_request_over_the_size_limit_is_refused_with_the_same_sentence(server: ServerProcess) -> None:
     for n_bytes in (65_537, 2_000_000):
         answer = call(server, "POST", "/rooms/refused/messages", "x" * n_bytes)
         assert (answer.status, answer.json["detail"]) == (413, "a body holds at most 65536 bytes")
 
 
-def test_a_body_at_the_limit_passes_however_it_is_escaped(server: ServerProcess) -> None:
+def test_a_body_at_the_limit_is_accepted_with_every_character_escaped(server: ServerProcess) -> None:
     body = "".join(f"\\u{ord(char):04x}" for char in "x" * 65_536)
     answer = call(server, "POST", "/rooms/brim/messages", f'{{"body":"{body}"}}', Content_Type=JSON)
     assert answer.status == 201
@@ -185,14 +185,14 @@ def test_a_body_at_the_limit_passes_however_it_is_escaped(server: ServerProcess)
         (f"/rooms/ops/messages?name={'n' * 33}", "bad-sender"),
     ],
 )
-def test_bad_names_are_refused(server: ServerProcess, path: str, code: str) -> None:
+def test_invalid_names_are_refused(server: ServerProcess, path: str, code: str) -> None:
     assert call(server, "POST", path, "x").problem == (400, code)
 
 
 # Rooms
 
 
-def test_rooms_are_listed_by_name_with_where_their_logs_stand(server: ServerProcess) -> None:
+def test_rooms_are_listed_by_name_with_their_positions(server: ServerProcess) -> None:
     fill(server, "list-b", 2)
     fill(server, "list-a", 1)
     rooms = [room for room in get(server, "/rooms").json["rooms"] if room["room"].startswith("list-")]
@@ -202,7 +202,7 @@ def test_rooms_are_listed_by_name_with_where_their_logs_stand(server: ServerProc
     assert rooms[1] == get(server, "/rooms/list-b").json
 
 
-def test_a_room_never_written_to_is_an_empty_one(server: ServerProcess) -> None:
+def test_a_room_without_messages_is_empty_and_not_listed(server: ServerProcess) -> None:
     room = get(server, "/rooms/never").json
     assert (room["first"], room["last"], room["members"]) == (1, 0, 0)
     assert get(server, "/rooms/never/messages").json["messages"] == []
@@ -210,10 +210,10 @@ def test_a_room_never_written_to_is_an_empty_one(server: ServerProcess) -> None:
     assert "never" not in [room["room"] for room in get(server, "/rooms").json["rooms"]]
 
 
-# Reading the past
+# Reading pages
 
 
-def test_a_page_is_the_newest_in_order(server: ServerProcess) -> None:
+def test_a_page_has_the_newest_messages_in_order(server: ServerProcess) -> None:
     fill(server, "past", 12)
     assert seqs(get(server, "/rooms/past/messages?limit=3")) == [10, 11, 12]
     page = get(server, "/rooms/past/messages").json
@@ -222,7 +222,7 @@ def test_a_page_is_the_newest_in_order(server: ServerProcess) -> None:
     assert "gap" not in page
 
 
-def test_pages_before_and_after_lead_through_the_room(server: ServerProcess) -> None:
+def test_before_and_after_page_through_the_room(server: ServerProcess) -> None:
     fill(server, "walk", 7)
     older = get(server, "/rooms/walk/messages?before=6&limit=3")
     assert seqs(older) == [3, 4, 5]
@@ -233,7 +233,7 @@ def test_pages_before_and_after_lead_through_the_room(server: ServerProcess) -> 
     assert seqs(get(server, "/rooms/walk/messages?after=0&limit=2")) == [1, 2]
 
 
-def test_polling_by_cursor_misses_and_repeats_nothing(server: ServerProcess) -> None:
+def test_polling_with_a_cursor_misses_and_repeats_nothing(server: ServerProcess) -> None:
     seen: list[int] = []
     cursor = get(server, "/rooms/poll/messages").json["cursor"]
     for _ in range(3):
@@ -263,13 +263,13 @@ def test_messages_are_found_by_text_sender_and_time(server: ServerProcess) -> No
 
 
 def without_cursors(lines: list[bytes]) -> list[dict[str, Any]]:
-    """Read lines of JSON, and take from each the cursor that it has beside what a page of JSON has."""
+    """Read lines of JSON, and remove from each the cursor, which messages in a page do not have."""
     found = [json.loads(line) for line in lines]
     assert all(line.pop("cursor") for line in found)
     return found
 
 
-def test_accept_asks_for_a_message_a_line(server: ServerProcess) -> None:
+def test_accept_ndjson_returns_a_message_per_line(server: ServerProcess) -> None:
     fill(server, "lines", 3)
     answer = get(server, "/rooms/lines/messages", Accept="application/x-ndjson")
     assert answer.headers["content-type"].startswith("application/x-ndjson")
@@ -294,18 +294,18 @@ def test_accept_asks_for_a_message_a_line(server: ServerProcess) -> None:
         ("sender=%07", (400, "bad-sender")),
     ],
 )
-def test_a_query_without_sense_is_told_so(server: ServerProcess, query: str, problem: tuple[int, str]) -> None:
+def test_an_invalid_query_is_refused_with_a_code(server: ServerProcess, query: str, problem: tuple[int, str]) -> None:
     assert get(server, f"/rooms/ops/messages?{query}").problem == problem
 
 
-def test_numbers_beyond_any_store_are_positions_all_the_same(server: ServerProcess) -> None:
+def test_a_huge_number_is_a_valid_position(server: ServerProcess) -> None:
     fill(server, "huge", 2)
     huge = "9" * 40
     assert seqs(get(server, f"/rooms/huge/messages?after={huge}")) == []
     assert seqs(get(server, f"/rooms/huge/messages?before={huge}")) == [1, 2]
 
 
-def test_a_cursor_of_another_life_gives_a_gap_and_everything(server: ServerProcess) -> None:
+def test_a_cursor_of_another_epoch_gives_a_gap_and_every_message(server: ServerProcess) -> None:
     fill(server, "lives", 2)
     page = get(server, "/rooms/lives/messages?after=other1:40").json
     assert page["gap"] == {"after": 40, "before": 1, "reason": "epoch"}
@@ -316,7 +316,7 @@ def test_a_cursor_of_another_life_gives_a_gap_and_everything(server: ServerProce
     assert without_cursors(lines) == [page["gap"], *page["messages"]]
 
 
-def test_what_retention_took_is_told_as_a_gap(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_messages_removed_by_retention_are_reported_as_a_gap(tmp_path_factory: pytest.TempPathFactory) -> None:
     with serve(tmp_path_factory.mktemp("trim") / "rooms.db", "--rate-limit", "0") as server:
         fill(server, "trim", 9)
         cursor = get(server, "/rooms/trim/messages?after=0&limit=2").json["cursor"]
@@ -333,7 +333,7 @@ def test_what_retention_took_is_told_as_a_gap(tmp_path_factory: pytest.TempPathF
 # Redacting
 
 
-def test_redacting_takes_the_body_and_keeps_the_number(server: ServerProcess) -> None:
+def test_redacting_removes_the_body_and_keeps_the_seq(server: ServerProcess) -> None:
     publish(server, "red", "secret", data={"pin": 1}, key="k")
     for _ in range(2):
         answer = call(server, "DELETE", "/rooms/red/messages/1")
@@ -346,7 +346,7 @@ def test_redacting_takes_the_body_and_keeps_the_number(server: ServerProcess) ->
 
 
 @pytest.mark.parametrize("seq", ["2", "0", "-1", "9" * 30, "one"])
-def test_only_what_is_there_can_be_redacted(server: ServerProcess, seq: str) -> None:
+def test_redacting_a_missing_message_is_not_found(server: ServerProcess, seq: str) -> None:
     publish(server, "red2", "x", key="only")
     assert call(server, "DELETE", f"/rooms/red2/messages/{seq}").problem == (404, "not-found")
 
@@ -354,7 +354,7 @@ def test_only_what_is_there_can_be_redacted(server: ServerProcess, seq: str) -> 
 # The rest
 
 
-def test_health_says_ok_and_how_much_there_is(server: ServerProcess) -> None:
+def test_health_returns_ok_and_counts(server: ServerProcess) -> None:
     answer = get(server, "/health")
     assert answer.status == 200
     assert set(answer.json) == {"status", "version", "connections", "rooms", "subscriptions"}
@@ -380,7 +380,7 @@ def test_health_says_ok_and_how_much_there_is(server: ServerProcess) -> None:
         ("DELETE", "/rooms/ops", (405, "method-not-allowed")),
     ],
 )
-def test_what_is_not_there_is_told_in_the_same_form(
+def test_unknown_paths_and_methods_are_answered_with_a_problem(
     server: ServerProcess, method: str, path: str, problem: tuple[int, str]
 ) -> None:
     assert call(server, method, path).problem == problem
@@ -402,7 +402,7 @@ def test_what_is_not_there_is_told_in_the_same_form(
         ("/rooms/head/messages/1", 405),
     ],
 )
-def test_head_is_answered_as_get_is_without_the_body(server: ServerProcess, path: str, status: int) -> None:
+def test_head_is_answered_like_get_without_the_body(server: ServerProcess, path: str, status: int) -> None:
     with raw(server) as opened:
         opened.sendall(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 2)
         opened.sendall(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -416,7 +416,7 @@ def test_head_is_answered_as_get_is_without_the_body(server: ServerProcess, path
     eventually(lambda: health(server)["subscriptions"] == 0)
 
 
-def test_a_refused_upload_leaves_the_server_and_its_counts_as_they_were(server: ServerProcess) -> None:
+def test_a_refused_upload_does_not_harm_the_server(server: ServerProcess) -> None:
     with raw(server) as opened:
         opened.sendall(b"POST /rooms/ops/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\nxxx")
         opened.settimeout(5)
@@ -424,7 +424,7 @@ def test_a_refused_upload_leaves_the_server_and_its_counts_as_they_were(server: 
     assert health(server)["status"] == "ok"
 
 
-def test_many_requests_go_over_one_connection(server: ServerProcess) -> None:
+def test_one_connection_serves_many_requests(server: ServerProcess) -> None:
     request = b"GET /rooms/never HTTP/1.1\r\nHost: localhost\r\n\r\n"
     last = b"GET /rooms/never HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with raw(server) as opened:

@@ -1,4 +1,4 @@
-"""How a server begins, what it says when it cannot, and that it ends within seconds whatever its clients do."""
+"""Start and shutdown: the banner, the errors, and that shutdown takes seconds whatever the clients do."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rawsocket import Talk, call, eventually, handshake, open_socket, publish, raw, read_all, read_head, run, stream
+from raw_client import Talk, call, eventually, handshake, open_socket, publish, raw, read_all, read_head, run, stream
 from serving import ServerProcess, clean_environment, serve
 from websockets.exceptions import WebSocketException
 
-from chatkit.server.banner import announcement, greeting, with_token
+from chatkit.server.banner import rooms_banner, startup_banner, with_token
 from chatkit.server.settings import Settings
 
 ENDS_WITHIN_S = 15.0
@@ -31,8 +31,8 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield started
 
 
-def serve_in_vain(store: str, folder: Path, *options: str, user: str | None = None) -> tuple[int, str]:
-    """Run `chatkit serve` where it cannot; return its exit status and what it said."""
+def serve_and_fail(store: str, folder: Path, *options: str, user: str | None = None) -> tuple[int, str]:
+    """Run a `chatkit serve` that cannot start; return its exit status and its output."""
     command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0", "--backend", store, *options]
     ended = subprocess.run(
         command,
@@ -61,15 +61,15 @@ def wait_for_end(process: subprocess.Popen[bytes]) -> int:
     return process.wait(ENDS_WITHIN_S)
 
 
-# The end
+# Shutdown
 
 
-def test_sigterm_ends_it_at_once_where_nobody_is(server: ServerProcess) -> None:
+def test_sigterm_stops_a_server_without_clients_at_once(server: ServerProcess) -> None:
     assert server.stop() == 0
     assert "Traceback" not in server.log
 
 
-def test_ctrl_c_is_130(server: ServerProcess) -> None:
+def test_ctrl_c_exits_with_130(server: ServerProcess) -> None:
     process = server._running()
     process.send_signal(signal.SIGINT)
     assert wait_for_end(process) == 130
@@ -77,7 +77,7 @@ def test_ctrl_c_is_130(server: ServerProcess) -> None:
     server._process = None
 
 
-def test_sockets_are_told_to_come_back_and_streams_end(server: ServerProcess) -> None:
+def test_sockets_are_closed_with_1012_and_streams_end(server: ServerProcess) -> None:
     async def test() -> None:
         async with (
             Talk.open(server, "/ws/end?name=ann") as idle,
@@ -95,26 +95,26 @@ def test_sockets_are_told_to_come_back_and_streams_end(server: ServerProcess) ->
         run(test())
         assert [event.get("event") for event in lines.events()] == [
             "ping"
-        ]  # the end of a whole answer, not a connection cut off
+        ]  # the end of a complete answer, not a lost connection
     process = server._running()
     assert wait_for_end(process) == 0
     server._process = None
     assert "Traceback" not in server.log
 
 
-def test_a_client_that_reads_nothing_does_not_hold_it_up(server: ServerProcess) -> None:
-    with raw(server, receive_buffer=4_096) as deaf, raw(server, receive_buffer=4_096) as deaf_stream:
-        deaf.sendall(handshake("/ws/stall?history=0"))
-        read_head(deaf)
-        deaf_stream.sendall(b"GET /rooms/stall/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        read_head(deaf_stream)
+def test_a_client_that_does_not_read_does_not_delay_the_shutdown(server: ServerProcess) -> None:
+    with raw(server, receive_buffer=4_096) as stalled, raw(server, receive_buffer=4_096) as stalled_stream:
+        stalled.sendall(handshake("/ws/stall?history=0"))
+        read_head(stalled)
+        stalled_stream.sendall(b"GET /rooms/stall/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        read_head(stalled_stream)
         for _ in range(200):
             assert publish(server, "stall", "x" * 60_000).status == 201
         assert server.stop() == 0
     assert "Traceback" not in server.log
 
 
-def test_requests_and_handshakes_under_way_do_not_hold_it_up(server: ServerProcess) -> None:
+def test_incomplete_requests_and_handshakes_do_not_delay_the_shutdown(server: ServerProcess) -> None:
     with raw(server) as half_head, raw(server) as half_body, raw(server) as half_handshake, raw(server) as silent:
         half_head.sendall(b"GET /rooms HTTP/1.1\r\nHost: loc")
         half_body.sendall(b"POST /rooms/a/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
@@ -130,10 +130,10 @@ def test_requests_and_handshakes_under_way_do_not_hold_it_up(server: ServerProce
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_second_signal_does_not_break_the_closing(server: ServerProcess, number: int, status: int) -> None:
-    with raw(server, receive_buffer=4_096) as deaf:
-        deaf.sendall(handshake("/ws/stall?history=0"))
-        read_head(deaf)
+def test_a_second_signal_does_not_interrupt_the_shutdown(server: ServerProcess, number: int, status: int) -> None:
+    with raw(server, receive_buffer=4_096) as stalled:
+        stalled.sendall(handshake("/ws/stall?history=0"))
+        read_head(stalled)
         process = server._running()
         process.send_signal(number)
         process.send_signal(number)
@@ -142,8 +142,8 @@ def test_a_second_signal_does_not_break_the_closing(server: ServerProcess, numbe
     assert "Traceback" not in server.log
 
 
-def test_what_was_acknowledged_before_the_end_is_kept(server: ServerProcess) -> None:
-    """Publishers go on until the server is gone; each acknowledgement stands afterwards."""
+def test_messages_acknowledged_before_the_shutdown_are_stored(server: ServerProcess) -> None:
+    """Publishers continue until the server is gone; every acknowledged message is there afterwards."""
 
     async def publisher(number: int) -> list[str]:
         acknowledged: list[str] = []
@@ -152,7 +152,7 @@ def test_what_was_acknowledged_before_the_end_is_kept(server: ServerProcess) -> 
                 body = f"{number}-{count}"
                 try:
                     answer = await talk.ask(op="publish", room="last", body=body)
-                except (OSError, WebSocketException, TimeoutError):  # however the connection ends
+                except (OSError, WebSocketException, TimeoutError):  # the connection may end in any of these ways
                     break
                 if answer["type"] == "ack":
                     acknowledged.append(body)
@@ -181,37 +181,37 @@ def test_what_was_acknowledged_before_the_end_is_kept(server: ServerProcess) -> 
     assert len(acknowledged) >= 40
 
 
-# The beginning
+# Start
 
 
-def test_it_says_where_to_go_when_it_is_ready(server: ServerProcess) -> None:
+def test_the_banner_is_printed_when_the_server_is_ready(server: ServerProcess) -> None:
     assert f"open      {server.url}/" in server.log
     assert f"--server {server.url}" in server.log
     assert server.store in server.log
     assert call(server, "GET", "/").status == 200
 
 
-def test_a_port_in_use_is_told_and_leaves_the_other_alone(server: ServerProcess) -> None:
-    status, said = serve_in_vain("memory://", Path.cwd(), "--port", str(server.port))
+def test_a_port_in_use_is_reported_and_the_other_server_goes_on(server: ServerProcess) -> None:
+    status, output = serve_and_fail("memory://", Path.cwd(), "--port", str(server.port))
     assert status == 1
-    assert f"port {server.port} is in use" in said
+    assert f"port {server.port} is in use" in output
     assert call(server, "GET", "/health").status == 200
 
 
-def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
-    status, said = serve_in_vain("memory://", tmp_path, "--host", "192.0.2.1")
+def test_an_address_of_another_machine_is_reported(tmp_path: Path) -> None:
+    status, output = serve_and_fail("memory://", tmp_path, "--host", "192.0.2.1")
     assert status == 1
-    assert "cannot listen on 192.0.2.1" in said
+    assert "cannot listen on 192.0.2.1" in output
 
 
 @pytest.mark.parametrize("host", ["..", "a" * 70, "no.such.host.invalid"])
-def test_a_host_that_is_none_is_told(tmp_path: Path, host: str) -> None:
-    status, said = serve_in_vain("memory://", tmp_path, "--host", host)
+def test_an_invalid_or_unknown_host_is_reported(tmp_path: Path, host: str) -> None:
+    status, output = serve_and_fail("memory://", tmp_path, "--host", host)
     assert status == 1
-    assert f"cannot listen on {host}" in said
+    assert f"cannot listen on {host}" in output
 
 
-def test_a_port_of_0_is_any_free_one_and_the_greeting_names_it(tmp_path: Path) -> None:
+def test_port_0_is_any_free_port_and_the_banner_names_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0", "--backend", "memory://"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment({}), cwd=tmp_path) as process:
         try:
@@ -225,55 +225,55 @@ def test_a_port_of_0_is_any_free_one_and_the_greeting_names_it(tmp_path: Path) -
             process.communicate(timeout=ENDS_WITHIN_S)
 
 
-def test_a_file_that_is_no_database_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported_and_not_changed(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("dear diary, " * 1_000)
-    status, said = serve_in_vain(f"sqlite:///{file}", tmp_path)
+    status, output = serve_and_fail(f"sqlite:///{file}", tmp_path)
     assert status == 3
-    assert "notes.txt is not an SQLite database" in said
+    assert "notes.txt is not an SQLite database" in output
     assert file.read_text() == "dear diary, " * 1_000
 
 
-def test_another_programs_database_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+def test_another_programs_database_is_reported_and_not_changed(tmp_path: Path) -> None:
     file = tmp_path / "other.db"
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE mine (x)")
     other.close()
     before = file.read_bytes()
-    status, said = serve_in_vain(f"sqlite:///{file}", tmp_path)
+    status, output = serve_and_fail(f"sqlite:///{file}", tmp_path)
     assert status == 3
-    assert "other.db is another program's database" in said
+    assert "other.db is another program's database" in output
     assert file.read_bytes() == before
 
 
-def test_a_store_of_a_newer_chatkit_is_told(tmp_path: Path) -> None:
+def test_a_store_of_a_newer_chatkit_is_reported(tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db") as server:
         publish(server, "a", "x")
     with sqlite3.connect(tmp_path / "rooms.db") as store:
         store.execute("PRAGMA user_version = 999")
     store.close()
-    status, said = serve_in_vain(f"sqlite:///{tmp_path}/rooms.db", tmp_path)
+    status, output = serve_and_fail(f"sqlite:///{tmp_path}/rooms.db", tmp_path)
     assert status == 3
-    assert "newer" in said
+    assert "newer" in output
 
 
-def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
-    is_root = os.geteuid() == 0  # whom no mode keeps out: then somebody else has to try
+    is_root = os.geteuid() == 0  # file modes do not stop root, so another user has to try
     assert not is_root or pwd.getpwnam("nobody")
     if is_root and not _reads_as_nobody():
-        folder = Path("/proc/chatkit")  # where not even root may write
-    status, said = serve_in_vain(
+        folder = Path("/proc/chatkit")  # not even root can write there
+    status, output = serve_and_fail(
         f"sqlite:///{folder}/rooms.db", Path("/"), user="nobody" if folder.parent == tmp_path and is_root else None
     )
-    assert status == 3, said
-    assert "rooms.db" in said
+    assert status == 3, output
+    assert "rooms.db" in output
 
 
 def _reads_as_nobody() -> bool:
-    """Say whether another user may run this interpreter and read this source."""
+    """Return whether another user can run this interpreter and read this source."""
     try:
         command = [sys.executable, "-c", "import chatkit.cli.serve, tempfile"]
         return subprocess.run(command, user="nobody", capture_output=True, check=False, cwd="/").returncode == 0
@@ -290,31 +290,31 @@ def _reads_as_nobody() -> bool:
         ("sqlite:////", 3, ""),
     ],
 )
-def test_a_store_that_cannot_be_is_told(tmp_path: Path, store: str, status: int, sentence: str) -> None:
-    ended, said = serve_in_vain(store, tmp_path)
-    assert (ended, sentence in said) == (status, True), said
+def test_an_invalid_store_is_reported(tmp_path: Path, store: str, status: int, sentence: str) -> None:
+    ended, output = serve_and_fail(store, tmp_path)
+    assert (ended, sentence in output) == (status, True), output
 
 
 @pytest.mark.parametrize(
     "options", [("--history", "5000"), ("--secret", "short"), ("--origin", "example"), ("--path-prefix", "chat")]
 )
-def test_options_without_sense_are_wrong_usage(tmp_path: Path, options: tuple[str, ...]) -> None:
-    assert serve_in_vain("memory://", tmp_path, *options)[0] == 2
+def test_invalid_options_exit_with_2(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert serve_and_fail("memory://", tmp_path, *options)[0] == 2
 
 
-def test_logs_are_json_lines_if_asked_for(tmp_path: Path) -> None:
+def test_log_json_writes_json_lines(tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db", "--log-json", "--log-level", "info") as server:
         call(server, "GET", "/rooms")
         server.stop()
         lines = [json.loads(line) for line in server.log.splitlines()]
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
-    assert any(f"open      {server.url}/" in line["message"] for line in lines)  # the greeting is one of them
+    assert any(f"open      {server.url}/" in line["message"] for line in lines)  # the banner is one of them
     assert any("GET /rooms " in line["message"] for line in lines)
     assert not [line for line in lines if line["level"] == "error"]
 
 
-def test_a_server_that_is_asked_for_at_once_answers_once(tmp_path: Path) -> None:
-    """Two that start together on one port: one serves, the other says why it does not."""
+def test_only_one_of_two_servers_that_start_together_gets_the_port(tmp_path: Path) -> None:
+    """Of two servers that start together on one port, one serves and the other reports the port in use."""
     with serve(tmp_path / "rooms.db") as server:
         port = str(server.port)
     store = f"sqlite:///{tmp_path}/rooms.db"
@@ -323,63 +323,63 @@ def test_a_server_that_is_asked_for_at_once_answers_once(tmp_path: Path) -> None
         subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment({}), cwd=tmp_path, text=True)
         for _ in range(2)
     ]
-    said: dict[int, str] = {}
+    output: dict[int, str] = {}
 
-    def listen(process: subprocess.Popen[str]) -> None:
-        said[process.pid] = process.communicate()[1]
+    def collect(process: subprocess.Popen[str]) -> None:
+        output[process.pid] = process.communicate()[1]
 
-    listeners = [threading.Thread(target=listen, args=(process,)) for process in both]
-    for listener in listeners:
-        listener.start()
+    collectors = [threading.Thread(target=collect, args=(process,)) for process in both]
+    for collector in collectors:
+        collector.start()
     try:
         deadline = time.monotonic() + 30
         while all(process.poll() is None for process in both):
-            assert time.monotonic() < deadline, "both serve one port"
+            assert time.monotonic() < deadline, "both servers have the port"
             time.sleep(0.02)
         eventually(lambda: answers(int(port)))
     finally:
         for process in both:
             process.terminate()
-        for listener in listeners:
-            listener.join(ENDS_WITHIN_S)
+        for collector in collectors:
+            collector.join(ENDS_WITHIN_S)
     ends = sorted(process.returncode for process in both)
     loser = next(process for process in both if process.returncode == 1)
     assert ends == [0, 1]
-    assert "is in use" in said[loser.pid]
-    assert "Traceback" not in "".join(said.values())
+    assert "is in use" in output[loser.pid]
+    assert "Traceback" not in "".join(output.values())
 
 
-# What the greeting says
+# The banner
 
 
-def test_the_greeting_of_the_default_place_needs_no_server_option() -> None:
-    said = greeting(Settings(), 8000)
-    assert "chatkit join ops\n" in said
-    assert "token" not in said
+def test_the_banner_of_the_default_address_shows_no_server_option() -> None:
+    banner = rooms_banner(Settings(), 8000)
+    assert "chatkit join ops\n" in banner
+    assert "token" not in banner
 
 
-def test_the_greeting_says_what_a_shell_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_banner_shows_a_command_that_the_shell_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = tmp_path / "en v" / "bin" / "chatkit"
     command.parent.mkdir(parents=True)
     command.touch(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [str(command), "serve"])
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "  join      'en v/bin/chatkit' join ops\n" in greeting(Settings(), 8000)
+    assert "  join      'en v/bin/chatkit' join ops\n" in rooms_banner(Settings(), 8000)
     monkeypatch.setenv("PATH", str(command.parent))
-    assert "  join      chatkit join ops\n" in greeting(Settings(), 8000)
+    assert "  join      chatkit join ops\n" in rooms_banner(Settings(), 8000)
 
 
-def test_the_greeting_quotes_what_a_link_and_a_shell_would_take_apart() -> None:
+def test_the_banner_escapes_the_token_for_the_link_and_the_shell() -> None:
     token = "a b&c$'d#"
-    said = greeting(Settings(secret=token, port=9000), 9000, token=token)
-    assert "http://127.0.0.1:9000/?token=a%20b%26c%24%27d%23" in said
-    join = next(line for line in said.splitlines() if "chatkit join" in line)
+    banner = rooms_banner(Settings(secret=token, port=9000), 9000, token=token)
+    assert "http://127.0.0.1:9000/?token=a%20b%26c%24%27d%23" in banner
+    join = next(line for line in banner.splitlines() if "chatkit join" in line)
     out = subprocess.run(
         ["sh", "-c", join.replace("join      chatkit", "printf '%s|'")], capture_output=True, text=True, check=True
     )
     assert out.stdout == "join|ops|--server|http://127.0.0.1:9000|"
-    curl = next(line for line in said.splitlines() if "curl" in line)
+    curl = next(line for line in banner.splitlines() if "curl" in line)
     out = subprocess.run(
         ["sh", "-c", curl.replace("curl", "printf '%s|'")],
         capture_output=True,
@@ -390,16 +390,16 @@ def test_the_greeting_quotes_what_a_link_and_a_shell_would_take_apart() -> None:
     assert out.stdout == f"-d|hello|-H|Authorization: Bearer {token}|http://127.0.0.1:9000/rooms/ops/messages|"
 
 
-def test_the_greeting_does_not_show_a_token_that_was_given() -> None:
+def test_the_banner_does_not_show_a_given_token() -> None:
     for settings in (Settings(secret="eight-or-more"), Settings(secret="eight-or-more", log_json=True)):
-        said = announcement(settings, 8000, is_made=False)
-        assert "eight-or-more" not in said
-        assert "CHATKIT_TOKEN" in said
+        banner = startup_banner(settings, 8000, is_made=False)
+        assert "eight-or-more" not in banner
+        assert "CHATKIT_TOKEN" in banner
 
 
-def test_a_token_that_was_made_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_token_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert "/?token=eight-or-more\n" in announcement(Settings(secret="eight-or-more"), 8000, is_made=True)
+    assert "/?token=eight-or-more\n" in startup_banner(Settings(secret="eight-or-more"), 8000, is_made=True)
 
 
 @pytest.mark.parametrize("text", ["from the file\n", "\ufefffrom the file\r\n"])
@@ -418,21 +418,21 @@ def test_a_secret_is_read_from_a_file(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two lines\nof eight\n", b"\xff\xfe12345678", b"x" * 5_000])
-def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_an_invalid_secret_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "secret"
     if content is not None:
         file.write_bytes(content)
-    status, said = serve_in_vain("memory://", tmp_path, "--secret-file", str(file))
+    status, output = serve_and_fail("memory://", tmp_path, "--secret-file", str(file))
     assert status == 2
-    assert str(file) in said
+    assert str(file) in output
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_address_of_version_6_stands_in_brackets(host: str) -> None:
-    assert "http://[::1]:8000/" in greeting(Settings(host=host), 8000)
+def test_an_ipv6_address_is_in_brackets(host: str) -> None:
+    assert "http://[::1]:8000/" in rooms_banner(Settings(host=host), 8000)
 
 
-def test_a_token_is_made_only_where_it_is_needed() -> None:
+def test_a_token_is_made_only_if_it_is_needed() -> None:
     assert with_token(Settings()).secret is None
     assert with_token(Settings(secret="eight-or-more")).secret == "eight-or-more"
     made = with_token(Settings(host="0.0.0.0")).secret

@@ -1,4 +1,4 @@
-"""The OpenAPI document: it describes what the server does, and what it describes holds."""
+"""The OpenAPI document describes the server correctly and completely; OPTIONS, 405 and 304 are answered correctly."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from litestar.routes import HTTPRoute
 from page_window import chromium
-from rawsocket import call, publish
+from raw_client import call, publish
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend
@@ -33,7 +33,7 @@ def document(server: ServerProcess) -> dict[str, Any]:
     return dict(found.json)
 
 
-def test_every_call_of_the_api_is_described_and_no_other(document: dict[str, Any]) -> None:
+def test_exactly_the_calls_of_the_api_are_described(document: dict[str, Any]) -> None:
     routes = create_app(Settings(), Hub(MemoryBackend())).routes
     served = {
         (method.lower(), re.sub(r":\w+}", "}", route.path))
@@ -49,7 +49,7 @@ def test_every_call_of_the_api_is_described_and_no_other(document: dict[str, Any
     assert described == served
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     for reference in set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))):
         part: Any = document
         for key in reference.removeprefix("#/").split("/"):
@@ -68,17 +68,17 @@ def test_publishing_is_described_with_its_body_its_errors_and_its_media_types(do
     assert document["security"] == [{"bearer": []}, {"query": []}, {"cookie": []}]
 
 
-def test_where_no_token_is_needed_it_is_described_as_optional(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_token_is_described_as_optional_if_the_server_needs_none(tmp_path_factory: pytest.TempPathFactory) -> None:
     with serve("memory://", folder=tmp_path_factory.mktemp("open")) as server:
         assert call(server, "GET", "/schema/openapi.json").json["security"][0] == {}
 
 
-def test_cursors_are_described_as_they_are(server: ServerProcess) -> None:
+def test_the_pattern_of_cursors_matches_a_real_cursor(server: ServerProcess) -> None:
     cursor = call(server, "GET", "/rooms/a", Authorization=f"Bearer {TOKEN}").json["cursor"]
     assert re.match(CURSOR_PATTERN, cursor)
 
 
-def test_an_invalid_key_is_refused_also_where_the_header_has_another(server: ServerProcess) -> None:
+def test_an_invalid_key_in_the_body_is_refused_even_if_the_header_has_a_valid_one(server: ServerProcess) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json", "Idempotency_Key": "k"}
     answer = call(server, "POST", "/rooms/a/messages", json.dumps({"body": "x", "key": "ä"}), **headers)
     assert answer.problem == (400, "bad-key")
@@ -97,18 +97,18 @@ def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, doc
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{server.url}/schema")
         shown = page.inner_text("main")
-        ground = page.evaluate("getComputedStyle(document.querySelector('section')).borderRadius")
+        radius = page.evaluate("getComputedStyle(document.querySelector('section')).borderRadius")
     assert all(path in shown for path in document["paths"])
-    assert ground != "0px", "the page has its style"
+    assert radius != "0px", "the page has no style"
     assert all(url.startswith(server.url) for url in requests)
 
 
-def test_the_document_is_refused_by_another_name_of_the_host(server: ServerProcess) -> None:
+def test_the_document_is_refused_for_another_host(server: ServerProcess) -> None:
     for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
         assert call(server, "GET", path, Host="rebind.evil").problem == (403, "forbidden")
 
 
-# What a framework does by itself
+# HTTP basics
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_document_is_refused_by_another_name_of_the_host(server: ServerProce
         ("/schema/openapi.json", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_options_and_405_name_every_method(server: ServerProcess, path: str, methods: str) -> None:
+def test_options_and_405_list_every_method(server: ServerProcess, path: str, methods: str) -> None:
     answer = call(server, "OPTIONS", path)
     assert (answer.status, answer.headers["allow"], answer.body) == (204, methods, b"")
     refused = call(server, "PATCH", path)
@@ -130,7 +130,7 @@ def test_options_and_405_name_every_method(server: ServerProcess, path: str, met
     assert refused.headers["allow"] == methods
 
 
-def test_a_file_that_the_browser_has_is_not_sent_again(server: ServerProcess) -> None:
+def test_an_unchanged_file_is_answered_with_304(server: ServerProcess) -> None:
     for path in ("/", "/static/app.js"):
         first = call(server, "GET", path)
         tag = first.headers["etag"]
@@ -141,7 +141,7 @@ def test_a_file_that_the_browser_has_is_not_sent_again(server: ServerProcess) ->
         assert call(server, "HEAD", path, If_None_Match=tag).status == 304
 
 
-def test_publishing_by_the_document_alone_works(server: ServerProcess, document: dict[str, Any]) -> None:
+def test_the_example_of_the_document_can_be_published(server: ServerProcess, document: dict[str, Any]) -> None:
     operation = document["paths"]["/rooms/{room}/messages"]["post"]
     example = document["components"]["schemas"]["PublishRequest"]["example"]
     assert operation["operationId"] == "publish"

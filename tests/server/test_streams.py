@@ -1,4 +1,4 @@
-"""A room as a stream over HTTP: where it begins, how it goes on after a break, and that leaving leaves nothing."""
+"""Room streams over HTTP: where they start, how they resume, and that they are cleaned up."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from rawsocket import Lines, call, eventually, health, publish, run, stream
+from raw_client import Lines, call, eventually, health, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend
@@ -34,14 +34,14 @@ def fill(server: ServerProcess, room: str, first: int, last: int) -> None:
         assert publish(server, room, f"m{number}").json["seq"] == number
 
 
-def take(lines: Lines, count: int) -> list[dict[str, str]]:
-    """Return the next events beside the heartbeat."""
+def next_events(lines: Lines, count: int) -> list[dict[str, str]]:
+    """Read the next `count` events, without heartbeats."""
     found = (event for event in lines.events() if event.get("event") != "ping")
     return list(islice(found, count))
 
 
 def json_lines(lines: Lines) -> Iterator[dict[str, Any]]:
-    """Return the next lines beside the heartbeat."""
+    """Iterate over the lines, without heartbeats."""
     return (line for line in map(json.loads, iter(lines.next, None)) if line.get("type") != "ping")
 
 
@@ -49,7 +49,7 @@ def seqs(found: list[dict[str, str]]) -> list[int]:
     return [json.loads(event["data"])["seq"] for event in found]
 
 
-def test_the_head_says_what_it_is_and_that_no_proxy_may_keep_it(server: ServerProcess) -> None:
+def test_the_headers_declare_an_event_stream_that_is_not_cached(server: ServerProcess) -> None:
     with stream(server, "/rooms/head/events") as lines:
         assert lines.head.startswith(b"HTTP/1.1 200 ")
         head = lines.head.lower()
@@ -58,12 +58,12 @@ def test_the_head_says_what_it_is_and_that_no_proxy_may_keep_it(server: ServerPr
         assert lines.next() == "retry: 1000"
 
 
-def test_a_stream_begins_with_the_newest_and_goes_on_live(server: ServerProcess) -> None:
+def test_a_stream_starts_with_the_newest_messages_and_continues_live(server: ServerProcess) -> None:
     fill(server, "live", 1, 12)
     with stream(server, "/rooms/live/events") as lines:
-        assert seqs(take(lines, 10)) == list(range(3, 13))
+        assert seqs(next_events(lines, 10)) == list(range(3, 13))
         fill(server, "live", 13, 15)
-        found = take(lines, 3)
+        found = next_events(lines, 3)
         assert seqs(found) == [13, 14, 15]
         assert set(found[0]) == {"id", "data"}
         assert (
@@ -73,31 +73,33 @@ def test_a_stream_begins_with_the_newest_and_goes_on_live(server: ServerProcess)
 
 
 @pytest.mark.parametrize(("history", "expected"), [("0", [5]), ("2", [3, 4, 5]), ("999", [1, 2, 3, 4, 5])])
-def test_history_says_how_far_back_it_begins(server: ServerProcess, history: str, expected: list[int]) -> None:
+def test_history_sets_how_many_messages_a_stream_starts_with(
+    server: ServerProcess, history: str, expected: list[int]
+) -> None:
     room = f"history-{history}"
     fill(server, room, 1, 4)
     with stream(server, f"/rooms/{room}/events?history={history}") as lines:
-        assert lines.next() == "retry: 1000"  # the stream is open: what is published from here on is due
+        assert lines.next() == "retry: 1000"  # the stream is open: it delivers everything that is published from now on
         fill(server, room, 5, 5)
-        assert seqs(take(lines, len(expected))) == expected
+        assert seqs(next_events(lines, len(expected))) == expected
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
-def test_the_id_of_the_last_event_is_where_it_goes_on(server: ServerProcess, by: str) -> None:
+def test_a_stream_resumes_after_the_last_event_id(server: ServerProcess, by: str) -> None:
     room = f"resume-{by}"
     fill(server, room, 1, 5)
     with stream(server, f"/rooms/{room}/events?history=5") as lines:
-        cursors = [event["id"] for event in take(lines, 5)]
+        cursors = [event["id"] for event in next_events(lines, 5)]
     fill(server, room, 6, 8)
     query = f"?after={cursors[1]}" if by != "header" else ""
-    # EventSource asks with the address it was made with: the header is the newer of the two.
+    # EventSource reconnects with its original URL, so the header is newer than the query.
     headers = [f"Last-Event-ID: {cursors[3]}"] if by != "query" else []
     with stream(server, f"/rooms/{room}/events{query}", *headers) as lines:
         expected = [3, 4, 5, 6, 7, 8] if by == "query" else [5, 6, 7, 8]
-        assert seqs(take(lines, len(expected))) == expected
+        assert seqs(next_events(lines, len(expected))) == expected
 
 
-def test_lines_of_json_are_the_same_room(server: ServerProcess) -> None:
+def test_lines_of_json_carry_the_same_messages(server: ServerProcess) -> None:
     fill(server, "lines", 1, 3)
     with stream(server, "/rooms/lines/events?history=2", NDJSON) as lines:
         assert b"content-type: application/x-ndjson" in lines.head.lower()
@@ -107,7 +109,7 @@ def test_lines_of_json_are_the_same_room(server: ServerProcess) -> None:
         assert next(messages)["body"] == "m4"
 
 
-def test_every_line_of_json_has_the_cursor_to_go_on_from(server: ServerProcess) -> None:
+def test_every_line_of_json_has_the_cursor_to_resume_from(server: ServerProcess) -> None:
     fill(server, "cursors", 1, 3)
     with stream(server, "/rooms/cursors/events?history=2", NDJSON) as lines:
         opening = json.loads(lines.next())
@@ -122,7 +124,7 @@ def test_every_line_of_json_has_the_cursor_to_go_on_from(server: ServerProcess) 
     assert [json.loads(line)["cursor"] for line in page] == [f"{epoch}:{seq}" for seq in range(1, len(page) + 1)]
 
 
-def test_a_stream_opens_with_an_event_whose_id_is_where_it_begins(server: ServerProcess) -> None:
+def test_the_first_event_of_a_stream_has_the_start_as_its_id(server: ServerProcess) -> None:
     fill(server, "opening", 1, 3)
     with stream(server, "/rooms/opening/events?history=2") as lines:
         opening = next(lines.events())
@@ -130,7 +132,7 @@ def test_a_stream_opens_with_an_event_whose_id_is_where_it_begins(server: Server
         assert (opening["retry"], opening["event"], seq) == ("1000", "ping", "1")
         assert json.loads(opening["data"]) == {"type": "ping", "cursor": f"{epoch}:1"}
     with stream(server, "/rooms/opening/events", f"Last-Event-ID: {opening['id']}") as lines:
-        assert seqs(take(lines, 2)) == [2, 3]
+        assert seqs(next_events(lines, 2)) == [2, 3]
 
 
 @pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
@@ -147,30 +149,30 @@ def test_a_silent_stream_has_a_heartbeat_with_its_cursor(form: StreamFormat, mon
     run(test())
 
 
-def test_a_cursor_of_another_life_begins_with_a_gap_that_can_be_resumed_from(server: ServerProcess) -> None:
+def test_a_cursor_of_another_epoch_gives_a_gap_whose_id_can_be_resumed_from(server: ServerProcess) -> None:
     fill(server, "gap", 1, 2)
     with stream(server, "/rooms/gap/events?after=other1:40") as lines:
-        gap, *rest = take(lines, 3)
+        gap, *rest = next_events(lines, 3)
     assert gap["event"] == "gap"
     assert json.loads(gap["data"]) == {"after": 40, "before": 1, "reason": "epoch"}
     assert seqs(rest) == [1, 2]
     with stream(server, "/rooms/gap/events", f"Last-Event-ID: {gap['id']}") as lines:
-        assert seqs(take(lines, 2)) == [1, 2]
+        assert seqs(next_events(lines, 2)) == [1, 2]
     with stream(server, "/rooms/gap/events?after=other1:40", NDJSON) as lines:
         line = next(json_lines(lines))
         assert line == {"after": 40, "before": 1, "reason": "epoch", "cursor": gap["id"]}
 
 
-def test_what_retention_took_is_told_as_a_gap_before_the_rest(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_messages_removed_by_retention_are_reported_as_a_gap_first(tmp_path_factory: pytest.TempPathFactory) -> None:
     with serve("memory://?keep=5", "--rate-limit", "0", folder=tmp_path_factory.mktemp("trim")) as server:
         fill(server, "trim", 1, 12)
         epoch = call(server, "GET", "/rooms/trim").json["cursor"].partition(":")[0]
         with stream(server, f"/rooms/trim/events?after={epoch}:2") as lines:
-            gap, *rest = take(lines, 6)
+            gap, *rest = next_events(lines, 6)
             assert json.loads(gap["data"]) == {"after": 2, "before": 8, "reason": "trimmed"}
             assert seqs(rest) == [8, 9, 10, 11, 12]
         with stream(server, "/rooms/trim/events?history=100") as lines:
-            assert seqs(take(lines, 5)) == [8, 9, 10, 11, 12]
+            assert seqs(next_events(lines, 5)) == [8, 9, 10, 11, 12]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_what_retention_took_is_told_as_a_gap_before_the_rest(tmp_path_factory: 
         ("/rooms/.x/events", (400, "bad-room")),
     ],
 )
-def test_what_cannot_be_streamed_is_told_before_it_begins(
+def test_an_invalid_request_is_refused_before_the_stream_starts(
     server: ServerProcess, path: str, problem: tuple[int, str]
 ) -> None:
     assert call(server, "GET", path).problem == problem
@@ -193,11 +195,11 @@ def test_a_body_of_many_lines_is_one_event(server: ServerProcess) -> None:
     body = "a\nb\r\n\ndata: c\nid: 7"
     publish(server, "multi", body)
     with stream(server, "/rooms/multi/events") as lines:
-        assert json.loads(take(lines, 1)[0]["data"])["body"] == body
+        assert json.loads(next_events(lines, 1)[0]["data"])["body"] == body
 
 
 @pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
-def test_a_reader_who_stops_reading_is_held_a_slice_for(form: StreamFormat) -> None:
+def test_a_stalled_reader_costs_at_most_a_slice_of_memory(form: StreamFormat) -> None:
     async def test() -> None:
         async with MemoryBackend() as backend, Hub(backend) as hub:
             sizes = [100, 40_000, 40_000, 65_536, *[10] * 200, *[60_000] * 100]
@@ -222,7 +224,7 @@ def bodies_of(parts: list[bytes]) -> list[str]:
     return [json.loads(line)["body"] for line in data_of(parts) if b'"ping"' not in line]
 
 
-def test_streams_that_are_left_are_forgotten(server: ServerProcess) -> None:
+def test_closed_streams_are_cleaned_up(server: ServerProcess) -> None:
     for number in range(30):
         with stream(server, f"/rooms/left-{number}/events") as lines:
             assert lines.next() == "retry: 1000"

@@ -1,10 +1,11 @@
-"""How often a wrong token may be presented from one address, counted without a clock."""
+"""The limit on wrong tokens of one address, with a clock of the test."""
 
 import logging
 from contextlib import suppress
 
 import pytest
 
+from chatkit.server.client_address import client_address
 from chatkit.server.token_attempts import (
     BURST,
     MAX_ADDRESSES,
@@ -12,7 +13,6 @@ from chatkit.server.token_attempts import (
     REFILL_S,
     TokenAttempts,
     TooManyAttempts,
-    client_address,
     network_of,
 )
 
@@ -26,7 +26,7 @@ class Clock:
 
 
 def fail(attempts: TokenAttempts, address: str, count: int) -> int:
-    """Present so many wrong tokens; return how many were compared."""
+    """Send `count` wrong tokens; return how many were compared."""
     n_compared = 0
 
     def is_right() -> bool:
@@ -40,7 +40,7 @@ def fail(attempts: TokenAttempts, address: str, count: int) -> int:
     return n_compared
 
 
-def test_an_address_may_fail_some_times_and_then_once_in_a_while() -> None:
+def test_an_address_may_fail_in_a_burst_and_then_once_per_interval() -> None:
     clock = Clock()
     attempts = TokenAttempts(clock)
     assert fail(attempts, "192.0.2.1", 1_000) == BURST
@@ -50,7 +50,7 @@ def test_an_address_may_fail_some_times_and_then_once_in_a_while() -> None:
     assert fail(attempts, "192.0.2.1", 1_000) == BURST
 
 
-def test_the_right_token_is_not_compared_where_too_many_were_wrong() -> None:
+def test_the_right_token_is_not_compared_after_too_many_wrong_ones() -> None:
     attempts = TokenAttempts(Clock())
     fail(attempts, "192.0.2.1", BURST)
     with pytest.raises(TooManyAttempts) as refused:
@@ -59,7 +59,7 @@ def test_the_right_token_is_not_compared_where_too_many_were_wrong() -> None:
     assert attempts.check("192.0.2.2", lambda: True)
 
 
-def test_a_stranger_does_not_keep_out_an_address_that_has_the_token() -> None:
+def test_a_stranger_cannot_lock_out_an_address_that_has_the_token() -> None:
     clock = Clock()
     attempts = TokenAttempts(clock)
     assert attempts.check("192.0.2.1", lambda: True)
@@ -73,7 +73,7 @@ def test_a_stranger_does_not_keep_out_an_address_that_has_the_token() -> None:
         attempts.check("192.0.2.1", lambda: True)
 
 
-def test_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_wrong_tokens_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     attempts = TokenAttempts(clock)
     with caplog.at_level(logging.WARNING):
@@ -81,14 +81,14 @@ def test_a_flood_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> Non
             fail(attempts, "192.0.2.1", 100)
             clock.now += REFILL_S
         assert [record.getMessage() for record in caplog.records if "192.0.2.1" in record.getMessage()] == [
-            "too many wrong tokens from 192.0.2.1: more from there are refused for a while"
+            "too many wrong tokens from 192.0.2.1: its tokens are refused for a while"
         ]
         clock.now += BURST * REFILL_S
         fail(attempts, "192.0.2.1", 100)
         assert len(caplog.records) == 2
 
 
-def test_addresses_that_are_remembered_are_bounded() -> None:
+def test_the_number_of_remembered_addresses_is_bounded() -> None:
     attempts = TokenAttempts(Clock())
     for number in range(MAX_ADDRESSES + 10):
         fail(attempts, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
@@ -105,7 +105,7 @@ def test_addresses_that_are_remembered_are_bounded() -> None:
         ("unix", "unix"),
     ],
 )
-def test_an_ipv6_host_is_its_network(address: str, network: str) -> None:
+def test_ipv6_addresses_count_by_network(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
@@ -121,5 +121,5 @@ def test_an_ipv6_host_is_its_network(address: str, network: str) -> None:
         ("not an address", "203.0.113.5", "not an address"),
     ],
 )
-def test_only_a_proxy_on_this_machine_names_its_client(peer: str, forwarded_for: str | None, address: str) -> None:
+def test_x_forwarded_for_is_trusted_only_from_this_machine(peer: str, forwarded_for: str | None, address: str) -> None:
     assert client_address(peer, forwarded_for) == address

@@ -1,4 +1,4 @@
-"""What no log line and no problem detail may hold."""
+"""Masking: no log line and no problem detail contains a token."""
 
 import json
 import logging
@@ -33,11 +33,11 @@ def test_a_token_is_masked_however_its_key_is_written(address: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["/rooms?after=a:1&limit=2", "x=1", "a token is needed", "", "=", "?=&=;"])
-def test_all_else_stays(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert mask_tokens(text) == text
 
 
-def test_the_servers_own_secret_is_masked_wherever_it_stands() -> None:
+def test_the_servers_secret_is_masked_in_every_escaped_form() -> None:
     secret = "a b+c/d"
     for text in ("x a b+c/d y", "a%20b%2Bc%2Fd", "a%20b%2Bc/d"):
         masked = mask_tokens(text, [secret])
@@ -45,7 +45,7 @@ def test_the_servers_own_secret_is_masked_wherever_it_stands() -> None:
         assert "%2B" not in masked
 
 
-def test_log_lines_are_masked_whole_with_their_tracebacks() -> None:
+def test_tracebacks_in_log_lines_are_masked_as_well() -> None:
     error = ValueError("no such address: /rooms?%74oken=sesame, opensesame")
     failure = (ValueError, error, None)
     record = logging.LogRecord("x", logging.ERROR, "", 0, "at %s and ?token=sesame", ("/?token=sesame",), failure)
@@ -56,5 +56,5 @@ def test_log_lines_are_masked_whole_with_their_tracebacks() -> None:
     assert "sesame" not in LineFormatter("%(message)s", secrets).format(record)
 
 
-def test_a_problem_repeats_no_token() -> None:
+def test_a_problem_does_not_repeat_a_token() -> None:
     assert "sesame" not in problem_of(BadRequest("not a page: /x?toke%6e=sesame")).detail

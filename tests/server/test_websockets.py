@@ -1,11 +1,11 @@
-"""WebSockets against a real server: plain text and `chatkit.v1`, as their readers and writers see them."""
+"""WebSockets of a real server: plain text and `chatkit.v1`, as clients see them."""
 
 import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
-from rawsocket import Talk, bystander, call, eventually, health, open_socket, publish, run
+from raw_client import Talk, bystander, call, eventually, health, open_socket, publish, run
 from serving import ServerProcess, serve
 
 
@@ -37,7 +37,7 @@ def test_the_page_of_litestars_tutorial_works_unchanged(tmp_path_factory: pytest
         run(test(server))
 
 
-def test_plain_text_comes_in_the_form_asked_for(server: ServerProcess) -> None:
+def test_plain_text_arrives_in_the_requested_format(server: ServerProcess) -> None:
     async def test() -> None:
         async with (
             open_socket(server, "/ws/forms?name=ann") as text,
@@ -54,7 +54,7 @@ def test_plain_text_comes_in_the_form_asked_for(server: ServerProcess) -> None:
     run(test())
 
 
-def test_plain_text_resumes_by_cursor(server: ServerProcess) -> None:
+def test_plain_text_resumes_from_a_cursor(server: ServerProcess) -> None:
     cursors = [publish(server, "text-resume", f"m{number}") for number in range(1, 6)]
     assert cursors[-1].json["seq"] == 5
     cursor = call(server, "GET", "/rooms/text-resume/messages?after=0&limit=2").json["cursor"]
@@ -63,13 +63,13 @@ def test_plain_text_resumes_by_cursor(server: ServerProcess) -> None:
         async with open_socket(server, f"/ws/text-resume?after={cursor}") as socket:
             assert [await socket.recv() for _ in range(3)] == ["m3", "m4", "m5"]
         async with open_socket(server, "/ws/text-resume?after=other1:7") as socket:
-            assert await socket.recv() == "! the room's log began anew"
+            assert await socket.recv() == "! the room's log started again"
             assert await socket.recv() == "m1"
 
     run(test())
 
 
-def test_an_error_in_plain_text_is_a_sentence_and_the_socket_stays(server: ServerProcess) -> None:
+def test_an_error_in_plain_text_is_a_sentence_and_the_socket_stays_open(server: ServerProcess) -> None:
     async def test() -> None:
         async with bystander(server), open_socket(server, "/ws/text-big") as socket:
             await socket.send("x" * 65_537)
@@ -83,14 +83,14 @@ def test_an_error_in_plain_text_is_a_sentence_and_the_socket_stays(server: Serve
 # chatkit.v1
 
 
-def test_what_comes_first_is_welcome_then_joined_then_messages_in_order(server: ServerProcess) -> None:
+def test_a_conversation_starts_with_welcome_then_joined_then_messages_in_order(server: ServerProcess) -> None:
     for number in range(1, 4):
         publish(server, "order", f"m{number}")
 
     async def test() -> None:
         async with Talk.open(server, "/ws/order?name=ann&history=2") as talk:
             assert talk.socket.subprotocol == "chatkit.v1"
-            welcome, joined = await talk.hear(), await talk.hear()
+            welcome, joined = await talk.receive(), await talk.receive()
             assert (welcome["type"], welcome["name"]) == ("welcome", "ann")
             assert welcome["server"].startswith("chatkit/")
             assert welcome["limits"]["body"] == 65_536
@@ -107,17 +107,17 @@ def test_a_ping_is_answered_whether_or_not_a_room_is_joined(server: ServerProces
     async def test() -> None:
         async with Talk.open(server, path) as talk:
             assert await talk.ask(op="ping") == {"type": "pong", "ref": 1}
-            await talk.say(op="ping")
+            await talk.send(op="ping")
             assert await talk.until("pong") == {"type": "pong"}
 
     run(test())
 
 
-def test_an_acknowledged_message_has_a_cursor_and_a_repeat_says_so(server: ServerProcess) -> None:
+def test_an_ack_has_a_cursor_and_marks_a_repeat(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             first = await talk.ask(op="publish", room="acks", body="a", key="k")
-            again = await talk.ask(op="publish", room="acks", body="b", key="k")
+            again = await talk.ask(op="publish", room="acks", body="a", key="k")
             assert (first["type"], first["seq"], first["repeat"]) == ("ack", 1, False)
             assert (again["seq"], again["repeat"], again["cursor"]) == (1, True, first["cursor"])
             assert first["cursor"] == call(server, "GET", "/rooms/acks").json["cursor"]
@@ -125,7 +125,7 @@ def test_an_acknowledged_message_has_a_cursor_and_a_repeat_says_so(server: Serve
     run(test())
 
 
-def test_one_connection_is_in_many_rooms_and_leaves_them(server: ServerProcess) -> None:
+def test_one_connection_joins_and_leaves_many_rooms(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws?name=ann") as talk:
             for number in range(64):
@@ -133,15 +133,15 @@ def test_one_connection_is_in_many_rooms_and_leaves_them(server: ServerProcess) 
             assert (await talk.ask(op="join", room="one-too-many"))["code"] == "too-many-rooms"
             assert (await talk.ask(op="leave", room="many-0"))["type"] == "left"
             assert (await talk.ask(op="join", room="one-too-many"))["type"] == "joined"
-            await talk.ask(op="publish", room="many-0", body="not heard")
-            await talk.say(op="publish", room="many-1", body="heard")
-            assert (await talk.until("message"))["body"] == "heard"
+            await talk.ask(op="publish", room="many-0", body="not delivered")
+            await talk.send(op="publish", room="many-1", body="delivered")
+            assert (await talk.until("message"))["body"] == "delivered"
 
     run(test())
     eventually(lambda: health(server)["rooms"] == 0)
 
 
-def test_joining_with_a_cursor_goes_on_behind_it(server: ServerProcess) -> None:
+def test_joining_with_a_cursor_resumes_after_it(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             acks = [await talk.ask(op="publish", room="again", body=f"m{number}") for number in range(1, 8)]
@@ -165,7 +165,7 @@ def test_a_cursor_that_is_not_of_this_log_gives_a_gap_first(server: ServerProces
         async with Talk.open(server, f"/ws/{room}?after={after}") as talk:
             joined = await talk.until("joined")
             assert joined["cursor"].split(":") == [cursor.split(":")[0], "0"]
-            gap = await talk.hear()
+            gap = await talk.receive()
             assert gap == {"type": "gap", "room": room, "after": 41, "before": 1, "reason": "epoch"}
             assert await talk.bodies(1) == ["m1"]
 
@@ -173,7 +173,7 @@ def test_a_cursor_that_is_not_of_this_log_gives_a_gap_first(server: ServerProces
 
 
 @pytest.mark.parametrize("after", ["other1:41", "trimmed"])
-def test_a_page_of_history_says_what_is_missing_before_it(tmp_path_factory: pytest.TempPathFactory, after: str) -> None:
+def test_a_page_of_history_reports_the_gap_before_it(tmp_path_factory: pytest.TempPathFactory, after: str) -> None:
     async def test(server: ServerProcess) -> None:
         async with Talk.open(server, "/ws/past") as talk:
             gap = {"after": 41, "before": 4, "reason": "epoch"}
@@ -194,11 +194,11 @@ def test_a_page_of_history_says_what_is_missing_before_it(tmp_path_factory: pyte
         run(test(server))
 
 
-def test_what_retention_took_is_a_gap_in_either_protocol(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_messages_removed_by_retention_are_a_gap_in_both_protocols(tmp_path_factory: pytest.TempPathFactory) -> None:
     async def test(server: ServerProcess) -> None:
         async with Talk.open(server, f"/ws/trim?after={epoch}:2") as talk:
             assert (await talk.until("joined"))["first"] == 8
-            gap = await talk.hear()
+            gap = await talk.receive()
             assert gap == {"type": "gap", "room": "trim", "after": 2, "before": 8, "reason": "trimmed"}
             assert await talk.bodies(5) == [f"m{number}" for number in range(8, 13)]
         async with open_socket(server, f"/ws/trim?after={epoch}:2") as socket:
@@ -213,7 +213,7 @@ def test_what_retention_took_is_a_gap_in_either_protocol(tmp_path_factory: pytes
 
 
 @pytest.mark.parametrize("path", ["/ws/deflated?history=0", "/ws/deflated?history=0&format=json"])
-def test_a_client_that_offers_compression_is_understood(server: ServerProcess, path: str) -> None:
+def test_a_client_with_compression_can_send_and_receive(server: ServerProcess, path: str) -> None:
     async def test() -> None:
         async with (
             open_socket(server, path, compression="deflate") as socket,
@@ -234,7 +234,7 @@ def test_history_members_typing_presence_and_redaction(server: ServerProcess) ->
             while "bob" not in (await ann.until("presence"))["joined"]:
                 pass
             await bob.until("joined")
-            await bob.say(op="typing")
+            await bob.send(op="typing")
             assert (await ann.until("typing"))["sender"] == "bob"
             await bob.ask(op="publish", body="one")
             await bob.ask(op="publish", body="two")
@@ -252,11 +252,11 @@ def test_history_members_typing_presence_and_redaction(server: ServerProcess) ->
     run(test())
 
 
-def test_rooms_are_heard_over_every_way_in(server: ServerProcess) -> None:
+def test_messages_reach_readers_whichever_way_they_are_published(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/ways") as talk, open_socket(server, "/ws/ways") as text:
             await talk.until("joined")
-            await talk.say(op="publish", body="by command")
+            await talk.send(op="publish", body="by command")
             assert await text.recv() == "by command"
             await text.send("by text")
             assert await text.recv() == "by text"
@@ -267,7 +267,7 @@ def test_rooms_are_heard_over_every_way_in(server: ServerProcess) -> None:
     run(test())
 
 
-def test_rooms_that_differ_in_case_are_two_and_forms_of_one_letter_are_one(server: ServerProcess) -> None:
+def test_room_names_are_case_sensitive_and_unicode_normalised(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws") as talk:
             assert (await talk.ask(op="publish", room="Case", body="a"))["seq"] == 1
@@ -278,12 +278,12 @@ def test_rooms_that_differ_in_case_are_two_and_forms_of_one_letter_are_one(serve
     run(test())
 
 
-def test_a_burst_behind_one_ack_arrives_whole_and_in_order(server: ServerProcess) -> None:
+def test_a_burst_of_publishes_arrives_complete_and_in_order(server: ServerProcess) -> None:
     async def test() -> None:
         async with Talk.open(server, "/ws/burst?history=0") as talk:
             await talk.until("joined")
             for number in range(3_000):
-                await talk.say(op="publish", body=str(number))
+                await talk.send(op="publish", body=str(number))
             assert await talk.bodies(3_000) == [str(number) for number in range(3_000)]
 
     run(test())

@@ -1,4 +1,4 @@
-"""What a supervisor and its workers say to each other arrives as it was said."""
+"""The messages between a supervisor and its workers are encoded and decoded without loss."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 
 from chatkit.errors import BadName, BadRequest, ChatkitError, NotAStore, StoreTooNew, Unavailable
 from chatkit.server.settings import Settings
-from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_answer, read_orders
+from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_answer, read_config
 
 
-def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
+def test_a_worker_config_carries_every_setting(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("hi")
     settings = Settings(
         host="::1",
@@ -25,21 +25,21 @@ def test_orders_arrive_with_every_setting(tmp_path: Path) -> None:
         log_level="info",
         log_json=True,
     )
-    orders = WorkerConfig(settings, "app:app", listening_fd=3, tally_fd=4, n_cells=6, cell=5)
-    line = encode(orders)
+    config = WorkerConfig(settings, "app:app", listening_fd=3, counts_fd=4, n_cells=6, cell=5)
+    line = encode(config)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert read_orders(line) == orders
-    assert read_orders(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
+    assert read_config(line) == config
+    assert read_config(encode(WorkerConfig(Settings(), None, 3, 4, 2, 0))).settings == Settings()
 
 
-def test_a_worker_is_ready_or_says_why_not() -> None:
+def test_a_worker_answers_that_it_is_ready_or_why_it_failed() -> None:
     assert read_answer(encode(WorkerReady())) == WorkerReady()
     assert read_answer(encode(WorkerFailed("unavailable", "no"))) == WorkerFailed("unavailable", "no")
 
 
 @pytest.mark.parametrize("kind", [BadRequest, NotAStore, StoreTooNew, Unavailable])
-def test_an_error_keeps_its_kind_and_its_sentence(kind: type[ChatkitError]) -> None:
+def test_an_error_keeps_its_class_and_its_sentence(kind: type[ChatkitError]) -> None:
     error = WorkerFailed.of(kind("a sentence")).error
     assert (type(error), str(error)) == (kind, "a sentence")
 

@@ -1,4 +1,4 @@
-"""Several processes that serve one address: one server to those outside, whatever happens to each of them."""
+"""Several workers on one address: clients see one server, also when a worker is killed, paused or restarted."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from crew import Crew, Door, children, crew, is_running
-from rawsocket import Talk, call, eventually, open_socket, run, whole_room
+from raw_client import Talk, call, eventually, open_socket, run, whole_room
 from serving import ServerProcess, clean_environment, free_port
 from websockets.exceptions import ConnectionClosed
+from worker_group import WorkerConnection, WorkerGroup, children, is_running, serve_workers
 
 from chatkit.client import Client
 from chatkit.core.model import Message
@@ -24,56 +24,59 @@ from chatkit.errors import BadRequest
 from chatkit.server.settings import Settings
 
 ENDS_WITHIN_S = 60.0
-FOLLOWERS = 4  # on two workers: some on each, and some on whichever is killed
+FOLLOWERS = 4  # enough for each of two workers to have some
 
 Opened = TypeVar("Opened")
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[Crew]:
-    with crew(tmp_path / "rooms.db") as started:
+def two(tmp_path: Path) -> Iterator[WorkerGroup]:
+    with serve_workers(tmp_path / "rooms.db") as started:
         yield started
     assert "Traceback" not in started.server.log
 
 
-def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start `chatkit serve` in a process group of its own."""
     command = [sys.executable, "-m", "chatkit.cli", "serve", *words]
     env = clean_environment({})
     return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def serve_in_vain(folder: Path, *words: str) -> tuple[int, str]:
-    """Run `chatkit serve --workers 2` where it cannot; return its exit status and what it said."""
-    with begin(folder, "--workers", "2", *words) as process:
-        said = process.communicate(timeout=60)[1]
-    assert "Traceback" not in said, said
-    return process.returncode, said
+def serve_and_fail(folder: Path, *words: str) -> tuple[int, str]:
+    """Run a `chatkit serve --workers 2` that cannot start; return its exit status and its output."""
+    with start(folder, "--workers", "2", *words) as process:
+        output = process.communicate(timeout=60)[1]
+    assert "Traceback" not in output, output
+    return process.returncode, output
 
 
-def ended(server: ServerProcess) -> int:
-    """Wait for the end of a server that was told to; return its status."""
+def wait_for_end(server: ServerProcess) -> int:
+    """Wait until a server that was stopped has ended; return its exit status."""
     status = server._running().wait(ENDS_WITHIN_S)
     server._process = None
     return status
 
 
 async def open_on_both(
-    crew: Crew, stack: AsyncExitStack, n_least: int, open_one: Callable[[int], AbstractAsyncContextManager[Opened]]
+    serve_workers: WorkerGroup,
+    stack: AsyncExitStack,
+    n_least: int,
+    open_one: Callable[[int], AbstractAsyncContextManager[Opened]],
 ) -> list[Opened]:
-    """Open so many, and more while a worker has none: one that the machine keeps waiting may come too late for its."""
+    """Open at least `n_least` connections, and more until each worker has one: a slow worker accepts fewer."""
     opened: list[Opened] = []
-    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: crew.connections)).values():
+    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: serve_workers.connections)).values():
         assert len(opened) < 20 * n_least
         opened.append(await stack.enter_async_context(open_one(len(opened))))
     return opened
 
 
-# One server to those outside
+# One server for clients
 
 
-def test_what_is_published_through_any_worker_reaches_the_readers_on_all_in_order_and_once(two: Crew) -> None:
-    async def talker(name: str) -> None:
+def test_messages_through_any_worker_reach_the_readers_on_every_worker_in_order_and_once(two: WorkerGroup) -> None:
+    async def publisher(name: str) -> None:
         async with Talk.open(two.server, f"/ws/all?name={name}&history=0") as talk:
             for number in range(100):
                 assert (await talk.ask(op="publish", body=f"{name}-{number}"))["type"] == "ack"
@@ -81,27 +84,27 @@ def test_what_is_published_through_any_worker_reaches_the_readers_on_all_in_orde
     async def test() -> None:
         async with AsyncExitStack() as stack:
             readers = await open_on_both(two, stack, FOLLOWERS, lambda _: Talk.open(two.server, "/ws/all?history=0"))
-            await asyncio.gather(*(talker(f"t{number}") for number in range(4)))
-            heard = [[(await reader.until("message")) for _ in range(400)] for reader in readers]
-        for messages in heard:
+            await asyncio.gather(*(publisher(f"t{number}") for number in range(4)))
+            received = [[(await reader.until("message")) for _ in range(400)] for reader in readers]
+        for messages in received:
             assert [message["seq"] for message in messages] == list(range(1, 401))
             assert len({message["body"] for message in messages}) == 400
 
     run(test())
 
 
-def test_a_message_that_one_worker_acknowledged_the_other_has(two: Crew) -> None:
-    with two.by_each() as doors:
-        for number, door in enumerate(doors.values()):
-            assert door.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
-            for other in doors.values():
+def test_a_message_acknowledged_by_one_worker_is_read_from_the_others(two: WorkerGroup) -> None:
+    with two.connect_to_each() as connections:
+        for number, connection in enumerate(connections.values()):
+            assert connection.ask("POST", "/rooms/read/messages", f"by {number}")["seq"] == number + 1
+            for other in connections.values():
                 assert len(other.ask("GET", "/rooms/read/messages")["messages"]) == number + 1
 
 
-def test_who_is_there_is_known_to_every_worker(two: Crew) -> None:
+def test_every_worker_lists_all_members_of_a_room(two: WorkerGroup) -> None:
     def are_everywhere(n_members: int) -> bool:
-        with two.by_each() as doors:
-            seen = [door.ask("GET", "/rooms/here/members")["members"] for door in doors.values()]
+        with two.connect_to_each() as connections:
+            seen = [connection.ask("GET", "/rooms/here/members")["members"] for connection in connections.values()]
         names = {f"t{number}" for number in range(n_members)}
         return all({member["name"] for member in members} == names for members in seen)
 
@@ -113,7 +116,7 @@ def test_who_is_there_is_known_to_every_worker(two: Crew) -> None:
     run(test())
 
 
-def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
+def test_typing_and_redactions_reach_clients_of_other_workers(two: WorkerGroup) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             talks = await open_on_both(
@@ -121,7 +124,7 @@ def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
             )
             for talk in talks:
                 await talk.until("joined")
-            await talks[0].say(op="typing")
+            await talks[0].send(op="typing")
             for talk in talks[1:]:
                 await talk.until("typing", sender="t0")
             await talks[0].ask(op="publish", body="a secret")
@@ -134,10 +137,10 @@ def test_who_is_writing_and_what_is_redacted_crosses_workers(two: Crew) -> None:
     run(test())
 
 
-def test_a_worker_that_has_fewer_connections_gets_the_next(two: Crew) -> None:
-    async def test(paused: int, doors: list[Door]) -> None:
+def test_the_worker_with_fewer_connections_gets_the_next(two: WorkerGroup) -> None:
+    async def test(paused: int, connections: list[WorkerConnection]) -> None:
         def counts() -> list[int]:
-            return [door.health["connections"] for door in doors]
+            return [connection.health["connections"] for connection in connections]
 
         async with AsyncExitStack() as stack:
             os.kill(paused, signal.SIGSTOP)
@@ -151,15 +154,15 @@ def test_a_worker_that_has_fewer_connections_gets_the_next(two: Crew) -> None:
             while more - fewer > 4:
                 await stack.enter_async_context(open_socket(two.server, "/ws/spread"))
                 fewer, more = await asyncio.to_thread(counts)
-                assert fewer + more < 240  # eighty at best, and more where a worker is kept waiting; else for ever
+                assert fewer + more < 240  # eighty at best, more on a busy machine; without balancing there is no end
 
-    with two.by_each() as doors:
-        first = min(doors)
-        run(test(first, [doors.pop(first), *doors.values()]))
+    with two.connect_to_each() as connections:
+        first = min(connections)
+        run(test(first, [connections.pop(first), *connections.values()]))
 
 
-def test_the_limit_on_connections_is_the_whole_servers(tmp_path: Path) -> None:
-    async def is_let_in(server: ServerProcess, stack: AsyncExitStack) -> bool:
+def test_the_limit_on_connections_applies_to_the_whole_server(tmp_path: Path) -> None:
+    async def is_accepted(server: ServerProcess, stack: AsyncExitStack) -> bool:
         talk = await stack.enter_async_context(Talk.open(server, "/ws/few"))
         with suppress(ConnectionClosed):
             await talk.until("joined")
@@ -168,36 +171,36 @@ def test_the_limit_on_connections_is_the_whole_servers(tmp_path: Path) -> None:
 
     async def test(server: ServerProcess) -> None:
         async with AsyncExitStack() as stack:
-            entered = [await is_let_in(server, stack) for _ in range(8)]
-            assert 2 <= sum(entered) <= 4
+            accepted = [await is_accepted(server, stack) for _ in range(8)]
+            assert 2 <= sum(accepted) <= 4
 
-    with crew(tmp_path / "rooms.db", "--max-connections", "4") as small:
+    with serve_workers(tmp_path / "rooms.db", "--max-connections", "4") as small:
         run(test(small.server))
 
 
-def test_a_token_that_was_made_is_one_for_all_and_shows_in_no_list_of_processes(tmp_path: Path) -> None:
-    with crew(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
+def test_all_workers_share_the_new_token_and_no_process_list_shows_it(tmp_path: Path) -> None:
+    with serve_workers(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
         (token,) = set(re.findall(r"\?token=([\w-]+)", guarded.server.log))
-        with guarded.by_each() as doors:
-            for pid, door in doors.items():
-                door.ask("GET", f"/rooms?token={token}")
+        with guarded.connect_to_each() as connections:
+            for pid, connection in connections.items():
+                connection.ask("GET", f"/rooms?token={token}")
                 assert token not in Path(f"/proc/{pid}/cmdline").read_text()
                 assert token not in Path(f"/proc/{pid}/environ").read_text()
         assert call(guarded.server, "GET", "/rooms").status == 401
         assert guarded.server.log.count("open  ") == 1
 
 
-# A worker that ends
+# Workers that end
 
 
 class Flow:
-    """A steady flow of messages with keys, and those who follow it, by way of whichever worker takes them."""
+    """A steady flow of messages with keys, and clients that follow it through whichever worker accepts them."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
         self.is_over = asyncio.Event()
         self.n_acknowledged = 0
-        self.heard: list[list[Message]] = [[] for _ in range(FOLLOWERS)]
+        self.received: list[list[Message]] = [[] for _ in range(FOLLOWERS)]
 
     async def publish(self) -> None:
         async with Client(self._server.url, name="publisher") as client:
@@ -207,53 +210,53 @@ class Flow:
                 self.n_acknowledged = number
             await client.publish("flow", "the end")
 
-    async def follow(self, heard: list[Message]) -> None:
+    async def follow(self, received: list[Message]) -> None:
         async with Client(self._server.url, name="follower") as client:
             async for message in client.follow("flow", history=0):
                 assert isinstance(message, Message), message  # and no gap
-                heard.append(message)
+                received.append(message)
                 if message.body == "the end":
                     return
 
-    async def go_on(self, count: int) -> None:
-        """Return when so many more were acknowledged, and everyone has heard them."""
+    async def advance(self, count: int) -> None:
+        """Wait until `count` more messages are acknowledged and every follower has received them."""
         goal = self.n_acknowledged + count
-        while min([self.n_acknowledged, *map(len, self.heard)]) < goal:  # noqa: ASYNC110  # other processes' doing
+        while min([self.n_acknowledged, *map(len, self.received)]) < goal:  # noqa: ASYNC110  # other processes do the work
             await asyncio.sleep(0.01)
 
 
-async def flow_through(server: ServerProcess, happens: Sequence[Callable[[], None]]) -> None:
-    """Check that nothing is lost, doubled or out of order, whatever happens meanwhile."""
+async def flow_through(server: ServerProcess, events: Sequence[Callable[[], None]]) -> None:
+    """Check that no message is lost, repeated or out of order while the events happen."""
     flow = Flow(server)
     async with asyncio.TaskGroup() as tasks:
-        for heard in flow.heard:
-            tasks.create_task(flow.follow(heard))
+        for received in flow.received:
+            tasks.create_task(flow.follow(received))
         publishing = tasks.create_task(flow.publish())
-        await flow.go_on(20)
-        for what in happens:
-            await asyncio.to_thread(what)
-            await flow.go_on(20)
+        await flow.advance(20)
+        for event in events:
+            await asyncio.to_thread(event)
+            await flow.advance(20)
         flow.is_over.set()
         await publishing
     stored = whole_room(server, "flow")
     expected = [str(number) for number in range(1, flow.n_acknowledged + 1)] + ["the end"]
     assert [message["body"] for message in stored] == expected
-    for heard in flow.heard:
-        assert [message.body for message in heard] == expected[len(expected) - len(heard) :]
-        assert len(heard) > 20 * len(happens)
+    for received in flow.received:
+        assert [message.body for message in received] == expected[len(expected) - len(received) :]
+        assert len(received) > 20 * len(events)
 
 
-def test_a_killed_worker_is_replaced_and_its_clients_go_on_without_loss(two: Crew) -> None:
+def test_a_killed_worker_is_replaced_and_its_clients_lose_nothing(two: WorkerGroup) -> None:
     def kill_one() -> None:
         victim = min(two.pids)
         os.kill(victim, signal.SIGKILL)
         two.until_replaced({victim})
 
     run(flow_through(two.server, [kill_one, kill_one]), within_s=120)
-    assert len(re.findall(r"worker \d+ ended by SIGKILL: another takes its place", two.server.log)) == 2
+    assert len(re.findall(r"worker \d+ ended by SIGKILL: a new one is started", two.server.log)) == 2
 
 
-def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: Crew) -> None:
+def test_a_rolling_restart_loses_and_repeats_no_message(two: WorkerGroup) -> None:
     def restart() -> None:
         before = two.pids
         two.server.signal(signal.SIGHUP)
@@ -263,7 +266,7 @@ def test_a_rolling_restart_loses_nothing_and_doubles_nothing(two: Crew) -> None:
     assert "WARNING" not in two.server.log
 
 
-def test_a_paused_worker_keeps_nobody_waiting_who_comes_now(two: Crew) -> None:
+def test_new_connections_do_not_wait_for_a_paused_worker(two: WorkerGroup) -> None:
     paused = min(two.pids)
     os.kill(paused, signal.SIGSTOP)
     try:
@@ -293,16 +296,16 @@ async def app(scope, receive, send):
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[Crew]:
-    """A crew that serves somebody else's application, which starts unless there is a file called `broken`."""
+def application(tmp_path: Path) -> Iterator[WorkerGroup]:
+    """Workers that serve an application of the user, which starts unless there is a file called `broken`."""
     (tmp_path / "some.py").write_text(APPLICATION)
-    with crew("sqlite://", "some:app", folder=tmp_path) as started:
+    with serve_workers("sqlite://", "some:app", folder=tmp_path) as started:
         yield started
     assert "Traceback" not in started.server.log
 
 
-def test_an_application_is_served_by_workers_and_one_that_does_not_start_is_tried_again(
-    application: Crew, tmp_path: Path
+def test_workers_serve_an_application_and_one_that_does_not_start_is_retried(
+    application: WorkerGroup, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").touch()
     victim = min(application.pids)
@@ -314,28 +317,28 @@ def test_an_application_is_served_by_workers_and_one_that_does_not_start_is_trie
     assert application.server.stop() == 0
 
 
-def test_where_no_worker_starts_any_more_the_server_ends(application: Crew, tmp_path: Path) -> None:
+def test_the_server_stops_if_no_worker_can_be_started(application: WorkerGroup, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     for pid in application.pids:
         os.kill(pid, signal.SIGKILL)
-    assert ended(application.server) == 3
+    assert wait_for_end(application.server) == 3
     assert "chatkit: some:app did not start; the log says why" in application.server.log
 
 
-def test_a_restart_that_does_not_succeed_leaves_the_old_workers_at_work(application: Crew, tmp_path: Path) -> None:
+def test_after_a_failed_restart_the_old_workers_continue(application: WorkerGroup, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     before = application.pids
     application.server.signal(signal.SIGHUP)
-    eventually(lambda: "the restart ends here, and the old workers go on: some:app" in application.server.log)
+    eventually(lambda: "the restart was stopped, and the old workers continue: some:app" in application.server.log)
     assert application.pids == before
     assert call(application.server, "GET", "/").status == 200
 
 
-# The end
+# Shutdown
 
 
 @pytest.mark.parametrize("is_one_paused", [False, True])
-def test_sigterm_ends_all_and_tells_every_client_to_come_back(two: Crew, is_one_paused: bool) -> None:
+def test_sigterm_stops_all_workers_and_closes_every_client_with_1012(two: WorkerGroup, is_one_paused: bool) -> None:
     pids = two.pids
 
     async def test() -> None:
@@ -349,28 +352,28 @@ def test_sigterm_ends_all_and_tells_every_client_to_come_back(two: Crew, is_one_
                 assert each.close_code == 1012
 
     run(test())
-    assert ended(two.server) == 0
+    assert wait_for_end(two.server) == 0
     assert not [pid for pid in pids if is_running(pid)]
 
 
-def test_a_worker_that_hangs_is_killed_in_the_end(application: Crew) -> None:
+def test_a_worker_that_hangs_is_killed_after_a_timeout(application: WorkerGroup) -> None:
     pids = application.pids
     assert call(application.server, "GET", "/").status == 200
 
     async def test() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", application.server.port)
         writer.write(b"GET /stuck HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await reader.readline()  # from here on, its worker hears nothing
+        await reader.readline()  # from now on, its worker handles no signal
         application.server.signal(signal.SIGTERM)
         await asyncio.to_thread(eventually, lambda: not any(map(is_running, pids)))
         writer.close()
 
     run(test())
-    assert ended(application.server) == 0
+    assert wait_for_end(application.server) == 0
     assert "did not end within 8 s: it is killed" in application.server.log
 
 
-def test_workers_end_with_a_supervisor_that_was_killed(two: Crew) -> None:
+def test_workers_stop_when_the_supervisor_is_killed(two: WorkerGroup) -> None:
     pids = two.pids
     two.server.kill9()
     eventually(lambda: not any(map(is_running, pids)))
@@ -378,32 +381,32 @@ def test_workers_end_with_a_supervisor_that_was_killed(two: Crew) -> None:
 
 
 @pytest.mark.parametrize("is_early", [False, True])
-def test_ctrl_c_reaches_the_whole_group_and_is_130_without_a_word(tmp_path: Path, is_early: bool) -> None:
+def test_ctrl_c_stops_the_whole_process_group_with_130_and_no_output(tmp_path: Path, is_early: bool) -> None:
     words = ("--workers", "2", "--port", "0", "--backend", f"sqlite:///{tmp_path}/rooms.db")
-    with begin(tmp_path, *words) as process:
+    with start(tmp_path, *words) as process:
         assert process.stderr is not None
         if is_early:  # while the workers' Python starts
             eventually(lambda: children(process.pid))
         else:
-            while "Ctrl-C ends it" not in process.stderr.readline():
+            while "Press Ctrl-C" not in process.stderr.readline():
                 assert process.poll() is None
         pids = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=ENDS_WITHIN_S)[1]
-    assert (process.returncode, said) == (130, "")
+        output = process.communicate(timeout=ENDS_WITHIN_S)[1]
+    assert (process.returncode, output) == (130, "")
     assert not [pid for pid in pids if is_running(pid)]
 
 
-def test_a_terminal_that_is_closed_ends_it_and_one_that_is_not_restarts_it(tmp_path: Path) -> None:
+def test_a_hangup_stops_the_server_if_its_terminal_is_closed_and_restarts_it_otherwise(tmp_path: Path) -> None:
     words = ["serve", "--workers", "2", "--port", "0", "--backend", f"sqlite:///{tmp_path}/rooms.db"]
     pid, terminal = pty.fork()
-    if not pid:  # the other process
+    if not pid:  # the child process
         os.execve(sys.executable, [sys.executable, "-m", "chatkit.cli", *words], clean_environment({}))
     try:
-        said = b""
-        while b"Ctrl-C ends it" not in said:
-            said += os.read(terminal, 1_000)
+        output = b""
+        while b"Press Ctrl-C" not in output:
+            output += os.read(terminal, 1_000)
         before = children(pid)
         os.kill(pid, signal.SIGHUP)
         eventually(lambda: len(pids := children(pid)) == 2 and not pids & before, within_s=60)
@@ -412,53 +415,56 @@ def test_a_terminal_that_is_closed_ends_it_and_one_that_is_not_restarts_it(tmp_p
         eventually(lambda: not is_running(pid))
         assert not [each for each in pids if is_running(each)]
     finally:
-        os.kill(pid, signal.SIGKILL)  # it is a process until we have asked how it ended
+        os.kill(pid, signal.SIGKILL)  # the process id is valid until `waitpid` has read the status
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == 0
 
 
-# Where it cannot
+# Errors at the start
 
 
-def test_rooms_in_one_processs_memory_are_refused(tmp_path: Path) -> None:
-    status, said = serve_in_vain(tmp_path, "--port", "0", "--backend", "memory://")
+def test_the_memory_backend_is_refused_for_several_workers(tmp_path: Path) -> None:
+    status, output = serve_and_fail(tmp_path, "--port", "0", "--backend", "memory://")
     assert status == 2
-    assert said.startswith("chatkit: memory:// is one process's own")
+    assert output.startswith("chatkit: memory:// belongs to one process")
 
 
-def test_an_application_with_its_channels_in_memory_is_refused(tmp_path: Path) -> None:
+def test_an_application_with_channels_in_memory_is_refused_for_several_workers(tmp_path: Path) -> None:
     (tmp_path / "some.py").write_text(
         "from litestar import Litestar\n"
         "from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend\n"
         "app = Litestar(plugins=[ChannelsPlugin(MemoryChannelsBackend(), channels=['a'])])\n"
     )
-    status, said = serve_in_vain(tmp_path, "--port", "0", "some:app")
+    status, output = serve_and_fail(tmp_path, "--port", "0", "some:app")
     assert status == 2
-    assert said == "chatkit: the channels of this application are kept in memory: workers would not share them\n"
+    assert output == (
+        "chatkit: the channels of this application are kept in memory, which workers do not share: give the plugin"
+        " another backend, or serve with one worker\n"
+    )
 
 
-def test_a_port_in_use_is_told_once_and_leaves_no_process(two: Crew, tmp_path: Path) -> None:
-    status, said = serve_in_vain(tmp_path, "--port", str(two.server.port), "--backend", "sqlite:///other.db")
+def test_a_port_in_use_is_reported_once_and_no_process_stays(two: WorkerGroup, tmp_path: Path) -> None:
+    status, output = serve_and_fail(tmp_path, "--port", str(two.server.port), "--backend", "sqlite:///other.db")
     assert status == 1
-    assert said.count(f"port {two.server.port} is in use") == 1
+    assert output.count(f"port {two.server.port} is in use") == 1
     assert call(two.server, "GET", "/health").status == 200
 
 
-def test_a_store_that_cannot_be_opened_ends_it_with_that_sentence_once(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_opened_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("dear diary, " * 1_000)
-    status, said = serve_in_vain(tmp_path, "--port", str(free_port()), "--backend", "sqlite:///notes.txt")
+    status, output = serve_and_fail(tmp_path, "--port", str(free_port()), "--backend", "sqlite:///notes.txt")
     assert status == 3
-    assert said.count("is not an SQLite database") == said.count("\n") == 1
+    assert output.count("is not an SQLite database") == output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"workers": 0}, "workers is at least 1"),
-        ({"workers": 4, "max_connections": 3}, "max-connections is at least 1 a worker: 4"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"workers": 4, "max_connections": 3}, "max-connections must be at least 1 for each worker: 4"),
     ],
 )
-def test_a_number_of_workers_that_cannot_be_is_refused(given: dict[str, int], sentence: str) -> None:
+def test_an_invalid_number_of_workers_is_refused(given: dict[str, int], sentence: str) -> None:
     with pytest.raises(BadRequest) as refused:
         Settings(**given)  # type: ignore[arg-type]  # only numbers are given here
     assert str(refused.value) == sentence

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from harness import turns, until
-from hosting import Allowance, Client, Host, hosted
 from serving import serve
+from session_host import Allowance, Client, Host, hosted
 
 import chatkit.client
 from chatkit.client.signals import ConnectionLost, ConnectionRestored

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 from harness import publish_all, turns, until
-from hosting import Allowance, Host, hosted
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from session_host import Allowance, Host, hosted
 
 from chatkit.core.model import Cursor, Limits, parse_time
 from chatkit.errors import Unavailable

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from harness import publish_all, until
-from hosting import Allowance, Host, hosted
+from session_host import Allowance, Host, hosted
 
 from chatkit.session.json_session import JsonSession
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from harness import Faults, publish_all, run, turns, until
-from hosting import Host, hosted
+from session_host import Host, hosted
 
 from chatkit.core.hub import Hub
 from chatkit.errors import Unavailable

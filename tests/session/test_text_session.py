@@ -2,7 +2,7 @@
 
 import pytest
 from harness import publish_all, until
-from hosting import Host, hosted
+from session_host import Host, hosted
 
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, ChatkitError, Unavailable

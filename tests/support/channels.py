@@ -1,4 +1,4 @@
-"""What the tests of channels share: loops that end, and a backend of Litestar's own kind that can fail."""
+"""Shared by the tests of channels: event loops with a time limit, and a broken backend of Litestar's own interface."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.002)
 
 
-async def take(subscriber: Any, count: int) -> list[Any]:
+async def read_events(subscriber: Any, count: int) -> list[Any]:
     """Return the next events of a subscriber."""
     events: list[Any] = []
     async for event in subscriber.iter_events():
@@ -37,7 +37,7 @@ async def take(subscriber: Any, count: int) -> list[Any]:
 
 
 class Broker(ChannelsBackend):
-    """A backend as somebody else might write it. What is in `failures` fails; `hold` holds calls of a kind."""
+    """A backend by another author. Calls named in `failures` fail; `hold` delays calls of a kind."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -63,7 +63,7 @@ class Broker(ChannelsBackend):
                 self._queue.put_nowait((channel, data))
 
     def hold(self, kind: str) -> asyncio.Event:
-        """Have calls of this kind wait for the event."""
+        """Make calls of this kind wait for the event."""
         self._held[kind] = asyncio.Event()
         return self._held[kind]
 
@@ -84,7 +84,7 @@ class Broker(ChannelsBackend):
         self.subscribed -= names
 
     def break_stream(self) -> None:
-        """End the stream of events as a lost connection does."""
+        """Break the stream of events, as a lost connection does."""
         self._queue.put_nowait(None)
 
     async def stream_events(self) -> AsyncGenerator[tuple[str, bytes], None]:

@@ -1,4 +1,4 @@
-"""An application over channels for the tests, which also says what is going on inside it."""
+"""An application over channels for tests, which also reports its internal state."""
 
 import asyncio
 import os
@@ -83,7 +83,7 @@ async def publish_binary(channel: FromPath[str], channels: Channels) -> None:
 
 @get("/state")
 async def state(channels: Channels) -> dict[str, Any]:
-    """Say who is subscribed, and how they are sent to."""
+    """Return how many subscribers there are, and how they are served."""
     readers = [each for each in channels._all_subscribers() if isinstance(each, Subscriber)]
     return {
         "readers": len(readers),

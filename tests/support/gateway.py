@@ -1,4 +1,4 @@
-"""nginx before some servers, for tests: as `examples/deploy/nginx.conf` has it, but for ports and paths."""
+"""nginx in front of several servers, configured by `examples/deploy/nginx.conf` except for ports and paths."""
 
 import http.client
 import shutil
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rawsocket import WITHIN_S, Answer, Lines, eventually
+from raw_client import WITHIN_S, Answer, Lines, eventually
 from serving import free_port
 
 CONFIGURATION = Path(__file__).parents[2] / "examples/deploy/nginx.conf"

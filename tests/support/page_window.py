@@ -48,12 +48,12 @@ class Window:
 
     def _new_page(self) -> Page:
         page = self.context.new_page()
-        page.on("console", lambda said: self._heard(said.type, said.text))
+        page.on("console", lambda event: self._on_console(event.type, event.text))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on("dialog", self._asked)
         return page
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _on_console(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"} and not any(sign in text for sign in SERVER_AWAY):
             self.problems.append(f"{kind}: {text}")
 
@@ -82,7 +82,7 @@ class Window:
         expect(self.page.locator("#people-count")).not_to_have_text("0")
         return self
 
-    def say(self, text: str) -> None:
+    def send(self, text: str) -> None:
         """Write a message and send it."""
         self.page.locator("#message-box").fill(text)
         self.page.locator("#message-box").press("Enter")

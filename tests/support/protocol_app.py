@@ -1,4 +1,4 @@
-"""For the protocol's tests: a server in the test's own loop, applications, a client of raw bytes, a sink of frames."""
+"""Shared by the tests of the protocols: a server in the test's loop, applications, a raw client, and a frame sink."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ class Clock(asyncio.SelectorEventLoop):
         return super().time() + self.skipped_s
 
     async def skip(self, seconds: float) -> None:
-        """Let time pass in steps that look like a loop at work, not like a process that stood still."""
+        """Advance the time in steps that look like a running loop, not like a paused process."""
         for _ in range(int(seconds / 0.05)):
             self.skipped_s += 0.05
             for _ in range(5):
@@ -61,7 +61,7 @@ def run_on_clock(test: Callable[[Clock], Any]) -> None:
 async def eventually(condition: Callable[[], object], limit_s: float = 10) -> None:
     """Wait until the condition holds; fail if it does not within the limit."""
     async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for is another's state, and tells nobody
+        while not condition():  # noqa: ASYNC110 - the condition has no event to wait for
             await asyncio.sleep(0.005)
 
 
@@ -153,7 +153,7 @@ def closer(code: int = 4000, reason: str = "enough") -> Callable[[Any, Receive, 
 
 
 class DirectEcho:
-    """An application on the direct path: its receivers send back what comes, and note what they are told."""
+    """An application on the direct path: its receivers send back each message and record their calls."""
 
     def __init__(self) -> None:
         self.receivers: list[EchoReceiver] = []
@@ -220,7 +220,7 @@ def closing(code: int, reason: bytes = b"") -> bytes:
 
 
 class Client:
-    """A client that says nothing by itself."""
+    """A client that sends nothing by itself."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -247,7 +247,7 @@ class Client:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def rest(self) -> bytes:
-        """Return all until the server ends the connection."""
+        """Return everything up to the end of the connection."""
         return await self.reader.read()
 
     async def frame(self) -> tuple[int, bytes]:
@@ -267,7 +267,7 @@ class Client:
         return int.from_bytes(payload[:2], "big") if payload else 1005
 
     def cut(self) -> None:
-        """End the connection with a reset."""
+        """Reset the connection."""
         self.writer.transport.abort()
 
     async def close(self) -> None:
@@ -277,7 +277,7 @@ class Client:
 
 
 class RecordingSink:
-    """A sink that notes what it hears. `do` is called with the reader at every text."""
+    """A sink that records its calls. `do` is called at every text."""
 
     def __init__(self, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> None:
         self.calls: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""A relay between a client and a server whose connections can die without an end, as behind a cut cable."""
+"""A relay between client and server whose connections can die silently, as with a broken cable."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Real `chatkit serve` processes for tests: start, wait until ready, kill, start again on the same port and store."""
+"""Real `chatkit serve` processes for tests: start, wait until ready, kill, and restart on the same port and store."""
 
 import http.client
 import os
@@ -69,7 +69,7 @@ class ServerProcess:
         return self
 
     def kill9(self) -> None:
-        """End at once, as the machine's memory killer would."""
+        """Kill the server, as the kernel does when memory runs out."""
         self.signal(signal.SIGKILL)
         self._running().wait()
         self._process = None

@@ -1,6 +1,6 @@
-"""Real stores for tests, each started when it is first asked for, and ended with the test run.
+"""Real stores for tests, each started at its first use and stopped with the test run.
 
-A test gets a URL of its own on them: what another test left there is not in it.
+Each test gets a URL of its own, so that it does not see the data of other tests.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from chatkit.bench.local.store import LocalStore
 
 Store = TypeVar("Store", bound=LocalStore)
 
-# What is acknowledged is written, and outlives a kill; only a power cut could lose it, and there is none in a test.
+# Acknowledged writes survive a kill; only a power failure could lose them.
 UNSYNCED = ("--appendfsync", "no")
 
 _numbers = itertools.count()

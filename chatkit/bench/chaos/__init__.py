@@ -1,1 +1,1 @@
-"""Chaos: several servers on one store, killed and paused while followers read and publishers write."""
+"""Chaos tests: several servers on one store, killed and paused while followers read and publishers write."""

@@ -1,6 +1,6 @@
-"""RoomRecord: what was said of one room to publishers and followers, held against what its log has at the end.
+"""RoomChecker: compares what publishers and followers of one room received with the room's log at the end.
 
-Pure: messages in, findings out. It keeps some ten bytes a message, whatever the bodies' lengths.
+Does no I/O. It keeps about ten bytes for each message, independent of the length of the bodies.
 """
 
 from array import array
@@ -15,12 +15,13 @@ from chatkit.core.model import Gap, Message
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """How many messages are not as they should be.
+    """Counts of incorrect messages.
 
-    `lost` were acknowledged, and the store has not these words under this number. `untrue` were acknowledged or
-    delivered, and the store has none such, or another. `missing`, `repeated` and `out_of_order` count over all
-    followers: a message that a gap denied, although the store has it, is missing. `misordered` are stored after a later
-    one of their publisher's, `stored_twice` under two numbers; `holes` are numbers that the log leaves out.
+    `lost`: acknowledged, but the store does not have this content under this number. `untrue`: acknowledged or
+    delivered, but the store has no such message, or another one. `missing`, `repeated` and `out_of_order` are counted
+    over all followers; a message that a gap covers although the store has it is missing. `misordered`: stored after a
+    later message of the same publisher. `stored_twice`: stored under two numbers. `holes`: numbers that the log leaves
+    out.
     """
 
     lost: int = 0
@@ -40,75 +41,78 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 class FollowerChecker:
-    """What one follower of the room was delivered, from message 1 on."""
+    """Records what one follower of the room received, from message 1 on."""
 
     def __init__(self, room: "RoomChecker") -> None:
-        self.account = ReaderChecker()
+        self.reader_checker = ReaderChecker()
         self.gaps: list[Gap] = []
         self._room = room
 
-    def took(self, message: Message) -> None:
-        """Note a delivery."""
-        self.account.take(range(message.seq, message.seq + 1))
+    def on_message(self, message: Message) -> None:
+        """Record a delivery."""
+        self.reader_checker.add(range(message.seq, message.seq + 1))
         self._room.delivered(message)
 
-    def told(self, gap: Gap) -> None:
-        """Note that the server says that messages are not to be had."""
+    def on_gap(self, gap: Gap) -> None:
+        """Record a gap that the server reported."""
         self.gaps.append(gap)
-        self.account.gap(gap.after, gap.before)
+        self.reader_checker.gap(gap.after, gap.before)
 
 
 class RoomChecker:
-    """First `acknowledged` and `delivered`; then the log, message by message, by `kept`; then the `findings`."""
+    """Checks one room.
+
+    Call `acknowledged` and `delivered` during the run, then `trimmed` and `stored` with the log, and then `findings`.
+    """
 
     def __init__(self, plan: ChaosPlan) -> None:
-        self.last = 0  # of the log
-        self.n_kept = 0
+        self.last = 0  # number of the log's last message
+        self.n_stored = 0
         self.n_acknowledged = 0
         self._plan = plan
-        self._first = 1  # below it, the log was trimmed
-        self._said = array("q")  # by number: what it was first said to be, as a hash; 0 where nothing was said
+        self._first = 1  # messages below this number were trimmed
+        self._hashes = array("q")  # by number: the hash of the first content received, or 0
         self._is_acked = bytearray()
-        self._is_kept = bytearray()
-        self._contradictions: dict[tuple[int, int], bool] = {}  # what else was said, and if to a publisher
+        self._is_stored = bytearray()
+        self._contradictions: dict[tuple[int, int], bool] = {}  # other contents received, and whether by a publisher
         self._lost = self._untrue = self._misordered = self._stored_twice = self._holes = 0
-        self._numbers: set[int] = set()  # of the messages kept
-        self._newest: dict[int, int] = {}  # by publisher
+        self._numbers: set[int] = set()  # numbers of the publishes found in the log
+        self._newest: dict[int, int] = {}  # newest number by publisher
 
     def acknowledged(self, message: Message) -> None:
-        """Note what a publisher was told to be committed."""
+        """Record a message that was acknowledged to a publisher."""
         self.n_acknowledged += 1
-        self._say(message, is_ack=True)
+        self._record(message, is_ack=True)
 
     def delivered(self, message: Message) -> None:
-        """Note what a follower was told."""
-        self._say(message, is_ack=False)
+        """Record a message that was delivered to a follower."""
+        self._record(message, is_ack=False)
 
     def trimmed(self, before: int) -> None:
-        """Note that the log begins here, by what the store itself says."""
+        """Record where the log begins, according to the store."""
         self._first = max(self._first, before)
         self.last = max(self.last, before - 1)
 
-    def kept(self, message: Message) -> None:
-        """Compare with a message of the log; they come in its order."""
+    def stored(self, message: Message) -> None:
+        """Compare with a message of the log. Messages come in the order of the log."""
         seq = message.seq
         self._grow(seq)
         self._holes += max(0, seq - self.last - 1)
         self.last = seq
-        self.n_kept += 1
-        self._is_kept[seq] = True
-        words = _words(message)
-        if self._said[seq] not in {0, words}:
-            self._refute(is_ack=bool(self._is_acked[seq]))
-        for contradiction in [each for each in self._contradictions if each == (seq, words)]:
+        self.n_stored += 1
+        self._is_stored[seq] = True
+        digest = _hash_of(message)
+        if self._hashes[seq] not in {0, digest}:
+            self._count_contradiction(is_ack=bool(self._is_acked[seq]))
+        for contradiction in [each for each in self._contradictions if each == (seq, digest)]:
             del self._contradictions[contradiction]
         self._count_key(message)
 
     def findings(self, followers: Iterable[FollowerChecker]) -> Findings:
-        """Judge, after the whole log was taken."""
+        """Return the findings, after the whole log was read."""
         lost, untrue = self._lost, self._untrue
-        for seq in range(self._first, len(self._said)):
-            if self._said[seq] and not self._is_kept[seq]:
+        for seq in range(self._first, len(self._hashes)):
+            if self._hashes[seq] and not self._is_stored[seq]:
                 untrue += 1
                 lost += self._is_acked[seq]
         for (seq, _), is_ack in self._contradictions.items():
@@ -118,26 +122,26 @@ class RoomChecker:
         findings = Findings(
             lost, untrue, misordered=self._misordered, stored_twice=self._stored_twice, holes=self._holes
         )
-        return sum((self._missed(follower) for follower in followers), findings)
+        return sum((self._findings_of(follower) for follower in followers), findings)
 
-    def _say(self, message: Message, *, is_ack: bool) -> None:
-        seq, words = message.seq, _words(message)
+    def _record(self, message: Message, *, is_ack: bool) -> None:
+        seq, digest = message.seq, _hash_of(message)
         self._grow(seq)
-        if self._said[seq] == 0:
-            self._said[seq] = words
-        if self._said[seq] == words:
+        if self._hashes[seq] == 0:
+            self._hashes[seq] = digest
+        if self._hashes[seq] == digest:
             self._is_acked[seq] |= is_ack
         else:
-            self._contradictions[seq, words] = self._contradictions.get((seq, words), False) or is_ack
+            self._contradictions[seq, digest] = self._contradictions.get((seq, digest), False) or is_ack
 
     def _grow(self, seq: int) -> None:
-        if seq >= len(self._said):
-            more = max(seq + 1, 2 * len(self._said)) - len(self._said)
-            self._said.extend([0] * more)
+        if seq >= len(self._hashes):
+            more = max(seq + 1, 2 * len(self._hashes)) - len(self._hashes)
+            self._hashes.extend([0] * more)
             self._is_acked.extend(bytes(more))
-            self._is_kept.extend(bytes(more))
+            self._is_stored.extend(bytes(more))
 
-    def _refute(self, *, is_ack: bool) -> None:
+    def _count_contradiction(self, *, is_ack: bool) -> None:
         self._untrue += 1
         self._lost += is_ack
 
@@ -153,20 +157,29 @@ class RoomChecker:
         self._misordered += number < self._newest.get(publisher, -1)
         self._newest[publisher] = max(number, self._newest.get(publisher, -1))
 
-    def _missed(self, follower: FollowerChecker) -> Findings:
-        faults = follower.account.faults(self.last)
-        denied = sum(self._n_kept_between(gap) for gap in follower.gaps)
+    def _findings_of(self, follower: FollowerChecker) -> Findings:
+        faults = follower.reader_checker.faults(self.last)
+        denied = sum(self._n_stored_between(gap) for gap in follower.gaps)
         return Findings(missing=faults.lost + denied, repeated=faults.repeated, out_of_order=faults.out_of_order)
 
-    def _n_kept_between(self, gap: Gap) -> int:
-        return sum(self._is_kept[gap.after + 1 : gap.before])
+    def _n_stored_between(self, gap: Gap) -> int:
+        return sum(self._is_stored[gap.after + 1 : gap.before])
 
 
-def _words(message: Message) -> int:
-    """Return a hash of everything that a message says; never 0."""
+def _hash_of(message: Message) -> int:
+    """Return a hash of all fields of a message; never 0."""
     data = None if message.data is None else msgspec.json.encode(message.data)
-    said = (message.room, message.epoch, message.seq, message.time_ms, message.sender, message.body, message.key, data)
-    return hash(said) or 1
+    fields = (
+        message.room,
+        message.epoch,
+        message.seq,
+        message.time_ms,
+        message.sender,
+        message.body,
+        message.key,
+        data,
+    )
+    return hash(fields) or 1
 
 
 def _counts(findings: Findings) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""Fleet: several servers of the bench's own on one store."""
+"""Fleet: several servers on one store, started by the benchmark."""
 
 import random
 import re
@@ -13,7 +13,7 @@ from chatkit.bench.local.server import LocalServer
 
 
 class Fleet:
-    """Entered, all its servers run; left, none does, and its folder is gone. Calls block."""
+    """A context manager: its servers run inside the block, and its folder is removed at the end. Calls block."""
 
     def __init__(self, backend: str, n_servers: int, *, max_connections: int) -> None:
         self._folder = TemporaryDirectory(prefix="chatkit-bench-")
@@ -37,28 +37,28 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """End every server and remove the folder."""
+        """Stop every server and remove the folder."""
         self._each(LocalServer.close, self.servers)
         self._folder.cleanup()
 
     def start(self, servers: Sequence[LocalServer]) -> None:
-        """Start servers, all at once. Raise `Unavailable` if one does not."""
+        """Start servers at the same time. Raise `Unavailable` if one does not start."""
         self._each(LocalServer.start, servers)
 
     def kill(self, servers: Sequence[LocalServer]) -> None:
-        """Kill servers, all at once."""
+        """Kill servers at the same time."""
         self._each(LocalServer.kill, servers)
 
-    def another(self, than: int | None) -> int | None:
-        """Choose one that is not known to be away; not the same again if there are others; None if there is none."""
+    def choose_server(self, than: int | None) -> int | None:
+        """Choose a running server at random, preferably not `than`; return None if none runs."""
         there = [index for index, server in enumerate(self.servers) if server.url]
         others = [index for index in there if index != than]
         return random.choice(others or there) if there else None  # noqa: S311 - spreads load
 
     def errors(self) -> list[str]:
-        """Return what the servers' logs say of errors that nobody expected: the last line of each traceback."""
-        said = "\n".join(server.log.read_text(errors="replace") for server in self.servers if server.log.exists())
-        return re.findall(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(\S.*)$", said, re.MULTILINE)
+        """Return unexpected errors from the servers' logs: the last line of each traceback."""
+        text = "\n".join(server.log.read_text(errors="replace") for server in self.servers if server.log.exists())
+        return re.findall(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*(\S.*)$", text, re.MULTILINE)
 
     @staticmethod
     def _each(do: Callable[[LocalServer], None], servers: Sequence[LocalServer]) -> None:

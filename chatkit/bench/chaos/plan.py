@@ -1,4 +1,4 @@
-"""ChaosPlan: how many servers, publishers and followers there are, and which message is whose. Opens nothing."""
+"""ChaosPlan: the numbers of servers, publishers and followers, and the contents of each message. Does no I/O."""
 
 import secrets
 from typing import Any, Literal, TypeAlias
@@ -11,30 +11,30 @@ from chatkit.errors import BadRequest
 StoreName: TypeAlias = Literal["sqlite", "redis", "redis-cluster", "postgresql"]
 
 MAX_SERVERS = 16  # each is a Python process on this machine
-MAX_FOLLOWERS = 200  # a server lists no more members of a room, and each of them is looked for
+MAX_FOLLOWERS = 200  # a server lists at most this many members of a room, and all of them are checked
 MAX_PUBLISHERS = 100
 MAX_ROOMS = 100
-MAX_RATE = 5_000.0  # messages a second: beyond it, this process itself would be what is late
+MAX_RATE = 5_000.0  # messages per second; beyond this, this process would be the bottleneck
 MAX_DURATION_S = 86_400.0
 
 DEFAULT_ROOMS = 3
-DEFAULT_SUBS = 12  # of all rooms: with three servers, each has some of each room's
+DEFAULT_SUBS = 12  # over all rooms: with three servers, each has followers of every room
 
-# Bytes of bodies: most are small, and one in 64 is longer than what PostgreSQL's NOTIFY carries.
+# Sizes of bodies in bytes: most are small, and one in 64 is longer than PostgreSQL's NOTIFY allows.
 SIZES = (20, 60, 300, 1_200)
 LONG_SIZE = 9_000
 LONG_EVERY = 64
 
 
 def any_seed() -> int:
-    """Return a seed that is short enough to be typed again."""
+    """Return a random seed that is short enough to type."""
     return secrets.randbelow(1_000_000)
 
 
 class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages are numbered from 0 over all publishers; `run` names this run, so that its rooms and keys are its own.
+    """The parameters of a run. Messages are numbered from 0 over all publishers; `run` makes rooms and keys unique.
 
-    `backend` is a store of the user's, in place of one of `store` that is started for the run.
+    `backend` is the user's store; without it, a store of type `store` is started for the run.
     """
 
     servers: int = 3
@@ -50,7 +50,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
     run: str = msgspec.field(default_factory=lambda: secrets.token_hex(4))
 
     def __post_init__(self) -> None:
-        """Raise `BadRequest` for what one machine does not do, or must not."""
+        """Raise `BadRequest` for values out of range and combinations that cannot work."""
         for name, least, most in (
             ("servers", 1, MAX_SERVERS),
             ("rooms", 1, MAX_ROOMS),
@@ -71,36 +71,36 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_connections(self) -> int:
-        """How many connections a server must bear: everyone's, and those of everyone that it has not seen end yet."""
+        """The connection limit of a server: all clients, and their closed connections that it has not noticed yet."""
         return 64 + 8 * (self.subs + self.pubs)
 
     @property
     def room_names(self) -> list[str]:
-        """Name the rooms."""
+        """The names of the rooms."""
         return [f"chaos-{self.run}-{index}" for index in range(self.rooms)]
 
     def room_of(self, number: int) -> str:
-        """Return the message's room: each publisher goes from room to room."""
+        """Return the room of a message. Each publisher rotates through the rooms."""
         return f"chaos-{self.run}-{number // self.pubs % self.rooms}"
 
     def publisher_of(self, number: int) -> int:
-        """Return whose message it is; a publisher's own ascend in every room."""
+        """Return the publisher of a message. The numbers of a publisher ascend in every room."""
         return number % self.pubs
 
     def key(self, number: int) -> str:
-        """Name one publish, for all its attempts."""
+        """Return the idempotency key of a message, the same for every attempt."""
         return f"{self.run}-{number}"
 
     def number(self, key: str | None) -> int | None:
-        """Undo `key`; None for a key that is not of this run."""
+        """Return the number in a key, or None for a key of another run."""
         run, _, number = (key or "").rpartition("-")
         return int(number) if run == self.run and number.isdigit() else None
 
     def body(self, number: int) -> str:
-        """Return a message's body: of many lengths, in letters of one to four bytes."""
+        """Return the body of a message. Lengths vary, and characters have one to four bytes in UTF-8."""
         size = LONG_SIZE if number % LONG_EVERY == LONG_EVERY - 1 else SIZES[number % len(SIZES)]
         return f"{number} {'aé€😀 ' * (size // 11)}"
 
     def data(self, number: int) -> Any:
-        """Return a message's data: one in three has some."""
+        """Return the data of a message: one in three has data."""
         return {"n": number, "of": self.run} if number % 3 == 0 else None

@@ -1,4 +1,4 @@
-"""Who is present, when all is quiet: each server's members, held against who is there."""
+"""The check of presence at the end of a run: each server's member lists against the connected followers."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,27 @@ import msgspec
 
 from chatkit.client import Client
 
-FADE_WITHIN_S = 40.0  # a killed server's members fade after 15 s; a machine that is busy may take its time
+FADE_WITHIN_S = 40.0  # members of a killed server expire after 15 s; a busy machine may need longer
 ASK_EVERY_S = 0.5
 
 
 class PresenceCheck(msgspec.Struct, frozen=True):
-    """How many stand although they are gone, and how many are there and do not stand; each counts once."""
+    """How many members are listed although they left, and how many are connected but not listed. Each counts once."""
 
     ghosts: int
     absent: int
 
 
-async def census(clients: Sequence[Client], present: Mapping[str, AbstractSet[str]]) -> PresenceCheck:
-    """Ask every server for every room's members, until all say what is so, or for long enough. `present` is by room."""
+async def check_presence(clients: Sequence[Client], present: Mapping[str, AbstractSet[str]]) -> PresenceCheck:
+    """Ask every server for every room's members until all answers are right, or until a time limit.
+
+    `present` has the expected names by room.
+    """
     deadline = asyncio.get_running_loop().time() + FADE_WITHIN_S
     while True:
-        taken = await _count(clients, present)
-        if taken == PresenceCheck(0, 0) or asyncio.get_running_loop().time() > deadline:
-            return taken
+        presence = await _count(clients, present)
+        if presence == PresenceCheck(0, 0) or asyncio.get_running_loop().time() > deadline:
+            return presence
         await asyncio.sleep(ASK_EVERY_S)
 
 

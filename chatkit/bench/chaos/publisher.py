@@ -1,4 +1,4 @@
-"""Publisher: publishes at a steady rate through whichever server there is, each message until it is acknowledged."""
+"""Publisher: publishes at a steady rate through any running server, and repeats unacknowledged messages."""
 
 import asyncio
 import itertools
@@ -17,13 +17,13 @@ from chatkit.client.signals import ConnectionLost, ConnectionRestored
 from chatkit.core.model import Message, Receipt
 from chatkit.errors import RateLimited, Unavailable
 
-MAX_UNACKED = 256  # messages: while more are open, none is added
+MAX_UNACKED = 256  # messages; no message is added beyond this
 
 Acknowledged = Callable[[Message], None]
 
 
 class Publisher:
-    """Number `index` of the plan's. When its server is gone it publishes what is open at another, by the same keys."""
+    """Publisher number `index` of the plan. At a new server, it repeats unacknowledged messages with the same keys."""
 
     def __init__(self, index: int, plan: ChaosPlan, fleet: Fleet, acknowledged: Acknowledged) -> None:
         self.n_moves = 0
@@ -32,45 +32,45 @@ class Publisher:
         self._fleet = fleet
         self._acknowledged = acknowledged
         self._fresh = itertools.count(index, plan.pubs)
-        self._unacked: deque[int] = deque()  # in order; what was acknowledged before its turn is in `_acked`
+        self._unacked: deque[int] = deque()  # in order; messages acknowledged out of order are in `_acked`
         self._acked: set[int] = set()
         self._interval_s = plan.pubs / plan.rate
         self._server: int | None = None
-        self._has_ended = asyncio.Event()  # wakes who waits to add the next message
+        self._stop_requested = asyncio.Event()  # wakes `_keep_publishing`
 
     @property
     def n_unacked(self) -> int:
-        """How many messages are open."""
+        """The number of unacknowledged messages."""
         return len(self._unacked)
 
     def end(self) -> None:
-        """Add no more messages; `run` returns when what is open is acknowledged."""
-        self._has_ended.set()
+        """Add no more messages; `run` returns once all messages are acknowledged."""
+        self._stop_requested.set()
 
     async def run(self) -> None:
-        """Publish until told to end."""
-        while self._unacked or not self._has_ended.is_set():
+        """Publish until `end` is called and every message is acknowledged."""
+        while self._unacked or not self._stop_requested.is_set():
             with suppress(Unavailable, RateLimited, TimeoutError):
-                await self._go_on()
+                await self._run_connection()
             await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311 - spreads load
 
-    async def _go_on(self) -> None:
-        index = self._fleet.another(self._server)
+    async def _run_connection(self) -> None:
+        index = self._fleet.choose_server(self._server)
         if index is not None:
             self.n_moves += self._server is not None
             self._server = index
             await self._publish(self._fleet.servers[index].url)
 
     async def _publish(self, url: str) -> None:
-        """Publish by one connection, until all is done or it fails."""
+        """Publish over one connection until it fails or everything is done."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # A client whose connection is lost would take what comes next by a new one: before what was on its way.
+        # After a lost connection, the client would send later messages over a new one, before those in flight.
         watcher = partial(_fail, failed)
         async with Client(url, self._name, give_up_after_s=0, ping_s=PING_S, watcher=watcher) as client:
             for number in [number for number in self._unacked if number not in self._acked]:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
                     await self._submit(client, number, failed)
-            ended = asyncio.create_task(self._has_ended.wait())
+            ended = asyncio.create_task(self._stop_requested.wait())
             try:
                 await self._keep_publishing(client, failed, ended)
             finally:
@@ -81,12 +81,12 @@ class Publisher:
     ) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
-        news: list[asyncio.Future[Any]] = [failed, ended]
+        wake_ups: list[asyncio.Future[Any]] = [failed, ended]
         while not ended.done():
-            await asyncio.wait(news, timeout=due - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(wake_ups, timeout=due - loop.time(), return_when=asyncio.FIRST_COMPLETED)
             if failed.done():
                 failed.result()
-            due = max(due + self._interval_s, loop.time() - self._interval_s)  # what was held up is not caught up with
+            due = max(due + self._interval_s, loop.time() - self._interval_s)  # do not catch up after a delay
             if len(self._unacked) < MAX_UNACKED and not ended.done():
                 number = next(self._fresh)
                 self._unacked.append(number)
@@ -112,7 +112,7 @@ class Publisher:
             _fail(failed, error)
             return
         if number in self._acked or not self._unacked or number < self._unacked[0]:
-            return  # by an earlier connection
+            return  # acknowledged over an earlier connection
         self._acked.add(number)
         self._acknowledged(answer.result().message)
         while self._unacked and self._unacked[0] in self._acked:
@@ -122,4 +122,4 @@ class Publisher:
 def _fail(failed: "asyncio.Future[None]", why: BaseException | ConnectionLost | ConnectionRestored) -> None:
     if not failed.done():
         failed.set_exception(why if isinstance(why, BaseException) else Unavailable("the connection was lost"))
-        failed.exception()  # it may be that nobody looks any more
+        failed.exception()  # mark it as retrieved: it may not be awaited any more

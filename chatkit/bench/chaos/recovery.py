@@ -1,7 +1,7 @@
-"""How long followers hear nothing: for each outage, from when they could hear again until they do. Time is an argument.
+"""RecoveryTracker: how long followers receive nothing because of an outage. The caller passes the time.
 
-Where other servers stand, a follower could hear from the moment its own is struck; else from when the outage is over.
-What a server had sent before it was struck does not count.
+The time counts from when a follower could receive messages again: from the start of the outage if other servers run,
+otherwise from its end. Messages that a server had sent before the outage do not count.
 """
 
 from array import array
@@ -14,7 +14,7 @@ from chatkit.bench.chaos.schedule import OutageKind
 
 
 class RecoveryTimes(msgspec.Struct, frozen=True):
-    """One kind of outage: how often it was, how many followers it hit, and how soon these heard the next message."""
+    """One kind of outage: how often it happened, how many followers it affected, and how soon they recovered."""
 
     kind: str
     times: int
@@ -24,62 +24,62 @@ class RecoveryTimes(msgspec.Struct, frozen=True):
 
 
 class PendingRecovery:
-    """One outage's. `since` is from when on its followers could hear; None while none can. The first `over` counts."""
+    """One outage. Its followers could recover from `since` on; None while none can. Only the first `end` counts."""
 
-    __slots__ = ("kind", "may_hear_on_old", "since")
+    __slots__ = ("kind", "may_use_old_connection", "since")
 
     def __init__(self, kind: OutageKind, since: float | None) -> None:
         self.kind = kind
         self.since = since
-        self.may_hear_on_old = False  # on the connection that a follower had before
+        self.may_use_old_connection = False  # on the follower's connection from before the outage
 
-    def over(self, now: float) -> None:
-        """Note that what was struck is back."""
+    def end(self, now: float) -> None:
+        """Record that the broken servers or stores run again."""
         if self.since is None:
             self.since = now
-        self.may_hear_on_old = self.kind.leaves_connections
+        self.may_use_old_connection = self.kind.leaves_connections
 
 
 class RecoveryTracker:
-    """Who waits to hear again, and how long the others waited. Followers and their connections are numbers."""
+    """The followers that wait to recover, and the times of the others. Followers and connections are numbers."""
 
     def __init__(self) -> None:
         self._times: dict[OutageKind, int] = {}
         self._waits: dict[OutageKind, array[float]] = {}
-        self._waiting: dict[int, tuple[PendingRecovery, int]] = {}  # and which connection the follower had
+        self._waiting: dict[int, tuple[PendingRecovery, int]] = {}  # with the follower's connection at that time
 
     @property
     def n_waiting(self) -> int:
-        """How many have not heard again yet."""
+        """The number of followers that have not recovered yet."""
         return len(self._waiting)
 
     def count(self, kind: OutageKind) -> None:
-        """Note that such an outage begins."""
+        """Record the start of an outage."""
         self._times[kind] = self._times.get(kind, 0) + 1
 
-    def struck(self, kind: OutageKind, connections: Mapping[int, int], since: float | None) -> PendingRecovery:
-        """Note who is hit, by what connection. Who still waits because of an earlier one goes on waiting for that."""
-        silence = PendingRecovery(kind, since)
+    def begin(self, kind: OutageKind, connections: Mapping[int, int], since: float | None) -> PendingRecovery:
+        """Record affected followers and their connections. A follower that still waits keeps its earlier outage."""
+        pending = PendingRecovery(kind, since)
         for follower, connection in connections.items():
-            self._waiting.setdefault(follower, (silence, connection))
-        return silence
+            self._waiting.setdefault(follower, (pending, connection))
+        return pending
 
-    def heard(self, follower: int, connection: int, now: float) -> None:
-        """Note that a follower is delivered a message."""
+    def delivered(self, follower: int, connection: int, now: float) -> None:
+        """Record that a message was delivered to a follower."""
         waiting = self._waiting.get(follower)
         if waiting is None:
             return
-        silence, old_connection = waiting
-        if silence.since is None or (connection == old_connection and not silence.may_hear_on_old):
+        pending, old_connection = waiting
+        if pending.since is None or (connection == old_connection and not pending.may_use_old_connection):
             return
         del self._waiting[follower]
-        self._waits.setdefault(silence.kind, array("d")).append(now - silence.since)
+        self._waits.setdefault(pending.kind, array("d")).append(now - pending.since)
 
-    def lines(self) -> list[RecoveryTimes]:
-        """Return what there was, kind by kind."""
-        return [self._line(kind) for kind in OutageKind if kind in self._times]
+    def summaries(self) -> list[RecoveryTimes]:
+        """Return the recovery times of each kind of outage."""
+        return [self._summary(kind) for kind in OutageKind if kind in self._times]
 
-    def _line(self, kind: OutageKind) -> RecoveryTimes:
+    def _summary(self, kind: OutageKind) -> RecoveryTimes:
         waits = self._waits.get(kind)
         if not waits:
             return RecoveryTimes(kind, self._times[kind], 0, None, None)

@@ -1,4 +1,4 @@
-"""ChaosReport: what a run of chaos came to. A value; how it is shown, others know."""
+"""ChaosReport: the result of a chaos run, as a value. Knows nothing of its display."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from chatkit.bench.chaos.recovery import RecoveryTimes
 
 
 class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for, what was done, what was wrong.
+    """The parameters, the measurements and the errors of a run.
 
-    Of the numbers of wrong messages, `Findings` says what they mean. `gaps` are those that followers were told of.
-    `ghosts` are members who stand although they are gone, `absent` those who do not although they are there, `deaf`
-    followers who never heard again, `crashes` servers that ended by themselves. `errors` are tracebacks in their logs.
-    `complete` says that everything was published, heard and compared.
+    `Findings` documents the counts of incorrect messages. `gaps` counts gaps reported to followers, `ghosts` members
+    that are listed although they left, `absent` members that are connected but not listed, `deaf` followers that never
+    recovered, `crashes` servers that ended by themselves. `errors` are tracebacks in their logs. `complete` is true if
+    everything was published, delivered and compared.
     """
 
     servers: int
@@ -49,6 +49,6 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_flawless(self) -> bool:
-        """Whether nothing is as it must not be. A gap that was told, and is one, is no flaw."""
+        """Whether the run is complete and found no errors. A correctly reported gap is not an error."""
         findings = Findings(*(getattr(self, name) for name in Findings.__struct_fields__))
         return self.complete and not (findings or self.ghosts or self.absent or self.deaf or self.crashes)

@@ -1,4 +1,4 @@
-"""What is done to servers and stores, and when: a schedule from a seed. Knows no process and no clock."""
+"""The schedule of outages, computed from a seed. Knows neither processes nor clocks."""
 
 import random
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ import msgspec
 
 from chatkit.bench.chaos.plan import ChaosPlan
 
-AWAY_S = (0.0, 2.0)  # between a server's death and its next start
-PAUSE_S = (1.0, 8.0)  # shorter and longer than what it takes clients to notice
+AWAY_S = (0.0, 2.0)  # between the kill and the next start of a server
+PAUSE_S = (1.0, 8.0)  # shorter and longer than clients need to notice
 STORE_AWAY_S = (0.2, 4.0)
-STORE_PAUSE_S = (1.0, 8.0)  # around the time-outs of a store's clients
-QUIET_S = (0.3, 2.0)  # after everyone hears again
+STORE_PAUSE_S = (1.0, 8.0)  # around the timeouts of the stores' clients
+QUIET_S = (0.3, 2.0)  # between outages, after all followers have recovered
 
 
 class OutageKind(StrEnum):
-    """One way to break things."""
+    """A kind of outage."""
 
     SERVER_KILLED = "server killed"
     SERVER_PAUSED = "server paused"
@@ -28,12 +28,12 @@ class OutageKind(StrEnum):
 
     @property
     def leaves_connections(self) -> bool:
-        """Whether clients' connections may still carry something when it is over."""
+        """Whether the clients' connections survive the outage."""
         return self in {OutageKind.SERVER_PAUSED, OutageKind.STORE_KILLED, OutageKind.STORE_PAUSED}
 
 
 class Outage(msgspec.Struct, frozen=True):
-    """One of them: to which server, for how long, and how long it is quiet after it."""
+    """One outage: its kind, the server, its duration, and the quiet time before it."""
 
     kind: OutageKind
     server: int
@@ -41,9 +41,9 @@ class Outage(msgspec.Struct, frozen=True):
     quiet_s: float
 
 
-def outages(plan: ChaosPlan) -> Iterator[Outage]:
-    """Yield without end: every kind once, in any order, then every kind again. The same seed yields the same."""
-    dice = random.Random(plan.seed)  # noqa: S311 - a schedule, to be had again by its seed
+def schedule_outages(plan: ChaosPlan) -> Iterator[Outage]:
+    """Yield outages without end: every kind once in random order, and so on. The same seed yields the same outages."""
+    dice = random.Random(plan.seed)  # noqa: S311 - a schedule that the seed reproduces
     kinds = [OutageKind.SERVER_KILLED, OutageKind.SERVER_PAUSED, OutageKind.ROLLING_RESTART, OutageKind.ALL_KILLED]
     if plan.kill_store:
         kinds += [OutageKind.STORE_KILLED, OutageKind.STORE_PAUSED, OutageKind.EVERYTHING_KILLED]

@@ -1,1 +1,1 @@
-"""One load on one server: many readers and senders, and the comparison with what the server keeps."""
+"""The load test of one server: many readers and senders, and the comparison with the store."""

@@ -1,6 +1,6 @@
-"""Keeping account: what one reader was delivered, and whether the store holds what was acknowledged.
+"""Checks of what one reader received, and of whether the store has what was acknowledged.
 
-Pure: numbers in, faults out.
+Does no I/O.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """How many messages did not come as they should have."""
+    """Counts of incorrectly delivered messages."""
 
     lost: int = 0
     repeated: int = 0
@@ -24,41 +24,44 @@ class Faults(msgspec.Struct, frozen=True):
 
 
 class ReaderChecker:
-    """What one reader was delivered of a room, from message 1 on: each number once, in order, and no hole untold."""
+    """Checks what one reader received of a room, from message 1 on.
 
-    __slots__ = ("_missing", "_out_of_order", "_repeated", "gaps", "last", "told")
+    Each number must come once and in order, and every hole must be reported as a gap.
+    """
+
+    __slots__ = ("_missing", "_out_of_order", "_repeated", "gaps", "last", "n_in_gaps")
 
     def __init__(self) -> None:
-        self.last = 0  # the highest number that was delivered, or told to be missing
+        self.last = 0  # the highest number delivered or covered by a gap
         self.gaps = 0
-        self.told = 0  # messages that a gap said are not to be had
+        self.n_in_gaps = 0  # messages covered by reported gaps
         self._missing: set[int] = set()  # below `last`
         self._repeated = 0
         self._out_of_order = 0
 
     @property
     def delivered(self) -> int:
-        """How many different messages came."""
-        return self.last - len(self._missing) - self.told
+        """The number of different messages received."""
+        return self.last - len(self._missing) - self.n_in_gaps
 
-    def take(self, run: range) -> None:
-        """Note messages that came in this order."""
+    def add(self, run: range) -> None:
+        """Record messages received in this order."""
         if run.start == self.last + 1:
             self.last = run.stop - 1
         else:
             self._examine(run)
 
     def gap(self, after: int, before: int) -> None:
-        """Note that the server told of messages, between these two, which are not to be had."""
+        """Record a gap between these two numbers that the server reported."""
         self.gaps += 1
-        told = range(max(after, self.last) + 1, before)
-        self.told += len(told)
-        if told:
-            self._missing.update(range(self.last + 1, told.start))
-            self.last = told.stop - 1
+        missing = range(max(after, self.last) + 1, before)
+        self.n_in_gaps += len(missing)
+        if missing:
+            self._missing.update(range(self.last + 1, missing.start))
+            self.last = missing.stop - 1
 
     def faults(self, last: int = 0) -> Faults:
-        """Judge, given the number of the room's last message; without it, only what lies before what came."""
+        """Return the faults, given the number of the room's last message. Without it, only earlier messages count."""
         return Faults(len(self._missing) + max(0, last - self.last), self._repeated, self._out_of_order)
 
     def _examine(self, run: range) -> None:
@@ -78,8 +81,9 @@ def compare(
 ) -> Faults:
     """Compare a room's acknowledgements with its log.
 
-    `acked` has the `seq` of each message's number; `stored` is the log: each `seq` with the message's number, or None
-    for one that is not of the load. Below `first` the log is no longer kept. Message N is of sender N modulo `senders`.
+    `acked` maps each message's number to its `seq`. `stored` is the log: pairs of `seq` and the message's number, or
+    None for messages that are not part of the load. Below `first` the log was trimmed. Message N belongs to sender N
+    modulo `senders`.
     """
     seqs: dict[int, int] = {}
     newest: dict[int, int] = {}

@@ -1,6 +1,6 @@
-"""Peer: one end of a connection, cut off and connected again as often as need be. What it is for, its kinds know.
+"""LoadConnection: one client connection that can be aborted and connected again any number of times.
 
-A peer hears of its own connection alone; its owner connects it, and is told when the connection is gone.
+Subclasses define its purpose. It knows only itself; its owner connects it, and is notified when it is lost.
 """
 
 import asyncio
@@ -17,106 +17,110 @@ from chatkit.wire.protocol import AnyEvent, decode_event
 
 
 class ConnectionOwner(Protocol):
-    """What a peer tells. Nothing here waits or raises."""
+    """Receives a connection's notifications. The methods neither wait nor raise."""
 
-    def disconnected(self, peer: "LoadConnection") -> None:
-        """Hear that a connection that stood is gone."""
+    def disconnected(self, connection: "LoadConnection") -> None:
+        """Handle the loss of an open connection."""
 
     def fail(self, error: ChatkitError) -> None:
-        """Hear that going on makes no sense."""
+        """Handle an error that makes continuing pointless."""
 
 
 class LoadConnection(asyncio.Protocol):
-    """A connection's end. `transport` is None while there is none."""
+    """One client connection. `transport` is None while it is not connected."""
 
-    def __init__(self, name: str, owner: ConnectionOwner, cut: Callable[[bytes], ParsedChunk]) -> None:
+    def __init__(self, name: str, owner: ConnectionOwner, parse: Callable[[bytes], ParsedChunk]) -> None:
         self.name = name
         self.transport: asyncio.Transport | None = None
         self._owner = owner
-        self._cut = cut
-        self._rest = b""  # of a frame that has begun
-        self._why: ChatkitError | None = None  # the connection ends, as the server said
-        self._ready: asyncio.Future[None] | None = None  # done when the server has said what a peer waits for
-        self._is_at_work = False
+        self._parse = parse
+        self._partial_frame = b""  # the start of an incomplete frame
+        self._close_error: ChatkitError | None = None  # the reason for which the server closes the connection
+        self._ready_future: asyncio.Future[None] | None = None  # done when the connection is ready, or fails
+        self._is_ready = False
 
-    async def connect(self, door: ServerAddress) -> None:
-        """Try once; return when the peer is at work. Raise why it is not."""
-        ready = self._ready = asyncio.get_running_loop().create_future()
+    async def connect(self, address: ServerAddress) -> None:
+        """Try once to connect; return when the connection is ready. Raise the error that prevents it."""
+        ready = self._ready_future = asyncio.get_running_loop().create_future()
         try:
-            await door.open(self._path(), {"name": self.name, **self._query()}, self)
+            await address.open(self._path(), {"name": self.name, **self._query()}, self)
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await ready
         except TimeoutError as error:
-            raise Unavailable("the server takes connections, but says nothing on them") from error
+            raise Unavailable("the server accepts connections, but does not answer on them") from error
         finally:
-            if not self._is_at_work:
-                self.cut_off()
+            if not self._is_ready:
+                self.abort()
 
-    def cut_off(self) -> None:
-        """End the connection abruptly, as a lost network does."""
+    def abort(self) -> None:
+        """Abort the connection, as a lost network does."""
         if self.transport is not None:
             self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with a new connection."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's are not of that class, but do the same
-        self._rest = b""
-        self._why = None
+        """Reset the state for a new connection."""
+        self.transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's transports have the same interface, but another class
+        self._partial_frame = b""
+        self._close_error = None
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, up to the last whole frame."""
+        """Parse the data, up to the last complete frame."""
         try:
-            cut = self._cut(self._rest + data if self._rest else data)
-            self._rest = cut.rest
-            self._take(cut)
+            chunk = self._parse(self._partial_frame + data if self._partial_frame else data)
+            self._partial_frame = chunk.rest
+            self._on_chunk(chunk)
         except (ChatkitError, ValueError) as error:
             self._owner.fail(error if isinstance(error, ChatkitError) else ChatkitError(f"no chatkit server: {error}"))
-            self.cut_off()
+            self.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - lost is lost, whatever the system calls it
-        """Tell who waits for this connection, or else the owner."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the cause does not matter
+        """Notify the waiting `connect`, or else the owner."""
         self.transport = None
-        if self._is_at_work:
-            self._is_at_work = False
-            if self._why is not None and not isinstance(self._why, Unavailable):
-                self._owner.fail(self._why)
+        if self._is_ready:
+            self._is_ready = False
+            if self._close_error is not None and not isinstance(self._close_error, Unavailable):
+                self._owner.fail(self._close_error)
             self._owner.disconnected(self)
-        elif self._ready is not None and not self._ready.done():
-            self._ready.set_exception(self._why or Unavailable("the connection was lost"))
-            self._ready.exception()  # it may be that nobody has come to wait for it yet
+        elif self._ready_future is not None and not self._ready_future.done():
+            self._ready_future.set_exception(self._close_error or Unavailable("the connection was lost"))
+            self._ready_future.exception()  # mark it as retrieved: it may not be awaited yet
 
     @abstractmethod
     def _path(self) -> str:
-        """Return where to connect to."""
+        """Return the path to connect to."""
 
     @abstractmethod
     def _query(self) -> dict[str, str | int]:
-        """Return what to ask for there."""
+        """Return the query parameters."""
 
     @abstractmethod
-    def _take(self, cut: ParsedChunk) -> None:
-        """Take what was cut."""
+    def _on_chunk(self, chunk: ParsedChunk) -> None:
+        """Handle parsed frames."""
 
     @abstractmethod
-    def _event(self, event: AnyEvent) -> None:
-        """Take an event that is no message."""
+    def _on_event(self, event: AnyEvent) -> None:
+        """Handle an event other than a message."""
 
-    def _begin_work(self) -> None:
-        self._is_at_work = True
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
+    def _mark_ready(self) -> None:
+        self._is_ready = True
+        if self._ready_future is not None and not self._ready_future.done():
+            self._ready_future.set_result(None)
 
-    def _control(self, frame: ControlFrame) -> None:
-        """Take a frame that is no message."""
+    def _on_control_frame(self, frame: ControlFrame) -> None:
+        """Handle a frame other than a message."""
         if frame.opcode == TEXT:
             event = decode_event(frame.payload)
             if event is not None:
-                self._event(event)
+                self._on_event(event)
         elif frame.opcode == PING:
             self._write(client_frame(PONG, frame.payload))
         elif frame.opcode == CLOSE:
             code, reason = int.from_bytes(frame.payload[:2]), frame.payload[2:].decode(errors="replace")
-            self._why = refusal_of_close(code, reason) or Unavailable(reason or f"the server closed with {code}")
+            self._close_error = refusal_of_close(code, reason) or Unavailable(
+                reason or f"the server closed with {code}"
+            )
             self._write(client_frame(CLOSE, frame.payload[:2]))
             if self.transport is not None:
                 self.transport.close()

@@ -1,7 +1,7 @@
-"""Cutting what a server sends to a reader into messages' numbers and everything else.
+"""FrameParser: parses the data that a server sends to a reader into message numbers and other frames.
 
-Readers of a room are sent the same bytes, so a chunk is cut once for all of them who get it: that makes a reader cheap
-enough for thousands in one process. Knows nothing of sockets, and of `chatkit.v1` no more than where the number stands.
+Readers of a room receive the same bytes, so a chunk is parsed once for all of them. This makes readers cheap enough for
+thousands in one process. Knows nothing of sockets, and of `chatkit.v1` only where the number is.
 """
 
 from typing import Final, NamedTuple
@@ -10,26 +10,26 @@ from chatkit.errors import ChatkitError
 from chatkit.websocket.frames import FIN, TEXT
 from chatkit.websocket.reader import FrameError, cut_frames
 
-STAMP: Final = b'"@@'  # how a body begins, within its JSON; the time in nanoseconds follows
+STAMP: Final = b'"@@'  # the start of a body in its JSON; the time in nanoseconds follows
 STAMP_DIGITS: Final = 19
-MAX_REMEMBERED_BYTES: Final = 4 << 20  # readers of a turn are served from what the first of them left here
+MAX_REMEMBERED_BYTES: Final = 4 << 20  # enough for the chunks of one turn of the event loop
 
-_UNREADABLE: Final = "the server sends frames in fragments, compressed or masked: a bench does not read those"
+_UNREADABLE: Final = "the server sends frames in fragments, compressed or masked: the benchmark cannot read those"
 _MESSAGE: Final = b'{"type":"message",'
 _SEQ: Final = b'"seq":'
 
 
 class ControlFrame(NamedTuple):
-    """A whole frame that is no message: its opcode and payload."""
+    """A complete frame that is not a message: its opcode and payload."""
 
     opcode: int
     payload: bytes
 
 
 class ParsedChunk(NamedTuple):
-    """A chunk's whole frames in order, messages as runs of their numbers, and the beginning of the next frame.
+    """The complete frames of a chunk in order, with messages as ranges of numbers, and the start of the next frame.
 
-    `stamps` says when the messages were sent, `oldest` when the first of them was.
+    `stamps` are the times at which the messages were sent, and `oldest` is the earliest.
     """
 
     items: tuple[range | ControlFrame, ...]
@@ -38,8 +38,8 @@ class ParsedChunk(NamedTuple):
     oldest: int = 0
 
 
-def cut(data: bytes) -> ParsedChunk:
-    """Cut joined server frames; raise `ChatkitError` for frames that no server of ours sends."""
+def parse_frames(data: bytes) -> ParsedChunk:
+    """Parse joined server frames. Raise `ChatkitError` for frames that chatkit's server does not send."""
     items: list[range | ControlFrame] = []
     stamps: list[int] = []
     first = end = at = 0  # `first` and `end` bound the current run of numbers: it is empty while they are equal
@@ -73,20 +73,20 @@ def cut(data: bytes) -> ParsedChunk:
 
 
 class FrameParser:
-    """Cuts a chunk once, however many readers get it."""
+    """Parses a chunk once, however many readers receive it."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, ParsedChunk] = {}
         self._size = 0
 
-    def cut(self, data: bytes) -> ParsedChunk:
-        """Return what `cut` does."""
+    def parse(self, data: bytes) -> ParsedChunk:
+        """Return the result of `parse_frames`."""
         known = self._known.get(data)
         if known is not None:
             return known
         if self._size > MAX_REMEMBERED_BYTES:
             self._known.clear()
             self._size = 0
-        made = self._known[data] = cut(data)
+        made = self._known[data] = parse_frames(data)
         self._size += len(data)
         return made

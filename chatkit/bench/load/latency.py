@@ -1,4 +1,4 @@
-"""Latencies: a bounded, even sample of many. Knows no clock."""
+"""Latencies: a bounded, even sample of many latencies. Knows no clock."""
 
 from array import array
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ MAX_SAMPLES = 1 << 20
 
 
 class Latencies:
-    """Keeps every message's latency; when they become many, every second, fourth, eighth …; and the longest of all."""
+    """Keeps every latency; as they become many, every second, fourth, eighth and so on; and the longest of all."""
 
     def __init__(self, max_samples: int = MAX_SAMPLES) -> None:
         self.longest_ns = 0
@@ -18,7 +18,7 @@ class Latencies:
         self._n_seen = 0
 
     def add(self, now_ns: int, stamps: Sequence[int]) -> None:
-        """Note messages that arrive now, by when they were sent."""
+        """Record messages that arrive now, given when they were sent."""
         begin = -self._n_seen % self._stride
         self._n_seen += len(stamps)
         self._samples.extend([now_ns - stamp for stamp in stamps[begin :: self._stride]])
@@ -27,11 +27,11 @@ class Latencies:
             self._stride *= 2
 
     def note_longest(self, latency_ns: int) -> None:
-        """Note the longest of some that are not otherwise sampled."""
+        """Record the longest latency of messages that are not sampled."""
         self.longest_ns = max(self.longest_ns, latency_ns)
 
     def percentiles_ms(self, *shares: float) -> list[float]:
-        """Return, for each share, the latency that this share of the messages did not exceed, in milliseconds."""
+        """Return, for each share, the latency in milliseconds that this share of the messages did not exceed."""
         ordered = sorted(self._samples)
         if not ordered:
             return [0.0 for _ in shares]

@@ -1,6 +1,6 @@
-"""Load: readers and senders on one server, from the first connection to the last comparison.
+"""Load: readers and senders on one server, from the first connection to the final comparison.
 
-A closed loop: a sender has only so many messages on their way, so the server sets the pace.
+A closed loop: a sender has a limited number of messages in flight, so the server sets the pace.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from array import array
 from contextlib import suppress
 
 from chatkit.bench.load.checker import Faults, compare
+from chatkit.bench.load.client_pool import TICK_S, ClientPool, Show, StallDetector
 from chatkit.bench.load.connection import LoadConnection
-from chatkit.bench.load.connections import TICK_S, ClientPool, Show, StallDetector
 from chatkit.bench.load.frame_parser import FrameParser
 from chatkit.bench.load.latency import Latencies
 from chatkit.bench.load.plan import LoadPlan
@@ -25,11 +25,11 @@ from chatkit.client.endpoint import Endpoint
 from chatkit.core.model import Gap
 from chatkit.errors import ChatkitError, Unavailable
 
-SAMPLED_READERS = 16  # whose every message's latency is noted; of the others the longest
+SAMPLED_READERS = 16  # readers whose latencies are all recorded; of the others only the longest
 
 
 class Load:
-    """One load. `run` may be called once; after it, `error` says what ended it early, if something did."""
+    """One load. Call `run` once; after it, `error` is what ended the load early, if anything did."""
 
     def __init__(self, plan: LoadPlan, endpoint: Endpoint, show: Show) -> None:
         self.error: ChatkitError | None = None
@@ -43,14 +43,14 @@ class Load:
         self._n_behind = sum(1 for index in range(plan.subs) if plan.messages_in(index % plan.rooms))
         self._began_at: float | None = None
         self._ended_at: float | None = None
-        self._ended = asyncio.Event()  # all is acknowledged and delivered, or it makes no sense to go on
+        self._ended = asyncio.Event()  # all is acknowledged and delivered, or an error makes continuing pointless
         self._readers = self._make_readers()
         self._senders = [LoadSender(f"bench-sender-{index}", self, plan, index) for index in range(plan.pubs)]
-        self._crew = ClientPool(ServerAddress.of(endpoint), [*self._senders, *self._readers], self._ended, self.fail)
-        self._stored: Faults | None = None  # what the store has wrong, once it was asked
+        self._pool = ClientPool(ServerAddress.of(endpoint), [*self._senders, *self._readers], self._ended, self.fail)
+        self._stored: Faults | None = None  # faults of the store, once it was compared
 
     async def run(self) -> LoadReport:
-        """Do everything. Cancelled, return what there is until then. Raise what kept it from beginning."""
+        """Run until the end. If cancelled, return the report so far. Raise the error that prevents the start."""
         try:
             async with asyncio.TaskGroup() as group:
                 await self._load(group)
@@ -63,29 +63,29 @@ class Load:
         return self._report()
 
     def acknowledged(self, number: int, seq: int) -> None:
-        """Hear that a message is committed."""
+        """Record that a message is committed."""
         self._acked[number] = seq
         self._n_acked += 1
         if self._plan.resume and self._n_acked % self._plan.cut_every == 0:
-            random.choice(self._readers).cut_off()  # noqa: S311 - any of them
+            random.choice(self._readers).abort()  # noqa: S311 - any of them
         self._end_if_done()
 
     def caught_up(self) -> None:
-        """Hear that a reader has everything."""
+        """Record that a reader has received every message."""
         self._n_behind -= 1
         self._end_if_done()
 
-    def disconnected(self, peer: LoadConnection) -> None:
-        """Bring a peer back."""
-        self._crew.bring_back(peer)
+    def disconnected(self, connection: LoadConnection) -> None:
+        """Reconnect a lost connection."""
+        self._pool.reconnect(connection)
 
     def fail(self, error: ChatkitError) -> None:
-        """End early."""
+        """End the load early."""
         self.error = self.error or error
         self._end()
 
     def _make_readers(self) -> list[LoadReader]:
-        plan, cutter = self._plan, FrameParser()
+        plan, parser = self._plan, FrameParser()
         sampled_every = max(1, plan.subs // SAMPLED_READERS)
         return [
             LoadReader(
@@ -93,7 +93,7 @@ class Load:
                 self,
                 room=plan.room(index % plan.rooms),
                 goal=plan.messages_in(index % plan.rooms),
-                cutter=cutter,
+                parser=parser,
                 latencies=self._latencies,
                 samples=index % sampled_every == 0,
             )
@@ -102,7 +102,7 @@ class Load:
 
     async def _load(self, group: asyncio.TaskGroup) -> None:
         try:
-            await self._crew.connect(group, self._show)
+            await self._pool.connect(group, self._show)
             if self.error is None:
                 await self._publish()
         except ChatkitError as error:
@@ -111,11 +111,11 @@ class Load:
             self._end()
             for sender in self._senders:
                 sender.stop()
-            self._crew.hang_up()
+            self._pool.close()
 
     async def _publish(self) -> None:
         gc.collect()
-        gc.freeze()  # thousands of connections need not be walked over again and again while it counts
+        gc.freeze()  # garbage collections during the measurement need not walk thousands of connections
         self._began_at = time.perf_counter()
         for sender in self._senders:
             sender.start()
@@ -129,18 +129,18 @@ class Load:
                 self._show("delivering", delivered, plan.deliveries)
             else:
                 self._show("publishing", self._n_acked, plan.messages)
-            is_told_to_wait = any(sender.is_waiting for sender in self._senders)
-            if not is_told_to_wait and stall.is_one((self._n_acked, delivered, self._crew.n_reconnects)):
+            is_rate_limited = any(sender.is_waiting for sender in self._senders)
+            if not is_rate_limited and stall.is_stalled((self._n_acked, delivered, self._pool.n_reconnects)):
                 self._give_up()
 
     def _give_up(self) -> None:
         n_open = self._plan.messages - self._n_acked
-        if not self._crew.is_whole:
-            self.fail(Unavailable(f"no server answers at {self._endpoint.url} any more"))
+        if not self._pool.is_connected:
+            self.fail(Unavailable(f"no server answers at {self._endpoint.url}"))
         elif n_open:
-            self.fail(Unavailable(f"the server acknowledges nothing any more: {n_open} messages are left"))
+            self.fail(Unavailable(f"the server stopped acknowledging: {n_open} messages are left"))
         else:
-            self._end()  # what readers do not have by now is lost
+            self._end()  # messages that readers do not have by now are lost
 
     def _end_if_done(self) -> None:
         if not self._n_behind and self._n_acked == self._plan.messages:
@@ -152,7 +152,7 @@ class Load:
         self._ended.set()
 
     async def _compare(self) -> None:
-        """Compare what was acknowledged with what the store has, room by room."""
+        """Compare the acknowledgements with the store, room by room."""
         plan, faults = self._plan, Faults()
         async with Client(self._endpoint.url, token=self._endpoint.token) as client:
             for index in range(plan.rooms):
@@ -170,14 +170,14 @@ class Load:
         self._stored = faults
 
     def _n_delivered(self) -> int:
-        return sum(reader.account.delivered for reader in self._readers)
+        return sum(reader.checker.delivered for reader in self._readers)
 
     def _report(self) -> LoadReport:
         plan = self._plan
         is_all_acked = self._n_acked == plan.messages
         faults = self._stored or Faults()
         for reader in self._readers:
-            faults += reader.account.faults(reader.goal if is_all_acked and not self.is_interrupted else 0)
+            faults += reader.checker.faults(reader.goal if is_all_acked and not self.is_interrupted else 0)
         seconds = (self._ended_at or 0.0) - (self._began_at or 0.0) if self._began_at is not None else 0.0
         delivered = self._n_delivered()
         p50_ms, p99_ms = self._latencies.percentiles_ms(0.5, 0.99)
@@ -202,9 +202,9 @@ class Load:
             lost=faults.lost,
             repeated=faults.repeated,
             out_of_order=faults.out_of_order,
-            gaps=sum(reader.account.gaps for reader in self._readers),
-            missing=sum(reader.account.told for reader in self._readers),
-            reconnects=self._crew.n_reconnects,
+            gaps=sum(reader.checker.gaps for reader in self._readers),
+            missing=sum(reader.checker.n_in_gaps for reader in self._readers),
+            reconnects=self._pool.n_reconnects,
             waited_s=round(sum(sender.waited_s for sender in self._senders) / plan.pubs, 1),
             rate_limit=limits.rate if limits else 0,
             complete=is_all_acked and self._stored is not None and self.error is None,

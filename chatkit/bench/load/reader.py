@@ -1,4 +1,4 @@
-"""Reader: follows one room from its first message on, keeps account of it, and resumes by cursor."""
+"""LoadReader: reads one room from its first message on, checks what it receives, and resumes by cursor."""
 
 import time
 from typing import Protocol
@@ -13,21 +13,21 @@ from chatkit.wire.protocol import AnyEvent, GapEvent, JoinedEvent
 
 
 class ReaderOwner(ConnectionOwner, Protocol):
-    """What a reader tells beside."""
+    """Receives a reader's notifications."""
 
     def caught_up(self) -> None:
-        """Hear, once, that a reader has its room's last message."""
+        """Handle, once, that a reader has its room's last message."""
 
 
 class LogRestarted(ChatkitError):
-    """A room's log began anew while it was measured: what had been acknowledged is gone."""
+    """A room's log was recreated during the load: acknowledged messages are lost."""
 
     def __init__(self, room: str) -> None:
-        super().__init__(f"the log of {room} began anew: the server has lost its store")
+        super().__init__(f"the log of {room} was recreated: the server has lost its store")
 
 
 class LoadReader(LoadConnection):
-    """Reads `room` until it has message `goal`. The latencies of every message are noted where it `samples`."""
+    """Reads `room` until it has message `goal`. With `samples`, every message's latency is recorded."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class LoadReader(LoadConnection):
         *,
         room: str,
         goal: int,
-        cutter: FrameParser,
+        parser: FrameParser,
         latencies: Latencies,
         samples: bool,
     ) -> None:
-        super().__init__(name, owner, cutter.cut)
-        self.account = ReaderChecker()
+        super().__init__(name, owner, parser.parse)
+        self.checker = ReaderChecker()
         self.room = room
         self.is_caught_up = False
         self.goal = goal
@@ -54,38 +54,38 @@ class LoadReader(LoadConnection):
         return f"/ws/{self.room}"
 
     def _query(self) -> dict[str, str | int]:
-        return {"history": 0} if self._epoch is None else {"after": str(Cursor(self._epoch, self.account.last))}
+        return {"history": 0} if self._epoch is None else {"after": str(Cursor(self._epoch, self.checker.last))}
 
-    def _take(self, cut: ParsedChunk) -> None:
-        account = self.account
-        for item in cut.items:
+    def _on_chunk(self, chunk: ParsedChunk) -> None:
+        checker = self.checker
+        for item in chunk.items:
             if isinstance(item, range):
-                account.take(item)
+                checker.add(item)
             else:
-                self._control(item)
-        if cut.stamps:
+                self._on_control_frame(item)
+        if chunk.stamps:
             now_ns = time.monotonic_ns()
-            self._latencies.note_longest(now_ns - cut.oldest)
+            self._latencies.note_longest(now_ns - chunk.oldest)
             if self._samples:
-                self._latencies.add(now_ns, cut.stamps)
-        self._look_up()
+                self._latencies.add(now_ns, chunk.stamps)
+        self._check_goal()
 
-    def _event(self, event: AnyEvent) -> None:
+    def _on_event(self, event: AnyEvent) -> None:
         match event:
             case JoinedEvent():
-                self._joined(Cursor.parse(event.cursor).epoch)
+                self._on_joined(Cursor.parse(event.cursor).epoch)
             case GapEvent():
-                self.account.gap(event.after, event.before)
+                self.checker.gap(event.after, event.before)
             case _:
-                pass  # who came and went is no concern of a bench; an error that ends the connection says so again
+                pass  # presence is not measured; an error that ends the connection comes again with the close
 
-    def _joined(self, epoch: str) -> None:
+    def _on_joined(self, epoch: str) -> None:
         if self._epoch is not None and epoch != self._epoch:
             raise LogRestarted(self.room)
         self._epoch = epoch
-        self._begin_work()
+        self._mark_ready()
 
-    def _look_up(self) -> None:
-        if self.account.last >= self.goal and not self.is_caught_up:
+    def _check_goal(self) -> None:
+        if self.checker.last >= self.goal and not self.is_caught_up:
             self.is_caught_up = True
             self._listener.caught_up()

@@ -1,4 +1,4 @@
-"""Report: what a load came to. A value; how it is shown, others know."""
+"""LoadReport: the result of a load, as a value. Knows nothing of its display."""
 
 import msgspec
 
@@ -6,11 +6,12 @@ from chatkit.bench.load.checker import Faults
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """What was asked for, what was measured, what was wrong. A second here is one from the first publish on.
+    """The parameters, the measurements and the errors of a load. Seconds are counted from the first publish on.
 
-    `lost`, `repeated` and `out_of_order` count over all readers, and over what was acknowledged against the store.
-    `gaps` are those that the server told readers of, `missing` the messages in them. `waited_s` is what a sender
-    waited, on average, because the server said so. `complete` says that all was published, delivered and compared.
+    `lost`, `repeated` and `out_of_order` are summed over all readers and over the comparison of acknowledgements with
+    the store. `gaps` counts gaps reported to readers, `missing` the messages in them. `waited_s` is the average time
+    that a sender waited because of the rate limit or an unavailable store. `complete` is true if everything was
+    published, delivered and compared.
     """
 
     server: str
@@ -41,5 +42,5 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
 
     @property
     def faults(self) -> Faults:
-        """What must not be."""
+        """The faults in total."""
         return Faults(self.lost, self.repeated, self.out_of_order)

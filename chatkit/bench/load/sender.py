@@ -1,6 +1,6 @@
-"""Sender: publishes its messages in order, each with a key until it is acknowledged, at most so many at once.
+"""LoadSender: publishes its messages in order, with keys, and with a limited number in flight.
 
-It goes as fast as the server says it may, waits as told, and after a lost connection publishes again by key.
+It respects the server's rate limit, and after a lost connection it repeats unacknowledged messages with their keys.
 """
 
 import asyncio
@@ -10,54 +10,52 @@ from math import inf
 from typing import Protocol
 
 from chatkit.bench.load.connection import ConnectionOwner, LoadConnection
-from chatkit.bench.load.frame_parser import ControlFrame, ParsedChunk, cut
+from chatkit.bench.load.frame_parser import ControlFrame, ParsedChunk, parse_frames
 from chatkit.bench.load.plan import LoadPlan
 from chatkit.client.rate_limit import RateLimit
 from chatkit.errors import RateLimited, TooLarge, Unavailable
 from chatkit.websocket.frames import TEXT, client_frame
 from chatkit.wire.protocol import AckEvent, AnyEvent, ErrorEvent, WelcomeEvent, WireLimits
 
-STORE_AWAY_S = 0.5  # before a message is tried again that the server could not store
+STORE_RETRY_S = 0.5  # before a retry of a message that the server could not store
 
 
 class SenderOwner(ConnectionOwner, Protocol):
-    """What a sender tells beside."""
+    """Receives a sender's notifications."""
 
     def acknowledged(self, number: int, seq: int) -> None:
-        """Hear that a message is committed."""
+        """Handle that a message is committed."""
 
 
 class LoadSender(LoadConnection):
-    """Publishes the messages that the plan gives to the sender `index`, once `start` was called."""
+    """Publishes the plan's messages of sender `index`, once `start` is called."""
 
     def __init__(self, name: str, owner: SenderOwner, plan: LoadPlan, index: int) -> None:
-        super().__init__(name, owner, cut)
-        self.waited_s = 0.0  # because the server said so
+        super().__init__(name, owner, parse_frames)
+        self.waited_s = 0.0  # because of rate limits and an unavailable store
         self.limits: WireLimits | None = None
         self._listener = owner
         self._plan = plan
         self._fresh = iter(plan.numbers_of(index))
         self._queue: deque[tuple[int, int]] = deque()  # to be sent: numbers, and when each was first sent, or 0
         self._in_flight: dict[int, int] = {}  # the same, in the order sent
-        self._refused: list[int] = []
+        self._rejected: list[int] = []
         self._timer: asyncio.TimerHandle | None = None  # while waiting
         self._resume_at = -inf
-        self._pace: RateLimit | None = None
+        self._rate_limit: RateLimit | None = None
         self._has_started = False
         self._filler = b"x" * plan.size
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits because it was told to."""
+        """Whether it waits because of a rate limit or an unavailable store."""
         return self._timer is not None
 
     def start(self) -> None:
-        """Begin to publish."""
         self._has_started = True
-        self._fill()
+        self._send_pending()
 
     def stop(self) -> None:
-        """Publish no more."""
         self._has_started = False
         if self._timer is not None:
             self._timer.cancel()
@@ -68,79 +66,79 @@ class LoadSender(LoadConnection):
     def _query(self) -> dict[str, str | int]:
         return {}
 
-    def _take(self, cut: ParsedChunk) -> None:
-        for item in cut.items:
+    def _on_chunk(self, chunk: ParsedChunk) -> None:
+        for item in chunk.items:
             if isinstance(item, ControlFrame):
-                self._control(item)
-        self._fill()
+                self._on_control_frame(item)
+        self._send_pending()
 
-    def _event(self, event: AnyEvent) -> None:
+    def _on_event(self, event: AnyEvent) -> None:
         match event:
             case AckEvent(seq=seq, ref=int(number)):
                 if self._in_flight.pop(number, None) is not None:
                     self._listener.acknowledged(number, seq)
             case ErrorEvent():
-                self._refuse(event)
+                self._on_error(event)
             case WelcomeEvent():
-                self._welcome(event.limits)
+                self._on_welcome(event.limits)
             case _:
                 pass
 
-    def _welcome(self, limits: WireLimits) -> None:
+    def _on_welcome(self, limits: WireLimits) -> None:
         if limits.body < self._plan.size:
             raise TooLarge("body", limits.body)
-        if self._pace is None and limits.rate:
-            self._pace = RateLimit(limits, time.monotonic())
+        if self._rate_limit is None and limits.rate:
+            self._rate_limit = RateLimit(limits, time.monotonic())
         self.limits = limits
-        # What was on its way goes again, before anything newer; the keys see to it that it is stored once.
-        again = sorted([*self._in_flight.items(), *((number, 0) for number in self._refused)], reverse=True)
+        # Messages in flight are sent again before newer ones; their keys prevent storing them twice.
+        again = sorted([*self._in_flight.items(), *((number, 0) for number in self._rejected)], reverse=True)
         self._queue.extendleft(again)
         self._in_flight.clear()
-        self._refused.clear()
-        self._begin_work()
+        self._rejected.clear()
+        self._mark_ready()
 
-    def _refuse(self, event: ErrorEvent) -> None:
+    def _on_error(self, event: ErrorEvent) -> None:
         error = event.to_error()
         if not isinstance(event.ref, int) or not isinstance(error, RateLimited | Unavailable):
             raise error
         if self._in_flight.pop(event.ref, None) is None:
             return
         now = time.monotonic()
-        self._refused.append(event.ref)
+        self._rejected.append(event.ref)
         if isinstance(error, RateLimited):
             self._resume_at = max(self._resume_at, now + error.retry_after_s)
-            if self._pace is not None:
-                self._pace.empty(now)
+            if self._rate_limit is not None:
+                self._rate_limit.empty(now)
         else:
-            self._resume_at = max(self._resume_at, now + STORE_AWAY_S)
+            self._resume_at = max(self._resume_at, now + STORE_RETRY_S)
 
-    def _fill(self) -> None:
-        """Send what may be sent now."""
-        if not self._has_started or not self._is_at_work or self._timer is not None or not self._may_go_on():
+    def _send_pending(self) -> None:
+        """Send as many messages as allowed now."""
+        if not self._has_started or not self._is_ready or self._timer is not None or not self._can_send():
             return
         frames: list[bytes] = []
         now_ns, window = time.monotonic_ns(), self._plan.window
         while len(self._in_flight) < window and self._has_next():
-            if self._pace is not None and self._must_wait(self._pace, now_ns / 1e9):
+            if self._rate_limit is not None and self._must_wait(self._rate_limit, now_ns / 1e9):
                 break
             number, sent_ns = self._queue.popleft()
             self._in_flight[number] = sent_ns = sent_ns or now_ns
             frames.append(client_frame(TEXT, self._command(number, sent_ns)))
         self._write(b"".join(frames))
 
-    def _may_go_on(self) -> bool:
-        """Say whether nothing that was refused has to be waited for; if it had, and need not any more, queue it."""
-        if not self._refused:
+    def _can_send(self) -> bool:
+        """Return whether sending may continue. Rejected messages are queued again once their wait is over."""
+        if not self._rejected:
             return True
-        # What is sent before everything in flight is answered could slip in before what was refused.
+        # A message sent before all answers arrive could be stored before the rejected one.
         if self._in_flight:
             return False
         wait_s = self._resume_at - time.monotonic()
         if wait_s > 0:
             self._wait(wait_s)
             return False
-        self._queue.extendleft((number, 0) for number in sorted(self._refused, reverse=True))
-        self._refused.clear()
+        self._queue.extendleft((number, 0) for number in sorted(self._rejected, reverse=True))
+        self._rejected.clear()
         return True
 
     def _has_next(self) -> bool:
@@ -151,22 +149,22 @@ class LoadSender(LoadConnection):
             self._queue.append((number, 0))
         return True
 
-    def _must_wait(self, pace: RateLimit, now: float) -> bool:
+    def _must_wait(self, rate_limit: RateLimit, now: float) -> bool:
         size = len(self._command(*self._queue[0]))
-        wait_s = pace.wait_s(size, now)
+        wait_s = rate_limit.wait_s(size, now)
         if wait_s > 0:
             self._wait(wait_s)
             return True
-        pace.spend(size, now)
+        rate_limit.spend(size, now)
         return False
 
     def _wait(self, wait_s: float) -> None:
         self.waited_s += wait_s
-        self._timer = asyncio.get_running_loop().call_later(wait_s, self._go_on)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
 
-    def _go_on(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self._fill()
+        self._send_pending()
 
     def _command(self, number: int, sent_ns: int) -> bytes:
         plan = self._plan

@@ -1,6 +1,6 @@
-"""Opening one raw WebSocket: the handshake is `websockets`' work, everything after it the given protocol's own.
+"""Opens one raw WebSocket: `websockets` does the handshake, and the given protocol everything after it.
 
-All that can go wrong comes out as an error of ours; `Unavailable` and `RateLimited` where trying again may help.
+All failures are raised as `ChatkitError`s; `Unavailable` and `RateLimited` if a retry may help.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from chatkit.client.http import no_answer
 from chatkit.errors import ChatkitError
 from chatkit.wire.protocol import SUBPROTOCOL
 
-OPEN_TIMEOUT_S = 30.0  # thousands knock at once: the last of them waits for all before it
+OPEN_TIMEOUT_S = 30.0  # thousands connect at once, and the last one waits for all others
 
 MAX_HEAD_BYTES = 65_536
 
@@ -28,18 +28,18 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
-    """A server's address, ready to be knocked at many times."""
+    """A server's address, prepared for many connections."""
 
     endpoint: Endpoint
     tls: ssl.SSLContext | None
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "ServerAddress":
-        """Prepare an endpoint."""
+        """Make the address of an endpoint."""
         return cls(endpoint, ssl.create_default_context() if endpoint.is_secure else None)
 
     async def open(self, path: str, query: Mapping[str, str | int], protocol: asyncio.Protocol) -> None:
-        """Connect, and hand the socket to the protocol when the server has agreed to `chatkit.v1`."""
+        """Connect, and pass the socket to the protocol once the server has agreed to `chatkit.v1`."""
         at = self.endpoint
         opening = ClientHandshake(at, at.target(path, **query), protocol)
         loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ class ServerAddress(msgspec.Struct, frozen=True):
 
 
 class ClientHandshake(asyncio.Protocol):
-    """A connection until its handshake is done. `opened` is done when another protocol has taken over, or fails."""
+    """A connection during its handshake. `opened` is done when the other protocol takes over, or fails."""
 
     def __init__(self, endpoint: Endpoint, target: str, protocol: asyncio.Protocol) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,17 +70,19 @@ class ClientHandshake(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the WebSocket."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not of that class, but do the same
+        """Send the request."""
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's transports have the same interface, but another class
         request = self._handshake.connect()
         request.headers.update(self._endpoint.headers)
         self._handshake.send_request(request)
         self._transport.write(b"".join(self._handshake.data_to_send()))
 
     def data_received(self, data: bytes) -> None:
-        """Take the answer; what stands behind it belongs to the protocol that takes over."""
+        """Read the response; the bytes after it belong to the protocol that takes over."""
         if self._has_head:
-            self._handshake.receive_data(data)  # of a refusal: its body says why
+            self._handshake.receive_data(data)  # the body of a rejection has the reason
         else:
             self._received += data
             head, end, rest = self._received.partition(_END_OF_HEAD)
@@ -89,23 +91,23 @@ class ClientHandshake(asyncio.Protocol):
             self._has_head = True
             self._handshake.receive_data(head + end)
             if self._handshake.state is State.OPEN:
-                self._agree(rest)
+                self._switch_protocol(rest)
                 return
             self._handshake.receive_data(rest)
-        self._refused_or_not_yet()
+        self._check_response()
 
     def eof_received(self) -> None:
-        """Learn that a refusal without a length is whole."""
+        """Handle the end of a rejection without a length."""
         self._handshake.receive_eof()
-        self._refused_or_not_yet()
+        self._check_response()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail, unless it is known by now what became of the connection."""
-        self._fail(no_answer(self._endpoint, exc or ConnectionError("the handshake was cut off")))
+        """Fail, unless the outcome is known already."""
+        self._fail(no_answer(self._endpoint, exc or ConnectionError("the connection was lost during the handshake")))
 
-    def _agree(self, rest: bytes) -> None:
+    def _switch_protocol(self, rest: bytes) -> None:
         if self._handshake.subprotocol != SUBPROTOCOL:
-            self._fail(ChatkitError(f"what answers at {self._endpoint.url} does not speak {SUBPROTOCOL}"))
+            self._fail(ChatkitError(f"the server at {self._endpoint.url} does not speak {SUBPROTOCOL}"))
         elif not self.opened.done():
             self._transport.set_protocol(self._protocol)
             self._protocol.connection_made(self._transport)
@@ -113,7 +115,7 @@ class ClientHandshake(asyncio.Protocol):
             if rest:
                 self._protocol.data_received(rest)
 
-    def _refused_or_not_yet(self) -> None:
+    def _check_response(self) -> None:
         for event in self._handshake.events_received():
             status = getattr(event, "status_code", 0)
             retry_after = getattr(event, "headers", {}).get("Retry-After")

@@ -1,6 +1,6 @@
-"""PostgresServer: a PostgreSQL of one's own, in a temporary folder, on a free port of this machine.
+"""PostgresServer: a private PostgreSQL server in a temporary folder, on a free port of this machine.
 
-It keeps what a database needs to keep to its word (fsync stays on), and leaves everything else as it comes.
+It keeps its guarantees of durability (fsync stays on) and otherwise uses the defaults.
 """
 
 import os
@@ -16,17 +16,17 @@ from tempfile import mkdtemp
 from chatkit.bench.local.store import LocalStore, free_port
 from chatkit.errors import Unavailable
 
-START_WITHIN_S = 60.0  # a killed one first replays its log
+START_WITHIN_S = 60.0  # after a kill, it first replays its log
 GONE_WITHIN_S = 30.0
 POLL_S = 0.02
-DEBIAN_FOLDER = Path("/usr/lib/postgresql")  # where Debian puts each version's programs, off the PATH
-MISSING = "PostgreSQL's initdb and postgres are not here: on Debian, apt-get install postgresql"
-DATABASE = "postgres"  # the one that initdb makes
+DEBIAN_FOLDER = Path("/usr/lib/postgresql")  # Debian's programs by version, not on the PATH
+MISSING = "PostgreSQL's initdb and postgres are not installed: on Debian, apt-get install postgresql"
+DATABASE = "postgres"  # created by initdb
 USER = "chatkit"
 
 
 class PostgresServer(LocalStore):
-    """One database cluster. As root it runs as another user of this machine: PostgreSQL refuses root."""
+    """One database cluster. As root, it runs as another user of this machine, because PostgreSQL refuses root."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
@@ -38,17 +38,17 @@ class PostgresServer(LocalStore):
 
     @property
     def pid(self) -> int:
-        """The postmaster's process id, while it runs."""
+        """The postmaster's process ID, while it runs."""
         if self._process is None:
             raise Unavailable("PostgreSQL does not run")
         return self._process.pid
 
     def start(self) -> None:
-        """Start, on the data that are there; make them the first time."""
+        """Start on the existing data; create them the first time."""
         if self._folder is not None:
             self._start(self._folder)
             return
-        self._folder = self._make()
+        self._folder = self._create()
         try:
             self._start(self._folder)
         except BaseException:
@@ -57,7 +57,9 @@ class PostgresServer(LocalStore):
 
     def _start(self, folder: Path) -> None:
         data = folder / "data"
-        (data / "postmaster.pid").unlink(missing_ok=True)  # a killed one's: its number may be another process's now
+        (data / "postmaster.pid").unlink(
+            missing_ok=True
+        )  # left by a kill; its process ID may belong to another process now
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - found by `_programs`
                 [
@@ -68,14 +70,14 @@ class PostgresServer(LocalStore):
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                start_new_session=True,  # Ctrl-C is for whoever started it
+                start_new_session=True,  # Ctrl-C must not reach it
                 user=self._user_id,
                 group=self._group_id,
             )
         self._await_ready()
 
     def run_sql(self, sql: str, database: str = DATABASE) -> str:
-        """Run statements as the superuser, with psql; return what they print."""
+        """Run statements as the superuser, with psql; return their output."""
         to = ("-h", "127.0.0.1", "-p", f"{self._port}", "-U", USER, "-d", database)
         done = subprocess.run(  # noqa: S603 - found by `_programs`
             [f"{self._programs}/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *to, "-c", sql],
@@ -88,18 +90,18 @@ class PostgresServer(LocalStore):
         return str(done.stdout).strip()
 
     def log_text(self) -> str:
-        """Return what the server has logged."""
+        """Return the server's log."""
         log = self._folder / "log" if self._folder else None
         return log.read_text(errors="replace") if log and log.exists() else ""
 
     def kill(self) -> None:
-        """End the postmaster and all its children with SIGKILL."""
+        """Kill the postmaster and all its children with SIGKILL."""
         if self._process is None:
             return
         pids = self._signal_all(signal.SIGKILL)
         self._process.wait()
         self._process = None
-        # Only when all are gone does the shared memory go, without which no new one starts.
+        # The shared memory is released only when all have ended; until then no new server starts.
         deadline = time.monotonic() + GONE_WITHIN_S
         while any(_is_alive(pid) for pid in pids):
             if time.monotonic() > deadline:
@@ -107,21 +109,21 @@ class PostgresServer(LocalStore):
             time.sleep(POLL_S)
 
     def pause(self) -> None:
-        """Stop the postmaster and all its children."""
+        """Stop the postmaster and all its children with SIGSTOP."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Continue the postmaster and all its children with SIGCONT."""
         self._signal_all(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it and remove its folder."""
+        """Kill the server and remove its folder."""
         self.kill()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _make(self) -> Path:
+    def _create(self) -> Path:
         folder = Path(mkdtemp(prefix="chatkit-postgres-"))
         if self._user_id is not None and self._group_id is not None:
             os.chown(folder, self._user_id, self._group_id)
@@ -146,22 +148,22 @@ class PostgresServer(LocalStore):
         deadline = time.monotonic() + START_WITHIN_S
         while time.monotonic() < deadline:
             if self._process is not None and self._process.poll() is not None:
-                raise Unavailable(f"PostgreSQL did not start: {self._last_words()}")
+                raise Unavailable(f"PostgreSQL did not start: {self._log_tail()}")
             with suppress(Unavailable):
                 self.run_sql("SELECT 1")
                 return
             time.sleep(POLL_S)
-        raise Unavailable(f"PostgreSQL did not start within {START_WITHIN_S:.0f} s: {self._last_words()}")
+        raise Unavailable(f"PostgreSQL did not start within {START_WITHIN_S:.0f} s: {self._log_tail()}")
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return self.log_text()[-500:].strip()
 
     def _signal_all(self, what: signal.Signals) -> list[int]:
-        """Signal the postmaster and its children, who are sessions of their own; return who they are."""
+        """Signal the postmaster and its children, which have sessions of their own; return their process IDs."""
         if self._process is None:
             return []
         parent = self._process.pid
-        os.kill(parent, signal.SIGSTOP)  # so that it starts no child between the look and the signal
+        os.kill(parent, signal.SIGSTOP)  # so that it starts no child between listing and signalling
         children = [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == parent]
         for pid in (*children, parent):
             with suppress(ProcessLookupError):
@@ -170,7 +172,7 @@ class PostgresServer(LocalStore):
 
 
 def _programs() -> Path:
-    """Find the folder of PostgreSQL's programs, the newest where there are several."""
+    """Return the folder of PostgreSQL's programs, the newest version if there are several."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
@@ -181,7 +183,7 @@ def _programs() -> Path:
 
 
 def _user_to_run_as() -> tuple[int | None, int | None]:
-    """Return a user and a group, or two None where this user will do."""
+    """Return a user and a group, or two None if the current user can run PostgreSQL."""
     if os.geteuid() != 0:
         return None, None
     for name in ("postgres", "nobody"):
@@ -192,7 +194,7 @@ def _user_to_run_as() -> tuple[int | None, int | None]:
 
 
 def _is_alive(pid: int) -> bool:
-    """Say whether the process runs: one that ended and was not yet waited for does not."""
+    """Return whether the process runs; a zombie does not."""
     fields = _fields(Path(f"/proc/{pid}/stat"))
     return bool(fields) and fields[0] != "Z"
 
@@ -203,7 +205,7 @@ def _parent(stat: Path) -> int:
 
 
 def _fields(stat: Path) -> list[str]:
-    """Return what stands behind a process's name, from its state on; nothing if it has ended."""
+    """Return the fields after the process name, from its state on; an empty list if it has ended."""
     try:
         return stat.read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -1,6 +1,6 @@
-"""RedisServer and RedisCluster: a Redis of one's own, in a temporary folder, on free ports of this machine.
+"""RedisServer and RedisCluster: private Redis servers in temporary folders, on free ports of this machine.
 
-What is acknowledged is on the disk (`appendfsync always`), so that a kill loses nothing.
+Acknowledged writes are on disk (`appendfsync always`), so that a kill loses nothing.
 """
 
 import shutil
@@ -15,17 +15,17 @@ from tempfile import mkdtemp
 from chatkit.bench.local.store import LocalStore, free_port
 from chatkit.errors import Unavailable
 
-START_WITHIN_S = 60.0  # a killed one first replays its log
+START_WITHIN_S = 60.0  # after a kill, it first replays its log
 POLL_S = 0.02
-MISSING = "redis-server and redis-cli are not here: on Debian, apt-get install redis-server"
-N_MASTERS = 3  # the least that a cluster is made of
-N_SLOTS = 16_384  # of every Redis Cluster
-NODE_TIMEOUT_MS = 5_000  # a paused node is not given up before: there is no replica to take its place
+MISSING = "redis-server and redis-cli are not installed: on Debian, apt-get install redis-server"
+N_MASTERS = 3  # the minimum of a cluster
+N_SLOTS = 16_384  # in every Redis Cluster
+NODE_TIMEOUT_MS = 5_000  # before a paused node counts as failed; there is no replica to replace it
 OPTIONS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--bind", "127.0.0.1")
 
 
 class RedisServer(LocalStore):
-    """One server, with more `options` of redis-server's if need be."""
+    """One server, with additional `options` of redis-server."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._folder: Path | None = None
@@ -37,32 +37,32 @@ class RedisServer(LocalStore):
 
     @property
     def pid(self) -> int:
-        """The server's process id, while it runs."""
+        """The server's process ID, while it runs."""
         if self._process is None:
             raise Unavailable("Redis does not run")
         return self._process.pid
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files."""
         if self._folder is None:
             self._folder = Path(mkdtemp(prefix="chatkit-redis-"))
         return self._folder
 
     def start(self) -> None:
-        """Start, on the data that are there."""
+        """Start on the existing data."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - found by `_program`
                 [self._server, "--port", str(self.port), "--dir", str(self.folder), *OPTIONS, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for whoever started it
+                start_new_session=True,  # Ctrl-C must not reach it
             )
-        self._await(self._answers, "does not answer")
+        self._await(self._responds, "does not answer")
 
     def ask(self, *command: str) -> str:
-        """Run a command with redis-cli; return what it prints. Raise `Unavailable` if it fails."""
+        """Run a command with redis-cli; return its output. Raise `Unavailable` if it fails."""
         done = subprocess.run(  # noqa: S603 - found by `_program`
             [self._cli, "-e", "-p", str(self.port), *command],
             capture_output=True,
@@ -75,40 +75,40 @@ class RedisServer(LocalStore):
         return done.stdout.strip()
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill the server with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
-        """Stop it."""
+        """Stop the server with SIGSTOP."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the server with SIGCONT."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it and remove its folder."""
+        """Kill the server and remove its folder."""
         self.kill()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         with suppress(Unavailable):
             return self.ask("PING") == "PONG"
         return False
 
-    def _await(self, is_so: Callable[[], bool], what: str) -> None:
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + START_WITHIN_S
-        while not is_so():
+        while not condition():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                said = (self.folder / "log").read_text(errors="replace")[-500:].strip()
-                raise Unavailable(f"Redis {what}: {said}")
+                log_tail = (self.folder / "log").read_text(errors="replace")[-500:].strip()
+                raise Unavailable(f"Redis {what}: {log_tail}")
             time.sleep(POLL_S)
 
 
@@ -121,7 +121,7 @@ class _Node(RedisServer):
         super().__init__((*how, "--cluster-port", str(self.bus_port), *options))
 
     def await_whole(self) -> None:
-        """Return when the node knows who serves each slot."""
+        """Wait until the node knows the owner of every slot."""
         self._await(self._knows_all, "Cluster does not come together")
 
     def _knows_all(self) -> bool:
@@ -132,24 +132,24 @@ class _Node(RedisServer):
 
 
 class RedisCluster(LocalStore):
-    """Three masters, without replicas, each with more `options` if need be."""
+    """Three masters without replicas, each with additional `options`."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self.nodes = [_Node(options) for _ in range(N_MASTERS)]
-        self._is_made = False
+        self._is_created = False
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def start(self) -> None:
-        """Start all nodes; make them a cluster the first time."""
+        """Start all nodes; join them to a cluster the first time."""
         for node in self.nodes:
             node.start()
-        if not self._is_made:
-            self._make()
-            self._is_made = True
+        if not self._is_created:
+            self._create()
+            self._is_created = True
         for node in self.nodes:
             node.await_whole()
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         first = self.nodes[0]
         step = -(-N_SLOTS // N_MASTERS)
         for n, node in enumerate(self.nodes):
@@ -160,22 +160,22 @@ class RedisCluster(LocalStore):
                 node.ask("CLUSTER", "MEET", "127.0.0.1", str(first.port), str(first.bus_port))
 
     def kill(self) -> None:
-        """End all nodes with SIGKILL."""
+        """Kill all nodes with SIGKILL."""
         for node in self.nodes:
             node.kill()
 
     def pause(self) -> None:
-        """Stop all nodes."""
+        """Stop all nodes with SIGSTOP."""
         for node in self.nodes:
             node.pause()
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Continue all nodes with SIGCONT."""
         for node in self.nodes:
             node.resume()
 
     def close(self) -> None:
-        """End all nodes and remove their folders."""
+        """Kill all nodes and remove their folders."""
         for node in self.nodes:
             node.close()
 

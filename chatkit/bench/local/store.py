@@ -1,4 +1,4 @@
-"""OwnStore: a database server that this process starts in a temporary folder, on a free port, and ends."""
+"""LocalStore: a database server that this process starts in a temporary folder, on a free port, and stops."""
 
 import random
 import socket
@@ -7,33 +7,33 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-PORTS = range(15_000, 30_000)  # below those of outgoing connections, on Linux and elsewhere
+PORTS = range(15_000, 30_000)  # below the ephemeral ports of Linux and other systems
 
 
 class LocalStore(ABC):
-    """One store. `url` is what `open_backend` takes; it and the data outlive `kill` and `start`. Calls block."""
+    """One store. `url` is for `open_backend`; it and the data survive `kill` and `start`. Calls block."""
 
     url: str
 
     @abstractmethod
     def start(self) -> None:
-        """Start; return when it answers. Raise `ChatkitError` with a sentence if the program is missing or fails."""
+        """Start; return when it answers. Raise `ChatkitError` if the program is missing or fails."""
 
     @abstractmethod
     def kill(self) -> None:
-        """End every process of it with SIGKILL, and return when they are gone."""
+        """Kill all its processes with SIGKILL; return when they have ended."""
 
     @abstractmethod
     def pause(self) -> None:
-        """Stop it (SIGSTOP): connections stand, and nothing answers."""
+        """Stop it with SIGSTOP: connections stay open, and it does not answer."""
 
     @abstractmethod
     def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Continue it with SIGCONT."""
 
     @abstractmethod
     def close(self) -> None:
-        """End it and remove its folder. Closing again does nothing."""
+        """Kill it and remove its folder. Closing again does nothing."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -46,9 +46,9 @@ class LocalStore(ABC):
 
 
 def free_port() -> int:
-    """Choose a port that this machine does not give to outgoing connections: between two starts it stays free."""
+    """Return a free port outside the ephemeral range, so that it stays free between two starts."""
     while True:
-        port = random.choice(PORTS)  # noqa: S311 - so that two who choose at once choose differently
+        port = random.choice(PORTS)  # noqa: S311 - so that two processes choose differently
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

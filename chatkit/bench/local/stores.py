@@ -1,4 +1,4 @@
-"""Which store a name means. A store's module is imported when it is asked for, not before."""
+"""The store for each store name. A store's module is imported only when it is used."""
 
 # ruff: noqa: PLC0415 - imports inside functions are what this module is for
 
@@ -10,8 +10,8 @@ from chatkit.bench.local.store import LocalStore
 from chatkit.errors import BadRequest
 
 
-def own_store(name: StoreName) -> LocalStore:
-    """Return a store that is to be started, and that goes when it is closed."""
+def local_store(name: StoreName) -> LocalStore:
+    """Return a store of this type, not started yet; closing it removes it."""
     match name:
         case "sqlite":
             return LocalSqlite()
@@ -30,25 +30,22 @@ def own_store(name: StoreName) -> LocalStore:
 
 
 class LocalSqlite(LocalStore):
-    """A file in a temporary folder, which every server opens by itself: there is no process to kill."""
+    """A file in a temporary folder that every server opens by itself. There is no process to kill."""
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="chatkit-bench-")
         self.url = f"sqlite:///{Path(self._folder.name) / 'rooms.db'}"
 
     def start(self) -> None:
-        """Do nothing: the first server makes the file."""
+        """Return at once, because the first server creates the file."""
 
     def kill(self) -> None:
-        """Refuse."""
         raise BadRequest("a file is not a process that can be killed")
 
     def pause(self) -> None:
-        """Refuse."""
         self.kill()
 
     def resume(self) -> None:
-        """Refuse."""
         self.kill()
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""Door: takes connections from a listening socket that several processes share, so that all get as many.
+"""Acceptor: accepts connections from a listening socket that several processes share, and balances them.
 
-Whoever is awake could take every connection; sockets of rooms stay for days, so that would not even out. So a process
-that has more than another leaves the next connection to that one, for a moment. It is one queue for all: a process that
-is paused keeps nobody waiting, and one that is killed takes no connection with it that it had not taken.
+If whichever process is idle accepted each connection, the numbers would differ, and WebSockets stay open for days. So a
+process that has more connections than another stops accepting for a moment. All processes share one accept queue: a
+paused process delays nobody, and a killed one loses only the connections that it had accepted.
 
-Of a thousand connections, two workers get 500 each, four 250 (measured); if whoever is awake took them, it would be 440
-and 560, and 170 to 350.
+Of a thousand connections, two workers get 500 each and four get 250 each (measured). Without this, two would get 440
+and 560, and four between 170 and 350.
 """
 
 import asyncio
@@ -18,87 +18,86 @@ from typing import Final
 
 from chatkit.server.workers.connection_counts import ConnectionCounts
 
-YIELD_S: Final = 0.005  # a process that is well takes what waits in this time; nobody notices that they waited
-BEAT_S: Final = 0.1  # how old a count may be of one whose connections only end
-REST_S: Final = 1.0  # without file descriptors, trying again at once would only keep the processor busy
-FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+YIELD_S: Final = 0.005  # enough for another process to accept; too short for clients to notice
+PUBLISH_INTERVAL_S: Final = 0.1  # between counts of a process that accepts nothing
+RETRY_S: Final = 1.0  # without file descriptors, an immediate retry would only use CPU
+EXHAUSTED_ERRORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _logger = logging.getLogger(__name__)
 
 
 class Acceptor:
-    """Open from `open` to `close`. `connect` makes what a connection talks to, `count` says how many there are."""
+    """Accepts connections between `open` and `close`. `connect` makes a protocol, `count` counts connections."""
 
-    def __init__(self, listening: socket.socket, tally: ConnectionCounts) -> None:
+    def __init__(self, listening: socket.socket, counts: ConnectionCounts) -> None:
         self._listening = listening
-        self._tally = tally
-        self._entering: set[asyncio.Task[None]] = set()  # taken, and not yet counted as connections
-        self._back: asyncio.TimerHandle | None = None  # while this process has stepped back
+        self._counts = counts
+        self._accepting: set[asyncio.Task[None]] = set()  # accepted, and not yet counted as connections
+        self._resume_timer: asyncio.TimerHandle | None = None  # set while this process does not accept
 
     def open(self, connect: Callable[[], asyncio.Protocol], count: Callable[[], int]) -> None:
-        """Let them in from now on."""
         self._loop = asyncio.get_running_loop()
         self._connect, self._count = connect, count
         self._listening.setblocking(False)  # noqa: FBT003  # its only parameter
-        self._beat()
-        self._loop.add_reader(self._listening.fileno(), self._knocked)
+        self._publish_regularly()
+        self._loop.add_reader(self._listening.fileno(), self._on_readable)
 
     async def close(self) -> None:
-        """Let nobody in any more; return when whoever was let in is counted as a connection."""
-        self._beating.cancel()
-        if self._back is not None:
-            self._back.cancel()
-        self._tally.leave()
+        """Stop accepting; return when every accepted connection is counted as one."""
+        self._publish_timer.cancel()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+        self._counts.leave()
         self._loop.remove_reader(self._listening.fileno())
         self._listening.close()
-        await asyncio.gather(*self._entering)
+        await asyncio.gather(*self._accepting)
 
-    def _beat(self) -> None:
-        self._tell()
-        self._beating = self._loop.call_later(BEAT_S, self._beat)
+    def _publish_regularly(self) -> None:
+        self._publish_count()
+        self._publish_timer = self._loop.call_later(PUBLISH_INTERVAL_S, self._publish_regularly)
 
-    def _tell(self) -> None:
-        self._tally.write(self._n_connections, time.monotonic_ns())
+    def _publish_count(self) -> None:
+        self._counts.write(self._n_connections, time.monotonic_ns())
 
     @property
     def _n_connections(self) -> int:
-        return self._count() + len(self._entering)
+        return self._count() + len(self._accepting)
 
-    def _knocked(self) -> None:
-        fewest = self._tally.fewest_elsewhere(time.monotonic_ns())
+    def _on_readable(self) -> None:
+        fewest = self._counts.fewest_of_others(time.monotonic_ns())
         if fewest is not None and self._n_connections > fewest:
-            self._step_back(YIELD_S)
+            self._stop_accepting(YIELD_S)
         else:
-            self._take()
+            self._accept()
 
-    def _step_back(self, for_s: float) -> None:
+    def _stop_accepting(self, for_s: float) -> None:
         self._loop.remove_reader(self._listening.fileno())
-        self._back = self._loop.call_later(for_s, self._return)
+        self._resume_timer = self._loop.call_later(for_s, self._resume_accepting)
 
-    def _return(self) -> None:
-        self._back = None
-        self._loop.add_reader(self._listening.fileno(), self._knocked)
-        self._take()  # who still waits has waited long enough
+    def _resume_accepting(self) -> None:
+        self._resume_timer = None
+        self._loop.add_reader(self._listening.fileno(), self._on_readable)
+        self._accept()  # a connection that still waits has waited long enough
 
-    def _take(self) -> None:
+    def _accept(self) -> None:
         try:
-            taken, _ = self._listening.accept()
+            accepted, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another process was faster, or the client is gone
+            return  # another process accepted it, or the client disconnected
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in EXHAUSTED_ERRORS:
                 raise
-            _logger.error("no connection can be taken: %s", error.strerror)  # noqa: TRY400  # a sentence says it all
-            self._step_back(REST_S)
+            _logger.error("no connection can be accepted: %s", error.strerror)  # noqa: TRY400  # the traceback adds nothing
+            self._stop_accepting(RETRY_S)
             return
-        entering = self._loop.create_task(self._enter(taken))
-        self._entering.add(entering)
-        entering.add_done_callback(self._entering.discard)
-        self._tell()
+        accepting = self._loop.create_task(self._connect_accepted(accepted))
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepting.discard)
+        self._publish_count()
 
-    async def _enter(self, taken: socket.socket) -> None:
-        taken.setblocking(False)  # noqa: FBT003  # as above
+    async def _connect_accepted(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)  # noqa: FBT003  # as above
         try:
-            await self._loop.connect_accepted_socket(self._connect, taken)
-        except OSError:  # it went as it came
-            taken.close()
+            await self._loop.connect_accepted_socket(self._connect, accepted)
+        except OSError:  # the client disconnected at once
+            accepted.close()

@@ -1,7 +1,7 @@
-"""Tally: how many connections each worker has, in memory that all of them see.
+"""ConnectionCounts: how many connections each worker has, in memory shared by all of them.
 
-Each process has a cell, which it alone writes. A cell whose process has not written for a while counts no more: who is
-paused or gone is waited for by nobody. The clock is an argument; it is the machine's, the same in all processes.
+Each process writes only its own cell. A cell that was not written for a while is ignored, so that no process waits for
+one that is paused or dead. The caller passes the time; the clock is the machine's, the same in all processes.
 """
 
 import mmap
@@ -10,26 +10,26 @@ import tempfile
 from types import TracebackType
 from typing import Final, Self
 
-FRESH_NS: Final = 1_000_000_000  # ten beats that did not come: its process does nothing now
-_CELL: Final = 2  # numbers: connections, and when they were counted
-_BYTES: Final = 8  # of a number; an aligned one is written at once
+STALE_AFTER_NS: Final = 1_000_000_000  # ten missed updates: the process is paused or dead
+_NUMBERS_PER_CELL: Final = 2  # the number of connections, and when it was counted
+_NUMBER_BYTES: Final = 8  # an aligned 64-bit number is written atomically
 
 
 class ConnectionCounts:
-    """The cells, seen from the process of one of them. `fd` is what another process opens them by."""
+    """The cells, as seen by the process that owns one of them. Another process opens them by `fd`."""
 
     def __init__(self, fd: int, n_cells: int, own: int | None = None) -> None:
         self.fd = fd
-        self._memory = mmap.mmap(fd, n_cells * _CELL * _BYTES)
+        self._memory = mmap.mmap(fd, n_cells * _NUMBERS_PER_CELL * _NUMBER_BYTES)
         self._numbers = memoryview(self._memory).cast("q")
         self._n_cells = n_cells
-        self._own = own
+        self._make_private = own
 
     @classmethod
     def create(cls, n_cells: int) -> Self:
-        """Make the memory, all cells empty."""
+        """Allocate the memory with all cells empty."""
         with tempfile.TemporaryFile() as file:
-            file.truncate(n_cells * _CELL * _BYTES)
+            file.truncate(n_cells * _NUMBERS_PER_CELL * _NUMBER_BYTES)
             return cls(os.dup(file.fileno()), n_cells)
 
     def __enter__(self) -> Self:
@@ -43,27 +43,27 @@ class ConnectionCounts:
         os.close(self.fd)
 
     def write(self, n_connections: int, now_ns: int) -> None:
-        """Say how many this process has."""
-        if self._own is not None:
-            at = self._own * _CELL
+        """Publish how many connections this process has."""
+        if self._make_private is not None:
+            at = self._make_private * _NUMBERS_PER_CELL
             self._numbers[at], self._numbers[at + 1] = n_connections, now_ns
 
     def clear(self, cell: int) -> None:
-        """Count the cell no more, until it is written again."""
-        self._numbers[cell * _CELL + 1] = 0
+        """Ignore the cell until it is written again."""
+        self._numbers[cell * _NUMBERS_PER_CELL + 1] = 0
 
     def leave(self) -> None:
-        """Be counted no more."""
-        if self._own is not None:
-            self.clear(self._own)
+        """Stop counting this process."""
+        if self._make_private is not None:
+            self.clear(self._make_private)
 
-    def fewest_elsewhere(self, now_ns: int) -> int | None:
-        """Return what the process with the fewest has, of all others that are at work; None where there is none."""
+    def fewest_of_others(self, now_ns: int) -> int | None:
+        """Return the lowest count among the other processes that are alive, or None if there are none."""
         return min(
             (
-                self._numbers[cell * _CELL]
+                self._numbers[cell * _NUMBERS_PER_CELL]
                 for cell in range(self._n_cells)
-                if cell != self._own and now_ns - self._numbers[cell * _CELL + 1] < FRESH_NS
+                if cell != self._make_private and now_ns - self._numbers[cell * _NUMBERS_PER_CELL + 1] < STALE_AFTER_NS
             ),
             default=None,
         )

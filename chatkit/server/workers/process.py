@@ -1,4 +1,4 @@
-"""Hand: a worker as its supervisor sees it, a process and the link to it. Knows nothing of the other workers."""
+"""WorkerProcess: one worker process and its control socket, as its supervisor sees it. Knows no other workers."""
 
 import asyncio
 import logging
@@ -12,111 +12,110 @@ from typing import Final, Self
 from chatkit.errors import Unavailable
 from chatkit.server.workers.control import WorkerConfig, WorkerFailed, encode, read_answer
 
-START_S: Final = 60.0  # a store under load takes its time; what takes longer has hung
-END_S: Final = 8.0  # clients have three seconds, the store five; a container's own patience is ten
+START_TIMEOUT_S: Final = 60.0  # a store under load starts slowly; beyond that, the worker hangs
+STOP_TIMEOUT_S: Final = 8.0  # 3 s for clients, 5 s for the store; containers are killed after 10 s
 COMMAND: Final = (
     sys.executable,
     "-P",
     "-m",
     "chatkit.server.workers.worker",
-)  # -P: a folder is no place to import from
+)  # -P: do not import from the working directory
 
 _logger = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """A process that was started. It serves when `ready` has returned, and is gone when `gone` has."""
+    """A process that was started. It serves once `ready` has returned."""
 
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        link: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         cell: int,
     ) -> None:
         self.pid = process.pid
         self.cell = cell
         self._process = process
-        self._answers, self._link = link
+        self._answers, self._control = control
 
     @classmethod
-    async def start(cls, orders: WorkerConfig) -> Self:
-        """Start a process with these orders. It ends when this process does, however that ends.
+    async def start(cls, config: WorkerConfig) -> Self:
+        """Start a process with this configuration. It exits when this process exits, for whatever reason.
 
-        One call at a time: what is held back meanwhile is held back from this whole process.
+        Make one call at a time: signals are blocked in this whole process for a moment.
         """
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
-                process = await _spawn(theirs.fileno(), orders)
+                process = await _spawn(theirs.fileno(), config)
             except BaseException:
                 writer.close()
                 raise
-        writer.write(encode(orders))
-        return cls(process, (reader, writer), orders.cell)
+        writer.write(encode(config))
+        return cls(process, (reader, writer), config.cell)
 
     async def ready(self) -> None:
-        """Return when it serves. Raise why it does not."""
+        """Wait until the worker serves. Raise the error that keeps it from starting."""
         try:
-            async with asyncio.timeout(START_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 line = await self._answers.readline()
         except TimeoutError as error:
-            raise Unavailable(f"worker {self.pid} was not ready within {START_S:.0f} s") from error
-        except OSError:  # the link was cut before the orders were read
+            raise Unavailable(f"worker {self.pid} was not ready within {START_TIMEOUT_S:.0f} s") from error
+        except OSError:  # the process ended before it read its configuration
             line = b""
-        answer = read_answer(line) if line else await self._last_words()
+        answer = read_answer(line) if line else await self._describe_end()
         if isinstance(answer, WorkerFailed):
             raise answer.error
 
-    async def _last_words(self) -> WorkerFailed:
-        status = await self.gone()
+    async def _describe_end(self) -> WorkerFailed:
+        status = await self.wait_ended()
         return WorkerFailed(Unavailable.code, f"worker {self.pid} ended by {cause(status)} before it was ready")
 
-    async def gone(self) -> int:
-        """Return its exit status when it has ended."""
+    async def wait_ended(self) -> int:
+        """Wait until the process has ended; return its exit status."""
         status = await self._process.wait()
-        self._link.close()
+        self._control.close()
         return status
 
-    async def end(self) -> None:
-        """Have it end in order, or, if that takes too long, at once; return when it is gone."""
+    async def stop(self) -> None:
+        """Stop the process gracefully, or kill it if that takes too long; return when it has ended."""
         self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)  # one that was paused can then say goodbye, too
+        self._signal(signal.SIGCONT)  # a paused process can then stop gracefully, too
         try:
-            async with asyncio.timeout(END_S):
-                await self.gone()
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.wait_ended()
         except TimeoutError:
-            _logger.warning("worker %d did not end within %.0f s: it is killed", self.pid, END_S)
+            _logger.warning("worker %d did not end within %.0f s: it is killed", self.pid, STOP_TIMEOUT_S)
             await self.kill()
 
     async def kill(self) -> None:
-        """End it at once."""
         self._signal(signal.SIGKILL)
-        await self.gone()
+        await self.wait_ended()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
 
-async def _spawn(link_fd: int, orders: WorkerConfig) -> asyncio.subprocess.Process:
-    fds = (link_fd, orders.listening_fd, orders.tally_fd)
-    with _held_back(signal.SIGINT, signal.SIGHUP):
+async def _spawn(control_fd: int, config: WorkerConfig) -> asyncio.subprocess.Process:
+    fds = (control_fd, config.listening_fd, config.counts_fd)
+    with _block_signals(signal.SIGINT, signal.SIGHUP):
         return await asyncio.create_subprocess_exec(
-            *COMMAND, str(link_fd), stdin=asyncio.subprocess.DEVNULL, pass_fds=fds
+            *COMMAND, str(control_fd), stdin=asyncio.subprocess.DEVNULL, pass_fds=fds
         )
 
 
 def cause(status: int) -> str:
-    """Say by what a process ended."""
+    """Describe why a process ended, by its exit status."""
     return f"status {status}" if status >= 0 else signal.Signals(-status).name
 
 
 @contextmanager
-def _held_back(*numbers: signal.Signals) -> Iterator[None]:
-    """Keep signals of the terminal from a process that does not ignore them yet; it inherits what is held back.
+def _block_signals(*numbers: signal.Signals) -> Iterator[None]:
+    """Block the terminal's signals while a process starts that does not ignore them yet; it inherits the mask.
 
-    Without this, Ctrl-C while Python starts there would print a traceback.
+    Without this, Ctrl-C during the start of Python would print a traceback.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:

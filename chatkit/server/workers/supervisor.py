@@ -1,12 +1,12 @@
-"""Supervisor: the parent of the workers that serve one address together. It serves nobody itself.
+"""Supervisor: the parent of the workers that serve one address. It serves no connections itself.
 
-It binds the address, so that a port in use is told once and every worker has the same; starts the workers as processes
-of their own, so that none inherits what it should not and a restarted one runs what is installed by then; puts another
-in the place of one that dies; and ends them all.
+It binds the address, so that a port in use is reported once; starts the workers as separate processes, so that they
+inherit nothing unwanted and a restarted one runs the version installed by then; replaces a worker that dies; and stops
+them all.
 
-All accept from one socket (`door.py`). The alternative is a socket each, over which the system spreads connections
-(SO_REUSEPORT): there a paused worker keeps its share of them waiting, and one that ends resets those that it has not
-accepted, so that a rolling restart loses some.
+All workers accept from one socket (`acceptor.py`). The alternative is one socket each, over which the kernel spreads
+connections (SO_REUSEPORT): there, a paused worker keeps its share of the connections waiting, and one that stops resets
+the connections that it has not accepted, so that a rolling restart would lose some.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Any, Final
 from chatkit.backends import open_backend
 from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.server.banner import announcement, application_greeting, say, with_token
+from chatkit.server.banner import application_banner, print_banner, startup_banner, with_token
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
@@ -30,135 +30,135 @@ from chatkit.server.workers.control import WorkerConfig
 from chatkit.server.workers.process import WorkerProcess, cause
 from chatkit.wire.codes import ExitCode
 
-LIVES: Final = 4  # of one place at a time: one says goodbye, one serves, and some are dead and not yet forgotten
-LASTED_S: Final = 10.0  # a worker that served so long did not die of how it starts
+CELLS_PER_WORKER: Final = 4  # one worker stops, one serves, and some are dead and not reaped yet
+STABLE_AFTER_S: Final = 10.0  # a worker that served this long did not fail at its start
 FIRST_WAIT_S: Final = 0.1
-LONGEST_WAIT_S: Final = 10.0
-TRIES: Final = 6  # in a row, over some three seconds, while no worker serves at all: then the supervisor gives up
+MAX_WAIT_S: Final = 10.0
+MAX_ATTEMPTS: Final = 6  # failures in a row, over about 3 s, while no worker serves: then the supervisor gives up
 
 _logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, application: str | None = None) -> int:
-    """Serve with `settings.workers` processes until a signal comes; return the exit status.
+    """Serve with `settings.workers` processes until a signal stops them; return the exit status.
 
-    Raise `BadRequest` for a store that lives in one process, `OSError` for an address in use, and what keeps the
-    workers from starting.
+    Raise `BadRequest` for a store that lives in one process, `OSError` for an address in use, and the error
+    that keeps the workers from starting.
     """
     given = settings.secret
     if application is None:
         settings = with_token(settings)
         _check_shared(settings.backend)
     logging.config.dictConfig(log_config(settings))
-    with listen(settings) as listening, ConnectionCounts.create(LIVES * settings.workers) as tally:
+    with listen(settings) as listening, ConnectionCounts.create(CELLS_PER_WORKER * settings.workers) as counts:
         port = listening.getsockname()[1]
         if application is None:
-            said = announcement(settings, port, is_made=settings.secret != given)
+            banner = startup_banner(settings, port, is_made=settings.secret != given)
         else:
-            said = application_greeting(application, settings, port)
-        stopped_by = asyncio.run(Supervisor(settings, application, listening, tally).run(said))
+            banner = application_banner(application, settings, port)
+        stopped_by = asyncio.run(Supervisor(settings, application, listening, counts).run(banner))
     return ExitCode.INTERRUPTED if stopped_by == signal.SIGINT else ExitCode.DONE
 
 
 def _check_shared(url: str) -> None:
     if not open_backend(url).shared:
-        raise BadRequest(f"{url} is one process's own: with more than one worker, rooms are kept where all reach them")
+        raise BadRequest(
+            f"{url} belongs to one process: with more than one worker, rooms need a store that all of them can reach"
+        )
 
 
 class WorkerSlot:
-    """One of the places that workers serve in, and who does; None while there is nobody."""
+    """A slot for one worker, and the worker that fills it; None while there is none."""
 
     def __init__(self) -> None:
-        self.hand: WorkerProcess | None = None
-        self.lock = asyncio.Lock()  # a restart and a replacement must not both fill the place
+        self.worker: WorkerProcess | None = None
+        self.lock = asyncio.Lock()  # a restart and a replacement must not both fill the slot
         self._filled_at = -inf
         self._n_failures = 0  # in a row
-        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, jitter=0.0)  # nobody else waits for the same thing
+        self._backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S, jitter=0.0)  # no other process retries at the same time
 
-    def fill(self, hand: WorkerProcess, now: float) -> None:
-        """Have the worker serve here."""
-        self.hand, self._filled_at = hand, now
+    def fill(self, worker: WorkerProcess, now: float) -> None:
+        self.worker, self._filled_at = worker, now
 
     def empty(self, now: float) -> None:
-        """Have nobody serve here: who did has died."""
-        self.hand = None
-        if now - self._filled_at > LASTED_S:
+        """Empty the slot, because its worker has died."""
+        self.worker = None
+        if now - self._filled_at > STABLE_AFTER_S:
             self._n_failures = 0
             self._backoff.reset()
 
     def wait_s(self) -> float:
-        """Count a failure; return how long to wait before the next worker is started: after the first, not at all."""
+        """Count a failure; return how long to wait before the next start. After the first failure there is no wait."""
         self._n_failures += 1
         return 0.0 if self._n_failures == 1 else self._backoff.next_s()
 
     @property
-    def is_hopeless(self) -> bool:
-        """Say whether enough was tried."""
-        return self._n_failures >= TRIES
+    def has_given_up(self) -> bool:
+        """Return whether there were too many failures in a row."""
+        return self._n_failures >= MAX_ATTEMPTS
 
 
 class Supervisor:
-    """Keeps every place filled, until it is told to end."""
+    """Keeps every slot filled until it is stopped."""
 
     def __init__(
-        self, settings: Settings, application: str | None, listening: socket.socket, tally: ConnectionCounts
+        self, settings: Settings, application: str | None, listening: socket.socket, counts: ConnectionCounts
     ) -> None:
         self._settings = settings
         self._application = application
         self._listening = listening
-        self._tally = tally
-        self._places = [WorkerSlot() for _ in range(settings.workers)]
-        self._cells = list(range(LIVES * settings.workers))  # of the tally, that no process has
-        self._starting = asyncio.Lock()  # two that start at once would leave signals held back for ever
-        self._hands: dict[
-            WorkerProcess, asyncio.Task[None]
-        ] = {}  # every process that may run, and what waits for its end
+        self._counts = counts
+        self._slots = [WorkerSlot() for _ in range(settings.workers)]
+        self._cells = list(range(CELLS_PER_WORKER * settings.workers))  # cells of the counts that no process uses
+        self._starting = asyncio.Lock()  # two concurrent starts would leave signals blocked
+        # Every process that may run, and the task that reaps it.
+        self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
 
-    async def run(self, said: str) -> int:
-        """Start, greet, and keep on; return the signal that ended it. Raise why the workers do not start."""
+    async def run(self, banner: str) -> int:
+        """Start the workers, print the banner, and serve; return the signal that stopped it."""
         self._loop = asyncio.get_running_loop()
-        self._ended_by: asyncio.Future[int] = self._loop.create_future()
-        self._is_asked = asyncio.Event()  # a restart, by somebody
-        self._hear()
-        serving = asyncio.create_task(self._serve(said))
+        self._stop_signal: asyncio.Future[int] = self._loop.create_future()
+        self._restart_requested = asyncio.Event()  # by SIGHUP
+        self._install_signal_handlers()
+        serving = asyncio.create_task(self._serve(banner))
         try:
-            ends: list[asyncio.Future[Any]] = [serving, self._ended_by]
+            ends: list[asyncio.Future[Any]] = [serving, self._stop_signal]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._listening.close()  # else who comes now would wait for nobody
+            self._listening.close()  # otherwise new connections would wait in vain
             serving.cancel()
             await asyncio.wait([serving])
-            await asyncio.gather(*(hand.end() for hand in tuple(self._hands)))
+            await asyncio.gather(*(worker.stop() for worker in tuple(self._workers)))
         if not serving.cancelled():
             serving.result()
-        return self._ended_by.result()
+        return self._stop_signal.result()
 
-    # What it is told
+    # Signals
 
-    def _hear(self) -> None:
+    def _install_signal_handlers(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._end, number)
+            self._loop.add_signal_handler(number, self._stop, number)
         had_terminal = has_terminal()
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._hung_up(had_terminal))
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._on_hangup(had_terminal))
 
-    def _end(self, number: int) -> None:
-        if not self._ended_by.done():
-            self._ended_by.set_result(number)
+    def _stop(self, number: int) -> None:
+        if not self._stop_signal.done():
+            self._stop_signal.set_result(number)
 
-    def _hung_up(self, had_terminal: bool) -> None:  # noqa: FBT001  # told by a signal
-        """Restart, if that is what the signal says; it is also what a terminal says that was closed."""
+    def _on_hangup(self, had_terminal: bool) -> None:  # noqa: FBT001  # a signal handler
+        """Restart the workers on SIGHUP, or stop if the signal came because the terminal was closed."""
         if had_terminal and not has_terminal():
-            self._end(signal.SIGHUP)
+            self._stop(signal.SIGHUP)
         else:
-            self._is_asked.set()
+            self._restart_requested.set()
 
-    # What it does
+    # Workers
 
-    async def _serve(self, said: str) -> None:
-        await asyncio.gather(*(self._fill(place) for place in self._places))
-        say(said)
-        jobs = [asyncio.create_task(self._keep(place)) for place in self._places]
-        jobs.append(asyncio.create_task(self._restart_when_asked()))
+    async def _serve(self, banner: str) -> None:
+        await asyncio.gather(*(self._fill(slot) for slot in self._slots))
+        print_banner(banner)
+        jobs = [asyncio.create_task(self._supervise_slot(slot)) for slot in self._slots]
+        jobs.append(asyncio.create_task(self._restart_on_request()))
         try:
             await asyncio.gather(*jobs)
         finally:
@@ -166,87 +166,87 @@ class Supervisor:
                 job.cancel()
             await asyncio.wait(jobs)
 
-    async def _keep(self, place: WorkerSlot) -> None:
-        """Put another worker in the place whenever one ends by itself."""
+    async def _supervise_slot(self, slot: WorkerSlot) -> None:
+        """Replace the slot's worker whenever it ends by itself."""
         while True:
-            hand = place.hand
-            assert hand is not None  # noqa: S101  # it is filled before, and by every turn of this loop
-            status = await hand.gone()
-            async with place.lock:
-                if place.hand is hand:  # else it was restarted
-                    _logger.warning("worker %d ended by %s: another takes its place", hand.pid, cause(status))
-                    place.empty(self._loop.time())
-                    await self._replace(place)
+            worker = slot.worker
+            assert worker is not None  # noqa: S101  # the slot is filled before, and by every iteration of this loop
+            status = await worker.wait_ended()
+            async with slot.lock:
+                if slot.worker is worker:  # otherwise it was restarted
+                    _logger.warning("worker %d ended by %s: a new one is started", worker.pid, cause(status))
+                    slot.empty(self._loop.time())
+                    await self._replace(slot)
 
-    async def _replace(self, place: WorkerSlot) -> None:
-        """Try until there is a worker. Raise why there is none, if there is none in any place."""
-        while place.hand is None:
-            await asyncio.sleep(place.wait_s())
+    async def _replace(self, slot: WorkerSlot) -> None:
+        """Start workers until one serves. Raise the error if no slot has a worker."""
+        while slot.worker is None:
+            await asyncio.sleep(slot.wait_s())
             try:
-                await self._fill(place)
+                await self._fill(slot)
             except (ChatkitError, OSError) as error:
-                if place.is_hopeless and not any(each.hand for each in self._places):
+                if slot.has_given_up and not any(each.worker for each in self._slots):
                     raise
-                _logger.error("no worker could be started: %s", error)  # noqa: TRY400  # a sentence says it all
+                _logger.error("no worker could be started: %s", error)  # noqa: TRY400  # the traceback adds nothing
 
-    async def _restart_when_asked(self) -> None:
+    async def _restart_on_request(self) -> None:
         while True:
-            await self._is_asked.wait()
-            self._is_asked.clear()  # who asks from here on, may have installed something since: all is done again
+            await self._restart_requested.wait()
+            self._restart_requested.clear()  # a request from here on may follow an upgrade: restart all again
             try:
-                for place in self._places:
-                    await self._renew(place)
+                for slot in self._slots:
+                    await self._restart_slot(slot)
             except (ChatkitError, OSError) as error:
-                _logger.error("the restart ends here, and the old workers go on: %s", error)  # noqa: TRY400  # as above
+                _logger.error("the restart was stopped, and the old workers continue: %s", error)  # noqa: TRY400  # as above
 
-    async def _renew(self, place: WorkerSlot) -> None:
-        """Put a new worker in the place, and only then end the old one."""
-        async with place.lock:
-            old = place.hand
-            await self._fill(place)
+    async def _restart_slot(self, slot: WorkerSlot) -> None:
+        """Fill the slot with a new worker, and only then stop the old one."""
+        async with slot.lock:
+            old = slot.worker
+            await self._fill(slot)
         if old is not None:
-            await old.end()
+            await old.stop()
 
-    async def _fill(self, place: WorkerSlot) -> None:
-        """Start a worker for the place, and return when it serves there. Raise why it does not."""
-        hand = await self._start()
+    async def _fill(self, slot: WorkerSlot) -> None:
+        """Start a worker for the slot, and return when it serves. Raise the error that keeps it from starting."""
+        worker = await self._start()
         try:
-            await hand.ready()
+            await worker.ready()
         except ChatkitError:
-            await hand.kill()
+            await worker.kill()
             raise
-        place.fill(hand, self._loop.time())
+        slot.fill(worker, self._loop.time())
 
     async def _start(self) -> WorkerProcess:
         cell = self._cells.pop()
         try:
             async with self._starting:
-                hand = await WorkerProcess.start(self._orders(cell))
+                worker = await WorkerProcess.start(self._config(cell))
         except BaseException:
             self._cells.append(cell)
             raise
-        self._hands[hand] = asyncio.create_task(self._forget(hand, cell))
-        return hand
+        self._workers[worker] = asyncio.create_task(self._reap(worker, cell))
+        return worker
 
-    async def _forget(self, hand: WorkerProcess, cell: int) -> None:
-        await hand.gone()
-        self._tally.clear(cell)
+    async def _reap(self, worker: WorkerProcess, cell: int) -> None:
+        await worker.wait_ended()
+        self._counts.clear(cell)
         self._cells.append(cell)
-        del self._hands[hand]
+        del self._workers[worker]
 
-    def _orders(self, cell: int) -> WorkerConfig:
+    def _config(self, cell: int) -> WorkerConfig:
         return WorkerConfig(
             settings=self._settings,
             application=self._application,
             listening_fd=self._listening.fileno(),
-            tally_fd=self._tally.fd,
-            n_cells=LIVES * self._settings.workers,
+            counts_fd=self._counts.fd,
+            n_cells=CELLS_PER_WORKER * self._settings.workers,
             cell=cell,
         )
 
 
 def has_terminal() -> bool:
-    """Say whether a terminal rules this process."""
+    """Return whether this process has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

@@ -1,8 +1,8 @@
 """A worker: one of several processes that serve one address, started as `-m chatkit.server.workers.worker FD`.
 
-The descriptor is its link to the supervisor: orders come through it, the answer goes back, and when the other end is
-closed, however the supervisor came to its end, the worker ends, too. Ctrl-C and a closed terminal reach the whole group
-of processes: they are the supervisor's to hear.
+FD is its control socket to the supervisor: the worker reads its configuration from it and writes its answer to it. When
+the other end is closed, because the supervisor has ended, the worker stops too. Ctrl-C and the hangup of a terminal
+reach the whole process group; only the supervisor handles them.
 """
 
 import asyncio
@@ -24,26 +24,28 @@ from chatkit.server.log_config import log_config
 from chatkit.server.runner import ChatServer, ReaderGroup, configure, raise_file_limit
 from chatkit.server.workers.acceptor import Acceptor
 from chatkit.server.workers.connection_counts import ConnectionCounts
-from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_orders
+from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_config
 
-NOT_OURS: Final = {signal.SIGINT, signal.SIGHUP}
+SUPERVISOR_SIGNALS: Final = {signal.SIGINT, signal.SIGHUP}
 
 
 class WorkerServer(ChatServer):
-    """A server whose connections come through a door that it shares with others."""
+    """A server that gets its connections from an `Acceptor` shared with other workers."""
 
-    def __init__(self, config: uvicorn.Config, readers: ReaderGroup, door: Acceptor, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, readers: ReaderGroup, acceptor: Acceptor, ready: Callable[[], None]
+    ) -> None:
         super().__init__(config, readers, ready, ends_on=[signal.SIGTERM])
-        self._door = door
+        self._acceptor = acceptor
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the door in place of listening."""
+        """Start the acceptor instead of listening."""
         await super().startup(sockets)
-        self._door.open(self._connect, lambda: len(self.server_state.connections))
+        self._acceptor.open(self._connect, lambda: len(self.server_state.connections))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the door first: who comes in after the others were told to go would be told nothing."""
-        await self._door.close()
+        """Stop the acceptor first: a connection accepted after the others were closed would not be closed."""
+        await self._acceptor.close()
         await super().shutdown(sockets)
 
     def _connect(self) -> asyncio.Protocol:
@@ -52,38 +54,38 @@ class WorkerServer(ChatServer):
 
 
 class Worker:
-    """Serves by its orders until it is told to end, or until nobody is there to tell it."""
+    """Serves its configuration until it is stopped or the supervisor has ended."""
 
-    def __init__(self, orders: WorkerConfig, link: socket.socket) -> None:
+    def __init__(self, config: WorkerConfig, control: socket.socket) -> None:
         self.is_ready = False
-        self._orders = orders
-        self._link = link
-        self._tally = ConnectionCounts(_own(orders.tally_fd), orders.n_cells, orders.cell)
-        self._door = Acceptor(socket.socket(fileno=_own(orders.listening_fd)), self._tally)
+        self._config = config
+        self._control = control
+        self._counts = ConnectionCounts(_make_private(config.counts_fd), config.n_cells, config.cell)
+        self._acceptor = Acceptor(socket.socket(fileno=_make_private(config.listening_fd)), self._counts)
 
     def run(self) -> None:
-        """Serve. Raise what keeps it from starting."""
+        """Serve. Raise the error that keeps it from starting."""
         with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
-            name = self._orders.application
+            name = self._config.application
             runner.run(self._serve_rooms() if name is None else self._serve_application(name))
 
     async def _serve_rooms(self) -> None:
-        settings = self._orders.settings
+        settings = self._config.settings
         async with open_app(settings) as app:
-            await self._serve(configure(app, settings), app.state.lobby.house.hub)
+            await self._serve(configure(app, settings), app.state.admission.context.hub)
 
     async def _serve_application(self, name: str) -> None:
         application = external_app.load(name)
         readers = external_app.ChannelReaders(application)
         readers.check_shared()
         try:
-            await self._serve(external_app.configure(application, self._orders.settings), readers)
-        except SystemExit as error:  # so uvicorn ends where an application does not start
+            await self._serve(external_app.configure(application, self._config.settings), readers)
+        except SystemExit as error:  # raised by uvicorn if an application does not start
             raise Unavailable(f"{name} did not start; the log says why") from error
 
     async def _serve(self, config: uvicorn.Config, readers: ReaderGroup) -> None:
-        server = WorkerServer(config, readers, self._door, self._ready)
-        watching = asyncio.create_task(self._end_with_supervisor(server))
+        server = WorkerServer(config, readers, self._acceptor, self._ready)
+        watching = asyncio.create_task(self._stop_with_supervisor(server))
         try:
             await server.serve(sockets=[])
         finally:
@@ -91,44 +93,48 @@ class Worker:
 
     def _ready(self) -> None:
         self.is_ready = True
-        with suppress(OSError):  # it has ended: we hear that in a moment
-            self._link.sendall(encode(WorkerReady()))
+        with suppress(OSError):  # the supervisor has ended: `_stop_with_supervisor` notices it
+            self._control.sendall(encode(WorkerReady()))
 
-    async def _end_with_supervisor(self, server: ChatServer) -> None:
-        self._link.setblocking(False)  # noqa: FBT003  # its only parameter
+    async def _stop_with_supervisor(self, server: ChatServer) -> None:
+        self._control.setblocking(False)  # noqa: FBT003  # its only parameter
         with suppress(OSError):
-            await asyncio.get_running_loop().sock_recv(self._link, 1)  # nothing is said but the end
+            await asyncio.get_running_loop().sock_recv(
+                self._control, 1
+            )  # the supervisor sends nothing more: this returns at its end
         server.handle_exit(signal.SIGTERM, None)
 
 
 def main() -> int:
-    """Take orders, and serve by them; return the exit status."""
-    for number in NOT_OURS:
+    """Read the configuration and serve; return the exit status."""
+    for number in SUPERVISOR_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, NOT_OURS)  # the supervisor held them back until they were ignored
-    link = socket.socket(fileno=_own(int(sys.argv[1])))
-    with link, link.makefile("rb") as lines:
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS
+    )  # the supervisor blocked them until they were ignored
+    control = socket.socket(fileno=_make_private(int(sys.argv[1])))
+    with control, control.makefile("rb") as lines:
         line = lines.readline()
-        return _serve(read_orders(line), link) if line else 1  # without a line, the supervisor has ended
+        return _serve(read_config(line), control) if line else 1  # without a line, the supervisor has ended
 
 
-def _serve(orders: WorkerConfig, link: socket.socket) -> int:
-    logging.config.dictConfig(log_config(orders.settings))
+def _serve(config: WorkerConfig, control: socket.socket) -> int:
+    logging.config.dictConfig(log_config(config.settings))
     raise_file_limit()
-    worker = Worker(orders, link)
+    worker = Worker(config, control)
     try:
         worker.run()
     except (ChatkitError, OSError) as error:
         if worker.is_ready:
             raise
-        link.sendall(encode(WorkerFailed.of(error)))
+        control.sendall(encode(WorkerFailed.of(error)))
         return 1
     return 0
 
 
-def _own(fd: int) -> int:
-    """Keep a descriptor from the processes that an application may start: it is this one's alone."""
-    os.set_inheritable(fd, False)  # noqa: FBT003  # all that it takes
+def _make_private(fd: int) -> int:
+    """Keep a descriptor out of processes that the application may start, and return it."""
+    os.set_inheritable(fd, False)  # noqa: FBT003  # its only parameter
     return fd
 
 

@@ -1,9 +1,9 @@
-"""How much one client may send: publishes by messages and bytes, and all other work by what it costs.
+"""Rate limits: how much one client may publish (messages and bytes), and how much other work it may ask for (cost).
 
-A connection has an allowance of its own, which nobody else can use up: it grows from nothing while the connection
-lives. What a new connection sends at once, before that, comes from allowances that are shared: by those of one name at
-an address, and by all of that address. So a new name or a new connection gives little, and who sends under somebody
-else's name takes nothing of what that connection has earned. Time is the caller's, in seconds.
+Each connection has an allowance of its own, which no other connection can use up. It starts empty and grows while the
+connection lives. What a new connection sends before that is paid from shared allowances: one for all connections of a
+name at an address, and one for the whole address. So a new name or a new connection gains little, and a client that
+uses another's name takes nothing from what the other connection has earned. Times are in seconds, from the caller.
 """
 
 import time
@@ -14,20 +14,20 @@ from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 
 KeyT = TypeVar("KeyT")
 
-MIN_WAIT_S: Final = 0.1  # a refused sender's next messages are under way already: none must pass the refused one
-SIGNAL_INTERVAL_S: Final = 0.5  # between two signals of a sender's: pages send one every three seconds
-BYTES_BURST: Final = 4.0 * MAX_RATE_BYTES  # bytes a sender may send at once: some seconds of its rate
-ROUNDING: Final = 1e-6  # of a message, by which sums of fractions may be off
-MAX_BUCKETS: Final = 10_000  # of each kind; beyond it, those that are full again are forgotten
-SHARE_OF_ADDRESS: Final = 4  # what newcomers of one address have together, in allowances of one
-COMMAND_RATE: Final = 100.0  # at least: a low rate of messages must not slow reading down
+MIN_WAIT_S: Final = 0.1  # messages behind a refused one are already on their way: none may overtake it
+SIGNAL_INTERVAL_S: Final = 0.5  # between two signals of one sender; a page sends one every three seconds
+BYTES_BURST: Final = 4.0 * MAX_RATE_BYTES  # bytes that a sender may send at once: four seconds of its rate
+ROUNDING: Final = 1e-6  # of a message: sums of fractions may be off by this much
+MAX_BUCKETS: Final = 10_000  # of each kind; when there are more, full ones are dropped
+SHARE_OF_ADDRESS: Final = 4  # all new connections of an address share this many allowances
+COMMAND_RATE: Final = 100.0  # a second, at least: a low rate of messages must not slow down reading
 
 
 class Bucket:
-    """A token bucket over messages and bytes at once, full at first, or empty with a `credit` of as much.
+    """A token bucket over messages and bytes at once: full at first, or empty and with as much `credit`.
 
-    A refusal keeps the bucket closed until the sender has been quiet for as long as it was asked to wait: what was sent
-    behind a refused message is refused too, and so can be sent again in order.
+    A refusal closes the bucket until the sender has been quiet for as long as it was asked to wait. So messages right
+    behind a refused one are refused as well, and the sender can send them all again in order.
     """
 
     __slots__ = (
@@ -49,8 +49,8 @@ class Bucket:
         self._closed_until = now
         self._signalled_at = now - SIGNAL_INTERVAL_S
 
-    def take(self, n_bytes: int, now: float, shared: tuple["Bucket", ...] = ()) -> float:
-        """Take one message; return 0, or in how many seconds to try again."""
+    def consume(self, n_bytes: int, now: float, shared: tuple["Bucket", ...] = ()) -> float:
+        """Consume one message of `n_bytes`. Return 0, or the seconds after which to try again if it is refused."""
         self.refill(now)
         missing_s = max((1 - self.messages) / self._rate, (n_bytes - self.n_bytes) / MAX_RATE_BYTES)
         if self._closed_until <= now and (missing_s <= 0 or self._borrow(n_bytes, now, shared)):
@@ -62,7 +62,7 @@ class Bucket:
         return wait_s
 
     def charge(self, cost: float, now: float, shared: tuple["Bucket", ...]) -> float:
-        """Take `cost` messages, at once; return how many seconds it takes to have earned what is missing."""
+        """Consume `cost` messages, even if that leaves a debt. Return the seconds until the debt is paid."""
         self.refill(now)
         if cost > self.messages >= 0:
             for bucket in shared:
@@ -73,7 +73,7 @@ class Bucket:
         return max(0.0, -self.messages / self._rate)
 
     def _borrow(self, n_bytes: int, now: float, shared: tuple["Bucket", ...]) -> bool:
-        """Have what is missing for a message lent by the shared buckets; return whether all of them could."""
+        """Borrow what is missing for a message from the shared buckets. Return False if one of them has too little."""
         missing, missing_bytes = max(0.0, 1 - self.messages), max(0.0, n_bytes - self.n_bytes)
         if not shared or missing > min(1.0, self._credit + ROUNDING) or missing_bytes > self._byte_credit:
             return False
@@ -94,7 +94,7 @@ class Bucket:
         self.n_bytes += n_bytes
 
     def refill(self, now: float) -> None:
-        """Add what was earned since the last call. What the bucket holds and may still borrow is a burst at most."""
+        """Add what was earned since the last call. Contents and credit together never exceed one burst."""
         passed_s = now - self._seen_at
         self._seen_at = now
         self.messages = min(self._burst, self.messages + passed_s * self._rate)
@@ -104,22 +104,22 @@ class Bucket:
 
     @property
     def _burst(self) -> float:
-        return max(1.0, self._rate * BURST_S)  # a rate of one a minute still lets that one through
+        return max(1.0, self._rate * BURST_S)  # at least one message, also at a rate of one a minute
 
     def may_signal(self, now: float) -> bool:
-        """Return whether a signal may go out: they are few, and take nothing from what may be published."""
+        """Return whether a signal may be sent now. Signals are few, and cost nothing of the allowance for messages."""
         may = now - self._signalled_at >= SIGNAL_INTERVAL_S
         if may:
             self._signalled_at = now
         return may
 
     def is_full(self, now: float) -> bool:
-        """Return whether forgetting this bucket would change nothing."""
+        """Return whether a new bucket in place of this one would allow the same."""
         return now - self._seen_at > max(BURST_S, 1 / self._rate)
 
 
 class SenderLimiter:
-    """What one connection may send under one name, with a clock."""
+    """The limits of one sender on one connection, with a clock."""
 
     __slots__ = ("_clock", "_command_shares", "_commands", "_messages", "_shares")
 
@@ -138,20 +138,20 @@ class SenderLimiter:
         self._clock = clock
 
     def consume(self, n_bytes: int) -> float:
-        """Take one message; return 0, or in how many seconds to try again."""
-        return self._messages.take(n_bytes, self._clock(), self._shares)
+        """Consume one message of `n_bytes`. Return 0, or the seconds after which to try again if it is refused."""
+        return self._messages.consume(n_bytes, self._clock(), self._shares)
 
     def charge(self, cost: float) -> float:
-        """Count a command that costs as much as so many messages; return for how long to serve the client no more."""
+        """Charge for a command that costs as much as `cost` messages. Return the seconds to pause the client for."""
         return self._commands.charge(cost, self._clock(), self._command_shares)
 
     def may_signal(self) -> bool:
-        """Return whether something that is not stored may go to the others now."""
+        """Return whether a signal, which is not stored, may be sent to the others now."""
         return self._messages.may_signal(self._clock())
 
 
 class _Buckets(Generic[KeyT]):
-    """A bounded number of buckets by what they are for."""
+    """A bounded number of buckets, by key."""
 
     def __init__(self, make: Callable[[float], Bucket]) -> None:
         self._make = make
@@ -161,38 +161,37 @@ class _Buckets(Generic[KeyT]):
         return len(self._buckets)
 
     def get(self, key: KeyT, now: float) -> Bucket:
-        """Return the bucket, a new one if there is none."""
+        """Return the bucket of a key; make it if it is missing."""
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= MAX_BUCKETS:
-                self._forget(now)
+                self._drop(now)
             bucket = self._buckets[key] = self._make(now)
         return bucket
 
-    def _forget(self, now: float) -> None:
-        """Forget the buckets that are full again, or, under a flood of names, those that came first."""
+    def _drop(self, now: float) -> None:
+        """Drop the buckets that are full and, if a flood of names leaves too many, the oldest."""
         kept = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
-        self._buckets = dict(kept[-MAX_BUCKETS // 2 :])  # half of them: not every new name may cost a look at all
+        self._buckets = dict(kept[-MAX_BUCKETS // 2 :])  # only half, so that not every new name causes another scan
 
 
 class RateLimits:
-    """The buckets of every connection, of the names at an address, and of the addresses."""
+    """The buckets of all connections, of the names at each address, and of the addresses."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._clock = clock
-        command_rate = max(rate, COMMAND_RATE)
+        self._command_rate = command_rate = max(rate, COMMAND_RATE)
         self._names: _Buckets[tuple[str, str]] = _Buckets(lambda now: Bucket(rate, now))
         self._addresses: _Buckets[str] = _Buckets(lambda now: Bucket(SHARE_OF_ADDRESS * rate, now))
-        self._commanding: _Buckets[str] = _Buckets(lambda now: Bucket(SHARE_OF_ADDRESS * command_rate, now))
-        self._publishers: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True))
-        self._commanders: _Buckets[object] = _Buckets(lambda now: Bucket(command_rate, now, is_empty=True))
-        self._command_rate = command_rate
+        self._address_commands: _Buckets[str] = _Buckets(lambda now: Bucket(SHARE_OF_ADDRESS * command_rate, now))
+        self._connections: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True))
+        self._connection_commands: _Buckets[object] = _Buckets(lambda now: Bucket(command_rate, now, is_empty=True))
 
     def of(self, address: str, sender: str, connection: object = None) -> SenderLimiter | None:
-        """Return what limits a sender at an address; None where nothing does.
+        """Return the limiter of a sender at an address; None if rates are not limited.
 
-        Calls with the same `connection` share its allowance. Without one, the limiter is for a new connection.
+        Calls with the same `connection` share its allowance. Without `connection`, the limiter is for a new connection.
         """
         if not self._rate:
             return None
@@ -201,13 +200,7 @@ class RateLimits:
             messages = Bucket(self._rate, now, is_empty=True)
             commands = Bucket(self._command_rate, now, is_empty=True)
         else:
-            messages = self._publishers.get(connection, now)
-            commands = self._commanders.get(connection, now)
+            messages = self._connections.get(connection, now)
+            commands = self._connection_commands.get(connection, now)
         shares = self._names.get((address, sender), now), self._addresses.get(address, now)
-        return SenderLimiter(messages, shares, commands, (self._commanding.get(address, now),), self._clock)
-
-    @property
-    def n_buckets(self) -> int:
-        """How many buckets of any kind there are at most."""
-        shared = max(len(self._names), len(self._addresses), len(self._commanding))
-        return max(shared, len(self._publishers), len(self._commanders))
+        return SenderLimiter(messages, shares, commands, (self._address_commands.get(address, now),), self._clock)

@@ -1,4 +1,4 @@
-"""`chatkit bench` as a process: run it in a folder of its own, and read what it says."""
+"""`chatkit bench` as a process in a folder of its own."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ class Bench:
     """Runs `chatkit bench` in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.said = ""
+        self.stderr = ""
         self._folder = folder
         self._env = clean_environment({"XDG_CONFIG_HOME": str(folder), "COLUMNS": "200", "TMPDIR": str(folder)})
 
@@ -41,8 +41,8 @@ class Bench:
         return dict(json.loads(self.run(*words, "--json", status=status)))
 
     def end(self, process: "subprocess.Popen[str]", status: int = 0) -> str:
-        out, self.said = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == status, (out, self.said)
+        out, self.stderr = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == status, (out, self.stderr)
         return out
 
 

@@ -1,4 +1,4 @@
-"""What the tests of Redis share: patience, repeated tries, and how often a server was asked."""
+"""Shared by the tests of Redis: short timeouts, retried calls, and counts of commands."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from chatkit.errors import Unavailable
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notice soon that nothing answers."""
+    """Use short timeouts."""
     monkeypatch.setattr(connection, "ANSWER_S", 1.0)
     monkeypatch.setattr(connection, "CONNECT_S", 1.0)
     monkeypatch.setattr(connection, "TICK_S", 0.05)
@@ -26,7 +26,7 @@ async def in_thread(do: Callable[[], object]) -> None:
 
 
 async def append_until_taken(backend: Backend, room: str, key: str) -> Receipt:
-    """Append a message with a key, again and again until it is acknowledged."""
+    """Append a message with a key until it is acknowledged."""
     while True:
         try:
             (receipt,) = await backend.append([Draft(room, "ann", key, key=key)])
@@ -37,7 +37,7 @@ async def append_until_taken(backend: Backend, room: str, key: str) -> Receipt:
 
 
 async def read_until_answered(backend: Backend, room: str, after: int) -> list[Message]:
-    """Read what is behind a number, again and again until it comes."""
+    """Read messages until the read succeeds."""
     while True:
         try:
             return list((await backend.read(room, after=after, limit=10_000)).messages)
@@ -46,7 +46,7 @@ async def read_until_answered(backend: Backend, room: str, after: int) -> list[M
 
 
 async def follow(backend: Backend, room: str, last: int) -> list[str]:
-    """Read a room as a hub does, from its news and, where they leave a hole, from the store."""
+    """Read a room as a hub does: from notifications, and from the store where they leave a hole."""
     bodies: list[str] = []
     async for item in backend.notifications():
         if isinstance(item, RoomAdvanced) and item.room == room and item.last > len(bodies):
@@ -64,7 +64,7 @@ def is_a(*kinds: type[Notification]) -> Callable[[Notification], bool]:
 
 
 def calls_of(server: RedisServer, command: str) -> int:
-    """Return how often the server was sent a command since it was last asked to forget."""
+    """Return how often the server was sent a command since its statistics were reset."""
     for line in server.ask("INFO", "commandstats").splitlines():
         if line.startswith(f"cmdstat_{command}:"):
             return int(line.partition("calls=")[2].partition(",")[0])

@@ -1,4 +1,4 @@
-"""Clients as plain as can be, for tests of the server: an HTTP call, a talk in `chatkit.v1`, raw bytes on a socket."""
+"""Minimal clients for tests of the server: HTTP calls, `chatkit.v1` sessions, streams, and raw bytes on a socket."""
 
 import asyncio
 import http.client
@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
-WITHIN_S = 20.0  # far beyond what works, far below a test run's patience
+WITHIN_S = 20.0  # far beyond a working call, far below the limit of a test run
 
 
 class Place(Protocol):
-    """Where a server is."""
+    """The address of a server."""
 
     @property
     def url(self) -> str: ...
@@ -27,7 +27,7 @@ class Place(Protocol):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What an HTTP call got back; header names are lower case."""
+    """The response to an HTTP call; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -80,16 +80,16 @@ def whole_room(place: Place, room: str) -> list[dict[str, Any]]:
 
 
 def is_idle(place: Place) -> bool:
-    """Say whether nobody is connected, and nothing is left of those who were."""
+    """Return whether no client is connected and nothing of earlier clients is left."""
     counts = health(place)
     return [counts[name] for name in ("connections", "rooms", "subscriptions")] == [0, 0, 0]
 
 
 def eventually(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
-    """Return when the condition holds; fail if it does not in time."""
+    """Wait until the condition holds; fail if it does not in time."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to be"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.02)
 
 
@@ -106,14 +106,14 @@ def run(test: Coroutine[Any, Any, Any], within_s: float = 60.0) -> Any:
 @asynccontextmanager
 async def open_socket(place: Place, path: str, **options: Any) -> AsyncIterator[ClientConnection]:
     """Open a WebSocket without a subprotocol, unless one is asked for."""
-    # A client whose queue is full does not read the end of its connection either: it would wait for that in vain.
+    # A client with a full queue does not notice the end of its connection.
     options = {"compression": None, "max_size": None, "max_queue": None, **options}
     async with connect(f"{place.ws_url}{path}", proxy=None, open_timeout=WITHIN_S, **options) as opened:
         yield opened
 
 
 class Talk:
-    """One client's end of a conversation in `chatkit.v1`."""
+    """A client session of `chatkit.v1`."""
 
     def __init__(self, opened: ClientConnection) -> None:
         self.socket = opened
@@ -125,26 +125,26 @@ class Talk:
         async with open_socket(place, path, subprotocols=["chatkit.v1"], **options) as opened:
             yield cls(opened)
 
-    async def say(self, **command: Any) -> None:
+    async def send(self, **command: Any) -> None:
         await self.socket.send(json.dumps(command))
 
-    async def hear(self) -> dict[str, Any]:
+    async def receive(self) -> dict[str, Any]:
         async with asyncio.timeout(WITHIN_S):
             return dict(json.loads(await self.socket.recv()))
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Hear on until an event of this type with these fields comes."""
+        """Receive until an event of this type with these fields arrives; return it."""
         while True:
-            event = await self.hear()
+            event = await self.receive()
             if event["type"] == kind and fields.items() <= event.items():
                 return event
 
     async def ask(self, **command: Any) -> dict[str, Any]:
-        """Say something and hear on until its answer comes."""
+        """Send a command and receive until its answer arrives; return the answer."""
         ref = next(self._refs)
-        await self.say(**command, ref=ref)
+        await self.send(**command, ref=ref)
         while True:
-            event = await self.hear()
+            event = await self.receive()
             if event.get("ref") == ref:
                 return event
 
@@ -154,13 +154,13 @@ class Talk:
 
 @asynccontextmanager
 async def bystander(place: Place, room: str = "square") -> AsyncIterator[None]:
-    """Have somebody in a room who, after whatever happened, still speaks and hears, each message once."""
+    """Keep a client in a room, and check afterwards that it still sends and receives each message once."""
     async with Talk.open(place, f"/ws/{room}?name=bystander&history=0") as talk:
         before = (await talk.until("joined"))["last"]
         yield
         answer = await talk.ask(op="history", limit=1)
         last = answer["messages"][-1]["seq"] if answer["messages"] else before
-        await talk.say(op="publish", body="still here")
+        await talk.send(op="publish", body="still here")
         assert (await talk.until("message", body="still here"))["seq"] == last + 1
 
 
@@ -177,7 +177,7 @@ def raw(place: Place, *, receive_buffer: int | None = None) -> Iterator[socket.s
 
 
 def handshake(path: str, *headers: str) -> bytes:
-    """Write a WebSocket's opening request."""
+    """Return a WebSocket's opening request."""
     lines = [
         f"GET {path} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -191,7 +191,7 @@ def handshake(path: str, *headers: str) -> bytes:
 
 
 def read_head(opened: socket.socket) -> tuple[bytes, bytes]:
-    """Read up to the empty line that ends a head; return the head, and what came behind it."""
+    """Read up to the empty line that ends a head; return the head and the bytes after it."""
     got = b""
     while b"\r\n\r\n" not in got:
         chunk = opened.recv(4096)
@@ -203,7 +203,7 @@ def read_head(opened: socket.socket) -> tuple[bytes, bytes]:
 
 
 def read_all(opened: socket.socket) -> bytes:
-    """Read until the server ends the connection; a reset is an end, too."""
+    """Read until the server closes or resets the connection."""
     got = b""
     try:
         while chunk := opened.recv(65_536):
@@ -214,14 +214,14 @@ def read_all(opened: socket.socket) -> bytes:
 
 
 class Lines:
-    """The lines of a streamed answer, read as they come."""
+    """The lines of a streamed response, read as they arrive."""
 
     def __init__(self, opened: socket.socket, head: bytes) -> None:
         self.head = head
         self._file = opened.makefile("rb")
 
     def next(self) -> str:
-        """Return the next line of the body without its end; chunks of the transfer are taken apart."""
+        """Return the next line of the decoded body, without its line end."""
         return next(self._lines)
 
     @property
@@ -241,11 +241,11 @@ class Lines:
         yield from ([kept.decode()] if kept else [])
 
     def close(self) -> None:
-        """Let go of the socket, which is closed by the last who holds it."""
+        """Release the socket; it closes with its last user."""
         self._file.close()
 
     def events(self) -> Iterator[dict[str, str]]:
-        """Take server-sent events apart, comments and all; a field's name is the key."""
+        """Parse server-sent events, including comments. The keys are the field names."""
         event: dict[str, str] = {}
         for line in self._lines:
             if line:

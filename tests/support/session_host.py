@@ -1,4 +1,4 @@
-"""What the tests of sessions share: a hub, and clients that talk to it."""
+"""Shared by the tests of sessions: a hub with a backend that can fail, and clients."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,7 +17,7 @@ NEWEST = StartPosition()
 
 
 class Allowance:
-    """A limiter that allows so many bytes, and then says when to come back."""
+    """A rate limiter that allows this many bytes."""
 
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes
@@ -92,7 +92,7 @@ class Client:
 
 
 def hosted(test: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
-    """Run a test beside a hub, and see to it that nothing is left when its clients have gone."""
+    """Run a test with a hub, and check that nothing is left when its clients have disconnected."""
 
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:

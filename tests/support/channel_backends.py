@@ -1,4 +1,4 @@
-"""Backends of Litestar's names on the tests' own stores: each asked for here has a store to itself."""
+"""Channel backends with Litestar's names on the tests' stores. Each call gets a separate store."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import stores
-from channels import take, until
+from channels import read_events, until
 from redis.asyncio import Redis, RedisCluster
 
 from chatkit.bench.local.store import LocalStore
@@ -46,7 +46,7 @@ def redis_cluster() -> Any:
 
 
 def maker(kind: str) -> Make:
-    """Return what makes backends of a kind that share a store of their own."""
+    """Return a function that makes backends of a kind on one separate store."""
     name = fresh()
     match kind:
         case "stream":
@@ -78,11 +78,11 @@ async def started(*backends: Any) -> AsyncIterator[None]:
 
 
 async def go_on_after_a_restart(store: LocalStore, one: ChannelsPlugin, two: ChannelsPlugin) -> None:
-    """Kill and start the store of two applications: publishing is refused, readers stay, and both go on."""
+    """Restart the store of two applications: publishing fails, readers stay, and both continue."""
     async with one, two:
         here, there = await one.subscribe("foo"), await two.subscribe("foo")
         await one.wait_published("before", "foo")
-        assert await take(here, 1) == await take(there, 1) == [b"before"]
+        assert await read_events(here, 1) == await read_events(there, 1) == [b"before"]
         await asyncio.to_thread(store.kill)
         with pytest.raises(Unavailable):
             await one.wait_published("refused", "foo")
@@ -92,4 +92,4 @@ async def go_on_after_a_restart(store: LocalStore, one: ChannelsPlugin, two: Cha
         await one.wait_published("after", "foo")
         await two.wait_published("from the other", "foo")
         for subscriber in (here, there):
-            assert await take(subscriber, 2) == [b"after", b"from the other"]
+            assert await read_events(subscriber, 2) == [b"after", b"from the other"]

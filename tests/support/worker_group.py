@@ -1,4 +1,4 @@
-"""A server of several workers, for tests: which processes there are, and a way in by each of them."""
+"""A server with several workers, for tests: its processes, and a connection to each of them."""
 
 import http.client
 import json
@@ -8,14 +8,14 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rawsocket import WITHIN_S, eventually
+from raw_client import WITHIN_S, eventually
 from serving import ServerProcess, serve
 
-ENDED = {"Z", "X"}  # as the system says it of those that nobody asked about yet
+ENDED = {"Z", "X"}  # states of a process that was not waited for yet
 
 
-class Crew:
-    """The workers of a `chatkit serve`."""
+class WorkerGroup:
+    """The workers of one `chatkit serve`."""
 
     def __init__(self, server: ServerProcess, headers: Mapping[str, str] | None = None) -> None:
         self.server = server
@@ -23,48 +23,48 @@ class Crew:
 
     @property
     def pids(self) -> set[int]:
-        """The workers' processes, those among them that start or end, too."""
+        """The processes of the workers, including those that start or stop."""
         return children(self.server.pid)
 
     @contextmanager
-    def by_each(self) -> Iterator[dict[int, "Door"]]:
-        """Open a connection to each worker that serves, by its process."""
-        doors: dict[int, Door] = {}
+    def connect_to_each(self) -> Iterator[dict[int, "WorkerConnection"]]:
+        """Open a connection to each worker that serves, by its process ID."""
+        connections: dict[int, WorkerConnection] = {}
         with ExitStack() as stack:
             deadline = time.monotonic() + WITHIN_S
-            while len(doors) < self._n_workers(doors):
-                assert time.monotonic() < deadline, f"only {set(doors)} of {self.pids} answer"
-                # Each connection stays open until all are reached: so the next goes to a worker with fewer.
-                door = stack.enter_context(closing(Door(self.server.port, self._headers)))
+            while len(connections) < self._n_workers(connections):
+                assert time.monotonic() < deadline, f"only {set(connections)} of {self.pids} answer"
+                # Connections stay open until all workers are reached, so the next goes to a worker with fewer.
+                connection = stack.enter_context(closing(WorkerConnection(self.server.port, self._headers)))
                 with suppress(OSError, http.client.HTTPException):  # its worker was killed
-                    if doors.setdefault(door.health["pid"], door) is not door:
+                    if connections.setdefault(connection.health["pid"], connection) is not connection:
                         time.sleep(0.02)  # the other may still be starting
-            yield doors
+            yield connections
 
-    def _n_workers(self, doors: "dict[int, Door]") -> int:
-        return 2 if not doors else next(iter(doors.values())).n_workers
+    def _n_workers(self, connections: "dict[int, WorkerConnection]") -> int:
+        return 2 if not connections else next(iter(connections.values())).n_workers
 
     @property
     def connections(self) -> dict[int, int]:
         """How many sockets and streams each worker holds."""
-        with self.by_each() as doors:
-            return {pid: door.health["connections"] for pid, door in doors.items()}
+        with self.connect_to_each() as connections:
+            return {pid: connection.health["connections"] for pid, connection in connections.items()}
 
     def until_replaced(self, gone: set[int], n_workers: int = 2) -> None:
-        """Return when so many workers serve, none of them one of those."""
+        """Wait until `n_workers` other workers serve."""
 
         def are_others() -> bool:
             pids = self.pids
             if pids & gone or len(pids) != n_workers:
                 return False
-            with self.by_each() as doors:
-                return set(doors) == pids
+            with self.connect_to_each() as connections:
+                return set(connections) == pids
 
         eventually(are_others, within_s=60)
 
 
-class Door(http.client.HTTPConnection):
-    """A connection that stays with its worker."""
+class WorkerConnection(http.client.HTTPConnection):
+    """An HTTP connection that stays with its worker."""
 
     def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__("127.0.0.1", port, timeout=WITHIN_S)
@@ -72,7 +72,7 @@ class Door(http.client.HTTPConnection):
         self.n_workers = 0
 
     def ask(self, method: str, path: str, body: str | None = None) -> Any:
-        """Make a call; return its JSON."""
+        """Make a call; return the JSON of its response."""
         self.request(method, path, body, self._headers)
         answer = self.getresponse()
         found = answer.read()
@@ -87,21 +87,21 @@ class Door(http.client.HTTPConnection):
 
 
 @contextmanager
-def crew(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[Crew]:
-    """Run `chatkit serve --workers`; yield when all of them serve."""
+def serve_workers(store: Path | str, *options: str, n_workers: int = 2, **more: Any) -> Iterator[WorkerGroup]:
+    """Run `chatkit serve --workers`; yield when all workers serve."""
     with serve(store, "--workers", str(n_workers), "--rate-limit", "0", *options, **more) as server:
-        eventually(lambda: "Ctrl-C ends it" in server.log, within_s=60)
-        yield Crew(server)
+        eventually(lambda: "Press Ctrl-C" in server.log, within_s=60)
+        yield WorkerGroup(server)
 
 
 def children(pid: int) -> set[int]:
-    """Return the processes that a process started and that run."""
+    """Return the running child processes of a process."""
     known = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return {each for each in known if (state := _state(each)) and state[1] == str(pid) and state[0] not in ENDED}
 
 
 def is_running(pid: int) -> bool:
-    """Say whether a process runs; one that has ended, and that nobody asked about yet, does not."""
+    """Return whether a process runs; a zombie does not."""
     state = _state(pid)
     return state is not None and state[0] not in ENDED
 

@@ -1,4 +1,4 @@
-"""Work that is cheap to ask for and dear to do: paid by who asks, ended when they leave, bounded in memory."""
+"""Expensive requests: they are charged for, cancelled when the client disconnects, and bounded in memory."""
 
 import asyncio
 import json
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from harness import turns, until
-from hosting import Host, hosted
 from litestar.exceptions import ClientException
-from rawsocket import Talk, call, publish, run
+from raw_client import Talk, call, publish, run
 from serving import ServerProcess, serve
+from session_host import Host, hosted
 
 from chatkit.core.model import Draft
 from chatkit.core.page_size import MAX_PAGE_BYTES
@@ -20,8 +20,8 @@ from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, slices
 from chatkit.wire.costs import JOIN_COST, LEAVE_COST, REFUSED_COST
 
 
-class Purse:
-    """A limiter whose client has so much, and earns nothing until it is given something."""
+class FixedAllowance:
+    """A limiter with a fixed allowance that does not grow by itself."""
 
     def __init__(self, amount: float) -> None:
         self.amount = amount
@@ -37,10 +37,10 @@ class Purse:
         return True
 
 
-def test_a_client_that_joins_and_leaves_without_end_is_read_no_further_until_it_has_paid() -> None:
+def test_a_client_that_joins_and_leaves_repeatedly_is_paused_until_its_debt_is_paid() -> None:
     async def test(host: Host) -> None:
-        purse = Purse(2 * JOIN_COST + LEAVE_COST)
-        client = await host.json(limiter=purse)
+        allowance = FixedAllowance(2 * JOIN_COST + LEAVE_COST)
+        client = await host.json(limiter=allowance)
         await client.ask("join", room="a")
         await client.ask("leave", room="a")
         await client.ask("join", room="a")
@@ -48,28 +48,28 @@ def test_a_client_that_joins_and_leaves_without_end_is_read_no_further_until_it_
         await client.ask("leave", room="a")
         await turns()
         assert client.socket.is_paused
-        purse.amount = 0.0
+        allowance.amount = 0.0
         await until(lambda: not client.socket.is_paused)
 
     hosted(test)
 
 
 @pytest.mark.parametrize("text", [b"{", b'{"op":"shout"}', b'{"op":"join","room":".."}', b'{"op":"members"}'])
-def test_a_refused_command_is_counted(text: bytes) -> None:
+def test_a_refused_command_is_charged(text: bytes) -> None:
     async def test(host: Host) -> None:
-        purse = Purse(100.0)
-        client = await host.json(limiter=purse)
+        allowance = FixedAllowance(100.0)
+        client = await host.json(limiter=allowance)
         client.session.received_text(text)
         assert client.socket.of_type("error")
-        assert purse.amount == 100.0 - REFUSED_COST
+        assert allowance.amount == 100.0 - REFUSED_COST
 
     hosted(test)
 
 
-def test_a_client_that_leaves_takes_its_search_with_it() -> None:
+def test_the_searches_of_a_client_that_disconnects_are_cancelled() -> None:
     async def test(host: Host) -> None:
         queue = host.context.history_queue
-        gate = host.backend.before["read"] = asyncio.Event()
+        blocked = host.backend.before["read"] = asyncio.Event()
         clients = [await host.json() for _ in range(20)]
         for client in clients:
             client.send("history", room="ops", search="x", ref=1)
@@ -78,19 +78,19 @@ def test_a_client_that_leaves_takes_its_search_with_it() -> None:
         for client in clients:
             client.session.closed(1000)
         await until(lambda: (searches.n_running, searches.n_waiting) == (0, 0))
-        gate.set()
+        blocked.set()
 
     hosted(test)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("dear") / "rooms.db") as started:
+    with serve(tmp_path_factory.mktemp("expensive") / "rooms.db") as started:
         yield started
         assert "Traceback" not in started.log, started.log
 
 
-def test_a_page_of_the_largest_messages_is_read_on_to_its_end(server: ServerProcess) -> None:
+def test_pages_of_the_largest_messages_are_limited_in_bytes_and_lead_to_the_end(server: ServerProcess) -> None:
     bodies = ["\x01" * 65_000 + str(n) for n in range(8)]
     for body in bodies:
         assert publish(server, "large", body).status == 201
@@ -116,41 +116,41 @@ def test_a_page_of_the_largest_messages_is_read_on_to_its_end(server: ServerProc
     run(test())
 
 
-def test_a_search_is_not_long(server: ServerProcess) -> None:
+def test_a_search_text_is_limited_in_length(server: ServerProcess) -> None:
     assert call(server, "GET", f"/rooms/ops/messages?search={'x' * 200}").status == 200
     assert call(server, "GET", f"/rooms/ops/messages?search={'x' * 201}").problem == (400, "bad-request")
 
 
-class Asking:
-    """A request whose client can leave."""
+class PendingRequest:
+    """A request whose client can disconnect."""
 
     def __init__(self) -> None:
-        self.has_left = asyncio.Event()
+        self.has_disconnected = asyncio.Event()
         self.n_received = 0
 
     async def receive(self) -> dict[str, Any]:
         self.n_received += 1
         if self.n_received == 1:
             return {"type": "http.request", "body": b"", "more_body": False}
-        await self.has_left.wait()
+        await self.has_disconnected.wait()
         return {"type": "http.disconnect"}
 
 
-def test_work_for_a_request_ends_when_its_client_leaves() -> None:
+def test_work_for_a_request_is_cancelled_when_its_client_disconnects() -> None:
     async def test() -> None:
-        asking: Any = Asking()
-        began, ended = asyncio.Event(), asyncio.Event()
+        request: Any = PendingRequest()
+        started, ended = asyncio.Event(), asyncio.Event()
 
         async def work() -> None:
-            began.set()
+            started.set()
             try:
                 await asyncio.Event().wait()
             finally:
                 ended.set()
 
-        waiting = asyncio.ensure_future(while_connected(asking, work()))
-        await began.wait()
-        asking.has_left.set()
+        waiting = asyncio.ensure_future(while_connected(request, work()))
+        await started.wait()
+        request.has_disconnected.set()
         with pytest.raises(ClientException):
             await waiting
         assert ended.is_set()
@@ -158,7 +158,7 @@ def test_work_for_a_request_ends_when_its_client_leaves() -> None:
     run(test())
 
 
-def test_work_that_is_done_or_fails_is_answered() -> None:
+def test_the_result_or_the_error_of_the_work_is_passed_on() -> None:
     async def test() -> None:
         async def done() -> int:
             return 7
@@ -166,15 +166,15 @@ def test_work_that_is_done_or_fails_is_answered() -> None:
         async def fails() -> int:
             raise NotFound("nothing there")
 
-        asking: Any = Asking()
-        assert await while_connected(asking, done()) == 7
+        request: Any = PendingRequest()
+        assert await while_connected(request, done()) == 7
         with pytest.raises(NotFound):
-            await while_connected(asking, fails())
+            await while_connected(request, fails())
 
     run(test())
 
 
-def test_a_list_of_many_rooms_is_made_once_for_all_who_ask() -> None:
+def test_concurrent_requests_share_one_list_of_many_rooms() -> None:
     async def test(host: Host) -> None:
         await host.backend.append([Draft(f"room{n:04}", "ann", "x") for n in range(FEW_ROOMS + 1)])
         rooms = EncodedRooms(host.hub)
@@ -190,7 +190,7 @@ def test_a_list_of_many_rooms_is_made_once_for_all_who_ask() -> None:
     hosted(test)
 
 
-def test_a_list_of_few_rooms_holds_what_was_published_before() -> None:
+def test_a_list_of_few_rooms_is_always_current() -> None:
     async def test(host: Host) -> None:
         rooms = EncodedRooms(host.hub)
         for n in range(3):

@@ -1,4 +1,4 @@
-"""What tests of the PostgreSQL backend share: statements on its server, backends on it, and waiting."""
+"""Shared by the tests of the PostgreSQL backend: SQL on its server, backends on it, and waiting."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ def sql(statement: str, url: str = "") -> str:
 
 async def eventually(call: Callable[[], object]) -> None:
     """Wait until it holds; the test's own time limit ends the waiting."""
-    while not await asyncio.to_thread(call):  # noqa: ASYNC110 - nothing else tells of it
+    while not await asyncio.to_thread(call):  # noqa: ASYNC110 - the condition has no event to wait for
         await asyncio.sleep(0.01)
 
 
@@ -42,7 +42,7 @@ async def opened(url: str, count: int) -> AsyncIterator[list[Backend]]:
 
 
 async def until_stored(backend: Backend, draft: Draft) -> None:
-    """Try until the store takes it: what a client does, with a key."""
+    """Append until the store accepts it, as a client with a key does."""
     while True:
         try:
             await backend.append([draft])

@@ -7,6 +7,7 @@ from chatkit.server.workers.connection_counts import STALE_AFTER_NS, ConnectionC
 
 def test_a_process_sees_the_counts_of_the_others_but_not_its_own() -> None:
     with ConnectionCounts.create(3) as counts, _seen_from(counts, 0) as zero, _seen_from(counts, 1) as one:
+        assert zero.fewest_of_others(1) is None  # as on a machine that has just booted
         assert zero.fewest_of_others(STALE_AFTER_NS) is None
         zero.write(7, STALE_AFTER_NS)
         one.write(3, STALE_AFTER_NS)

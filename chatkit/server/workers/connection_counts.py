@@ -18,12 +18,12 @@ _NUMBER_BYTES: Final = 8  # an aligned 64-bit number is written atomically
 class ConnectionCounts:
     """The cells, as seen by the process that owns one of them. Another process opens them by `fd`."""
 
-    def __init__(self, fd: int, n_cells: int, own: int | None = None) -> None:
+    def __init__(self, fd: int, n_cells: int, own_cell: int | None = None) -> None:
         self.fd = fd
         self._memory = mmap.mmap(fd, n_cells * _NUMBERS_PER_CELL * _NUMBER_BYTES)
         self._numbers = memoryview(self._memory).cast("q")
         self._n_cells = n_cells
-        self._make_private = own
+        self._own_cell = own_cell
 
     @classmethod
     def create(cls, n_cells: int) -> Self:
@@ -44,8 +44,8 @@ class ConnectionCounts:
 
     def write(self, n_connections: int, now_ns: int) -> None:
         """Publish how many connections this process has."""
-        if self._make_private is not None:
-            at = self._make_private * _NUMBERS_PER_CELL
+        if self._own_cell is not None:
+            at = self._own_cell * _NUMBERS_PER_CELL
             self._numbers[at], self._numbers[at + 1] = n_connections, now_ns
 
     def clear(self, cell: int) -> None:
@@ -54,8 +54,8 @@ class ConnectionCounts:
 
     def leave(self) -> None:
         """Stop counting this process."""
-        if self._make_private is not None:
-            self.clear(self._make_private)
+        if self._own_cell is not None:
+            self.clear(self._own_cell)
 
     def fewest_of_others(self, now_ns: int) -> int | None:
         """Return the lowest count among the other processes that are alive, or None if there are none."""
@@ -63,7 +63,12 @@ class ConnectionCounts:
             (
                 self._numbers[cell * _NUMBERS_PER_CELL]
                 for cell in range(self._n_cells)
-                if cell != self._make_private and now_ns - self._numbers[cell * _NUMBERS_PER_CELL + 1] < STALE_AFTER_NS
+                if cell != self._own_cell and self._is_fresh(cell, now_ns)
             ),
             default=None,
         )
+
+    def _is_fresh(self, cell: int, now_ns: int) -> bool:
+        written_ns = self._numbers[cell * _NUMBERS_PER_CELL + 1]
+        # An empty cell holds 0, which would be a recent time on a machine that has just booted.
+        return written_ns > 0 and now_ns - written_ns < STALE_AFTER_NS

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends import conformance, open_backend
-from chatkit.backends.conformance import log as conformance_log
+from chatkit.backends.conformance import retention
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
 from chatkit.core.model import Draft, Message
@@ -61,7 +61,7 @@ def test_a_backend_that_breaks_the_contract_is_found() -> None:
             return 0
 
     with pytest.raises(AssertionError, match="how many were dropped"):
-        conformance.run(conformance_log.trimming_changes_no_number, Forgetful)
+        conformance.run(retention.trimming_changes_no_number, Forgetful)
 
 
 class Model:

@@ -9,7 +9,7 @@ import stores
 from postgres_place import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
+from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
 from chatkit.backends.postgres import schema as postgres_store
 from chatkit.backends.postgres.escaping import escape, sieve, unescape
 from chatkit.backends.postgres.writer import Batch, count_chars
@@ -80,7 +80,7 @@ def test_batches_too_long_for_a_notice_are_heard_of() -> None:
         async with opened(stores.postgres(), 2) as (one, two):
             await two.watch("a")
             for body in ("x" * 7_000, "x" * 7_999, "ä" * 60_000, '"' * 4_100):
-                (receipt,) = await one.append(said("a", body))
+                (receipt,) = await one.append(drafts_in("a", body))
                 last = receipt.message.seq
                 (*_, grown) = await until(two.notifications(), partial(has_reached, last))
                 assert isinstance(grown, RoomAdvanced)
@@ -98,7 +98,7 @@ def test_a_batch_of_very_many_rooms_is_heard_of_in_each() -> None:
         async with opened(stores.postgres(), 2) as (one, two):
             for room in rooms:
                 await two.watch(room)
-            await one.append([draft for room in rooms for draft in said(room, 1, 2)])
+            await one.append([draft for room in rooms for draft in drafts_in(room, 1, 2)])
             heard: dict[str, RoomAdvanced] = {}
             await until(two.notifications(), lambda item: note(item, heard) == len(rooms))
             assert {grown.last for grown in heard.values()} == {2}
@@ -115,7 +115,7 @@ def test_batches_over_the_same_rooms_in_any_order_do_not_block_each_other() -> N
             for n in range(40):
                 order = rooms if n % 2 else rooms[::-1]
                 order = order[n % 7 :]
-                drafts = [draft for room in order for draft in keyed(room, f"{n}.1", f"{n}.2")]
+                drafts = [draft for room in order for draft in keyed_drafts(room, f"{n}.1", f"{n}.2")]
                 appends.append(backends[n % 4].append(drafts))
             for receipts in await asyncio.gather(*appends):
                 for first, second in zip(receipts[::2], receipts[1::2], strict=True):
@@ -131,7 +131,7 @@ def test_a_key_appended_by_everybody_at_once_is_stored_once() -> None:
         async with opened(stores.postgres(), 3) as backends:
             for n in range(10):
                 results = await asyncio.gather(
-                    *(b.append([*keyed("a", f"k{n}", f"l{n}"), *said("a", "other")]) for b in backends)
+                    *(b.append([*keyed_drafts("a", f"k{n}", f"l{n}"), *drafts_in("a", "other")]) for b in backends)
                 )
                 for place in (0, 1):
                     assert sum(not receipts[place].repeat for receipts in results) == 1
@@ -159,8 +159,8 @@ BODIES = ["100%_sure", "GRÖSSE", "größe", "back\\slash", "nul\0Tail", "STRASS
 
 async def search_all(url: str) -> None:
     async with open_backend(url) as backend:
-        await backend.append(said("a", *BODIES))
-        await backend.append(said("b", *BODIES))
+        await backend.append(drafts_in("a", *BODIES))
+        await backend.append(drafts_in("b", *BODIES))
         for search, seqs in SEARCHES.items():
             assert numbers_of((await backend.read("a", where=Filter(search=search))).messages) == seqs, search
 
@@ -191,7 +191,7 @@ def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await backend.append(said("a", "x"))
+            await backend.append(drafts_in("a", "x"))
             # Bodies on which a search takes long: all but the last letter of what is looked for, over and over.
             sql(
                 "DROP INDEX {}.message_trigrams; INSERT INTO {}.message"
@@ -218,7 +218,7 @@ def test_searches_do_not_hold_up_the_list_of_rooms() -> None:
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await backend.append(said("a", 1))
+            await backend.append(drafts_in("a", 1))
             holding = asyncio.ensure_future(asyncio.to_thread(sql, lock, url))
             await eventually(lambda: sql(f"SELECT count(*) {sleeping}") == "1")
             searches = [asyncio.ensure_future(backend.read("a", where=Filter(search="x"))) for _ in range(5)]
@@ -241,7 +241,7 @@ def test_leaving_ends_what_is_under_way() -> None:
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await backend.append(said("a", 1))
+            await backend.append(drafts_in("a", 1))
             holding = asyncio.ensure_future(asyncio.to_thread(sql, lock, url))
             blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\".%'"
             await eventually(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
@@ -274,7 +274,7 @@ def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            (before,) = await one.append(said("a", 1))
+            (before,) = await one.append(drafts_in("a", 1))
             await two.watch("a")
             await asyncio.to_thread(sql, wipe, url)
             (*_, grown) = await until(
@@ -282,7 +282,7 @@ def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None
             )
             assert isinstance(grown, RoomAdvanced)
             assert grown.last == 0
-            (after,) = await one.append(said("a", 2))
+            (after,) = await one.append(drafts_in("a", 2))
             assert (after.message.seq, after.message.epoch) == (1, grown.epoch)
 
     asyncio.run(main())
@@ -313,11 +313,11 @@ def test_a_dropped_schema_is_made_again_under_another_epoch() -> None:
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            (before,) = await one.append(keyed("a", 1, 2)[:1])
+            (before,) = await one.append(keyed_drafts("a", 1, 2)[:1])
             await one.read("a", where=Filter(search="x"))
             await two.watch("a")
             await asyncio.to_thread(sql, "DROP SCHEMA {} CASCADE", url)
-            (after,) = await one.append(keyed("a", 1))
+            (after,) = await one.append(keyed_drafts("a", 1))
             assert after.message.seq == 1
             assert not after.repeat
             assert after.message.epoch != before.message.epoch

@@ -10,7 +10,7 @@ import stores
 from postgres_place import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
+from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
 from chatkit.backends.postgres import backend, listener
 from chatkit.backends.postgres.notifications import AdvancedRoom, AppendedPayload, OwnAppends
 from chatkit.bench.local.postgres import PostgresServer
@@ -63,7 +63,7 @@ def test_nothing_is_lost_when_the_listening_connection_is_ended_while_messages_f
             heard: list[Message] = []
             following = asyncio.ensure_future(follow(two, heard, 300))
             for n in range(300):
-                await one.append(said("a", n))
+                await one.append(drafts_in("a", n))
                 if n % 100 == 50:
                     await asyncio.to_thread(terminate_listener, url)
             await following
@@ -78,7 +78,7 @@ def test_a_redaction_is_heard_of_though_the_link_was_broken(own: PostgresServer)
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await two.watch("a")
-            await one.append(said("a", 1, 2, 3))
+            await one.append(drafts_in("a", 1, 2, 3))
             await until(two.notifications(), lambda item: isinstance(item, RoomAdvanced))
             await asyncio.to_thread(own.kill)
             await until(two.notifications(), lambda item: isinstance(item, Disconnected))
@@ -96,17 +96,23 @@ def test_a_killed_database_is_used_again_when_it_is_back(own: PostgresServer) ->
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            await one.append(keyed("a", 1))
+            await one.append(keyed_drafts("a", 1))
             await two.read("a")
             await two.watch("a")
             await two.watch("never written to")
             own.kill()
-            for call in (one.append(keyed("a", 2)), two.read("a"), one.rooms(), two.redact("a", 1), one.trim(keep=1)):
+            for call in (
+                one.append(keyed_drafts("a", 2)),
+                two.read("a"),
+                one.rooms(),
+                two.redact("a", 1),
+                one.trim(keep=1),
+            ):
                 with pytest.raises(Unavailable):
                     await call
             await until(two.notifications(), lambda item: isinstance(item, Disconnected))
             own.start()
-            (receipt,) = await one.append(keyed("a", 2))
+            (receipt,) = await one.append(keyed_drafts("a", 2))
             seen = await until(two.notifications(), lambda item: item == Reconnected())
             assert RoomAdvanced("never written to", 0, epoch=receipt.message.epoch) in seen
             if not any(has_reached(2, item) for item in seen):  # appended after the rooms had been looked at
@@ -122,7 +128,7 @@ def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
     async def publish(backend: Backend, n: int, acknowledged: list[str]) -> None:
         for i in itertools.count():
             try:
-                receipts = await backend.append(keyed("a", *(f"{n}.{i}.{j}" for j in range(20))))
+                receipts = await backend.append(keyed_drafts("a", *(f"{n}.{i}.{j}" for j in range(20))))
             except Unavailable:
                 return
             acknowledged += [receipt.message.body for receipt in receipts]
@@ -158,12 +164,12 @@ def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
         backend = open_backend(url)
         async with open_backend(url) as other:
             async with backend:
-                await backend.append(said("a", 1))
+                await backend.append(drafts_in("a", 1))
                 await backend.watch("a")
                 own.pause()
                 try:
                     for _ in range(4):  # more often than there are connections
-                        for call in (backend.append(said("a", 2)), backend.read("a"), backend.rooms()):
+                        for call in (backend.append(drafts_in("a", 2)), backend.read("a"), backend.rooms()):
                             with pytest.raises(Unavailable, match="has not answered"):
                                 await call
                     await until(backend.notifications(), lambda item: isinstance(item, Disconnected))
@@ -181,7 +187,7 @@ def test_a_batch_whose_answer_was_lost_is_told_to_those_who_read_here(own: Postg
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            await one.append(said("a", 1))
+            await one.append(drafts_in("a", 1))
             await one.watch("a")
             # The answer is kept back by a lock on the room: the batch waits, and its publisher gives up.
             lock = f"BEGIN; SELECT * FROM {schema_of(url)}.room FOR UPDATE; SELECT pg_sleep(0.3); COMMIT"
@@ -189,11 +195,11 @@ def test_a_batch_whose_answer_was_lost_is_told_to_those_who_read_here(own: Postg
             await eventually(
                 lambda: own.run_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "0"
             )
-            appending = asyncio.ensure_future(one.append(said("a", 2)))
+            appending = asyncio.ensure_future(one.append(drafts_in("a", 2)))
             await asyncio.sleep(0.1)
             appending.cancel()
             await asyncio.gather(appending, holding, return_exceptions=True)
-            (receipt,) = await two.append(said("a", 3))
+            (receipt,) = await two.append(drafts_in("a", 3))
             seen = await until(one.notifications(), lambda item: getattr(item, "last", 0) == receipt.message.seq)
             told = [seq for item in seen if isinstance(item, RoomAdvanced) for seq in numbers_of(item.messages)]
             assert told == list(range(2, receipt.message.seq + 1))
@@ -247,7 +253,7 @@ def test_a_foreign_notice_only_makes_everybody_look() -> None:
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await two.watch("a")
-            (receipt,) = await one.append(said("a", 1))
+            (receipt,) = await one.append(drafts_in("a", 1))
             await until(two.notifications(), lambda item: isinstance(item, RoomAdvanced))
             await asyncio.to_thread(sql, "SELECT pg_notify('chatkit:{}', 'what is this?')", url)
             await until(two.notifications(), lambda item: item == RoomAdvanced("a", 1, epoch=receipt.message.epoch))

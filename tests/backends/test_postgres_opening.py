@@ -11,7 +11,7 @@ import stores
 from postgres_place import schema_of, sql
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import said, texts
+from chatkit.backends.conformance.suite import drafts_in, texts
 from chatkit.backends.postgres.errors import as_ours
 from chatkit.backends.urls import without_password
 from chatkit.bench.local import postgres
@@ -24,7 +24,7 @@ def test_ten_backends_make_an_empty_store_at_once() -> None:
 
     async def one(n: int) -> str:
         async with open_backend(url) as backend:
-            (receipt,) = await backend.append(said("a", n))
+            (receipt,) = await backend.append(drafts_in("a", n))
             return receipt.message.epoch
 
     async def main() -> None:
@@ -53,7 +53,7 @@ def test_every_store_of_a_database_gets_its_index_though_all_are_made_at_once() 
 
 
 def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes() -> None:
-    async def said(raising: str) -> Exception:
+    async def raised_by(raising: str) -> Exception:
         connection = await asyncpg.connect(stores.postgres_server().url)
         try:
             with pytest.raises(asyncpg.PostgresError) as caught:
@@ -62,9 +62,9 @@ def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes
             await connection.close()
         return as_ours(caught.value, "the place")
 
-    full = asyncio.run(said("ERRCODE = '54000'"))  # what a queue of NOTIFY says that is full
+    full = asyncio.run(raised_by("ERRCODE = '54000'"))  # what a queue of NOTIFY says that is full
     assert isinstance(full, Unavailable)
-    broken = asyncio.run(said("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
+    broken = asyncio.run(raised_by("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
     assert str(broken) == "the place cannot be used: why"
 
 
@@ -172,7 +172,7 @@ def test_a_url_says_how_to_connect() -> None:
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await asyncio.gather(*(backend.append(said("a", n)) for n in range(10)))
+            await asyncio.gather(*(backend.append(drafts_in("a", n)) for n in range(10)))
             await asyncio.gather(*(backend.read("a") for _ in range(10)))
             assert int(sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'some name'")) > 1
 

@@ -61,7 +61,7 @@ def test_a_backend_that_breaks_the_contract_is_found() -> None:
             return 0
 
     with pytest.raises(AssertionError, match="how many were dropped"):
-        conformance.run(retention.trimming_changes_no_number, Forgetful)
+        conformance.run(retention.trimming_keeps_the_numbers_of_the_rest, Forgetful)
 
 
 class Model:
@@ -175,7 +175,7 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
     [
         ("rooms.db", "has no scheme"),
         ("", "has no scheme"),
-        ("mysql://x", "there is no backend 'mysql': known are memory://, sqlite://"),
+        ("mysql://x", "there is no backend 'mysql'; known schemes: memory://, sqlite://"),
         ("redis://a,b", "takes one server"),
         ("redis://a/b", "it is a number, as in /0"),
         ("redis://a/0/1", "it is a number, as in /0"),
@@ -185,7 +185,7 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("redis://a?prefix=", "without braces"),
         ("redis://a?prefix={x}", "without braces"),
         ("redis://a?wait=all", "is a number of replicas, not 'all'"),
-        ("redis://a?keep=5", "has no option 'keep': known are prefix, wait"),
+        ("redis://a?keep=5", "has no option 'keep'; known options: prefix, wait"),
         ("redis+cluster://a,b/0", "takes no database"),
         ("redis+sentinel://a", "needs the service's name"),
         ("redis+pubsub://a?wait=1", "has no option 'wait'"),
@@ -193,10 +193,10 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("sqlite://var/rooms.db", "needs three slashes: sqlite:///var/rooms.db"),
         ("sqlite:rooms.db", "has no '//'"),
         ("memory:", "memory://"),
-        ("sqlite:///rooms.db?journal=wal", "has no option 'journal': known are synchronous"),
-        ("sqlite:///rooms.db?synchronous=off", "is normal or full, not 'off'"),
-        ("sqlite:///rooms.db?synchronous=", "is normal or full, not ''"),
-        ("sqlite:///rooms.db?synchronous=full&synchronous=full", "twice"),
+        ("sqlite:///rooms.db?journal=wal", "has no option 'journal'; known options: synchronous"),
+        ("sqlite:///rooms.db?synchronous=off", "must be normal or full, not 'off'"),
+        ("sqlite:///rooms.db?synchronous=", "must be normal or full, not ''"),
+        ("sqlite:///rooms.db?synchronous=full&synchronous=full", "more than once"),
         ("sqlite:///a#b.db", "write it as %23"),
         ("sqlite:///a%00b.db", "NUL"),
         ("sqlite:///:memory:", "memory://"),
@@ -204,9 +204,9 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("sqlite://[x/y", "is not a URL"),
         ("memory://x", "takes no path"),
         ("memory:///x", "takes no path"),
-        ("memory://?keep=0", "whole number from 1 on"),
-        ("memory://?keep=many", "whole number from 1 on"),
-        ("memory://?keep=-1", "whole number from 1 on"),
+        ("memory://?keep=0", "whole number of at least 1"),
+        ("memory://?keep=many", "whole number of at least 1"),
+        ("memory://?keep=-1", "whole number of at least 1"),
         ("memory://?size=3", "has no option 'size'"),
     ],
 )

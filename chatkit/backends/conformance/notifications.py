@@ -18,7 +18,7 @@ from chatkit.core.backend import Backend, MessageRedacted, Notification, RoomAdv
 
 
 @case
-async def leaving_ends_the_news_and_leaving_again_does_nothing(factory: Factory) -> None:
+async def closing_ends_the_notifications_and_closing_again_does_nothing(factory: Factory) -> None:
     backend = factory()
     async with backend:
         await backend.watch("a")
@@ -26,7 +26,7 @@ async def leaving_ends_the_news_and_leaving_again_does_nothing(factory: Factory)
         appending = asyncio.ensure_future(backend.append(drafts_in("a", 1, 2)))
         await asyncio.sleep(0)
     await reading
-    expect(len(await appending), 2, "the append that was under way")
+    expect(len(await appending), 2, "the receipts of the append in progress")
     await backend.__aexit__(None, None, None)
 
 
@@ -36,7 +36,7 @@ async def _drain(backend: Backend) -> None:
 
 
 @case
-async def ten_thousand_rooms_are_watched_and_unwatched(factory: Factory) -> None:
+async def ten_thousand_rooms_can_be_watched_and_unwatched(factory: Factory) -> None:
     async with factory() as backend:
         for _ in range(2):
             for n in range(10_000):
@@ -48,30 +48,32 @@ async def ten_thousand_rooms_are_watched_and_unwatched(factory: Factory) -> None
 
 
 @shared_case
-async def news_of_another_backend_come_in_order(factory: Factory) -> None:
+async def notifications_of_another_backend_come_in_order(factory: Factory) -> None:
     async with factory() as one, factory() as two:
         await one.append(drafts_in("a", "before"))
         await one.watch("a")
         await one.watch("a")
         await one.watch("not yet there")
-        news = one.notifications()
+        notifications = one.notifications()
         for n in range(2, 40):
             await two.append([*drafts_in("a", n), *drafts_in("unwatched", n)])
         await two.append(drafts_in("not yet there", 1))
-        seen = await until(news, lambda item: isinstance(item, RoomAdvanced) and item.room == "not yet there")
+        seen = await until(notifications, lambda item: isinstance(item, RoomAdvanced) and item.room == "not yet there")
         if not any(isinstance(item, RoomAdvanced) and item.room == "a" and item.last == 39 for item in seen):
-            seen += await until(news, lambda item: item == RoomAdvanced("a", 39, getattr(item, "messages", ())))
+            seen += await until(
+                notifications, lambda item: item == RoomAdvanced("a", 39, getattr(item, "messages", ()))
+            )
         for item in seen:
-            check(isinstance(item, RoomAdvanced) and item.room != "unwatched", f"{item!r} was not asked for")
+            check(isinstance(item, RoomAdvanced) and item.room != "unwatched", f"{item!r} is not of a watched room")
             if isinstance(item, RoomAdvanced) and item.messages:
                 wanted = list(range(item.last - len(item.messages) + 1, item.last + 1))
-                expect(numbers_of(item.messages), wanted, "the messages that news carry")
+                expect(numbers_of(item.messages), wanted, "the messages of a notification")
         await two.redact("a", 5)
-        await until(news, lambda item: item == MessageRedacted("a", 5))
+        await until(notifications, lambda item: item == MessageRedacted("a", 5))
 
 
 @shared_case
-async def news_come_of_what_is_trimmed_at_once(factory: Factory) -> None:
+async def messages_that_are_trimmed_at_once_are_notified(factory: Factory) -> None:
     async with factory() as one, factory() as two:
         await one.watch("a")
         await two.append(drafts_in("a", 1, 2))
@@ -82,7 +84,7 @@ async def news_come_of_what_is_trimmed_at_once(factory: Factory) -> None:
 
 
 @shared_case
-async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
+async def an_unwatched_room_gets_no_notifications(factory: Factory) -> None:
     async with factory() as one, factory() as two:
         for room in ("a", "b"):
             await one.watch(room)
@@ -92,7 +94,7 @@ async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
         expect(
             [item for item in seen if isinstance(item, RoomAdvanced) and item.room == "a"],
             [],
-            "news of an unwatched room",
+            "the notifications of an unwatched room",
         )
         await one.unwatch("b")
         await one.watch("a")
@@ -103,17 +105,19 @@ async def an_unwatched_room_makes_no_news(factory: Factory) -> None:
 
 
 @shared_case
-async def rooms_can_be_watched_left_and_watched_again_at_the_same_time(factory: Factory) -> None:
+async def rooms_can_be_watched_and_unwatched_concurrently(factory: Factory) -> None:
     rooms = [f"room{n}" for n in range(300)]
     async with factory() as one, factory() as two:
         await asyncio.gather(*(one.watch(room) for room in rooms for _ in range(2)))
         await asyncio.gather(*map(one.unwatch, rooms), *map(one.watch, rooms))
         await two.append([draft for room in rooms for draft in drafts_in(room, 1)])
-        heard: set[str] = set()
-        news = one.notifications()
-        while len(heard) < len(rooms):
-            heard |= {item.room for item in await until(news, _is_grown) if isinstance(item, RoomAdvanced)}
+        advanced: set[str] = set()
+        notifications = one.notifications()
+        while len(advanced) < len(rooms):
+            advanced |= {
+                item.room for item in await until(notifications, _has_advanced) if isinstance(item, RoomAdvanced)
+            }
 
 
-def _is_grown(item: Notification) -> bool:
+def _has_advanced(item: Notification) -> bool:
     return isinstance(item, RoomAdvanced)

@@ -12,64 +12,67 @@ PRESENT_TTL_S = 0.3  # long enough to be observed, short enough to wait for
 
 
 class _RemoteMembers:
-    """Who is in all other processes, by what is told of them."""
+    """The members of all other processes, as collected from `poll_presence`."""
 
     def __init__(self, backend: Backend, process: str) -> None:
         self._backend = backend
         self._process = process
         self._members: dict[str, dict[tuple[str, str], Member]] = {}
 
-    async def look(self) -> set[tuple[str, Member]]:
-        """Hear what changed; return who is there."""
-        for news in await self._backend.poll_presence(self._process):
-            there = {} if news.whole else self._members.get(news.process, {})
-            joined = {(room, member.name): member for room, member in news.joined}
-            check(not joined.keys() & set(news.left), "nobody both came and went")
-            self._members[news.process] = {
-                place: member for place, member in {**there, **joined}.items() if place not in news.left
+    async def poll(self) -> set[tuple[str, Member]]:
+        """Apply the changes; return all members with their rooms."""
+        for change in await self._backend.poll_presence(self._process):
+            present = {} if change.whole else self._members.get(change.process, {})
+            joined = {(room, member.name): member for room, member in change.joined}
+            check(not joined.keys() & set(change.left), "no member must be both in `joined` and in `left`")
+            self._members[change.process] = {
+                key: member for key, member in {**present, **joined}.items() if key not in change.left
             }
-        return {(room, member) for there in self._members.values() for (room, _), member in there.items()}
+        return {(room, member) for present in self._members.values() for (room, _), member in present.items()}
 
 
 @shared_case
-async def members_of_other_processes_are_present_until_they_fade(factory: Factory) -> None:
+async def members_of_other_processes_stay_until_they_expire(factory: Factory) -> None:
     bob, cat = Member("bob", 1_000), Member("cat", 2_000)
     async with factory() as one, factory() as two:
-        elsewhere = _RemoteMembers(two, "p2")
+        remote = _RemoteMembers(two, "p2")
         await one.announce("p1", joined=[("a", bob), ("b", bob), ("a", cat)], left=[], ttl_s=60)
         await two.announce("p2", joined=[("a", cat)], left=[], ttl_s=60)
-        expect(await elsewhere.look(), {("a", bob), ("b", bob), ("a", cat)}, "who is in the other process")
-        expect(list(await two.poll_presence("p2")), [], "what has not changed")
+        expect(await remote.poll(), {("a", bob), ("b", bob), ("a", cat)}, "the members of the other process")
+        expect(list(await two.poll_presence("p2")), [], "the changes when nothing changed")
         await one.announce("p1", joined=[], left=[("a", cat)], ttl_s=PRESENT_TTL_S)
-        expect(await elsewhere.look(), {("a", bob), ("b", bob)}, "who is left")
+        expect(await remote.poll(), {("a", bob), ("b", bob)}, "the members after one left")
         async with asyncio.timeout(NOTIFICATION_TIMEOUT_S):
-            while await elsewhere.look():  # noqa: ASYNC110 - nothing else tells of it
+            while await remote.poll():  # noqa: ASYNC110 - no notification exists for this
                 await asyncio.sleep(PRESENT_TTL_S / 10)
         await one.announce("p1", joined=[("a", cat)], left=[], ttl_s=60)
-        expect(await elsewhere.look(), {("a", cat)}, "who is present when it came back")
+        expect(await remote.poll(), {("a", cat)}, "the members after the process announced again")
 
 
 @shared_case
-async def only_what_changed_is_told_of_who_is_present(factory: Factory) -> None:
-    crowd = {("a", Member(f"name {n}", n)) for n in range(2_000)}
+async def only_changes_of_presence_are_returned(factory: Factory) -> None:
+    members = {("a", Member(f"name {n}", n)) for n in range(2_000)}
     async with factory() as one, factory() as two, factory() as three:
-        elsewhere, late = _RemoteMembers(two, "p2"), _RemoteMembers(three, "p3")
-        await one.announce("p1", joined=list(crowd), left=[], ttl_s=60)
-        expect(await elsewhere.look(), crowd, "who is there")
+        remote, late = _RemoteMembers(two, "p2"), _RemoteMembers(three, "p3")
+        await one.announce("p1", joined=list(members), left=[], ttl_s=60)
+        expect(await remote.poll(), members, "the members")
         for n in range(150):
-            came, went = ("b", Member(f"name {n}", n)), ("a", Member(f"name {n}", n))
+            joined, left = ("b", Member(f"name {n}", n)), ("a", Member(f"name {n}", n))
             again = ("a", Member("name 1999", n))
-            await one.announce("p1", joined=[came, again], left=[went], ttl_s=60)
-            crowd = {(room, member) for room, member in crowd if member.name != "name 1999"} - {went} | {came, again}
+            await one.announce("p1", joined=[joined, again], left=[left], ttl_s=60)
+            members = {(room, member) for room, member in members if member.name != "name 1999"} - {left} | {
+                joined,
+                again,
+            }
             if n == 0:
-                (news,) = await two.poll_presence("p2")
-                expect((news.process, news.whole), ("p1", False), "whose, and how much")
-                expect(set(news.joined), {came, again}, "who came, or is there since another time")
-                expect(list(news.left), [("a", "name 0")], "who went")
-                elsewhere = _RemoteMembers(two, "p4")
+                (change,) = await two.poll_presence("p2")
+                expect((change.process, change.whole), ("p1", False), "the process, and whether the change is whole")
+                expect(set(change.joined), {joined, again}, "the members that joined, or whose time of joining changed")
+                expect(list(change.left), [("a", "name 0")], "the members that left")
+                remote = _RemoteMembers(two, "p4")
             elif n % 40 == 0:
-                expect(await elsewhere.look(), crowd, "who is there after a change")
-        expect(await elsewhere.look(), crowd, "who is there in the end")
-        expect(await late.look(), crowd, "who is there for one who comes late")
+                expect(await remote.poll(), members, "the members after a change")
+        expect(await remote.poll(), members, "the members in the end")
+        expect(await late.poll(), members, "the members for a process that polls late")
         await one.announce("p1", joined=[], left=[], ttl_s=60)
-        expect(list(await two.poll_presence("p4")), [], "what a renewal changes")
+        expect(list(await two.poll_presence("p4")), [], "the changes after a renewal")

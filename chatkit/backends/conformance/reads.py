@@ -9,18 +9,18 @@ from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 
 
 @case
-async def an_unknown_room_is_empty_and_asking_does_not_make_it(factory: Factory) -> None:
+async def an_unknown_room_is_empty_and_reading_does_not_create_it(factory: Factory) -> None:
     async with factory() as backend:
         page = await backend.read("ops")
         expect((page.head.first, page.head.last), (1, 0), "the head of a room never written to")
-        check(page.head.epoch, "an empty room has an epoch")
+        check(page.head.epoch, "an empty room must have an epoch")
         expect((list(page.messages), page.complete), ([], True), "the page of a room never written to")
         await backend.watch("ops")
-        expect(await backend.rooms(), [], "the rooms, when one was only asked for")
+        expect(await backend.rooms(), [], "the rooms after reading and watching one")
 
 
 @case
-async def a_page_is_what_was_asked_for(factory: Factory) -> None:
+async def a_page_has_the_messages_asked_for(factory: Factory) -> None:
     asked: list[tuple[int | None, int | None, int, list[int], bool]] = [
         # after, before, limit -> numbers, complete
         (None, None, 3, [8, 9, 10], False),
@@ -58,29 +58,35 @@ async def a_page_has_a_bounded_number_of_bytes(factory: Factory) -> None:
             seqs: list[int] = []
             while True:
                 page = await backend.read("a", after=seqs[-1] if seqs else 0, limit=1_000, where=where)
-                check(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page is bounded")
+                check(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page must have at most MAX_PAGE_BYTES")
                 seqs += numbers_of(page.messages)
                 if page.complete:
                     break
-                check(page.messages, "a page that is not complete holds a message")
+                check(page.messages, "an incomplete page must hold a message")
             expect(seqs, list(range(1, 10)), "all messages, read forward")
             seqs = []
             while not page.complete or not seqs:
                 page = await backend.read("a", before=seqs[0] if seqs else None, limit=1_000, where=where)
-                check(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page is bounded")
+                check(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page must have at most MAX_PAGE_BYTES")
                 seqs = [*numbers_of(page.messages), *seqs]
             expect(seqs, list(range(1, 10)), "all messages, read backward")
 
 
 @case
-async def one_message_is_a_page_however_large_it_is(factory: Factory) -> None:
+async def a_message_of_any_size_fits_a_page(factory: Factory) -> None:
     async with factory() as backend:
         huge = "x" * (MAX_PAGE_BYTES + 1)
         await backend.append([*drafts_in("a", 1), Draft("a", "ann", huge), *drafts_in("a", 3)])
-        expect(numbers_of((await backend.read("a", after=1, limit=9)).messages), [2], "the page that begins with it")
+        expect(
+            numbers_of((await backend.read("a", after=1, limit=9)).messages),
+            [2],
+            "the page that begins with the large message",
+        )
         page = await backend.read("a", before=3, limit=9)
-        expect((numbers_of(page.messages), page.complete), ([2], False), "the page that ends with it")
-        expect(numbers_of((await backend.read("a", after=0, limit=9)).messages), [1], "the page before it")
+        expect((numbers_of(page.messages), page.complete), ([2], False), "the page that ends with the large message")
+        expect(
+            numbers_of((await backend.read("a", after=0, limit=9)).messages), [1], "the page before the large message"
+        )
 
 
 @case
@@ -118,9 +124,9 @@ async def a_filter_chooses_messages(factory: Factory) -> None:
             page = await backend.read("a", where=Filter(search=search))
             expect((numbers_of(page.messages), page.complete), (seqs, True), f"the search for {search[:20]!r}")
         some = await backend.read("a", where=Filter(search="L"), limit=2)
-        expect((numbers_of(some.messages), some.complete), ([7, 8], False), "the newest two that match")
+        expect((numbers_of(some.messages), some.complete), ([7, 8], False), "the two newest matches")
         some = await backend.read("a", after=1, where=Filter(search="l"), limit=1)
-        expect((numbers_of(some.messages), some.complete), ([3], False), "the next that matches")
+        expect((numbers_of(some.messages), some.complete), ([3], False), "the next match")
         await _filter_by_sender_and_time(backend)
         await backend.redact("a", 1)
         expect(
@@ -130,25 +136,27 @@ async def a_filter_chooses_messages(factory: Factory) -> None:
         )
         check(
             1 not in numbers_of((await backend.read("a", where=Filter(search=""))).messages),
-            "redacted matches no search",
+            "a redacted message must not match a search",
         )
 
 
 async def _filter_by_sender_and_time(backend: Backend) -> None:
     both = await backend.read("a", where=Filter(sender="bob", search="e"))
-    expect(numbers_of(both.messages), [2, 4, 10], "what holds a sender and a text")
-    expect((await backend.read("a", where=Filter(sender="Ann"))).messages, [], "a sender of another case")
+    expect(numbers_of(both.messages), [2, 4, 10], "the matches of a sender and a text")
+    expect(
+        (await backend.read("a", where=Filter(sender="Ann"))).messages, [], "the matches of a sender in another case"
+    )
     times = [message.time_ms for message in (await backend.read("a")).messages]
     since = await backend.read("a", where=Filter(since_ms=times[-1]))
-    expect(len(since.messages), times.count(times[-1]), "since is inclusive")
+    expect(len(since.messages), times.count(times[-1]), "the number of messages since the newest time (inclusive)")
     until = await backend.read("a", where=Filter(until_ms=times[0]))
-    expect(list(until.messages), [], "until is exclusive")
+    expect(list(until.messages), [], "the messages until the oldest time (exclusive)")
     whole = await backend.read("a", where=Filter(since_ms=times[0], until_ms=times[-1] + 1))
-    expect(len(whole.messages), 10, "the whole time")
+    expect(len(whole.messages), 10, "the number of messages in the whole time span")
 
 
 @case
-async def composed_and_decomposed_letters_match(factory: Factory) -> None:
+async def a_search_matches_composed_and_decomposed_letters(factory: Factory) -> None:
     async with factory() as backend:
         await backend.append(
             [Draft("a", "ann", body) for body in ("Zo\u00eb", "zoe\u0308", "Zoe", "\ud55c", "\u1112\u1161\u11ab")]

@@ -107,4 +107,4 @@ class PresencePoller:
             statement = store.fill_in(_PRESENT)
             rows = await pool.run(lambda connection: connection.fetch(statement, *values), timeout_s=timeout_s)
             # Only now: nothing can keep it from the caller any more.
-            return self._others.take([PresenceRow(*row.values()) for row in rows])
+            return self._others.update([PresenceRow(*row.values()) for row in rows])

@@ -162,6 +162,6 @@ class SqliteBackend(Backend):
         now_ms = time.time_ns() // 1_000_000
         others = self._others[process]
         known = others.known  # of this moment; what is taken is the loop's
-        return others.take(
+        return others.update(
             await self._pages.run_interruptibly(lambda connection: read_present(connection, process, known, now_ms))
         )

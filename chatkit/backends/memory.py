@@ -160,12 +160,12 @@ class MemoryBackend(Backend):
         return self._notifications.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        """Do nothing: there is no other process."""
+        pass  # there is no other process
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        """Do nothing: there is no other process."""
+        pass  # there is no other process
 
     async def poll_presence(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
         return ()

@@ -32,7 +32,7 @@ class NotificationQueue:
         self._wake()
 
     def close(self) -> None:
-        """End the iterator after the notifications that are still in the queue."""
+        """Close the queue: the iterator ends after the notifications that are still in it."""
         self._is_closed = True
         self._wake()
 

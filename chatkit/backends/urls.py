@@ -20,8 +20,8 @@ STORE_NAME = "rooms.db"
 def open_backend(url: str, *, make: bool = True) -> Backend:
     """Return the backend that a URL names, to be opened with `async with`.
 
-    If `make` is false and the store does not exist, opening the backend raises `NotAStore`: a command that only reads must
-    not create a store under a mistyped path. Raise `BadBackendURL` if the URL is malformed or its scheme is unknown.
+    If `make` is false and the store does not exist, opening the backend raises `NotAStore`: a command that only reads
+    must not create a store under a mistyped path. Raise `BadBackendURL` if the URL is malformed, or its scheme unknown.
     """
     scheme, colon, rest = url.partition(":")
     if not colon:

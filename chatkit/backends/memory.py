@@ -126,7 +126,7 @@ class MemoryBackend(Backend):
         head, is_forward = self._head(log), after is not None
         found = log.between(after or 0, log.last + 1 if before is None else before)
         if where is not None:
-            found = await find_matches(found if is_forward else found[::-1], where, limit + 1)
+            found = await choose(found if is_forward else found[::-1], where, limit + 1)
             found = log.recheck(found if is_forward else found[::-1], where)
         page = cut_page(found[:limit] if is_forward else found[-limit:], is_forward=is_forward)
         return Page(head, page, complete=len(page) == len(found))
@@ -207,7 +207,7 @@ class MemoryBackend(Backend):
         return Receipt(message)
 
 
-async def find_matches(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:
+async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:
     """Return the first `limit` messages that match the filter. Yield to the event loop after each slice of them."""
     found: list[Message] = []
     n_chars = 0

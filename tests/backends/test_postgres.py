@@ -11,7 +11,7 @@ from postgres_place import eventually, has_reached, opened, sql
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
 from chatkit.backends.postgres import schema as postgres_store
-from chatkit.backends.postgres.escaping import escape, sieve, unescape
+from chatkit.backends.postgres.escaping import escape, prefilter, unescape
 from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Filter, Notification, RoomAdvanced
 from chatkit.core.model import Draft, Receipt
@@ -170,7 +170,7 @@ def test_a_search_can_use_an_index_where_trigrams_are_to_be_had() -> None:
     asyncio.run(search_all(url))
     folded = """coalesce(folded, lower(body COLLATE "C"))"""
     for search, seqs in SEARCHES.items():
-        like = sieve(escape(search.casefold()))
+        like = prefilter(escape(search.casefold()))
         asked = f"SELECT seq FROM {{}}.message WHERE {folded} LIKE '{like}' AND room = 1 ORDER BY seq"
         prefix = "SET enable_seqscan = off; SET enable_indexscan = off; "
         assert sql(prefix + asked, url).split() == [str(seq) for seq in seqs]

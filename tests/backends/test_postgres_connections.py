@@ -11,7 +11,7 @@ from postgres_place import eventually, fresh, has_reached, opened, schema_of, sq
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
-from chatkit.backends.postgres import backend, listener
+from chatkit.backends.postgres import backend, listener, writer
 from chatkit.backends.postgres.notifications import AdvancedRoom, AppendedPayload, OwnAppends
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.core.backend import (
@@ -154,7 +154,8 @@ def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
 def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
     own: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "TIMEOUT_S", 0.3)
+    for module in (backend, writer):
+        monkeypatch.setattr(module, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(backend, "LONG_S", 0.3)
     monkeypatch.setattr(listener, "PING_S", 0.3)
     monkeypatch.setattr(listener, "PING_EVERY_S", 0.1)
@@ -211,15 +212,15 @@ def test_what_is_told_of_ones_own_batch_is_news_only_where_its_answer_was_lost()
     own = OwnAppends()
     answered, lost = own.begin(), own.begin()
     early, late = (AppendedPayload("me", tag, "e", [AdvancedRoom("a", tag, tag, 0)]) for tag in (answered, lost))
-    assert not own.is_news(early)
-    assert not own.is_news(late)
-    own.settle(answered)
-    assert own.doubt(lost) == [late]
-    assert not own.is_news(early)
-    assert own.is_news(late)
-    for _ in range(2 * OwnAppends.MAX_DOUBTFUL):
-        own.doubt(own.begin())
-    assert not own.is_news(late)
+    assert not own.is_new(early)
+    assert not own.is_new(late)
+    own.confirm(answered)
+    assert own.abandon(lost) == [late]
+    assert not own.is_new(early)
+    assert own.is_new(late)
+    for _ in range(2 * OwnAppends.MAX_UNANSWERED):
+        own.abandon(own.begin())
+    assert not own.is_new(late)
 
 
 def test_ten_thousand_rooms_are_mended_with_a_handful_of_statements(own: PostgresServer) -> None:

@@ -12,7 +12,7 @@ from postgres_place import schema_of, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.suite import drafts_in, texts
-from chatkit.backends.postgres.errors import as_ours
+from chatkit.backends.postgres.errors import to_chatkit_error
 from chatkit.backends.urls import without_password
 from chatkit.bench.local import postgres
 from chatkit.bench.local.postgres import PostgresServer
@@ -60,7 +60,7 @@ def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes
                 await connection.execute(f"DO $$ BEGIN RAISE '%', 'why' USING {raising}; END $$")
         finally:
             await connection.close()
-        return as_ours(caught.value, "the place")
+        return to_chatkit_error(caught.value, "the place")
 
     full = asyncio.run(raised_by("ERRCODE = '54000'"))  # what a queue of NOTIFY says that is full
     assert isinstance(full, Unavailable)
@@ -75,7 +75,7 @@ def test_a_newer_store_is_refused() -> None:
         async with open_backend(url):
             pass
         sql("CREATE OR REPLACE FUNCTION {}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 99'", url)
-        with pytest.raises(StoreTooNew, match=f"{schema_of(url)} is of version 99, .* upgrade chatkit"):
+        with pytest.raises(StoreTooNew, match=f"{schema_of(url)} has version 99, .* upgrade chatkit"):
             await open_backend(url).__aenter__()
 
     asyncio.run(main())
@@ -98,7 +98,7 @@ def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
     sql("CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0")
 
     async def main() -> None:
-        with pytest.raises(StoreError, match="encoding is LATIN1, and has to be UTF8"):
+        with pytest.raises(StoreError, match="encoding is LATIN1, but must be UTF8"):
             await open_backend(server.url.replace("/postgres", "/narrow")).__aenter__()
 
     asyncio.run(main())
@@ -111,7 +111,7 @@ def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
         (("chatkit@", "nobody_of_this_name:s3cret@"), StoreError, "the user or the password is not accepted"),
         (("127.0.0.1", "127.0.0.9"), Unavailable, "cannot be reached"),
         (("?schema", "?sslmode=perhaps&schema"), BadBackendURL, "sslmode"),
-        (("/postgres", ":x/postgres"), BadBackendURL, "no host and port that can be"),
+        (("/postgres", ":x/postgres"), BadBackendURL, "no valid host and port"),
         (("?schema", "?no_such_setting=1&schema"), StoreError, "no_such_setting"),
     ],
 )
@@ -132,10 +132,10 @@ def test_what_is_wrong_is_said_without_the_password(change: tuple[str, str], kin
         ("schema=Upper", "at most 48 of a-z"),
         ("schema=x%22y", "at most 48 of a-z"),
         (f"schema={'x' * 49}", "at most 48 of a-z"),
-        ("schema=a&schema=b", "twice"),
-        ("pool=0", "whole number from 1 on"),
-        ("pool=many", "whole number from 1 on"),
-        ("statement_cache_size=-1", "whole number from 0 on"),
+        ("schema=a&schema=b", "more than once"),
+        ("pool=0", "whole number of at least 1"),
+        ("pool=many", "whole number of at least 1"),
+        ("statement_cache_size=-1", "whole number of at least 0"),
     ],
 )
 def test_a_malformed_url_is_named(query: str, words: str) -> None:

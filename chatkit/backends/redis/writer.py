@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from chatkit.backends.memory import find_matches
+from chatkit.backends.memory import choose
 from chatkit.backends.redis.codec import (
     KeyNames,
     RoomPosition,
@@ -126,7 +126,7 @@ class RedisWriter:
         page = first
         while True:
             read = page.messages if is_forward else page.messages[::-1]
-            found += await find_matches(read, where, limit + 1 - len(found))
+            found += await choose(read, where, limit + 1 - len(found))
             if len(found) > limit or page.complete or not page.messages or sum(map(size_of, found)) > MAX_PAGE_BYTES:
                 break
             if is_forward:

@@ -76,8 +76,8 @@ class SqliteBackend(Backend):
             stack.callback(self._notifications.close)
             stack.callback(self._file.close)
             stack.callback(self._writer.write_mark)
-            # The writer is opened first, because it creates the store. It is closed last, because the last connection to
-            # close makes the final checkpoint.
+            # The writer is opened first, because it creates the store, and closed last: the last connection that is
+            # closed makes the final checkpoint.
             threads = (self._writer.thread, self._checkpoints, self._pages, self._scans, *self._searches)
             for thread in threads:
                 stack.push_async_callback(thread.close)

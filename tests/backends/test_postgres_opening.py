@@ -1,4 +1,4 @@
-"""Opening a PostgreSQL store: what its URL says, who makes it, and what is refused in which words."""
+"""Opening a PostgreSQL store: its URL, the creation of the schema, and the errors."""
 
 import asyncio
 import subprocess
@@ -19,7 +19,7 @@ from chatkit.bench.local.postgres import PostgresServer
 from chatkit.errors import BadBackendURL, NotAStore, StoreError, StoreTooNew, Unavailable
 
 
-def test_ten_backends_make_an_empty_store_at_once() -> None:
+def test_ten_backends_create_one_store_concurrently() -> None:
     url = stores.postgres()
 
     async def one(n: int) -> str:
@@ -35,7 +35,7 @@ def test_ten_backends_make_an_empty_store_at_once() -> None:
     asyncio.run(main())
 
 
-def test_every_store_of_a_database_gets_its_index_though_all_are_made_at_once() -> None:
+def test_stores_created_concurrently_in_one_database_all_get_their_index() -> None:
     server = stores.postgres_server()
 
     async def main(url: str) -> None:
@@ -52,7 +52,7 @@ def test_every_store_of_a_database_gets_its_index_though_all_are_made_at_once() 
         assert server.run_sql(found, f"crowded{n}") == "6"
 
 
-def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes() -> None:
+def test_an_error_of_the_server_has_one_line_and_is_unavailable_if_temporary() -> None:
     async def raised_by(raising: str) -> Exception:
         connection = await asyncpg.connect(stores.postgres_server().url)
         try:
@@ -62,13 +62,13 @@ def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes
             await connection.close()
         return to_chatkit_error(caught.value, "the place")
 
-    full = asyncio.run(raised_by("ERRCODE = '54000'"))  # what a queue of NOTIFY says that is full
+    full = asyncio.run(raised_by("ERRCODE = '54000'"))  # the error of a full queue of NOTIFY
     assert isinstance(full, Unavailable)
     broken = asyncio.run(raised_by("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
     assert str(broken) == "the place cannot be used: why"
 
 
-def test_a_newer_store_is_refused() -> None:
+def test_a_store_of_a_newer_version_is_rejected() -> None:
     url = stores.postgres()
 
     async def main() -> None:
@@ -81,7 +81,7 @@ def test_a_newer_store_is_refused() -> None:
     asyncio.run(main())
 
 
-def test_another_programs_tables_are_left_alone() -> None:
+def test_another_programs_tables_are_rejected_and_unchanged() -> None:
     url = stores.postgres()
     sql("CREATE SCHEMA {}; CREATE TABLE {}.message (id integer)", url)
 
@@ -93,7 +93,7 @@ def test_another_programs_tables_are_left_alone() -> None:
     assert sql("SELECT count(*) FROM {}.message", url) == "0"
 
 
-def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
+def test_a_database_whose_encoding_is_not_utf8_is_rejected() -> None:
     server = stores.postgres_server()
     sql("CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0")
 
@@ -115,7 +115,9 @@ def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
         (("?schema", "?no_such_setting=1&schema"), StoreError, "no_such_setting"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_password(change: tuple[str, str], kind: type[Exception], words: str) -> None:
+def test_the_error_names_the_fault_without_the_password(
+    change: tuple[str, str], kind: type[Exception], words: str
+) -> None:
     async def main() -> None:
         with pytest.raises(kind) as caught:
             await open_backend(stores.postgres().replace(*change)).__aenter__()
@@ -138,13 +140,13 @@ def test_what_is_wrong_is_said_without_the_password(change: tuple[str, str], kin
         ("statement_cache_size=-1", "whole number of at least 0"),
     ],
 )
-def test_a_malformed_url_is_named(query: str, words: str) -> None:
+def test_the_error_names_the_fault_of_an_option(query: str, words: str) -> None:
     with pytest.raises(BadBackendURL, match=words):
         open_backend(f"postgresql://localhost/x?{query}")
 
 
 @pytest.mark.parametrize("rest", ["/x#y", "/x?pool=0", "[/x"])
-def test_a_password_is_not_shown_with_what_is_wrong(rest: str) -> None:
+def test_the_error_of_a_malformed_url_contains_no_password(rest: str) -> None:
     with pytest.raises(BadBackendURL) as caught:
         open_backend(f"postgresql://ann:s3#c/r@t:@localhost{rest}")
     assert "s3#" not in str(caught.value)
@@ -166,7 +168,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
 
 
-def test_a_url_says_how_to_connect() -> None:
+def test_the_options_of_a_url_are_used() -> None:
     url = stores.postgres().replace("postgresql://", "postgres://")
     url += "&pool=1&statement_cache_size=0&application_name=some%20name&sslmode=disable"
 
@@ -179,7 +181,7 @@ def test_a_url_says_how_to_connect() -> None:
     asyncio.run(main())
 
 
-def test_a_missing_driver_is_named() -> None:
+def test_the_error_names_a_missing_driver() -> None:
     code = (
         "import sys; sys.modules['asyncpg'] = None\n"
         "from chatkit.backends import open_backend\n"
@@ -190,7 +192,7 @@ def test_a_missing_driver_is_named() -> None:
     assert done.stdout == "BadBackendURL postgresql:// needs a driver: pip install 'chatkit[postgres]'\n"
 
 
-def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_names_missing_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(postgres, "DEBIAN_FOLDER", tmp_path)
     with pytest.raises(Unavailable, match="apt-get install postgresql"):
@@ -201,7 +203,7 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.parametrize(
     ("rest", "char"), [("ann:fir/st@db/0", "/"), ("ann:fir?st@db/0", "?"), ("ann:fir@st@db/0", "@")]
 )
-def test_a_password_that_is_not_escaped_is_told_and_not_shown(scheme: str, rest: str, char: str) -> None:
+def test_the_error_of_an_unescaped_password_does_not_contain_it(scheme: str, rest: str, char: str) -> None:
     with pytest.raises(BadBackendURL, match=f"'\\{char}' (is written )?as %") as caught:
         open_backend(f"{scheme}://{rest}")
     assert "fir" not in str(caught.value)

@@ -74,9 +74,8 @@ def test_a_replaced_or_damaged_file_accepts_no_messages(tmp_path: Path, damage: 
 
     async def main() -> None:
         async with open_store(folder / "x.db") as backend:
-            await wait_until_empty(
-                folder / "x.db-wal"
-            )  # else the checkpoint may write over what a test has written there
+            # Otherwise the checkpoint could overwrite the damage.
+            await wait_until_empty(folder / "x.db-wal")
             await backend.append([Draft("a", "ann", "1")])
             damage(folder / "x.db")
             (broken,) = await until(backend.notifications(), lambda item: isinstance(item, Disconnected))

@@ -21,15 +21,15 @@ def test_pages_and_appends_do_not_wait_for_searches(tmp_path: Path) -> None:
             searches = [asyncio.ensure_future(backend.read("big", where=nowhere)) for _ in range(30)]
             page = await backend.read("big", before=150_000, limit=50)
             assert [m.seq for m in page.messages] == list(range(149_950, 150_000))
-            await backend.append([Draft("big", "ann", "meanwhile")])
-            assert (await backend.read("big", limit=1)).messages[0].body == "meanwhile"
+            await backend.append([Draft("big", "ann", "a later message")])
+            assert (await backend.read("big", limit=1)).messages[0].body == "a later message"
             assert not searches[-1].done()
             first = await searches[0]
             assert (list(first.messages), first.complete) == ([], True)
             for search in searches:
                 search.cancel()
             await asyncio.gather(*searches, return_exceptions=True)
-            found = await backend.read("big", where=Filter(search="MEANWHILE"), limit=3)
+            found = await backend.read("big", where=Filter(search="A LATER"), limit=3)
             assert [m.seq for m in found.messages] == [200_001]
 
     asyncio.run(main())

@@ -80,7 +80,7 @@ class PostgresSchema(msgspec.Struct, frozen=True):
                 await self._migrate(connection, version)
 
     async def _version(self, connection: PostgresConnection) -> int:
-        """Return the store's version, or 0 if there is none; raise `StoreError` if the schema cannot be used."""
+        """Return the store's version, or 0 if the schema holds no store; raise `StoreError` if it cannot be used."""
         found = await connection.fetchrow(_FIND, self.name)
         if found is None or found["encoding"] != "UTF8":
             encoding = "unknown" if found is None else found["encoding"]

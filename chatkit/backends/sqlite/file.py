@@ -60,7 +60,7 @@ _descriptors = _DescriptorCache()
 
 
 class SqliteFile:
-    """The file at `path`. `fault` says why the file cannot be used, and is None while it can be.
+    """The file at `path`. `fault` is a sentence that says why the file cannot be used, or None.
 
     While it is set, nothing may be written to the file.
     """

@@ -239,7 +239,7 @@ def test_reconnecting_compares_ten_thousand_rooms_with_few_statements(server: Po
             server.start()
             server.run_sql("ALTER DATABASE postgres SET log_statement = 'all'")
             try:
-                await until_stored(one, Draft("room77", "ann", "while nobody listened", key="k"))
+                await until_stored(one, Draft("room77", "ann", "while disconnected", key="k"))
                 seen = await until(two.notifications(), lambda item: item == Reconnected())
             finally:
                 server.run_sql("ALTER DATABASE postgres RESET log_statement")

@@ -60,12 +60,12 @@ def test_an_error_of_the_server_has_one_line_and_is_unavailable_if_temporary() -
                 await connection.execute(f"DO $$ BEGIN RAISE '%', 'why' USING {raising}; END $$")
         finally:
             await connection.close()
-        return to_chatkit_error(caught.value, "the place")
+        return to_chatkit_error(caught.value, "the database")
 
     full = asyncio.run(raised_by("ERRCODE = '54000'"))  # the error of a full queue of NOTIFY
     assert isinstance(full, Unavailable)
     broken = asyncio.run(raised_by("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
-    assert str(broken) == "the place cannot be used: why"
+    assert str(broken) == "the database cannot be used: why"
 
 
 def test_a_store_of_a_newer_version_is_rejected() -> None:

@@ -220,14 +220,14 @@ def test_the_error_names_a_read_only_path(disk: Disk) -> None:
     path = disk.folder / "x.db"
     fill_room(path, 2)
     disk.become_read_only()
-    places = [path, disk.folder / "new.db"]
+    paths = [path, disk.folder / "new.db"]
     # Root may write to every directory that is on a disk.
     if not disk.is_mounted and os.geteuid() == 0:
-        places = [Path("/proc/self/new.db")]
-    for place in places:
-        error = opening_error(place)
+        paths = [Path("/proc/self/new.db")]
+    for path in paths:
+        error = opening_error(path)
         assert isinstance(error, Unavailable)
-        assert str(place) in str(error)
+        assert str(path) in str(error)
 
 
 def test_a_full_disk_loses_no_message_and_appends_resume_when_there_is_space(disk: Disk) -> None:

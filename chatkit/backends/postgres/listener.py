@@ -1,4 +1,4 @@
-"""PostgresListener: receives what other processes commit, on one connection for all rooms.
+"""PostgresListener: receives the commits of other processes, on one connection for all rooms.
 
 The whole store has one channel. Watching a room therefore needs no statement, however many rooms are watched; but every
 process gets every commit, and discards those of rooms that it does not watch, at some two microseconds a message.

@@ -1,4 +1,4 @@
-"""Payloads: what the processes on one store send each other by NOTIFY. No I/O.
+"""Payloads of NOTIFY, by which the processes on one store notify each other. No I/O.
 
 The functions of the database write the payloads of commits; this module decodes them.
 """

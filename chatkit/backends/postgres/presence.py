@@ -65,7 +65,7 @@ class OwnPresence:
                 self._is_stored
                 and await self._send(connection, schema, process, joined=changes, left=gone, ttl_s=ttl_s)
             ):
-                # In a new life: what other processes know of the old one must not be merged with this one.
+                # A new life: other processes must not merge what they know of the old one with this one.
                 self._life = secrets.token_hex(8)
                 await self._send(connection, schema, process, joined=members, left=(), ttl_s=ttl_s, is_whole=True)
             self._members, self._is_stored, self._expires_at_s = members, True, now_s + ttl_s

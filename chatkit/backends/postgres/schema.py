@@ -16,7 +16,7 @@ MIGRATIONS = ("1.sql", "2.sql")  # script N upgrades a store from version N - 1 
 RESYNC = '["c"]'  # the payload after which each process compares all rooms that it watches
 LOCK_ID = 0x63686B74  # "chkt": separates chatkit's advisory locks from others in the database
 
-# Reads the catalog: to_regclass may answer from a cache that lacks what another process has just created.
+# Reads the catalog: to_regclass may answer from a cache that lacks objects which another process has just created.
 _FIND = """
     SELECT current_setting('server_encoding') AS encoding, EXISTS (
         SELECT FROM pg_namespace WHERE nspname = $1

@@ -1,6 +1,6 @@
 """ConnectionThread: a thread with its own connection, which executes calls of the event loop one after the other.
 
-Knows nothing of what the calls do. The event loop submits a call and awaits its result. It may also use the connection
+Knows nothing of the calls' content. The event loop submits a call and awaits its result. It may also use the connection
 itself, for microseconds, while the thread is idle (`try_acquire`).
 """
 

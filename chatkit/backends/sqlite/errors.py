@@ -46,7 +46,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether the file's content is broken, so that what other connections have cached is no longer valid."""
+    """Return whether the file's content is broken. Then the pages that other connections have cached are not valid."""
     return _primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 

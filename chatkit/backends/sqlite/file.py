@@ -144,7 +144,8 @@ class SqliteFile:
             return f"{self.path} was overwritten by something that is not an SQLite database"
         return self._damage
 
-    # An older copy that is written over the file in place keeps the inode and this mark. The mark is then ahead of it.
+    # An older copy that is written over the file in place keeps the inode and this mark, which is then newer than the
+    # newest message.
 
     def read_mark(self) -> int | None:
         """Return the newest message id that the file is known to have contained; None if it has no mark."""

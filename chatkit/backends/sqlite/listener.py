@@ -1,4 +1,4 @@
-"""SqliteListener: detects what other processes write to the store. Runs on the writer's connection.
+"""SqliteListener: detects the commits of other processes. Runs on the writer's connection.
 
 SQLite does not announce commits, but `PRAGMA data_version` reports within microseconds whether another connection has
 made one. New messages are then at the end of the message table. There is no polling while no room is watched. Once a
@@ -120,7 +120,7 @@ class SqliteListener:
         self._reason = reason
 
     def poll(self) -> None:
-        """Notify what is new since the last poll."""
+        """Notify the changes since the last poll."""
         last_id, top, redaction, typing = self._connection.execute(_POSITIONS).fetchone()
         notifications: list[Notification] = []
         if top != self._top:  # new messages may have been trimmed already: then only the heads show them

@@ -79,7 +79,7 @@ def announce(
 def read_presence(
     connection: sqlite3.Connection, process: str, known: Mapping[str, tuple[str, int]], now_ms: int
 ) -> list[PresenceRow]:
-    """Return what changed in all other processes that are alive, since the versions in `known`."""
+    """Return the changes in all other processes that are alive, since the versions in `known`."""
     known_states = msgspec.json.encode([(name, *state) for name, state in known.items()]).decode()
     values = {"process": process, "known": known_states, "n_kept": _N_KEPT, "now_ms": now_ms}
     (found,) = connection.execute(_PRESENT, values).fetchone()

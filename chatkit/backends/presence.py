@@ -17,7 +17,8 @@ from chatkit.core.model import Member
 class PresenceRow(msgspec.Struct, frozen=True, array_like=True):
     """A member of a process that changed, or, with only the first four fields set, a process without changes.
 
-    `is_whole` is true if the rows are all members of the process, because the known version is too old, or of another life.
+    `is_whole` is true if the rows are all members of the process, because the known version is too old or of another
+    life.
     """
 
     process: str

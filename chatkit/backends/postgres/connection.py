@@ -68,8 +68,8 @@ class PostgresEndpoint:
         """Connect, and execute the SQL of `settings`; raise the errors of the driver."""
         connection = await self._make()
         try:
-            # Each statement must see the commits before it, whatever the database's default is. None of the statements runs
-            # long enough for compiling to pay.
+            # Each statement must see the commits before it, whatever the database's default is. No statement runs long
+            # enough for compiling to pay.
             await connection.execute("SET default_transaction_isolation = 'read committed'; SET jit = off;" + settings)
         except BaseException:
             connection.terminate()

@@ -1,4 +1,4 @@
-"""Where rooms can be kept: one package a technology. `open_backend` picks one by its URL."""
+"""The store backends: one package for each technology. `open_backend` chooses one by its URL."""
 
 from chatkit.backends.urls import open_backend
 

@@ -1,9 +1,10 @@
-"""MemoryBackend: rooms in this process's memory, gone when it ends. The reference for what a backend means.
+"""MemoryBackend: rooms in this process's memory, lost when it ends. The reference implementation of the contract.
 
-Each room keeps its newest messages, readers or not. Nothing here waits, so that every method is atomic by itself.
+Each room keeps its newest messages, whether it has readers or not. Only a search yields to the event loop; every other
+method runs without interruption and is therefore atomic.
 """
 
-# ruff: noqa: D102 - what each method means is said once, in Backend
+# ruff: noqa: D102 - the methods are documented in Backend
 
 import asyncio
 import time
@@ -30,15 +31,15 @@ from chatkit.core.page_size import cut_page
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound
 
-DEFAULT_KEEP = 1_000  # a demo's memory: a room of short messages stays under a megabyte
-SLICE_CHARS = 1 << 14  # of bodies, searched in one turn of the event loop: some hundred microseconds
-CHARS_A_MESSAGE = 64  # that a message costs beside its body
+DEFAULT_KEEP = 1_000  # a room of short messages then takes less than a megabyte
+SLICE_CHARS = 1 << 14  # of bodies, searched in one turn of the event loop: a few hundred microseconds
+CHARS_A_MESSAGE = 64  # the cost of a message besides its body
 
 
 class MemoryLog:
-    """One room: its kept messages, without holes, and the keys among them, each with its sender.
+    """One room: the messages that are kept, without holes, and their keys by sender.
 
-    Its first number is above `last`.
+    The number of the first new message is `last + 1`.
     """
 
     __slots__ = ("keys", "last", "messages", "time_ms")
@@ -51,15 +52,18 @@ class MemoryLog:
 
     @property
     def first(self) -> int:
-        """The number of the oldest message that is kept."""
+        """The number of the oldest message that is kept; `last + 1` if none is."""
         return self.last - len(self.messages) + 1
 
     def between(self, after: int, before: int) -> list[Message]:
         """Return the messages between two numbers, both exclusive."""
         return self.messages[max(after + 1 - self.first, 0) : max(before - self.first, 0)]
 
-    def as_they_are_now(self, messages: Iterable[Message], where: Filter) -> list[Message]:
-        """Return those that still match: a search rests, and messages may be redacted or trimmed while it does."""
+    def recheck(self, messages: Iterable[Message], where: Filter) -> list[Message]:
+        """Return the current state of messages that a search found, without those that no longer match.
+
+        A search yields to the event loop, so that messages may be redacted or trimmed before it ends.
+        """
         kept = [self.messages[message.seq - self.first] for message in messages if message.seq >= self.first]
         return kept if where.search is None else [message for message in kept if not message.redacted]
 
@@ -81,10 +85,10 @@ class MemoryLog:
 
 
 class MemoryBackend(Backend):
-    """At most `keep` messages of each room, in memory. Entered again, it has the rooms that it had.
+    """At most `keep` messages of each room, in memory. A backend that is opened again still has its rooms.
 
-    A subclass may decide when a room is made (`_make_room`) and what is dropped after an append (`_trim_room`), and may
-    append without waiting (`_commit`).
+    A subclass may override when a room is created (`_make_room`) and what is dropped after an append (`_trim_room`),
+    and may append synchronously (`_commit`).
     """
 
     shared = False
@@ -94,17 +98,17 @@ class MemoryBackend(Backend):
         self._epoch = new_epoch()
         self._logs: dict[str, MemoryLog] = {}
         self._watched: set[str] = set()
-        self._inbox = NotificationQueue()
+        self._notifications = NotificationQueue()
 
     async def __aenter__(self) -> Self:
-        self._inbox = NotificationQueue()
+        self._notifications = NotificationQueue()
         self._watched.clear()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._inbox.close()
+        self._notifications.close()
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         return self._commit(drafts)
@@ -118,12 +122,12 @@ class MemoryBackend(Backend):
         limit: int = 100,
         where: Filter | None = None,
     ) -> Page:
-        log = self._logs.get(room) or MemoryLog()  # asking for a room does not make it
+        log = self._logs.get(room) or MemoryLog()  # a read must not create the room
         head, is_forward = self._head(log), after is not None
         found = log.between(after or 0, log.last + 1 if before is None else before)
         if where is not None:
-            chosen = await choose(found if is_forward else found[::-1], where, limit + 1)
-            found = log.as_they_are_now(chosen if is_forward else chosen[::-1], where)
+            found = await choose(found if is_forward else found[::-1], where, limit + 1)
+            found = log.recheck(found if is_forward else found[::-1], where)
         page = cut_page(found[:limit] if is_forward else found[-limit:], is_forward=is_forward)
         return Page(head, page, complete=len(page) == len(found))
 
@@ -153,15 +157,15 @@ class MemoryBackend(Backend):
         self._watched.discard(room)
 
     def notifications(self) -> AsyncIterator[Notification]:
-        return self._inbox.read()
+        return self._notifications.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        """Do nothing: there is no other process."""
+        pass  # there is no other process
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        """Do nothing: there is no other process."""
+        pass  # there is no other process
 
     async def poll_presence(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
         return ()
@@ -176,18 +180,18 @@ class MemoryBackend(Backend):
         return receipts
 
     def _make_room(self, room: str) -> None:
-        """Make the room if there is none."""
+        """Create the room if it does not exist."""
         if room not in self._logs:
             self._logs[room] = MemoryLog()
 
     def _trim_room(self, room: str) -> None:
-        """Drop the messages that are too many after an append."""
+        """Drop the messages over the limit after an append."""
         log = self._logs[room]
         log.drop(len(log.messages) - self._keep)
 
     def _notify(self, notifications: Iterable[RoomAdvanced | MessageRedacted]) -> None:
-        """Send notifications of watched rooms."""
-        self._inbox.put(item for item in notifications if item.room in self._watched)
+        """Queue the notifications of watched rooms."""
+        self._notifications.put(item for item in notifications if item.room in self._watched)
 
     def _head(self, log: MemoryLog) -> Head:
         return Head(self._epoch, log.first, log.last)
@@ -204,7 +208,7 @@ class MemoryBackend(Backend):
 
 
 async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:
-    """Return at most `limit` messages that a filter asks for. The event loop has its turn after each slice of them."""
+    """Return the first `limit` messages that match the filter. Yield to the event loop after each slice of them."""
     found: list[Message] = []
     n_chars = 0
     for message in messages:
@@ -221,12 +225,12 @@ async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list
 
 def _count_to_drop(log: MemoryLog, keep: int | None, before_ms: int | None) -> int:
     by_count = 0 if keep is None else len(log.messages) - keep
-    by_time = 0 if before_ms is None else _count_old(log.messages, before_ms, _now_ms())
+    by_time = 0 if before_ms is None else _count_expired(log.messages, before_ms, _now_ms())
     return max(by_count, by_time)
 
 
-def _count_old(messages: Sequence[Message], before_ms: int, now_ms: int) -> int:
-    """Count the messages up to the last old one that no young one precedes; see `Backend.trim`."""
+def _count_expired(messages: Sequence[Message], before_ms: int, now_ms: int) -> int:
+    """Count the messages up to the last old one that has no young one before it; see `Backend.trim`."""
     n_old = 0
     for n, message in enumerate(messages, 1):
         if message.time_ms < before_ms:

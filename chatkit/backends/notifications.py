@@ -1,6 +1,6 @@
-"""Inbox: news on their way from a backend to the one who reads them. In the event loop's thread; no I/O, no clock.
+"""NotificationQueue: the notifications of a backend until they are read. Runs in the event loop's thread; does no I/O.
 
-It is bounded by the number of watched rooms: news of one room are folded together while nobody reads them.
+The queue is bounded by the number of watched rooms: the notifications of one room are merged while nobody reads them.
 """
 
 import asyncio
@@ -10,43 +10,46 @@ from itertools import pairwise
 
 from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Typing
 
-# Messages that wait here, where nothing else is said; beyond it only the number a room has reached is told, and the
-# reader reads the room.
+# Messages that the queue may hold. Beyond it, a notification carries only the number that a room has reached, and its
+# consumer reads the messages from the store.
 MAX_MESSAGES = 1_024
 
 
 class NotificationQueue:
-    """News in order of arrival, folded by room."""
+    """Notifications in the order of arrival, merged by room."""
 
     def __init__(self, max_messages: int = MAX_MESSAGES) -> None:
         self._max_messages = max_messages
         self._pending: OrderedDict[Hashable, Notification] = OrderedDict()
         self._messages = 0
         self._is_closed = False
-        self._waiter: asyncio.Future[None] | None = None  # set while the reader waits for news
+        self._waiter: asyncio.Future[None] | None = None  # set while the reader waits
 
-    def put(self, news: Iterable[Notification]) -> None:
-        """Add news, and wake the reader."""
-        for item in news:
-            self._fold(item)
+    def put(self, notifications: Iterable[Notification]) -> None:
+        """Add notifications, and wake the reader. Never waits."""
+        for item in notifications:
+            self._merge(item)
         self._wake()
 
     def close(self) -> None:
-        """End the iterator, after what is in it has been read."""
+        """Close the queue: the iterator ends after the notifications that are still in it."""
         self._is_closed = True
         self._wake()
 
     async def read(self) -> AsyncIterator[Notification]:
-        """Iterate until closed."""
+        """Iterate over the notifications until the queue is closed; one reader at a time.
+
+        A reader that is cancelled loses none of them.
+        """
         while True:
             while self._pending:
-                yield self._take()
+                yield self._pop()
             if self._is_closed:
                 return
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def _take(self) -> Notification:
+    def _pop(self) -> Notification:
         _, item = self._pending.popitem(last=False)
         if isinstance(item, RoomAdvanced):
             self._messages -= len(item.messages)
@@ -56,12 +59,12 @@ class NotificationQueue:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fold(self, item: Notification) -> None:
-        # A room's Grown stays where it stands when more is folded into it: were it moved behind a Redacted, the body
-        # that was taken away would come after.
+    def _merge(self, item: Notification) -> None:
+        # A room's RoomAdvanced keeps its place when a newer one is merged into it: if it moved behind a
+        # MessageRedacted, the body that was removed would be delivered after the redaction.
         match item:
             case RoomAdvanced():
-                self._grow(item)
+                self._merge_advanced(item)
             case MessageRedacted():
                 self._pending[item.room, item.seq] = item
             case Typing():
@@ -73,7 +76,7 @@ class NotificationQueue:
                 self._pending.pop(Reconnected, None)
                 self._pending[Reconnected] = item
 
-    def _grow(self, item: RoomAdvanced) -> None:
+    def _merge_advanced(self, item: RoomAdvanced) -> None:
         older = self._pending.get(item.room)
         if isinstance(older, RoomAdvanced):
             self._messages -= len(older.messages)
@@ -85,9 +88,9 @@ class NotificationQueue:
 
 
 def merge(older: RoomAdvanced, newer: RoomAdvanced) -> RoomAdvanced:
-    """Fold two news of one room into one that says as much."""
+    """Merge two notifications of one room into one that carries the same information."""
     epochs = _epoch(older), _epoch(newer)
-    is_same_log = epochs[0] == epochs[1] or "" in epochs  # where none is told, there is no sign of another
+    is_same_log = epochs[0] == epochs[1] or "" in epochs  # a missing epoch is no sign of another log
     if newer.last <= older.last and is_same_log:
         return older
     both = [*older.messages, *newer.messages]
@@ -96,5 +99,5 @@ def merge(older: RoomAdvanced, newer: RoomAdvanced) -> RoomAdvanced:
     return newer
 
 
-def _epoch(grown: RoomAdvanced) -> str:
-    return grown.epoch or (grown.messages[-1].epoch if grown.messages else "")
+def _epoch(item: RoomAdvanced) -> str:
+    return item.epoch or (item.messages[-1].epoch if item.messages else "")

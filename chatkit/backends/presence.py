@@ -1,8 +1,8 @@
-"""Others: how far it is known who is in which room of all other processes, for stores that keep this in tables.
+"""RemotePresence: what is known of the members of other processes, for stores that keep them in tables.
 
-A process counts its changes, and each row of a member says by which of them it became what it is. So who asks says what
-is known, and is answered with the rows that are newer. A process that faded and came back has another life: what was
-known of the last one is not to be mixed with it.
+Each process counts its changes, and each member's row has the version in which it last changed. A process that polls
+sends the versions that it knows, and gets only newer rows. A process that expired and came back has another life, so
+that its rows are never merged with those of its previous life.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,10 @@ from chatkit.core.model import Member
 
 
 class PresenceRow(msgspec.Struct, frozen=True, array_like=True):
-    """A member of a process that changed; or of a process without any change, all but the last four.
+    """A member of a process that changed, or, with only the first four fields set, a process without changes.
 
-    `is_whole` where all of the process's members are told, because what is known of it does not help.
+    `is_whole` is true if the rows are all members of the process, because the known version is too old or of another
+    life.
     """
 
     process: str
@@ -31,26 +32,26 @@ class PresenceRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RemotePresence:
-    """Of each process its life and its version, as they were last told."""
+    """The life and the version of each other process, as they were last read."""
 
     def __init__(self) -> None:
         self.known: dict[str, tuple[str, int]] = {}
 
-    def take(self, rows: Sequence[PresenceRow]) -> list[PresenceChange]:
-        """Take what was told of all processes that are alive as known; return what is new."""
+    def update(self, rows: Sequence[PresenceRow]) -> list[PresenceChange]:
+        """Record the rows of all processes that are alive, read with `known`; return the changes."""
         before, self.known = self.known, {row.process: (row.life, row.version) for row in rows}
-        presences = [PresenceChange(process, whole=True) for process in before.keys() - self.known.keys()]
+        changes = [PresenceChange(process, whole=True) for process in before.keys() - self.known.keys()]
         for process, members in groupby(sorted(rows, key=_process), key=_process):
             if self.known[process] != before.get(process):
-                presences.append(_presence(process, members))
-        return presences
+                changes.append(_to_change(process, members))
+        return changes
 
 
 def _process(row: PresenceRow) -> str:
     return row.process
 
 
-def _presence(process: str, rows: Iterable[PresenceRow]) -> PresenceChange:
+def _to_change(process: str, rows: Iterable[PresenceRow]) -> PresenceChange:
     joined: list[tuple[str, Member]] = []
     left: list[tuple[str, str]] = []
     is_whole = False

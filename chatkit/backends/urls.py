@@ -1,9 +1,9 @@
-"""From a URL to the backend it names. A backend's module is imported when its scheme is asked for, not before.
+"""`open_backend`: the backend that a URL names. A backend's module is imported when its scheme is used.
 
-Knows what a URL may say, and nothing of what a backend does with it. Nothing here touches a disk or a network.
+Knows the syntax of the URLs, and nothing of how a backend uses their options. Nothing here touches a disk or a network.
 """
 
-# ruff: noqa: PLC0415 - imports inside functions are what this module is for
+# ruff: noqa: PLC0415 - the imports inside functions are the purpose of this module
 
 import re
 from collections.abc import Callable, Collection
@@ -18,18 +18,19 @@ STORE_NAME = "rooms.db"
 
 
 def open_backend(url: str, *, make: bool = True) -> Backend:
-    """Return the backend that a URL names, to be entered with `async with`; raise `BadBackendURL` if it names none.
+    """Return the backend that a URL names, to be opened with `async with`.
 
-    Without `make`, entering raises `NotAStore` where there is no store yet: a mistyped path must not become one.
+    If `make` is false and the store does not exist, opening the backend raises `NotAStore`: a command that only reads
+    must not create a store under a mistyped path. Raise `BadBackendURL` if the URL is malformed, or its scheme unknown.
     """
     scheme, colon, rest = url.partition(":")
     if not colon:
         raise BadBackendURL(f"{url!r} has no scheme: a file is sqlite:///{url}")
     construct = _BACKENDS.get(scheme.lower())
     if construct is None:
-        raise BadBackendURL(f"there is no backend {scheme!r}: known are {_known()}")
+        raise BadBackendURL(f"there is no backend {scheme!r}; known schemes: {_known()}")
     if not rest.startswith("//"):
-        is_file = scheme.lower() == "sqlite"  # what stands in others may be a password
+        is_file = scheme.lower() == "sqlite"  # the rest of other URLs may hold a password
         raise BadBackendURL(
             f"{url!r} has no '//' after its scheme: {scheme}:///{rest.lstrip('/')}"
             if is_file
@@ -40,34 +41,34 @@ def open_backend(url: str, *, make: bool = True) -> Backend:
     except ValueError as error:
         raise BadBackendURL(f"{without_password(url)!r} is not a URL: {error}") from error
     if parts.fragment:
-        raise BadBackendURL(f"{without_password(url)!r} holds a '#': write it as %23")
+        raise BadBackendURL(f"{without_password(url)!r} contains a '#': write it as %23")
     return construct(parts, make)
 
 
 def without_password(url: str) -> str:
-    """Return the URL as it may be shown and logged."""
-    url = re.sub("//([^:/@]*):.*@", r"//\1:***@", url)  # whatever stands in a password, an '@' comes after it
+    """Return the URL without its password, as it may be shown and logged."""
+    url = re.sub("//([^:/@]*):.*@", r"//\1:***@", url)  # a password may hold any character, but an '@' follows it
     return re.sub("([?&](?:ssl)?password=)[^&]*", r"\1***", url)
 
 
 def _check_password(parts: SplitResult) -> None:
-    """Raise where a password was not escaped: parts of it would be taken, and shown, for something else."""
+    """Raise `BadBackendURL` if a password is not escaped: parts of it would be parsed, and shown, as other parts."""
     _, colon, port = parts.netloc.rpartition(":")
     is_cut = "@" not in parts.netloc and colon and not port.isdigit() and "@" in parts.path + parts.query
     if is_cut and not parts.netloc.endswith("]"):
-        raise BadBackendURL(f"in a password in {parts.scheme}://, '/' is written as %2F, and '?' as %3F")
+        raise BadBackendURL(f"in the password of a {parts.scheme}:// URL, write '/' as %2F and '?' as %3F")
     if parts.netloc.count("@") > 1:
-        raise BadBackendURL(f"in a password in {parts.scheme}://, '@' is written as %40")
+        raise BadBackendURL(f"in the password of a {parts.scheme}:// URL, write '@' as %40")
 
 
 def _memory(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type
     from chatkit.backends.memory import DEFAULT_KEEP, MemoryBackend
 
     if parts.netloc or parts.path.strip("/"):
-        raise BadBackendURL("memory:// takes no path: it keeps nothing when its process ends")
+        raise BadBackendURL("memory:// takes no path: its rooms are lost when the process ends")
     keep = _options(parts, {"keep"}).get("keep", str(DEFAULT_KEEP))
     if not (keep.isascii() and keep.isdigit() and int(keep[:18]) > 0):
-        raise BadBackendURL(f"memory://?keep= is a whole number from 1 on, not {keep!r}")
+        raise BadBackendURL(f"memory://?keep= must be a whole number of at least 1, not {keep!r}")
     return MemoryBackend(keep=int(keep[:18]))
 
 
@@ -76,7 +77,7 @@ def _sqlite(parts: SplitResult, make: bool) -> Backend:  # noqa: FBT001 - all of
 
     synchronous = _options(parts, {"synchronous"}).get("synchronous", "normal")
     if synchronous not in get_args(Synchronous):
-        raise BadBackendURL(f"sqlite:///…?synchronous= is normal or full, not {synchronous!r}")
+        raise BadBackendURL(f"sqlite:///…?synchronous= must be normal or full, not {synchronous!r}")
     path = _sqlite_path(parts)
     return SqliteBackend(
         path or _default_path(), synchronous=cast("Synchronous", synchronous), make=make, make_folder=path is None
@@ -84,21 +85,21 @@ def _sqlite(parts: SplitResult, make: bool) -> Backend:  # noqa: FBT001 - all of
 
 
 def _sqlite_path(parts: SplitResult) -> Path | None:
-    """Read what stands after `sqlite:///`; None where nothing does."""
+    """Return the path after `sqlite:///`, or None if it is empty."""
     if parts.netloc:
-        place = parts.netloc + parts.path
-        raise BadBackendURL(f"sqlite://{place} needs three slashes: sqlite:///{place}")
+        address = parts.netloc + parts.path
+        raise BadBackendURL(f"sqlite://{address} needs three slashes: sqlite:///{address}")
     path = unquote(parts.path)[1:]
     if not path:
         return None
     if "\0" in path:
-        raise BadBackendURL("a file's path holds no NUL (%00)")
+        raise BadBackendURL("the path of a file cannot contain NUL (%00)")
     if path == ":memory:":
         raise BadBackendURL("sqlite:///:memory: cannot be shared by connections: memory:// keeps rooms in memory")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise BadBackendURL(f"there is no home folder for {path!r}") from error
+        raise BadBackendURL(f"{path!r} has no home folder") from error
 
 
 def _default_path() -> Path:
@@ -106,7 +107,7 @@ def _default_path() -> Path:
 
     path = user_data_path("chatkit", appauthor=False) / STORE_NAME
     if not path.is_absolute():  # it begins with a literal ~
-        raise BadBackendURL("there is no home folder to keep rooms in: name a file, such as sqlite:///rooms.db")
+        raise BadBackendURL("there is no home folder for the default store: name a file, such as sqlite:///rooms.db")
     return path
 
 
@@ -135,24 +136,20 @@ def _postgresql(parts: SplitResult, make: bool) -> Backend:  # noqa: FBT001 - al
     return make_postgres(parts, make=make)
 
 
-def _not_here(parts: SplitResult, _make: bool) -> Backend:  # noqa: FBT001 - all of one type
-    raise BadBackendURL(f"this version of chatkit has no backend for {parts.scheme}://: known are {_known()}")
-
-
 def _options(parts: SplitResult, known: Collection[str]) -> dict[str, str]:
-    """Read the query; every option once, and none that the backend does not know."""
+    """Parse the query. Raise `BadBackendURL` for an unknown option, and for one that is given twice."""
     options: dict[str, str] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:
-            raise BadBackendURL(f"{parts.scheme}:// has no option {name!r}: known are {', '.join(sorted(known))}")
+            raise BadBackendURL(f"{parts.scheme}:// has no option {name!r}; known options: {', '.join(sorted(known))}")
         if name in options:
-            raise BadBackendURL(f"{parts.scheme}:// has the option {name!r} twice")
+            raise BadBackendURL(f"{parts.scheme}:// has the option {name!r} more than once")
         options[name] = value
     return options
 
 
 def _known() -> str:
-    return ", ".join(f"{scheme}://" for scheme, construct in _BACKENDS.items() if construct is not _not_here)
+    return ", ".join(f"{scheme}://" for scheme in _BACKENDS)
 
 
 _BACKENDS: dict[str, Callable[[SplitResult, bool], Backend]] = {

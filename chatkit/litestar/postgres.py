@@ -28,7 +28,7 @@ class ChannelsPostgres(RetentionBackend, PostgresBackend):
         theirs = urlencode([each for each in given if each[0] != "schema"], quote_via=quote)
         super().__init__(
             f"{start}?{theirs}",
-            place=f"postgresql://{start.partition('://')[2].rpartition('@')[2]}",  # without a password
+            display_url=f"postgresql://{start.partition('://')[2].rpartition('@')[2]}",  # without a password
             schema=dict(given).get("schema", SCHEMA),
             connect=make_connection,
         )

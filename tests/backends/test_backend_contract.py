@@ -1,4 +1,4 @@
-"""The values of the backend contract: what a filter chooses, and the names of logs."""
+"""The values of the backend contract: filters and epochs."""
 
 from typing import Any
 
@@ -41,13 +41,13 @@ def test_a_redacted_message_matches_no_search() -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_a_search_finds_every_part_of_a_body(before: str, part: str, after: str) -> None:
+def test_a_search_matches_every_part_of_a_body(before: str, part: str, after: str) -> None:
     message = Message("ops", "e", 1, 0, "ann", before + part + after)
     for search in (part, part.casefold()):
         assert Filter(search=search).matches(message)
 
 
-def test_epochs_differ_and_can_stand_in_a_cursor() -> None:
+def test_epochs_differ_and_are_valid_in_a_cursor() -> None:
     epochs = {new_epoch() for _ in range(1_000)}
     assert len(epochs) == 1_000
     for epoch in epochs:

@@ -1,4 +1,4 @@
-"""Every backend keeps the contract: the conformance suite, and a model that hypothesis leads astray."""
+"""All backends: the conformance suite, a model-based test with hypothesis, and backend URLs."""
 
 import asyncio
 import itertools
@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends import conformance, open_backend
-from chatkit.backends.conformance import log as conformance_log
+from chatkit.backends.conformance import retention
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
 from chatkit.core.model import Draft, Message
 from chatkit.errors import BadBackendURL, NotFound
 
 Make = Callable[[], Backend]
-Step = tuple[Any, ...]  # what to do, and with what
+Step = tuple[Any, ...]  # the name of a function below, and its arguments
 MATRIX = [("memory", case) for case in conformance.cases(shared=False)]
 MATRIX += [
     (kind, case) for kind in ("sqlite", "redis", "redis-cluster", "postgres") for case in conformance.cases(shared=True)
@@ -37,7 +37,7 @@ numbers = itertools.count()
 
 
 def factory(kind: str, folder: Path) -> Make:
-    """Make backends on one fresh store."""
+    """Return a factory of backends on one fresh store."""
     if kind == "memory":
         return lambda: open_backend("memory://")
     url = FRESH[kind]() if kind in FRESH else f"sqlite:///{folder}/{next(numbers)}.db"
@@ -49,23 +49,23 @@ def test_conforms(kind: str, case: conformance.Case, tmp_path: Path) -> None:
     conformance.run(case, factory(kind, tmp_path))
 
 
-def test_the_suite_knows_whether_a_backend_is_shared(tmp_path: Path) -> None:
+def test_shared_is_true_for_stores_of_several_processes(tmp_path: Path) -> None:
     assert not factory("memory", tmp_path)().shared
     assert factory("sqlite", tmp_path)().shared
 
 
-def test_a_backend_that_breaks_the_contract_is_found() -> None:
+def test_the_suite_detects_a_backend_that_breaks_the_contract() -> None:
     class Forgetful(MemoryBackend):
         async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
             await super().trim(room, keep=keep, before_ms=before_ms)
             return 0
 
     with pytest.raises(AssertionError, match="how many were dropped"):
-        conformance.run(conformance_log.trimming_changes_no_number, Forgetful)
+        conformance.run(retention.trimming_keeps_the_numbers_of_the_rest, Forgetful)
 
 
 class Model:
-    """What a backend's rooms are, as plain lists."""
+    """The rooms of a backend, as plain lists."""
 
     def __init__(self) -> None:
         self.rooms: dict[str, list[Message]] = {}
@@ -74,7 +74,7 @@ class Model:
     def last(self, room: str) -> int:
         return self.dropped.get(room, 0) + len(self.rooms.get(room, []))
 
-    def keyed(self, draft: Draft) -> Message | None:
+    def stored(self, draft: Draft) -> Message | None:
         if draft.key is None:
             return None
         kept = self.rooms.get(draft.room, [])
@@ -101,10 +101,15 @@ steps = st.one_of(
 
 async def follow(backend: Backend, script: list[Step]) -> None:
     model = Model()
-    todo: dict[str, Callable[..., Awaitable[None]]] = {"append": append, "trim": trim, "redact": redact, "read": read}
+    operations: dict[str, Callable[..., Awaitable[None]]] = {
+        "append": append,
+        "trim": trim,
+        "redact": redact,
+        "read": read,
+    }
     async with backend:
         for step in script:
-            await todo[step[0]](backend, model, *step[1:])
+            await operations[step[0]](backend, model, *step[1:])
         for room in model.rooms:
             await read(backend, model, room, 0, None, 1_000)
 
@@ -113,7 +118,7 @@ async def append(backend: Backend, model: Model, batch: list[Draft]) -> None:
     receipts = await backend.append(batch)
     assert len(receipts) == len(batch)
     for draft, receipt in zip(batch, receipts, strict=True):
-        stored = model.keyed(draft)
+        stored = model.stored(draft)
         assert receipt.repeat == (stored is not None)
         if stored is not None:
             assert receipt.message == stored
@@ -166,7 +171,7 @@ async def read(backend: Backend, model: Model, room: str, after: int | None, bef
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "redis-cluster", "postgres"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, max_size=25))
-def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Step]) -> None:
+def test_a_backend_behaves_like_lists(kind: str, tmp_path: Path, script: list[Step]) -> None:
     asyncio.run(follow(factory(kind, tmp_path)(), script))
 
 
@@ -175,7 +180,7 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
     [
         ("rooms.db", "has no scheme"),
         ("", "has no scheme"),
-        ("mysql://x", "there is no backend 'mysql': known are memory://, sqlite://"),
+        ("mysql://x", "there is no backend 'mysql'; known schemes: memory://, sqlite://"),
         ("redis://a,b", "takes one server"),
         ("redis://a/b", "it is a number, as in /0"),
         ("redis://a/0/1", "it is a number, as in /0"),
@@ -185,7 +190,7 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("redis://a?prefix=", "without braces"),
         ("redis://a?prefix={x}", "without braces"),
         ("redis://a?wait=all", "is a number of replicas, not 'all'"),
-        ("redis://a?keep=5", "has no option 'keep': known are prefix, wait"),
+        ("redis://a?keep=5", "has no option 'keep'; known options: prefix, wait"),
         ("redis+cluster://a,b/0", "takes no database"),
         ("redis+sentinel://a", "needs the service's name"),
         ("redis+pubsub://a?wait=1", "has no option 'wait'"),
@@ -193,10 +198,10 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("sqlite://var/rooms.db", "needs three slashes: sqlite:///var/rooms.db"),
         ("sqlite:rooms.db", "has no '//'"),
         ("memory:", "memory://"),
-        ("sqlite:///rooms.db?journal=wal", "has no option 'journal': known are synchronous"),
-        ("sqlite:///rooms.db?synchronous=off", "is normal or full, not 'off'"),
-        ("sqlite:///rooms.db?synchronous=", "is normal or full, not ''"),
-        ("sqlite:///rooms.db?synchronous=full&synchronous=full", "twice"),
+        ("sqlite:///rooms.db?journal=wal", "has no option 'journal'; known options: synchronous"),
+        ("sqlite:///rooms.db?synchronous=off", "must be normal or full, not 'off'"),
+        ("sqlite:///rooms.db?synchronous=", "must be normal or full, not ''"),
+        ("sqlite:///rooms.db?synchronous=full&synchronous=full", "more than once"),
         ("sqlite:///a#b.db", "write it as %23"),
         ("sqlite:///a%00b.db", "NUL"),
         ("sqlite:///:memory:", "memory://"),
@@ -204,13 +209,13 @@ def test_a_backend_is_what_a_list_is(kind: str, tmp_path: Path, script: list[Ste
         ("sqlite://[x/y", "is not a URL"),
         ("memory://x", "takes no path"),
         ("memory:///x", "takes no path"),
-        ("memory://?keep=0", "whole number from 1 on"),
-        ("memory://?keep=many", "whole number from 1 on"),
-        ("memory://?keep=-1", "whole number from 1 on"),
+        ("memory://?keep=0", "whole number of at least 1"),
+        ("memory://?keep=many", "whole number of at least 1"),
+        ("memory://?keep=-1", "whole number of at least 1"),
         ("memory://?size=3", "has no option 'size'"),
     ],
 )
-def test_a_malformed_url_is_named(url: str, words: str) -> None:
+def test_the_error_names_the_fault_of_a_url(url: str, words: str) -> None:
     with pytest.raises(BadBackendURL) as caught:
         open_backend(url)
     assert words in str(caught.value)
@@ -220,13 +225,13 @@ def test_a_malformed_url_is_named(url: str, words: str) -> None:
 @pytest.mark.parametrize(
     "rest", ["//u:{}@[h", "//u:{}@h#x", "//u:a@{}@h", "//u:a/{}@h", "//u:a?{}@h", "u:{}@h", "/u:{}@h"]
 )
-def test_a_malformed_url_shows_no_password(scheme: str, rest: str) -> None:
+def test_the_error_of_a_malformed_url_contains_no_password(scheme: str, rest: str) -> None:
     with pytest.raises(BadBackendURL) as caught:
         open_backend(f"{scheme}:{rest.format('hunter2')}")
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_driver_is_imported_when_its_scheme_is_asked_for() -> None:
+def test_a_driver_is_imported_when_its_scheme_is_used() -> None:
     code = (
         "import sys; from chatkit.backends import open_backend; assert 'sqlite3' not in sys.modules;"
         "open_backend('memory://'); assert 'sqlite3' not in sys.modules;"

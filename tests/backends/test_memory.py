@@ -1,4 +1,4 @@
-"""MemoryBackend: what it keeps, what it forgets; and the inbox that its news wait in."""
+"""MemoryBackend and its limits, and NotificationQueue, which merges notifications."""
 
 import asyncio
 
@@ -12,24 +12,24 @@ def drafts(count: int, room: str = "a") -> list[Draft]:
     return [Draft(room, "ann", str(n), key=f"{room}{n}") for n in range(count)]
 
 
-def grown(room: str, first: int, last: int) -> RoomAdvanced:
+def advanced(room: str, first: int, last: int) -> RoomAdvanced:
     return RoomAdvanced(room, last, [Message(room, "e", seq, 0, "ann", "") for seq in range(first, last + 1)])
 
 
-def drained(*news: Notification) -> list[Notification]:
-    """Put news into an inbox, close it, and read it."""
+def put_and_read(*notifications: Notification) -> list[Notification]:
+    """Return what is read from a closed queue that got these notifications."""
 
     async def main() -> list[Notification]:
-        inbox = NotificationQueue()
-        for item in news:
-            inbox.put([item])
-        inbox.close()
-        return [item async for item in inbox.read()]
+        queue = NotificationQueue()
+        for item in notifications:
+            queue.put([item])
+        queue.close()
+        return [item async for item in queue.read()]
 
     return asyncio.run(main())
 
 
-def test_a_room_is_bounded_by_default() -> None:
+def test_a_room_keeps_a_thousand_messages_by_default() -> None:
     async def main() -> None:
         async with open_backend("memory://") as backend:
             await backend.append(drafts(1_500))
@@ -39,7 +39,7 @@ def test_a_room_is_bounded_by_default() -> None:
     asyncio.run(main())
 
 
-def test_keep_bounds_each_room_and_the_keys_with_it() -> None:
+def test_keep_limits_each_room_and_its_keys() -> None:
     async def main() -> None:
         async with open_backend("memory://?keep=3") as backend:
             await backend.append([*drafts(5), *drafts(2, "b")])
@@ -51,7 +51,7 @@ def test_keep_bounds_each_room_and_the_keys_with_it() -> None:
     asyncio.run(main())
 
 
-def test_history_stays_when_the_last_reader_leaves() -> None:
+def test_history_is_kept_after_the_last_reader_leaves() -> None:
     async def main() -> None:
         async with open_backend("memory://") as backend:
             await backend.watch("a")
@@ -62,7 +62,7 @@ def test_history_stays_when_the_last_reader_leaves() -> None:
     asyncio.run(main())
 
 
-def test_each_backend_has_an_epoch_of_its_own() -> None:
+def test_each_backend_has_its_own_epoch() -> None:
     async def main() -> None:
         async with open_backend("memory://") as one, open_backend("memory://") as two:
             assert (await one.read("a")).head.epoch != (await two.read("a")).head.epoch
@@ -70,54 +70,57 @@ def test_each_backend_has_an_epoch_of_its_own() -> None:
     asyncio.run(main())
 
 
-def test_news_of_one_room_are_folded_while_nobody_reads() -> None:
-    assert drained(grown("a", 1, 2), grown("b", 1, 1), grown("a", 3, 4)) == [grown("a", 1, 4), grown("b", 1, 1)]
+def test_notifications_of_one_room_are_merged_while_nobody_reads() -> None:
+    assert put_and_read(advanced("a", 1, 2), advanced("b", 1, 1), advanced("a", 3, 4)) == [
+        advanced("a", 1, 4),
+        advanced("b", 1, 1),
+    ]
 
 
-def test_news_that_were_told_before_change_nothing() -> None:
-    assert drained(grown("a", 1, 4), grown("a", 3, 4), RoomAdvanced("a", 2)) == [grown("a", 1, 4)]
+def test_repeated_notifications_change_nothing() -> None:
+    assert put_and_read(advanced("a", 1, 4), advanced("a", 3, 4), RoomAdvanced("a", 2)) == [advanced("a", 1, 4)]
 
 
-def test_folded_news_never_have_holes() -> None:
-    assert drained(grown("a", 1, 2), grown("a", 5, 6)) == [grown("a", 5, 6)]
-    assert drained(grown("a", 1, 2), RoomAdvanced("a", 9)) == [RoomAdvanced("a", 9)]
+def test_merged_notifications_never_have_holes() -> None:
+    assert put_and_read(advanced("a", 1, 2), advanced("a", 5, 6)) == [advanced("a", 5, 6)]
+    assert put_and_read(advanced("a", 1, 2), RoomAdvanced("a", 9)) == [RoomAdvanced("a", 9)]
 
 
-def test_a_redaction_never_comes_before_the_message() -> None:
-    assert drained(grown("a", 1, 2), MessageRedacted("a", 2), grown("a", 3, 3)) == [
-        grown("a", 1, 3),
+def test_a_redaction_never_precedes_its_message() -> None:
+    assert put_and_read(advanced("a", 1, 2), MessageRedacted("a", 2), advanced("a", 3, 3)) == [
+        advanced("a", 1, 3),
         MessageRedacted("a", 2),
     ]
 
 
-def test_a_link_that_broke_again_is_not_told_to_be_mended() -> None:
-    assert drained(Disconnected("x"), Reconnected(), Disconnected("y")) == [Disconnected("y")]
-    assert drained(Disconnected("x"), RoomAdvanced("a", 1), Reconnected()) == [
+def test_a_reconnection_followed_by_another_loss_is_not_delivered() -> None:
+    assert put_and_read(Disconnected("x"), Reconnected(), Disconnected("y")) == [Disconnected("y")]
+    assert put_and_read(Disconnected("x"), RoomAdvanced("a", 1), Reconnected()) == [
         Disconnected("x"),
         RoomAdvanced("a", 1),
         Reconnected(),
     ]
 
 
-def test_news_that_nobody_reads_are_bounded() -> None:
-    news = drained(*(grown("a", n, n) for n in range(1, 3 * MAX_MESSAGES)), grown("b", 1, 5))
-    assert [(item.room, item.last) for item in news if isinstance(item, RoomAdvanced)] == [
+def test_unread_notifications_are_bounded() -> None:
+    notifications = put_and_read(*(advanced("a", n, n) for n in range(1, 3 * MAX_MESSAGES)), advanced("b", 1, 5))
+    assert [(item.room, item.last) for item in notifications if isinstance(item, RoomAdvanced)] == [
         ("a", 3 * MAX_MESSAGES - 1),
         ("b", 5),
     ]
-    assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) <= MAX_MESSAGES
+    assert sum(len(item.messages) for item in notifications if isinstance(item, RoomAdvanced)) <= MAX_MESSAGES
 
 
-def test_a_reader_who_waits_is_woken_and_one_who_gave_up_loses_nothing() -> None:
+def test_a_waiting_reader_is_woken_and_a_cancelled_one_loses_nothing() -> None:
     async def main() -> None:
-        inbox = NotificationQueue()
-        given_up = asyncio.ensure_future(anext(inbox.read()))
+        queue = NotificationQueue()
+        given_up = asyncio.ensure_future(anext(queue.read()))
         await asyncio.sleep(0)
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
-        waiting = asyncio.ensure_future(anext(inbox.read()))
+        waiting = asyncio.ensure_future(anext(queue.read()))
         await asyncio.sleep(0)
-        inbox.put([RoomAdvanced("a", 1)])
+        queue.put([RoomAdvanced("a", 1)])
         assert await waiting == RoomAdvanced("a", 1)
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""PostgresBackend on a real PostgreSQL: hostile texts, long batches, many at once, searches, a log that is wiped."""
+"""PostgresBackend on a real PostgreSQL server: any text, long and concurrent batches, searches, and wiped logs."""
 
 import asyncio
 import itertools
@@ -9,18 +9,18 @@ import stores
 from postgres_backends import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
-from chatkit.backends.postgres import schema as postgres_store
-from chatkit.backends.postgres.escaping import escape, sieve, unescape
+from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
+from chatkit.backends.postgres import schema as postgres_schema
+from chatkit.backends.postgres.escaping import escape, prefilter, unescape
 from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Filter, Notification, RoomAdvanced
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import Unavailable
 
-# What is stored
+# Stored text and batches
 
 
-def test_hostile_names_and_bodies_harm_nobody() -> None:
+def test_any_name_and_body_is_stored_unchanged() -> None:
     rooms = ["\U00020000" * 64, "a.b-c_d", "select", "Room"]
     bodies = [
         "\0",
@@ -45,68 +45,68 @@ def test_hostile_names_and_bodies_harm_nobody() -> None:
                 await two.watch(room)
             receipts = await one.append(drafts)
             for room in rooms:
-                mine = [receipt.message for receipt in receipts if receipt.message.room == room]
-                assert list((await two.read(room)).messages) == mine
-            heard: dict[str, RoomAdvanced] = {}
-            await until(two.notifications(), lambda item: note(item, heard) == len(rooms))
+                in_room = [receipt.message for receipt in receipts if receipt.message.room == room]
+                assert list((await two.read(room)).messages) == in_room
+            received: dict[str, RoomAdvanced] = {}
+            await until(two.notifications(), lambda item: record(item, received) == len(rooms))
             assert await two.append(drafts) == [Receipt(receipt.message, repeat=True) for receipt in receipts]
-            for grown in heard.values():
-                assert list(grown.messages) == [r.message for r in receipts if r.message.room == grown.room]
+            for advanced in received.values():
+                assert list(advanced.messages) == [r.message for r in receipts if r.message.room == advanced.room]
 
     asyncio.run(main())
 
 
-def note(item: Notification, heard: dict[str, RoomAdvanced]) -> int:
+def record(item: Notification, received: dict[str, RoomAdvanced]) -> int:
     assert isinstance(item, RoomAdvanced)
-    heard[item.room] = item
-    return len(heard)
+    received[item.room] = item
+    return len(received)
 
 
 @pytest.mark.parametrize("text", ["", "\0", "\1", "\1\2\2", "a\0b\1c\2d\3e", "\3\2\1\0" * 3])
-def test_any_text_can_be_written_and_is_found_by_its_parts_only(text: str) -> None:
+def test_an_escaped_text_contains_exactly_the_escaped_parts_of_the_text(text: str) -> None:
     assert unescape(escape(text)) == text
     assert "\0" not in escape(text)
     parts = ["".join(part) for n in range(1, 4) for part in itertools.product("\0\1\2\3", repeat=n)]
     assert [part in text for part in parts] == [escape(part) in escape(text) for part in parts]
 
 
-def test_a_batch_may_take_as_long_as_what_is_sent_of_it_is_long() -> None:
+def test_the_time_limit_of_a_batch_counts_escaped_and_folded_text() -> None:
     drafts = [Draft("a", "ann", "\1" * 1_000, "x" * 1_000), Draft("a", "ann", "Ä" * 1_000)]
     assert count_chars(Batch(drafts).values()) > 3_000 + 1_000 + 2 * 1_000
 
 
-def test_batches_too_long_for_a_notice_are_heard_of() -> None:
+def test_batches_too_long_for_a_payload_are_notified() -> None:
     async def main() -> None:
         async with opened(stores.postgres(), 2) as (one, two):
             await two.watch("a")
             for body in ("x" * 7_000, "x" * 7_999, "ä" * 60_000, '"' * 4_100):
-                (receipt,) = await one.append(said("a", body))
+                (receipt,) = await one.append(drafts_in("a", body))
                 last = receipt.message.seq
-                (*_, grown) = await until(two.notifications(), partial(has_reached, last))
-                assert isinstance(grown, RoomAdvanced)
-                assert grown.epoch == receipt.message.epoch
-                assert list(grown.messages) in ([], [receipt.message])
+                (*_, advanced) = await until(two.notifications(), partial(has_reached, last))
+                assert isinstance(advanced, RoomAdvanced)
+                assert advanced.epoch == receipt.message.epoch
+                assert list(advanced.messages) in ([], [receipt.message])
                 assert (await two.read("a", after=last - 1)).messages == [receipt.message]
 
     asyncio.run(main())
 
 
-def test_a_batch_of_very_many_rooms_is_heard_of_in_each() -> None:
+def test_a_batch_of_many_rooms_is_notified_in_each_room() -> None:
     rooms = ["\U00020000" * 60 + f"{n:04}" for n in range(1_000)]
 
     async def main() -> None:
         async with opened(stores.postgres(), 2) as (one, two):
             for room in rooms:
                 await two.watch(room)
-            await one.append([draft for room in rooms for draft in said(room, 1, 2)])
-            heard: dict[str, RoomAdvanced] = {}
-            await until(two.notifications(), lambda item: note(item, heard) == len(rooms))
-            assert {grown.last for grown in heard.values()} == {2}
+            await one.append([draft for room in rooms for draft in drafts_in(room, 1, 2)])
+            received: dict[str, RoomAdvanced] = {}
+            await until(two.notifications(), lambda item: record(item, received) == len(rooms))
+            assert {advanced.last for advanced in received.values()} == {2}
 
     asyncio.run(main())
 
 
-def test_batches_over_the_same_rooms_in_any_order_do_not_block_each_other() -> None:
+def test_batches_over_the_same_rooms_in_any_order_do_not_deadlock() -> None:
     rooms = [f"room{n}" for n in range(30)]
 
     async def main() -> None:
@@ -115,7 +115,7 @@ def test_batches_over_the_same_rooms_in_any_order_do_not_block_each_other() -> N
             for n in range(40):
                 order = rooms if n % 2 else rooms[::-1]
                 order = order[n % 7 :]
-                drafts = [draft for room in order for draft in keyed(room, f"{n}.1", f"{n}.2")]
+                drafts = [draft for room in order for draft in keyed_drafts(room, f"{n}.1", f"{n}.2")]
                 appends.append(backends[n % 4].append(drafts))
             for receipts in await asyncio.gather(*appends):
                 for first, second in zip(receipts[::2], receipts[1::2], strict=True):
@@ -126,16 +126,16 @@ def test_batches_over_the_same_rooms_in_any_order_do_not_block_each_other() -> N
     asyncio.run(main())
 
 
-def test_a_key_appended_by_everybody_at_once_is_stored_once() -> None:
+def test_a_key_appended_concurrently_by_all_backends_is_stored_once() -> None:
     async def main() -> None:
         async with opened(stores.postgres(), 3) as backends:
             for n in range(10):
                 results = await asyncio.gather(
-                    *(b.append([*keyed("a", f"k{n}", f"l{n}"), *said("a", "other")]) for b in backends)
+                    *(b.append([*keyed_drafts("a", f"k{n}", f"l{n}"), *drafts_in("a", "other")]) for b in backends)
                 )
-                for place in (0, 1):
-                    assert sum(not receipts[place].repeat for receipts in results) == 1
-                    assert len({receipts[place].message.seq for receipts in results}) == 1
+                for i in (0, 1):
+                    assert sum(not receipts[i].repeat for receipts in results) == 1
+                    assert len({receipts[i].message.seq for receipts in results}) == 1
             assert len(await texts(backends[0], "a")) == 10 * (2 + 3)
 
     asyncio.run(main())
@@ -159,25 +159,25 @@ BODIES = ["100%_sure", "GRÖSSE", "größe", "back\\slash", "nul\0Tail", "STRASS
 
 async def search_all(url: str) -> None:
     async with open_backend(url) as backend:
-        await backend.append(said("a", *BODIES))
-        await backend.append(said("b", *BODIES))
+        await backend.append(drafts_in("a", *BODIES))
+        await backend.append(drafts_in("b", *BODIES))
         for search, seqs in SEARCHES.items():
             assert numbers_of((await backend.read("a", where=Filter(search=search))).messages) == seqs, search
 
 
-def test_a_search_can_use_an_index_where_trigrams_are_to_be_had() -> None:
+def test_a_search_can_use_an_index_if_trigrams_are_available() -> None:
     url = stores.postgres()
     asyncio.run(search_all(url))
     folded = """coalesce(folded, lower(body COLLATE "C"))"""
     for search, seqs in SEARCHES.items():
-        like = sieve(escape(search.casefold()))
+        like = prefilter(escape(search.casefold()))
         asked = f"SELECT seq FROM {{}}.message WHERE {folded} LIKE '{like}' AND room = 1 ORDER BY seq"
         prefix = "SET enable_seqscan = off; SET enable_indexscan = off; "
         assert sql(prefix + asked, url).split() == [str(seq) for seq in seqs]
     assert "message_trigrams" in sql(prefix + f"EXPLAIN SELECT FROM {{}}.message WHERE {folded} LIKE '%grösse%'", url)
 
 
-def test_a_search_finds_the_same_where_trigrams_are_not_to_be_had() -> None:
+def test_a_search_finds_the_same_without_trigrams() -> None:
     sql("CREATE DATABASE plain; ")
     server = stores.postgres_server()
     server.run_sql("CREATE ROLE humble LOGIN; CREATE SCHEMA chatkit AUTHORIZATION humble", "plain")
@@ -185,14 +185,14 @@ def test_a_search_finds_the_same_where_trigrams_are_not_to_be_had() -> None:
     assert server.run_sql("SELECT count(*) FROM pg_extension WHERE extname = 'pg_trgm'", "plain") == "0"
 
 
-def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
+def test_cancelling_a_search_cancels_it_in_the_database() -> None:
     url = stores.postgres()
     running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%\"{}\".message%strpos%'"
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await backend.append(said("a", "x"))
-            # Bodies on which a search takes long: all but the last letter of what is looked for, over and over.
+            await backend.append(drafts_in("a", "x"))
+            # Bodies on which a search is slow: they repeat all but the last letter of the search.
             sql(
                 "DROP INDEX {}.message_trigrams; INSERT INTO {}.message"
                 " SELECT 1, n, 0, 's', repeat(repeat('a', 99) || 'b', 6000)"
@@ -201,7 +201,7 @@ def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
             )
             search = asyncio.ensure_future(backend.read("a", where=Filter(search="b" + "a" * 99 + "b" + "c" * 30_000)))
             await eventually(lambda: search.done() or sql(running + " AND pid <> pg_backend_pid()", url) != "0")
-            assert len((await backend.read("a", limit=1)).messages) == 1  # pages are not held up
+            assert len((await backend.read("a", limit=1)).messages) == 1  # pages are not delayed
             search.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await search
@@ -210,7 +210,7 @@ def test_a_search_that_is_cancelled_ends_in_the_database_too() -> None:
     asyncio.run(main())
 
 
-def test_searches_do_not_hold_up_the_list_of_rooms() -> None:
+def test_searches_do_not_delay_the_list_of_rooms() -> None:
     url = stores.postgres()
     lock = "BEGIN; LOCK {}.message; SELECT pg_sleep(1001)"
     sleeping = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%1001%'"
@@ -218,7 +218,7 @@ def test_searches_do_not_hold_up_the_list_of_rooms() -> None:
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await backend.append(said("a", 1))
+            await backend.append(drafts_in("a", 1))
             holding = asyncio.ensure_future(asyncio.to_thread(sql, lock, url))
             await eventually(lambda: sql(f"SELECT count(*) {sleeping}") == "1")
             searches = [asyncio.ensure_future(backend.read("a", where=Filter(search="x"))) for _ in range(5)]
@@ -235,13 +235,13 @@ def test_searches_do_not_hold_up_the_list_of_rooms() -> None:
     asyncio.run(main())
 
 
-def test_leaving_ends_what_is_under_way() -> None:
+def test_closing_ends_calls_in_progress() -> None:
     url = stores.postgres()
     lock = "BEGIN; LOCK {}.message; SELECT pg_sleep(1000)"
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await backend.append(said("a", 1))
+            await backend.append(drafts_in("a", 1))
             holding = asyncio.ensure_future(asyncio.to_thread(sql, lock, url))
             blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\".%'"
             await eventually(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
@@ -258,7 +258,7 @@ def test_leaving_ends_what_is_under_way() -> None:
     asyncio.run(main())
 
 
-# The log is wiped
+# Wiped logs
 
 
 @pytest.mark.parametrize(
@@ -269,31 +269,31 @@ def test_leaving_ends_what_is_under_way() -> None:
         "DELETE FROM {}.room",
     ],
 )
-def test_a_wiped_log_is_another_log_and_everybody_hears_of_it(wipe: str) -> None:
+def test_a_wiped_log_gets_another_epoch_and_readers_are_notified(wipe: str) -> None:
     url = stores.postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            (before,) = await one.append(said("a", 1))
+            (before,) = await one.append(drafts_in("a", 1))
             await two.watch("a")
             await asyncio.to_thread(sql, wipe, url)
-            (*_, grown) = await until(
+            (*_, advanced) = await until(
                 two.notifications(), lambda item: getattr(item, "epoch", "") != before.message.epoch
             )
-            assert isinstance(grown, RoomAdvanced)
-            assert grown.last == 0
-            (after,) = await one.append(said("a", 2))
-            assert (after.message.seq, after.message.epoch) == (1, grown.epoch)
+            assert isinstance(advanced, RoomAdvanced)
+            assert advanced.last == 0
+            (after,) = await one.append(drafts_in("a", 2))
+            assert (after.message.seq, after.message.epoch) == (1, advanced.epoch)
 
     asyncio.run(main())
 
 
-def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_of_an_older_version_are_kept_and_belong_to_their_senders(monkeypatch: pytest.MonkeyPatch) -> None:
     url = stores.postgres()
     draft = Draft("ops", "ann", "one", key="k")
 
     async def main() -> None:
-        monkeypatch.setattr(postgres_store, "MIGRATIONS", postgres_store.MIGRATIONS[:1])
+        monkeypatch.setattr(postgres_schema, "MIGRATIONS", postgres_schema.MIGRATIONS[:1])
         async with open_backend(url) as backend:
             (stored,) = await backend.append([draft])
         monkeypatch.undo()
@@ -308,16 +308,16 @@ def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders(monkeyp
     asyncio.run(main())
 
 
-def test_a_dropped_schema_is_made_again_under_another_epoch() -> None:
+def test_a_dropped_schema_is_created_again_with_another_epoch() -> None:
     url = stores.postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            (before,) = await one.append(keyed("a", 1, 2)[:1])
+            (before,) = await one.append(keyed_drafts("a", 1, 2)[:1])
             await one.read("a", where=Filter(search="x"))
             await two.watch("a")
             await asyncio.to_thread(sql, "DROP SCHEMA {} CASCADE", url)
-            (after,) = await one.append(keyed("a", 1))
+            (after,) = await one.append(keyed_drafts("a", 1))
             assert after.message.seq == 1
             assert not after.repeat
             assert after.message.epoch != before.message.epoch

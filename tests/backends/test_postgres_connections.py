@@ -1,4 +1,4 @@
-"""Links to PostgreSQL that break: killed, paused and wiped-out connections, and what is heard after them."""
+"""Lost connections to PostgreSQL: killed, paused and wiped servers, and the notifications afterwards."""
 
 import asyncio
 import itertools
@@ -10,8 +10,8 @@ import stores
 from postgres_backends import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import keyed, numbers_of, said, texts, until
-from chatkit.backends.postgres import backend, listener
+from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
+from chatkit.backends.postgres import backend, listener, writer
 from chatkit.backends.postgres.notifications import AdvancedRoom, AppendedPayload, OwnAppends
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.core.backend import (
@@ -29,14 +29,14 @@ from chatkit.errors import Unavailable
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[PostgresServer]:
-    """A server that a test may do anything to, if it leaves it running."""
+def server() -> Iterator[PostgresServer]:
+    """A server that tests may kill and pause, if they leave it running."""
     with PostgresServer() as server:
         yield server
 
 
 def terminate_listener(url: str) -> None:
-    """End the connections that listen for news of the store, as an administrator may."""
+    """Terminate the connections that listen for notifications of the store, as an administrator may."""
     found = sql(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE query LIKE 'LISTEN \"chatkit:{}\"%' OR (query = 'SELECT 1' AND backend_type = 'client backend'"
@@ -46,44 +46,44 @@ def terminate_listener(url: str) -> None:
     assert int(found) > 0
 
 
-def test_nothing_is_lost_when_the_listening_connection_is_ended_while_messages_flow() -> None:
+def test_no_message_is_lost_when_the_listening_connection_is_terminated() -> None:
     url = stores.postgres()
 
-    async def follow(backend: Backend, heard: list[Message], total: int) -> None:
-        """Read as the hub does: what follows is taken, what does not is read."""
+    async def follow(backend: Backend, received: list[Message], total: int) -> None:
+        """Read as the hub does: read the room when a notification is ahead of what was received."""
         async for item in backend.notifications():
-            if isinstance(item, RoomAdvanced) and item.last > len(heard):
-                heard += (await backend.read("a", after=len(heard), limit=1_000)).messages
-            if len(heard) == total:
+            if isinstance(item, RoomAdvanced) and item.last > len(received):
+                received += (await backend.read("a", after=len(received), limit=1_000)).messages
+            if len(received) == total:
                 return
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await two.watch("a")
-            heard: list[Message] = []
-            following = asyncio.ensure_future(follow(two, heard, 300))
+            received: list[Message] = []
+            following = asyncio.ensure_future(follow(two, received, 300))
             for n in range(300):
-                await one.append(said("a", n))
+                await one.append(drafts_in("a", n))
                 if n % 100 == 50:
                     await asyncio.to_thread(terminate_listener, url)
             await following
-            assert [message.body for message in heard] == [str(n) for n in range(300)]
+            assert [message.body for message in received] == [str(n) for n in range(300)]
 
     asyncio.run(main())
 
 
-def test_a_redaction_is_heard_of_though_the_link_was_broken(own: PostgresServer) -> None:
-    url = fresh(own)
+def test_a_redaction_while_disconnected_is_notified_after_reconnecting(server: PostgresServer) -> None:
+    url = fresh(server)
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await two.watch("a")
-            await one.append(said("a", 1, 2, 3))
+            await one.append(drafts_in("a", 1, 2, 3))
             await until(two.notifications(), lambda item: isinstance(item, RoomAdvanced))
-            await asyncio.to_thread(own.kill)
+            await asyncio.to_thread(server.kill)
             await until(two.notifications(), lambda item: isinstance(item, Disconnected))
-            await asyncio.to_thread(own.start)
-            await asyncio.to_thread(own.run_sql, f"SELECT {schema_of(url)}.redact('a', 2)")
+            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(server.run_sql, f"SELECT {schema_of(url)}.redact('a', 2)")
             seen = await until(two.notifications(), lambda item: item == MessageRedacted("a", 2))
             if Reconnected() not in seen:
                 await until(two.notifications(), lambda item: item == Reconnected())
@@ -91,38 +91,44 @@ def test_a_redaction_is_heard_of_though_the_link_was_broken(own: PostgresServer)
     asyncio.run(main())
 
 
-def test_a_killed_database_is_used_again_when_it_is_back(own: PostgresServer) -> None:
-    url = fresh(own)
+def test_a_killed_database_is_used_again_after_its_restart(server: PostgresServer) -> None:
+    url = fresh(server)
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            await one.append(keyed("a", 1))
+            await one.append(keyed_drafts("a", 1))
             await two.read("a")
             await two.watch("a")
             await two.watch("never written to")
-            own.kill()
-            for call in (one.append(keyed("a", 2)), two.read("a"), one.rooms(), two.redact("a", 1), one.trim(keep=1)):
+            server.kill()
+            for call in (
+                one.append(keyed_drafts("a", 2)),
+                two.read("a"),
+                one.rooms(),
+                two.redact("a", 1),
+                one.trim(keep=1),
+            ):
                 with pytest.raises(Unavailable):
                     await call
             await until(two.notifications(), lambda item: isinstance(item, Disconnected))
-            own.start()
-            (receipt,) = await one.append(keyed("a", 2))
+            server.start()
+            (receipt,) = await one.append(keyed_drafts("a", 2))
             seen = await until(two.notifications(), lambda item: item == Reconnected())
             assert RoomAdvanced("never written to", 0, epoch=receipt.message.epoch) in seen
-            if not any(has_reached(2, item) for item in seen):  # appended after the rooms had been looked at
+            if not any(has_reached(2, item) for item in seen):  # it was appended after the rooms were compared
                 await until(two.notifications(), partial(has_reached, 2))
             assert await texts(two, "a") == ["1", "2"]
 
     asyncio.run(main())
 
 
-def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
-    url = fresh(own)
+def test_acknowledged_messages_survive_a_killed_server(server: PostgresServer) -> None:
+    url = fresh(server)
 
     async def publish(backend: Backend, n: int, acknowledged: list[str]) -> None:
         for i in itertools.count():
             try:
-                receipts = await backend.append(keyed("a", *(f"{n}.{i}.{j}" for j in range(20))))
+                receipts = await backend.append(keyed_drafts("a", *(f"{n}.{i}.{j}" for j in range(20))))
             except Unavailable:
                 return
             acknowledged += [receipt.message.body for receipt in receipts]
@@ -131,11 +137,11 @@ def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
         acknowledged: list[str] = []
         async with opened(url, 3) as backends:
             tasks = [asyncio.ensure_future(publish(each, n, acknowledged)) for n, each in enumerate(backends)]
-            while len(acknowledged) < 2_000:  # noqa: ASYNC110 - nothing else tells of it
+            while len(acknowledged) < 2_000:  # noqa: ASYNC110 - there is no event for this
                 await asyncio.sleep(0)
-            await asyncio.to_thread(own.kill)
+            await asyncio.to_thread(server.kill)
             await asyncio.gather(*tasks)
-            await asyncio.to_thread(own.start)
+            await asyncio.to_thread(server.start)
             page = await backends[0].read("a", after=0, limit=1_000_000)
             stored = [message.body for message in page.messages]
             assert numbers_of(page.messages) == list(range(1, len(stored) + 1))
@@ -145,109 +151,113 @@ def test_what_was_acknowledged_survives_a_kill(own: PostgresServer) -> None:
     asyncio.run(main())
 
 
-def test_a_database_that_stands_still_is_unavailable_and_holds_up_no_leaving(
-    own: PostgresServer, monkeypatch: pytest.MonkeyPatch
+def test_a_paused_database_is_unavailable_and_does_not_delay_closing(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(backend, "LONG_S", 0.3)
-    monkeypatch.setattr(listener, "PING_S", 0.3)
-    monkeypatch.setattr(listener, "PING_EVERY_S", 0.1)
-    url = fresh(own)
+    def shorten_timeouts() -> None:
+        for module in (backend, writer):
+            monkeypatch.setattr(module, "TIMEOUT_S", 0.3)
+        monkeypatch.setattr(backend, "LONG_S", 0.3)
+        monkeypatch.setattr(listener, "PING_S", 0.3)
+        monkeypatch.setattr(listener, "PING_EVERY_S", 0.1)
+
+    url = fresh(server)
 
     async def main() -> None:
-        backend = open_backend(url)
+        paused = open_backend(url)
         async with open_backend(url) as other:
-            async with backend:
-                await backend.append(said("a", 1))
-                await backend.watch("a")
-                own.pause()
+            async with paused:
+                await paused.append(drafts_in("a", 1))
+                await paused.watch("a")
+                server.pause()
+                shorten_timeouts()  # only now: opening a store takes longer on a busy machine
                 try:
-                    for _ in range(4):  # more often than there are connections
-                        for call in (backend.append(said("a", 2)), backend.read("a"), backend.rooms()):
+                    for _ in range(4):  # more calls than connections
+                        for call in (paused.append(drafts_in("a", 2)), paused.read("a"), paused.rooms()):
                             with pytest.raises(Unavailable, match="has not answered"):
                                 await call
-                    await until(backend.notifications(), lambda item: isinstance(item, Disconnected))
-                    await backend.__aexit__(None, None, None)
+                    await until(paused.notifications(), lambda item: isinstance(item, Disconnected))
+                    await paused.__aexit__(None, None, None)
                 finally:
-                    own.resume()
+                    server.resume()
             monkeypatch.undo()
             await until_stored(other, Draft("b", "ann", "goes on", key="k"))
 
     asyncio.run(main())
 
 
-def test_a_batch_whose_answer_was_lost_is_told_to_those_who_read_here(own: PostgresServer) -> None:
-    url = fresh(own)
+def test_a_batch_whose_answer_was_lost_is_notified_in_its_own_process(server: PostgresServer) -> None:
+    url = fresh(server)
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
-            await one.append(said("a", 1))
+            await one.append(drafts_in("a", 1))
             await one.watch("a")
-            # The answer is kept back by a lock on the room: the batch waits, and its publisher gives up.
+            # A lock on the room delays the answer: the batch waits, and its publisher is cancelled.
             lock = f"BEGIN; SELECT * FROM {schema_of(url)}.room FOR UPDATE; SELECT pg_sleep(0.3); COMMIT"
-            holding = asyncio.ensure_future(asyncio.to_thread(own.run_sql, lock))
+            holding = asyncio.ensure_future(asyncio.to_thread(server.run_sql, lock))
             await eventually(
-                lambda: own.run_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "0"
+                lambda: server.run_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "0"
             )
-            appending = asyncio.ensure_future(one.append(said("a", 2)))
+            appending = asyncio.ensure_future(one.append(drafts_in("a", 2)))
             await asyncio.sleep(0.1)
             appending.cancel()
             await asyncio.gather(appending, holding, return_exceptions=True)
-            (receipt,) = await two.append(said("a", 3))
+            (receipt,) = await two.append(drafts_in("a", 3))
             seen = await until(one.notifications(), lambda item: getattr(item, "last", 0) == receipt.message.seq)
-            told = [seq for item in seen if isinstance(item, RoomAdvanced) for seq in numbers_of(item.messages)]
-            assert told == list(range(2, receipt.message.seq + 1))
+            notified = [seq for item in seen if isinstance(item, RoomAdvanced) for seq in numbers_of(item.messages)]
+            assert notified == list(range(2, receipt.message.seq + 1))
 
     asyncio.run(main())
 
 
-def test_what_is_told_of_ones_own_batch_is_news_only_where_its_answer_was_lost() -> None:
-    own = OwnAppends()
-    answered, lost = own.begin(), own.begin()
+def test_a_payload_of_an_own_batch_is_delivered_only_if_its_answer_was_lost() -> None:
+    appends = OwnAppends()
+    answered, lost = appends.begin(), appends.begin()
     early, late = (AppendedPayload("me", tag, "e", [AdvancedRoom("a", tag, tag, 0)]) for tag in (answered, lost))
-    assert not own.is_news(early)
-    assert not own.is_news(late)
-    own.settle(answered)
-    assert own.doubt(lost) == [late]
-    assert not own.is_news(early)
-    assert own.is_news(late)
-    for _ in range(2 * OwnAppends.MAX_DOUBTFUL):
-        own.doubt(own.begin())
-    assert not own.is_news(late)
+    assert not appends.is_new(early)
+    assert not appends.is_new(late)
+    appends.confirm(answered)
+    assert appends.abandon(lost) == [late]
+    assert not appends.is_new(early)
+    assert appends.is_new(late)
+    for _ in range(2 * OwnAppends.MAX_UNANSWERED):
+        appends.abandon(appends.begin())
+    assert not appends.is_new(late)
 
 
-def test_ten_thousand_rooms_are_mended_with_a_handful_of_statements(own: PostgresServer) -> None:
-    url = fresh(own)
+def test_reconnecting_compares_ten_thousand_rooms_with_few_statements(server: PostgresServer) -> None:
+    url = fresh(server)
     schema = schema_of(url)
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             for n in range(10_000):
                 await two.watch(f"room{n}")
-            own.kill()
+            server.kill()
             await until(two.notifications(), lambda item: isinstance(item, Disconnected))
-            own.start()
-            own.run_sql("ALTER DATABASE postgres SET log_statement = 'all'")
+            server.start()
+            server.run_sql("ALTER DATABASE postgres SET log_statement = 'all'")
             try:
-                await until_stored(one, Draft("room77", "ann", "while nobody listened", key="k"))
+                await until_stored(one, Draft("room77", "ann", "while disconnected", key="k"))
                 seen = await until(two.notifications(), lambda item: item == Reconnected())
             finally:
-                own.run_sql("ALTER DATABASE postgres RESET log_statement")
+                server.run_sql("ALTER DATABASE postgres RESET log_statement")
             if not any(isinstance(item, RoomAdvanced) and item.room == "room77" and item.last == 1 for item in seen):
                 await until(two.notifications(), lambda item: getattr(item, "last", 0) == 1)
             assert len({item.room for item in seen if isinstance(item, RoomAdvanced)}) == 10_000
-        assert own.log_text().count(f'FROM "{schema}".meta LEFT JOIN "{schema}".room') <= 3
+        assert server.log_text().count(f'FROM "{schema}".meta LEFT JOIN "{schema}".room') <= 3
 
     asyncio.run(main())
 
 
-def test_a_foreign_notice_only_makes_everybody_look() -> None:
+def test_an_unknown_payload_makes_every_process_compare_its_rooms() -> None:
     url = stores.postgres()
 
     async def main() -> None:
         async with opened(url, 2) as (one, two):
             await two.watch("a")
-            (receipt,) = await one.append(said("a", 1))
+            (receipt,) = await one.append(drafts_in("a", 1))
             await until(two.notifications(), lambda item: isinstance(item, RoomAdvanced))
             await asyncio.to_thread(sql, "SELECT pg_notify('chatkit:{}', 'what is this?')", url)
             await until(two.notifications(), lambda item: item == RoomAdvanced("a", 1, epoch=receipt.message.epoch))
@@ -255,7 +265,7 @@ def test_a_foreign_notice_only_makes_everybody_look() -> None:
     asyncio.run(main())
 
 
-def test_who_is_writing_is_told_to_the_others_that_watch() -> None:
+def test_typing_is_notified_to_other_processes_that_watch_the_room() -> None:
     async def main() -> None:
         async with opened(stores.postgres(), 2) as (one, two):
             for each in (one, two):
@@ -269,7 +279,7 @@ def test_who_is_writing_is_told_to_the_others_that_watch() -> None:
     asyncio.run(main())
 
 
-def test_members_are_announced_again_when_the_database_has_forgotten_them() -> None:
+def test_members_are_announced_again_when_the_database_has_lost_them() -> None:
     url = stores.postgres()
     ann, bob = Member("ann", 1), Member("bob", 2)
 
@@ -278,7 +288,7 @@ def test_members_are_announced_again_when_the_database_has_forgotten_them() -> N
             await one.announce("p1", joined=[("a", ann), ("a", bob)], left=[], ttl_s=60)
             (first,) = await two.poll_presence("p2")
             assert set(first.joined) == {("a", ann), ("a", bob)}
-            await asyncio.to_thread(sql, "TRUNCATE {}.process, {}.member", url)  # what a crash does to such tables
+            await asyncio.to_thread(sql, "TRUNCATE {}.process, {}.member", url)  # as a crash does to unlogged tables
             assert await two.poll_presence("p2") == [PresenceChange("p1", whole=True)]
             await one.announce("p1", joined=[("b", ann)], left=[("a", bob)], ttl_s=60)
             (then,) = await two.poll_presence("p2")
@@ -288,7 +298,7 @@ def test_members_are_announced_again_when_the_database_has_forgotten_them() -> N
     asyncio.run(main())
 
 
-def test_leaving_while_connections_are_being_made_leaves_none() -> None:
+def test_closing_while_connecting_leaves_no_connection() -> None:
     url = stores.postgres() + "&application_name=leaver"
 
     async def main() -> None:
@@ -297,7 +307,7 @@ def test_leaving_while_connections_are_being_made_leaves_none() -> None:
                 reads = [asyncio.ensure_future(backend.read("a")) for _ in range(4)]
                 for _ in range(turns):
                     await asyncio.sleep(0)
-            assert len(asyncio.all_tasks()) <= 1 + len(reads)  # what was left behind
+            assert len(asyncio.all_tasks()) <= 1 + len(reads)  # no task of the backend remains
             for outcome in await asyncio.gather(*reads, return_exceptions=True):
                 assert not isinstance(outcome, BaseException) or isinstance(outcome, Unavailable)
         await eventually(lambda: sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaver'") == "0")
@@ -305,7 +315,7 @@ def test_leaving_while_connections_are_being_made_leaves_none() -> None:
     asyncio.run(main())
 
 
-def test_a_database_that_lost_its_end_begins_a_new_epoch_and_nobody_takes_new_messages_for_old() -> None:
+def test_a_database_that_lost_its_newest_messages_gets_a_new_epoch() -> None:
     url = stores.postgres()
 
     async def main() -> None:
@@ -315,7 +325,7 @@ def test_a_database_that_lost_its_end_begins_a_new_epoch_and_nobody_takes_new_me
             with await hub.subscribe("ops", history=10) as reader:
                 assert len(await reader.read()) == 5
                 old = reader.epoch
-                # As after a failover to a copy that was behind, or a restored backup.
+                # As after a failover to a replica that was behind, or after restoring a backup.
                 sql("DELETE FROM {}.message WHERE seq > 2; UPDATE {}.room SET last = 2", url)
                 terminate_listener(url)
                 items = list(await reader.read())

@@ -1,4 +1,4 @@
-"""Opening a PostgreSQL store: what its URL says, who makes it, and what is refused in which words."""
+"""Opening a PostgreSQL store: its URL, the creation of the schema, and the errors."""
 
 import asyncio
 import subprocess
@@ -11,20 +11,20 @@ import stores
 from postgres_backends import schema_of, sql
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import said, texts
-from chatkit.backends.postgres.errors import as_ours
+from chatkit.backends.conformance.suite import drafts_in, texts
+from chatkit.backends.postgres.errors import to_chatkit_error
 from chatkit.backends.urls import without_password
 from chatkit.bench.local import postgres
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.errors import BadBackendURL, NotAStore, StoreError, StoreTooNew, Unavailable
 
 
-def test_ten_backends_make_an_empty_store_at_once() -> None:
+def test_ten_backends_create_one_store_concurrently() -> None:
     url = stores.postgres()
 
     async def one(n: int) -> str:
         async with open_backend(url) as backend:
-            (receipt,) = await backend.append(said("a", n))
+            (receipt,) = await backend.append(drafts_in("a", n))
             return receipt.message.epoch
 
     async def main() -> None:
@@ -35,7 +35,7 @@ def test_ten_backends_make_an_empty_store_at_once() -> None:
     asyncio.run(main())
 
 
-def test_every_store_of_a_database_gets_its_index_though_all_are_made_at_once() -> None:
+def test_stores_created_concurrently_in_one_database_all_get_their_index() -> None:
     server = stores.postgres_server()
 
     async def main(url: str) -> None:
@@ -52,36 +52,36 @@ def test_every_store_of_a_database_gets_its_index_though_all_are_made_at_once() 
         assert server.run_sql(found, f"crowded{n}") == "6"
 
 
-def test_what_the_server_says_is_told_in_one_line_and_as_passing_where_it_passes() -> None:
-    async def said(raising: str) -> Exception:
+def test_an_error_of_the_server_has_one_line_and_is_unavailable_if_temporary() -> None:
+    async def raised_by(raising: str) -> Exception:
         connection = await asyncpg.connect(stores.postgres_server().url)
         try:
             with pytest.raises(asyncpg.PostgresError) as caught:
                 await connection.execute(f"DO $$ BEGIN RAISE '%', 'why' USING {raising}; END $$")
         finally:
             await connection.close()
-        return as_ours(caught.value, "the place")
+        return to_chatkit_error(caught.value, "the database")
 
-    full = asyncio.run(said("ERRCODE = '54000'"))  # what a queue of NOTIFY says that is full
+    full = asyncio.run(raised_by("ERRCODE = '54000'"))  # the error of a full queue of NOTIFY
     assert isinstance(full, Unavailable)
-    broken = asyncio.run(said("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
-    assert str(broken) == "the place cannot be used: why"
+    broken = asyncio.run(raised_by("ERRCODE = '23514', DETAIL = 'Failing row contains (a body)'"))
+    assert str(broken) == "the database cannot be used: why"
 
 
-def test_a_newer_store_is_refused() -> None:
+def test_a_store_of_a_newer_version_is_rejected() -> None:
     url = stores.postgres()
 
     async def main() -> None:
         async with open_backend(url):
             pass
         sql("CREATE OR REPLACE FUNCTION {}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 99'", url)
-        with pytest.raises(StoreTooNew, match=f"{schema_of(url)} is of version 99, .* upgrade chatkit"):
+        with pytest.raises(StoreTooNew, match=f"{schema_of(url)} has version 99, .* upgrade chatkit"):
             await open_backend(url).__aenter__()
 
     asyncio.run(main())
 
 
-def test_another_programs_tables_are_left_alone() -> None:
+def test_another_programs_tables_are_rejected_and_unchanged() -> None:
     url = stores.postgres()
     sql("CREATE SCHEMA {}; CREATE TABLE {}.message (id integer)", url)
 
@@ -93,12 +93,12 @@ def test_another_programs_tables_are_left_alone() -> None:
     assert sql("SELECT count(*) FROM {}.message", url) == "0"
 
 
-def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
+def test_a_database_whose_encoding_is_not_utf8_is_rejected() -> None:
     server = stores.postgres_server()
     sql("CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0")
 
     async def main() -> None:
-        with pytest.raises(StoreError, match="encoding is LATIN1, and has to be UTF8"):
+        with pytest.raises(StoreError, match="encoding is LATIN1, but must be UTF8"):
             await open_backend(server.url.replace("/postgres", "/narrow")).__aenter__()
 
     asyncio.run(main())
@@ -111,11 +111,13 @@ def test_a_database_that_cannot_hold_every_letter_is_refused() -> None:
         (("chatkit@", "nobody_of_this_name:s3cret@"), StoreError, "the user or the password is not accepted"),
         (("127.0.0.1", "127.0.0.9"), Unavailable, "cannot be reached"),
         (("?schema", "?sslmode=perhaps&schema"), BadBackendURL, "sslmode"),
-        (("/postgres", ":x/postgres"), BadBackendURL, "no host and port that can be"),
+        (("/postgres", ":x/postgres"), BadBackendURL, "no valid host and port"),
         (("?schema", "?no_such_setting=1&schema"), StoreError, "no_such_setting"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_password(change: tuple[str, str], kind: type[Exception], words: str) -> None:
+def test_the_error_names_the_fault_without_the_password(
+    change: tuple[str, str], kind: type[Exception], words: str
+) -> None:
     async def main() -> None:
         with pytest.raises(kind) as caught:
             await open_backend(stores.postgres().replace(*change)).__aenter__()
@@ -132,19 +134,19 @@ def test_what_is_wrong_is_said_without_the_password(change: tuple[str, str], kin
         ("schema=Upper", "at most 48 of a-z"),
         ("schema=x%22y", "at most 48 of a-z"),
         (f"schema={'x' * 49}", "at most 48 of a-z"),
-        ("schema=a&schema=b", "twice"),
-        ("pool=0", "whole number from 1 on"),
-        ("pool=many", "whole number from 1 on"),
-        ("statement_cache_size=-1", "whole number from 0 on"),
+        ("schema=a&schema=b", "more than once"),
+        ("pool=0", "whole number of at least 1"),
+        ("pool=many", "whole number of at least 1"),
+        ("statement_cache_size=-1", "whole number of at least 0"),
     ],
 )
-def test_a_malformed_url_is_named(query: str, words: str) -> None:
+def test_the_error_names_the_fault_of_an_option(query: str, words: str) -> None:
     with pytest.raises(BadBackendURL, match=words):
         open_backend(f"postgresql://localhost/x?{query}")
 
 
 @pytest.mark.parametrize("rest", ["/x#y", "/x?pool=0", "[/x"])
-def test_a_password_is_not_shown_with_what_is_wrong(rest: str) -> None:
+def test_the_error_of_a_malformed_url_contains_no_password(rest: str) -> None:
     with pytest.raises(BadBackendURL) as caught:
         open_backend(f"postgresql://ann:s3#c/r@t:@localhost{rest}")
     assert "s3#" not in str(caught.value)
@@ -166,20 +168,20 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
 
 
-def test_a_url_says_how_to_connect() -> None:
+def test_the_options_of_a_url_are_used() -> None:
     url = stores.postgres().replace("postgresql://", "postgres://")
     url += "&pool=1&statement_cache_size=0&application_name=some%20name&sslmode=disable"
 
     async def main() -> None:
         async with open_backend(url) as backend:
-            await asyncio.gather(*(backend.append(said("a", n)) for n in range(10)))
+            await asyncio.gather(*(backend.append(drafts_in("a", n)) for n in range(10)))
             await asyncio.gather(*(backend.read("a") for _ in range(10)))
             assert int(sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'some name'")) > 1
 
     asyncio.run(main())
 
 
-def test_a_missing_driver_is_named() -> None:
+def test_the_error_names_a_missing_driver() -> None:
     code = (
         "import sys; sys.modules['asyncpg'] = None\n"
         "from chatkit.backends import open_backend\n"
@@ -190,7 +192,7 @@ def test_a_missing_driver_is_named() -> None:
     assert done.stdout == "BadBackendURL postgresql:// needs a driver: pip install 'chatkit[postgres]'\n"
 
 
-def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_names_missing_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(postgres, "DEBIAN_FOLDER", tmp_path)
     with pytest.raises(Unavailable, match="apt-get install postgresql"):
@@ -201,7 +203,7 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.parametrize(
     ("rest", "char"), [("ann:fir/st@db/0", "/"), ("ann:fir?st@db/0", "?"), ("ann:fir@st@db/0", "@")]
 )
-def test_a_password_that_is_not_escaped_is_told_and_not_shown(scheme: str, rest: str, char: str) -> None:
+def test_the_error_of_an_unescaped_password_does_not_contain_it(scheme: str, rest: str, char: str) -> None:
     with pytest.raises(BadBackendURL, match=f"'\\{char}' (is written )?as %") as caught:
         open_backend(f"{scheme}://{rest}")
     assert "fir" not in str(caught.value)

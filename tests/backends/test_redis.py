@@ -13,7 +13,7 @@ from redis.asyncio import Redis as RedisClient
 from redis_retries import append_until_taken, calls_of, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import said, texts, until
+from chatkit.backends.conformance.suite import drafts_in, texts, until
 from chatkit.backends.redis import RedisBackend
 from chatkit.backends.redis import backend as redis_backend
 from chatkit.backends.redis.codec import KeyNames
@@ -47,7 +47,7 @@ def test_ten_thousand_rooms_are_asked_for_in_a_few_round_trips(server: RedisServ
             await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
             news = one.notifications()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
-            await two.append([draft for room in rooms[:1000] for draft in said(room, 1)])
+            await two.append([draft for room in rooms[:1000] for draft in drafts_in(room, 1)])
             seen = await until(news, is_a(Reconnected))
             while len({item.room for item in seen if isinstance(item, RoomAdvanced)}) < 1000:
                 seen += await until(news, is_a(RoomAdvanced))
@@ -116,7 +116,7 @@ def test_a_redacted_body_is_gone_from_the_servers_memory(server: RedisServer) ->
     async def go() -> None:
         server.ask("CONFIG", "SET", "rdbcompression", "no")
         async with open_backend(server.url) as backend:
-            await backend.append([*said("a", *range(700)), *said("a", secret), *said("a", *range(700))])
+            await backend.append([*drafts_in("a", *range(700)), *drafts_in("a", secret), *drafts_in("a", *range(700))])
             assert is_there()
             await backend.redact("a", 701)
             assert not is_there()
@@ -142,7 +142,7 @@ def test_prefixes_and_databases_do_not_hear_each_other(server: RedisServer) -> N
             for backend in backends:
                 await backend.watch("a")
             for n, backend in enumerate(backends):
-                await backend.append(said("a", n))
+                await backend.append(drafts_in("a", n))
                 await backend.announce("p", joined=[("a", Member(f"m{n}", n))], left=[], ttl_s=60)
             for n, backend in enumerate(backends):
                 assert await texts(backend, "a") == [str(n)]
@@ -168,7 +168,7 @@ def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> No
             await one.typing("a", 'ann "\\')
             await one.typing("unwatched", "ann")
             assert await until(two.notifications(), is_a(Typing)) == [Typing("a", 'ann "\\')]
-            await two.append(said("a", 1))
+            await two.append(drafts_in("a", 1))
             assert not any(isinstance(item, Typing) for item in await until(one.notifications(), is_a(RoomAdvanced)))
 
     asyncio.run(go())
@@ -184,7 +184,7 @@ def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
             assert isinstance(two, RedisBackend)
             await one.watch("a")
             assert await two._nodes.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
-            await two.append(said("a", 1))
+            await two.append(drafts_in("a", 1))
             grown = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
             assert isinstance(grown, RoomAdvanced)
             assert grown.last == 1
@@ -242,7 +242,7 @@ def test_a_user_and_a_password_are_used(server: RedisServer) -> None:
 
     async def go() -> None:
         async with open_backend(server.url.replace("//", "//bob:s3cret%2F@")) as backend:
-            await backend.append(said("a", 1))
+            await backend.append(drafts_in("a", 1))
             assert server.ask("CLIENT", "LIST").count("user=bob") == 3  # news, pages, writes
 
     asyncio.run(go())
@@ -261,7 +261,7 @@ def test_a_server_with_a_certificate_is_trusted_only_if_that_is(
 
         async def go() -> None:
             async with open_backend(f"rediss://127.0.0.1:{port}") as backend:
-                await backend.append(said("a", 1))
+                await backend.append(drafts_in("a", 1))
                 assert await texts(backend, "a") == ["1"]
 
         with pytest.raises(Unavailable, match="certificate"):
@@ -282,11 +282,11 @@ def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.M
         async def go() -> None:
             async with open_backend(server.url) as one, open_backend(server.url) as two:
                 await one.watch("a")
-                await two.append(said("a", 1))
+                await two.append(drafts_in("a", 1))
                 await until(one.notifications(), is_a(RoomAdvanced))
                 await one.unwatch("a")
                 await one.watch("b")
-                await two.append([*said("a", 2), *said("b", 1)])
+                await two.append([*drafts_in("a", 2), *drafts_in("b", 1)])
                 seen = await until(one.notifications(), is_a(RoomAdvanced))
                 assert [item.room for item in seen if isinstance(item, RoomAdvanced)] == ["b"]
             assert calls_of(server, "publish") == 3
@@ -302,7 +302,7 @@ def test_what_replicas_do_not_have_is_not_acknowledged(monkeypatch: pytest.Monke
     async def go() -> None:
         async with open_backend(url) as backend:
             with pytest.raises(Unavailable, match="fewer than 1 replicas"):
-                await backend.append(said("a", 1))
+                await backend.append(drafts_in("a", 1))
 
     asyncio.run(go())
 
@@ -325,7 +325,7 @@ def test_a_replica_takes_no_messages(server: RedisServer) -> None:
         async def go() -> None:
             async with open_backend(replica.url) as backend:
                 with pytest.raises(Unavailable, match="is a replica now"):
-                    await backend.append(said("a", 1))
+                    await backend.append(drafts_in("a", 1))
 
         asyncio.run(go())
 
@@ -365,7 +365,7 @@ def test_without_history_messages_are_numbered_and_heard_and_not_kept() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             assert not one.keeps_history
             await one.watch("a")
-            first = await two.append(said("a", 1, 2))
+            first = await two.append(drafts_in("a", 1, 2))
             second = await two.append([Draft("a", "ann", "3", key="k"), Draft("b", "ann", "1", key="k")])
             seqs = [receipt.message.seq for receipt in (*first, *second)]
             assert seqs == [1, 2, 3, 1]

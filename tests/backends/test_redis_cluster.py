@@ -9,7 +9,7 @@ import stores
 from redis_retries import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import said, texts, until
+from chatkit.backends.conformance.suite import drafts_in, texts, until
 from chatkit.backends.redis import Address, RedisBackend
 from chatkit.backends.redis.codec import KeyNames
 from chatkit.backends.redis.connection import Command
@@ -78,7 +78,7 @@ def test_one_batch_goes_to_rooms_on_every_node() -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
-            receipts = await two.append([draft for n in range(3) for room in ROOMS for draft in said(room, n)])
+            receipts = await two.append([draft for n in range(3) for room in ROOMS for draft in drafts_in(room, n)])
             assert [receipt.message.seq for receipt in receipts] == [n for n in (1, 2, 3) for _ in ROOMS]
             seen: set[str] = set()
             while seen != set(ROOMS):
@@ -103,12 +103,12 @@ def test_a_node_that_is_killed_takes_its_rooms_with_it_and_brings_them_back(clus
     async def go() -> None:
         async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
-            await two.append([draft for room in ROOMS for draft in said(room, "before")])
+            await two.append([draft for room in ROOMS for draft in drafts_in(room, "before")])
             news = one.notifications()
             await in_thread(cluster.nodes[1].kill)
             await until(news, is_a(Disconnected))
             with pytest.raises(Unavailable):
-                await two.append([draft for room in ROOMS for draft in said(f"{room}x", 1)])
+                await two.append([draft for room in ROOMS for draft in drafts_in(f"{room}x", 1)])
             await in_thread(cluster.nodes[1].start)
             await in_thread(cluster.nodes[1].await_whole)
             for room in ROOMS:
@@ -131,7 +131,7 @@ def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster
     async def go() -> None:
         async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
-            await two.append([draft for room in ROOMS for draft in said(room, 1)])
+            await two.append([draft for room in ROOMS for draft in drafts_in(room, 1)])
             news = one.notifications()
             slot = slot_of(cluster, ROOMS[0])
             for n in range(2, 5):
@@ -140,7 +140,7 @@ def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster
                 await until(news, partial(has_reached, ROOMS[0], n))
             assert await texts(one, ROOMS[0]) == ["1", "2", "3", "4"]
             await watch_until_taken(one, "another")
-            await two.append(said("another", 1))
+            await two.append(drafts_in("another", 1))
             await until(news, lambda item: isinstance(item, RoomAdvanced) and item.room == "another")
 
     asyncio.run(go())
@@ -156,7 +156,7 @@ def test_a_room_whose_slot_went_to_a_new_node_while_nobody_watched_it_can_be_wat
             await links.pop(backend._nodes.place.address(slot)).close()
             async with asyncio.timeout(20):
                 await watch_until_taken(backend, ROOMS[0])
-            await backend.append(said(ROOMS[0], 1))
+            await backend.append(drafts_in(ROOMS[0], 1))
 
     asyncio.run(go())
 
@@ -171,9 +171,9 @@ def test_a_room_that_is_something_else_does_not_refuse_for_good_what_other_nodes
             slot = backend._nodes.place.slot(meta)
             await backend._nodes.call("writes", slot, ("SET", meta, "x"))
             with pytest.raises(Unavailable):
-                await backend.append([draft for room in ROOMS for draft in said(room, 1)])
+                await backend.append([draft for room in ROOMS for draft in drafts_in(room, 1)])
             with pytest.raises(StoreError):
-                await backend.append(said(ROOMS[0], 1))
+                await backend.append(drafts_in(ROOMS[0], 1))
 
     asyncio.run(go())
 

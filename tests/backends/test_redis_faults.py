@@ -12,7 +12,7 @@ from harness import turns
 from redis_retries import append_until_taken, follow, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import said, texts, until
+from chatkit.backends.conformance.suite import drafts_in, texts, until
 from chatkit.backends.redis import RedisBackend, listener
 from chatkit.backends.redis.codec import RoomPosition
 from chatkit.bench.local.redis import RedisServer
@@ -34,12 +34,12 @@ def test_a_server_that_is_killed_and_started_again_has_lost_nothing_and_is_heard
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
-            await two.append(said("a", 1, 2))
+            await two.append(drafts_in("a", 1, 2))
             news = one.notifications()
             await in_thread(server.kill)
             await until(news, is_a(Disconnected))
             with pytest.raises(Unavailable):
-                await two.append(said("a", "refused"))
+                await two.append(drafts_in("a", "refused"))
             with pytest.raises(Unavailable):
                 await one.watch("b")
             await in_thread(server.start)
@@ -62,7 +62,7 @@ def test_a_server_that_is_paused_is_noticed_and_refuses_until_it_goes_on(server:
             try:
                 broken = (await until(news, is_a(Disconnected)))[-1]
                 with pytest.raises(Unavailable):
-                    await two.append(said("b", 1))
+                    await two.append(drafts_in("b", 1))
             finally:
                 server.resume()
             assert isinstance(broken, Disconnected)
@@ -100,9 +100,9 @@ def test_a_flushed_store_is_a_new_epoch_at_the_next_append(server: RedisServer) 
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
-            before = (await two.append(said("a", *range(5))))[-1].message
+            before = (await two.append(drafts_in("a", *range(5))))[-1].message
             await in_thread(lambda: server.ask("FLUSHALL"))
-            after = (await two.append(said("a", "anew")))[0].message
+            after = (await two.append(drafts_in("a", "anew")))[0].message
             assert (before.seq, after.seq) == (5, 1)
             assert after.epoch != before.epoch
             await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.epoch == after.epoch)
@@ -119,7 +119,7 @@ def test_a_flushed_store_is_noticed_where_nobody_says_anything(
     async def go() -> None:
         async with open_backend(server.url) as backend:
             await backend.watch("a")
-            (receipt,) = await backend.append(said("a", 1))
+            (receipt,) = await backend.append(drafts_in("a", 1))
             await in_thread(lambda: server.ask("FLUSHALL"))
             grown = (await until(backend.notifications(), is_a(RoomAdvanced)))[-1]
             assert isinstance(grown, RoomAdvanced)
@@ -136,10 +136,10 @@ def test_a_store_that_lost_its_end_is_a_new_epoch(server: RedisServer, tmp_path:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
-            old = (await two.append(said("a", 1, 2)))[0].message.epoch
+            old = (await two.append(drafts_in("a", 1, 2)))[0].message.epoch
             news = one.notifications()
             await in_thread(lambda: shutil.copytree(server.folder, tmp_path / "old"))
-            await two.append(said("a", "lost", "lost, too"))
+            await two.append(drafts_in("a", "lost", "lost, too"))
             await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
             await in_thread(server.kill)
             await in_thread(lambda: shutil.rmtree(server.folder / "appendonlydir"))
@@ -163,9 +163,9 @@ def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() ->
         async with open_backend(url) as backend:
             assert isinstance(backend, RedisBackend)
             await backend.watch("a")
-            epoch = (await backend.append(said("a", 1, 2)))[0].message.epoch
+            epoch = (await backend.append(drafts_in("a", 1, 2)))[0].message.epoch
             backend._newsroom.saw("a", RoomPosition(epoch, 4))  # before the store lost its end
-            (receipt,) = await backend.append(said("a", 3))
+            (receipt,) = await backend.append(drafts_in("a", 3))
             assert receipt.message.seq == 3
             assert receipt.message.epoch != epoch
 
@@ -175,12 +175,12 @@ def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() ->
 def test_a_room_of_which_a_part_was_evicted_begins_a_new_life(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:
-            (old,) = await backend.append(said("a", 1))
+            (old,) = await backend.append(drafts_in("a", 1))
             await in_thread(lambda: server.ask("DEL", "chatkit:{a}:log"))
             page = await backend.read("a")
             assert page.head.epoch != old.message.epoch
             assert (page.head.first, page.head.last) == (2, 1)
-            assert (await backend.append(said("a", 2)))[0].message.seq == 2
+            assert (await backend.append(drafts_in("a", 2)))[0].message.seq == 2
 
     asyncio.run(go())
 
@@ -189,7 +189,7 @@ def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer) -> N
     async def go() -> None:
         async with open_backend(server.url) as backend:
             for n in range(3):
-                await backend.append(said("a", n))
+                await backend.append(drafts_in("a", n))
                 await backend.watch(f"room{n}")
                 await backend.redact("a", n + 1)
                 await in_thread(lambda: server.ask("SCRIPT", "FLUSH"))
@@ -205,7 +205,7 @@ def test_an_idle_connection_that_was_cut_does_no_harm(server: RedisServer) -> No
         async with open_backend(server.url) as backend:
             assert isinstance(backend, RedisBackend)
             for n in range(3):
-                await backend.append(said("a", n))
+                await backend.append(drafts_in("a", n))
                 links = list(backend._nodes._links.values())
                 await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "normal"))
                 async with asyncio.timeout(30):
@@ -220,10 +220,10 @@ def test_an_append_whose_answer_nobody_waited_for_is_heard_all_the_same(server: 
     async def go() -> None:
         async with open_backend(server.url) as backend:
             await backend.watch("a")
-            await backend.append(said("a", 1))
+            await backend.append(drafts_in("a", 1))
             server.pause()
             try:
-                append = asyncio.ensure_future(backend.append(said("a", 2)))
+                append = asyncio.ensure_future(backend.append(drafts_in("a", 2)))
                 await turns()
                 append.cancel()
                 await asyncio.gather(append, return_exceptions=True)
@@ -241,7 +241,7 @@ def test_what_was_redacted_while_the_link_was_broken_is_told_when_it_is_mended()
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             assert isinstance(one, RedisBackend)
-            await two.append(said("a", 1, 2, 3))
+            await two.append(drafts_in("a", 1, 2, 3))
             await two.redact("a", 1)
             await one.watch("a")
             await one._newsroom.channels.close()

@@ -7,7 +7,7 @@ import pytest
 import stores
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import said, until
+from chatkit.backends.conformance.suite import drafts_in, until
 from chatkit.backends.redis import RedisBackend
 from chatkit.core.backend import Notification, RoomAdvanced
 from chatkit.core.hub import Hub
@@ -82,7 +82,7 @@ def test_what_is_too_large_to_be_carried_at_once_is_carried_in_parts(url: str) -
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
-            await two.append(said("a", *[BODY] * 40, "short"))
+            await two.append(drafts_in("a", *[BODY] * 40, "short"))
             news = await until(one.notifications(), partial(reaches, 41))
             messages = [message for item in news if isinstance(item, RoomAdvanced) for message in item.messages]
             assert [message.seq for message in messages] == list(range(1, 42))
@@ -97,7 +97,7 @@ def test_thousands_of_messages_that_come_at_once_are_all_there(url: str) -> None
             assert isinstance(one, RedisBackend)
             await one.watch("a")
             for _ in range(3):
-                await two.append(said("a", *range(1_000)))
+                await two.append(drafts_in("a", *range(1_000)))
             await one._newsroom.caught_up(["a"])  # nobody has read the news yet
             news = await until(one.notifications(), partial(reaches, 3_000))
             assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) == 3_000
@@ -131,7 +131,7 @@ def test_who_comes_from_a_server_that_has_heard_more_is_told_nothing_twice(url: 
 def test_a_cursor_that_no_server_can_have_given_is_answered_with_a_gap(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as backend, Hub(backend) as hub:
-            (known,) = await backend.append(said("a", 1))
+            (known,) = await backend.append(drafts_in("a", 1))
             made_up = type(known.message.cursor)(known.message.epoch, 1_000)
             with await hub.subscribe("a", after=made_up) as subscription:
                 assert isinstance(subscription.read_nowait()[0], Gap)
@@ -145,7 +145,7 @@ def test_readers_get_thousands_of_messages_that_were_heard_at_once(url: str) -> 
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two, Hub(one) as hub:
             subscription = await hub.subscribe("a")
-            receipts = [receipt for _ in range(3) for receipt in await two.append(said("a", *range(1_000)))]
+            receipts = [receipt for _ in range(3) for receipt in await two.append(drafts_in("a", *range(1_000)))]
             reading = asyncio.ensure_future(read_up_to(subscription, 3_000))
             hub._rooms.grow("a", 3_000, [receipt.message for receipt in receipts])
             assert numbers(await reading) == list(range(1, 3_001))

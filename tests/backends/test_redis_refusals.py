@@ -8,7 +8,7 @@ import stores
 from redis_retries import calls_of, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import keyed, said, texts, until
+from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, texts, until
 from chatkit.backends.redis import RedisBackend
 from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Disconnected, PresenceChange, Reconnected
@@ -40,13 +40,13 @@ def test_what_a_user_may_not_write_is_refused_and_not_stored_and_what_was_there_
 ) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
-            (before,) = await owner.append(said("a", "before"))
+            (before,) = await owner.append(drafts_in("a", "before"))
             with pytest.raises(StoreError):
-                await backend.append(keyed("a", "refused"))
+                await backend.append(keyed_drafts("a", "refused"))
             page = await backend.read("a")
             assert (page.head.epoch, page.head.last) == (before.message.epoch, 1)
             assert await texts(owner, "a") == ["before"]
-            (after,) = await owner.append(said("a", "after"))
+            (after,) = await owner.append(drafts_in("a", "after"))
             assert (after.message.epoch, after.message.seq) == (before.message.epoch, 2)
 
     asyncio.run(go())
@@ -56,7 +56,7 @@ def test_what_a_user_may_not_write_is_refused_and_not_stored_and_what_was_there_
 def test_what_a_user_may_not_redact_stays(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
-            await owner.append(said("a", 1, 2))
+            await owner.append(drafts_in("a", 1, 2))
             with pytest.raises(StoreError):
                 await backend.redact("a", 1)
             assert await texts(owner, "a") == ["1", "2"]
@@ -68,7 +68,7 @@ def test_what_a_user_may_not_redact_stays(server: RedisServer, missing: str) -> 
 def test_a_log_that_a_user_may_not_write_anew_stays(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
-            await owner.append(said("a", 1, 2))
+            await owner.append(drafts_in("a", 1, 2))
             with pytest.raises(StoreError):
                 await backend.redact("a", 1)
             assert await texts(owner, "a") == ["", "2"]
@@ -81,7 +81,7 @@ def test_a_log_that_a_user_may_not_write_anew_stays(server: RedisServer, missing
 def test_what_a_user_may_not_trim_stays(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
-            await owner.append(said("a", 1, 2))
+            await owner.append(drafts_in("a", 1, 2))
             with pytest.raises(StoreError):
                 await backend.trim(keep=1)
             assert await texts(owner, "a") == ["1", "2"]
@@ -97,7 +97,7 @@ def test_a_user_that_may_not_wait_for_replicas_is_told_before_anything_is_stored
         async with open_backend(f"{url_of(server)}?wait=1") as backend:
             await in_thread(lambda: url_of(server, "-wait"))
             with pytest.raises(ChatkitError):
-                await backend.append(said("a", 1))
+                await backend.append(drafts_in("a", 1))
 
     asyncio.run(go())
 
@@ -150,7 +150,7 @@ def test_keys_that_are_no_rooms_harm_neither_the_list_of_rooms_nor_a_trim(server
 
     async def go() -> None:
         async with open_backend(server.url) as backend:
-            await backend.append(said("a", 1, 2))
+            await backend.append(drafts_in("a", 1, 2))
             assert [info.room for info in await backend.rooms()] == ["a"]
             assert await backend.trim(keep=1) == 1
 
@@ -169,7 +169,7 @@ def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: Redis
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
             assert [type(item) for item in await until(news, is_a(Reconnected))][-2:] == [Disconnected, Reconnected]
             one._newsroom.doubt(["bad", "good"])
-            await two.append(said("good", 1))
+            await two.append(drafts_in("good", 1))
             assert not [
                 item
                 for item in await until(news, lambda item: not isinstance(item, Reconnected))
@@ -194,7 +194,7 @@ def test_links_are_mended_although_no_append_succeeds(server: RedisServer) -> No
             async def insist() -> None:
                 while True:
                     with pytest.raises(Unavailable):
-                        await backend.append(said(rooms[0], "refused"))
+                        await backend.append(drafts_in(rooms[0], "refused"))
                     await asyncio.sleep(0.001)
 
             insisting = asyncio.ensure_future(insist())

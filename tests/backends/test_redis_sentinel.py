@@ -11,7 +11,7 @@ import stores
 from redis_retries import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.case import texts, until
+from chatkit.backends.conformance.suite import texts, until
 from chatkit.bench.local.redis import RedisServer
 from chatkit.core.backend import Reconnected, RoomAdvanced
 from chatkit.errors import StoreError

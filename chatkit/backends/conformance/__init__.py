@@ -1,4 +1,4 @@
-"""What every backend must do, as cases that anyone can run on a backend of theirs.
+"""The conformance suite: the requirements of the backend contract, as cases that can be run on any backend.
 
     import pytest
     from chatkit.backends import conformance
@@ -7,11 +7,20 @@
     def test_conforms(case, tmp_path):
         conformance.run(case, lambda: MyBackend(tmp_path / "store"))
 
-A case gets a factory; each call makes another backend, not yet entered, on the same store, which is empty when the case
-begins. For a backend whose `shared` is false, each may be a store of its own.
+A case gets a factory. Each call of the factory makes another backend, not yet entered, on the same store, which is
+empty when the case begins. If the backend's `shared` is false, each call may make a backend on its own store.
 """
 
-from chatkit.backends.conformance.case import Case, Factory
-from chatkit.backends.conformance.suite import cases, run
+# Importing these modules registers their cases.
+from chatkit.backends.conformance import (  # noqa: F401
+    appends,
+    keys,
+    notifications,
+    presence,
+    reads,
+    retention,
+    sharing,
+)
+from chatkit.backends.conformance.suite import Case, Factory, cases, run
 
 __all__ = ["Case", "Factory", "cases", "run"]

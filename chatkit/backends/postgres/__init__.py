@@ -1,4 +1,4 @@
-"""Rooms in PostgreSQL, for processes on many machines."""
+"""The PostgreSQL backend: rooms in a database, for processes on many machines."""
 
 from chatkit.backends.postgres.backend import PostgresBackend
 

@@ -1,10 +1,10 @@
-"""Pool: a few connections to PostgreSQL, lent for one statement at a time, and replaced when they break.
+"""ConnectionPool: a few connections to PostgreSQL, each lent to one call at a time, and replaced when it breaks.
 
-Each call has a time limit. A connection whose call was cancelled, or was not answered in time, is not used again; the
-driver asks the server to give the statement up. Knows nothing of rooms.
+Each call has a time limit. A connection whose call was cancelled or timed out is not used again; the driver asks the
+server to cancel the statement. Knows nothing of rooms.
 """
 
-# ruff: noqa: D102 - what a connection's methods mean is said by the driver
+# ruff: noqa: D102 - the methods of a connection are documented by the driver
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,21 +14,21 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 import asyncpg
 
-from chatkit.backends.postgres.errors import DRIVER_ERRORS, MISSING, RETRIED, as_ours, has_answered, state_of
+from chatkit.backends.postgres.errors import DRIVER_ERRORS, MISSING, RETRIED, has_answered, state_of, to_chatkit_error
 from chatkit.backoff import Backoff
 from chatkit.errors import Unavailable
 
 T = TypeVar("T")
 
-CONNECT_S = 3.0  # seconds; a server that comes back is not met by the end of a long wait
-CLOSE_S = 1.0  # for a server to give up a statement, or to hear that we leave
-IDLE_S = 60.0  # a connection that rested longer is closed: a proxy may have forgotten it
-MAX_TRIES = 5  # where others were in the way; each time one of them gets through
-TRY_AGAIN_S, MAX_AGAIN_S = 0.02, 0.08  # about what the transaction takes that was in the way
+CONNECT_S = 3.0  # short, so that a server that comes back is soon tried again
+CLOSE_S = 1.0  # for the server to cancel a statement and to learn of the close
+IDLE_S = 60.0  # an idle connection is closed after that: a proxy may have dropped it
+MAX_TRIES = 5  # after conflicts of concurrent transactions, of which one succeeds each time
+RETRY_MIN_S, RETRY_MAX_S = 0.02, 0.08  # about the duration of the conflicting transaction
 
 
 class PostgresConnection(Protocol):
-    """What is used of the driver's connection."""
+    """The part of the driver's connection that is used here."""
 
     async def execute(self, query: str, *args: Any) -> str: ...
     async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]: ...
@@ -46,30 +46,30 @@ class PostgresConnection(Protocol):
 
 Do: TypeAlias = Callable[[PostgresConnection], Awaitable[T]]
 Connect: TypeAlias = Callable[[], Awaitable[PostgresConnection]]
-"""Makes a connection of the driver's."""
+"""Opens a connection of the driver."""
 
 
 class PostgresEndpoint:
-    """Where the database is, and how it is connected to. `place` is what errors call it."""
+    """How to connect to the database. `display_url` names it in errors, without a password."""
 
-    def __init__(self, make: Connect, place: str) -> None:
+    def __init__(self, make: Connect, display_url: str) -> None:
         self._make = make
-        self.place = place
+        self.display_url = display_url
 
     @classmethod
-    def of(cls, dsn: str, place: str, *, cached_statements: int) -> Self:
-        """Connect by a dsn of the driver's."""
+    def of(cls, dsn: str, display_url: str, *, cached_statements: int) -> Self:
+        """Return the endpoint of a dsn of the driver."""
         return cls(
             partial(asyncpg.connect, dsn, timeout=CONNECT_S, statement_cache_size=cached_statements),
-            place,
+            display_url,
         )
 
     async def connect(self, settings: str = "") -> PostgresConnection:
-        """Connect, and run the settings, which are SQL; raise the driver's errors."""
+        """Connect, and execute the SQL of `settings`; raise the errors of the driver."""
         connection = await self._make()
         try:
-            # What a statement sees begins with the statement, whatever the database's default is; and none of ours
-            # takes so long that compiling it would pay.
+            # Each statement must see the commits before it, whatever the database's default is. No statement runs long
+            # enough for compiling to pay.
             await connection.execute("SET default_transaction_isolation = 'read committed'; SET jit = off;" + settings)
         except BaseException:
             connection.terminate()
@@ -78,72 +78,72 @@ class PostgresEndpoint:
 
 
 class ConnectionPool:
-    """At most `size` connections, made when they are needed; the one that was used last is used next."""
+    """At most `size` connections, opened when they are needed; the one that was used last is used next."""
 
-    def __init__(self, server: PostgresEndpoint, size: int, *, settings: str = "") -> None:
-        self._server = server
+    def __init__(self, endpoint: PostgresEndpoint, size: int, *, settings: str = "") -> None:
+        self._endpoint = endpoint
         self._settings = settings
-        self._slots = asyncio.Semaphore(size)  # one for each connection that may be lent
-        self._idle: list[tuple[PostgresConnection, float]] = []  # and since when
-        self._lent_out: set[PostgresConnection] = set()
-        self._connecting: set[asyncio.Task[PostgresConnection]] = set()  # closing waits for them; CONNECT_S bounds that
-        self._retired: set[asyncio.Task[None]] = set()  # connections being closed
-        self._heal: Do[object] | None = None
+        self._slots = asyncio.Semaphore(size)  # limits the connections that are in use
+        self._idle: list[tuple[PostgresConnection, float]] = []  # and since when, oldest first
+        self._in_use: set[PostgresConnection] = set()
+        self._connecting: set[asyncio.Task[PostgresConnection]] = set()  # `close` waits for them, for at most CONNECT_S
+        self._retired: set[asyncio.Task[None]] = set()  # the tasks that close connections
+        self._repair: Do[object] | None = None
         self._is_closed = False
 
-    def heal_with(self, heal: Do[object]) -> None:
-        """Call this when the tables are missing, and try again then."""
-        self._heal = heal
+    def repair_with(self, repair: Do[object]) -> None:
+        """Set the function that is called when a table or function is missing, before one more attempt."""
+        self._repair = repair
 
     async def run(self, do: Do[T], *, timeout_s: float) -> T:
-        """Lend a connection; raise errors of ours. What the server refused wholly because of others is tried again."""
+        """Call `do` with a connection; raise an error of chatkit. Retry after a conflict of concurrent transactions."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._try(do)
+                return await self._run_with_retries(do)
         except TimeoutError as error:
-            raise Unavailable(f"{self._server.place} has not answered for {timeout_s:.0f} s") from error
+            raise Unavailable(f"{self._endpoint.display_url} has not answered for {timeout_s:.0f} s") from error
         except DRIVER_ERRORS as error:
-            raise as_ours(error, self._server.place) from error
+            raise to_chatkit_error(error, self._endpoint.display_url) from error
 
-    async def _try(self, do: Do[T]) -> T:
-        tries, heal, backoff = 0, self._heal, Backoff(TRY_AGAIN_S, MAX_AGAIN_S)
+    async def _run_with_retries(self, do: Do[T]) -> T:
+        tries, repair, backoff = 0, self._repair, Backoff(RETRY_MIN_S, RETRY_MAX_S)
         while True:
             tries += 1
             try:
-                async with self._lent() as connection:
+                async with self._lend() as connection:
                     return await do(connection)
             except asyncpg.PostgresError as error:
                 if state_of(error) in RETRIED and tries < MAX_TRIES:
                     await asyncio.sleep(backoff.next_s())
-                elif state_of(error) in MISSING and heal is not None:
-                    async with self._lent() as connection:
-                        await heal(connection)
-                    heal = None
+                elif state_of(error) in MISSING and repair is not None:
+                    async with self._lend() as connection:
+                        await repair(connection)
+                    repair = None
                 else:
                     raise
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[PostgresConnection]:
+    async def _lend(self) -> AsyncIterator[PostgresConnection]:
         async with self._slots:
-            connection = await self._take()
-            self._lent_out.add(connection)
+            connection = await self._acquire()
+            self._in_use.add(connection)
             try:
                 yield connection
             except BaseException as error:
-                self._give_back(connection, is_good=has_answered(error))
+                self._release(connection, is_good=has_answered(error))
                 if self._is_closed and isinstance(error, AttributeError):
-                    # So the driver finds between two steps of a statement that we cut its connection.
+                    # The driver fails in this way if the connection is terminated between two steps of a statement.
                     raise Unavailable("the backend is closed") from error
                 raise
-            self._give_back(connection)
+            self._release(connection)
 
-    async def _take(self) -> PostgresConnection:
-        # That connections were cut while the loop was busy, it learns in its next turn.
+    async def _acquire(self) -> PostgresConnection:
+        # The event loop needs a turn to learn of connections that were lost while it was busy.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if self._is_closed:
             raise Unavailable("the backend is closed")
-        self._drop_old()
+        self._retire_idle()
         while self._idle:
             connection, _ = self._idle.pop()
             if not connection.is_closed():
@@ -151,27 +151,27 @@ class ConnectionPool:
         return await self._connect()
 
     async def _connect(self) -> PostgresConnection:
-        """Connect, in a task of its own. It is never cancelled: the driver would leave an error that nobody takes."""
-        task = asyncio.create_task(self._server.connect(self._settings))
+        """Connect in a task that is never cancelled: the driver would leave an error that nobody retrieves."""
+        task = asyncio.create_task(self._endpoint.connect(self._settings))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
-            task.add_done_callback(_abandon)
+            task.add_done_callback(_discard)
             raise
         if self._is_closed:
-            _abandon(task)
+            _discard(task)
             raise Unavailable("the backend is closed")
         return task.result()
 
-    def _drop_old(self) -> None:
+    def _retire_idle(self) -> None:
         oldest_s = asyncio.get_running_loop().time() - IDLE_S
         while self._idle and self._idle[0][1] < oldest_s:
             self._retire(self._idle.pop(0)[0])
 
-    def _give_back(self, connection: PostgresConnection, *, is_good: bool = True) -> None:
-        self._lent_out.discard(connection)
+    def _release(self, connection: PostgresConnection, *, is_good: bool = True) -> None:
+        self._in_use.discard(connection)
         if connection.is_closed():
             return
         if is_good and not self._is_closed:
@@ -185,23 +185,23 @@ class ConnectionPool:
         task.add_done_callback(self._retired.discard)
 
     async def close(self) -> None:
-        """Close all connections; a call under way fails. Closing again does nothing."""
+        """Close all connections; calls in progress fail. Closing again does nothing."""
         self._is_closed = True
         while self._idle:
             self._retire(self._idle.pop()[0])
-        for connection in tuple(self._lent_out):
+        for connection in tuple(self._in_use):
             connection.terminate()
         if ending := {*self._retired, *self._connecting}:
             await asyncio.wait(ending)
 
 
-def _abandon(connecting: asyncio.Task[PostgresConnection]) -> None:
-    if not connecting.cancelled() and connecting.exception() is None:  # which also takes the error
+def _discard(connecting: asyncio.Task[PostgresConnection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:  # this also retrieves the error
         connecting.result().terminate()
 
 
 async def close_connection(connection: PostgresConnection) -> None:
-    """Close politely if that is quick: then the server has given up what was asked last, too."""
+    """Close the connection properly if that is quick, so that the server also cancels its last statement."""
     with suppress(*DRIVER_ERRORS):  # TimeoutError is an OSError
         await connection.close(timeout=CLOSE_S)
     connection.terminate()

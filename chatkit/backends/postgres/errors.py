@@ -1,70 +1,70 @@
-"""What PostgreSQL and its driver say, as errors of ours. Knows no statement and no connection.
+"""Errors of PostgreSQL and its driver as errors of chatkit. Knows nothing of statements and connections.
 
-What may pass is `Unavailable`, what will not is `StoreError`. Sentences name the place, never a password.
+An error is `Unavailable` if a retry may succeed, else `StoreError`. Sentences name the database, never a password.
 """
 
 import asyncpg
 
 from chatkit.errors import BadBackendURL, ChatkitError, StoreError, Unavailable
 
-# All that comes out of a call to the driver. ValueError: what it was given cannot be sent.
+# The errors that a call of the driver raises. ValueError: an argument cannot be encoded.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
 
-RETRIED = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was done, and now it may work
-MISSING = frozenset({"42P01", "42883", "3F000"})  # table, function, schema: somebody dropped them
-DUPLICATE = frozenset({"23505", "42710", "42723", "42P07"})  # row, object, function, table: somebody made the same
+RETRIED = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was done, and a retry may succeed
+MISSING = frozenset({"42P01", "42883", "3F000"})  # table, function, schema: they were dropped
+DUPLICATE = frozenset({"23505", "42710", "42723", "42P07"})  # row, object, function, table: another session created it
 
 # By the first characters of the SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-_PASSING = {
+_TEMPORARY = {
     "08": "the connection broke",
-    "25006": "it cannot be written to now",
-    "40": "others were in the way",
+    "25006": "it is read-only now",
+    "40": "concurrent transactions conflicted",
     "53100": "the disk is full",
     "53200": "there is not enough memory",
     "53300": "it has too many connections",
     "53": "it lacks resources",
-    "54000": "it is over a limit of its own",  # such as the queue of NOTIFY, which one who does not listen fills
-    "55P03": "others held a lock for too long",
+    "54000": "it exceeded one of its limits",  # such as the queue of NOTIFY, which a stalled listener fills
+    "55P03": "another session held a lock for too long",
     "57014": "it took too long",
     "57": "it is starting or shutting down",
     "58": "reading or writing failed",
 }
-_LASTING = {
+_PERMANENT = {
     "28": "the user or the password is not accepted",
     "3D": "there is no such database",
-    "42501": "the user may not do this",
+    "42501": "the user has no permission for this",
 }
 
 
 def state_of(error: BaseException) -> str:
-    """Return the SQLSTATE, or nothing where the server did not say one."""
+    """Return the SQLSTATE, or an empty string for an error that the server did not send."""
     return str(getattr(error, "sqlstate", None) or "")
 
 
 def has_answered(error: BaseException) -> bool:
-    """Say whether the server answered with this error, and goes on with the connection."""
+    """Return whether the server sent this error and keeps the connection open."""
     state = state_of(error)
     return bool(state) and not state.startswith(("08", "57P"))
 
 
-def as_ours(error: BaseException, place: str) -> ChatkitError:
-    """Translate an error of the driver's."""
+def to_chatkit_error(error: BaseException, display_url: str) -> ChatkitError:
+    """Return an error of the driver as an error of chatkit."""
     if isinstance(error, asyncpg.ClientConfigurationError):
-        return BadBackendURL(f"{place}: {error}")
+        return BadBackendURL(f"{display_url}: {error}")
     state = state_of(error)
-    for reasons, kind in ((_PASSING, Unavailable), (_LASTING, StoreError)):
+    for reasons, kind in ((_TEMPORARY, Unavailable), (_PERMANENT, StoreError)):
         for length in (5, 2):
             if (reason := reasons.get(state[:length])) is not None:
-                return kind(f"{place}: {reason} ({_sentence(error)})")
+                return kind(f"{display_url}: {reason} ({_sentence(error)})")
     if isinstance(error, TimeoutError):
-        return Unavailable(f"{place} does not answer")
+        return Unavailable(f"{display_url} does not answer")
     if isinstance(error, OSError):
-        return Unavailable(f"{place} cannot be reached: {error}")
+        return Unavailable(f"{display_url} cannot be reached: {error}")
     if isinstance(error, asyncpg.InternalClientError) or (isinstance(error, asyncpg.InterfaceError) and not state):
-        return Unavailable(f"{place}: the connection broke ({error})")
-    return StoreError(f"{place} cannot be used: {_sentence(error)}")
+        return Unavailable(f"{display_url}: the connection broke ({error})")
+    return StoreError(f"{display_url} cannot be used: {_sentence(error)}")
 
 
 def _sentence(error: BaseException) -> str:
-    """Return what the server says; not its details, which are more lines, and may hold what is stored."""
+    """Return the server's message without its details, which have more lines and may contain stored data."""
     return str(error).partition("\n")[0]

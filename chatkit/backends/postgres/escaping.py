@@ -1,28 +1,28 @@
-"""Text as PostgreSQL can hold it, and how it is searched. Its `text` holds every character but U+0000.
+"""Escaping of U+0000, the only character that PostgreSQL's `text` cannot hold, and the folding of text for searches.
 
-U+0000 and the three characters that stand for it are each written as one of these and two of the others. What is found
-in a text so written is what is found in the text: no such triple can be met halfway.
+U+0000 and U+0001 to U+0003 are each written as a triple of U+0001 to U+0003. An escaped search is found in an escaped
+text exactly if the search is found in the text: no match can begin or end within a triple.
 """
 
 import re
 
 from chatkit.core.text import fold as fold_text
 
-SIEVE_CHARS = 100  # of a search, for the index: more choose no better, and take longer
+PREFILTER_CHARS = 100  # of a search, for the index: more exclude no more rows, and take longer
 
-# By whole passes over the text: what is all escapes must not take a thousand times as long as what has none. On the way
-# each of the four is a byte that UTF-8 does not have, so that what is written is not escaped again.
+# Escaping replaces in whole passes over the text, so that a text of nothing but escapes is not a thousand times slower.
+# In between, each of the four characters is a byte that does not occur in UTF-8, so that no code is escaped again.
 _CODES = (
     (b"\0", b"\xfc", b"\1\2\2"),
     (b"\2", b"\xfd", b"\1\3\2"),
     (b"\3", b"\xfe", b"\1\3\3"),
-    (b"\1", b"\xff", b"\1\2\3"),  # the last: as long as none is read back, each begins a triple
+    (b"\1", b"\xff", b"\1\2\3"),  # last, because every triple contains it until it is unescaped
 )
 _to_escape = re.compile("[\0-\3]")
 
 
 def escape(text: str) -> str:
-    """Write a text so that PostgreSQL can hold it."""
+    """Return the text in the form in which PostgreSQL can store it."""
     if not _to_escape.search(text):
         return text
     written = text.encode("utf-8", "surrogatepass")
@@ -34,7 +34,7 @@ def escape(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Return the text that `escape` was given."""
+    """Return the text from its escaped form."""
     if "\1" not in text:
         return text
     for char, _, code in _CODES:
@@ -43,10 +43,10 @@ def unescape(text: str) -> str:
 
 
 def fold(body: str) -> str | None:
-    """Return the body's folded form, escaped; None where it is ASCII, which the database folds by itself."""
+    """Return the folded body, escaped, or None if it is ASCII, which the database folds itself."""
     return None if body.isascii() else escape(fold_text(body))
 
 
-def sieve(search: str) -> str:
-    """Return a LIKE pattern, for the index, that lets through whatever holds the text."""
-    return "%" + re.sub(r"([%_\\])", r"\\\1", search[:SIEVE_CHARS]) + "%"
+def prefilter(search: str) -> str:
+    """Return a LIKE pattern for the index, which every matching body matches."""
+    return "%" + re.sub(r"([%_\\])", r"\\\1", search[:PREFILTER_CHARS]) + "%"

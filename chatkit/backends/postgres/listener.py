@@ -1,13 +1,12 @@
-"""Watch: how a process hears what others commit. One connection listens, for all rooms, and is kept alive.
+"""PostgresListener: receives the commits of other processes, on one connection for all rooms.
 
-There is one channel for the whole store: so watching a room is a word to nobody, the same for the first as for the ten
-thousandth; but every process is told of every commit, and sorts out for itself what it watches. That is some two
-microseconds a message.
+The whole store has one channel. Watching a room therefore needs no statement, however many rooms are watched; but every
+process gets every commit, and discards those of rooms that it does not watch, at some two microseconds a message.
 
-What is told is only the bell. When the connection breaks, another one listens first, and then every watched room is
-compared with the database: so nothing that was told to nobody is missed. A database that knows less than was seen of it
-has lost its end, by a failover or a restored copy: it gets a new epoch, so that nobody takes other messages under the
-same numbers for those that were there.
+Notifications may be lost with the connection. When it breaks, another connection listens first, and then every watched
+room is compared with the database, so that nothing is missed. If the database has fewer messages than this process has
+seen, it has lost its newest ones, by a failover or a restored copy: then it gets a new epoch, so that no reader takes
+other messages with the same numbers for those that it knows.
 """
 
 import asyncio
@@ -19,14 +18,14 @@ import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.postgres.connection import PostgresConnection, PostgresEndpoint, close_connection
-from chatkit.backends.postgres.errors import DRIVER_ERRORS, as_ours
+from chatkit.backends.postgres.errors import DRIVER_ERRORS, to_chatkit_error
 from chatkit.backends.postgres.notifications import (
     AppendedPayload,
     OwnAppends,
     RedactedPayload,
     ResyncPayload,
     TypingPayload,
-    decode_notice,
+    decode_payload,
 )
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backoff import Backoff
@@ -41,11 +40,11 @@ from chatkit.core.backend import (
 )
 from chatkit.errors import ChatkitError
 
-PING_EVERY_S = 2.0  # how long a dead link may go unnoticed, against a message there and back
-PING_S = 4.0  # for an answer: a busy server takes longer than an idle one, but not this long
-RETRY_MIN_S, RETRY_MAX_S = 0.05, 0.8  # a store that is back is to be read on within 2 s
-HEADS_A_QUERY = 20_000  # names in one question: about a megabyte
-# A server that no longer reaches us is to notice: until it does, it keeps for us what it notifies others of.
+PING_EVERY_S = 2.0  # how long a dead connection may go unnoticed, for one round trip
+PING_S = 4.0  # for an answer: a busy server is slower than an idle one, but not slower than this
+RETRY_MIN_S, RETRY_MAX_S = 0.05, 0.8  # reading must go on within 2 s of the store's return
+MAX_HEADS_A_QUERY = 20_000  # names in one query: about a megabyte
+# A server that can no longer reach this process must detect that: until then it queues notifications for it.
 _SETTINGS = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ _logger = logging.getLogger(__name__)
 _HEADS = """
     SELECT epoch, redactions, name, last FROM {schema}.meta LEFT JOIN {schema}.room ON name = ANY ($1)
 """
-_RENEW = """
+_RENEW_EPOCH = """
     WITH renewed AS (UPDATE {schema}.meta SET epoch = $2 WHERE epoch = $1 RETURNING 1)
     SELECT pg_notify($3, '["c"]') FROM renewed
 """
@@ -64,7 +63,7 @@ _REDACTED = """
 
 
 class RoomHeads(msgspec.Struct, frozen=True):
-    """Where rooms stand, and the messages that were redacted since a redaction."""
+    """The heads of rooms, and the messages that were redacted after a number of redactions."""
 
     epoch: str
     lasts: dict[str, int]
@@ -73,54 +72,54 @@ class RoomHeads(msgspec.Struct, frozen=True):
 
 
 async def read_heads(
-    connection: PostgresConnection, store: PostgresSchema, names: Sequence[str], redactions: int | None
+    connection: PostgresConnection, schema: PostgresSchema, names: Sequence[str], redactions: int | None
 ) -> RoomHeads:
-    """Read where rooms stand; with `redactions`, also what was redacted after that many."""
-    rows = await connection.fetch(store.fill_in(_HEADS), names)
+    """Return the heads of rooms, and, with `redactions`, the messages that were redacted after that many."""
+    rows = await connection.fetch(schema.fill_in(_HEADS), names)
     if not rows:
-        raise store.has_no_epoch()
+        raise schema.missing_epoch_error()
     epoch, now = rows[0]["epoch"], rows[0]["redactions"]
     lasts = dict.fromkeys(names, 0) | {row["name"]: row["last"] for row in rows if row["name"] is not None}
     redacted: list[tuple[str, int]] = []
     if redactions is not None and now > redactions:
-        found = await connection.fetch(store.fill_in(_REDACTED), redactions)
+        found = await connection.fetch(schema.fill_in(_REDACTED), redactions)
         redacted = [(row["name"], row["seq"]) for row in found]
     return RoomHeads(epoch, lasts, now, redacted)
 
 
 class PostgresListener:
-    """What this process watches, and the task that listens for it. `ask` reads heads, on any connection."""
+    """The rooms that this process watches, and the task that listens. `read_heads` may use any connection."""
 
     def __init__(
         self,
-        server: PostgresEndpoint,
-        store: PostgresSchema,
+        endpoint: PostgresEndpoint,
+        schema: PostgresSchema,
         process: str,
-        inbox: NotificationQueue,
-        ask: Callable[[Sequence[str], int | None], Awaitable[RoomHeads]],
+        notifications: NotificationQueue,
+        read_heads: Callable[[Sequence[str], int | None], Awaitable[RoomHeads]],
     ) -> None:
-        self._server = server
-        self._store = store
+        self._endpoint = endpoint
+        self._schema = schema
         self._process = process
-        self._inbox = inbox
-        self._ask = ask
+        self._notifications = notifications
+        self._read_heads = read_heads
         self.watched: set[str] = set()
-        self._seen: dict[str, tuple[str, int]] = {}  # of watched rooms: an epoch, and the last number that it had
+        self._seen: dict[str, tuple[str, int]] = {}  # by watched room: an epoch, and the last number seen in it
         self.own = OwnAppends()
-        self._redactions: int | None = None  # as many as were heard of; None: of none yet
-        self._is_in_doubt = False  # something was told that only a look at every room explains
-        self._stirred = asyncio.Event()  # set when the link broke or is in doubt: wakes the task
-        self._connection: PostgresConnection | None = None  # the one that listens
+        self._redactions: int | None = None  # the number of redactions that this process knows; None before the first
+        self._needs_resync = False  # a payload requires that all watched rooms are compared
+        self._wake = asyncio.Event()  # set when the connection broke or a resync is needed: wakes the task
+        self._connection: PostgresConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Listen; raise an error of ours if that fails."""
+        """Start listening; raise an error of chatkit if that fails."""
         connection = await self._listen()
-        self._redactions = (await self._ask([], None)).redactions
-        self._task = asyncio.create_task(self._keep(connection), name="chatkit-postgres-watch")
+        self._redactions = (await self._read_heads([], None)).redactions
+        self._task = asyncio.create_task(self._run(connection), name="chatkit-postgres-listener")
 
     async def close(self) -> None:
-        """Listen no more. Closing again does nothing."""
+        """Stop listening. Closing again does nothing."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -128,132 +127,133 @@ class PostgresListener:
         if self._connection is not None:
             await close_connection(self._connection)
 
-    def tell(self, notices: Sequence[AppendedPayload]) -> None:
-        """Tell of batches that were committed."""
-        self._put([item for notice in notices for item in notice.to_news(self.watched)])
+    def notify(self, payloads: Sequence[AppendedPayload]) -> None:
+        """Deliver the payloads of committed batches as notifications."""
+        self._notify([item for payload in payloads for item in payload.to_notifications(self.watched)])
 
-    def saw(self, room: str, epoch: str, last: int) -> None:
-        """Know how far a room was."""
+    def record_seen(self, room: str, epoch: str, last: int) -> None:
+        """Record that the room's log has reached `last` in this epoch."""
         known = self._seen.get(room)
         if room in self.watched and (known is None or known[0] != epoch or known[1] < last):
             self._seen[room] = epoch, last
 
-    def forget(self, room: str) -> None:
-        """Watch a room no more."""
+    def unwatch(self, room: str) -> None:
+        """Stop watching a room."""
         self.watched.discard(room)
         self._seen.pop(room, None)
 
-    async def _keep(self, connection: PostgresConnection) -> None:
-        """Listen until cancelled, on another connection whenever one breaks."""
+    async def _run(self, connection: PostgresConnection) -> None:
+        """Listen until cancelled; open another connection when one breaks."""
         while True:
-            reason = await self._until_broken(connection)
-            self._inbox.put([Disconnected(reason)])
-            _logger.debug("the link to %s broke: %s", self._store.place, reason)
-            connection = await self._mend()
+            reason = await self._wait_until_broken(connection)
+            self._notifications.put([Disconnected(reason)])
+            _logger.debug("the connection to %s broke: %s", self._schema.display_url, reason)
+            connection = await self._reconnect()
 
-    async def _until_broken(self, connection: PostgresConnection) -> str:
-        """Ask now and then whether the server is there; return why it is not."""
+    async def _wait_until_broken(self, connection: PostgresConnection) -> str:
+        """Ping the server regularly; return why the connection broke."""
         try:
             while True:
                 async with asyncio.timeout(PING_S):
                     await connection.execute("SELECT 1")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PING_EVERY_S):
-                        await self._stirred.wait()
-                self._stirred.clear()
-                if self._is_in_doubt:
-                    await self._check(connection)
+                        await self._wake.wait()
+                self._wake.clear()
+                if self._needs_resync:
+                    await self._resync(connection)
         except ChatkitError as error:
             return str(error)
         except DRIVER_ERRORS as error:
-            return str(as_ours(error, self._store.place))
+            return str(to_chatkit_error(error, self._schema.display_url))
         except Exception:
-            # Whatever it is, nobody is to be left deaf.
-            _logger.exception("the link to %s failed", self._store.place)
-            return f"the link to {self._store.place} failed; the log says how"
+            # Any error must lead to a new connection: otherwise this process would get no more notifications.
+            _logger.exception("the connection to %s failed", self._schema.display_url)
+            return f"the connection to {self._schema.display_url} failed; see the log"
         finally:
             connection.terminate()
 
-    async def _mend(self) -> PostgresConnection:
-        """Listen again, and see what was missed."""
+    async def _reconnect(self) -> PostgresConnection:
+        """Listen on a new connection, and compare every watched room with the database."""
         backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
         while True:
             await asyncio.sleep(backoff.next_s())
             connection = None
             try:
                 connection = await self._listen()
-                await self._check(connection)
+                await self._resync(connection)
             except ChatkitError as error:
-                _logger.debug("the link to %s is not mended: %s", self._store.place, error)
+                _logger.debug("the connection to %s cannot be restored: %s", self._schema.display_url, error)
             except Exception:
-                _logger.exception("the link to %s is not mended", self._store.place)
+                _logger.exception("the connection to %s cannot be restored", self._schema.display_url)
             else:
-                self._inbox.put([Reconnected()])
+                self._notifications.put([Reconnected()])
                 return connection
             if connection is not None:
                 connection.terminate()
 
     async def _listen(self) -> PostgresConnection:
-        self._stirred.clear()
+        self._wake.clear()
         try:
-            connection = await self._server.connect(_SETTINGS)
+            connection = await self._endpoint.connect(_SETTINGS)
         except DRIVER_ERRORS as error:
-            raise as_ours(error, self._store.place) from error
+            raise to_chatkit_error(error, self._schema.display_url) from error
         self._connection = connection
-        connection.add_termination_listener(self._ended)
+        connection.add_termination_listener(self._on_terminated)
         try:
             async with asyncio.timeout(PING_S):
-                await connection.add_listener(self._store.channel, self._heard)
+                await connection.add_listener(self._schema.channel, self._on_payload)
         except DRIVER_ERRORS as error:
             connection.terminate()
-            raise as_ours(error, self._store.place) from error
+            raise to_chatkit_error(error, self._schema.display_url) from error
         return connection
 
-    async def _check(self, connection: PostgresConnection) -> None:
-        """Tell where every watched room stands, and what was redacted since the last redaction that was heard of."""
-        self._is_in_doubt = False
+    async def _resync(self, connection: PostgresConnection) -> None:
+        """Notify the head of every watched room, and the redactions since the last known one."""
+        self._needs_resync = False
         names = list(self.watched)
-        for start in range(0, len(names) or 1, HEADS_A_QUERY):
-            heads = await self._heads(connection, names[start : start + HEADS_A_QUERY])
-            self._put([RoomAdvanced(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
-            self._put([MessageRedacted(room, seq) for room, seq in heads.redacted if room in self.watched])
+        for start in range(0, len(names) or 1, MAX_HEADS_A_QUERY):
+            heads = await self._check_heads(connection, names[start : start + MAX_HEADS_A_QUERY])
+            self._notify([RoomAdvanced(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
+            self._notify([MessageRedacted(room, seq) for room, seq in heads.redacted if room in self.watched])
         self._redactions = heads.redactions
 
-    async def _heads(self, connection: PostgresConnection, names: Sequence[str]) -> RoomHeads:
-        """Ask where rooms stand; begin a new epoch if the database has lost what was seen of one."""
-        seen = {name: self._seen[name] for name in names if name in self._seen}  # before: it may only have grown since
-        heads = await self._ask(names, self._redactions)
+    async def _check_heads(self, connection: PostgresConnection, names: Sequence[str]) -> RoomHeads:
+        """Return the heads of the rooms. If the database has lost messages, give it a new epoch first."""
+        # Read before the heads: the log may grow in between.
+        seen = {name: self._seen[name] for name in names if name in self._seen}
+        heads = await self._read_heads(names, self._redactions)
         if not any(epoch == heads.epoch and last > heads.lasts[name] for name, (epoch, last) in seen.items()):
             return heads
-        _logger.warning("%s has lost messages that it had: its rooms begin a new epoch", self._store.place)
-        await connection.execute(self._store.fill_in(_RENEW), heads.epoch, new_epoch(), self._store.channel)
-        return await self._ask(names, self._redactions)
+        _logger.warning("%s has lost messages that it had: its rooms get a new epoch", self._schema.display_url)
+        await connection.execute(self._schema.fill_in(_RENEW_EPOCH), heads.epoch, new_epoch(), self._schema.channel)
+        return await self._read_heads(names, self._redactions)
 
-    def _ended(self, _: PostgresConnection) -> None:
-        self._stirred.set()
+    def _on_terminated(self, _: PostgresConnection) -> None:
+        self._wake.set()
 
-    def _heard(self, _: PostgresConnection, _pid: int, _channel: str, payload: str) -> None:
+    def _on_payload(self, _: PostgresConnection, _pid: int, _channel: str, encoded: str) -> None:
         try:
-            notice = decode_notice(payload)
+            payload = decode_payload(encoded)
         except msgspec.DecodeError:
-            notice = ResyncPayload()  # not of this version of chatkit, or of somebody's by hand
-        match notice:
+            payload = ResyncPayload()  # it is of another version of chatkit, or was sent by hand
+        match payload:
             case AppendedPayload(process):
-                if process != self._process or self.own.is_news(notice):
-                    self._put(notice.to_news(self.watched))
+                if process != self._process or self.own.is_new(payload):
+                    self._notify(payload.to_notifications(self.watched))
             case RedactedPayload(room, seq, number):
                 self._redactions = number
-                self._put([MessageRedacted(room, seq)] if room in self.watched else [])
+                self._notify([MessageRedacted(room, seq)] if room in self.watched else [])
             case TypingPayload(process, room, sender):
-                is_news = process != self._process and room in self.watched
-                self._put([Typing(room, sender)] if is_news else [])
+                is_relevant = process != self._process and room in self.watched
+                self._notify([Typing(room, sender)] if is_relevant else [])
             case ResyncPayload():
-                self._is_in_doubt = True
-                self._stirred.set()
+                self._needs_resync = True
+                self._wake.set()
 
-    def _put(self, news: list[Notification]) -> None:
-        for item in news:
+    def _notify(self, notifications: list[Notification]) -> None:
+        for item in notifications:
             if isinstance(item, RoomAdvanced):
-                self.saw(item.room, item.epoch or item.messages[-1].epoch, item.last)
-        if news:
-            self._inbox.put(news)
+                self.record_seen(item.room, item.epoch or item.messages[-1].epoch, item.last)
+        if notifications:
+            self._notifications.put(notifications)

@@ -1,6 +1,6 @@
-"""What processes on one store notify each other of: the payloads of NOTIFY, and the news that they are. No I/O.
+"""Payloads of NOTIFY, by which the processes on one store notify each other. No I/O.
 
-The database writes those of a commit, in its functions; this reads them.
+The functions of the database write the payloads of commits; this module decodes them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from chatkit.core.model import Message
 
 
 class AdvancedRoom(msgspec.Struct, array_like=True, frozen=True):
-    """A room that grew: the numbers of the first and the last message of the batch, and when it was committed."""
+    """A room of a batch: the numbers of the batch's first and last message in it, and the time of the commit."""
 
     room: str
     first: int
@@ -23,9 +23,9 @@ class AdvancedRoom(msgspec.Struct, array_like=True, frozen=True):
 
 
 class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
-    """A message of the batch; `place` is its room's among those that grew, from 1 on."""
+    """A message of the batch; `ordinal` is the position of its room among those of the payload, from 1."""
 
-    place: int
+    ordinal: int
     sender: str
     body: str
     data: Any
@@ -33,7 +33,10 @@ class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
 
 
 class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
-    """A process appended a batch, which it calls `tag`. Drafts are there if they all fit, and then for every room."""
+    """A process appended a batch. `tag` is the number that the process gave it.
+
+    `drafts` has all messages, or none if they do not fit into the payload.
+    """
 
     process: str
     tag: int
@@ -41,27 +44,29 @@ class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
     rooms: Sequence[AdvancedRoom]
     drafts: Sequence[CarriedMessage] = ()
 
-    def to_news(self, watched: AbstractSet[str]) -> list[Notification]:
-        """Return what it says of these rooms."""
-        if not watched.isdisjoint([reached.room for reached in self.rooms]):
-            return list(self._grown(watched))
+    def to_notifications(self, watched: AbstractSet[str]) -> list[Notification]:
+        """Return the notifications for the watched rooms."""
+        if not watched.isdisjoint([advanced.room for advanced in self.rooms]):
+            return list(self._advanced_rooms(watched))
         return []
 
-    def _grown(self, watched: AbstractSet[str]) -> Iterator[Notification]:
+    def _advanced_rooms(self, watched: AbstractSet[str]) -> Iterator[Notification]:
         messages: list[list[Message]] = [[] for _ in self.rooms]
         for draft in self.drafts:
-            reached, its = self.rooms[draft.place - 1], messages[draft.place - 1]
-            seq = reached.first + len(its)
-            its.append(
-                Message(reached.room, self.epoch, seq, reached.time_ms, draft.sender, draft.body, draft.data, draft.key)
+            advanced, found = self.rooms[draft.ordinal - 1], messages[draft.ordinal - 1]
+            seq = advanced.first + len(found)
+            found.append(
+                Message(
+                    advanced.room, self.epoch, seq, advanced.time_ms, draft.sender, draft.body, draft.data, draft.key
+                )
             )
-        for reached, its in zip(self.rooms, messages, strict=True):
-            if reached.room in watched:
-                yield RoomAdvanced(reached.room, reached.last, its, self.epoch)
+        for advanced, found in zip(self.rooms, messages, strict=True):
+            if advanced.room in watched:
+                yield RoomAdvanced(advanced.room, advanced.last, found, self.epoch)
 
 
 class RedactedPayload(msgspec.Struct, array_like=True, frozen=True, tag="r"):
-    """A message was redacted; `number` counts redactions."""
+    """A message was redacted; `number` counts the redactions of the store."""
 
     room: str
     seq: int
@@ -69,7 +74,7 @@ class RedactedPayload(msgspec.Struct, array_like=True, frozen=True, tag="r"):
 
 
 class TypingPayload(msgspec.Struct, array_like=True, frozen=True, tag="t"):
-    """By way of a process, somebody is writing."""
+    """A client of a process is typing."""
 
     process: str
     room: str
@@ -77,53 +82,54 @@ class TypingPayload(msgspec.Struct, array_like=True, frozen=True, tag="t"):
 
 
 class ResyncPayload(msgspec.Struct, array_like=True, frozen=True, tag="c"):
-    """Something happened that is not told: every room is to be looked at."""
+    """Every process must compare all rooms that it watches."""
 
 
-Notice: TypeAlias = AppendedPayload | RedactedPayload | TypingPayload | ResyncPayload
+Payload: TypeAlias = AppendedPayload | RedactedPayload | TypingPayload | ResyncPayload
 
-decode_notice = msgspec.json.Decoder(Notice).decode
+decode_payload = msgspec.json.Decoder(Payload).decode
 
 
 def encode_typing(process: str, room: str, sender: str) -> str:
-    """Write a notice of somebody who is writing."""
+    """Return the payload for a client of this process that is typing."""
     return msgspec.json.encode(TypingPayload(process, room, sender)).decode()
 
 
 class OwnAppends:
-    """This process's batches on their way. What is told of them is known here already, once there are receipts.
+    """The batches of this process that have not been answered yet.
 
-    But who lost the connection before the answer came learns only from the notice that the batch was committed.
+    The receipts of a batch make its payload redundant. If a batch's answer was lost, the payload is the only sign that
+    it was committed, and is delivered as if another process had sent it.
     """
 
-    MAX_DOUBTFUL = 1_000  # remembered of those that were never answered; their notices come within seconds or never
+    MAX_UNANSWERED = 1_000  # batches that are remembered; their payloads arrive within seconds or never
 
     def __init__(self) -> None:
         self._count = 0
-        self._waiting: dict[int, list[AppendedPayload]] = {}  # by tag, while the answer is awaited
-        self._doubtful: dict[int, None] = {}  # oldest first
+        self._pending: dict[int, list[AppendedPayload]] = {}  # payloads by tag, while the answer is awaited
+        self._unanswered: dict[int, None] = {}  # oldest first
 
     def begin(self) -> int:
         """Return a tag for the next batch."""
         self._count += 1
-        self._waiting[self._count] = []
+        self._pending[self._count] = []
         return self._count
 
-    def settle(self, tag: int) -> None:
-        """Take note that the batch's receipts are there."""
-        self._waiting.pop(tag, None)
+    def confirm(self, tag: int) -> None:
+        """Record that the batch was answered with receipts."""
+        self._pending.pop(tag, None)
 
-    def doubt(self, tag: int) -> list[AppendedPayload]:
-        """Take note that no answer comes any more; return what was told of the batch."""
-        heard = self._waiting.pop(tag, [])
-        self._doubtful[tag] = None
-        if len(self._doubtful) > self.MAX_DOUBTFUL:
-            del self._doubtful[next(iter(self._doubtful))]
-        return heard
+    def abandon(self, tag: int) -> list[AppendedPayload]:
+        """Record that no answer will come; return the payloads of the batch that have arrived."""
+        payloads = self._pending.pop(tag, [])
+        self._unanswered[tag] = None
+        if len(self._unanswered) > self.MAX_UNANSWERED:
+            del self._unanswered[next(iter(self._unanswered))]
+        return payloads
 
-    def is_news(self, notice: AppendedPayload) -> bool:
-        """Say whether what is told of a batch of this process is news to it; keep it where that is not known yet."""
-        if notice.tag in self._waiting:
-            self._waiting[notice.tag].append(notice)
+    def is_new(self, payload: AppendedPayload) -> bool:
+        """Return whether a payload of this process must be delivered. If that is not known yet, keep it until it is."""
+        if payload.tag in self._pending:
+            self._pending[payload.tag].append(payload)
             return False
-        return notice.tag in self._doubtful
+        return payload.tag in self._unanswered

@@ -1,7 +1,7 @@
-"""Who is in which room in which process, as processes tell each other through the database. Times are its clock's.
+"""Presence: the tables by which the processes on one store exchange it. Times are those of the database's clock.
 
-Only what changed goes over the wire: a process counts its changes, and the others ask for those they have not seen. So
-ten processes of ten thousand members each are ten rows a second, while nobody comes or goes.
+Only changes are transferred: each process counts its changes, and the others ask for the changes since the version that
+they know. So ten processes of ten thousand members each cost ten rows a second while no member joins or leaves.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from chatkit.backends.presence import PresenceRow, RemotePresence
 from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 
-Place = tuple[str, str]  # a room, and a name in it
+MemberKey = tuple[str, str]  # a room, and a name in it
 
 _ANNOUNCE = (
     "SELECT set_config('synchronous_commit', 'off', true), {schema}.announce($1, $2, $3, $4, $5, $6, $7, $8, $9)"
@@ -32,56 +32,57 @@ _PRESENT = """
 
 
 class OwnPresence:
-    """What one process announced, so that it can be announced again where the database no longer knows it."""
+    """What one process has announced, so that it can be announced again if the database has lost it."""
 
     def __init__(self) -> None:
         self._life = secrets.token_hex(8)
-        self._members: dict[Place, int] = {}
-        self._fades_at_s = -inf
-        self._is_known = False
-        self._lock = asyncio.Lock()  # announcements go out in the order in which they were made
+        self._members: dict[MemberKey, int] = {}
+        self._expires_at_s = -inf
+        self._is_stored = False
+        self._lock = asyncio.Lock()  # keeps the announcements in order
 
     async def announce(
         self,
         connection: PostgresConnection,
-        store: PostgresSchema,
+        schema: PostgresSchema,
         process: str,
         *,
         joined: Sequence[tuple[str, Member]],
         left: Sequence[tuple[str, Member]],
         ttl_s: float,
     ) -> None:
-        """Tell the database; see `Backend.announce`."""
+        """Announce the changes; see `Backend.announce`."""
         async with self._lock:
             now_s = asyncio.get_running_loop().time()
-            if now_s > self._fades_at_s:  # all that was announced has faded
-                self._members, self._is_known = {}, False
+            if now_s > self._expires_at_s:  # everything that was announced has expired
+                self._members, self._is_stored = {}, False
             members = self._members | {(room, member.name): member.since_ms for room, member in joined}
             for room, member in left:
                 members.pop((room, member.name), None)
             changes = {(room, member.name): member.since_ms for room, member in joined}
             gone = [(room, member.name) for room, member in left]
             if not (
-                self._is_known and await self._send(connection, store, process, joined=changes, left=gone, ttl_s=ttl_s)
+                self._is_stored
+                and await self._send(connection, schema, process, joined=changes, left=gone, ttl_s=ttl_s)
             ):
-                # Under another name: what others know of the last life is not to be mixed with this one.
+                # A new life: other processes must not merge what they know of the old one with this one.
                 self._life = secrets.token_hex(8)
-                await self._send(connection, store, process, joined=members, left=(), ttl_s=ttl_s, is_whole=True)
-            self._members, self._is_known, self._fades_at_s = members, True, now_s + ttl_s
+                await self._send(connection, schema, process, joined=members, left=(), ttl_s=ttl_s, is_whole=True)
+            self._members, self._is_stored, self._expires_at_s = members, True, now_s + ttl_s
 
     async def _send(
         self,
         connection: PostgresConnection,
-        store: PostgresSchema,
+        schema: PostgresSchema,
         process: str,
         *,
-        joined: dict[Place, int],
-        left: Sequence[Place],
+        joined: dict[MemberKey, int],
+        left: Sequence[MemberKey],
         ttl_s: float,
         is_whole: bool = False,
     ) -> bool:
         row = await connection.fetchrow(
-            store.fill_in(_ANNOUNCE),
+            schema.fill_in(_ANNOUNCE),
             *(process, self._life, is_whole, ttl_s),
             *([room for room, _ in joined], [name for _, name in joined], list(joined.values())),
             *([room for room, _ in left], [name for _, name in left]),
@@ -90,21 +91,21 @@ class OwnPresence:
 
 
 class PresencePoller:
-    """Asks what changed at all other processes."""
+    """Reads the changes of all other processes, for one process."""
 
     def __init__(self) -> None:
-        self._others = RemotePresence()
-        self._lock = asyncio.Lock()  # two answers must not both be taken for what follows on the same state
+        self._remote = RemotePresence()
+        self._lock = asyncio.Lock()  # two polls must not start from the same known state
 
-    async def ask(
-        self, pool: ConnectionPool, store: PostgresSchema, process: str, timeout_s: float
+    async def poll(
+        self, pool: ConnectionPool, schema: PostgresSchema, process: str, timeout_s: float
     ) -> list[PresenceChange]:
-        """Read it; see `Backend.present`."""
+        """Return the changes; see `Backend.poll_presence`."""
         async with self._lock:
-            known = self._others.known
+            known = self._remote.known
             lives, versions = [life for life, _ in known.values()], [version for _, version in known.values()]
             values = (process, list(known), lives, versions)
-            statement = store.fill_in(_PRESENT)
+            statement = schema.fill_in(_PRESENT)
             rows = await pool.run(lambda connection: connection.fetch(statement, *values), timeout_s=timeout_s)
-            # Only now: nothing can keep it from the caller any more.
-            return self._others.take([PresenceRow(*row.values()) for row in rows])
+            # Updated last, when the result can no longer be lost: there is no await after this line.
+            return self._remote.update([PresenceRow(*row.values()) for row in rows])

@@ -1,6 +1,6 @@
-"""What is read of the log: pages, rooms, and what a trim is to drop.
+"""Reading the log: pages, the list of rooms, and the plan of a trim.
 
-Each question is one statement, so that its answer is of one moment.
+Each read is one statement, so that its result is a snapshot of one moment.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from chatkit.backends.postgres.connection import PostgresConnection
-from chatkit.backends.postgres.escaping import escape, sieve, unescape
+from chatkit.backends.postgres.escaping import escape, prefilter, unescape
 from chatkit.backends.postgres.schema import FOLDED, PostgresSchema
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
@@ -17,9 +17,9 @@ from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.core.text import fold
 
 BEYOND = 2**62  # a number that no message has
-TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
+TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
-# The sizes are added up first, which reads no long body; bodies behind the bound on bytes are not sent.
+# The sizes are added up first, without reading long bodies; bodies beyond the limit on bytes are not sent.
 _PAGE = """
     SELECT epoch, coalesce(dropped, 0) AS dropped, coalesce(last, 0) AS last, found.*
     FROM {schema}.meta LEFT JOIN {schema}.room ON name = $1 LEFT JOIN LATERAL (
@@ -36,8 +36,8 @@ _PAGE = """
 _ROOMS = """
     SELECT epoch, name, dropped, last, time_ms FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
 """
-# What is to go from each room. By age, that is up to the last old message before the first young one: a time later than
-# now gives no age. In most rooms, the first message is young, or the first young one comes soon.
+# The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
+# future gives no age. In most rooms, the first message is young, or the first young one comes soon.
 _TO_DROP = """
     SELECT epoch, name, dropped, up_to FROM {schema}.meta, (
         SELECT name, dropped, greatest(
@@ -51,11 +51,10 @@ _TO_DROP = """
         ) AS up_to FROM {schema}.room WHERE last > dropped {which}
     ) AS planned WHERE up_to > dropped ORDER BY name
 """
-_DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
 
 
 class TrimStep(msgspec.Struct, frozen=True):
-    """One step of a trim: the rooms, and the number up to which their messages go."""
+    """One step of a trim: the rooms, and the last number to drop in each. It is valid for the log of this epoch."""
 
     epoch: str
     names: Sequence[str]
@@ -64,7 +63,7 @@ class TrimStep(msgspec.Struct, frozen=True):
 
 async def read_page(
     connection: PostgresConnection,
-    store: PostgresSchema,
+    schema: PostgresSchema,
     room: str,
     *,
     after: int | None,
@@ -75,11 +74,11 @@ async def read_page(
     """Read a page; see `Backend.read`."""
     is_forward = after is not None
     conditions, values = _conditions(where or Filter())
-    statement = store.fill_in(_PAGE).replace("{where}", conditions).replace("{order}", "ASC" if is_forward else "DESC")
+    statement = schema.fill_in(_PAGE).replace("{where}", conditions).replace("{order}", "ASC" if is_forward else "DESC")
     low, high = min(after or 0, BEYOND), BEYOND if before is None else min(before, BEYOND)
     rows = await connection.fetch(statement, room, low, high, limit + 1, MAX_PAGE_BYTES, *values)
     if not rows:
-        raise store.has_no_epoch()
+        raise schema.missing_epoch_error()
     head = Head(rows[0]["epoch"], rows[0]["dropped"] + 1, rows[0]["last"])
     messages = [_to_message(room, row) for row in rows[:limit] if row["seq"] is not None]
     is_complete = len(messages) == (rows[0]["n_found"] or 0)
@@ -88,23 +87,18 @@ async def read_page(
     return Page(head, messages, complete=is_complete)
 
 
-async def read_rooms(connection: PostgresConnection, store: PostgresSchema) -> list[RoomInfo]:
-    """List the rooms; see `Backend.rooms`."""
-    rows = await connection.fetch(store.fill_in(_ROOMS))
+async def read_rooms(connection: PostgresConnection, schema: PostgresSchema) -> list[RoomInfo]:
+    """Return the rooms; see `Backend.rooms`."""
+    rows = await connection.fetch(schema.fill_in(_ROOMS))
     return [RoomInfo(row["name"], Head(row["epoch"], row["dropped"] + 1, row["last"]), row["time_ms"]) for row in rows]
 
 
 async def plan_trim(
-    connection: PostgresConnection, store: PostgresSchema, room: str | None, keep: int | None, before_ms: int | None
+    connection: PostgresConnection, schema: PostgresSchema, room: str | None, keep: int | None, before_ms: int | None
 ) -> list[TrimStep]:
-    """Return the steps of a trim of one room or all."""
-    statement = store.fill_in(_TO_DROP).replace("{which}", "" if room is None else "AND name = $3")
+    """Return the steps of a trim, of one room or all."""
+    statement = schema.fill_in(_TO_DROP).replace("{which}", "" if room is None else "AND name = $3")
     return list(_steps(await connection.fetch(statement, keep, before_ms, *([] if room is None else [room]))))
-
-
-async def drop(connection: PostgresConnection, store: PostgresSchema, step: TrimStep) -> int:
-    """Take one step; return how many messages it dropped."""
-    return int(await connection.fetchval(store.fill_in(_DROP), step.epoch, step.names, step.up_tos))
 
 
 def _to_message(room: str, row: Mapping[str, Any]) -> Message:
@@ -127,7 +121,7 @@ def _conditions(where: Filter) -> tuple[str, list[str | int]]:
         conditions.append("redaction IS NULL")
         search = escape(fold(where.search))
         if search:
-            add(f"{FOLDED} LIKE $?", sieve(search))  # the index knows this; that it is so is for the next line to say
+            add(f"{FOLDED} LIKE $?", prefilter(search))  # uses the index; the next condition decides
             add(f"strpos({FOLDED}, $?) > 0", search)
     if where.sender is not None:
         add("sender = $?", escape(where.sender))
@@ -139,7 +133,7 @@ def _conditions(where: Filter) -> tuple[str, list[str | int]]:
 
 
 def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:
-    """Cut into steps of at most TRIM_STEP messages."""
+    """Split a plan into steps of at most TRIM_STEP messages."""
     step: dict[str, int] = {}
     room_left = TRIM_STEP
     for row in rows:

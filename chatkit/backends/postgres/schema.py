@@ -1,6 +1,6 @@
-"""The schema of a store in a PostgreSQL database: knowing it for ours, making it, bringing it up to date.
+"""PostgresSchema: the schema of a store in a database: how it is recognised, created and upgraded.
 
-Knows no messages. What stands in braces in a statement, its names, is put in here.
+Knows nothing of messages. Statements name the schema and the channel in braces; `fill_in` replaces these names.
 """
 
 from importlib.resources import files
@@ -12,11 +12,11 @@ from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.errors import DUPLICATE, state_of
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
-MIGRATIONS = ("1.sql", "2.sql")  # script N brings a store from version N - 1 to N
-CHECK_ALL = '["c"]'  # the notice on which everybody looks at every room they watch
-LOCK_ID = 0x63686B74  # "chkt": among all advisory locks of a database, those of chatkit
+MIGRATIONS = ("1.sql", "2.sql")  # script N upgrades a store from version N - 1 to N
+RESYNC = '["c"]'  # the payload after which each process compares all rooms that it watches
+LOCK_ID = 0x63686B74  # "chkt": separates chatkit's advisory locks from others in the database
 
-# By the tables: to_regclass and its like may answer from a cache that does not know yet what another process has made.
+# Reads the catalog: to_regclass may answer from a cache that lacks objects which another process has just created.
 _FIND = """
     SELECT current_setting('server_encoding') AS encoding, EXISTS (
         SELECT FROM pg_namespace WHERE nspname = $1
@@ -32,92 +32,97 @@ _FIND_TRIGRAMS = """
     SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
     WHERE extname = 'pg_trgm'
 """
-# What the index holds is what a search asks for: see pages.py.
+# The expression of the index, which a search must repeat: see reader.py.
 FOLDED = """coalesce(folded, lower(body COLLATE "C"))"""
 
 
 class PostgresSchema(msgspec.Struct, frozen=True):
-    """A schema of the database. Its name needs no quoting but for words that SQL reserves."""
+    """A schema of the database. Its name needs no quoting except for SQL's reserved words.
+
+    `display_url` names the database in errors. If `make` is true, a missing store is created.
+    """
 
     name: str
-    place: str
-    make: bool = True  # where there is none yet
+    display_url: str
+    make: bool = True
 
     @property
     def schema(self) -> str:
-        """The schema's name, as it stands in statements."""
+        """The quoted name of the schema."""
         return f'"{self.name}"'
 
     @property
     def channel(self) -> str:
-        """Where all processes on this store notify each other. A channel's name has at most 63 bytes."""
+        """The channel on which all processes on this store notify each other. A channel's name has at most 63 bytes."""
         return f"chatkit:{self.name}"
 
     def fill_in(self, sql: str) -> str:
-        """Put the names into a statement."""
+        """Return the statement with the names of the schema and the channel."""
         return sql.replace("{schema}", self.schema).replace("{channel}", self.channel)
 
-    def has_no_epoch(self) -> NotAStore:
-        """Make the error of a store whose one row about itself is missing, which its triggers prevent."""
-        return NotAStore(f"{self.place}: the schema {self.name} does not say its epoch")
+    def missing_epoch_error(self) -> NotAStore:
+        """Return the error for a store whose row of `meta` is missing, which its triggers prevent."""
+        return NotAStore(f"{self.display_url}: the schema {self.name} has no epoch")
 
     async def open(self, connection: PostgresConnection) -> None:
-        """Make the schema, or bring it up to date, where that is due. However many processes come: one does it."""
+        """Create or upgrade the schema if needed. Of many concurrent processes, only one does it."""
         if await self._version(connection) == len(MIGRATIONS):
             return
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
             await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK_ID, self.name)
-            version = await self._version(connection)  # again: another process may have done it meanwhile
+            version = await self._version(connection)  # again: another process may have migrated the store
             if version == 0 and not self.make:
-                raise NotAStore(f"{self.place}: the schema {self.name} holds no store: serving or publishing makes one")
+                raise NotAStore(
+                    f"{self.display_url}: the schema {self.name} holds no store: serving or publishing creates one"
+                )
             if version < len(MIGRATIONS):
                 await self._migrate(connection, version)
 
     async def _version(self, connection: PostgresConnection) -> int:
-        """Return the store's version, 0 where there is none yet; raise where it is not ours, or not for us."""
+        """Return the store's version, or 0 if the schema holds no store; raise `StoreError` if it cannot be used."""
         found = await connection.fetchrow(_FIND, self.name)
         if found is None or found["encoding"] != "UTF8":
             encoding = "unknown" if found is None else found["encoding"]
-            raise StoreError(f"{self.place}: the database's encoding is {encoding}, and has to be UTF8")
+            raise StoreError(f"{self.display_url}: the database's encoding is {encoding}, but must be UTF8")
         if not found["is_store"]:
             if found["has_tables"]:
-                raise NotAStore(f"{self.place}: the schema {self.name} is another program's")
+                raise NotAStore(f"{self.display_url}: the schema {self.name} is another program's")
             return 0
         version = int(await connection.fetchval(self.fill_in("SELECT {schema}.version()")))
         if version > len(MIGRATIONS):
             known = len(MIGRATIONS)
             raise StoreTooNew(
-                f"{self.place}: the schema {self.name} is of version {version}, and this chatkit knows {known}: "
-                "upgrade chatkit"
+                f"{self.display_url}: the schema {self.name} has version {version}, but this chatkit supports only "
+                f"{known}: upgrade chatkit"
             )
         return version
 
     async def _migrate(self, connection: PostgresConnection, version: int) -> None:
         found = await connection.fetchrow(_FIND, self.name)
-        if found is not None and not found["has_schema"]:  # to make one that exists needs the right to make one
+        if found is not None and not found["has_schema"]:  # CREATE would need a permission even if the schema exists
             await connection.execute(self.fill_in("CREATE SCHEMA {schema}"))
         for script in MIGRATIONS[version:]:
             await connection.execute(self.fill_in((files(__package__) / "migrations" / script).read_text("utf-8")))
         if version == 0:
             await self._index_trigrams(connection)
-        await connection.execute("SELECT pg_notify($1, $2)", self.channel, CHECK_ALL)
+        await connection.execute("SELECT pg_notify($1, $2)", self.channel, RESYNC)
 
     async def _index_trigrams(self, connection: PostgresConnection) -> None:
-        """Make the index for searches, where pg_trgm is there or may be created; without it, rooms are scanned."""
-        for _ in range(2):  # a second time where another store of this database created it at this moment
+        """Create the index for searches if pg_trgm is or can be installed; without it, searches scan the room."""
+        for _ in range(2):  # a second time if another store of this database has just created the extension
             try:
                 async with connection.transaction():
-                    await self._try_to_index(connection)
+                    await self._create_index(connection)
             except asyncpg.PostgresError as error:
                 if state_of(error) in DUPLICATE:
                     continue
-                # Not allowed, not installed, or no schema to put it in.
+                # No permission, not installed, or no schema for it.
                 if state_of(error)[:2] not in {"42", "0A", "58", "3F"}:
                     raise
             return
 
-    async def _try_to_index(self, connection: PostgresConnection) -> None:
+    async def _create_index(self, connection: PostgresConnection) -> None:
         trigrams = await connection.fetchval(_FIND_TRIGRAMS)
         if trigrams is None:
             await connection.execute("CREATE EXTENSION pg_trgm")

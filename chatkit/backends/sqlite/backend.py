@@ -1,11 +1,11 @@
 """SqliteBackend: rooms in one file, for the processes of one machine.
 
-Each thread has its own connection, so that none waits for another: one writes; one reads pages and presence, which are
-short; one lists rooms and plans trims; two search; and one makes checkpoints, which move the write-ahead log into the
-file. The modules beside this one hold what they do.
+Each of its threads has its own connection, so that no kind of work waits for another: one thread writes; one reads
+pages and presence, which are short reads; one lists rooms and plans trims; two search; and one makes checkpoints, which
+move the write-ahead log into the file. The other modules of this package hold the work of each thread.
 """
 
-# ruff: noqa: D102 - what each method means is said once, in Backend
+# ruff: noqa: D102 - the methods are documented in Backend
 
 import asyncio
 import sqlite3
@@ -22,24 +22,24 @@ from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.presence import RemotePresence
 from chatkit.backends.sqlite.checkpoint import Checkpointer
 from chatkit.backends.sqlite.connection import ConnectionThread
-from chatkit.backends.sqlite.file import StoreFile
-from chatkit.backends.sqlite.listener import StoreListener
-from chatkit.backends.sqlite.presence import announce, read_present, tell_typing
+from chatkit.backends.sqlite.file import SqliteFile
+from chatkit.backends.sqlite.listener import SqliteListener
+from chatkit.backends.sqlite.presence import announce, insert_typing, read_presence
 from chatkit.backends.sqlite.reader import plan_trim, read_page, read_rooms
 from chatkit.backends.sqlite.schema import Synchronous, open_checkpointer, open_reader
-from chatkit.backends.sqlite.writer import Writer
+from chatkit.backends.sqlite.writer import SqliteWriter
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.model import Draft, Member, Message, Receipt
 
-SEARCHING = 2  # threads for searches: a long one leaves the other to the short ones
+SEARCH_THREADS = 2  # a long search leaves the other thread to the short ones
 
 
 class SqliteBackend(Backend):
     """Rooms in the SQLite file at `path`, which only its owner can read.
 
-    With `synchronous="normal"` what was acknowledged survives a killed process; with `"full"` a power cut, too. With
-    `make_folder`, the folder is chatkit's own: it is made where there is none, and private. Without `make`, a path
-    where there is no store is an error.
+    With `synchronous="normal"`, acknowledged messages survive a killed process; with `"full"`, also a power failure.
+    `make_folder` is true if the folder belongs to chatkit: then it is created if it is missing, and made private. If
+    `make` is false and the path holds no store, opening the backend raises `NotAStore`.
     """
 
     shared = True
@@ -47,41 +47,43 @@ class SqliteBackend(Backend):
     def __init__(
         self, path: Path, *, synchronous: Synchronous = "normal", make: bool = True, make_folder: bool = False
     ) -> None:
-        self._file = StoreFile(path, make_folder=make_folder)
-        damaged = self._file.report_damage
-        self._pages = ConnectionThread("pages", path, partial(open_reader, path), on_damage=damaged)
+        self._file = SqliteFile(path, make_folder=make_folder)
+        on_damage = self._file.report_damage
+        self._pages = ConnectionThread("pages", path, partial(open_reader, path), on_damage=on_damage)
         self._searches = [
-            ConnectionThread(f"search-{n}", path, partial(open_reader, path), on_damage=damaged)
-            for n in range(SEARCHING)
+            ConnectionThread(f"search-{n}", path, partial(open_reader, path), on_damage=on_damage)
+            for n in range(SEARCH_THREADS)
         ]
         self._checkpointer = Checkpointer()
         self._checkpoints = ConnectionThread(
-            "checkpoints", path, partial(open_checkpointer, path), self._checkpointer.tick, on_damage=damaged
+            "checkpoints", path, partial(open_checkpointer, path), self._checkpointer.tick, on_damage=on_damage
         )
-        self._listener = StoreListener(self._file, self._notify)
-        self._writer = Writer(
+        self._listener = SqliteListener(self._file, self._notify)
+        self._writer = SqliteWriter(
             self._file, self._listener, self._checkpointer, self._checkpoints, synchronous=synchronous, make=make
         )
-        self._surveys = ConnectionThread("surveys", path, partial(open_reader, path), on_damage=damaged)
-        self._inbox = NotificationQueue()
-        # Held while the first watch takes stock, so that no second one returns before that is done.
+        self._scans = ConnectionThread("surveys", path, partial(open_reader, path), on_damage=on_damage)
+        self._notifications = NotificationQueue()
+        # Held while the first watch reads the state of the store, so that no second watch returns before that is done.
         self._watch_lock = asyncio.Lock()
         self._stack = AsyncExitStack()
-        self._others: dict[str, RemotePresence] = defaultdict(RemotePresence)  # by the process that asks
+        self._remote_presence: dict[str, RemotePresence] = defaultdict(RemotePresence)  # by the process that polls
         self._loop: asyncio.AbstractEventLoop
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
-            stack.callback(self._inbox.close)
+            stack.callback(self._notifications.close)
             stack.callback(self._file.close)
-            stack.callback(self._writer.mark)
-            # The writer first, for it makes the store; closed last, so that the last connection's checkpoint is its.
-            threads = (self._writer.thread, self._checkpoints, self._pages, self._surveys, *self._searches)
+            stack.callback(self._writer.write_mark)
+            # The writer is opened first, because it creates the store, and closed last: the last connection that is
+            # closed makes the final checkpoint.
+            threads = (self._writer.thread, self._checkpoints, self._pages, self._scans, *self._searches)
             for thread in threads:
                 stack.push_async_callback(thread.close)
                 await thread.open()
-            self._checkpoints.post(self._checkpointer.empty)  # a killed process may have left redacted bodies there
+            # A killed process may have left redacted bodies in the write-ahead log.
+            self._checkpoints.post(self._checkpointer.empty)
             self._stack = stack.pop_all()
         return self
 
@@ -90,12 +92,12 @@ class SqliteBackend(Backend):
     ) -> None:
         await self._stack.aclose()
 
-    def _notify(self, news: list[Notification]) -> None:
-        with suppress(RuntimeError):  # the loop was closed without leaving the backend: nobody reads any more
-            self._loop.call_soon_threadsafe(self._inbox.put, news)
+    def _notify(self, notifications: list[Notification]) -> None:
+        with suppress(RuntimeError):  # the event loop was closed before the backend: nobody reads the queue any more
+            self._loop.call_soon_threadsafe(self._notifications.put, notifications)
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        receipts = self._writer.append_here(drafts)
+        receipts = self._writer.append_in_loop(drafts)
         if receipts is None:
             receipts = await self._writer.run(lambda _: self._writer.append(drafts))
         return receipts
@@ -114,26 +116,26 @@ class SqliteBackend(Backend):
 
         if where is None or where == Filter():
             return await self._pages.run(do)
-        lane = min(self._searches, key=lambda lane: lane.n_calls)
-        return await lane.run_interruptibly(do)
+        thread = min(self._searches, key=lambda thread: thread.n_calls)
+        return await thread.run_interruptibly(do)
 
     async def rooms(self) -> list[RoomInfo]:
-        return await self._surveys.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
+        return await self._scans.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.run(lambda _: self._writer.redact(room, seq))
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        steps = await self._surveys.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
+        steps = await self._scans.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
         dropped = 0
-        for step in steps:  # one call each: the appends that wait go in between
+        for step in steps:  # one call each: waiting appends run in between
             dropped += await self._writer.run(partial(self._writer.drop, step))
         return dropped
 
     async def watch(self, room: str) -> None:
         async with self._watch_lock:
             if not self._listener.is_polling:
-                self._listener.is_polling = True  # before the call: the writer looks at it when the call is done
+                self._listener.is_polling = True  # before the call: the writer checks it when the call has ended
                 try:
                     await self._writer.thread.run(lambda _: self._listener.start())
                 except BaseException:
@@ -143,15 +145,15 @@ class SqliteBackend(Backend):
 
     async def unwatch(self, room: str) -> None:
         watched = self._listener.watched
-        if room in watched:  # else another's first watch may be under way, whose polling must go on
+        if room in watched:  # otherwise another call's first watch may be in progress, which needs the polling
             watched.remove(room)
             self._listener.is_polling = bool(watched)
 
     def notifications(self) -> AsyncIterator[Notification]:
-        return self._inbox.read()
+        return self._notifications.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        await self._writer.run(partial(tell_typing, process=self._listener.process, room=room, sender=sender))
+        await self._writer.run(partial(insert_typing, process=self._listener.process, room=room, sender=sender))
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
@@ -160,8 +162,8 @@ class SqliteBackend(Backend):
 
     async def poll_presence(self, process: str) -> list[PresenceChange]:
         now_ms = time.time_ns() // 1_000_000
-        others = self._others[process]
-        known = others.known  # of this moment; what is taken is the loop's
-        return others.take(
-            await self._pages.run_interruptibly(lambda connection: read_present(connection, process, known, now_ms))
+        remote = self._remote_presence[process]
+        known = remote.known  # read here: only the event loop may touch `remote`
+        return remote.update(
+            await self._pages.run_interruptibly(lambda connection: read_presence(connection, process, known, now_ms))
         )

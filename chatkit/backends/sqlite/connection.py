@@ -1,7 +1,7 @@
-"""ConnectionThread: a thread with its own connection, which makes one call after the other for the event loop.
+"""ConnectionThread: a thread with its own connection, which executes calls of the event loop one after the other.
 
-Knows nothing of what the calls do. The loop hands a call over and awaits its result. The loop may also use the
-connection itself for microseconds while the thread has nothing to do (`try_acquire`).
+Knows nothing of the calls' content. The event loop submits a call and awaits its result. It may also use the connection
+itself, for microseconds, while the thread is idle (`try_acquire`).
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from chatkit.backends.sqlite.errors import as_ours, is_damage
+from chatkit.backends.sqlite.errors import is_damage, to_chatkit_error
 from chatkit.errors import Unavailable
 
 T = TypeVar("T")
 Do: TypeAlias = Callable[[sqlite3.Connection], T]
 
-# An interrupt that comes before SQLite has begun does nothing, so it is sent again until the call has ended.
-INTERRUPT_AGAIN_S = 0.02
+# An interrupt before SQLite has started the statement has no effect, so it is repeated until the call has ended.
+INTERRUPT_RETRY_S = 0.02
 
 
 class _Job(Generic[T]):
-    """Something to be done, and the future that its result goes to."""
+    """A call, and the future that gets its result."""
 
     __slots__ = ("do", "future")
 
@@ -34,7 +34,11 @@ class _Job(Generic[T]):
 
 
 class ConnectionThread:
-    """One thread, one connection, one queue. `tick` runs between calls and says in how many seconds it is due again."""
+    """One thread with one connection and one queue of calls.
+
+    `tick` runs between calls and returns the seconds until it is due again. `on_damage` is called in the thread, with a
+    sentence, when SQLite reports that the file's content is broken.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class ConnectionThread:
         self._path = path
         self._connect = connect
         self._tick = tick
-        self._on_damage = on_damage  # called in the thread, with a sentence, when the file's content is broken
+        self._on_damage = on_damage
         self._calls: SimpleQueue[_Job[Any] | None] = SimpleQueue()  # None: close
         self._thread = threading.Thread(target=self._work, name=f"chatkit-sqlite-{name}", daemon=True)
         self._is_closing = False
@@ -57,21 +61,22 @@ class ConnectionThread:
         self._ended: asyncio.Future[None]
         self._connection: sqlite3.Connection
         self._current: _Job[Any] | None = None
-        # Guards _current, so that an interrupt meets the call that it is meant for and not the one after it.
-        self._lock = threading.Lock()
-        # Guards the connection, and whatever the calls and the tick share: held by the thread at work, or by the loop.
-        self._use = threading.Lock()
-        self.release = self._use.release
+        # Protects _current, so that an interrupt cannot hit a later call than the one it is meant for.
+        self._current_lock = threading.Lock()
+        # Protects the connection, and the state that the calls and the tick share: held by the thread while it executes
+        # a call, or by the event loop.
+        self._connection_lock = threading.Lock()
+        self.release = self._connection_lock.release
 
     async def open(self) -> None:
-        """Start the thread and connect; raise what connecting raises."""
+        """Start the thread and connect; raise the errors of connecting."""
         self._loop = asyncio.get_running_loop()
         self._opened, self._ended = self._loop.create_future(), self._loop.create_future()
         self._thread.start()
         await self._opened
 
     async def close(self) -> None:
-        """Close when all that was handed over has been done, and wait for that. Doing it again does nothing."""
+        """Close the connection after all submitted calls, and wait for that. Closing again does nothing."""
         if self._thread.ident is None:
             return
         if not self._is_closing:
@@ -81,20 +86,20 @@ class ConnectionThread:
 
     @property
     def n_calls(self) -> int:
-        """About how many calls are under way or wait."""
+        """The approximate number of calls that run or wait."""
         return self._calls.qsize() + (self._current is not None)
 
     async def run(self, do: Do[T]) -> T:
-        """Have it done. A caller who is cancelled before it has begun prevents it; after that, it is done wholly."""
-        return await self._hand_over(do)
+        """Run the call in the thread. If the caller is cancelled, a call that has not started is skipped."""
+        return await self._submit(do)
 
     def try_acquire(self) -> bool:
-        """Lend the connection to the caller until `release`, unless the thread is at work, or closed."""
-        return not self._is_closing and self._calls.empty() and self._use.acquire(blocking=False)
+        """Lock the connection for the event loop until `release`. Return false if the thread is busy or closed."""
+        return not self._is_closing and self._calls.empty() and self._connection_lock.acquire(blocking=False)
 
     async def run_interruptibly(self, do: Do[T]) -> T:
-        """Have a reading done. When the caller is cancelled, it ends soon."""
-        future = self._hand_over(do)
+        """Run a call that only reads. If the caller is cancelled, the call is interrupted."""
+        future = self._submit(do)
         try:
             return await future
         except asyncio.CancelledError:
@@ -102,10 +107,10 @@ class ConnectionThread:
             raise
 
     def post(self, do: Do[object]) -> None:
-        """Have something done, from any thread, that nobody waits for; its driver's errors are nobody's."""
+        """Submit a call from any thread without waiting for it; its errors of SQLite are dropped."""
         self._calls.put(_Job(do, None))
 
-    def _hand_over(self, do: Do[T]) -> asyncio.Future[T]:
+    def _submit(self, do: Do[T]) -> asyncio.Future[T]:
         if self._is_closing:
             raise Unavailable(f"{self._path} has been closed")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -113,31 +118,31 @@ class ConnectionThread:
         return future
 
     def _interrupt(self, future: asyncio.Future[T]) -> None:
-        with self._lock:
+        with self._current_lock:
             if self._current is None or self._current.future is not future:
-                return  # it has ended, or has not begun and, cancelled, never will
+                return  # it has ended, or was cancelled before it started
             self._connection.interrupt()
-        self._loop.call_later(INTERRUPT_AGAIN_S, self._interrupt, future)
+        self._loop.call_later(INTERRUPT_RETRY_S, self._interrupt, future)
 
-    # What follows runs in the connection's own thread.
+    # The methods below run in the thread.
 
     def _work(self) -> None:
         try:
             self._connection = self._connect()
-        except BaseException as error:  # noqa: BLE001 - the thread's edge: who awaits the opening must hear of anything
-            self._tell(self._opened, error=error)
+        except BaseException as error:  # noqa: BLE001 - the thread's edge: `open` must raise any error
+            self._resolve(self._opened, error=error)
         else:
-            self._tell(self._opened)
+            self._resolve(self._opened)
             self._serve()
             with suppress(sqlite3.Error):
                 self._connection.close()
-        self._tell(self._ended)
+        self._resolve(self._ended)
 
     def _serve(self) -> None:
         while True:
             wait_s = None
             if self._tick:
-                with self._use:
+                with self._connection_lock:
                     wait_s = self._tick()
             try:
                 call = self._calls.get(timeout=wait_s)
@@ -145,37 +150,37 @@ class ConnectionThread:
                 continue
             if call is None:
                 return
-            self._answer(call)
+            self._execute(call)
 
-    def _answer(self, call: _Job[Any]) -> None:
-        with self._lock:
+    def _execute(self, call: _Job[Any]) -> None:
+        with self._current_lock:
             if call.future is not None and call.future.cancelled():
                 return
             self._current = call
         result: object = None
         error: BaseException | None = None
         try:
-            with self._use:
+            with self._connection_lock:
                 result = call.do(self._connection)
         except sqlite3.Error as driver_error:
-            error = as_ours(driver_error, self._path)
+            error = to_chatkit_error(driver_error, self._path)
             error.__cause__ = driver_error
             if self._on_damage is not None and is_damage(driver_error):
                 self._on_damage(str(error))
-        except BaseException as other:  # noqa: BLE001 - the thread's edge: who awaits the call must hear of anything
+        except BaseException as other:  # noqa: BLE001 - the thread's edge: the caller must get any error
             error = other
-        with self._lock:
+        with self._current_lock:
             self._current = None
         if call.future is not None:
-            self._tell(call.future, result, error)
+            self._resolve(call.future, result, error)
 
-    def _tell(self, future: asyncio.Future[Any], result: object = None, error: BaseException | None = None) -> None:
-        with suppress(RuntimeError):  # the loop was closed without closing us: nobody waits any more
-            self._loop.call_soon_threadsafe(_settle, future, result, error)
+    def _resolve(self, future: asyncio.Future[Any], result: object = None, error: BaseException | None = None) -> None:
+        with suppress(RuntimeError):  # the event loop was closed first: nobody waits any more
+            self._loop.call_soon_threadsafe(_set_result, future, result, error)
 
 
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():  # cancelled meanwhile
+def _set_result(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():  # it was cancelled
         return
     if error is None:
         future.set_result(result)

@@ -1,4 +1,4 @@
-"""What the driver's errors mean: which of them may pass, and which of them say that the file is damaged."""
+"""Errors of the driver as errors of chatkit, and the retry while the database is locked."""
 
 import sqlite3
 import time
@@ -18,7 +18,7 @@ _SENTENCES = {
     sqlite3.SQLITE_BUSY: f"another process has held the lock for {BUSY_TIMEOUT_S:.0f} s",
     sqlite3.SQLITE_LOCKED: "it is locked",
     sqlite3.SQLITE_READONLY: "it cannot be written to",
-    sqlite3.SQLITE_CANTOPEN: "it, or the files beside it, cannot be opened or made",
+    sqlite3.SQLITE_CANTOPEN: "it, or its -wal or -shm file, cannot be opened or created",
     sqlite3.SQLITE_PERM: "there is no permission to use it",
     sqlite3.SQLITE_AUTH: "there is no permission to use it",
     sqlite3.SQLITE_IOERR: "reading or writing it failed",
@@ -28,10 +28,10 @@ _SENTENCES = {
 }
 
 
-def as_ours(error: sqlite3.Error, path: Path) -> ChatkitError:
-    """Translate the driver's error: what may pass is `Unavailable`, what will not is `StoreError`."""
+def to_chatkit_error(error: sqlite3.Error, path: Path) -> ChatkitError:
+    """Return the driver's error as `Unavailable` if a retry may succeed, else as `StoreError`."""
     code = _primary_code(error)
-    if code == 0:  # the sqlite3 module itself complains
+    if code == 0:  # an error of Python's sqlite3 module itself
         return StoreError(f"{path}: {error}")
     if code == sqlite3.SQLITE_NOTADB:
         return NotAStore(f"{path} is not an SQLite database")
@@ -41,25 +41,25 @@ def as_ours(error: sqlite3.Error, path: Path) -> ChatkitError:
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Return whether another process has the lock: nothing was done, and trying again may help."""
+    """Return whether another process holds the lock: nothing was done, and a retry may succeed."""
     return _primary_code(error) == sqlite3.SQLITE_BUSY
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether the file's content is broken: what other connections still hold in memory is then no store."""
+    """Return whether the file's content is broken. Then the pages that other connections have cached are not valid."""
     return _primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    code: int = getattr(error, "sqlite_errorcode", 0)  # absent where the sqlite3 module itself complains
-    return code & 0xFF  # the rest of it tells where in SQLite it came up
+    code: int = getattr(error, "sqlite_errorcode", 0)  # errors of Python's sqlite3 module itself have none
+    return code & 0xFF  # the other bits locate the error within SQLite
 
 
-def until_free(call: Callable[[], T]) -> T:
-    """Try again while another process has the lock.
+def retry_while_busy(call: Callable[[], T]) -> T:
+    """Retry the call while another process holds the lock, for at most `BUSY_TIMEOUT_S`.
 
-    The writer's connection does not wait by itself, so that the event loop can use it; and SQLite does not wait by
-    itself for a change of the journal's mode.
+    The writer's connection has no busy time-out of SQLite's, so that the event loop can use it without waiting; and
+    SQLite's does not apply to a change of the journal mode.
     """
     deadline_s = time.monotonic() + BUSY_TIMEOUT_S
     wait_s = 0.0005

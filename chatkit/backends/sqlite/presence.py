@@ -1,6 +1,6 @@
-"""Who is in which room in which process, and who is writing, as processes tell each other through the store.
+"""Presence and typing: the tables by which the processes on one store exchange them.
 
-Times are the wall clock's.
+Times are those of the wall clock.
 """
 
 import secrets
@@ -42,9 +42,9 @@ _PRESENT = """
     )) FROM alive LEFT JOIN member
         ON member.process = alive.name AND member.version > seen AND NOT (is_whole AND is_gone)
 """
-MAX_RENEWALS: Final = 4  # times the own time to live: no process that keeps the same contract lives on for longer
-_N_KEPT: Final = 100  # changes, some minutes of them: who did not ask for so long reads the whole process again
-_TYPING_KEPT_MS = 5_000  # longer than any process that runs takes to look
+MAX_RENEWALS: Final = 4  # times the process's own ttl: no process expires later than that
+_N_KEPT: Final = 100  # changes kept, some minutes; a process that has not polled for longer reads all members again
+_TYPING_KEPT_MS = 5_000  # longer than a running process takes to poll
 
 _decode_rows = msgspec.json.Decoder(list[PresenceRow]).decode
 
@@ -57,16 +57,16 @@ def announce(
     left: Sequence[tuple[str, Member]],
     ttl_s: float,
 ) -> None:
-    """Renew a process, and change who is in it; see `Backend.announce`. Processes that faded are forgotten."""
+    """Renew a process, and apply the changes of its members; see `Backend.announce`. Delete expired processes."""
     now_ms = time.time_ns() // 1_000_000
     expires_ms = now_ms + round(ttl_s * 1000)
     n_changes = 1 if joined or left else 0
     with transaction(connection):
-        # A clock that ran ahead for a while wrote times that are far away now: nobody stays present by that.
+        # A clock that ran ahead for a while wrote times far in the future: they must not keep a process alive.
         connection.execute(_BOUND, {"latest_ms": now_ms + MAX_RENEWALS * round(ttl_s * 1000)})
-        faded = connection.execute("SELECT name FROM process WHERE expires_ms <= ?", [now_ms]).fetchall()
-        connection.executemany("DELETE FROM member WHERE process = ?", faded)
-        connection.executemany("DELETE FROM process WHERE name = ?", faded)
+        expired = connection.execute("SELECT name FROM process WHERE expires_ms <= ?", [now_ms]).fetchall()
+        connection.executemany("DELETE FROM member WHERE process = ?", expired)
+        connection.executemany("DELETE FROM process WHERE name = ?", expired)
         values = {"process": process, "expires_ms": expires_ms, "life": secrets.token_hex(8), "n_changes": n_changes}
         connection.execute(_RENEW, values)
         (version,) = connection.execute("SELECT version FROM process WHERE name = ?", [process]).fetchone()
@@ -76,21 +76,21 @@ def announce(
         connection.execute(_FORGET, [process, version - _N_KEPT])
 
 
-def read_present(
+def read_presence(
     connection: sqlite3.Connection, process: str, known: Mapping[str, tuple[str, int]], now_ms: int
 ) -> list[PresenceRow]:
-    """Return what changed at all other processes that are alive, beyond what is known."""
-    already = msgspec.json.encode([(name, *state) for name, state in known.items()]).decode()
-    values = {"process": process, "known": already, "n_kept": _N_KEPT, "now_ms": now_ms}
+    """Return the changes in all other processes that are alive, since the versions in `known`."""
+    known_states = msgspec.json.encode([(name, *state) for name, state in known.items()]).decode()
+    values = {"process": process, "known": known_states, "n_kept": _N_KEPT, "now_ms": now_ms}
     (found,) = connection.execute(_PRESENT, values).fetchone()
     return _decode_rows(found)
 
 
-def tell_typing(connection: sqlite3.Connection, *, process: str, room: str, sender: str) -> None:
-    """Leave word for the other processes that somebody is writing, and take away what all have seen."""
+def insert_typing(connection: sqlite3.Connection, *, process: str, room: str, sender: str) -> None:
+    """Insert a typing notification for the other processes, and delete those that all of them have read."""
     now_ms = time.time_ns() // 1_000_000
     with transaction(connection):
-        span_ms = [now_ms - _TYPING_KEPT_MS, now_ms + _TYPING_KEPT_MS]  # a clock that ran ahead wrote what is later
+        span_ms = [now_ms - _TYPING_KEPT_MS, now_ms + _TYPING_KEPT_MS]  # later times are of a clock that ran ahead
         connection.execute("DELETE FROM typing WHERE time_ms NOT BETWEEN ? AND ?", span_ms)
         connection.execute(
             "INSERT INTO typing (process, room, sender, time_ms) VALUES (?, ?, ?, ?)", [process, room, sender, now_ms]

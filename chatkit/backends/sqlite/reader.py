@@ -1,7 +1,8 @@
-"""The log's reading side: rows, pages, rooms, what to trim. Runs in a reader's thread, on its connection.
+"""Reading the log: rows, pages, the list of rooms, and the plan of a trim. Runs in a reader's thread.
 
-Each question is one statement, so that its answer is of one moment. Many rows come as one JSON value, made within one
-step: row by row, Python's sqlite3 would release the interpreter's lock for each, and wait for it behind a busy loop.
+Each read is one statement, so that its result is a snapshot of one moment. Many rows are returned as one JSON value,
+made within one step of SQLite: if they were read row by row, Python's sqlite3 would release the interpreter's lock for
+each, and wait for it behind a busy event loop.
 """
 
 import re
@@ -16,14 +17,14 @@ from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 from chatkit.core.text import fold
 
-# A message of the table, or of a subquery of this name, as the `Row` below has it.
+# A row of the table `message`, or of a subquery with this alias, as `MessageRow` decodes it.
 ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key)"
 BEYOND = 2**62  # a number that no message has
-STEP_MESSAGES = 128  # whose sizes are looked at together; the largest have 16 MB
-SIEVE_CHARS = 16  # what is longer lets through hardly less
-TRIM_STEP = 500  # rows dropped in one transaction: a few milliseconds, which an append can wait
+STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
+PREFILTER_CHARS = 16  # a longer pattern excludes hardly more rows
+TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
-# The sizes of all that is asked for are added up first: bodies behind the bound on bytes are never put together.
+# The sizes of the messages are added up first: bodies after_messages the limit on bytes are never read.
 _PAGE = """
     SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), chosen.count, chosen.rows
     FROM room LEFT JOIN (
@@ -37,9 +38,9 @@ _PAGE = """
     ) AS chosen WHERE name = :room
 """
 _SIZE = "coalesce(length(CAST(body AS BLOB)), 0) + coalesce(length(CAST(data AS BLOB)), 0)"
-# LIKE sifts: with it, this takes half the time. It folds ASCII only; where that is too little, `folded` is there.
+# LIKE is a prefilter that halves the time. It folds ASCII only; rows for which that is not enough have `folded`.
 _SEARCH = """
-    AND (body LIKE :sieve OR folded IS NOT NULL)
+    AND (body LIKE :prefilter OR folded IS NOT NULL)
     AND CASE WHEN folded IS NULL THEN instr(lower(body), :search) ELSE instr(folded, :search) END
 """
 _ROOMS = """
@@ -50,8 +51,8 @@ _ROOMS = """
         WHERE coalesce(seq, dropped) > 0 ORDER BY name
     )
 """
-# What is to go from each room. By age, that is up to the last old message before the first young one: a time later than
-# now gives no age. In most rooms, the first message is young, or the first young one comes soon.
+# The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
+# future gives no age. In most rooms, the first message is young, or the first young one comes soon.
 _TO_DROP = """
     SELECT json_group_array(json_array(id, dropped, up_to)) FROM (
         SELECT id, dropped, max(
@@ -71,8 +72,8 @@ _TO_DROP = """
 """
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True):
-    """One message as SQLite's JSON has it; `data` is JSON text within it. A redacted message has no body."""
+class MessageRow(msgspec.Struct, array_like=True, frozen=True):
+    """One message as encoded by SQLite's JSON; `data` is JSON text within it. A redacted message has no body."""
 
     seq: int
     time_ms: int
@@ -82,15 +83,15 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
     key: str | None
 
     def to_message(self, room: str, epoch: str) -> Message:
-        """Return it as a value of the core."""
+        """Return the row as a `Message`."""
         data = None if self.data is None else msgspec.json.decode(self.data)
         redacted = self.body is None
         return Message(room, epoch, self.seq, self.time_ms, self.sender, self.body or "", data, self.key, redacted)
 
 
-decode_row = msgspec.json.Decoder(Row).decode
-decode_rows = msgspec.json.Decoder(list[Row]).decode
-decode_room_rows = msgspec.json.Decoder(list[tuple[str, Row]]).decode
+decode_row = msgspec.json.Decoder(MessageRow).decode
+decode_rows = msgspec.json.Decoder(list[MessageRow]).decode
+decode_room_rows = msgspec.json.Decoder(list[tuple[str, MessageRow]]).decode
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
@@ -105,20 +106,20 @@ def read_page(
     limit: int,
     where: Filter | None,
 ) -> Page:
-    """Read a page; see `Backend.read`. A long one is read in steps, of one moment, until it has enough bytes."""
-    asked = _Asked(epoch, room, after, before, where or Filter())
+    """Read a page; see `Backend.read`. A long page is read in steps of one snapshot, until it has enough bytes."""
+    request = _PageRequest(epoch, room, after, before, where or Filter())
     if limit <= STEP_MESSAGES:
-        return _read_step(connection, asked, limit, MAX_PAGE_BYTES)
+        return _read_step(connection, request, limit, MAX_PAGE_BYTES)
     connection.execute("BEGIN")
     try:
-        return _read_steps(connection, asked, limit)
+        return _read_steps(connection, request, limit)
     finally:
-        if connection.in_transaction:  # some errors have ended it
+        if connection.in_transaction:  # some errors have ended the transaction
             connection.execute("COMMIT")
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """What is asked of a room's log."""
+class _PageRequest(msgspec.Struct, frozen=True):
+    """A range of a room's log, and a filter."""
 
     epoch: str
     room: str
@@ -126,47 +127,47 @@ class _Asked(msgspec.Struct, frozen=True):
     before: int | None
     where: Filter
 
-    def beyond(self, messages: Sequence[Message]) -> "_Asked":
-        """Return what lies behind these messages in the direction of reading."""
+    def after_messages(self, messages: Sequence[Message]) -> "_PageRequest":
+        """Return the rest of the range after these messages, in the direction of reading."""
         if self.after is not None:
             return msgspec.structs.replace(self, after=messages[-1].seq)
         return msgspec.structs.replace(self, before=messages[0].seq)
 
 
-def _read_steps(connection: sqlite3.Connection, asked: _Asked, limit: int) -> Page:
+def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: int) -> Page:
     messages: list[Message] = []
     n_bytes = 0
     while True:
-        step = _read_step(connection, asked, min(limit - len(messages), STEP_MESSAGES), MAX_PAGE_BYTES - n_bytes)
+        step = _read_step(connection, request, min(limit - len(messages), STEP_MESSAGES), MAX_PAGE_BYTES - n_bytes)
         new_bytes = sum(map(size_of, step.messages))
-        if messages and n_bytes + new_bytes > MAX_PAGE_BYTES:  # one message, which a page of its own would hold
+        if messages and n_bytes + new_bytes > MAX_PAGE_BYTES:  # a single large message, which gets its own page
             return Page(step.head, messages, complete=False)
         n_bytes += new_bytes
-        messages = [*messages, *step.messages] if asked.after is not None else [*step.messages, *messages]
+        messages = [*messages, *step.messages] if request.after is not None else [*step.messages, *messages]
         if step.complete or len(messages) >= limit or n_bytes >= MAX_PAGE_BYTES:
             return Page(step.head, messages, complete=step.complete)
-        asked = asked.beyond(step.messages)
+        request = request.after_messages(step.messages)
 
 
-def _read_step(connection: sqlite3.Connection, asked: _Asked, limit: int, max_bytes: int) -> Page:
-    is_forward = asked.after is not None
-    statement, values = _page_statement(asked.where, is_forward=is_forward)
-    values |= {"room": asked.room, "after": asked.after or 0, "limit": limit, "max_bytes": max_bytes}
-    values["before"] = BEYOND if asked.before is None else asked.before
+def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int, max_bytes: int) -> Page:
+    is_forward = request.after is not None
+    statement, values = _page_statement(request.where, is_forward=is_forward)
+    values |= {"room": request.room, "after": request.after or 0, "limit": limit, "max_bytes": max_bytes}
+    values["before"] = BEYOND if request.before is None else request.before
     found = connection.execute(statement, values).fetchone()
     if found is None:
-        return Page(Head(asked.epoch, 1, 0), [], complete=True)
+        return Page(Head(request.epoch, 1, 0), [], complete=True)
     dropped, last, n_found, rows = found
-    messages = [row.to_message(asked.room, asked.epoch) for row in decode_rows(rows)]
+    messages = [row.to_message(request.room, request.epoch) for row in decode_rows(rows)]
     is_complete = n_found <= limit and len(messages) == n_found
     del messages[limit:]
     if not is_forward:
         messages.reverse()
-    return Page(Head(asked.epoch, dropped + 1, last), messages, complete=is_complete)
+    return Page(Head(request.epoch, dropped + 1, last), messages, complete=is_complete)
 
 
 def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
-    """List the rooms; see `Backend.rooms`."""
+    """Return the rooms; see `Backend.rooms`."""
     (found,) = connection.execute(_ROOMS).fetchone()
     return [
         RoomInfo(name, Head(epoch, dropped + 1, last), time_ms) for name, dropped, last, time_ms in _decode_rooms(found)
@@ -176,7 +177,7 @@ def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
 def plan_trim(
     connection: sqlite3.Connection, room: str | None, keep: int | None, before_ms: int | None
 ) -> list[list[tuple[int, int]]]:
-    """Return the steps of a trim of one room or all: for each, the rooms by id and the last `seq` to drop."""
+    """Return the steps of a trim, of one room or all: each is a list of room ids with the last `seq` to drop."""
     statement = _TO_DROP.format(which="" if room is None else "WHERE name = :room")
     values = {"room": room, "keep": keep, "before_ms": before_ms, "now_ms": time.time_ns() // 1_000_000}
     (found,) = connection.execute(statement, values).fetchone()
@@ -189,7 +190,7 @@ def _page_statement(where: Filter, *, is_forward: bool) -> tuple[str, dict[str, 
     if where.search is not None:
         conditions += _SEARCH
         search = fold(where.search)
-        values |= {"search": search, "sieve": sieve(search)}
+        values |= {"search": search, "prefilter": prefilter(search)}
     for name, condition in _CONDITIONS.items():
         if (value := getattr(where, name)) is not None:
             conditions += condition
@@ -204,17 +205,17 @@ _CONDITIONS = {
 }
 
 
-def sieve(search: str) -> str:
-    """Return a LIKE pattern that lets through whatever holds the text: the longest piece of it without wildcards.
+def prefilter(search: str) -> str:
+    """Return a LIKE pattern that every matching body matches: the longest part of the search without wildcards.
 
-    A pattern of many wildcards would take time without bound, and a long one, in a repetitive body, takes its length
+    The time for a pattern with many wildcards has no bound; and a long pattern, in a repetitive body, takes its length
     for each character of the body.
     """
-    return f"%{max(re.split('[%_]', search), key=len)[:SIEVE_CHARS]}%"
+    return f"%{max(re.split('[%_]', search), key=len)[:PREFILTER_CHARS]}%"
 
 
 def _steps(to_drop: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Cut into steps of at most TRIM_STEP rows."""
+    """Split a plan into steps of at most TRIM_STEP rows."""
     step: list[tuple[int, int]] = []
     room_left = TRIM_STEP
     for room, dropped, up_to in to_drop:

@@ -1,6 +1,6 @@
-"""The schema of a store in an SQLite file: recognising it, making it, and bringing it up to date.
+"""The schema of a store in an SQLite file: how it is recognised, created and upgraded.
 
-Knows no threads and no messages.
+Knows nothing of threads and messages.
 """
 
 import logging
@@ -11,47 +11,47 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from chatkit.backends.sqlite.errors import BUSY_TIMEOUT_S, as_ours, until_free
-from chatkit.backends.sqlite.file import StoreFile
+from chatkit.backends.sqlite.errors import BUSY_TIMEOUT_S, retry_while_busy, to_chatkit_error
+from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.core.backend import new_epoch
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 
 Synchronous: TypeAlias = Literal["normal", "full"]
-APPLICATION_ID = 0x63686B74  # "chkt": what `file` and other programs know a store by
-MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql")  # script N brings a store from version N - 1 to N
-CACHED_STATEMENTS = 256  # every size of the append statement stays prepared, beside all others
+APPLICATION_ID = 0x63686B74  # "chkt": by this, `file` and other programs recognise a store
+MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql")  # script N upgrades a store from version N - 1 to N
+CACHED_STATEMENTS = 256  # the append statement of every size stays prepared, with all other statements
 
 _logger = logging.getLogger(__name__)
 
 _NEWEST = "SELECT max(top, coalesce((SELECT max(id) FROM message), 0)) FROM meta"
 
 
-def open_writer(file: StoreFile, synchronous: Synchronous, *, make: bool) -> tuple[sqlite3.Connection, str]:
-    """Open the store for writing, and return its epoch, too. Make it, or bring it up to date, where that is due.
+def open_writer(file: SqliteFile, synchronous: Synchronous, *, make: bool) -> tuple[sqlite3.Connection, str]:
+    """Open the store for writing; create or upgrade it if needed. Return the connection and the store's epoch.
 
-    Without `make`, a file that holds no store is left alone, and `NotAStore` is raised.
+    If `make` is false, a file that holds no store is left unchanged, and `NotAStore` is raised.
     """
     path = file.path
     with _opening(path) as connection:
         if _check_version(connection, path) == 0:
-            if _holds_something(connection):
+            if _has_other_tables(connection):
                 raise NotAStore(f"{path} is another program's database")
             if not make:
-                raise NotAStore(f"{path} holds no store: serving or publishing makes one")
+                raise NotAStore(f"{path} holds no store: serving or publishing creates one")
         _switch_to_wal(connection, path)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        # A checkpoint syncs the disk: the keeper's connection does that, not the one that appends wait for.
+        # A checkpoint syncs the disk: the checkpoint thread does that, so that appends need not wait for it.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA secure_delete = ON")  # a redacted body goes from the file, too
+        connection.execute("PRAGMA secure_delete = ON")  # a redacted body is overwritten in the file
         _migrate(connection, path)
-        epoch = _renew_copy(connection, file)
-        file.opened()
-        connection.execute("PRAGMA busy_timeout = 0")  # see `until_free`
+        epoch = _renew_epoch_of_copy(connection, file)
+        file.record_companions()
+        connection.execute("PRAGMA busy_timeout = 0")  # see `retry_while_busy`
         return connection, epoch
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a store that `open_writer` has opened before. Text comes as bytes: what is read is JSON, to be decoded."""
+    """Open a store that `open_writer` has opened. Text is returned as bytes, because it is JSON to be decoded."""
     with _opening(path) as connection:
         connection.execute("PRAGMA query_only = ON")
         connection.text_factory = bytes
@@ -59,26 +59,26 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def open_checkpointer(path: Path) -> sqlite3.Connection:
-    """Open a store for its checkpoints."""
+    """Open a store for making checkpoints."""
     with _opening(path) as connection:
         return connection
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold the write lock; commit at the end, or undo everything."""
+    """Hold the write lock; commit at the end, or roll back after an error."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     finally:
-        if connection.in_transaction:  # something went wrong; some errors have rolled back by themselves
+        if connection.in_transaction:  # after an error; some errors have rolled back already
             connection.execute("ROLLBACK")
 
 
 @contextmanager
 def _opening(path: Path) -> Iterator[sqlite3.Connection]:
-    """Connect; close again, and raise an error of ours, where setting up fails."""
+    """Connect. If the setup fails, close the connection and raise an error of chatkit."""
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(
@@ -86,7 +86,7 @@ def _opening(path: Path) -> Iterator[sqlite3.Connection]:
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             cached_statements=CACHED_STATEMENTS,
-            check_same_thread=False,  # a `ConnectionThread` ensures that one thread at a time uses its connection
+            check_same_thread=False,  # a `ConnectionThread` ensures that only one thread at a time uses its connection
         )
         yield connection
     except (sqlite3.Error, ChatkitError) as error:
@@ -94,18 +94,23 @@ def _opening(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
         if isinstance(error, ChatkitError):
             raise
-        raise as_ours(error, path) from error
+        raise to_chatkit_error(error, path) from error
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the store's version, 0 for a file that is none yet; raise where it is not ours, or not for us."""
+    """Return the store's version, or 0 for a file that holds none.
+
+    Raise `NotAStore` for another program's database, and `StoreTooNew` for a version that this chatkit does not know.
+    """
     application, version = _header(connection)
     if application not in {0, APPLICATION_ID}:
         raise NotAStore(f"{path} is another program's database")
     if application == 0:
         return 0
     if version > len(MIGRATIONS):
-        raise StoreTooNew(f"{path} is of version {version}, and this chatkit knows {len(MIGRATIONS)}: upgrade chatkit")
+        raise StoreTooNew(
+            f"{path} has version {version}, but this chatkit supports only {len(MIGRATIONS)}: upgrade chatkit"
+        )
     return version
 
 
@@ -115,14 +120,14 @@ def _header(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(application), int(version)
 
 
-def _holds_something(connection: sqlite3.Connection) -> bool:
-    # Asked after the version was 0. In between, another process may have made the store: then the version tells.
+def _has_other_tables(connection: sqlite3.Connection) -> bool:
+    # This runs after the version was 0. Since then another process may have created the store: then it has an id.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return tables > 0 and _header(connection)[0] != APPLICATION_ID
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    (mode,) = until_free(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+    (mode,) = retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
     if mode != "wal":
         raise Unavailable(f"{path}: its file system cannot share a database between connections (no WAL)")
 
@@ -131,7 +136,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     if _check_version(connection, path) == len(MIGRATIONS):
         return
     with transaction(connection):
-        version = _check_version(connection, path)  # again: another process may have done it while this one waited
+        version = _check_version(connection, path)  # again: another process may have migrated the store
         for script in MIGRATIONS[version:]:
             for statement in _statements((files(__package__) / "migrations" / script).read_text("utf-8")):
                 connection.execute(statement)
@@ -141,8 +146,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def _renew_copy(connection: sqlite3.Connection, file: StoreFile) -> str:
-    """Return the store's epoch. A copy, as a restored backup is, begins a new one: it may use numbers a second time."""
+def _renew_epoch_of_copy(connection: sqlite3.Connection, file: SqliteFile) -> str:
+    """Return the store's epoch. A copy, such as a restored backup, gets a new one: it may assign numbers again."""
     with transaction(connection):
         epoch, inode, is_marked = connection.execute("SELECT epoch, inode, is_marked FROM meta").fetchone()
         (newest_id,) = connection.execute(_NEWEST).fetchone()
@@ -150,16 +155,16 @@ def _renew_copy(connection: sqlite3.Connection, file: StoreFile) -> str:
         is_copy = inode != file.inode or (is_marked and mark is None) or (mark is not None and mark > newest_id)
         if not is_copy:
             return str(epoch)
-        if inode:  # else this is the first time that the file is noted
+        if inode:  # otherwise the store is new, or of a version that recorded no inode
             epoch = new_epoch()
-            _logger.warning("%s is a copy or an older state of another store: its rooms begin a new epoch", file.path)
+            _logger.warning("%s is a copy or an older state of another store: its rooms get a new epoch", file.path)
         is_marked = file.write_mark(newest_id)
         connection.execute("UPDATE meta SET epoch = ?, inode = ?, is_marked = ?", [epoch, file.inode, is_marked])
     return str(epoch)
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Cut a script into statements: `executescript` would commit the transaction that they are to share."""
+    """Split a script into statements: `executescript` would commit the transaction that all of them share."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -1,17 +1,18 @@
-"""The log's writing side: append, redact, trim. One thread at a time has the writer's connection.
+"""Typing the log: append, redact and trim. One thread at a time uses the writer's connection.
 
-A small batch that needs no sync of the disk takes a few dozen microseconds, less than handing it to a thread and back:
-while the writer's thread is idle, it is committed where it came from, in the event loop.
+A small batch that needs no sync of the disk takes a few dozen microseconds, less than passing it to a thread and back:
+while the writer's thread is idle, the event loop commits it directly.
 
-A batch is one statement, whatever its size. Each statement that SQLite runs lets go of the interpreter's lock, and a
-busy event loop gives it back only after milliseconds: what counts is how often it is let go, more than what is written.
+A batch is one statement, whatever its size. SQLite's driver releases the interpreter's lock for each statement, and
+a busy event loop returns it only after milliseconds: the number of releases matters more than the amount written.
 
-That works without reading first, because the writer remembers where each room ends. When another process has written
-meanwhile, the statement does no harm: either its numbers are taken (a unique index refuses them), or they were taken
-and trimmed since, and `meta.top` is not what it was. Then it is read under the lock, and the batch is written there.
+The statement is executed without reading first, because the writer caches the end of each room. It does no harm if
+another process has written since: then either its numbers are in use, and a unique index refuses them; or they were
+used and trimmed, and `meta.top` has changed. In both cases the ends are read again under the lock, and the batch is
+written there.
 """
 
-# ruff: noqa: S608 - the statements are put together from constants
+# ruff: noqa: S608 - the statements are composed of constants
 
 import sqlite3
 import time
@@ -25,9 +26,9 @@ import msgspec
 
 from chatkit.backends.sqlite.checkpoint import CHECKPOINT_BYTES, PAGE_BYTES, Checkpointer
 from chatkit.backends.sqlite.connection import ConnectionThread, Do
-from chatkit.backends.sqlite.errors import as_ours, is_busy, is_damage, until_free
-from chatkit.backends.sqlite.file import StoreFile
-from chatkit.backends.sqlite.listener import StoreListener
+from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy, to_chatkit_error
+from chatkit.backends.sqlite.file import SqliteFile
+from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.reader import ROW, decode_room_rows, decode_row
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
 from chatkit.core.model import Draft, Message, Receipt
@@ -37,18 +38,18 @@ from chatkit.errors import NotFound, Unavailable
 
 T = TypeVar("T")
 
-MAX_DRAFTS_HERE = 256  # some 400 microseconds: larger batches are not committed in the event loop
-SLOW_S = 0.01  # a commit that took longer waited for the disk: then the thread commits
-SLOW_REST_S = 5.0  # for so long
+MAX_DRAFTS_IN_LOOP = 256  # some 400 microseconds; the thread commits larger batches
+SLOW_S = 0.01  # a commit that takes longer has waited for the disk: then the thread commits for SLOW_REST_S
+SLOW_REST_S = 5.0
 COMMIT_BYTES = 2 * PAGE_BYTES  # a commit writes whole pages: the last of the table and the last of its index
-MESSAGE_BYTES = 150  # a message's row beside its body, and its place in the index
+MESSAGE_BYTES = 150  # a message's row besides its body, and its index entry
 
-# Sizes for which the statement is kept prepared; a batch takes the next one up, and leaves the rest NULL.
+# Numbers of rows for which the statement stays prepared. A batch uses the next larger size; unused rows are NULL.
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-MAX_ROWS = SIZES[-1]  # 9 values a row: well below the 32,766 that SQLite binds to a statement
-MAX_REMEMBERED_ROOMS = 65_536  # some 15 MB; beyond it, rooms are read again
+MAX_ROWS = SIZES[-1]  # 9 values a row: fewer than the 32,766 that SQLite binds to a statement
+MAX_CACHED_ROOMS = 65_536  # some 15 MB
 
-PLAIN = ("id", "room", "seq", "time_ms", "sender", "body")  # all that most messages have
+PLAIN = ("id", "room", "seq", "time_ms", "sender", "body")  # most messages have no other columns
 EXTRA = ("data", "key", "folded")
 
 _READ_TOP = "SELECT top, max(top, coalesce((SELECT max(id) FROM message), 0)) FROM meta"
@@ -75,14 +76,14 @@ _MARK_DROPPED = """
 
 _Extra: TypeAlias = tuple[str | None, str | None, str | None]
 _Key: TypeAlias = tuple[str, str, str]
-"""A room, a sender, and a key of that sender's in that room."""
+"""A room, a sender, and a key of the sender in the room."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_ends = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
 
 
-class _End:
-    """Where a room ends, as remembered."""
+class _RoomEnd:
+    """The cached end of a room."""
 
     __slots__ = ("id", "last")
 
@@ -92,17 +93,17 @@ class _End:
 
 
 class _Rows:
-    """The rows of one batch, in the form in which they are bound."""
+    """The rows of one batch, as they are bind_values to the statement."""
 
     __slots__ = ("count", "extras", "values")
 
     def __init__(self) -> None:
         self.count = 0
-        self.values: list[Any] = []  # PLAIN after PLAIN
-        self.extras: dict[int, _Extra] = {}  # the EXTRA of rows that have any
+        self.values: list[Any] = []  # the PLAIN columns of all rows
+        self.extras: dict[int, _Extra] = {}  # the EXTRA columns of the rows that have any
 
     def parts(self) -> Iterable["_Rows"]:
-        """Cut into parts that one statement takes."""
+        """Split into parts of at most MAX_ROWS rows."""
         for start in range(0, self.count, MAX_ROWS):
             part = _Rows()
             part.count = min(MAX_ROWS, self.count - start)
@@ -110,8 +111,8 @@ class _Rows:
             part.extras = {i - start: extra for i, extra in self.extras.items() if 0 <= i - start < part.count}
             yield part
 
-    def bound(self, size: int) -> list[Any]:
-        """Return the values for a statement of `size` rows."""
+    def bind_values(self, size: int) -> list[Any]:
+        """Return the values to bind to a statement of `size` rows."""
         values = self.values
         if self.extras:
             values, width = [], len(PLAIN)
@@ -122,16 +123,16 @@ class _Rows:
         return values + [None] * ((size - self.count) * width)
 
 
-class Writer:
-    """Every write of this process to one store, and what it remembers of the rooms.
+class SqliteWriter:
+    """All writes of this process to one store, and its cache of the ends of rooms.
 
-    `checkpoints` is the thread that tends to the write-ahead log. What the listener does shares this connection.
+    `checkpoints` is the checkpoint thread. The listener shares the writer's connection.
     """
 
     def __init__(
         self,
-        file: StoreFile,
-        listener: StoreListener,
+        file: SqliteFile,
+        listener: SqliteListener,
         checkpointer: Checkpointer,
         checkpoints: ConnectionThread,
         *,
@@ -145,20 +146,20 @@ class Writer:
         self._synchronous = synchronous
         self._make = make
         self.thread = ConnectionThread("writer", file.path, self._open, listener.tick, on_damage=file.report_damage)
-        # Where every commit syncs the disk, the event loop makes none; nor while the disk has shown to be slow.
-        self._slow_until_s = -inf if synchronous == "normal" else inf
-        self._grown_bytes = 0  # of the write-ahead log, since the last checkpoint
+        # If every commit syncs the disk, the event loop commits nothing; nor while the disk is known to be slow.
+        self._thread_only_until_s = -inf if synchronous == "normal" else inf
+        self._grown_bytes = 0  # growth of the write-ahead log since the last checkpoint
         self.epoch = ""
-        self._last_id = -1  # the newest message's, as far as this process knows
-        self._top = -1  # no store has this: nothing is written before it was read
-        self._ends: dict[str, _End] = {}
+        self._last_id = -1  # the id of the newest message that this process knows
+        self._top = -1  # no store has this value, so that nothing is written before it was read
+        self._ends: dict[str, _RoomEnd] = {}
         self._connection: sqlite3.Connection
         self._cursor: sqlite3.Cursor
 
-    def append_here(self, drafts: Sequence[Draft]) -> list[Receipt] | None:
-        """Commit at once, in the event loop; None if that could make the loop wait, or another process has the lock."""
+    def append_in_loop(self, drafts: Sequence[Draft]) -> list[Receipt] | None:
+        """Commit in the event loop. Return None if that could block the loop, or another process holds the lock."""
         began_s = time.perf_counter()
-        if len(drafts) > MAX_DRAFTS_HERE or began_s < self._slow_until_s or self._checkpointer.is_sync_due:
+        if len(drafts) > MAX_DRAFTS_IN_LOOP or began_s < self._thread_only_until_s or self._checkpointer.is_sync_due:
             return None
         if not self.thread.try_acquire():
             return None
@@ -168,30 +169,30 @@ class Writer:
             if is_busy(error):
                 return None
             if is_damage(error):
-                self._file.report_damage(str(as_ours(error, self._file.path)))
-            raise as_ours(error, self._file.path) from error
+                self._file.report_damage(str(to_chatkit_error(error, self._file.path)))
+            raise to_chatkit_error(error, self._file.path) from error
         finally:
             self.thread.release()
         took_s = time.perf_counter() - began_s
         if took_s > SLOW_S:
-            self._slow_until_s = began_s + took_s + SLOW_REST_S
+            self._thread_only_until_s = began_s + took_s + SLOW_REST_S
         return receipts
 
     async def run(self, do: Do[T]) -> T:
-        """Make a call that writes, in the writer's thread, as soon as no other process has the lock."""
+        """Run a call that writes in the writer's thread, once no other process holds the lock."""
 
         def call(connection: sqlite3.Connection) -> T:
             self._check_file()
-            return until_free(lambda: do(connection))
+            return retry_while_busy(lambda: do(connection))
 
         return await self.thread.run(call)
 
-    def mark(self) -> None:
-        """Note on the file, when the thread has ended, what it holds."""
+    def write_mark(self) -> None:
+        """Record the newest message on the file; called after the thread has ended."""
         if self._last_id > 0:
             self._file.write_mark(self._last_id)
 
-    # What follows runs in the writer's thread, or, while that is idle, in the event loop's.
+    # The methods below run in the writer's thread, or, while it is idle, in the event loop's.
 
     def _open(self) -> sqlite3.Connection:
         self._file.prepare(make=self._make)
@@ -211,7 +212,7 @@ class Writer:
         receipts = self._append(drafts)
         self._checkpointer.is_sync_due = False
         listener = self._listener
-        if listener.is_polling:  # this process's own messages are seen, if nobody else's are between
+        if listener.is_polling:  # the listener need not read this process's own messages, if no others are in between
             n_new = sum(not receipt.repeat for receipt in receipts)
             if listener.last_id == self._last_id - n_new:
                 listener.last_id = self._last_id
@@ -229,18 +230,18 @@ class Writer:
         rooms = {draft.room for draft in drafts}
         try:
             if len(drafts) <= MAX_ROWS and rooms <= self._ends.keys():
-                receipts = self._append_at_once(drafts)
+                receipts = self._append_unlocked(drafts)
                 if receipts is not None:
                     return receipts
-                self._forget()
+                self._clear_ends()
             return self._append_locked(drafts, rooms)
         except BaseException:
-            self._forget()  # the rooms' ends had been moved on for what is not stored now
+            self._clear_ends()  # the cached ends were advanced for messages that are not stored
             raise
 
-    def _append_at_once(self, drafts: Sequence[Draft]) -> list[Receipt] | None:
-        """Write what memory says; None where memory is wrong, and then nothing is stored."""
-        receipts, rows = self._number(drafts, {})
+    def _append_unlocked(self, drafts: Sequence[Draft]) -> list[Receipt] | None:
+        """Append after the cached ends without reading. Return None if the cache is outdated and nothing is stored."""
+        receipts, rows = self._assign_numbers(drafts, {})
         try:
             return receipts if self._insert(rows) else None
         except sqlite3.IntegrityError:
@@ -248,14 +249,14 @@ class Writer:
 
     def _append_locked(self, drafts: Sequence[Draft], rooms: AbstractSet[str]) -> list[Receipt]:
         with transaction(self._connection):
-            self._remember(rooms)
-            receipts, rows = self._number(drafts, self._stored(drafts))
+            self._load_ends(rooms)
+            receipts, rows = self._assign_numbers(drafts, self._find_repeats(drafts))
             for part in rows.parts():
                 self._insert(part)
         return receipts
 
-    def _number(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], _Rows]:
-        """Make each draft's receipt, and its row unless its key is among those `stored`."""
+    def _assign_numbers(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], _Rows]:
+        """Make the receipt of each draft, and its row unless its key is among those `stored`."""
         rows, receipts, ends, epoch = _Rows(), [], self._ends, self.epoch
         now_ms = time.time_ns() // 1_000_000
         for draft in drafts:
@@ -277,22 +278,22 @@ class Writer:
         return receipts, rows
 
     def _insert(self, rows: _Rows) -> bool:
-        """Write at most MAX_ROWS rows in one statement; False where `top` has changed, and then none is written."""
+        """Insert at most MAX_ROWS rows in one statement. Return false if `top` has changed; then none is inserted."""
         if not rows.count:
             return True
         size = next(size for size in SIZES if size >= rows.count)
-        values = rows.bound(size)
+        values = rows.bind_values(size)
         values.append(self._top)
         return self._cursor.execute(_insert_statement(size, has_extras=bool(rows.extras)), values).rowcount > 0
 
-    def _forget(self) -> None:
+    def _clear_ends(self) -> None:
         self._ends.clear()
         self._last_id = self._top = -1
 
-    def _remember(self, rooms: AbstractSet[str]) -> None:
-        """Read, under the lock, where the store and these rooms end. Rooms that are new are made."""
+    def _load_ends(self, rooms: AbstractSet[str]) -> None:
+        """Read the ends of the store and of these rooms under the lock. Create the rooms that do not exist."""
         top, last_id = self._cursor.execute(_READ_TOP).fetchone()
-        if (top, last_id) != (self._top, self._last_id) or len(self._ends) > MAX_REMEMBERED_ROOMS:
+        if (top, last_id) != (self._top, self._last_id) or len(self._ends) > MAX_CACHED_ROOMS:
             self._ends.clear()
             self._top, self._last_id = top, last_id
         self._read_ends(rooms - self._ends.keys())
@@ -304,22 +305,22 @@ class Writer:
         if not rooms:
             return
         (found,) = self._cursor.execute(_READ_ENDS, [_encode(list(rooms)).decode()]).fetchone()
-        self._ends.update((name, _End(*end)) for name, *end in _decode_ends(found))
+        self._ends.update((name, _RoomEnd(*end)) for name, *end in _decode_ends(found))
 
-    def _stored(self, drafts: Iterable[Draft]) -> dict[_Key, Message]:
-        """Find, by one statement, the messages whose keys the drafts repeat."""
+    def _find_repeats(self, drafts: Iterable[Draft]) -> dict[_Key, Message]:
+        """Return the stored messages whose keys the drafts repeat, read by one statement."""
         keyed = [draft for draft in drafts if draft.key is not None]
-        asked = [(self._ends[draft.room].id, draft.room, draft.key, draft.sender) for draft in keyed]
-        if not asked:
+        keys = [(self._ends[draft.room].id, draft.room, draft.key, draft.sender) for draft in keyed]
+        if not keys:
             return {}
-        (found,) = self._cursor.execute(_READ_KEYS, [_encode(asked).decode()]).fetchone()
+        (found,) = self._cursor.execute(_READ_KEYS, [_encode(keys).decode()]).fetchone()
         rows = decode_room_rows(found)
         return {
             (room, row.sender, row.key): row.to_message(room, self.epoch) for room, row in rows if row.key is not None
         }
 
     def redact(self, room: str, seq: int) -> Message:
-        """Take away a message's body and data; see `Backend.redact`."""
+        """Remove a message's body and data; see `Backend.redact`."""
         with transaction(self._connection):
             found = self._cursor.execute(_READ_ONE, [room, seq]).fetchone()
             if found is None:
@@ -329,27 +330,27 @@ class Writer:
                 "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?", [room_id, seq]
             )
             self._cursor.execute("INSERT OR IGNORE INTO redaction (room, seq) VALUES (?, ?)", [room_id, seq])
-        self._checkpoints.post(self._checkpointer.empty)  # the body is in the write-ahead log still
+        self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the body
         if self._listener.is_polling:
             self._listener.poll()
         return msgspec.structs.replace(decode_row(row), body=None, data=None).to_message(room, self.epoch)
 
     def drop(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
-        """Drop, in the rooms given by id, all messages up to a number; return how many. One step of a trim."""
+        """Drop all messages up to a number in each of the rooms, given by id; return how many. One step of a trim."""
         dropped = 0
         with transaction(self._connection):
-            is_fresh = self._cursor.execute(_READ_TOP).fetchone() == (self._top, self._last_id)
+            is_cache_valid = self._cursor.execute(_READ_TOP).fetchone() == (self._top, self._last_id)
             self._cursor.execute(_MARK_TRIM)
             for room, last in slices:
-                # Another process may have dropped them already: then this finds nothing, and marks nothing.
+                # If another process has dropped them already, this finds nothing and changes nothing.
                 self._cursor.execute(_MARK_DROPPED, [room, last])
                 self._cursor.execute("DELETE FROM redaction WHERE room = ? AND seq <= ?", [room, last])
                 dropped += self._cursor.execute(
                     "DELETE FROM message WHERE room = ? AND seq <= ?", [room, last]
                 ).rowcount
-        if is_fresh:  # nobody else has written: what is remembered still holds, under the new mark
+        if is_cache_valid:  # no other process has written: the cached ends stay valid under the new `top`
             self._top = self._last_id
-        # Rooms lie mixed: each message may be on a page of its own.
+        # The messages of different rooms are interleaved: each may be on a different page.
         self._grown_bytes += COMMIT_BYTES + dropped * PAGE_BYTES
         if self._grown_bytes >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
@@ -362,7 +363,7 @@ def _extra(draft: Draft) -> _Extra:
 
 
 def fold(body: str) -> str | None:
-    """Return the body's folded form where SQLite's LIKE, which folds ASCII and stops at NUL, cannot do without it."""
+    """Return the folded body if SQLite's LIKE, which folds ASCII only and stops at NUL, needs it; else None."""
     folded = fold_text(body)
     is_plain = "\0" not in body and folded.encode() == body.encode().lower()  # bytes are lowered as ASCII
     return None if is_plain else folded

@@ -1,32 +1,32 @@
--- A store of rooms, version 1, in the schema {schema}. A later version is a further script, never a change of this one.
+-- A store of rooms, version 1, in the schema {schema}. A migration is never changed; a later version is another script.
 
 CREATE FUNCTION {schema}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 
 CREATE TABLE {schema}.meta (
     one integer PRIMARY KEY CHECK (one = 1),
     epoch text NOT NULL,
-    redactions bigint NOT NULL DEFAULT 0 -- counts them, over all rooms
+    redactions bigint NOT NULL DEFAULT 0 -- the number of redactions in all rooms
 );
 
 CREATE TABLE {schema}.room (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE,
-    -- Who appends holds this row's lock to the commit: so number N is seen by nobody before N - 1.
+    -- An append locks this row until it commits, so that message N is not visible before N - 1.
     last bigint NOT NULL DEFAULT 0,
     time_ms bigint NOT NULL DEFAULT 0, -- when the newest message was committed
     dropped bigint NOT NULL DEFAULT 0 -- the newest message that was trimmed
-) WITH (fillfactor = 50); -- every append changes rows of it: they find room on their own page
+) WITH (fillfactor = 50); -- every append updates rows of this table: the new versions fit on the same page
 
 CREATE TABLE {schema}.message (
     room bigint NOT NULL,
     seq bigint NOT NULL,
     time_ms bigint NOT NULL,
     sender text NOT NULL,
-    body text NOT NULL, -- U+0000 and what it is written with are escaped: see postgres_text.py
-    data text, -- JSON; not json or jsonb, which cannot hold all that JSON can
+    body text NOT NULL, -- U+0000 to U+0003 are escaped: see escaping.py
+    data text, -- JSON; the types json and jsonb cannot hold every JSON text
     key text COLLATE "C",
-    folded text, -- the body's casefold, where it is not all ASCII
-    redaction bigint, -- which of all redactions took the body away
+    folded text, -- the case-folded body, if it is not ASCII
+    redaction bigint, -- the number of the redaction that removed the body
     PRIMARY KEY (room, seq)
 );
 
@@ -34,13 +34,13 @@ CREATE UNIQUE INDEX message_key ON {schema}.message (room, key) WHERE key IS NOT
 
 CREATE INDEX message_redaction ON {schema}.message (redaction) WHERE redaction IS NOT NULL;
 
--- Who is present. What a crash takes away here is announced again.
+-- Presence. Each process announces it again if a crash has truncated these tables.
 CREATE UNLOGGED TABLE {schema}.process (
     name text PRIMARY KEY,
-    life text NOT NULL, -- another one each time the process announces all anew
+    life text NOT NULL, -- a new value each time the process announces all of its members
     expires timestamptz NOT NULL,
-    version bigint NOT NULL DEFAULT 0, -- counts its changes
-    forgotten bigint NOT NULL DEFAULT 0 -- the version up to which is no longer known who went
+    version bigint NOT NULL DEFAULT 0, -- the number of its changes
+    forgotten bigint NOT NULL DEFAULT 0 -- members that left up to this version may have been deleted
 );
 
 CREATE UNLOGGED TABLE {schema}.member (
@@ -48,7 +48,7 @@ CREATE UNLOGGED TABLE {schema}.member (
     room text NOT NULL,
     name text NOT NULL,
     since_ms bigint NOT NULL,
-    version bigint NOT NULL, -- the process's, when this was last changed
+    version bigint NOT NULL, -- the process's version at the last change
     is_gone boolean NOT NULL,
     PRIMARY KEY (process, room, name)
 );
@@ -57,7 +57,7 @@ CREATE INDEX member_version ON {schema}.member (process, version);
 
 CREATE INDEX member_gone ON {schema}.member (process, version) WHERE is_gone;
 
--- A log that was emptied by hand begins anew, under another name, and everybody hears of it.
+-- A log that was emptied by an administrator gets a new epoch, and every process is notified.
 CREATE FUNCTION {schema}.begin_anew() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO {schema}.meta (one, epoch) VALUES (1, left(replace(gen_random_uuid()::text, '-', ''), 12))
@@ -74,10 +74,10 @@ CREATE TRIGGER begin_anew AFTER TRUNCATE ON {schema}.message EXECUTE FUNCTION {s
 
 TRUNCATE {schema}.meta;
 
--- Append drafts, whose rooms are places in `names`; see Backend.append. `carried` are the same drafts as JSON, for those
--- who listen; null where they are too long for that. Keys are each in a room once.
+-- Append drafts; see Backend.append. `rooms` are positions in `names`. `carried` is the drafts as JSON, for listeners;
+-- null if they are too long for a payload. No key occurs twice in a room.
 --
--- Rooms are locked in the order of their names, whoever appends what: so two batches never wait for each other.
+-- Rooms are locked in the order of their names, so that concurrent batches cannot deadlock.
 CREATE FUNCTION {schema}.append(
     process text, tag bigint, names text[],
     rooms integer[], senders text[], bodies text[], datas text[], keys text[], foldeds text[], carried text,
@@ -87,7 +87,7 @@ CREATE FUNCTION {schema}.append(
 DECLARE
     ids bigint[];
     repeated bigint[] := '{}';
-    heads text[]; -- what is told of each room that grew
+    heads text[]; -- the payload's entry of each room that advanced
     payload text;
 BEGIN
     IF EXISTS (
@@ -109,7 +109,7 @@ BEGIN
             place, stored.seq, stored.time_ms, sender, body, data, stored.key, redaction IS NOT NULL
         )) INTO repeated, repeats
         FROM unnest(rooms, keys) WITH ORDINALITY AS draft (room, key, place)
-        -- One by one: whatever is known of the table's size, it is not to be read as a whole.
+        -- One lookup for each row, so that the planner never scans the table, whatever its statistics say.
         CROSS JOIN LATERAL (
             SELECT * FROM {schema}.message WHERE message.room = ids[draft.room] AND message.key = draft.key LIMIT 1
         ) AS stored;
@@ -133,10 +133,10 @@ BEGIN
     IF heads IS NULL THEN
         RETURN;
     END IF;
-    IF repeats IS NULL THEN -- else what is carried is not what was appended
+    IF repeats IS NULL THEN -- otherwise `carried` has more messages than were appended
         payload := format('["a","%s",%s,"%s",[%s],%s]', process, tag, append.epoch, array_to_string(heads, ','), carried);
     END IF;
-    IF carried IS NOT NULL AND octet_length(payload) < 8000 THEN -- as many bytes as PostgreSQL lets a payload have
+    IF carried IS NOT NULL AND octet_length(payload) < 8000 THEN -- PostgreSQL's limit on a payload
         PERFORM pg_notify('{channel}', payload);
         RETURN;
     END IF;
@@ -152,14 +152,14 @@ BEGIN
 END
 $$;
 
--- Take a message's body away, and return what is left; nothing where there is none. See Backend.redact.
+-- Remove a message's body, and return its tombstone, or nothing if there is no such message. See Backend.redact.
 CREATE FUNCTION {schema}.redact(in_room text, in_seq bigint)
 RETURNS TABLE (epoch text, time_ms bigint, sender text, key text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     number bigint;
 BEGIN
-    -- Held to the commit: redactions are seen in the order of their numbers, so who knows one knows those before.
+    -- Locked until the commit: redactions become visible in the order of their numbers.
     SELECT redactions + 1 INTO STRICT number FROM {schema}.meta FOR UPDATE;
     UPDATE {schema}.message SET body = '', data = NULL, folded = NULL, redaction = number FROM {schema}.room
     WHERE room.name = in_room AND message.room = room.id AND seq = in_seq AND redaction IS NULL;
@@ -173,7 +173,7 @@ BEGIN
 END
 $$;
 
--- Drop, in these rooms, all messages up to a number; return how many. One step of a trim, of the log it was planned for.
+-- Drop all messages up to a number in each room; return how many. One step of a trim, for the log it was planned for.
 CREATE FUNCTION {schema}.drop_messages(in_epoch text, names text[], up_tos bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     step record;
@@ -188,7 +188,7 @@ BEGIN
         SELECT id, dropped, least(up_to, last) AS up_to
         FROM unnest(names, up_tos) AS asked (name, up_to) JOIN {schema}.room USING (name)
     LOOP
-        -- One by one: whatever is known of the table's size, it is not to be read as a whole.
+        -- One range for each room, so that the planner never scans the table, whatever its statistics say.
         DELETE FROM {schema}.message WHERE room = step.id AND seq > step.dropped AND seq <= step.up_to;
         GET DIAGNOSTICS n_here = ROW_COUNT;
         n_dropped := n_dropped + n_here;
@@ -198,8 +198,8 @@ BEGIN
 END
 $$;
 
--- Renew a process, and change who is in it; see Backend.announce. With `is_whole`, `joined` is everybody. False where
--- the process is not known: then nothing was done, and the caller announces everybody.
+-- Renew a process, and apply the changes of its members; see Backend.announce. With `is_whole`, `joined` has all
+-- members. Return false, without any change, if the process is unknown: the caller then announces all members.
 CREATE FUNCTION {schema}.announce(
     in_process text, in_life text, is_whole boolean, ttl_s double precision,
     joined_rooms text[], joined_names text[], joined_since_ms bigint[], left_rooms text[], left_names text[]
@@ -208,7 +208,7 @@ CREATE FUNCTION {schema}.announce(
 DECLARE
     now timestamptz := clock_timestamp();
     changed bigint;
-    kept_versions CONSTANT integer := 100; -- some minutes; who did not ask for so long reads the whole process again
+    kept_versions CONSTANT integer := 100; -- some minutes; a process that has not polled for longer reads all members
 BEGIN
     SELECT version INTO changed FROM {schema}.process
     WHERE name = in_process AND life = in_life AND expires > now FOR UPDATE;
@@ -238,7 +238,7 @@ BEGIN
         forgotten = greatest(forgotten, changed - kept_versions)
     WHERE name = in_process;
 
-    -- Those who faded. What another process is about to clear away is left to it.
+    -- Delete expired processes, except those that another transaction is deleting.
     WITH faded AS (
         DELETE FROM {schema}.process WHERE name IN (
             SELECT name FROM {schema}.process WHERE expires <= now AND name <> in_process FOR UPDATE SKIP LOCKED

@@ -1,5 +1,5 @@
--- Version 2: a key belongs to a room and a sender (what version 1 accepted is unique here, too), and a message's time is
--- what the clock shows, even if the room has a later one.
+-- Version 2: a key belongs to a room and a sender (the keys of version 1 are unique under this rule, too), and a
+-- message's time is that of the clock, even if the room has a later one.
 
 CREATE OR REPLACE FUNCTION {schema}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2';
 
@@ -7,10 +7,10 @@ DROP INDEX {schema}.message_key;
 
 CREATE UNIQUE INDEX message_key ON {schema}.message (room, key, sender) WHERE key IS NOT NULL;
 
--- Append drafts, whose rooms are places in `names`; see Backend.append. `carried` are the same drafts as JSON, for those
--- who listen; null where they are too long for that. No sender uses a key twice in a room.
+-- Append drafts; see Backend.append. `rooms` are positions in `names`. `carried` is the drafts as JSON, for listeners;
+-- null if they are too long for a payload. No sender uses a key twice in a room.
 --
--- Rooms are locked in the order of their names, whoever appends what: so two batches never wait for each other.
+-- Rooms are locked in the order of their names, so that concurrent batches cannot deadlock.
 CREATE OR REPLACE FUNCTION {schema}.append(
     process text, tag bigint, names text[],
     rooms integer[], senders text[], bodies text[], datas text[], keys text[], foldeds text[], carried text,
@@ -20,7 +20,7 @@ CREATE OR REPLACE FUNCTION {schema}.append(
 DECLARE
     ids bigint[];
     repeated bigint[] := '{}';
-    heads text[]; -- what is told of each room that grew
+    heads text[]; -- the payload's entry of each room that advanced
     payload text;
 BEGIN
     IF EXISTS (
@@ -42,7 +42,7 @@ BEGIN
             place, stored.seq, stored.time_ms, stored.sender, body, data, stored.key, redaction IS NOT NULL
         )) INTO repeated, repeats
         FROM unnest(rooms, keys, senders) WITH ORDINALITY AS draft (room, key, sender, place)
-        -- One by one: whatever is known of the table's size, it is not to be read as a whole.
+        -- One lookup for each row, so that the planner never scans the table, whatever its statistics say.
         CROSS JOIN LATERAL (
             SELECT * FROM {schema}.message
             WHERE message.room = ids[draft.room] AND message.key = draft.key AND message.sender = draft.sender LIMIT 1
@@ -67,10 +67,10 @@ BEGIN
     IF heads IS NULL THEN
         RETURN;
     END IF;
-    IF repeats IS NULL THEN -- else what is carried is not what was appended
+    IF repeats IS NULL THEN -- otherwise `carried` has more messages than were appended
         payload := format('["a","%s",%s,"%s",[%s],%s]', process, tag, append.epoch, array_to_string(heads, ','), carried);
     END IF;
-    IF carried IS NOT NULL AND octet_length(payload) < 8000 THEN -- as many bytes as PostgreSQL lets a payload have
+    IF carried IS NOT NULL AND octet_length(payload) < 8000 THEN -- PostgreSQL's limit on a payload
         PERFORM pg_notify('{channel}', payload);
         RETURN;
     END IF;

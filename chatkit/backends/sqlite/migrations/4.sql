@@ -1,4 +1,4 @@
--- Version 4: a key belongs to a room and a sender. What version 3 accepted is unique here, too.
+-- Version 4: a key belongs to a room and a sender. The keys of version 3 are unique under this rule, too.
 
 DROP INDEX message_key;
 

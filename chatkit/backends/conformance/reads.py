@@ -1,0 +1,172 @@
+"""Conformance: pages, their bounds, and filters."""
+
+# ruff: noqa: D103 - a case's name states the requirement
+
+from chatkit.backends.conformance.suite import Factory, case, check, drafts_in, expect, numbers_of
+from chatkit.core.backend import Backend, Filter
+from chatkit.core.model import Draft
+from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
+
+
+@case
+async def an_unknown_room_is_empty_and_reading_does_not_create_it(factory: Factory) -> None:
+    async with factory() as backend:
+        page = await backend.read("ops")
+        expect((page.head.first, page.head.last), (1, 0), "the head of a room never written to")
+        check(page.head.epoch, "an empty room must have an epoch")
+        expect((list(page.messages), page.complete), ([], True), "the page of a room never written to")
+        await backend.watch("ops")
+        expect(await backend.rooms(), [], "the rooms after reading and watching one")
+
+
+@case
+async def a_page_has_the_messages_asked_for(factory: Factory) -> None:
+    asked: list[tuple[int | None, int | None, int, list[int], bool]] = [
+        # after, before, limit -> numbers, complete
+        (None, None, 3, [8, 9, 10], False),
+        (None, None, 10, list(range(1, 11)), True),
+        (None, None, 1, [10], False),
+        (None, 4, 2, [2, 3], False),
+        (None, 4, 3, [1, 2, 3], True),
+        (None, 1, 5, [], True),
+        (None, 99, 2, [9, 10], False),
+        (0, None, 3, [1, 2, 3], False),
+        (7, None, 3, [8, 9, 10], True),
+        (10, None, 3, [], True),
+        (99, None, 3, [], True),
+        (2, 6, 2, [3, 4], False),
+        (2, 6, 3, [3, 4, 5], True),
+        (2, 3, 3, [], True),
+        (6, 2, 3, [], True),
+    ]
+    async with factory() as backend:
+        await backend.append([*drafts_in("a", *range(10)), *drafts_in("b", "elsewhere")])
+        for after, before, limit, seqs, complete in asked:
+            page = await backend.read("a", after=after, before=before, limit=limit)
+            what = f"read(after={after}, before={before}, limit={limit})"
+            expect((numbers_of(page.messages), page.complete), (seqs, complete), what)
+            expect((page.head.first, page.head.last), (1, 10), "the head of a page")
+
+
+@case
+async def a_page_has_a_bounded_number_of_bytes(factory: Factory) -> None:
+    async with factory() as backend:
+        large = "x" * (MAX_PAGE_BYTES // 4)
+        for n in range(3):
+            await backend.append([Draft("a", "ann", f"{n}{large}"), *drafts_in("a", n), Draft("a", "ann", "", [large])])
+        for where in (None, Filter(sender="ann"), Filter(since_ms=0)):
+            seqs: list[int] = []
+            while True:
+                page = await backend.read("a", after=seqs[-1] if seqs else 0, limit=1_000, where=where)
+                check(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page must have at most MAX_PAGE_BYTES")
+                seqs += numbers_of(page.messages)
+                if page.complete:
+                    break
+                check(page.messages, "an incomplete page must hold a message")
+            expect(seqs, list(range(1, 10)), "all messages, read forward")
+            seqs = []
+            while not page.complete or not seqs:
+                page = await backend.read("a", before=seqs[0] if seqs else None, limit=1_000, where=where)
+                check(sum(map(size_of, page.messages)) <= MAX_PAGE_BYTES, "a page must have at most MAX_PAGE_BYTES")
+                seqs = [*numbers_of(page.messages), *seqs]
+            expect(seqs, list(range(1, 10)), "all messages, read backward")
+
+
+@case
+async def a_message_of_any_size_fits_a_page(factory: Factory) -> None:
+    async with factory() as backend:
+        huge = "x" * (MAX_PAGE_BYTES + 1)
+        await backend.append([*drafts_in("a", 1), Draft("a", "ann", huge), *drafts_in("a", 3)])
+        expect(
+            numbers_of((await backend.read("a", after=1, limit=9)).messages),
+            [2],
+            "the page that begins with the large message",
+        )
+        page = await backend.read("a", before=3, limit=9)
+        expect((numbers_of(page.messages), page.complete), ([2], False), "the page that ends with the large message")
+        expect(
+            numbers_of((await backend.read("a", after=0, limit=9)).messages), [1], "the page before the large message"
+        )
+
+
+@case
+async def a_filter_chooses_messages(factory: Factory) -> None:
+    bodies = [
+        "Alpha",
+        "beta",
+        "ALPHABET",
+        "GRÖSSE",
+        "größe",
+        "50% _off_",
+        "nul\0Tail",
+        "İstanbul",
+        "straße",
+        "50 percent off",
+    ]
+    searches = {
+        "alpha": [1, 3],
+        "LPHAB": [3],
+        "größe": [4, 5],
+        "GRÖSSE": [4, 5],
+        "0% _O": [6],
+        "%": [6],
+        "_": [6],
+        "tail": [7],
+        "L\0t": [7],
+        "STRASSE": [9],
+        "": list(range(1, 11)),
+        "nowhere": [],
+        "x" * 60_000: [],
+    }
+    async with factory() as backend:
+        await backend.append([Draft("a", "bob" if i % 2 else "ann", body) for i, body in enumerate(bodies)])
+        for search, seqs in searches.items():
+            page = await backend.read("a", where=Filter(search=search))
+            expect((numbers_of(page.messages), page.complete), (seqs, True), f"the search for {search[:20]!r}")
+        some = await backend.read("a", where=Filter(search="L"), limit=2)
+        expect((numbers_of(some.messages), some.complete), ([7, 8], False), "the two newest matches")
+        some = await backend.read("a", after=1, where=Filter(search="l"), limit=1)
+        expect((numbers_of(some.messages), some.complete), ([3], False), "the next match")
+        await _filter_by_sender_and_time(backend)
+        await backend.redact("a", 1)
+        expect(
+            numbers_of((await backend.read("a", where=Filter(search="alpha"))).messages),
+            [3],
+            "a search after a redaction",
+        )
+        check(
+            1 not in numbers_of((await backend.read("a", where=Filter(search=""))).messages),
+            "a redacted message must not match a search",
+        )
+
+
+async def _filter_by_sender_and_time(backend: Backend) -> None:
+    both = await backend.read("a", where=Filter(sender="bob", search="e"))
+    expect(numbers_of(both.messages), [2, 4, 10], "the matches of a sender and a text")
+    expect(
+        (await backend.read("a", where=Filter(sender="Ann"))).messages, [], "the matches of a sender in another case"
+    )
+    times = [message.time_ms for message in (await backend.read("a")).messages]
+    since = await backend.read("a", where=Filter(since_ms=times[-1]))
+    expect(len(since.messages), times.count(times[-1]), "the number of messages since the newest time (inclusive)")
+    until = await backend.read("a", where=Filter(until_ms=times[0]))
+    expect(list(until.messages), [], "the messages until the oldest time (exclusive)")
+    whole = await backend.read("a", where=Filter(since_ms=times[0], until_ms=times[-1] + 1))
+    expect(len(whole.messages), 10, "the number of messages in the whole time span")
+
+
+@case
+async def a_search_matches_composed_and_decomposed_letters(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append(
+            [Draft("a", "ann", body) for body in ("Zo\u00eb", "zoe\u0308", "Zoe", "\ud55c", "\u1112\u1161\u11ab")]
+        )
+        for search, seqs in {
+            "ZO\u00cb": [1, 2],
+            "zoe\u0308": [1, 2],
+            "zoe": [3],
+            "\ud55c": [4, 5],
+            "\u1112\u1161\u11ab": [4, 5],
+        }.items():
+            page = await backend.read("a", where=Filter(search=search))
+            expect(numbers_of(page.messages), seqs, f"the search for {search!a}")

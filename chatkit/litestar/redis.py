@@ -10,7 +10,7 @@ from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.events import Published
 from chatkit.litestar.naming import room_of
 from chatkit.litestar.payload import draft_of, payload_of
-from chatkit.litestar.redis_client import Client, place_of
+from chatkit.litestar.redis_client import Client, topology_of
 from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 
 KEY_PREFIX: Final = "LITESTAR_CHANNELS"
@@ -21,8 +21,8 @@ class ChannelsRedis(RetentionBackend, RedisBackend):
     """Rooms in Redis that keep their newest `history` messages, and expire `ttl_ms` after the last append."""
 
     def __init__(self, client: Client, *, prefix: str, history: int, ttl_ms: int | None) -> None:
-        place, login = place_of(client)
-        super().__init__(place, login, prefix=prefix, expire_after_s=None if ttl_ms is None else ttl_ms / 1000)
+        topology, login = topology_of(client)
+        super().__init__(topology, login, prefix=prefix, expire_after_s=None if ttl_ms is None else ttl_ms / 1000)
         self._sweeper = RetentionSweeper(history)
 
 
@@ -33,7 +33,7 @@ class RedisChannelsBackend(LogChannelsBackend):
     """
 
     def __init__(self, client: Client, prefix: str, make: Callable[[], Backend], history: int | None) -> None:
-        _, login = place_of(client)  # raises here if the client cannot be used
+        _, login = topology_of(client)  # raises here if the client cannot be used
         self._redis = client
         self._names = KeyNames(prefix, login.database)
         super().__init__(make, history=history)
@@ -114,7 +114,7 @@ class RedisChannelsPubSubBackend(RedisChannelsBackend):
         prefix = f"{key_prefix}:"  # not that of streams: a channel of one is none of the other
 
         def make() -> Backend:
-            return RedisPubSubBackend(*place_of(redis), prefix=prefix)
+            return RedisPubSubBackend(*topology_of(redis), prefix=prefix)
 
         super().__init__(redis, prefix, make, None)
 

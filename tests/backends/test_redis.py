@@ -61,11 +61,11 @@ def test_a_room_that_is_left_while_it_is_being_subscribed_to_stays_left(server: 
     async def go() -> None:
         async with open_backend(server.url) as backend:
             assert isinstance(backend, RedisBackend)
-            channels = backend._newsroom.channels
-            subscribing = channels.subscribe(["a", "b"])
-            channels.leave(["a"])
+            pubsub = backend._listener.pubsub
+            subscribing = pubsub.subscribe(["a", "b"])
+            pubsub.unsubscribe(["a"])
             await subscribing
-            await backend._newsroom.caught_up(["a"])
+            await backend._listener.wait_received(["a"])
             await backend.watch("c")
             assert sorted(server.ask("PUBSUB", "SHARDCHANNELS").split()) == ["chatkit:{b}:news", "chatkit:{c}:news"]
 
@@ -183,7 +183,7 @@ def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             assert isinstance(two, RedisBackend)
             await one.watch("a")
-            assert await two._nodes.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
+            assert await two._router.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
             await two.append(said("a", 1))
             grown = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
             assert isinstance(grown, RoomAdvanced)
@@ -215,8 +215,8 @@ def test_a_large_batch_is_read_and_not_carried() -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        (("CONFIG", "SET", "requirepass", "right"), StoreError, "does not let us in"),
-        (("ACL", "SETUSER", "default", "-@all"), StoreError, "does not allow its user"),
+        (("CONFIG", "SET", "requirepass", "right"), StoreError, "rejected the login"),
+        (("ACL", "SETUSER", "default", "-@all"), StoreError, "denies the user"),
         (("SHUTDOWN", "NOSAVE"), Unavailable, "does not answer"),
     ],
 )

@@ -151,9 +151,9 @@ def test_a_room_whose_slot_went_to_a_new_node_while_nobody_watched_it_can_be_wat
         async with open_backend(cluster.url) as backend:
             assert isinstance(backend, RedisBackend)
             # As if the node had come after the links were made.
-            links = backend._newsroom.channels._links
-            slot = backend._newsroom.channels._slot(ROOMS[0])
-            await links.pop(backend._nodes.place.address(slot)).close()
+            links = backend._listener.pubsub._connections
+            slot = backend._listener.pubsub._slot(ROOMS[0])
+            await links.pop(backend._router.topology.address(slot)).close()
             async with asyncio.timeout(20):
                 await watch_until_taken(backend, ROOMS[0])
             await backend.append(said(ROOMS[0], 1))
@@ -167,9 +167,9 @@ def test_a_room_that_is_something_else_does_not_refuse_for_good_what_other_nodes
     async def go() -> None:
         async with open_backend(url) as backend:
             assert isinstance(backend, RedisBackend)
-            meta = backend._log._names.of(ROOMS[0]).meta
-            slot = backend._nodes.place.slot(meta)
-            await backend._nodes.call("writes", slot, ("SET", meta, "x"))
+            meta = backend._reader._names.of(ROOMS[0]).meta
+            slot = backend._router.topology.slot(meta)
+            await backend._router.call("writes", slot, ("SET", meta, "x"))
             with pytest.raises(Unavailable):
                 await backend.append([draft for room in ROOMS for draft in said(room, 1)])
             with pytest.raises(StoreError):
@@ -189,9 +189,9 @@ def test_who_answered_is_asked_first_where_the_rooms_are() -> None:
         return [[0, 16_383, *([b"h", n] for n in range(3))]]
 
     async def go() -> None:
-        place = ClusterServers(nodes)
-        await place.find(ask)
-        await place.find(ask)
+        topology = ClusterServers(nodes)
+        await topology.discover(ask)
+        await topology.discover(ask)
         assert asked == [nodes[0], nodes[1], nodes[1]]
 
     asyncio.run(go())

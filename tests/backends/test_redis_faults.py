@@ -164,7 +164,7 @@ def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() ->
             assert isinstance(backend, RedisBackend)
             await backend.watch("a")
             epoch = (await backend.append(said("a", 1, 2)))[0].message.epoch
-            backend._newsroom.saw("a", RoomPosition(epoch, 4))  # before the store lost its end
+            backend._listener.advance("a", RoomPosition(epoch, 4))  # before the store lost its end
             (receipt,) = await backend.append(said("a", 3))
             assert receipt.message.seq == 3
             assert receipt.message.epoch != epoch
@@ -206,7 +206,7 @@ def test_an_idle_connection_that_was_cut_does_no_harm(server: RedisServer) -> No
             assert isinstance(backend, RedisBackend)
             for n in range(3):
                 await backend.append(said("a", n))
-                links = list(backend._nodes._links.values())
+                links = list(backend._router._connections.values())
                 await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "normal"))
                 async with asyncio.timeout(30):
                     while not all(link.fault for link in links):  # noqa: ASYNC110 - the cut is on its way
@@ -244,9 +244,9 @@ def test_what_was_redacted_while_the_link_was_broken_is_told_when_it_is_mended()
             await two.append(said("a", 1, 2, 3))
             await two.redact("a", 1)
             await one.watch("a")
-            await one._newsroom.channels.close()
+            await one._listener.pubsub.close()
             await two.redact("a", 2)
-            one._newsroom._break(Unavailable("the test says so"))
+            one._listener._on_lost(Unavailable("the test says so"))
             seen = await until(one.notifications(), is_a(Reconnected))
             assert MessageRedacted("a", 2) in seen
             await two.redact("a", 3)

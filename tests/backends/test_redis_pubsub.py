@@ -98,7 +98,7 @@ def test_thousands_of_messages_that_come_at_once_are_all_there(url: str) -> None
             await one.watch("a")
             for _ in range(3):
                 await two.append(said("a", *range(1_000)))
-            await one._newsroom.caught_up(["a"])  # nobody has read the news yet
+            await one._listener.wait_received(["a"])  # nobody has read the news yet
             news = await until(one.notifications(), partial(reaches, 3_000))
             assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) == 3_000
 
@@ -113,12 +113,12 @@ def test_who_comes_from_a_server_that_has_heard_more_is_told_nothing_twice(url: 
             await here.publish(Draft("a", "ann", "1"))
             await read_up_to(lagging, 1)
             late: list[tuple[str, bytes]] = []
-            hear = two._newsroom._heard
-            two._newsroom.channels._heard = lambda room, payload: late.append((room, payload))
+            hear = two._listener._on_message
+            two._listener.pubsub._on_message = lambda room, payload: late.append((room, payload))
             had = [await here.publish(Draft("a", "ann", text)) for text in ("2", "3")][-1].message.cursor
             with await there.subscribe("a", after=had) as subscription:
-                await two._newsroom.caught_up(["a"])
-                two._newsroom.channels._heard = hear
+                await two._listener.wait_received(["a"])
+                two._listener.pubsub._on_message = hear
                 for room, payload in late:
                     hear(room, payload)
                 await here.publish(Draft("a", "ann", "4"))

@@ -168,7 +168,7 @@ def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: Redis
             news = one.notifications()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
             assert [type(item) for item in await until(news, is_a(Reconnected))][-2:] == [Disconnected, Reconnected]
-            one._newsroom.doubt(["bad", "good"])
+            one._listener.check_soon(["bad", "good"])
             await two.append(said("good", 1))
             assert not [
                 item

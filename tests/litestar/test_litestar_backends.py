@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from chatkit.backends import open_backend
 from chatkit.core.model import Draft, Message, check_room
 from chatkit.litestar import MemoryChannelsBackend, SqliteChannelsBackend
-from chatkit.litestar.naming import room_of
-from chatkit.litestar.payload import binary_frame_of, draft_of, payload_of, text_frame_of
+from chatkit.litestar.events import binary_frame_of, draft_of, payload_of, room_of, text_frame_of
 
 
 @pytest.fixture(params=["memory", "sqlite"])

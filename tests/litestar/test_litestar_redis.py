@@ -154,7 +154,7 @@ class _Recorded(Connection):
 
 @pytest.mark.parametrize("client", [SyncRedis(), Redis(connection_pool=ConnectionPool(connection_class=_Recorded))])
 def test_a_client_that_cannot_be_used_is_refused_at_once(client: Any) -> None:
-    with pytest.raises(ImproperlyConfiguredException, match=r"cannot be used: it has to be one of redis\.asyncio"):
+    with pytest.raises(ImproperlyConfiguredException, match=r"cannot be used: it must be a client of redis\.asyncio"):
         RedisChannelsStreamBackend(5, redis=client)
 
 

@@ -66,7 +66,6 @@ class _DriverAccess:
 
     def use_unix_socket(self, path: str) -> None:
         """Connect to a Unix socket instead of a TCP port."""
-
         driver: Any = self  # a connection, whose attributes have narrower types
 
         async def connect() -> None:

@@ -145,7 +145,7 @@ class RedisWriter:
         return n_dropped
 
     async def expire(self, rooms: Iterable[str], after_s: float) -> None:
-        """Let Redis delete rooms after this time, unless they are appended to before."""
+        """Set a time after which Redis deletes rooms, unless they are appended to before."""
         after_ms = round(after_s * 1000)
         await self._router.calls("writes", [call for room in rooms for call in self._expiries(room, after_ms)])
 

@@ -161,7 +161,7 @@ class LogChannelsBackend(ChannelsBackend):
                 self._ready[channel] = None
 
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
-        """Return the newest events of a channel, at most `limit`; all stored events if it is None or negative."""
+        """Return the newest events of a channel, at most `limit`; all stored events if it is negative or None."""
         n_events = self.history_limit(limit)
         if not n_events:
             return []

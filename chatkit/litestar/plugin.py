@@ -146,7 +146,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         await _all_done(each.stop() for each in subscribers)
 
     def end_subscribers(self) -> None:
-        """End every iteration over events after the queued events. Called at the application's shutdown."""
+        """Stop every iteration over events after the queued events. Called at the application's shutdown."""
         for subscriber in self._all_subscribers():
             for channel in subscriber.channels:
                 subscriber.unfollow(channel)
@@ -157,7 +157,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             self._forget_if_empty(channel)
 
     def end_iterators(self) -> None:
-        """End iterations that no client's disconnect would end. Called at the server's shutdown."""
+        """Stop iterations that no client's disconnect would end. Called at the server's shutdown."""
         for subscriber in self._all_subscribers():
             if not subscriber.is_running:
                 subscriber.end()

@@ -71,12 +71,12 @@ class EventQueue(asyncio.Queue[Any]):
         return payload_of(item[1]) if isinstance(item, tuple) else item
 
     def end(self) -> None:
-        """End all waiting readers, or the next one, after the queued items. Ignore `max_backlog`."""
+        """Stop all waiting readers, or the next one, after the queued items. Ignore `max_backlog`."""
         for _ in range(max(1, len(self._getters))):  # type: ignore[attr-defined]  # asyncio.Queue's
             self.put_always(None)
 
     def put_end(self) -> None:
-        """End one reader in the same way. `remove_end` undoes this if no reader has reached the end."""
+        """Stop one reader in the same way. `remove_end` undoes this if no reader has reached the end."""
         self.put_always(_END)
 
     def remove_end(self) -> None:

@@ -44,7 +44,7 @@ class EventReader(ABC):
 
     @abstractmethod
     def _end_if_read(self) -> None:
-        """End a finishing reader if all its cursors have been read. Called after each change of them."""
+        """Stop a finishing reader if all its cursors have been read. Called after each change of them."""
 
     async def follow(self, channel: str, *, history: int = 0, after: Cursor | None = None) -> None:
         """Start reading a channel. Called by the plugin to subscribe. Raise `Unavailable`."""

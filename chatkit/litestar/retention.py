@@ -43,7 +43,7 @@ class RetentionSweeper:
 class RetentionBackend(Backend):
     """A backend that trims the rooms that it appends to. List it before the store's class among the base classes."""
 
-    _sweeper: RetentionSweeper | None = None  # None: nothing is dropped
+    _schedule: RetentionSweeper | None = None  # None: nothing is dropped
     _sweeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,10 +77,10 @@ class RetentionBackend(Backend):
             # Messages appended before the trim make it drop a few more, but none of the newest `keep`.
             await self.trim(room, keep=head.last - up_to.seq)
 
-    async def _sweep_forever(self, sweeper: RetentionSweeper) -> None:
+    async def _sweep_forever(self, schedule: RetentionSweeper) -> None:
         while True:
             await asyncio.sleep(random.uniform(1, 1.2) * SWEEP_S)  # noqa: S311 - jitter, not a secret
-            for room, up_to in sweeper.sweep().items():
+            for room, up_to in schedule.sweep().items():
                 with suppress(ChatkitError):  # the store is unavailable or the room is gone: the next sweep tries again
                     await self._drop(room, up_to)
 

@@ -257,7 +257,7 @@ class Subscriber(EventReader, reference.Subscriber):  # type: ignore[misc]  # `_
                 return
 
     async def finish(self) -> None:
-        """End the reader after the current events. Return when all of these are in the queue."""
+        """Stop the reader after the current events. Return when all of these are in the queue."""
         await self._start_finish()
         await self._is_drained.wait()
 
@@ -270,7 +270,7 @@ class Subscriber(EventReader, reference.Subscriber):  # type: ignore[misc]  # `_
         self._end_if_read()
 
     def _resume(self) -> None:
-        """Let the next reader continue where this one ended."""
+        """Prepare for the next reader, which continues where this one ended."""
         if self._sender is not None and self._queue.empty():
             for cursor in self._cursors.values():
                 cursor.mark_delivered()
@@ -290,7 +290,7 @@ class Subscriber(EventReader, reference.Subscriber):  # type: ignore[misc]  # `_
             self._wake_sender()
 
     def end(self) -> None:
-        """End current and future readers after the queued events. A second call does nothing."""
+        """Stop current and future readers after the queued events. A second call does nothing."""
         if not self._has_ended:
             self._has_ended = True
             self._queue.end()

@@ -1,4 +1,4 @@
-"""Redis behind a sentinel: when the master dies, the replica that takes its place is found, and everything goes on."""
+"""Redis with Sentinel: after the master dies, the promoted replica is found and delivery continues."""
 
 import asyncio
 import subprocess
@@ -18,11 +18,11 @@ from chatkit.errors import StoreError
 
 __all__ = ["impatient"]
 
-PASSWORD = "s3cret"  # the servers', not the sentinel's
+PASSWORD = "s3cret"  # of the servers, not of the sentinel
 
 
 class Sentinel(RedisServer):
-    """A sentinel that watches over one master, and loses patience soon."""
+    """A sentinel of one master, with a short time-out."""
 
     def __init__(self, master: RedisServer, folder: Path) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Sentinel(RedisServer):
         self._conf.write_text("\n".join(lines))
 
     def start(self) -> None:
-        """Start, with a file of its own to write to."""
+        """Start with a configuration file that the sentinel may write to."""
         self._process = subprocess.Popen(
             [self._server, self._conf, "--sentinel"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )
@@ -46,13 +46,13 @@ class Sentinel(RedisServer):
 
 
 def protected(*options: str) -> RedisServer:
-    """Return a server with a password, which is asked for by redis-cli, too."""
+    """Return a server with a password, which redis-cli also needs."""
     return RedisServer(("--requirepass", PASSWORD, "--masterauth", PASSWORD, *options))
 
 
 @pytest.fixture
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RedisServer, RedisServer, Sentinel]]:
-    """A master, its replica, and who watches over them."""
+    """A master, its replica, and a sentinel."""
     monkeypatch.setenv("REDISCLI_AUTH", PASSWORD)
     with (
         protected() as master,
@@ -63,7 +63,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[R
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_replica_that_takes_the_masters_place_is_found(
+def test_a_promoted_replica_is_found(
     servers: tuple[RedisServer, RedisServer, Sentinel],
 ) -> None:
     master, replica, sentinel = servers
@@ -73,8 +73,8 @@ def test_a_replica_that_takes_the_masters_place_is_found(
         async with open_backend(f"{url}?wait=1") as backend:
             await append_until_taken(backend, "a", "1")  # both have it
             async with asyncio.timeout(60):
-                while str(replica.port) not in sentinel.ask("SENTINEL", "REPLICAS", "rooms"):  # noqa: ASYNC110 - it asks
-                    await asyncio.sleep(0.05)  # now and then, and before, knows nobody to promote
+                while str(replica.port) not in sentinel.ask("SENTINEL", "REPLICAS", "rooms"):  # noqa: ASYNC110 - it polls
+                    await asyncio.sleep(0.05)  # the master; until then it knows no replica to promote
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
             await in_thread(master.kill)
@@ -89,7 +89,7 @@ def test_a_replica_that_takes_the_masters_place_is_found(
     asyncio.run(go())
 
 
-def test_a_service_that_the_sentinel_does_not_know_is_named(
+def test_an_unknown_service_is_named_in_the_error(
     servers: tuple[RedisServer, RedisServer, Sentinel],
 ) -> None:
     async def go() -> None:

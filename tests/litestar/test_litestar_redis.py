@@ -140,7 +140,7 @@ def test_a_sentinel_client_connects_to_the_master(tmp_path: Path, monkeypatch: p
         async def main() -> None:
             sentinel = Sentinel([("127.0.0.1", server.port)])  # type: ignore[no-untyped-call]  # redis-py's
             await check(sentinel.master_for("rooms"))
-            with pytest.raises(ImproperlyConfiguredException, match="for replicas"):
+            with pytest.raises(ImproperlyConfiguredException, match="connects to replicas"):
                 RedisChannelsPubSubBackend(redis=sentinel.slave_for("rooms"))
             for each in sentinel.sentinels:
                 await each.aclose()

@@ -353,7 +353,7 @@ def test_a_subscriber_resumes_from_a_cursor(tmp_path: Path) -> None:
                 assert sorted(await take(subscriber, 2)) == [b"4", b"c"]
             with pytest.raises(BadCursor):
                 await plugin.subscribe("foo", after="nonsense")
-            with pytest.raises(ValueError, match="a place in one channel"):
+            with pytest.raises(ValueError, match="a position in one channel"):
                 await plugin.subscribe(["foo", "bar"], after=places[0].cursor)
             assert plugin._channels == {"foo": set(), "bar": set()}
 

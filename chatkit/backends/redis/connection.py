@@ -124,7 +124,7 @@ class RedisConnection:
     ) -> None:
         self._driver = driver
         self.where = f"{driver.host}:{driver.port}"
-        self._quiet_s = ping_after_s
+        self._ping_after_s = ping_after_s
         self._on_push = on_push
         self._on_lost = on_lost
         self._calls: deque[_PendingCall] = deque()
@@ -224,7 +224,7 @@ class RedisConnection:
         if self._calls:
             if now_s - max(self._received_s, self._calls[0].sent_s) > ANSWER_S:
                 self._fail(Unavailable(f"Redis at {self.where} has not answered for {ANSWER_S:.0f} s"))
-        elif now_s - self._received_s > self._quiet_s:
+        elif now_s - self._received_s > self._ping_after_s:
             self.send([("PING",)])
 
     def _fail(self, fault: ChatkitError) -> None:

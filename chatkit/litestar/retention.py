@@ -43,7 +43,7 @@ class RetentionSweeper:
 class RetentionBackend(Backend):
     """A backend that trims the rooms that it appends to. List it before the store's class among the base classes."""
 
-    _schedule: RetentionSweeper | None = None  # None: nothing is dropped
+    _sweeper: RetentionSweeper | None = None  # None: nothing is dropped
     _sweeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -1,13 +1,13 @@
 """Redis with Sentinel: after the master dies, the promoted replica is found and delivery continues."""
 
 import asyncio
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import stores
+from redis_sentinel import PASSWORD, Sentinel
 from redis_steps import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
@@ -17,32 +17,6 @@ from chatkit.core.backend import Reconnected, RoomAdvanced
 from chatkit.errors import StoreError
 
 __all__ = ["impatient"]
-
-PASSWORD = "s3cret"  # of the servers, not of the sentinel
-
-
-class Sentinel(RedisServer):
-    """A sentinel of one master, with a short time-out."""
-
-    def __init__(self, master: RedisServer, folder: Path) -> None:
-        super().__init__()
-        self._conf = folder / "sentinel.conf"
-        lines = [
-            f"port {self.port}",
-            f"sentinel monitor rooms 127.0.0.1 {master.port} 1",
-            f"sentinel auth-pass rooms {PASSWORD}",
-            "sentinel down-after-milliseconds rooms 300",
-            "sentinel failover-timeout rooms 3000",
-        ]
-        self._conf.write_text("\n".join(lines))
-
-    def start(self) -> None:
-        """Start with a configuration file that the sentinel may write to."""
-        self._process = subprocess.Popen(
-            [self._server, self._conf, "--sentinel"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-        )
-        (self.folder / "log").touch()
-        self._await(self._answers, "does not answer")
 
 
 def protected(*options: str) -> RedisServer:

@@ -15,7 +15,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
 from redis.credentials import UsernamePasswordCredentialProvider
-from test_redis_sentinel import Sentinel as SentinelServer
+from redis_sentinel import Sentinel as SentinelServer
 
 from chatkit.backends import open_backend
 from chatkit.bench.local.redis import RedisServer

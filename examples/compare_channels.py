@@ -1,7 +1,7 @@
-"""Litestar's channels and chatkit's, on the same work: one client talks, all read, sent in the background.
+"""Compare Litestar's channels and chatkit's: one client sends, and all clients receive in the background.
 
-`python examples/compare_channels.py` starts a server for each in turn, and prints deliveries per second. With
-`--redis redis://127.0.0.1:6379`, the channels are streams there; without, they are in the memory of each server.
+`python examples/compare_channels.py` starts one server after the other and prints deliveries per second. With
+`--redis redis://127.0.0.1:6379`, the channels are streams in Redis; without it, they are in each server's memory.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from redis.asyncio import Redis
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, RedisChannelsStreamBackend
 
 REDIS = os.environ.get("COMPARE_REDIS", "")
-HISTORY = 100_000  # Litestar's delivers nothing beyond it: more than is said at once
+HISTORY = 100_000  # more than is sent at once: Litestar's backend delivers nothing beyond it
 SIZE = 100  # bytes of each message
-FRAME_BYTES = SIZE + 2  # RFC 6455: two bytes go before so short a payload
+FRAME_BYTES = SIZE + 2  # RFC 6455: a payload this short has a header of two bytes
 LIMIT_S = 120.0
 
 
@@ -53,13 +53,13 @@ async def receive(data: str, channels: litestar_channels.ChannelsPlugin) -> None
 
 
 def backend_of(in_memory: Any, in_redis: Any) -> Any:
-    """Return a backend where the channels are to be, apart from those of the other servers."""
+    """Return a backend whose channels are separate from those of the other servers."""
     if not REDIS:
         return in_memory()
     return in_redis(HISTORY, redis=Redis.from_url(REDIS), key_prefix=f"COMPARE_{secrets.token_hex(4)}")
 
 
-# The same application, but for the imports.
+# Both applications are the same except for the imports.
 litestar_channels_plugin = litestar_channels.ChannelsPlugin(
     backend_of(LitestarMemoryBackend, LitestarRedisBackend), channels=["chat"]
 )
@@ -80,7 +80,7 @@ CONTENDERS = [
 
 
 class Reader(asyncio.Protocol):
-    """A WebSocket client that counts what it is sent, and does no more: it is the servers that are measured."""
+    """A WebSocket client that only counts bytes, so that the servers are measured and not the client."""
 
     def __init__(self, expected_bytes: int, done: Callable[[], None]) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,7 +89,7 @@ class Reader(asyncio.Protocol):
         self._done = done
 
     def connection_made(self, transport: Any) -> None:
-        """Ask for a WebSocket."""
+        """Send the WebSocket handshake."""
         self.transport = transport
         key = base64.b64encode(secrets.token_bytes(16)).decode()
         lines = [
@@ -103,7 +103,7 @@ class Reader(asyncio.Protocol):
         transport.write("\r\n".join([*lines, "", ""]).encode())
 
     def data_received(self, data: bytes) -> None:
-        """Count."""
+        """Count the received bytes."""
         if not self.opened.done():
             self._head += data
             head, end, data = bytes(self._head).partition(b"\r\n\r\n")
@@ -118,7 +118,7 @@ class Reader(asyncio.Protocol):
 
 
 def text_frames(count: int) -> bytes:
-    """Return so many text frames as a client sends them: masked, if by zeros. Each message is its number, padded."""
+    """Return text frames as a client sends them, masked with zeros. Each message is its number, padded."""
     return b"".join(bytes((0x81, 0x80 | SIZE)) + b"\0\0\0\0" + b"%-*d" % (SIZE, number) for number in range(count))
 
 
@@ -176,7 +176,7 @@ def _wait_until_open(port: int, server: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    """Measure all in one run, and print a table."""
+    """Measure all servers in one run, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--readers", type=int, default=200)
     parser.add_argument("--messages", type=int, default=2_000)

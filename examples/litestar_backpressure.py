@@ -1,4 +1,4 @@
-"""Back-pressure both ways: of a reader that is slow, `backoff` keeps the oldest events and `dropleft` the newest.
+"""Both backlog strategies for a slow reader: `backoff` keeps the oldest events, `dropleft` the newest.
 
 Serve `litestar_backpressure:app` or `litestar_backpressure:dropleft_app`.
 """
@@ -19,9 +19,9 @@ async def slow_reader(socket: WebSocket[Any, Any, Any], channels: NamedDependenc
     async with channels.start_subscription("ticks") as subscriber:
         for number in range(int(await socket.receive_text())):
             await channels.wait_published(str(number), "ticks")
-        await asyncio.sleep(0.1)  # and only now does it read
-        heard = [(await anext(subscriber.iter_events())).decode() for _ in range(3)]
-        await socket.send_json({"heard": heard, "dropped": subscriber.dropped})
+        await asyncio.sleep(0.1)  # the reader starts only now
+        received = [(await anext(subscriber.iter_events())).decode() for _ in range(3)]
+        await socket.send_json({"received": received, "dropped": subscriber.dropped})
     await socket.close()
 
 

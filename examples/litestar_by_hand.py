@@ -1,4 +1,4 @@
-"""Subscribing by hand: a client says which channels it wants, and reads them one event at a time, with its metadata."""
+"""Explicit subscriptions: a client chooses its channels, and reads one event at a time, with metadata."""
 
 import asyncio
 from typing import Any
@@ -26,14 +26,14 @@ async def handler(socket: WebSocket[Any, Any, Any], channels: NamedDependency[Ch
                 await channels.add_channels(subscriber, channel)
             elif word == "leave":
                 await channels.unsubscribe(subscriber, channel)
-                if subscriber.has_ended:  # that was the last one
+                if subscriber.has_ended:  # that was its last channel
                     return
             elif word == "say":
                 await channels.wait_published(" ".join(text), channel)
     except WebSocketDisconnect:
         return
     finally:
-        await channels.unsubscribe(subscriber)  # the iterator ends, and with it the task
+        await channels.unsubscribe(subscriber)  # ends the iterator, and so the task
         sending.cancel()
 
 

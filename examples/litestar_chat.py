@@ -1,4 +1,4 @@
-"""Litestar's thirty-line chat, as its tutorial has it but for one import. Run it with `chatkit serve litestar_chat`."""
+"""The thirty-line chat of Litestar's tutorial with one import changed. Run it with `chatkit serve litestar_chat`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Both ways to a channel's history: as a part of subscribing, which is safe, and put into the stream by hand."""
+"""Two ways to read a channel's history: with the subscription, without repeats, or put into the queue explicitly."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Listeners in all their forms: functions and classes, text and binary both ways, data of many types."""
+"""All forms of listeners: functions and classes, text and binary in both directions, data of many types."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -70,11 +70,11 @@ class Counter(WebsocketListener):
     path = "/class"
 
     async def on_accept(self, socket: WebSocket[Any, Any, Any]) -> None:
-        """Greet."""
+        """Send a greeting."""
         await socket.send_text("welcome")
 
     async def on_receive(self, data: list[int]) -> int:
-        """Answer with the sum."""
+        """Return the sum."""
         return sum(data)
 
 

@@ -1,4 +1,4 @@
-"""Publish from HTTP, read over a WebSocket or as server-sent events that can be resumed, keep it all in a file.
+"""Publish over HTTP, read over a WebSocket or as server-sent events that can be resumed, store all in a file.
 
 chatkit serve litestar_publish
 curl -d '{"text": "deployed"}' -H 'Content-Type: application/json' http://127.0.0.1:8000/ops

@@ -1,4 +1,4 @@
-"""Streams to a client: a generator of its own, and a channel's events beside a listener on the same socket."""
+"""Streams to a client: a plain generator, and a channel's events next to a listener on the same socket."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator

@@ -1,4 +1,4 @@
-"""Litestar's channels on chatkit's core: change the import, keep the application. Speaks Litestar's words."""
+"""Litestar's channels on chatkit's core: change the import, keep the application. Uses Litestar's terms."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -31,8 +31,8 @@ __all__ = [
     "Subscriber",
 ]
 
-# Each brings a driver along, which is imported when the name is asked for: by whom, and where it comes from.
-_OF_DRIVERS = {
+# Backends that need a driver, which is imported on the first use of the name: the module and the packages to install.
+_WITH_DRIVER = {
     "RedisChannelsStreamBackend": ("chatkit.litestar.redis", "redis hiredis"),
     "RedisChannelsPubSubBackend": ("chatkit.litestar.redis", "redis hiredis"),
     "AsyncPgChannelsBackend": ("chatkit.litestar.postgres", "'chatkit[postgres]'"),
@@ -42,10 +42,10 @@ _DRIVERS = {"redis", "hiredis", "asyncpg"}
 
 
 def __getattr__(name: str) -> object:
-    """Import a backend that needs a driver; raise an `ImportError` that says how to get that where it is missing."""
-    if name not in _OF_DRIVERS:
+    """Import a backend that needs a driver. Raise `ImportError` with the command that installs a missing driver."""
+    if name not in _WITH_DRIVER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, packages = _OF_DRIVERS[name]
+    module, packages = _WITH_DRIVER[name]
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
@@ -55,4 +55,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_OF_DRIVERS]
+    return [*globals(), *_WITH_DRIVER]

@@ -1,4 +1,4 @@
-"""Channels kept as rooms by a backend of chatkit's, behind the methods that a backend of Litestar's has."""
+"""Channels stored as rooms by one of chatkit's backends, with the interface of Litestar's backends."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -17,31 +17,29 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError
-from chatkit.litestar.events import Published
-from chatkit.litestar.naming import room_of
-from chatkit.litestar.payload import draft_of, payload_of
+from chatkit.litestar.events import Published, draft_of, payload_of, room_of
 
 ALL: Final = 1 << 31  # more events than any channel has
 NOT_STARTED: Final = "Backend not yet initialized. Did you forget to call on_startup?"
 
 
 class AbandonedChannels(set[str]):
-    """Channels that the last subscriber has left. Those that are unsubscribed from by hand may lose their history."""
+    """Channels whose last subscriber has left. The application did not unsubscribe them, so their history is kept."""
 
 
 class ChannelReader(Protocol):
-    """One who reads a channel here."""
+    """A reader of a channel in this process."""
 
     @property
     def position(self) -> int:
-        """The number of the last event that it has."""
+        """The seq of the last event that it has read."""
 
 
 class LogChannelsBackend(ChannelsBackend):
-    """Channels in the store that a chatkit URL names, or that `url` opens.
+    """Channels in the store of a chatkit URL, or of the backend that `url` makes.
 
-    `history` is how many events of a channel `get_history` and `subscribe(history=)` go back at most; None is all that
-    the store keeps. It may be started again after a shutdown.
+    `history` is the maximum number of events that `get_history` and `subscribe(history=)` return for a channel; None is
+    all that are stored. The backend can be started again after a shutdown.
     """
 
     def __init__(self, url: str | Callable[[], Backend], *, history: int | None = None) -> None:
@@ -50,10 +48,10 @@ class LogChannelsBackend(ChannelsBackend):
         self._hub: Hub | None = None
         self._channels: set[str] = set()
         self._readers: dict[str, set[ChannelReader]] = {}
-        self._taps: dict[str, Subscription] = {}
-        self._rung: dict[str, None] = {}  # channels with events that `stream_events` did not give yet
-        self._is_rung = asyncio.Event()
-        self._is_streamed = False  # somebody reads `stream_events`
+        self._streams: dict[str, Subscription] = {}
+        self._ready: dict[str, None] = {}  # channels with events that `stream_events` has not delivered yet
+        self._has_ready = asyncio.Event()
+        self._is_streamed = False  # `stream_events` has a reader
         self._stack = AsyncExitStack()
 
     @property
@@ -72,135 +70,135 @@ class LogChannelsBackend(ChannelsBackend):
         """Open the store. Raise `BadBackendURL`, `StoreError` or `Unavailable`."""
         if self._hub is not None:
             return
-        self._is_rung = asyncio.Event()
+        self._has_ready = asyncio.Event()
         async with AsyncExitStack() as stack:
             backend = await stack.enter_async_context(self._open())
             self._hub = await stack.enter_async_context(Hub(backend))
             stack.callback(self._forget_hub)
             for channel in self._channels:
-                await self._tap(channel)
+                await self._open_stream(channel)
             self._stack = stack.pop_all()
 
     async def on_shutdown(self) -> None:
-        """Commit what was taken, and close the store."""
+        """Commit the submitted events, and close the store."""
         await self._stack.aclose()
 
     def _forget_hub(self) -> None:
         self._hub = None
-        taps, self._taps = self._taps, {}
-        for tap in taps.values():
-            tap.close()
-        self._rung.clear()
-        self._is_rung.set()  # who waits for events finds that there are no more
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.close()
+        self._ready.clear()
+        self._has_ready.set()  # ends the readers that wait for events
 
-    def enter(self, room: str, reader: ChannelReader) -> None:
-        """Know that a room is read, and by whom."""
+    def add_reader(self, room: str, reader: ChannelReader) -> None:
+        """Register a reader of a room."""
         self._readers.setdefault(room, set()).add(reader)
 
-    def leave(self, room: str, reader: ChannelReader) -> None:
-        """Know that somebody reads no more."""
+    def remove_reader(self, room: str, reader: ChannelReader) -> None:
+        """Remove a reader of a room."""
         readers = self._readers.get(room, set())
         readers.discard(reader)
         if not readers:
             self._readers.pop(room, None)
 
-    def slowest_in(self, room: str) -> int | None:
-        """Return the number of the last event that all who read a room have; None where nobody reads it."""
+    def slowest_position(self, room: str) -> int | None:
+        """Return the seq up to which all readers of a room have read; None if the room has no reader."""
         positions = [reader.position for reader in self._readers.get(room, ())]
         if self._is_streamed:
-            positions += [tap.position for tap in self._taps.values() if tap.room == room]
+            positions += [stream.position for stream in self._streams.values() if stream.room == room]
         return min(positions, default=None)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
-        """Commit an event in each channel; return when they are durable. Raise `Unavailable` or `StoreError`."""
+        """Commit an event in each channel. Return when all are durable. Raise `Unavailable` or `StoreError`."""
         hub, names = self.hub, list(channels)
         receipts = await asyncio.gather(*(hub.publish(draft_of(room_of(name), data)) for name in names))
         return [Published.of(name, receipt.message) for name, receipt in zip(names, receipts, strict=True)]
 
     def submit(self, data: bytes, channel: str, settle: Settle) -> None:
-        """Have an event committed soon. Raise `Unavailable` where none can be taken."""
+        """Submit an event for commit, without waiting. Raise `Unavailable` if the backend accepts no events."""
         self.hub.submit(draft_of(room_of(channel), data), settle)
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Have `stream_events` give these channels' events from now on."""
+        """Deliver these channels' events to `stream_events` from now on."""
         for channel in channels:
             self._channels.add(channel)
-            if self._hub is not None and channel not in self._taps:
-                await self._tap(channel)
+            if self._hub is not None and channel not in self._streams:
+                await self._open_stream(channel)
 
-    async def _tap(self, channel: str) -> None:
-        def ring() -> None:
-            if channel in self._taps:  # one that is closed rings, too
-                self._rung[channel] = None
-                self._is_rung.set()
+    async def _open_stream(self, channel: str) -> None:
+        def wake() -> None:
+            if channel in self._streams:  # a closed subscription also calls this
+                self._ready[channel] = None
+                self._has_ready.set()
 
-        self._taps[channel] = await self.hub.subscribe(room_of(channel), wake=ring)
+        self._streams[channel] = await self.hub.subscribe(room_of(channel), wake=wake)
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Have `stream_events` give no more events of these channels."""
+        """Stop delivering these channels' events to `stream_events`."""
         for channel in channels:
             self._channels.discard(channel)
-            if tap := self._taps.pop(channel, None):
-                tap.close()
-            self._rung.pop(channel, None)
+            if stream := self._streams.pop(channel, None):
+                stream.close()
+            self._ready.pop(channel, None)
 
     async def stream_events(self) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Iterate over the events of the channels that were subscribed to, as they come."""
+        """Iterate over the events of the subscribed channels, as they arrive."""
         self._is_streamed = True
         while True:
             self.hub  # noqa: B018  # raises before the start and after the end
-            if not self._rung:
-                self._is_rung.clear()
-                await self._is_rung.wait()
+            if not self._ready:
+                self._has_ready.clear()
+                await self._has_ready.wait()
                 continue
-            channel = next(iter(self._rung))
-            del self._rung[channel]
-            for item in await _next_of(self._taps[channel]):
+            channel = next(iter(self._ready))
+            del self._ready[channel]
+            for item in await _read_one(self._streams[channel]):
                 if isinstance(item, Message):
                     yield channel, payload_of(item)
-            tap = self._taps.get(channel)
-            if tap is not None and tap.is_due:
-                self._rung[channel] = None
+            stream = self._streams.get(channel)
+            if stream is not None and stream.is_due:
+                self._ready[channel] = None
 
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
-        """Return the newest events of a channel, at most `limit`; all that are kept, where that is None or negative."""
+        """Return the newest events of a channel, at most `limit`; all stored events if it is negative or None."""
         n_events = self.history_limit(limit)
         if not n_events:
             return []
         page = await self.hub.history(room_of(channel), limit=n_events)
         return [payload_of(message) for message in page.messages]
 
-    def start_of(self, channel: str, history: int) -> Cursor | None:  # noqa: ARG002  # a subclass's, that knows more
-        """Return where a subscriber with so much history begins; None where the hub knows that best."""
+    def start_cursor(self, channel: str, history: int) -> Cursor | None:  # noqa: ARG002  # a subclass uses it
+        """Return the cursor at which a subscriber with this much history starts; None to let the hub decide."""
         return None
 
-    def last_of(self, channel: str) -> int:  # noqa: ARG002  # the same
-        """Return the number of the newest event, where it may be newer than the hub knows."""
+    def last_seq(self, channel: str) -> int:  # noqa: ARG002  # the same
+        """Return the seq of the newest event, if it may be newer than the hub knows; else 0."""
         return 0
 
     def history_limit(self, limit: int | None) -> int:
-        """Return how many events a reader gets who asks for so many."""
+        """Return the number of events that a reader who requests `limit` receives."""
         most = ALL if self._max_history is None else self._max_history
         return most if limit is None or limit < 0 else min(limit, most)
 
 
-async def _next_of(tap: Subscription) -> Sequence[Item]:
-    """Fetch one item. A store that does not answer must not end who reads: the bell rings when it does again."""
+async def _read_one(stream: Subscription) -> Sequence[Item]:
+    """Read one item. A store that does not answer must not end the reader, which is woken when the store answers."""
     try:
-        return await tap.read(1, wait=False)
+        return await stream.read(1, wait=False)
     except ChatkitError:
-        tap.check()
+        stream.check()
         return ()
 
 
 class SqliteChannelsBackend(LogChannelsBackend):
-    """Channels in an SQLite file, for the processes of one machine; without a `path`, in the user's data folder.
+    """Channels in an SQLite file, for the processes of one machine. The default `path` is in the user's data folder.
 
-    With `synchronous="full"` a published event survives a power cut, with `"normal"` a killed process.
+    With `synchronous="full"`, a published event survives a power failure; with `"normal"`, a killed process.
     """
 
     def __init__(
         self, path: str | PathLike[str] | None = None, *, history: int | None = None, synchronous: str = "normal"
     ) -> None:
-        place = "" if path is None else "/" + quote(str(path))
-        super().__init__(f"sqlite://{place}?synchronous={synchronous}", history=history)
+        location = "" if path is None else "/" + quote(str(path))
+        super().__init__(f"sqlite://{location}?synchronous={synchronous}", history=history)

@@ -1,7 +1,7 @@
-"""Who speaks here: the subscriber of the connection that this code serves.
+"""The current subscriber: the one whose connection the running code serves.
 
-The readers of a channel are told in rounds that are paced. Who speaks hears at once, because it may wait for its own
-event before it says more.
+Readers of a channel are woken in paced rounds. The current subscriber reads its own event at once after publishing it,
+because the code may wait for that event before it continues.
 """
 
 from contextvars import ContextVar
@@ -10,25 +10,25 @@ from weakref import ReferenceType, ref
 
 
 class CurrentSubscriber(Protocol):
-    """One who may speak where it reads."""
+    """A subscriber on whose behalf code publishes."""
 
-    def hear(self) -> None:
-        """Have what there is to read sent."""
+    def send_due(self) -> None:
+        """Send the events that are ready."""
 
 
-# Held weakly: what is begun while a connection is served copies its context, and may outlive it. A living speaker holds
-# its plugin, so that an id is enough to know that by.
-_speaker: ContextVar[tuple[ReferenceType[CurrentSubscriber], int] | None] = ContextVar(
+# A weak reference: tasks started while a connection is served copy its context and may outlive it. A living subscriber
+# holds a reference to its plugin, so the plugin's id stays unique.
+_current: ContextVar[tuple[ReferenceType[CurrentSubscriber], int] | None] = ContextVar(
     "chatkit.litestar.current_subscriber", default=None
 )
 
 
-def serve(speaker: CurrentSubscriber, plugin: object) -> None:
-    """Know that what is published from here on, in this context, is said by this one, who reads by that plugin."""
-    _speaker.set((ref(speaker), id(plugin)))
+def set_current_subscriber(subscriber: CurrentSubscriber, plugin: object) -> None:
+    """Set the subscriber on whose behalf this context publishes with this plugin."""
+    _current.set((ref(subscriber), id(plugin)))
 
 
-def speaker_here(plugin: object) -> CurrentSubscriber | None:
-    """Return who speaks. One who reads by another plugin may read in another thread, and is left alone."""
-    held = _speaker.get()
+def current_subscriber(plugin: object) -> CurrentSubscriber | None:
+    """Return the current subscriber. Return None for another plugin's subscriber, which may run in another thread."""
+    held = _current.get()
     return held[0]() if held is not None and held[1] == id(plugin) else None

@@ -1,4 +1,4 @@
-"""Event loops: which one this is, and how to wait for what has to run in another."""
+"""Helps code of one event loop to wait for work in another."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, if one does."""
+    """Return the event loop that runs in this thread, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -16,7 +16,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 async def run_in(loop: asyncio.AbstractEventLoop | None, job: Coroutine[Any, Any, T]) -> T:
-    """Await a job in its own loop; None is this one."""
+    """Run a coroutine in an event loop (None: the current one) and return its result."""
     if loop is None or loop is asyncio.get_running_loop():
         return await job
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, loop))

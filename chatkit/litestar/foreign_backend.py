@@ -1,4 +1,4 @@
-"""A backend of Litestar's own kind beneath our plugin: it carries the events, and rooms in memory fan them out here."""
+"""ForeignBackend: uses a backend that was written for Litestar's plugin. Rooms in memory deliver its events here."""
 
 import asyncio
 import logging
@@ -15,33 +15,31 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Message, Receipt
 from chatkit.errors import Unavailable
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.events import Published
+from chatkit.litestar.events import Published, draft_of, room_of
 from chatkit.litestar.memory import ChannelsMemory
-from chatkit.litestar.naming import room_of
-from chatkit.litestar.payload import draft_of
 
-RETRY_S: Final = 1.0  # a stream of events that broke is opened again after this, with jitter
-MAX_WAITING: Final = 100_000  # events for a broker that stands still; then publishing is refused
-DRAIN_S: Final = 5.0  # at the end, such a broker is waited for this long
+RETRY_S: Final = 1.0  # pause before an event stream that failed is opened again, with jitter
+MAX_WAITING: Final = 100_000  # events queued for a broker that hangs; further events are rejected
+DRAIN_S: Final = 5.0  # bound on the wait for such a broker at shutdown
 
 _logger = logging.getLogger(__name__)
 
 
 class ForeignBackend(LogChannelsBackend):
-    """Litestar's backend, as one of ours. Events get their numbers here: they mean nothing in another process."""
+    """Adapts a backend of Litestar's interface. Events are numbered here: their seqs are valid in this process only."""
 
     def __init__(self, backend: ChannelsBackend) -> None:
         self._backend = backend
-        self._memory = ChannelsMemory(0, self.slowest_in)
+        self._memory = ChannelsMemory(0, self.slowest_position)
         super().__init__(lambda: self._memory, history=None)
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes hear the same events: true of all but Litestar's own memory."""
+        """Whether other processes send_due the same events: true of all but Litestar's own memory."""
         return not isinstance(self._backend, reference.MemoryChannelsBackend)
 
     async def on_startup(self) -> None:
-        """Start the backend and what reads and writes it."""
+        """Start the backend, and the tasks that read and write it."""
         if self._hub is not None:
             return
         async with AsyncExitStack() as stack:
@@ -52,43 +50,43 @@ class ForeignBackend(LogChannelsBackend):
             self._waiting: asyncio.Queue[tuple[bytes, str, Settle]] = asyncio.Queue(MAX_WAITING)
             for job in (self._send(), self._receive()):
                 task = self._hub.spawn(job)
-                stack.push_async_callback(_end, task)
+                stack.push_async_callback(_cancel, task)
             stack.push_async_callback(self._drain)
-            await asyncio.sleep(0)  # both have begun: a backend may keep nothing for a reader that it does not know
+            await asyncio.sleep(0)  # start both tasks: a backend may drop events that arrive before its reader
             self._stack = stack.pop_all()
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
-        """Publish by the backend. Raise what it raises."""
+        """Publish with the backend. Its errors are raised."""
         names = list(channels)
         await self._backend.publish(data, names)
         return [Published(name) for name in names]
 
     def submit(self, data: bytes, channel: str, settle: Settle) -> None:
-        """Have an event published soon, after those that were submitted before."""
+        """Submit an event for publishing, after those submitted before. Raise `Unavailable` if too many wait."""
         try:
             self._waiting.put_nowait((data, channel, settle))
         except asyncio.QueueFull:
             raise Unavailable("the broker does not keep up: too many events wait to be published") from None
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Subscribe by the backend. What came while it was not subscribed to was not heard here: that is a gap."""
+        """Subscribe with the backend. Events since the last subscription were missed, which is reported as a gap."""
         names = set(channels)
         for name in names:
             self._memory.skip(room_of(name))
         await self._backend.subscribe(names)
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Unsubscribe by the backend."""
+        """Unsubscribe with the backend."""
         await self._backend.unsubscribe(channels)
 
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
-        """Return the newest events that the backend has; none where it keeps no history."""
+        """Return the newest events that the backend has stored."""
         if limit == 0:
             return []
         return await self._backend.get_history(channel, None if limit is None or limit < 0 else limit)
 
     async def _send(self) -> None:
-        """Publish what was submitted; one failure must not end the publishing of all that comes after."""
+        """Publish the submitted events. A failure must not prevent the publishing of later events."""
         while True:
             data, channel, settle = await self._waiting.get()
             try:
@@ -101,14 +99,14 @@ class ForeignBackend(LogChannelsBackend):
             self._waiting.task_done()
 
     async def _receive(self) -> None:
-        """Take what the backend brings; when its stream breaks, open it again: nobody is left connected and deaf."""
+        """Read the backend's events. If its stream fails, open it again, so that readers do not stay without events."""
         backoff = Backoff(RETRY_S)
         while True:
             try:
                 async for channel, payload in self._backend.stream_events():
                     self._memory.append_now([draft_of(room_of(channel), payload)])
             except Exception:
-                _logger.exception("the stream of events broke; it is opened again")
+                _logger.exception("the event stream failed; it is opened again")
             await asyncio.sleep(backoff.next_s())
 
     async def _drain(self) -> None:
@@ -117,14 +115,14 @@ class ForeignBackend(LogChannelsBackend):
                 await self._waiting.join()
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    while not task.done():  # a cancellation that comes to CPython's wait_for at the wrong moment is lost before 3.12
+async def _cancel(task: asyncio.Task[None]) -> None:
+    while not task.done():  # before CPython 3.12, `wait_for` may lose a cancellation
         task.cancel()
         await asyncio.wait({task}, timeout=RETRY_S)
 
 
-def log_of(backend: ChannelsBackend) -> LogChannelsBackend:
-    """Return a backend as one of ours: itself, or bridged. So is a subclass of ours that wants to see what passes."""
+def as_log_backend(backend: ChannelsBackend) -> LogChannelsBackend:
+    """Return a backend of chatkit's itself, and adapt any other, including subclasses that override how events pass."""
     if isinstance(backend, LogChannelsBackend) and all(
         getattr(type(backend), name).__module__.startswith("chatkit.litestar.")
         for name in ("publish", "submit", "stream_events", "get_history")

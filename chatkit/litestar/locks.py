@@ -1,4 +1,4 @@
-"""Turns: who works on the same names waits for one another; who works on others does not."""
+"""A lock for each name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -14,27 +14,27 @@ class _CountedLock:
 
 
 class NamedLocks:
-    """A lock for each name, as long as somebody uses it."""
+    """Locks by name. Each is created when it is first used and removed after its last user."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, _CountedLock] = {}
+        self._locks: dict[str, _CountedLock] = {}
 
     @asynccontextmanager
-    async def of(self, names: Iterable[str]) -> AsyncIterator[None]:
-        """Have these names for oneself."""
+    async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
+        """Hold the locks of these names during the block."""
         async with AsyncExitStack() as stack:
-            for name in sorted(set(names)):  # everyone in the same order, so that no two wait for each other
-                await stack.enter_async_context(self._one(name))
+            for name in sorted(set(names)):  # always in the same order, which prevents deadlocks
+                await stack.enter_async_context(self._hold_one(name))
             yield
 
     @asynccontextmanager
-    async def _one(self, name: str) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(name, _CountedLock())
-        turn.users += 1
+    async def _hold_one(self, name: str) -> AsyncIterator[None]:
+        counted = self._locks.setdefault(name, _CountedLock())
+        counted.users += 1
         try:
-            async with turn.lock:
+            async with counted.lock:
                 yield
         finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[name]
+            counted.users -= 1
+            if not counted.users:
+                del self._locks[name]

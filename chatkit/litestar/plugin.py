@@ -22,17 +22,17 @@ from litestar.types.asgi_types import WebSocketMode
 from chatkit.core.model import Cursor
 from chatkit.errors import ChatkitError
 from chatkit.litestar.backends import AbandonedChannels, LogChannelsBackend
-from chatkit.litestar.current_subscriber import speaker_here
-from chatkit.litestar.cursor import starts
+from chatkit.litestar.current_subscriber import current_subscriber
+from chatkit.litestar.cursor import parse_cursors
 from chatkit.litestar.event_loop import run_in, running_loop
 from chatkit.litestar.events import Published
-from chatkit.litestar.foreign_backend import ForeignBackend, log_of
+from chatkit.litestar.foreign_backend import ForeignBackend, as_log_backend
 from chatkit.litestar.locks import NamedLocks
 from chatkit.litestar.outbox import ErrorHook, PublishQueue
 from chatkit.litestar.subscriber import Subscriber
 from chatkit.wire.codes import PrivateCloseCode
 
-DRAIN_S: Final = 5.0  # at the end, what was published is delivered for so long
+DRAIN_S: Final = 5.0  # bound on the delivery of published events at shutdown
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     """Channels for an application, injected as `channels`.
 
     The parameters are those of Litestar's plugin. `backend` may also be a chatkit URL, such as `sqlite:///chat.db`.
-    `ws_handler_guards` guard the generated handlers. `on_error` is called for events that `publish` could not store.
+    `ws_handler_guards` guard the generated handlers. `on_error` gets the error of each event that was not stored.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         self._declared = frozenset(declared)
         self._guards = list(ws_handler_guards or ())
         self._on_error = on_error
-        self._log = log_of(backend)
-        self._loop: asyncio.AbstractEventLoop | None = None  # while the plugin is started
-        self._is_open = False  # events are taken; before the end, no more are
+        self._log = as_log_backend(backend)
+        self._loop: asyncio.AbstractEventLoop | None = None  # set while the plugin is started
+        self._is_open = False  # whether events are accepted; False from the start of a shutdown
         self._outbox = PublishQueue(self._log, on_error)
-        self._idle: set[Subscriber] = set()  # subscribers that are in no channel yet
-        self._turns = NamedLocks()  # what the backend is told of a channel is told in the order in which it came to be
-        self._told: set[str] = set()  # the channels that the backend is subscribed to
+        self._idle: set[Subscriber] = set()  # subscribers without a channel so far
+        self._locks = NamedLocks()  # by channel: keeps calls of the backend for a channel in order
+        self._subscribed: set[str] = set()  # the channels that the backend is subscribed to
 
     @property
     def is_shared(self) -> bool:
@@ -98,19 +98,19 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     # Starting and ending
 
     async def __aenter__(self) -> Self:
-        """Start, and be known by our own type: Litestar's method says that it returns Litestar's."""
+        """Start. Litestar's method is annotated with Litestar's type, this one with its own."""
         await super().__aenter__()
         return self
 
     async def _on_startup(self) -> None:
         if self._loop is not None:
             return
-        self._turns, self._outbox = NamedLocks(), PublishQueue(self._log, self._on_error)  # of this loop
-        self._told.clear()
+        self._locks, self._outbox = NamedLocks(), PublishQueue(self._log, self._on_error)  # of this event loop
+        self._subscribed.clear()
         await self._log.on_startup()
         try:
             if self._channels:
-                await self._tell(set(self._channels))
+                await self._subscribe_backend(set(self._channels))
             for subscriber in self._all_subscribers():
                 await subscriber.attach(self._log)
         except BaseException:
@@ -123,7 +123,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         """Deliver the published events, end every subscriber, and close the backend. A second call does nothing."""
         if not self._is_open:
             return
-        async with AsyncExitStack() as stack:  # every step is taken, whatever the others raise
+        async with AsyncExitStack() as stack:  # every step runs, even if another one raises
             stack.callback(setattr, self, "_loop", None)
             stack.push_async_callback(self._log.on_shutdown)
             stack.callback(self.end_subscribers)
@@ -131,12 +131,12 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             stack.push_async_callback(self._drain)
 
     async def _drain(self) -> None:
-        """Accept no more events, and wait until those are stored that were published, from other threads too."""
+        """Accept no more events, and wait until all published events are stored, including those of other threads."""
         self._is_open = False
-        await asyncio.sleep(0)  # what threads handed over before this is in the loop's queue
+        await asyncio.sleep(0)  # events that other threads published before this are in the event loop's queue
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await self._outbox.emptied()
+                await self._outbox.wait_empty()
 
     async def _stop_senders(self) -> None:
         subscribers = self._all_subscribers()
@@ -146,7 +146,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         await _all_done(each.stop() for each in subscribers)
 
     def end_subscribers(self) -> None:
-        """End every iteration over events, after the queued ones: the application is shutting down."""
+        """Stop every iteration over events after the queued events. Called at the application's shutdown."""
         for subscriber in self._all_subscribers():
             for channel in subscriber.channels:
                 subscriber.unfollow(channel)
@@ -157,7 +157,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             self._forget_if_empty(channel)
 
     def end_iterators(self) -> None:
-        """End iterations that no client's disconnect would end: the server is shutting down."""
+        """Stop iterations that no client's disconnect would end. Called at the server's shutdown."""
         for subscriber in self._all_subscribers():
             if not subscriber.is_running:
                 subscriber.end()
@@ -169,12 +169,12 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     # Publishing
 
     def publish(self, data: LitestarEncodableType, channels: str | Iterable[str]) -> None:
-        """Publish `data` soon. May be called from the event loop or from any thread.
+        """Publish `data` without waiting. May be called from the event loop or from any thread.
 
         Raise `ChannelsException` for an unknown channel. If an event cannot be stored, the error is logged and passed
         to `on_error`; `wait_published` raises it.
         """
-        names = self._known(channels)
+        names = self._check_channels(channels)
         payload = self.encode_data(data)
         loop = self._loop
         if loop is None or not self._is_open:
@@ -185,7 +185,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
             loop.call_soon_threadsafe(self._submit, payload, names)
 
     def _submit(self, payload: bytes, names: Sequence[str]) -> None:
-        self._outbox.submit(payload, names, speaker_here(self))
+        self._outbox.submit(payload, names, current_subscriber(self))
 
     @overload  # type: ignore[override]  # Litestar's returns nothing
     async def wait_published(self, data: LitestarEncodableType, channels: str) -> Published: ...  # type: ignore[overload-overlap]  # a str is one channel
@@ -199,17 +199,17 @@ class ChannelsPlugin(reference.ChannelsPlugin):
 
         Raise `ChannelsException` for an unknown channel, `Unavailable` or `StoreError` if it was not stored.
         """
-        names = self._known(channels)
+        names = self._check_channels(channels)
         published = await run_in(self._loop, self._publish(self.encode_data(data), names))
         return published[0] if isinstance(channels, str) else published
 
     async def _publish(self, payload: bytes, names: Sequence[str]) -> list[Published]:
         published = await self._log.publish(payload, names)
-        if (speaker := speaker_here(self)) is not None:
-            asyncio.get_running_loop().call_soon(speaker.hear)  # behind the news of it, where that is how it comes
+        if (subscriber := current_subscriber(self)) is not None:
+            asyncio.get_running_loop().call_soon(subscriber.send_due)  # after the event's notification, if there is one
         return published
 
-    def _known(self, channels: str | Iterable[str]) -> list[str]:
+    def _check_channels(self, channels: str | Iterable[str]) -> list[str]:
         """Return the channels as a list. Raise `ChannelsException` if one of them is unknown."""
         names = [channels] if isinstance(channels, str) else list(channels)
         for name in names:
@@ -229,17 +229,17 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         *,
         after: str | Mapping[str, str] | None = None,
     ) -> Subscriber:
-        """Create a subscriber of these channels. It reads the newest `history` events and then what is published.
+        """Create a subscriber of these channels. It reads the newest `history` events and then those published later.
 
-        History and live events come in order, without a hole or a repeat. To resume instead, pass `after`: a cursor
-        (`Event.cursor`, `Published.cursor`), or a mapping from channels to cursors. Raise `ChannelsException` for an
-        unknown channel, `BadCursor`, or `Unavailable`; the subscriber is then unsubscribed from everything.
+        History and live events are in order, without gaps or repeats between them. To resume instead, pass `after`: a
+        cursor (`Event.cursor`, `Published.cursor`), or a mapping of channels to cursors. Raise `ChannelsException` for
+        an unknown channel, `BadCursor`, or `Unavailable`; the subscriber is then unsubscribed from all channels.
         """
-        names = self._known(channels)
+        names = self._check_channels(channels)
         subscriber = self._make_subscriber(
             plugin=self, max_backlog=self._max_backlog, backlog_strategy=self._backlog_strategy
         )
-        await self._join(subscriber, names, history, starts(after, names))
+        await self._join(subscriber, names, history, parse_cursors(after, names))
         if not names:
             self._idle.add(subscriber)
         return subscriber
@@ -252,25 +252,25 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         *,
         after: str | Mapping[str, str] | None = None,
     ) -> None:
-        """Subscribe a subscriber to more channels; see `subscribe`. Its present channels stay as they are.
+        """Subscribe a subscriber to more channels; see `subscribe`. Its other channels do not change.
 
-        A subscriber ends when it leaves its last channel: add the next channel before. Raise `ChannelsException` for a
-        subscriber that has ended.
+        A subscriber ends when it leaves its last channel, so add the next channel before that. Raise
+        `ChannelsException` for a subscriber that has ended.
         """
-        names = self._known(channels)
+        names = self._check_channels(channels)
         if subscriber.has_ended:
-            raise ChannelsException("This subscriber has left its last channel, and with that it has ended")
+            raise ChannelsException("This subscriber has ended, because it has left its last channel")
         fresh = [name for name in names if name not in subscriber.channels]
-        await self._join(subscriber, fresh, history, starts(after, names))
+        await self._join(subscriber, fresh, history, parse_cursors(after, names))
 
     async def _join(
         self, subscriber: Subscriber, names: Sequence[str], history: int | None, after: Mapping[str, Cursor]
     ) -> None:
         self._idle.discard(subscriber)
-        subscriber.attach_later(None if self._loop is None else self._log)
+        subscriber.set_log(None if self._loop is None else self._log)
         try:
-            async with self._turns.of(names):
-                await self._tell({name for name in names if name not in self._told})
+            async with self._locks.hold(names):
+                await self._subscribe_backend({name for name in names if name not in self._subscribed})
                 for name in dict.fromkeys(names):
                     self._channels.setdefault(name, set()).add(subscriber)
                     await self._follow(subscriber, name, history or 0, after.get(name))
@@ -282,48 +282,50 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         if isinstance(self._log, ForeignBackend):
             await subscriber.follow(name, after=after)
             if history and after is None:
-                await subscriber.put_past(name, self._log.get_history(name, history))
+                await subscriber.put_history(name, self._log.get_history(name, history))
         else:
             n_events = 0 if after else self._log.history_limit(history)
-            await subscriber.follow(name, history=n_events, after=after or self._log.start_of(name, n_events))
+            await subscriber.follow(name, history=n_events, after=after or self._log.start_cursor(name, n_events))
 
-    async def _tell(self, fresh: set[str]) -> None:
+    async def _subscribe_backend(self, fresh: set[str]) -> None:
         if fresh:
-            self._told |= fresh
+            self._subscribed |= fresh
             try:
                 await self._log.subscribe(fresh)
             except BaseException:
-                self._told -= fresh
+                self._subscribed -= fresh
                 raise
 
     async def unsubscribe(self, subscriber: reference.Subscriber, channels: str | Iterable[str] | None = None) -> None:
-        """Unsubscribe a subscriber from these channels, or from all. After the last it ends, and so does its task."""
+        """Unsubscribe a subscriber from these channels, or from all. Without a channel, it and its task end."""
         if not isinstance(subscriber, Subscriber):
             return
         asked = subscriber.channels if channels is None else channels
         names = [asked] if isinstance(asked, str) else list(asked)
         was_in_any = bool(subscriber.channels)
-        for name in names:  # before anything is awaited: whatever comes then, it is out
+        for name in names:  # before the first `await`: even if that fails, the subscriber is out
             subscriber.unfollow(name)
             self._channels.get(name, set()).discard(subscriber)
         try:
-            await self._untell([name for name in names if not self._channels.get(name)])
+            await self._unsubscribe_backend([name for name in names if not self._channels.get(name)])
         finally:
             if (was_in_any or channels is None) and not subscriber.channels:
                 self._idle.discard(subscriber)
                 subscriber.end()
                 await subscriber.stop()
 
-    async def _untell(self, names: Sequence[str]) -> None:
-        """Unsubscribe from the backend's channels that have no subscriber, and got none while this call waited."""
+    async def _unsubscribe_backend(self, names: Sequence[str]) -> None:
+        """Unsubscribe the backend from channels without a subscriber, unless they got one while this call waited."""
         if not names:
             return
-        async with self._turns.of(names):
-            left = AbandonedChannels(name for name in names if not self._channels.get(name) and name in self._told)
+        async with self._locks.hold(names):
+            left = AbandonedChannels(
+                each for each in names if not self._channels.get(each) and each in self._subscribed
+            )
             for name in names:
                 self._forget_if_empty(name)
             if left:
-                self._told -= left
+                self._subscribed -= left
                 await self._log.unsubscribe(left)
 
     def _forget_if_empty(self, channel: str) -> None:
@@ -348,9 +350,9 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     async def put_subscriber_history(
         self, subscriber: reference.Subscriber, channels: str | Iterable[str], limit: int | None = None
     ) -> None:
-        """Put the history of these channels into a subscriber's stream, after the events in it; wait while it is full.
+        """Add the history of these channels to a subscriber's queue, after the queued events; wait while it is full.
 
-        An event that is in the history and in the stream comes twice. `subscribe(history=)` has no such overlap.
+        An event that is in the history and in the queue is delivered twice. `subscribe(history=)` has no such overlap.
         """
         for channel in [channels] if isinstance(channels, str) else channels:
             for entry in await self._log.get_history(channel, limit):
@@ -359,7 +361,7 @@ class ChannelsPlugin(reference.ChannelsPlugin):
     # The application
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Give the application its `channels`, its lifespan and its generated handlers."""
+        """Add the dependency `channels`, the lifespan and the generated handlers to the application."""
         app_config.dependencies["channels"] = Provide(lambda: self, use_cache=True, sync_to_thread=False)
         app_config.lifespan.append(self)
         app_config.signature_namespace.update(ChannelsPlugin=ChannelsPlugin)
@@ -374,11 +376,11 @@ class ChannelsPlugin(reference.ChannelsPlugin):
         return [make(self._handler_root_path + name)(self._create_ws_handler_func(name)) for name in self._channels]
 
     async def _ws_handler_func(self, channel_name: FromPath[str], socket: WebSocket[Any, Any, Any]) -> None:
-        """Send a channel's events to a client, which is subscribed before it is accepted so that it misses none."""
+        """Send a channel's events to a client. It is subscribed before it is accepted, so that it misses none."""
         limit = -1 if self._history_limit is None else self._history_limit
         try:
             subscriber = await self.subscribe(channel_name, history=limit)
-        except ChatkitError as error:  # a client that is refused before it is accepted gets no reason
+        except ChatkitError as error:  # a client that is rejected before it is accepted does not receive the reason
             await socket.accept()
             await socket.close(PrivateCloseCode.UNAVAILABLE, str(error))
             return

@@ -1,4 +1,4 @@
-"""Channels in PostgreSQL, under the names and parameters of Litestar's backends. The driver is asyncpg for both."""
+"""Channels in PostgreSQL, with the names and parameters of Litestar's backends. Both use asyncpg."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,8 +12,10 @@ from chatkit.litestar.backends import LogChannelsBackend
 from chatkit.litestar.postgres_dsn import url_of
 from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 
-SCHEMA: Final = "litestar_channels"  # not the schema of a chat server, whose rooms must not be trimmed from here
-HISTORY: Final = 1_000  # events of each channel: Litestar's backends keep none, and a table must not grow without end
+SCHEMA: Final = "litestar_channels"  # differs from a chat server's schema, whose rooms must not be trimmed from here
+HISTORY: Final = (
+    1_000  # events of each channel: Litestar's backends keep none, and a table must not grow without a limit
+)
 
 MakeConnection = Callable[[], Awaitable[Any]]
 """Makes a connection of asyncpg, which chatkit then owns and closes."""
@@ -25,9 +27,9 @@ class ChannelsPostgres(RetentionBackend, PostgresBackend):
     def __init__(self, dsn: str, *, history: int | None, make_connection: MakeConnection | None = None) -> None:
         start, _, query = dsn.partition("?")
         given = parse_qsl(query, keep_blank_values=True)
-        theirs = urlencode([each for each in given if each[0] != "schema"], quote_via=quote)
+        driver_options = urlencode([each for each in given if each[0] != "schema"], quote_via=quote)
         super().__init__(
-            f"{start}?{theirs}",
+            f"{start}?{driver_options}",
             display_url=f"postgresql://{start.partition('://')[2].rpartition('@')[2]}",  # without a password
             schema=dict(given).get("schema", SCHEMA),
             connect=make_connection,
@@ -37,9 +39,9 @@ class ChannelsPostgres(RetentionBackend, PostgresBackend):
 
 
 class AsyncPgChannelsBackend(LogChannelsBackend):
-    """Channels in a PostgreSQL database, in tables of chatkit's: by default in the schema `litestar_channels`.
+    """Channels in a PostgreSQL database, in chatkit's tables. The schema is `litestar_channels` by default.
 
-    A `?schema=` in the dsn names another one. The newest `history` events of a channel are kept; None is all.
+    A `?schema=` in the dsn selects another schema. Each channel keeps its newest `history` events; None keeps all.
     """
 
     @overload
@@ -63,9 +65,9 @@ class AsyncPgChannelsBackend(LogChannelsBackend):
 
 
 class PsycoPgChannelsBackend(LogChannelsBackend):
-    """The same, by the name and parameters of Litestar's backend for psycopg. It needs asyncpg, and no psycopg.
+    """The same, with the name and parameters of Litestar's backend for psycopg. It uses asyncpg, not psycopg.
 
-    `pg_dsn` may be a URL, or libpq's `host=localhost dbname=app`.
+    `pg_dsn` is a URL or a connection string of libpq, such as `host=localhost dbname=app`.
     """
 
     def __init__(self, pg_dsn: str, *, history: int | None = HISTORY) -> None:

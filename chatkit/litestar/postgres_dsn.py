@@ -1,4 +1,4 @@
-"""What libpq takes as a connection string, as the URL of the same meaning."""
+"""Converts a connection string of libpq into an equivalent URL."""
 
 import re
 from typing import Final
@@ -9,7 +9,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 # One parameter of `host=localhost password='it''s'`: PostgreSQL's documentation, 34.1.1.1.
 _PARAMETER: Final = re.compile(r"\s*([a-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)", re.DOTALL)
 
-# How libpq itself waits and encodes: the backend has limits of its own, and speaks UTF-8.
+# Options of libpq's own time-outs and encoding: the backend has its own time-outs and always uses UTF-8.
 _OF_LIBPQ: Final = frozenset(
     {
         "connect_timeout",
@@ -25,7 +25,7 @@ _OF_LIBPQ: Final = frozenset(
 
 
 def url_of(conninfo: str) -> str:
-    """Return a connection string as a `postgresql://` URL. Raise `ImproperlyConfiguredException` if it is none."""
+    """Return a connection string as a `postgresql://` URL. Raise `ImproperlyConfiguredException` if it is invalid."""
     if conninfo.startswith(("postgresql://", "postgres://")):
         return conninfo
     parameters: dict[str, str] = {}
@@ -33,10 +33,12 @@ def url_of(conninfo: str) -> str:
     while at < end:
         found = _PARAMETER.match(conninfo, at)
         if found is None:
-            # Not the string itself: it may hold a password.
-            raise ImproperlyConfiguredException("a connection string is postgresql://…, or name=value name='a value' …")
+            # The message does not contain the string, which may contain a password.
+            raise ImproperlyConfiguredException(
+                "a connection string must be postgresql://…, or name=value name='a value' …"
+            )
         name, quoted, plain = found.groups()
         parameters[name] = re.sub(r"\\(.)", r"\1", plain if quoted is None else quoted, flags=re.DOTALL)
         at = found.end()
-    theirs = {name: value for name, value in parameters.items() if name not in _OF_LIBPQ}
-    return f"postgresql://?{urlencode(theirs, quote_via=quote)}"
+    driver_options = {name: value for name, value in parameters.items() if name not in _OF_LIBPQ}
+    return f"postgresql://?{urlencode(driver_options, quote_via=quote)}"

@@ -1,4 +1,4 @@
-"""Channels in Redis, under the names and parameters of Litestar's backends, by chatkit's connections."""
+"""Channels in Redis, with the names and parameters of Litestar's backends, on chatkit's own connections."""
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -7,39 +7,38 @@ from typing import Final
 from chatkit.backends.redis import KeyNames, RedisBackend, RedisPubSubBackend
 from chatkit.core.backend import Backend
 from chatkit.litestar.backends import LogChannelsBackend
-from chatkit.litestar.events import Published
-from chatkit.litestar.naming import room_of
-from chatkit.litestar.payload import draft_of, payload_of
-from chatkit.litestar.redis_client import Client, place_of
+from chatkit.litestar.events import Published, draft_of, payload_of, room_of
+from chatkit.litestar.private_names import PubSubKeyName, StreamKeyName
+from chatkit.litestar.redis_client import Client, topology_of
 from chatkit.litestar.retention import RetentionBackend, RetentionSweeper
 
 KEY_PREFIX: Final = "LITESTAR_CHANNELS"
-SCAN_STEP: Final = 1_000  # keys that one SCAN looks at: about a millisecond of the server's
+SCAN_STEP: Final = 1_000  # keys that one SCAN examines: about a millisecond of the server's time
 
 
 class ChannelsRedis(RetentionBackend, RedisBackend):
-    """Rooms in Redis that keep their newest `history` messages, and expire `ttl_ms` after the last append."""
+    """Rooms in Redis that keep their newest `history` messages and expire `ttl_ms` after the last append."""
 
     def __init__(self, client: Client, *, prefix: str, history: int, ttl_ms: int | None) -> None:
-        place, login = place_of(client)
-        super().__init__(place, login, prefix=prefix, expire_after_s=None if ttl_ms is None else ttl_ms / 1000)
+        topology, login = topology_of(client)
+        super().__init__(topology, login, prefix=prefix, expire_after_s=None if ttl_ms is None else ttl_ms / 1000)
         self._sweeper = RetentionSweeper(history)
 
 
 class RedisChannelsBackend(LogChannelsBackend):
-    """The common part of both classes. The client names the servers; the connections are chatkit's own.
+    """The common part of both classes. The client defines the servers and the login; the connections are chatkit's own.
 
-    As with Litestar's classes, `publish` and `get_history` work before `on_startup`: they connect for each call then.
+    As with Litestar's classes, `publish` and `get_history` work before `on_startup`: they then connect for each call.
     """
 
     def __init__(self, client: Client, prefix: str, make: Callable[[], Backend], history: int | None) -> None:
-        _, login = place_of(client)  # raises here if the client cannot be used
+        _, login = topology_of(client)  # raises here if the client cannot be used
         self._redis = client
         self._names = KeyNames(prefix, login.database)
         super().__init__(make, history=history)
 
     async def publish(self, data: bytes, channels: Iterable[str]) -> list[Published]:  # type: ignore[override]  # None
-        """Commit an event in each channel; return when they are in Redis. Raise `Unavailable` or `StoreError`."""
+        """Commit an event in each channel. Return when Redis has stored all. Raise `Unavailable` or `StoreError`."""
         if self._hub is not None:
             return await super().publish(data, channels)
         names = list(channels)
@@ -57,12 +56,12 @@ class RedisChannelsBackend(LogChannelsBackend):
         return [payload_of(message) for message in page.messages]
 
 
-class RedisChannelsStreamBackend(RedisChannelsBackend):
+class RedisChannelsStreamBackend(StreamKeyName, RedisChannelsBackend):
     """Channels in Redis, each a stream that keeps the newest `history` events.
 
-    `stream_ttl`, in milliseconds or as a timedelta, lets a channel go that nobody published to for so long; without
-    one, channels stay. Nothing polls, and what is read is always exact: `stream_sleep_no_subscriptions` and
-    `cap_streams_approximate` change nothing.
+    `stream_ttl`, in milliseconds or as a timedelta, deletes a channel after that time without an event; without it,
+    channels are kept. `stream_sleep_no_subscriptions` and `cap_streams_approximate` have no effect: nothing is polled,
+    and histories are exact.
     """
 
     def __init__(
@@ -83,12 +82,8 @@ class RedisChannelsStreamBackend(RedisChannelsBackend):
 
         super().__init__(redis, prefix, make, history)
 
-    def _make_key(self, channel: str) -> str:
-        """Return the key of a channel's stream. Channels that differ in case are different channels."""
-        return self._names.of(room_of(channel)).log.decode()
-
     async def flush_all(self) -> int:
-        """Delete every channel under the `key_prefix`, on a cluster, too; return how many streams there were."""
+        """Delete every channel under the `key_prefix`, also on a cluster. Return the number of deleted streams."""
         n_streams = 0
         async for key in self._redis.scan_iter(match=self._names.pattern, count=SCAN_STEP):
             room = self._names.room(key if isinstance(key, bytes) else key.encode())
@@ -98,10 +93,10 @@ class RedisChannelsStreamBackend(RedisChannelsBackend):
         return n_streams
 
 
-class RedisChannelsPubSubBackend(RedisChannelsBackend):
-    """Channels in Redis that carry events and keep none.
+class RedisChannelsPubSubBackend(PubSubKeyName, RedisChannelsBackend):
+    """Channels in Redis that deliver events and store none.
 
-    Nothing polls: `stream_sleep_no_subscriptions` changes nothing.
+    `stream_sleep_no_subscriptions` has no effect: nothing is polled.
     """
 
     def __init__(
@@ -111,13 +106,9 @@ class RedisChannelsPubSubBackend(RedisChannelsBackend):
         stream_sleep_no_subscriptions: int = 1,  # noqa: ARG002 - the reference's
         key_prefix: str = KEY_PREFIX,
     ) -> None:
-        prefix = f"{key_prefix}:"  # not that of streams: a channel of one is none of the other
+        prefix = f"{key_prefix}:"  # differs from that of streams: the two kinds share no channel
 
         def make() -> Backend:
-            return RedisPubSubBackend(*place_of(redis), prefix=prefix)
+            return RedisPubSubBackend(*topology_of(redis), prefix=prefix)
 
         super().__init__(redis, prefix, make, None)
-
-    def _make_key(self, channel: str) -> str:
-        """Return what a channel is called in Redis. Channels that differ in case are different channels."""
-        return self._names.of(room_of(channel)).channel.decode()

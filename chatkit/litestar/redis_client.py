@@ -1,7 +1,5 @@
-"""From a client of redis-py's to the servers it stands for, and the way in. Sends nothing by it."""
+"""Reads servers and login from a client of redis-py. Sends nothing through the client."""
 
-import asyncio
-from functools import partial
 from typing import Any, TypeAlias
 
 from litestar.exceptions import ImproperlyConfiguredException
@@ -9,44 +7,51 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from chatkit.backends.redis import Address, ClusterServers, Login, SentinelServer, SingleServer, Topology, Wire
+from chatkit.backends.redis import (
+    Address,
+    ClusterServers,
+    DriverConnection,
+    Login,
+    SentinelServer,
+    SingleServer,
+    Topology,
+)
 
 Client: TypeAlias = "Redis | RedisCluster"
 
 
 class ClientLogin(Login, frozen=True):
-    """The way in that a client's connections take: `model` is one of them, never opened, `guide` one to a sentinel."""
+    """The login of a client's connections.
+
+    `model` is one of these connections, never opened; `sentinel_model` is a connection to a sentinel.
+    """
 
     model: Any = None
-    guide: Any = None
+    sentinel_model: Any = None
 
-    def wire(self, address: Address) -> Wire:
-        """Make a connection, not yet open."""
-        wire: Any = super().wire(address)
+    def make_connection(self, address: Address) -> DriverConnection:
+        """Make a connection of the driver, not yet open."""
+        connection: Any = super().make_connection(address)
         model = self.model
-        wire.credential_provider = model.credential_provider
-        wire.client_name = model.client_name
+        connection.credential_provider = model.credential_provider
+        connection.client_name = model.client_name
         if isinstance(model, UnixDomainSocketConnection):
-            wire._connect = partial(_connect_to_path, wire, model.path)  # noqa: SLF001 - a wire has no other way
+            connection.use_unix_socket(model.path)
         else:
-            wire.socket_keepalive = model.socket_keepalive
-            wire.socket_keepalive_options = model.socket_keepalive_options
+            connection.socket_keepalive = model.socket_keepalive
+            connection.socket_keepalive_options = model.socket_keepalive_options
         if isinstance(model, SSLConnection):
-            wire.ssl_context = model.ssl_context
-        made: Wire = wire
+            connection.ssl_context = model.ssl_context
+        made: DriverConnection = connection
         return made
 
-    def stranger(self) -> "ClientLogin":
-        """Return the way in to those who know where the servers are."""
-        return _login(self.guide)
+    def discovery_login(self) -> "ClientLogin":
+        """Return the login for the sentinels."""
+        return _login(self.sentinel_model)
 
 
-async def _connect_to_path(wire: Any, path: str) -> None:
-    wire._reader, wire._writer = await asyncio.open_unix_connection(path)  # noqa: SLF001 - as redis-py's own do
-
-
-def place_of(client: Client) -> tuple[Topology, ClientLogin]:
-    """Return where a client's servers are, and the way in. Raise `ImproperlyConfiguredException`."""
+def topology_of(client: Client) -> tuple[Topology, ClientLogin]:
+    """Return a client's servers and its login. Raise `ImproperlyConfiguredException` for an unsupported client."""
     if isinstance(client, RedisCluster):
         nodes = client.startup_nodes
         login = _login(nodes[0].connection_class(**nodes[0].connection_kwargs))
@@ -54,37 +59,37 @@ def place_of(client: Client) -> tuple[Topology, ClientLogin]:
     pool = client.connection_pool
     model: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
     if isinstance(pool, SentinelConnectionPool):
-        return _by_sentinels(pool, model)
+        return _sentinel_topology(pool, model)
     return SingleServer(_address_of(model)), _login(model)
 
 
-def _by_sentinels(pool: SentinelConnectionPool, model: AbstractConnection) -> tuple[Topology, ClientLogin]:
+def _sentinel_topology(pool: SentinelConnectionPool, model: AbstractConnection) -> tuple[Topology, ClientLogin]:
     if not pool.is_master:
-        raise ImproperlyConfiguredException("this Redis client is one for replicas, which take no events")
+        raise ImproperlyConfiguredException("this Redis client connects to replicas, which accept no events")
     sentinels = [sentinel.connection_pool.make_connection() for sentinel in pool.sentinel_manager.sentinels]
-    place = SentinelServer([_address_of(sentinel) for sentinel in sentinels], pool.service_name)
-    return place, _login(model, guide=sentinels[0])
+    topology = SentinelServer([_address_of(sentinel) for sentinel in sentinels], pool.service_name)
+    return topology, _login(model, sentinels[0])
 
 
 def _address_of(model: AbstractConnection) -> Address:
     kind = type(model)
-    if kind.__module__.startswith("redis.asyncio."):  # one of somebody else's does what we do not know
+    if kind.__module__.startswith("redis.asyncio."):  # another class may connect in a way that is unknown here
         if isinstance(model, UnixDomainSocketConnection):
             return Address(model.path, 0)
         if isinstance(model, Connection):
             return Address(model.host, model.port)
     raise ImproperlyConfiguredException(
-        f"a Redis client with connections of {kind.__module__}.{kind.__qualname__} cannot be used: it has to be one of "
-        "redis.asyncio, with its own connections"
+        f"a Redis client with connections of {kind.__module__}.{kind.__qualname__} cannot be used: it must be "
+        "a client of redis.asyncio with redis-py's own connection classes"
     )
 
 
-def _login(model: AbstractConnection, guide: AbstractConnection | None = None) -> ClientLogin:
+def _login(model: AbstractConnection, sentinel_model: AbstractConnection | None = None) -> ClientLogin:
     return ClientLogin(
         model.username,
         model.password,
         int(model.db or 0),
         isinstance(model, SSLConnection),
         model,
-        guide,
+        sentinel_model,
     )

@@ -1,4 +1,4 @@
-"""Redis, beyond what every backend must do: what it costs, what is kept and from whom, how it is opened."""
+"""Redis, beyond the backend contract: the number of calls, stored data, isolation, opening."""
 
 import asyncio
 import secrets
@@ -28,15 +28,15 @@ from chatkit.errors import ChatkitError, NotFound, StoreError, Unavailable
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server of the test's own, to be done anything to."""
+    """A server for one test, which may change it in any way."""
     with RedisServer() as own:
         yield own
 
 
-# What it costs
+# Cost
 
 
-def test_ten_thousand_rooms_are_asked_for_in_a_few_round_trips(server: RedisServer) -> None:
+def test_ten_thousand_rooms_are_checked_in_a_few_round_trips(server: RedisServer) -> None:
     rooms = [f"room{n}" for n in range(10_000)]
 
     async def go() -> None:
@@ -45,34 +45,34 @@ def test_ten_thousand_rooms_are_asked_for_in_a_few_round_trips(server: RedisServ
             assert calls_of(server, "ssubscribe") <= 20
             assert calls_of(server, "evalsha") + calls_of(server, "eval") <= 20
             await in_thread(lambda: server.ask("CONFIG", "RESETSTAT"))
-            news = one.notifications()
+            notifications = one.notifications()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
             await two.append([draft for room in rooms[:1000] for draft in drafts_in(room, 1)])
-            seen = await until(news, is_a(Reconnected))
+            seen = await until(notifications, is_a(Reconnected))
             while len({item.room for item in seen if isinstance(item, RoomAdvanced)}) < 1000:
-                seen += await until(news, is_a(RoomAdvanced))
-            assert calls_of(server, "ssubscribe") <= 60  # some thirty tries
+                seen += await until(notifications, is_a(RoomAdvanced))
+            assert calls_of(server, "ssubscribe") <= 60  # about thirty attempts
             assert calls_of(server, "evalsha") <= 60
 
     asyncio.run(go())
 
 
-def test_a_room_that_is_left_while_it_is_being_subscribed_to_stays_left(server: RedisServer) -> None:
+def test_a_room_unsubscribed_during_its_subscription_stays_unsubscribed(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:
             assert isinstance(backend, RedisBackend)
-            channels = backend._newsroom.channels
-            subscribing = channels.subscribe(["a", "b"])
-            channels.leave(["a"])
+            pubsub = backend._listener.pubsub
+            subscribing = pubsub.subscribe(["a", "b"])
+            pubsub.unsubscribe(["a"])
             await subscribing
-            await backend._newsroom.caught_up(["a"])
+            await backend._listener.wait_received(["a"])
             await backend.watch("c")
             assert sorted(server.ask("PUBSUB", "SHARDCHANNELS").split()) == ["chatkit:{b}:news", "chatkit:{c}:news"]
 
     asyncio.run(go())
 
 
-def test_who_is_present_is_read_once_and_then_only_what_changes(server: RedisServer) -> None:
+def test_members_are_read_once_and_then_only_their_changes(server: RedisServer) -> None:
     members = [("a", Member(f"member {n}", n)) for n in range(3_000)]
 
     async def go() -> None:
@@ -91,7 +91,7 @@ def test_who_is_present_is_read_once_and_then_only_what_changes(server: RedisSer
     asyncio.run(go())
 
 
-def test_members_are_announced_again_when_the_store_was_flushed(server: RedisServer) -> None:
+def test_members_are_announced_again_after_a_flush(server: RedisServer) -> None:
     bob, cat = ("a", Member("bob", 1)), ("b", Member("cat", 2))
 
     async def go() -> None:
@@ -104,10 +104,10 @@ def test_members_are_announced_again_when_the_store_was_flushed(server: RedisSer
     asyncio.run(go())
 
 
-# What is kept, and from whom
+# Stored data, and isolation
 
 
-def test_a_redacted_body_is_gone_from_the_servers_memory(server: RedisServer) -> None:
+def test_a_redacted_body_is_deleted_from_the_servers_memory(server: RedisServer) -> None:
     secret = secrets.token_hex(16)
 
     def is_there() -> bool:
@@ -127,7 +127,7 @@ def test_a_redacted_body_is_gone_from_the_servers_memory(server: RedisServer) ->
     asyncio.run(go())
 
 
-def test_prefixes_and_databases_do_not_hear_each_other(server: RedisServer) -> None:
+def test_prefixes_and_databases_are_isolated(server: RedisServer) -> None:
     urls = [
         server.url,
         f"{server.url}/1",
@@ -160,7 +160,7 @@ def test_prefixes_and_databases_do_not_hear_each_other(server: RedisServer) -> N
     asyncio.run(go())
 
 
-def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> None:
+def test_typing_is_received_by_other_processes_only(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             for backend in (one, two):
@@ -175,7 +175,7 @@ def test_who_writes_is_heard_by_other_processes_alone(server: RedisServer) -> No
 
 
 @pytest.mark.parametrize("junk", ["", "junk", '["x","A"]', '["x","R","e",1.5]', '["x","A","e",1,1,[["ann"]]]', "\x00"])
-def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
+def test_foreign_publications_do_not_stop_notifications(junk: str) -> None:
     url = stores.redis()
     channel = KeyNames(url.partition("prefix=")[2], 0).of("a").channel
 
@@ -183,25 +183,25 @@ def test_what_strangers_publish_makes_nobody_deaf(junk: str) -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             assert isinstance(two, RedisBackend)
             await one.watch("a")
-            assert await two._nodes.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
+            assert await two._router.call("writes", 0, ("SPUBLISH", channel, junk)) == 1
             await two.append(drafts_in("a", 1))
-            grown = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
-            assert isinstance(grown, RoomAdvanced)
-            assert grown.last == 1
+            advanced = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
+            assert isinstance(advanced, RoomAdvanced)
+            assert advanced.last == 1
 
     asyncio.run(go())
 
 
-def test_a_large_batch_is_read_and_not_carried() -> None:
+def test_a_large_batch_is_published_without_its_messages() -> None:
     url = stores.redis()
 
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
             await two.append([Draft("a", "ann", "x" * 60_000) for _ in range(40)])
-            grown = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
-            assert isinstance(grown, RoomAdvanced)
-            assert (grown.last, list(grown.messages)) == (40, [])
+            advanced = (await until(one.notifications(), is_a(RoomAdvanced)))[-1]
+            assert isinstance(advanced, RoomAdvanced)
+            assert (advanced.last, list(advanced.messages)) == (40, [])
             page = await one.read("a", after=0)
             page = await one.read("a", after=page.messages[-1].seq)
             assert len(page.messages) == MAX_PAGE_BYTES // 60_000
@@ -215,12 +215,12 @@ def test_a_large_batch_is_read_and_not_carried() -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        (("CONFIG", "SET", "requirepass", "right"), StoreError, "does not let us in"),
-        (("ACL", "SETUSER", "default", "-@all"), StoreError, "does not allow its user"),
+        (("CONFIG", "SET", "requirepass", "right"), StoreError, "rejected the login"),
+        (("ACL", "SETUSER", "default", "-@all"), StoreError, "denies the user"),
         (("SHUTDOWN", "NOSAVE"), Unavailable, "does not answer"),
     ],
 )
-def test_a_store_that_cannot_be_used_says_why(
+def test_an_unusable_store_raises_an_error_with_the_reason(
     server: RedisServer, change: tuple[str, ...], kind: type[ChatkitError], words: str
 ) -> None:
     async def go() -> None:
@@ -237,18 +237,18 @@ def test_a_store_that_cannot_be_used_says_why(
     asyncio.run(go())
 
 
-def test_a_user_and_a_password_are_used(server: RedisServer) -> None:
+def test_user_and_password_are_used(server: RedisServer) -> None:
     server.ask("ACL", "SETUSER", "bob", "on", ">s3cret/", "~*", "&*", "+@all")
 
     async def go() -> None:
         async with open_backend(server.url.replace("//", "//bob:s3cret%2F@")) as backend:
             await backend.append(drafts_in("a", 1))
-            assert server.ask("CLIENT", "LIST").count("user=bob") == 3  # news, pages, writes
+            assert server.ask("CLIENT", "LIST").count("user=bob") == 3  # notifications, pages, writes
 
     asyncio.run(go())
 
 
-def test_a_server_with_a_certificate_is_trusted_only_if_that_is(
+def test_a_tls_server_is_accepted_only_with_a_trusted_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -270,13 +270,13 @@ def test_a_server_with_a_certificate_is_trusted_only_if_that_is(
         asyncio.run(go())
 
 
-def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Newer ones know them, too: what is tested is that nothing else is used."""
+def test_servers_before_redis_7_use_unsharded_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer servers know both kinds; the test checks that only unsharded channels are used."""
 
-    async def say_they_are_old(_: object) -> ServerFeatures:
+    async def report_an_old_version(_: object) -> ServerFeatures:
         return ServerFeatures(is_sharded=False)
 
-    monkeypatch.setattr(redis_backend, "check_server", say_they_are_old)
+    monkeypatch.setattr(redis_backend, "check_server", report_an_old_version)
     with RedisServer() as server:
 
         async def go() -> None:
@@ -295,7 +295,7 @@ def test_servers_before_seven_are_asked_for_plain_channels(monkeypatch: pytest.M
         asyncio.run(go())
 
 
-def test_what_replicas_do_not_have_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_replicas_lack_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatkit.backends.redis.writer.WAIT_MS", 50)
     url = f"{stores.redis()}&wait=1"
 
@@ -307,7 +307,7 @@ def test_what_replicas_do_not_have_is_not_acknowledged(monkeypatch: pytest.Monke
     asyncio.run(go())
 
 
-def test_what_a_replica_has_is_acknowledged(server: RedisServer) -> None:
+def test_a_message_on_a_replica_is_acknowledged(server: RedisServer) -> None:
     server.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     with RedisServer(("--replicaof", f"127.0.0.1 {server.port}")) as replica:
 
@@ -319,7 +319,7 @@ def test_what_a_replica_has_is_acknowledged(server: RedisServer) -> None:
         asyncio.run(go())
 
 
-def test_a_replica_takes_no_messages(server: RedisServer) -> None:
+def test_a_replica_accepts_no_messages(server: RedisServer) -> None:
     with RedisServer(("--replicaof", f"127.0.0.1 {server.port}")) as replica:
 
         async def go() -> None:
@@ -330,7 +330,7 @@ def test_a_replica_takes_no_messages(server: RedisServer) -> None:
         asyncio.run(go())
 
 
-def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders() -> None:
+def test_keys_of_an_older_version_still_detect_repeats_of_their_senders() -> None:
     url = stores.redis()
     names = KeyNames(url.partition("prefix=")[2], 0).of("a")
 
@@ -338,7 +338,7 @@ def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders() -> No
         async with open_backend(url) as backend, RedisClient.from_url(url.partition("?")[0]) as client:
             drafts = [Draft("a", 'ann "ä"', "one", key="k"), Draft("a", "ann", "two", key="l")]
             stored = await backend.append(drafts)
-            await client.delete(names.keys)  # as an older version has them: keys alone
+            await client.delete(names.keys)  # keys without senders, as an older version stores them
             await client.hdel(names.meta, "by_sender")
             await client.zadd(names.keys, {"k": 1, "l": 2})
             left = await backend.redact("a", 2)
@@ -358,7 +358,7 @@ def test_keys_of_an_older_version_stay_known_and_belong_to_their_senders() -> No
 # Without history
 
 
-def test_without_history_messages_are_numbered_and_heard_and_not_kept() -> None:
+def test_without_history_messages_are_numbered_and_delivered_but_not_stored() -> None:
     url = stores.redis().replace("redis://", "redis+pubsub://")
 
     async def go() -> None:
@@ -369,8 +369,8 @@ def test_without_history_messages_are_numbered_and_heard_and_not_kept() -> None:
             second = await two.append([Draft("a", "ann", "3", key="k"), Draft("b", "ann", "1", key="k")])
             seqs = [receipt.message.seq for receipt in (*first, *second)]
             assert seqs == [1, 2, 3, 1]
-            heard = await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.last == 3)
-            messages = [message for item in heard if isinstance(item, RoomAdvanced) for message in item.messages]
+            received = await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.last == 3)
+            messages = [message for item in received if isinstance(item, RoomAdvanced) for message in item.messages]
             assert messages == [receipt.message for receipt in (*first, second[0])]
             page = await one.read("a", after=0)
             assert (page.head.first, page.head.last, list(page.messages), page.complete) == (4, 3, [], True)

@@ -1,4 +1,4 @@
-"""A Redis Cluster: rooms on several nodes, nodes that go and come back, slots that move."""
+"""A Redis Cluster: rooms on several nodes, nodes that stop and restart, slots that move."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from chatkit.errors import StoreError, Unavailable
 
 __all__ = ["impatient"]
 
-ROOMS = [f"room{n}" for n in range(60)]  # on all nodes, many of them: which one is chance's, and the same every time
+ROOMS = [f"room{n}" for n in range(60)]  # many on each node; the hash decides, the same way every time
 
 
 @pytest.fixture
 def cluster() -> Iterator[RedisCluster]:
-    """A cluster of the test's own, to be done anything to."""
+    """A cluster for one test, which may change it in any way."""
     with RedisCluster(stores.UNSYNCED) as own:
         yield own
 
@@ -36,7 +36,7 @@ def slot_of(cluster: RedisCluster, room: str) -> str:
 
 
 def move_slot(cluster: RedisCluster, slot: str) -> None:
-    """Move a slot and its keys from the node that has it to another, as redis-cli --cluster does it."""
+    """Move a slot and its keys from its node to another, as redis-cli --cluster does."""
     ids = [node.ask("CLUSTER", "MYID") for node in cluster.nodes]
     owner = next(n for n, node in enumerate(cluster.nodes) if _has(cluster, n, slot))
     source, target = cluster.nodes[owner], cluster.nodes[owner - 1]
@@ -50,7 +50,7 @@ def move_slot(cluster: RedisCluster, slot: str) -> None:
 
 
 def _has(cluster: RedisCluster, n: int, slot: str) -> bool:
-    """Say whether a node serves a slot: it does not send those who ask elsewhere."""
+    """Return whether a node serves a slot, which means that it redirects no client."""
     own_id = cluster.nodes[n].ask("CLUSTER", "MYID")
     for line in cluster.nodes[n].ask("CLUSTER", "NODES").splitlines():
         fields = line.split()
@@ -64,7 +64,7 @@ async def watch_until_taken(backend: Backend, room: str) -> None:
     while True:
         try:
             return await backend.watch(room)
-        except Unavailable:  # the links are being mended
+        except Unavailable:  # the connections are being restored
             await asyncio.sleep(0.02)
 
 
@@ -72,7 +72,7 @@ def has_reached(room: str, last: int, item: Notification) -> bool:
     return isinstance(item, RoomAdvanced) and (item.room, item.last) == (room, last)
 
 
-def test_one_batch_goes_to_rooms_on_every_node() -> None:
+def test_one_batch_appends_to_rooms_on_every_node() -> None:
     url = stores.redis_cluster()
 
     async def go() -> None:
@@ -82,13 +82,13 @@ def test_one_batch_goes_to_rooms_on_every_node() -> None:
             assert [receipt.message.seq for receipt in receipts] == [n for n in (1, 2, 3) for _ in ROOMS]
             seen: set[str] = set()
             while seen != set(ROOMS):
-                (grown,) = [
+                (advanced,) = [
                     item
                     for item in await until(one.notifications(), is_a(RoomAdvanced))
                     if isinstance(item, RoomAdvanced)
                 ]
-                assert [message.body for message in grown.messages] == ["0", "1", "2"]
-                seen.add(grown.room)
+                assert [message.body for message in advanced.messages] == ["0", "1", "2"]
+                seen.add(advanced.room)
             assert [info.room for info in await one.rooms()] == sorted(ROOMS)
             assert await one.trim(keep=1) == 2 * len(ROOMS)
             await one.announce("p1", joined=[(room, Member("ann", 1)) for room in ROOMS], left=[], ttl_s=60)
@@ -99,26 +99,26 @@ def test_one_batch_goes_to_rooms_on_every_node() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_node_that_is_killed_takes_its_rooms_with_it_and_brings_them_back(cluster: RedisCluster) -> None:
+def test_rooms_of_a_killed_node_are_available_again_after_its_restart(cluster: RedisCluster) -> None:
     async def go() -> None:
         async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
             await two.append([draft for room in ROOMS for draft in drafts_in(room, "before")])
-            news = one.notifications()
+            notifications = one.notifications()
             await in_thread(cluster.nodes[1].kill)
-            await until(news, is_a(Disconnected))
+            await until(notifications, is_a(Disconnected))
             with pytest.raises(Unavailable):
                 await two.append([draft for room in ROOMS for draft in drafts_in(f"{room}x", 1)])
             await in_thread(cluster.nodes[1].start)
             await in_thread(cluster.nodes[1].await_whole)
             for room in ROOMS:
                 await append_until_taken(two, room, "after")
-            seen = await until(news, is_a(Reconnected))
+            seen = await until(notifications, is_a(Reconnected))
             last = {item.room: item.last for item in seen if isinstance(item, RoomAdvanced)}
             while any(last.get(room) != 2 for room in ROOMS):
                 last |= {
                     item.room: item.last
-                    for item in await until(news, is_a(RoomAdvanced))
+                    for item in await until(notifications, is_a(RoomAdvanced))
                     if isinstance(item, RoomAdvanced)
                 }
             for room in ROOMS:
@@ -127,33 +127,33 @@ def test_a_node_that_is_killed_takes_its_rooms_with_it_and_brings_them_back(clus
     asyncio.run(go())
 
 
-def test_a_slot_that_moves_takes_its_room_along_and_is_heard_where_it_is(cluster: RedisCluster) -> None:
+def test_a_room_is_still_received_after_its_slot_has_moved(cluster: RedisCluster) -> None:
     async def go() -> None:
         async with open_backend(cluster.url) as one, open_backend(cluster.url) as two:
             await asyncio.gather(*map(one.watch, ROOMS))
             await two.append([draft for room in ROOMS for draft in drafts_in(room, 1)])
-            news = one.notifications()
+            notifications = one.notifications()
             slot = slot_of(cluster, ROOMS[0])
             for n in range(2, 5):
                 await in_thread(lambda: move_slot(cluster, slot))
                 await append_until_taken(two, ROOMS[0], str(n))
-                await until(news, partial(has_reached, ROOMS[0], n))
+                await until(notifications, partial(has_reached, ROOMS[0], n))
             assert await texts(one, ROOMS[0]) == ["1", "2", "3", "4"]
             await watch_until_taken(one, "another")
             await two.append(drafts_in("another", 1))
-            await until(news, lambda item: isinstance(item, RoomAdvanced) and item.room == "another")
+            await until(notifications, lambda item: isinstance(item, RoomAdvanced) and item.room == "another")
 
     asyncio.run(go())
 
 
-def test_a_room_whose_slot_went_to_a_new_node_while_nobody_watched_it_can_be_watched(cluster: RedisCluster) -> None:
+def test_an_unwatched_room_whose_slot_moved_to_a_new_node_can_be_watched(cluster: RedisCluster) -> None:
     async def go() -> None:
         async with open_backend(cluster.url) as backend:
             assert isinstance(backend, RedisBackend)
-            # As if the node had come after the links were made.
-            links = backend._newsroom.channels._links
-            slot = backend._newsroom.channels._slot(ROOMS[0])
-            await links.pop(backend._nodes.place.address(slot)).close()
+            # As if the node had been added after the connections were opened.
+            connections = backend._listener.pubsub._connections
+            slot = backend._listener.pubsub._slot(ROOMS[0])
+            await connections.pop(backend._router.topology.address(slot)).close()
             async with asyncio.timeout(20):
                 await watch_until_taken(backend, ROOMS[0])
             await backend.append(drafts_in(ROOMS[0], 1))
@@ -161,15 +161,15 @@ def test_a_room_whose_slot_went_to_a_new_node_while_nobody_watched_it_can_be_wat
     asyncio.run(go())
 
 
-def test_a_room_that_is_something_else_does_not_refuse_for_good_what_other_nodes_have_stored() -> None:
+def test_a_key_of_another_type_fails_a_batch_over_several_nodes_as_unavailable() -> None:
     url = stores.redis_cluster()
 
     async def go() -> None:
         async with open_backend(url) as backend:
             assert isinstance(backend, RedisBackend)
-            meta = backend._log._names.of(ROOMS[0]).meta
-            slot = backend._nodes.place.slot(meta)
-            await backend._nodes.call("writes", slot, ("SET", meta, "x"))
+            meta = backend._reader._names.of(ROOMS[0]).meta
+            slot = backend._router.topology.slot(meta)
+            await backend._router.call("writes", slot, ("SET", meta, "x"))
             with pytest.raises(Unavailable):
                 await backend.append([draft for room in ROOMS for draft in drafts_in(room, 1)])
             with pytest.raises(StoreError):
@@ -178,26 +178,26 @@ def test_a_room_that_is_something_else_does_not_refuse_for_good_what_other_nodes
     asyncio.run(go())
 
 
-def test_who_answered_is_asked_first_where_the_rooms_are() -> None:
+def test_the_node_that_answered_last_is_asked_first() -> None:
     nodes = [Address("h", n) for n in range(3)]
     asked: list[Address] = []
 
     async def ask(address: Address, _: Command) -> list[list[object]]:
         asked.append(address)
         if address == nodes[0]:
-            raise Unavailable("it stands still")
+            raise Unavailable("it hangs")
         return [[0, 16_383, *([b"h", n] for n in range(3))]]
 
     async def go() -> None:
-        place = ClusterServers(nodes)
-        await place.find(ask)
-        await place.find(ask)
+        topology = ClusterServers(nodes)
+        await topology.discover(ask)
+        await topology.discover(ask)
         assert asked == [nodes[0], nodes[1], nodes[1]]
 
     asyncio.run(go())
 
 
-def test_a_cluster_is_not_taken_for_a_server_nor_a_server_for_a_cluster(cluster: RedisCluster) -> None:
+def test_a_cluster_url_needs_a_cluster_and_a_server_url_a_single_server(cluster: RedisCluster) -> None:
     async def go() -> None:
         with pytest.raises(StoreError, match="is a node of a cluster"):
             async with open_backend(f"redis://127.0.0.1:{cluster.nodes[0].port}"):

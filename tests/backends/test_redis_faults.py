@@ -1,4 +1,4 @@
-"""Redis that is killed, paused, flushed and cut off: nothing is lost, and everything is heard again."""
+"""Redis killed, paused, flushed and cut off: no message is lost, and notifications continue."""
 
 import asyncio
 import shutil
@@ -24,53 +24,53 @@ __all__ = ["impatient"]
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server of the test's own, to be done anything to."""
+    """A server for one test, which may change it in any way."""
     with RedisServer() as own:
         yield own
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_is_killed_and_started_again_has_lost_nothing_and_is_heard_again(server: RedisServer) -> None:
+def test_a_killed_and_restarted_server_loses_nothing_and_notifies_again(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
             await two.append(drafts_in("a", 1, 2))
-            news = one.notifications()
+            notifications = one.notifications()
             await in_thread(server.kill)
-            await until(news, is_a(Disconnected))
+            await until(notifications, is_a(Disconnected))
             with pytest.raises(Unavailable):
                 await two.append(drafts_in("a", "refused"))
             with pytest.raises(Unavailable):
                 await one.watch("b")
             await in_thread(server.start)
             await append_until_taken(two, "a", "3")
-            assert (await until(news, is_a(Reconnected)))[-1] == Reconnected()
+            assert (await until(notifications, is_a(Reconnected)))[-1] == Reconnected()
             await append_until_taken(two, "a", "4")
-            await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
+            await until(notifications, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
             assert await texts(one, "a") == ["1", "2", "3", "4"]
 
     asyncio.run(go())
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_is_paused_is_noticed_and_refuses_until_it_goes_on(server: RedisServer) -> None:
+def test_a_paused_server_is_detected_and_calls_fail_until_it_continues(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
-            news = one.notifications()
+            notifications = one.notifications()
             server.pause()
             try:
-                broken = (await until(news, is_a(Disconnected)))[-1]
+                disconnected = (await until(notifications, is_a(Disconnected)))[-1]
                 with pytest.raises(Unavailable):
                     await two.append(drafts_in("b", 1))
             finally:
                 server.resume()
-            assert isinstance(broken, Disconnected)
-            assert "has not answered" in broken.reason
+            assert isinstance(disconnected, Disconnected)
+            assert "has not answered" in disconnected.reason
             await append_until_taken(two, "a", "k")
-            seen = await until(news, is_a(Reconnected))
+            seen = await until(notifications, is_a(Reconnected))
             if not any(isinstance(item, RoomAdvanced) for item in seen):
-                await until(news, is_a(RoomAdvanced))
+                await until(notifications, is_a(RoomAdvanced))
             assert await texts(one, "a") == ["k"]
 
     asyncio.run(go())
@@ -96,24 +96,22 @@ def test_nothing_is_lost_while_connections_are_cut(server: RedisServer) -> None:
     asyncio.run(go())
 
 
-def test_a_flushed_store_is_a_new_epoch_at_the_next_append(server: RedisServer) -> None:
+def test_the_next_append_after_a_flush_starts_a_new_epoch(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
             before = (await two.append(drafts_in("a", *range(5))))[-1].message
             await in_thread(lambda: server.ask("FLUSHALL"))
-            after = (await two.append(drafts_in("a", "anew")))[0].message
+            after = (await two.append(drafts_in("a", "again")))[0].message
             assert (before.seq, after.seq) == (5, 1)
             assert after.epoch != before.epoch
             await until(one.notifications(), lambda item: isinstance(item, RoomAdvanced) and item.epoch == after.epoch)
-            assert await texts(one, "a") == ["anew"]
+            assert await texts(one, "a") == ["again"]
 
     asyncio.run(go())
 
 
-def test_a_flushed_store_is_noticed_where_nobody_says_anything(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flushed_store_is_detected_in_an_idle_room(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "CHECK_S", 0.1)
 
     async def go() -> None:
@@ -121,42 +119,42 @@ def test_a_flushed_store_is_noticed_where_nobody_says_anything(
             await backend.watch("a")
             (receipt,) = await backend.append(drafts_in("a", 1))
             await in_thread(lambda: server.ask("FLUSHALL"))
-            grown = (await until(backend.notifications(), is_a(RoomAdvanced)))[-1]
-            assert isinstance(grown, RoomAdvanced)
-            assert grown.last == 0
-            assert grown.epoch not in {"", receipt.message.epoch}
+            advanced = (await until(backend.notifications(), is_a(RoomAdvanced)))[-1]
+            assert isinstance(advanced, RoomAdvanced)
+            assert advanced.last == 0
+            assert advanced.epoch not in {"", receipt.message.epoch}
 
     asyncio.run(go())
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_store_that_lost_its_end_is_a_new_epoch(server: RedisServer, tmp_path: Path) -> None:
-    """Nobody who read number 3 of the old end may get another number 3 for it."""
+def test_a_store_that_lost_its_newest_messages_gets_a_new_epoch(server: RedisServer, tmp_path: Path) -> None:
+    """A reader of the lost message 3 must not get another message 3 of the same epoch."""
 
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             await one.watch("a")
             old = (await two.append(drafts_in("a", 1, 2)))[0].message.epoch
-            news = one.notifications()
+            notifications = one.notifications()
             await in_thread(lambda: shutil.copytree(server.folder, tmp_path / "old"))
             await two.append(drafts_in("a", "lost", "lost, too"))
-            await until(news, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
+            await until(notifications, lambda item: isinstance(item, RoomAdvanced) and item.last == 4)
             await in_thread(server.kill)
             await in_thread(lambda: shutil.rmtree(server.folder / "appendonlydir"))
             await in_thread(lambda: shutil.copytree(tmp_path / "old/appendonlydir", server.folder / "appendonlydir"))
             await in_thread(server.start)
-            seen = await until(news, is_a(Reconnected))
-            (grown,) = [item for item in seen if isinstance(item, RoomAdvanced)]
-            assert grown.last == 2
-            assert grown.epoch != old
+            seen = await until(notifications, is_a(Reconnected))
+            (advanced,) = [item for item in seen if isinstance(item, RoomAdvanced)]
+            assert advanced.last == 2
+            assert advanced.epoch != old
             receipt = await append_until_taken(two, "a", "another 3")
-            assert (receipt.message.epoch, receipt.message.seq) == (grown.epoch, 3)
+            assert (receipt.message.epoch, receipt.message.seq) == (advanced.epoch, 3)
             assert await texts(one, "a") == ["1", "2", "another 3"]
 
     asyncio.run(go())
 
 
-def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() -> None:
+def test_an_append_starts_a_new_epoch_if_seen_messages_are_missing() -> None:
     url = stores.redis()
 
     async def go() -> None:
@@ -164,7 +162,7 @@ def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() ->
             assert isinstance(backend, RedisBackend)
             await backend.watch("a")
             epoch = (await backend.append(drafts_in("a", 1, 2)))[0].message.epoch
-            backend._newsroom.saw("a", RoomPosition(epoch, 4))  # before the store lost its end
+            backend._listener.advance("a", RoomPosition(epoch, 4))  # before the store lost its newest messages
             (receipt,) = await backend.append(drafts_in("a", 3))
             assert receipt.message.seq == 3
             assert receipt.message.epoch != epoch
@@ -172,7 +170,7 @@ def test_an_append_begins_a_new_life_where_more_had_been_seen_than_there_is() ->
     asyncio.run(go())
 
 
-def test_a_room_of_which_a_part_was_evicted_begins_a_new_life(server: RedisServer) -> None:
+def test_a_partly_evicted_room_gets_a_new_epoch(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:
             (old,) = await backend.append(drafts_in("a", 1))
@@ -185,7 +183,7 @@ def test_a_room_of_which_a_part_was_evicted_begins_a_new_life(server: RedisServe
     asyncio.run(go())
 
 
-def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer) -> None:
+def test_scripts_unknown_to_the_server_are_sent_again(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:
             for n in range(3):
@@ -200,23 +198,23 @@ def test_scripts_that_the_server_forgot_are_sent_again(server: RedisServer) -> N
     asyncio.run(go())
 
 
-def test_an_idle_connection_that_was_cut_does_no_harm(server: RedisServer) -> None:
+def test_a_cut_idle_connection_is_replaced(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:
             assert isinstance(backend, RedisBackend)
             for n in range(3):
                 await backend.append(drafts_in("a", n))
-                links = list(backend._nodes._links.values())
+                connections = list(backend._router._connections.values())
                 await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "normal"))
                 async with asyncio.timeout(30):
-                    while not all(link.fault for link in links):  # noqa: ASYNC110 - the cut is on its way
+                    while not all(each.fault for each in connections):  # noqa: ASYNC110 - until the cut is noticed
                         await asyncio.sleep(0.001)
             assert await texts(backend, "a") == ["0", "1", "2"]
 
     asyncio.run(go())
 
 
-def test_an_append_whose_answer_nobody_waited_for_is_heard_all_the_same(server: RedisServer) -> None:
+def test_a_cancelled_append_is_still_notified(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:
             await backend.watch("a")
@@ -235,7 +233,7 @@ def test_an_append_whose_answer_nobody_waited_for_is_heard_all_the_same(server: 
     asyncio.run(go())
 
 
-def test_what_was_redacted_while_the_link_was_broken_is_told_when_it_is_mended() -> None:
+def test_redactions_during_a_lost_connection_are_reported_after_the_reconnect() -> None:
     url = stores.redis()
 
     async def go() -> None:
@@ -244,9 +242,9 @@ def test_what_was_redacted_while_the_link_was_broken_is_told_when_it_is_mended()
             await two.append(drafts_in("a", 1, 2, 3))
             await two.redact("a", 1)
             await one.watch("a")
-            await one._newsroom.channels.close()
+            await one._listener.pubsub.close()
             await two.redact("a", 2)
-            one._newsroom._break(Unavailable("the test says so"))
+            one._listener._on_lost(Unavailable("the test says so"))
             seen = await until(one.notifications(), is_a(Reconnected))
             assert MessageRedacted("a", 2) in seen
             await two.redact("a", 3)

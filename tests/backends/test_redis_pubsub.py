@@ -1,4 +1,4 @@
-"""Redis without history: whoever is there hears everything, for what is not heard is nowhere to be had."""
+"""Redis without history: connected readers receive everything, because nothing can be read later."""
 
 import asyncio
 from functools import partial
@@ -14,7 +14,7 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap
 from chatkit.core.subscription import Item, Subscription
 
-BODY = "x" * 65_000  # about the largest
+BODY = "x" * 65_000  # about the largest allowed
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def url() -> str:
 
 
 async def read_up_to(subscription: Subscription, last: int) -> list[Item]:
-    """Read until a number was read, or told to be missing."""
+    """Read until a seq was read, or reported as missing."""
     items: list[Item] = []
     async with asyncio.timeout(30):
         async for item in subscription:
@@ -41,7 +41,7 @@ def reaches(last: int, item: Notification) -> bool:
     return isinstance(item, RoomAdvanced) and item.last >= last
 
 
-def test_two_servers_whose_people_talk_at_once_hear_everything_in_order(url: str) -> None:
+def test_two_servers_with_concurrent_senders_receive_everything_in_order(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two, Hub(one) as here, Hub(two) as there:
 
@@ -53,13 +53,13 @@ def test_two_servers_whose_people_talk_at_once_hear_everything_in_order(url: str
                 asyncio.ensure_future(read_up_to(await hub.subscribe("a"), 200)) for hub in (here, there, here, there)
             ]
             await asyncio.gather(talk(here), talk(there))
-            for heard in await asyncio.gather(*reading):
-                assert numbers(heard) == list(range(1, 201))
+            for received in await asyncio.gather(*reading):
+                assert numbers(received) == list(range(1, 201))
 
     asyncio.run(go())
 
 
-def test_who_comes_while_others_talk_hears_everything_from_then_on(url: str) -> None:
+def test_a_reader_that_joins_during_publishing_receives_everything_from_then_on(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two, Hub(one) as here, Hub(two) as there:
 
@@ -78,34 +78,36 @@ def test_who_comes_while_others_talk_hears_everything_from_then_on(url: str) -> 
     asyncio.run(go())
 
 
-def test_what_is_too_large_to_be_carried_at_once_is_carried_in_parts(url: str) -> None:
+def test_a_batch_too_large_for_one_publication_is_published_in_parts(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
             await two.append(drafts_in("a", *[BODY] * 40, "short"))
-            news = await until(one.notifications(), partial(reaches, 41))
-            messages = [message for item in news if isinstance(item, RoomAdvanced) for message in item.messages]
+            notifications = await until(one.notifications(), partial(reaches, 41))
+            messages = [
+                message for item in notifications if isinstance(item, RoomAdvanced) for message in item.messages
+            ]
             assert [message.seq for message in messages] == list(range(1, 42))
             assert [message.body for message in messages] == [BODY] * 40 + ["short"]
 
     asyncio.run(go())
 
 
-def test_thousands_of_messages_that_come_at_once_are_all_there(url: str) -> None:
+def test_thousands_of_messages_published_at_once_all_arrive(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two:
             assert isinstance(one, RedisBackend)
             await one.watch("a")
             for _ in range(3):
                 await two.append(drafts_in("a", *range(1_000)))
-            await one._newsroom.caught_up(["a"])  # nobody has read the news yet
-            news = await until(one.notifications(), partial(reaches, 3_000))
-            assert sum(len(item.messages) for item in news if isinstance(item, RoomAdvanced)) == 3_000
+            await one._listener.wait_received(["a"])  # no notification has been read yet
+            notifications = await until(one.notifications(), partial(reaches, 3_000))
+            assert sum(len(item.messages) for item in notifications if isinstance(item, RoomAdvanced)) == 3_000
 
     asyncio.run(go())
 
 
-def test_who_comes_from_a_server_that_has_heard_more_is_told_nothing_twice(url: str) -> None:
+def test_a_reader_that_resumes_from_a_server_that_was_ahead_gets_no_repeat(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two, Hub(one) as here, Hub(two) as there:
             assert isinstance(two, RedisBackend)
@@ -113,14 +115,14 @@ def test_who_comes_from_a_server_that_has_heard_more_is_told_nothing_twice(url: 
             await here.publish(Draft("a", "ann", "1"))
             await read_up_to(lagging, 1)
             late: list[tuple[str, bytes]] = []
-            hear = two._newsroom._heard
-            two._newsroom.channels._heard = lambda room, payload: late.append((room, payload))
+            on_message = two._listener._on_message
+            two._listener.pubsub._on_message = lambda room, payload: late.append((room, payload))
             had = [await here.publish(Draft("a", "ann", text)) for text in ("2", "3")][-1].message.cursor
             with await there.subscribe("a", after=had) as subscription:
-                await two._newsroom.caught_up(["a"])
-                two._newsroom.channels._heard = hear
+                await two._listener.wait_received(["a"])
+                two._listener.pubsub._on_message = on_message
                 for room, payload in late:
-                    hear(room, payload)
+                    on_message(room, payload)
                 await here.publish(Draft("a", "ann", "4"))
                 assert numbers(await read_up_to(subscription, 4)) == [4]
             assert numbers(await read_up_to(lagging, 4)) == [2, 3, 4]
@@ -128,7 +130,7 @@ def test_who_comes_from_a_server_that_has_heard_more_is_told_nothing_twice(url: 
     asyncio.run(go())
 
 
-def test_a_cursor_that_no_server_can_have_given_is_answered_with_a_gap(url: str) -> None:
+def test_an_impossible_cursor_is_answered_with_a_gap(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as backend, Hub(backend) as hub:
             (known,) = await backend.append(drafts_in("a", 1))
@@ -141,7 +143,7 @@ def test_a_cursor_that_no_server_can_have_given_is_answered_with_a_gap(url: str)
     asyncio.run(go())
 
 
-def test_readers_get_thousands_of_messages_that_were_heard_at_once(url: str) -> None:
+def test_readers_receive_thousands_of_messages_that_arrived_at_once(url: str) -> None:
     async def go() -> None:
         async with open_backend(url) as one, open_backend(url) as two, Hub(one) as hub:
             subscription = await hub.subscribe("a")

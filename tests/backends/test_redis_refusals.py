@@ -1,4 +1,4 @@
-"""Redis that refuses: a user with few rights, one room that is something else, a store that is full."""
+"""Redis that rejects commands: a user with few rights, a key of another type, a full store."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from chatkit.errors import ChatkitError, StoreError, Unavailable
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server of the test's own, to be done anything to."""
+    """A server for one test, which may change it in any way."""
     with RedisServer(stores.UNSYNCED) as own:
         yield own
 
 
 def url_of(server: RedisServer, *rights: str) -> str:
-    """Return the URL of a user that has all rights but some."""
+    """Return the URL of a user without some rights."""
     server.ask("ACL", "SETUSER", "bob", "reset", "on", ">pw", "~*", "&*", "+@all", *rights)
     return server.url.replace("//", "//bob:pw@")
 
@@ -35,9 +35,7 @@ def url_of(server: RedisServer, *rights: str) -> str:
 
 
 @pytest.mark.parametrize("missing", ["resetchannels", "-xadd", "-zadd", "-hset", "-persist", "-spublish"])
-def test_what_a_user_may_not_write_is_refused_and_not_stored_and_what_was_there_stays(
-    server: RedisServer, missing: str
-) -> None:
+def test_an_append_without_rights_is_rejected_and_stored_messages_stay(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
             (before,) = await owner.append(drafts_in("a", "before"))
@@ -53,7 +51,7 @@ def test_what_a_user_may_not_write_is_refused_and_not_stored_and_what_was_there_
 
 
 @pytest.mark.parametrize("missing", ["-xdel", "-zadd", "-hincrby", "-spublish"])
-def test_what_a_user_may_not_redact_stays(server: RedisServer, missing: str) -> None:
+def test_a_redaction_without_rights_changes_nothing(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
             await owner.append(drafts_in("a", 1, 2))
@@ -65,7 +63,7 @@ def test_what_a_user_may_not_redact_stays(server: RedisServer, missing: str) -> 
 
 
 @pytest.mark.parametrize("missing", ["-rename", "-persist", "-unlink"])
-def test_a_log_that_a_user_may_not_write_anew_stays(server: RedisServer, missing: str) -> None:
+def test_a_rewrite_without_rights_changes_nothing(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
             await owner.append(drafts_in("a", 1, 2))
@@ -78,7 +76,7 @@ def test_a_log_that_a_user_may_not_write_anew_stays(server: RedisServer, missing
 
 
 @pytest.mark.parametrize("missing", ["-xtrim", "-zremrangebyscore", "-hset"])
-def test_what_a_user_may_not_trim_stays(server: RedisServer, missing: str) -> None:
+def test_a_trim_without_rights_changes_nothing(server: RedisServer, missing: str) -> None:
     async def go() -> None:
         async with open_backend(server.url) as owner, open_backend(url_of(server, missing)) as backend:
             await owner.append(drafts_in("a", 1, 2))
@@ -89,7 +87,7 @@ def test_what_a_user_may_not_trim_stays(server: RedisServer, missing: str) -> No
     asyncio.run(go())
 
 
-def test_a_user_that_may_not_wait_for_replicas_is_told_before_anything_is_stored(server: RedisServer) -> None:
+def test_a_user_without_the_right_to_wait_is_rejected_before_anything_is_stored(server: RedisServer) -> None:
     async def go() -> None:
         with pytest.raises(StoreError):
             async with open_backend(f"{url_of(server, '-wait')}?wait=1"):
@@ -102,7 +100,7 @@ def test_a_user_that_may_not_wait_for_replicas_is_told_before_anything_is_stored
     asyncio.run(go())
 
 
-def test_what_could_not_be_returned_of_who_is_present_is_returned_at_the_next_call(server: RedisServer) -> None:
+def test_presence_changes_of_a_failed_call_are_returned_by_the_next_one(server: RedisServer) -> None:
     ann = ("a", Member("ann", 1))
 
     async def go() -> None:
@@ -125,10 +123,10 @@ async def in_thread_exists(server: RedisServer, key: str) -> bool:
     return await asyncio.to_thread(server.ask, "EXISTS", key) == "1"
 
 
-# One room that is something else
+# A key of another type
 
 
-def test_one_room_that_is_something_else_harms_no_other(server: RedisServer) -> None:
+def test_a_key_of_another_type_affects_no_other_room(server: RedisServer) -> None:
     server.ask("SET", "chatkit:{bad}:meta", "x")
     good = [f"good{n}" for n in range(5)]
 
@@ -144,7 +142,7 @@ def test_one_room_that_is_something_else_harms_no_other(server: RedisServer) -> 
     asyncio.run(go())
 
 
-def test_keys_that_are_no_rooms_harm_neither_the_list_of_rooms_nor_a_trim(server: RedisServer) -> None:
+def test_keys_that_are_not_rooms_affect_neither_the_list_of_rooms_nor_a_trim(server: RedisServer) -> None:
     server.ask("SET", "chatkit:{string}:meta", "x")
     server.ask("EVAL", "redis.call('HSET', 'chatkit:{\\255}:meta', 'epoch', 'x', 'last', 1)", "0")
 
@@ -157,7 +155,7 @@ def test_keys_that_are_no_rooms_harm_neither_the_list_of_rooms_nor_a_trim(server
     asyncio.run(go())
 
 
-def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: RedisServer) -> None:
+def test_a_watched_room_replaced_by_another_type_loses_no_connection(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as one, open_backend(server.url) as two:
             assert isinstance(one, RedisBackend)
@@ -165,25 +163,28 @@ def test_a_watched_room_that_becomes_something_else_breaks_no_link(server: Redis
             await one.watch("good")
             await in_thread(lambda: server.ask("DEL", "chatkit:{bad}:meta"))
             await in_thread(lambda: server.ask("SET", "chatkit:{bad}:meta", "x"))
-            news = one.notifications()
+            notifications = one.notifications()
             await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
-            assert [type(item) for item in await until(news, is_a(Reconnected))][-2:] == [Disconnected, Reconnected]
-            one._newsroom.doubt(["bad", "good"])
+            assert [type(item) for item in await until(notifications, is_a(Reconnected))][-2:] == [
+                Disconnected,
+                Reconnected,
+            ]
+            one._listener.check_soon(["bad", "good"])
             await two.append(drafts_in("good", 1))
             assert not [
                 item
-                for item in await until(news, lambda item: not isinstance(item, Reconnected))
+                for item in await until(notifications, lambda item: not isinstance(item, Reconnected))
                 if is_a(Disconnected)(item)
             ]
 
     asyncio.run(go())
 
 
-# A store that is full
+# A full store
 
 
-def test_links_are_mended_although_no_append_succeeds(server: RedisServer) -> None:
-    """Each failed append is a doubt; doubts are no reason to make ten thousand subscriptions anew."""
+def test_connections_are_restored_although_no_append_succeeds(server: RedisServer) -> None:
+    """Each failed append causes a check, which must not make the listener open ten thousand subscriptions again."""
     rooms = [f"room{n}" for n in range(3_000)]
 
     async def go() -> None:

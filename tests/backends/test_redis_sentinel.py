@@ -1,7 +1,6 @@
-"""Redis behind a sentinel: when the master dies, the replica that takes its place is found, and everything goes on."""
+"""Redis with Sentinel: after the master dies, the promoted replica is found and delivery continues."""
 
 import asyncio
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import stores
 from redis_retries import append_until_taken, impatient, in_thread, is_a
+from redis_sentinel import PASSWORD, Sentinel
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.suite import texts, until
@@ -18,41 +18,15 @@ from chatkit.errors import StoreError
 
 __all__ = ["impatient"]
 
-PASSWORD = "s3cret"  # the servers', not the sentinel's
-
-
-class Sentinel(RedisServer):
-    """A sentinel that watches over one master, and loses patience soon."""
-
-    def __init__(self, master: RedisServer, folder: Path) -> None:
-        super().__init__()
-        self._conf = folder / "sentinel.conf"
-        lines = [
-            f"port {self.port}",
-            f"sentinel monitor rooms 127.0.0.1 {master.port} 1",
-            f"sentinel auth-pass rooms {PASSWORD}",
-            "sentinel down-after-milliseconds rooms 300",
-            "sentinel failover-timeout rooms 3000",
-        ]
-        self._conf.write_text("\n".join(lines))
-
-    def start(self) -> None:
-        """Start, with a file of its own to write to."""
-        self._process = subprocess.Popen(
-            [self._server, self._conf, "--sentinel"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-        )
-        (self.folder / "log").touch()
-        self._await(self._responds, "does not answer")
-
 
 def protected(*options: str) -> RedisServer:
-    """Return a server with a password, which is asked for by redis-cli, too."""
+    """Return a server with a password, which redis-cli also needs."""
     return RedisServer(("--requirepass", PASSWORD, "--masterauth", PASSWORD, *options))
 
 
 @pytest.fixture
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RedisServer, RedisServer, Sentinel]]:
-    """A master, its replica, and who watches over them."""
+    """A master, its replica, and a sentinel."""
     monkeypatch.setenv("REDISCLI_AUTH", PASSWORD)
     with (
         protected() as master,
@@ -63,7 +37,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[R
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_replica_that_takes_the_masters_place_is_found(
+def test_a_promoted_replica_is_found(
     servers: tuple[RedisServer, RedisServer, Sentinel],
 ) -> None:
     master, replica, sentinel = servers
@@ -73,8 +47,8 @@ def test_a_replica_that_takes_the_masters_place_is_found(
         async with open_backend(f"{url}?wait=1") as backend:
             await append_until_taken(backend, "a", "1")  # both have it
             async with asyncio.timeout(60):
-                while str(replica.port) not in sentinel.ask("SENTINEL", "REPLICAS", "rooms"):  # noqa: ASYNC110 - it asks
-                    await asyncio.sleep(0.05)  # now and then, and before, knows nobody to promote
+                while str(replica.port) not in sentinel.ask("SENTINEL", "REPLICAS", "rooms"):  # noqa: ASYNC110 - it polls
+                    await asyncio.sleep(0.05)  # the master; until then it knows no replica to promote
         async with open_backend(url) as one, open_backend(url) as two:
             await one.watch("a")
             await in_thread(master.kill)
@@ -89,14 +63,14 @@ def test_a_replica_that_takes_the_masters_place_is_found(
     asyncio.run(go())
 
 
-def test_a_service_that_the_sentinel_does_not_know_is_named(
+def test_an_unknown_service_is_named_in_the_error(
     servers: tuple[RedisServer, RedisServer, Sentinel],
 ) -> None:
     async def go() -> None:
-        with pytest.raises(StoreError, match="knows no service 'others'"):
+        with pytest.raises(StoreError, match="does not know the service 'others'"):
             async with open_backend(f"redis+sentinel://127.0.0.1:{servers[2].port}/others"):
                 pass
-        with pytest.raises(StoreError, match="is no sentinel"):
+        with pytest.raises(StoreError, match="is not a sentinel"):
             async with open_backend(f"redis+sentinel://127.0.0.1:{urlsplit(stores.redis()).port}/rooms"):
                 pass
 

@@ -148,7 +148,7 @@ def test_history_as_part_of_subscribing_and_by_hand(serve: Callable[[str], Serve
 def test_back_pressure(serve: Callable[[str], Server], app: str, kept: list[str]) -> None:
     with serve(app).connect("/") as socket:
         socket.send("10")
-        assert json.loads(socket.recv(LIMIT_S)) == {"heard": kept, "dropped": 7}
+        assert json.loads(socket.recv(LIMIT_S)) == {"received": kept, "dropped": 7}
         with pytest.raises(ConnectionClosedOK):
             socket.recv(LIMIT_S)
 

@@ -1,4 +1,4 @@
-"""A backend of Litestar's own kind beneath our plugin: nothing is lost, resuming is honest, and it ends."""
+"""A backend with Litestar's interface under chatkit's plugin: no loss, correct resuming, and a clean end."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,7 +8,7 @@ from channels import Broker, read_events, run, until
 from litestar.channels.backends.memory import MemoryChannelsBackend as LitestarsMemory
 
 from chatkit.litestar import ChannelsPlugin, Event, MemoryChannelsBackend, Subscriber
-from chatkit.litestar import foreign_backend as bridge_module
+from chatkit.litestar import foreign_backend as foreign_backend_module
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:
@@ -20,7 +20,7 @@ async def events(subscriber: Subscriber, count: int) -> list[Event]:
     return [await anext(iterator) for _ in range(count)]
 
 
-def test_a_burst_that_a_reader_is_behind_of_arrives_whole() -> None:
+def test_a_burst_ahead_of_its_reader_arrives_complete() -> None:
     async def main() -> None:
         async with ChannelsPlugin(LitestarsMemory(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
@@ -39,7 +39,7 @@ def test_a_backlog_keeps_the_oldest_or_the_newest_of_a_burst(strategy: str, kept
             LitestarsMemory(),
             channels=["foo"],
             subscriber_max_backlog=2,
-            subscriber_backlog_strategy=strategy,  # type: ignore[arg-type]  # one of the two
+            subscriber_backlog_strategy=strategy,  # type: ignore[arg-type]  # one of two values
         )
         async with plugin:
             subscriber = await plugin.subscribe("foo")
@@ -51,7 +51,7 @@ def test_a_backlog_keeps_the_oldest_or_the_newest_of_a_burst(strategy: str, kept
     run(main())
 
 
-def test_a_subscriber_goes_on_from_a_cursor() -> None:
+def test_a_subscriber_resumes_from_a_cursor() -> None:
     async def main() -> None:
         async with ChannelsPlugin(Broker(), channels=["foo"]) as plugin:
             first = await plugin.subscribe("foo")
@@ -65,15 +65,15 @@ def test_a_subscriber_goes_on_from_a_cursor() -> None:
     run(main())
 
 
-def test_who_goes_on_from_before_nobody_was_subscribed_learns_that_something_may_be_missing() -> None:
+def test_resuming_over_a_time_without_a_subscription_reports_missed_events() -> None:
     async def main() -> None:
         async with ChannelsPlugin(Broker(), channels=["foo"]) as plugin:
             async with plugin.start_subscription("foo") as first:
-                await plugin.wait_published(b"heard", "foo")
-                (heard,) = await events(first, 1)
+                await plugin.wait_published(b"received", "foo")
+                (received,) = await events(first, 1)
             await until(lambda: not plugin._log.hub.counts["rooms"])
-            await plugin.wait_published(b"nobody hears this", "foo")
-            second = await plugin.subscribe("foo", after=heard.cursor)
+            await plugin.wait_published(b"not received", "foo")
+            second = await plugin.subscribe("foo", after=received.cursor)
             third = await plugin.subscribe("foo")
             await plugin.wait_published(b"live", "foo")
             assert [(event.data, event.missed > 0) for event in await events(second, 1)] == [(b"live", True)]
@@ -84,14 +84,14 @@ def test_who_goes_on_from_before_nobody_was_subscribed_learns_that_something_may
 
 
 class OfOurs(MemoryChannelsBackend):
-    """A subclass that sees what passes."""
+    """A subclass that overrides how events pass."""
 
     async def stream_events(self) -> AsyncGenerator[tuple[str, bytes], None]:
         async for event in super().stream_events():
             yield event
 
 
-def test_a_burst_through_a_subclass_of_ours_arrives_whole() -> None:
+def test_a_burst_through_a_subclass_of_a_backend_arrives_complete() -> None:
     async def main() -> None:
         async with ChannelsPlugin(OfOurs(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
@@ -118,13 +118,13 @@ class Deafened(Broker):
                     raise
 
 
-def test_the_shutdown_ends_though_a_cancellation_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge_module, "RETRY_S", 0.01)
+def test_the_shutdown_ends_although_a_cancellation_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_backend_module, "RETRY_S", 0.01)
 
     async def main() -> None:
         broker = Deafened()
         async with ChannelsPlugin(broker, channels=["foo"]):
-            await asyncio.sleep(0)  # the stream is being read
+            await asyncio.sleep(0)  # the event stream is being read
             await asyncio.sleep(0)
         assert broker.n_lost == 2
         assert broker.has_stopped

@@ -1,4 +1,4 @@
-"""The backends at their own level, as somebody uses them who has no plugin; and how bytes and names become rooms."""
+"""The backends used without a plugin, and how bytes and names are stored in rooms."""
 
 import asyncio
 from pathlib import Path
@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from chatkit.backends import open_backend
 from chatkit.core.model import Draft, Message, check_room
 from chatkit.litestar import MemoryChannelsBackend, SqliteChannelsBackend
-from chatkit.litestar.naming import room_of
-from chatkit.litestar.payload import binary_frame_of, draft_of, payload_of, text_frame_of
+from chatkit.litestar.events import binary_frame_of, draft_of, payload_of, room_of, text_frame_of
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -21,7 +20,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return MemoryChannelsBackend(history=10) if request.param == "memory" else SqliteChannelsBackend(tmp_path / "r.db")
 
 
-def test_the_stream_has_the_events_of_the_channels_that_were_subscribed_to(backend: Any) -> None:
+def test_the_event_stream_contains_the_events_of_subscribed_channels(backend: Any) -> None:
     async def main() -> None:
         await backend.subscribe(["early"])
         await backend.on_startup()
@@ -40,7 +39,7 @@ def test_the_stream_has_the_events_of_the_channels_that_were_subscribed_to(backe
     run(main())
 
 
-def test_nothing_goes_before_the_start(backend: Any) -> None:
+def test_calls_before_the_start_raise(backend: Any) -> None:
     async def main() -> None:
         with pytest.raises(RuntimeError, match="on_startup"):
             await backend.publish(b"1", ["foo"])
@@ -51,7 +50,7 @@ def test_nothing_goes_before_the_start(backend: Any) -> None:
     run(main())
 
 
-def test_histories_are_bounded_and_those_of_channels() -> None:
+def test_histories_are_bounded_for_each_channel() -> None:
     async def main() -> None:
         backend = MemoryChannelsBackend(history=3)
         await backend.on_startup()
@@ -74,7 +73,7 @@ def test_histories_are_bounded_and_those_of_channels() -> None:
     run(main())
 
 
-def test_unsubscribing_by_hand_forgets_a_history_in_memory() -> None:
+def test_an_explicit_unsubscribe_deletes_a_history_in_memory() -> None:
     async def main() -> None:
         backend = MemoryChannelsBackend(history=3)
         await backend.on_startup()
@@ -88,7 +87,7 @@ def test_unsubscribing_by_hand_forgets_a_history_in_memory() -> None:
     run(main())
 
 
-def test_a_backend_without_history_gives_none() -> None:
+def test_a_backend_without_history_returns_none() -> None:
     async def main() -> None:
         backend = MemoryChannelsBackend()
         await backend.on_startup()
@@ -101,7 +100,7 @@ def test_a_backend_without_history_gives_none() -> None:
     run(main())
 
 
-def test_channels_are_rooms_that_everyone_can_read(tmp_path: Path) -> None:
+def test_channels_are_rooms_that_any_client_can_read(tmp_path: Path) -> None:
     async def main() -> None:
         backend = SqliteChannelsBackend(tmp_path / "r.db", synchronous="full")
         await backend.on_startup()
@@ -121,26 +120,26 @@ def _message(payload: bytes) -> Message:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
-def test_payloads_come_back_as_they_were(payload: bytes) -> None:
+def test_payloads_are_returned_unchanged(payload: bytes) -> None:
     message = _message(payload)
     assert payload_of(message) == payload
     assert text_frame_of(message).endswith(payload)
     assert binary_frame_of(message).endswith(payload)
 
 
-def test_text_is_framed_as_text_and_anything_else_as_bytes() -> None:
+def test_text_is_framed_as_text_and_other_payloads_as_binary() -> None:
     assert text_frame_of(_message(b"hi")) == b"\x81\x02hi"
     assert text_frame_of(_message(b"\xff")) == b"\x82\x01\xff"
     assert binary_frame_of(_message(b"hi")) == b"\x82\x02hi"
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
-def test_every_channel_has_a_room_of_its_own(one: str, two: str) -> None:
+def test_every_channel_has_its_own_room(one: str, two: str) -> None:
     assert check_room(room_of(one)) == room_of(one)
     assert (room_of(one) == room_of(two)) == (one == two)
     assert room_of(room_of(one)) != room_of(one) or room_of(one) == one
 
 
-def test_a_channel_that_may_be_a_room_is_that_room() -> None:
+def test_a_channel_with_a_valid_room_name_uses_that_room() -> None:
     assert [room_of(name) for name in ("ops", "Ops", "größe.1")] == ["ops", "Ops", "größe.1"]
     assert room_of("user:1").startswith("ch.user-1.")

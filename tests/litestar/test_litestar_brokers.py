@@ -1,4 +1,4 @@
-"""The Redis and PostgreSQL classes: what Litestar promises of its own, and what does not fail here, on real servers."""
+"""The Redis and PostgreSQL classes on real servers: Litestar's guarantees, and faults of Litestar's own classes."""
 
 import asyncio
 import inspect
@@ -21,7 +21,7 @@ import chatkit.litestar as toolkit
 from chatkit.core.model import Cursor
 from chatkit.litestar import ChannelsPlugin
 
-LIMIT_S = 20.0  # only what hangs takes so long
+LIMIT_S = 20.0  # only a hanging test takes this long
 WITH_HISTORY = ["stream", "cluster", "asyncpg", "psycopg"]
 ALL = [*WITH_HISTORY, "pubsub", "cluster-pubsub"]
 NAMES = ["RedisChannelsStreamBackend", "RedisChannelsPubSubBackend", "AsyncPgChannelsBackend", "PsycoPgChannelsBackend"]
@@ -37,7 +37,7 @@ def make_keeping(request: pytest.FixtureRequest) -> Make:
     return maker(request.param)
 
 
-# What is imported, and when
+# Imports
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -56,11 +56,11 @@ def test_the_signatures_are_those_of_litestar(name: str) -> None:
 
 
 def python(code: str) -> str:
-    """Run code in a fresh interpreter; return what it prints."""
+    """Run code in a new interpreter and return its output."""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_the_toolkit_imports_no_driver_before_it_is_asked_for() -> None:
+def test_drivers_are_imported_on_first_use() -> None:
     loaded = "import sys; print(*[name for name in ('redis', 'asyncpg') if name in sys.modules])"
     assert python(f"import chatkit.litestar; {loaded}") == ""
     assert python(f"from chatkit.litestar import AsyncPgChannelsBackend; {loaded}") == "asyncpg"
@@ -68,7 +68,7 @@ def test_the_toolkit_imports_no_driver_before_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_driver_that_is_missing_is_named_with_the_command_that_installs_it(name: str) -> None:
+def test_the_error_for_a_missing_driver_contains_the_command_that_installs_it(name: str) -> None:
     driver, command = ("redis", "pip install redis") if "Redis" in name else ("asyncpg", "'chatkit[postgres]'")
     code = f"""
 import sys
@@ -82,7 +82,7 @@ except ImportError as error:
     assert command in python(code)
 
 
-# What Litestar promises of backends
+# Guarantees of Litestar's backends
 
 
 @pytest.mark.parametrize("channels", [{"foo"}, {"foo", "bar"}, {"foo", "bar", "baz", "user:1", "a/b"}])
@@ -100,7 +100,7 @@ def test_an_event_arrives_in_every_channel_that_it_was_published_to(make: Make, 
     run(main())
 
 
-def test_only_channels_that_are_subscribed_to_are_heard(make: Make) -> None:
+def test_only_subscribed_channels_are_received(make: Make) -> None:
     async def main() -> None:
         backend = make()
         async with started(backend):
@@ -117,7 +117,7 @@ def test_only_channels_that_are_subscribed_to_are_heard(make: Make) -> None:
     run(main())
 
 
-def test_what_was_published_before_a_subscription_does_not_come_as_live(make: Make) -> None:
+def test_events_published_before_a_subscription_are_not_delivered_as_live(make: Make) -> None:
     async def main() -> None:
         first, second = make(), make()
         async with started(first):
@@ -136,10 +136,10 @@ def test_what_was_published_before_a_subscription_does_not_come_as_live(make: Ma
     run(main())
 
 
-def test_a_shutdown_with_events_that_nobody_took_ends(make: Make) -> None:
+def test_a_shutdown_with_unread_events_ends(make: Make) -> None:
     async def main() -> None:
         backend = make()
-        for _ in range(2):  # it may be started again
+        for _ in range(2):  # it can be started again
             async with started(backend):
                 await backend.subscribe(["foo"])
                 await backend.publish(b"something", ["foo"])
@@ -147,7 +147,7 @@ def test_a_shutdown_with_events_that_nobody_took_ends(make: Make) -> None:
     run(main())
 
 
-def test_who_iterates_over_a_backend_ends_when_it_is_shut_down(make: Make) -> None:
+def test_iterating_over_a_backend_ends_at_its_shutdown(make: Make) -> None:
     async def main() -> None:
         backend = make()
         async with started(backend):
@@ -161,7 +161,7 @@ def test_who_iterates_over_a_backend_ends_when_it_is_shut_down(make: Make) -> No
 
 
 @pytest.mark.parametrize(("limit", "length"), [(None, 10), (-1, 10), (0, 0), (1, 1), (5, 5), (10, 10), (99, 10)])
-def test_a_history_is_the_newest_events_in_their_order(make_keeping: Make, limit: int | None, length: int) -> None:
+def test_a_history_contains_the_newest_events_in_order(make_keeping: Make, limit: int | None, length: int) -> None:
     async def main() -> None:
         backend = make_keeping()
         async with started(backend):
@@ -174,7 +174,7 @@ def test_a_history_is_the_newest_events_in_their_order(make_keeping: Make, limit
     run(main())
 
 
-def test_a_history_is_there_for_other_processes_and_after_the_last_reader_left(make_keeping: Make) -> None:
+def test_a_history_is_visible_to_other_processes_and_outlives_the_last_reader(make_keeping: Make) -> None:
     async def main() -> None:
         async with ChannelsPlugin(make_keeping(), channels=["foo"]) as plugin:
             async with plugin.start_subscription("foo") as subscriber:
@@ -193,7 +193,7 @@ def test_a_history_is_there_for_other_processes_and_after_the_last_reader_left(m
 
 
 @pytest.mark.parametrize("kind", ["pubsub", "cluster-pubsub"])
-def test_a_backend_that_keeps_nothing_has_no_history_and_says_what_was_missed(kind: str) -> None:
+def test_a_backend_without_storage_has_no_history_and_reports_missed_events(kind: str) -> None:
     async def main() -> None:
         make = maker(kind)
         assert await make().get_history("foo") == []
@@ -209,7 +209,7 @@ def test_a_backend_that_keeps_nothing_has_no_history_and_says_what_was_missed(ki
     run(main())
 
 
-def test_nobody_waits_for_another_to_subscribe(make: Make) -> None:
+def test_subscriptions_do_not_wait_for_each_other(make: Make) -> None:
     async def main() -> None:
         async with (
             ChannelsPlugin(make(), arbitrary_channels_allowed=True) as here,
@@ -227,10 +227,10 @@ def test_nobody_waits_for_another_to_subscribe(make: Make) -> None:
     run(main())
 
 
-# What fails elsewhere
+# Faults of Litestar's own classes
 
 
-def test_large_events_and_long_names_arrive_as_they_were(make: Make) -> None:
+def test_large_events_and_long_names_arrive_unchanged(make: Make) -> None:
     async def main() -> None:
         here, there = make(), make()
         events = [b"x" * 7_990, b"y" * 8_000, "ä".encode() * 100_000, b"\xff\x00" * 5_000, b"\x00", b""]
@@ -259,7 +259,7 @@ def test_channels_that_differ_in_case_are_different(make: Make) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_two_applications_on_one_server_do_not_hear_each_other(kind: str) -> None:
+def test_two_applications_on_one_server_are_isolated(kind: str) -> None:
     async def main() -> None:
         one, other = maker(kind)(), maker(kind)()
         async with started(one, other):
@@ -271,7 +271,7 @@ def test_two_applications_on_one_server_do_not_hear_each_other(kind: str) -> Non
     run(main())
 
 
-def test_a_burst_longer_than_the_history_arrives_whole(make: Make) -> None:
+def test_a_burst_longer_than_the_history_arrives_complete(make: Make) -> None:
     async def main() -> None:
         async with ChannelsPlugin(make(), channels=["foo"]) as here, ChannelsPlugin(make(), channels=["foo"]) as there:
             subscribers = [await plugin.subscribe("foo") for plugin in (here, there)]
@@ -283,7 +283,7 @@ def test_a_burst_longer_than_the_history_arrives_whole(make: Make) -> None:
     run(main())
 
 
-def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_in_order(make_keeping: Make) -> None:
+def test_events_published_during_a_subscription_with_history_arrive_once_and_in_order(make_keeping: Make) -> None:
     async def main() -> None:
         async with (
             ChannelsPlugin(make_keeping(), channels=["foo"]) as here,
@@ -315,7 +315,9 @@ def test_a_name_is_not_a_pattern(make: Make) -> None:
     run(main())
 
 
-def test_what_is_more_than_the_history_goes_in_time(make_keeping: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_beyond_the_history_are_dropped_after_some_time(
+    make_keeping: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         monkeypatch.setattr("chatkit.litestar.retention.SWEEP_S", 0.02)
         backend = make_keeping()
@@ -333,23 +335,23 @@ def test_what_is_more_than_the_history_goes_in_time(make_keeping: Make, monkeypa
     run(main())
 
 
-def test_nothing_goes_before_it_was_there_for_a_while(make_keeping: Make) -> None:
+def test_no_event_is_dropped_before_a_minimum_age(make_keeping: Make) -> None:
     async def main() -> None:
         backend = make_keeping()
         async with started(backend):
             for number in range(2 * KEPT):
                 (last,) = await backend.publish(b"%d" % number, ["foo"])
-            sweeper = backend.hub._backend._sweeper
-            assert sweeper.sweep() == {}
-            assert {room: str(up_to) for room, up_to in sweeper.sweep().items()} == {
+            schedule = backend.hub._backend._sweeper
+            assert schedule.sweep() == {}
+            assert {room: str(up_to) for room, up_to in schedule.sweep().items()} == {
                 "foo": last.cursor.replace(f":{2 * KEPT}", f":{KEPT}")
             }
-            assert sweeper.sweep() == {}
+            assert schedule.sweep() == {}
 
     run(main())
 
 
-def test_a_log_that_began_anew_is_not_swept_by_the_numbers_of_the_old_one(make_keeping: Make) -> None:
+def test_a_log_with_a_new_epoch_is_not_swept_by_old_seqs(make_keeping: Make) -> None:
     async def main() -> None:
         backend = make_keeping()
         async with started(backend):
@@ -360,11 +362,11 @@ def test_a_log_that_began_anew_is_not_swept_by_the_numbers_of_the_old_one(make_k
     run(main())
 
 
-# The plugin, with nothing but a URL
+# The plugin with only a URL
 
 
 @pytest.mark.parametrize("url", [stores.redis, stores.redis_cluster, stores.postgres])
-def test_generated_handlers_of_two_applications_on_one_store_are_one(url: Callable[[], str]) -> None:
+def test_generated_handlers_of_two_applications_on_one_store_share_channels(url: Callable[[], str]) -> None:
     place = url()
 
     def application() -> tuple[ChannelsPlugin, Litestar]:
@@ -390,7 +392,7 @@ def test_generated_handlers_of_two_applications_on_one_store_are_one(url: Callab
 
 
 @pytest.mark.parametrize("kind", ["stream", "pubsub", "asyncpg", "psycopg"])
-def test_generated_handlers_send_what_another_application_publishes(kind: str) -> None:
+def test_generated_handlers_send_events_of_another_application(kind: str) -> None:
     make = maker(kind)
     plugins = [ChannelsPlugin(make(), channels=["ops"], create_ws_route_handlers=True) for _ in range(2)]
     one_app, two_app = (Litestar(plugins=[plugin], logging_config=None) for plugin in plugins)

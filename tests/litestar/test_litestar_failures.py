@@ -1,4 +1,4 @@
-"""How channels fail elsewhere: each of these was seen with Litestar's own, and must not be seen here."""
+"""Faults that Litestar's own channels show, and chatkit's must not."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from litestar.exceptions import LitestarException
 from litestar.testing import TestClient
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend
-from chatkit.litestar import foreign_backend as bridge_module
+from chatkit.litestar import foreign_backend as foreign_backend_module
 from chatkit.litestar import memory as memory_module
 
 
@@ -29,10 +29,10 @@ async def publish_all(plugin: Any, events: list[bytes], channel: str = "foo") ->
 # History and live
 
 
-def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_in_order() -> None:
+def test_events_published_during_a_subscription_with_history_arrive_once_and_in_order() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=100), arbitrary_channels_allowed=True) as plugin:
-            keeper = await plugin.subscribe("foo")
+            first = await plugin.subscribe("foo")
             await publish_all(plugin, numbers(5))
             await asyncio.sleep(0)
             subscribing = asyncio.create_task(plugin.subscribe("foo", history=100))
@@ -40,12 +40,12 @@ def test_what_is_published_while_someone_subscribes_with_history_comes_once_and_
             subscriber = await subscribing
             await publish_all(plugin, numbers(5, 10))
             assert await read_events(subscriber, 15) == numbers(15)
-            assert await read_events(keeper, 15) == numbers(15)
+            assert await read_events(first, 15) == numbers(15)
 
     run(main())
 
 
-def test_an_event_published_just_before_is_in_the_history_and_does_not_come_again() -> None:
+def test_an_event_published_just_before_is_in_the_history_and_is_not_repeated() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=10), channels=["foo"]) as plugin:
             await plugin.subscribe("foo")
@@ -59,7 +59,7 @@ def test_an_event_published_just_before_is_in_the_history_and_does_not_come_agai
 
 
 @pytest.mark.parametrize("strategy", ["backoff", "dropleft"])
-def test_a_history_longer_than_the_backlog_arrives_whole(strategy: Any) -> None:
+def test_a_history_longer_than_the_backlog_arrives_complete(strategy: Any) -> None:
     async def main() -> None:
         plugin = ChannelsPlugin(
             MemoryChannelsBackend(history=20),
@@ -77,7 +77,7 @@ def test_a_history_longer_than_the_backlog_arrives_whole(strategy: Any) -> None:
     run(main())
 
 
-def test_a_foreign_history_longer_than_the_backlog_arrives_whole_before_what_is_live() -> None:
+def test_a_foreign_history_longer_than_the_backlog_arrives_before_live_events() -> None:
     async def main() -> None:
         broker = Broker()
         broker.history = numbers(20)
@@ -105,7 +105,7 @@ def test_history_outlives_the_last_reader() -> None:
     run(main())
 
 
-def test_looking_at_a_history_makes_none() -> None:
+def test_reading_a_history_creates_none() -> None:
     async def main() -> None:
         backend = MemoryChannelsBackend(history=10)
         await backend.on_startup()
@@ -117,7 +117,7 @@ def test_looking_at_a_history_makes_none() -> None:
     run(main())
 
 
-def test_the_histories_of_channels_that_nobody_joins_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_histories_of_channels_without_subscribers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_module, "MAX_ROOMS", 100)
 
     async def main() -> None:
@@ -135,7 +135,7 @@ def test_the_histories_of_channels_that_nobody_joins_are_bounded(monkeypatch: py
     run(main())
 
 
-def test_a_limit_of_none_is_none_and_below_zero_is_all() -> None:
+def test_a_limit_of_zero_returns_nothing_and_a_negative_one_everything() -> None:
     async def main() -> None:
         backend = MemoryChannelsBackend(history=10)
         await backend.on_startup()
@@ -150,10 +150,10 @@ def test_a_limit_of_none_is_none_and_below_zero_is_all() -> None:
     run(main())
 
 
-# Going deaf
+# Lost delivery
 
 
-def test_a_failed_publish_costs_one_event_and_is_told() -> None:
+def test_a_failed_publish_loses_one_event_and_is_reported() -> None:
     async def main() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, channels=["foo"]) as plugin:
@@ -167,8 +167,8 @@ def test_a_failed_publish_costs_one_event_and_is_told() -> None:
     run(main())
 
 
-def test_a_stream_that_broke_is_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge_module, "RETRY_S", 0.01)
+def test_a_failed_event_stream_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_backend_module, "RETRY_S", 0.01)
 
     async def main() -> None:
         broker = Broker()
@@ -182,7 +182,7 @@ def test_a_stream_that_broke_is_read_on(monkeypatch: pytest.MonkeyPatch) -> None
     run(main())
 
 
-def test_who_subscribes_while_the_last_one_leaves_is_heard() -> None:
+def test_subscribing_while_the_last_subscriber_leaves_receives_events() -> None:
     async def main() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
@@ -204,7 +204,7 @@ def test_who_subscribes_while_the_last_one_leaves_is_heard() -> None:
     run(main())
 
 
-def test_a_second_subscribe_returns_when_the_broker_has_heard_of_the_channel() -> None:
+def test_a_second_subscribe_returns_after_the_broker_is_subscribed() -> None:
     async def main() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
@@ -223,14 +223,14 @@ def test_a_second_subscribe_returns_when_the_broker_has_heard_of_the_channel() -
 
 
 class SlowBroker(Broker):
-    """A broker that is far away."""
+    """A broker with a long round trip."""
 
     async def subscribe(self, channels: Any) -> None:
         await asyncio.sleep(0.05)
         await super().subscribe(channels)
 
 
-def test_who_is_connected_hears_all() -> None:
+def test_connected_clients_receive_all_events() -> None:
     plugin = ChannelsPlugin(SlowBroker(), arbitrary_channels_allowed=True, create_ws_route_handlers=True)
     app = Litestar(plugins=[plugin], logging_config=None)
     with TestClient(app) as client, client.websocket_connect("/foo") as socket:
@@ -238,7 +238,7 @@ def test_who_is_connected_hears_all() -> None:
         assert socket.receive_text(timeout=5) == "now"
 
 
-def test_bytes_that_are_no_text_arrive_and_end_nobody() -> None:
+def test_bytes_that_are_not_text_arrive_and_close_no_connection() -> None:
     plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], create_ws_route_handlers=True)
     with (
         TestClient(Litestar(plugins=[plugin], logging_config=None)) as client,
@@ -253,7 +253,7 @@ def test_bytes_that_are_no_text_arrive_and_end_nobody() -> None:
 # Leaks and hangs
 
 
-def test_a_cancelled_subscribe_leaves_nobody_behind() -> None:
+def test_a_cancelled_subscribe_leaves_no_subscriber() -> None:
     async def main() -> None:
         broker = Broker()
         async with ChannelsPlugin(broker, arbitrary_channels_allowed=True) as plugin:
@@ -269,7 +269,7 @@ def test_a_cancelled_subscribe_leaves_nobody_behind() -> None:
     run(main())
 
 
-def test_a_subscription_to_one_unknown_channel_leaves_nobody_in_the_known_one() -> None:
+def test_a_subscription_with_an_unknown_channel_leaves_no_subscriber_in_the_known_one() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             with pytest.raises(LitestarException):
@@ -279,7 +279,7 @@ def test_a_subscription_to_one_unknown_channel_leaves_nobody_in_the_known_one() 
     run(main())
 
 
-def test_a_backend_without_history_leaves_nobody_behind() -> None:
+def test_a_backend_without_history_leaves_no_subscriber() -> None:
     async def main() -> None:
         async with ChannelsPlugin(Broker(), channels=["foo"]) as plugin:
             with pytest.raises(NotImplementedError):
@@ -289,7 +289,7 @@ def test_a_backend_without_history_leaves_nobody_behind() -> None:
     run(main())
 
 
-def test_leaving_the_background_ends_after_the_callback_raised_and_raises_that() -> None:
+def test_leaving_the_block_after_the_callback_failed_raises_its_error() -> None:
     async def failing(event: bytes) -> None:
         raise ValueError(event)
 
@@ -310,12 +310,12 @@ def test_leaving_the_background_ends_after_the_callback_raised_and_raises_that()
 
 
 @pytest.mark.parametrize("strategy", ["backoff", "dropleft"])
-def test_leaving_the_background_ends_after_events_were_dropped(strategy: Any) -> None:
+def test_leaving_the_block_ends_after_events_were_dropped(strategy: Any) -> None:
     async def main() -> None:
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
         async def on_event(event: bytes) -> None:
-            heard.append(event)
+            received.append(event)
 
         plugin = ChannelsPlugin(
             MemoryChannelsBackend(),
@@ -329,45 +329,45 @@ def test_leaving_the_background_ends_after_events_were_dropped(strategy: Any) ->
                 subscriber.put_nowait(event)
             async with asyncio.timeout(5), subscriber.run_in_background(on_event):
                 pass
-            assert heard == (numbers(2) if strategy == "backoff" else numbers(2, 7))
+            assert received == (numbers(2) if strategy == "backoff" else numbers(2, 7))
 
     run(main())
 
 
-def test_leaving_the_background_ends_after_an_iterator_was_left() -> None:
+def test_leaving_the_block_ends_after_an_iterator_was_abandoned() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             await publish_all(plugin, numbers(3))
             iterator: AsyncIterator[bytes] = subscriber.iter_events()
-            await anext(iterator)  # and the iterator is never asked again
-            heard: list[bytes] = []
+            await anext(iterator)  # and the iterator is not used again
+            received: list[bytes] = []
 
             async def on_event(event: bytes) -> None:
-                heard.append(event)
+                received.append(event)
 
             async with asyncio.timeout(5), subscriber.run_in_background(on_event):
                 pass
-            assert heard == numbers(2, 1)
+            assert received == numbers(2, 1)
 
     run(main())
 
 
-def test_leaving_the_background_ends_while_events_keep_coming() -> None:
+def test_leaving_the_block_ends_while_events_keep_arriving() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
 
-            heard: list[bytes] = []
+            received: list[bytes] = []
 
             async def on_event(event: bytes) -> None:
-                heard.append(event)
+                received.append(event)
                 await plugin.wait_published("another", "foo")
                 await asyncio.sleep(0.001)
 
             async with asyncio.timeout(5), subscriber.run_in_background(on_event):
                 await plugin.wait_published("first", "foo")
-                await until(lambda: heard)
+                await until(lambda: received)
 
     run(main())
 
@@ -384,7 +384,7 @@ def test_unsubscribing_with_a_full_backlog_ends() -> None:
     run(main())
 
 
-def test_channels_that_nobody_is_in_are_forgotten() -> None:
+def test_channels_without_subscribers_are_removed() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True) as plugin:
             for number in range(50):
@@ -397,7 +397,7 @@ def test_channels_that_nobody_is_in_are_forgotten() -> None:
 
 
 class NotWalkedOver(dict[str, Any]):
-    """Channels that cannot be gone through."""
+    """Channels over which a test must not iterate."""
 
     def _refuse(self) -> Any:
         raise AssertionError("leaving went through all channels")
@@ -405,7 +405,7 @@ class NotWalkedOver(dict[str, Any]):
     keys = values = items = __iter__ = _refuse
 
 
-def test_leaving_costs_the_same_however_many_channels_there_are() -> None:
+def test_leaving_costs_the_same_with_any_number_of_channels() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True) as plugin:
             readers = [await plugin.subscribe(f"c{number}") for number in range(20)]
@@ -435,7 +435,7 @@ async def _all_of(subscriber: Any) -> list[bytes]:
     return [event async for event in subscriber.iter_events()]
 
 
-def test_shutdown_goes_on_after_a_callback_failed() -> None:
+def test_shutdown_continues_after_a_callback_failed() -> None:
     async def failing(_: bytes) -> None:
         raise ValueError
 
@@ -485,11 +485,11 @@ def test_a_task_that_is_cancelled_in_a_stop_is_cancelled() -> None:
     run(main())
 
 
-# Quiet loss
+# Silent loss
 
 
 @pytest.mark.parametrize(("strategy", "kept"), [("backoff", numbers(2)), ("dropleft", numbers(2, 8))])
-def test_what_a_full_backlog_drops_is_counted_and_logged(
+def test_events_dropped_by_a_full_backlog_are_counted_and_logged(
     strategy: Any, kept: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -511,20 +511,20 @@ def test_what_a_full_backlog_drops_is_counted_and_logged(
     ]
 
 
-def test_what_was_published_before_the_shutdown_is_delivered() -> None:
+def test_events_published_before_the_shutdown_are_delivered() -> None:
     async def main() -> None:
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
         async def on_event(event: bytes) -> None:
             await asyncio.sleep(0.001)
-            heard.append(event)
+            received.append(event)
 
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             subscriber._start_in_background(on_event)
             for event in numbers(10):
                 plugin.publish(event, "foo")
-        assert heard == numbers(10)
+        assert received == numbers(10)
 
     run(main())
 
@@ -537,7 +537,7 @@ def test_publishing_from_a_thread_wakes_the_loop() -> None:
             await asyncio.sleep(0.01)
             thread = threading.Timer(0.05, lambda: plugin.publish("from a thread", "foo"))
             thread.start()
-            # Nothing else wakes this loop: its only timer is the one that says that it hangs.
+            # Nothing else wakes this event loop: its only timer is the test's time-out.
             async with asyncio.timeout(5):
                 assert await reading == [b"from a thread"]
             thread.join()
@@ -556,7 +556,7 @@ def test_publishing_to_an_unknown_channel_raises() -> None:
     run(main())
 
 
-def test_events_have_a_channel_a_number_a_time_and_a_place_to_go_on_from() -> None:
+def test_events_have_a_channel_a_seq_a_time_and_a_cursor() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo", "bar"]) as plugin:
             subscriber = await plugin.subscribe(["foo", "bar"])
@@ -580,7 +580,7 @@ async def _two(subscriber: Any) -> AsyncIterator[Any]:
             return
 
 
-def test_a_burst_longer_than_the_history_is_delivered_whole() -> None:
+def test_a_burst_longer_than_the_history_is_delivered_completely() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=5), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")

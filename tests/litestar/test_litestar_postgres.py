@@ -1,4 +1,4 @@
-"""The PostgreSQL classes: which ways to connect they take, and what happens when the database restarts."""
+"""The PostgreSQL classes: ways to connect, and a restart of the database."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ def dsn(schema: str) -> str:
 
 
 async def check(*backends: Any) -> None:
-    """See that backends on one store hear each other."""
+    """Check that backends on one store receive each other's events."""
     async with started(*backends):
         for backend in backends:
             await backend.subscribe(["foo"])
@@ -31,20 +31,20 @@ async def check(*backends: Any) -> None:
             assert await anext(backend.stream_events()) == ("foo", b"something")
 
 
-# How to connect
+# Connecting
 
 
-def test_a_place_to_connect_to_is_needed() -> None:
+def test_a_dsn_or_a_connection_factory_is_required() -> None:
     with pytest.raises(ImproperlyConfiguredException, match="dsn or make_connection"):
         AsyncPgChannelsBackend()  # type: ignore[call-overload]
 
 
-def test_both_classes_are_one_application_on_one_database() -> None:
+def test_both_classes_share_channels_on_one_database() -> None:
     name = fresh()
     run(check(AsyncPgChannelsBackend(dsn(name)), PsycoPgChannelsBackend(dsn(name))))
 
 
-def test_a_channel_is_a_room_in_a_schema_of_its_own() -> None:
+def test_a_channel_is_a_room_in_its_own_schema() -> None:
     async def main() -> None:
         url = stores.postgres_server().url
         backend = AsyncPgChannelsBackend(url)
@@ -63,7 +63,7 @@ def test_a_channel_is_a_room_in_a_schema_of_its_own() -> None:
         "postgres://{user}@{host}:{port}/{database}?application_name=x",
     ],
 )
-def test_connection_strings_of_libpq_are_taken(conninfo: str) -> None:
+def test_connection_strings_of_libpq_are_accepted(conninfo: str) -> None:
     parts = urlsplit(stores.postgres_server().url)
     filled = conninfo.format(host=parts.hostname, port=parts.port, user=parts.username, database=parts.path[1:])
     run(check(PsycoPgChannelsBackend(filled)))
@@ -78,13 +78,13 @@ def test_connection_strings_of_libpq_are_taken(conninfo: str) -> None:
         ("host=a keepalives=1 keepalives_idle=5", "postgresql://?host=a"),
     ],
 )
-def test_connection_strings_are_read_as_libpq_reads_them(conninfo: str, url: str) -> None:
+def test_connection_strings_are_parsed_as_libpq_parses_them(conninfo: str, url: str) -> None:
     assert url_of(conninfo) == url
 
 
 @pytest.mark.parametrize("conninfo", ["host", "host=a s3cret", "password='s3cret", "mysql://s3cret@host/db", "=s3cret"])
-def test_what_is_no_connection_string_is_refused_without_repeating_it(conninfo: str) -> None:
-    with pytest.raises(ImproperlyConfiguredException, match="a connection string is") as caught:
+def test_an_invalid_connection_string_is_rejected_without_repeating_it(conninfo: str) -> None:
+    with pytest.raises(ImproperlyConfiguredException, match="a connection string must be") as caught:
         PsycoPgChannelsBackend(conninfo)
     assert "s3cret" not in str(caught.value)
 
@@ -108,7 +108,7 @@ def test_the_applications_own_connections_are_used() -> None:
     run(main())
 
 
-def test_connections_that_cannot_be_made_are_told_as_such() -> None:
+def test_failed_connections_raise_unavailable() -> None:
     async def make_connection() -> Any:
         raise OSError("nobody there")
 
@@ -125,7 +125,7 @@ def test_connections_that_cannot_be_made_are_told_as_such() -> None:
 # Faults
 
 
-def test_delivery_goes_on_after_postgresql_restarted() -> None:
+def test_delivery_continues_after_a_restart_of_postgresql() -> None:
     with PostgresServer() as server:
 
         async def main() -> None:

@@ -1,4 +1,4 @@
-"""The Redis classes: which clients they take, what is in Redis, and what happens when that restarts."""
+"""The Redis classes: accepted clients, stored data, and a restart of Redis."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.sentinel import Sentinel
 from redis.credentials import UsernamePasswordCredentialProvider
-from test_redis_sentinel import Sentinel as SentinelServer
+from redis_sentinel import Sentinel as SentinelServer
 
 from chatkit.backends import open_backend
 from chatkit.bench.local.redis import RedisServer
@@ -25,7 +25,7 @@ from chatkit.litestar import ChannelsPlugin, RedisChannelsPubSubBackend, RedisCh
 
 
 async def check(client: Any) -> None:
-    """See that both classes work with a client, and leave it closed."""
+    """Check that both classes work with a client, and do not open it."""
     stream = RedisChannelsStreamBackend(5, redis=client, key_prefix=fresh())
     for backend in (stream, RedisChannelsPubSubBackend(redis=client)):
         async with started(backend):
@@ -53,8 +53,8 @@ async def check(client: Any) -> None:
         {"client_name": "mine"},
     ],
 )
-def test_whatever_the_client_is_set_to_does_no_harm(options: dict[str, Any]) -> None:
-    if "socket_timeout" in options:  # it is not the client that sends events
+def test_options_of_the_client_do_not_affect_chatkit(options: dict[str, Any]) -> None:
+    if "socket_timeout" in options:  # chatkit does not use the client to send events
         backend = RedisChannelsStreamBackend(5, redis=redis(**options), key_prefix=fresh())
         run(_publish_and_hear(backend))
     else:
@@ -68,13 +68,13 @@ async def _publish_and_hear(backend: Any) -> None:
         assert await anext(backend.stream_events()) == ("foo", b"something")
 
 
-def test_pools_of_other_kinds_are_taken() -> None:
+def test_other_connection_pools_are_accepted() -> None:
     pool = redis().connection_pool
     kwargs = {name: pool.connection_kwargs[name] for name in ("host", "port")}
     run(check(Redis(connection_pool=BlockingConnectionPool(**kwargs, decode_responses=True))))
 
 
-def test_databases_are_apart() -> None:
+def test_databases_are_isolated() -> None:
     async def main() -> None:
         prefix = fresh()
         one, two = (RedisChannelsStreamBackend(5, redis=redis(db=database), key_prefix=prefix) for database in range(2))
@@ -89,9 +89,9 @@ def test_databases_are_apart() -> None:
 
 
 @pytest.mark.parametrize("way", ["password", "user", "provider", "socket", "name"])
-def test_the_clients_way_in_is_taken(way: str) -> None:
+def test_the_clients_login_is_used(way: str) -> None:
     with (
-        TemporaryDirectory(prefix="ck-") as folder,  # a short path: Redis lists only the beginning of a long one
+        TemporaryDirectory(prefix="ck-") as folder,  # a short path: Redis truncates long ones in its list
         RedisServer(("--unixsocket", str(path := Path(folder) / "redis.sock"))) as server,
     ):
         server.ask("ACL", "SETUSER", "bob", "on", ">s3cret/", "~*", "&*", "+@all")
@@ -134,13 +134,13 @@ def test_the_certificates_that_a_client_trusts_are_trusted(tmp_path: Path) -> No
             run(check(Redis(host="127.0.0.1", port=port, ssl=True)))
 
 
-def test_a_client_of_sentinels_leads_to_the_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sentinel_client_connects_to_the_master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with RedisServer() as master, SentinelServer(master, tmp_path) as server:
 
         async def main() -> None:
             sentinel = Sentinel([("127.0.0.1", server.port)])  # type: ignore[no-untyped-call]  # redis-py's
             await check(sentinel.master_for("rooms"))
-            with pytest.raises(ImproperlyConfiguredException, match="for replicas"):
+            with pytest.raises(ImproperlyConfiguredException, match="connects to replicas"):
                 RedisChannelsPubSubBackend(redis=sentinel.slave_for("rooms"))
             for each in sentinel.sentinels:
                 await each.aclose()
@@ -149,16 +149,16 @@ def test_a_client_of_sentinels_leads_to_the_master(tmp_path: Path, monkeypatch: 
 
 
 class _Recorded(Connection):
-    """A connection that does what only its author knows."""
+    """A connection class that chatkit does not know."""
 
 
 @pytest.mark.parametrize("client", [SyncRedis(), Redis(connection_pool=ConnectionPool(connection_class=_Recorded))])
-def test_a_client_that_cannot_be_used_is_refused_at_once(client: Any) -> None:
-    with pytest.raises(ImproperlyConfiguredException, match=r"cannot be used: it has to be one of redis\.asyncio"):
+def test_an_unsupported_client_is_rejected_at_once(client: Any) -> None:
+    with pytest.raises(ImproperlyConfiguredException, match=r"cannot be used: it must be a client of redis\.asyncio"):
         RedisChannelsStreamBackend(5, redis=client)
 
 
-def test_several_channels_in_one_publish_go_through_a_cluster() -> None:
+def test_one_publish_to_several_channels_works_on_a_cluster() -> None:
     async def main() -> None:
         client = redis_cluster()
         backend = RedisChannelsStreamBackend(5, redis=client, key_prefix=fresh())
@@ -176,7 +176,7 @@ def test_several_channels_in_one_publish_go_through_a_cluster() -> None:
     run(main())
 
 
-# What is in Redis
+# Stored data
 
 
 def test_a_channel_is_a_room_under_the_prefix() -> None:
@@ -210,7 +210,7 @@ def test_publishing_and_reading_work_before_the_start() -> None:
     run(main())
 
 
-def test_flushing_takes_all_of_one_prefix_and_nothing_else() -> None:
+def test_flushing_deletes_all_channels_of_one_prefix_only() -> None:
     async def main() -> None:
         client, prefix = redis(), fresh()
         mine = RedisChannelsStreamBackend(5, redis=client, key_prefix=prefix)
@@ -230,7 +230,7 @@ def test_flushing_takes_all_of_one_prefix_and_nothing_else() -> None:
     run(main())
 
 
-def test_readers_go_on_after_a_flush() -> None:
+def test_readers_continue_after_a_flush() -> None:
     async def main() -> None:
         client = redis()
         backend = RedisChannelsStreamBackend(5, redis=client, key_prefix=fresh())
@@ -250,7 +250,7 @@ def test_readers_go_on_after_a_flush() -> None:
 
 
 @pytest.mark.parametrize("ttl", [60_000, timedelta(minutes=1)])
-def test_a_channel_lives_as_long_as_it_is_told_to(ttl: Any) -> None:
+def test_a_channel_expires_after_its_time_to_live(ttl: Any) -> None:
     async def main() -> None:
         client, prefix = redis(), fresh()
         backend = RedisChannelsStreamBackend(5, redis=client, stream_ttl=ttl, key_prefix=prefix)
@@ -266,14 +266,14 @@ def test_a_channel_lives_as_long_as_it_is_told_to(ttl: Any) -> None:
     run(main())
 
 
-def test_what_went_by_its_age_is_gone_and_the_channel_begins_anew() -> None:
+def test_an_expired_channel_starts_again() -> None:
     async def main() -> None:
         client = redis()
         backend = RedisChannelsStreamBackend(5, redis=client, stream_ttl=20, key_prefix=fresh())
         async with ChannelsPlugin(backend, channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             await plugin.wait_published("old", "foo")
-            while await client.exists(backend._make_key("foo")):  # noqa: ASYNC110  # Redis tells nobody
+            while await client.exists(backend._make_key("foo")):  # noqa: ASYNC110  # Redis sends no notification
                 await asyncio.sleep(0.005)
             assert await backend.get_history("foo") == []
             await plugin.wait_published("new", "foo")
@@ -283,7 +283,7 @@ def test_what_went_by_its_age_is_gone_and_the_channel_begins_anew() -> None:
     run(main())
 
 
-def test_without_being_told_channels_stay() -> None:
+def test_channels_do_not_expire_by_default() -> None:
     async def main() -> None:
         client = redis()
         backend = RedisChannelsStreamBackend(5, redis=client, key_prefix=fresh())
@@ -298,7 +298,7 @@ def test_without_being_told_channels_stay() -> None:
 
 
 @pytest.mark.parametrize("kind", [RedisChannelsStreamBackend, RedisChannelsPubSubBackend])
-def test_delivery_goes_on_after_redis_restarted(kind: Any) -> None:
+def test_delivery_continues_after_a_restart_of_redis(kind: Any) -> None:
     with RedisServer() as server:
 
         async def main() -> None:
@@ -311,14 +311,14 @@ def test_delivery_goes_on_after_redis_restarted(kind: Any) -> None:
         run(main())
 
 
-def test_who_iterates_over_a_backend_goes_on_after_redis_restarted() -> None:
+def test_iterating_over_a_backend_continues_after_a_restart_of_redis() -> None:
     with RedisServer() as server:
 
         async def main() -> None:
             backend = RedisChannelsStreamBackend(5, redis=Redis(port=server.port))
             async with started(backend):
                 await backend.subscribe(["foo"])
-                for number in range(3_000):  # more than is held here
+                for number in range(3_000):  # more than the history
                     await backend.publish(b"%d" % number, ["foo"])
                 await asyncio.to_thread(server.kill)
                 stream = backend.stream_events()

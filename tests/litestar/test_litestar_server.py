@@ -1,4 +1,4 @@
-"""Channels on the server that they are fast on: the direct path, and clients that do not behave."""
+"""Channels on `chatkit serve`: the direct path, and clients that stall or disconnect."""
 
 import json
 import socket
@@ -18,11 +18,11 @@ from serving import clean_environment, free_port
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
 
-LIMIT_S = 20.0  # only what hangs takes so long
+LIMIT_S = 20.0  # only a hanging test takes this long
 
 
 class Server:
-    """The tests' application, served by `chatkit serve`."""
+    """The test application, served by `chatkit serve`."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -41,7 +41,7 @@ class Server:
             return found
 
     def until(self, **expected: int) -> None:
-        """Return when the state is as expected."""
+        """Wait until the state is as expected."""
         deadline = time.monotonic() + LIMIT_S
         while (state := self.state) | expected != state:
             assert time.monotonic() < deadline, state
@@ -71,52 +71,52 @@ def numbers(count: int, size: int = 10) -> list[str]:
     return [f"{number:<{size}}" for number in range(count)]
 
 
-def heard(client: ClientConnection, count: int) -> list[str | bytes]:
+def receive_events(client: ClientConnection, count: int) -> list[str | bytes]:
     return [client.recv(LIMIT_S) for _ in range(count)]
 
 
-def test_a_socket_that_is_sent_to_in_the_background_is_written_to_directly(server: Server) -> None:
+def test_events_in_the_background_use_the_direct_path(server: Server) -> None:
     with server.connect("/background/a") as one, server.connect("/background/a") as two:
         server.until(readers=2, direct=2)
         server.post("/publish/a?count=5000")
-        assert heard(one, 5000) == heard(two, 5000) == numbers(5000)
+        assert receive_events(one, 5000) == receive_events(two, 5000) == numbers(5000)
         one.send("echo")
-        assert heard(one, 1) == ["echo"]
+        assert receive_events(one, 1) == ["echo"]
     server.until(readers=0, rooms=0)
 
 
-def test_what_is_no_text_goes_as_a_binary_message(server: Server) -> None:
+def test_payloads_that_are_not_text_are_sent_as_binary_messages(server: Server) -> None:
     with server.connect("/background/b") as client:
         server.until(direct=1)
         server.post("/publish-binary/b")
-        assert heard(client, 2) == [b"\xff\x00\xfe", "text"]
+        assert receive_events(client, 2) == [b"\xff\x00\xfe", "text"]
     with server.connect("/bytes") as client:
         server.until(readers=1, direct=1)
         server.post("/publish-binary/bytes")
-        assert heard(client, 2) == [b"\xff\x00\xfe", b"text"]
+        assert receive_events(client, 2) == [b"\xff\x00\xfe", b"text"]
 
 
 def test_a_middleware_sees_every_event(server: Server) -> None:
     with server.connect("/overheard") as client:
         server.until(readers=1, direct=0)
         server.post("/publish/overheard?count=3")
-        assert heard(client, 3) == numbers(3)
+        assert receive_events(client, 3) == numbers(3)
     assert server.state["overheard"] == numbers(3)
 
 
-def test_a_reader_that_stalls_holds_up_nobody_and_then_gets_all(server: Server) -> None:
+def test_a_stalled_reader_delays_no_other_and_then_receives_everything(server: Server) -> None:
     stalled = _raw(server.port, "/background/c")
     with server.connect("/background/c") as client:
         server.until(readers=2, direct=2)
         server.post("/publish/c?count=3000&size=10000")
-        assert heard(client, 3000) == numbers(3000, 10_000)
+        assert receive_events(client, 3000) == numbers(3000, 10_000)
         assert _payloads(stalled, 3000) == [text.encode() for text in numbers(3000, 10_000)]
         assert server.state["missed"] == 0
     stalled.close()
     server.until(readers=0, rooms=0)
 
 
-def test_a_client_that_is_cut_with_events_unsent_leaves_nothing_behind(server: Server) -> None:
+def test_a_client_cut_off_with_unsent_events_leaves_nothing_behind(server: Server) -> None:
     server.until(readers=0)
     n_tasks = server.state["tasks"]
     for _ in range(5):
@@ -129,7 +129,7 @@ def test_a_client_that_is_cut_with_events_unsent_leaves_nothing_behind(server: S
     server.until(readers=0, rooms=0, tasks=n_tasks)
 
 
-def test_a_handler_that_only_sends_ends_when_its_client_has_left(server: Server) -> None:
+def test_a_handler_that_only_sends_ends_after_its_client_disconnects(server: Server) -> None:
     with server.connect("/send-only/e"):
         server.until(readers=1, direct=1)
     deadline = time.monotonic() + LIMIT_S
@@ -162,7 +162,7 @@ def _raw(port: int, path: str) -> socket.socket:
 
 
 def _payloads(client: socket.socket, count: int) -> list[bytes]:
-    """Read so many text frames of 126 to 65535 bytes."""
+    """Read this many text frames of 126 to 65535 bytes."""
     with client.makefile("rb") as file:
         found = []
         for _ in range(count):

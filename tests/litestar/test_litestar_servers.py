@@ -1,4 +1,4 @@
-"""Channels under every ASGI server: nothing depends on the one that they are fastest on."""
+"""Channels on every ASGI server: nothing depends on chatkit's own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ async def send(socket: WebSocket[Any, Any, Any], data: bytes) -> None:
     await socket.send_text(data)
 
 
-N_EVENTS = 1_500  # more than a subscriber takes ahead, and more than a socket buffers
+N_EVENTS = 1_500  # more than a subscriber reads ahead and a socket buffers
 CALLBACKS: dict[str, Callable[[WebSocket[Any, Any, Any]], Callable[[bytes], Awaitable[Any]]]] = {
     "text": lambda socket: socket.send_text,
     "bytes": lambda socket: socket.send_bytes,
@@ -35,13 +35,13 @@ Channels = NamedDependency[ChannelsPlugin]
 
 
 @pytest.fixture(autouse=True)
-def _no_stall_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a block that cannot be left hang: only the test's deadline ends it."""
+def _no_stall_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the time-out for leaving a block, so that only the test's time-out ends a hang."""
     monkeypatch.setattr(subscriber_module, "STALL_S", 3_600.0)
 
 
 class Observer(ASGIMiddleware):
-    """A middleware that looks at what is sent, so that there is no direct path past it."""
+    """A middleware that inspects sent messages, which disables the direct path."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         async def observed(message: Message) -> None:
@@ -51,7 +51,7 @@ class Observer(ASGIMiddleware):
 
 
 class Application:
-    """An application over channels, and how many of its handlers have left their blocks."""
+    """An application with channels, and the number of its handlers that have left their blocks."""
 
     def __init__(self, *, has_middleware: bool, max_backlog: int | None = None) -> None:
         self.n_left = 0
@@ -108,7 +108,7 @@ def test_the_block_of_an_idle_reader_is_left_at_once(
 
 @pytest.mark.parametrize("has_middleware", [False, True], ids=["bare", "middleware"])
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_burst_arrives_whole_and_in_order_even_at_a_slow_reader(server: str, has_middleware: bool) -> None:
+def test_a_burst_arrives_completely_and_in_order_at_a_slow_reader(server: str, has_middleware: bool) -> None:
     async def main() -> None:
         application = Application(has_middleware=has_middleware)
         async with SERVERS[server](application.app) as port:
@@ -166,7 +166,7 @@ def test_a_block_on_a_subscriber_that_has_ended_sends_nothing_and_its_reader_end
     assert [message["type"] for message in sent] == ["websocket.accept"]
 
 
-def test_a_socket_that_takes_nothing_more_is_not_waited_for_when_its_client_has_left() -> None:
+def test_a_full_socket_of_a_disconnected_client_is_not_waited_for() -> None:
     events: list[Any] = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}]
     is_sending = False
 
@@ -177,7 +177,7 @@ def test_a_socket_that_takes_nothing_more_is_not_waited_for_when_its_client_has_
         nonlocal is_sending
         if message["type"] == "websocket.send":
             is_sending = True
-            await asyncio.Event().wait()  # a full buffer that nobody reads
+            await asyncio.Event().wait()  # a full buffer without a reader
 
     async def main() -> None:
         async with Application(has_middleware=False).channels as channels:
@@ -190,6 +190,6 @@ def test_a_socket_that_takes_nothing_more_is_not_waited_for_when_its_client_has_
                         await channels.wait_published(str(number), "text")
                     await until(lambda: is_sending)
                     assert (await socket.receive())["type"] == "websocket.disconnect"
-                assert await read_events(subscriber, 2) == [b"1", b"2"]  # they were not given to a client that is gone
+                assert await read_events(subscriber, 2) == [b"1", b"2"]  # not lost with the disconnected client
 
     run(main())

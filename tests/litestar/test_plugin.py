@@ -1,4 +1,4 @@
-"""ChannelsPlugin: what Litestar's documentation says of it, and what ours adds."""
+"""ChannelsPlugin: the behaviour that Litestar documents, and chatkit's additions."""
 
 import asyncio
 import inspect
@@ -31,7 +31,7 @@ from chatkit.litestar import (
 
 @pytest.fixture(params=["memory", "sqlite", "url", "broker"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A backend of each kind that the plugin takes."""
+    """A backend of each kind that the plugin accepts."""
     match request.param:
         case "memory":
             return MemoryChannelsBackend(history=100)
@@ -57,13 +57,13 @@ def test_signatures_begin_with_those_of_litestar() -> None:
             assert got[: len(known)] == known, f"{ours.__name__}.{name}"
 
 
-def test_all_of_it_is_named_in_one_place() -> None:
+def test_the_package_exports_all_public_names() -> None:
     assert all(hasattr(toolkit, name) for name in toolkit.__all__)
     with pytest.raises(AttributeError):
         _ = toolkit.Nonsense
 
 
-def test_channels_are_declared_or_all_are_allowed() -> None:
+def test_channels_must_be_declared_unless_all_are_allowed() -> None:
     with pytest.raises(ImproperlyConfiguredException):
         ChannelsPlugin(MemoryChannelsBackend())
 
@@ -76,7 +76,7 @@ def test_before_the_start_publishing_raises() -> None:
         run(plugin.wait_published("x", "foo"))
 
 
-def test_what_is_published_reaches_all_who_are_subscribed(backend: Any) -> None:
+def test_events_reach_all_subscribers(backend: Any) -> None:
     async def main() -> None:
         async with ChannelsPlugin(backend, channels=["foo", "bar"]) as plugin:
             one, two = await plugin.subscribe("foo"), await plugin.subscribe(["foo", "bar"])
@@ -92,7 +92,7 @@ def test_what_is_published_reaches_all_who_are_subscribed(backend: Any) -> None:
     run(main())
 
 
-def test_types_are_encoded_as_the_application_says() -> None:
+def test_type_encoders_of_the_application_are_used() -> None:
     class Money:
         pass
 
@@ -102,7 +102,7 @@ def test_types_are_encoded_as_the_application_says() -> None:
     assert plugin.encode_data(b"\xff") == b"\xff"
 
 
-def test_history_then_live(tmp_path: Path) -> None:
+def test_live_events_follow_the_history(tmp_path: Path) -> None:
     async def main() -> None:
         for backend in (MemoryChannelsBackend(history=50), SqliteChannelsBackend(tmp_path / "rooms.db")):
             async with ChannelsPlugin(backend, channels=["foo"]) as plugin:
@@ -120,7 +120,7 @@ def test_history_then_live(tmp_path: Path) -> None:
     run(main())
 
 
-def test_history_by_hand_comes_behind_what_is_queued() -> None:
+def test_put_history_follows_the_queued_events() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=5), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
@@ -133,7 +133,7 @@ def test_history_by_hand_comes_behind_what_is_queued() -> None:
     run(main())
 
 
-def test_a_file_keeps_channels_over_a_restart(tmp_path: Path) -> None:
+def test_channels_in_a_file_survive_a_restart(tmp_path: Path) -> None:
     async def main() -> None:
         for event in numbers(3):
             async with ChannelsPlugin(f"sqlite:///{tmp_path}/rooms.db", channels=["foo"]) as plugin:
@@ -159,7 +159,7 @@ def test_two_processes_share_a_file(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_plugin_starts_again_after_a_shutdown(backend: Any) -> None:
+def test_a_plugin_can_start_again_after_a_shutdown(backend: Any) -> None:
     async def main() -> None:
         plugin = ChannelsPlugin(backend, channels=["foo"])
         await plugin._on_shutdown()
@@ -177,7 +177,7 @@ def test_a_plugin_starts_again_after_a_shutdown(backend: Any) -> None:
     run(main())
 
 
-def test_who_subscribed_before_the_start_hears_after_it() -> None:
+def test_subscriptions_before_the_start_receive_events_after_it() -> None:
     async def main() -> None:
         plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"])
         subscriber = await plugin.subscribe("foo")
@@ -188,7 +188,7 @@ def test_who_subscribed_before_the_start_hears_after_it() -> None:
     run(main())
 
 
-def test_who_subscribed_before_the_start_gets_the_past_that_was_asked_for(tmp_path: Path) -> None:
+def test_subscriptions_before_the_start_receive_the_requested_history(tmp_path: Path) -> None:
     async def main() -> None:
         def make() -> ChannelsPlugin:
             return ChannelsPlugin(SqliteChannelsBackend(tmp_path / "rooms.db"), channels=["foo"])
@@ -233,18 +233,18 @@ def test_publishing_from_threads_keeps_each_threads_order() -> None:
             threads = [threading.Thread(target=talk, args=(name,)) for name in "abc"]
             for thread in threads:
                 thread.start()
-            heard = await read_events(subscriber, 600)
+            received = await read_events(subscriber, 600)
             for thread in threads:
                 thread.join()
             for name in "abc":
-                assert [event for event in heard if event.startswith(name.encode())] == [
+                assert [event for event in received if event.startswith(name.encode())] == [
                     f"{name}{number}".encode() for number in range(200)
                 ]
 
     run(main())
 
 
-def test_another_loop_may_wait_for_its_event() -> None:
+def test_another_event_loop_may_wait_for_its_event() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             got: list[Published] = []
@@ -257,7 +257,7 @@ def test_another_loop_may_wait_for_its_event() -> None:
     run(main())
 
 
-def test_publishing_many_channels_returns_where_each_stands() -> None:
+def test_publishing_to_many_channels_returns_the_position_in_each() -> None:
     async def main() -> None:
         async with ChannelsPlugin("memory://", channels=["foo", "bar"]) as plugin:
             await plugin.wait_published("x", "foo")
@@ -268,19 +268,19 @@ def test_publishing_many_channels_returns_where_each_stands() -> None:
     run(main())
 
 
-def test_what_could_not_be_stored_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_that_could_not_be_stored_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        told: list[tuple[str, str]] = []
+        reported: list[tuple[str, str]] = []
 
         def on_error(error: ChatkitError, channel: str) -> None:
-            told.append((error.code, channel))
+            reported.append((error.code, channel))
 
         broker = Broker()
         broker.failures.append("publish")
         async with ChannelsPlugin(broker, channels=["foo"], on_error=on_error) as plugin:
             plugin.publish("x", "foo")
-            await until(lambda: told)
-            assert told == [("unavailable", "foo")]
+            await until(lambda: reported)
+            assert reported == [("unavailable", "foo")]
             broker.failures.append("publish")
             with pytest.raises(ConnectionError):
                 await plugin.wait_published("x", "foo")
@@ -289,7 +289,7 @@ def test_what_could_not_be_stored_is_told(caplog: pytest.LogCaptureFixture) -> N
     assert "an event of foo was not published" in caplog.text
 
 
-def test_a_store_that_cannot_be_read_refuses_and_leaves_nobody(tmp_path: Path) -> None:
+def test_an_unreadable_store_rejects_a_subscription_and_leaves_no_subscriber(tmp_path: Path) -> None:
     async def main() -> None:
         async with ChannelsPlugin(
             SqliteChannelsBackend(tmp_path / "rooms.db"), arbitrary_channels_allowed=True
@@ -302,7 +302,7 @@ def test_a_store_that_cannot_be_read_refuses_and_leaves_nobody(tmp_path: Path) -
     run(main())
 
 
-def test_a_mistake_of_on_error_keeps_no_event_from_its_channel(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_on_error_stops_no_event(caplog: pytest.LogCaptureFixture) -> None:
     def on_error(*_: object) -> None:
         raise ValueError("a mistake")
 
@@ -319,14 +319,14 @@ def test_a_mistake_of_on_error_keeps_no_event_from_its_channel(caplog: pytest.Lo
     assert "on_error failed" in caplog.text
 
 
-def test_another_loop_may_wait_for_its_event_while_the_application_shuts_down() -> None:
+def test_another_event_loop_may_wait_for_its_event_during_the_shutdown() -> None:
     async def main() -> None:
         plugin = ChannelsPlugin("memory://", channels=["foo"])
         await plugin._on_startup()
         subscriber = await plugin.subscribe("foo")
         got: list[Published] = []
 
-        async def on_event(_: bytes) -> None:  # the shutdown waits for this, and has begun before
+        async def on_event(_: bytes) -> None:  # the shutdown has started and waits for this
             await until(lambda: not plugin._is_open)
             await asyncio.to_thread(lambda: got.append(asyncio.run(plugin.wait_published("late", "foo"))))
 
@@ -341,7 +341,7 @@ def test_another_loop_may_wait_for_its_event_while_the_application_shuts_down() 
 # Resuming
 
 
-def test_a_subscriber_goes_on_from_a_cursor(tmp_path: Path) -> None:
+def test_a_subscriber_resumes_from_a_cursor(tmp_path: Path) -> None:
     async def main() -> None:
         async with ChannelsPlugin(SqliteChannelsBackend(tmp_path / "rooms.db"), channels=["foo", "bar"]) as plugin:
             places = [await plugin.wait_published(event, "foo") for event in numbers(5)]
@@ -353,14 +353,14 @@ def test_a_subscriber_goes_on_from_a_cursor(tmp_path: Path) -> None:
                 assert sorted(await read_events(subscriber, 2)) == [b"4", b"c"]
             with pytest.raises(BadCursor):
                 await plugin.subscribe("foo", after="nonsense")
-            with pytest.raises(ValueError, match="a place in one channel"):
+            with pytest.raises(ValueError, match="a position in one channel"):
                 await plugin.subscribe(["foo", "bar"], after=places[0].cursor)
             assert plugin._channels == {"foo": set(), "bar": set()}
 
     run(main())
 
 
-def test_a_cursor_of_another_life_of_the_channel_is_told(tmp_path: Path) -> None:
+def test_a_cursor_of_another_epoch_is_reported_as_a_restart(tmp_path: Path) -> None:
     async def main() -> None:
         async with ChannelsPlugin("memory://", channels=["foo"]) as plugin:
             cursor = (await plugin.wait_published("x", "foo")).cursor
@@ -377,7 +377,7 @@ async def _next(subscriber: Subscriber) -> Event:
     return await anext(subscriber.iter_events(with_metadata=True))
 
 
-def test_channels_are_added_and_left() -> None:
+def test_channels_can_be_added_and_left() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(history=9), arbitrary_channels_allowed=True) as plugin:
             await plugin.wait_published("old", "bar")
@@ -386,15 +386,15 @@ def test_channels_are_added_and_left() -> None:
                 assert subscriber.channels == {"foo", "bar"}
                 assert (await _next(subscriber)).channel == "bar"
                 await plugin.unsubscribe(subscriber, "foo")
-                await plugin.wait_published("not heard", "foo")
-                await plugin.wait_published("heard", "bar")
-                assert await read_events(subscriber, 1) == [b"heard"]
+                await plugin.wait_published("not received", "foo")
+                await plugin.wait_published("received", "bar")
+                assert await read_events(subscriber, 1) == [b"received"]
             assert plugin._channels == {}
 
     run(main())
 
 
-def test_who_left_the_last_channel_is_told_that_joining_is_too_late() -> None:
+def test_a_subscriber_that_left_its_last_channel_cannot_join_another() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), arbitrary_channels_allowed=True) as plugin:
             subscriber = await plugin.subscribe("foo")
@@ -417,7 +417,7 @@ def deny(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) ->
 @pytest.mark.parametrize("mode", ["text", "binary"])
 @pytest.mark.parametrize("base", ["/", "/ws", "/ws/"])
 @pytest.mark.parametrize("arbitrary", [True, False])
-def test_generated_handlers_send_what_is_published(mode: Any, base: str, arbitrary: bool) -> None:
+def test_generated_handlers_send_published_events(mode: Any, base: str, arbitrary: bool) -> None:
     plugin = ChannelsPlugin(
         MemoryChannelsBackend(history=10),
         channels=None if arbitrary else ["foo"],
@@ -435,16 +435,16 @@ def test_generated_handlers_send_what_is_published(mode: Any, base: str, arbitra
             plugin.publish("live", "foo")
             socket.send_text("what clients send is let pass")
             receive = socket.receive_text if mode == "text" else socket.receive_bytes
-            heard = [receive(timeout=5) for _ in range(3)]
-        assert heard == (["two", "three", "live"] if mode == "text" else [b"two", b"three", b"live"])
+            received = [receive(timeout=5) for _ in range(3)]
+        assert received == (["two", "three", "live"] if mode == "text" else [b"two", b"three", b"live"])
 
 
 @pytest.mark.parametrize("way", ["soon", "waiting", "in a thread"])
-def test_who_speaks_hears_at_once_however_long_the_others_rest(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_publisher_receives_its_own_event_at_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatkit.core.fanout.PACE", 1e9)
     monkeypatch.setattr("chatkit.core.fanout.MAX_REST_S", 60.0)
 
-    async def say(text: str) -> None:
+    async def publish_text(text: str) -> None:
         match way:
             case "soon":
                 plugin.publish(text, "foo")
@@ -458,17 +458,17 @@ def test_who_speaks_hears_at_once_however_long_the_others_rest(way: str, monkeyp
         await socket.accept()
         async with plugin.start_subscription("foo") as subscriber, subscriber.run_in_background(socket.send_text):
             async for text in socket.iter_data("text"):
-                await say(text)
+                await publish_text(text)
 
     plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"])
     app = Litestar([chat], plugins=[plugin], logging_config=None)
-    with TestClient(app) as client, client.websocket_connect("/") as speaker, client.websocket_connect("/"):
+    with TestClient(app) as client, client.websocket_connect("/") as publisher, client.websocket_connect("/"):
         for word in ("first", "while the others rest", "and again"):
-            speaker.send_text(word)
-            assert speaker.receive_text(timeout=20) == word
+            publisher.send_text(word)
+            assert publisher.receive_text(timeout=20) == word
 
 
-def test_generated_handlers_are_guarded() -> None:
+def test_generated_handlers_use_their_guards() -> None:
     plugin = ChannelsPlugin(
         MemoryChannelsBackend(), channels=["foo"], create_ws_route_handlers=True, ws_handler_guards=[deny]
     )
@@ -480,7 +480,7 @@ def test_generated_handlers_are_guarded() -> None:
             assert socket.receive_text(timeout=5) == "in"
 
 
-def test_the_guards_of_the_application_hold_for_generated_handlers() -> None:
+def test_guards_of_the_application_apply_to_generated_handlers() -> None:
     plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], create_ws_route_handlers=True)
     app = Litestar(plugins=[plugin], guards=[deny], logging_config=None)
     with TestClient(app) as client, pytest.raises(WebSocketDisconnect), client.websocket_connect("/foo"):
@@ -517,7 +517,7 @@ def test_a_subscriber_class_is_used() -> None:
         ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"], subscriber_class=reference.Subscriber)
 
 
-def test_a_backends_subclass_sees_what_passes() -> None:
+def test_a_subclass_of_a_backend_receives_every_event() -> None:
     class Recording(MemoryChannelsBackend):
         seen: list[bytes] = []  # noqa: RUF012
 

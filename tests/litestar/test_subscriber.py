@@ -1,4 +1,4 @@
-"""Subscriber: its stream, reading it, and sending in the background."""
+"""Subscriber: its queue, reading it, and sending in the background."""
 
 import asyncio
 from contextlib import suppress
@@ -9,7 +9,7 @@ import pytest
 from channels import read_events, run, until
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber
-from chatkit.litestar import reader as intake_module
+from chatkit.litestar import reader as reader_module
 from chatkit.litestar import subscriber as subscriber_module
 
 
@@ -33,7 +33,7 @@ def test_a_backlog_keeps_the_oldest_or_the_newest(strategy: Any, taken: list[boo
     assert [subscriber._queue.get_nowait() for _ in range(2)] == kept
 
 
-def test_putting_waits_for_room() -> None:
+def test_put_waits_while_the_queue_is_full() -> None:
     async def main() -> None:
         subscriber = make(max_backlog=1)
         await subscriber.put(b"0")
@@ -47,7 +47,7 @@ def test_putting_waits_for_room() -> None:
     run(main())
 
 
-def test_none_ends_one_reading() -> None:
+def test_none_ends_one_reader() -> None:
     async def main() -> None:
         subscriber = make()
         for item in (b"0", None, b"1", None):
@@ -60,7 +60,7 @@ def test_none_ends_one_reading() -> None:
     run(main())
 
 
-def test_what_was_put_by_hand_has_no_metadata() -> None:
+def test_items_put_by_the_application_have_no_metadata() -> None:
     async def main() -> None:
         subscriber = make()
         subscriber.put_nowait(b"0")
@@ -71,12 +71,12 @@ def test_what_was_put_by_hand_has_no_metadata() -> None:
 
 
 @pytest.mark.parametrize("join", [True, False])
-def test_stopping_ends_the_background_whatever_is_in_the_stream(join: bool) -> None:
+def test_stopping_ends_the_task_with_events_in_the_queue(join: bool) -> None:
     async def main() -> None:
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
         async def on_event(event: bytes) -> None:
-            heard.append(event)
+            received.append(event)
 
         subscriber = make()
         await subscriber.stop(join=join)
@@ -89,35 +89,35 @@ def test_stopping_ends_the_background_whatever_is_in_the_stream(join: bool) -> N
             running.append(subscriber.is_running)
             assert running == [True, False]
             assert subscriber._task is None
-        assert heard == (numbers(1) if join else [])
+        assert received == (numbers(1) if join else [])
 
     run(main())
 
 
-def test_what_came_after_the_leave_waits_for_the_next_reader() -> None:
+def test_events_after_the_block_wait_for_the_next_reader() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
-            heard: list[bytes] = []
+            received: list[bytes] = []
 
             async def on_event(event: bytes) -> None:
                 if event == b"0":
                     await plugin.wait_published(b"1", "foo")
-                heard.append(event)
+                received.append(event)
 
             async with subscriber.run_in_background(on_event):
                 await plugin.wait_published(b"0", "foo")
-            assert heard == [b"0"]
+            assert received == [b"0"]
             async with subscriber.run_in_background(on_event):
                 pass
-            assert heard == [b"0", b"1"]
+            assert received == [b"0", b"1"]
             await plugin.wait_published(b"2", "foo")
             assert await read_events(subscriber, 1) == [b"2"]
 
     run(main())
 
 
-def test_an_error_in_the_block_ends_the_background_at_once() -> None:
+def test_an_error_in_the_block_ends_the_task_at_once() -> None:
     async def main() -> None:
         async def never(_: bytes) -> None:
             await asyncio.Event().wait()
@@ -147,7 +147,7 @@ def test_an_error_of_the_callback_cancels_the_block_and_not_its_task() -> None:
 
         async def block(wait: bool) -> None:
             async with subscriber.run_in_background(failing):
-                while wait or subscriber._task is None or not subscriber._task.done():  # noqa: ASYNC110  # it ends us
+                while wait or subscriber._task is None or not subscriber._task.done():  # noqa: ASYNC110  # the task cancels this block
                     await asyncio.sleep(0)
 
         for wait in (True, False):
@@ -162,7 +162,7 @@ def test_an_error_of_the_callback_cancels_the_block_and_not_its_task() -> None:
     run(main())
 
 
-def test_a_cancellation_from_outside_stays_one() -> None:
+def test_a_cancellation_from_outside_is_raised() -> None:
     async def main() -> None:
         async def on_event(_: bytes) -> None:
             pass
@@ -183,7 +183,7 @@ def test_a_cancellation_from_outside_stays_one() -> None:
     run(main())
 
 
-def test_leaving_gives_up_a_callback_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_cancels_a_callback_without_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscriber_module, "STALL_S", 0.05)
 
     async def main() -> None:
@@ -214,21 +214,21 @@ def test_a_callback_cannot_stop_itself() -> None:
     run(main())
 
 
-def test_a_slow_reader_costs_no_queue_and_misses_nothing() -> None:
+def test_a_slow_reader_needs_no_long_queue_and_misses_nothing() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             for event in numbers(5_000):
                 await plugin.wait_published(event, "foo")
             await until(lambda: subscriber.qsize == 5_000)
-            assert subscriber._queue.qsize() <= intake_module.WINDOW
+            assert subscriber._queue.qsize() <= reader_module.WINDOW
             assert await read_events(subscriber, 5_000) == numbers(5_000)
             assert (subscriber.dropped, subscriber.missed, subscriber.qsize) == (0, 0, 0)
 
     run(main())
 
 
-def test_events_say_how_many_before_them_were_dropped() -> None:
+def test_events_contain_the_number_of_dropped_events_before_them() -> None:
     async def main() -> None:
         plugin = ChannelsPlugin(
             MemoryChannelsBackend(),
@@ -249,7 +249,7 @@ def test_events_say_how_many_before_them_were_dropped() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["backoff", "dropleft"])
-def test_what_was_given_without_its_metadata_was_not_missed(strategy: Any) -> None:
+def test_events_read_without_metadata_are_not_counted_as_missed(strategy: Any) -> None:
     async def main() -> None:
         plugin = ChannelsPlugin(
             MemoryChannelsBackend(),
@@ -259,10 +259,10 @@ def test_what_was_given_without_its_metadata_was_not_missed(strategy: Any) -> No
         )
         async with plugin:
             subscriber = await plugin.subscribe("foo")
-            heard: list[bytes] = []
+            received: list[bytes] = []
 
             async def on_event(event: bytes) -> None:
-                heard.append(event)
+                received.append(event)
 
             await publish(plugin, 3)
             assert await read_events(subscriber, 2) == numbers(2)
@@ -270,7 +270,7 @@ def test_what_was_given_without_its_metadata_was_not_missed(strategy: Any) -> No
             assert (event.seq, event.missed) == (3, 0)
             async with subscriber.run_in_background(on_event):
                 await publish(plugin, 3)
-            assert heard == numbers(3)
+            assert received == numbers(3)
             await publish(plugin, 5)
             await until(lambda: subscriber.dropped == 2)
             assert len(await read_events(subscriber, 3)) == 3
@@ -290,13 +290,13 @@ async def _all_of(subscriber: Subscriber) -> list[bytes]:
     return [event async for event in subscriber.iter_events()]
 
 
-def test_everyone_who_reads_a_subscriber_ends_with_it() -> None:
+def test_all_readers_of_a_subscriber_end_with_it() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             readers = [asyncio.create_task(_all_of(subscriber)) for _ in range(3)]
             for _ in range(3):
-                await asyncio.sleep(0)  # they wait
+                await asyncio.sleep(0)  # the readers wait
             await plugin.unsubscribe(subscriber)
             await plugin.unsubscribe(subscriber)
             assert await asyncio.gather(*readers) == [[], [], []]
@@ -306,7 +306,7 @@ def test_everyone_who_reads_a_subscriber_ends_with_it() -> None:
     run(main())
 
 
-def test_a_subscriber_of_no_channel_ends_too() -> None:
+def test_a_subscriber_without_a_channel_ends_too() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             async with plugin.start_subscription([]) as subscriber:
@@ -323,19 +323,19 @@ def test_a_subscriber_of_no_channel_ends_too() -> None:
     run(main())
 
 
-def test_the_background_ends_though_its_callback_lost_the_cancellation() -> None:
+def test_the_task_ends_although_its_callback_lost_the_cancellation() -> None:
     async def main() -> None:
         async with ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"]) as plugin:
             subscriber = await plugin.subscribe("foo")
             n_begun = 0
 
-            async def deaf(_: bytes) -> None:  # as a client of redis-py may be, on CPython 3.11
+            async def ignore_cancellation(_: bytes) -> None:  # as redis-py may do on CPython 3.11
                 nonlocal n_begun
                 n_begun += 1
                 with suppress(asyncio.CancelledError):
                     await asyncio.Event().wait()
 
-            async with subscriber.run_in_background(deaf, join=False):
+            async with subscriber.run_in_background(ignore_cancellation, join=False):
                 await publish(plugin, 3)
                 await until(lambda: n_begun)
             assert n_begun == 1

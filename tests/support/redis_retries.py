@@ -18,7 +18,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "ANSWER_S", 1.0)
     monkeypatch.setattr(connection, "CONNECT_S", 1.0)
     monkeypatch.setattr(connection, "TICK_S", 0.05)
-    monkeypatch.setattr(pubsub, "QUIET_S", 0.1)
+    monkeypatch.setattr(pubsub, "PING_AFTER_S", 0.1)
 
 
 async def in_thread(do: Callable[[], object]) -> None:

@@ -1,15 +1,15 @@
-"""Rooms in Redis, for processes on many machines."""
+"""A backend that stores rooms in Redis, for processes on many machines."""
 
 from chatkit.backends.redis.backend import RedisBackend, RedisPubSubBackend
 from chatkit.backends.redis.codec import KeyNames
-from chatkit.backends.redis.connection import Address, Wire
+from chatkit.backends.redis.connection import Address, DriverConnection
 from chatkit.backends.redis.login import Login
-from chatkit.backends.redis.sentinel import SentinelServer
-from chatkit.backends.redis.topology import ClusterServers, SingleServer, Topology
+from chatkit.backends.redis.topology import ClusterServers, SentinelServer, SingleServer, Topology
 
 __all__ = [
     "Address",
     "ClusterServers",
+    "DriverConnection",
     "KeyNames",
     "Login",
     "RedisBackend",
@@ -17,5 +17,4 @@ __all__ = [
     "SentinelServer",
     "SingleServer",
     "Topology",
-    "Wire",
 ]

@@ -1,11 +1,11 @@
 """RedisBackend: rooms in Redis, for processes on many machines. RedisPubSubBackend: the same without history.
 
-A room is a stream; one script checks keys, numbers, appends and publishes, for a whole batch, in one round trip. On one
-server a batch is one script, and stored wholly or not at all. On a cluster each room is: if a node fails in the middle
-of a batch, some of its rooms may have their messages, and the append raises `Unavailable`.
+A room is a stream. One script checks keys, assigns seqs, appends and publishes, for a whole batch in one round trip. On
+one server, a batch is one script and is stored completely or not at all. On a cluster, this holds for each slot: if a
+node fails in the middle of a batch, some of its rooms may have their messages, and the append raises `Unavailable`.
 """
 
-# ruff: noqa: D102 - what each method means is said once, in Backend
+# ruff: noqa: D102 - Backend documents the methods
 
 import asyncio
 import secrets
@@ -16,10 +16,10 @@ from typing import Self
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.redis.codec import KeyNames, RoomPosition
-from chatkit.backends.redis.echo import OwnPublishes
-from chatkit.backends.redis.listener import RedisListener
+from chatkit.backends.redis.listener import OwnPublishes, RedisListener
 from chatkit.backends.redis.login import Login, check_server, check_waiting
 from chatkit.backends.redis.presence import RedisPresence
+from chatkit.backends.redis.reader import RedisReader
 from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.topology import Topology
 from chatkit.backends.redis.writer import RedisWriter
@@ -29,56 +29,60 @@ from chatkit.core.model import Draft, Member, Message, Receipt
 from chatkit.errors import ChatkitError
 
 DEFAULT_PREFIX = "chatkit:"
-# What comes in one turn of the loop, of the smallest messages: without a history, what is folded away is lost.
+# As many of the smallest messages as arrive in one turn of the event loop: without a history, folded messages are lost.
 MAX_CARRIED = 65_536
 
 
 class RedisBackend(Backend):
-    """Rooms on the servers of a `place`, under keys that begin with `prefix`.
+    """Rooms on the servers of a topology, under keys that begin with `prefix`.
 
-    An append returns when the server has it, as durable as that is configured to be (`appendfsync`), and when at least
-    `replicas` of its replicas have it, too. With `expire_after_s`, Redis deletes a room when nothing was appended to it
-    for so many seconds.
+    An append returns when the server has stored it, as durably as `appendfsync` configures, and when at least
+    `replicas` of its replicas have it. With `expire_after_s`, Redis deletes a room after that many seconds without an
+    append.
     """
 
     shared = True
 
     def __init__(
         self,
-        place: Topology,
+        topology: Topology,
         login: Login,
         *,
         prefix: str = DEFAULT_PREFIX,
         replicas: int = 0,
         expire_after_s: float | None = None,
     ) -> None:
-        guide = login if place.asks_rooms_servers else login.stranger()
-        self._nodes = Router(place, login.wire, guide.wire)
+        discovery_login = login if topology.shares_login else login.discovery_login()
+        self._router = Router(topology, login.make_connection, discovery_login.make_connection)
         names = KeyNames(prefix, login.database)
-        self._log = RedisWriter(self._nodes, names, keeps_history=self.keeps_history, replicas=replicas)
-        self._echoes = OwnPublishes(secrets.token_hex(6))
+        self._reader = RedisReader(self._router, names)
+        self._writer = RedisWriter(
+            self._router, self._reader, names, keeps_history=self.keeps_history, replicas=replicas
+        )
+        self._own_publishes = OwnPublishes(secrets.token_hex(6))
         self._replicas = replicas
         self._expire_after_s = expire_after_s
-        self._inbox = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
-        self._newsroom = RedisListener(self._nodes, names, self._echoes, self._inbox)
-        self._attendants = RedisPresence(self._nodes, prefix)
-        self._appends = InFlight()  # leaving waits for them
+        self._notifications = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
+        self._listener = RedisListener(self._router, names, self._own_publishes, self._notifications)
+        self._presence = RedisPresence(self._router, prefix)
+        self._appends = InFlight()  # closing waits for them
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.callback(self._inbox.close)
-            stack.push_async_callback(self._nodes.close)
-            features = await check_server(self._nodes)
+            stack.callback(self._notifications.close)
+            stack.push_async_callback(self._router.close)
+            features = await check_server(self._router)
             if self._replicas:
-                await check_waiting(self._nodes)
-            self._log.publish = "SPUBLISH" if features.is_sharded else "PUBLISH"
-            self._newsroom.channels.is_sharded = features.is_sharded
-            stack.push_async_callback(self._newsroom.close)
-            await self._newsroom.open()
-            mending = asyncio.get_running_loop().create_task(self._newsroom.run())
-            mending.add_done_callback(lambda _: self._inbox.close())  # should it fail: nobody listens on, deaf
-            stack.push_async_callback(_end, mending)
+                await check_waiting(self._router)
+            self._writer.publish_command = "SPUBLISH" if features.is_sharded else "PUBLISH"
+            self._listener.pubsub.is_sharded = features.is_sharded
+            stack.push_async_callback(self._listener.close)
+            await self._listener.open()
+            listening = asyncio.get_running_loop().create_task(self._listener.run())
+            # If it fails, end the notifications, so that no reader waits for them for good.
+            listening.add_done_callback(lambda _: self._notifications.close())
+            stack.push_async_callback(_cancel, listening)
             stack.push_async_callback(self._appends.wait_idle)
             self._stack = stack.pop_all()
         return self
@@ -89,25 +93,25 @@ class RedisBackend(Backend):
         await self._stack.aclose()
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        name = self._echoes.begin()
-        if not self.keeps_history:  # then the news alone have everything in its order, and what is late cannot be read
-            self._echoes.fail(name)
+        append_id = self._own_publishes.begin()
+        if not self.keeps_history:  # only the publications have all messages in order, and missed ones cannot be read
+            self._own_publishes.forget(append_id)
         try:
             with self._appends:
-                receipts = await self._log.append(drafts, self._newsroom.known, name)
+                receipts = await self._writer.append(drafts, self._listener.position, append_id)
                 if not self.keeps_history:
-                    await self._newsroom.caught_up({draft.room for draft in drafts})
+                    await self._listener.wait_received({draft.room for draft in drafts})
         except BaseException:
-            self._echoes.fail(name)
-            self._newsroom.doubt(draft.room for draft in drafts)
+            self._own_publishes.forget(append_id)
+            self._listener.check_soon(draft.room for draft in drafts)
             raise
-        self._echoes.end(name)
+        self._own_publishes.confirm(append_id)
         newest = {receipt.message.room: receipt.message for receipt in receipts if not receipt.repeat}
         for message in newest.values():
-            self._newsroom.saw(message.room, RoomPosition(message.epoch, message.seq))
+            self._listener.advance(message.room, RoomPosition(message.epoch, message.seq))
         if self._expire_after_s is not None:
-            with suppress(ChatkitError):  # the messages are stored: a room that stays for longer is no reason to fail
-                await self._log.expire(dict.fromkeys(draft.room for draft in drafts), self._expire_after_s)
+            with suppress(ChatkitError):  # the messages are stored: an expiry that is not set is not a failed append
+                await self._writer.expire(dict.fromkeys(draft.room for draft in drafts), self._expire_after_s)
         return receipts
 
     async def read(
@@ -119,48 +123,49 @@ class RedisBackend(Backend):
         limit: int = 100,
         where: Filter | None = None,
     ) -> Page:
-        return await self._log.read(room, after, before, limit, where)
+        return await self._reader.read(room, after, before, limit, where)
 
     async def rooms(self) -> list[RoomInfo]:
-        return await self._log.rooms()
+        return await self._reader.rooms()
 
     async def redact(self, room: str, seq: int) -> Message:
-        return await self._log.redact(room, seq)
+        return await self._writer.redact(room, seq)
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        return await self._log.trim(room, keep, before_ms)
+        return await self._writer.trim(room, keep, before_ms)
 
     async def watch(self, room: str) -> None:
-        await self._newsroom.watch(room)
+        await self._listener.watch(room)
 
     async def unwatch(self, room: str) -> None:
-        self._newsroom.unwatch(room)
+        self._listener.unwatch(room)
 
     def notifications(self) -> AsyncIterator[Notification]:
-        return self._inbox.read()
+        return self._notifications.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        await self._log.typing(room, sender, self._echoes.process)
+        await self._writer.typing(room, sender, self._own_publishes.process)
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        await self._attendants.announce(process, joined, left, ttl_s)
+        await self._presence.announce(process, joined, left, ttl_s)
 
     async def poll_presence(self, process: str) -> list[PresenceChange]:
-        return await self._attendants.poll_presence(process)
+        return await self._presence.poll_presence(process)
 
 
 class RedisPubSubBackend(RedisBackend):
-    """Rooms whose messages are numbered and passed on, and not kept: a room is its last number, for a day of silence.
+    """Rooms whose messages are numbered and delivered, but not stored.
 
-    What is not kept cannot be read, redacted or trimmed. No keys are kept either: a publish that is tried again after
-    `Unavailable` may be delivered twice, and a conflict of keys is not found.
+    Redis stores only a room's last seq, until a day has passed without a message. Messages cannot be read, redacted or
+    trimmed. Keys are not stored either: a publish that is retried after `Unavailable` may be delivered twice, and
+    conflicting keys are not detected.
     """
 
     keeps_history = False
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])

@@ -1,4 +1,4 @@
-"""What a room is in Redis: the names of its keys, and how a message is written in its stream and in its news."""
+"""How rooms are stored in Redis: the names of keys, and the encoding of messages in streams and publications."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
@@ -8,11 +8,11 @@ import msgspec
 from chatkit.core.backend import MessageRedacted, RoomAdvanced, Typing
 from chatkit.core.model import Draft, Message
 
-MAX_NAMES = 16_384  # rooms whose keys are kept made: those of a busy server
+MAX_NAMES = 16_384  # rooms whose key names are cached: those of a busy server
 
 
 class RoomKeys(NamedTuple):
-    """The keys of one room, and its channel. The braces see to it that a cluster keeps them on one server."""
+    """The keys of one room, and its Redis channel. The braces in the names keep them on one node of a cluster."""
 
     meta: bytes
     log: bytes
@@ -22,21 +22,21 @@ class RoomKeys(NamedTuple):
 
 
 class RoomPosition(NamedTuple):
-    """How far a process has seen a room: its log's epoch and last seq, and how many redactions."""
+    """The state of a room that a process has seen: its epoch, its last seq, and the number of its redactions."""
 
     epoch: str = ""
     last: int = 0
     redacted: int = 0
 
     def merged(self, found: Self) -> Self:
-        """Return what is known when something was found that may be older."""
+        """Return the newer of two positions; `found` may be older."""
         if self.epoch != found.epoch:
             return found
         return type(self)(self.epoch, max(self.last, found.last), max(self.redacted, found.redacted))
 
 
 class KeyNames:
-    """Makes keys from room names. Channels have no database of their own: its number is in their name."""
+    """Makes keys from room names. Redis channels belong to no database, so their names contain its number."""
 
     def __init__(self, prefix: str, database: int) -> None:
         self._prefix = prefix
@@ -50,17 +50,17 @@ class KeyNames:
 
     @property
     def pattern(self) -> bytes:
-        """What SCAN finds rooms by."""
+        """The SCAN pattern that matches rooms."""
         escaped = "".join("\\" + char if char in "*?[]^\\-" else char for char in self._prefix)
         return f"{escaped}{{*}}:meta".encode()
 
     def room(self, key: bytes) -> str:
-        """Return the room of a key or channel."""
+        """Return the room of a key or Redis channel."""
         return key.decode()[len(self._prefix) + 1 :].rpartition("}")[0]
 
 
 class StreamEntry(msgspec.Struct, array_like=True, frozen=True):
-    """A message's text in the stream."""
+    """A message as it is stored in the stream."""
 
     sender: str
     body: str
@@ -68,12 +68,12 @@ class StreamEntry(msgspec.Struct, array_like=True, frozen=True):
     key: str | None
 
     def to_message(self, room: str, epoch: str, seq: int, time_ms: int) -> Message:
-        """Return it as a value of the core."""
+        """Convert it to a message."""
         return Message(room, epoch, seq, time_ms, self.sender, self.body, self.data, self.key)
 
 
 class Tombstone(msgspec.Struct, array_like=True, frozen=True):
-    """What is left of a redacted message."""
+    """The part of a redacted message that stays stored."""
 
     seq: int
     time_ms: int
@@ -81,12 +81,12 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True):
     key: str | None
 
     def to_message(self, room: str, epoch: str) -> Message:
-        """Return it as a value of the core."""
+        """Convert it to a message."""
         return Message(room, epoch, self.seq, self.time_ms, self.sender, "", None, self.key, redacted=True)
 
 
 class _Payload(msgspec.Struct, array_like=True, frozen=True):
-    name: str
+    origin: str  # the id of the append, or of the process
     kind: str
 
 
@@ -94,7 +94,7 @@ class _AppendedPayload(_Payload, array_like=True, frozen=True):
     epoch: str
     last: int
     time_ms: int
-    rows: list[StreamEntry]
+    entries: list[StreamEntry]
 
 
 class _RedactedPayload(_Payload, array_like=True, frozen=True):
@@ -108,44 +108,44 @@ class _TypingPayload(_Payload, array_like=True, frozen=True):
 
 
 encode = msgspec.json.Encoder().encode
-_decode_row = msgspec.json.Decoder(StreamEntry).decode
-_decode_left = msgspec.json.Decoder(Tombstone).decode
+_decode_entry_text = msgspec.json.Decoder(StreamEntry).decode
+_decode_tombstone = msgspec.json.Decoder(Tombstone).decode
 _decode_appended = msgspec.json.Decoder(_AppendedPayload).decode
 _decode_redacted = msgspec.json.Decoder(_RedactedPayload).decode
-_decode_writing = msgspec.json.Decoder(_TypingPayload).decode
+_decode_typing = msgspec.json.Decoder(_TypingPayload).decode
 
 
 def encode_draft(draft: Draft) -> bytes:
-    """Write a draft as its stream's entry will hold it."""
+    """Encode a draft as it is stored in the stream."""
     return encode((draft.sender, draft.body, draft.data, draft.key))
 
 
 def encode_key(draft: Draft) -> bytes:
-    """Write a key as the script takes it: the key, a line feed, the sender as JSON; empty for a draft without a key.
+    """Encode a key for the script: the key, a line feed, the sender as JSON; empty for a draft without a key.
 
-    Neither a key nor JSON holds a line feed, and the stored messages begin with the sender in the same JSON.
+    Neither a key nor JSON contains a line feed. Stored messages begin with the sender in the same JSON.
     """
     return b"" if draft.key is None else b"%s\n%s" % (draft.key.encode(), encode(draft.sender))
 
 
-def encode_left(message: Message) -> bytes:
-    """Write what is left of a message without body and data."""
+def encode_tombstone(message: Message) -> bytes:
+    """Encode the tombstone of a message."""
     return encode((message.seq, message.time_ms, message.sender, message.key))
 
 
 def decode_entry(room: str, epoch: str, seq: int, parts: list[bytes]) -> Message:
-    """Read a message: its time and text, or what is left of it."""
+    """Decode a stored message (its time and text) or its tombstone."""
     if len(parts) == 1:
-        return _decode_left(parts[0]).to_message(room, epoch)
-    return _decode_row(parts[1]).to_message(room, epoch, seq, int(parts[0]))
+        return _decode_tombstone(parts[0]).to_message(room, epoch)
+    return _decode_entry_text(parts[1]).to_message(room, epoch, seq, int(parts[0]))
 
 
-def decode_entries(room: str, epoch: str, entries: list[Any], left: list[bytes]) -> list[Message]:
-    """Read what a range of a room gave, in order of numbers."""
+def decode_entries(room: str, epoch: str, entries: list[Any], tombstones: list[bytes]) -> list[Message]:
+    """Decode the entries and tombstones of a range, in order of seq."""
     messages = [
-        _decode_row(fields[3]).to_message(room, epoch, int(id_[:-2]), int(fields[1])) for id_, fields in entries
+        _decode_entry_text(fields[3]).to_message(room, epoch, int(id_[:-2]), int(fields[1])) for id_, fields in entries
     ]
-    messages += [_decode_left(text).to_message(room, epoch) for text in left]
+    messages += [_decode_tombstone(text).to_message(room, epoch) for text in tombstones]
     messages.sort(key=_seq)
     return messages
 
@@ -154,26 +154,31 @@ def _seq(message: Message) -> int:
     return message.seq
 
 
-def decode_left(text: bytes) -> int:
-    """Return whose rest it is that is left of a redacted message: its seq."""
-    return _decode_left(text).seq
+def decode_tombstone_seq(text: bytes) -> int:
+    """Return the seq of a redacted message's tombstone."""
+    return _decode_tombstone(text).seq
 
 
-def decode_news(room: str, payload: bytes) -> tuple[RoomAdvanced | MessageRedacted | Typing, RoomPosition | None]:
-    """Read what a script or a process published on a room's channel, and how far the room is, where that is said."""
+def decode_published(room: str, payload: bytes) -> tuple[RoomAdvanced | MessageRedacted | Typing, RoomPosition | None]:
+    """Decode a publication of a room, and the room's position if the publication contains it."""
     match _kind(payload):
         case b"A":
-            grown = _decode_appended(payload)
-            first = grown.last - len(grown.rows) + 1
-            messages = [row.to_message(room, grown.epoch, first + n, grown.time_ms) for n, row in enumerate(grown.rows)]
-            return RoomAdvanced(room, grown.last, messages, epoch=grown.epoch), RoomPosition(grown.epoch, grown.last)
+            appended = _decode_appended(payload)
+            first = appended.last - len(appended.entries) + 1
+            messages = [
+                entry.to_message(room, appended.epoch, first + n, appended.time_ms)
+                for n, entry in enumerate(appended.entries)
+            ]
+            return RoomAdvanced(room, appended.last, messages, epoch=appended.epoch), RoomPosition(
+                appended.epoch, appended.last
+            )
         case b"R":
             redacted = _decode_redacted(payload)
             return MessageRedacted(room, redacted.seq), RoomPosition(redacted.epoch, redacted.seq, redacted.count)
         case _:
-            return Typing(room, _decode_writing(payload).sender), None
+            return Typing(room, _decode_typing(payload).sender), None
 
 
 def _kind(payload: bytes) -> bytes:
-    at = payload.index(b'","') + 3  # behind the name
+    at = payload.index(b'","') + 3  # after the id
     return payload[at : at + 1]

@@ -1,4 +1,4 @@
-"""What goes wrong with Redis, as our own errors. No sentence here holds a password."""
+"""Translates errors of Redis and its driver into chatkit's errors. No message contains a password."""
 
 from redis.exceptions import (
     AskError,
@@ -17,27 +17,27 @@ from redis.exceptions import (
 
 from chatkit.errors import ChatkitError, StoreError, Unavailable
 
-# What a server answers while it cannot do now what it can do at other times; redis-py has no classes for these.
-_PASSING = ("MISCONF", "BUSY", "NOREPLICAS", "UNBLOCKED", "MASTERDOWN", "LOADING")
+# Prefixes of answers that report a temporary condition; redis-py has no classes for these.
+_TEMPORARY = ("MISCONF", "BUSY", "NOREPLICAS", "UNBLOCKED", "MASTERDOWN", "LOADING")
 
 
-def as_ours(error: RedisError | OSError, where: str) -> ChatkitError:
-    """Return the error of ours that says the same; `where` is the server's host and port."""
+def to_chatkit_error(error: RedisError | OSError, where: str) -> ChatkitError:
+    """Return the equivalent error of chatkit's; `where` is the server's host and port."""
     kind: type[ChatkitError] = StoreError
-    words = f"cannot do that: {error}"
+    words = f"rejected the command: {error}"
     match error:
         case AuthenticationError() | AuthorizationError():
-            words = "does not let us in: user or password is wrong, or one is needed"
+            words = "rejected the login: the user or password is wrong or missing"
         case NoPermissionError():
-            words = f"does not allow its user what chatkit needs: {error}"
+            words = f"denies the user a permission that chatkit needs: {error}"
         case AskError() | ClusterDownError() | TryAgainError():
             kind, words = Unavailable, f"is in a cluster that does not serve all rooms now: {error}"
         case ReadOnlyError():
-            kind, words = Unavailable, "is a replica now, and takes no messages"
+            kind, words = Unavailable, "is a replica now and accepts no messages"
         case OutOfMemoryError():
             kind, words = Unavailable, f"is full: {error}"
         case ConnectionError() | TimeoutError() | OSError():
-            kind, words = Unavailable, f"does not answer: {str(error) or 'it takes too long'}"
-        case ResponseError() if str(error).startswith(_PASSING):
-            kind, words = Unavailable, f"cannot do that now: {error}"
+            kind, words = Unavailable, f"does not answer: {str(error) or 'time-out'}"
+        case ResponseError() if str(error).startswith(_TEMPORARY):
+            kind, words = Unavailable, f"cannot run the command now: {error}"
     return kind(f"Redis at {where} {words}")

@@ -1,14 +1,15 @@
-"""Newsroom: the rooms that this process watches, how far it has seen each, and how their channels are kept heard.
+"""RedisListener: the watched rooms, the position at which each was last seen, and their subscriptions.
 
-The stream is the truth. When a link was broken, and now and then when none was, every watched room is asked how far it
-is, many in one round trip. Knows nothing of what messages are read for.
+The stream is authoritative. After a connection was lost, and at intervals in any case, the listener reads the position
+of every watched room, many in one round trip, and reports what it missed. Knows nothing of the readers of messages.
 """
 
-# A link that breaks takes all of them down with it: then the map of a cluster is learnt anew, and every room asked.
+# When one connection is lost, all of them are closed: the topology is then read again, and the position of every room.
 
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -16,8 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
-from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_news
-from chatkit.backends.redis.echo import OwnPublishes
+from chatkit.backends.redis.codec import KeyNames, RoomPosition, decode_published
 from chatkit.backends.redis.pubsub import PubSub, RoomMoved
 from chatkit.backends.redis.router import Router
 from chatkit.backoff import Backoff
@@ -27,254 +27,292 @@ from chatkit.errors import ChatkitError, Unavailable
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
-CHECK_S = 30.0  # how often rooms are asked although the links are whole: a store that was flushed says nothing of it
-CHECKED_EACH_S = 500  # of many rooms, so many a second on average: on a cluster each is a call of its own
-STEP = 1_000  # rooms subscribed to and asked for in one round trip: some milliseconds of the server's
-RETRY_MIN_S, RETRY_MAX_S = 0.05, 0.5  # everything is to be read on within 2 s of the store's return
+CHECK_S = 30.0  # interval of checks with healthy connections: a store that was flushed sends no notification of it
+CHECKED_PER_S = 500  # bound on the average rate of checks: on a cluster each is a call of its own
+STEP = 1_000  # rooms subscribed to and read in one round trip: some milliseconds of the server's time
+RETRY_MIN_S, RETRY_MAX_S = 0.05, 0.5  # readers must continue within 2 s after the store is back
+# Answered appends whose own publication may still arrive. It arrives at about the time of the answer; the delay is what
+# waits on the other connection.
+MAX_CONFIRMED = 4_096
+
+
+class OwnPublishes:
+    """Recognises publications of this process, whose content its calls have already returned. No I/O.
+
+    Each append has an id, with which its publication begins.
+    """
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self._count = 0
+        self._own = {process.encode()}
+        self._confirmed: deque[bytes] = deque()
+
+    def begin(self) -> str:
+        """Return a new id for an append that is about to be sent."""
+        self._count += 1
+        append_id = f"{self.process}{self._count:x}"
+        self._own.add(append_id.encode())
+        return append_id
+
+    def confirm(self, append_id: str) -> None:
+        """Register that an append was answered. Its publication contains nothing new, however late it arrives."""
+        self._confirmed.append(append_id.encode())
+        if len(self._confirmed) > MAX_CONFIRMED:
+            self._own.discard(self._confirmed.popleft())
+
+    def forget(self, append_id: str) -> None:
+        """Treat the publication of an append as another process's, because the outcome of the append is unknown."""
+        self._own.discard(append_id.encode())
+
+    def is_own(self, payload: bytes) -> bool:
+        """Return whether a payload, which begins with an id in quotes, was published by this process."""
+        return payload[2 : payload.index(b'"', 2)] in self._own
 
 
 class _Watched:
-    """A watched room: how far it has been seen. `ready` is done when its channel is heard."""
+    """A watched room and its last known position. `ready` is done when its subscription is confirmed."""
 
-    __slots__ = ("known", "ready", "room")
+    __slots__ = ("position", "ready", "room")
 
     def __init__(self, room: str, ready: asyncio.Future[None]) -> None:
         self.room = room
         self.ready = ready
-        self.known = RoomPosition()
-        ready.add_done_callback(_look)
+        self.position = RoomPosition()
+        ready.add_done_callback(_retrieve)
 
 
 class RedisListener:
-    """Watches rooms, and mends what breaks. Open it, and have `run` run until it is closed."""
+    """Watches rooms and restores lost connections. Call `open`, and keep `run` running until `close`."""
 
-    def __init__(self, nodes: Router, names: KeyNames, echoes: OwnPublishes, inbox: NotificationQueue) -> None:
-        self._nodes = nodes
-        self._echoes = echoes
-        self._inbox = inbox
-        self.channels = PubSub(nodes, names, self._heard, self._break)
+    def __init__(
+        self, router: Router, names: KeyNames, own_publishes: OwnPublishes, notifications: NotificationQueue
+    ) -> None:
+        self._router = router
+        self._own_publishes = own_publishes
+        self._notifications = notifications
+        self.pubsub = PubSub(router, names, self._on_message, self._on_lost)
         self._rooms: dict[str, _Watched] = {}
-        self._joining: list[_Watched] = []
-        self._leaving: list[str] = []
+        self._subscribing: list[_Watched] = []
+        self._unsubscribing: list[str] = []
         self._is_flush_due = False
-        self._joins: set[asyncio.Task[None]] = set()
-        self._doubtful: dict[str, None] = {}  # rooms in which nobody knows what came of an append
-        self._disturbed = asyncio.Event()  # set when links are to be made anew, or rooms to be asked for
-        self._fault: ChatkitError | None = Unavailable("the link to Redis is not yet open")
-        self._n_breaks = 0
+        self._subscribe_tasks: set[asyncio.Task[None]] = set()
+        self._uncertain: dict[str, None] = {}  # rooms with an append whose outcome is unknown
+        self._wakeup = asyncio.Event()  # set when connections have to be opened again, or rooms have to be checked
+        self._fault: ChatkitError | None = Unavailable("the connection to Redis is not yet open")
+        self._n_losses = 0
 
-    # Opening, mending, closing
+    # Opening, reconnecting, closing
 
     async def open(self) -> None:
         """Connect. Raise `Unavailable` or `StoreError`."""
-        await self.channels.open()
+        await self.pubsub.open()
         self._fault = None
 
     async def run(self) -> None:
-        """Mend the links whenever they break, and check the rooms now and then; until cancelled."""
+        """Reconnect after each loss, and check the rooms at intervals, until cancelled."""
         while True:
-            rest_s = max(CHECK_S, len(self._rooms) / CHECKED_EACH_S)
+            rest_s = max(CHECK_S, len(self._rooms) / CHECKED_PER_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(random.uniform(0.5, 1) * rest_s):  # noqa: S311 - jitter, not a secret
-                    await self._disturbed.wait()
+                    await self._wakeup.wait()
             if self._fault is not None:
-                await self._mend()
+                await self._reconnect()
                 continue
-            self._disturbed.clear()
-            rooms, self._doubtful = self._doubtful or dict.fromkeys(self._rooms), {}
+            self._wakeup.clear()
+            rooms, self._uncertain = self._uncertain or dict.fromkeys(self._rooms), {}
             try:
                 await self._check([watched for room in rooms if (watched := self._rooms.get(room)) is not None])
             except ChatkitError as error:
-                self._break(error)
+                self._on_lost(error)
 
     async def close(self) -> None:
-        """Close every link; whoever waits to watch a room gets `Unavailable`."""
-        self._fault = self._fault or Unavailable("the backend was left")
-        for join in self._joins:
-            join.cancel()
-        await asyncio.gather(*self._joins, return_exceptions=True)
-        self._refuse(self._joining, self._fault)
-        await self.channels.close()
+        """Close every connection. Pending calls of `watch` fail with `Unavailable`."""
+        self._fault = self._fault or Unavailable("the backend was closed")
+        for task in self._subscribe_tasks:
+            task.cancel()
+        await asyncio.gather(*self._subscribe_tasks, return_exceptions=True)
+        self._fail_watches(self._subscribing, self._fault)
+        await self.pubsub.close()
 
-    def _break(self, fault: ChatkitError) -> None:
+    def _on_lost(self, fault: ChatkitError) -> None:
         if self._fault is None:
-            self._inbox.put([Disconnected(str(fault))])
+            self._notifications.put([Disconnected(str(fault))])
         self._fault = fault
-        self._n_breaks += 1
-        self._nodes.mistrust()
-        self._disturbed.set()
+        self._n_losses += 1
+        self._router.invalidate()
+        self._wakeup.set()
 
-    async def _mend(self) -> None:
+    async def _reconnect(self) -> None:
         backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
-        while not await self._is_mended():  # noqa: ASYNC110 - no event reports that the store is back
+        while not await self._try_reconnect():  # noqa: ASYNC110 - no event reports that the store is back
             await asyncio.sleep(backoff.next_s())
         self._fault = None
-        self._inbox.put([Reconnected()])
+        self._notifications.put([Reconnected()])
 
-    async def _is_mended(self) -> bool:
-        """Connect, subscribe and check anew; say whether that went well, and nothing broke meanwhile."""
-        self._disturbed.clear()
-        self._doubtful.clear()
-        n_breaks = self._n_breaks
+    async def _try_reconnect(self) -> bool:
+        """Connect, subscribe and check all rooms. Return whether this succeeded without another lost connection."""
+        self._wakeup.clear()
+        self._uncertain.clear()
+        n_losses = self._n_losses
         try:
-            await self.channels.close()
-            await self.channels.open()
+            await self.pubsub.close()
+            await self.pubsub.open()
             rooms = list(self._rooms.values())
-            for step in _steps(rooms):
-                await self.channels.subscribe([watched.room for watched in step if self._is_wanted(watched)])
+            for batch in _batches(rooms):
+                await self.pubsub.subscribe([watched.room for watched in batch if self._is_wanted(watched)])
             await self._check(rooms)
         except ChatkitError as error:
-            self._break(error)
-        return n_breaks == self._n_breaks  # a doubt that came meanwhile has its turn next
+            self._on_lost(error)
+        return n_losses == self._n_losses  # rooms that became uncertain during this are checked next
 
     async def _check(self, rooms: Sequence[_Watched]) -> None:
-        """Ask how far rooms are, and tell of those that are not where they were seen."""
-        for step in _steps(rooms):
-            before = {watched.room: watched.known for watched in step}
-            for room, error in (await self._learn(step)).items():
-                _logger.warning("room %s cannot be asked for: %s", room, error)
-            for watched in step:
-                await self._tell(watched, before[watched.room])
+        """Read the positions of rooms, and report each room that is not where it was last seen."""
+        for batch in _batches(rooms):
+            before = {watched.room: watched.position for watched in batch}
+            for room, error in (await self._read_positions(batch)).items():
+                _logger.warning("the position of room %s cannot be read: %s", room, error)
+            for watched in batch:
+                await self._report_missed(watched, before[watched.room])
 
-    async def _tell(self, watched: _Watched, before: RoomPosition) -> None:
-        """Tell what was not heard of a room."""
-        room, now = watched.room, watched.known
+    async def _report_missed(self, watched: _Watched, before: RoomPosition) -> None:
+        room, now = watched.room, watched.position
         if not self._is_wanted(watched):
             return
         if (now.epoch, now.last) != (before.epoch, before.last):
-            self._inbox.put([RoomAdvanced(room, now.last, epoch=now.epoch)])
-        if now.redacted > before.redacted:  # which, is not known any more: all of them are told
-            self._inbox.put([MessageRedacted(room, seq) for seq in await self.channels.redacted(room)])
+            self._notifications.put([RoomAdvanced(room, now.last, epoch=now.epoch)])
+        if now.redacted > before.redacted:  # the server does not say which ones are new: all of them are reported
+            self._notifications.put([MessageRedacted(room, seq) for seq in await self.pubsub.redacted_seqs(room)])
 
-    async def _learn(self, rooms: Sequence[_Watched]) -> dict[str, ChatkitError]:
-        """Ask how far rooms are; return those that alone could not be asked for."""
+    async def _read_positions(self, rooms: Sequence[_Watched]) -> dict[str, ChatkitError]:
+        """Read the positions of rooms. Return the rooms whose position alone could not be read."""
         failed: dict[str, ChatkitError] = {}
-        found = await self.channels.heads([(watched.room, watched.known) for watched in rooms])
+        found = await self.pubsub.read_positions([(watched.room, watched.position) for watched in rooms])
         for watched in rooms:
-            head = found[watched.room]
-            if isinstance(head, RoomPosition):
-                watched.known = watched.known.merged(head)
+            position = found[watched.room]
+            if isinstance(position, RoomPosition):
+                watched.position = watched.position.merged(position)
             else:
-                failed[watched.room] = head
+                failed[watched.room] = position
         return failed
 
     # Watching
 
-    def known(self, room: str) -> RoomPosition:
-        """Return how far a watched room has been seen."""
+    def position(self, room: str) -> RoomPosition:
+        """Return the position at which a watched room was last seen."""
         watched = self._rooms.get(room)
-        return RoomPosition() if watched is None else watched.known
+        return RoomPosition() if watched is None else watched.position
 
-    def saw(self, room: str, known: RoomPosition) -> None:
-        """Hear how far a room is."""
+    def advance(self, room: str, position: RoomPosition) -> None:
+        """Register the position of a room, if the room is watched."""
         watched = self._rooms.get(room)
         if watched is not None:
-            watched.known = watched.known.merged(known)
+            watched.position = watched.position.merged(position)
 
-    def doubt(self, rooms: Iterable[str]) -> None:
-        """Ask soon how far these rooms are: what came of an append of this process is not known."""
-        self._doubtful |= dict.fromkeys(room for room in rooms if room in self._rooms)
-        if self._doubtful:
-            self._disturbed.set()
+    def check_soon(self, rooms: Iterable[str]) -> None:
+        """Read the positions of these rooms soon: the outcome of an append of this process is unknown."""
+        self._uncertain |= dict.fromkeys(room for room in rooms if room in self._rooms)
+        if self._uncertain:
+            self._wakeup.set()
 
     async def watch(self, room: str) -> None:
-        """Return when the room's channel is heard. Raise `Unavailable` while a link is broken."""
+        """Subscribe to a room, and wait for the confirmation. Raise `Unavailable` while a connection is lost."""
         watched = self._rooms.get(room)
         if watched is None:
             if self._fault is not None:
                 raise Unavailable(str(self._fault))
             watched = self._rooms[room] = _Watched(room, asyncio.get_running_loop().create_future())
-            self._joining.append(watched)
-            self._flush_soon()
+            self._subscribing.append(watched)
+            self._schedule_flush()
         await asyncio.shield(watched.ready)
 
-    async def caught_up(self, rooms: Iterable[str]) -> None:
-        """Return when what was published in these rooms before is in the inbox, or the link that carries it is lost."""
+    async def wait_received(self, rooms: Iterable[str]) -> None:
+        """Wait until earlier publications in these rooms are in the notification queue, or their connection is lost."""
         if watched := [room for room in rooms if room in self._rooms]:
             with suppress(ChatkitError):
-                await self.channels.drained(watched)
+                await self.pubsub.wait_delivered(watched)
 
     def unwatch(self, room: str) -> None:
-        """Hear the room's channel no more."""
+        """Unsubscribe from a room."""
         if self._rooms.pop(room, None) is not None:
-            self._leaving.append(room)
-            self._flush_soon()
+            self._unsubscribing.append(room)
+            self._schedule_flush()
 
-    def _flush_soon(self) -> None:
-        """Send what is asked for in this turn of the loop in one go."""
+    def _schedule_flush(self) -> None:
+        """Send all requests of this turn of the event loop together."""
         if not self._is_flush_due:
             self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_flush_due = False
-        leaving, self._leaving = self._leaving, []
-        joining, self._joining = self._joining, []
-        # Before the subscriptions: a room that was left and watched again in this turn is subscribed to.
-        for rooms in _steps(leaving):
-            self.channels.leave(rooms)
-        if joining:
-            join = asyncio.get_running_loop().create_task(self._join(joining))
-            self._joins.add(join)
-            join.add_done_callback(self._joins.discard)
+        unsubscribing, self._unsubscribing = self._unsubscribing, []
+        subscribing, self._subscribing = self._subscribing, []
+        # Unsubscribe first: a room that was unwatched and watched again in this turn must end up subscribed.
+        for rooms in _batches(unsubscribing):
+            self.pubsub.unsubscribe(rooms)
+        if subscribing:
+            task = asyncio.get_running_loop().create_task(self._subscribe(subscribing))
+            self._subscribe_tasks.add(task)
+            task.add_done_callback(self._subscribe_tasks.discard)
 
-    async def _join(self, joining: Sequence[_Watched]) -> None:
+    async def _subscribe(self, subscribing: Sequence[_Watched]) -> None:
         try:
-            for step in _steps(joining):
-                failed = await self._join_step([watched for watched in step if self._is_wanted(watched)])
-                for watched in step:
+            for batch in _batches(subscribing):
+                failed = await self._subscribe_batch([watched for watched in batch if self._is_wanted(watched)])
+                for watched in batch:
                     if (fault := failed.get(watched.room)) is not None:
-                        self._refuse([watched], fault)
+                        self._fail_watches([watched], fault)
                     if not watched.ready.done():
                         watched.ready.set_result(None)
         except ChatkitError as error:
             if isinstance(error, RoomMoved) and self._fault is None:
-                self._break(error)
-            self._refuse(joining, error)
+                self._on_lost(error)
+            self._fail_watches(subscribing, error)
         except asyncio.CancelledError:
-            self._refuse(joining, Unavailable("the backend was left"))
+            self._fail_watches(subscribing, Unavailable("the backend was closed"))
             raise
 
-    async def _join_step(self, step: Sequence[_Watched]) -> dict[str, ChatkitError]:
+    async def _subscribe_batch(self, batch: Sequence[_Watched]) -> dict[str, ChatkitError]:
         if self._fault is not None:
             raise self._fault
-        subscribing = self.channels.subscribe([watched.room for watched in step])
+        subscribed = self.pubsub.subscribe([watched.room for watched in batch])
         failed: dict[str, ChatkitError]
-        _, failed = await asyncio.gather(subscribing, self._learn(step))
+        _, failed = await asyncio.gather(subscribed, self._read_positions(batch))
         return failed
 
     def _is_wanted(self, watched: _Watched) -> bool:
         return self._rooms.get(watched.room) is watched
 
-    def _refuse(self, joining: Iterable[_Watched], error: ChatkitError) -> None:
-        for watched in joining:
+    def _fail_watches(self, subscribing: Iterable[_Watched], error: ChatkitError) -> None:
+        for watched in subscribing:
             if not watched.ready.done():
                 watched.ready.set_exception(type(error)(str(error)))
                 if self._is_wanted(watched):
-                    self.unwatch(watched.room)  # the mending may have subscribed to it, or another step did
+                    self.unwatch(watched.room)  # a reconnect or another batch may have subscribed to it
 
-    # Hearing
+    # Receiving
 
-    def _heard(self, room: str, payload: bytes) -> None:
+    def _on_message(self, room: str, payload: bytes) -> None:
         if room not in self._rooms:
             return
         try:
-            if self._echoes.is_own(payload):
+            if self._own_publishes.is_own(payload):
                 return
-            item, known = decode_news(room, payload)
-        except (ValueError, msgspec.MsgspecError):  # not of ours, but where it stands, something may have happened
-            self.doubt([room])
+            item, position = decode_published(room, payload)
+        except (ValueError, msgspec.MsgspecError):  # not published by chatkit; something may have happened to the room
+            self.check_soon([room])
             return
-        if known is not None:
-            self.saw(room, known)
-        self._inbox.put([item])
+        if position is not None:
+            self.advance(room, position)
+        self._notifications.put([item])
 
 
-def _steps(items: Sequence[T]) -> Iterable[Sequence[T]]:
+def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
     return (items[start : start + STEP] for start in range(0, len(items), STEP))
 
 
-def _look(ready: asyncio.Future[None]) -> None:
-    """Look at what came of a watch that nobody may wait for any more."""
+def _retrieve(ready: asyncio.Future[None]) -> None:
+    """Retrieve the exception of a watch whose caller may be gone, so that asyncio does not log it."""
     if not ready.cancelled():
         ready.exception()

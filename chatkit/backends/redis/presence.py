@@ -1,7 +1,7 @@
-"""Presence: each process's members in a hash of its own that fades with it, and what changed in them in a stream.
+"""RedisPresence: each process's members in a hash that expires with the process, and their changes in a stream.
 
-Ten processes of ten thousand members each are not read anew every second: who has seen a process before asks for what
-has changed since, and reads all of it only at first, or when it missed too much.
+Ten processes of ten thousand members each must not be read completely every second. A process that has read another one
+before reads only the changes since then. It reads all members at first, or when it missed too many changes.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import PresenceChange, new_epoch
 from chatkit.core.model import Member
 
-MAX_CHANGES = 10_000  # of a process that are kept: more than come and go in the seconds that another may be late
-CHANGES_STEP = 1_000  # announced by one script: some milliseconds, which others can wait
+MAX_CHANGES = 10_000  # kept of each process: more than happen in the seconds by which a reader may be late
+CHANGES_STEP = 1_000  # announced by one script: some milliseconds, for which other calls can wait
 
 _ANNOUNCE, _PRESENT = Script("announce"), Script("present")
 
 
-_Change: TypeAlias = tuple[str, str, Member]  # '+' or '-', and who in which room
+_Change: TypeAlias = tuple[str, str, Member]  # '+' or '-', the room, the member
 
 
 class _Keys(NamedTuple):
@@ -33,20 +33,20 @@ class _Keys(NamedTuple):
 
 
 class _SeenVersion(NamedTuple):
-    """How far one process's changes are known."""
+    """The life of a process, and the number of its changes that have been read."""
 
     life: bytes = b""
     n_changes: int = 0
 
 
 class _OwnPresence:
-    """What was announced of one process by this one."""
+    """The members of one process as this backend has announced them."""
 
-    __slots__ = ("fades_s", "members")
+    __slots__ = ("expires_s", "members")
 
     def __init__(self) -> None:
         self.members: dict[tuple[str, str], Member] = {}
-        self.fades_s = -inf
+        self.expires_s = -inf
 
     def change(self, changes: Iterable[_Change]) -> None:
         for sign, room, member in changes:
@@ -57,14 +57,14 @@ class _OwnPresence:
 
 
 class RedisPresence:
-    """Who is present where, by process."""
+    """The members of rooms, by process."""
 
-    def __init__(self, nodes: Router, prefix: str) -> None:
-        self._nodes = nodes
+    def __init__(self, router: Router, prefix: str) -> None:
+        self._router = router
         self._prefix = prefix
         self._processes = f"{prefix}processes".encode()
         self._mine: dict[str, _OwnPresence] = {}
-        self._seen: dict[str, dict[bytes, _SeenVersion]] = {}  # by the process that asks
+        self._seen: dict[str, dict[bytes, _SeenVersion]] = {}  # by the reading process
 
     def _keys(self, process: str) -> _Keys:
         base = f"{self._prefix}process:{{{process}}}"
@@ -73,58 +73,58 @@ class RedisPresence:
     async def announce(
         self, process: str, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        """Renew a process, and change who is in it; see `Backend.announce`."""
+        """Renew a process and change its members; see `Backend.announce`."""
         mine = self._mine.setdefault(process, _OwnPresence())
         now_s = asyncio.get_running_loop().time()
-        if now_s > mine.fades_s:  # the store has forgotten it, as it must
+        if now_s > mine.expires_s:  # it has expired in the store, as intended
             mine.members.clear()
-        stood = bool(mine.members)
+        had_members = bool(mine.members)
         changes = [*(("-", room, member) for room, member in left), *(("+", room, member) for room, member in joined)]
         mine.change(changes)
-        mine.fades_s = now_s + ttl_s
-        if await self._tell(process, changes, ttl_s) and stood:  # the store was flushed
-            await self._tell(process, [("+", room, member) for (room, _), member in mine.members.items()], ttl_s)
+        mine.expires_s = now_s + ttl_s
+        if await self._announce(process, changes, ttl_s) and had_members:  # the store was flushed
+            await self._announce(process, [("+", room, member) for (room, _), member in mine.members.items()], ttl_s)
 
-    async def _tell(self, process: str, changes: Sequence[_Change], ttl_s: float) -> bool:
-        """Announce changes; say whether the process was not known to the store."""
+    async def _announce(self, process: str, changes: Sequence[_Change], ttl_s: float) -> bool:
+        """Announce changes. Return whether the process was unknown to the store."""
         keys = self._keys(process)
-        slot = self._nodes.place.slot(keys.life)
-        how: list[Word] = [max(round(ttl_s * 1000), 1), new_epoch(), MAX_CHANGES]
+        slot = self._router.topology.slot(keys.life)
+        options: list[Word] = [max(round(ttl_s * 1000), 1), new_epoch(), MAX_CHANGES]
         calls = [
-            SlotCommand(slot, _ANNOUNCE(list(keys), [*how, *_words(changes[at : at + CHANGES_STEP])]))
+            SlotCommand(slot, _ANNOUNCE(list(keys), [*options, *_words(changes[at : at + CHANGES_STEP])]))
             for at in range(0, len(changes) or 1, CHANGES_STEP)
         ]
-        calls.append(SlotCommand(self._nodes.place.slot(self._processes), ("SADD", self._processes, process)))
-        replies = await self._nodes.calls("presence", calls)
+        calls.append(SlotCommand(self._router.topology.slot(self._processes), ("SADD", self._processes, process)))
+        replies = await self._router.calls("presence", calls)
         return any(replies[:-1])
 
     async def poll_presence(self, process: str) -> list[PresenceChange]:
-        """Return what changed at all other processes; see `Backend.present`."""
+        """Return the changes in all other processes; see `Backend.poll_presence`."""
         seen = self._seen.get(process, {})
-        names = await self._nodes.call(
-            "presence", self._nodes.place.slot(self._processes), ("SMEMBERS", self._processes)
+        names = await self._router.call(
+            "presence", self._router.topology.slot(self._processes), ("SMEMBERS", self._processes)
         )
         others = [name for name in names if name != process.encode()]
-        replies = await self._nodes.calls(
+        replies = await self._router.calls(
             "presence", [self._call(name, seen.get(name) or _SeenVersion()) for name in others]
         )
         alive = {name: reply for name, reply in zip(others, replies, strict=True) if reply is not None}
-        # Before anything is taken as seen: what was, and could then not be returned, would be no news at the next call.
+        # Before anything is registered as seen: if this call failed, the next one would not return those changes again.
         await self._forget([name for name in others if name not in alive])
         self._seen[process] = {name: _SeenVersion(life, count) for name, (life, count, *_) in alive.items()}
-        faded = [PresenceChange(name.decode(), whole=True) for name in seen.keys() - alive.keys()]
+        expired = [PresenceChange(name.decode(), whole=True) for name in seen.keys() - alive.keys()]
         changed = [name for name in alive if self._seen[process][name] != seen.get(name)]
-        return faded + [_presence(name, alive[name]) for name in changed]
+        return expired + [_presence(name, alive[name]) for name in changed]
 
     def _call(self, name: bytes, seen: _SeenVersion) -> SlotCommand:
         keys = self._keys(name.decode())
-        return SlotCommand(self._nodes.place.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.n_changes]))
+        return SlotCommand(self._router.topology.slot(keys.life), _PRESENT(list(keys), [seen.life, seen.n_changes]))
 
-    async def _forget(self, faded: Sequence[bytes]) -> None:
-        """Take processes that have faded from the list. One that comes back adds itself with its next call."""
-        if faded:
-            command: Command = ("SREM", self._processes, *faded)
-            await self._nodes.call("presence", self._nodes.place.slot(self._processes), command)
+    async def _forget(self, expired: Sequence[bytes]) -> None:
+        """Remove expired processes from the list. A process that returns adds itself with its next call."""
+        if expired:
+            command: Command = ("SREM", self._processes, *expired)
+            await self._router.call("presence", self._router.topology.slot(self._processes), command)
 
 
 def _words(changes: Iterable[_Change]) -> Iterable[Word]:
@@ -133,7 +133,7 @@ def _words(changes: Iterable[_Change]) -> Iterable[Word]:
 
 
 def _presence(process: bytes, reply: Reply) -> PresenceChange:
-    """Read what the script answered of a process."""
+    """Decode the script's answer about a process."""
     _, _, changes, *all_members = reply
     if all_members:
         fields = all_members[0]

@@ -1,6 +1,7 @@
-"""Nodes: calls go to the server that serves their slot, on a link of their lane; scripts are sent where unknown.
+"""Router: sends each command to the server of its slot, on the connection of its purpose.
 
-A lane is a kind of work with a link of its own to each server, so that no kind waits behind another.
+A purpose is a kind of work. Each purpose has its own connection to each server, so that none waits behind another. A
+script is sent in full when a server does not know it.
 """
 
 import asyncio
@@ -12,17 +13,17 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, ResponseError, TryAgainError
 
-from chatkit.backends.redis.connection import Address, Command, RedisConnection, Reply, Wire
-from chatkit.backends.redis.errors import as_ours
+from chatkit.backends.redis.connection import Address, Command, DriverConnection, RedisConnection, Reply
+from chatkit.backends.redis.errors import to_chatkit_error
 from chatkit.backends.redis.scripts import source_of
 from chatkit.backends.redis.topology import Topology
 from chatkit.errors import ChatkitError, Unavailable
 
-QUIET_S = 10.0  # below what proxies and firewalls cut as idle
-MAX_TURNS = 6  # how often a call is sent on: a slot that moves answers ASK, then MOVED; more is a map that is wrong
-TURN_S = 0.05  # before a call is sent again that a moving slot could not take
+PING_AFTER_S = 10.0  # below the idle time-outs of proxies and firewalls
+MAX_ATTEMPTS = 6  # a moving slot answers ASK, then MOVED; more redirections mean that the map is wrong
+RETRY_S = 0.05  # pause before a call is repeated that a moving slot rejected
 
-Lane: TypeAlias = Literal["guides", "writes", "pages", "searches", "presence"]
+Purpose: TypeAlias = Literal["discovery", "writes", "pages", "searches", "presence"]
 
 
 class SlotCommand(NamedTuple):
@@ -33,164 +34,177 @@ class SlotCommand(NamedTuple):
 
 
 class _RoutedCall:
-    """A call on its way, perhaps by way of several servers."""
+    """A call in progress, which may be redirected from server to server."""
 
-    __slots__ = ("_command", "_reply", "address", "asking", "is_done", "is_misled", "slot")
+    __slots__ = ("_command", "_reply", "address", "ask_address", "is_done", "is_misrouted", "slot")
 
     def __init__(self, call: SlotCommand) -> None:
         self.slot, self._command = call
-        self.address: Address | None = None  # where it was sent
-        self.asking: Address | None = None  # where a slot is moving to that is not yet all there
+        self.address: Address | None = None  # the server that it was sent to
+        self.ask_address: Address | None = None  # the server that a slot is moving to, if the move is not complete
         self._reply: Reply = None
         self.is_done = False
-        self.is_misled = False  # the map was wrong
+        self.is_misrouted = False  # the map was wrong
 
     @property
     def commands(self) -> list[Command]:
-        return [self._command] if self.asking is None else [("ASKING",), self._command]
+        return [self._command] if self.ask_address is None else [("ASKING",), self._command]
 
-    def take(self, answers: Iterator[Reply]) -> None:
-        """Take the answers to `commands`, and see whether it must be sent again."""
-        if self.asking is not None:
+    def read_answers(self, answers: Iterator[Reply]) -> None:
+        """Read the answers to `commands`, and decide whether the command must be sent again."""
+        if self.ask_address is not None:
             next(answers)
         self._reply = next(answers)
-        self.asking = None
-        self.is_misled = isinstance(self._reply, MovedError | ReadOnlyError)
+        self.ask_address = None
+        self.is_misrouted = isinstance(self._reply, MovedError | ReadOnlyError)
         self.is_done = not isinstance(self._reply, NoScriptError | AskError | TryAgainError)
         match self._reply:
             case NoScriptError():
                 self._command = ("EVAL", source_of(self._command[1]), *self._command[2:])
-            case AskError() if not self.is_misled:
-                self.asking = Address(self._reply.host, self._reply.port)
+            case AskError() if not self.is_misrouted:
+                self.ask_address = Address(self._reply.host, self._reply.port)
 
-    def opened(self) -> Reply:
-        """Return the answer; raise the error that it is."""
+    def result(self) -> Reply:
+        """Return the answer. Raise it if it is an error."""
         return _or_raise(self._reply, str(self.address))
 
 
 class Router:
-    """The servers of a place. `connect` makes a connection to one, `guide` to who knows where they are."""
+    """The servers of a topology.
 
-    def __init__(self, place: Topology, connect: Callable[[Address], Wire], guide: Callable[[Address], Wire]) -> None:
-        self.place = place
+    `connect` makes a connection to a server that stores rooms, `connect_discovery` one to a server that knows the
+    topology.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        connect: Callable[[Address], DriverConnection],
+        connect_discovery: Callable[[Address], DriverConnection],
+    ) -> None:
+        self.topology = topology
         self._connect = connect
-        self._guide = guide
-        self._links: dict[tuple[Lane, Address], RedisConnection] = {}
-        # Held while a link is opened: all who want it wait for the one.
-        self._locks: defaultdict[tuple[Lane, Address], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._finding = asyncio.Lock()  # held while the map is learnt: once for all who need it
-        self._is_stale = True  # the map may have changed
+        self._connect_discovery = connect_discovery
+        self._connections: dict[tuple[Purpose, Address], RedisConnection] = {}
+        # Each is held while its connection is opened: all callers that need the connection wait for the same one.
+        self._locks: defaultdict[tuple[Purpose, Address], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._discovering = asyncio.Lock()  # held during a discovery, which then serves all callers that need it
+        self._is_stale = True  # the topology may have changed
         self._is_closed = False
 
     async def close(self) -> None:
-        """Close every link."""
+        """Close every connection."""
         self._is_closed = True
         async with AsyncExitStack() as stack:
-            for link in self._links.values():
-                stack.push_async_callback(link.close)
-        self._links.clear()
+            for connection in self._connections.values():
+                stack.push_async_callback(connection.close)
+        self._connections.clear()
 
-    def link(self, address: Address, **how: Any) -> RedisConnection:
-        """Make a link of one's own, not yet open."""
-        return RedisConnection(self._connect(address), **how)
+    def make_connection(self, address: Address, **options: Any) -> RedisConnection:
+        """Make a connection for the caller's own use, not yet open."""
+        return RedisConnection(self._connect(address), **options)
 
-    async def find(self) -> None:
-        """Learn where everything is, if that may have changed."""
-        async with self._finding:
+    async def discover(self) -> None:
+        """Read the topology from the servers, if it may have changed."""
+        async with self._discovering:
             if self._is_stale:
-                await self.place.find(self._ask)
+                await self.topology.discover(self._ask)
                 self._is_stale = False
 
-    def mistrust(self) -> None:
-        """Have the map learnt anew before it is used."""
+    def invalidate(self) -> None:
+        """Read the topology again before it is next used."""
         self._is_stale = True
 
-    async def call(self, lane: Lane, slot: int, command: Command) -> Reply:
+    async def call(self, purpose: Purpose, slot: int, command: Command) -> Reply:
         """Send one command; return its answer. Raise `Unavailable`, `StoreError`."""
-        (reply,) = await self.calls(lane, [SlotCommand(slot, command)])
+        (reply,) = await self.calls(purpose, [SlotCommand(slot, command)])
         return reply
 
-    async def calls(self, lane: Lane, calls: Sequence[SlotCommand], *, then: Sequence[Command] = ()) -> list[Reply]:
-        """Send commands, in one round trip for each server; return their answers. Raise the first error there is.
+    async def calls(
+        self, purpose: Purpose, calls: Sequence[SlotCommand], *, then: Sequence[Command] = ()
+    ) -> list[Reply]:
+        """Send commands, in one round trip for each server; return their answers. Raise the first error.
 
-        `then` is sent to each server behind what it got, and answered last. What is sent again was not done before.
+        `then` is sent to each of these servers after the commands; its answers come last. Only a command that was not
+        executed is sent again.
         """
-        parcels = [_RoutedCall(call) for call in calls]
-        behind: list[Reply] = []
-        for turn in range(MAX_TURNS):
+        routed = [_RoutedCall(call) for call in calls]
+        trailing: list[Reply] = []
+        for attempt in range(MAX_ATTEMPTS):
             if self._is_stale:
-                await self.find()
-            behind += await self._send(lane, [parcel for parcel in parcels if not parcel.is_done], then)
-            if any(parcel.is_misled for parcel in parcels):
-                self.mistrust()
-            if all(parcel.is_done for parcel in parcels):
-                return [*(parcel.opened() for parcel in parcels), *behind]
-            if turn:
-                await asyncio.sleep(TURN_S)
+                await self.discover()
+            trailing += await self._send(purpose, [call for call in routed if not call.is_done], then)
+            if any(call.is_misrouted for call in routed):
+                self.invalidate()
+            if all(call.is_done for call in routed):
+                return [*(call.result() for call in routed), *trailing]
+            if attempt:
+                await asyncio.sleep(RETRY_S)
         raise Unavailable("the Redis Cluster is moving these rooms: they could not be reached")
 
-    async def at(self, lane: Lane, address: Address, command: Command) -> Reply:
+    async def call_at(self, purpose: Purpose, address: Address, command: Command) -> Reply:
         """Send one command to one server; return its answer. Raise `Unavailable`, `StoreError`."""
-        (reply,) = await (await self._open_link(lane, address)).send([command])
+        (reply,) = await (await self._open_connection(purpose, address)).send([command])
         return _or_raise(reply, str(address))
 
     async def _ask(self, address: Address, command: Command) -> Reply:
-        (reply,) = await (await self._open_link("guides", address)).send([command])
+        (reply,) = await (await self._open_connection("discovery", address)).send([command])
         return reply
 
-    async def _send(self, lane: Lane, parcels: Sequence[_RoutedCall], then: Sequence[Command]) -> list[Reply]:
-        """Send each parcel to where it belongs, and give it its answer; return the answers to `then`."""
+    async def _send(self, purpose: Purpose, routed: Sequence[_RoutedCall], then: Sequence[Command]) -> list[Reply]:
+        """Send each call to its server and give it its answer; return the answers to `then`."""
         by_address: dict[Address, list[_RoutedCall]] = {}
-        for parcel in parcels:
-            parcel.address = parcel.asking or self.place.address(parcel.slot)
-            by_address.setdefault(parcel.address, []).append(parcel)
-        links = [await self._open_link(lane, address) for address in by_address]
+        for call in routed:
+            call.address = call.ask_address or self.topology.address(call.slot)
+            by_address.setdefault(call.address, []).append(call)
+        connections = [await self._open_connection(purpose, address) for address in by_address]
         sent = []
-        for link, of_link in zip(links, by_address.values(), strict=True):
-            sent.append(link.send([*chain.from_iterable(parcel.commands for parcel in of_link), *then]))
-        # Each to its end: what was sent cannot be taken back.
-        came = await asyncio.gather(*sent, return_exceptions=True)
-        behind: list[Reply] = []
-        for of_link, answers in zip(by_address.values(), came, strict=True):
+        for connection, calls in zip(connections, by_address.values(), strict=True):
+            sent.append(connection.send([*chain.from_iterable(call.commands for call in calls), *then]))
+        # Wait for all of them: a command that was sent cannot be withdrawn.
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        trailing: list[Reply] = []
+        for calls, answers in zip(by_address.values(), outcomes, strict=True):
             if isinstance(answers, BaseException):
-                self.mistrust()
+                self.invalidate()
                 raise answers
             rest = iter(answers)
-            for parcel in of_link:
-                parcel.take(rest)
-            behind += (_or_raise(reply, str(of_link[0].address)) for reply in rest)
-        return behind
+            for call in calls:
+                call.read_answers(rest)
+            trailing += (_or_raise(reply, str(calls[0].address)) for reply in rest)
+        return trailing
 
-    async def _open_link(self, lane: Lane, address: Address) -> RedisConnection:
-        key = lane, address
-        link = self._links.get(key)
-        if link is not None and link.fault is None:
-            return link
+    async def _open_connection(self, purpose: Purpose, address: Address) -> RedisConnection:
+        key = purpose, address
+        connection = self._connections.get(key)
+        if connection is not None and connection.fault is None:
+            return connection
         async with self._locks[key]:
-            link = self._links.get(key)
-            if link is not None and link.fault is None:
-                return link
+            connection = self._connections.get(key)
+            if connection is not None and connection.fault is None:
+                return connection
             self._check_open()
-            if link is not None:
-                del self._links[key]
-                await link.close()
-            link = RedisConnection((self._guide if lane == "guides" else self._connect)(address), quiet_s=QUIET_S)
+            if connection is not None:
+                del self._connections[key]
+                await connection.close()
+            connect = self._connect_discovery if purpose == "discovery" else self._connect
+            connection = RedisConnection(connect(address), ping_after_s=PING_AFTER_S)
             try:
-                await link.open()
+                await connection.open()
             except ChatkitError:
-                self.mistrust()
+                self.invalidate()
                 raise
-            self._links[key] = link
-            if self._is_closed:  # meanwhile: nobody else would close it
-                await link.close()
-            return link
+            self._connections[key] = connection
+            if self._is_closed:  # `close` ran while this connection was being opened, and did not see it
+                await connection.close()
+            return connection
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise Unavailable("the backend was left")
+            raise Unavailable("the backend was closed")
 
 
 def _or_raise(reply: Reply, where: str) -> Reply:
     if isinstance(reply, ResponseError):
-        raise as_ours(reply, where) from reply
+        raise to_chatkit_error(reply, where) from reply
     return reply

@@ -1,4 +1,4 @@
-"""The Lua scripts: each file, behind what all of them share, known to a server by its hash."""
+"""The Lua scripts. Each is room.lua, which they share, followed by its own file; a server knows it by its hash."""
 
 import hashlib
 from functools import cache
@@ -10,7 +10,7 @@ _sources: dict[bytes, bytes] = {}
 
 
 class Script:
-    """One script. Making its command sends nothing."""
+    """One script. Calling it makes the command and sends nothing."""
 
     def __init__(self, name: str) -> None:
         source = _read("room") + _read(name)
@@ -18,7 +18,7 @@ class Script:
         _sources[self._sha] = source
 
     def __call__(self, keys: list[bytes], arguments: list[Word]) -> Command:
-        """Return the command that runs it where it is known."""
+        """Return the command that runs the script on a server that knows it."""
         return ("EVALSHA", self._sha, len(keys), *keys, *arguments)
 
 
@@ -28,5 +28,5 @@ def _read(name: str) -> bytes:
 
 
 def source_of(sha: Word) -> bytes:
-    """Return the text of a script, for a server that has forgotten it."""
+    """Return the source of a script, for a server that does not know it."""
     return _sources[sha] if isinstance(sha, bytes) else b""

@@ -1,4 +1,4 @@
-"""Where rooms are: which server serves which slot. One server, one that sentinels name, or a cluster's masters."""
+"""Which server serves which slot: one server, a master that Redis Sentinel names, or the masters of a cluster."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,37 +8,37 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ResponseError
 
 from chatkit.backends.redis.connection import Address, Command, Reply
-from chatkit.backends.redis.errors import as_ours
-from chatkit.errors import ChatkitError, Unavailable
+from chatkit.backends.redis.errors import to_chatkit_error
+from chatkit.errors import ChatkitError, StoreError, Unavailable
 
 Ask: TypeAlias = Callable[[Address, Command], Awaitable[Reply]]
-"""Ask the server at an address; raises `Unavailable` where there is none."""
+"""Sends a command to the server at an address. Raises `Unavailable` if no server answers there."""
 
 
 class Topology(ABC):
-    """What serves the rooms.
+    """The servers that store the rooms.
 
-    `is_cluster`: rooms of different slots are never in one script. `asks_rooms_servers`: who knows where rooms are is
-    one of those who serve them, and wants the same user and password.
+    `is_cluster`: rooms of different slots cannot be used in one script. `shares_login`: the servers that know the
+    topology also store rooms, and expect the same user and password.
     """
 
     is_cluster = False
-    asks_rooms_servers = True
+    shares_login = True
 
     @abstractmethod
-    async def find(self, ask: Ask) -> None:
-        """Learn anew where everything is. Raise `Unavailable`."""
+    async def discover(self, ask: Ask) -> None:
+        """Read the current addresses from the servers. Raise `Unavailable`."""
 
     @abstractmethod
     def address(self, slot: int) -> Address:
-        """Return who serves a slot, as far as is known."""
+        """Return the server of a slot, as far as it is known."""
 
     @abstractmethod
     def masters(self) -> list[Address]:
-        """Return all who serve any."""
+        """Return all servers that serve slots."""
 
-    def slot(self, key: bytes) -> int:  # noqa: ARG002 - a cluster's looks
-        """Return a key's slot; keys of one slot can be in one script."""
+    def slot(self, key: bytes) -> int:  # noqa: ARG002 - only a cluster reads it
+        """Return a key's slot. Keys of one slot can be used in one script."""
         return 0
 
 
@@ -48,50 +48,50 @@ class SingleServer(Topology):
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    async def find(self, ask: Ask) -> None:
-        """There is nothing to learn."""
+    async def discover(self, ask: Ask) -> None:
+        """Return at once: the address is fixed."""
 
-    def address(self, slot: int) -> Address:  # noqa: ARG002
-        """Return the one."""
+    def address(self, slot: int) -> Address:  # noqa: ARG002 - one server serves all slots
+        """Return the server."""
         return self._address
 
     def masters(self) -> list[Address]:
-        """Return the one."""
+        """Return the server."""
         return [self._address]
 
 
 class ClusterServers(Topology):
-    """A cluster, found by any of its nodes."""
+    """A cluster, discovered through any of its nodes."""
 
     is_cluster = True
 
     def __init__(self, seeds: Sequence[Address]) -> None:
         self._seeds = list(seeds)
-        self._nodes: list[Address] = []  # all that were heard of: a replica may be all that is left
+        self._nodes: list[Address] = []  # masters and replicas: possibly only a replica is left
         self._by_slot: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-        self._guides: list[Address] = []  # who answered last: a node that stands still is not waited for every time
+        self._last_answered: list[Address] = []  # asked first, so that a node that hangs does not delay every discovery
 
-    async def find(self, ask: Ask) -> None:
-        """Ask one node after another for the map of slots."""
+    async def discover(self, ask: Ask) -> None:
+        """Ask one node after another for the slot map."""
         fault: ChatkitError = Unavailable("no node of the Redis Cluster is known")
-        for address in dict.fromkeys([*self._guides, *self.masters(), *self._nodes, *self._seeds]):
+        for address in dict.fromkeys([*self._last_answered, *self.masters(), *self._nodes, *self._seeds]):
             try:
                 found = await ask(address, ("CLUSTER", "SLOTS"))
             except ChatkitError as error:
                 fault = error
                 continue
             if isinstance(found, ResponseError):
-                raise as_ours(found, str(address)) from found
-            self._guides = [address]
-            self._learn(address, found)
+                raise to_chatkit_error(found, str(address)) from found
+            self._last_answered = [address]
+            self._read_slots(address, found)
             return
         raise fault
 
-    def _learn(self, asked: Address, found: Reply) -> None:
+    def _read_slots(self, asked: Address, found: Reply) -> None:
         self._by_slot = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._nodes = []
         for start, end, *nodes in found:
-            # A node need not know its own name.
+            # A node may not know its own host name.
             of_slots = [Address(host.decode() if host else asked.host, port) for host, port, *_ in nodes]
             self._by_slot[start : end + 1] = of_slots[:1] * (end + 1 - start)
             self._nodes += of_slots
@@ -110,3 +110,42 @@ class ClusterServers(Topology):
     def slot(self, key: bytes) -> int:
         """Return the slot of the key's hash tag."""
         return key_slot(key)
+
+
+class SentinelServer(Topology):
+    """The master of a service. Sentinels are asked without a user: they have logins of their own."""
+
+    shares_login = False
+
+    def __init__(self, sentinels: Sequence[Address], service: str) -> None:
+        self._sentinels = list(sentinels)
+        self._service = service
+        self._master: Address | None = None
+
+    async def discover(self, ask: Ask) -> None:
+        """Ask one sentinel after another for the master's address."""
+        fault: ChatkitError = Unavailable("no sentinel is known")
+        for address in self._sentinels:
+            try:
+                found = await ask(address, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
+            except Unavailable as error:
+                fault = error
+                continue
+            if isinstance(found, ResponseError):
+                raise StoreError(f"{address} is not a sentinel: {found}") from found
+            if found is None:
+                fault = StoreError(f"the sentinel {address} does not know the service {self._service!r}")
+                continue
+            self._master = Address(found[0].decode(), int(found[1]))
+            return
+        raise fault
+
+    def address(self, slot: int) -> Address:  # noqa: ARG002 - one master serves all slots
+        """Return the master."""
+        if self._master is None:
+            raise Unavailable(f"no sentinel has named the master of {self._service!r} yet")
+        return self._master
+
+    def masters(self) -> list[Address]:
+        """Return the master."""
+        return [self.address(0)]

@@ -1,12 +1,12 @@
--- Tell who came to and went from a process. KEYS: its life, members, changes.
--- ARGV: how long it lives on, in ms; a new life's name; how many changes are kept; then for each change '+' or '-', the
--- member, and since when. Returns 1 if the process was not known, else 0.
--- A life is a hash: its name, and how many changes there were; each change is an entry of a stream, by its number.
+-- Announce the members that joined and left a process. KEYS: its life, members, changes.
+-- ARGV: its time to live in ms; an id for a new life; the number of changes to keep; then for each change '+' or '-',
+-- the member, and the time of joining. Returns 1 if the process was not known, else 0.
+-- A life is a hash of its id and the number of changes. Each change is a stream entry, whose id is the change's number.
 
 local life, members, changes = KEYS[1], KEYS[2], KEYS[3]
 local ttl_ms = ARGV[1]
 local is_new = redis.call('EXISTS', life) == 0
-if is_new then -- it faded, and begins anew
+if is_new then -- it expired, and starts a new life
   redis.call('UNLINK', members, changes)
   redis.call('HSET', life, 'name', ARGV[2], 'count', 0)
 end

@@ -1,29 +1,30 @@
--- Append drafts to rooms, and tell who watches them.
+-- Append drafts to rooms, and publish them to the processes that watch the rooms.
 -- KEYS: for each room its meta, log, keys, gone, channel.
--- ARGV: the command that publishes, this process, a new epoch, whether messages are kept; then for each room the epoch
--- and last seq that this process knows, how many drafts, and for each its key with its sender ('' for none) and its text.
--- Returns for each room its epoch, the time, the first new seq, and for each repeat: its place among the drafts, its seq,
--- and its entry (time, text) or what is left of it.
+-- ARGV: the command that publishes, the append's id, a new epoch, whether messages are kept; then for each room the
+-- epoch and last seq that this process knows, the number of drafts, and for each draft its key with its sender ('' for
+-- none) and its text.
+-- Returns for each room its epoch, the time, the first new seq, and for each repeat: its index among the drafts, its
+-- seq, and its entry (time, text) or its tombstone.
 
--- At once, far below what Redis lets wait for a subscriber. More is read, not carried; or, where nothing is kept, carried
--- in parts.
+-- Far below Redis's default limit of a subscriber's output buffer. Larger batches are published without their messages,
+-- which readers then read from the stream; without a history, they are published in parts.
 local PUBLISHED_BYTES = 1048576
 
-local publish, process, new_epoch, is_kept = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local publish, append_id, new_epoch, is_kept = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
--- Nothing is written before every room has been looked at: one that is something else fails all of them.
+-- Every room is checked before anything is written: a key of another type fails the whole batch.
 local states, at = {}, 5
-demand({ { 'HSET', KEYS[1], 'last', '' } })
+check_rights({ { 'HSET', KEYS[1], 'last', '' } })
 if is_kept then
-  demand({ { 'XADD', KEYS[2], '1-0', 't', '' }, { 'ZADD', KEYS[3], 1, '' }, { 'PERSIST', KEYS[1] } })
+  check_rights({ { 'XADD', KEYS[2], '1-0', 't', '' }, { 'ZADD', KEYS[3], 1, '' }, { 'PERSIST', KEYS[1] } })
 else
-  demand({ { 'EXPIRE', KEYS[1], EMPTY_S } })
+  check_rights({ { 'EXPIRE', KEYS[1], EMPTY_S } })
 end
 for r = 0, #KEYS / 5 - 1 do
   local meta, log, keys, gone = KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4]
-  demand({ { publish, KEYS[r * 5 + 5], '' } })
+  check_rights({ { publish, KEYS[r * 5 + 5], '' } })
   local state = state_of(meta)
   redis.call('XLEN', log)
   state.is_new_to_keys = redis.call('ZCARD', keys) == 0 and not state.is_by_sender
@@ -40,8 +41,8 @@ local function stored(log, gone, seq)
   return redis.call('ZRANGEBYSCORE', gone, seq, seq)
 end
 
--- The seq of the message that a sender has stored under a key. Where keys are of an older version, they have no sender:
--- then the message tells whose it is.
+-- The seq of the message that a sender has stored under a key. Keys that an older version wrote have no sender: then
+-- the sender is read from the message.
 local function seq_of(log, keys, gone, state, key)
   local seq = redis.call('ZSCORE', keys, key)
   if seq or state.is_by_sender then
@@ -57,27 +58,27 @@ local function seq_of(log, keys, gone, state, key)
   return string.sub(text, 1, #sender + 2) == '[' .. sender .. ',' and seq
 end
 
-local function tell(channel, epoch, last, time, texts)
+local function publish_appended(channel, epoch, last, time, texts)
   redis.call(publish, channel, table.concat({
-    '["', process, '","A","', epoch, '",', number(last), ',', time, ',[', texts, ']]',
+    '["', append_id, '","A","', epoch, '",', number(last), ',', time, ',[', texts, ']]',
   }))
 end
 
-local function tell_of(channel, state, time, texts, bytes)
+local function publish_all(channel, state, time, texts, bytes)
   if bytes <= PUBLISHED_BYTES then
-    tell(channel, state.epoch, state.last + #texts, time, table.concat(texts, ','))
+    publish_appended(channel, state.epoch, state.last + #texts, time, table.concat(texts, ','))
   elseif is_kept then
-    tell(channel, state.epoch, state.last + #texts, time, '')
+    publish_appended(channel, state.epoch, state.last + #texts, time, '')
   else
     local first, size = 1, 0
     for n, text in ipairs(texts) do
       if n > first and size + #text > PUBLISHED_BYTES then
-        tell(channel, state.epoch, state.last + n - 1, time, table.concat(texts, ',', first, n - 1))
+        publish_appended(channel, state.epoch, state.last + n - 1, time, table.concat(texts, ',', first, n - 1))
         first, size = n, 0
       end
       size = size + #text
     end
-    tell(channel, state.epoch, state.last + #texts, time, table.concat(texts, ',', first))
+    publish_appended(channel, state.epoch, state.last + #texts, time, table.concat(texts, ',', first))
   end
 end
 
@@ -122,7 +123,7 @@ for r = 0, #KEYS / 5 - 1 do
       redis.call('HSET', meta, 'dropped', number(last))
       redis.call('EXPIRE', meta, EMPTY_S)
     end
-    tell_of(channel, state, time_text, fresh, bytes)
+    publish_all(channel, state, time_text, fresh, bytes)
   end
   replies[r + 1] = reply
 end

@@ -1,8 +1,7 @@
--- Where rooms stand. A room that is not there gets an epoch, so that its readers have a cursor; one that lost its end
--- gets a new one, so that nobody reads other messages under the same numbers.
+-- Return the positions of rooms. A missing room gets an epoch, so that its readers have a cursor. A room that lost its
+-- newest messages gets a new epoch, so that no reader gets other messages under the same seqs.
 -- KEYS: for each room its meta. ARGV: a new epoch; for each room the epoch and last seq that this process knows.
--- Returns for each its epoch, its last seq, and how many redactions there were; or the error, where that room alone cannot
--- be asked for.
+-- Returns for each room its epoch, its last seq, and the number of redactions; or an error, if only that room fails.
 
 local function head_of(meta, state, known_epoch, known_last)
   if not state.epoch or (state.epoch == known_epoch and state.last < known_last) then

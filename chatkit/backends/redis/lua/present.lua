@@ -1,7 +1,7 @@
--- Who is in a process, or what has changed there. KEYS: its life, members, changes.
+-- Return the members of a process, or their changes. KEYS: its life, members, changes.
 -- ARGV: the life and the number of changes that the caller knows.
--- Returns nothing if the process has faded; else its life, the number of changes, and either the changes that the caller
--- does not know, or 0 and all members.
+-- Returns nothing if the process has expired; else its life, the number of changes, and either the changes that the
+-- caller does not know, or 0 and all members.
 
 local life, members, changes = KEYS[1], KEYS[2], KEYS[3]
 local found = redis.call('HMGET', life, 'name', 'count')

@@ -1,10 +1,10 @@
 -- Read a page of a room, as it is now. KEYS: its meta, log, keys, gone.
--- ARGV: a new epoch, the first and the last seq asked for, how many, whether the newest of them, and how many bytes the
--- entries may have, unless it is one.
--- Returns its epoch, first and last seq, the entries, what is left of redacted ones, and whether the bytes ended it; or
--- nothing, if there is no such room.
+-- ARGV: a new epoch, the first and the last seq requested, the number of messages, whether to return the newest of
+-- them, and the maximum bytes of the entries (one entry may be larger).
+-- Returns its epoch, first and last seq, the entries, the tombstones, and whether the limit of bytes ended the page; or
+-- nothing if the room does not exist.
 
-local STEP = 32 -- entries that are read at once: what is behind the bound on bytes is not even looked at
+local STEP = 32 -- entries read at once: entries beyond the limit of bytes are not read
 local meta, log, keys, gone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local state = state_of(meta)
 if not state.epoch then
@@ -49,10 +49,10 @@ if is_cut == 1 then
     stop = last
   end
 end
-local left
+local tombstones
 if newest then
-  left = redis.call('ZREVRANGEBYSCORE', gone, stop, start, 'LIMIT', 0, count)
+  tombstones = redis.call('ZREVRANGEBYSCORE', gone, stop, start, 'LIMIT', 0, count)
 else
-  left = redis.call('ZRANGEBYSCORE', gone, start, stop, 'LIMIT', 0, count)
+  tombstones = redis.call('ZRANGEBYSCORE', gone, start, stop, 'LIMIT', 0, count)
 end
-return { state.epoch, state.dropped + 1, state.last, entries, left, is_cut }
+return { state.epoch, state.dropped + 1, state.last, entries, tombstones, is_cut }

@@ -1,14 +1,14 @@
--- What every script of a room shares. A room is
---   meta   a hash: epoch, last (seq), dropped (how many were trimmed), time (of the newest, in ms); how many were
---          redacted, and how many of these were so when the log was last scrubbed; by_sender, if every key in 'keys' has
---          its sender
+-- The common part of all scripts. A room consists of
+--   meta   a hash: epoch, last (seq), dropped (number of trimmed messages), time (of the newest, in ms); redacted
+--          (number of redactions), scrubbed (their number when the log was last rewritten); by_sender, if every key in
+--          'keys' has its sender
 --   log    a stream: entry seq-0 holds the time (t) and the message (m)
---   keys   a sorted set: a message's key and sender ('key\n"sender"'), by its seq. Rooms of versions that knew no senders
---          hold keys alone, until they are trimmed: a room without 'by_sender' in its meta may have such
---   gone   a sorted set: what is left of a redacted message, by its seq
--- and has a channel of its own for news.
+--   keys   a sorted set: a message's key and sender ('key\n"sender"'), by its seq. Older versions stored keys without
+--          senders; a room without 'by_sender' in its meta may contain such keys until they are trimmed
+--   gone   a sorted set: the tombstones of redacted messages, by seq
+-- and a Redis channel for publications.
 
-local EMPTY_S = 86400 -- a room that was asked for and never written to is forgotten after a day
+local EMPTY_S = 86400 -- a room that was read and never written to expires after a day
 
 local function state_of(meta)
   local found = redis.call('HMGET', meta, 'epoch', 'last', 'dropped', 'time', 'redacted', 'by_sender')
@@ -30,9 +30,9 @@ local function number(n)
   return string.format('%.0f', n)
 end
 
--- Refuse before anything is written what would be refused in the middle: a script that ends there leaves half a change,
--- and a log that does not count right is taken for one of which a part was evicted.
-local function demand(commands)
+-- Check the user's rights before anything is written. A script that fails in the middle would leave half a change, and
+-- a log whose count is wrong is treated as one of which a part was evicted.
+local function check_rights(commands)
   if not redis.acl_check_cmd then -- before Redis 7
     return
   end
@@ -43,7 +43,7 @@ local function demand(commands)
   end
 end
 
--- Drop the messages up to a number.
+-- Drop the messages up to a seq.
 local function drop(meta, log, keys, gone, state, up_to)
   redis.call('XTRIM', log, 'MINID', '=', id(up_to + 1))
   redis.call('ZREMRANGEBYSCORE', keys, '-inf', number(up_to))
@@ -52,8 +52,8 @@ local function drop(meta, log, keys, gone, state, up_to)
   state.dropped = up_to
 end
 
--- Begin a new life where the old one cannot be gone on with: the room is not there, or a part of it was evicted, or its
--- end was lost (the caller has seen more of this epoch than there is).
+-- Start a new epoch if the old one cannot be continued: the room is missing, or a part of it was evicted, or its newest
+-- messages were lost (the caller has seen more of this epoch than is stored).
 local function renew(meta, log, keys, gone, state, epoch, known_epoch, known_last)
   local is_lost = state.epoch == known_epoch and state.last < known_last
   local is_whole = state.epoch
@@ -61,7 +61,7 @@ local function renew(meta, log, keys, gone, state, epoch, known_epoch, known_las
   if is_whole and not is_lost then
     return
   end
-  demand({ { 'HSET', meta, 'epoch', epoch }, { 'UNLINK', log, keys, gone } })
+  check_rights({ { 'HSET', meta, 'epoch', epoch }, { 'UNLINK', log, keys, gone } })
   state.epoch = epoch
   redis.call('HSET', meta, 'epoch', epoch)
   if not is_whole then

@@ -1,15 +1,15 @@
--- Drop a step of what is too many or too old in a room. KEYS: its meta, log, keys, gone.
--- ARGV: how many to keep and the time before which none are ('' for any), how many to drop or to look at at most, and from
--- which number on to look for old ones.
--- Returns how many were dropped, 1 if there may be more to drop, and from which number on to look for that.
+-- Drop one step of the messages of a room that are beyond a number or an age. KEYS: its meta, log, keys, gone.
+-- ARGV: the number to keep and the time before which to drop ('' for no limit), the maximum number to drop or to
+-- examine, and the seq at which the search for old messages starts.
+-- Returns the number dropped, 1 if there may be more to drop, and the seq at which to continue the search.
 
-local READ_BYTES = 1048576 -- that are read for their times in one step: about a millisecond
+local READ_BYTES = 1048576 -- read in one step to find the times of messages: about a millisecond
 
 local meta, log, keys, gone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local keep, before, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local state = state_of(meta)
 
--- The time of the message with this number, and how many bytes it took to read that.
+-- The time of the message with this seq, and the number of bytes read for it.
 local function time_of(seq)
   local found = redis.call('XRANGE', log, id(seq), id(seq))[1]
   if found then
@@ -19,8 +19,9 @@ local function time_of(seq)
   return left and tonumber(string.match(left, '^%[%d+,(%d+)')) or 0, 0
 end
 
--- Look at a step of messages, from a number on, for the last old one before the first young one. A time later than now,
--- which a clock wrote that ran ahead, gives no age. Returns that number, and where to look on; nothing if that is all.
+-- Search one step of messages, from a seq on, for the last old one before the first young one. Times in the future,
+-- written by a clock that ran ahead, are ignored. Returns that seq, and the seq at which to continue; nil if the search
+-- is complete.
 local function last_old(from)
   local clock = redis.call('TIME')
   local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -41,20 +42,20 @@ local function last_old(from)
 end
 
 local from = math.max(tonumber(ARGV[4] or 0), state.dropped + 1)
-local look_on
+local next_seq
 local up_to = state.dropped
 if keep then
   up_to = math.max(up_to, state.last - keep)
 end
 if before then
   local old
-  old, look_on = last_old(from)
+  old, next_seq = last_old(from)
   up_to = math.max(up_to, old)
 end
 local reached = math.min(up_to, state.dropped + step)
 local n_dropped = reached - state.dropped
 if n_dropped > 0 then
-  demand({
+  check_rights({
     { 'XTRIM', log, 'MINID', '=', '1-0' },
     { 'ZREMRANGEBYSCORE', keys, 0, 1 },
     { 'ZREMRANGEBYSCORE', gone, 0, 1 },
@@ -63,6 +64,6 @@ if n_dropped > 0 then
   drop(meta, log, keys, gone, state, reached)
 end
 if reached < up_to then
-  return { n_dropped, 1, from } -- and look here again: what was found is not dropped yet
+  return { n_dropped, 1, from } -- continue at the same seq: the messages found are not all dropped yet
 end
-return { n_dropped, look_on and 1 or 0, look_on or 0 }
+return { n_dropped, next_seq and 1 or 0, next_seq or 0 }

@@ -108,7 +108,7 @@ class Target:
         self.token = token
         if self.backend is None and token is not None and not is_for_server(ctx, server):
             self.token = None
-            say(f"the token is not sent: it was not given for {server.partition('?')[0]} (--token sends it)")
+            say(f"the token is not sent: it was not given for {public_url(server)} (--token sends it)")
 
     def client(self, **options: Any) -> "Client":
         """Return a client of the server."""

@@ -65,7 +65,7 @@ def test_nothing_goes_before_there_is_a_connection(loop: None) -> None:
 def test_what_was_in_flight_goes_again_first_and_in_order(loop: None) -> None:
     outbox = filled(6)
     assert [outbox.next(0.0) is not None for _ in range(4)] == [True] * 4
-    assert outbox.answered(2) is not None
+    assert outbox.pop(2) is not None
     outbox.connected(FREE, 1.0)
     assert sent(outbox) == [1, 3, 4, 5, 6]
 
@@ -75,7 +75,7 @@ def test_what_was_refused_for_now_goes_again_in_order_when_all_is_answered_and_t
     assert sent(outbox) == [1, 2, 3, 4]
     outbox.add(entry(5))
     outbox.hold(3, 0.5, 1.0)
-    assert outbox.answered(1) is not None
+    assert outbox.pop(1) is not None
     outbox.hold(2, 0.5, 1.1)
     assert outbox.next(9.0) is None  # 4 is not answered yet: it might still be stored, or refused
     outbox.hold(4, 0.5, 1.2)
@@ -88,7 +88,7 @@ def test_each_message_says_what_it_was_sent_behind_and_the_first_after_a_refusal
 ) -> None:
     outbox = filled(3)
     assert sent_behind(outbox) == [(FIRST, 1), (1, 2), (2, 3)]
-    assert outbox.answered(1) is not None
+    assert outbox.pop(1) is not None
     outbox.hold(2, 0.5, 1.0)
     outbox.hold(3, 0.5, 1.0)
     outbox.add(entry(4))

@@ -107,6 +107,8 @@ class Target:
         self.name = sender_name(name)
         self.token = token
         if self.backend is None and token is not None and not is_for_server(ctx, server):
+            from chatkit.client.endpoint import public_url
+
             self.token = None
             say(f"the token is not sent: it was not given for {public_url(server)} (--token sends it)")
 

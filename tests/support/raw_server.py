@@ -24,8 +24,8 @@ _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 class RawServer:
     """`respond` gets the head of each request and returns the bytes to answer; `heads` are the heads received.
 
-    After a WebSocket's handshake, `replies` are sent, each behind the next bytes that the client sends; then the
-    connection is closed. An answer that is empty closes the connection too.
+    After a WebSocket's handshake, `replies` are sent, each behind the next bytes that the client sends. Then every
+    connection is closed, a WebSocket after `lasts_s`.
     """
 
     def __init__(self, respond: Callable[[str], bytes], replies: Sequence[bytes] = (), lasts_s: float = 0.05) -> None:
@@ -34,6 +34,7 @@ class RawServer:
         self._respond = respond
         self._replies = replies
         self._lasts_s = lasts_s
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -44,14 +45,26 @@ class RawServer:
         async with await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls) as server:
             self.port = server.sockets[0].getsockname()[1]
             yield self
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
-            while await self._serve_request(reader, writer):
-                pass
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self.serve_request(reader, writer)
+            writer.close()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        finally:
+            self._tasks.discard(task)
 
-    async def _serve_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def serve_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         self.heads.append(head)
         length = header(head, "Content-Length")
@@ -60,14 +73,13 @@ class RawServer:
         writer.write(answer)
         await writer.drain()
         if not answer.startswith(b"HTTP/1.1 101"):
-            return b"Content-Length: " in answer
+            return
         for reply in self._replies:
             if not await reader.read(65_536):
-                return False
+                return
             writer.write(reply)
             await writer.drain()
         await asyncio.sleep(self._lasts_s)
-        return False
 
 
 @asynccontextmanager

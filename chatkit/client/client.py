@@ -54,8 +54,8 @@ class Client:
         async with Client("https://chat.example.org", "ann", token) as client:
             await client.publish("ops", "backup done")
 
-    Entering it does no I/O. The WebSocket is opened by the first call that needs one, and tried once: the call raises
-    the error for which there is none. After that, the client reconnects by itself, with back-off, follows continue
+    Entering it does no I/O. The WebSocket is opened by the first call that needs one, and tried once: if that
+    fails, the call raises the error. After that, the client reconnects by itself, with back-off, follows continue
     where they were, and unanswered messages are sent again. `history`, `scroll`, `rooms`, `room`, `members` and
     `redact` use HTTP.
 
@@ -235,7 +235,7 @@ class Client:
         Args:
             room: Name of the room.
             after: Cursor of the last message that was read. It takes precedence over `history`.
-            history: Number of stored messages with which to begin, where `after` is None.
+            history: Number of stored messages to begin with, if `after` is None.
             signals: Whether to yield signals too: `Joined`, `Presence`, `Typing`,
                 `Redacted`, `ConnectionLost` and `ConnectionRestored`.
 
@@ -351,7 +351,7 @@ class Client:
         return await asyncio.to_thread(call, *args, **kwargs)
 
     def _connection(self, without: str | None = None) -> "PersistentConnection":
-        """Return a connection that does not follow the room `without`; open one if there is none.
+        """Return a connection that does not follow the room `without`; open one if all do.
 
         A connection delivers a room once. So the second follow of a room has a connection of its own.
         """

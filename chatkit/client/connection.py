@@ -41,7 +41,7 @@ from chatkit.wire.protocol import (
 )
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before an attempt to connect
-MAX_INVALID: Final = 3  # events that are none, on connections one after another: such a server will not get better
+MAX_INVALID: Final = 3  # invalid events, on one connection after another: such a server will not recover
 STALL_S: Final = 1.0  # of the socket for a full reader: long for a reader at work, short for what waits behind it
 TURN_EVENTS: Final = 100  # received before readers run: a burst in the socket's buffer would else fill theirs by itself
 REJOIN_S: Final = 1.0  # after a join that was refused for now
@@ -67,12 +67,12 @@ class PersistentConnection:
         self._refs = itertools.count(1)
         self._store_backoff = Backoff(STORE_RETRY_S)
         self._store_lost_at: float | None = None  # set while the server is connected, but could not commit
-        self._n_invalid = 0  # of events that are none, since a connection has lasted
+        self._n_invalid = 0  # invalid events since a connection lasted for long
         self._wake = asyncio.Event()  # wakes the sender: there is something to send, or an answer has arrived
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done at the first connection
 
     async def ready(self) -> None:
-        """Wait for the first connection; raise the error for which there is none."""
+        """Wait for the first connection; raise its error if it fails."""
         await asyncio.shield(self._ready)
 
     def follow(self, follow: RoomFollower) -> None:

@@ -94,7 +94,7 @@ class RoomFollower:
             self._put(signal, size)
 
     def end(self, error: Exception) -> None:
-        """End the buffer: the reader gets `error` after the items that have arrived."""
+        """Close the buffer: the reader gets `error` after the items that have arrived."""
         if self._end is None:
             self._end = error
             self._arrived.set()

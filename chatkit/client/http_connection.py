@@ -1,6 +1,6 @@
 """One blocking HTTP connection to a server, directly or through a proxy, each request of which ends by a deadline.
 
-Knows nothing of what is asked. `http.client` counts its timeout anew with each byte; here it holds for the whole.
+Knows nothing of the requests' meaning. The timeout of `http.client` starts again with each byte; a deadline does not.
 """
 
 import http.client
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES: Final = 32 * 2**20  # a list of 200,000 rooms; a page of history is 1 MiB of text
 MAX_PROXY_HEAD_BYTES: Final = 16_384  # of a proxy's answer to CONNECT
-WRITE_BYTES: Final = 65_536  # written at once: a TLS socket counts its timeout anew with each write
+WRITE_BYTES: Final = 65_536  # written at once: the timeout of a TLS socket starts again with each write
 
 
 class Answer:
@@ -41,7 +41,7 @@ class DeadlineSocket:
         self._socket = connected
 
     def arm(self) -> None:
-        """Let the next operation last until the deadline; raise `TimeoutError` after it."""
+        """Limit the next operation to the time until the deadline; raise `TimeoutError` after it."""
         remaining_s = self.deadline - time.monotonic()
         if remaining_s <= 0:
             raise TimeoutError("timed out")

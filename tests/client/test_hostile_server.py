@@ -79,7 +79,7 @@ def altered(draw: st.DrawFn, document: Any) -> Any:
             if isinstance(parent, dict) and draw(st.integers(0, 4)) == 0:
                 del parent[key]
             else:
-                parent[key] = draw(values)
+                parent[key] = copy.deepcopy(draw(values))
     return changed
 
 

@@ -57,9 +57,8 @@ class RawServer:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self.serve_request(reader, writer)
             writer.close()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # not raised again: Python 3.11's streams log it as an error
             writer.transport.abort()
-            raise
         finally:
             self._tasks.discard(task)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overlo
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
 from chatkit.client.follower import RoomFollower
 from chatkit.client.http import HistoryResult, HttpClient
+from chatkit.client.outgoing import Outgoing, iterate_outgoing
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionWatcher, Item, Signal
 from chatkit.core.model import (
@@ -39,8 +40,6 @@ MAX_UNANSWERED = 1_000  # messages in flight: enough for 1,000 messages a second
 
 At = int | str | Cursor
 """A position in a room's log: a `seq`, a cursor as text, or a `Cursor`."""
-Outgoing = str | tuple[str, Any] | tuple[str, Any, str | None]
-"""A message to publish: a body, a body and data, or a body, data and a key."""
 
 Params = ParamSpec("Params")
 ValueT = TypeVar("ValueT")
@@ -201,7 +200,7 @@ class Client:
         answers: deque[asyncio.Future[Receipt]] = deque()
         committed = 0
         try:
-            async for body, data, key in _outgoing(messages):
+            async for body, data, key in iterate_outgoing(messages):
                 answers.append(await self.submit(room, body, data=data, key=key))
                 while answers and answers[0].done():
                     answers.popleft().result()
@@ -388,20 +387,3 @@ def _position(at: At | None) -> Position | None:
 
 def _time_text(at: datetime | str | None) -> str | None:
     return at.isoformat() if isinstance(at, datetime) else at
-
-
-async def _outgoing(
-    messages: Iterable[Outgoing] | AsyncIterable[Outgoing],
-) -> AsyncIterator[tuple[str, Any, str | None]]:
-    if isinstance(messages, AsyncIterable):
-        async for message in messages:
-            yield _parts(message)
-    else:
-        for message in messages:
-            yield _parts(message)
-
-
-def _parts(message: Outgoing) -> tuple[str, Any, str | None]:
-    if isinstance(message, str):
-        return message, None, None
-    return message[0], message[1], message[2] if len(message) == 3 else None

@@ -15,7 +15,7 @@ import msgspec
 from chatkit.client.connect import MAX_REDIRECTS, REDIRECT_STATUSES, no_answer, redirected, too_many_redirects
 from chatkit.client.endpoint import Endpoint, room_path
 from chatkit.client.errors import refusal_of_response
-from chatkit.client.http_connection import Answer, HttpConnection
+from chatkit.client.http_connection import Answer, DeadlineConnection
 from chatkit.client.validation import (
     check_log,
     check_message,
@@ -75,7 +75,7 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._endpoint = endpoint
         self._current = endpoint  # where the server has redirected to
-        self._connection: HttpConnection | None = None
+        self._connection: DeadlineConnection | None = None
         self._lock = threading.Lock()  # of `_connection` and `_current`: an answer belongs to the request before it
 
     def __enter__(self) -> Self:
@@ -186,11 +186,11 @@ class HttpClient:
                 raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _connected(self, deadline: float) -> HttpConnection:
+    def _connected(self, deadline: float) -> DeadlineConnection:
         connection = self._connection
         if connection is None or not connection.is_open or connection.endpoint != self._current:
             self._drop()
-            connection = self._connection = HttpConnection(self._current, deadline)
+            connection = self._connection = DeadlineConnection(self._current, deadline)
         return connection
 
     def _no_answer(self, error: Exception) -> Unavailable:

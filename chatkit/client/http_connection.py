@@ -79,7 +79,7 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
-class HttpConnection:
+class DeadlineConnection:
     """A kept connection to `endpoint`. Raises what the socket and `http.client` raise, and `ChatkitError`."""
 
     def __init__(self, endpoint: Endpoint, deadline: float) -> None:

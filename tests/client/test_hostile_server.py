@@ -70,7 +70,8 @@ def altered(draw: st.DrawFn, document: Any) -> Any:
     """Return a document with up to three values replaced or removed."""
     changed = copy.deepcopy(document)
     for _ in range(draw(st.integers(0, 3))):
-        place, keys = changed, []
+        place: Any = changed
+        keys: list[tuple[Any, Any]] = []
         while isinstance(place, dict | list) and place and (not keys or draw(st.booleans())):
             keys.append((place, draw(st.sampled_from(list(place if isinstance(place, dict) else range(len(place)))))))
             place = keys[-1][0][keys[-1][1]]

@@ -107,8 +107,10 @@ class Target:
         self.name = sender_name(name)
         self.token = token
         if self.backend is None and token is not None and not is_for_server(ctx, server):
+            from chatkit.client.endpoint import public_url
+
             self.token = None
-            say(f"the token is not sent: it was not given for {server.partition('?')[0]} (--token sends it)")
+            say(f"the token is not sent: it was not given for {public_url(server)} (--token sends it)")
 
     def client(self, **options: Any) -> "Client":
         """Return a client of the server."""

@@ -13,7 +13,7 @@ from chatkit.backends import open_backend
 from chatkit.cli.store_publisher import StorePublisher
 from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.pagination import scroll
-from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.core.backend import Filter, RoomInfo
 from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
@@ -32,7 +32,7 @@ class StoreClient:
     `make`, entering raises `NotAStore` where there is no store yet.
     """
 
-    def __init__(self, url: str, name: str, watcher: LinkWatcher, *, make: bool) -> None:
+    def __init__(self, url: str, name: str, watcher: ConnectionWatcher, *, make: bool) -> None:
         self._backend = open_backend(url, make=make)
         self._name = name
         self._watcher = watcher

@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from chatkit.backoff import Backoff
-from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.core.group_commit import MAX_BATCH
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import ChatkitError, Unavailable
@@ -42,7 +42,7 @@ class _PendingMessage(msgspec.Struct):
 class StorePublisher:
     """Takes messages by `submit` while `run` runs. `watcher` is told when the store is away, and when it is back."""
 
-    def __init__(self, publish: Callable[[Draft], Awaitable[Receipt]], watcher: LinkWatcher) -> None:
+    def __init__(self, publish: Callable[[Draft], Awaitable[Receipt]], watcher: ConnectionWatcher) -> None:
         self._publish = publish
         self._watcher = watcher
         self._held: deque[_PendingMessage] = deque()

@@ -2,7 +2,8 @@
 
 from chatkit.client.client import Client
 from chatkit.client.http import HistoryResult
-from chatkit.client.signals import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal
+from chatkit.core.signals import Typing
 from chatkit.wire.http import RoomView
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""Client: one server, seen from a program. Publish, follow, read; connections come and go underneath.
+"""Client: publish to a server's rooms, follow them and read them. Connections are made and made again underneath.
 
-What it promises: a publish that returned is committed, and was stored once; a follow has no hole and no repeat but the
-gaps that it yields. It knows no JSON, and nothing of sockets but that a link has one.
+A publish that returned is committed, and was stored once. A follow misses and repeats nothing but the gaps that it
+yields. Knows no JSON and no sockets.
 """
 
 import asyncio
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overlo
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
 from chatkit.client.follower import RoomFollower
 from chatkit.client.http import HistoryResult, HttpClient
+from chatkit.client.outgoing import Outgoing, iterate_outgoing
 from chatkit.client.pagination import scroll
-from chatkit.client.signals import Item, LinkWatcher, Signal
+from chatkit.client.signals import ConnectionWatcher, Item, Signal
 from chatkit.core.model import (
     Cursor,
     Limits,
@@ -35,23 +36,62 @@ from chatkit.wire.protocol import Position, PublishCommand, TypingCommand
 if TYPE_CHECKING:
     from chatkit.client.connection import PersistentConnection
 
-MAX_UNANSWERED = 1_000  # messages on their way at once: hides a round trip of a second at a thousand messages a second
+MAX_UNANSWERED = 1_000  # messages in flight: enough for 1,000 messages a second at a round trip of a second
 
 At = int | str | Cursor
-"""A `seq`, or a cursor."""
-Outgoing = str | tuple[str, Any] | tuple[str, Any, str | None]
-"""A body; or a body and its data; or a body, its data and its key."""
+"""A position in a room's log: a `seq`, a cursor as text, or a `Cursor`."""
 
 Params = ParamSpec("Params")
 ValueT = TypeVar("ValueT")
 
 
 class Client:
-    """Talk to the server at `url`, as `name`, with `token`. Enter it with `async with`; it connects when first needed.
+    """A client of one server.
 
-    The first connection is tried once: `Unavailable`, `Unauthorized` or `Forbidden` tell why there is none. After that
-    it is made again whenever it breaks, with back-off, for `give_up_after_s` seconds, or for ever where that is None.
-    A dead connection is noticed within twice `ping_s` and two seconds. `watcher` is told of what is lost and is back.
+    Use `Client` as an asynchronous context manager:
+
+        async with Client("https://chat.example.org", "ann", token) as client:
+            await client.publish("ops", "backup done")
+
+    Entering it does no I/O. The WebSocket is opened by the first call that needs one, and tried once: if that
+    fails, the call raises the error. After that, the client reconnects by itself, with back-off, follows continue
+    where they were, and unanswered messages are sent again. `history`, `scroll`, `rooms`, `room`, `members` and
+    `redact` use HTTP.
+
+    Args:
+        url: URL of the server: `http`, `https`, `ws` or `wss`, with the path below which it serves. The link that
+            a server prints can be passed unchanged: its `?token=` is used unless `token` is given. A user name
+            and password in the URL are sent as Basic credentials, as a reverse proxy may ask for.
+        name: Sender of the messages: 1 to 32 printable characters. Without a name, the sender is `anonymous`.
+        token: Access token of the server: printable ASCII. It is sent only to the server in `url`.
+        give_up_after_s: Time in seconds for which the client reconnects, or waits for the server's store, before it
+            raises `Unavailable`. None reconnects without an end.
+        ping_s: Interval between keepalive pings in seconds. A connection that no longer answers is noticed within
+            twice that time, and 2 seconds.
+        watcher: Function that is called with `ConnectionLost` when the connection is lost or the server's store
+            is unavailable, and with `ConnectionRestored` when it is available again. It must not block.
+
+    The environment is used for HTTP and for WebSockets alike:
+
+    * `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` set the proxy, unless the server is on this
+      machine: an HTTP proxy, which must allow CONNECT, or a SOCKS proxy, which needs the package `python-socks`.
+    * `SSL_CERT_FILE` and `SSL_CERT_DIR` set the certificate authorities.
+
+    Redirects are followed on the same host, with the same scheme or from `http` to `https`; credentials are not
+    sent to another port, except from port 80 to 443. Any other redirect raises `ChatkitError` with the new address.
+
+    Everything that a server sends is checked and bounded: answers of 32 MiB, events of 16 MiB, 30 seconds for a call
+    over HTTP, and 10 seconds each for the handshake and the welcome.
+
+    Raises:
+        BadRequest: If `url`, `token`, a proxy or a certificate file cannot be used. `url`, `token` and `name`
+            are checked by the constructor, the others when the client connects.
+        BadName: If `name` is not the name of a sender.
+        Unauthorized: If the server needs a token, or another one. By any call.
+        Forbidden: If the token does not have the right for a call. By any call.
+        Unavailable: If the server does not answer, the client gave up, or it is not entered. By any call.
+        ChatkitError: If the server refuses for another reason. By any call.
+
     """
 
     def __init__(
@@ -62,16 +102,16 @@ class Client:
         *,
         give_up_after_s: float | None = None,
         ping_s: float = 20.0,
-        watcher: LinkWatcher | None = None,
+        watcher: ConnectionWatcher | None = None,
     ) -> None:
         self._endpoint = Endpoint.parse(url, None if name is None else check_sender(name), token)
         self._give_up_after_s = give_up_after_s
         self._ping_s = ping_s
-        self._watcher: LinkWatcher = watcher or _ignore
+        self._watcher: ConnectionWatcher = watcher or _ignore
         self._calls = HttpClient(self._endpoint)
-        self._links: list[PersistentConnection] = []
+        self._connections: list[PersistentConnection] = []
         self._unanswered = asyncio.Semaphore(MAX_UNANSWERED)
-        self._tasks: list[asyncio.Task[None]] = []  # of the links
+        self._tasks: list[asyncio.Task[None]] = []  # of the connections
         self._is_open = False
 
     async def __aenter__(self) -> Self:
@@ -84,8 +124,8 @@ class Client:
         self._is_open = False
         for task in self._tasks:
             task.cancel()
-        # Not a task group: it would dress every error of the block that it surrounds as an ExceptionGroup. A link that
-        # fails tells those who wait on it; what it failed of, if it is none of our errors, comes out here.
+        # Not a task group: it would wrap every error of the block in an ExceptionGroup. A connection that fails raises
+        # its error in the calls that wait for it; an error that is no `ChatkitError` is raised here.
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._calls.close)
         for outcome in outcomes:
@@ -95,23 +135,42 @@ class Client:
     async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
         """Publish a message and return when it is committed.
 
-        Waits while the server says "too much". Many at once share the socket, in the order in which they were called.
-        The receipt's message has the server's number, time and sender; body and data are those given. Cancelled, the
-        message may or may not be stored; with the same `key` it can be tried again.
+        Waits while the server limits the rate. Concurrent calls share the socket, and their messages are stored in the
+        order of the calls. When the call is cancelled, the message may or may not be stored; with the same `key` it
+        can be published again without being stored twice.
+
+        Args:
+            room: Name of the room.
+            body: Text of the message; a server accepts at most 65,536 bytes of UTF-8.
+            data: JSON value for programs, or None; at most 65,536 bytes as JSON, nested at most 64 deep.
+            key: Key of the message: 1 to 128 printable ASCII characters, or None for one that is generated. A
+                message whose key the sender used before, in this room, is not stored again.
+
+        Returns:
+            Receipt: The message as it is stored, with the server's `seq` and time, and whether its key was used
+            before.
+
+        Raises:
+            BadName: If `room` or `key` breaks its rule.
+            BadBody: If `body` is not UTF-8 text or `data` is not JSON.
+            TooLarge: If `body` or `data` is over the server's limit.
+            KeyConflict: If the sender used `key` before for another body or other data.
+
         """
         return await (await self.submit(room, body, data=data, key=key))
 
     async def submit(
         self, room: str, body: str, *, data: Any = None, key: str | None = None
     ) -> asyncio.Future[Receipt]:
-        """Put a message on its way and return where its receipt will be; waits while too many are unanswered.
+        """Send a message and return a future for its receipt; wait while 1,000 messages are unanswered.
 
-        The messages of one caller are stored in the order in which they were submitted. Raises `BadInput` for what the
-        server would not take, so that nothing after it has been sent.
+        The messages of one caller are stored in the order in which they were submitted. Parameters and errors are those
+        of `publish`. An error in a parameter is raised before the message is sent; an error of the server is
+        raised by the future.
         """
-        link = self._link()
-        await link.ready()
-        limits = Limits(body=link.limits.body, data=link.limits.data or link.limits.body)
+        connection = self._connection()
+        await connection.ready()
+        limits = Limits(body=connection.limits.body, data=connection.limits.data or connection.limits.body)
         command = PublishCommand(
             room=check_room(room),
             body=check_body(body, limits.body),
@@ -119,21 +178,29 @@ class Client:
             key=secrets.token_urlsafe(12) if key is None else check_key(key),
         )
         await self._unanswered.acquire()
-        answer = link.publish(command, has_own_key=key is not None).answer
-        answer.add_done_callback(self._answered)
-        if link.error is not None:  # it ended while we waited for our turn: nobody else would say so
-            answer.set_exception(link.error)
+        answer = connection.publish(command, has_own_key=key is not None).answer
+        answer.add_done_callback(self._release)
+        if connection.error is not None:  # it ended while this call waited for the semaphore
+            answer.set_exception(connection.error)
         return answer
 
     async def publish_all(self, room: str, messages: Iterable[Outgoing] | AsyncIterable[Outgoing]) -> int:
-        """Publish many messages in order, as fast as the server takes them, and return how many were committed.
+        """Publish many messages in order, as fast as the server accepts them.
 
-        Stops at the first that is refused and raises why; those before it are committed by then.
+        Stops at the first message that is refused and raises its error; the messages before it are committed then.
+
+        Args:
+            room: Name of the room.
+            messages: Bodies, or tuples of a body, data and, optionally, a key.
+
+        Returns:
+            int: The number of messages that were committed.
+
         """
         answers: deque[asyncio.Future[Receipt]] = deque()
         committed = 0
         try:
-            async for body, data, key in _outgoing(messages):
+            async for body, data, key in iterate_outgoing(messages):
                 answers.append(await self.submit(room, body, data=data, key=key))
                 while answers and answers[0].done():
                     answers.popleft().result()
@@ -159,24 +226,36 @@ class Client:
     async def follow(
         self, room: str, *, after: str | Cursor | None = None, history: int = 10, signals: bool = False
     ) -> AsyncGenerator[Item | Signal, None]:
-        """Yield the room's messages from the cursor `after` on, or from `history` before its end, and all that come.
+        """Iterate over a room's messages: those stored behind a position, then new ones as they are published.
 
-        A `Gap` stands where messages are not to be had. With `signals`, also who comes and goes, who is writing, what
-        was redacted, and that the connection is lost or back. Ends by an error only: the server's refusal, or
-        `Unavailable` when the client gives up or is left.
+        A `Gap` is yielded where messages are missing. The iteration ends only by an error;
+        close it with `contextlib.aclosing`. A reader that stops reading delays no other reader.
+
+        Args:
+            room: Name of the room.
+            after: Cursor of the last message that was read. It takes precedence over `history`.
+            history: Number of stored messages to begin with, if `after` is None.
+            signals: Whether to yield signals too: `Joined`, `Presence`, `Typing`,
+                `Redacted`, `ConnectionLost` and `ConnectionRestored`.
+
+        Raises:
+            BadName: If `room` is not the name of a room.
+            BadCursor: If `after` is not a cursor.
+            TooManyRooms: If one connection would follow more rooms than the server allows.
+
         """
         cursor = Cursor.parse(after) if isinstance(after, str) else after
         follow = RoomFollower(check_room(room), cursor, history, with_signals=signals)
-        link = self._link(without=follow.room)
-        link.follow(follow)  # before any wait: else two follows of a room could choose the same link
+        connection = self._connection(without=follow.room)
+        connection.follow(follow)  # before any wait: else two follows of a room could choose the same connection
         try:
-            await link.ready()
+            await connection.ready()
             while True:
                 yield await follow.next()
                 if follow.is_empty:
-                    link.resume(follow)
+                    connection.resume(follow)
         finally:
-            link.unfollow(follow)
+            connection.unfollow(follow)
 
     async def history(
         self,
@@ -190,7 +269,26 @@ class Client:
         until: datetime | str | None = None,
         sender: str | None = None,
     ) -> HistoryResult:
-        """Read a page: the newest messages, the oldest above `after`, or the newest below `before`; always in order."""
+        """Read one page of a room's messages, in ascending order.
+
+        Without a position, the page holds the newest messages.
+
+        Args:
+            room: Name of the room.
+            after: Position behind which to read; the page holds the oldest messages there.
+            before: Position before which to read; without `after`, the page holds the newest messages there.
+            limit: Largest number of messages; the server has a limit of its own, and ends a page at 1 MiB.
+            search: Text that a message must contain, without regard to case.
+            since: Time from which on a message was stored: a `datetime.datetime` or an RFC 3339 time.
+            until: Time before which a message was stored.
+            sender: Sender of the messages.
+
+        Raises:
+            BadName: If `room` or `sender` breaks its rule.
+            BadCursor: If a position is not a cursor.
+            BadRequest: If another parameter is not valid.
+
+        """
         return await self._call(
             self._calls.history,
             check_room(room),
@@ -198,8 +296,8 @@ class Client:
             before=_position(before),
             limit=limit,
             search=search,
-            since=_moment(since),
-            until=_moment(until),
+            since=_time_text(since),
+            until=_time_text(until),
             sender=sender,
         )
 
@@ -214,84 +312,78 @@ class Client:
         until: datetime | str | None = None,
         sender: str | None = None,
     ) -> AsyncIterator[Item]:
-        """Yield every message above `after`, page by page, and a `Gap` where some are missing."""
+        """Iterate over all messages behind `after`, page by page, with a `Gap` where some are missing.
+
+        Parameters and errors are those of `history`. Memory holds one page.
+        """
         which = {"before": before, "search": search, "since": since, "until": until, "sender": sender}
         return scroll(self.history, room, after=after, **which)
 
     async def rooms(self) -> list[RoomView]:
-        """Return what rooms there are."""
+        """Return the rooms of the server, sorted by name."""
         return list(await self._call(self._calls.rooms))
 
     async def room(self, room: str) -> RoomView:
-        """Return one of them; raise `NotFound`."""
+        """Return one room; raise `NotFound`."""
         return await self._call(self._calls.room, check_room(room))
 
     async def members(self, room: str) -> list[Member]:
-        """Return who is in a room."""
+        """Return the members of a room: at most 200."""
         return list(await self._call(self._calls.members, check_room(room)))
 
     async def redact(self, room: str, seq: int) -> None:
-        """Take away a message's body for good; its number stays."""
+        """Remove a message's body and data for good; its `seq` stays.
+
+        Raises:
+            NotFound: If the room has no such message.
+
+        """
         await self._call(self._calls.redact, check_room(room), seq)
 
     async def typing(self, room: str) -> None:
-        """Show the others that this one is writing. May be lost."""
-        link = self._link()
-        await link.ready()
-        link.tell(TypingCommand(room=check_room(room)))
+        """Notify the other members of a room that this one is writing. The notification may be lost."""
+        connection = self._connection()
+        await connection.ready()
+        connection.send(TypingCommand(room=check_room(room)))
 
     async def _call(self, call: Callable[Params, ValueT], /, *args: Params.args, **kwargs: Params.kwargs) -> ValueT:
         return await asyncio.to_thread(call, *args, **kwargs)
 
-    def _link(self, without: str | None = None) -> "PersistentConnection":
-        """Return a link that stands or will stand: one that does not follow the room `without`.
+    def _connection(self, without: str | None = None) -> "PersistentConnection":
+        """Return a connection that does not follow the room `without`; open one if all do.
 
-        A connection delivers a room once. So the second follow of a room has a link of its own.
+        A connection delivers a room once. So the second follow of a room has a connection of its own.
         """
-        self._links = [link for link in self._links if link.error is None]
-        return next((link for link in self._links if without not in link.follows), None) or self._new_link()
+        self._connections = [connection for connection in self._connections if connection.error is None]
+        return (
+            next((connection for connection in self._connections if without not in connection.follows), None)
+            or self._new_connection()
+        )
 
-    def _new_link(self) -> "PersistentConnection":
+    def _new_connection(self) -> "PersistentConnection":
         if not self._is_open:
             raise Unavailable("the client is not open: enter it with `async with`")
-        from chatkit.client.connection import PersistentConnection  # noqa: PLC0415  # who only asks over HTTP need not load the sockets
+        from chatkit.client.connection import PersistentConnection  # noqa: PLC0415 - HTTP does not need websockets
 
-        link = PersistentConnection(
+        connection = PersistentConnection(
             self._endpoint, ping_s=self._ping_s, give_up_after_s=self._give_up_after_s, watcher=self._watcher
         )
-        self._links.append(link)
+        self._connections.append(connection)
         self._tasks = [task for task in self._tasks if not task.done() or task.exception()]
-        self._tasks.append(asyncio.create_task(link.run()))
-        return link
+        self._tasks.append(asyncio.create_task(connection.run()))
+        return connection
 
-    def _answered(self, _answer: asyncio.Future[Receipt]) -> None:
+    def _release(self, _answer: asyncio.Future[Receipt]) -> None:
         self._unanswered.release()
 
 
 def _ignore(_signal: object) -> None:
-    """Watch nothing."""
+    """Ignore a signal."""
 
 
 def _position(at: At | None) -> Position | None:
     return str(at) if isinstance(at, Cursor) else at
 
 
-def _moment(at: datetime | str | None) -> str | None:
+def _time_text(at: datetime | str | None) -> str | None:
     return at.isoformat() if isinstance(at, datetime) else at
-
-
-async def _outgoing(
-    messages: Iterable[Outgoing] | AsyncIterable[Outgoing],
-) -> AsyncIterator[tuple[str, Any, str | None]]:
-    if isinstance(messages, AsyncIterable):
-        async for message in messages:
-            yield _parts(message)
-    else:
-        for message in messages:
-            yield _parts(message)
-
-
-def _parts(message: Outgoing) -> tuple[str, Any, str | None]:
-    if isinstance(message, str):
-        return message, None, None
-    return message[0], message[1], message[2] if len(message) == 3 else None

@@ -1,23 +1,25 @@
-"""Link: a client's one socket and what goes over it. It connects, and connects again.
+"""Keep one WebSocket connected, and send and receive over it what a client asks for.
 
-Rooms go on by cursor and messages by key, so that nothing is lost with a connection. Knows nothing of HTTP.
+After a reconnection, rooms continue from their cursors and unanswered messages are sent again with their keys, so that
+nothing is lost with a connection. Knows nothing of HTTP.
 """
 
 import asyncio
 import itertools
 import time
 from collections import deque
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from chatkit.backoff import Backoff
-from chatkit.client.connect import closed, dial
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.follower import FollowState, RoomEvent, RoomFollower
 from chatkit.client.outbox import Entry, Outbox
-from chatkit.client.signals import ConnectionLost, ConnectionRestored, LinkWatcher
+from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
+from chatkit.client.validation import read_event
+from chatkit.client.websocket import closed_error, open_websocket
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
 from chatkit.wire.protocol import (
@@ -35,63 +37,62 @@ from chatkit.wire.protocol import (
     RestoredEvent,
     TypingEvent,
     WireLimits,
-    decode_event,
     encode,
 )
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before an attempt to connect
-STALL_S = (
-    1.0  # how long a full reader may hold up the socket: long for a reader at work, short for what waits behind it
-)
-TURN_EVENTS = 100  # after so many, readers get a turn: a burst in the socket's buffer would else fill theirs by itself
-REJOIN_S = 1.0  # after a join that was refused for now
-STORE_RETRY_S = 0.5  # after a publish that the store could not take: soon enough not to be felt once it is back
+MAX_INVALID: Final = 3  # invalid events, on one connection after another: such a server will not recover
+STALL_S: Final = 1.0  # of the socket for a full reader: long for a reader at work, short for what waits behind it
+TURN_EVENTS: Final = 100  # received before readers run: a burst in the socket's buffer would else fill theirs by itself
+REJOIN_S: Final = 1.0  # after a join that was refused for now
+STORE_RETRY_S: Final = 0.5  # after a publish that the store could not commit: not noticed once the store is back
 
 
 class PersistentConnection:
-    """One connection at a time, for as long as `run` runs. Its synchronous methods never fail."""
+    """One connection at a time, while `run` runs. The synchronous methods never raise."""
 
     def __init__(
-        self, endpoint: Endpoint, *, ping_s: float, give_up_after_s: float | None, watcher: LinkWatcher
+        self, endpoint: Endpoint, *, ping_s: float, give_up_after_s: float | None, watcher: ConnectionWatcher
     ) -> None:
         self.name = endpoint.name or ANONYMOUS
         self.limits = WireLimits(0, 0)
         self.follows: dict[str, RoomFollower] = {}
-        self.error: Exception | None = None  # what ended it; it is never used again then
+        self.error: Exception | None = None  # why it ended; it is never used again then
         self._endpoint = endpoint
         self._ping_s = ping_s
         self._give_up_after_s = give_up_after_s
         self._watcher = watcher
         self._outbox = Outbox()
-        self._controls: deque[AnyCommand] = deque()  # what is not a publish goes first, and dies with the connection
+        self._controls: deque[AnyCommand] = deque()  # commands other than publish: sent first, lost with the connection
         self._refs = itertools.count(1)
         self._store_backoff = Backoff(STORE_RETRY_S)
-        self._store_lost_at: float | None = None  # the server stands, but could not commit
-        self._wake = asyncio.Event()  # for the sender: there is something to send, or an answer has come
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # of the first connection
+        self._store_lost_at: float | None = None  # set while the server is connected, but could not commit
+        self._n_invalid = 0  # invalid events since a connection lasted for long
+        self._wake = asyncio.Event()  # wakes the sender: there is something to send, or an answer has arrived
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done at the first connection
 
     async def ready(self) -> None:
-        """Wait for the first connection; raise why there is none."""
+        """Wait for the first connection; raise its error if it fails."""
         await asyncio.shield(self._ready)
 
     def follow(self, follow: RoomFollower) -> None:
-        """Deliver a room, now and after every reconnection."""
+        """Join a room, now and after every reconnection."""
         self.follows[follow.room] = follow
         self._join(follow)
 
     def unfollow(self, follow: RoomFollower) -> None:
-        """Deliver a room no more."""
+        """Leave a room."""
         if self.follows.get(follow.room) is follow:
             del self.follows[follow.room]
             self._leave(follow)
 
     def resume(self, follow: RoomFollower) -> None:
-        """Go on with a parked room whose reader has drained what it had."""
+        """Join a parked room again: its reader has emptied the buffer."""
         if follow.state is FollowState.PARKED:
             self._join(follow)
 
     def publish(self, command: PublishCommand, *, has_own_key: bool) -> Entry:
-        """Put a message in the queue; its entry has the answer."""
+        """Queue a message; return its entry, which has the answer."""
         ref = next(self._refs)
         command = PublishCommand(room=command.room, body=command.body, data=command.data, key=command.key, ref=ref)
         entry = Entry(ref, self.name, command, has_own_key=has_own_key)
@@ -99,13 +100,13 @@ class PersistentConnection:
         self._wake.set()
         return entry
 
-    def tell(self, command: AnyCommand) -> None:
-        """Send a command that may be lost with the connection."""
+    def send(self, command: AnyCommand) -> None:
+        """Queue a command that may be lost with the connection."""
         self._controls.append(command)
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep connected until cancelled, or until the server says not to come back."""
+        """Stay connected until cancelled, or until the server refuses for good."""
         try:
             await self._keep_connected()
         except ChatkitError as error:
@@ -119,17 +120,20 @@ class PersistentConnection:
         while True:
             connected_at = None
             try:
-                socket, welcome = await dial(self._endpoint, self._ping_s)
+                socket, welcome = await open_websocket(self._endpoint, self._ping_s)
                 connected_at = time.monotonic()
                 self._connected(welcome.name, welcome.limits, is_back=lost_at is not None)
                 lost_at = None
-                await self._converse(socket)
+                await self._exchange(socket)
             except (Unavailable, RateLimited) as error:
                 now = time.monotonic()
                 if not self._ready.done():
                     raise
                 if connected_at is not None and now - connected_at >= LONGEST_WAIT_S:
                     backoff.reset()  # a connection that was closed at once counts as a failure
+                    self._n_invalid = 0
+                if self._n_invalid >= MAX_INVALID:
+                    raise
                 if lost_at is None:
                     lost_at = now
                     self._lost(str(error))
@@ -145,7 +149,7 @@ class PersistentConnection:
         self._outbox.connected(limits, time.monotonic())
         for follow in self.follows.values():
             if is_back:
-                follow.tell(ConnectionRestored())
+                follow.notify(ConnectionRestored())
             if follow.state is not FollowState.PARKED:
                 self._join(follow)
         if is_back:
@@ -158,7 +162,7 @@ class PersistentConnection:
         for follow in self.follows.values():
             if follow.state is not FollowState.PARKED:
                 follow.state = FollowState.OUT
-            follow.tell(ConnectionLost(reason))
+            follow.notify(ConnectionLost(reason))
         self._watcher(ConnectionLost(reason))
 
     def _end(self, error: Exception) -> None:
@@ -167,38 +171,40 @@ class PersistentConnection:
         self.error = error
         if not self._ready.done():
             self._ready.set_exception(error)
-            self._ready.exception()  # it may be that nobody waits for it any more
+            self._ready.exception()  # marks it as retrieved: possibly nothing waits for it any more
         for follow in self.follows.values():
             follow.end(error)
         for entry in self._outbox.clear():
             entry.refuse(error)
 
-    async def _converse(self, socket: ClientConnection) -> NoReturn:
-        why: ChatkitError
+    async def _exchange(self, socket: ClientConnection) -> NoReturn:
+        reason: ChatkitError
         try:
             async with asyncio.TaskGroup() as tasks:
                 sender = tasks.create_task(self._send(socket))
                 try:
                     await self._receive(socket)
                 except ConnectionClosed as error:
-                    why = closed(error)
-                except ChatkitError as error:  # what came is no event: this connection cannot be trusted any further
-                    why = Unavailable(str(error))
+                    reason = closed_error(error)
+                except Unavailable as error:  # of an invalid event: nothing after it can be relied upon
+                    self._n_invalid += 1
+                    reason = error
                 sender.cancel()
         finally:
             await socket.close()
-        raise why
+        raise reason
 
     async def _receive(self, socket: ClientConnection) -> NoReturn:
         for count in itertools.count(1):
-            event = decode_event(await socket.recv(decode=False))
+            frame = await socket.recv(decode=False)
+            event = read_event(frame)
             if event is not None:
-                follow = self._dispatch(event)
+                follow = self._dispatch(event, len(frame))
                 if follow is not None and follow.is_overrun and not await follow.drained(STALL_S):
                     self._park(follow)
             if count % TURN_EVENTS == 0:
                 await asyncio.sleep(0)
-        raise AssertionError("counting has no end")
+        raise AssertionError("itertools.count does not end")
 
     async def _send(self, socket: ClientConnection) -> None:
         try:
@@ -212,46 +218,46 @@ class PersistentConnection:
                 else:
                     await self._sleep(due)
         except ConnectionClosed:
-            return  # the receiver learns of it too, and why
+            return  # the receiver gets the same error and reports it
 
-    async def _sleep(self, at_most_s: float | None) -> None:
+    async def _sleep(self, max_s: float | None) -> None:
         try:
-            async with asyncio.timeout(at_most_s):
+            async with asyncio.timeout(max_s):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    def _dispatch(self, event: AnyEvent) -> RoomFollower | None:
+    def _dispatch(self, event: AnyEvent, size: int) -> RoomFollower | None:
         match event:
             case MessageEvent() | GapEvent() | JoinedEvent() | PresenceEvent() | TypingEvent() | RedactedEvent():
-                return self._deliver(event)
+                return self._deliver(event, size)
             case AckEvent():
                 self._accept(event)
             case ErrorEvent():
                 self._refuse(event)
             case RestoredEvent():
-                self._store_is_back()
+                self._mark_store_restored()
             case _:
-                pass  # `left`, and the answers to what this client asks over HTTP
+                pass  # `left`, and the answers to commands that this client sends over HTTP
         return None
 
-    def _deliver(self, event: RoomEvent) -> RoomFollower | None:
+    def _deliver(self, event: RoomEvent, size: int) -> RoomFollower | None:
         follow = self.follows.get(event.room)
         if follow is not None:
-            follow.take(event)
+            follow.receive(event, size)
         return follow
 
     def _accept(self, event: AckEvent) -> None:
-        entry = self._outbox.answered(event.ref) if isinstance(event.ref, int) else None
+        entry = self._outbox.pop(event.ref) if isinstance(event.ref, int) else None
         if entry is not None:
-            self._store_is_back()
+            self._mark_store_restored()
             entry.accept(event)
             self._wake.set()
 
     def _refuse(self, event: ErrorEvent) -> None:
         error = event.to_error()
         if event.ref is None and isinstance(error, Unavailable):
-            self._store_is_away(event.message)
+            self._mark_store_lost(event.message)
         if not isinstance(event.ref, int):
             return
         follow = next((each for each in self.follows.values() if each.join_ref == event.ref), None)
@@ -262,29 +268,29 @@ class PersistentConnection:
             self._outbox.slow_down(time.monotonic())
         elif isinstance(error, Unavailable) and self._may_wait_for_store(str(error)):
             self._outbox.hold(event.ref, self._store_backoff.next_s(), time.monotonic())
-        elif entry := self._outbox.answered(event.ref):
+        elif entry := self._outbox.pop(event.ref):
             entry.refuse(error)
         self._wake.set()
 
     def _may_wait_for_store(self, reason: str) -> bool:
-        lost_at = self._store_is_away(reason)
+        lost_at = self._mark_store_lost(reason)
         return self._give_up_after_s is None or time.monotonic() - lost_at < self._give_up_after_s
 
-    def _store_is_away(self, reason: str) -> float:
-        """Take note, and say so once; return since when."""
+    def _mark_store_lost(self, reason: str) -> float:
+        """Notify the readers once that the store is unavailable; return the time since when it is."""
         if self._store_lost_at is None:
             self._store_lost_at = time.monotonic()
-            self._tell(ConnectionLost(reason))
+            self._notify(ConnectionLost(reason))
         return self._store_lost_at
 
-    def _store_is_back(self) -> None:
+    def _mark_store_restored(self) -> None:
         if self._store_lost_at is not None:
             self._store_lost_at = None
-            self._tell(ConnectionRestored())
+            self._notify(ConnectionRestored())
 
-    def _tell(self, signal: ConnectionLost | ConnectionRestored) -> None:
+    def _notify(self, signal: ConnectionLost | ConnectionRestored) -> None:
         for follow in self.follows.values():
-            follow.tell(signal)
+            follow.notify(signal)
         self._watcher(signal)
 
     def _refuse_join(self, follow: RoomFollower, error: ChatkitError) -> None:
@@ -293,18 +299,18 @@ class PersistentConnection:
             follow.end(error)
             return
         wait_s = error.retry_after_s if isinstance(error, RateLimited) else REJOIN_S
-        asyncio.get_running_loop().call_later(wait_s, self._join_again, follow, follow.join_ref)
+        asyncio.get_running_loop().call_later(wait_s, self._rejoin, follow, follow.join_ref)
 
-    def _join_again(self, follow: RoomFollower, ref: int) -> None:
-        # Unless it was left or the connection made anew meanwhile: then it has been joined with another ref.
+    def _rejoin(self, follow: RoomFollower, ref: int) -> None:
+        # If the room was left, or the client reconnected, since: then the room has been joined with another ref.
         if self.follows.get(follow.room) is follow and follow.join_ref == ref and follow.state is FollowState.JOINING:
             self._join(follow)
 
     def _join(self, follow: RoomFollower) -> None:
-        self.tell(follow.join(next(self._refs)))
+        self.send(follow.join(next(self._refs)))
 
     def _leave(self, follow: RoomFollower) -> None:
-        self.tell(LeaveCommand(room=follow.room))
+        self.send(LeaveCommand(room=follow.room))
 
     def _park(self, follow: RoomFollower) -> None:
         follow.state = FollowState.PARKED

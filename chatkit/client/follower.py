@@ -1,16 +1,19 @@
-"""Follow: one reader's place in one room, and what has arrived there and was not yet taken. Knows no socket.
+"""A reader's position in one room, and the items that have arrived for it and are not read yet. Knows no socket.
 
-The buffer is bounded. When it is full, the link first stops reading its socket, as the reader may be about to go on. A
-reader that takes nothing meanwhile is *parked*: the room is left on the wire, so that it holds up nobody else, and is
-joined again by cursor when the buffer has been drained. Nothing is lost by it, and memory stays bounded.
+The buffer is bounded. When it is full, the connection first stops reading its socket, as the reader may be about to
+continue. A reader that reads nothing for longer is *parked*: the room is left, so that it does not delay other readers,
+and joined again by cursor when the buffer is empty. Nothing is lost by it, and memory stays bounded.
 """
 
 import asyncio
 from collections import deque
 from enum import Enum
+from typing import Final
 
-from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal, Typing
-from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
+from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal
+from chatkit.client.validation import read_members
+from chatkit.core.model import Cursor, Gap, Message, parse_time
+from chatkit.core.signals import Typing
 from chatkit.wire.protocol import (
     GapEvent,
     JoinCommand,
@@ -21,14 +24,14 @@ from chatkit.wire.protocol import (
     TypingEvent,
 )
 
-MAX_ITEMS = 2_000  # a page of history and what comes while it is printed
-MAX_CHARS = 4 * 2**20  # 64 bodies of the largest size: what bounds a reader of long messages
+MAX_ITEMS: Final = 2_000  # a page of history, and what arrives while it is printed
+MAX_BYTES: Final = 4 * 2**20  # of the events that brought them: 64 bodies of the largest size
 
 RoomEvent = JoinedEvent | MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent
 
 
 class FollowState(Enum):
-    """Whether a room is on the wire: no, asked for, delivered, or left until its reader has drained the buffer."""
+    """Whether a room is joined: not, requested, delivered, or left until its reader has emptied the buffer."""
 
     OUT = 0
     JOINING = 1
@@ -37,7 +40,7 @@ class FollowState(Enum):
 
 
 class RoomFollower:
-    """What a `follow` reads from. The link fills it by `take`; `next` empties it."""
+    """The buffer between a connection, which calls `receive`, and a `Client.follow`, which calls `next`."""
 
     def __init__(self, room: str, after: Cursor | None, history: int, *, with_signals: bool) -> None:
         self.room = room
@@ -47,72 +50,71 @@ class RoomFollower:
         self._cursor = after
         self._epoch = ""
         self._with_signals = with_signals
-        self._items: deque[Item | Signal] = deque()
-        self._chars = 0
+        self._items: deque[tuple[Item | Signal, int]] = deque()  # each with the size of its event
+        self._n_bytes = 0
         self._end: Exception | None = None
-        self._arrived = asyncio.Event()  # set while there is something for `next`, be it the end
-        self._drained = asyncio.Event()  # set when the buffer is no longer full, for the link that waits to go on
+        self._arrived = asyncio.Event()  # set while `next` has something to return, or the end to raise
+        self._drained = asyncio.Event()  # set when the buffer is no longer full: the connection continues to read
 
     @property
     def is_full(self) -> bool:
-        """Whether the reader has to take something before more may come."""
-        return len(self._items) >= MAX_ITEMS or self._chars >= MAX_CHARS
+        """Whether the reader has to read before more can be received."""
+        return len(self._items) >= MAX_ITEMS or self._n_bytes >= MAX_BYTES
 
     @property
     def is_overrun(self) -> bool:
-        """Whether the link has to wait, or to leave the room, before it takes more."""
+        """Whether the connection has to wait, or to leave the room, before it receives more."""
         return self.state is FollowState.LIVE and self.is_full
 
     @property
     def is_empty(self) -> bool:
-        """Whether the reader has taken everything."""
+        """Whether the reader has read everything."""
         return not self._items
 
     def join(self, ref: int) -> JoinCommand:
-        """Return the command that goes on where this reader is; what comes before its answer is not for it."""
+        """Return the command that joins at this reader's position; events before its answer are ignored."""
         self.state = FollowState.JOINING
         self.join_ref = ref
         if self._cursor is None:
             return JoinCommand(room=self.room, ref=ref, history=self._history)
         return JoinCommand(room=self.room, ref=ref, after=str(self._cursor))
 
-    def take(self, event: RoomEvent) -> None:
-        """Take what the server says about the room."""
+    def receive(self, event: RoomEvent, size: int) -> None:
+        """Add an event of the room, of `size` bytes."""
         if isinstance(event, JoinedEvent):
             if event.ref == self.join_ref and self.state is FollowState.JOINING:
-                self._take_joined(event)
-        elif self.state is FollowState.LIVE:  # else it belongs to an earlier join: the cursor brings it again
-            self._take_live(event)
+                self._receive_joined(event, size)
+        elif self.state is FollowState.LIVE:  # else it belongs to an earlier join, and the next join delivers it again
+            self._receive_live(event, size)
 
-    def tell(self, signal: Signal) -> None:
-        """Give a signal to a reader who wants them."""
-        # While it is full, the link takes nothing from the server; what comes nevertheless is the link's own `Lost` and
-        # `Back`, and a `Joined` will follow them.
+    def notify(self, signal: Signal, size: int = 0) -> None:
+        """Add a signal, if the reader wants signals."""
+        # While the buffer is full, the connection receives nothing; only its own `ConnectionLost` and
+        # `ConnectionRestored` can be dropped here, and a `Joined` will follow them.
         if self._with_signals and not self.is_full:
-            self._put(signal, 0)
+            self._put(signal, size)
 
     def end(self, error: Exception) -> None:
-        """Say that nothing will come any more; the reader gets `error` after what has arrived."""
+        """Close the buffer: the reader gets `error` after the items that have arrived."""
         if self._end is None:
             self._end = error
             self._arrived.set()
 
     async def next(self) -> Item | Signal:
-        """Wait for the next thing and return it. Raise what ended the follow when everything has been taken."""
+        """Wait for the next item and return it. Raise the error that ended the buffer when all items are read."""
         while not self._items:
             if self._end is not None:
                 raise self._end
             self._arrived.clear()
             await self._arrived.wait()
-        item = self._items.popleft()
-        if isinstance(item, Message):
-            self._chars -= len(item.body)
+        item, size = self._items.popleft()
+        self._n_bytes -= size
         if not self.is_full:
             self._drained.set()
         return item
 
     async def drained(self, timeout_s: float) -> bool:
-        """Wait until the buffer is no longer full, at most `timeout_s`; return whether it is not."""
+        """Wait at most `timeout_s` until the buffer is no longer full; return False after a timeout."""
         self._drained.clear()
         try:
             async with asyncio.timeout(timeout_s):
@@ -123,34 +125,42 @@ class RoomFollower:
             return False
         return True
 
-    def _take_joined(self, event: JoinedEvent) -> None:
+    def _receive_joined(self, event: JoinedEvent, size: int) -> None:
         at = Cursor.parse(event.cursor)
         self.state = FollowState.LIVE
         self._epoch = at.epoch
-        # When resuming, our own cursor stands until something arrives: if the connection broke between this and a gap
-        # that is due, then taking the server's cursor now would lose the gap.
+        # When resuming, the reader's own cursor is kept until something arrives: if the connection broke before the gap
+        # that is due, the server's cursor would lose the gap.
         self._cursor = self._cursor or at
-        members = [Member(member.name, parse_time(member.since)) for member in event.members]
-        self.tell(Joined(self.room, at.epoch, event.first, event.last, members, event.count))
+        self.notify(
+            Joined(self.room, at.epoch, event.first, event.last, read_members(event.members), event.count), size
+        )
 
-    def _take_live(self, event: MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent) -> None:
+    def _receive_live(
+        self, event: MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent, size: int
+    ) -> None:
         match event:
             case MessageEvent():
-                self._cursor = Cursor(self._epoch, event.seq)
-                self._put(_message(event, self._epoch), len(event.body))
+                if self._is_new(event.seq):
+                    self._cursor = Cursor(self._epoch, event.seq)
+                    self._put(_message(event, self._epoch), size)
             case GapEvent():
                 self._cursor = Cursor(self._epoch, event.before - 1)
-                self._put(Gap(event.after, event.before, event.reason), 0)
+                self._put(Gap(event.after, event.before, event.reason), size)
             case PresenceEvent():
-                self.tell(Presence(self.room, event.joined or (), event.left or (), event.count))
+                self.notify(Presence(self.room, event.joined or (), event.left or (), event.count), size)
             case TypingEvent():
-                self.tell(Typing(self.room, event.sender))
+                self.notify(Typing(self.room, event.sender), size)
             case RedactedEvent():
-                self.tell(Redacted(self.room, event.seq))
+                self.notify(Redacted(self.room, event.seq), size)
 
-    def _put(self, item: Item | Signal, chars: int) -> None:
-        self._items.append(item)
-        self._chars += chars
+    def _is_new(self, seq: int) -> bool:
+        """Return whether a message is behind the last: a server that repeats some must not break the order."""
+        return self._cursor is None or self._cursor.epoch != self._epoch or seq > self._cursor.seq
+
+    def _put(self, item: Item | Signal, size: int) -> None:
+        self._items.append((item, size))
+        self._n_bytes += size
         self._arrived.set()
 
 

@@ -1,35 +1,52 @@
 """Calls to a server over HTTP, one at a time on a kept connection. Blocking: an event loop runs them in a thread.
 
-Values in, values out: no status, header or JSON goes past this module but as what it means.
+Values in, values out: no status, header or JSON leaves this module.
 """
 
 import http.client
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self
 
 import msgspec
 
+from chatkit.client.connect import MAX_REDIRECTS, REDIRECT_STATUSES, no_answer, redirected, too_many_redirects
 from chatkit.client.endpoint import Endpoint, room_path
 from chatkit.client.errors import refusal_of_response
-from chatkit.core.model import Cursor, Gap, Member, Message, parse_time
+from chatkit.client.http_connection import Answer, DeadlineConnection
+from chatkit.client.validation import (
+    check_log,
+    check_message,
+    check_room_view,
+    decode,
+    read_cursor,
+    read_gap,
+    read_members,
+    read_messages,
+)
+from chatkit.core.model import Cursor, Gap, Member, Message
 from chatkit.errors import Unavailable
 from chatkit.wire.http import MemberList, MessagePage, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import Position, WireMessage
 
-TIMEOUT_S = 30.0  # a search through a large room takes its time; a dead peer must not hold a command for ever
-MAX_REPEATS = (
-    3  # of a call whose connection broke: once for a kept connection gone stale, twice for a restarting server
+TIMEOUT_S: Final = (
+    30.0  # of a whole call: a search through a large room is slow, and no server may delay a command longer
 )
-
-ValueT = TypeVar("ValueT")
+MAX_ATTEMPTS: Final = 3  # at a call whose connection breaks: a kept one may be stale, and a server may be restarting
 
 
 class HistoryResult(msgspec.Struct, frozen=True):
-    """Some messages in `seq` order, where the room's log stood, and a gap if some of what was asked for are not there.
+    """A page of a room's messages.
 
-    `cursor` is where to read on after; `complete` says that nothing more matches in the direction that was read.
+    Attributes:
+        messages: The messages, in ascending order of `seq`.
+        cursor: The end of the room's log when the page was read.
+        first: The `seq` of the oldest message that is stored; `last + 1` where none is.
+        last: The `seq` of the newest message.
+        complete: Whether no more messages match in the direction in which the page was read.
+        gap: The messages that were asked for and are not stored any more, or None.
     """
 
     messages: Sequence[Message]
@@ -41,20 +58,25 @@ class HistoryResult(msgspec.Struct, frozen=True):
 
 
 class PublishResult(msgspec.Struct, frozen=True):
-    """A message as the server keeps it, and whether its key had been stored before (then nothing was appended)."""
+    """A message as the server stored it, and whether its key was stored before (then nothing was appended)."""
 
     message: WireMessage
     repeat: bool
 
 
 class HttpClient:
-    """One server's calls. `close` when done; used from several threads, the calls queue."""
+    """The calls of one server. Call `close` at the end. Calls from several threads wait for each other.
+
+    `timeout_s` bounds a whole call, in seconds, whatever the server sends. Every call may raise `Unavailable` and the
+    error with which the server refuses it.
+    """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._endpoint = endpoint
-        self._connection: http.client.HTTPConnection | None = None
-        self._turn = threading.Lock()  # of `_connection`: an answer belongs to the request before it
+        self._current = endpoint  # where the server has redirected to
+        self._connection: DeadlineConnection | None = None
+        self._lock = threading.Lock()  # of `_connection` and `_current`: an answer belongs to the request before it
 
     def __enter__(self) -> Self:
         return self
@@ -65,15 +87,17 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Close the kept connection, after the call that is under way."""
-        with self._turn:
+        """Close the kept connection after the call in progress."""
+        with self._lock:
             self._drop()
 
     def publish(self, room: str, body: str, *, key: str, data: Any = None) -> PublishResult:
-        """Publish one message. It is stored once, however often the connection breaks: the key sees to that."""
-        target = self._endpoint.target(f"{room_path(room)}/messages", name=self._endpoint.name)
-        status, answer = self._call("POST", target, msgspec.json.encode(PublishRequest(body, data, key)))
-        return PublishResult(_decode(answer, WireMessage), repeat=status == 200)
+        """Publish one message. Because of the key, it is stored once even if the connection breaks."""
+        body_bytes = msgspec.json.encode(PublishRequest(body, data, key))
+        answer = self._call("POST", f"{room_path(room)}/messages", body_bytes, name=self._endpoint.name)
+        message = decode(answer.body, WireMessage)
+        check_message(message)
+        return PublishResult(message, repeat=answer.status == 200)
 
     def history(
         self,
@@ -87,8 +111,9 @@ class HttpClient:
         until: str | None = None,
         sender: str | None = None,
     ) -> HistoryResult:
-        """Read a page of a room."""
-        target = self._endpoint.target(
+        """Read a page of a room's messages."""
+        answer = self._call(
+            "GET",
             f"{room_path(room)}/messages",
             after=after,
             before=before,
@@ -98,87 +123,81 @@ class HttpClient:
             until=until,
             sender=sender,
         )
-        page = _decode(self._call("GET", target)[1], MessagePage)
-        cursor = Cursor.parse(page.cursor)
+        page = decode(answer.body, MessagePage)
+        cursor = read_cursor(page.cursor)
+        check_log(page.first, page.last)
         return HistoryResult(
-            [message.to_message(cursor.epoch) for message in page.messages],
+            read_messages(page, room, cursor, after=after, before=before),
             cursor,
             page.first,
             page.last,
             page.complete,
-            Gap(page.gap.after, page.gap.before, page.gap.reason) if page.gap else None,
+            read_gap(page.gap) if page.gap else None,
         )
 
     def rooms(self) -> Sequence[RoomView]:
         """List the rooms."""
-        return _decode(self._call("GET", self._endpoint.target("/rooms"))[1], RoomList).rooms
+        return [check_room_view(view) for view in decode(self._call("GET", "/rooms").body, RoomList).rooms]
 
     def room(self, room: str) -> RoomView:
         """Describe one room."""
-        return _decode(self._call("GET", self._endpoint.target(room_path(room)))[1], RoomView)
+        return check_room_view(decode(self._call("GET", room_path(room)).body, RoomView))
 
     def members(self, room: str) -> Sequence[Member]:
-        """Say who is in a room."""
-        answer = self._call("GET", self._endpoint.target(f"{room_path(room)}/members"))[1]
-        return [Member(member.name, parse_time(member.since)) for member in _decode(answer, MemberList).members]
+        """List the members of a room: at most 200."""
+        return read_members(decode(self._call("GET", f"{room_path(room)}/members").body, MemberList).members)
 
     def redact(self, room: str, seq: int) -> None:
-        """Take away a message's body."""
-        self._call("DELETE", self._endpoint.target(f"{room_path(room)}/messages/{seq}"))
+        """Redact a message: remove its body and data for good."""
+        self._call("DELETE", f"{room_path(room)}/messages/{seq}")
 
-    def _call(self, method: str, target: str, body: bytes | None = None) -> tuple[int, bytes]:
-        headers = {"Accept": "application/json", **self._endpoint.headers}
+    def _call(self, method: str, path: str, body: bytes | None = None, **query: str | int | None) -> Answer:
+        with self._lock:
+            deadline = time.monotonic() + self._timeout_s
+            for _ in range(MAX_REDIRECTS + 1):
+                target = self._current.target(path, **query)
+                answer = self._answer(method, target, body, deadline)
+                if answer.status not in REDIRECT_STATUSES:
+                    break
+                self._current = redirected(self._current, target, method, answer.status, answer.location)
+            else:
+                raise too_many_redirects(self._endpoint)
+        if not 200 <= answer.status < 300:
+            raise refusal_of_response(answer.status, answer.body, answer.retry_after)
+        return answer
+
+    def _answer(self, method: str, target: str, body: bytes | None, deadline: float) -> Answer:
+        headers = {"Accept": "application/json", **self._current.headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        with self._turn:
-            status, retry_after, answer = self._answer(method, target, body, headers)
-        if status >= 400:
-            raise refusal_of_response(status, answer, retry_after)
-        return status, answer
-
-    def _answer(
-        self, method: str, target: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, str | None, bytes]:
-        for repeats_left in reversed(range(MAX_REPEATS)):
+        for attempts_left in reversed(range(MAX_ATTEMPTS)):
             try:
-                connection = self._connected()
-                connection.request(method, target, body, headers)
-                response = connection.getresponse()
-                return response.status, response.getheader("Retry-After"), response.read()
+                return self._connected(deadline).request(method, target, body, headers, deadline)
             except (ConnectionError, http.client.HTTPException) as error:
                 # Every call may be made twice: reads change nothing, a publish has its key, a redaction stays one.
                 self._drop()
-                if not repeats_left or isinstance(error, ConnectionRefusedError):
-                    raise self._unavailable(error) from error
-            except OSError as error:
+                if not attempts_left or isinstance(error, ConnectionRefusedError):
+                    raise self._no_answer(error) from error
+            except (OSError, ValueError) as error:  # a `ValueError` from the parser of hostile headers
                 self._drop()
-                raise self._unavailable(error) from error
-        raise AssertionError("the last round raises or returns")
+                raise self._no_answer(error) from error
+            except BaseException:
+                self._drop()  # the rest of an answer may still be on the way
+                raise
+        raise AssertionError("the last attempt returns or raises")
 
-    def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            at = self._endpoint
-            kind = http.client.HTTPSConnection if at.is_secure else http.client.HTTPConnection
-            self._connection = kind(at.host, at.port, timeout=self._timeout_s)
-        return self._connection
+    def _connected(self, deadline: float) -> DeadlineConnection:
+        connection = self._connection
+        if connection is None or not connection.is_open or connection.endpoint != self._current:
+            self._drop()
+            connection = self._connection = DeadlineConnection(self._current, deadline)
+        return connection
+
+    def _no_answer(self, error: Exception) -> Unavailable:
+        failed, self._current = self._current, self._endpoint  # the next call asks again where the server is
+        return no_answer(failed, error)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-    def _unavailable(self, error: Exception) -> Unavailable:
-        return no_answer(self._endpoint, error)
-
-
-def no_answer(endpoint: Endpoint, error: BaseException) -> Unavailable:
-    """Make the error for a server that does not answer, with the reason in the system's words."""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Unavailable(f"no server answers at {endpoint.url}: {reason}")
-
-
-def _decode(answer: bytes, kind: type[ValueT]) -> ValueT:
-    try:
-        return msgspec.json.decode(answer, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unavailable(f"what answers is no chatkit server of this version: {error}") from error

@@ -1,7 +1,7 @@
-"""Outbox: the messages that a client wants stored, in order, until each is answered. No I/O; the clock is an argument.
+"""The messages that a client wants stored, in order, until each is answered. No I/O; the clock is an argument.
 
-Order is what it is for. What a broken connection or a server's "too much" sends back goes again before anything that
-was given later, and with the same key, so that it is stored once.
+The outbox keeps the order. Messages that a broken connection or a rate limit returns are sent again before later ones,
+and with the same key, so that each is stored once.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from chatkit.client.rate_limit import RateLimit
 from chatkit.core.model import Cursor, Message, Receipt, parse_time
 from chatkit.wire.protocol import AckEvent, PublishCommand, WireLimits, encode
 
-FIRST = 0  # no message's `ref`: what is sent behind it is behind none
+FIRST = 0  # the `behind` of a message that was sent after no other: no message has this `ref`
 
 
 class Entry:
-    """One message on its way. `answer` is what its publisher waits for."""
+    """One message that is being published. Its publisher waits for `answer`."""
 
     __slots__ = ("answer", "command", "frame", "has_own_key", "ref", "sender")
 
@@ -31,30 +31,29 @@ class Entry:
         self.answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
 
     def accept(self, ack: AckEvent) -> None:
-        """Tell the publisher that it is stored."""
+        """Return the receipt to the publisher."""
         if self.answer.done():
             return
         cursor = Cursor.parse(ack.cursor)
         body: str = self.command.body or ""
         data: Any = self.command.data
-        message = Message(
-            ack.room, cursor.epoch, ack.seq, parse_time(ack.time), self.sender, body, data, self.command.key
-        )
-        # With a key that we made, a repeat is our own first attempt, whose answer got lost: to the publisher it is new.
+        room, time_ms = self.command.room or ack.room, parse_time(ack.time)
+        message = Message(room, cursor.epoch, ack.seq, time_ms, self.sender, body, data, self.command.key)
+        # With a generated key, a repeat is the first attempt, whose answer was lost: to the publisher it is new.
         self.answer.set_result(Receipt(message, ack.repeat and self.has_own_key))
 
     def frame_behind(self, ref: int) -> bytes:
-        """Return the command as it goes over the socket after the message `ref`."""
+        """Return the command as JSON, marked as sent after the message `ref`."""
         return self.frame[:-1] + b',"behind":%d}' % ref
 
     def refuse(self, error: Exception) -> None:
-        """Tell the publisher that it is not."""
+        """Raise an error in the publisher."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 class Outbox:
-    """Entries in the order given: first those to send again, then those never sent."""
+    """Entries in the order in which they were added: those to send again first, then those never sent."""
 
     def __init__(self) -> None:
         self._unsent: deque[Entry] = deque()
@@ -62,31 +61,31 @@ class Outbox:
         self._refused: list[Entry] = []
         self._resume_at = -inf
         self._behind = FIRST
-        self._pace: RateLimit | None = None
+        self._rate_limit: RateLimit | None = None
         self._limits: WireLimits | None = None
 
     def __len__(self) -> int:
         return len(self._unsent) + len(self._in_flight) + len(self._refused)
 
     def add(self, entry: Entry) -> None:
-        """Take a message to send."""
+        """Queue a message."""
         self._unsent.append(entry)
 
     def connected(self, limits: WireLimits, now: float) -> None:
-        """Begin with a new connection: nothing is in flight on it, and the server allows this much."""
+        """Start a new connection: nothing is in flight on it, and these are the server's limits."""
         self._unsent.extendleft(sorted([*self._in_flight.values(), *self._refused], key=_ref, reverse=True))
         self._in_flight.clear()
         self._refused.clear()
         self._behind = FIRST
-        # What was saved up is kept where the limits are the same: the server counts senders, not connections.
-        if self._pace is None or limits != self._limits:
-            self._pace = RateLimit(limits, now)
+        # The tokens are kept where the limits are the same: the server counts senders, not connections.
+        if self._rate_limit is None or limits != self._limits:
+            self._rate_limit = RateLimit(limits, now)
             self._limits = limits
 
     def next(self, now: float) -> bytes | float | None:
-        """Return what to send now; or how many seconds to wait first; or None, until something is given or answered."""
+        """Return a frame to send now, or the seconds to wait first, or None until a message is added or answered."""
         if self._refused:
-            # What is in flight was sent behind what was refused, and will be refused, too. All of it then goes again.
+            # The messages in flight were sent behind a refused one and will be refused too. Then all are sent again.
             if self._in_flight:
                 return None
             if now < self._resume_at:
@@ -96,36 +95,36 @@ class Outbox:
             self._behind = FIRST
         while self._unsent and self._unsent[0].answer.cancelled():
             self._unsent.popleft()
-        if not self._unsent or self._pace is None:
+        if not self._unsent or self._rate_limit is None:
             return None
         size = len(self._unsent[0].frame)
-        wait_s = self._pace.wait_s(size, now)
+        wait_s = self._rate_limit.wait_s(size, now)
         if wait_s > 0:
             return wait_s
-        self._pace.spend(size, now)
+        self._rate_limit.spend(size, now)
         entry = self._unsent.popleft()
         self._in_flight[entry.ref] = entry
         behind, self._behind = self._behind, entry.ref
         return entry.frame_behind(behind)
 
-    def answered(self, ref: int) -> Entry | None:
-        """Give out an entry whose answer has come."""
+    def pop(self, ref: int) -> Entry | None:
+        """Remove and return an entry whose answer has arrived."""
         return self._in_flight.pop(ref, None)
 
     def hold(self, ref: int, retry_after_s: float, now: float) -> None:
-        """Keep an entry that was refused for now, to go again when all in flight is answered and the time is over."""
+        """Keep an entry that was refused for now, until all in flight are answered and the time is over."""
         entry = self._in_flight.pop(ref, None)
         if entry is not None:
             self._refused.append(entry)
             self._resume_at = max(self._resume_at, now + retry_after_s)
 
     def slow_down(self, now: float) -> None:
-        """Begin anew to save up: the server has counted more than was counted here."""
-        if self._pace is not None:
-            self._pace.empty(now)
+        """Start without tokens: the server has counted more messages than this client."""
+        if self._rate_limit is not None:
+            self._rate_limit.empty(now)
 
     def clear(self) -> Iterator[Entry]:
-        """Give out everything, in order, and be empty."""
+        """Remove all entries and iterate over them in order."""
         entries = sorted([*self._unsent, *self._in_flight.values(), *self._refused], key=_ref)
         self._unsent.clear()
         self._in_flight.clear()

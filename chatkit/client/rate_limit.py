@@ -1,13 +1,13 @@
-"""Pace: how fast a sender may go without being refused. A token bucket whose clock is an argument."""
+"""Limit how fast a sender publishes, so that the server does not refuse. A token bucket whose clock is an argument."""
 
 from chatkit.wire.protocol import WireLimits
 
-SHARE = 0.95  # of what the server allows: its clock and ours do not tick alike, and being refused costs a round trip
-ROUNDING = 1e-6  # of a token: less is lacking only because floating point says so, and no wait would ever mend it
+SHARE = 0.95  # of the server's limits: two clocks differ, and a refusal costs a round trip
+ROUNDING = 1e-6  # of a token: a smaller lack is a rounding error, which no wait would end
 
 
 class RateLimit:
-    """Counts messages and bytes against the limits of a `welcome`. Times are seconds of any steady clock."""
+    """Count messages and bytes against the limits of a `welcome`. Times are seconds of any monotonic clock."""
 
     def __init__(self, limits: WireLimits, now: float) -> None:
         self._buckets = [
@@ -16,22 +16,22 @@ class RateLimit:
         ]
 
     def wait_s(self, size: int, now: float) -> float:
-        """Return how long to wait before a message of `size` bytes may go; 0 when it may go now."""
+        """Return the seconds to wait before a message of `size` bytes may be sent; 0 if it may be sent now."""
         return max(bucket.wait_s(cost, now) for bucket, cost in zip(self._buckets, (1, size), strict=True))
 
     def spend(self, size: int, now: float) -> None:
-        """Count a message that goes now."""
+        """Count a message that is sent now."""
         for bucket, cost in zip(self._buckets, (1, size), strict=True):
             bucket.spend(cost, now)
 
     def empty(self, now: float) -> None:
-        """Forget what was saved up: the server has counted more than we did, perhaps another process of this sender."""
+        """Remove all tokens: the server has counted more than this client, perhaps of another process of the sender."""
         for bucket in self._buckets:
             bucket.empty(now)
 
 
 class _SendBucket:
-    """`rate` tokens a second, at most `size` of them; a rate of 0 is no limit."""
+    """A bucket that gets `rate` tokens a second and holds `size`; a rate of 0 means no limit."""
 
     def __init__(self, rate: float, size: float, now: float) -> None:
         self._rate = rate
@@ -40,7 +40,7 @@ class _SendBucket:
         self._at = now
 
     def wait_s(self, cost: float, now: float) -> float:
-        # What is larger than the bucket goes when the bucket is full, into debt: else it would never go.
+        # A message larger than the bucket is sent when the bucket is full, into debt: else it would never be sent.
         lacking = min(cost, self._size) - self._level(now)
         return lacking / self._rate if self._rate and lacking > ROUNDING else 0.0
 

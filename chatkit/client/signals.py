@@ -1,4 +1,4 @@
-"""What a follow yields beside messages and gaps, to those who ask for it. Values only."""
+"""The signals that a follow yields beside messages and gaps, where a reader asks for them. Values only."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -6,12 +6,19 @@ from typing import TypeAlias
 import msgspec
 
 from chatkit.core.model import Gap, Member, Message
+from chatkit.core.signals import Typing
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """The room is delivered from here on. Comes again when it was joined anew, as its members may have changed by then.
+    """The room is joined, and its messages follow. Yielded again after a reconnection: its members may have changed.
 
-    `members` lists at most 200; `count` is the whole. `epoch` is the life of the room's log.
+    Attributes:
+        room: The room's name.
+        epoch: The epoch of the room's log: another one means that the log was created again.
+        first: The `seq` of the oldest message that is stored.
+        last: The `seq` of the newest message.
+        members: At most 200 members.
+        count: The number of all members.
     """
 
     room: str
@@ -23,7 +30,10 @@ class Joined(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """Who came and went since the last one. In a large room both are empty, and `count` is all there is."""
+    """The members that joined and left since the last such signal.
+
+    `count` is the number of all members. In a room with more than 200, `joined` and `left` are empty.
+    """
 
     room: str
     joined: Sequence[str]
@@ -31,30 +41,26 @@ class Presence(msgspec.Struct, frozen=True):
     count: int
 
 
-class Typing(msgspec.Struct, frozen=True):
-    """Somebody is writing."""
-
-    room: str
-    sender: str
-
-
 class Redacted(msgspec.Struct, frozen=True):
-    """A message's body was taken away."""
+    """A message was redacted: its body and data were removed."""
 
     room: str
     seq: int
 
 
 class ConnectionLost(msgspec.Struct, frozen=True):
-    """The connection is lost and is being made again, or the server's store is away; `reason` is a sentence."""
+    """The connection is lost, and the client reconnects; or the server's store is unavailable.
+
+    `reason` is a sentence.
+    """
 
     reason: str
 
 
 class ConnectionRestored(msgspec.Struct, frozen=True):
-    """The connection stands again, or the store is back; what was missed follows."""
+    """The connection or the store is available again; the messages that were missed follow."""
 
 
 Signal: TypeAlias = Joined | Presence | Typing | Redacted | ConnectionLost | ConnectionRestored
 Item: TypeAlias = Message | Gap
-LinkWatcher: TypeAlias = Callable[[ConnectionLost | ConnectionRestored], None]
+ConnectionWatcher: TypeAlias = Callable[[ConnectionLost | ConnectionRestored], None]

@@ -1,4 +1,4 @@
-"""The asyncio client against real servers: what it promises when nothing goes wrong, and when everything does."""
+"""The asyncio client against real servers: its guarantees in normal operation and after failures."""
 
 import asyncio
 import socket
@@ -19,8 +19,8 @@ ValueT = TypeVar("ValueT")
 PATIENCE_S = 60  # bounds a test that would hang; none waits for it
 
 
-def run(story: Coroutine[Any, Any, ValueT]) -> ValueT:
-    return asyncio.run(asyncio.wait_for(story, PATIENCE_S))
+def run(test: Coroutine[Any, Any, ValueT]) -> ValueT:
+    return asyncio.run(asyncio.wait_for(test, PATIENCE_S))
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +29,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield process
 
 
-async def take(items: AsyncIterator[Item | Signal], count: int) -> list[Item | Signal]:
-    taken: list[Item | Signal] = []
-    while len(taken) < count:
-        taken.append(await anext(items))
-    return taken
+async def read_items(items: AsyncIterator[Item | Signal], count: int) -> list[Item | Signal]:
+    return [await anext(items) for _ in range(count)]
 
 
 async def bodies(items: AsyncIterator[Item | Signal], count: int) -> list[str]:
-    """Take `count` messages, skipping all else, and check that their numbers have no hole and no repeat."""
+    """Read `count` messages, ignore signals, and check that the numbers have no hole and no repeat."""
     messages: list[Message] = []
     while len(messages) < count:
         item = await anext(items)
@@ -48,8 +45,8 @@ async def bodies(items: AsyncIterator[Item | Signal], count: int) -> list[str]:
     return [message.body for message in messages]
 
 
-def test_a_publish_returns_what_is_stored(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_a_publish_returns_the_stored_message(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url, "ann") as client:
             receipt = await client.publish("stored", "hi\nthere", data={"n": [1]}, key="k1")
             assert not receipt.repeat
@@ -63,11 +60,11 @@ def test_a_publish_returns_what_is_stored(server: ServerProcess) -> None:
             assert (stored.cursor, page.cursor) == (receipt.message.cursor, receipt.message.cursor)
             assert page.complete
 
-    run(story())
+    run(test())
 
 
-def test_concurrent_publishes_share_the_socket_and_all_arrive_once(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_concurrent_publishes_share_the_socket_and_are_each_stored_once(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             receipts = await asyncio.gather(*(client.publish("many", str(n)) for n in range(500)))
             assert [receipt.message.seq for receipt in receipts] == list(range(1, 501))
@@ -75,11 +72,11 @@ def test_concurrent_publishes_share_the_socket_and_all_arrive_once(server: Serve
                 str(n) for n in range(500)
             ]
 
-    run(story())
+    run(test())
 
 
-def test_a_follow_begins_with_history_and_goes_on_live(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_a_follow_begins_with_history_and_continues_live(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             await client.publish_all("live", ["1", "2", "3"])
             async with aclosing(client.follow("live", history=2)) as items:
@@ -87,22 +84,22 @@ def test_a_follow_begins_with_history_and_goes_on_live(server: ServerProcess) ->
                 await client.publish("live", "4")
                 assert await bodies(items, 1) == ["4"]
 
-    run(story())
+    run(test())
 
 
 def test_a_follow_resumes_from_a_cursor(server: ServerProcess) -> None:
-    async def story() -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             first = await client.publish("resume", "1")
             await client.publish_all("resume", ["2", "3"])
             async with aclosing(client.follow("resume", after=str(first.message.cursor))) as items:
                 assert await bodies(items, 2) == ["2", "3"]
 
-    run(story())
+    run(test())
 
 
-def test_follows_of_several_rooms_and_of_one_room_twice_get_each_their_own(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_follows_of_several_rooms_and_two_of_one_room_are_independent(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             await client.publish_all("one", ["1", "2"])
             await client.publish_all("two", ["a", "b"])
@@ -116,68 +113,68 @@ def test_follows_of_several_rooms_and_of_one_room_twice_get_each_their_own(serve
                 await client.publish("one", "3")
                 assert await bodies(one, 1) == await bodies(one_again, 1) == ["3"]
 
-    run(story())
+    run(test())
 
 
 def test_a_cursor_of_another_log_gives_a_gap(server: ServerProcess) -> None:
-    async def story() -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             await client.publish("gap", "1")
             async with aclosing(client.follow("gap", after=Cursor("elsewhere", 7))) as items:
-                gap, message = await take(items, 2)
+                gap, message = await read_items(items, 2)
                 assert isinstance(gap, Gap)
                 assert gap.reason == "epoch"
                 assert isinstance(message, Message)
                 assert message.body == "1"
 
-    run(story())
+    run(test())
 
 
-def test_signals_tell_who_comes_and_goes_and_what_is_redacted(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_signals_report_presence_and_redactions(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url, "ann") as ann, Client(server.url, "bob") as bob:
             async with aclosing(ann.follow("signals", signals=True)) as items:
                 joined = await anext(items)
                 assert isinstance(joined, Joined)
                 async with aclosing(bob.follow("signals", signals=True)) as others:
                     await anext(others)
-                    await until(items, lambda item: isinstance(item, Presence) and "bob" in item.joined)
+                    await read_until(items, lambda item: isinstance(item, Presence) and "bob" in item.joined)
                     assert {member.name for member in await ann.members("signals")} == {"ann", "bob"}
-                await until(items, lambda item: isinstance(item, Presence) and "bob" in item.left)
+                await read_until(items, lambda item: isinstance(item, Presence) and "bob" in item.left)
                 receipt = await ann.publish("signals", "secret")
                 await ann.redact("signals", receipt.message.seq)
-                await until(items, lambda item: item == Redacted("signals", receipt.message.seq))
+                await read_until(items, lambda item: item == Redacted("signals", receipt.message.seq))
             assert (await ann.history("signals")).messages[0].redacted
 
-    run(story())
+    run(test())
 
 
-async def until(items: AsyncIterator[Item | Signal], holds: Any) -> None:
+async def read_until(items: AsyncIterator[Item | Signal], holds: Any) -> None:
     while not holds(await anext(items)):
         pass
 
 
-def test_a_reader_that_stalls_holds_up_nobody_and_misses_nothing(server: ServerProcess) -> None:
+def test_a_reader_that_stalls_delays_no_publish_and_misses_nothing(server: ServerProcess) -> None:
     count = 6_000  # three times what a follow holds
 
-    async def story() -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             start = (await client.history("stall")).cursor
             async with aclosing(client.follow("stall", after=start)) as items:
                 first = asyncio.create_task(bodies(items, 1))
                 await client.publish("stall", "0")
                 assert await first == ["0"]
-                # Nothing is taken now; publishing over the same socket goes on all the same.
+                # Nothing is read now; publishing over the same socket continues.
                 await client.publish_all("stall", (str(n) for n in range(1, count)))
                 assert await bodies(items, count - 1) == [str(n) for n in range(1, count)]
                 await client.publish("stall", "end")
                 assert await bodies(items, 1) == ["end"]
 
-    run(story())
+    run(test())
 
 
 def test_history_pages_search_and_filters(server: ServerProcess) -> None:
-    async def story() -> None:
+    async def test() -> None:
         async with Client(server.url, "ann") as ann, Client(server.url, "bob") as bob:
             await ann.publish_all("past", [f"apple {n}" for n in range(5)])
             await bob.publish("past", "banana")
@@ -194,11 +191,11 @@ def test_history_pages_search_and_filters(server: ServerProcess) -> None:
             assert "past" in {view.room for view in await ann.rooms()}
             assert (await ann.room("past")).last == 6
 
-    run(story())
+    run(test())
 
 
-def test_what_a_server_would_not_take_raises_the_error_of_its_code(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_invalid_parameters_raise_the_error_of_their_code(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             with pytest.raises(TooLarge) as too_large:
                 await client.publish("wrong", "x" * 65_537)
@@ -212,21 +209,21 @@ def test_what_a_server_would_not_take_raises_the_error_of_its_code(server: Serve
                 await client.redact("wrong", 99)
             assert (await client.publish("wrong", "still here")).message.seq == 1
 
-    run(story())
+    run(test())
 
 
-def test_publish_all_stops_at_what_cannot_be_sent_and_keeps_what_was(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_publish_all_stops_at_an_invalid_message_and_commits_those_before(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             with pytest.raises(TooLarge):
                 await client.publish_all("stops", ["1", "2", "x" * 70_000, "4"])
             assert [message.body for message in (await client.history("stops")).messages] == ["1", "2"]
 
-    run(story())
+    run(test())
 
 
 def test_no_server_raises_unavailable_at_once() -> None:
-    async def story() -> None:
+    async def test() -> None:
         async with Client(f"http://127.0.0.1:{free_port()}") as client:
             with pytest.raises(Unavailable, match="no server answers at http://127"):
                 await client.publish("ops", "hi")
@@ -235,13 +232,13 @@ def test_no_server_raises_unavailable_at_once() -> None:
             with pytest.raises(Unavailable):
                 await client.rooms()
 
-    run(story())
+    run(test())
 
 
-def test_something_else_on_the_port_is_told_apart() -> None:
+def test_a_server_that_speaks_another_protocol_raises_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        async def story() -> None:
+        async def test() -> None:
             async with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
                 task = asyncio.create_task(client.publish("ops", "hi"))
                 loop = asyncio.get_running_loop()
@@ -252,10 +249,10 @@ def test_something_else_on_the_port_is_told_apart() -> None:
                 with pytest.raises(Unavailable):
                     await task
 
-        run(story())
+        run(test())
 
 
-def test_a_bad_url_is_told_before_anything_is_opened() -> None:
+def test_a_bad_url_is_refused_before_a_connection_is_opened() -> None:
     label = "a" * 64  # one more than a name in the DNS may have
     for url in ("ftp://example.org", "http://127.0.0.1:99999", "http://[", "http://a b", f"http://{label}.example"):
         with pytest.raises(BadRequest, match="not a server's URL"):
@@ -264,17 +261,17 @@ def test_a_bad_url_is_told_before_anything_is_opened() -> None:
         Client("http://127.0.0.1", token="a\nb")
 
 
-def test_a_path_of_any_script_is_asked_for(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_a_path_in_any_script_is_requested(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(f"{server.url}/a ch\u00e4t") as client:
             with pytest.raises(NotFound):
                 await client.rooms()
 
-    run(story())
+    run(test())
 
 
-def test_a_token_opens_and_its_lack_does_not(tmp_path: Path) -> None:
-    async def story(server: ServerProcess) -> None:
+def test_a_server_with_a_secret_needs_the_token(tmp_path: Path) -> None:
+    async def test(server: ServerProcess) -> None:
         async with Client(server.url) as nobody:
             with pytest.raises(Unauthorized):
                 await nobody.publish("ops", "hi")
@@ -287,15 +284,15 @@ def test_a_token_opens_and_its_lack_does_not(tmp_path: Path) -> None:
             assert (await with_link.publish("ops", "hi")).message.seq == 2
 
     with serve(tmp_path / "rooms.db", "--secret", "right-token") as server:
-        run(story(server))
+        run(test(server))
 
 
-def test_a_sender_who_is_too_fast_waits_and_keeps_the_order(tmp_path: Path) -> None:
+def test_two_fast_clients_of_a_sender_wait_and_keep_the_order(tmp_path: Path) -> None:
     count = 2_000  # of each of two: a third more than the burst of 3,000 that a limit of 300 gives
 
-    async def story(server: ServerProcess) -> None:
+    async def test(server: ServerProcess) -> None:
         async with Client(server.url, "ann") as one, Client(server.url, "ann") as two:
-            # Each of the two paces itself as if it were alone: so the server has to refuse, and both have to wait.
+            # Each client limits its rate as if it were alone: so the server has to refuse, and both have to wait.
             await asyncio.gather(
                 one.publish_all("fast", (f"one {n}" for n in range(count))),
                 two.publish_all("fast", (f"two {n}" for n in range(count))),
@@ -305,13 +302,13 @@ def test_a_sender_who_is_too_fast_waits_and_keeps_the_order(tmp_path: Path) -> N
             assert [body for body in stored if body.startswith(who)] == [f"{who} {n}" for n in range(count)]
 
     with serve(tmp_path / "rooms.db", "--rate-limit", "300") as server:
-        run(story(server))
+        run(test(server))
 
 
-def test_a_killed_server_loses_doubles_and_reorders_nothing(tmp_path: Path) -> None:
+def test_a_killed_server_loses_repeats_and_reorders_nothing(tmp_path: Path) -> None:
     count = 20_000
 
-    async def story(server: ServerProcess) -> None:
+    async def test(server: ServerProcess) -> None:
         seen: list[ConnectionLost | ConnectionRestored] = []
         is_back = asyncio.Event()
 
@@ -340,7 +337,7 @@ def test_a_killed_server_loses_doubles_and_reorders_nothing(tmp_path: Path) -> N
         assert [type(signal) for signal in seen] == [ConnectionLost, ConnectionRestored] * 3
 
     with serve(tmp_path / "rooms.db", "--rate-limit", "0") as server:
-        run(story(server))
+        run(test(server))
 
 
 def _last(server: ServerProcess, room: str) -> int:
@@ -351,23 +348,23 @@ def _last(server: ServerProcess, room: str) -> int:
     return asyncio.run(ask())
 
 
-def test_a_client_that_gives_up_says_so(tmp_path: Path) -> None:
-    async def story(server: ServerProcess) -> None:
+def test_a_client_that_gives_up_raises_unavailable(tmp_path: Path) -> None:
+    async def test(server: ServerProcess) -> None:
         async with Client(server.url, give_up_after_s=0.2) as client:
             async with aclosing(client.follow("ops", signals=True)) as items:
                 assert isinstance(await anext(items), Joined)
                 server.kill9()
                 with pytest.raises(Unavailable):
-                    await until(items, lambda _: False)
+                    await read_until(items, lambda _: False)
             with pytest.raises(Unavailable):
                 await client.publish("ops", "hi")
 
     with serve(tmp_path / "rooms.db") as server:
-        run(story(server))
+        run(test(server))
 
 
-def test_leaving_the_client_ends_what_waits_on_it(server: ServerProcess) -> None:
-    async def story() -> None:
+def test_closing_the_client_ends_the_calls_that_wait(server: ServerProcess) -> None:
+    async def test() -> None:
         async with Client(server.url) as client:
             follow = client.follow("ends", signals=True)
             assert isinstance(await anext(follow), Joined)
@@ -379,4 +376,4 @@ def test_leaving_the_client_ends_what_waits_on_it(server: ServerProcess) -> None
         with pytest.raises(Unavailable, match="not open"):
             await client.publish("ends", "hi")
 
-    run(story())
+    run(test())

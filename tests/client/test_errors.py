@@ -1,4 +1,4 @@
-"""Everything that a WebSocket is refused for, each with its code, beside a bystander whom none of it disturbs."""
+"""Every refusal of a WebSocket with its code, beside another client that none of them disturbs."""
 
 import asyncio
 import json
@@ -21,8 +21,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         assert "Traceback" not in started.log, started.log
 
 
-async def closing(socket: ClientConnection) -> tuple[int, str]:
-    """Hear on to the end; return the close code and the reason."""
+async def read_close(socket: ClientConnection) -> tuple[int, str]:
+    """Receive until the connection ends; return the close code and the reason."""
     with suppress(ConnectionClosed):
         async with asyncio.timeout(20):
             while True:
@@ -60,7 +60,7 @@ REFUSALS: list[tuple[Any, str]] = [
 ]
 
 
-def test_every_refusal_has_its_code_and_disturbs_nobody(server: ServerProcess) -> None:
+def test_every_refusal_has_its_code_and_disturbs_no_other_client(server: ServerProcess) -> None:
     async def test() -> None:
         async with bystander(server), Talk.open(server, "/ws?name=clumsy") as talk:
             await talk.until("welcome")
@@ -78,7 +78,7 @@ def test_every_refusal_has_its_code_and_disturbs_nobody(server: ServerProcess) -
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2**63, 10**30, -(10**30)])
-def test_a_number_no_store_holds_is_answered(server: ServerProcess, number: int) -> None:
+def test_a_number_out_of_the_range_of_stores_is_answered(server: ServerProcess, number: int) -> None:
     publish(server, "numbers", "x")
 
     async def test() -> None:
@@ -92,7 +92,7 @@ def test_a_number_no_store_holds_is_answered(server: ServerProcess, number: int)
     run(test())
 
 
-def test_escape_sequences_are_text_in_a_body_and_refused_in_a_name(server: ServerProcess) -> None:
+def test_escape_sequences_are_kept_in_a_body_and_refused_in_a_name(server: ServerProcess) -> None:
     body = "\x1b[2J\x07\u202e<script>"
 
     async def test() -> None:
@@ -102,7 +102,7 @@ def test_escape_sequences_are_text_in_a_body_and_refused_in_a_name(server: Serve
             assert await talk.bodies(1) == [body]
         for name in ("\x1b[31mred", "bi\u202edi", "zero\u200bwidth", "n" * 33, "  ", "line\nline"):
             async with open_socket(server, f"/ws/escapes?name={quote(name)}") as socket:
-                assert (await closing(socket))[0] == 1008
+                assert (await read_close(socket))[0] == 1008
 
     run(test())
 
@@ -121,13 +121,13 @@ def test_escape_sequences_are_text_in_a_body_and_refused_in_a_name(server: Serve
         ("/ws/ops?name=%00", 1008),
     ],
 )
-def test_an_address_that_names_no_room_closes_with_the_reason(
+def test_a_path_without_a_valid_room_closes_with_the_reason(
     server: ServerProcess, subprotocol: Any, path: str, code: int
 ) -> None:
     async def test() -> None:
         options = {} if subprotocol is None else {"subprotocols": [subprotocol]}
         async with bystander(server), open_socket(server, path, **options) as socket:
-            closed_with, reason = await closing(socket)
+            closed_with, reason = await read_close(socket)
             assert closed_with == code
             assert reason
 
@@ -136,12 +136,12 @@ def test_an_address_that_names_no_room_closes_with_the_reason(
 
 @pytest.mark.parametrize("subprotocol", [None, "chatkit.v1"])
 @pytest.mark.parametrize("path", ["/", "/nothing", "/wsx", "/rooms", "/rooms/ops/events"])
-def test_an_address_without_a_websocket_closes_with_4404(server: ServerProcess, path: str, subprotocol: Any) -> None:
+def test_a_path_without_a_websocket_closes_with_4404(server: ServerProcess, path: str, subprotocol: Any) -> None:
     async def test() -> None:
         options = {} if subprotocol is None else {"subprotocols": [subprotocol]}
         async with bystander(server), open_socket(server, path, **options) as socket:
             assert socket.subprotocol == subprotocol
-            assert await closing(socket) == (4404, "there is no WebSocket at this address: rooms are at /ws/ROOM")
+            assert await read_close(socket) == (4404, "there is no WebSocket at this address: rooms are at /ws/ROOM")
 
     run(test())
     assert call(server, "GET", "/nothing").problem == (404, "not-found")
@@ -150,38 +150,38 @@ def test_an_address_without_a_websocket_closes_with_4404(server: ServerProcess, 
 def test_an_unknown_format_closes_with_the_reason(server: ServerProcess) -> None:
     async def test() -> None:
         async with open_socket(server, "/ws/ops?format=xml") as socket:
-            assert await closing(socket) == (1008, "format is one of text, line, json")
+            assert await read_close(socket) == (1008, "format is one of text, line, json")
 
     run(test())
 
 
 @pytest.mark.parametrize("path", ["/ws/closes", "/ws"])
 @pytest.mark.parametrize("subprotocol", [None, "chatkit.v1"])
-def test_frames_that_are_no_text_close_with_their_codes(server: ServerProcess, path: str, subprotocol: Any) -> None:
+def test_invalid_frames_close_with_their_codes(server: ServerProcess, path: str, subprotocol: Any) -> None:
     options: Any = {} if subprotocol is None else {"subprotocols": [subprotocol]}
 
     async def test() -> None:
         async with bystander(server):
             async with open_socket(server, path, **options) as socket:
                 await socket.send(b"binary")
-                assert (await closing(socket))[0] == 1003
+                assert (await read_close(socket))[0] == 1003
             async with open_socket(server, path, **options) as socket:
                 await socket.send(b"\xff\xfe", text=True)
-                assert (await closing(socket))[0] == 1007
+                assert (await read_close(socket))[0] == 1007
             async with open_socket(server, path, **options) as socket:
-                with suppress(ConnectionClosed):  # it may be told while it still sends
+                with suppress(ConnectionClosed):  # the close frame may arrive while it still sends
                     await socket.send("x" * 2_000_000)
-                assert (await closing(socket))[0] == 1009
+                assert (await read_close(socket))[0] == 1009
 
     run(test())
     eventually(lambda: health(server)["connections"] == 0)
 
 
-def test_a_connection_too_many_is_told_to_come_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_connection_over_the_limit_is_closed_with_4508(tmp_path_factory: pytest.TempPathFactory) -> None:
     async def test(server: ServerProcess) -> None:
         async with open_socket(server, "/ws/full") as one, open_socket(server, "/ws/full") as two:
             async with open_socket(server, "/ws/full") as three:
-                code, reason = await closing(three)
+                code, reason = await read_close(three)
                 assert (code, reason) == (4508, "this server takes at most 2 connections")
             await one.send("undisturbed")
             assert await one.recv() == await two.recv() == "undisturbed"
@@ -189,10 +189,10 @@ def test_a_connection_too_many_is_told_to_come_back(tmp_path_factory: pytest.Tem
     with serve(tmp_path_factory.mktemp("full") / "rooms.db", "--max-connections", "2") as server:
         run(test(server))
         eventually(lambda: health(server)["connections"] == 0)
-        run(_says_hello(server))
+        run(_publish_hello(server))
 
 
-async def _says_hello(server: ServerProcess) -> None:
+async def _publish_hello(server: ServerProcess) -> None:
     async with open_socket(server, "/ws/full?history=0") as socket:
         await socket.send("hello")
         assert await socket.recv() == "hello"

@@ -14,9 +14,9 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
+from chatkit.client.connect import no_answer
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.errors import refusal_of_response
-from chatkit.client.http import no_answer
 from chatkit.errors import ChatkitError
 from chatkit.wire.protocol import SUBPROTOCOL
 

@@ -1,0 +1,254 @@
+"""Checks on everything that a server sends, before the client uses it.
+
+A value that cannot be right raises `Unavailable`; one that only has to be bounded is clamped. Reads no socket.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
+from chatkit.errors import BadRequest, ChatkitError, Unavailable
+from chatkit.wire.http import MessagePage, RoomView
+from chatkit.wire.protocol import (
+    MAX_LISTED_MEMBERS,
+    MAX_POSITION,
+    AckEvent,
+    AnyEvent,
+    ErrorEvent,
+    GapEvent,
+    JoinedEvent,
+    MessageEvent,
+    Position,
+    PresenceEvent,
+    RedactedEvent,
+    TypingEvent,
+    WelcomeEvent,
+    WireGap,
+    WireLimits,
+    WireMember,
+    WireMessage,
+    decode_event,
+)
+
+MAX_FRAME_BYTES: Final = 16 * 2**20  # an event with the largest body and data, all of it escaped, is 1 MiB
+MAX_NAME_CHARS: Final = 256  # four times the longest name that this version has
+MAX_SENTENCE_CHARS: Final = 1_000  # of an error's text: it is printed
+MAX_COUNT: Final = 2**53 - 1  # what every JSON parser reads exactly
+MIN_RETRY_AFTER_S: Final = 0.1  # shorter waits are a loop that only costs round trips
+MAX_RETRY_AFTER_S: Final = 300.0  # a person at a terminal gives up before
+MIN_RATE: Final = 0.01  # messages a second: a server that allows less refuses, and sends how long to wait
+MIN_RATE_BYTES: Final = 1_000.0
+MAX_RATE: Final = 1e9
+MIN_TIME_MS: Final = 0
+MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
+
+ValueT = TypeVar("ValueT")
+
+
+def incompatible(reason: object) -> Unavailable:
+    """Return the error for an answer that no chatkit server of this version sends."""
+    return Unavailable(f"the other end is no chatkit server of this version: {str(reason)[:MAX_SENTENCE_CHARS]}")
+
+
+def decode(answer: bytes, kind: type[ValueT]) -> ValueT:
+    """Parse the JSON body of an answer; raise `Unavailable`."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise incompatible(error) from error
+
+
+def read_event(frame: bytes) -> AnyEvent | None:
+    """Parse and check an event; return None for a type that this version does not know. Raise `Unavailable`."""
+    try:
+        event = decode_event(frame)
+    except BadRequest as error:
+        raise incompatible(error) from error
+    return None if event is None else _checked_event(event)
+
+
+def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901 - a table of cases
+    match event:
+        case WelcomeEvent():
+            _check_name(event.name)
+            return msgspec.structs.replace(event, limits=clamp_limits(event.limits))
+        case MessageEvent():
+            check_message(event)
+        case GapEvent():
+            read_gap(event)
+        case JoinedEvent():
+            check_log(event.first, event.last)
+            read_cursor(event.cursor)
+            members, count = event.members[:MAX_LISTED_MEMBERS], clamp_count(event.count)
+            read_members(members)
+            return msgspec.structs.replace(event, members=members, count=count)
+        case PresenceEvent():
+            joined, left = (event.joined or [])[:MAX_LISTED_MEMBERS], (event.left or [])[:MAX_LISTED_MEMBERS]
+            for name in (*joined, *left):
+                _check_name(name)
+            return msgspec.structs.replace(event, joined=joined, left=left, count=clamp_count(event.count))
+        case AckEvent():
+            _check_seq(event.seq)
+            read_cursor(event.cursor)
+            read_time(event.time)
+        case TypingEvent():
+            _check_name(event.sender)
+        case RedactedEvent():
+            _check_seq(event.seq)
+        case ErrorEvent():
+            return _bounded_error(event)
+        case _:
+            pass  # `left`, `restored` and `pong` have no values to check; the client asks for no `history`
+    return event
+
+
+def clamp_limits(limits: WireLimits) -> WireLimits:
+    """Return limits with which a client can go on: sizes are not negative, and no wait is endless."""
+    return WireLimits(
+        clamp_count(limits.body),
+        clamp_count(limits.history),
+        clamp_count(limits.data),
+        clamp_count(limits.rooms),
+        _clamp_rate(limits.rate, MIN_RATE),
+        _clamp_rate(limits.burst, 0.0),
+        _clamp_rate(limits.rate_bytes, MIN_RATE_BYTES),
+    )
+
+
+def clamp_count(count: int) -> int:
+    """Return a count that is neither negative nor too large to calculate with."""
+    return min(max(count, 0), MAX_COUNT)
+
+
+def _clamp_rate(rate: float, least: float) -> float:
+    if not rate > 0:  # NaN too; 0 means "without a limit"
+        return 0.0
+    return min(max(rate, least), MAX_RATE)
+
+
+def clamp_retry_after(retry_after_s: float | None) -> float | None:
+    """Return how long to wait before another attempt, in seconds, between 0.1 s and 5 minutes."""
+    if retry_after_s is None or math.isnan(retry_after_s):
+        return None
+    return min(max(retry_after_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
+
+
+def shorten(text: str, max_chars: int = MAX_SENTENCE_CHARS) -> str:
+    """Return a text of the other end, cut to what can be printed."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def _bounded_error(event: ErrorEvent) -> ErrorEvent:
+    return msgspec.structs.replace(
+        event,
+        code=shorten(event.code, MAX_NAME_CHARS),
+        message=shorten(event.message),
+        retry_after_s=clamp_retry_after(event.retry_after_s),
+    )
+
+
+def read_time(text: str) -> int:
+    """Return an RFC 3339 time as Unix milliseconds; raise `Unavailable` for a text that is no time of 1970 to 9998."""
+    try:
+        time_ms = parse_time(text)
+    except (ValueError, OverflowError) as error:
+        raise incompatible(f"not a time: {text[:80]!r}") from error
+    if not MIN_TIME_MS <= time_ms < MAX_TIME_MS:
+        raise incompatible(f"not a time: {text[:80]!r}")
+    return time_ms
+
+
+def read_cursor(text: str) -> Cursor:
+    """Return a cursor; raise `Unavailable`."""
+    try:
+        return Cursor.parse(text)
+    except ChatkitError as error:
+        raise incompatible(error) from error
+
+
+def read_gap(gap: GapEvent | WireGap) -> Gap:
+    """Return a gap; raise `Unavailable` for positions out of range. `after` may be of another epoch than `before`."""
+    if not (0 <= gap.after <= MAX_POSITION and 1 <= gap.before <= MAX_POSITION + 1):
+        raise incompatible(f"a gap from {_short(gap.after)} to {_short(gap.before)}")
+    return Gap(gap.after, gap.before, gap.reason)
+
+
+def read_members(members: Sequence[WireMember]) -> list[Member]:
+    """Return at most 200 members; raise `Unavailable`."""
+    listed = members[:MAX_LISTED_MEMBERS]
+    for member in listed:
+        _check_name(member.name)
+    return [Member(member.name, read_time(member.since)) for member in listed]
+
+
+def check_message(message: WireMessage | MessageEvent) -> None:
+    """Check a message's names, number, time and data; raise `Unavailable`."""
+    _check_seq(message.seq)
+    _check_name(message.room)
+    _check_name(message.sender)
+    _check_name(message.key or "")
+    read_time(message.time)
+    if message.data is not None:
+        try:
+            check_data(message.data, MAX_FRAME_BYTES)
+        except ChatkitError as error:
+            raise incompatible(error) from error
+
+
+def read_messages(
+    page: MessagePage, room: str, cursor: Cursor, *, after: Position | None, before: Position | None
+) -> list[Message]:
+    """Return the messages of a page; raise `Unavailable` unless they are of `room`, and in order between two positions.
+
+    So each page of a room gets further, and reading a room page by page ends.
+    """
+    last, end = _seq_in(cursor, after, 0), _seq_in(cursor, before, MAX_POSITION + 1)
+    for message in page.messages:
+        check_message(message)
+        if message.room != room or not last < message.seq < end:
+            raise incompatible(f"a page with message {message.seq} of {message.room!r}, which was not asked for")
+        last = message.seq
+    return [message.to_message(cursor.epoch) for message in page.messages]
+
+
+def _seq_in(cursor: Cursor, position: Position | None, default: int) -> int:
+    """Return the number of a position in the log of `cursor`; `default` where it is of another log, or None."""
+    if isinstance(position, str) and ":" in position:
+        at = Cursor.parse(position)
+        return at.seq if at.epoch == cursor.epoch else default
+    if isinstance(position, str):
+        return int(position[:18]) if position.isascii() and position.isdigit() else default
+    return default if position is None else max(position, 0)
+
+
+def check_room_view(view: RoomView) -> RoomView:
+    """Return the description of a room with its counts clamped; raise `Unavailable`."""
+    _check_name(view.room)
+    check_log(view.first, view.last)
+    read_cursor(view.cursor)
+    if view.time is not None:
+        read_time(view.time)
+    return msgspec.structs.replace(view, members=clamp_count(view.members))
+
+
+def check_log(first: int, last: int) -> None:
+    """Check the first and the last number of a log; raise `Unavailable`."""
+    if not (0 <= last <= MAX_POSITION and 0 <= first <= last + 1):
+        raise incompatible(f"a log from {_short(first)} to {_short(last)}")
+
+
+def _check_seq(seq: int) -> None:
+    if not 1 <= seq <= MAX_POSITION:
+        raise incompatible(f"a message with the number {_short(seq)}")
+
+
+def _check_name(name: str) -> None:
+    if len(name) > MAX_NAME_CHARS:
+        raise incompatible(f"a name of {len(name)} characters")
+
+
+def _short(number: int) -> str:
+    return str(number) if -MAX_COUNT <= number <= MAX_COUNT else "a number out of range"

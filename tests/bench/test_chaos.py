@@ -253,9 +253,9 @@ def test_a_table_says_what_was_done_and_each_outage_is_told(bench: Bench, tmp_pa
     backend = f"sqlite:///{tmp_path / 'mine.db'}"
     words = ("--chaos", "--duration", "3s", "--servers", "2", "--subs", "2", "--pubs", "1", "--seed", "5")
     printed = bench.run(*words, "--backend", backend)
-    assert " by way of 2 servers on sqlite: " in printed
+    assert " through 2 servers on sqlite: " in printed
     assert " from server to server, --seed 5\n" in printed
-    assert "heard again, median" in printed
+    assert "next message, median" in printed
     assert next(outages(ChaosPlan(seed=5, servers=2))).kind in bench.said
     assert " started again\n" in bench.said or " goes on\n" in bench.said
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"mine.db"}

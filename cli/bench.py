@@ -42,17 +42,17 @@ def bench(
     subs: Annotated[
         int,
         typer.Option(
-            metavar="N", help="The number of readers, spread over the rooms. With --chaos, the default is 12."
+            metavar="N", help="Use this many readers, spread over the rooms. With --chaos, the default is 12."
         ),
     ] = 200,
-    pubs: Annotated[int, typer.Option(metavar="N", help="The number of senders, spread over the rooms.")] = 4,
-    rooms: Annotated[int, typer.Option(metavar="N", help="The number of rooms. With --chaos, the default is 3.")] = 1,
+    pubs: Annotated[int, typer.Option(metavar="N", help="Use this many senders, spread over the rooms.")] = 4,
+    rooms: Annotated[int, typer.Option(metavar="N", help="Use this many rooms. With --chaos, the default is 3.")] = 1,
     messages: Annotated[
-        int, typer.Option(metavar="N", help="The number of messages from all senders together.")
+        int, typer.Option(metavar="N", help="Publish this many messages from all senders together.")
     ] = 20_000,
-    size: Annotated[int, typer.Option(metavar="BYTES", help="The size of each message's body.")] = 100,
+    size: Annotated[int, typer.Option(metavar="BYTES", help="Give each message a body of this size.")] = 100,
     window: Annotated[
-        int, typer.Option(metavar="N", help="The number of messages that a sender may have unacknowledged.")
+        int, typer.Option(metavar="N", help="Let each sender have this many unacknowledged messages.")
     ] = 64,
     resume: Annotated[
         bool, typer.Option("--resume", help="Disconnect readers repeatedly and let them resume.")
@@ -67,7 +67,7 @@ def bench(
             rich_help_panel=PANEL,
         ),
     ] = False,
-    servers: Annotated[int, typer.Option(metavar="N", help="The number of servers.", rich_help_panel=PANEL)] = 3,
+    servers: Annotated[int, typer.Option(metavar="N", help="Start this many servers.", rich_help_panel=PANEL)] = 3,
     store: Annotated[
         str,
         typer.Option(
@@ -88,7 +88,7 @@ def bench(
     rate: Annotated[
         float,
         typer.Option(
-            metavar="N", help="The number of messages per second from all senders together.", rich_help_panel=PANEL
+            metavar="N", help="Publish this many messages per second from all senders together.", rich_help_panel=PANEL
         ),
     ] = 200,
     kill_store: Annotated[

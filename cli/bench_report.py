@@ -112,10 +112,10 @@ def chaos_report_lines(report: "ChaosReport", *, json: bool) -> Sequence[str]:
 
 def _chaos_summary(report: "ChaosReport") -> str:
     return (
-        f"{_count(report.acknowledged, 'message')} by {_count(report.pubs, 'sender')} "
-        f"in {_count(report.rooms, 'room')}, {_count(report.delivered, 'delivery', 'deliveries')} to {_count(report.subs, 'reader')} through "
-        f"{_count(report.servers, 'server')} on {report.store}: {report.seconds:.0f} s, "
-        f"{_count(report.moves, 'move')} from server to server, --seed {report.seed}"
+        f"{_count(report.acknowledged, 'message')} by {_count(report.pubs, 'sender')} in "
+        f"{_count(report.rooms, 'room')}, {_count(report.delivered, 'delivery', 'deliveries')} to "
+        f"{_count(report.subs, 'reader')} through {_count(report.servers, 'server')} on {report.store}: "
+        f"{report.seconds:.0f} s, {_count(report.moves, 'move')} from server to server, --seed {report.seed}"
     )
 
 

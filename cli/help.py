@@ -21,10 +21,13 @@ BELOW: Final = " " * 6  # the indentation of a description below its option
 Entry = tuple[str, str]  # an option, argument or command, and its description
 
 
+# Typer keeps the types of contexts, formatters and parameters private, so they are Any below.
+
+
 class HelpCommand(TyperCommand):
     """A command with the help of this module."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write("\n".join(_help_lines(self, ctx)))
 
@@ -32,7 +35,7 @@ class HelpCommand(TyperCommand):
 class HelpGroup(TyperGroup):
     """A group of commands with the help of this module."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write("\n".join(_help_lines(self, ctx, self._entries(ctx))))
 

@@ -78,6 +78,7 @@ Token = Annotated[
         metavar="TOKEN",
         envvar="CHATKIT_TOKEN",
         help="Send this access token. Set it in the environment to hide it from other users of the machine.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]

@@ -115,6 +115,7 @@ def serve(
             metavar="TOKEN",
             envvar="CHATKIT_SECRET",
             help="Require this token. Every user of the machine can see the command line: prefer --secret-file.",
+            show_default=False,
         ),
     ] = None,
     rate_limit: Annotated[

@@ -40,7 +40,7 @@ def read_plan(
         open_backend(backend)  # reports an invalid URL before any server is started
     name = next((each for each in get_args(StoreName) if each == (store or DEFAULT_STORE)), None)
     if name is None:
-        raise BadRequest(f"--store is one of {', '.join(get_args(StoreName))}, not {store!r}")
+        raise BadRequest(f"--store must be one of {', '.join(get_args(StoreName))}, not {store!r}")
     return ChaosPlan(
         servers=servers,
         store=name,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chatkit.cli.store_client import StoreClient
     from chatkit.client import Client
 
-FORMS = ("text", "json", "csv", "markdown")
+FORMAT_NAMES = ("text", "json", "csv", "markdown")
 NEWEST = 50  # printed by default: about what fits on a tall terminal
 PAGE_MESSAGES = 500  # per request
 
@@ -109,8 +109,8 @@ def history(
         import asyncio
 
         form = "json" if json else form
-        if form not in FORMS:
-            raise BadRequest(f"--format is one of {', '.join(FORMS)}, not {form!r}")
+        if form not in FORMAT_NAMES:
+            raise BadRequest(f"--format must be one of {', '.join(FORMAT_NAMES)}, not {form!r}")
         if follow and (before is not None or until is not None):
             raise BadRequest("--follow has no end: leave out --before and --until")
         for option, text in (("search", search), ("sender", sender), ("after", after), ("before", before)):

@@ -18,9 +18,7 @@ from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
 from chatkit.wire.protocol import WireMessage
 
-MAX_LINE_BYTES = (
-    16 * 2**20
-)  # bounds the memory for one line; the limit of a server is far lower, and its error names it
+MAX_LINE_BYTES = 16 * 2**20  # bounds the memory for one line; the limit of a server is far lower
 PROGRESS_S = 0.2  # often enough to look continuous
 
 Show = Callable[[WireMessage], None]

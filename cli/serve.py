@@ -205,9 +205,8 @@ def serve(
             status = _run(settings, application)
         finally:
             stderr_writer().flush()  # so that the log is printed before an error
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # the server has ended: another Ctrl-C would only change the exit code
+        # The server has ended: another Ctrl-C would only change the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if status != ExitCode.DONE:
             raise typer.Exit(status)
 

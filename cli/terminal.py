@@ -91,9 +91,7 @@ class Terminal:
         self._style = style
         self._editor = LineEditor()
         self._decoder = codecs.getincrementaldecoder(sys.stdin.encoding)("replace")
-        self._typed: asyncio.Queue[str | InputFailed | None] = (
-            asyncio.Queue()
-        )  # bounded by what a person types; None is the end
+        self._typed: asyncio.Queue[str | InputFailed | None] = asyncio.Queue()  # lines; None is the end
         self._drawn: Layout | None = None  # the rows on the screen, and the cursor in them
         self._drawn_width = 0
 
@@ -106,9 +104,8 @@ class Terminal:
             self._start_editing()
             loop.add_reader(0, self._read)
             loop.add_signal_handler(signal.SIGWINCH, self._draw)
-            loop.add_signal_handler(
-                signal.SIGCONT, self._start_editing
-            )  # after Ctrl-Z and fg, the shell has changed the terminal
+            # After Ctrl-Z and fg: the shell has changed the terminal.
+            loop.add_signal_handler(signal.SIGCONT, self._start_editing)
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, _exit_by_signal, number)
             yield

@@ -309,7 +309,10 @@ def test_what_cannot_start_is_exit_3(bench: Bench, tmp_path: Path) -> None:
         (("--chaos", "--kill-store"), "--kill-store needs a store that is a process"),
         (("--chaos", "--kill-store", "--backend", "redis://127.0.0.1"), "it cannot go with --backend"),
         (("--chaos", "--store", "redis", "--backend", "redis://127.0.0.1"), "give either --store or --backend"),
-        (("--chaos", "--store", "oracle"), "--store is one of sqlite, redis, redis-cluster, postgresql, not 'oracle'"),
+        (
+            ("--chaos", "--store", "oracle"),
+            "--store must be one of sqlite, redis, redis-cluster, postgresql, not 'oracle'",
+        ),
         (("--chaos", "--duration", "soon"), "not a duration: 'soon'"),
         (("--chaos", "--backend", "memory://"), "memory:// cannot be shared"),
         (("--chaos", "--backend", "bogus://"), "there is no backend 'bogus'"),

@@ -139,7 +139,7 @@ def test_a_pipe_stops_at_an_invalid_line_and_names_it(
         (["publish", "ops", "hi", "--server", "http://x", "--backend", "memory://"], "either --server or --backend"),
         (["publish", "ops", "hi", "--backend", "floppy://x"], "floppy"),
         (["history", "ops", "--since", "yesterday"], "not a time"),
-        (["history", "ops", "--format", "pdf"], "--format is one of"),
+        (["history", "ops", "--format", "pdf"], "--format must be one of"),
         (["history", "ops", "--after", "no cursor"], "not a cursor"),
         (["history", "ops", "--after", "\udcff"], "--after is not UTF-8 text"),
         (["history", "ops", "--follow", "--until", "1h"], "--follow has no end"),

@@ -60,7 +60,7 @@ async def show_rooms(target: Target, *, json: bool) -> Sequence[str]:
     return (
         table(("ROOM", "MESSAGES", "HERE", "LAST"), rows)
         if rows
-        else ["There are no rooms yet. Create one by publishing to it: chatkit publish ROOM TEXT"]
+        else ["There are no rooms yet. Create one with: chatkit publish ROOM TEXT"]
     )
 
 

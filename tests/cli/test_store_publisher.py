@@ -50,7 +50,7 @@ def test_rejected_messages_are_repeated_in_order_and_stored_once() -> None:
             assert not any(receipt.repeat for receipt in receipts)
             bodies = [message.body for message in (await backend.read("a")).messages]
             assert bodies == ["1", "2", "3"]
-            repeat = await (await publisher.submit(Draft("a", "ann", "again", None, receipts[0].message.key)))
+            repeat = await (await publisher.submit(Draft("a", "ann", "1", None, receipts[0].message.key)))
             assert repeat.repeat
             running.cancel()
 

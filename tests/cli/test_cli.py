@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_process import PATIENCE_S, Shell, wait_until
 from serving import ServerProcess, free_port, serve
-from shells import PATIENCE_S, Shell, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def shell(server: ServerProcess, tmp_path: Path) -> Shell:
 
 def test_a_message_is_published_and_read(shell: Shell) -> None:
     assert shell.run("publish", "#ops", "backup", "done") == ""
-    assert shell.said == ""
+    assert shell.stderr == ""
     assert shell.run("history", "ops").endswith(" ann: backup done\n")
 
 
@@ -37,7 +37,7 @@ def test_json_is_the_stored_message(shell: Shell) -> None:
     again = json.loads(shell.run("publish", "stored", "hi", "--key", "k", "--data", '{"n": 1}', "--json"))
     assert again == stored
     shell.run("publish", "stored", "other", "--key", "k", status=1)
-    assert "has the key 'k'" in shell.said
+    assert "has the key 'k'" in shell.stderr
     assert json.loads(shell.run("history", "stored", "--json")) == stored
 
 
@@ -118,9 +118,9 @@ def test_a_pipe_stops_at_an_invalid_line_and_names_it(
 ) -> None:
     room = f"stops-{len(given)}"
     shell.run("publish", room, given=given, status=1)
-    assert why in shell.said
-    assert "stopped at line 3" in shell.said
-    assert "2 of the 3 lines read are published" in shell.said
+    assert why in shell.stderr
+    assert "stopped at line 3" in shell.stderr
+    assert "2 of the 3 lines read are published" in shell.stderr
     assert shell.bodies(room) == ["one", "two"]
 
 
@@ -152,22 +152,22 @@ def test_a_pipe_stops_at_an_invalid_line_and_names_it(
 )
 def test_wrong_usage_is_reported_in_one_sentence(shell: Shell, words: list[str], why: str) -> None:
     shell.run(*words, status=2)
-    assert why in shell.said
-    assert shell.said.startswith("chatkit: ")
-    assert shell.said.count("\n") == 1
+    assert why in shell.stderr
+    assert shell.stderr.startswith("chatkit: ")
+    assert shell.stderr.count("\n") == 1
 
 
 def test_a_usage_error_names_the_help_of_its_command(shell: Shell) -> None:
     shell.run("publish", "ops", "--ky", "x", status=2)
-    assert shell.said == "chatkit: no such option: --ky (Possible options: --key) (see 'chatkit publish --help')\n"
+    assert shell.stderr == "chatkit: no such option: --ky (Possible options: --key) (see 'chatkit publish --help')\n"
 
 
 def test_without_a_server_the_exit_code_is_3(tmp_path: Path) -> None:
     shell = Shell(tmp_path, f"http://127.0.0.1:{free_port()}")
     for words in (["publish", "ops", "hi"], ["publish", "ops"], ["history", "ops"], ["rooms"], ["join", "ops"]):
         shell.run(*words, given="hi\n", status=3)
-        assert shell.said.startswith("chatkit: no server answers at http://127.0.0.1:")
-        assert shell.said.count("\n") == 1
+        assert shell.stderr.startswith("chatkit: no server answers at http://127.0.0.1:")
+        assert shell.stderr.count("\n") == 1
 
 
 def test_without_a_token_the_exit_code_is_4(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_missing_messages_are_reported_with_exit_code_5(shell: Shell) -> None:
     shell.run("publish", "missing", "here")
     printed = shell.run("history", "missing", "--after", "elsewhere:7", status=5)
     assert printed.endswith("ann: here\n")
-    assert "missing here" in shell.said
+    assert "missing here" in shell.stderr
 
 
 def test_history_ends_without_an_error_when_its_reader_closes_the_pipe(shell: Shell) -> None:
@@ -324,8 +324,8 @@ def test_flags_override_the_environment_which_overrides_the_file(shell: Shell) -
 def test_a_mistake_in_the_file_is_reported_with_the_name_of_the_file(shell: Shell, text: str, why: str) -> None:
     (shell.folder / "chatkit.toml").write_text(text)
     shell.run("rooms", status=2)
-    assert "chatkit.toml" in shell.said
-    assert why in shell.said
+    assert "chatkit.toml" in shell.stderr
+    assert why in shell.stderr
 
 
 @pytest.mark.parametrize(
@@ -352,26 +352,26 @@ def test_settings_of_the_file_act_like_options(shell: Shell, settings: str, sent
 )
 def test_an_option_that_an_application_ignores_is_rejected(shell: Shell, options: tuple[str, ...]) -> None:
     shell.run("serve", "app:app", *options, status=2)
-    assert f"{options[0]} applies to chatkit's own rooms only" in shell.said
+    assert f"{options[0]} applies to chatkit's own rooms only" in shell.stderr
 
 
 @pytest.mark.parametrize("name", ["../app:app", "a-b", ":app", "app.:app"])
 def test_an_application_with_an_invalid_module_name_is_wrong_usage(shell: Shell, name: str) -> None:
     shell.run("serve", name, status=2)
-    assert f"{name!r} names no module" in shell.said
+    assert f"{name!r} names no module" in shell.stderr
 
 
 def test_a_port_in_use_is_reported(tmp_path: Path, server: ServerProcess) -> None:
     shell = Shell(tmp_path, server.url)
     shell.run("serve", "--port", str(server.port), "--backend", "memory://", status=1)
-    assert str(server.port) in shell.said
-    assert "Traceback" not in shell.said
+    assert str(server.port) in shell.stderr
+    assert "Traceback" not in shell.stderr
 
 
 def test_only_serve_and_publish_create_a_store(shell: Shell) -> None:
     for words in (["history", "ops"], ["rooms"], ["rooms", "ops"]):
         shell.run(*words, "--backend", "sqlite:///typo.db", status=3)
-        assert "there is no store at typo.db" in shell.said
+        assert "there is no store at typo.db" in shell.stderr
     assert not list(shell.folder.glob("typo*"))
     shell.run("publish", "ops", "hi", "--backend", "sqlite:///made.db")
     shell.run("publish", "ops", "-", "--backend", "sqlite:///piped.db", given="hi\n")
@@ -406,7 +406,7 @@ def test_room_names_are_completed_from_the_server_in_the_file(shell: Shell) -> N
     (shell.folder / "chatkit.toml").write_text("server =")  # the command reports the mistake, not the completion
     shell.env["COMP_WORDS"], shell.env["COMP_CWORD"] = "chatkit hist", "1"
     assert shell.run() == "history\n"
-    assert shell.said == ""
+    assert shell.stderr == ""
 
 
 def test_help_describes_the_defaults(shell: Shell) -> None:

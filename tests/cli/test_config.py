@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cli_process import PATIENCE_S, Shell
 from serving import ServerProcess, serve
-from shells import PATIENCE_S, Shell
 
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import ConfigFile, find_file
@@ -59,13 +59,13 @@ def make_large(path: Path) -> None:
 def test_an_unreadable_file_is_reported_and_ignored(shell: Shell, make: Callable[[Path], None], why: str) -> None:
     make(shell.folder / "chatkit.toml")
     shell.run("rooms")
-    assert shell.said == f"chatkit: chatkit.toml is ignored: {why}\n"
+    assert shell.stderr == f"chatkit: chatkit.toml is ignored: {why}\n"
 
 
 def test_commands_work_without_a_home_folder_or_a_current_folder(shell: Shell) -> None:
     shell.env |= {"HOME": "/nonexistent/home", "XDG_CONFIG_HOME": ""}
     shell.run("publish", "homeless", "hi")
-    assert shell.said == ""
+    assert shell.stderr == ""
     gone = shell.folder / "gone"
     gone.mkdir()
     command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m chatkit history homeless --json'
@@ -158,14 +158,14 @@ def test_a_token_is_sent_only_to_the_server_that_it_was_given_for(shell: Shell, 
     shell.run("rooms", "--server", url)  # a server on the command line
     file.write_text(f'server = "{url}"\n')
     shell.run("rooms", status=4)  # a server that only the current folder names
-    assert f"the token is not sent, because it was not given for {url} (send it with --token)" in shell.said
+    assert f"the token is not sent, because it was not given for {url} (send it with --token)" in shell.stderr
     shell.run("rooms", "--token", TOKEN)
 
     shell.env["CHATKIT_SERVER"] = f"{url}/"  # the same server with another spelling
     shell.run("rooms", "--server", url)
     shell.env["CHATKIT_SERVER"] = other  # the token was given for the other server
     shell.run("rooms", "--server", url, status=4)
-    assert "the token is not sent" in shell.said
+    assert "the token is not sent" in shell.stderr
 
     del shell.env["CHATKIT_SERVER"], shell.env["CHATKIT_TOKEN"]
     file.write_text(f'server = "{url}"\ntoken = "{TOKEN}"\n')
@@ -181,7 +181,7 @@ def test_a_token_in_the_environment_is_sent_to_the_server_in_the_users_own_file(
     folder.mkdir(parents=True)
     (folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
     shell.run("rooms")
-    assert shell.said == ""
+    assert shell.stderr == ""
 
 
 def test_completion_sends_no_token_to_a_server_that_the_current_folder_names(shell: Shell) -> None:

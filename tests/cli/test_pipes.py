@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cli_process import PATIENCE_S, Shell, wait_until
 from harness import run, turns
 from serving import ServerProcess, serve
-from shells import PATIENCE_S, Shell, wait_until
 from websockets.sync.client import connect
 
 from chatkit.cli.chat import Chat
@@ -36,7 +36,7 @@ def shell(server: ServerProcess, tmp_path: Path) -> Shell:
 def test_lines_before_an_invalid_line_are_stored_and_shown(shell: Shell) -> None:
     lines = [str(number) for number in range(900)]
     printed = shell.run("join", "joined", "--history", "0", given="\n".join(lines).encode() + b"\n\xff\n", status=1)
-    assert shell.said == "chatkit: line 901 is not UTF-8 text\n"
+    assert shell.stderr == "chatkit: line 901 is not UTF-8 text\n"
     assert [line.partition(": ")[2] for line in printed.splitlines()] == lines
     assert shell.bodies("joined") == lines
 

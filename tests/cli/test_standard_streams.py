@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from cli_process import PATIENCE_S, Shell, wait_until
 from serving import ServerProcess, serve
-from shells import PATIENCE_S, Shell, wait_until
 
 from chatkit.cli.input import without_mark
 from chatkit.cli.output import OutputClosed, StandardOutput
@@ -145,8 +145,8 @@ def test_a_byte_order_mark_before_text_and_data_is_removed(shell: Shell) -> None
 @pytest.mark.parametrize("command", ["publish wide", "publish wide --whole", "join wide"])
 def test_utf_16_input_is_rejected_with_the_command_that_converts_it(shell: Shell, encoding: str, command: str) -> None:
     shell.run(*command.split(), given="first\nsecond\n".encode(encoding), status=1)
-    assert ", not UTF-8 text" in shell.said
-    assert "iconv -f UTF-" in shell.said
+    assert ", not UTF-8 text" in shell.stderr
+    assert "iconv -f UTF-" in shell.stderr
 
 
 def test_bytes_that_resemble_a_byte_order_mark_are_kept() -> None:

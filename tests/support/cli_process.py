@@ -1,4 +1,4 @@
-"""`chatkit` as a person types it, or a script: real processes in a folder of their own."""
+"""`chatkit` commands as real processes in a folder of their own."""
 
 import json
 import subprocess
@@ -32,19 +32,19 @@ class Shell:
         )
 
     def run(self, *words: str, given: bytes | str = b"", status: int = 0) -> str:
-        """Run a command, check its exit code and return what it printed; what it said is in `said`."""
+        """Run a command, check its exit code and return its output; its error output is in `stderr`."""
         process = self.start(*words, stdin=subprocess.PIPE)
         with process:
             out, err = process.communicate(given.encode() if isinstance(given, str) else given, PATIENCE_S)
-        self.said = err.decode()
-        assert process.returncode == status, (out[-2_000:], self.said[-2_000:])
+        self.stderr = err.decode()
+        assert process.returncode == status, (out[-2_000:], self.stderr[-2_000:])
         return out.decode()
 
     def bodies(self, room: str) -> list[str]:
         return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
 
     def counts(self, room: str, at_least: int) -> Callable[[], bool]:
-        """Return what says whether a room holds so many messages."""
+        """Return a function that checks whether a room holds this many messages."""
         return lambda: len(self.bodies(room)) >= at_least
 
 

@@ -1,4 +1,4 @@
-"""`chatkit bench`: load a server, and prove that nothing was lost; with --chaos, while servers are killed."""
+"""`chatkit bench`: load a server and prove that nothing was lost; with --chaos, while servers are killed."""
 
 import sys
 from contextlib import nullcontext
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatkit.cli.exit_codes import exits
+from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import Json, Token
 from chatkit.cli.output import begin_json
 from chatkit.errors import BadRequest
@@ -37,55 +37,71 @@ def bench(
     *,
     server: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The server to load; without it, one of its own.", show_default=False),
+        typer.Option(metavar="URL", help="Load this server. Without it, the command starts one.", show_default=False),
     ] = None,
     subs: Annotated[
-        int, typer.Option(metavar="N", help="Readers, spread over the rooms. With --chaos, 12 by default.")
+        int,
+        typer.Option(
+            metavar="N", help="Use this many readers, spread over the rooms. With --chaos, the default is 12."
+        ),
     ] = 200,
-    pubs: Annotated[int, typer.Option(metavar="N", help="Senders, spread over the rooms.")] = 4,
-    rooms: Annotated[int, typer.Option(metavar="N", help="Rooms. With --chaos, 3 by default.")] = 1,
-    messages: Annotated[int, typer.Option(metavar="N", help="Messages, of all senders together.")] = 20_000,
-    size: Annotated[int, typer.Option(metavar="BYTES", help="The size of a message's body.")] = 100,
-    window: Annotated[int, typer.Option(metavar="N", help="Messages that a sender has on their way at most.")] = 64,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep cutting readers off, and have them resume.")] = False,
+    pubs: Annotated[int, typer.Option(metavar="N", help="Use this many senders, spread over the rooms.")] = 4,
+    rooms: Annotated[int, typer.Option(metavar="N", help="Use this many rooms. With --chaos, the default is 3.")] = 1,
+    messages: Annotated[
+        int, typer.Option(metavar="N", help="Publish this many messages from all senders together.")
+    ] = 20_000,
+    size: Annotated[int, typer.Option(metavar="BYTES", help="Give each message a body of this size.")] = 100,
+    window: Annotated[
+        int, typer.Option(metavar="N", help="Let each sender have this many unacknowledged messages.")
+    ] = 64,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Disconnect readers repeatedly and let them resume.")
+    ] = False,
     json: Json = False,
     token: Token = None,
     chaos: Annotated[
         bool,
         typer.Option(
             "--chaos",
-            help="Kill, pause and restart servers of its own, on one store, meanwhile.",
+            help="Start several servers on one store, and kill, pause and restart them during the load.",
             rich_help_panel=PANEL,
         ),
     ] = False,
-    servers: Annotated[int, typer.Option(metavar="N", help="Servers.", rich_help_panel=PANEL)] = 3,
+    servers: Annotated[int, typer.Option(metavar="N", help="Start this many servers.", rich_help_panel=PANEL)] = 3,
     store: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="The store to start for them: sqlite, redis, redis-cluster or postgresql.",
+            help="Start this store: sqlite, redis, redis-cluster or postgresql.",
             rich_help_panel=PANEL,
         ),
     ] = "sqlite",
     backend: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A store of yours in its place.", show_default=False, rich_help_panel=PANEL),
+        typer.Option(
+            metavar="URL", help="Use this store instead of starting one.", show_default=False, rich_help_panel=PANEL
+        ),
     ] = None,
     duration: Annotated[
-        str, typer.Option(metavar="TIME", help="For so long, as 90s or 10m.", rich_help_panel=PANEL)
+        str, typer.Option(metavar="TIME", help="Run for this time, such as 90s or 10m.", rich_help_panel=PANEL)
     ] = "1m",
     rate: Annotated[
-        float, typer.Option(metavar="N", help="Messages a second, of all senders together.", rich_help_panel=PANEL)
+        float,
+        typer.Option(
+            metavar="N", help="Publish this many messages per second from all senders together.", rich_help_panel=PANEL
+        ),
     ] = 200,
     kill_store: Annotated[
         bool,
-        typer.Option("--kill-store", help="Kill and pause the store that it started, too.", rich_help_panel=PANEL),
+        typer.Option(
+            "--kill-store", help="Also kill and pause the store that the command started.", rich_help_panel=PANEL
+        ),
     ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Have the same schedule again, by the number it said.",
+            help="Repeat the schedule of an earlier run, by the --seed that it printed.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -93,23 +109,24 @@ def bench(
 ) -> None:
     """Load a server, measure it, and prove that nothing was lost, repeated or out of order.
 
-    What every reader got, and what the store has, is compared with what was acknowledged: the exit code is 1 if a
-    message was lost, came twice or came out of order.
+    The command compares the messages that each reader received, and those in the store, with the acknowledged
+    messages. The exit code is 1 if a message was lost, repeated or out of order.
 
-    Without --server, it starts one of its own, on a store that goes with it. With it, the rooms (bench-…) stay there,
-    and where the server limits rates, senders wait as they are told.
+    Without --server, the command starts a server on a temporary store. With --server, its rooms (bench-…) remain in
+    the store afterwards, and senders wait when the server limits their rate.
 
-    With --chaos, it starts several on one store, and kills, pauses and restarts them while senders publish by key, each
-    message until it is acknowledged, and readers follow by cursor, both from server to server. It also says how soon a
-    reader heard the next message: counted from the moment its server was struck, where others stood; where the store or
-    all servers were away, from the moment they were back. With --backend, the rooms (chaos-…) stay there.
+    With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
+    each message with its key until it is acknowledged, and readers resume from their cursors; both move to another
+    server when theirs fails. The report shows how soon readers received the next message: counted from the failure of
+    their server, or from the recovery, if the store or all servers were down. With --backend, the rooms (chaos-…)
+    remain in the store.
     """
-    with exits():
+    with report_errors():
         if json:
             begin_json()
-        given = _given(ctx)
+        given = _options_given(ctx)
         if chaos:
-            _refuse(given, NOT_WITH_CHAOS, "does not go with --chaos")
+            _check_options(given, NOT_WITH_CHAOS, "does not go with --chaos")
             from chatkit.cli.bench_chaos import read_plan, run_chaos
 
             plan = read_plan(
@@ -126,7 +143,7 @@ def bench(
             )
             status = run_chaos(plan, json=json)
         else:
-            _refuse(given, ONLY_WITH_CHAOS, "goes with --chaos only")
+            _check_options(given, ONLY_WITH_CHAOS, "goes with --chaos only")
             from chatkit.bench import LoadPlan
 
             load = LoadPlan(
@@ -137,35 +154,35 @@ def bench(
             raise typer.Exit(status)
 
 
-def _given(ctx: typer.Context) -> set[str]:
-    """Return which options the command line names."""
+def _options_given(ctx: typer.Context) -> set[str]:
+    """Return the names of the options on the command line."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
-def _refuse(given: set[str], names: tuple[str, ...], why: str) -> None:
+def _check_options(given: set[str], names: tuple[str, ...], why: str) -> None:
     for name in names:
         if name in given:
             raise BadRequest(f"--{name.replace('_', '-')} {why}")
 
 
 def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: bool) -> int:
-    """Load the server, or one of our own; print what it came to and return the exit code. Raise `ChatkitError`."""
+    """Load the server, or start one if none is given. Print the report and return the exit code."""
     from chatkit.bench import Load, local_server
-    from chatkit.cli.bench_report import report_lines, shown_progress
-    from chatkit.cli.bench_run import ended_like_interrupted, have_descriptors, run_load, then_uninterrupted
+    from chatkit.cli.bench_report import load_report_lines, show_progress
+    from chatkit.cli.bench_run import ignore_signals_afterwards, interrupt_on_signals, raise_descriptor_limit, run_load
     from chatkit.client.endpoint import Endpoint
 
-    have_descriptors(plan)
-    ended_like_interrupted()
+    raise_descriptor_limit(plan)
+    interrupt_on_signals()
     with (
         local_server(plan.descriptors) if server is None else nullcontext(server) as url,
-        then_uninterrupted(),
-        shown_progress() as show,
+        ignore_signals_afterwards(),
+        show_progress() as show,
     ):
         load = Load(plan, Endpoint.parse(url, token=token), show)
         report = run_load(load)
-    for line in report_lines(report, json=json, is_own=server is None):
+    for line in load_report_lines(report, json=json, is_own=server is None):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     if load.is_interrupted:

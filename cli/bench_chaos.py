@@ -1,11 +1,11 @@
-"""`chatkit bench --chaos`: what the options ask for, and a run from the store's start to its end."""
+"""`chatkit bench --chaos`: turns options into a plan and runs it, from the start of the store to its end."""
 
 import sys
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, get_args
 
-from chatkit.cli.exit_codes import say
+from chatkit.cli.output import print_notice
 from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
@@ -29,18 +29,18 @@ def read_plan(
     kill_store: bool,
     seed: int | None,
 ) -> "ChaosPlan":
-    """Return the plan; None is the plan's own default. Raise `BadRequest` or `BadBackendURL`."""
+    """Return the plan. None stands for the plan's default. Raise `BadRequest` or `BadBackendURL`."""
     from chatkit.backends import open_backend
     from chatkit.bench import ChaosPlan
     from chatkit.bench.chaos.plan import DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
 
     if store is not None and backend is not None:
-        raise BadRequest("give either --store or --backend")
+        raise BadRequest("give either --store or --backend, not both")
     if backend is not None:
-        open_backend(backend)  # a URL that is none is told before a server is started on it
+        open_backend(backend)  # reports an invalid URL before any server is started
     name = next((each for each in get_args(StoreName) if each == (store or DEFAULT_STORE)), None)
     if name is None:
-        raise BadRequest(f"--store is one of {', '.join(get_args(StoreName))}, not {store!r}")
+        raise BadRequest(f"--store must be one of {', '.join(get_args(StoreName))}, not {store!r}")
     return ChaosPlan(
         servers=servers,
         store=name,
@@ -56,30 +56,29 @@ def read_plan(
 
 
 def run_chaos(plan: "ChaosPlan", *, json: bool) -> int:
-    """Do it, on a store of our own or the user's; print what it came to and return the exit code."""
+    """Run the plan on its store or a new one. Print the report and return the exit code."""
     from chatkit.bench import Chaos, Fleet, local_store
-    from chatkit.cli.bench_chaos_view import report_lines
-    from chatkit.cli.bench_report import shown_progress
-    from chatkit.cli.bench_run import ended_like_interrupted, run_load, then_uninterrupted
+    from chatkit.cli.bench_report import chaos_report_lines, show_progress
+    from chatkit.cli.bench_run import ignore_signals_afterwards, interrupt_on_signals, run_load
 
-    ended_like_interrupted()
+    interrupt_on_signals()
     with nullcontext() if plan.backend else local_store(plan.store) as store:
         backend = plan.backend or (store.url if store else "")
         with (
             Fleet(backend, plan.servers, max_connections=plan.max_connections) as fleet,
-            then_uninterrupted(),
-            shown_progress() as show,
+            ignore_signals_afterwards(),
+            show_progress() as show,
         ):
-            chaos = Chaos(plan, fleet, store, show, _tell)
+            chaos = Chaos(plan, fleet, store, show, _print_event)
             report = run_load(chaos)
-    for line in report_lines(report, json=json):
+    for line in chaos_report_lines(report, json=json):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     return _status(chaos, report)
 
 
-def _tell(line: str) -> None:
-    # Where a bar stands, it goes above it.
+def _print_event(line: str) -> None:
+    # Without a prefix: on a terminal, the lines are printed above the progress bar.
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
@@ -88,7 +87,7 @@ def _status(chaos: "Chaos", report: "ChaosReport") -> int:
     if chaos.is_interrupted:
         return ExitCode.INTERRUPTED
     if chaos.error is not None:
-        say(str(chaos.error))
+        print_notice(str(chaos.error))
         return ExitCode.FAILED
     if not report.is_flawless:
         return ExitCode.FAILED

@@ -1,4 +1,4 @@
-"""How a load is shown: its progress on a terminal's stderr, and what it came to as a table or as JSON."""
+"""The output of `chatkit bench`: its progress on standard error, and its reports as tables or JSON."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -6,12 +6,27 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chatkit.bench import LoadReport
+    from chatkit.bench import ChaosReport, LoadReport
+
+FLAWS = (
+    ("lost", "acknowledged, but not in the store"),
+    ("untrue", "sent to a client, but missing or different in the store"),
+    ("missing", "in the store, but not delivered to a reader"),
+    ("repeated", "delivered twice to a reader"),
+    ("out_of_order", "delivered after a later message"),
+    ("misordered", "stored after a later message of the same sender"),
+    ("stored_twice", "stored twice, under two numbers"),
+    ("holes", "numbers that are missing in the log"),
+    ("ghosts", "members listed after they left"),
+    ("absent", "members present but not listed"),
+    ("deaf", "readers that received nothing after a failure"),
+    ("crashes", "servers that ended unexpectedly"),
+)
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows progress; it shows nothing where nobody looks."""
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that shows progress. It does nothing if standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda _what, _done, _total: None
         return
@@ -19,7 +34,7 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # Without a thread that refreshes: it would take its turns from the load.
+    # No refresh thread, which would compete with the load for the processor.
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
         task = progress.add_task("starting", total=None)
 
@@ -30,8 +45,8 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def report_lines(report: "LoadReport", *, json: bool, is_own: bool) -> Sequence[str]:
-    """Return what a load came to, in lines."""
+def load_report_lines(report: "LoadReport", *, json: bool, is_own: bool) -> Sequence[str]:
+    """Return the report of a load as lines."""
     if json:
         from chatkit.wire.protocol import encode
 
@@ -45,38 +60,95 @@ def report_lines(report: "LoadReport", *, json: bool, is_own: bool) -> Sequence[
         ("lost", f"{report.lost:,}"),
         ("repeated", f"{report.repeated:,}"),
         ("out of order", f"{report.out_of_order:,}"),
-        ("gaps told", f"{report.gaps:,}"),
+        ("gaps", f"{report.gaps:,}"),
         ("reconnects", f"{report.reconnects:,}"),
     ]
     width = max(len(value) for _, value in rows)
-    lines = [_what_was_done(report, is_own=is_own), ""]
+    lines = [_load_summary(report, is_own=is_own), ""]
     lines += [f"{name:<12}  {value:>{width}}" for name, value in rows]
-    lines += [""] * any(notes := _notes(report))
+    lines += [""] * any(notes := _load_notes(report))
     return lines + notes
 
 
-def _what_was_done(report: "LoadReport", *, is_own: bool) -> str:
-    where = "a server of its own" if is_own else report.server
-    how = ", readers cut off all along" if report.resume else ""
+def _load_summary(report: "LoadReport", *, is_own: bool) -> str:
+    where = "a server that it started" if is_own else report.server
+    how = ", with readers disconnected repeatedly" if report.resume else ""
     return (
-        f"{count(report.acknowledged, 'message')} of {report.size} bytes by {count(report.pubs, 'sender')} in "
-        f"{count(report.rooms, 'room')} to {count(report.subs, 'reader')}{how}: {report.seconds:.2f} s on {where}"
+        f"{_count(report.acknowledged, 'message')} of {report.size} bytes by {_count(report.pubs, 'sender')} in "
+        f"{_count(report.rooms, 'room')} to {_count(report.subs, 'reader')}{how}: {report.seconds:.2f} s on {where}"
     )
 
 
-def _notes(report: "LoadReport") -> list[str]:
+def _load_notes(report: "LoadReport") -> list[str]:
     notes = []
     if report.rate_limit:
         rate = f"{report.rate_limit:g} messages/s"
-        notes.append(f"The server takes {rate} of a sender: each waited {report.waited_s:.1f} s, as told.")
+        notes.append(f"The server takes {rate} of a sender: each waited {report.waited_s:.1f} s.")
     if report.missing:
-        notes.append(f"Readers were told that {count(report.missing, 'message')} could not be had any more.")
+        notes.append(f"The server reported to readers that {_count(report.missing, 'message')} are no longer stored.")
     if not report.complete:
         left = report.messages - report.acknowledged
-        notes.append(f"It did not come to its end: {count(left, 'message')} not acknowledged, the store not compared.")
+        notes.append(
+            f"The run did not finish: {_count(left, 'message')} not acknowledged, and the store was not compared."
+        )
     return notes
 
 
-def count(number: int, what: str, many: str | None = None) -> str:
-    """Say how many there are of something."""
+def chaos_report_lines(report: "ChaosReport", *, json: bool) -> Sequence[str]:
+    """Return the report of a run with --chaos as lines."""
+    if json:
+        from chatkit.wire.protocol import encode
+
+        return [encode(report).decode()]
+    return [
+        _chaos_summary(report),
+        "",
+        *_outage_lines(report),
+        "",
+        *_flaw_lines(report),
+        *_chaos_notes(report),
+    ]
+
+
+def _chaos_summary(report: "ChaosReport") -> str:
+    return (
+        f"{_count(report.acknowledged, 'message')} by {_count(report.pubs, 'sender')} in "
+        f"{_count(report.rooms, 'room')}, {_count(report.delivered, 'delivery', 'deliveries')} to "
+        f"{_count(report.subs, 'reader')} through {_count(report.servers, 'server')} on {report.store}: "
+        f"{report.seconds:.0f} s, {_count(report.moves, 'move')} from server to server, --seed {report.seed}"
+    )
+
+
+def _outage_lines(report: "ChaosReport") -> list[str]:
+    head = ("", "times", "readers hit", "next message, median", "max")
+    rows = [
+        (each.kind, str(each.times), str(each.followers), _seconds(each.median_s), _seconds(each.max_s))
+        for each in report.outages
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in (head, *rows)
+    ]
+
+
+def _flaw_lines(report: "ChaosReport") -> list[str]:
+    rows = [(name.replace("_", " "), f"{getattr(report, name):,}", what) for name, what in FLAWS]
+    rows.append(("gaps", f"{report.gaps:,}", "reported to readers, for messages that are no longer stored"))
+    width = max(len(row[1]) for row in rows)
+    return [f"{name:<12}  {value:>{width}}  {what}" for name, value, what in rows]
+
+
+def _chaos_notes(report: "ChaosReport") -> list[str]:
+    notes = [f"A server logged an unexpected error: {error}" for error in report.errors]
+    if not report.complete:
+        notes.append("The run did not finish, so some checks were not made: a 0 above may be incomplete.")
+    return [""] * bool(notes) + notes
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f} s"
+
+
+def _count(number: int, what: str, many: str | None = None) -> str:
+    """Return a number with the noun in the singular or plural."""
     return f"{number:,} {what if number == 1 else many or f'{what}s'}"

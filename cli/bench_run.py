@@ -1,4 +1,4 @@
-"""What a load asks of its process: file descriptors, an event loop, and an end that cleans up."""
+"""The process of a load: its file descriptor limit, its event loop, and its clean-up at a signal."""
 
 import asyncio
 import resource
@@ -16,42 +16,42 @@ ReportT_co = TypeVar("ReportT_co", covariant=True)
 
 
 class Runnable(Protocol[ReportT_co]):
-    """A load, of either kind."""
+    """A load, with or without chaos."""
 
     async def run(self) -> ReportT_co:
-        """Do everything, and return what it came to."""
+        """Run the load and return its report."""
 
 
-def have_descriptors(plan: "LoadPlan") -> None:
-    """Raise the limit on file descriptors as far as the load needs; raise `BadRequest` that says how far that is."""
+def raise_descriptor_limit(plan: "LoadPlan") -> None:
+    """Raise the limit on file descriptors to what the load needs. Raise `BadRequest` if that is not allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = plan.descriptors
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise BadRequest(
             f"{plan.subs} readers and {plan.pubs} senders need {needed} file descriptors, and this process may have "
-            f"{hard}: raise the limit (ulimit -Hn {needed}, as root), or give fewer --subs"
+            f"{hard}: raise the limit (ulimit -Hn {needed}, as root), or reduce --subs"
         )
     if soft != resource.RLIM_INFINITY and soft < needed:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def ended_like_interrupted() -> None:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: with what there is so far, leaving no server behind."""
-    _on_end(_interrupt)
+def interrupt_on_signals() -> None:
+    """Handle SIGTERM and SIGHUP like Ctrl-C: print the report so far and stop all servers."""
+    _handle_signals(_interrupt)
 
 
 @contextmanager
-def then_uninterrupted() -> Iterator[None]:
-    """Let nothing, once the block was left, keep this process from ending what it started: not a second Ctrl-C."""
+def ignore_signals_afterwards() -> Iterator[None]:
+    """Ignore signals after the block, so that a second Ctrl-C does not interrupt the clean-up."""
     try:
         yield
     finally:
-        _on_end(signal.SIG_IGN)
+        _handle_signals(signal.SIG_IGN)
 
 
 def run_load(load: "Runnable[ReportT_co]") -> ReportT_co:
-    """Run a load to its end, or until a signal ends it; raise `KeyboardInterrupt` if it has nothing to tell by then."""
+    """Run a load until its end or a signal. Raise `KeyboardInterrupt` if there is nothing to report by then."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             return runner.run(_run_until_signal(load))
@@ -64,18 +64,18 @@ async def _run_until_signal(load: "Runnable[ReportT_co]") -> ReportT_co:
     running = asyncio.ensure_future(load.run())
 
     def end(*_: object) -> None:
-        _on_end(signal.SIG_IGN)  # a second one would cancel what the first has begun to end
+        _handle_signals(signal.SIG_IGN)  # a second signal would cancel the clean-up
         loop.call_soon_threadsafe(running.cancel)
 
-    _on_end(end)
+    _handle_signals(end)
     try:
         return await running
     finally:
-        _on_end(signal.SIG_IGN)
+        _handle_signals(signal.SIG_IGN)
 
 
-def _on_end(handler: Callable[..., None] | signal.Handlers) -> None:
-    """Set what happens at the signals that end a process; those that are ignored, as in the background, stay so."""
+def _handle_signals(handler: Callable[..., None] | signal.Handlers) -> None:
+    """Set the handler of SIGINT, SIGTERM and SIGHUP. A signal that is ignored, as in the background, stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)

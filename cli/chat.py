@@ -1,4 +1,4 @@
-"""A conversation: what is said in a room is shown, what is typed is said. For a terminal and for a pipe."""
+"""A chat in one room, through a terminal or a pipe: shows its messages and publishes the lines of the input."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,230 +7,231 @@ from typing import Protocol, assert_never
 
 from chatkit.cli.formats import body_lines, gap_sentence, text_line
 from chatkit.cli.input import InputFailed
-from chatkit.cli.options import Target
 from chatkit.cli.output import needs_reader
 from chatkit.cli.sanitize import one_line
+from chatkit.cli.target import Target
 from chatkit.cli.terminal import PipeInterface, Style, Terminal, can_edit, has_colour
 from chatkit.cli.times import local_time
 from chatkit.client import Client, ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, Receipt
 from chatkit.errors import BadInput, ChatkitError
 
-MAX_NAMED = 12  # of those who are here when one joins; the rest is a number
+MAX_NAMED = 12  # names in a note; the other members are only counted
 
 HELP = """\
-Enter sends. Alt-Enter begins a new line; pasted text stays together. Arrows, Ctrl-A, E, U, K and W edit.
-/who   who is here
-/quit  leave, as Ctrl-D does
-//...  say something that begins with a slash"""
+Enter sends the message, and Alt-Enter starts a new line in it. Pasted text is sent as one message.
+The arrow keys and Ctrl-A, E, U, K and W edit the line. Up and Down recall earlier lines.
+/who   list the people in the room
+/quit  leave the room, like Ctrl-D
+//...  send a message that begins with a slash"""
 
 
 class ChatInterface(Protocol):
-    """Where a conversation is read and typed. `is_typed_at`: by a person, who may give commands and err."""
+    """A terminal or a pipe. `is_interactive`: a person types, who may give commands and correct mistakes."""
 
-    is_typed_at: bool
+    is_interactive: bool
 
     def show(self, text: str) -> None:
-        """Print what was said."""
+        """Print a message."""
         ...
 
     def note(self, text: str) -> None:
-        """Print what is good to know."""
+        """Print information for a person. A pipe does not print it."""
         ...
 
     def warn(self, text: str) -> None:
-        """Print what one should know."""
+        """Print a warning."""
         ...
 
     def lines(self) -> AsyncIterator[str]:
-        """Yield what is typed, line by line."""
+        """Iterate over the lines of the input."""
         ...
 
 
-async def converse(place: Target, room: str, history: int) -> bool:
-    """Be in the room until the input ends; return whether a pipe missed messages."""
+async def run_chat(target: Target, room: str, history: int) -> bool:
+    """Chat in the room until the input ends. Return whether messages are missing in the output of a pipe."""
     style = Style(is_coloured=has_colour())
-    async with place.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
-        first = await anext(items)  # a server that is not there, or says no, is known before the terminal is taken
+    async with target.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
+        first = await anext(items)  # an unavailable server or a refusal is reported before the terminal changes
         terminal = Terminal(f"{room}> ", style) if can_edit() else None
-        with needs_reader(), nullcontext() if terminal is None else terminal.held():
-            conversation = Chat(client, room, terminal or PipeInterface(), style)
-            conversation.hear(first)
-            await conversation.hold(items)
-    return conversation.has_gap and terminal is None
+        with needs_reader(), nullcontext() if terminal is None else terminal.raw_mode():
+            chat = Chat(client, room, terminal or PipeInterface(), style)
+            chat.receive(first)
+            await chat.run(items)
+    return chat.has_gap and terminal is None
 
 
 class Chat:
-    """One person's, or program's, part in a room."""
+    """One person or program in a room."""
 
-    def __init__(self, client: Client, room: str, desk: ChatInterface, style: Style) -> None:
+    def __init__(self, client: Client, room: str, interface: ChatInterface, style: Style) -> None:
         self.has_gap = False
         self._client = client
         self._room = room
-        self._desk = desk
+        self._interface = interface
         self._style = style
-        self._is_in = False
-        self._present: set[str] = set()  # at most the 200 that a server lists; in larger rooms nobody is told by name
-        self._open: set[asyncio.Future[Receipt]] = set()  # what was said and is not stored yet
-        self._epoch = ""  # of the log that is heard
-        self._said: Cursor | None = None  # the last that was ours
-        self._heard = Cursor("", 0)  # the last that was shown
-        self._news = asyncio.Event()  # for `_hear_ourselves`: one of these two has changed
+        self._has_joined = False
+        self._present: set[str] = set()  # at most 200, as the server lists; changes in larger rooms have no names
+        self._pending: set[asyncio.Future[Receipt]] = set()  # of sent messages that are not stored yet
+        self._epoch = ""  # of the log that is followed
+        self._last_stored: Cursor | None = None  # of the last message that this chat sent
+        self._last_shown = Cursor("", 0)
+        self._changed = asyncio.Event()  # for `_finish`: `_pending` or one of the two cursors has changed
 
-    async def hold(self, items: AsyncIterator[Item | Signal]) -> None:
-        """Show what is said and say what is typed, until the input ends."""
-        hearing = asyncio.create_task(self._hear_all(items))
-        speaking = asyncio.create_task(self._speak())
+    async def run(self, items: AsyncIterator[Item | Signal]) -> None:
+        """Show the room's messages and publish the input, until the input ends."""
+        receiving = asyncio.create_task(self._receive_all(items))
+        publishing = asyncio.create_task(self._publish_input())
         try:
-            done, _ = await asyncio.wait({hearing, speaking}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({receiving, publishing}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            hearing.cancel()
-            speaking.cancel()
-            await asyncio.gather(hearing, speaking, return_exceptions=True)
+            receiving.cancel()
+            publishing.cancel()
+            await asyncio.gather(receiving, publishing, return_exceptions=True)
 
-    def hear(self, item: Item | Signal) -> None:
-        """Show what happens in the room."""
+    def receive(self, item: Item | Signal) -> None:
+        """Show a message or an event of the room."""
         match item:
             case Message():
-                self._desk.show(self._line(item))
-                self._heard = item.cursor
-                self._news.set()
+                self._interface.show(self._line(item))
+                self._last_shown = item.cursor
+                self._changed.set()
             case Gap():
-                self._hear_gap(item)
+                self._on_gap(item)
             case Joined():
-                self._hear_joined(item)
+                self._on_joined(item)
             case Presence():
-                self._hear_presence(item)
+                self._on_presence(item)
             case Redacted():
-                self._desk.note(f"message {item.seq} was redacted")
+                self._interface.note(f"message {item.seq} was redacted")
             case ConnectionLost():
-                self._desk.warn(f"{item.reason}; trying again")
+                self._interface.warn(f"{item.reason}; trying again")
             case ConnectionRestored():
-                self._desk.warn("connected again")
+                self._interface.warn("connected again")
             case Typing():
-                pass  # a line that comes and goes has no place in a terminal that scrolls
+                pass  # a terminal that scrolls has no place for it
             case _:
                 assert_never(item)
 
-    def _hear_gap(self, item: Gap) -> None:
+    def _on_gap(self, item: Gap) -> None:
         self.has_gap = True
-        self._desk.warn(gap_sentence(item))
+        self._interface.warn(gap_sentence(item))
         if item.reason == "epoch":
-            self._forget_said(self._heard.epoch)
-        self._heard = Cursor(self._epoch, item.before - 1)
-        self._news.set()
+            self._forget_last_stored(self._last_shown.epoch)
+        self._last_shown = Cursor(self._epoch, item.before - 1)
+        self._changed.set()
 
-    def _forget_said(self, epoch: str) -> None:
-        """Wait no more for what was said in a log that is no more: it will never be heard."""
-        if self._said is not None and self._said.epoch == epoch:
-            self._said = None
-            self._news.set()
+    def _forget_last_stored(self, epoch: str) -> None:
+        """Stop waiting for a message of a log that was reset: it will not arrive."""
+        if self._last_stored is not None and self._last_stored.epoch == epoch:
+            self._last_stored = None
+            self._changed.set()
 
-    def _hear_joined(self, item: Joined) -> None:
+    def _on_joined(self, item: Joined) -> None:
         self._present = {member.name for member in item.members}
-        if item.epoch != self._epoch:  # and nothing was heard of the other one, perhaps
-            self._forget_said(self._epoch)
+        if item.epoch != self._epoch:  # a gap with the old epoch may not have arrived
+            self._forget_last_stored(self._epoch)
             self._epoch = item.epoch
-        if not self._is_in:  # later ones are reconnections
-            self._is_in = True
-            self._desk.note(f"{self._room}: {_here(item.members, item.count)}; /help says what one can do")
+        if not self._has_joined:  # later events follow a reconnection
+            self._has_joined = True
+            self._interface.note(f"{self._room}: {_present_sentence(item.members, item.count)}; type /help for help")
 
-    def _hear_presence(self, item: Presence) -> None:
-        # What came with `joined` may come again here: oneself, and who came in the same moment.
-        self._note_names([name for name in item.joined if name not in self._present], "joined")
-        self._note_names([name for name in item.left if name in self._present], "left")
+    def _on_presence(self, item: Presence) -> None:
+        # Members that `joined` listed may be reported again, such as this person.
+        self._note_presence([name for name in item.joined if name not in self._present], "joined")
+        self._note_presence([name for name in item.left if name in self._present], "left")
         self._present = (self._present | {*item.joined}) - {*item.left}
 
-    def _note_names(self, names: Sequence[str], what: str) -> None:
+    def _note_presence(self, names: Sequence[str], what: str) -> None:
         if names:
             more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-            self._desk.note(f"{', '.join(map(one_line, names[:MAX_NAMED]))}{more} {what}")
+            self._interface.note(f"{', '.join(map(one_line, names[:MAX_NAMED]))}{more} {what}")
 
     def _line(self, message: Message) -> str:
-        if not self._desk.is_typed_at:
+        if not self._interface.is_interactive:
             return text_line(message)
         when = local_time(message.time_ms).strftime("%H:%M")
         return f"{self._style.dim(when)} {self._style.name(one_line(message.sender))}: {body_lines(message)}"
 
-    async def _hear_all(self, items: AsyncIterator[Item | Signal]) -> None:
+    async def _receive_all(self, items: AsyncIterator[Item | Signal]) -> None:
         async for item in items:
-            self.hear(item)
+            self.receive(item)
 
-    async def _speak(self) -> None:
+    async def _publish_input(self) -> None:
         try:
-            await self._say_all()
+            await self._publish_lines()
         except (BadInput, InputFailed):
-            await self._end()  # of a pipe that stops at a line, what came before it is on its way
+            await self._finish()  # the lines before the one that failed are still being stored
             raise
-        await self._end()
+        await self._finish()
 
-    async def _say_all(self) -> None:
-        async for line in self._desk.lines():
-            if not self._desk.is_typed_at:
-                await self._say(line)
+    async def _publish_lines(self) -> None:
+        async for line in self._interface.lines():
+            if not self._interface.is_interactive:
+                await self._publish(line)
             elif line == "/quit":
                 break
             elif line.startswith("/") and not line.startswith("//"):
-                await self._obey(line)
+                await self._run_command(line)
             elif line.strip():
-                await self._try_to_say(line.removeprefix("/") if line.startswith("//") else line)
+                await self._try_to_publish(line.removeprefix("/") if line.startswith("//") else line)
 
-    async def _obey(self, command: str) -> None:
+    async def _run_command(self, command: str) -> None:
         if command == "/help":
-            self._desk.note(HELP)
+            self._interface.note(HELP)
         elif command == "/who":
             try:
                 view = await self._client.room(self._room)
                 members = await self._client.members(self._room)  # at most 200 by name
             except ChatkitError as error:
-                self._desk.warn(str(error))
+                self._interface.warn(str(error))
             else:
-                self._desk.note(_here(members, max(view.members, len(members))))
+                self._interface.note(_present_sentence(members, max(view.members, len(members))))
         else:
-            self._desk.warn(f"there is no {command.split(maxsplit=1)[0]}: /help says what there is")
+            self._interface.warn(f"unknown command {command.split(maxsplit=1)[0]}; type /help for the list")
 
-    async def _try_to_say(self, line: str) -> None:
+    async def _try_to_publish(self, line: str) -> None:
         try:
-            await self._say(line)
+            await self._publish(line)
         except ChatkitError as error:
-            self._desk.warn(f"not sent: {error}")
+            self._interface.warn(f"not sent: {error}")
 
-    async def _say(self, line: str) -> None:
+    async def _publish(self, line: str) -> None:
         answer = await self._client.submit(self._room, line)
-        self._open.add(answer)
-        answer.add_done_callback(self._answered)
+        self._pending.add(answer)
+        answer.add_done_callback(self._on_answer)
 
-    def _answered(self, answer: asyncio.Future[Receipt]) -> None:
-        self._open.discard(answer)
+    def _on_answer(self, answer: asyncio.Future[Receipt]) -> None:
+        self._pending.discard(answer)
         if answer.cancelled():
             return
         if error := answer.exception():
-            self._desk.warn(f"not stored: {error}")
+            self._interface.warn(f"not stored: {error}")
         else:
-            # Of a log that began anew, this may come before it is heard of: its numbers are not those of the last one.
+            # The answer may come before the event that the log was reset. Numbers of different logs are not comparable.
             at = answer.result().message.cursor
-            if self._said is None or self._said.epoch != at.epoch or self._said.seq < at.seq:
-                self._said = at
-        self._news.set()
+            if self._last_stored is None or self._last_stored.epoch != at.epoch or self._last_stored.seq < at.seq:
+                self._last_stored = at
+        self._changed.set()
 
-    async def _end(self) -> None:
-        """Wait until all that was said is stored, and, in a pipe, shown like the rest."""
-        if self._open and self._desk.is_typed_at:
-            self._desk.warn("waiting until everything is stored; Ctrl-C leaves at once")
-        while self._open or not (self._desk.is_typed_at or self._has_heard_all):
-            self._news.clear()
-            await self._news.wait()
+    async def _finish(self) -> None:
+        """Wait until all sent messages are stored and, in a pipe, also shown."""
+        if self._pending and self._interface.is_interactive:
+            self._interface.warn("waiting until everything is stored; press Ctrl-C to leave at once")
+        while self._pending or not (self._interface.is_interactive or self._has_shown_all):
+            self._changed.clear()
+            await self._changed.wait()
 
     @property
-    def _has_heard_all(self) -> bool:
-        """Say whether all that was said, and is still there, was shown."""
-        said, heard = self._said, self._heard
-        return said is None or (said.epoch == heard.epoch and said.seq <= heard.seq)
+    def _has_shown_all(self) -> bool:
+        """Whether all stored messages of this chat have been shown."""
+        stored, shown = self._last_stored, self._last_shown
+        return stored is None or (stored.epoch == shown.epoch and stored.seq <= shown.seq)
 
 
-def _here(members: Sequence[Member], count: int) -> str:
+def _present_sentence(members: Sequence[Member], count: int) -> str:
     names = [one_line(member.name) for member in members[:MAX_NAMED]]
     more = f" and {count - len(names)} more" if count > len(names) else ""
     return f"{', '.join(names)}{more} {'is' if count == 1 else 'are'} here" if names else f"{count} are here"

@@ -1,17 +1,17 @@
-"""`chatkit.toml`: settings that need not be typed.
+"""`chatkit.toml`: settings that replace options.
 
     server = "https://chat.example.org"   # for join, publish, history and rooms
     name = "ann"
     token = "…"
-    backend = "sqlite:///rooms.db"        # where `serve` keeps its rooms, and where the others go without a server
+    backend = "sqlite:///rooms.db"        # the store of `serve`; the other commands open it without a server
 
-    [serve]                               # what `chatkit serve` takes, by the names of its options
+    [serve]                               # options of `chatkit serve`, by their names
     port = 9000
     keep-for = "30d"
     origin = ["https://chat.example.org"]
 
 Flags override environment variables, which override the file. Its settings become the commands' defaults; this module
-does not know what they mean.
+does not interpret them.
 """
 
 import tomllib
@@ -30,21 +30,21 @@ Defaults = dict[str, dict[str, Any]]
 
 
 def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Defaults:
-    """Return a file's settings as the defaults of each command. Raise `BadRequest` that names what is wrong in it.
+    """Return a file's settings as the defaults of each command. Raise `BadRequest` that names the mistake.
 
-    `serve_options` are those of `serve` by name, with the name of the parameter that each one sets.
+    `serve_options` maps the name of each option of `serve` to the name of its parameter.
     """
     path = file.path
     try:
         settings = tomllib.loads(without_mark(file.data, "it").decode())
-    except (ValueError, RecursionError, BadBody) as error:  # a number of too many digits is a ValueError, too
-        raise BadRequest(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError, BadBody) as error:  # an integer with too many digits also raises ValueError
+        raise BadRequest(f"{path} is not valid TOML: {error}") from error
     serve = settings.pop("serve", {})
     if not isinstance(serve, dict):
-        raise BadRequest(f"in {path}, serve is a table: [serve]")
+        raise BadRequest(f"in {path}, serve must be a table: [serve]")
     _check(path, settings, CLIENT_KEYS)
     _check(path, serve, sorted(serve_options), table="serve.")
-    if isinstance(serve.get("origin"), str):  # one of what may be several
+    if isinstance(serve.get("origin"), str):  # a single origin may be written without a list
         serve["origin"] = [serve["origin"]]
     defaults = dict.fromkeys(CLIENT_COMMANDS, settings)
     backend = {"backend": settings["backend"]} if "backend" in settings else {}
@@ -55,8 +55,8 @@ def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Default
 def _check(path: Path, given: dict[str, Any], known: Collection[str], table: str = "") -> None:
     for key, value in given.items():
         if key not in known:
-            raise BadRequest(f"{path} has an unknown key {table + key!r}: known are {', '.join(known)}")
+            raise BadRequest(f"{path} has an unknown key {table + key!r}; the known keys are {', '.join(known)}")
         if table == "" and not isinstance(value, str):
-            raise BadRequest(f"in {path}, {key} is a string")
+            raise BadRequest(f"in {path}, {key} must be a string")
         if not isinstance(value, str | int | float | list):
-            raise BadRequest(f"in {path}, {table}{key} is neither a string nor a number, true, false or a list")
+            raise BadRequest(f"in {path}, {table}{key} must be a string, a number, true, false or a list")

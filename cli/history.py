@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from chatkit.cli.exit_codes import exits, say
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Target, Token, room_name
-from chatkit.cli.output import begin_export, begin_json
+from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, room_name
+from chatkit.cli.output import begin_export, begin_json, print_notice
+from chatkit.cli.target import Target
 from chatkit.cli.times import read_moment
 from chatkit.core.model import Cursor, Gap, Message, check_sender
 from chatkit.core.text import check_search, fold
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from chatkit.cli.store_client import StoreClient
     from chatkit.client import Client
 
-FORMS = ("text", "json", "csv", "markdown")
-NEWEST = 50  # shown when nothing else is asked for: what fits a tall terminal
-PAGE_MESSAGES = 500
+FORMAT_NAMES = ("text", "json", "csv", "markdown")
+NEWEST = 50  # printed by default: about what fits on a tall terminal
+PAGE_MESSAGES = 500  # per request
 
 EPILOG = """
 chatkit history ops
@@ -37,7 +38,7 @@ chatkit history ops --format csv > ops.csv
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Which messages of a room are wanted. `count` None is all of them."""
+    """The messages of a room to print. `count` None is all of them."""
 
     room: str
     count: int | None = None
@@ -50,11 +51,10 @@ class Selection(msgspec.Struct, frozen=True):
 
     @property
     def filters(self) -> dict[str, Any]:
-        """What a page is filtered by."""
         return {"since": self.since, "until": self.until, "sender": self.sender, "search": self.search}
 
-    def holds(self, message: Message) -> bool:
-        """Say whether a message that has just come is wanted."""
+    def matches(self, message: Message) -> bool:
+        """Return whether a new message is selected."""
         if self.sender is not None and message.sender != self.sender:
             return False
         return self.search is None or fold(self.search) in fold(message.body)
@@ -66,20 +66,34 @@ def history(
     *,
     count: Annotated[
         int | None,
-        typer.Option("-n", min=0, metavar="N", help="The newest N; 0 is all."),
+        typer.Option("-n", min=0, metavar="N", help="Print the newest N messages; 0 is all of them."),
     ] = None,
-    after: Annotated[str | None, typer.Option(metavar="SEQ", help="Only behind this number or cursor.")] = None,
-    before: Annotated[str | None, typer.Option(metavar="SEQ", help="Only before this number or cursor.")] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="SEQ", help="Print only messages after this number or cursor.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="SEQ", help="Print only messages before this number or cursor.")
+    ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="From then on: 2h, 30m, 7d, a date, or an RFC 3339 time.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Print only messages since this time: 2h, 30m or 7d ago, a date, or an RFC 3339 time."
+        ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before then.")] = None,
-    sender: Annotated[str | None, typer.Option(metavar="NAME", help="Only from this sender.")] = None,
-    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only what contains this text.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Print only messages before this time.")] = None,
+    sender: Annotated[str | None, typer.Option(metavar="NAME", help="Print only messages from this sender.")] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Print only messages that contain this text.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Also print new messages as they arrive, until Ctrl-C.")
+    ] = False,
     json: Json = False,
     form: Annotated[
-        str, typer.Option("--format", metavar="FORM", help="text, json (a line each), csv or markdown.")
+        str,
+        typer.Option(
+            "--format", metavar="NAME", help="Print in this format: text, json (one object per line), csv or markdown."
+        ),
     ] = "text",
     server: ServerURL = DEFAULT_SERVER,
     backend: BackendURL = None,
@@ -87,22 +101,23 @@ def history(
 ) -> None:
     """Print a room's messages, oldest first.
 
-    The newest 50 as text; all of them for json, csv and markdown, and behind --after or --since. Where messages are
-    missing, stderr says which, and the exit code is 5. In csv, fields are as they are stored.
+    By default, the newest 50 messages are printed; with --after or --since, and in json, csv and markdown, all
+    of them. Missing messages are reported on standard error, and the exit code is then 5. In csv, fields are printed
+    exactly as they are stored.
     """
-    with exits():
+    with report_errors():
         import asyncio
 
         form = "json" if json else form
-        if form not in FORMS:
-            raise BadRequest(f"--format is one of {', '.join(FORMS)}, not {form!r}")
+        if form not in FORMAT_NAMES:
+            raise BadRequest(f"--format must be one of {', '.join(FORMAT_NAMES)}, not {form!r}")
         if follow and (before is not None or until is not None):
-            raise BadRequest("--follow has no end: give neither --before nor --until with it")
+            raise BadRequest("--follow has no end: leave out --before and --until")
         for option, text in (("search", search), ("sender", sender), ("after", after), ("before", before)):
             _check_text(option, text)
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None
-        which = Selection(
+        selection = Selection(
             room_name(room),
             (None if shows_all else NEWEST) if count is None else count or None,
             after,
@@ -113,7 +128,7 @@ def history(
             search and check_search(search),
         )
         printer = HistoryPrinter(form)
-        asyncio.run(print_history(Target(ctx, server, backend, None, token), which, printer, follow=follow))
+        asyncio.run(print_history(Target(ctx, server, backend, None, token), selection, printer, follow=follow))
         if printer.has_gap:
             raise typer.Exit(ExitCode.MESSAGES_MISSING)
 
@@ -125,67 +140,70 @@ def _check_text(option: str, text: str | None) -> None:
         raise BadRequest(f"--{option} is not UTF-8 text") from error
 
 
-async def print_history(place: Target, which: Selection, printer: "HistoryPrinter", *, follow: bool) -> None:
-    """Print what is wanted, and go on with what comes if that is wanted too."""
-    async with place.rooms() as source:
-        reader = HistoryReader(source, which)
+async def print_history(target: Target, selection: Selection, printer: "HistoryPrinter", *, follow: bool) -> None:
+    """Print the selected messages and, with `follow`, new ones as they arrive."""
+    async with target.open() as source:
+        reader = HistoryReader(source, selection)
         printer.begin()
         async for item in reader.read():
             printer.print(item)
         if not follow:
             return
         printer.flush()
-        async for item in source.follow(which.room, after=reader.cursor):
-            if isinstance(item, Gap) or which.holds(item):
+        async for item in source.follow(selection.room, after=reader.cursor):
+            if isinstance(item, Gap) or selection.matches(item):
                 printer.print(item)
                 printer.flush()
 
 
 class HistoryReader:
-    """Reads what is wanted of a room, and knows where to go on behind it."""
+    """Reads the selected messages. `cursor` is the position from selection a follow continues."""
 
-    def __init__(self, source: "Client | StoreClient", which: Selection) -> None:
+    def __init__(self, source: "Client | StoreClient", selection: Selection) -> None:
         self.cursor = Cursor("none", 0)
         self._source = source
-        self._which = which
+        self._selection = selection
 
     async def read(self) -> AsyncIterator[Message | Gap]:
-        """Yield it, oldest first."""
-        # What comes while this reads is found behind this cursor, by a follow.
-        self.cursor = (await self._source.history(self._which.room, limit=1)).cursor
-        left = self._which.count
-        items = self._all() if left is None or self._which.after is not None else self._newest(left)
+        """Iterate over the selected messages and the gaps between them, oldest first."""
+        # Messages that arrive during the reading are after this cursor, where a follow continues.
+        self.cursor = (await self._source.history(self._selection.room, limit=1)).cursor
+        left = self._selection.count
+        items = self._all() if left is None or self._selection.after is not None else self._newest(left)
         async for item in items:
             if isinstance(item, Message):
-                self._pass(item.cursor)
+                self._advance(item.cursor)
                 left = None if left is None else left - 1
             yield item
             if left == 0:
                 return
 
-    def _pass(self, cursor: Cursor) -> None:
+    def _advance(self, cursor: Cursor) -> None:
         if cursor.epoch != self.cursor.epoch or cursor.seq > self.cursor.seq:
             self.cursor = cursor
 
     async def _all(self) -> AsyncIterator[Message | Gap]:
-        which = self._which
+        selection = self._selection
         is_first = True
         async for item in self._source.scroll(
-            which.room, after=0 if which.after is None else which.after, before=which.before, **which.filters
+            selection.room,
+            after=0 if selection.after is None else selection.after,
+            before=selection.before,
+            **selection.filters,
         ):
-            # Who did not say from where wants what there is: that its beginning is no longer kept, is no surprise.
-            is_expected = is_first and which.after is None and isinstance(item, Gap) and item.reason == "trimmed"
+            # Without --after, all stored messages are wanted: it is no gap that older ones were trimmed.
+            is_expected = is_first and selection.after is None and isinstance(item, Gap) and item.reason == "trimmed"
             is_first = False
             if not is_expected:
                 yield item
 
     async def _newest(self, count: int) -> AsyncIterator[Message | Gap]:
-        which = self._which
+        selection = self._selection
         pages: list[Sequence[Message]] = []
-        before: int | str | None = which.before
+        before: int | str | None = selection.before
         while count > 0:
             page = await self._source.history(
-                which.room, before=before, limit=min(count, PAGE_MESSAGES), **which.filters
+                selection.room, before=before, limit=min(count, PAGE_MESSAGES), **selection.filters
             )
             pages.append(page.messages)
             count -= len(page.messages)
@@ -198,41 +216,40 @@ class HistoryReader:
 
 
 class HistoryPrinter:
-    """Prints messages in a form; tells of gaps on stderr."""
+    """Prints messages in a format, and gaps on standard error."""
 
     def __init__(self, form: str) -> None:
-        from chatkit.cli.formats import WRITERS
+        from chatkit.cli.formats import FORMATS
         from chatkit.cli.sanitize import visible
 
         self.has_gap = False
-        self._form = form
-        self._write = WRITERS[form]
-        self._safe = visible if form == "csv" and sys.stdout.isatty() else str
+        self._name = form
+        self._format = FORMATS[form]
+        self._sanitize = visible if form == "csv" and sys.stdout.isatty() else str
 
     def begin(self) -> None:
-        """Print what stands above the first message."""
+        """Print the header of the format, if it has one."""
         from chatkit.cli.formats import csv_header
 
-        if self._form == "json":
+        if self._name == "json":
             begin_json()
-        elif self._form != "text":
+        elif self._name != "text":
             begin_export()
-        if self._form == "csv":
+        if self._name == "csv":
             sys.stdout.write(f"{csv_header()}\n")
 
     def print(self, item: Message | Gap) -> None:
-        """Print a message; say what is missing."""
+        """Print a message or a gap."""
         from chatkit.cli.formats import gap_sentence, json_line
 
         if isinstance(item, Message):
-            sys.stdout.write(f"{self._safe(self._write(item))}\n")
+            sys.stdout.write(f"{self._sanitize(self._format(item))}\n")
             return
         self.has_gap = True
-        if self._form == "json":
+        if self._name == "json":
             sys.stdout.write(f"{json_line(item)}\n")
-        self.flush()  # so that the sentence stands where the messages are missing
-        say(gap_sentence(item))
+        self.flush()  # so that the sentence is printed at the position of the missing messages
+        print_notice(gap_sentence(item))
 
     def flush(self) -> None:
-        """Have what is printed seen."""
         sys.stdout.flush()

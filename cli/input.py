@@ -1,6 +1,6 @@
-"""Input: the bytes of standard input. Knows nothing of lines.
+"""The bytes of standard input, and byte order marks. Knows nothing of lines.
 
-The end of the input, an error and "nothing yet" are three outcomes: an empty chunk, `InputFailed`, and waiting.
+At the end of the input, a read returns an empty chunk; on an error, it raises `InputFailed`; otherwise it waits.
 """
 
 import os
@@ -29,11 +29,11 @@ class InputFailed(ChatkitError):
 
 
 def read_chunk(descriptor: int = STDIN) -> bytes:
-    """Wait for input and return some of it; empty is the end. Raise `InputFailed`."""
+    """Wait for input and return a chunk of it, which is empty at the end. Raise `InputFailed`."""
     while True:
         try:
             return os.read(descriptor, CHUNK_BYTES)
-        except BlockingIOError:  # a parent, such as Node or ssh, has set O_NONBLOCK on what we share with it
+        except BlockingIOError:  # another process, such as Node or ssh, set O_NONBLOCK on the shared descriptor
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
             poll.poll()
@@ -42,7 +42,7 @@ def read_chunk(descriptor: int = STDIN) -> bytes:
 
 
 def read_all(descriptor: int = STDIN) -> bytes:
-    """Return everything up to the end, without a byte order mark. Raise `InputFailed`, or `BadBody` for UTF-16."""
+    """Return the whole input without a byte order mark. Raise `InputFailed`, or `BadBody` for UTF-16 and UTF-32."""
     return without_mark(b"".join(_chunks(descriptor)))
 
 
@@ -52,36 +52,36 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
 
 
 async def without_marks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks without a byte order mark at their beginning. Raise `BadBody` for UTF-16."""
-    begun = b""
-    is_begun = False
+    """Iterate over the chunks without a byte order mark at the start. Raise `BadBody` for UTF-16 and UTF-32."""
+    head = b""
+    has_started = False
     async for chunk in chunks:
-        if is_begun:
+        if has_started:
             yield chunk
             continue
-        begun += chunk
-        if not _may_become_mark(begun):
-            is_begun = True
-            yield without_mark(begun)
-    if not is_begun and begun:
-        yield without_mark(begun)
+        head += chunk
+        if not _may_become_mark(head):
+            has_started = True
+            yield without_mark(head)
+    if not has_started and head:
+        yield without_mark(head)
 
 
 def without_mark(data: bytes, what: str = "standard input") -> bytes:
-    """Return data without UTF-8's byte order mark. Raise `BadBody` for text that is in UTF-16 or UTF-32."""
+    """Return the data without UTF-8's byte order mark. Raise `BadBody` for text in UTF-16 or UTF-32."""
     name = next((name for mark, name in _OTHER_MARKS.items() if data.startswith(mark)), None)
     if name is None and _has_utf16_letters(data[:4]):
         name = "UTF-16"
     if name is not None:
-        raise BadBody(f"{what} is not UTF-8 text but {name}: convert it, such as with iconv -f {name} -t UTF-8")
+        raise BadBody(f"{what} is {name}, not UTF-8 text: convert it to UTF-8 first (iconv -f {name} -t UTF-8)")
     return data.removeprefix(UTF8_MARK)
 
 
-def _may_become_mark(begun: bytes) -> bool:
-    return any(mark.startswith(begun) and mark != begun for mark in _MARKS)
+def _may_become_mark(head: bytes) -> bool:
+    return any(mark.startswith(head) and mark != head for mark in _MARKS)
 
 
-def _has_utf16_letters(begun: bytes) -> bool:
-    """Return whether it begins with two ASCII characters in UTF-16, without a byte order mark."""
-    is_zero = [not byte for byte in begun]
+def _has_utf16_letters(head: bytes) -> bool:
+    """Return whether the data begins with two ASCII characters in UTF-16, without a byte order mark."""
+    is_zero = [not byte for byte in head]
     return is_zero in ([False, True, False, True], [True, False, True, False])

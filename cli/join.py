@@ -1,11 +1,12 @@
-"""`chatkit join`: a room in the terminal, or in a pipe."""
+"""`chatkit join`: chat in a room, in the terminal or through a pipe."""
 
 from typing import Annotated
 
 import typer
 
-from chatkit.cli.exit_codes import exits
-from chatkit.cli.options import DEFAULT_SERVER, RoomName, SenderName, ServerURL, Target, Token, room_name
+from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.options import DEFAULT_SERVER, RoomName, SenderName, ServerURL, Token, room_name
+from chatkit.cli.target import Target
 from chatkit.wire.codes import ExitCode
 
 EPILOG = """
@@ -21,21 +22,21 @@ def join(
     ctx: typer.Context,
     room: RoomName,
     *,
-    history: Annotated[int, typer.Option(min=0, metavar="N", help="Past messages to begin with.")] = 10,
+    history: Annotated[int, typer.Option(min=0, metavar="N", help="Show this many past messages first.")] = 10,
     server: ServerURL = DEFAULT_SERVER,
     name: SenderName = None,
     token: Token = None,
 ) -> None:
-    """Join a room: messages above, your typing below. /help says what else.
+    """Join a room and chat. Type /help there for the keys and commands.
 
-    In a pipe, each line of standard input is published and what is said in the room is printed; when the input ends and
-    everything is stored, so does the command.
+    In a pipe, each line of standard input is published, and the room's messages are printed. The command ends when the
+    input has ended and all its lines are stored. If messages are missing, the exit code is 5.
     """
-    with exits():
+    with report_errors():
         import asyncio
 
-        from chatkit.cli.chat import converse
+        from chatkit.cli.chat import run_chat
 
-        place = Target(ctx, server, None, name, token)
-        if asyncio.run(converse(place, room_name(room), history)):
+        target = Target(ctx, server, None, name, token)
+        if asyncio.run(run_chat(target, room_name(room), history)):
             raise typer.Exit(ExitCode.MESSAGES_MISSING)

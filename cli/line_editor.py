@@ -1,8 +1,8 @@
-"""Editor: one line being typed. Keys in, lines out. No I/O.
+"""The editor of the input line: it receives keys and returns lines. No I/O.
 
-Cursor and keys move by grapheme clusters (UAX 29): by characters as a person sees them.
+The cursor moves by grapheme clusters (UAX 29), which people perceive as characters.
 
-A pasted text stays one line with line feeds in it, whatever it holds, until it is sent.
+Pasted text stays in the line, with its line feeds, until Enter is pressed.
 """
 
 import re
@@ -12,10 +12,10 @@ from typing import Final
 
 import wcwidth
 
-from chatkit.cli.input_rows import Rows, lay_out
+from chatkit.cli.line_layout import Layout, lay_out
 
-MAX_REMEMBERED = 500  # lines to go back to
-PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"  # bracketed paste, as xterm introduced it
+MAX_REMEMBERED = 500  # earlier lines that can be recalled
+PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"  # bracketed paste, introduced by xterm
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 
 # One key: an escape sequence (ECMA-48), Alt with a key, or a character.
@@ -25,23 +25,23 @@ _WORD_RIGHT = re.compile(r"^\s*\S*")
 
 
 class EndOfInput(Exception):
-    """Ctrl-D on an empty line."""
+    """Ctrl-D was pressed on an empty line."""
 
 
 class LineEditor:
-    """A line, where the cursor is in it, and the lines before it."""
+    """The line being typed, its cursor, and the earlier lines."""
 
     def __init__(self) -> None:
         self.text = ""
         self.at = 0
-        self._unread = ""  # the beginning of a key whose rest has not come
+        self._unread = ""  # the start of a key whose other characters have not arrived
         self._is_pasting = False
         self._lines: list[str] = []
-        self._shown = 0  # which of `_lines` is on show; their count while it is a new one
+        self._shown = 0  # the index in `_lines` of the recalled line; their count for the new line
         self._draft = ""
 
-    def type(self, keys: str) -> Iterator[str]:
-        """Take what the terminal sends; yield each line that was finished. Raise `EndOfInput`."""
+    def receive(self, keys: str) -> Iterator[str]:
+        """Process input of the terminal and iterate over the finished lines. Raise `EndOfInput`."""
         self._unread += keys
         while self._unread:
             if self._is_pasting:
@@ -58,18 +58,18 @@ class LineEditor:
 
     @property
     def is_pasting(self) -> bool:
-        """Whether the end of a pasted text has not come."""
+        """Whether the end of a pasted text has not arrived."""
         return self._is_pasting
 
-    def look(self, prompt: str, width: int, max_rows: int) -> Rows:
-        """Return the rows to show in a terminal of `width` columns."""
+    def layout(self, prompt: str, width: int, max_rows: int) -> Layout:
+        """Return the layout of the line in a terminal of `width` columns."""
         return lay_out(prompt, self.text, self.at, width, max_rows)
 
     def _paste(self) -> bool:
-        """Take pasted text; return whether its end has come."""
+        """Insert pasted text. Return whether its end has arrived."""
         pasted, is_over, rest = self._unread.partition(PASTE_END)
         if not is_over:
-            # What came last may be the beginning of the end, or of a line's.
+            # The last characters may be the start of PASTE_END, or of a CR LF.
             beginnings = (*(PASTE_END[:n] for n in range(len(PASTE_END) - 1, 0, -1)), "\r")
             keep = next((len(each) for each in beginnings if pasted.endswith(each)), 0)
             pasted, rest = pasted[: len(pasted) - keep], pasted[len(pasted) - keep :]
@@ -103,53 +103,56 @@ class LineEditor:
 
     def _insert(self, text: str) -> None:
         if not self.text:
-            text = text.removeprefix("\ufeff")  # a byte order mark, of a file that was pasted
+            text = text.removeprefix("\ufeff")  # the byte order mark of a pasted file
         text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs"))
         self.text = self.text[: self.at] + text + self.text[self.at :]
         self.move(self.at + len(text))
 
     def erase(self, begin: int, end: int) -> None:
-        """Remove a part."""
+        """Remove the text between two indexes."""
         self.text = self.text[:begin] + self.text[end:]
         self.move(begin)
 
     def left(self) -> int:
-        """Return where the grapheme cluster before the cursor begins."""
+        """Return the start of the grapheme cluster before the cursor."""
         return wcwidth.grapheme_boundary_before(self.text, self.at)
 
     def right(self) -> int:
-        """Return where the grapheme cluster behind the cursor ends."""
+        """Return the end of the grapheme cluster after the cursor."""
         return self._end_of_cluster(self.at)
 
     def _start_of_cluster(self, at: int) -> int:
-        """Return where the cluster begins that holds the character at an index."""
+        """Return the start of the cluster that contains the character at an index."""
         return at if at >= len(self.text) else wcwidth.grapheme_boundary_before(self.text, at + 1)
 
     def _end_of_cluster(self, at: int) -> int:
-        """Return where the cluster ends that begins at an index."""
+        """Return the end of the cluster that starts at an index."""
         return at + len(next(wcwidth.iter_graphemes(self.text, at), ""))
 
     def word_left(self) -> int:
-        """Return where the word before the cursor begins."""
+        """Return the start of the word before the cursor."""
         found = _WORD_LEFT.search(self.text[: self.at])
         return self._start_of_cluster(found.start()) if found else 0
 
     def word_right(self) -> int:
-        """Return where the word behind the cursor ends."""
+        """Return the end of the word after the cursor."""
         found = _WORD_RIGHT.search(self.text[self.at :])
         return self._boundary_from(self.at + (found.end() if found else 0))
 
     def _boundary_from(self, at: int) -> int:
-        """Return the index, or the end of the cluster that it is inside."""
+        """Return the index, or the end of the cluster if the index is inside one."""
         start = self._start_of_cluster(at)
         return at if start == at else self._end_of_cluster(start)
 
     def move(self, at: int) -> None:
-        """Put the cursor there, or behind the cluster that it would be inside: a text that is put in joins others."""
+        """Move the cursor to an index, or after the cluster if the index is inside one.
+
+        Inserted text can form a cluster with the text around it.
+        """
         self.at = self._boundary_from(at)
 
     def recall(self, step: int) -> None:
-        """Show an earlier line, or go back towards the new one."""
+        """Show the line that is `step` lines later, or earlier if it is negative."""
         if not 0 <= self._shown + step <= len(self._lines):
             return
         if self._shown == len(self._lines):

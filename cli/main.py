@@ -1,4 +1,4 @@
-"""The `chatkit` command: its commands, and what comes before any of them."""
+"""The `chatkit` command: its subcommands, the settings file, and the exit status."""
 
 import inspect
 import os
@@ -9,16 +9,16 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from chatkit import __version__
 from chatkit.cli import bench, history, join, publish, rooms, serve
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
-from chatkit.cli.exit_codes import exits, say
-from chatkit.cli.output import open_output
+from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.help import HelpCommand, HelpGroup
+from chatkit.cli.output import open_output, print_notice
 from chatkit.cli.token_scope import CONFIG_FILE
-from chatkit.errors import ChatkitError
+from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import ExitCode
 
 SERVE_OPTIONS = {
@@ -26,11 +26,11 @@ SERVE_OPTIONS = {
 }
 
 
-class CommandGroup(TyperGroup):
-    """The commands, with the file's settings also where a shell asks how a word may go on."""
+class CommandGroup(HelpGroup):
+    """The commands. The settings of the file also apply when a shell asks for completions."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Return the context. For a completion, no callback runs, and neither mistakes nor warnings are printed."""
+        """Return the context. For a completion, no callback runs, and errors and warnings are not printed."""
         ctx = super().make_context(info_name, args, parent, **extra)
         if extra.get("resilient_parsing"):
             with suppress(ChatkitError, OSError):
@@ -39,7 +39,7 @@ class CommandGroup(TyperGroup):
 
 
 def _set_defaults(ctx: Any, warn: Warn) -> None:
-    """Make the file's settings the commands' defaults. Raise `BadRequest`."""
+    """Use the file's settings as the commands' defaults. Raise `BadRequest`."""
     file = find_file(warn)
     if file is not None:
         ctx.default_map = read_defaults(file, SERVE_OPTIONS)
@@ -49,16 +49,17 @@ def _set_defaults(ctx: Any, warn: Warn) -> None:
 app = typer.Typer(
     cls=CommandGroup,
     name="chatkit",
-    no_args_is_help=True,
+    invoke_without_command=True,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
 
 def _add(command: Callable[..., None], epilog: str) -> None:
-    # A terminal is narrower than the source: a paragraph's own line ends would break its lines in the middle.
+    # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
-    app.command(command.__name__, help=text, epilog=epilog)(command)
+    app.command(command.__name__, cls=HelpCommand, help=text, epilog=epilog)(command)
 
 
 _add(serve.serve, serve.EPILOG)
@@ -80,22 +81,28 @@ def chatkit(
     ctx: typer.Context,
     *,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Rooms for people and programs: a chat server, and what talks to it.
+    """Run a chat server, or use one from the terminal and from scripts.
 
-    Settings may stand in chatkit.toml, in this folder or in your configuration folder.
+    Options can also be set by environment variables, and in the file chatkit.toml, which is read from the current
+    folder or from your configuration folder.
+
+    Run 'chatkit COMMAND --help' for the options of a command and examples.
     """
-    with exits():
-        _set_defaults(ctx, say)
+    if ctx.invoked_subcommand is None:
+        sys.stderr.write(f"{ctx.get_help()}\n")
+        raise typer.Exit(ExitCode.WRONG_USAGE)
+    with report_errors():
+        _set_defaults(ctx, print_notice)
 
 
 def _open_closed() -> None:
-    """Give a process that was started with a stream closed an empty one."""
+    """Open an empty stream for each standard stream that was closed when the process started."""
     for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: else the next file did
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which the next file would get otherwise
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
@@ -103,14 +110,32 @@ def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
     _open_closed()
     open_output()
-    status = _status_of(lambda: app(prog_name="chatkit"))
+    status = _status_of(_run_command)
     flushed = _status_of(sys.stdout.flush)  # also after --help, --version and a completion
     sys.exit(status or flushed)
 
 
+def _run_command() -> None:
+    """Run the command. Raise `typer.Exit`, or `BadRequest` for wrong usage."""
+    # In its standalone mode, Typer would print usage errors in a format of its own.
+    try:
+        status = app(prog_name="chatkit", standalone_mode=False)
+    except typer.TyperException as error:
+        raise BadRequest(_usage_sentence(error)) from error
+    if status:
+        raise typer.Exit(status)
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    sentence = error.format_message().rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    command = "chatkit" if ctx is None else ctx.command_path
+    return f"{sentence[:1].lower()}{sentence[1:]} (see '{command} --help')"
+
+
 def _status_of(run: Callable[[], None]) -> int:
     try:
-        with exits():
+        with report_errors():
             run()
     except typer.Exit as end:
         return end.exit_code

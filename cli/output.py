@@ -1,8 +1,8 @@
-"""Output: standard output and standard error of a command. Knows no command and no message.
+"""Standard output and standard error of a command. Knows no command and no message.
 
-On standard output every byte is written or the command fails: a descriptor that is not ready is waited for, and an
-error is raised as `OutputFailed`, also by the flush at the end. Standard error is for notices: what cannot be written
-there is dropped.
+On standard output, either every byte is written or the command fails: a write to a descriptor that is not ready waits,
+and an error is raised as `OutputFailed`, also by the flush at the end. Standard error is for notices: a notice that
+cannot be written is dropped.
 """
 
 import codecs
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
+from chatkit.cli.sanitize import visible
 from chatkit.errors import ChatkitError
 
 BUFFER_BYTES = 65_536  # a pipe's size on Linux
@@ -31,26 +32,23 @@ class OutputFailed(ChatkitError):
 
 
 class OutputClosed(OutputFailed):
-    """Nobody reads standard output any more, as after `| head`."""
+    """The reader of standard output has closed it, as `| head` does."""
 
 
 class Descriptor(io.RawIOBase):
-    """A file descriptor to write to. A write to one in non-blocking mode waits until there is room."""
+    """A file descriptor for writing. In non-blocking mode, a write waits until the descriptor is ready."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
 
     def fileno(self) -> int:
-        """Return the descriptor's number."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal."""
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
@@ -62,8 +60,8 @@ class Descriptor(io.RawIOBase):
                 wait_until_writable(self._descriptor)
 
 
-class Results(Descriptor):
-    """Standard output. The first error is raised; after it, writes do nothing, so that the exit does not fail again."""
+class StandardOutput(Descriptor):
+    """Standard output. The first error is raised; later writes do nothing, so that the exit does not fail again."""
 
     _has_failed = False
 
@@ -79,8 +77,8 @@ class Results(Descriptor):
             raise kind(error.strerror or str(error)) from error
 
 
-class Notices(Descriptor):
-    """Standard error. What cannot be written is dropped: no command fails because nobody reads its notices."""
+class StandardError(Descriptor):
+    """Standard error. Data that cannot be written is dropped: no command fails because nobody reads its notices."""
 
     def write(self, data: Any) -> int:
         """Write some of the data and return how many bytes were written or dropped."""
@@ -90,28 +88,34 @@ class Notices(Descriptor):
 
 
 def wait_until_writable(descriptor: int) -> None:
-    """Return when a write may succeed or fail for a reason of its own."""
+    """Wait until a write would not block."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     poll.poll()
 
 
 def open_output() -> None:
-    """Put streams over descriptors 1 and 2 that handle errors as this module's docstring says."""
+    """Replace `sys.stdout` and `sys.stderr` with streams that handle errors as described above."""
     is_prompt = bool(sys.stdout.line_buffering or getattr(sys.stdout, "write_through", False))
-    sys.stdout = _stream(Results(1), sys.stdout, is_prompt=is_prompt)
-    sys.stderr = _stream(Notices(2), sys.stderr, is_prompt=True)
+    sys.stdout = _stream(StandardOutput(1), sys.stdout, is_prompt=is_prompt)
+    sys.stderr = _stream(StandardError(2), sys.stderr, is_prompt=True)
 
 
 def _stream(descriptor: Descriptor, original: TextIO, *, is_prompt: bool) -> io.TextIOWrapper:
     buffer = io.BufferedWriter(cast("Any", descriptor), BUFFER_BYTES)
-    # A terminal that cannot show a character shows its number: no command fails because of what somebody else wrote.
+    # Characters outside the encoding are written as escapes, so that no message of another person fails a command.
     return io.TextIOWrapper(buffer, original.encoding, "backslashreplace", line_buffering=is_prompt)
+
+
+def print_notice(sentence: str) -> None:
+    """Print a sentence for the person at the terminal to standard error."""
+    sys.stderr.write(f"chatkit: {visible(sentence)}\n")
+    sys.stderr.flush()
 
 
 @contextmanager
 def needs_reader() -> Iterator[None]:
-    """Raise `OutputFailed` for `OutputClosed`, in a command that has more to do than to print."""
+    """Turn `OutputClosed` into `OutputFailed`, for a command that does more than print."""
     try:
         yield
     except OutputClosed as error:
@@ -119,20 +123,20 @@ def needs_reader() -> Iterator[None]:
 
 
 def begin_json() -> None:
-    """Write JSON from here on: UTF-8 where standard output is UTF-8, else ASCII with JSON's escapes."""
+    """Prepare standard output for JSON: UTF-8 if it is UTF-8 already, otherwise ASCII with JSON's escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not _is_utf8(sys.stdout.encoding):
         codecs.register_error("json-escape", _escape_for_json)
         sys.stdout.reconfigure(encoding="ascii", errors="json-escape")
 
 
 def begin_export() -> None:
-    """Write a file for programs from here on, in UTF-8 whatever the locale is; a terminal keeps its own encoding."""
+    """Prepare standard output for a file in UTF-8, whatever the locale is. A terminal keeps its encoding."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
 
 
 def can_print(text: str) -> bool:
-    """Return whether standard output has all characters of the text."""
+    """Return whether standard output can encode all characters of the text."""
     try:
         text.encode(sys.stdout.encoding)
     except UnicodeEncodeError:

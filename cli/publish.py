@@ -1,19 +1,25 @@
-"""`chatkit publish`: one message, or a line of standard input each."""
+"""`chatkit publish`: publish one message, or each line of standard input."""
 
+import secrets
 import sys
-from typing import Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatkit.cli.exit_codes import exits
+from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.input import read_all
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, ServerURL, Target, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, ServerURL, Token, room_name
 from chatkit.cli.output import begin_json, needs_reader
-from chatkit.core.model import Message
-from chatkit.errors import BadBody, BadRequest
+from chatkit.cli.target import Target
+from chatkit.core.model import Message, check_body, check_key
+from chatkit.errors import BadBody, BadRequest, RateLimited
 from chatkit.wire.protocol import WireMessage
 
-MARK = "\ufeff"  # the byte order mark that begins a file written by some editors, as in "$(cat FILE)"
+if TYPE_CHECKING:
+    from chatkit.client.http import HttpClient
+
+BYTE_ORDER_MARK = "\ufeff"  # some editors write it at the start of a file, so that "$(cat FILE)" contains it
 
 EPILOG = """
 chatkit publish ops "backup done"
@@ -30,15 +36,26 @@ def publish(
     ctx: typer.Context,
     room: RoomName,
     text: Annotated[
-        list[str] | None, typer.Argument(help="What to say; '-' or a pipe: a message per line.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="The text of the message. With '-', or in a pipe, each line of standard input is a message.",
+            show_default=False,
+        ),
     ] = None,
     *,
-    whole: Annotated[bool, typer.Option("--whole", help="All of standard input is one message.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Publish all of standard input as one message.")] = False,
     key: Annotated[
-        str | None, typer.Option(help="Names this message: publishing it again stores nothing.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Identify the message by this key. Publishing it again with the same key stores nothing.",
+            show_default=False,
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="JSON", help="A value for programs, beside the text.", show_default=False)
+        str | None,
+        typer.Option(metavar="JSON", help="Add this JSON value to the message, for programs.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the stored message as JSON.")] = False,
     server: ServerURL = DEFAULT_SERVER,
@@ -46,54 +63,64 @@ def publish(
     name: SenderName = None,
     token: Token = None,
 ) -> None:
-    """Publish a message, or each line of a pipe as it comes.
+    """Publish a message, or each line of standard input as soon as it arrives.
 
-    Returns when all is stored. A server that says "too much" is waited for; a connection that breaks is made again, and
-    every message is stored once and in order.
+    The command ends when everything is stored, each message once and in order. It waits when the server limits its
+    rate, and reconnects when the connection is lost.
     """
-    with exits():
-        place = Target(ctx, server, backend, name, token)
+    with report_errors():
+        target = Target(ctx, server, backend, name, token)
         room = room_name(room)
         if json:
             begin_json()
         body = _body(text, whole=whole)
         if body is not None:
-            stored = publish_one(place, room, body, key=key, data=_value(data))
+            stored = publish_one(target, room, body, key=key, data=_value(data))
             print_stored(stored, json=json)
         elif key is not None or data is not None:
             raise BadRequest("--key and --data belong to one message: give its text, or --whole")
         else:
-            publish_stdin(place, room, json=json)
+            publish_stdin(target, room, json=json)
 
 
-def publish_one(place: Target, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:
-    """Publish a message by the shortest way and return it as it is stored."""
-    if place.backend is not None:
+def publish_one(target: Target, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:
+    """Publish a message and return it as it is stored."""
+    if target.backend is not None:
         import asyncio
 
-        return WireMessage.of(asyncio.run(_publish_to_store(place, room, body, key, data)))
-    from chatkit.cli.post import post
-
-    with place.calls() as calls:
-        return post(calls, room, body, key=key, data=data)
+        return WireMessage.of(asyncio.run(_publish_to_store(target, room, body, key, data)))
+    with target.http_client() as client:
+        return _publish_to_server(client, room, body, key=key, data=data)
 
 
-def publish_stdin(place: Target, room: str, *, json: bool) -> None:
+def _publish_to_server(client: "HttpClient", room: str, body: str, *, key: str | None, data: Any) -> WireMessage:
+    """Publish a message by one HTTP call, repeated while the server limits the rate."""
+    check_body(body, sys.maxsize)  # that it is text; the server checks its size
+    # All attempts have the same key, so that the message is stored once.
+    key = secrets.token_urlsafe(12) if key is None else check_key(key)
+    while True:
+        try:
+            return client.publish(room, body, key=key, data=data).message
+        except RateLimited as error:
+            time.sleep(error.retry_after_s)
+
+
+def publish_stdin(target: Target, room: str, *, json: bool) -> None:
     """Publish standard input line by line."""
     import asyncio
 
     from chatkit.cli.publish_stdin import publish_lines
 
-    asyncio.run(publish_lines(place, room, _print_line_stored if json else None))
+    asyncio.run(publish_lines(target, room, _print_line_stored if json else None))
 
 
 def _print_line_stored(message: WireMessage) -> None:
-    with needs_reader():  # the lines that follow are not published when this fails
+    with needs_reader():  # an error stops the command before it publishes the next lines
         print_stored(message, json=True)
 
 
 def print_stored(message: WireMessage, *, json: bool) -> None:
-    """Show what is stored, if that was asked for."""
+    """Print a stored message, if `--json` is given."""
     if json:
         from chatkit.cli.formats import wire_json_line
 
@@ -101,19 +128,19 @@ def print_stored(message: WireMessage, *, json: bool) -> None:
         sys.stdout.flush()
 
 
-async def _publish_to_store(place: Target, room: str, body: str, key: str | None, data: Any) -> Message:
-    async with place.store(make=True) as store:
+async def _publish_to_store(target: Target, room: str, body: str, key: str | None, data: Any) -> Message:
+    async with target.store(make=True) as store:
         return (await store.publish(room, body, key=key, data=data)).message
 
 
 def _body(text: list[str] | None, *, whole: bool) -> str | None:
-    """Return the one message to publish; None where each line of standard input is one."""
+    """Return the text of the one message to publish, or None if each line of standard input is a message."""
     if text and text != ["-"]:
         if whole:
-            raise BadRequest("--whole reads standard input: give no text with it")
-        return " ".join(text).removeprefix(MARK)
+            raise BadRequest("--whole reads standard input: leave out the text")
+        return " ".join(text).removeprefix(BYTE_ORDER_MARK)
     if not text and sys.stdin.isatty():
-        raise BadRequest("say what to publish, or pipe it in, or give '-' to type it line by line")
+        raise BadRequest("no text to publish: give a TEXT, use a pipe, or give '-' to type line by line")
     if not whole:
         return None
     try:
@@ -128,6 +155,6 @@ def _value(json: str | None) -> Any:
     import msgspec
 
     try:
-        return msgspec.json.decode(json.removeprefix(MARK))
+        return msgspec.json.decode(json.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise BadRequest(f"--data is no JSON: {error}") from error
+        raise BadRequest(f"--data is not valid JSON: {error}") from error

@@ -1,6 +1,6 @@
-"""Publishing a pipe: every line a message, in order, each stored once. Stops at the first that cannot be.
+"""Publishing standard input: each line is a message, stored once and in order, up to the first that cannot be stored.
 
-At the end of one that stopped, it says at which line, why, and how many lines are stored.
+The error then names that line, the reason, and the number of lines that are stored.
 """
 
 import asyncio
@@ -10,62 +10,62 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from chatkit.cli.exit_codes import say
 from chatkit.cli.input import InputFailed
-from chatkit.cli.options import Target
-from chatkit.cli.stdin import read_lines
+from chatkit.cli.input_lines import read_lines
+from chatkit.cli.output import print_notice
+from chatkit.cli.target import Target
 from chatkit.core.model import Receipt
 from chatkit.errors import BadInput, ChatkitError
 from chatkit.wire.protocol import WireMessage
 
-MAX_LINE_BYTES = 16 * 2**20  # of memory for one line; what a server takes is far less, and it says how much
-PROGRESS_S = 0.2
+MAX_LINE_BYTES = 16 * 2**20  # bounds the memory for one line; the limit of a server is far lower
+PROGRESS_S = 0.2  # often enough to look continuous
 
 Show = Callable[[WireMessage], None]
 
 
 class PublishProgress:
-    """How many lines are stored, and the first that is not."""
+    """The number of lines read and stored, and the first line that could not be stored."""
 
     def __init__(self) -> None:
         self.read = 0
         self.stored = 0
         self.failed: tuple[int, ChatkitError] | None = None
-        self._open: set[asyncio.Future[Receipt]] = set()
+        self._pending: set[asyncio.Future[Receipt]] = set()
         self._shown_at = time.monotonic()
         self._shows = sys.stderr.isatty()
 
     def add(self, number: int, answer: asyncio.Future[Receipt]) -> None:
-        """Count a line that is on its way."""
-        self._open.add(answer)
+        """Register a line that was submitted."""
+        self._pending.add(answer)
         answer.add_done_callback(partial(self._settle, number))
 
     def fail(self, number: int, error: ChatkitError) -> None:
-        """Remember why a line is not stored; the first of them counts."""
+        """Record why a line is not stored. The first such line is kept."""
         if self.failed is None or number < self.failed[0]:
             self.failed = (number, error)
 
     @contextmanager
-    def stops_at(self, number: int) -> Iterator[None]:
-        """Remember what goes wrong with a line at once."""
+    def catch_error(self, number: int) -> Iterator[None]:
+        """Record an error that is raised in the block as the error of a line."""
         try:
             yield
         except ChatkitError as error:
             self.fail(number, error)
 
-    async def settled(self) -> None:
-        """Wait until every line on its way is answered."""
-        while self._open:
-            await asyncio.wait(self._open)
+    async def wait_until_settled(self) -> None:
+        """Wait until every submitted line is stored or rejected."""
+        while self._pending:
+            await asyncio.wait(self._pending)
 
     def clear(self) -> None:
-        """Take the progress off the terminal."""
+        """Clear the progress line on the terminal."""
         if self._shows:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
     def _settle(self, number: int, answer: asyncio.Future[Receipt]) -> None:
-        self._open.discard(answer)
+        self._pending.discard(answer)
         if answer.cancelled():
             return
         error = answer.exception()
@@ -83,50 +83,50 @@ class PublishProgress:
             sys.stderr.flush()
 
 
-async def publish_lines(place: Target, room: str, show: Show | None) -> None:
-    """Publish standard input. `show` gets each message as it is stored."""
-    tally = PublishProgress()
+async def publish_lines(target: Target, room: str, show: Show | None) -> None:
+    """Publish standard input. Call `show` with each message after it is stored. Raise `ChatkitError`."""
+    progress = PublishProgress()
     try:
-        await _publish(place, room, tally, show)
+        await _publish(target, room, progress, show)
     except asyncio.CancelledError:
-        tally.clear()
-        say(f"stopped: {tally.stored} of the {tally.read} lines read are published")
+        progress.clear()
+        print_notice(f"stopped: {progress.stored} of the {progress.read} lines read are published")
         raise
     finally:
-        tally.clear()
-    if tally.failed is not None:
-        raise _stopped(tally, *tally.failed)
+        progress.clear()
+    if progress.failed is not None:
+        raise _describe(progress, *progress.failed)
 
 
-async def _publish(place: Target, room: str, tally: PublishProgress, show: Show | None) -> None:
-    async with place.rooms(make=True) as source:
-        async for number, line in _lines(tally):
-            with tally.stops_at(number):
-                answer = await source.submit(room, line)
-                tally.add(number, answer)
+async def _publish(target: Target, room: str, progress: PublishProgress, show: Show | None) -> None:
+    async with target.open(make=True) as client:
+        async for number, line in _lines(progress):
+            with progress.catch_error(number):
+                answer = await client.submit(room, line)
+                progress.add(number, answer)
                 if show is not None:
                     show(WireMessage.of((await answer).message))
-        await tally.settled()
+        await progress.wait_until_settled()
 
 
-async def _lines(tally: PublishProgress) -> AsyncIterator[tuple[int, str]]:
-    """Yield the lines until one could not be published."""
+async def _lines(progress: PublishProgress) -> AsyncIterator[tuple[int, str]]:
+    """Iterate over the numbered lines until one could not be published."""
     try:
         async for number, line in read_lines(MAX_LINE_BYTES):
-            tally.read = number
+            progress.read = number
             yield number, line
-            if tally.failed is not None:
+            if progress.failed is not None:
                 return
     except BadInput as error:
-        tally.read += 1
-        tally.fail(tally.read, error)
+        progress.read += 1
+        progress.fail(progress.read, error)
     except InputFailed as error:
-        tally.fail(tally.read + 1, error)
+        progress.fail(progress.read + 1, error)
 
 
-def _stopped(tally: PublishProgress, number: int, error: ChatkitError) -> ChatkitError:
-    if tally.stored or isinstance(error, BadInput | InputFailed):
+def _describe(progress: PublishProgress, number: int, error: ChatkitError) -> ChatkitError:
+    if progress.stored or isinstance(error, BadInput | InputFailed):
         error.args = (
-            f"stopped at line {number}: {error} ({tally.stored} of the {tally.read} lines read are published)",
+            f"stopped at line {number}: {error} ({progress.stored} of the {progress.read} lines read are published)",
         )
     return error

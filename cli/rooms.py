@@ -1,4 +1,4 @@
-"""`chatkit rooms`: what rooms there are, and who is in one."""
+"""`chatkit rooms`: list the rooms, or show one room and its members."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from chatkit.cli.exit_codes import exits
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Target, Token, complete_room, room_name
+from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, room_name
 from chatkit.cli.output import begin_json
 from chatkit.cli.sanitize import escaped, one_line
+from chatkit.cli.target import Target
 
 EPILOG = """
 chatkit rooms
@@ -25,7 +26,9 @@ def rooms(
     ctx: typer.Context,
     room: Annotated[
         str | None,
-        typer.Argument(help="Show this room and who is in it.", show_default=False, autocompletion=complete_room),
+        typer.Argument(
+            metavar="ROOM", help="Show this room and its members.", show_default=False, autocompletion=complete_room
+        ),
     ] = None,
     *,
     json: Json = False,
@@ -33,44 +36,48 @@ def rooms(
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """List the rooms, or show one of them and who is in it."""
-    with exits():
+    """List the rooms, or show one room and its members."""
+    with report_errors():
         import asyncio
 
         if json:
             begin_json()
-        place = Target(ctx, server, backend, None, token)
-        lines = show_rooms(place, json=json) if room is None else show_room(place, room_name(room), json=json)
+        target = Target(ctx, server, backend, None, token)
+        lines = show_rooms(target, json=json) if room is None else show_room(target, room_name(room), json=json)
         for line in asyncio.run(lines):
             sys.stdout.write(f"{line}\n")
 
 
-async def show_rooms(place: Target, *, json: bool) -> Sequence[str]:
-    """Return the list of rooms in lines."""
+async def show_rooms(target: Target, *, json: bool) -> Sequence[str]:
+    """Return the list of rooms as lines."""
     from chatkit.wire.protocol import encode
 
-    async with place.rooms() as source:
+    async with target.open() as source:
         views = await source.rooms()
     if json:
         return [escaped(encode(view).decode()) for view in views]
     rows = [(view.room, str(view.last - view.first + 1), str(view.members), _when(view.time)) for view in views]
-    return table(("ROOM", "MESSAGES", "HERE", "LAST"), rows) if rows else ["There are no rooms yet."]
+    return (
+        table(("ROOM", "MESSAGES", "HERE", "LAST"), rows)
+        if rows
+        else ["There are no rooms yet. Create one with: chatkit publish ROOM TEXT"]
+    )
 
 
-async def show_room(place: Target, room: str, *, json: bool) -> Sequence[str]:
-    """Return what is to be said of one room in lines."""
+async def show_room(target: Target, room: str, *, json: bool) -> Sequence[str]:
+    """Return the description of one room as lines."""
     from chatkit.wire.protocol import encode, wire_members
 
-    async with place.rooms() as source:
+    async with target.open() as source:
         view = await source.room(room)
         members = await source.members(room)
     if json:
         whole = {**_fields(view), "members": wire_members(members)}
         return [escaped(encode(whole).decode())]
-    held = f"{view.first} to {view.last}" if view.last >= view.first else "none"
+    stored = f"{view.first} to {view.last}" if view.last >= view.first else "none"
     facts = [
         ("room", view.room),
-        ("messages", held),
+        ("messages", stored),
         ("last", _when(view.time) or "never"),
         ("here", str(max(view.members, len(members)))),
     ]
@@ -82,7 +89,7 @@ async def show_room(place: Target, room: str, *, json: bool) -> Sequence[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lay rows out in columns that line up in a terminal, whatever script they are in."""
+    """Return the rows as lines with aligned columns. Wide characters are counted as a terminal shows them."""
     from rich.cells import cell_len
 
     plain = [head, *([one_line(cell) for cell in row] for row in rows)]
@@ -96,7 +103,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def _fields(view: object) -> dict[str, object]:
     import msgspec
 
-    fields = msgspec.structs.asdict(view)  # type: ignore[arg-type]  # a RoomView, whose module is not loaded up here
+    fields = msgspec.structs.asdict(view)  # type: ignore[arg-type]  # a RoomView, whose module is loaded only when the command runs
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""`chatkit serve`: options into settings; everything else is the server's."""
+"""`chatkit serve`: turns options into the server's settings and runs the server."""
 
 import signal
 from datetime import timedelta
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from chatkit.cli.exit_codes import exits
-from chatkit.cli.options import rank
+from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.secret_file import read_secret
+from chatkit.cli.target import source_rank
 from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
@@ -43,67 +43,102 @@ def serve(
         str | None,
         typer.Argument(
             metavar="APP",
-            help="Serve this application, as module:name, in place of chatkit's own; it decides who comes in.",
+            help="Serve this ASGI application, as module:name, instead of chatkit's. It controls its own access.",
             show_default=False,
         ),
     ] = None,
     *,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", envvar="CHATKIT_HOST", help="Where to listen. 0.0.0.0 is every network.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", envvar="CHATKIT_HOST", help="Listen on this address; 0.0.0.0 is every network."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="CHATKIT_PORT", min=0, max=65_535, help="0 is any free one.")] = 8000,
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="N", envvar="CHATKIT_PORT", min=0, max=65_535, help="Listen on this port; 0 picks a free one."
+        ),
+    ] = 8000,
     backend: Annotated[
         str,
         typer.Option(
-            metavar="URL", envvar="CHATKIT_BACKEND", help="Where rooms are kept; sqlite:// is in your data folder."
+            metavar="URL",
+            envvar="CHATKIT_BACKEND",
+            help="Store the rooms here; sqlite:// is a file in your data folder.",
         ),
     ] = "sqlite://",
     workers: Annotated[
-        int, typer.Option(metavar="N", envvar="CHATKIT_WORKERS", min=1, help="Processes that serve, on one store.")
+        int,
+        typer.Option(metavar="N", envvar="CHATKIT_WORKERS", min=1, help="Run this many server processes on one store."),
     ] = 1,
     history: Annotated[
-        int, typer.Option(metavar="N", envvar="CHATKIT_HISTORY", min=0, help="Past messages that one who joins sees.")
+        int,
+        typer.Option(
+            metavar="N", envvar="CHATKIT_HISTORY", min=0, help="Send this many past messages to a client that joins."
+        ),
     ] = 10,
     keep: Annotated[
         int | None,
-        typer.Option(metavar="N", envvar="CHATKIT_KEEP", min=1, help="Keep so many messages a room; else, all."),
+        typer.Option(
+            metavar="N",
+            envvar="CHATKIT_KEEP",
+            min=1,
+            help="Keep this many messages per room. Without it, all are kept.",
+        ),
     ] = None,
     keep_for: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", envvar="CHATKIT_KEEP_FOR", help="Keep them so long, as 12h or 30d; else, for ever."
+            metavar="TIME",
+            envvar="CHATKIT_KEEP_FOR",
+            help="Keep messages for this time, such as 12h or 30d. Without it, they are kept without limit.",
         ),
     ] = None,
     open_: Annotated[
-        bool, typer.Option("--open", envvar="CHATKIT_OPEN", help="Let in everyone who can reach it, without a token.")
+        bool,
+        typer.Option(
+            "--open", envvar="CHATKIT_OPEN", help="Accept everyone who can reach the server, without a token."
+        ),
     ] = False,
     secret_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             envvar="CHATKIT_SECRET_FILE",
-            help="Ask for the token in this file, at least 8 characters; - reads it from standard input.",
+            help="Require the token in this file, of at least 8 characters. - reads it from standard input.",
         ),
     ] = None,
     secret: Annotated[
         str | None,
         typer.Option(
+            metavar="TOKEN",
             envvar="CHATKIT_SECRET",
-            help="The token itself. On the command line, every user of the machine sees it: use --secret-file.",
+            help="Require this token. Every user of the machine can see the command line: prefer --secret-file.",
+            show_default=False,
         ),
     ] = None,
     rate_limit: Annotated[
-        float, typer.Option(metavar="N", envvar="CHATKIT_RATE_LIMIT", min=0, help="Messages a second; 0 is no limit.")
+        float,
+        typer.Option(
+            metavar="N",
+            envvar="CHATKIT_RATE_LIMIT",
+            min=0,
+            help="Accept this many messages per second from a client; 0 is no limit.",
+        ),
     ] = 100,
     max_connections: Annotated[
-        int, typer.Option(metavar="N", envvar="CHATKIT_MAX_CONNECTIONS", min=1, help="Connections at once.")
+        int,
+        typer.Option(
+            metavar="N", envvar="CHATKIT_MAX_CONNECTIONS", min=1, help="Accept this many connections at once."
+        ),
     ] = 10_000,
     origin: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
             envvar="CHATKIT_ORIGIN",
-            help="Let this site's pages in. Can be given again; in the environment, spaces between.",
+            help="Accept browsers on pages of this site. Repeat it for several sites; in the environment, use spaces.",
         ),
     ] = None,
     page: Annotated[
@@ -111,7 +146,7 @@ def serve(
         typer.Option(
             metavar="DIR",
             envvar="CHATKIT_PAGE",
-            help="Serve this folder as the page: index.html at /, its files at /static/.",
+            help="Serve your own page from this folder: index.html at /, the other files at /static/.",
         ),
     ] = None,
     path_prefix: Annotated[
@@ -119,28 +154,35 @@ def serve(
         typer.Option(
             metavar="PATH",
             envvar="CHATKIT_PATH_PREFIX",
-            help="Serve below this path, such as /chat, behind a proxy that may remove it or not.",
+            help="Serve below this path, such as /chat, behind a proxy. The proxy may remove the path or keep it.",
         ),
     ] = "",
     log_level: Annotated[
-        str, typer.Option(metavar="LEVEL", envvar="CHATKIT_LOG_LEVEL", help="debug, info, warning, error or critical.")
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            envvar="CHATKIT_LOG_LEVEL",
+            help="Log from this level on: debug, info, warning, error or critical.",
+        ),
     ] = "warning",
-    log_json: Annotated[bool, typer.Option("--log-json", envvar="CHATKIT_LOG_JSON", help="Log JSON lines.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", envvar="CHATKIT_LOG_JSON", help="Write the log as JSON, one object per line.")
+    ] = False,
 ) -> None:
-    """Run the server: rooms over WebSocket and HTTP, and a page.
+    """Run the server: rooms over WebSocket and HTTP, and a page for browsers.
 
-    It listens on this machine alone unless told otherwise; on any other address it asks for a token. With several
-    workers, SIGHUP restarts them one after another, and nothing is lost.
+    By default, only this machine can connect. On any other address, the server requires a token, unless --open is
+    given. With several workers, SIGHUP restarts them one after another without losing messages.
     """
-    with exits():
+    with report_errors():
         from chatkit.server.log_writer import stderr_writer
         from chatkit.server.settings import LogLevel, Settings
 
         if application is not None:
-            _refuse_what_is_its_own(ctx)
+            _check_application_options(ctx)
         level = next((each for each in get_args(LogLevel) if each == log_level), None)
         if level is None:
-            raise BadRequest(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}")
+            raise BadRequest(f"--log-level must be one of {', '.join(get_args(LogLevel))}, not {log_level!r}")
         settings = Settings(
             host=host,
             port=port,
@@ -162,29 +204,32 @@ def serve(
         try:
             status = _run(settings, application)
         finally:
-            stderr_writer().flush()  # the log stands above the sentence that may follow
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all has ended: Ctrl-C once more would only change the status
+            stderr_writer().flush()  # so that the log is printed before an error
+        # The server has ended: another Ctrl-C would only change the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if status != ExitCode.DONE:
             raise typer.Exit(status)
 
 
-def _refuse_what_is_its_own(ctx: typer.Context) -> None:
-    """Raise `BadRequest` for an option that would do nothing; the environment and the file may be another server's."""
+def _check_application_options(ctx: typer.Context) -> None:
+    """Raise `BadRequest` for an option that an application ignores. The environment and the file are not checked."""
     for name in NOT_WITH_APP:
         source = ctx.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = name.rstrip("_").replace("_", "-")
-            raise BadRequest(f"--{option} is of chatkit's own rooms: an application decides that by itself")
+            raise BadRequest(
+                f"--{option} applies to chatkit's own rooms only: leave it out when you serve an application"
+            )
 
 
 def _secret(ctx: typer.Context, secret: str | None, secret_file: Path | None) -> str | None:
-    """Return the secret, or what its file holds; where both are given, the nearer to the person who types counts."""
+    """Return the secret, or the content of its file. If both are given, the one with the stronger source wins."""
     if secret is None or secret_file is None:
         return secret if secret_file is None else read_secret(secret_file)
-    of_secret, of_file = rank(ctx, "secret"), rank(ctx, "secret_file")
-    if of_secret == of_file:
-        raise BadRequest("give either --secret or --secret-file")
-    return secret if of_secret < of_file else read_secret(secret_file)
+    secret_rank, file_rank = source_rank(ctx, "secret"), source_rank(ctx, "secret_file")
+    if secret_rank == file_rank:
+        raise BadRequest("give either --secret or --secret-file, not both")
+    return secret if secret_rank < file_rank else read_secret(secret_file)
 
 
 def _run(settings: "Settings", application: str | None) -> int:

@@ -1,4 +1,4 @@
-"""Store: a backend, read and written to without a server, by the same calls as the client's."""
+"""A client of a store that is opened without a server. It has the methods of `Client` that the commands use."""
 
 import asyncio
 import logging
@@ -9,27 +9,26 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from chatkit.backends import open_backend
 from chatkit.cli.store_publisher import StorePublisher
 from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
-from chatkit.core.backend import Filter, RoomInfo
+from chatkit.core.backend import RoomInfo
 from chatkit.core.history import read_history
-from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Draft, Limits, Member, Receipt, format_time
+from chatkit.core.model import format_time
 from chatkit.core.roster import Roster
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
+from chatkit.toolkit import Cursor, Draft, Filter, Hub, Limits, Member, Receipt, open_backend
 
 DEFAULT_PAGE = 100
 At = int | str | Cursor
 
 
 class StoreClient:
-    """What `chatkit --backend URL` talks to. Enter it with `async with`.
+    """Reads and writes the store at a URL, for `chatkit --backend URL`. Enter it with `async with`.
 
-    `watcher` is told when the store is away, and when it is back: what is submitted or followed goes on then. Without
-    `make`, entering raises `NotAStore` where there is no store yet.
+    `watcher` is called when the store becomes unavailable and when it is available again; submitted messages and
+    follows then continue. Without `make`, entering raises `NotAStore` if the store does not exist.
     """
 
     def __init__(self, url: str, name: str, watcher: ConnectionWatcher, *, make: bool) -> None:
@@ -40,7 +39,7 @@ class StoreClient:
         self._roster = Roster()
         self._exit = AsyncExitStack()
         self._hub: Hub | None = None
-        self._delivery: StorePublisher | None = None
+        self._publisher: StorePublisher | None = None
 
     async def __aenter__(self) -> Self:
         await self._exit.enter_async_context(self._backend)
@@ -52,19 +51,20 @@ class StoreClient:
         await self._exit.__aexit__(None, None, None)
 
     async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
-        """Commit a message."""
+        """Store a message and return its receipt."""
         draft = Draft.new(room, body, sender=self._name, data=data, key=key)
-        return await (await self._opened()).publish(draft)
+        return await (await self._open_hub()).publish(draft)
 
     async def submit(
         self, room: str, body: str, *, data: Any = None, key: str | None = None
     ) -> asyncio.Future[Receipt]:
-        """Put a message in the queue and return where its receipt will be. Raise `BadInput`.
+        """Queue a message and return a future of its receipt. Raise `BadInput`.
 
-        What is submitted is stored in order; while the store is away, or too much waits for it, this waits.
+        Messages are stored in the order of submission. While the queue is full, for example because the store is
+        unavailable, this waits.
         """
         draft = Draft.new(room, body, sender=self._name, data=data, key=key)
-        return await (await self._delivering()).submit(draft)
+        return await (await self._start_publisher()).submit(draft)
 
     async def history(
         self,
@@ -78,7 +78,7 @@ class StoreClient:
         until: datetime | None = None,
         sender: str | None = None,
     ) -> HistoryResult:
-        """Read a page."""
+        """Return a page of the room's history."""
         where = Filter(search=search, sender=sender, since_ms=_ms(since), until_ms=_ms(until))
         past = await read_history(
             self._backend,
@@ -92,58 +92,58 @@ class StoreClient:
         return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap)
 
     def scroll(self, room: str, *, after: At = 0, **which: Any) -> AsyncIterator[Item]:
-        """Yield every message above `after`, page by page, and a `Gap` where some are missing."""
+        """Iterate over all messages after `after`, page by page, with a `Gap` where messages are missing."""
         return scroll(self.history, room, after=after, **which)
 
     async def follow(self, room: str, *, after: Cursor) -> AsyncGenerator[Item, None]:
-        """Yield what comes after the cursor, for ever."""
-        hub = await self._opened()
-        with await hub.subscribe(room, after=after, on_signal=self._tell) as subscription:
+        """Iterate over the messages after the cursor, and new ones as they arrive, without end."""
+        hub = await self._open_hub()
+        with await hub.subscribe(room, after=after, on_signal=self._on_signal) as subscription:
             async for item in subscription:
                 yield item
 
     async def rooms(self) -> list[RoomView]:
-        """Return what rooms there are."""
-        present = await self._present()
+        """Return all rooms."""
+        present = await self._read_presence()
         return [_view(info, present.count(info.room)) for info in await self._backend.rooms()]
 
     async def room(self, room: str) -> RoomView:
-        """Return one of them; one that was never written to is an empty one, as to a server."""
+        """Return a room. A room without messages is an empty room, as on a server."""
         page = await self.history(room, limit=1)
         time = page.messages[-1].time if page.messages else None
-        members = (await self._present()).count(room)
+        members = (await self._read_presence()).count(room)
         return RoomView(room, page.first, page.last, str(page.cursor), members, time)
 
     async def members(self, room: str) -> list[Member]:
-        """Return who is in a room, as the servers on this store say."""
-        present = await self._present()
+        """Return the members of a room, as the servers on this store report them."""
+        present = await self._read_presence()
         return present.members(room, present.count(room))
 
-    async def _opened(self) -> Hub:
+    async def _open_hub(self) -> Hub:
         if self._hub is None:
-            # What it warns of is for a server's log: here, the command says it, once, or fails by it.
+            # The command reports or raises what the hub would only log.
             logging.getLogger("chatkit").setLevel(logging.ERROR)
             self._hub = await self._exit.enter_async_context(Hub(self._backend))
         return self._hub
 
-    async def _delivering(self) -> StorePublisher:
-        if self._delivery is None:
-            self._delivery = StorePublisher((await self._opened()).publish, self._watcher)
-            running = asyncio.create_task(self._delivery.run())
+    async def _start_publisher(self) -> StorePublisher:
+        if self._publisher is None:
+            self._publisher = StorePublisher((await self._open_hub()).publish, self._watcher)
+            running = asyncio.create_task(self._publisher.run())
             self._exit.callback(running.cancel)
-        return self._delivery
+        return self._publisher
 
-    def _tell(self, signal: Signal) -> None:
+    def _on_signal(self, signal: Signal) -> None:
         match signal:
             case StoreUnavailable(reason):
-                self._watcher(ConnectionLost(f"the store is away: {reason}"))
+                self._watcher(ConnectionLost(f"the store is not available: {reason}"))
             case StoreAvailable():
                 self._watcher(ConnectionRestored())
 
-    async def _present(self) -> Roster:
-        """Return who is in the rooms by way of the servers on this store."""
-        for news in await self._backend.poll_presence(self._process):
-            self._roster.apply_remote(news)
+    async def _read_presence(self) -> Roster:
+        """Return the members of all rooms, as the servers on this store report them."""
+        for changes in await self._backend.poll_presence(self._process):
+            self._roster.apply_remote(changes)
         return self._roster
 
 

@@ -1,6 +1,6 @@
-"""Two ways to have a conversation on standard input and output: a terminal with a line being typed, and a pipe.
+"""The two interfaces of a chat on standard input and output: a terminal with an input line, and a pipe.
 
-In the terminal, what comes is printed above the line being typed, which may take several rows. Knows nothing of rooms.
+In the terminal, messages are printed above the input line, which may take several rows. Knows nothing of rooms.
 """
 
 import asyncio
@@ -14,127 +14,129 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from chatkit.cli.exit_codes import say
 from chatkit.cli.input import InputFailed
-from chatkit.cli.input_rows import Row, Rows
+from chatkit.cli.input_lines import read_lines
 from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, EndOfInput, LineEditor
+from chatkit.cli.line_layout import InputRow, Layout
+from chatkit.cli.output import print_notice
 from chatkit.cli.sanitize import visible
-from chatkit.cli.stdin import read_lines
 
-# The row, and from its second column on what is below: from the top left corner, tmux would keep a copy in its history.
+# Clear the row, then everything below from its second column on. Clearing from the top left corner would make tmux copy
+# the screen to its history.
 CLEAR_BELOW = "\r\x1b[K\x1b[C\x1b[J\r"
-WRAP_ON, WRAP_OFF = "\x1b[?7h", "\x1b[?7l"  # off while the rows are drawn, which are wrapped already
-DEFAULT_SIZE = os.terminal_size((80, 24))  # of a terminal that does not know its own
+WRAP_ON, WRAP_OFF = "\x1b[?7h", "\x1b[?7l"  # off while the rows are drawn, because they are wrapped already
+DEFAULT_SIZE = os.terminal_size((80, 24))  # for a terminal that does not report its size
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
-MAX_LINE_BYTES = 16 * 2**20
+MAX_LINE_BYTES = 16 * 2**20  # bounds the memory for one line of a pipe
 COLOURS = (31, 32, 33, 34, 35, 36)  # the six of ECMA-48 that are neither black nor white
 
 
 def can_edit() -> bool:
-    """Say whether there is a terminal on both sides, and one that can move its cursor."""
+    """Return whether input and output are a terminal that can move its cursor."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def has_colour() -> bool:
-    """Say whether output may be coloured (no-color.org)."""
+    """Return whether output may be coloured (no-color.org)."""
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 class Style:
-    """Colours, or none."""
+    """Colours for a terminal, or plain text."""
 
     def __init__(self, *, is_coloured: bool) -> None:
         self._is_coloured = is_coloured
 
     def dim(self, text: str) -> str:
-        """Write what is beside the point."""
+        """Return text of minor importance, dimmed."""
         return f"\x1b[2m{text}\x1b[0m" if self._is_coloured else text
 
     def name(self, name: str) -> str:
-        """Write a name in a colour that is always the same."""
+        """Return a name in a colour that depends only on the name."""
         if not self._is_coloured:
             return name
         return f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{name}\x1b[0m"
 
 
 class PipeInterface:
-    """Lines in, lines out; on stderr what went wrong."""
+    """A pipe: it reads lines from standard input, and prints messages and, on standard error, warnings."""
 
-    is_typed_at = False
+    is_interactive = False
 
     def show(self, text: str) -> None:
-        """Print."""
+        """Print a message."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Print nothing: programs have other ways to ask."""
+        """Ignore a note: notes are for people."""
 
     def warn(self, text: str) -> None:
-        """Print beside the results."""
-        say(text)
+        """Print a warning to standard error."""
+        print_notice(text)
 
     async def lines(self) -> AsyncIterator[str]:
-        """Yield the lines of standard input."""
+        """Iterate over the lines of standard input."""
         async for _, line in read_lines(MAX_LINE_BYTES):
             yield line
 
 
 class Terminal:
-    """A line being typed at the bottom, and everything else above it. To be used inside `held`."""
+    """A terminal with the input line at the bottom and messages above it. Use it inside `raw_mode`."""
 
-    is_typed_at = True
+    is_interactive = True
 
     def __init__(self, prompt: str, style: Style) -> None:
         self._prompt = prompt
         self._style = style
         self._editor = LineEditor()
         self._decoder = codecs.getincrementaldecoder(sys.stdin.encoding)("replace")
-        self._typed: asyncio.Queue[str | InputFailed | None] = asyncio.Queue()  # as a person types; None is the end
-        self._drawn: Rows | None = None  # what stands on the screen, with the cursor in it
+        self._typed: asyncio.Queue[str | InputFailed | None] = asyncio.Queue()  # lines; None is the end
+        self._drawn: Layout | None = None  # the rows on the screen, and the cursor in them
         self._drawn_width = 0
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Read keys as they are pressed, and leave the terminal as it was."""
+    def raw_mode(self) -> Iterator[None]:
+        """Read keys as they are pressed, and restore the terminal at the end."""
         loop = asyncio.get_running_loop()
         before = termios.tcgetattr(0)
         try:
-            self._take()
+            self._start_editing()
             loop.add_reader(0, self._read)
             loop.add_signal_handler(signal.SIGWINCH, self._draw)
-            loop.add_signal_handler(signal.SIGCONT, self._take)  # after Ctrl-Z and fg: the shell has had the terminal
+            # After Ctrl-Z and fg: the shell has changed the terminal.
+            loop.add_signal_handler(signal.SIGCONT, self._start_editing)
             for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, _die_of, number)
+                loop.add_signal_handler(number, _exit_by_signal, number)
             yield
         finally:
             loop.remove_reader(0)
             for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
-            with suppress(OSError, termios.error):  # a terminal that hung up
+            with suppress(OSError, termios.error):  # the terminal hung up
                 self._write(self._erased() + PASTE_OFF)
                 termios.tcsetattr(0, termios.TCSADRAIN, before)
 
     def show(self, text: str) -> None:
-        """Print above the line."""
+        """Print a message above the input line."""
         self._write(f"{self._erased()}{text}\n{self._painted()}")
 
     def note(self, text: str) -> None:
-        """Print, but not for all to see."""
+        """Print a note, dimmed, above the input line."""
         self.show(self._style.dim(f"-- {visible(text)}"))
 
     def warn(self, text: str) -> None:
-        """Print like a note: in a terminal both are seen."""
+        """Print a warning, in the same way as a note."""
         self.note(text)
 
     async def lines(self) -> AsyncIterator[str]:
-        """Yield what is typed, line by line."""
+        """Iterate over the lines that are typed."""
         while (line := await self._typed.get()) is not None:
             if isinstance(line, InputFailed):
                 raise line
             yield line
 
-    def _take(self) -> None:
+    def _start_editing(self) -> None:
         tty.setcbreak(0)
         self._drawn = None
         self._write(PASTE_ON + self._painted())
@@ -144,7 +146,7 @@ class Terminal:
             keys = os.read(0, 65_536)
         except BlockingIOError:  # nothing yet
             return
-        except OSError as error:  # such as of a terminal that hung up
+        except OSError as error:  # for example, the terminal hung up
             self._end(InputFailed(error))
             return
         if not keys:
@@ -152,14 +154,14 @@ class Terminal:
             return
         text = self._decoder.decode(keys)
         try:
-            for line in self._editor.type(text):
+            for line in self._editor.receive(text):
                 self._typed.put_nowait(line)
         except EndOfInput:
             self._end(None)
         if "\x0c" in text:  # Ctrl-L
             self._write(CLEAR_SCREEN)
             self._drawn = None
-        if not self._editor.is_pasting:  # a long text comes in many parts
+        if not self._editor.is_pasting:  # a long text arrives in many parts, and is drawn once
             self._draw()
 
     def _end(self, error: InputFailed | None) -> None:
@@ -170,20 +172,20 @@ class Terminal:
         self._write(self._erased() + self._painted())
 
     def _erased(self) -> str:
-        """Return what takes the rows off the screen and puts the cursor where the first of them began."""
+        """Return the sequence that erases the rows and moves the cursor to the start of the first."""
         drawn, self._drawn = self._drawn, None
         if drawn is None:
             return CLEAR_BELOW
         width = _size().columns
         above = drawn.cursor_row
-        if width != self._drawn_width and wraps_again():
-            above = drawn.above_cursor(width)
+        if width != self._drawn_width and rewraps_rows():
+            above = drawn.rows_above_cursor(width)
         return _up(above) + CLEAR_BELOW
 
     def _painted(self) -> str:
-        """Return what draws the rows, from where the cursor is, and puts it into its place."""
+        """Return the sequence that draws the rows at the cursor and then moves it to its position in them."""
         size = _size()
-        rows = self._editor.look(self._prompt, size.columns, max(1, size.lines - 1))
+        rows = self._editor.layout(self._prompt, size.columns, max(1, size.lines - 1))
         self._drawn, self._drawn_width = rows, size.columns
         text = "\r\n".join(map(_painted_row, rows.rows))
         up = _up(len(rows.rows) - 1 - rows.cursor_row)
@@ -198,13 +200,13 @@ def _up(n_rows: int) -> str:
     return f"\x1b[{n_rows}A" if n_rows else ""
 
 
-def _painted_row(row: Row) -> str:
-    # Each piece is put in its column: the terminal may think that what stands before it is wider, or narrower.
+def _painted_row(row: InputRow) -> str:
+    # Each piece starts at an explicit column: terminals differ in the width of the characters before it.
     return "".join(f"\x1b[{column + 1}G{_encodable(piece)}" for column, piece in row.pieces)
 
 
 def _encodable(text: str) -> str:
-    """Return the text with a question mark for each character that the terminal does not have."""
+    """Return the text with a question mark for each character outside the terminal's encoding."""
     encoding = sys.stdout.encoding
     return text.encode(encoding, "replace").decode(encoding)
 
@@ -217,15 +219,15 @@ def _size() -> os.terminal_size:
     return os.terminal_size((size.columns or DEFAULT_SIZE.columns, size.lines or DEFAULT_SIZE.lines))
 
 
-def wraps_again(env: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the terminal wraps its rows again when its width changes, as most do.
+def rewraps_rows(env: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the terminal wraps its rows again when its width changes, as most terminals do.
 
-    xterm, GNU screen and the Linux console cut rows off. Inside tmux, their variables may be those of the terminal
-    around it.
+    xterm, GNU screen and the Linux console cut rows off. tmux wraps them; inside it, the variables of the terminal
+    around it may still be set.
     """
     return "TMUX" in env or not ("XTERM_VERSION" in env or "STY" in env or env.get("TERM") == "linux")
 
 
-def _die_of(number: signal.Signals) -> NoReturn:
-    # Out of the event loop at once, by way of every `finally`: without this the terminal would stay as it is.
+def _exit_by_signal(number: signal.Signals) -> NoReturn:
+    # Leaves the event loop through every `finally`, which restore the terminal.
     raise SystemExit(128 + number)

@@ -9,27 +9,27 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def read_duration(text: str) -> timedelta:
-    """Read `90s`, `30m`, `2h`, `7d`, `4w`, or several in a row, such as `1d12h`; raise `BadRequest`."""
+    """Parse `90s`, `30m`, `2h`, `7d`, `4w`, or several together, such as `1d12h`. Raise `BadRequest`."""
     if not re.fullmatch(r"(\d{1,9}[smhdw])+", text):
-        raise BadRequest(f"not a duration: {text!r} (such as 90s, 30m, 2h, 7d or 4w)")
+        raise BadRequest(f"not a duration: {text!r} (examples: 90s, 30m, 2h, 7d, 4w)")
     parts = re.findall(r"(\d+)([smhdw])", text)
     try:
         return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in parts))
     except OverflowError as error:
-        raise BadRequest(f"too long a duration: {text!r}") from error
+        raise BadRequest(f"the duration is too long: {text!r}") from error
 
 
 def read_moment(text: str, now: datetime) -> datetime:
-    """Read a duration before `now`, a date or a time; a date and a time without a zone are this machine's."""
+    """Parse a duration before `now`, a date or a time. Without a zone, local time is assumed. Raise `BadRequest`."""
     try:
         if re.fullmatch(r"(\d+[smhdw])+", text):
             return now - read_duration(text)
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.astimezone()
     except (ValueError, OverflowError) as error:
-        raise BadRequest(f"not a time: {text!r} (such as 2h, 7d, 2026-11-20 or 2026-11-20T11:47:00Z)") from error
+        raise BadRequest(f"not a time: {text!r} (examples: 2h, 7d, 2026-11-20, 2026-11-20T11:47:00Z)") from error
 
 
 def local_time(time_ms: int) -> datetime:
-    """Return Unix milliseconds as a time of this machine's zone."""
+    """Return a Unix time in milliseconds as local time."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()

@@ -1,4 +1,4 @@
-"""Which server an access token goes to: only the one that it was given for. Knows nothing of connections."""
+"""The rule that an access token is sent only to the server that it was given for. Knows nothing of connections."""
 
 from typing import Any, Final
 
@@ -11,15 +11,16 @@ CONFIG_FILE: Final = "chatkit.config_file"  # the key in a context's `meta`
 
 
 def is_for_server(ctx: typer.Context, server: str) -> bool:
-    """Return whether the token that the command got may be sent to the server that it got.
+    """Return whether the command may send its token to its server.
 
-    A token on the command line goes where the command goes. One in CHATKIT_TOKEN goes to the server in CHATKIT_SERVER
-    or, without that, to one that is typed or in the user's own configuration folder; never to one that only the current
-    folder's file names. One in a file goes to the server in that file.
+    A token on the command line may be sent to any server. The token in CHATKIT_TOKEN may be sent to the server in
+    CHATKIT_SERVER or, if that is not set, to a server on the command line or in the user's configuration folder, but
+    never to a server that only the file in the current folder names. A token in a file may be sent to the server in
+    that file.
     """
     match (source_of(ctx, "token"), source_of(ctx, "server")):
         case ("ENVIRONMENT", "DEFAULT_MAP"):
-            return not _is_file_here(ctx)
+            return not _is_file_in_current_folder(ctx)
         case ("ENVIRONMENT", "COMMANDLINE"):
             return _is_same(_environment_server(ctx), server)
         case ("DEFAULT_MAP", "COMMANDLINE" | "ENVIRONMENT"):
@@ -28,14 +29,14 @@ def is_for_server(ctx: typer.Context, server: str) -> bool:
 
 
 def source_of(ctx: typer.Context, option: str) -> str:
-    """Return where an option's value comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP or DEFAULT."""
+    """Return the source of an option's value: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP (the file) or DEFAULT."""
     source = ctx.get_parameter_source(option)
     return "DEFAULT" if source is None else source.name
 
 
-def _is_file_here(ctx: typer.Context) -> bool:
+def _is_file_in_current_folder(ctx: typer.Context) -> bool:
     file = ctx.meta.get(CONFIG_FILE)
-    return isinstance(file, ConfigFile) and file.is_here
+    return isinstance(file, ConfigFile) and file.is_in_current_folder
 
 
 def _environment_server(ctx: typer.Context) -> Any:
@@ -44,7 +45,7 @@ def _environment_server(ctx: typer.Context) -> Any:
 
 
 def _is_same(named: Any, server: str) -> bool:
-    """Return whether two URLs are of one server; also where none was named beside the token."""
+    """Return whether two URLs name the same server, or no server was named together with the token."""
     from chatkit.client.endpoint import Endpoint
 
     if not named:

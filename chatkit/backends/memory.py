@@ -4,8 +4,6 @@ Each room keeps its newest messages, whether it has readers or not. Only a searc
 method runs without interruption and is therefore atomic.
 """
 
-# ruff: noqa: D102 - the methods are documented in Backend
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence

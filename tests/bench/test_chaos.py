@@ -253,9 +253,9 @@ def test_the_report_is_a_table_and_each_outage_is_printed(bench: Bench, tmp_path
     backend = f"sqlite:///{tmp_path / 'mine.db'}"
     words = ("--chaos", "--duration", "3s", "--servers", "2", "--subs", "2", "--pubs", "1", "--seed", "5")
     printed = bench.run(*words, "--backend", backend)
-    assert " by way of 2 servers on sqlite: " in printed
+    assert " through 2 servers on sqlite: " in printed
     assert " from server to server, --seed 5\n" in printed
-    assert "heard again, median" in printed
+    assert "next message, median" in printed
     assert next(schedule_outages(ChaosPlan(seed=5, servers=2))).kind in bench.stderr
     assert " started again\n" in bench.stderr or " continues\n" in bench.stderr
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"mine.db"}
@@ -309,7 +309,10 @@ def test_a_server_that_cannot_start_ends_with_exit_code_3(bench: Bench, tmp_path
         (("--chaos", "--kill-store"), "--kill-store needs a store that is a process"),
         (("--chaos", "--kill-store", "--backend", "redis://127.0.0.1"), "it cannot go with --backend"),
         (("--chaos", "--store", "redis", "--backend", "redis://127.0.0.1"), "give either --store or --backend"),
-        (("--chaos", "--store", "oracle"), "--store is one of sqlite, redis, redis-cluster, postgresql, not 'oracle'"),
+        (
+            ("--chaos", "--store", "oracle"),
+            "--store must be one of sqlite, redis, redis-cluster, postgresql, not 'oracle'",
+        ),
         (("--chaos", "--duration", "soon"), "not a duration: 'soon'"),
         (("--chaos", "--backend", "memory://"), "memory:// cannot be shared"),
         (("--chaos", "--backend", "bogus://"), "there is no backend 'bogus'"),

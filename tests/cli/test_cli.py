@@ -1,8 +1,9 @@
-"""The commands as processes, against a real server and against a store."""
+"""The commands as processes, with a real server and with a store."""
 
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def test_each_line_of_a_pipe_is_a_message(shell: Shell) -> None:
     assert [json.loads(line)["seq"] for line in printed.splitlines()] == [5, 6]
 
 
-def test_a_line_is_published_as_it_comes(shell: Shell) -> None:
+def test_a_line_is_published_as_soon_as_it_arrives(shell: Shell) -> None:
     with shell.start("publish", "tail", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         for count in (1, 2):
@@ -58,7 +59,7 @@ def test_a_line_is_published_as_it_comes(shell: Shell) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
-def test_a_pipe_that_is_interrupted_says_how_far_it_came(shell: Shell) -> None:
+def test_an_interrupted_pipe_reports_how_many_lines_are_published(shell: Shell) -> None:
     with shell.start("publish", "interrupted", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(b"one\ntwo\nnot ended")
@@ -70,14 +71,14 @@ def test_a_pipe_that_is_interrupted_says_how_far_it_came(shell: Shell) -> None:
         assert process.stderr.read() == b"chatkit: stopped: 2 of the 2 lines read are published\n"
 
 
-def test_whole_is_one_message(shell: Shell) -> None:
+def test_whole_input_is_one_message(shell: Shell) -> None:
     shell.run("publish", "whole", "--whole", given="one\ntwo\n")
     assert shell.bodies("whole") == ["one\ntwo"]
     assert shell.run("history", "whole").endswith(" ann: one\n    two\n")
 
 
-def test_a_pipe_longer_than_the_burst_arrives_whole_and_in_order(shell: Shell) -> None:
-    lines = [str(n) for n in range(24_000)]  # the burst is ten seconds of 2,000
+def test_a_pipe_longer_than_the_rate_limit_burst_arrives_complete_and_in_order(shell: Shell) -> None:
+    lines = [str(n) for n in range(24_000)]  # a server accepts a burst of ten seconds of 2,000
     shell.run("publish", "long", given="\n".join(lines))
     assert shell.bodies("long") == lines
 
@@ -112,7 +113,7 @@ def test_a_pipe_survives_a_killed_server(tmp_path: Path) -> None:
         (b"one\ntwo\n" + b"x" * (17 << 20), "line 3 is too long"),
     ],
 )
-def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
+def test_a_pipe_stops_at_an_invalid_line_and_names_it(
     shell: Shell, given: bytes, why: str, request: pytest.FixtureRequest
 ) -> None:
     room = f"stops-{len(given)}"
@@ -127,7 +128,7 @@ def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
     ("words", "why"),
     [
         (["publish", "no room", "hi"], "a room is 1 to 64"),
-        (["publish", "ops", "hi", "--data", "{"], "--data is no JSON"),
+        (["publish", "ops", "hi", "--data", "{"], "--data is not valid JSON"),
         (["publish", "ops", "hi", "--whole"], "--whole"),
         (["publish", "ops", "--key", "k"], "--key and --data belong to one message"),
         (["publish", "ops", "hi", "--name", "a\u202eb"], "a sender is"),
@@ -138,24 +139,30 @@ def test_a_pipe_stops_at_a_line_that_is_no_message_and_names_it(
         (["publish", "ops", "hi", "--server", "http://x", "--backend", "memory://"], "either --server or --backend"),
         (["publish", "ops", "hi", "--backend", "floppy://x"], "floppy"),
         (["history", "ops", "--since", "yesterday"], "not a time"),
-        (["history", "ops", "--format", "pdf"], "--format is one of"),
+        (["history", "ops", "--format", "pdf"], "--format must be one of"),
         (["history", "ops", "--after", "no cursor"], "not a cursor"),
         (["history", "ops", "--after", "\udcff"], "--after is not UTF-8 text"),
         (["history", "ops", "--follow", "--until", "1h"], "--follow has no end"),
         (["history", "ops", "-n", "-1"], "-n"),
         (["serve", "--keep-for", "long"], "not a duration"),
-        (["serve", "--log-level", "loud"], "--log-level is one of"),
+        (["serve", "--log-level", "loud"], "--log-level must be one of"),
         (["serve", "--port", "99999"], "--port"),
-        (["sevre"], "No such command"),
+        (["sevre"], "no such command"),
     ],
 )
-def test_wrong_usage_is_told_in_a_sentence(shell: Shell, words: list[str], why: str) -> None:
+def test_wrong_usage_is_reported_in_one_sentence(shell: Shell, words: list[str], why: str) -> None:
     shell.run(*words, status=2)
     assert why in shell.stderr
-    assert "Traceback" not in shell.stderr
+    assert shell.stderr.startswith("chatkit: ")
+    assert shell.stderr.count("\n") == 1
 
 
-def test_no_server_is_exit_3(tmp_path: Path) -> None:
+def test_a_usage_error_names_the_help_of_its_command(shell: Shell) -> None:
+    shell.run("publish", "ops", "--ky", "x", status=2)
+    assert shell.stderr == "chatkit: no such option: --ky (Possible options: --key) (see 'chatkit publish --help')\n"
+
+
+def test_without_a_server_the_exit_code_is_3(tmp_path: Path) -> None:
     shell = Shell(tmp_path, f"http://127.0.0.1:{free_port()}")
     for words in (["publish", "ops", "hi"], ["publish", "ops"], ["history", "ops"], ["rooms"], ["join", "ops"]):
         shell.run(*words, given="hi\n", status=3)
@@ -163,7 +170,7 @@ def test_no_server_is_exit_3(tmp_path: Path) -> None:
         assert shell.stderr.count("\n") == 1
 
 
-def test_no_token_is_exit_4(tmp_path: Path) -> None:
+def test_without_a_token_the_exit_code_is_4(tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db", "--secret", "right-token") as server:
         shell = Shell(tmp_path, server.url)
         for words in (["publish", "ops", "hi"], ["publish", "ops"], ["history", "ops"], ["rooms"], ["join", "ops"]):
@@ -171,7 +178,7 @@ def test_no_token_is_exit_4(tmp_path: Path) -> None:
             shell.run(*words, "--token", "right-token", given="hi\n")
 
 
-def test_history_shows_what_was_asked_for(shell: Shell) -> None:
+def test_history_prints_the_selected_messages(shell: Shell) -> None:
     shell.run("publish", "asked", given="".join(f"line {n}\n" for n in range(1, 121)))
     shell.run("publish", "asked", "other", "--name", "bob")
 
@@ -202,7 +209,7 @@ def test_history_is_exported(shell: Shell) -> None:
     assert '> say "hi"\\\n> \\=1+1\\\n> \\[1\\]' in shell.run("history", "export", "--format", "markdown")
 
 
-def test_a_hostile_body_reaches_no_terminal(shell: Shell) -> None:
+def test_control_characters_of_a_body_are_not_printed(shell: Shell) -> None:
     body = "\x1b]0;owned\x07\x1b[2J\rann: forged\n2026-11-20 11:47:21 bob: forged\u202e\x9b31m [bold]x[/bold]"
     shell.run("publish", "hostile", body, "--data", '{"\\u001b[31m": "\\u202e"}')
     for form in ("text", "json", "markdown"):
@@ -215,7 +222,7 @@ def test_a_hostile_body_reaches_no_terminal(shell: Shell) -> None:
     assert json.loads(shell.run("history", "hostile", "--json"))["body"] == body
 
 
-def test_following_shows_what_comes_through_the_filter(shell: Shell) -> None:
+def test_follow_prints_new_messages_that_match_the_filter(shell: Shell) -> None:
     shell.run("publish", "follow", "before")
     with shell.start("history", "follow", "--follow", "--search", "E") as process:
         assert process.stdout is not None
@@ -223,18 +230,18 @@ def test_following_shows_what_comes_through_the_filter(shell: Shell) -> None:
         shell.run("publish", "follow", given="not this\nhere\n")
         assert process.stdout.readline().endswith(b"ann: here\n")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
-        assert (process.returncode, said) == (130, b"")
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, errors) == (130, b"")
 
 
-def test_what_is_missing_is_told_and_is_exit_5(shell: Shell) -> None:
+def test_missing_messages_are_reported_with_exit_code_5(shell: Shell) -> None:
     shell.run("publish", "missing", "here")
     printed = shell.run("history", "missing", "--after", "elsewhere:7", status=5)
     assert printed.endswith("ann: here\n")
     assert "missing here" in shell.stderr
 
 
-def test_who_has_read_enough_ends_it_quietly(shell: Shell) -> None:
+def test_history_ends_without_an_error_when_its_reader_closes_the_pipe(shell: Shell) -> None:
     shell.run("publish", "head", given="x" * 50 + "\n" + "line\n" * 5_000)
     with shell.start("history", "head", "-n", "0") as process:
         assert process.stdout is not None
@@ -245,7 +252,7 @@ def test_who_has_read_enough_ends_it_quietly(shell: Shell) -> None:
         assert process.stderr.read() == b""
 
 
-def test_rooms_are_listed_and_shown(shell: Shell) -> None:
+def test_rooms_lists_all_rooms_or_shows_one(shell: Shell) -> None:
     shell.run("publish", "Räume", "hi")
     listed = shell.run("rooms")
     assert listed.splitlines()[0].split() == ["ROOM", "MESSAGES", "HERE", "LAST"]
@@ -255,13 +262,13 @@ def test_rooms_are_listed_and_shown(shell: Shell) -> None:
     assert json.loads(shell.run("rooms", "Räume", "--json"))["members"] == []
 
 
-def test_a_pipe_joins(shell: Shell) -> None:
+def test_join_in_a_pipe_prints_messages_and_publishes_lines(shell: Shell) -> None:
     shell.run("publish", "joined", "earlier", "--name", "bob")
     printed = shell.run("join", "joined", given="one\n/quit\n").splitlines()
     assert [line.split(" ", 2)[2] for line in printed] == ["bob: earlier", "ann: one", "ann: /quit"]
 
 
-def test_the_store_itself_is_read_and_written_and_its_server_sees_it(shell: Shell, server: ServerProcess) -> None:
+def test_commands_on_a_store_share_its_messages_with_its_server(shell: Shell, server: ServerProcess) -> None:
     shell.run("publish", "shared", "by server")
     store = ["--backend", server.store]
     with shell.start("history", "shared", "--follow", *store) as process:
@@ -283,7 +290,7 @@ def test_the_store_itself_is_read_and_written_and_its_server_sees_it(shell: Shel
     assert len(shell.run("history", "shared", "-n", "2", *store).splitlines()) == 2
 
 
-def test_settings_come_from_flag_environment_file_and_default_in_this_order(shell: Shell) -> None:
+def test_flags_override_the_environment_which_overrides_the_file(shell: Shell) -> None:
     (shell.folder / "chatkit.toml").write_text('name = "filed"\n[serve]\nport = 9000\nkeep-for = "30d"\n')
 
     def sender(*words: str) -> str:
@@ -308,13 +315,13 @@ def test_settings_come_from_flag_environment_file_and_default_in_this_order(shel
     [
         ("nmae = 'x'", "unknown key 'nmae'"),
         ("[serve]\nprot = 1", "unknown key 'serve.prot'"),
-        ("name = 1", "name is a string"),
-        ("name =", "is not TOML"),
-        ("[serve]\nhost = {a = 1}", "serve.host is neither a string nor a number"),
-        ("[serve]\nkeep-for = 2026-01-01", "serve.keep-for is neither a string nor a number"),
+        ("name = 1", "name must be a string"),
+        ("name =", "is not valid TOML"),
+        ("[serve]\nhost = {a = 1}", "serve.host must be a string, a number"),
+        ("[serve]\nkeep-for = 2026-01-01", "serve.keep-for must be a string, a number"),
     ],
 )
-def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> None:
+def test_a_mistake_in_the_file_is_reported_with_the_name_of_the_file(shell: Shell, text: str, why: str) -> None:
     (shell.folder / "chatkit.toml").write_text(text)
     shell.run("rooms", status=2)
     assert "chatkit.toml" in shell.stderr
@@ -322,46 +329,46 @@ def test_a_file_with_a_mistake_is_named(shell: Shell, text: str, why: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "sentence"),
     [
         ('host = "0.0.0.0"\nopen = true', "Warning: --open lets everyone"),
         ('origin = "chat.example"', "an origin must look like https://chat.example, not 'chat.example'"),
         ('origin = ["https://a.example", "b.example"]', "not 'b.example'"),
     ],
 )
-def test_the_file_sets_what_the_options_do(shell: Shell, settings: str, told: str) -> None:
+def test_settings_of_the_file_act_like_options(shell: Shell, settings: str, sentence: str) -> None:
     (shell.folder / "chatkit.toml").write_text(f'backend = "memory://"\n[serve]\nport = 0\n{settings}\n')
     with shell.start("serve") as process:
         assert process.stderr is not None
         first = process.stderr.readline().decode()
         process.terminate()
         process.communicate()
-    assert told in first
+    assert sentence in first
 
 
 @pytest.mark.parametrize(
     "options",
     [("--secret", "eight-or-more"), ("--open",), ("--keep", "5"), ("--page", "."), ("--origin", "https://a.example")],
 )
-def test_an_option_that_an_application_would_not_heed_is_refused(shell: Shell, options: tuple[str, ...]) -> None:
+def test_an_option_that_an_application_ignores_is_rejected(shell: Shell, options: tuple[str, ...]) -> None:
     shell.run("serve", "app:app", *options, status=2)
-    assert f"{options[0]} is of chatkit's own rooms" in shell.stderr
+    assert f"{options[0]} applies to chatkit's own rooms only" in shell.stderr
 
 
 @pytest.mark.parametrize("name", ["../app:app", "a-b", ":app", "app.:app"])
-def test_an_application_that_no_module_can_be_is_wrong_usage(shell: Shell, name: str) -> None:
+def test_an_application_with_an_invalid_module_name_is_wrong_usage(shell: Shell, name: str) -> None:
     shell.run("serve", name, status=2)
     assert f"{name!r} names no module" in shell.stderr
 
 
-def test_a_port_in_use_is_told(tmp_path: Path, server: ServerProcess) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path, server: ServerProcess) -> None:
     shell = Shell(tmp_path, server.url)
     shell.run("serve", "--port", str(server.port), "--backend", "memory://", status=1)
     assert str(server.port) in shell.stderr
     assert "Traceback" not in shell.stderr
 
 
-def test_only_serving_and_publishing_make_a_store(shell: Shell) -> None:
+def test_only_serve_and_publish_create_a_store(shell: Shell) -> None:
     for words in (["history", "ops"], ["rooms"], ["rooms", "ops"]):
         shell.run(*words, "--backend", "sqlite:///typo.db", status=3)
         assert "there is no store at typo.db" in shell.stderr
@@ -372,36 +379,49 @@ def test_only_serving_and_publishing_make_a_store(shell: Shell) -> None:
         assert "hi" in shell.run("history", "ops", "--backend", f"sqlite:///{name}")
 
 
-def test_help_and_version_are_there(shell: Shell) -> None:
+def test_help_lists_the_commands_and_their_examples(shell: Shell) -> None:
     assert shell.run("--version").startswith("chatkit ")
     for command in ("serve", "join", "publish", "history", "rooms"):
         assert command in shell.run("--help")
-        assert f"chatkit {command}" in shell.run(command, "--help")
+        assert f"\nExamples:\n  chatkit {command}" in shell.run(command, "--help")
 
 
-def test_output_that_cannot_be_encoded_is_written_out(shell: Shell) -> None:
+def test_characters_outside_the_encoding_are_printed_as_escapes(shell: Shell) -> None:
     shell.run("publish", "latin", "日本")
     shell.env |= {"PYTHONIOENCODING": "latin-1"}
     assert shell.run("history", "latin").endswith("ann: \\u65e5\\u672c\n")
 
 
-def test_a_room_is_completed_by_the_server(shell: Shell) -> None:
+def test_room_names_are_completed_from_the_server(shell: Shell) -> None:
     shell.run("publish", "complete-me", "hi")
     shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join compl", "COMP_CWORD": "2"}
     assert shell.run() == "complete-me\n"
 
 
-def test_a_room_is_completed_by_the_server_that_the_file_names(shell: Shell) -> None:
+def test_room_names_are_completed_from_the_server_in_the_file(shell: Shell) -> None:
     shell.run("publish", "filed-room", "hi")
     (shell.folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
     shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join filed", "COMP_CWORD": "2"}
     assert shell.run() == "filed-room\n"
-    (shell.folder / "chatkit.toml").write_text("server =")  # a mistake is for the command to tell
+    (shell.folder / "chatkit.toml").write_text("server =")  # the command reports the mistake, not the completion
     shell.env["COMP_WORDS"], shell.env["COMP_CWORD"] = "chatkit hist", "1"
     assert shell.run() == "history\n"
     assert shell.stderr == ""
 
 
-def test_what_the_help_says_of_defaults_is_shown(shell: Shell) -> None:
-    assert "else, all." in shell.run("serve", "--help")
-    assert "else, your login name." in shell.run("join", "--help")
+def test_help_describes_the_defaults(shell: Shell) -> None:
+    assert "Without it, all are kept." in shell.run("serve", "--help")
+    assert "Without it, your login name is used." in shell.run("join", "--help")
+
+
+@pytest.mark.parametrize("command", ["", "serve", "join", "publish", "history", "rooms", "bench"])
+@pytest.mark.parametrize("width", [40, 80])
+def test_help_fits_the_terminal(shell: Shell, command: str, width: int) -> None:
+    shell.env["COLUMNS"] = str(width)
+    for line in shell.run(*command.split(), "--help").splitlines():
+        assert len(line) <= width or len(line.split()) == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "join", "publish", "history", "rooms", "bench"])
+def test_help_names_no_types_of_the_programming_language(shell: Shell, command: str) -> None:
+    assert not re.search(r"<\w+|x[<>]=|\[str\]", shell.run(command, "--help"))

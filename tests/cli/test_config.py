@@ -1,4 +1,4 @@
-"""Where settings come from, and what commands do where they cannot be read: nothing optional is required."""
+"""The sources of settings. Commands work although a settings file cannot be read."""
 
 import json
 import os
@@ -56,15 +56,13 @@ def make_large(path: Path) -> None:
         (make_large, "it is larger than 1048576 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_reported_and_left_out(
-    shell: Shell, make: Callable[[Path], None], why: str
-) -> None:
+def test_an_unreadable_file_is_reported_and_ignored(shell: Shell, make: Callable[[Path], None], why: str) -> None:
     make(shell.folder / "chatkit.toml")
     shell.run("rooms")
     assert shell.stderr == f"chatkit: chatkit.toml is ignored: {why}\n"
 
 
-def test_without_a_home_or_a_current_folder_commands_go_on(shell: Shell) -> None:
+def test_commands_work_without_a_home_folder_or_a_current_folder(shell: Shell) -> None:
     shell.env |= {"HOME": "/nonexistent/home", "XDG_CONFIG_HOME": ""}
     shell.run("publish", "homeless", "hi")
     assert shell.stderr == ""
@@ -76,7 +74,7 @@ def test_without_a_home_or_a_current_folder_commands_go_on(shell: Shell) -> None
     assert json.loads(done.stdout)["body"] == "hi"
 
 
-def test_a_server_runs_without_a_home_a_user_name_or_a_current_folder(shell: Shell, tmp_path: Path) -> None:
+def test_a_server_runs_without_a_home_folder_a_user_name_or_a_current_folder(shell: Shell, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     for name in ("HOME", "LOGNAME", "USER", "TERM", "XDG_CONFIG_HOME"):
@@ -90,26 +88,26 @@ def test_a_server_runs_without_a_home_a_user_name_or_a_current_folder(shell: She
         assert process.wait(PATIENCE_S) == 0
 
 
-def test_a_byte_order_mark_does_not_break_the_file() -> None:
-    file = ConfigFile(Path("chatkit.toml"), '\ufeffname = "ann"\n'.encode(), is_here=True)
+def test_a_byte_order_mark_in_the_file_is_ignored() -> None:
+    file = ConfigFile(Path("chatkit.toml"), '\ufeffname = "ann"\n'.encode(), is_in_current_folder=True)
     assert read_defaults(file, {})["join"] == {"name": "ann"}
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ('name = "ann"'.encode("utf-16"), "it is not UTF-8 text but UTF-16"),
-        (b"name = '\xff'", "is not TOML"),
-        (b"name = " + b"[" * 100_000, "is not TOML"),
-        (b"name = " + b"9" * 10_000, "is not TOML"),
+        ('name = "ann"'.encode("utf-16"), "it is UTF-16, not UTF-8 text"),
+        (b"name = '\xff'", "is not valid TOML"),
+        (b"name = " + b"[" * 100_000, "is not valid TOML"),
+        (b"name = " + b"9" * 10_000, "is not valid TOML"),
     ],
 )
-def test_a_file_that_is_not_toml_is_named(data: bytes, why: str) -> None:
+def test_a_file_that_is_not_toml_is_reported(data: bytes, why: str) -> None:
     with pytest.raises(BadRequest, match=why):
-        read_defaults(ConfigFile(Path("chatkit.toml"), data, is_here=True), {})
+        read_defaults(ConfigFile(Path("chatkit.toml"), data, is_in_current_folder=True), {})
 
 
-# A file that another user may have written
+# Files that another user may have written
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def found() -> tuple[bool, list[str]]:
     return find_file(warnings.append) is not None, warnings
 
 
-def test_ones_own_file_counts_also_where_its_group_is_ones_own(here: Path) -> None:
+def test_the_users_own_file_is_read_also_if_its_private_group_can_write_it(here: Path) -> None:
     os.chown(here, os.geteuid(), -1)
     assert found() == (True, [])
     here.chmod(0o664)
@@ -137,35 +135,35 @@ def test_ones_own_file_counts_also_where_its_group_is_ones_own(here: Path) -> No
 
 def test_a_file_that_others_can_write_is_ignored(here: Path) -> None:
     here.chmod(0o606)
-    sentence = "chatkit.toml is ignored: other users can write to it (chmod go-w makes it yours alone)"
+    sentence = "chatkit.toml is ignored: other users can write to it (to prevent that: chmod go-w chatkit.toml)"
     assert found() == (False, [sentence])
 
 
 def test_a_file_of_another_user_is_ignored(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:
         os.chown(here, 65_534, 65_534)
-    else:  # the same seen from the other side: this process is another user's
+    else:  # the reverse: this process belongs to another user
         monkeypatch.setattr(os, "geteuid", lambda: 65_534)
     assert found() == (False, ["chatkit.toml is ignored: it belongs to another user"])
 
 
-# Which server a token goes to
+# The server that a token may be sent to
 
 
-def test_a_token_goes_only_to_the_server_that_it_was_given_for(shell: Shell, server: ServerProcess) -> None:
+def test_a_token_is_sent_only_to_the_server_that_it_was_given_for(shell: Shell, server: ServerProcess) -> None:
     url = shell.env.pop("CHATKIT_SERVER")
     other = "http://127.0.0.1:9"
     file = shell.folder / "chatkit.toml"
 
-    shell.run("rooms", "--server", url)  # one that is typed
+    shell.run("rooms", "--server", url)  # a server on the command line
     file.write_text(f'server = "{url}"\n')
-    shell.run("rooms", status=4)  # one that only the current folder names
-    assert f"the token is not sent: it was not given for {url} (--token sends it)" in shell.stderr
+    shell.run("rooms", status=4)  # a server that only the current folder names
+    assert f"the token is not sent, because it was not given for {url} (send it with --token)" in shell.stderr
     shell.run("rooms", "--token", TOKEN)
 
-    shell.env["CHATKIT_SERVER"] = f"{url}/"  # the same, written otherwise
+    shell.env["CHATKIT_SERVER"] = f"{url}/"  # the same server with another spelling
     shell.run("rooms", "--server", url)
-    shell.env["CHATKIT_SERVER"] = other  # the token is that server's
+    shell.env["CHATKIT_SERVER"] = other  # the token was given for the other server
     shell.run("rooms", "--server", url, status=4)
     assert "the token is not sent" in shell.stderr
 
@@ -178,7 +176,7 @@ def test_a_token_goes_only_to_the_server_that_it_was_given_for(shell: Shell, ser
     shell.run("rooms", status=4)
 
 
-def test_the_users_own_file_may_name_the_server_of_a_token_in_the_environment(shell: Shell) -> None:
+def test_a_token_in_the_environment_is_sent_to_the_server_in_the_users_own_file(shell: Shell) -> None:
     folder = shell.folder / "config" / "chatkit"
     folder.mkdir(parents=True)
     (folder / "chatkit.toml").write_text(f'server = "{shell.env.pop("CHATKIT_SERVER")}"\n')
@@ -186,7 +184,7 @@ def test_the_users_own_file_may_name_the_server_of_a_token_in_the_environment(sh
     assert shell.stderr == ""
 
 
-def test_a_completion_sends_no_token_to_a_server_of_the_current_folder(shell: Shell) -> None:
+def test_completion_sends_no_token_to_a_server_that_the_current_folder_names(shell: Shell) -> None:
     shell.run("publish", "complete-me", "hi")
     url = shell.env.pop("CHATKIT_SERVER")
     shell.env |= {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": "chatkit join compl", "COMP_CWORD": "2"}
@@ -197,7 +195,7 @@ def test_a_completion_sends_no_token_to_a_server_of_the_current_folder(shell: Sh
     assert shell.run() == "complete-me\n"
 
 
-def test_both_modules_are_the_command(shell: Shell) -> None:
+def test_both_modules_run_the_command(shell: Shell) -> None:
     for module in ("chatkit", "chatkit.cli"):
         command = [sys.executable, "-m", module, "--version"]
         done = subprocess.run(command, env=shell.env, capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""`chatkit join` in a real terminal: tmux holds the screen, the tests type and look."""
+"""`chatkit join` in a real terminal: the tests type into tmux and read its screen."""
 
 import json
 import os
@@ -17,51 +17,51 @@ PATIENCE_S = 30
 
 
 class Screen:
-    """One tmux with one window, in which a shell runs."""
+    """A tmux server with one window, in which a shell runs."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
         self._env = clean_environment({"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "} | env)
         self.tmux("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "ENV", "sh")
-        self.waits_for(lambda: self.rows()[-1:] == ["$"])
+        self.wait_for(lambda: self.rows()[-1:] == ["$"])
 
     def tmux(self, *words: str) -> str:
         done = subprocess.run([*self._tmux, *words], env=self._env, capture_output=True, text=True, check=True)
         return done.stdout
 
     def type(self, *keys: str) -> None:
-        """Press keys by tmux's names for them, else type the text."""
+        """Press keys by their names in tmux, or type text."""
         self.tmux("send-keys", *keys)
 
     def rows(self) -> list[str]:
-        """Return what is on the screen, without empty rows at its end."""
+        """Return the rows of the screen, without empty rows at its end."""
         return self.tmux("capture-pane", "-p").rstrip().splitlines()
 
     def all_rows(self) -> str:
-        """Return what is on the screen and what has scrolled out of it."""
+        """Return the screen and the rows that have scrolled out of it."""
         return self.tmux("capture-pane", "-p", "-S", "-").rstrip()
 
-    def waits_for(self, holds: Callable[[], bool]) -> None:
+    def wait_for(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not holds():
             assert time.monotonic() < deadline, "\n".join(self.rows())
 
     def shows(self, *texts: str) -> None:
-        self.waits_for(lambda: all(text in "\n".join(self.rows()) for text in texts))
+        self.wait_for(lambda: all(text in "\n".join(self.rows()) for text in texts))
 
     def row_is(self, text: str) -> None:
-        """Wait until the last row is this."""
-        self.waits_for(lambda: self.rows()[-1:] == [text])
+        """Wait until the last row has this text."""
+        self.wait_for(lambda: self.rows()[-1:] == [text])
 
     def running(self) -> int:
-        """Return the process that the shell waits for."""
+        """Return the id of the process that the shell waits for."""
         shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
         return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
     def join(self, room: str, *words: str) -> None:
         command = [sys.executable, "-m", "chatkit.cli", "join", room, *words]
         self.type(f"clear; {shlex.join(command)}; echo status $?", "Enter")
-        self.shows("is here; /help")
+        self.shows("is here; type /help")
         self.row_is(f"{room}>")
 
 
@@ -84,13 +84,13 @@ def publish(server: ServerProcess, room: str, text: str, name: str = "bob") -> N
     subprocess.run(command, check=True, env=clean_environment({}))
 
 
-def said(server: ServerProcess, room: str) -> list[str]:
+def bodies_of(server: ServerProcess, room: str) -> list[str]:
     command = [sys.executable, "-m", "chatkit.cli", "history", room, "--json", "--server", server.url]
     done = subprocess.run(command, check=True, env=clean_environment({}), capture_output=True)
     return [json.loads(line)["body"] for line in done.stdout.splitlines()]
 
 
-def test_what_is_said_comes_above_and_what_is_typed_stays_whole(screen: Screen, server: ServerProcess) -> None:
+def test_messages_are_printed_above_the_input_line(screen: Screen, server: ServerProcess) -> None:
     publish(server, "talk", "earlier")
     screen.join("talk")
     screen.shows("bob: earlier")
@@ -101,10 +101,10 @@ def test_what_is_said_comes_above_and_what_is_typed_stays_whole(screen: Screen, 
     screen.type("ne", "Enter")
     screen.shows("ann: half a line")
     screen.row_is("talk>")
-    assert said(server, "talk") == ["earlier", "two\nlines", "half a line"]
+    assert bodies_of(server, "talk") == ["earlier", "two\nlines", "half a line"]
 
 
-def test_a_line_is_edited(screen: Screen, server: ServerProcess) -> None:
+def test_the_input_line_is_edited(screen: Screen, server: ServerProcess) -> None:
     screen.join("edit")
     screen.type("日本語 wrold", "Left", "Left", "Left", "BSpace", "Right", "r")
     screen.row_is("edit> 日本語 world")
@@ -117,13 +117,13 @@ def test_a_line_is_edited(screen: Screen, server: ServerProcess) -> None:
 
 
 def typed_rows(screen: Screen, room: str) -> str:
-    """Return what is being typed, over all its rows; fail where there are two, here or in what scrolled away."""
+    """Return the input line without spaces. Fail if it is on the screen or in the scrolled rows twice."""
     rows = screen.all_rows()
     assert rows.count(f"{room}> ") <= 1, rows
-    return rows.partition(f"{room}> ")[2].replace("\n", "").replace(" ", "")  # tmux leaves out those at a row's end
+    return rows.partition(f"{room}> ")[2].replace("\n", "").replace(" ", "")  # tmux omits spaces at the end of a row
 
 
-def test_a_long_line_wraps_and_what_is_said_comes_above_all_its_rows(screen: Screen, server: ServerProcess) -> None:
+def test_messages_are_printed_above_all_rows_of_a_long_input_line(screen: Screen, server: ServerProcess) -> None:
     screen.join("long")
     screen.type("x" * 100, "last")
     screen.row_is("x" * 27 + "last")
@@ -139,21 +139,21 @@ def test_a_long_line_wraps_and_what_is_said_comes_above_all_its_rows(screen: Scr
     screen.row_is("long>")
 
 
-def test_a_line_that_is_longer_than_the_screen_shows_the_part_around_the_cursor(screen: Screen) -> None:
+def test_an_input_line_longer_than_the_screen_shows_the_part_around_the_cursor(screen: Screen) -> None:
     screen.join("longer")
     screen.tmux("resize-window", "-x", "40", "-y", "8")
     screen.type("x" * 400, "last")
-    screen.waits_for(lambda: screen.rows()[-1].endswith("last"))
+    screen.wait_for(lambda: screen.rows()[-1].endswith("last"))
     screen.type("C-a", "first")
-    screen.waits_for(lambda: any(row.startswith("longer> first") for row in screen.rows()))
+    screen.wait_for(lambda: any(row.startswith("longer> first") for row in screen.rows()))
     screen.type("C-u", "C-k", "short")
     screen.row_is("longer> short")
 
 
-def test_a_resized_terminal_shows_one_line_being_typed(screen: Screen, server: ServerProcess) -> None:
+def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: ServerProcess) -> None:
     screen.join("size")
-    # More than a screen: of a narrower one, tmux scrolls the top away, even if the bottom is empty.
-    before = "said before\n" * 30
+    # More than one screen, because a narrower tmux scrolls the top away even if the bottom is empty.
+    before = "sent before\n" * 30
     publish(server, "size", before)
     screen.row_is("size>")
     text = "the quick brown fox \u65e5\u672c\u8a9e jumps over the lazy dog and goes on"
@@ -161,29 +161,29 @@ def test_a_resized_terminal_shows_one_line_being_typed(screen: Screen, server: S
     screen.shows("goes on")
     for width in (60, 30, 21, 40, 80, 33, 27, 100):
         screen.tmux("resize-window", "-x", str(width), "-y", "24")
-        screen.waits_for(lambda: typed_rows(screen, "size") == text.replace(" ", ""))
-        assert screen.all_rows().count("    said before") == 29
+        screen.wait_for(lambda: typed_rows(screen, "size") == text.replace(" ", ""))
+        assert screen.all_rows().count("    sent before") == 29
     screen.type("C-a", "so ")
-    screen.waits_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
+    screen.wait_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
     for width in (40, 25, 80):
         screen.tmux("resize-window", "-x", str(width), "-y", "24")
-        screen.waits_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
+        screen.wait_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
     screen.type("C-e", "!", "Enter")
     screen.row_is("size>")
-    assert said(server, "size") == [before, f"so {text}!"]
+    assert bodies_of(server, "size") == [before, f"so {text}!"]
 
 
 @pytest.mark.parametrize(
     "cluster", ["\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\U0001f468\u200d\U0001f469", "e\u0301"]
 )
-def test_what_one_sees_as_a_character_is_edited_as_one(screen: Screen, server: ServerProcess, cluster: str) -> None:
+def test_a_grapheme_cluster_is_edited_as_one_character(screen: Screen, server: ServerProcess, cluster: str) -> None:
     screen.join("faces")
-    before = len(said(server, "faces"))
+    before = len(bodies_of(server, "faces"))
     screen.type(f"a{cluster}b", "Left", "BSpace", "c", "Enter")
     screen.row_is("faces>")
     screen.type(f"{cluster}{cluster}", "Left", "x", "End", "y", "Enter")
-    screen.waits_for(lambda: len(said(server, "faces")) == before + 2)
-    assert said(server, "faces")[before:] == ["acb", f"{cluster}x{cluster}y"]
+    screen.wait_for(lambda: len(bodies_of(server, "faces")) == before + 2)
+    assert bodies_of(server, "faces")[before:] == ["acb", f"{cluster}x{cluster}y"]
 
 
 def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_path: Path) -> None:
@@ -194,22 +194,22 @@ def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_p
     screen.row_is("paste> one⏎two⏎three")
     screen.type("Enter")
     screen.shows("ann: one\n    two\n    three")
-    assert said(server, "paste") == ["one\ntwo\nthree"]
+    assert bodies_of(server, "paste") == ["one\ntwo\nthree"]
 
 
-def test_commands_are_obeyed_and_explained(screen: Screen, server: ServerProcess) -> None:
+def test_commands_are_run_and_explained(screen: Screen, server: ServerProcess) -> None:
     screen.join("commands")
     screen.type("/help", "Enter", "/who", "Enter", "/nonsense", "Enter", "//me waves", "Enter")
-    screen.shows("/quit", "-- ann is here\n", "there is no /nonsense", "ann: /me waves")
+    screen.shows("/quit", "-- ann is here\n", "unknown command /nonsense", "ann: /me waves")
     screen.type("/quit", "Enter")
     screen.shows("status 0")
-    assert said(server, "commands") == ["/me waves"]
+    assert bodies_of(server, "commands") == ["/me waves"]
 
 
-def test_who_comes_and_goes_is_told(screen: Screen, server: ServerProcess) -> None:
-    screen.join("doors")
+def test_joining_and_leaving_members_are_shown(screen: Screen, server: ServerProcess) -> None:
+    screen.join("presence")
     other = subprocess.Popen(
-        [sys.executable, "-m", "chatkit.cli", "join", "doors", "--name", "bob", "--server", server.url],
+        [sys.executable, "-m", "chatkit.cli", "join", "presence", "--name", "bob", "--server", server.url],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env=clean_environment({}),
@@ -220,7 +220,7 @@ def test_who_comes_and_goes_is_told(screen: Screen, server: ServerProcess) -> No
     screen.shows("-- bob left")
 
 
-def test_hostile_text_leaves_the_screen_alone(screen: Screen, server: ServerProcess) -> None:
+def test_control_characters_of_a_message_do_not_change_the_screen(screen: Screen, server: ServerProcess) -> None:
     screen.join("hostile")
     screen.type("mine")
     publish(server, "hostile", "\x1b[2J\x1b[H\x1b]0;owned\x07\rann: forged\u202e[bold]x")
@@ -228,7 +228,7 @@ def test_hostile_text_leaves_the_screen_alone(screen: Screen, server: ServerProc
 
 
 @pytest.mark.parametrize(("end", "status"), [("C-c", 130), ("C-d", 0), (signal.SIGTERM, 143)])
-def test_the_terminal_is_left_as_it_was(screen: Screen, end: str | signal.Signals, status: int) -> None:
+def test_the_terminal_is_restored_at_the_end(screen: Screen, end: str | signal.Signals, status: int) -> None:
     screen.join("leave")
     if isinstance(end, str):
         screen.type(end)
@@ -239,7 +239,7 @@ def test_the_terminal_is_left_as_it_was(screen: Screen, end: str | signal.Signal
     screen.shows("\nicanon\necho\n")
 
 
-def test_a_stop_and_a_return_find_the_line_again(screen: Screen) -> None:
+def test_the_input_line_is_shown_again_after_a_stop(screen: Screen) -> None:
     screen.type("exec bash --norc --noprofile", "Enter")
     screen.join("stop")
     screen.type("kept")
@@ -252,7 +252,7 @@ def test_a_stop_and_a_return_find_the_line_again(screen: Screen) -> None:
     screen.shows("ann: kept!")
 
 
-def test_a_server_that_goes_and_comes_back_is_told_and_nothing_is_missed(tmp_path: Path) -> None:
+def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
     with serve(folder / "rooms.db") as server:
@@ -262,11 +262,11 @@ def test_a_server_that_goes_and_comes_back_is_told_and_nothing_is_missed(tmp_pat
             screen.join("away")
             server.kill9()
             screen.shows("trying again")
-            screen.type("said while away", "Enter")
+            screen.type("sent while away", "Enter")
             server.start()
             publish(server, "away", "back")
-            screen.shows("connected again", "ann: said while away", "bob: back")
-            assert sorted(said(server, "away")) == ["back", "said while away"]
+            screen.shows("connected again", "ann: sent while away", "bob: back")
+            assert sorted(bodies_of(server, "away")) == ["back", "sent while away"]
         finally:
             screen.tmux("kill-server")
 

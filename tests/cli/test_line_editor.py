@@ -1,11 +1,11 @@
-"""A line being typed: keys in, lines out, and how it looks."""
+"""The editor of the input line, and the layout of the line in rows."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkit.cli.line_editor import EndOfInput, LineEditor
-from chatkit.cli.terminal import wraps_again
+from chatkit.cli.terminal import rewraps_rows
 
 LEFT, RIGHT, UP, DOWN, HOME, END = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B", "\x1b[H", "\x1b[F"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
@@ -34,28 +34,28 @@ PASTE, PASTED = "\x1b[200~", "\x1b[201~"
     ],
 )
 def test_keys_make_a_line(keys: str, line: str) -> None:
-    assert list(LineEditor().type(keys)) == [line]
+    assert list(LineEditor().receive(keys)) == [line]
     one_by_one = LineEditor()
-    assert [done for key in keys for done in one_by_one.type(key)] == [line]
+    assert [done for key in keys for done in one_by_one.receive(key)] == [line]
 
 
-def test_earlier_lines_come_back_and_the_new_one_is_kept() -> None:
+def test_earlier_lines_are_recalled_and_the_new_line_is_kept() -> None:
     editor = LineEditor()
-    assert list(editor.type("one\ntwo\n")) == ["one", "two"]
-    list(editor.type("new" + UP + UP))
+    assert list(editor.receive("one\ntwo\n")) == ["one", "two"]
+    list(editor.receive("new" + UP + UP))
     assert editor.text == "one"
-    list(editor.type(UP + DOWN))
+    list(editor.receive(UP + DOWN))
     assert editor.text == "two"
-    list(editor.type(DOWN + DOWN))
+    list(editor.receive(DOWN + DOWN))
     assert editor.text == "new"
 
 
-def test_the_end_is_told_on_an_empty_line_alone() -> None:
+def test_ctrl_d_ends_the_input_only_on_an_empty_line() -> None:
     editor = LineEditor()
-    list(editor.type("x" + LEFT + "\x04"))
+    list(editor.receive("x" + LEFT + "\x04"))
     assert editor.text == ""
     with pytest.raises(EndOfInput):
-        list(editor.type("\x04"))
+        list(editor.receive("\x04"))
 
 
 FLAGS = "\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7"
@@ -72,22 +72,22 @@ CLUSTERS = [
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_one_key_takes_or_passes_one_character_as_one_sees_it(cluster: str) -> None:
-    assert list(LineEditor().type(f"a{cluster}\x7f\n")) == ["a"]
-    assert list(LineEditor().type(f"a{cluster}{LEFT}\x1b[3~\n")) == ["a"]
-    assert list(LineEditor().type(f"a{cluster}{LEFT}b{RIGHT}c\n")) == [f"ab{cluster}c"]
+def test_one_key_deletes_or_passes_one_grapheme_cluster(cluster: str) -> None:
+    assert list(LineEditor().receive(f"a{cluster}\x7f\n")) == ["a"]
+    assert list(LineEditor().receive(f"a{cluster}{LEFT}\x1b[3~\n")) == ["a"]
+    assert list(LineEditor().receive(f"a{cluster}{LEFT}b{RIGHT}c\n")) == [f"ab{cluster}c"]
 
 
-def test_the_cursor_is_never_inside_a_character() -> None:
+def test_the_cursor_is_never_inside_a_grapheme_cluster() -> None:
     editor = LineEditor()
-    list(editor.type(FLAGS + LEFT * 2 + FLAGS[2:3]))  # half a flag before two of them: others are pairs now
+    list(editor.receive(FLAGS + LEFT * 2 + FLAGS[2:3]))  # half a flag before two flags changes which halves form pairs
     assert editor.at in (2, 4)
-    list(editor.type("\x15\x0bone \u0301two\x17"))  # a space with an accent is one, too
+    list(editor.receive("\x15\x0bone \u0301two\x17"))  # a space with an accent is also one cluster
     assert editor.text == "one"
 
 
-def test_a_byte_order_mark_of_a_pasted_file_is_dropped() -> None:
-    assert list(LineEditor().type(PASTE + "\ufeffone" + PASTED + "\n")) == ["one"]
+def test_the_byte_order_mark_of_a_pasted_file_is_removed() -> None:
+    assert list(LineEditor().receive(PASTE + "\ufeffone" + PASTED + "\n")) == ["one"]
 
 
 TEXTS = st.lists(st.one_of(st.text(max_size=5), st.sampled_from(CLUSTERS))).map("".join)
@@ -96,46 +96,46 @@ TEXTS = st.lists(st.one_of(st.text(max_size=5), st.sampled_from(CLUSTERS))).map(
 @given(
     TEXTS, st.sampled_from(["ops", "a" * 64, "\u623f" * 64]), st.integers(4, 60), st.integers(1, 9), st.integers(0, 99)
 )
-def test_no_row_reaches_the_edge_and_the_cursor_is_in_one(
+def test_no_row_reaches_the_edge_and_the_cursor_is_in_a_row(
     text: str, room: str, width: int, max_rows: int, moves: int
 ) -> None:
     editor = LineEditor()
-    list(editor.type(PASTE + text.replace("\x1b", "") + PASTED + LEFT * moves))
-    looks = editor.look(f"{room}> ", width, max_rows)
-    assert 1 <= len(looks.rows) <= max_rows
-    assert all(sum(row.widths) == row.width < width for row in looks.rows)
-    assert 0 <= looks.cursor_row < len(looks.rows)
-    assert 0 <= looks.cursor_column < width
-    assert looks.above_cursor(width) == looks.cursor_row
-    assert all(row.text.replace("\u200c", "").replace("\u200d", "").isprintable() for row in looks.rows)
+    list(editor.receive(PASTE + text.replace("\x1b", "") + PASTED + LEFT * moves))
+    layout = editor.layout(f"{room}> ", width, max_rows)
+    assert 1 <= len(layout.rows) <= max_rows
+    assert all(sum(row.widths) == row.width < width for row in layout.rows)
+    assert 0 <= layout.cursor_row < len(layout.rows)
+    assert 0 <= layout.cursor_column < width
+    assert layout.rows_above_cursor(width) == layout.cursor_row
+    assert all(row.text.replace("\u200c", "").replace("\u200d", "").isprintable() for row in layout.rows)
 
 
-def test_rows_hold_the_whole_text_in_order() -> None:
+def test_rows_contain_the_whole_text_in_order() -> None:
     editor = LineEditor()
-    list(editor.type("the quick brown fox " + CLUSTERS[1] + "\u65e5\u672c"))
-    looks = editor.look("ops> ", 12, 9)
-    assert [row.text for row in looks.rows] == ["ops> the qu", "ick brown f", "ox " + CLUSTERS[1] + "\u65e5\u672c"]
-    assert (looks.cursor_row, looks.cursor_column) == (2, 9)
+    list(editor.receive("the quick brown fox " + CLUSTERS[1] + "\u65e5\u672c"))
+    layout = editor.layout("ops> ", 12, 9)
+    assert [row.text for row in layout.rows] == ["ops> the qu", "ick brown f", "ox " + CLUSTERS[1] + "\u65e5\u672c"]
+    assert (layout.cursor_row, layout.cursor_column) == (2, 9)
 
 
 @pytest.mark.parametrize(("width", "above"), [(60, 0), (47, 0), (46, 1), (30, 1), (20, 2), (5, 9)])
-def test_a_terminal_that_wraps_a_row_again_has_more_of_them_above_the_cursor(width: int, above: int) -> None:
+def test_rows_that_a_terminal_wraps_again_are_counted_above_the_cursor(width: int, above: int) -> None:
     editor = LineEditor()
-    list(editor.type("x" * 42))
-    assert editor.look("ops> ", 80, 9).above_cursor(width) == above
+    list(editor.receive("x" * 42))
+    assert editor.layout("ops> ", 80, 9).rows_above_cursor(width) == above
 
 
 @pytest.mark.parametrize(
     ("env", "wraps"),
     [({"TERM": "xterm"}, True), ({"XTERM_VERSION": "1"}, False), ({"XTERM_VERSION": "1", "TMUX": "/tmp/x"}, True)],
 )
-def test_what_a_terminal_does_when_it_is_resized_is_known(env: dict[str, str], *, wraps: bool) -> None:
-    assert wraps_again(env) == wraps
+def test_terminals_that_wrap_rows_again_are_recognized(env: dict[str, str], *, wraps: bool) -> None:
+    assert rewraps_rows(env) == wraps
 
 
-def test_a_long_text_costs_what_a_screen_shows() -> None:
+def test_only_the_visible_part_of_a_long_text_is_laid_out() -> None:
     editor = LineEditor()
-    list(editor.type(PASTE + "x" * 1_000_000 + PASTED))
-    looks = editor.look("ops> ", 80, 20)
-    assert len(looks.rows) == 20
-    assert looks.rows[-1].text.endswith("x")
+    list(editor.receive(PASTE + "x" * 1_000_000 + PASTED))
+    layout = editor.layout("ops> ", 80, 20)
+    assert len(layout.rows) == 20
+    assert layout.rows[-1].text.endswith("x")

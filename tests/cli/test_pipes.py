@@ -1,4 +1,4 @@
-"""Pipes that end badly, streams that are closed, servers that go away: nothing is lost, and what is, is told."""
+"""Pipes with errors, closed streams and servers that fail: nothing is lost without a report."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from chatkit.cli.terminal import PipeInterface, Style
 from chatkit.client import Client, Item, Joined, Signal
 from chatkit.core.model import Gap, Message, Receipt
 
-CROWD = 210  # more than the 200 that a server lists by name
+CROWD = 210  # more than the 200 members that a server lists
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def shell(server: ServerProcess, tmp_path: Path) -> Shell:
     return Shell(tmp_path, server.url)
 
 
-def test_what_came_before_a_line_that_is_no_message_is_stored_and_shown(shell: Shell) -> None:
+def test_lines_before_an_invalid_line_are_stored_and_shown(shell: Shell) -> None:
     lines = [str(number) for number in range(900)]
     printed = shell.run("join", "joined", "--history", "0", given="\n".join(lines).encode() + b"\n\xff\n", status=1)
     assert shell.stderr == "chatkit: line 901 is not UTF-8 text\n"
@@ -42,7 +42,7 @@ def test_what_came_before_a_line_that_is_no_message_is_stored_and_shown(shell: S
 
 
 @pytest.mark.parametrize("store", ["memory://", "rooms.db"])
-def test_a_joined_pipe_ends_though_the_room_began_anew(tmp_path: Path, store: str) -> None:
+def test_a_joined_pipe_ends_after_the_log_was_reset(tmp_path: Path, store: str) -> None:
     with serve(store if "://" in store else tmp_path / store, folder=tmp_path) as server:
         shell = Shell(tmp_path, server.url)
         with shell.start("join", "ops", "--history", "0", stdin=subprocess.PIPE) as pipe:
@@ -55,45 +55,45 @@ def test_a_joined_pipe_ends_though_the_room_began_anew(tmp_path: Path, store: st
             for file in tmp_path.glob("rooms.db*"):
                 file.unlink()
             server.start()
-            out, said = pipe.communicate(b"four\n", PATIENCE_S)
+            out, errors = pipe.communicate(b"four\n", PATIENCE_S)
             assert out.endswith(b": four\n")
-            assert b"began anew" in said
+            assert b"the room's log was reset" in errors
             assert pipe.returncode == 5
 
 
-@pytest.mark.parametrize("is_told_first", [True, False])
-def test_what_is_stored_in_a_log_that_began_anew_is_waited_for(is_told_first: bool) -> None:
+@pytest.mark.parametrize("is_reset_reported_first", [True, False])
+def test_a_message_in_a_log_that_was_reset_is_shown_before_the_end(is_reset_reported_first: bool) -> None:
     async def main() -> None:
-        conversation = Chat(Client("http://127.0.0.1"), "ops", PipeInterface(), Style(is_coloured=False))
+        chat = Chat(Client("http://127.0.0.1"), "ops", PipeInterface(), Style(is_coloured=False))
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        answer.set_result(Receipt(said("new", 1)))
-        conversation.hear(Joined("ops", "old", 1, 0, [], 0))
+        answer.set_result(Receipt(message_of("new", 1)))
+        chat.receive(Joined("ops", "old", 1, 0, [], 0))
         for seq in (1, 2, 3):
-            conversation.hear(said("old", seq))
-        anew: list[Item | Signal] = [Joined("ops", "new", 1, 1, [], 0), Gap(3, 1, "epoch")]
-        if is_told_first:
-            for item in anew:
-                conversation.hear(item)
-        conversation._answered(answer)
-        ending = asyncio.ensure_future(conversation._end())
+            chat.receive(message_of("old", seq))
+        reset: list[Item | Signal] = [Joined("ops", "new", 1, 1, [], 0), Gap(3, 1, "epoch")]
+        if is_reset_reported_first:
+            for item in reset:
+                chat.receive(item)
+        chat._on_answer(answer)
+        ending = asyncio.ensure_future(chat._finish())
         await turns()
         assert not ending.done()
-        if not is_told_first:
-            for item in anew:
-                conversation.hear(item)
+        if not is_reset_reported_first:
+            for item in reset:
+                chat.receive(item)
             await turns()
             assert not ending.done()
-        conversation.hear(said("new", 1))
+        chat.receive(message_of("new", 1))
         await ending
 
     run(main())
 
 
-def said(epoch: str, seq: int) -> Message:
+def message_of(epoch: str, seq: int) -> Message:
     return Message("ops", epoch, seq, 0, "ann", f"{seq}")
 
 
-def test_a_pipe_that_prints_what_is_stored_survives_a_killed_server(tmp_path: Path) -> None:
+def test_a_pipe_that_prints_stored_messages_survives_a_killed_server(tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db") as server:
         shell = Shell(tmp_path, server.url)
         with shell.start("publish", "ops", "--json", stdin=subprocess.PIPE) as pipe:
@@ -143,7 +143,7 @@ def test_a_command_without_standard_streams_works(shell: Shell, words: str, stat
         assert b"Traceback" not in done.stderr
 
 
-def test_a_crowd_is_counted_though_not_all_are_named(shell: Shell, server: ServerProcess) -> None:
+def test_all_members_of_a_large_room_are_counted(shell: Shell, server: ServerProcess) -> None:
     with ExitStack() as crowd:
         for number in range(CROWD):
             crowd.enter_context(connect(f"{server.ws_url}/ws/crowd?name=m{number}&history=0"))
@@ -153,6 +153,8 @@ def test_a_crowd_is_counted_though_not_all_are_named(shell: Shell, server: Serve
         assert len(shown) == 4 + 200 + 1
 
 
-def test_help_is_wrapped_where_the_terminal_ends(shell: Shell) -> None:
+def test_help_is_wrapped_to_the_width_of_the_terminal(shell: Shell) -> None:
     shell.env["COLUMNS"] = "80"
-    assert "connection that breaks is made again, and every message is stored once and in" in shell.run("publish", "-h")
+    assert "The command ends when everything is stored, each message once and in order. It" in shell.run(
+        "publish", "-h"
+    )

@@ -1,4 +1,4 @@
-"""Standard streams as a command may find them: not ready, broken, full, or in another encoding."""
+"""Standard streams that are not ready, broken, full, or in another encoding."""
 
 import fcntl
 import io
@@ -17,7 +17,7 @@ from cli_process import PATIENCE_S, Shell, wait_until
 from serving import ServerProcess, serve
 
 from chatkit.cli.input import without_mark
-from chatkit.cli.output import OutputClosed, Results
+from chatkit.cli.output import OutputClosed, StandardOutput
 from chatkit.errors import BadBody
 
 EVERY_COMMAND = ["history streams", "history streams --json", "rooms", "rooms streams", "publish streams hi --json"]
@@ -53,7 +53,7 @@ def set_nonblocking(descriptor: int) -> None:
 
 @contextmanager
 def pipe() -> Iterator[tuple[int, io.FileIO]]:
-    """Yield the end to read from, for a child, and the end to write to."""
+    """Yield the read end, for a child process, and the write end."""
     reads, writes = os.pipe()
     with os.fdopen(writes, "wb", buffering=0) as file:
         try:
@@ -66,7 +66,7 @@ def pipe() -> Iterator[tuple[int, io.FileIO]]:
 
 
 @pytest.mark.parametrize("command", ["publish", "join", "publish --json"])
-def test_input_that_is_not_ready_is_waited_for(shell: Shell, command: str) -> None:
+def test_lines_are_read_from_a_nonblocking_pipe(shell: Shell, command: str) -> None:
     room = command.replace(" --", "-")
     with pipe() as (reads, writes):
         set_nonblocking(reads)
@@ -79,7 +79,7 @@ def test_input_that_is_not_ready_is_waited_for(shell: Shell, command: str) -> No
     assert shell.bodies(room) == ["one", "two"]
 
 
-def test_a_whole_input_that_is_not_ready_is_waited_for(shell: Shell) -> None:
+def test_whole_input_is_read_from_a_nonblocking_pipe(shell: Shell) -> None:
     with pipe() as (reads, writes):
         set_nonblocking(reads)
         with start(shell, "publish whole --whole", stdin=reads) as process:
@@ -96,7 +96,7 @@ def unread(descriptor: int) -> int:
 
 
 @pytest.mark.parametrize("command", ["publish", "join"])
-def test_an_input_that_breaks_off_is_not_taken_for_one_that_ends(shell: Shell, command: str) -> None:
+def test_a_read_error_is_not_mistaken_for_the_end_of_the_input(shell: Shell, command: str) -> None:
     room = f"reset-{command}"
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         near = socket.create_connection(listening.getsockname())
@@ -107,21 +107,21 @@ def test_an_input_that_breaks_off_is_not_taken_for_one_that_ends(shell: Shell, c
         wait_until(shell.counts(room, 1))
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    assert b"standard input could not be read: Connection reset by peer" in said
-    assert command == "join" or b"1 of the 1 lines read are published" in said
+    assert b"standard input could not be read: Connection reset by peer" in errors
+    assert command == "join" or b"1 of the 1 lines read are published" in errors
     assert shell.bodies(room) == ["one"]
 
 
 @pytest.mark.parametrize("words", ["publish unread", "publish unread --whole", "join unread"])
-def test_an_input_that_cannot_be_read_is_reported(shell: Shell, words: str) -> None:
+def test_unreadable_input_is_reported(shell: Shell, words: str) -> None:
     descriptor = os.open(os.devnull, os.O_WRONLY)
     with start(shell, words, stdin=descriptor) as process:
         os.close(descriptor)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    assert b"standard input could not be read: Bad file descriptor" in said
+    assert b"standard input could not be read: Bad file descriptor" in errors
 
 
 @pytest.mark.parametrize("command", ["publish marked", "publish marked --whole", "join marked"])
@@ -135,7 +135,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_message(shell: Shell, comman
     assert shell.bodies("marked")[-1] == "first"
 
 
-def test_a_text_and_its_data_may_begin_with_a_byte_order_mark(shell: Shell) -> None:
+def test_a_byte_order_mark_before_text_and_data_is_removed(shell: Shell) -> None:
     shell.run("publish", "marked-text", "\ufefftext", "--data", '\ufeff{"a": 1}')
     stored = json.loads(shell.run("history", "marked-text", "--json"))
     assert (stored["body"], stored["data"]) == ("text", {"a": 1})
@@ -143,13 +143,13 @@ def test_a_text_and_its_data_may_begin_with_a_byte_order_mark(shell: Shell) -> N
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("command", ["publish wide", "publish wide --whole", "join wide"])
-def test_utf_16_is_explained(shell: Shell, encoding: str, command: str) -> None:
+def test_utf_16_input_is_rejected_with_the_command_that_converts_it(shell: Shell, encoding: str, command: str) -> None:
     shell.run(*command.split(), given="first\nsecond\n".encode(encoding), status=1)
-    assert "not UTF-8 text but UTF-" in shell.stderr
+    assert ", not UTF-8 text" in shell.stderr
     assert "iconv -f UTF-" in shell.stderr
 
 
-def test_bytes_that_only_begin_like_a_mark_are_kept() -> None:
+def test_bytes_that_resemble_a_byte_order_mark_are_kept() -> None:
     assert without_mark(b"\xef\xbb\xbf\xef\xbb\xbfx") == b"\xef\xbb\xbfx"
     assert without_mark(b"a\0bc") == b"a\0bc"
     with pytest.raises(BadBody):
@@ -160,7 +160,7 @@ def test_bytes_that_only_begin_like_a_mark_are_kept() -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_output_that_is_not_ready_is_waited_for(shell: Shell, unbuffered: str) -> None:
+def test_output_is_written_whole_to_a_nonblocking_pipe(shell: Shell, unbuffered: str) -> None:
     bodies = [f"{number} {'x' * 200}" for number in range(600)]
     room = f"slow{unbuffered}"
     shell.run("publish", room, given="\n".join(bodies))
@@ -169,7 +169,7 @@ def test_output_that_is_not_ready_is_waited_for(shell: Shell, unbuffered: str) -
     set_nonblocking(writes)
     with start(shell, f"history {room} --json -n 0", stdout=writes) as process, os.fdopen(reads, "rb") as output:
         os.close(writes)
-        wait_until(lambda: unread(reads) >= 60_000)  # about what the pipe holds: the command has to wait
+        wait_until(lambda: unread(reads) >= 60_000)  # about the capacity of the pipe: the command has to wait
         printed = output.read().splitlines()
         assert process.wait(PATIENCE_S) == 0
     assert [json.loads(line)["body"] for line in printed] == bodies
@@ -177,50 +177,48 @@ def test_output_that_is_not_ready_is_waited_for(shell: Shell, unbuffered: str) -
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", EVERY_COMMAND + WITHOUT_SERVER)
-def test_output_that_cannot_be_written_is_exit_1_and_a_sentence(shell: Shell, words: str, unbuffered: str) -> None:
+def test_an_output_error_is_reported_with_exit_code_1(shell: Shell, words: str, unbuffered: str) -> None:
     shell.run("publish", "streams", "hi")
     shell.env["PYTHONUNBUFFERED"] = unbuffered
     with FULL.open("wb") as full, start(shell, words, stdout=full.fileno()) as process:
-        _, said = process.communicate(timeout=PATIENCE_S)
-    assert said == b"chatkit: standard output could not be written: No space left on device\n"
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert errors == b"chatkit: standard output could not be written: No space left on device\n"
     assert process.returncode == 1
 
 
 @pytest.mark.parametrize("words", EVERY_COMMAND + WITHOUT_SERVER)
-def test_a_reader_that_has_left_is_no_failure_of_what_only_prints(shell: Shell, words: str) -> None:
+def test_a_command_that_only_prints_succeeds_when_its_reader_has_closed_the_pipe(shell: Shell, words: str) -> None:
     shell.run("publish", "streams", "hi")
     reads, writes = os.pipe()
     os.close(reads)
     with start(shell, words, stdout=writes) as process:
         os.close(writes)
-        _, said = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, said) == (0, b"")
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (0, b"")
 
 
 @pytest.mark.parametrize("command", ["publish --json", "join"])
-def test_a_command_that_has_lines_to_publish_does_not_end_in_silence_when_its_reader_left(
-    shell: Shell, command: str
-) -> None:
+def test_a_command_that_publishes_reports_that_its_reader_has_closed_the_pipe(shell: Shell, command: str) -> None:
     reads, writes = os.pipe()
     os.close(reads)
     with start(shell, f"{command} left", stdin=subprocess.PIPE, stdout=writes) as process:
         os.close(writes)
-        _, said = process.communicate(b"one\ntwo\nthree\n", PATIENCE_S)
+        _, errors = process.communicate(b"one\ntwo\nthree\n", PATIENCE_S)
     assert process.returncode == 1
-    assert b"standard output could not be written: Broken pipe" in said
+    assert b"standard output could not be written: Broken pipe" in errors
 
 
-def test_after_the_first_error_nothing_is_left_to_fail_at_the_exit() -> None:
+def test_writes_after_the_first_output_error_do_nothing() -> None:
     reads, writes = os.pipe()
     os.close(reads)
-    results = Results(writes)
+    output = StandardOutput(writes)
     with pytest.raises(OutputClosed):
-        results.write(b"lost")
-    assert results.write(b"lost too") == 8
+        output.write(b"lost")
+    assert output.write(b"lost too") == 8
     os.close(writes)
 
 
-def test_notices_that_cannot_be_written_change_no_status(shell: Shell) -> None:
+def test_notices_that_cannot_be_written_do_not_change_the_exit_code(shell: Shell) -> None:
     with FULL.open("wb") as full:
         for words, status in (("publish a/b hi", 2), ("--bogus", 2), ("publish notices hi", 0)):
             with start(shell, words, stderr=full.fileno()) as process:
@@ -243,7 +241,7 @@ def test_json_is_ascii_or_utf_8_in_every_encoding(shell: Shell, encoding: str) -
     assert json.loads(shell.run("rooms", room, "--json"))["room"] == room
 
 
-def test_a_file_for_programs_is_utf_8_in_every_encoding(shell: Shell) -> None:
+def test_csv_and_markdown_files_are_utf_8_in_every_encoding(shell: Shell) -> None:
     shell.run("publish", "export", "\u65e5\u672c")
     shell.env["PYTHONIOENCODING"] = "latin-1"
     for form in ("csv", "markdown"):
@@ -278,7 +276,7 @@ def test_a_file_for_programs_is_utf_8_in_every_encoding(shell: Shell) -> None:
     ],
     ids=repr,
 )
-def test_arguments_that_are_not_utf_8_end_in_a_sentence(shell: Shell, words: list[str | bytes]) -> None:
+def test_arguments_that_are_not_utf_8_are_reported_without_a_traceback(shell: Shell, words: list[str | bytes]) -> None:
     command = [sys.executable, "-m", "chatkit", *words]
     done = subprocess.run(
         command, cwd=shell.folder, env=shell.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False

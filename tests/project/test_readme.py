@@ -24,7 +24,7 @@ def run(*words: str, folder: Path, stdin: str = "") -> str:
 
 
 def test_every_command_stands_in_the_table_and_every_row_is_a_command(tmp_path: Path) -> None:
-    shown = set(re.findall(r"^│ (\w+) ", run("--help", folder=tmp_path).partition("Commands")[2], re.MULTILINE))
+    shown = set(re.findall(r"^  (\w+) ", run("--help", folder=tmp_path).partition("Commands")[2], re.MULTILINE))
     assert shown == set(re.findall(r"^\| `chatkit (\w+)", README, re.MULTILINE))
 
 

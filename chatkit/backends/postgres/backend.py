@@ -5,8 +5,6 @@ numbered under the lock of its own row. One connection listens (listener.py); ea
 at a time.
 """
 
-# ruff: noqa: D102 - the methods are documented in Backend
-
 import asyncio
 import secrets
 from collections import defaultdict

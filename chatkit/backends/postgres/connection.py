@@ -4,8 +4,6 @@ Each call has a time limit. A connection whose call was cancelled or timed out i
 server to cancel the statement. Knows nothing of rooms.
 """
 
-# ruff: noqa: D102 - the methods of a connection are documented by the driver
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress

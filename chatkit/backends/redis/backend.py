@@ -5,8 +5,6 @@ one server, a batch is one script and is stored completely or not at all. On a c
 node fails in the middle of a batch, some of its rooms may have their messages, and the append raises `Unavailable`.
 """
 
-# ruff: noqa: D102 - Backend documents the methods
-
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence

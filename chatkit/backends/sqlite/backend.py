@@ -5,8 +5,6 @@ pages and presence, which are short reads; one lists rooms and plans trims; two 
 move the write-ahead log into the file. The other modules of this package hold the work of each thread.
 """
 
-# ruff: noqa: D102 - the methods are documented in Backend
-
 import asyncio
 import sqlite3
 import time

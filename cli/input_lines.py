@@ -1,7 +1,7 @@
-"""The lines of standard input, as they come. Knows nothing of messages.
+"""The lines of standard input, as soon as they arrive. Knows nothing of messages.
 
-A thread of its own reads, so that the event loop never waits for a pipe; it ends with the process, even while it waits
-for input, so that Ctrl-C works. At most a few chunks are held; a faster writer waits.
+A separate daemon thread reads, so that the event loop never blocks on a pipe and Ctrl-C works while the thread waits
+for input. At most a few chunks are buffered; a faster writer waits.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from contextlib import suppress
 from chatkit.cli.input import STDIN, InputFailed, read_chunk, without_marks
 from chatkit.errors import BadBody, TooLarge
 
-MAX_CHUNKS = 4
+MAX_CHUNKS = 4  # 256 KiB: enough for the reader to stay ahead of the event loop
 
 
 async def read_chunks(descriptor: int = STDIN) -> AsyncIterator[bytes]:
-    """Yield input as soon as there is some. Raise `InputFailed` where it breaks off, after what came before."""
+    """Iterate over input as it arrives. After the last chunk before a read error, raise `InputFailed`."""
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes | InputFailed] = asyncio.Queue()
-    free = threading.Semaphore(MAX_CHUNKS)  # bounds `chunks`: taken by the thread before it reads
+    free = threading.Semaphore(MAX_CHUNKS)  # bounds `chunks`: the thread acquires it before it reads
 
     def read() -> None:
-        with suppress(RuntimeError):  # the loop is closed, and with it the command
+        with suppress(RuntimeError):  # the loop is closed: the command has ended
             is_over = False
             while not is_over:
                 free.acquire()
@@ -46,22 +46,22 @@ def _chunk_or_error(descriptor: int) -> bytes | InputFailed:
 
 
 async def read_lines(max_bytes: int, descriptor: int = STDIN) -> AsyncIterator[tuple[int, str]]:
-    """Yield each line's number, from 1 on, and its text without its end.
+    """Iterate over the lines: each line's number, from 1, and its text without the line ending.
 
-    Raise `TooLarge` at a line of more than `max_bytes`, `BadBody` at one that is not UTF-8, and `InputFailed` where the
-    input breaks off, when their turn comes. The beginning of a line whose rest cannot be read is not a line.
+    Raise `TooLarge` at a line longer than `max_bytes`, `BadBody` at a line that is not UTF-8, and `InputFailed` at a
+    read error, in each case after the lines before it. A line that a read error cuts off is not yielded.
     """
     number = 0
-    begun = b""
+    partial = b""
     async for chunk in without_marks(read_chunks(descriptor)):
-        *lines, begun = (begun + chunk).split(b"\n")
+        *lines, partial = (partial + chunk).split(b"\n")
         for line in lines:
             number += 1
             yield number, _text(line, number, max_bytes)
-        if len(begun) > max_bytes + 1:  # one more for a carriage return
+        if len(partial) > max_bytes + 1:  # one more for a carriage return
             raise _too_long(number + 1, max_bytes)
-    if begun:
-        yield number + 1, _text(begun, number + 1, max_bytes)
+    if partial:
+        yield number + 1, _text(partial, number + 1, max_bytes)
 
 
 def _text(line: bytes, number: int, max_bytes: int) -> str:

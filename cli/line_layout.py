@@ -1,6 +1,6 @@
-"""The rows that show a line being typed: its grapheme clusters (UAX 29) with their widths in cells. No I/O.
+"""The layout of the input line in rows: its grapheme clusters (UAX 29) with their widths in cells. No I/O.
 
-The last column stays free, so that the cursor always has a place and no terminal wraps a row by itself.
+The last column stays free, so that the cursor always has a cell and no terminal wraps a row by itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,26 +10,25 @@ from typing import Final
 
 import wcwidth
 
-MAX_CHARS: Final = 20_000  # laid out on each side of the cursor: no screen shows more
-JOINERS: Final = frozenset("\u200c\u200d")  # scripts and emoji are written with them
+MAX_CHARS: Final = 20_000  # laid out on each side of the cursor; no screen shows more
+JOINERS: Final = frozenset("\u200c\u200d")  # used in some scripts and in emoji
 
 
 @dataclass(slots=True)
-class Row:
-    """One row: what stands in it, at which columns, and how wide each of its cells is."""
+class InputRow:
+    """One row: its pieces of text with their columns, and the width of each cell."""
 
     pieces: list[tuple[int, str]] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
     width: int = 0
-    is_open: bool = False  # whether the last piece goes on
+    is_open: bool = False  # the next cell continues the last piece
 
     @property
     def text(self) -> str:
-        """What stands in the row."""
         return "".join(piece for _, piece in self.pieces)
 
     def add(self, cell: str, width: int) -> None:
-        """Add a cell. One that is not ASCII ends a piece: terminals differ in how wide it is."""
+        """Add a cell. A cell that is not ASCII ends its piece, because terminals differ in its width."""
         if self.is_open:
             column, piece = self.pieces[-1]
             self.pieces[-1] = (column, piece + cell)
@@ -41,26 +40,26 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows, and where the cursor is in them."""
+class Layout:
+    """Rows and the position of the cursor in them."""
 
-    rows: Sequence[Row]
+    rows: Sequence[InputRow]
     cursor_row: int
     cursor_column: int
 
-    def above_cursor(self, width: int) -> int:
-        """Return how many rows a terminal of this width has above the cursor when it wraps these rows again."""
+    def rows_above_cursor(self, width: int) -> int:
+        """Return the number of rows above the cursor after a terminal of this width wraps the rows again."""
         above = sum(1 + _n_breaks(row.widths, width) for row in self.rows[: self.cursor_row])
         widths = self.rows[self.cursor_row].widths
         left, n_left = 0, 0
         while n_left < len(widths) and left < self.cursor_column:
             left += widths[n_left]
             n_left += 1
-        return above + _n_breaks(widths[: n_left + 1], width)  # with the cell that the cursor is on
+        return above + _n_breaks(widths[: n_left + 1], width)  # including the cell under the cursor
 
 
 def _n_breaks(widths: Sequence[int], width: int) -> int:
-    """Return after how many cells of a row a narrower terminal begins another row."""
+    """Return the number of rows that a terminal of this width adds for a row with these cells."""
     n_breaks = used = 0
     for cell in widths:
         if used and used + cell > width:
@@ -70,35 +69,35 @@ def _n_breaks(widths: Sequence[int], width: int) -> int:
     return n_breaks
 
 
-def lay_out(prompt: str, text: str, at: int, width: int, max_rows: int) -> Rows:
-    """Return the rows for a prompt and a text with the cursor at index `at`: the part of them around the cursor."""
+def lay_out(prompt: str, text: str, at: int, width: int, max_rows: int) -> Layout:
+    """Return at most `max_rows` rows, around the cursor, of a prompt and a text with the cursor at index `at`."""
     first = 0 if at <= MAX_CHARS else wcwidth.grapheme_boundary_before(text, at - MAX_CHARS)
     room = max(1, width - 1)
-    rows = [Row()]
-    for cell in _clusters(_short(prompt, width)):
+    rows = [InputRow()]
+    for cell in _clusters(_shorten(prompt, width)):
         rows[0].add(cell, cell_width(cell))
     cursor = None
     index = first
     for cluster in wcwidth.iter_graphemes(text[first : at + MAX_CHARS]):
-        cell = shown(cluster)
+        cell = printable(cluster)
         cells = cell_width(cell)
         if rows[-1].width and rows[-1].width + cells > room:
-            rows.append(Row())
+            rows.append(InputRow())
         if index == at:
             cursor = (len(rows) - 1, rows[-1].width)
         rows[-1].add(cell, cells)
         index += len(cluster)
     row, column = cursor or (len(rows) - 1, rows[-1].width)
     top = max(0, min(row - max_rows // 2, len(rows) - max_rows))
-    return Rows(rows[top : top + max_rows], row - top, min(column, room))
+    return Layout(rows[top : top + max_rows], row - top, min(column, room))
 
 
 def _clusters(text: str) -> Iterator[str]:
-    return map(shown, wcwidth.iter_graphemes(text))
+    return map(printable, wcwidth.iter_graphemes(text))
 
 
-def _short(prompt: str, width: int) -> str:
-    """Return a prompt that leaves half of a narrow terminal for the text."""
+def _shorten(prompt: str, width: int) -> str:
+    """Return the prompt, shortened so that half of a narrow terminal is left for the text."""
     cells = list(_clusters(prompt))
     if sum(map(cell_width, cells)) <= width // 2:
         return prompt
@@ -111,12 +110,12 @@ def _short(prompt: str, width: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def shown(cluster: str) -> str:
-    """Return how a cluster is shown: nothing in it moves the cursor by itself."""
-    return "".join(map(_shown_char, cluster))
+def printable(cluster: str) -> str:
+    """Return the printable form of a cluster, without characters that would move the cursor."""
+    return "".join(map(_printable_char, cluster))
 
 
-def _shown_char(char: str) -> str:
+def _printable_char(char: str) -> str:
     if char == "\n":
         return "\u23ce"
     if char == "\t":
@@ -126,5 +125,5 @@ def _shown_char(char: str) -> str:
 
 @lru_cache(maxsize=4096)
 def cell_width(cell: str) -> int:
-    """Return how many columns it takes."""
+    """Return the number of columns of a cell."""
     return wcwidth.width(cell)

@@ -22,9 +22,9 @@ from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
 from chatkit.wire.codes import ExitCode
 
-PROTOCOL: Final = "chatkit.server.protocol:WebSocketProtocol"
-ROOM_PROTOCOL: Final = "chatkit.server.protocol:RoomWebSocketProtocol"
-HTTP_PROTOCOL: Final = "chatkit.server.protocol:HttpProtocol"
+PROTOCOL: Final = "chatkit.protocols.websocket:WebSocketProtocol"
+ROOM_PROTOCOL: Final = "chatkit.protocols.websocket:RoomWebSocketProtocol"
+HTTP_PROTOCOL: Final = "chatkit.protocols.detect:HttpProtocol"
 ENDS_ON: Final = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_S: Final = 3  # what clients and streams have to end by themselves; then they are ended
 GC_THRESHOLD: Final = 20_000  # objects; at Python's 700, a thousand clients who connect cost a hundred collections

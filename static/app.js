@@ -141,7 +141,8 @@ class Page {
     this.#drawFrame(); // the composer can measure its height only if it is visible
     this.composer.open(name, this.#store.get(`draft.${name}`) ?? "");
     this.panes.showConversation();
-    if (window.matchMedia("(hover: hover)").matches) this.composer.focus(); // on a phone, the keyboard would cover the room
+    // On a phone, the keyboard would cover the room.
+    if (window.matchMedia("(hover: hover)").matches) this.composer.focus();
     this.#toNewest();
   }
 
@@ -214,7 +215,8 @@ class Page {
    * @param {import("./protocol.js").Message} message
    */
   #onLive(room, message) {
-    if (room === this.#room && message.sender !== this.session.name) this.#announcer.announce(message.sender, message.body);
+    if (room !== this.#room || message.sender === this.session.name) return;
+    this.#announcer.announce(message.sender, message.body);
   }
 
   /** @param {string} sentence */

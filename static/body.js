@@ -1,6 +1,6 @@
 /**
- * Parses a message's text into prose with links and code, and fenced code. Returns values, never markup; the view inserts
- * them as text. Characters with an effect (escape sequences, bidi overrides) become visible marks.
+ * Parses a message's text into prose with links and code, and fenced code. Returns values, never markup; the view
+ * inserts them as text. Characters with an effect (escape sequences, bidi overrides) become visible marks.
  *
  * @typedef {{kind: "text", text: string} | {kind: "mark", text: string, name: string}
  *   | {kind: "link", text: string, href: string} | {kind: "code", text: string}} Span

@@ -20,7 +20,8 @@ const MAX_WAIT_MS = 30_000;
 const STABLE_MS = 10_000; // after a connection this long, the back-off starts again
 const OPEN_WITHIN_MS = 10_000;
 const ANSWER_WITHIN_MS = 10_000; // an overdue answer ends the connection: the server or the network failed
-const HEARTBEAT_MS = 15_000; // a ping is sent after this silence, so a dead connection is detected 25 s after its last frame
+// A ping is sent after this silence, so a dead connection is detected 25 s after its last frame.
+const HEARTBEAT_MS = 15_000;
 
 export class Connection {
   /** @type {WebSocket | null} */
@@ -55,7 +56,9 @@ export class Connection {
     return this.#state.kind === "online";
   }
 
-  /** Open a new connection now and drop the present one: at the start, for "Retry now", and after a change of the name. */
+  /**
+   * Open a new connection now and drop the present one: at the start, for "Retry now", and after a change of the name.
+   */
   open() {
     this.#drop("reopened");
     this.#set({ kind: "connecting" });

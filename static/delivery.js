@@ -1,6 +1,7 @@
 /**
- * Sends the messages of the outbox. Each room has one message in flight, so that messages are stored in the order in which
- * they were written. Each message is sent with the same key until the server has stored it. Knows no socket and no DOM.
+ * Sends the messages of the outbox. Each room has one message in flight, so that messages are stored in the order in
+ * which they were written. Each message is sent with the same key until the server has stored it. Knows no socket and
+ * no DOM.
  */
 
 import { ConnectionLost, Refused } from "./protocol.js";
@@ -79,7 +80,8 @@ export class Delivery {
     const wait = Math.max(MIN_WAIT_MS, ms);
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, Date.now() + wait);
     window.setTimeout(() => {
-      this.#pausedUntilMs = 0; // set here: if the timer fires early, the clock would still report a pause, and sending would stop
+      // Set here: if the timer fires early, the clock would still report a pause, and sending would stop.
+      this.#pausedUntilMs = 0;
       this.run();
     }, wait);
   }

@@ -1,7 +1,7 @@
 /**
- * Messages that the server has not acknowledged. Each one is an item in the browser's storage under its random message key.
- * Therefore tabs do not overwrite each other's messages, and a message that two tabs send is stored once. Knows no socket
- * and no DOM.
+ * Messages that the server has not acknowledged. Each one is an item in the browser's storage under its random message
+ * key. Therefore tabs do not overwrite each other's messages, and a message that two tabs send is stored once. Knows no
+ * socket and no DOM.
  *
  * @typedef {{key: string, room: string, body: string, time: string, problem?: string}} Entry
  */
@@ -65,8 +65,8 @@ export class Outbox {
   }
 
   /**
-   * Record that the server stored a message as `seq`. It stays in the outbox until the room shows it, so that the page always
-   * displays it.
+   * Record that the server stored a message as `seq`. It stays in the outbox until the room shows it, so that the page
+   * always displays it.
    * @param {string} key
    * @param {number} seq
    * @param {number} seenSeq the newest seq of the room that was received

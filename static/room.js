@@ -141,8 +141,8 @@ export class Room {
   }
 
   /**
-   * Add a gap. If its reason is `epoch` and no `joined` came before it, the new epoch is unknown, and so is the cursor: the
-   * room has to be joined again.
+   * Add a gap. If its reason is `epoch` and no `joined` came before it, the new epoch is unknown, and so is the cursor:
+   * the room has to be joined again.
    * @param {import("./protocol.js").Gap} gap
    */
   onGap(gap) {

@@ -1,6 +1,6 @@
 /**
- * The rooms that this page has joined, which the browser stores between visits, and the rooms that the server lists. Knows
- * no socket and no DOM.
+ * The rooms that this page has joined, which the browser stores between visits, and the rooms that the server lists.
+ * Knows no socket and no DOM.
  *
  * @typedef {{room: string, first: number, last: number, cursor: string, members: number, time?: string}} Listed
  */

@@ -1,4 +1,7 @@
-/** Stores small texts in the browser. If the browser stores nothing, or its storage is full, they last as long as the page. */
+/**
+ * Stores small texts in the browser. If the browser stores nothing, or its storage is full, they last as long as the
+ * page.
+ */
 
 const PREFIX = "chatkit.";
 const SHARED = new Set(["name", "theme"]); // shared by all chats of an origin; other items belong to one chat

@@ -1,10 +1,10 @@
 /**
- * Checks the names of rooms and senders before they are sent. The rules are those of the server (chatkit/core/text.py and
- * model.py); `tests/core/vectors/names.json` has examples for both.
+ * Checks the names of rooms and senders before they are sent. The rules are those of the server (chatkit/core/text.py
+ * and model.py); `tests/core/vectors/names.json` has examples for both.
  */
 
 export const ROOM_RULE = "A room name has 1 to 64 letters, digits, “-”, “_” or “.”, and does not begin with “.”.";
-export const SENDER_RULE = "A name has 1 to 32 visible characters.";
+export const SENDER_RULE = "A name has 1 to 32 printable characters.";
 
 const MAX_ROOM_CHARS = 64;
 const MAX_SENDER_CHARS = 32;
@@ -48,7 +48,8 @@ export function checkSender(text) {
  * @param {number} maxChars
  */
 function normalized(text, maxChars) {
-  if (text.length > maxChars * MAX_UNITS) return null; // normalizing takes time that grows with the square of the length
+  // Normalizing takes time that grows with the square of the length.
+  if (text.length > maxChars * MAX_UNITS) return null;
   const name = text.normalize("NFC");
   const length = [...name].length; // the rule counts characters, a string's length counts UTF-16 units
   return length >= 1 && length <= maxChars ? name : null;

@@ -2,7 +2,8 @@
 
 import { clone, find } from "../dom.js";
 
-const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000"]); // the default of `chatkit`'s --server
+// The default of `chatkit`'s --server.
+const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000"]);
 
 /**
  * @param {HTMLElement} place

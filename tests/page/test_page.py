@@ -480,7 +480,7 @@ def test_the_page_works_by_keyboard(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#name-dialog")).to_be_visible()
     ann.page.keyboard.type("x" * 33)
     ann.page.keyboard.press("Enter")
-    expect(ann.page.locator("#name-problem")).to_have_text("A name has 1 to 32 visible characters.")
+    expect(ann.page.locator("#name-problem")).to_have_text("A name has 1 to 32 printable characters.")
     ann.page.locator("#name-box").fill("  ann ")
     ann.page.keyboard.press("Enter")
     expect(ann.page.locator("#me-name")).to_have_text("ann")

@@ -23,7 +23,7 @@ def run(*words: str, folder: Path, stdin: str = "") -> str:
     return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=folder, env=env, check=True).stdout
 
 
-def test_the_table_of_commands_is_complete(tmp_path: Path) -> None:
+def test_every_command_stands_in_the_table_and_every_row_is_a_command(tmp_path: Path) -> None:
     shown = set(re.findall(r"^│ (\w+) ", run("--help", folder=tmp_path).partition("Commands")[2], re.MULTILINE))
     assert shown == set(re.findall(r"^\| `chatkit (\w+)", README, re.MULTILINE))
 

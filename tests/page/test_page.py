@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import stores
-from page_looks import CONTRASTS, OVERFLOWING
+from page_layout import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
 from relay import Relay

@@ -48,16 +48,16 @@ class Window:
 
     def _new_page(self) -> Page:
         page = self.context.new_page()
-        page.on("console", lambda message: self._on_console(message.type, message.text))
+        page.on("console", lambda event: self._on_console(event.type, event.text))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        page.on("dialog", self._on_dialog)
+        page.on("dialog", self._asked)
         return page
 
     def _on_console(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"} and not any(sign in text for sign in SERVER_AWAY):
             self.problems.append(f"{kind}: {text}")
 
-    def _on_dialog(self, dialog: Dialog) -> None:
+    def _asked(self, dialog: Dialog) -> None:
         self.problems.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 

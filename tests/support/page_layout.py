@@ -1,6 +1,6 @@
-"""JavaScript expressions that measure how the page looks."""
+"""Questions to a page about how it looks, as expressions that a browser answers."""
 
-# The contrast by WCAG 2 of every element with text, against its background.
+# The contrast, as WCAG 2 reckons it, of every element that shows text of its own against what is painted behind it.
 CONTRASTS = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgba = (color) => {

@@ -1,1 +1,1 @@
-"""The page's files. A package only so that they are installed with the others."""
+"""The files of the page. This is a package so that they are installed."""

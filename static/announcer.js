@@ -1,11 +1,11 @@
-/** Tells a screen reader what came, gathered: in a busy room a sum, not a stream. */
+/** Announces new messages to screen readers, once a second at most; in a busy room only their number. */
 
-const GATHER_MS = 1_000;
+const INTERVAL_MS = 1_000;
 const MAX_CHARS = 200;
 
 export class Announcer {
   /** @type {string[]} */
-  #said = [];
+  #waiting = [];
   #timer = 0;
 
   /** @param {HTMLElement} region */
@@ -17,15 +17,15 @@ export class Announcer {
    * @param {string} sender
    * @param {string} body
    */
-  say(sender, body) {
-    this.#said.push(`${sender}: ${body.slice(0, MAX_CHARS)}`);
-    this.#timer ||= window.setTimeout(() => this.#speak(), GATHER_MS);
+  announce(sender, body) {
+    this.#waiting.push(`${sender}: ${body.slice(0, MAX_CHARS)}`);
+    this.#timer ||= window.setTimeout(() => this.#flush(), INTERVAL_MS);
   }
 
-  #speak() {
-    const said = this.#said;
-    this.#said = [];
+  #flush() {
+    const texts = this.#waiting;
+    this.#waiting = [];
     this.#timer = 0;
-    this.region.textContent = said.length <= 3 ? said.join("\n") : `${said.length} new messages`;
+    this.region.textContent = texts.length <= 3 ? texts.join("\n") : `${texts.length} new messages`;
   }
 }

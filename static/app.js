@@ -1,4 +1,4 @@
-/** The page: puts the session and the views together. The address says which room is open; nothing else decides it. */
+/** The page: connects the session with the views. The fragment of the address decides which room is open. */
 
 import { find, hueOf, initialOf, setText } from "./dom.js";
 import { listenToKeys } from "./keys.js";
@@ -20,8 +20,8 @@ import { ThemeView } from "./views/theme.js";
 
 /** @typedef {import("./room.js").Room} Room */
 
-const ROOMS_EVERY_MS = 15_000; // the list of rooms is not pushed: this is how old it gets
-const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title still counts
+const ROOMS_EVERY_MS = 15_000; // the server does not push the list of rooms
+const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title is still updated
 const PROBLEM_MS = 8_000;
 
 class Page {
@@ -32,7 +32,7 @@ class Page {
   #isDue = false;
   #problemTimer = 0;
   #typingTimer = 0;
-  /** @type {string | null} the message to show once its stretch of the log is drawn */
+  /** @type {string | null} the message to scroll to after the next drawing */
   #reveal = null;
 
   constructor() {
@@ -42,7 +42,7 @@ class Page {
       url: () => this.#url(),
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
-      onProblem: (sentence) => this.#tell(sentence),
+      onProblem: (sentence) => this.#showProblem(sentence),
       onBadName: () => this.names.ask(this.#store.get("name") ?? ""),
     });
     this.panes = new PanesView({ onSearch: () => this.search.focus() });
@@ -63,13 +63,13 @@ class Page {
       onOpen: (message) => void this.#showFound(message),
     });
     this.names = new NameDialog({ onName: (name) => this.#onName(name) });
-    this.tokens = new TokenDialog({ onToken: (token) => this.#enter(token) });
+    this.tokens = new TokenDialog({ onToken: (token) => this.#reloadWithToken(token) });
     new ThemeView(store);
   }
 
   start() {
     this.#hideToken();
-    this.#listen();
+    this.#addListeners();
     this.#openFromAddress();
     const name = this.#store.get("name");
     if (name === null) this.names.ask("");
@@ -78,7 +78,7 @@ class Page {
     window.setInterval(() => document.hidden || void this.session.refreshRooms(), ROOMS_EVERY_MS);
   }
 
-  #listen() {
+  #addListeners() {
     const { connection } = this.session;
     window.addEventListener("hashchange", () => this.#openFromAddress());
     window.addEventListener("online", () => connection.retryNow());
@@ -86,7 +86,7 @@ class Page {
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) return;
       connection.retryNow();
-      void this.session.probe(); // after a night asleep the socket may be dead without knowing
+      void this.session.probe(); // after a sleep of the machine, the connection may be dead
       if (this.#room?.unread) this.#room.newAfter = this.#room.read;
       this.#draw();
     });
@@ -104,13 +104,13 @@ class Page {
   }
 
   #url() {
-    const url = new URL("ws", document.baseURI); // relative: the page may be below a prefix
+    const url = new URL("ws", document.baseURI); // relative, because the page may be below a prefix
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.search = `?name=${encodeURIComponent(this.#store.get("name") ?? "anonymous")}`;
     return url.href;
   }
 
-  /** The cookie has the token by now: it need not stay in the address, in bookmarks and on screens. */
+  /** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
   #hideToken() {
     const url = new URL(window.location.href);
     if (!url.searchParams.has("token")) return;
@@ -119,7 +119,7 @@ class Page {
   }
 
   /** @param {string} token */
-  #enter(token) {
+  #reloadWithToken(token) {
     const url = new URL(window.location.href);
     url.searchParams.set("token", token);
     window.location.replace(url);
@@ -128,24 +128,25 @@ class Page {
   /** @param {string} room */
   #goTo(room) {
     window.location.hash = encodeURIComponent(room);
-    this.panes.makeWay();
+    this.panes.showConversation();
   }
 
   #openFromAddress() {
     const name = roomInAddress();
-    if (name === null) return this.#openNone();
+    if (name === null) return this.#closeRoom();
     this.#room = this.session.join(name);
     this.#store.set("last-room", name);
     this.log.clear();
     this.search.clear();
-    this.#drawFrame(); // what is hidden has no height for the composer to fit
+    this.#drawFrame(); // the composer can measure its height only if it is visible
     this.composer.open(name, this.#store.get(`draft.${name}`) ?? "");
-    this.panes.makeWay();
-    if (window.matchMedia("(hover: hover)").matches) this.composer.focus(); // a phone's keyboard would cover the room
+    this.panes.showConversation();
+    // On a phone, the keyboard would cover the room.
+    if (window.matchMedia("(hover: hover)").matches) this.composer.focus();
     this.#toNewest();
   }
 
-  #openNone() {
+  #closeRoom() {
     this.#room = null;
     this.#draw();
   }
@@ -202,10 +203,10 @@ class Page {
   async #showFound(message) {
     const room = this.#room;
     if (!room) return;
-    this.panes.makeWay();
+    this.panes.showConversation();
     await this.session.showAround(room, message.seq);
     room.following = false;
-    this.#reveal = `${room.life}:${message.seq}`;
+    this.#reveal = `${room.generation}:${message.seq}`;
     this.#draw();
   }
 
@@ -214,17 +215,18 @@ class Page {
    * @param {import("./protocol.js").Message} message
    */
   #onLive(room, message) {
-    if (room === this.#room && message.sender !== this.session.name) this.#announcer.say(message.sender, message.body);
+    if (room !== this.#room || message.sender === this.session.name) return;
+    this.#announcer.announce(message.sender, message.body);
   }
 
   /** @param {string} sentence */
-  #tell(sentence) {
+  #showProblem(sentence) {
     clearTimeout(this.#problemTimer);
     setText(find("#problem", HTMLElement), sentence);
-    if (sentence) this.#problemTimer = window.setTimeout(() => this.#tell(""), PROBLEM_MS);
+    if (sentence) this.#problemTimer = window.setTimeout(() => this.#showProblem(""), PROBLEM_MS);
   }
 
-  /** Draw once, soon, however much changed. */
+  /** Schedule one drawing for all changes until then. */
   #draw() {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -242,7 +244,7 @@ class Page {
     const room = this.#room;
     if (room?.following && room.attached && !document.hidden && room.unread > 0) room.markRead();
     if (room) session.rooms.remember(room);
-    this.status.show(state, session.outbox.unsent, session.storeAway);
+    this.status.show(state, session.outbox.unsent, session.storeProblem);
     if (state.kind === "stopped" && state.code === 4401) this.tokens.ask(sentenceOf(state.reason));
     this.#drawRooms();
     this.#drawFrame();
@@ -287,7 +289,7 @@ class Page {
     const { session } = this;
     const pending = session.outbox.of(room.name);
     const me = session.name || this.#store.get("name") || "";
-    this.log.show(linesOf(room, { pending, me, note: (entry) => this.#noteOn(entry), now: new Date() }), {
+    this.log.show(linesOf(room, { pending, me, note: (entry) => this.#statusOf(entry), now: new Date() }), {
       top: topText(room),
       follows: room.following,
       hasNewer: room.hasNewer,
@@ -302,24 +304,24 @@ class Page {
     this.people.show([...room.members.keys()], room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
-    if (room.problem) this.#tell(room.problem);
+    if (room.problem) this.#showProblem(room.problem);
   }
 
   /** @param {Room} room */
   #drawTyping(room) {
-    const typists = room.typists(Date.now());
-    this.people.showTyping(typists);
+    const typingNames = room.typingNames(Date.now());
+    this.people.showTyping(typingNames);
     clearTimeout(this.#typingTimer);
-    if (typists.length) this.#typingTimer = window.setTimeout(() => this.#draw(), 500);
+    if (typingNames.length) this.#typingTimer = window.setTimeout(() => this.#draw(), 500);
   }
 
   /** @param {import("./outbox.js").Entry} entry */
-  #noteOn(entry) {
+  #statusOf(entry) {
     if (entry.problem) return entry.problem;
     if (this.session.outbox.isStored(entry.key)) return "";
     if (!this.session.connection.isOnline) return "Waiting for the connection";
-    if (this.session.storeAway) return "Waiting for the store";
-    return this.session.delivery.isHeld ? "The server asked to wait" : "Sending…";
+    if (this.session.storeProblem) return "Waiting for the store";
+    return this.session.delivery.isPaused ? "Waiting to try again" : "Sending…";
   }
 }
 
@@ -327,18 +329,18 @@ function roomInAddress() {
   try {
     return checkRoom(decodeURIComponent(window.location.hash));
   } catch {
-    return null; // a stray % in the address names no room
+    return null; // an invalid escape in the address
   }
 }
 
 /** @param {Room} room */
 function topText(room) {
   if (!room.oldest) return "";
-  if (room.loading === "older") return "Reading older messages…";
+  if (room.loading === "older") return "Loading older messages…";
   if (room.hasOlder) return "";
-  if (room.oldest.life !== room.life) return "";
+  if (room.oldest.generation !== room.generation) return "";
   const kept = room.oldest.message.seq;
-  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is where #${room.name} began.`;
+  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is the beginning of #${room.name}.`;
 }
 
 /** @param {string} text */

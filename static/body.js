@@ -1,6 +1,6 @@
 /**
- * What a message's text is made of: prose with links and code, and fenced code. Yields values, never markup;
- * whoever shows them sets them as text. Characters that would act (escape sequences, bidi overrides) become marks.
+ * Parses a message's text into prose with links and code, and fenced code. Returns values, never markup; the view
+ * inserts them as text. Characters with an effect (escape sequences, bidi overrides) become visible marks.
  *
  * @typedef {{kind: "text", text: string} | {kind: "mark", text: string, name: string}
  *   | {kind: "link", text: string, href: string} | {kind: "code", text: string}} Span
@@ -8,9 +8,9 @@
  */
 
 const FENCE = /^```([\w+#.-]{0,20})\s*$/;
-const MAX_LINK_CHARS = 2_048; // longer is no address that a person follows, and would make trimming it slow
+const MAX_LINK_CHARS = 2_048; // nobody follows a longer link, and trimming it would be slow
 const INLINE = /`([^`\n]+)`|(https?:\/\/[^\s<>"`\p{C}]+)/gu;
-const ACTING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]/g;
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]/g;
 
 /** @type {Record<string, string>} */
 const BIDI = {
@@ -39,7 +39,7 @@ export function parseBody(body) {
     if (language === undefined) continue;
     let end = at + 1;
     while (end < lines.length && lines[end]?.trimEnd() !== "```") end++;
-    if (end === lines.length) break; // never closed: it stays prose, and so does all after it
+    if (end === lines.length) break; // not closed: this and the rest stay prose
     addProse(blocks, lines.slice(prose, at));
     blocks.push({ kind: "fence", language, text: lines.slice(at + 1, end).join("\n") });
     prose = end + 1;
@@ -78,7 +78,7 @@ function spansOf(text) {
 }
 
 /**
- * Text with its acting characters made visible.
+ * Split text into plain text and visible marks for control characters.
  * @param {string} text
  * @returns {(Extract<Span, {kind: "text" | "mark"}>)[]}
  */
@@ -86,7 +86,7 @@ export function markSpans(text) {
   /** @type {(Extract<Span, {kind: "text" | "mark"}>)[]} */
   const spans = [];
   let from = 0;
-  for (const { 0: char, index } of text.matchAll(ACTING)) {
+  for (const { 0: char, index } of text.matchAll(CONTROL)) {
     if (index > from) spans.push({ kind: "text", text: text.slice(from, index) });
     spans.push({ kind: "mark", ...markOf(char) });
     from = index + 1;
@@ -104,7 +104,7 @@ function markOf(char) {
 }
 
 /**
- * The link without the punctuation that belongs to the sentence around it; null if it is none.
+ * Return the link without the punctuation of the sentence around it, or null if it is not a URL.
  * @param {string} text
  */
 function trimLink(text) {

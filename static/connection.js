@@ -1,9 +1,9 @@
 /**
- * The link to the server: opening it, questions and answers, and coming back after it broke. Knows no DOM and no room;
- * what is to be joined on return is asked of its owner, who hears `welcome` as the first event of every link.
+ * The WebSocket connection to the server: commands with their answers, the heartbeat, and reconnecting with back-off.
+ * Knows no DOM and no room. `welcome` is the first event of every connection; the owner then joins its rooms again.
  */
 
-import { LinkLost, readEvent, Refused, SUBPROTOCOL } from "./protocol.js";
+import { ConnectionLost, readEvent, Refused, SUBPROTOCOL } from "./protocol.js";
 
 /**
  * @typedef {import("./protocol.js").Command} Command
@@ -11,37 +11,38 @@ import { LinkLost, readEvent, Refused, SUBPROTOCOL } from "./protocol.js";
  * @typedef {{kind: "connecting"}
  *   | {kind: "online", name: string, server: string}
  *   | {kind: "waiting", untilMs: number, reason: string}
- *   | {kind: "stopped", code: number, reason: string}} LinkState
- * @typedef {{settle: (event: Event) => void, fail: (error: Error) => void, timer: number}} Question
+ *   | {kind: "stopped", code: number, reason: string}} ConnectionState
+ * @typedef {{resolve: (event: Event) => void, reject: (error: Error) => void, timer: number}} PendingAnswer
  */
 
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 30_000;
-const STEADY_MS = 10_000; // a link that lived this long was a good one: the next wait is short again
+const STABLE_MS = 10_000; // after a connection this long, the back-off starts again
 const OPEN_WITHIN_MS = 10_000;
-const ANSWER_WITHIN_MS = 10_000; // a silent server or a cut cable: an overdue answer ends the link
-const HEARTBEAT_MS = 15_000; // after so much silence a ping is sent: a dead link is noticed 25 s after its last frame
+const ANSWER_WITHIN_MS = 10_000; // an overdue answer ends the connection: the server or the network failed
+// A ping is sent after this silence, so a dead connection is detected 25 s after its last frame.
+const HEARTBEAT_MS = 15_000;
 
 export class Connection {
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {Map<import("./protocol.js").Ref, Question>} */
-  #questions = new Map();
+  /** @type {Map<import("./protocol.js").Ref, PendingAnswer>} */
+  #pending = new Map();
   #refs = 0;
   #attempts = 0;
   #openedMs = 0;
   #timer = 0;
   #heartbeat = 0;
-  /** @type {LinkState} */
+  /** @type {ConnectionState} */
   #state = { kind: "stopped", code: 0, reason: "" };
 
   /**
    * @param {object} owner
-   * @param {() => string} owner.url read anew for each try
-   * @param {(state: LinkState) => void} owner.onState
+   * @param {() => string} owner.url called for each attempt
+   * @param {(state: ConnectionState) => void} owner.onState
    * @param {(event: Event) => void} owner.onEvent
-   * @param {() => Promise<{code: number, reason: string} | null>} owner.whyRefused asked when a link never opened: a
-   *   browser does not tell a page why a handshake failed
+   * @param {() => Promise<{code: number, reason: string} | null>} owner.whyRefused called if a
+   *   connection never opened: a browser does not show a page refusal a handshake failed
    */
   constructor(owner) {
     this.owner = owner;
@@ -55,7 +56,9 @@ export class Connection {
     return this.#state.kind === "online";
   }
 
-  /** Open the link now, whatever stands: used to start, for "retry now", and to come back under another name. */
+  /**
+   * Open a new connection now and drop the present one: at the start, for "Retry now", and after a change of the name.
+   */
   open() {
     this.#drop("reopened");
     this.#set({ kind: "connecting" });
@@ -66,13 +69,13 @@ export class Connection {
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
   }
 
-  /** Try now if a wait is under way. */
+  /** Reconnect now instead of after the back-off. */
   retryNow() {
     if (this.#state.kind === "waiting") this.open();
   }
 
   /**
-   * End the link for good.
+   * Close the connection and do not reconnect.
    * @param {number} code
    * @param {string} reason
    */
@@ -82,7 +85,7 @@ export class Connection {
   }
 
   /**
-   * Send what needs no answer; false where there is no link.
+   * Send a command that has no answer; return false if there is no connection.
    * @param {Command} command
    */
   send(command) {
@@ -92,39 +95,39 @@ export class Connection {
   }
 
   /**
-   * Send a command and wait for its answer; rejects with `Refused` or `LinkLost`.
+   * Send a command and return its answer; reject with `Refused` or `ConnectionLost`.
    * @param {Command} command
    * @returns {Promise<Event>}
    */
   ask(command) {
     const ref = ++this.#refs;
-    const asked = { ...command, ref };
-    if (!this.send(asked)) return Promise.reject(new LinkLost("not connected"));
-    return new Promise((settle, fail) => {
+    const sent = { ...command, ref };
+    if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
+    return new Promise((resolve, reject) => {
       const overdue = () => this.#lost(1006, "the server does not answer");
-      this.#questions.set(ref, { settle, fail, timer: window.setTimeout(overdue, ANSWER_WITHIN_MS) });
+      this.#pending.set(ref, { resolve, reject, timer: window.setTimeout(overdue, ANSWER_WITHIN_MS) });
     });
   }
 
-  /** Ask for a sign of life; a link that gives none is ended and opened again. */
+  /** Send a ping. If no answer arrives in time, the connection is dropped and opened again. */
   async ping() {
     try {
       await this.ask({ op: "ping" });
     } catch (error) {
-      // A refusal is an answer, too, and whoever owns the connection learns by its state that the link went.
-      if (!(error instanceof Refused || error instanceof LinkLost)) throw error;
+      // A refusal proves that the connection works. A lost connection is reported by `onState`.
+      if (!(error instanceof Refused || error instanceof ConnectionLost)) throw error;
     }
   }
 
-  /** Wait for the next silence. */
-  #listen() {
+  /** Restart the time after which a ping is sent. */
+  #restartHeartbeat() {
     clearTimeout(this.#heartbeat);
     this.#heartbeat = window.setTimeout(() => void this.ping(), HEARTBEAT_MS);
   }
 
   /** @param {unknown} data */
   #receive(data) {
-    this.#listen();
+    this.#restartHeartbeat();
     const event = readEvent(data);
     if (!event) return;
     if (event.type === "welcome") {
@@ -133,12 +136,12 @@ export class Connection {
       this.#set({ kind: "online", name: event.name, server: event.server });
     }
     this.owner.onEvent(event);
-    const question = event.ref === undefined ? undefined : this.#questions.get(event.ref);
-    if (!question || event.ref === undefined) return;
-    this.#questions.delete(event.ref);
-    clearTimeout(question.timer);
-    if (event.type === "error") question.fail(new Refused(event));
-    else question.settle(event);
+    const pending = event.ref === undefined ? undefined : this.#pending.get(event.ref);
+    if (!pending || event.ref === undefined) return;
+    this.#pending.delete(event.ref);
+    clearTimeout(pending.timer);
+    if (event.type === "error") pending.reject(new Refused(event));
+    else pending.resolve(event);
   }
 
   /**
@@ -147,19 +150,19 @@ export class Connection {
    */
   #lost(code, reason) {
     const wasOpen = this.isOnline;
-    if (wasOpen && Date.now() - this.#openedMs > STEADY_MS) this.#attempts = 0;
+    if (wasOpen && Date.now() - this.#openedMs > STABLE_MS) this.#attempts = 0;
     this.#drop(reason);
     if (code >= 4000 && code < 4500) return this.#set({ kind: "stopped", code, reason });
-    // Half of the wait is chance: a thousand pages that lost one server do not come back in one moment.
+    // Half of the wait is random, so that the pages of a failed server do not all reconnect at the same moment.
     const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempts++) * (0.5 + Math.random() / 2);
-    this.#set({ kind: "waiting", untilMs: Date.now() + wait, reason: reason || nameOf(code) });
+    this.#set({ kind: "waiting", untilMs: Date.now() + wait, reason: reason || reasonOf(code) });
     this.#timer = window.setTimeout(() => this.open(), wait);
-    if (!wasOpen) void this.#learnWhy();
+    if (!wasOpen) void this.#findReason();
   }
 
-  async #learnWhy() {
-    const why = await this.owner.whyRefused();
-    if (why && this.#state.kind === "waiting") this.stop(why.code, why.reason);
+  async #findReason() {
+    const refusal = await this.owner.whyRefused();
+    if (refusal && this.#state.kind === "waiting") this.stop(refusal.code, refusal.reason);
   }
 
   /** @param {string} reason */
@@ -169,19 +172,19 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = null;
     if (socket) {
-      // A dead link's close may take minutes: what it still says concerns nobody.
+      // Closing a dead connection may take minutes; its late events are ignored.
       socket.onmessage = socket.onclose = null;
       socket.close();
     }
-    const questions = [...this.#questions.values()];
-    this.#questions.clear();
-    for (const { fail, timer } of questions) {
+    const unanswered = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { reject, timer } of unanswered) {
       clearTimeout(timer);
-      fail(new LinkLost(reason));
+      reject(new ConnectionLost(reason));
     }
   }
 
-  /** @param {LinkState} state */
+  /** @param {ConnectionState} state */
   #set(state) {
     this.#state = state;
     this.owner.onState(state);
@@ -189,15 +192,15 @@ export class Connection {
 }
 
 /** @param {number} code */
-function nameOf(code) {
+function reasonOf(code) {
   switch (code) {
     case 1001:
     case 1012:
-      return "the server restarts";
+      return "the server is restarting";
     case 1009:
-      return "a frame was too big";
+      return "a message was too large";
     case 4503:
-      return "the store is away";
+      return "the store is unavailable";
     case 4508:
       return "the server is busy";
     default:

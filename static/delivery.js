@@ -1,21 +1,22 @@
 /**
- * Carries the outbox to the server: one message of a room at a time, so that they are stored in the order they were
- * written, each again and again under the same key until the server has it. Knows neither the socket nor the DOM.
+ * Sends the messages of the outbox. Each room has one message in flight, so that messages are stored in the order in
+ * which they were written. Each message is sent with the same key until the server has stored it. Knows no socket and
+ * no DOM.
  */
 
-import { LinkLost, Refused } from "./protocol.js";
+import { ConnectionLost, Refused } from "./protocol.js";
 
 /**
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./protocol.js").Event} Event
  */
 
-const SHORTEST_WAIT_MS = 100; // a server that says "in 0 s" is not asked in a tight loop
+const MIN_WAIT_MS = 100; // prevents a tight loop if the server asks for a retry after 0 s
 
 export class Delivery {
-  /** @type {Set<string>} rooms with a message under way: protects their order */
+  /** @type {Set<string>} rooms with a message in flight; protects the order of messages */
   #busy = new Set();
-  #heldUntilMs = 0;
+  #pausedUntilMs = 0;
 
   /**
    * @param {object} parts
@@ -28,12 +29,12 @@ export class Delivery {
     this.parts = parts;
   }
 
-  /** Whether the server asked us to wait. */
-  get isHeld() {
-    return Date.now() < this.#heldUntilMs;
+  /** Whether the server asked for a pause. */
+  get isPaused() {
+    return Date.now() < this.#pausedUntilMs;
   }
 
-  /** Send what is there; called when there is a link, and when something was added. */
+  /** Send all messages that are due. Call this on connection, and after adding a message. */
   run() {
     for (const room of this.parts.outbox.rooms) void this.#drain(room);
   }
@@ -44,7 +45,7 @@ export class Delivery {
     this.#busy.add(room);
     try {
       for (let entry; (entry = this.parts.outbox.next(room)); ) {
-        if (!(await this.#carry(entry))) return;
+        if (!(await this.#send(entry))) return;
       }
     } finally {
       this.#busy.delete(room);
@@ -52,22 +53,22 @@ export class Delivery {
   }
 
   /**
-   * Try one; false where the rest has to wait.
+   * Send one message; return false if the other messages of its room have to wait.
    * @param {import("./outbox.js").Entry} entry
    */
-  async #carry(entry) {
+  async #send(entry) {
     const { outbox, ask, seenSeq, onChange } = this.parts;
-    if (this.isHeld) return false;
+    if (this.isPaused) return false;
     try {
       const { room, body, key } = entry;
       const answer = await ask({ op: "publish", room, body, key });
       if (answer.type === "ack") outbox.stored(key, answer.seq, seenSeq(room));
       return true;
     } catch (error) {
-      if (error instanceof LinkLost) return false;
+      if (error instanceof ConnectionLost) return false;
       if (!(error instanceof Refused)) throw error;
       if (error.retryAfterS === undefined) outbox.refuse(entry.key, error.message);
-      else this.#hold(error.retryAfterS * 1000);
+      else this.#pauseFor(error.retryAfterS * 1000);
       return error.retryAfterS === undefined;
     } finally {
       onChange();
@@ -75,11 +76,12 @@ export class Delivery {
   }
 
   /** @param {number} ms */
-  #hold(ms) {
-    const wait = Math.max(SHORTEST_WAIT_MS, ms);
-    this.#heldUntilMs = Math.max(this.#heldUntilMs, Date.now() + wait);
+  #pauseFor(ms) {
+    const wait = Math.max(MIN_WAIT_MS, ms);
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, Date.now() + wait);
     window.setTimeout(() => {
-      this.#heldUntilMs = 0; // not left to the clock: a timer a hair early would find itself held, and end for ever
+      // Set here: if the timer fires early, the clock would still report a pause, and sending would stop.
+      this.#pausedUntilMs = 0;
       this.run();
     }, wait);
   }

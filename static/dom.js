@@ -1,4 +1,4 @@
-/** Finding and making elements, with types. Text goes in as text: nothing here reads markup. */
+/** Finds and creates elements, with types. Inserts text as text and never parses markup. */
 
 /**
  * @template {Element} E
@@ -14,7 +14,7 @@ export function find(selector, type, root = document) {
 }
 
 /**
- * A copy of a template's first element.
+ * Return a copy of a template's first element.
  * @param {string} id
  */
 export function clone(id) {
@@ -39,7 +39,7 @@ export function make(tag, className, ...children) {
 }
 
 /**
- * Set text only where it differs: what a screen reader or a selection holds stays untouched.
+ * Set the text only if it differs, so that selections and screen readers are not disturbed.
  * @param {Element} element
  * @param {string} text
  */
@@ -48,7 +48,7 @@ export function setText(element, text) {
 }
 
 /**
- * Make a parent's children those of `items`, keeping every element whose id and look stayed.
+ * Keeps a parent's children in line with `items`, and reuses every element whose `id` and `look` did not change.
  * @template {{id: string, look: string}} T
  */
 export class Children {
@@ -74,7 +74,7 @@ export class Children {
     const wanted = new Map(items.map((item) => [item.id, item.look]));
     for (const [id, { element, look }] of this.#shown) {
       if (wanted.get(id) === look) continue;
-      element.remove(); // before anything is placed: else the first removal would make every later element move
+      element.remove(); // before inserting: otherwise the first removal would move every later element
       this.#shown.delete(id);
     }
     let next = this.parent.firstElementChild;
@@ -101,7 +101,7 @@ export class Children {
 }
 
 /**
- * One of twelve colours for a name, always the same.
+ * Return the class of one of twelve colours; a name always has the same colour.
  * @param {string} name
  */
 export function hueOf(name) {
@@ -111,7 +111,7 @@ export function hueOf(name) {
 }
 
 /**
- * The letter or sign that stands for a name.
+ * Return the first character of a name, as the text of its avatar.
  * @param {string} name
  */
 export function initialOf(name) {

@@ -1,4 +1,4 @@
-/** The keys that work everywhere on the page. */
+/** The keyboard shortcuts of the whole page. */
 
 /**
  * @param {object} on

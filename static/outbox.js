@@ -1,6 +1,7 @@
 /**
- * Messages that are not known to be stored yet. Each is one item in storage, under the random key that the server knows
- * it by: tabs never overwrite one another's, and one that two tabs send is stored once. Knows no socket and no DOM.
+ * Messages that the server has not acknowledged. Each one is an item in the browser's storage under its random message
+ * key. Therefore tabs do not overwrite each other's messages, and a message that two tabs send is stored once. Knows no
+ * socket and no DOM.
  *
  * @typedef {{key: string, room: string, body: string, time: string, problem?: string}} Entry
  */
@@ -8,9 +9,9 @@
 const PREFIX = "outbox.";
 
 export class Outbox {
-  /** @type {Map<string, Entry>} in the order they were written */
+  /** @type {Map<string, Entry>} in the order in which they were written */
   #entries = new Map();
-  /** @type {Map<string, number>} key to seq of what is stored, until its message is seen in the room */
+  /** @type {Map<string, number>} key to seq of acknowledged messages that the room has not shown yet */
   #stored = new Map();
 
   /** @param {import("./storage.js").Store} store */
@@ -22,12 +23,12 @@ export class Outbox {
     }
   }
 
-  /** Rooms with something to send. */
+  /** Rooms with messages in the outbox. */
   get rooms() {
     return new Set([...this.#entries.values()].map((entry) => entry.room));
   }
 
-  /** How many will be sent without their writer doing anything. */
+  /** The number of messages that will be sent without action by the user. */
   get unsent() {
     return [...this.#entries.values()].filter((entry) => !entry.problem && !this.#stored.has(entry.key)).length;
   }
@@ -41,7 +42,7 @@ export class Outbox {
   }
 
   /**
-   * The oldest that may be sent. One with a problem waits for its writer.
+   * The oldest message that can be sent. A message with a problem waits for the user.
    * @param {string} room
    */
   next(room) {
@@ -64,10 +65,11 @@ export class Outbox {
   }
 
   /**
-   * The server has it as `seq`; it goes once the room has shown it, so that it is never missing from the page.
+   * Record that the server stored a message as `seq`. It stays in the outbox until the room shows it, so that the page
+   * always displays it.
    * @param {string} key
    * @param {number} seq
-   * @param {number} seenSeq the newest of the room's messages that was seen
+   * @param {number} seenSeq the newest seq of the room that was received
    */
   stored(key, seq, seenSeq) {
     this.store.delete(PREFIX + key);
@@ -76,7 +78,7 @@ export class Outbox {
   }
 
   /**
-   * A message was seen in a room: forget what it makes needless.
+   * Remove the messages that a received message makes obsolete.
    * @param {import("./protocol.js").Message} message
    */
   seen(message) {
@@ -109,11 +111,11 @@ export class Outbox {
   }
 
   /**
-   * Another tab stored or removed one of ours.
+   * Remove a message that another tab has sent or removed.
    * @param {string} name
    * @param {string | null} text
    */
-  heard(name, text) {
+  onStorageChange(name, text) {
     const key = name.startsWith(PREFIX) ? name.slice(PREFIX.length) : "";
     if (text !== null || !this.#entries.has(key) || this.#stored.has(key)) return;
     this.#entries.delete(key);
@@ -127,7 +129,7 @@ export class Outbox {
 }
 
 function newKey() {
-  // crypto.randomUUID exists on https and loopback only; a server on a home network has neither.
+  // crypto.randomUUID requires https or loopback; a server on a home network may have neither.
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -138,8 +140,8 @@ function newKey() {
 function readEntry(text) {
   try {
     const entry = JSON.parse(text ?? "");
-    const whole = [entry.key, entry.room, entry.body, entry.time].every((part) => typeof part === "string");
-    return whole ? entry : null;
+    const isComplete = [entry.key, entry.room, entry.body, entry.time].every((part) => typeof part === "string");
+    return isComplete ? entry : null;
   } catch {
     return null;
   }

@@ -1,5 +1,5 @@
 /**
- * The frames of chatkit.v1 as types, and how text becomes one. Knows no socket and no room.
+ * The frames of chatkit.v1 as types, and their parser. Knows no socket and no room.
  *
  * @typedef {{room: string, seq: number, time: string, sender: string, body: string, data?: unknown, key?: string,
  *   redacted?: boolean}} Message
@@ -40,22 +40,22 @@
 
 export const SUBPROTOCOL = "chatkit.v1";
 
-/** A refusal that the server put into words. */
+/** The server refused a command; the message is its sentence. */
 export class Refused extends Error {
   /** @param {ErrorEvent} event */
   constructor(event) {
     super(event.message);
     this.code = event.code;
-    /** Seconds after which trying again may help; undefined where it will not. */
+    /** Seconds after which a retry may succeed; undefined if it cannot. */
     this.retryAfterS = event.retry_after_s ?? (event.code === "unavailable" ? 2 : undefined);
   }
 }
 
-/** The link went away before the answer came: whether the command was carried out is not known. */
-export class LinkLost extends Error {}
+/** The connection was lost before the answer arrived. The server may or may not have carried out the command. */
+export class ConnectionLost extends Error {}
 
 /**
- * Read a frame; null for what is no event.
+ * Parse a frame; return null if it is not an event.
  * @param {unknown} text
  * @returns {Event | null}
  */
@@ -70,7 +70,7 @@ export function readEvent(text) {
 }
 
 /**
- * Take a cursor apart. Only the resume point needs it: it is made of a `joined` event's epoch and a message's seq.
+ * Split a cursor. Only resuming needs this: the new cursor has the epoch of a `joined` event and the seq of a message.
  * @param {string} cursor
  */
 export function splitCursor(cursor) {

@@ -1,71 +1,72 @@
 /**
- * One joined room as this page knows it: how far it was seen, a window of its log, who is there. Synchronous, and knows
- * neither socket, storage, clock nor DOM.
+ * One joined room: the position of its reader, a window of its log, and its members. Synchronous; knows no socket,
+ * storage, clock or DOM.
  *
- * The window is a stretch of the log, at most `WINDOW` items. While it is `attached`, its end is the log's end and live
- * messages go in; otherwise they only move `last`, and the window is read on from history when the reader gets there.
+ * The window holds at most `WINDOW` consecutive items. While it is `attached`, it ends at the end of the log and live
+ * messages are appended. Otherwise live messages only advance `last`, and the window is extended from history when the
+ * reader scrolls there.
  *
  * @typedef {import("./protocol.js").Message} Message
- * @typedef {{kind: "message", life: number, message: Message}} MessageItem
- * @typedef {{kind: "gap", life: number, gap: import("./protocol.js").Gap}} GapItem
+ * @typedef {{kind: "message", generation: number, message: Message}} MessageItem
+ * @typedef {{kind: "gap", generation: number, gap: import("./protocol.js").Gap}} GapItem
  * @typedef {MessageItem | GapItem} Item
  */
 
 import { splitCursor } from "./protocol.js";
 
-/** More would make a browser's layout slow, fewer would show while scrolling. */
+/** With more items, layout is slow in browsers; with fewer, loading is visible while scrolling. */
 export const WINDOW = 500;
 const TYPING_MS = 5_000;
 
 export class Room {
   epoch = "";
-  /** Counts the epochs met: tells apart messages that carry the same seq in different lives of the room. */
-  life = 0;
+  /** The number of epochs so far: distinguishes messages with the same seq in different epochs. */
+  generation = 0;
   /** The newest seq that was delivered. */
   last = 0;
-  /** The oldest seq that the server keeps, as far as known. */
+  /** The oldest seq that the server is known to keep. */
   first = 1;
-  /** The newest seq at the time of joining; what is above `last` is on its way. */
+  /** The newest seq at the time of joining; messages above `last` will be delivered. */
   head = 0;
-  /** The newest seq that its reader saw. */
+  /** The newest seq that the user has read. */
   read = 0;
-  /** Where the reader stood when the room was opened: a line is drawn after it. */
+  /** The value of `read` when the room was opened: the "New" line is drawn after it. */
   newAfter = 0;
   /** @type {Item[]} */
   items = [];
   attached = true;
-  /** Whether the reader looks at the end of the window. */
+  /** Whether the view stays at the end of the window. */
   following = true;
-  /** Whether the server has said `joined` on the present link. */
+  /** Whether the room was joined on the present connection. */
   joined = false;
-  /** Why it could not be joined; empty if it could. */
+  /** Why the room could not be joined, or an empty string. */
   problem = "";
   count = 0;
-  /** @type {Map<string, string>} name to since when */
+  /** @type {Map<string, string>} name to the time of joining */
   members = new Map();
-  /** @type {Map<string, number>} name to until when it is shown, in ms */
+  /** @type {Map<string, number>} name to the time until which it is shown, in ms */
   typing = new Map();
-  /** Counts the times the window was put elsewhere: what was asked for before belongs to another stretch of the log. */
-  stretch = 0;
-  /** @type {"older" | "newer" | null} the page of history that is under way */
+  /** Counts the replacements of the window: a page that was requested before does not fit the present window. */
+  windowVersion = 0;
+  /** @type {"older" | "newer" | null} the page of history that was requested */
   loading = null;
 
-  /** Whether messages in the window may have been taken away unheard, as there was no link: history would tell. */
+  /** Whether messages in the window may have been redacted while there was no connection. */
   isStale = false;
 
-  /** Whether `joined` named a new epoch, and the gap that belongs to it is still to come. */
-  #isToldAnew = false;
+  /** Whether `joined` announced a new epoch whose gap has not arrived yet. */
+  #isEpochAnnounced = false;
 
   /**
    * @param {string} name
-   * @param {string | null} readCursor how far its reader had got when the page was last open
+   * @param {string | null} readCursor the position of the user when the page was last open
    */
   constructor(name, readCursor) {
     this.name = name;
     this.readCursor = readCursor;
   }
 
-  /** The resume point; undefined before the first `joined`. */
+  /** The cursor to resume from; undefined before the first `joined`. */
   get cursor() {
     return this.epoch ? `${this.epoch}:${this.last}` : undefined;
   }
@@ -85,25 +86,25 @@ export class Room {
   }
 
   /**
-   * The message of this number in the window, if it is there.
+   * The message with this number, if it is in the window.
    * @param {number} seq
    */
   find(seq) {
     for (const item of this.items) {
-      if (item.kind === "message" && item.life === this.life && item.message.seq === seq) return item;
+      if (item.kind === "message" && item.generation === this.generation && item.message.seq === seq) return item;
     }
     return undefined;
   }
 
-  /** The oldest seq in the window that the server may still know. */
+  /** The oldest seq in the window that belongs to the present epoch. */
   get firstShown() {
-    const item = this.items.find((item) => item.kind === "message" && item.life === this.life);
+    const item = this.items.find((item) => item.kind === "message" && item.generation === this.generation);
     return item?.kind === "message" ? item.message.seq : undefined;
   }
 
-  /** Whether history holds messages above the window. What came before a new epoch is gone from the server. */
+  /** Whether history has messages before the window. The server has no messages of an earlier epoch. */
   get hasOlder() {
-    return this.oldest?.life === this.life && this.oldest.message.seq > this.first;
+    return this.oldest?.generation === this.generation && this.oldest.message.seq > this.first;
   }
 
   get hasNewer() {
@@ -114,11 +115,11 @@ export class Room {
   onJoined(event) {
     const { epoch, seq } = splitCursor(event.cursor);
     if (this.epoch && epoch !== this.epoch) {
-      this.#beginAnew();
-      this.#isToldAnew = true;
+      this.#resetForNewEpoch();
+      this.#isEpochAnnounced = true;
     }
     const isFirst = !this.epoch;
-    if (isFirst) this.#begin(epoch, seq);
+    if (isFirst) this.#startEpoch(epoch, seq);
     if (isFirst && this.read > 0 && this.read < event.last) this.newAfter = this.read;
     this.joined = true;
     this.problem = "";
@@ -128,28 +129,28 @@ export class Room {
   }
 
   /**
-   * Take a live message in; false if it was known.
+   * Add a live message; return false if it was received before.
    * @param {Message} message
    */
   onMessage(message) {
     if (message.seq <= this.last) return false;
     this.last = message.seq;
     this.typing.delete(message.sender);
-    this.#append({ kind: "message", life: this.life, message });
+    this.#append({ kind: "message", generation: this.generation, message });
     return true;
   }
 
   /**
-   * Take a gap in. After one of reason `epoch` that no `joined` came before, the new epoch is not known, and with it no
-   * resume point: the room has to be joined anew.
+   * Add a gap. If its reason is `epoch` and no `joined` came before it, the new epoch is unknown, and so is the cursor:
+   * the room has to be joined again.
    * @param {import("./protocol.js").Gap} gap
    */
   onGap(gap) {
-    if (gap.reason === "epoch" && !this.#isToldAnew) this.#beginAnew();
-    this.#isToldAnew = false;
+    if (gap.reason === "epoch" && !this.#isEpochAnnounced) this.#resetForNewEpoch();
+    this.#isEpochAnnounced = false;
     this.last = gap.before - 1;
     if (this.items.length === 0) this.first = Math.max(this.first, gap.before);
-    else this.#append({ kind: "gap", life: this.life, gap });
+    else this.#append({ kind: "gap", generation: this.generation, gap });
   }
 
   /** @param {number} seq */
@@ -181,25 +182,25 @@ export class Room {
   }
 
   /** @param {number} nowMs */
-  typists(nowMs) {
+  typingNames(nowMs) {
     return [...this.typing].filter(([, untilMs]) => untilMs > nowMs).map(([name]) => name);
   }
 
-  /** The link went: nobody can be seen until it is back. */
-  onLinkLost() {
+  /** The connection was lost: presence is unknown until it is back. */
+  onConnectionLost() {
     this.joined = false;
     this.isStale = this.items.length > 0;
     this.loading = null;
     this.typing.clear();
   }
 
-  /** The reader sees the end of the log. */
+  /** The user has read to the end of the log. */
   markRead() {
     this.read = Math.max(this.last, this.attached ? this.head : 0);
   }
 
   /**
-   * Put an older page above the window.
+   * Add an older page before the window.
    * @param {Message[]} messages
    * @param {boolean} complete
    */
@@ -214,7 +215,7 @@ export class Room {
   }
 
   /**
-   * Put a newer page below the window.
+   * Add a newer page after the window.
    * @param {Message[]} messages
    * @param {boolean} complete
    */
@@ -226,25 +227,26 @@ export class Room {
   }
 
   /**
-   * Look at another stretch of the log.
+   * Replace the window by another part of the log.
    * @param {Message[]} messages
    */
   replace(messages) {
-    this.stretch += 1;
+    this.windowVersion += 1;
     this.items = this.#items(messages);
     this.#attachAt(messages.at(-1)?.seq ?? this.last);
   }
 
-  /** @param {number} seq the window's newest */
+  /** @param {number} seq the newest seq of the window */
   #attachAt(seq) {
-    // A history page may hold what live delivery is about to bring: then that counts as delivered.
+    // A page of history may contain messages before their live delivery; they count as delivered.
     this.last = Math.max(this.last, seq);
     this.attached = seq >= this.last;
   }
 
   /** @param {Message[]} messages */
   #items(messages) {
-    return messages.map((message) => /** @type {MessageItem} */ ({ kind: "message", life: this.life, message }));
+    const { generation } = this;
+    return messages.map((message) => /** @type {MessageItem} */ ({ kind: "message", generation, message }));
   }
 
   /** @param {Item} item */
@@ -252,26 +254,27 @@ export class Room {
     if (!this.attached) return;
     if (this.items.length < WINDOW) this.items.push(item);
     else if (this.following) this.items = [...this.items.slice(1 - WINDOW), item];
-    else this.attached = false; // the reader looks at the far end: it stays
+    else this.attached = false; // the user is reading at the other end, which must stay
   }
 
   /**
    * @param {string} epoch
    * @param {number} seq
    */
-  #begin(epoch, seq) {
+  #startEpoch(epoch, seq) {
     this.epoch = epoch;
-    // What this life delivered before its epoch was known would leave a hole below what comes now.
-    if (seq > this.last) this.items = this.items.filter((item) => item.kind === "gap" || item.life !== this.life);
+    // Messages that this generation received before its epoch was known could leave a hole before the next ones.
+    const isKept = (/** @type {Item} */ item) => item.kind === "gap" || item.generation !== this.generation;
+    if (seq > this.last) this.items = this.items.filter(isKept);
     this.last = Math.max(this.last, seq);
     const mark = splitCursor(this.readCursor ?? "");
     if (mark.epoch === epoch) this.read = mark.seq;
   }
 
-  #beginAnew() {
+  #resetForNewEpoch() {
     this.epoch = "";
-    this.life += 1;
-    this.stretch += 1;
+    this.generation += 1;
+    this.windowVersion += 1;
     this.first = 1;
     this.last = this.head = this.read = this.newAfter = 0;
     if (!this.attached) this.items = [];

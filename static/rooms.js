@@ -1,6 +1,6 @@
 /**
- * The rooms this page has joined, remembered from visit to visit, and those that the server lists. Knows no socket and
- * no DOM.
+ * The rooms that this page has joined, which the browser stores between visits, and the rooms that the server lists.
+ * Knows no socket and no DOM.
  *
  * @typedef {{room: string, first: number, last: number, cursor: string, members: number, time?: string}} Listed
  */
@@ -15,7 +15,7 @@ export class Rooms {
   joined = new Map();
   /** @type {Listed[]} */
   listed = [];
-  /** @type {Map<string, string>} room to how far this page last said it was read */
+  /** @type {Map<string, string>} room to the position that this page stored last */
   #marks = new Map();
 
   /** @param {import("./storage.js").Store} store */
@@ -47,25 +47,25 @@ export class Rooms {
   }
 
   /**
-   * Keep how far the room was read.
+   * Store the position up to which the room was read.
    * @param {Room} room
    */
   remember(room) {
-    if (this.joined.get(room.name) !== room) return; // it was left
+    if (this.joined.get(room.name) !== room) return; // the room was left
     const kept = this.store.get(PREFIX + room.name);
     if (!room.epoch) {
       if (kept === null) this.store.set(PREFIX + room.name, "");
       return;
     }
-    // Said once: two tabs that have read to different places would else correct each other for ever.
+    // Each position is stored once: otherwise two tabs with different positions would overwrite each other in a loop.
     const mark = `${room.epoch}:${room.read}`;
     if (this.#marks.get(room.name) === mark) return;
     this.#marks.set(room.name, mark);
-    const there = splitCursor(kept ?? "");
-    if (there.epoch !== room.epoch || there.seq < room.read) this.store.set(PREFIX + room.name, mark);
+    const stored = splitCursor(kept ?? "");
+    if (stored.epoch !== room.epoch || stored.seq < room.read) this.store.set(PREFIX + room.name, mark);
   }
 
-  /** Rooms that could be joined, the liveliest first. */
+  /** Rooms that are not joined, ordered by the number of members. */
   get others() {
     return this.listed
       .filter(({ room }) => !this.joined.has(room))
@@ -73,7 +73,7 @@ export class Rooms {
   }
 
   /**
-   * The joined room `step` places from this one, around the end.
+   * The joined room `step` places after this one; the list wraps around.
    * @param {string} name
    * @param {number} step
    */

@@ -1,12 +1,12 @@
 /**
- * What this page does with a server: joins rooms and resumes them, takes in what comes, sends what is written. Holds
- * the connection, the rooms and the outbox; knows no DOM. Its owner is told that something changed, and looks.
+ * The page's conversation with a server: joins and resumes rooms, applies events, sends messages. Holds the connection,
+ * the rooms and the outbox; knows no DOM. `onChange` reports that the state changed; the owner then reads it.
  */
 
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Outbox } from "./outbox.js";
-import { LinkLost, Refused } from "./protocol.js";
+import { ConnectionLost, Refused } from "./protocol.js";
 import { WINDOW } from "./room.js";
 import { Rooms } from "./rooms.js";
 
@@ -19,12 +19,12 @@ import { Rooms } from "./rooms.js";
 const FIRST_PAGE = 60;
 const PAGE = 100;
 const FOUND = 50;
-const AFTER_FAILURE_MS = 2_000; // a page of history that was refused is not asked for again in the next frame
-const MAX_NAMED = 200; // members that the protocol lists by name
+const AFTER_FAILURE_MS = 2_000; // a refused page of history is not requested again immediately
+const MAX_NAMED = 200; // the protocol lists at most this many members by name
 const TYPING_EVERY_MS = 3_000;
 
 export class Session {
-  /** The name the server knows this page by; empty until it said so. */
+  /** The name that the server confirmed; empty before that. */
   name = "";
   maxBody = 65_536;
   #typedMs = 0;
@@ -34,9 +34,9 @@ export class Session {
    * @param {import("./storage.js").Store} owner.store
    * @param {() => string} owner.url
    * @param {() => void} owner.onChange
-   * @param {(room: Room, message: Message) => void} owner.onLive a message that nobody has seen yet
+   * @param {(room: Room, message: Message) => void} owner.onLive a message that is newer than the state at joining
    * @param {(sentence: string) => void} owner.onProblem
-   * @param {() => void} owner.onBadName the server does not take this page's name
+   * @param {() => void} owner.onBadName the server refused the name
    */
   constructor(owner) {
     this.owner = owner;
@@ -48,8 +48,8 @@ export class Session {
       onEvent: (event) => this.#onEvent(event),
       whyRefused: () => this.refreshRooms(),
     });
-    /** What the server said of a store that it cannot reach; empty while all is well. */
-    this.storeAway = "";
+    /** The server's sentence about a store that it cannot reach, or an empty string. */
+    this.storeProblem = "";
     this.delivery = new Delivery({
       outbox: this.outbox,
       ask: (command) => this.connection.ask(command),
@@ -57,7 +57,7 @@ export class Session {
       onChange: owner.onChange,
     });
     owner.store.onChange((name, text) => {
-      this.outbox.heard(name, text);
+      this.outbox.onStorageChange(name, text);
       owner.onChange();
     });
   }
@@ -106,7 +106,7 @@ export class Session {
     if (this.connection.send({ op: "typing", room: room.name })) this.#typedMs = Date.now();
   }
 
-  /** Find out whether the link is dead. */
+  /** Check whether the connection is alive. */
   async probe() {
     if (this.connection.isOnline) await this.connection.ping();
   }
@@ -136,22 +136,22 @@ export class Session {
   }
 
   /**
-   * Learn what was taken away while there was no link: on return, only what is new is delivered.
+   * Find messages that were redacted while there was no connection: after a join, only new messages are delivered.
    * @param {Room} room
    */
   async refresh(room) {
     const first = room.firstShown;
     if (!room.isStale || !room.joined || first === undefined) return;
     room.isStale = false;
-    const { life } = room;
+    const { generation } = room;
     const page = await this.#page(room, { after: first - 1, limit: WINDOW });
-    if (!page || room.life !== life) return;
+    if (!page || room.generation !== generation) return;
     for (const { seq } of page.messages.filter(({ redacted }) => redacted)) room.onRedacted(seq);
     this.owner.onChange();
   }
 
   /**
-   * Show the stretch of the log around a message.
+   * Show the part of the log around a message.
    * @param {Room} room
    * @param {number} seq
    */
@@ -176,7 +176,7 @@ export class Session {
     return this.#page(room, { search, before, limit: FOUND });
   }
 
-  /** Read the list of rooms; says why if this page may not. */
+  /** Read the list of rooms; return the reason if the server does not allow it, else null. */
   async refreshRooms() {
     try {
       const answer = await fetch("rooms", { headers: { Accept: "application/json" }, cache: "no-store" });
@@ -185,14 +185,14 @@ export class Session {
       if (answer.ok) this.rooms.listed = (await answer.json()).rooms;
       this.owner.onChange();
     } catch {
-      // The server is away: the connection says so already.
+      // The server cannot be reached; the state of the connection shows this.
     }
     return null;
   }
 
-  /** @param {import("./connection.js").LinkState} state */
+  /** @param {import("./connection.js").ConnectionState} state */
   #onState(state) {
-    if (state.kind !== "online") for (const room of this.rooms.joined.values()) room.onLinkLost();
+    if (state.kind !== "online") for (const room of this.rooms.joined.values()) room.onConnectionLost();
     this.owner.onChange();
   }
 
@@ -210,7 +210,7 @@ export class Session {
   #onWelcome(event) {
     this.name = event.name;
     this.maxBody = event.limits.body;
-    this.storeAway = "";
+    this.storeProblem = "";
     for (const room of this.rooms.joined.values()) this.#join(room);
     this.#deliver();
     void this.refreshRooms();
@@ -219,12 +219,12 @@ export class Session {
   /** @param {import("./protocol.js").ErrorEvent} event */
   #onError(event) {
     if (event.code === "bad-sender") this.owner.onBadName();
-    else if (event.ref === undefined && event.code === "unavailable") this.storeAway = event.message;
+    else if (event.ref === undefined && event.code === "unavailable") this.storeProblem = event.message;
     else if (event.ref === undefined) this.owner.onProblem(event.message);
   }
 
   #onRestored() {
-    this.storeAway = "";
+    this.storeProblem = "";
     this.#deliver();
   }
 
@@ -248,7 +248,7 @@ export class Session {
       case "typing":
         return event.sender === this.name ? undefined : room.onTyping(event.sender, Date.now());
       default:
-        return undefined; // answers: whoever asked has them
+        return undefined; // answers are returned by `ask`
     }
   }
 
@@ -257,10 +257,10 @@ export class Session {
    * @param {Message} message
    */
   #onMessage(room, message) {
-    const isNews = message.seq > room.head;
+    const isNew = message.seq > room.head;
     if (!room.onMessage(message)) return;
     this.outbox.seen(message);
-    if (isNews) this.owner.onLive(room, message);
+    if (isNew) this.owner.onLive(room, message);
   }
 
   /**
@@ -278,7 +278,7 @@ export class Session {
    */
   #onPresence(room, event) {
     room.onPresence(event);
-    // A crowd came and went by count alone: once it is small enough to be named, ask for the names.
+    // A large room reports only its count: request the names once the count is small enough.
     if (room.members.size !== room.count && room.count <= MAX_NAMED) void this.#ask({ op: "members", room: room.name });
   }
 
@@ -293,14 +293,14 @@ export class Session {
    * @param {unknown} error
    */
   #onJoinRefused(room, error) {
-    if (!(error instanceof Refused)) return; // the link went: every room is joined again on its return
+    if (!(error instanceof Refused)) return; // the connection was lost: all rooms are joined again after reconnecting
     room.problem = error.message;
-    if (error.retryAfterS !== undefined) window.setTimeout(() => this.#joinAgain(room), error.retryAfterS * 1000);
+    if (error.retryAfterS !== undefined) window.setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
     this.owner.onChange();
   }
 
   /** @param {Room} room */
-  #joinAgain(room) {
+  #retryJoin(room) {
     const isWanted = this.rooms.get(room.name) === room && !room.joined;
     if (isWanted && this.connection.isOnline) this.#join(room);
   }
@@ -314,18 +314,18 @@ export class Session {
    * @param {Room} room
    * @param {"older" | "newer"} direction
    * @param {{before?: number, after?: number}} where
-   * @param {(page: {messages: Message[], complete: boolean}) => void} take
+   * @param {(page: {messages: Message[], complete: boolean}) => void} apply
    */
-  async #load(room, direction, where, take) {
+  async #load(room, direction, where, apply) {
     if (room.loading || !room.joined) return;
     room.loading = direction;
     this.owner.onChange();
-    const { stretch } = room;
+    const { windowVersion } = room;
     const page = await this.#page(room, { ...where, limit: PAGE });
     if (!page) await pause(AFTER_FAILURE_MS);
     room.loading = null;
-    // Meanwhile the reader may have gone to another stretch of the log: there, this page would leave a hole.
-    if (page && room.stretch === stretch) take(page);
+    // If the window was replaced during the request, this page would leave a hole.
+    if (page && room.windowVersion === windowVersion) apply(page);
     this.owner.onChange();
   }
 
@@ -341,7 +341,7 @@ export class Session {
   }
 
   /**
-   * Ask what a reader wants to see; null where it is not to be had now.
+   * Send a command for the view; return null if it is refused or the connection is lost.
    * @param {import("./protocol.js").Command} command
    */
   async #ask(command) {
@@ -349,7 +349,7 @@ export class Session {
       return await this.connection.ask(command);
     } catch (error) {
       if (error instanceof Refused) this.owner.onProblem(error.message);
-      else if (!(error instanceof LinkLost)) throw error;
+      else if (!(error instanceof ConnectionLost)) throw error;
       return null;
     }
   }

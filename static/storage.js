@@ -1,17 +1,20 @@
-/** Small texts that outlive the page; where the browser stores nothing, or no more, they live as long as the page. */
+/**
+ * Stores small texts in the browser. If the browser stores nothing, or its storage is full, they last as long as the
+ * page.
+ */
 
 const PREFIX = "chatkit.";
-const SHARED = new Set(["name", "theme"]); // a person's, whichever of an origin's chats is open; all else is one chat's
+const SHARED = new Set(["name", "theme"]); // shared by all chats of an origin; other items belong to one chat
 
 export class Store {
   /**
    * @param {Storage | null} storage
-   * @param {string} folder where the page is: the chats below other paths of this origin have rooms of their own
+   * @param {string} folder the path of the page: chats at other paths of this origin have separate rooms
    */
   constructor(storage, folder) {
     this.storage = storage;
     this.prefix = folder === "/" ? PREFIX : `chatkit:${folder}:`;
-    /** @type {Map<string, string>} what the browser would not take */
+    /** @type {Map<string, string>} items that the browser refused */
     this.fallback = new Map();
   }
 
@@ -46,12 +49,12 @@ export class Store {
     try {
       this.storage?.removeItem(this.#key(name));
     } catch {
-      // what cannot be reached was not stored either
+      // without access to the storage, nothing was stored
     }
   }
 
   /**
-   * The rest of every name that begins with `prefix`.
+   * Return the names that begin with `prefix`, without it.
    * @param {string} prefix
    * @returns {string[]}
    */
@@ -68,12 +71,12 @@ export class Store {
   }
 
   /**
-   * Hear of what other tabs write: `name`, and its new text or null.
-   * @param {(name: string, text: string | null) => void} heard
+   * Call `onWrite` with the name and the new text (or null) of each item that another tab changes.
+   * @param {(name: string, text: string | null) => void} onWrite
    */
-  onChange(heard) {
+  onChange(onWrite) {
     window.addEventListener("storage", ({ key, newValue }) => {
-      if (key?.startsWith(this.prefix)) heard(key.slice(this.prefix.length), newValue);
+      if (key?.startsWith(this.prefix)) onWrite(key.slice(this.prefix.length), newValue);
     });
   }
 
@@ -83,7 +86,7 @@ export class Store {
   }
 }
 
-/** The browser's own storage, or none where it is forbidden. */
+/** Open the browser's storage, or a temporary one if access is denied. */
 export function openStore() {
   const folder = new URL(".", document.baseURI).pathname;
   try {

@@ -5,6 +5,6 @@
     const chosen = window.localStorage.getItem("chatkit.theme");
     if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
   } catch {
-    // no storage: the system's appearance it is
+    // without storage, the system's appearance is used
   }
 }

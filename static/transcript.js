@@ -1,7 +1,6 @@
 /**
- * A room's log as the lines that are drawn: messages grouped by sender, days, gaps, the line above what is new, and
- * messages that are still on their way. Pure: equal input, equal lines. A line whose `id` stays and whose `look` changes
- * is drawn anew.
+ * Turns a room into the lines of the log: messages grouped by sender, days, gaps, the "New" line, and messages that are
+ * not stored yet. A pure function. If the `id` of a line stays and its `look` changes, its element is built again.
  *
  * @typedef {import("./protocol.js").Message} Message
  * @typedef {import("./outbox.js").Entry} Entry
@@ -14,7 +13,7 @@
  * @typedef {DayLine | GapLine | NewLine | MessageLine | PendingLine} Line
  */
 
-const GROUP_MS = 5 * 60_000; // the same sender after a longer silence gets a heading again
+const GROUP_MS = 5 * 60_000; // after a longer pause, the sender's name is shown again
 
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
@@ -50,12 +49,12 @@ export function linesOf(room, { pending, me, note, now }) {
   for (const item of room.items) {
     if (item.kind === "gap") {
       const text = gapText(item.gap);
-      lines.push({ kind: "gap", id: `gap ${item.life} ${item.gap.before}`, look: text, text });
+      lines.push({ kind: "gap", id: `gap ${item.generation} ${item.gap.before}`, look: text, text });
       previous = { ...previous, sender: "" };
       continue;
     }
-    const { message, life } = item;
-    if (!isNewMarked && life === room.life && message.seq > room.newAfter) {
+    const { message, generation } = item;
+    if (!isNewMarked && generation === room.generation && message.seq > room.newAfter) {
       isNewMarked = true;
       if (lines.length) lines.push({ kind: "new", id: "new", look: "" });
       previous = { ...previous, sender: "" };
@@ -63,20 +62,20 @@ export function linesOf(room, { pending, me, note, now }) {
     const follows = group(message.sender, message.time);
     const own = message.sender === me;
     const look = `${follows} ${own} ${message.redacted ?? false}`;
-    lines.push({ kind: "message", id: `${life}:${message.seq}`, look, message, follows, own });
+    lines.push({ kind: "message", id: `${generation}:${message.seq}`, look, message, follows, own });
   }
   for (const entry of room.attached ? pending : []) {
     const follows = group(me, entry.time);
-    const said = note(entry);
-    const look = `${follows} ${said}`;
-    lines.push({ kind: "pending", id: `key ${entry.key}`, look, entry, follows, note: said, sender: me });
+    const status = note(entry);
+    const look = `${follows} ${status}`;
+    lines.push({ kind: "pending", id: `key ${entry.key}`, look, entry, follows, note: status, sender: me });
   }
   return lines;
 }
 
 /** @param {import("./protocol.js").Gap} gap */
 function gapText({ after, before, reason }) {
-  if (reason === "epoch") return "This room began anew. What is above is no longer kept.";
+  if (reason === "epoch") return "This room was reset. The messages above are no longer on the server.";
   const [from, to] = [after + 1, before - 1];
   if (from > to) return "Some messages may be missing here.";
   const which = from === to ? `Message ${from} is` : `Messages ${from}–${to} are`;

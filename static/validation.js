@@ -1,14 +1,14 @@
 /**
- * The names of rooms and senders: the same rules as in the server (chatkit/core/text.py and model.py), applied before it
- * has to refuse. `tests/vectors/validation.json` holds for both.
+ * Checks the names of rooms and senders before they are sent. The rules are those of the server (chatkit/core/text.py
+ * and model.py); `tests/core/vectors/names.json` has examples for both.
  */
 
-export const ROOM_RULE = "A room’s name is 1 to 64 letters, digits, “-”, “_” or “.”, and does not begin with “.”.";
-export const SENDER_RULE = "A name is 1 to 32 printable characters, each of which can be seen.";
+export const ROOM_RULE = "A room name has 1 to 64 letters, digits, “-”, “_” or “.”, and does not begin with “.”.";
+export const SENDER_RULE = "A name has 1 to 32 printable characters.";
 
 const MAX_ROOM_CHARS = 64;
 const MAX_SENDER_CHARS = 32;
-const MAX_UNITS = 8; // UTF-16 units that compose to one character: a longer text has no NFC that is short enough
+const MAX_UNITS = 8; // UTF-16 units that can compose to one character: the NFC of a longer text would exceed the limit
 
 const ROOM = /^(?!\.)[\p{L}\p{M}\p{Nd}_.-]{1,64}$/u;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
@@ -25,7 +25,7 @@ const INVISIBLE = new RegExp(
 );
 
 /**
- * Return the room that was meant (`#ops` and `ops` are the same), or null.
+ * Return the room's normalized name (`#ops` and `ops` are the same), or null if it is not valid.
  * @param {string} text
  */
 export function checkRoom(text) {
@@ -34,7 +34,7 @@ export function checkRoom(text) {
 }
 
 /**
- * Return the sender's name trimmed and in NFC, or null.
+ * Return the sender's name trimmed and in NFC, or null if it is not valid.
  * @param {string} text
  */
 export function checkSender(text) {
@@ -43,12 +43,13 @@ export function checkSender(text) {
 }
 
 /**
- * Return the name in NFC, or null if it has no character or too many.
+ * Return the name in NFC, or null if it is empty or too long.
  * @param {string} text
  * @param {number} maxChars
  */
 function normalized(text, maxChars) {
-  if (text.length > maxChars * MAX_UNITS) return null; // before the work, which grows with the square of the length
+  // Normalizing takes time that grows with the square of the length.
+  if (text.length > maxChars * MAX_UNITS) return null;
   const name = text.normalize("NFC");
   const length = [...name].length; // the rule counts characters, a string's length counts UTF-16 units
   return length >= 1 && length <= maxChars ? name : null;

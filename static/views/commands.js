@@ -1,8 +1,9 @@
-/** What to type in a terminal to be in the same room. Knows no socket. */
+/** Shows commands that use the room from a terminal. Knows no socket. */
 
 import { clone, find } from "../dom.js";
 
-const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000"]); // where `chatkit` looks without being told
+// The default of `chatkit`'s --server.
+const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000"]);
 
 /**
  * @param {HTMLElement} place
@@ -11,12 +12,12 @@ const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000
 export function showCommands(place, room) {
   if (place.dataset.room === room) return;
   place.dataset.room = room;
-  const url = new URL(".", document.baseURI).href.replace(/\/$/, ""); // below a prefix, with it
+  const url = new URL(".", document.baseURI).href.replace(/\/$/, ""); // includes the prefix, if there is one
   const server = DEFAULT_SERVERS.has(url) ? "" : ` --server ${url}`;
   place.replaceChildren(
-    commandElement("talk", `chatkit join ${room}${server}`),
+    commandElement("join", `chatkit join ${room}${server}`),
     commandElement("publish from a pipe", `echo hi | chatkit publish ${room}${server}`),
-    commandElement("or without chatkit", `curl -d 'hi' ${url}/rooms/${encodeURIComponent(room)}/messages`),
+    commandElement("without chatkit", `curl -d 'hi' ${url}/rooms/${encodeURIComponent(room)}/messages`),
   );
 }
 
@@ -30,7 +31,7 @@ function commandElement(what, text) {
   find("code", HTMLElement, element).append(text);
   const button = find("button", HTMLButtonElement, element);
   button.ariaLabel = `Copy: ${text}`;
-  button.hidden = !navigator.clipboard; // browsers have it on https and loopback only
+  button.hidden = !navigator.clipboard; // available only on https and loopback
   button.onclick = async () => {
     await navigator.clipboard.writeText(text).then(
       () => (button.dataset.state = "done"),

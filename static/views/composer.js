@@ -1,9 +1,9 @@
-/** The box a message is written in. Knows no socket and no room: it hands over text. */
+/** The box for writing a message. Knows no socket and no room; passes text to its owner. */
 
 import { find, setText } from "../dom.js";
 
 const ENCODER = new TextEncoder();
-const COUNT_FROM = 0.8; // the share of the limit from which its count is shown
+const COUNT_FROM = 0.8; // from this share of the limit on, the size is shown
 
 export class ComposerView {
   #form = find("#composer", HTMLFormElement);
@@ -24,7 +24,7 @@ export class ComposerView {
       this.#fit();
     });
     this.#box.addEventListener("keydown", (event) => {
-      // An Enter that ends an input method's composition writes a word; it does not send.
+      // An Enter that confirms a composition of an input method does not send.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.#submit();
@@ -56,7 +56,7 @@ export class ComposerView {
 
   #fit() {
     const { value } = this.#box;
-    // A unit takes at most three bytes: short texts are not encoded just to be counted.
+    // A UTF-16 unit has at most three bytes, so short texts need not be encoded to be measured.
     const bytes = value.length * 3 < this.maxBytes * COUNT_FROM ? 0 : ENCODER.encode(value).length;
     const isTooLong = bytes > this.maxBytes;
     const figures = `${bytes.toLocaleString()} of ${this.maxBytes.toLocaleString()} bytes`;

@@ -1,4 +1,4 @@
-/** The two questions the page asks: what to be called, and the token of a closed server. Knows no socket. */
+/** The dialogs for the name and for the token. Know no socket. */
 
 import { find, setText } from "../dom.js";
 import { checkSender, SENDER_RULE } from "../validation.js";
@@ -16,21 +16,21 @@ export class NameDialog {
       setText(this.#problem, name ? "" : SENDER_RULE);
       this.#box.ariaInvalid = name ? null : "true";
       if (!name) return;
-      this.#box.dataset.had = name;
+      this.#box.dataset.previous = name;
       this.#dialog.close();
       on.onName(name);
     });
     find("#name-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
-    // Closed without a name, by its button or Escape: whoever has none yet goes by the one every server knows.
-    this.#dialog.addEventListener("close", () => !this.#box.dataset.had && on.onName("anonymous"));
+    // A dialog that is closed without a name, by its button or Escape, selects the default name.
+    this.#dialog.addEventListener("close", () => !this.#box.dataset.previous && on.onName("anonymous"));
   }
 
-  /** @param {string} name the present one, or empty on a first visit */
+  /** @param {string} name the present name, or empty on a first visit */
   ask(name) {
     if (this.#dialog.open) return;
     this.#box.value = name;
-    this.#box.dataset.had = name;
-    find("#name-cancel", HTMLButtonElement).textContent = name ? "Cancel" : "Just look around";
+    this.#box.dataset.previous = name;
+    find("#name-cancel", HTMLButtonElement).textContent = name ? "Cancel" : "Stay anonymous";
     setText(this.#problem, "");
     this.#dialog.showModal();
     this.#box.select();

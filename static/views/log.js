@@ -1,6 +1,6 @@
 /**
- * The log on the screen: draws lines, keeps its place while lines come and go above and below, and tells when its
- * reader nears an end. Knows no room and no socket.
+ * The log: draws lines, keeps the scroll position while lines are added and removed, and reports when the reader comes
+ * close to either end. Knows no room and no socket.
  */
 
 import { Children, find, make, setText } from "../dom.js";
@@ -8,8 +8,8 @@ import { messageElement, pendingElement } from "./message.js";
 
 /** @typedef {import("../transcript.js").Line} Line */
 
-const NEAR_PX = 600; // more is loaded before the reader gets to the end
-const AT_END_PX = 40; // a line's height of slack still counts as the end
+const NEAR_PX = 600; // more messages are loaded at this distance from an end
+const AT_END_PX = 40; // within about one line of the end counts as the end
 
 export class LogView {
   #scroller = find("#scroller", HTMLElement);
@@ -34,11 +34,11 @@ export class LogView {
     this.#lines = new Children(find("#log", HTMLElement), (line) => this.#build(line));
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.#jump.onclick = on.onJump;
-    // The composer grows, a phone's keyboard opens: who looked at the end still does.
+    // Stay at the end when the composer grows or a phone's keyboard opens.
     new ResizeObserver(() => this.#follows && this.#toEnd()).observe(this.#scroller);
   }
 
-  /** Begin with another room. */
+  /** Remove all lines, for another room. */
   clear() {
     this.#lines.clear();
     this.#follows = true;
@@ -49,19 +49,19 @@ export class LogView {
    * @param {{top: string, follows: boolean, hasNewer: boolean, unread: number}} state
    */
   show(lines, { top, follows, hasNewer, unread }) {
-    const place = follows ? null : this.#place(new Set(lines.map(({ id }) => id)));
+    const anchor = follows ? null : this.#findAnchor(new Set(lines.map(({ id }) => id)));
     setText(this.#top, top);
     this.#lines.show(lines);
     this.#follows = follows;
     if (follows) this.#toEnd();
-    else if (place) this.#scroller.scrollTop += place.element.offsetTop - place.offset;
+    else if (anchor) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.offset;
     this.#jump.hidden = follows && !hasNewer;
     setText(this.#jumpText, unread > 0 ? `${unread} new ${unread === 1 ? "message" : "messages"}` : "Newest messages");
-    this.#tellEnds();
+    this.#reportEnds();
   }
 
   /**
-   * Bring a message to the middle and point at it.
+   * Scroll a message to the middle and highlight it.
    * @param {string} id
    */
   reveal(id) {
@@ -69,7 +69,7 @@ export class LogView {
     if (!element) return;
     element.scrollIntoView({ block: "center" });
     element.classList.remove("revealed");
-    void element.offsetWidth; // lets the animation begin anew
+    void element.offsetWidth; // a layout restarts the animation
     element.classList.add("revealed");
   }
 
@@ -83,10 +83,10 @@ export class LogView {
       this.#follows = follows;
       this.on.onFollow(follows);
     }
-    this.#tellEnds();
+    this.#reportEnds();
   }
 
-  #tellEnds() {
+  #reportEnds() {
     if (this.#scroller.scrollTop < NEAR_PX) this.on.onNearTop();
     if (this.#distance() < NEAR_PX) this.on.onNearEnd();
   }
@@ -101,10 +101,10 @@ export class LogView {
   }
 
   /**
-   * The first line in sight that will still be there: what must not move.
+   * Return the first visible line that stays, which must not move.
    * @param {Set<string>} kept
    */
-  #place(kept) {
+  #findAnchor(kept) {
     const edge = this.#scroller.scrollTop;
     for (const child of find("#log", HTMLElement).children) {
       const element = /** @type {HTMLElement} */ (child);

@@ -1,4 +1,4 @@
-/** One message as elements. Knows neither the room nor the socket. */
+/** Builds the elements of a message. Knows no room and no socket. */
 
 import { markSpans, parseBody } from "../body.js";
 import { clone, find, hueOf, initialOf, make } from "../dom.js";
@@ -8,12 +8,12 @@ import { clone, find, hueOf, initialOf, make } from "../dom.js";
  * @typedef {import("../transcript.js").PendingLine} PendingLine
  */
 
-const FOLD_LINES = 30; // a paste longer than this is folded, so that the talk around it stays in sight
+const FOLD_LINES = 30; // a longer message is folded, so that the messages around it stay visible
 const FOLD_CHARS = 3_000;
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const SHORT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
 /** @param {MessageLine} line */
 export function messageElement({ message, follows, own }) {
@@ -22,7 +22,7 @@ export function messageElement({ message, follows, own }) {
   const text = find(".text", HTMLElement, element);
   if (message.redacted) {
     element.classList.add("redacted");
-    text.append("This message was taken away.");
+    text.append("This message was removed.");
     return element;
   }
   fill(text, message.body);
@@ -49,7 +49,7 @@ export function pendingElement({ entry, follows, note, sender }, on) {
 }
 
 /**
- * A message as a search finds it.
+ * Build the element of a search result.
  * @param {import("../protocol.js").Message} message
  * @param {() => void} onOpen
  */
@@ -88,7 +88,7 @@ function frame(sender, time, follows, own) {
 function setTime(element, time, format) {
   const date = new Date(time);
   element.dateTime = time;
-  element.title = MOMENT.format(date);
+  element.title = FULL.format(date);
   element.append(format.format(date));
 }
 
@@ -120,7 +120,7 @@ function fold(element) {
 function blockNode(block) {
   if (block.kind === "prose") return make("p", "", ...block.spans.map(spanNode));
   const code = make("pre", "fence", make("code", "", ...markSpans(block.text).map(spanNode)));
-  code.tabIndex = 0; // long lines scroll sideways: also by keyboard
+  code.tabIndex = 0; // long lines can be scrolled by keyboard
   if (block.language) code.dataset.language = block.language;
   return code;
 }
@@ -148,7 +148,7 @@ function spanNode(span) {
  */
 function markNode(text, name) {
   const mark = make("span", "mark", text);
-  mark.title = `${name}, shown in place of what it would do`;
+  mark.title = `Control character ${name}`;
   return mark;
 }
 

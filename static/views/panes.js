@@ -1,4 +1,4 @@
-/** Which panes beside the conversation are open: the rooms (a drawer on a narrow screen), the people, the search. */
+/** Opens and closes the panes beside the conversation: rooms (a drawer on a narrow screen), members, search. */
 
 import { find } from "../dom.js";
 
@@ -10,7 +10,7 @@ export class PanesView {
   #rooms = find("#rooms", HTMLElement);
   #main = find("main", HTMLElement);
   #opener = find("#rooms-open", HTMLButtonElement);
-  /** The side panes that are open; the search lies over the people. */
+  /** The open side panes; search covers the members. */
   #open = { people: ROOMY.matches, search: false };
   #isDrawerOpen = false;
   #hasRoom = false;
@@ -61,7 +61,7 @@ export class PanesView {
     else if (side === "search") this.on.onSearch();
   }
 
-  /** Close what lies over the conversation, or the search; false if nothing did. */
+  /** Close the pane that covers the conversation, or the search; return false if no pane is open. */
   close() {
     if (this.#isDrawerOpen) {
       this.closeRooms();
@@ -73,8 +73,8 @@ export class PanesView {
     return true;
   }
 
-  /** On a narrow screen a pane covers the conversation: make way for it. */
-  makeWay() {
+  /** Close panes that cover the conversation on a narrow screen. */
+  showConversation() {
     this.closeRooms();
     if (ROOMY.matches) return;
     this.#open = { people: false, search: false };

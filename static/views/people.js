@@ -1,4 +1,4 @@
-/** Who is in the room, and who is writing. Knows no socket. */
+/** Shows the members of the room and who is typing. Knows no socket. */
 
 import { Children, clone, find, hueOf, initialOf, make, setText } from "../dom.js";
 
@@ -22,7 +22,7 @@ export class PeopleView {
     setText(this.#count, String(count));
     const unnamed = count - names.length;
     this.#more.hidden = unnamed <= 0;
-    setText(this.#more, names.length ? `and ${unnamed} more` : `${unnamed} people`);
+    setText(this.#more, names.length ? `and ${unnamed} more` : `${unnamed} members`);
   }
 
   /** @param {string[]} names */

@@ -1,4 +1,4 @@
-/** The list of rooms, and the box that finds, joins and makes them. Knows no socket. */
+/** The list of rooms, and the box to find, join and create rooms. Knows no socket. */
 
 import { checkRoom, ROOM_RULE } from "../validation.js";
 import { Children, clone, find, setText } from "../dom.js";
@@ -39,9 +39,9 @@ export class RoomsView {
    */
   show(joined, others) {
     const typed = this.#box.value.trim().replace(/^#/, "");
-    const sought = typed.toLocaleLowerCase();
+    const query = typed.toLocaleLowerCase();
     /** @param {RoomState} row */
-    const matches = (row) => row.name.toLocaleLowerCase().includes(sought);
+    const matches = (row) => row.name.toLocaleLowerCase().includes(query);
     const [mine, rest] = [joined.filter(matches), others.filter(matches)];
     this.#joined.show(mine.map(keyed));
     this.#others.show(rest.map(keyed));
@@ -88,7 +88,7 @@ function rowElement({ name, unread, members, isOpen, hasPending }) {
   badge.append(unread > 999 ? "999+" : String(unread), srText(unread === 1 ? " new message" : " new messages"));
   const people = find(".people", HTMLElement, element);
   people.hidden = unread > 0 || members === 0;
-  people.append(String(members), srText(members === 1 ? " person here" : " people here"));
+  people.append(String(members), srText(members === 1 ? " member" : " members"));
   find(".waits", HTMLElement, element).hidden = !hasPending;
   return element;
 }

@@ -1,11 +1,11 @@
-/** Searching a room's history: the box and what was found, newest first. Knows no socket. */
+/** Searches a room's history: the box, and the results, newest first. Knows no socket. */
 
 import { find, setText } from "../dom.js";
 import { foundElement } from "./message.js";
 
 /** @typedef {import("../protocol.js").Message} Message */
 
-const PAUSE_MS = 300; // a search is sent when the typing pauses, not for each letter
+const PAUSE_MS = 300; // a search is sent after a pause in typing, not for each letter
 
 export class SearchView {
   #box = find("#search-box", HTMLInputElement);
@@ -13,8 +13,8 @@ export class SearchView {
   #list = find("#search-list", HTMLElement);
   #more = find("#search-more", HTMLButtonElement);
   #timer = 0;
-  /** Counts the searches: an answer to one that was overtaken is not shown. */
-  #turn = 0;
+  /** Counts the searches: the answer to an outdated search is not shown. */
+  #searchNumber = 0;
 
   /**
    * @param {object} on
@@ -40,7 +40,7 @@ export class SearchView {
   }
 
   clear() {
-    this.#turn++;
+    this.#searchNumber++;
     this.#box.value = "";
     this.#list.replaceChildren();
     this.#more.hidden = true;
@@ -51,12 +51,12 @@ export class SearchView {
   async #search(before) {
     const text = this.#box.value.trim();
     if (!text) return this.clear();
-    const turn = ++this.#turn;
+    const number = ++this.#searchNumber;
     setText(this.#status, "Searching…");
     const page = await this.on.search(text, before);
-    if (turn !== this.#turn) return;
+    if (number !== this.#searchNumber) return;
     if (before === undefined) this.#list.replaceChildren();
-    if (!page) return setText(this.#status, "Search needs the connection: try again when it is back.");
+    if (!page) return setText(this.#status, "Search requires a connection. Try again when you are online.");
     const found = page.messages.toReversed();
     this.#list.append(...found.map((message) => foundElement(message, () => this.on.onOpen(message))));
     const oldest = page.messages[0]?.seq;

@@ -1,10 +1,10 @@
-/** How the link stands: a word beside the name, and a line above the log when it is not well. Counts down by itself. */
+/** Shows the state of the connection: a word below the name, and a banner above the log if there is a problem. */
 
 import { find, setText } from "../dom.js";
 
-/** @typedef {import("../connection.js").LinkState} LinkState */
+/** @typedef {import("../connection.js").ConnectionState} ConnectionState */
 
-const PATIENCE_MS = 1_500; // a link that comes back sooner is not worth a line above the log
+const BANNER_AFTER_MS = 1_500; // shorter interruptions show no banner
 
 export class StatusView {
   #word = find("#link-word", HTMLElement);
@@ -22,40 +22,40 @@ export class StatusView {
   }
 
   /**
-   * @param {LinkState} state
+   * @param {ConnectionState} state
    * @param {number} unsent
-   * @param {string} storeAway why the server, which is there, can neither store nor hear
+   * @param {string} storeProblem why the connected server cannot reach its store
    */
-  show(state, unsent, storeAway) {
+  show(state, unsent, storeProblem) {
     clearTimeout(this.#timer);
-    const isWell = state.kind === "online" && !storeAway;
-    this.#dot.dataset.state = isWell || state.kind !== "online" ? state.kind : "waiting";
-    setText(this.#word, isWell || state.kind !== "online" ? WORDS[state.kind] : "Store away");
+    const isHealthy = state.kind === "online" && !storeProblem;
+    this.#dot.dataset.state = isHealthy || state.kind !== "online" ? state.kind : "waiting";
+    setText(this.#word, isHealthy || state.kind !== "online" ? WORDS[state.kind] : "Store unavailable");
     if (state.kind === "online") this.#brokenMs = 0;
     else this.#brokenMs ||= Date.now();
-    const isBroken = state.kind === "stopped" ? state.code !== 0 : Date.now() - this.#brokenMs >= PATIENCE_MS;
-    this.#banner.hidden = isWell || (state.kind !== "online" && !isBroken);
-    setText(this.#text, sentence(state, unsent, storeAway));
+    const isBroken = state.kind === "stopped" ? state.code !== 0 : Date.now() - this.#brokenMs >= BANNER_AFTER_MS;
+    this.#banner.hidden = isHealthy || (state.kind !== "online" && !isBroken);
+    setText(this.#text, sentence(state, unsent, storeProblem));
     const waitS = state.kind === "waiting" ? Math.max(0, Math.ceil((state.untilMs - Date.now()) / 1000)) : 0;
     setText(this.#wait, state.kind === "waiting" ? `Trying again in ${waitS} s.` : "");
     this.#retry.hidden = state.kind === "connecting" || state.kind === "online";
     setText(this.#retry, state.kind === "stopped" ? "Connect" : "Retry now");
     if (state.kind === "online" || state.kind === "stopped") return;
-    this.#timer = window.setTimeout(() => this.show(state, unsent, storeAway), 500);
+    this.#timer = window.setTimeout(() => this.show(state, unsent, storeProblem), 500);
   }
 }
 
 const WORDS = { connecting: "Connecting…", online: "Connected", waiting: "Offline", stopped: "Disconnected" };
 
 /**
- * @param {LinkState} state
+ * @param {ConnectionState} state
  * @param {number} unsent
- * @param {string} storeAway
+ * @param {string} storeProblem
  */
-function sentence(state, unsent, storeAway) {
+function sentence(state, unsent, storeProblem) {
   const kept = unsent ? ` ${unsent === 1 ? "One message is" : `${unsent} messages are`} kept and will be sent.` : "";
-  if (state.kind === "online") return `The server is there, but ${storeAway.replace(/\.$/, "")}.${kept}`;
+  if (state.kind === "online") return `The server reports: ${storeProblem.replace(/\.$/, "")}.${kept}`;
   if (state.kind === "waiting") return `Offline: ${state.reason}.${kept}`;
-  if (state.kind === "stopped") return `The server ended the connection: ${state.reason || `code ${state.code}`}.`;
+  if (state.kind === "stopped") return `The server closed the connection: ${state.reason || `code ${state.code}`}.`;
   return `Connecting…${kept}`;
 }

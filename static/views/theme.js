@@ -1,4 +1,4 @@
-/** The button that changes between the system's appearance, light and dark. */
+/** The button that switches between the system's, the light and the dark appearance. */
 
 import { find } from "../dom.js";
 
@@ -25,7 +25,7 @@ export class ThemeView {
   }
 
   #label() {
-    const label = `Appearance: ${this.#chosen === "system" ? "as the system" : this.#chosen}`;
+    const label = `Appearance: ${this.#chosen === "system" ? "system" : this.#chosen}`;
     this.#button.ariaLabel = label;
     this.#button.title = label;
     this.#button.dataset.chosen = this.#chosen;

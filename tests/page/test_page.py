@@ -22,7 +22,7 @@ from chatkit.backends import open_backend
 from chatkit.bench.local.redis import RedisServer
 from chatkit.core.model import Draft
 
-# Keeps, in `writes`, the number of each mark that a page stores.
+# Records in `writes` the seq of each position that a page stores.
 COUNT_WRITES = """() => {
   window.writes = [];
   const set = Storage.prototype.setItem;
@@ -108,7 +108,7 @@ def test_two_windows_talk(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#announcer")).to_have_text("bob: hello ann\nhow are you?")
 
 
-def test_who_comes_writes_and_goes_is_shown(open_window: OpenWindow) -> None:
+def test_joins_leaves_and_typing_are_shown(open_window: OpenWindow) -> None:
     ann, bob = open_window("ann").join("presence"), open_window("bob").join("presence")
     expect(ann.page.locator("#people-count")).to_have_text("2")
     bob.page.locator("#message-box").press_sequentially("h")
@@ -120,13 +120,13 @@ def test_who_comes_writes_and_goes_is_shown(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#people-list .name")).to_have_text(["ann"])
 
 
-def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server: ServerProcess) -> None:
+def test_no_message_is_lost_or_repeated_when_the_server_is_killed(browser: Browser, own_server: ServerProcess) -> None:
     with windows(browser, own_server.url) as open_window:
         ann, bob = open_window("ann").join("ops"), open_window("bob").join("ops")
         ann.send("before")
         bob.expect_texts(["before"])
         burst = [f"in the fall {number}" for number in range(20)]
-        for text in burst:  # some of these are stored, some acknowledged, some neither, when the server dies
+        for text in burst:  # when the server dies, some are acknowledged, some stored, others neither
             ann.send(text)
         own_server.kill9()
         expect(ann.page.locator("#link-word")).not_to_have_text("Connected")
@@ -143,7 +143,7 @@ def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server:
         assert ann.seqs() == bob.seqs() == list(range(1, 24))
 
 
-def test_a_link_that_died_without_an_end_is_noticed_and_resumed(browser: Browser, own_server: ServerProcess) -> None:
+def test_a_dead_connection_is_detected_and_resumed(browser: Browser, own_server: ServerProcess) -> None:
     relay = Relay(own_server.port)
     with relay.running(), windows(browser, relay.url) as open_window:
         ann = open_window("ann")
@@ -153,13 +153,13 @@ def test_a_link_that_died_without_an_end_is_noticed_and_resumed(browser: Browser
         ann.expect_texts(["before"])
         relay.cut()
         publish(own_server, "ops", "after")
-        ann.page.clock.run_for(16_000)  # silence, and then a ping
-        ann.page.clock.run_for(11_000)  # that nobody answers
-        ann.page.clock.run_for(2_000)  # before the link is opened again
+        ann.page.clock.run_for(16_000)  # no frames; then the page sends a ping
+        ann.page.clock.run_for(11_000)  # the ping is not answered
+        ann.page.clock.run_for(2_000)  # the back-off before it reconnects
         ann.expect_texts(["before", "after"])
 
 
-def test_a_link_on_which_nothing_is_said_stays(browser: Browser, own_server: ServerProcess) -> None:
+def test_an_idle_connection_stays_open(browser: Browser, own_server: ServerProcess) -> None:
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann")
         ann.page.clock.install()
@@ -168,12 +168,12 @@ def test_a_link_on_which_nothing_is_said_stays(browser: Browser, own_server: Ser
         ann.page.on("websocket", lambda socket: opened.append(socket.url))
         for number in range(1, 6):
             ann.page.clock.run_for(16_000)
-            publish(own_server, "ops", str(number))  # comes behind the answer to the ping
+            publish(own_server, "ops", str(number))  # arrives after the answer to the ping
             ann.expect_texts([str(each) for each in range(1, number + 1)])
         assert opened == []
 
 
-def test_the_page_works_below_a_prefix_and_keeps_its_rooms_apart(browser: Browser, tmp_path: Path) -> None:
+def test_the_page_works_below_a_prefix_with_separate_rooms(browser: Browser, tmp_path: Path) -> None:
     with (
         serve(tmp_path / "rooms.db", "--path-prefix", "/chat") as server,
         windows(browser, f"{server.url}/chat") as open_window,
@@ -187,7 +187,7 @@ def test_the_page_works_below_a_prefix_and_keeps_its_rooms_apart(browser: Browse
         assert not [name for name in kept if name.startswith("chatkit.room")]
 
 
-def test_a_store_that_is_away_is_told_and_what_is_written_meanwhile_is_kept(browser: Browser, tmp_path: Path) -> None:
+def test_an_unavailable_store_is_shown_and_unsent_messages_are_kept(browser: Browser, tmp_path: Path) -> None:
     with (
         RedisServer(stores.UNSYNCED) as store,
         serve(store.url, folder=tmp_path) as one,
@@ -200,8 +200,8 @@ def test_a_store_that_is_away_is_told_and_what_is_written_meanwhile_is_kept(brow
         bob.expect_texts(["before"])
         store.kill()
         for window in (ann, bob):
-            expect(window.page.locator("#link-word")).to_have_text("Store away")
-            expect(window.page.locator("#banner-text")).to_contain_text("The server is there, but the store is away")
+            expect(window.page.locator("#link-word")).to_have_text("Store unavailable")
+            expect(window.page.locator("#banner-text")).to_contain_text("The server reports: the store is ")
         ann.send("while it was away")
         expect(ann.page.locator(".pending .text").last).to_have_text("while it was away")
         expect(ann.page.locator("#banner-text")).to_contain_text("kept and will be sent")
@@ -212,22 +212,22 @@ def test_a_store_that_is_away_is_told_and_what_is_written_meanwhile_is_kept(brow
             expect(window.page.locator("#banner")).to_be_hidden()
 
 
-def test_an_unsent_message_outlives_its_tab(browser: Browser, own_server: ServerProcess) -> None:
+def test_an_unsent_message_survives_closing_its_tab(browser: Browser, own_server: ServerProcess) -> None:
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann").join("ops")
         own_server.kill9()
-        ann.send("said to nobody")
-        expect(ann.page.locator(".pending .text")).to_have_text("said to nobody")
+        ann.send("sent to no server")
+        expect(ann.page.locator(".pending .text")).to_have_text("sent to no server")
         ann.page.locator("#message-box").fill("half a thou")
         ann.page.close()
         own_server.start()
         ann.reopen("/#ops").await_connection()
-        ann.expect_texts(["said to nobody"])
+        ann.expect_texts(["sent to no server"])
         expect(ann.page.locator("#message-box")).to_have_value("half a thou")
-        assert stored(own_server, "ops") == ["said to nobody"]
+        assert stored(own_server, "ops") == ["sent to no server"]
 
 
-def test_a_room_that_began_anew_is_told_and_goes_on(browser: Browser, tmp_path: Path) -> None:
+def test_a_new_epoch_is_shown_and_the_room_continues(browser: Browser, tmp_path: Path) -> None:
     with serve("memory://", folder=tmp_path) as server, windows(browser, server.url) as open_window:
         ann = open_window("ann").join("ops")
         for number in range(3):
@@ -236,19 +236,23 @@ def test_a_room_that_began_anew_is_told_and_goes_on(browser: Browser, tmp_path: 
         server.kill9()
         server.start()
         publish(server, "ops", "new")
-        expect(ann.page.locator(".gap")).to_have_text("This room began anew. What is above is no longer kept.")
+        expect(ann.page.locator(".gap")).to_have_text(
+            "This room was reset. The messages above are no longer on the server."
+        )
         ann.expect_texts(["old 0", "old 1", "old 2", "new"])
         ann.send("newer")
         ann.expect_texts(["old 0", "old 1", "old 2", "new", "newer"])
 
 
-def test_messages_that_were_trimmed_while_away_are_a_line(browser: Browser, own_server: ServerProcess) -> None:
+def test_messages_that_were_trimmed_while_offline_are_shown_as_a_gap(
+    browser: Browser, own_server: ServerProcess
+) -> None:
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann").join("ops")
         ann.send("here")
         ann.expect_texts(["here"])
         own_server.kill9()
-        with ThreadPoolExecutor() as beside:  # in this thread Playwright's own loop runs
+        with ThreadPoolExecutor() as beside:  # Playwright's event loop runs in this thread
             beside.submit(asyncio.run, grow_and_trim(own_server.store)).result()
         own_server.start()
         expect(ann.page.locator(".gap")).to_have_text("Messages 2\N{EN DASH}36 are no longer kept.")
@@ -266,10 +270,10 @@ async def grow_and_trim(store: str) -> None:
         await backend.trim(keep=5)
 
 
-def test_a_server_that_asks_to_wait_gets_everything_once(browser: Browser, tmp_path: Path) -> None:
+def test_rate_limited_messages_are_each_stored_once(browser: Browser, tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db", "--rate-limit", "1") as server, windows(browser, server.url) as open_window:
         ann = open_window("ann").join("ops")
-        texts = [f"line {number}" for number in range(13)]  # the burst is of ten
+        texts = [f"line {number}" for number in range(13)]  # the burst is ten messages
         for text in texts:
             ann.send(text)
         ann.expect_texts(texts)
@@ -279,26 +283,26 @@ def test_a_server_that_asks_to_wait_gets_everything_once(browser: Browser, tmp_p
 def test_a_refused_message_stays_with_its_reason(browser: Browser, tmp_path: Path) -> None:
     with serve(tmp_path / "rooms.db") as server, windows(browser, server.url) as open_window:
         ann = open_window("ann").join("ops")
-        # A key that is none: the page makes no such, so that this is how the server's refusal is brought about.
+        # An invalid key, which the page itself never creates, makes the server refuse the message.
         ann.value(
             """() => localStorage.setItem("chatkit.outbox.k1", JSON.stringify(
               {key: "\\u00e9", room: "ops", body: "with a bad key", time: new Date().toISOString()}))"""
         )
         ann.reopen("/#ops").await_connection()
         expect(ann.page.locator(".foot.failed .note")).to_contain_text("Not sent: a key is")
-        ann.send("others are not held up")
-        expect(ann.page.locator(".message[data-seq] .text")).to_have_text(["others are not held up"])
+        ann.send("other messages are not delayed")
+        expect(ann.page.locator(".message[data-seq] .text")).to_have_text(["other messages are not delayed"])
         ann.page.get_by_role("button", name="Try again").click()
         expect(ann.page.locator(".foot.failed")).to_have_count(1)
         ann.page.get_by_role("button", name="Remove").click()
-        ann.expect_texts(["others are not held up"])
+        ann.expect_texts(["other messages are not delayed"])
 
 
-def test_history_comes_on_scrolling_up_and_the_place_is_kept(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_scrolling_up_loads_history_and_keeps_the_position(server: ServerProcess, open_window: OpenWindow) -> None:
     fill(server, "long", 700)
     ann = open_window("ann").join("long")
     expect(ann.page.locator(".message .text").last).to_have_text("message 700")
-    # Scrolled and measured in one turn, before the scrolling can have brought anything.
+    # Scroll and measure in one task, before any history can arrive.
     oldest, seq, top = ann.value(
         """() => {
           const scroller = document.querySelector("#scroller");
@@ -316,14 +320,14 @@ def test_history_comes_on_scrolling_up_and_the_place_is_kept(server: ServerProce
     while (above := ann.seqs()[0]) > 1:
         ann.value("() => { document.querySelector('#scroller').scrollTop = 100; }")
         ann.until("above => Number(document.querySelector('.message').dataset.seq) < above", above)
-    expect(ann.page.locator("#log-top")).to_have_text("This is where #long began.")
+    expect(ann.page.locator("#log-top")).to_have_text("This is the beginning of #long.")
     assert ann.seqs() == list(range(1, 501))
 
-    publish(server, "long", "meanwhile")
+    publish(server, "long", "while reading")
     expect(ann.page.locator("#jump")).to_have_text("1 new message")
     assert ann.seqs()[0] == 1
     ann.page.locator("#jump").click()
-    expect(ann.page.locator(".message .text").last).to_have_text("meanwhile")
+    expect(ann.page.locator(".message .text").last).to_have_text("while reading")
     seqs = ann.seqs()
     assert seqs == list(range(seqs[0], 702))
     expect(ann.page.locator("#jump")).to_be_hidden()
@@ -337,7 +341,7 @@ def test_a_busy_room_keeps_the_page_small(server: ServerProcess, open_window: Op
     expect(ann.page.locator(".message").last).to_be_in_viewport()
 
 
-def test_scrolling_down_again_reads_on_to_the_end(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_scrolling_down_loads_messages_up_to_the_end(server: ServerProcess, open_window: OpenWindow) -> None:
     fill(server, "down", 300)
     ann = open_window("ann").join("down")
     publish(server, "down", "find me not")
@@ -388,19 +392,17 @@ def test_hostile_names_and_bodies_are_inert(server: ServerProcess, open_window: 
         assert ann.value(OVERFLOWING) == []
 
 
-def test_a_redacted_message_is_shown_as_such(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_a_redacted_message_is_marked(server: ServerProcess, open_window: OpenWindow) -> None:
     seq = publish(server, "redact", "the password is hunter2")
     ann = open_window("ann").join("redact")
     ann.expect_texts(["the password is hunter2"])
     request(server, "DELETE", f"/rooms/redact/messages/{seq}")
-    ann.expect_texts(["This message was taken away."])
+    ann.expect_texts(["This message was removed."])
     bob = open_window("bob").join("redact")
-    bob.expect_texts(["This message was taken away."])
+    bob.expect_texts(["This message was removed."])
 
 
-def test_what_was_redacted_while_the_page_was_away_is_shown_as_such(
-    browser: Browser, own_server: ServerProcess
-) -> None:
+def test_messages_redacted_while_offline_are_marked(browser: Browser, own_server: ServerProcess) -> None:
     with windows(browser, own_server.url) as open_window:
         ann = open_window("ann").join("ops")
         for text in ("one", "two", "three"):
@@ -408,10 +410,10 @@ def test_what_was_redacted_while_the_page_was_away_is_shown_as_such(
         ann.expect_texts(["one", "two", "three"])
         own_server.kill9()
         expect(ann.page.locator("#link-word")).not_to_have_text("Connected")
-        with ThreadPoolExecutor() as beside:  # in this thread Playwright's own loop runs
+        with ThreadPoolExecutor() as beside:  # Playwright's event loop runs in this thread
             beside.submit(asyncio.run, redact(own_server.store, "ops", 2)).result()
         own_server.start()
-        ann.expect_texts(["one", "This message was taken away.", "three"])
+        ann.expect_texts(["one", "This message was removed.", "three"])
 
 
 def test_the_address_names_the_room(server: ServerProcess, open_window: OpenWindow) -> None:
@@ -430,7 +432,7 @@ def test_the_address_names_the_room(server: ServerProcess, open_window: OpenWind
     expect(ann.page.locator("#room-problem")).to_contain_text("1 to 64 letters")
 
 
-def test_unread_messages_are_counted_over_visits(server: ServerProcess, open_window: OpenWindow) -> None:
+def test_unread_messages_are_counted_between_visits(server: ServerProcess, open_window: OpenWindow) -> None:
     ann = open_window("ann").join("unread")
     publish(server, "unread", "one")
     ann.expect_texts(["one"])
@@ -448,7 +450,7 @@ def test_unread_messages_are_counted_over_visits(server: ServerProcess, open_win
     expect(ann.page.locator("#joined-list .badge:visible")).to_have_count(0)
 
 
-def test_two_tabs_that_have_read_to_different_places_leave_each_other_alone(
+def test_two_tabs_with_different_positions_do_not_overwrite_each_other(
     server: ServerProcess, open_window: OpenWindow
 ) -> None:
     fill(server, "tabs", 60)
@@ -466,7 +468,7 @@ def test_two_tabs_that_have_read_to_different_places_leave_each_other_alone(
     expect(behind.locator("#jump-text")).to_have_text("1 new message")
     expect(ahead.locator(".message .text").last).to_have_text("message 61")
     ahead.wait_for_function("localStorage.getItem('chatkit.room.tabs').endsWith(':61')")
-    for _ in range(5):  # a page that answered would have done so by its next turns
+    for _ in range(5):  # a page that reacted would have done so by its next frames
         for page in (behind, ahead):
             page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))")
     assert (behind.evaluate("writes"), ahead.evaluate("writes")) == ([], ["61"])
@@ -478,7 +480,7 @@ def test_the_page_works_by_keyboard(open_window: OpenWindow) -> None:
     expect(ann.page.locator("#name-dialog")).to_be_visible()
     ann.page.keyboard.type("x" * 33)
     ann.page.keyboard.press("Enter")
-    expect(ann.page.locator("#name-problem")).to_have_text("A name is 1 to 32 printable characters.")
+    expect(ann.page.locator("#name-problem")).to_have_text("A name has 1 to 32 printable characters.")
     ann.page.locator("#name-box").fill("  ann ")
     ann.page.keyboard.press("Enter")
     expect(ann.page.locator("#me-name")).to_have_text("ann")
@@ -543,12 +545,12 @@ def test_the_page_is_legible_and_fits(server: ServerProcess, open_window: OpenWi
     ann.page.locator("#search-box").fill("example")
     expect(ann.page.locator("#search-list li")).to_have_count(6)
     assert ann.value(OVERFLOWING) == []
-    ann.open("/#nothing-was-said-here").await_connection()
-    expect(ann.page.locator("#quiet")).to_contain_text("chatkit join nothing-was-said-here")
+    ann.open("/#no-messages-here").await_connection()
+    expect(ann.page.locator("#quiet")).to_contain_text("chatkit join no-messages-here")
     assert ann.value(OVERFLOWING) == []
 
 
-def test_the_appearance_is_chosen_and_kept(open_window: OpenWindow) -> None:
+def test_the_chosen_appearance_is_kept(open_window: OpenWindow) -> None:
     ann = open_window("ann").join("theme")
     ground = "() => getComputedStyle(document.body).backgroundColor"
     light = ann.value(ground)
@@ -563,20 +565,22 @@ def test_the_appearance_is_chosen_and_kept(open_window: OpenWindow) -> None:
     assert ann.value(ground) == dark
 
 
-def test_a_closed_server_is_entered_with_its_token(browser: Browser, tmp_path: Path) -> None:
+def test_a_server_with_a_secret_asks_for_the_token(browser: Browser, tmp_path: Path) -> None:
     secret = "open sesame, 8+"
     with serve(tmp_path / "rooms.db", "--secret", secret) as server, windows(browser, server.url) as open_window:
-        ann = Window(browser.new_context(), server.url, "ann")  # Chromium itself reports each 401 on the console
+        ann = Window(
+            browser.new_context(), server.url, "ann"
+        )  # without the check of the console: Chromium reports each 401 there
         ann.open("/#ops")
         expect(ann.page.locator("#token-dialog")).to_be_visible()
         ann.page.locator("#token-box").fill(secret)
         ann.page.locator("#token-box").press("Enter")
         ann.await_connection()
         assert ann.page.url == f"{server.url}/#ops"
-        ann.send("let in")
-        ann.expect_texts(["let in"])
+        ann.send("admitted")
+        ann.expect_texts(["admitted"])
         ann.reopen("/#ops").await_connection()
         ann.context.close()
         bob = open_window("bob").open(f"/?token={quote(secret)}#ops").await_connection()
-        bob.expect_texts(["let in"])
+        bob.expect_texts(["admitted"])
         assert "token" not in bob.page.url

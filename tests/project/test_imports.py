@@ -1,4 +1,4 @@
-"""What importing each package brings along: a program that reads a room does not pay for a server."""
+"""What each package loads when it is imported, and the contracts on imports between packages."""
 
 import os
 import shutil
@@ -15,36 +15,36 @@ HEAVY = ("litestar", "typer", "uvicorn", "websockets", "textual", "redis", "asyn
 
 
 def loaded_by(statement: str, names: tuple[str, ...]) -> list[str]:
-    """Return which of the modules a fresh interpreter has after a statement."""
+    """Return the modules, of those named, that a new interpreter has loaded after a statement."""
     code = f"{statement}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
-def test_importing_chatkit_brings_nothing_heavy() -> None:
+def test_importing_chatkit_loads_no_heavy_module() -> None:
     assert loaded_by("import chatkit", HEAVY) == []
 
 
-def test_importing_the_core_brings_nothing_heavy() -> None:
+def test_importing_the_core_loads_no_heavy_module() -> None:
     assert loaded_by("import chatkit.core.model, chatkit.core.hub, chatkit.wire.protocol", HEAVY) == []
 
 
-def test_importing_the_client_brings_no_server_and_no_command() -> None:
+def test_importing_the_client_loads_no_heavy_module() -> None:
     assert loaded_by("import chatkit.client", HEAVY) == []
 
 
-def test_importing_the_link_brings_websockets_alone() -> None:
+def test_importing_the_connection_loads_only_websockets() -> None:
     assert loaded_by("import chatkit.client.connection", HEAVY) == ["websockets"]
 
 
-def test_importing_the_commands_brings_typer_alone() -> None:
+def test_importing_the_commands_loads_only_typer() -> None:
     names = tuple(name for name in HEAVY if name not in {"typer", "rich", "pydantic"})
     assert loaded_by("import chatkit.cli", (*names, "asyncio", "http.client", "chatkit.client", "chatkit.server")) == []
 
 
 @pytest.mark.parametrize("module", ["model", "segment", "roster"])
-def test_the_synchronous_core_has_no_loop_no_clock_and_no_log(module: str) -> None:
-    # typing and msgspec bring some of the standard library of their own accord: what counts is what the module names.
+def test_the_synchronous_core_imports_no_event_loop_clock_or_log(module: str) -> None:
+    # Checks the names in the module, because typing and msgspec load parts of the standard library themselves.
     code = f"import chatkit.core.{module} as m\nprint(*[n for n in ('asyncio', 'time', 'logging') if hasattr(m, n)])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
@@ -73,7 +73,7 @@ def test_imports_against_the_layers_break_the_contracts(tmp_path: Path) -> None:
 
 
 def contracts(tree: Path) -> str:
-    """Return the linter's report on the package in a folder."""
+    """Return import-linter's report on the package in a folder."""
     command = [str(LINT), "--no-cache", "--no-logo", str(ROOT / "pyproject.toml")]
     done = subprocess.run(
         command, cwd=tree, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""A wheel built from the tree works in an empty environment: the command runs, and the page is served."""
+"""A wheel that is built from the tree works in an empty environment: its command runs, and it serves the page."""
 
 import subprocess
 import sys

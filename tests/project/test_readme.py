@@ -1,4 +1,4 @@
-"""What the README shows is what there is: commands, output, excerpts and links."""
+"""The README matches the program: commands, output, excerpts and links."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def test_every_command_stands_in_the_table_and_every_row_is_a_command(tmp_path: 
     assert shown == set(re.findall(r"^\| `chatkit (\w+)", README, re.MULTILINE))
 
 
-def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
+def test_the_tour_shows_the_actual_output(tmp_path: Path) -> None:
     tour = blocks("console")[1]
     with serve(tmp_path / "rooms.db") as server:
         to = ("--server", server.url)
@@ -42,7 +42,7 @@ def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
             assert line.rstrip() in timeless.sub("TIME", tour)
 
 
-def test_the_greeting_is_the_servers(tmp_path: Path) -> None:
+def test_the_start_message_is_the_servers(tmp_path: Path) -> None:
     with serve("memory://", folder=tmp_path) as server:
         log = server.log
     for line in blocks("console")[0].splitlines()[2:]:
@@ -50,13 +50,13 @@ def test_the_greeting_is_the_servers(tmp_path: Path) -> None:
         assert words in log
 
 
-def test_the_settings_file_is_one_that_the_commands_read(tmp_path: Path) -> None:
+def test_the_commands_accept_the_settings_file(tmp_path: Path) -> None:
     (settings,) = blocks("toml")
     (tmp_path / "chatkit.toml").write_text(settings)
     assert "chatkit serve" in run("serve", "--help", folder=tmp_path)
 
 
-def test_the_excerpt_of_the_example_is_the_example() -> None:
+def test_the_excerpt_is_from_the_example() -> None:
     (excerpt,) = [block for block in blocks("python") if "def receive" in block]
     assert excerpt in (TREE / "examples/thirty_lines.py").read_text()
 
@@ -74,7 +74,7 @@ def test_the_client_example_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+def test_links_within_the_project_have_targets(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""A browser window with the page in it, and what a person sees and does there."""
+"""A browser window with the page: what a user sees and does there."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
-# What Chromium says by itself when a server is away; everything else on the console is the page's fault.
+# Chromium itself reports these when a server cannot be reached; all other problems on the console are the page's.
 SERVER_AWAY = ("net::ERR_", "WebSocket connection to")
 
 CHROMIUM_ARGS = [
@@ -34,7 +34,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Window:
-    """One person's browser, with storage of its own. `problems` is what the page did wrong until now."""
+    """One user's browser, with its own storage. `problems` lists the errors of the page so far."""
 
     def __init__(self, context: BrowserContext, server_url: str, name: str | None) -> None:
         self.problems: list[str] = []
@@ -62,22 +62,22 @@ class Window:
         dialog.dismiss()
 
     def open(self, path: str = "/") -> Self:
-        """Go to a path of the server's."""
+        """Open a path of the server."""
         self.page.goto(self._server_url + path)
         return self
 
     def reopen(self, path: str) -> Self:
-        """Close the tab, and open another one of the same browser."""
+        """Close the tab and open a new one in the same browser."""
         self.page.close()
         self.page = self._new_page()
         return self.open(path)
 
     def join(self, room: str) -> Self:
-        """Open the page at a room, and wait until the room was joined."""
+        """Open a room in the page, and wait until it is joined."""
         return self.open(f"/#{room}").await_connection()
 
     def await_connection(self) -> Self:
-        """Wait until the link stands and somebody, at least oneself, is seen in the room."""
+        """Wait until the page is connected and the room has a member."""
         expect(self.page.locator("#link-word")).to_have_text("Connected")
         expect(self.page.locator("#people-count")).not_to_have_text("0")
         return self
@@ -88,27 +88,27 @@ class Window:
         self.page.locator("#message-box").press("Enter")
 
     def texts(self) -> list[str]:
-        """Return what the log shows, message by message."""
+        """Return the texts of the messages in the log."""
         return self.page.locator(".message .text").all_inner_texts()
 
     def expect_texts(self, texts: list[str]) -> None:
-        """Wait until the log shows just these messages, all of them stored."""
+        """Wait until the log shows exactly these messages, all of them stored."""
         expect(self.page.locator(".message .text")).to_have_text(texts)
         expect(self.page.locator(".pending")).to_have_count(0)
 
     def seqs(self) -> list[int]:
-        """Return the numbers of the messages in the log, from top to bottom."""
+        """Return the seq of each message in the log, from top to bottom."""
         numbers: list[int] = self.page.eval_on_selector_all(
             ".message[data-seq]", "all => all.map(m => Number(m.dataset.seq))"
         )
         return numbers
 
     def until(self, expression: str, argument: object = None) -> None:
-        """Wait until an expression of the page's is true."""
+        """Wait until a JavaScript expression is true in the page."""
         self.page.wait_for_function(expression, arg=argument, timeout=15_000)
 
     def value(self, expression: str, argument: object = None) -> Any:
-        """Return what an expression of the page's is worth."""
+        """Return the value of a JavaScript expression in the page."""
         return self.page.evaluate(expression, argument)
 
 
@@ -117,7 +117,7 @@ OpenWindow = Callable[..., Window]
 
 @contextmanager
 def windows(browser: Browser, server_url: str) -> Iterator[OpenWindow]:
-    """Open windows on a server; at the end none of them may have had a problem."""
+    """Open windows on a server; check at the end that no window had a problem."""
     opened: list[Window] = []
 
     def open_window(name: str | None = None, **options: Any) -> Window:

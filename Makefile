@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
-# Two at a time: most tests wait for servers most of the time.
+# Four at a time on two cores: most tests wait for servers most of the time.
 test: $(VENV)/developing programs node_modules
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check

@@ -18,7 +18,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter
 
-from chatkit.protocols.limit import ConnectionLimit
+from chatkit.protocols.connection_limit import ConnectionLimit
 
 _TICK_S: Final = 0.05
 _STALL_S: Final = 0.1  # a timer this late shows that the process was paused or busy

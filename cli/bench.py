@@ -1,4 +1,4 @@
-"""`chatkit bench`: load a server and prove that nothing was lost; with --chaos, while servers are killed."""
+"""`chatkit bench`: load a server and check that nothing was lost; with --chaos, while servers are killed."""
 
 import sys
 from contextlib import nullcontext
@@ -101,13 +101,13 @@ def bench(
         int | None,
         typer.Option(
             metavar="N",
-            help="Repeat the schedule of an earlier run, by the --seed that it printed.",
+            help="Use the schedule of the earlier run that printed this --seed.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None,
 ) -> None:
-    """Load a server, measure it, and prove that nothing was lost, repeated or out of order.
+    """Measure a server under load, and check that no message was lost, repeated or out of order.
 
     The command compares the messages that each reader received, and those in the store, with the acknowledged
     messages. The exit code is 1 if a message was lost, repeated or out of order.
@@ -116,10 +116,10 @@ def bench(
     the store afterwards, and senders wait when the server limits their rate.
 
     With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
-    each message with its key until it is acknowledged, and readers resume from their cursors; both move to another
-    server when theirs fails. The report shows how soon readers received the next message: counted from the failure of
-    their server, or from the recovery, if the store or all servers were down. With --backend, the rooms (chaos-…)
-    remain in the store.
+    each message with its key until it is acknowledged, and readers resume from their cursors. Both move to another
+    server when their server fails. The report shows the time until readers received the next message. This time begins
+    when their server fails or, if the store or all servers were down, when these are back. With --backend, the rooms
+    (chaos-…) remain in the store.
     """
     with report_errors():
         if json:

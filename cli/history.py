@@ -101,9 +101,9 @@ def history(
 ) -> None:
     """Print a room's messages, oldest first.
 
-    By default, the newest 50 messages are printed; with --after or --since, and in json, csv and markdown, all
-    of them. Missing messages are reported on standard error, and the exit code is then 5. In csv, fields are printed
-    exactly as they are stored.
+    By default, the newest 50 messages are printed. With --after or --since, and in the formats json, csv and markdown,
+    all messages are printed. Missing messages are reported on standard error, and the exit code is then 5. In csv,
+    fields are printed exactly as they are stored.
     """
     with report_errors():
         import asyncio

@@ -55,7 +55,7 @@ def publish(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="JSON", help="Add this JSON value to the message, for programs.", show_default=False),
+        typer.Option(metavar="JSON", help="Add this JSON value, for programs, to the message.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the stored message as JSON.")] = False,
     server: ServerURL = DEFAULT_SERVER,

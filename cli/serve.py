@@ -50,9 +50,7 @@ def serve(
     *,
     host: Annotated[
         str,
-        typer.Option(
-            metavar="ADDRESS", envvar="CHATKIT_HOST", help="Listen on this address; 0.0.0.0 is every network."
-        ),
+        typer.Option(metavar="ADDRESS", envvar="CHATKIT_HOST", help="Listen on this address; 0.0.0.0 is all networks."),
     ] = "127.0.0.1",
     port: Annotated[
         int,
@@ -106,7 +104,7 @@ def serve(
         typer.Option(
             metavar="FILE",
             envvar="CHATKIT_SECRET_FILE",
-            help="Require the token in this file, of at least 8 characters. - reads it from standard input.",
+            help="Require the token in this file, of at least 8 characters; '-' is standard input.",
         ),
     ] = None,
     secret: Annotated[
@@ -114,7 +112,7 @@ def serve(
         typer.Option(
             metavar="TOKEN",
             envvar="CHATKIT_SECRET",
-            help="Require this token. Every user of the machine can see the command line: prefer --secret-file.",
+            help="Require this token. Other users of the machine can see the command line: prefer --secret-file.",
             show_default=False,
         ),
     ] = None,
@@ -138,7 +136,7 @@ def serve(
         typer.Option(
             metavar="URL",
             envvar="CHATKIT_ORIGIN",
-            help="Accept browsers on pages of this site. Repeat it for several sites; in the environment, use spaces.",
+            help="Accept browsers on pages of this site. Repeat it for several sites; in the variable, use spaces.",
         ),
     ] = None,
     page: Annotated[

@@ -152,7 +152,7 @@ def test_the_number_of_needed_descriptors_is_reported(bench: Bench) -> None:
 
 
 def test_help_and_bounds_are_printed(bench: Bench) -> None:
-    assert "prove that nothing was lost" in bench.run("--help")
+    assert "check that no message was lost" in bench.run("--help")
     bench.run("--messages", "0", status=2)
     assert "--messages is 1 to 10000000" in bench.stderr
 

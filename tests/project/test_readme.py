@@ -84,6 +84,6 @@ def test_every_dependency_has_its_reason() -> None:
     declared = re.search(r"\ndependencies = \[(.*?)\]", (TREE / "pyproject.toml").read_text(), re.DOTALL)
     assert declared is not None
     names = set(re.findall(r'"([a-z]+)>=', declared[1]))
-    reasons = README.partition("## What it rests on")[2]
+    reasons = README.partition("## Dependencies")[2]
     assert names
     assert {name for name in names if name not in reasons} == set()

@@ -74,7 +74,7 @@ class HttpConnection(HttpToolsProtocol):
         self._apply_phase()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the request that is being answered, and release everything."""
+        """Close the request that is being answered, and release everything."""
         self._phase = _Phase.ENDING
         self._shared.wheel.clear(self)
         self._shared.limit.close(self.transport)

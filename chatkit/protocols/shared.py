@@ -90,8 +90,8 @@ class TimerWheel:
 class _Deflate(ServerPerMessageDeflateFactory):
     """websockets' negotiation, without the parameter that a client has not offered.
 
-    A server MAY limit its own window without a word (RFC 7692, section 7.1.2.1), and there are clients that refuse to
-    be told.
+    A server MAY limit its own window without naming the parameter (RFC 7692, section 7.1.2.1), and some clients refuse
+    a response that names it.
     """
 
     def process_request_params(

@@ -84,7 +84,7 @@ def test_a_correct_run_has_no_findings() -> None:
     ids=[
         *("one is missing", "the first is missing", "the last is missing", "all are missing"),
         *("the last came twice", "one came twice", "two were swapped", "a gap denies what there is"),
-        *("other words", "other data", "another sender", "another time", "another life of the log", "one too many"),
+        *("other words", "other data", "another sender", "another time", "another life of the log", "an extra message"),
     ],
 )
 def test_incorrect_deliveries_are_found(delivered: Delivered, found: Findings) -> None:

@@ -118,9 +118,9 @@ def test_subscribing_by_hand(serve: Callable[[str], Server]) -> None:
     with serve("litestar_by_hand:app").connect("/") as socket:
         socket.send("say lobby hello there")
         assert json.loads(socket.recv(LIMIT_S)) == {"channel": "lobby", "seq": 1, "text": "hello there"}
-        for line in ("join ops", "leave lobby", "say lobby unheard", "say ops heard"):
+        for line in ("join ops", "leave lobby", "say lobby unread", "say ops read"):
             socket.send(line)
-        assert json.loads(socket.recv(LIMIT_S)) == {"channel": "ops", "seq": 1, "text": "heard"}
+        assert json.loads(socket.recv(LIMIT_S)) == {"channel": "ops", "seq": 1, "text": "read"}
         socket.send("leave ops")  # the last one
         with pytest.raises(ConnectionClosedOK):
             socket.recv(LIMIT_S)
@@ -212,8 +212,8 @@ def test_streams(serve: Callable[[str], Server]) -> None:
         assert read_texts(counting, 3) == ["0", "1", "2"]
     with server.connect("/events") as events, server.connect("/chat") as chat:
         assert read_texts(events, 1) == ["subscribed"]
-        chat.send("both hear this")
-        assert read_texts(chat, 1) == read_texts(events, 1) == ["both hear this"]
+        chat.send("both read this")
+        assert read_texts(chat, 1) == read_texts(events, 1) == ["both read this"]
 
 
 def test_comparing_with_litestars_own_channels() -> None:

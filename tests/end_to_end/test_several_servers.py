@@ -196,7 +196,8 @@ def test_an_unavailable_store_is_reported_and_reading_continues_when_it_is_back(
             lines = await receive_until(plain.recv, lambda line: line == "kept 49")
             assert sum(event["type"] == "restored" for event in events) <= 1
             assert sum(line == "! the store is available again" for line in lines) <= 1
-            # What was refused is not there; a paused store may still have carried out what it had been told.
+            # Refused messages are not stored, but a paused store may still have carried out a command that it had
+            # received.
             received = [event["body"] for event in events if event["type"] == "message"]
             assert received == [line for line in lines if not line.startswith("! ")]
             assert [body for body in received if body.startswith("kept")] == [f"kept {n}" for n in range(50)]
@@ -263,9 +264,9 @@ def test_without_history_live_messages_are_delivered_and_missed_ones_are_gaps(tm
     async def story(one: ServerProcess, two: ServerProcess) -> None:
         async with Talk.open(one, "/ws/ops") as ann:
             await ann.until("joined")
-            first = await asyncio.to_thread(call, two, "POST", "/rooms/ops/messages", "heard")
+            first = await asyncio.to_thread(call, two, "POST", "/rooms/ops/messages", "received")
             assert first.status == 201
-            assert await ann.bodies(1) == ["heard"]
+            assert await ann.bodies(1) == ["received"]
         cursor = f"{(await asyncio.to_thread(call, one, 'GET', '/rooms/ops')).json['cursor']}"
         for n in range(3):
             await asyncio.to_thread(call, two, "POST", "/rooms/ops/messages", f"missed {n}")

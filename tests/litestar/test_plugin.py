@@ -442,7 +442,7 @@ def test_generated_handlers_send_published_events(mode: Any, base: str, arbitrar
 @pytest.mark.parametrize("way", ["soon", "waiting", "in a thread"])
 def test_a_publisher_receives_its_own_event_at_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatkit.core.fanout.PACE", 1e9)
-    monkeypatch.setattr("chatkit.core.fanout.MAX_REST_S", 60.0)
+    monkeypatch.setattr("chatkit.core.fanout.MAX_PAUSE_S", 60.0)
 
     async def publish_text(text: str) -> None:
         match way:
@@ -463,7 +463,7 @@ def test_a_publisher_receives_its_own_event_at_once(way: str, monkeypatch: pytes
     plugin = ChannelsPlugin(MemoryChannelsBackend(), channels=["foo"])
     app = Litestar([chat], plugins=[plugin], logging_config=None)
     with TestClient(app) as client, client.websocket_connect("/") as publisher, client.websocket_connect("/"):
-        for word in ("first", "while the others rest", "and again"):
+        for word in ("first", "while the others wait", "and again"):
             publisher.send_text(word)
             assert publisher.receive_text(timeout=20) == word
 

@@ -237,7 +237,7 @@ def test_streams_count_as_connections(tmp_path_factory: pytest.TempPathFactory) 
         with stream(server, "/rooms/a/events") as one, stream(server, "/rooms/a/events") as two:
             assert one.next() == two.next() == "retry: 1000"
             assert call(server, "GET", "/rooms/a/events").problem == (503, "unavailable")
-            assert publish(server, "a", "one too many, too").problem == (503, "unavailable")
+            assert publish(server, "a", "over the limit as well").problem == (503, "unavailable")
         eventually(lambda: health(server)["connections"] == 0)
         with stream(server, "/rooms/a/events") as again:
             assert again.next() == "retry: 1000"

@@ -180,10 +180,13 @@ def test_the_limit_on_connections_applies_to_the_whole_server(tmp_path: Path) ->
 
 def test_all_workers_share_the_new_token_and_no_process_list_shows_it(tmp_path: Path) -> None:
     with serve_workers(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
-        (token,) = set(re.findall(r"\?token=([\w-]+)", guarded.server.log))
-        with guarded.connect_to_each() as connections:
+        (token_file,) = set(re.findall(r"stored in (\S+);", guarded.server.log))
+        token = Path(token_file).read_text().strip()
+        assert token not in guarded.server.log
+        workers = WorkerGroup(guarded.server, {"Authorization": f"Bearer {token}"})
+        with workers.connect_to_each() as connections:
             for pid, connection in connections.items():
-                connection.ask("GET", f"/rooms?token={token}")
+                connection.ask("GET", "/rooms")
                 assert token not in Path(f"/proc/{pid}/cmdline").read_text()
                 assert token not in Path(f"/proc/{pid}/environ").read_text()
         assert call(guarded.server, "GET", "/rooms").status == 401

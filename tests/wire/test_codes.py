@@ -162,7 +162,7 @@ def test_exit_codes_distinguish_kinds_of_failures() -> None:
 
 
 def test_the_document_lists_every_code_with_its_status() -> None:
-    table = PROTOCOL.read_text().partition("## Codes of errors")[2]
+    table = PROTOCOL.read_text().partition("## Error codes")[2]
     rows = re.findall(r"^\| (`.+?`) \| (\d+) \|", table, re.MULTILINE)
     documented = {code: int(status) for codes, status in rows for code in re.findall("`([a-z-]+)`", codes)}
     assert documented == {code: status_of(error_of(code, "")) for code in documented}

@@ -80,7 +80,7 @@ class Load:
         self._pool.reconnect(connection)
 
     def fail(self, error: ChatkitError) -> None:
-        """End the load early."""
+        """Stop the load early."""
         self.error = self.error or error
         self._end()
 

@@ -1,5 +1,5 @@
 // A client on Node's `ws`, for tests/protocols/test_peers.py. `node echo.mjs URL URL-THAT-CLOSES` talks to an echo with
-// and without compression, hears out a server that closes, and prints what it saw as JSON.
+// and without compression, waits for a server that closes, and prints what it saw as JSON.
 
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";

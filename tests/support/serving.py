@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+BANNER_END = "Press Ctrl-C to stop the server."
 READY_WITHIN_S = 30.0  # two noisy cores: far beyond a start that works, far below a test run's patience
 STOP_WITHIN_S = 20.0
 
@@ -42,6 +43,7 @@ class ServerProcess:
         self._env = clean_environment(env)
         self._command = command or [sys.executable, "-m", "chatkit.cli"]
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0  # where the log of the current life begins
 
     @property
     def pid(self) -> int:
@@ -54,7 +56,8 @@ class ServerProcess:
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
     def start(self) -> Self:
-        """Start, and return when `/health` answers."""
+        """Start, and return when `/health` answers and the banner is in the log."""
+        self._log_start = len(self.log)
         command = [*self._command, "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -111,7 +114,7 @@ class ServerProcess:
             if self._running().poll() is not None:
                 self._process = None
                 raise ServerFailedError(f"ended before it was ready:\n{self.log}")
-            if _is_healthy(self.port):
+            if _is_healthy(self.port) and BANNER_END in self.log[self._log_start :]:
                 return
             time.sleep(0.02)
         self.signal(signal.SIGKILL)

@@ -145,7 +145,7 @@ def test_a_client_that_publishes_without_reading_uses_no_memory(server: ServerPr
 
 @contextmanager
 def small_disk(folder: Path, n_bytes: int) -> Iterator[None]:
-    """Mount a file system of this size; where that is not allowed, there is none, and the caller has to see to it."""
+    """Mount a file system of this size. Raise `PermissionError` where mounting is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=%d" % n_bytes):
         raise PermissionError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

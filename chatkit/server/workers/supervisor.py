@@ -68,7 +68,7 @@ def _check_shared(url: str) -> None:
 
 
 class WorkerSlot:
-    """A slot for one worker, and the worker that fills it; None while there is none."""
+    """A slot for one worker. `worker` is the process that fills it, or None while the slot is empty."""
 
     def __init__(self) -> None:
         self.worker: WorkerProcess | None = None

@@ -117,7 +117,12 @@ def test_a_pipe_and_a_follower_survive_a_killed_store(kind: str, tmp_path: Path)
         stack.callback(process.kill)
         return process
 
+    async def make_store(url: str) -> None:
+        async with open_backend(url):
+            pass  # PostgreSQL has its schema from here: `history` of a database without one is an error
+
     with STORES[kind]() as store, ExitStack() as stack:
+        asyncio.run(make_store(store.url))
         publishing, following = start(stack, "publish", "ops", "-"), start(stack, "history", "ops", "-f", "--json")
         assert publishing.stdin is not None
         assert publishing.stderr is not None

@@ -11,9 +11,13 @@ ChatkitError
 │   └── TooManyRooms     a connection tried to join more rooms than the limit
 ├── NotFound             there is no such room, message or page
 ├── KeyConflict          the sender has used the key for another message
+├── VersionConflict      a record was changed at the same time
 ├── RateLimited          the client exceeded its rate; carries the time after which to retry
 ├── Unauthorized         there is no valid token
 ├── Forbidden            the token, or the page's origin, does not have the right
+├── Banned               the token, name or network is banned
+├── NameTaken            a token holds this name, or one that looks like it
+├── InviteUsed           the invite was redeemed as often as it may be, or has expired
 ├── BadBackendURL        the backend URL is invalid
 ├── StoreError           the store answered, but its content cannot be used
 │   ├── NotAStore        the file or database is not a chatkit store
@@ -120,6 +124,15 @@ class KeyConflict(ChatkitError):
         self.key = key
 
 
+class VersionConflict(ChatkitError):
+    """A record was not changed, because it does not have the expected version. Read it again and decide again."""
+
+    code = "version-conflict"
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"the {kind} {key!r} was changed at the same time: read it again")
+
+
 class RateLimited(ChatkitError):
     """The client exceeded its rate. `retry_after_s` is the time after which to retry, in seconds."""
 
@@ -140,6 +153,33 @@ class Forbidden(ChatkitError):
     """The client is known, but does not have the right to do this."""
 
     code = "forbidden"
+
+
+class Banned(ChatkitError):
+    """The client's token, name or network is banned. `until_ms` is when the ban ends, or None for no end."""
+
+    code = "banned"
+    until_ms: int | None
+
+    def __init__(self, reason: str = "", until_ms: int | None = None) -> None:
+        super().__init__(f"banned: {reason}" if reason else "banned")
+        self.until_ms = until_ms
+
+
+class NameTaken(ChatkitError):
+    """A token holds this name, or one that looks like it."""
+
+    code = "name-taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the name {name[:80]!r} belongs to somebody else: use another name, or its token")
+        self.name = name
+
+
+class InviteUsed(ChatkitError):
+    """The invite was redeemed as often as it may be, or has expired."""
+
+    code = "invite-used"
 
 
 class BadBackendURL(ChatkitError):

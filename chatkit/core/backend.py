@@ -28,7 +28,8 @@ from typing import Final, Self, TypeAlias
 
 import msgspec
 
-from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.records import Record, RecordChanges
 from chatkit.core.signals import Typing
 from chatkit.core.text import fold
 
@@ -41,6 +42,8 @@ __all__ = [
     "Page",
     "PresenceChange",
     "Reconnected",
+    "Record",
+    "RecordChanges",
     "RoomAdvanced",
     "RoomInfo",
     "Typing",
@@ -298,4 +301,63 @@ class Backend(ABC):
 
         This is a destructive read: a change is returned once. If a call raises or is cancelled, the next call MUST
         return its changes. The cost of a call SHOULD grow with the number of changes, not with that of the members.
+        """
+
+    # Records: see `records.py`. A backend that keeps no history keeps records nevertheless, as long as it lives.
+
+    @abstractmethod
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        """Return the newest state of a record, also of one that was deleted; None if the key was never used.
+
+        MUST see every `put_record` that returned before, by any process.
+        """
+
+    @abstractmethod
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        """Set the value of a record, or delete the record if `value` is None, and return its new state.
+
+        MUST change nothing and raise `VersionConflict` unless the record has `expected_version`, which is 0 for a key
+        that was never used, and the version of the deletion for a deleted record. Of concurrent calls with the same
+        `expected_version`, by any process, exactly one MUST succeed. The new version MUST be higher than every version
+        in the store, and a reader of `record_changes` MUST NOT see version N before it can see all versions below N.
+        A record MUST be as durable as a message. Raise `BadRequest` for what `check_record` refuses.
+        """
+
+    @abstractmethod
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        """Return the records of a kind that exist and whose keys begin with `prefix`, in the order of their keys.
+
+        Every character of `prefix` stands for itself, also `%`, `_`, `*` and `[`. MUST NOT cost more if there are many
+        records of other kinds, and SHOULD NOT if many keys begin otherwise.
+        """
+
+    @abstractmethod
+    async def record_changes(self, after: Cursor | None) -> RecordChanges:
+        """Return what changed after the cursor of the last call; everything if `after` is None.
+
+        Deletions MUST be among the changes. If the store was wiped since, `after` has another epoch, and the answer
+        MUST be `whole`. Each process calls this once a second: without changes, a call MUST be one small read that does
+        not wait for appends, and is as cheap as `poll_presence`. A record that changed often MAY be returned once.
+        """
+
+    # Administration of rooms
+
+    @abstractmethod
+    async def delete_room(self, room: str) -> bool:
+        """Remove a room with its log and keys permanently; return whether there was one.
+
+        Afterwards, the room MUST NOT be in `rooms()`, and its head is that of a room never written to, but with another
+        epoch than before, so that a reader at an old cursor gets a gap. Every process that watches the room, also this
+        one, MUST get a `RoomAdvanced` with the new epoch and `last` 0. The records of the room are the caller's.
+        """
+
+    @abstractmethod
+    async def load(self, messages: Sequence[Message]) -> int:
+        """Store messages of another store as they are, and return how many were stored.
+
+        The messages are of one room, in ascending order of `seq`, without holes. Those up to the room's last `seq` are
+        skipped, so that loading the same messages again stores nothing. If the first of the others is not the next
+        `seq`, MUST raise `BadRequest` and store nothing, unless the room holds no message: then the log begins at that
+        `seq`, like a log that was trimmed. `seq`, `time_ms`, `sender`, `body`, `data`, `key`, `redacted`, `verified` and
+        `bot` MUST be kept; the epoch is the store's. All or none are stored, as with `append`, and watchers are notified.
         """

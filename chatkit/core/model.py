@@ -67,7 +67,8 @@ class Message(msgspec.Struct, frozen=True):
     """A committed message.
 
     `seq` counts 1, 2, 3 … in its room and gives the order. `time_ms` is the store's clock at commit, as Unix time in
-    milliseconds; it goes back if that clock is set back. If `redacted`, `body` and `data` were removed.
+    milliseconds; it goes back if that clock is set back. If `redacted`, `body` and `data` were removed. If `verified`,
+    the sender's name was bound to a token; if `bot`, that token was a bot's or a hook's.
     """
 
     room: str
@@ -79,6 +80,8 @@ class Message(msgspec.Struct, frozen=True):
     data: Any = None
     key: str | None = None
     redacted: bool = False
+    verified: bool = False
+    bot: bool = False
 
     @property
     def cursor(self) -> Cursor:
@@ -99,6 +102,8 @@ class Draft(msgspec.Struct, frozen=True):
     body: str
     data: Any = None
     key: str | None = None
+    verified: bool = False
+    bot: bool = False
 
     @classmethod
     def new(

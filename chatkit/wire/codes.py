@@ -12,9 +12,12 @@ from chatkit.errors import (
     BadCursor,
     BadName,
     BadRequest,
+    Banned,
     ChatkitError,
     Forbidden,
+    InviteUsed,
     KeyConflict,
+    NameTaken,
     NotAStore,
     NotFound,
     RateLimited,
@@ -25,6 +28,7 @@ from chatkit.errors import (
     Unauthorized,
     Unavailable,
     UnknownOp,
+    VersionConflict,
 )
 from chatkit.websocket.codes import CloseCode
 
@@ -83,8 +87,12 @@ _TABLE: Final = (
     _Row("too-many-rooms", TooManyRooms, 400, ExitCode.WRONG_USAGE),
     _Row("unauthorized", Unauthorized, 401, ExitCode.NOT_ALLOWED, PrivateCloseCode.UNAUTHORIZED),
     _Row("forbidden", Forbidden, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
+    _Row("banned", Banned, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
+    _Row("name-taken", NameTaken, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
+    _Row("invite-used", InviteUsed, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
     _Row("not-found", NotFound, 404, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
     _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
+    _Row("version-conflict", VersionConflict, 409, ExitCode.FAILED),
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
     _Row("timeout", ChatkitError, 408, ExitCode.FAILED),
     _Row("rate-limited", RateLimited, 429, ExitCode.FAILED, PrivateCloseCode.OVERLOADED),
@@ -157,6 +165,8 @@ def details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of ca
             return Details(value=error.op[:MAX_VALUE_CHARS])
         case KeyConflict():
             return Details(value=error.key)
+        case NameTaken():
+            return Details(value=error.name[:MAX_VALUE_CHARS])
         case _:
             return Details()
 
@@ -185,4 +195,8 @@ def error_of(code: str, sentence: str, details: Details = Details()) -> ChatkitE
             error.op = details.value or ""
         case KeyConflict():
             error.key = details.value or ""
+        case NameTaken():
+            error.name = details.value or ""
+        case Banned():
+            error.until_ms = None  # its sentence names the time
     return error

@@ -25,6 +25,8 @@ class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     data: Any = None
     key: str | None = None
     redacted: bool = False
+    verified: bool = False
+    bot: bool = False
 
     @classmethod
     def of(cls, message: Message) -> "WireMessage":
@@ -38,6 +40,8 @@ class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
             message.data,
             message.key,
             message.redacted,
+            message.verified,
+            message.bot,
         )
 
     def to_message(self, epoch: str) -> Message:
@@ -52,6 +56,8 @@ class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.data,
             self.key,
             self.redacted,
+            self.verified,
+            self.bot,
         )
 
 
@@ -134,6 +140,8 @@ class MessageEvent(ServerEvent, frozen=True, tag="message"):
     data: Any = None
     key: str | None = None
     redacted: bool = False
+    verified: bool = False
+    bot: bool = False
 
 
 class GapEvent(ServerEvent, frozen=True, tag="gap"):
@@ -272,6 +280,8 @@ def message_event(message: Message) -> bytes:
             message.data,
             message.key,
             message.redacted,
+            message.verified,
+            message.bot,
         )
     )
 

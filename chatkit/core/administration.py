@@ -45,7 +45,13 @@ class Administration:
     ) -> NewToken: ...
 
     async def make_invite(
-        self, by: Identity, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None, name: str = "invite"
+        self,
+        by: Identity,
+        grants: Sequence[Grant],
+        *,
+        uses: int = 1,
+        expires_ms: int | None = None,
+        name: str = "invite",
     ) -> NewToken: ...
 
     async def redeem(self, secret: str, name: str, address: str) -> NewToken: ...

@@ -155,9 +155,8 @@ class SqliteBackend(Backend):
         return await self._pages.run(lambda connection: get_record(connection, kind, key))
 
     async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
-        return await self._writer.change(
-            partial(put_record, kind=kind, key=key, value=value, expected_version=expected_version)
-        )
+        put = partial(put_record, kind=kind, key=key, value=value, expected_version=expected_version)
+        return await self._writer.change(put, n_bytes=len(value or b""))
 
     async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
         return await self._scans.run_interruptibly(lambda connection: scan_records(connection, kind, prefix))

@@ -155,12 +155,12 @@ class SqliteWriter:
 
         return await self.thread.run(call)
 
-    async def change(self, do: Do[T]) -> T:
-        """Run a small change of another table than those of rooms."""
+    async def change(self, do: Do[T], n_bytes: int = 0) -> T:
+        """Run a change of another table than those of rooms, of about `n_bytes` beside the usual pages."""
 
         def call(connection: sqlite3.Connection) -> T:
             result = do(connection)
-            self.count_growth(0)
+            self.count_growth(n_bytes)
             return result
 
         return await self.run(call)

@@ -75,7 +75,7 @@ class Credential(StrEnum):
 class Identity(msgspec.Struct, frozen=True, eq=False):
     """Who speaks on a connection or in a request. Two identities are equal only if they are the same object.
 
-    If `is_verified`, the name is bound to whoever uses it. `address` is the client's IP address, or empty if it has
+    If `is_verified`, no other client can have the name. `address` is the client's IP address, or empty if it has
     none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret ends.
     """
 

@@ -1,6 +1,6 @@
 """AccessTable: one process's view of the tokens, reserved names, bans and settings of rooms of its store.
 
-Synchronous: records come in by `apply`, the time is an argument, and sessions are notified by whoever calls `apply`.
+Synchronous: records come in by `apply`, the time is an argument, and the caller of `apply` notifies sessions.
 Nothing is marked as expired. Each decision compares the time of its call with the ends of tokens and bans, so an end
 that a wrong clock brought about does not last longer than the wrong time itself; `SteadyClock` keeps short jumps away.
 """
@@ -263,12 +263,12 @@ class AccessTable:
         except ChatkitError as error:
             return error
         settings = DEFAULT_ROOM_SETTINGS if room is None else self._settings.get(room, DEFAULT_ROOM_SETTINGS)
-        error = refusal(current, right, room, self._ban_list.on(current), now_ms, settings=settings)
-        if error is None:
+        refused = refusal(current, right, room, self._ban_list.on(current), now_ms, settings=settings)
+        if refused is None:
             before = self._standings.get((identity, room))
             rights = (right,) if before is None else (*before.rights, right)
             _keep(self._standings, (identity, room), _Standing(rights, current.expires_ms or NEVER_MS))
-        return error
+        return refused
 
     def _current(self, identity: Identity, now_ms: int) -> Identity:
         """Return the identity with its current rights, without the work of `renew` if nothing has changed."""

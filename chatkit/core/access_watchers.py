@@ -55,7 +55,7 @@ class AccessChange(msgspec.Struct, frozen=True):
 NO_CHANGE: Final = AccessChange()
 
 
-class _Entry(NamedTuple):
+class _Registered(NamedTuple):
     """What a session was registered with: it may have another identity by now."""
 
     token_id: str | None
@@ -68,7 +68,7 @@ class AccessWatchers:
     """The registered sessions. To register one, and to find those of one token, costs a few look-ups."""
 
     def __init__(self) -> None:
-        self._entries: dict[AccessWatcher, _Entry] = {}
+        self._entries: dict[AccessWatcher, _Registered] = {}
         self._by_token: dict[str, set[AccessWatcher]] = {}
         self._by_expiry: dict[int, set[AccessWatcher]] = {}  # as many keys as tokens that end
         self._next_expiry_ms: int | None = None
@@ -80,7 +80,7 @@ class AccessWatchers:
         """Register a session, or register it again after its identity was renewed."""
         self.discard(watcher)
         identity = watcher.identity
-        entry = self._entries[watcher] = _Entry(
+        entry = self._entries[watcher] = _Registered(
             identity.token_id, name_keys(identity.name), identity.address, identity.expires_ms
         )
         if entry.token_id is not None:
@@ -136,7 +136,7 @@ class _Concerns:
         self._taken_keys = change.name_keys
         self._networks = [parse_network(text) for text in subjects[BanSubject.NETWORK]]
 
-    def __call__(self, entry: _Entry) -> bool:
+    def __call__(self, entry: _Registered) -> bool:
         return (
             self._everyone
             or entry.token_id in self._token_ids

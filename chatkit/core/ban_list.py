@@ -110,8 +110,9 @@ class BanList:
             address = _parse_address(text[:MAX_NETWORK_CHARS])
         except ValueError:
             return []
-        shifts = [(prefix, address.max_prefixlen - prefix) for v, prefix in self._prefixes if v == address.version]
-        return [(address.version, prefix, int(address) >> shift << shift) for prefix, shift in shifts]
+        number, version, bits = int(address), address.version, address.max_prefixlen
+        shifts = [(prefix, bits - prefix) for of_version, prefix in self._prefixes if of_version == version]
+        return [(version, prefix, number >> shift << shift) for prefix, shift in shifts]
 
 
 def _keys(ban: Ban) -> list[Hashable]:

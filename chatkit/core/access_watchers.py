@@ -8,7 +8,7 @@ import msgspec
 
 from chatkit.core.access import Ban, BanSubject, Identity
 from chatkit.core.access_records import name_keys
-from chatkit.core.ban_list import is_in_network, parse_network
+from chatkit.core.ban_list import address_number, parse_network
 
 SHARDS: Final = 256  # of the sessions: a change that may concern any of them looks at one shard at a time
 
@@ -62,7 +62,7 @@ class _Registered(NamedTuple):
 
     token_id: str | None
     name_keys: tuple[str, ...]
-    address: str
+    address: tuple[int, int] | None
     expires_ms: int | None
 
 
@@ -83,7 +83,7 @@ class AccessWatchers:
         self.discard(watcher)
         identity = watcher.identity
         entry = self._shard_of(watcher)[watcher] = _Registered(
-            identity.token_id, name_keys(identity.name), identity.address, identity.expires_ms
+            identity.token_id, name_keys(identity.name), address_number(identity.address), identity.expires_ms
         )
         if entry.token_id is not None:
             self._by_token.setdefault(entry.token_id, set()).add(watcher)
@@ -141,7 +141,8 @@ class _Concerns:
         self._token_ids = subjects[BanSubject.TOKEN]
         self._banned_keys = {key for name in subjects[BanSubject.NAME] for key in name_keys(name)}
         self._taken_keys = change.name_keys
-        self._networks = [parse_network(text) for text in subjects[BanSubject.NETWORK]]
+        networks = map(parse_network, subjects[BanSubject.NETWORK])
+        self._ranges = [((n.version, int(n[0])), (n.version, int(n[-1]))) for n in networks]
 
     def __call__(self, registered: _Registered) -> bool:
         return registered.token_id not in self._changed_ids and (
@@ -149,7 +150,10 @@ class _Concerns:
             or registered.token_id in self._token_ids
             or not self._banned_keys.isdisjoint(registered.name_keys)
             or (registered.token_id is None and not self._taken_keys.isdisjoint(registered.name_keys))
-            or any(is_in_network(registered.address, network) for network in self._networks)
+            or (
+                registered.address is not None
+                and any(first <= registered.address <= last for first, last in self._ranges)
+            )
         )
 
 

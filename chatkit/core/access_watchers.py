@@ -10,7 +10,7 @@ from chatkit.core.access import Ban, BanSubject, Identity
 from chatkit.core.access_records import name_keys
 from chatkit.core.ban_list import address_number, parse_network
 
-SHARDS: Final = 256  # of the sessions: a change that may concern any of them looks at one shard at a time
+SHARDS: Final = 1024  # of the sessions: a change that may concern any of them looks at one shard at a time
 
 Key = TypeVar("Key", int, str)
 

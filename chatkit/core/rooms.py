@@ -213,7 +213,8 @@ class Rooms:
             room.check()
 
     def on_replaced(self, name: str) -> None:
-        """Compare a room with the store after its log was deleted, or messages were loaded into it."""
+        """Drop cached pages, and compare a room with the store, after its log was deleted or loaded."""
+        self._pages.clear()
         if (room := self._rooms.get(name)) is not None:
             room.check()
 

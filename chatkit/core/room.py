@@ -206,7 +206,7 @@ class Room:
         # log's end, and each reader continues from its own position: with messages from the store, or with a gap.
         newest = await self.read(limit=MAX_MESSAGES)
         if newest.head.epoch != tail.epoch:
-            self._pages.clear()  # the messages of a log that was deleted must not stay in memory
+            self._pages.discard(self.name)  # the messages of a log that was deleted must not stay in memory
         if newest.head.epoch != tail.epoch or newest.head.last > tail.last or newest.head.last < known:
             tail.restart(newest.head, newest.messages)
 

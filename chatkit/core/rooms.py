@@ -213,8 +213,8 @@ class Rooms:
             room.check()
 
     def on_replaced(self, name: str) -> None:
-        """Drop cached pages, and compare a room with the store, after its log was deleted or loaded."""
-        self._pages.clear()
+        """Drop a room's cached pages, and compare it with the store, after its log was deleted or loaded."""
+        self._pages.discard(name)
         if (room := self._rooms.get(name)) is not None:
             room.check()
 

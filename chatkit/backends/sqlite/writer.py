@@ -67,6 +67,7 @@ _READ_KEYS = f"""
 _READ_ONE = f"""
     SELECT room.id, life, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
 """
+_REDACT = "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?"
 _MARK_TRIM = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0))"
 _MARK_DROPPED = """
     UPDATE room SET dropped = ?2, dropped_time_ms = (SELECT time_ms FROM message WHERE room = ?1 AND seq = ?2)
@@ -310,9 +311,7 @@ class SqliteWriter:
             if found is None:
                 raise NotFound(f"there is no message {seq} in {room!r}")
             room_id, life, row = found
-            self._cursor.execute(
-                "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?", [room_id, seq]
-            )
+            self._cursor.execute(_REDACT, [room_id, seq])
             self._cursor.execute("INSERT OR IGNORE INTO redaction (room, seq) VALUES (?, ?)", [room_id, seq])
         self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the body
         self._poll()

@@ -28,7 +28,7 @@ from chatkit.core import hub as hub_module
 from chatkit.core import presence
 from chatkit.core.backend import Backend, Filter, RoomAdvanced
 from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Gap, Receipt
+from chatkit.core.model import Cursor, Gap, Message, Receipt
 from chatkit.core.signals import (
     MembersChanged,
     Signal,  # a cheap import is no reason to hide it
@@ -67,7 +67,7 @@ def test_readers_notice_a_deletion_and_a_load_although_notifications_are_lost() 
             assert list(await reader.read()) == [Gap(3, 1, "epoch")]
             assert await hub.load(loaded) == 2
             assert list(await reader.read()) == [Gap(0, 2, "trimmed")]
-            assert [message.body for message in await drain(reader)] == ["1", "2"]
+            assert [message.body for message in await drain(reader) if isinstance(message, Message)] == ["1", "2"]
             assert not await hub.delete_room("never written to")
             assert await hub.load(loaded) == 0
 

@@ -1,9 +1,12 @@
 """Fixtures that several test modules share."""
 
+import forking
 import pytest
 
 from chatkit.core import fanout, presence, rooms
 from chatkit.core import room as live_module
+
+forking.install()
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def name_process(name: str) -> None:
 
 
 def run(module: str) -> NoReturn:
-    """Run a module as `python -m` does, and end as Python does, but for the destruction of all modules."""
+    """Run a module as `python -m` does, and end as Python does, except that the modules are not destroyed."""
     status = 0
     try:
         runpy._run_module_as_main(module)  # type: ignore[attr-defined]

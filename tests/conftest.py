@@ -8,6 +8,14 @@ from chatkit.core import room as live_module
 
 forking.install()
 
+FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that take long, so that none of them is still running when all others have ended."""
+    order = {folder: place for place, folder in enumerate(FOLDERS_OF_LONG_MODULES)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,14 @@
 
 import forking
 import pytest
+from hypothesis import settings
 
 from chatkit.core import fanout, presence, rooms
 from chatkit.core import room as live_module
 
 forking.install()
+settings.register_profile("tests", deadline=None)  # no test asserts anything about time
+settings.load_profile("tests")
 
 FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project")
 

@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
-# Four at a time on two cores: most tests wait for servers most of the time.
+# Four at a time on two cores: most tests wait for servers most of the time. The order is that of tests/conftest.py.
 test: $(VENV)/developing programs node_modules
-	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check

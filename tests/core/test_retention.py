@@ -86,8 +86,9 @@ async def date_in_memory(backend: Backend, times_ms: dict[int, int]) -> None:
 def dating_sqlite(path: Path) -> Date:
     async def date(_: Backend, times_ms: dict[int, int]) -> None:
         connection = sqlite3.connect(path, isolation_level=None)
-        for seq, time_ms in times_ms.items():
-            connection.execute("UPDATE message SET time_ms = ? WHERE seq = ?", [time_ms, seq])
+        connection.execute("BEGIN")
+        connection.executemany("UPDATE message SET time_ms = ? WHERE seq = ?", [(t, n) for n, t in times_ms.items()])
+        connection.execute("COMMIT")
         connection.close()
 
     return date
@@ -95,8 +96,9 @@ def dating_sqlite(path: Path) -> Date:
 
 def dating_postgres(url: str) -> Date:
     async def date(_: Backend, times_ms: dict[int, int]) -> None:
-        for seq, time_ms in times_ms.items():
-            await asyncio.to_thread(sql, f"UPDATE {{}}.message SET time_ms = {time_ms} WHERE seq = {seq}", url)
+        rows = ", ".join(f"({seq}, {time_ms})" for seq, time_ms in times_ms.items())
+        update = f"UPDATE {{}}.message AS old SET time_ms = new.time_ms FROM (VALUES {rows}) AS new (seq, time_ms)"
+        await asyncio.to_thread(sql, f"{update} WHERE old.seq = new.seq", url)
 
     return date
 

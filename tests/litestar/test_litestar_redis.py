@@ -318,8 +318,8 @@ def test_iterating_over_a_backend_continues_after_a_restart_of_redis() -> None:
             backend = RedisChannelsStreamBackend(5, redis=Redis(port=server.port))
             async with started(backend):
                 await backend.subscribe(["foo"])
-                for number in range(3_000):  # more than the history
-                    await backend.publish(b"%d" % number, ["foo"])
+                numbers = range(3_000)  # more than the history
+                await asyncio.gather(*(backend.publish(b"%d" % number, ["foo"]) for number in numbers))
                 await asyncio.to_thread(server.kill)
                 stream = backend.stream_events()
                 reading = asyncio.create_task(anext(stream))

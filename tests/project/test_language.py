@@ -6,6 +6,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -50,10 +51,15 @@ def text_files() -> Iterator[Path]:
     yield from (TREE / "examples/deploy" / name for name in ("Caddyfile", "Dockerfile", "nginx.conf"))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def old_names(path: Path) -> Iterator[Finding]:
     if path.stem in OLD_MODULES:
         yield 1, f"module {path.stem}"
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         match node:
             case ast.ClassDef(name=name) | ast.alias(name=name) | ast.Name(id=name) | ast.Attribute(attr=name):
                 if name in OLD_CLASSES:
@@ -66,7 +72,7 @@ def old_names(path: Path) -> Iterator[Finding]:
 
 
 def old_docstrings(path: Path) -> Iterator[Finding]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
             verb = text.split()[0].strip(".,:")
             if verb in OLD_VERBS:

@@ -130,7 +130,7 @@ async def send_split(served: Serving, stream: bytes, cuts: list[int]) -> None:
             at += size
             await asyncio.sleep(0)
             check_bounds(served)
-        if client.writer.can_write_eof():
+        if client.writer.can_write_eof() and not client.writer.is_closing():  # the server may have reset it
             client.writer.write_eof()
         async with asyncio.timeout(20):
             await client.rest()

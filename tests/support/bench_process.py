@@ -21,8 +21,10 @@ class Bench:
         self._folder = folder
         self._env = clean_environment({"XDG_CONFIG_HOME": str(folder), "COLUMNS": "200", "TMPDIR": str(folder)})
 
-    def start(self, *words: str, shell: str = "exec") -> subprocess.Popen[str]:
-        command = ["/bin/sh", "-c", f'{shell} "$@"', "sh", sys.executable, "-m", "chatkit.cli", "bench", *words]
+    def start(self, *words: str, shell: str = "") -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "chatkit.cli", "bench", *words]
+        if shell:
+            command = ["/bin/sh", "-c", f'{shell} "$@"', "sh", *command]
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -33,7 +35,7 @@ class Bench:
             env=self._env,
         )
 
-    def run(self, *words: str, status: int = 0, shell: str = "exec") -> str:
+    def run(self, *words: str, status: int = 0, shell: str = "") -> str:
         with self.start(*words, shell=shell) as process:
             return self.end(process, status)
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import forking
 from raw_client import WITHIN_S, eventually
 from serving import ServerProcess, serve
 
@@ -95,7 +96,7 @@ def serve_workers(store: Path | str, *options: str, n_workers: int = 2, **more: 
 
 
 def children(pid: int) -> set[int]:
-    """Return the running child processes of a process."""
+    """Return the running child processes of a process, without the process that forks them."""
     known = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return {each for each in known if (state := _state(each)) and state[1] == str(pid) and state[0] not in ENDED}
 
@@ -107,7 +108,8 @@ def is_running(pid: int) -> bool:
 
 
 def _state(pid: int) -> list[str] | None:
-    """Return a process's state and its parent; None if there is no such process."""
+    """Return a process's state and its parent; None if there is no such process, or if it only forks others."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        name, _, fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        return None if name.endswith(forking.NAME) else fields.split()[:2]
     return None

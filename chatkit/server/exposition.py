@@ -4,11 +4,10 @@ The values are read from snapshots when they are asked for, so that no metric ob
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -18,7 +17,7 @@ from chatkit.server.snapshot import Snapshot
 
 
 def render(snapshots: Snapshots) -> bytes:
-    """Return the text. It reads the memory, processor time and files of each process from /proc, where that exists."""
+    """Return the text."""
     registry = CollectorRegistry()
     registry.register(_SnapshotCollector(snapshots))
     return generate_latest(registry)
@@ -37,7 +36,6 @@ class _SnapshotCollector(Collector):
         yield from self._workers()
         for metric in METRICS:
             yield _family(metric, self._present)
-        yield from _processes(self._present)
 
     def _workers(self) -> Iterator[Metric]:
         (up_name, up_meaning), (build_name, build_meaning) = WORKER_METRICS
@@ -60,7 +58,7 @@ def _family(metric: MetricDefinition, snapshots: Mapping[str, Snapshot]) -> Metr
         elif isinstance(value, Mapping):
             for key, each in sorted(value.items()):
                 family.add_metric([worker, key], each)
-        else:
+        elif value is not None:
             family.add_metric([worker], value)
     found: Metric = family
     return found
@@ -76,14 +74,3 @@ _CLASSES = {
 def _buckets(durations: Durations) -> list[tuple[str, float]]:
     bounds = [*(str(bound_s) for bound_s in BOUNDS_S), "+Inf"]
     return list(zip(bounds, accumulate(durations.counts), strict=True))
-
-
-def _processes(snapshots: Mapping[str, Snapshot]) -> Iterable[Metric]:
-    """Return the standard metrics of each process (`process_...`), with the label of its worker."""
-    families: dict[str, Metric] = {}
-    for worker, snapshot in snapshots.items():
-        for metric in ProcessCollector(pid=partial(int, snapshot.pid), registry=None).collect():
-            family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
-            for sample in metric.samples:
-                family.add_sample(sample.name, {WORKER: worker, **sample.labels}, sample.value)
-    return families.values()

@@ -40,12 +40,12 @@ class MetricKind(StrEnum):
 
 
 class MetricDefinition(NamedTuple):
-    """One metric. `read` returns its value, or a value for each value of `label`."""
+    """One metric. `read` returns its value, or a value for each value of `label`; None if the system has no value."""
 
     name: str
     kind: MetricKind
     meaning: str
-    read: Callable[[Snapshot], float | Durations | Mapping[str, float]]
+    read: Callable[[Snapshot], float | Durations | Mapping[str, float] | None]
     label: str | None = None
 
 
@@ -177,8 +177,39 @@ METRICS: Final = (
         lambda of: {str(status): count for status, count in of.responses.items()},
         "status",
     ),
+    # As in the libraries of Prometheus, so that dashboards for any program show them.
+    MetricDefinition(
+        "process_start_time_seconds",
+        _GAUGE,
+        "When the worker's process started, in Unix seconds.",
+        lambda of: of.process.started_s,
+    ),
+    MetricDefinition(
+        "process_cpu_seconds_total",
+        _COUNTER,
+        "Processor time that the worker has used.",
+        lambda of: of.process.cpu_s,
+    ),
+    MetricDefinition(
+        "process_resident_memory_bytes",
+        _GAUGE,
+        "Memory that the worker uses.",
+        lambda of: of.process.resident_bytes,
+    ),
+    MetricDefinition(
+        "process_open_fds",
+        _GAUGE,
+        "Files and sockets that the worker has open.",
+        lambda of: of.process.n_files,
+    ),
+    MetricDefinition(
+        "process_max_fds",
+        _GAUGE,
+        "The most files and sockets that the worker may open.",
+        lambda of: of.process.max_files,
+    ),
 )
-# Of one worker, and not made from its snapshot's numbers.
+# Not read from the snapshot of a worker.
 WORKER_METRICS: Final = (
     ("chatkit_worker_up", "1 if the worker answered within a second, otherwise 0."),
     ("chatkit_build_info", "1, with the versions of chatkit (version) and Python (python) as labels."),
@@ -191,7 +222,7 @@ async def metrics(request: HttpRequest, admission: NamedDependency[Admission], s
     check_operator(request, admission)
     await admission.charge(request, LIST_COST)
     gather: Gather = state.gather
-    body = await asyncio.to_thread(_render, await gather())  # it reads from /proc, and imports a library once
+    body = await asyncio.to_thread(_render, await gather())  # some milliseconds for many workers
     return Response(body, media_type=MEDIA_TYPE)
 
 
@@ -202,6 +233,6 @@ def _render(snapshots: Snapshots) -> bytes:
 
 
 def names() -> Iterable[str]:
-    """Return the names of all metrics, except for those of the process."""
+    """Return the names of all metrics."""
     yield from (metric.name for metric in METRICS)
     yield from (name for name, _ in WORKER_METRICS)

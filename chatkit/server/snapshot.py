@@ -1,23 +1,22 @@
 """Snapshot: everything that one server process counts, at one time. Workers send it to each other as JSON."""
 
-import os
+import asyncio
 import platform
-import time
 
 import msgspec
 
 from chatkit import __version__
 from chatkit.core.measures import HubMeasures
 from chatkit.server.admission import Admission
+from chatkit.server.process_measures import ProcessMeasures, measure_process
 
 
 class Snapshot(msgspec.Struct, frozen=True):
     """The counts of one process. Values by kind of connection or by error code are dictionaries."""
 
-    pid: int
     version: str
     python: str
-    time_s: float  # when it was taken, in Unix seconds
+    process: ProcessMeasures
     hub: HubMeasures
     connections: dict[str, int]
     connections_opened: dict[str, int]
@@ -29,13 +28,13 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 async def take_snapshot(admission: Admission) -> Snapshot:
     """Return what this process has counted until now."""
+    process = await asyncio.to_thread(measure_process)
     hub = await admission.context.hub.measure()
     refusals = admission.context.refusals
     return Snapshot(
-        pid=os.getpid(),
         version=__version__,
         python=platform.python_version(),
-        time_s=time.time(),
+        process=process,
         hub=hub,
         connections={kind: counter.n_open for kind, counter in admission.connections.items()},
         connections_opened={kind: counter.n_opened for kind, counter in admission.connections.items()},

@@ -26,7 +26,7 @@ from chatkit.core.signals import MembersChanged, Signal, StoreAvailable, StoreUn
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
-READERS_A_TURN = 1_000  # measured in one turn of the event loop: some tenths of a millisecond
+READERS_A_TURN = 500  # measured in one turn of the event loop: some tenths of a millisecond
 RETRY_S = 2.0  # before the notifications are read again: the longest delay after the store is available again
 
 _logger = logging.getLogger(__name__)

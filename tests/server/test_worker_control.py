@@ -99,7 +99,7 @@ def test_a_worker_gets_the_snapshots_of_all_from_the_supervisor() -> None:
     async def test() -> None:
         async with snapshot() as taken, asyncio.TaskGroup() as running:
 
-            async def take() -> Snapshot:
+            async def take_own() -> Snapshot:
                 return taken
 
             async def gather() -> Snapshots:
@@ -108,7 +108,7 @@ def test_a_worker_gets_the_snapshots_of_all_from_the_supervisor() -> None:
             near, far = socket.socketpair()
             reader, writer = await asyncio.open_connection(sock=near)
             far_reader, far_writer = await asyncio.open_connection(sock=far)
-            ours, theirs = SupervisorEnd(reader, writer), WorkerEnd(far_reader, far_writer, take)
+            ours, theirs = SupervisorEnd(reader, writer), WorkerEnd(far_reader, far_writer, take_own)
             running.create_task(ours.run(gather))
             running.create_task(theirs.run())
             far_writer.write(b"{}\n")  # a message of another version is ignored

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import inf
 from time import perf_counter
 
+from chatkit.core.measures import Histogram
 from chatkit.core.room import Room, Wake
 
 WAKES_A_TURN = 512  # readers woken in one turn of the loop: a giant room must not delay small ones
@@ -25,9 +26,12 @@ class Fanout:
     """Wakes the readers of rooms that grew, room by room. A room that grows again is in the next round."""
 
     def __init__(self) -> None:
+        self.durations = Histogram()  # of the rounds, from the first growth of a room until the last reader is woken
         self._grown: dict[Room, int] = {}  # rooms that are due in the next round, and their growth in characters
         self._waking: dict[Room, Iterator[Wake]] = {}  # rooms of this round, and their readers that were not woken yet
         self._woken: set[Room] = set()  # all rooms of this round
+        self._grown_at = -inf  # when the first of `_grown` grew
+        self._began_at = -inf  # the same for this round
         self._is_due = False
         self._pause_timer: asyncio.TimerHandle | None = None
         self._spent_s = 0.0  # in this round so far
@@ -40,6 +44,8 @@ class Fanout:
 
     def schedule(self, room: Room, n_chars: int) -> None:
         """Wake the room's readers in the next round, after the room grew by `n_chars`."""
+        if not self._grown:
+            self._grown_at = perf_counter()
         n_chars += self._grown.get(room, 0)
         self._grown[room] = n_chars
         if not self._is_due:
@@ -61,12 +67,15 @@ class Fanout:
     def _wake(self) -> None:
         self._pause_timer = None
         began = perf_counter()
+        if not self._woken:  # the beginning of a round
+            self._began_at = self._grown_at
         self._wake_some()
         now = perf_counter()
         self._spent_s += now - began
         if self._waking:
             asyncio.get_running_loop().call_soon(self._wake)
             return
+        self.durations.observe(now - self._began_at)
         self._pause_until = now + min(PACE * self._spent_s, MAX_PAUSE_S)
         self._spent_s = 0.0
         self._woken.clear()

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain, islice
+from time import perf_counter
 from typing import TypeAlias
 
 import msgspec
 
+from chatkit.core.measures import Histogram
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import ChatkitError, KeyConflict, StoreError, Unavailable
 
@@ -41,6 +43,7 @@ class Committer:
         on_committed: Callable[[Sequence[Receipt]], None],
         on_failed: Callable[[ChatkitError], None],
     ) -> None:
+        self.durations = Histogram()  # of the commits
         self._append = append
         self._on_committed = on_committed
         self._on_failed = on_failed
@@ -50,6 +53,11 @@ class Committer:
         self._idle = asyncio.Event()  # set while nothing is pending or being committed
         self._idle.set()
         self._is_closed = False
+
+    @property
+    def n_pending(self) -> int:
+        """The number of drafts that wait for their commit."""
+        return len(self._pending)
 
     def submit(self, draft: Draft, settle: Settle) -> None:
         """Queue the draft for the next batch. Raise `Unavailable` if the queue is full or closed."""
@@ -100,6 +108,7 @@ class Committer:
         parts = [batch]
         while parts:
             part = parts[0]
+            began = perf_counter()
             try:
                 receipts = await self._append([pending[0] for pending in part])
             except asyncio.CancelledError:
@@ -120,6 +129,7 @@ class Committer:
                 self._fail(chain(*parts), Unavailable("the store failed; see the server's log"))
                 return
             else:
+                self.durations.observe(perf_counter() - began)
                 self._notify_readers(receipts)
                 _settle_each(part, [_outcome(receipt) if receipt.repeat else receipt for receipt in receipts])
             del parts[0]

@@ -15,6 +15,7 @@ from typing import Self
 from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
+from chatkit.core.measures import HubMeasures
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.room import Wake
@@ -41,6 +42,8 @@ class Hub:
         self._committer = Committer(backend.append, self._on_committed, self._on_append_failed)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
+        self._n_repeated = 0
+        self._n_failed_commits = 0
         self._is_closed = False  # if true, nothing new is accepted
 
     async def __aenter__(self) -> Self:
@@ -117,9 +120,13 @@ class Hub:
 
     def _on_committed(self, receipts: Sequence[Receipt]) -> None:
         self._append_fault = None
+        n_before = self._rooms.n_published
         self._rooms.on_committed(receipts)
+        if self._rooms.n_published - n_before < len(receipts):
+            self._n_repeated += sum(receipt.repeat and not receipt.conflict for receipt in receipts)
 
     def _on_append_failed(self, error: ChatkitError) -> None:
+        self._n_failed_commits += 1
         self._append_fault = str(error)
         self._append_failed_at = self._loop.time()
 
@@ -248,3 +255,19 @@ class Hub:
     def counts(self) -> dict[str, int]:
         """The number of rooms that are read in this process, and of the subscriptions to them."""
         return self._rooms.counts
+
+    async def measure(self) -> HubMeasures:
+        """Return what this hub has counted. The cost grows with its readers, but each turn of the loop is short."""
+        readers = await self._rooms.measure_readers()
+        return HubMeasures(
+            is_store_available=self.fault is None,
+            n_published=self._rooms.n_published,
+            n_repeated=self._n_repeated,
+            n_failed_commits=self._n_failed_commits,
+            n_pending=self._committer.n_pending,
+            n_rooms=self._rooms.counts["rooms"],
+            n_members=self._presence.roster.n_members,
+            readers=readers,
+            commit=self._committer.durations.read(),
+            fanout=self._rooms.fanout,
+        )

@@ -35,6 +35,14 @@ Wake: TypeAlias = Callable[[], None]
 class RoomReader(Protocol):
     """A reader of a room in this process. Its methods must neither wait nor raise."""
 
+    is_closed: bool
+
+    @property
+    def n_read(self) -> int: ...
+
+    @property
+    def n_due(self) -> int: ...
+
     def notify(self, signal: Signal) -> None: ...
 
     def close(self) -> None: ...

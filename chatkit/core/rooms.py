@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
 from typing import assert_never
 
 from chatkit.backoff import Backoff
@@ -16,6 +17,7 @@ from chatkit.core.backend import (
     RoomAdvanced,
 )
 from chatkit.core.fanout import Fanout
+from chatkit.core.measures import Durations, ReaderMeasures
 from chatkit.core.model import Cursor, Gap, Head, Message, Receipt
 from chatkit.core.page_cache import PageCache
 from chatkit.core.position import is_in_log, start_before_end
@@ -24,6 +26,7 @@ from chatkit.core.signals import MembersChanged, Signal, StoreAvailable, StoreUn
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
+READERS_A_TURN = 500  # measured in one turn of the event loop: some tenths of a millisecond
 RETRY_S = 2.0  # before the notifications are read again: the longest delay after the store is available again
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +57,8 @@ class Rooms:
         self._fanout = Fanout()
         self._pages = PageCache()
         self._is_closed = False
+        self.n_published = 0  # messages that this process committed
+        self._n_delivered = 0  # messages that the readers which have left had read
 
     # Readers
 
@@ -86,6 +91,7 @@ class Rooms:
 
     def _close_reader(self, subscription: Subscription) -> None:
         room = self._rooms[subscription.room]  # a room is kept as long as it has readers
+        self._n_delivered += subscription.n_read
         self._on_close(subscription)
         room.remove(subscription)
         self._release(room)
@@ -148,6 +154,7 @@ class Rooms:
                 message = receipt.message
                 fresh[message.room].append(message)
         for name, messages in fresh.items():
+            self.n_published += len(messages)
             self.grow(name, messages[-1].seq, messages)
 
     def grow(self, name: str, last: int, messages: Sequence[Message], epoch: str = "") -> None:
@@ -232,6 +239,22 @@ class Rooms:
     def counts(self) -> dict[str, int]:
         """The number of rooms that are read in this process, and of the subscriptions to them."""
         return {"rooms": len(self._rooms), "subscriptions": sum(len(room.readers) for room in self._rooms.values())}
+
+    @property
+    def fanout(self) -> Durations:
+        """How long the rounds of the fan-out took."""
+        return self._fanout.durations.read()
+
+    async def measure_readers(self) -> ReaderMeasures:
+        """Add up all readers, a bounded number in each turn of the event loop."""
+        # Whoever leaves during the loop is still in this list, so that the sum never falls from one call to the next.
+        measures = ReaderMeasures(self._n_delivered)
+        readers = list(chain.from_iterable(room.readers for room in self._rooms.values()))
+        for start in range(0, len(readers), READERS_A_TURN):
+            for reader in readers[start : start + READERS_A_TURN]:
+                measures.add(reader.n_read, reader.n_due, is_open=not reader.is_closed)
+            await asyncio.sleep(0)
+        return measures
 
 
 def _ignore() -> None:

@@ -28,6 +28,7 @@ class Roster:
     """Every room's members. The cost of entering, leaving and asking does not depend on the number of members."""
 
     def __init__(self, *, is_shared: bool = True) -> None:
+        self.n_members = 0  # of all rooms
         self._is_shared = is_shared  # otherwise announcements are never read, and would only grow
         self._rooms: dict[str, dict[str, _Entry]] = {}
         self._remote: dict[str, dict[tuple[str, str], int]] = {}  # by process: its members, and since when
@@ -147,6 +148,7 @@ class Roster:
         entry = names.get(name)
         if entry is None:
             entry = names[name] = _Entry()
+            self.n_members += 1
             self._record(room, name, has_joined=True)
         return entry
 
@@ -155,6 +157,7 @@ class Roster:
             return
         names = self._rooms[room]
         del names[name]
+        self.n_members -= 1
         if not names:
             del self._rooms[room]
         self._record(room, name, has_joined=False)

@@ -40,6 +40,7 @@ class Subscription:
         "_had",
         "_on_close",
         "_on_signal",
+        "_origin",
         "_room",
         "_tail",
         "epoch",
@@ -61,6 +62,7 @@ class Subscription:
     ) -> None:
         self.epoch = start.epoch
         self.position = start.seq
+        self._origin = start.seq  # the position, less the messages read: a move without reading moves both
         self.is_closed = False
         self.member = member  # the name that is present in the room until this subscription is closed
         self._had = had  # the reader's cursor until it has read the gap
@@ -88,6 +90,17 @@ class Subscription:
     def head(self) -> Head:
         """The head of the room's log, as far as this process knows."""
         return self._tail.head
+
+    @property
+    def n_read(self) -> int:
+        """The number of messages that were read."""
+        return self.position - self._origin
+
+    @property
+    def n_due(self) -> int:
+        """The number of messages after the position, as far as this process knows; in a log that began again, all."""
+        tail = self._tail
+        return max(0, tail.last - self.position) if self.epoch == tail.epoch else tail.last - tail.log_first + 1
 
     @property
     def is_at_head(self) -> bool:
@@ -193,6 +206,7 @@ class Subscription:
         start, gap = await room.resume_from(had, tail.first)
         if self.is_closed:  # closed during the read from the store: the position stays as it is
             return
+        self._origin += start.seq - self.position
         self.epoch, self.position = start.epoch, start.seq
         self._generation = 0
         if gap is not None:

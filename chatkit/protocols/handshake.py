@@ -113,9 +113,10 @@ class Handshake:
 class PendingHandshake:
     """The data of a connection whose handshake is not answered yet."""
 
-    __slots__ = ("app_state", "buffer", "denial", "handshake", "is_denial_begun", "scope")
+    __slots__ = ("_is_logged", "app_state", "buffer", "denial", "handshake", "is_denial_begun", "scope")
 
-    def __init__(self, app_state: dict[str, Any]) -> None:
+    def __init__(self, app_state: dict[str, Any], *, is_logged: bool) -> None:
+        self._is_logged = is_logged
         self.app_state = app_state
         self.buffer = bytearray()  # the head, then the bytes that arrive after it
         self.handshake: Handshake | None = None
@@ -147,7 +148,7 @@ class PendingHandshake:
 
     def log(self, outcome: str) -> None:
         """Log the outcome of the handshake."""
-        if _log.isEnabledFor(logging.INFO):
+        if self._is_logged and _log.isEnabledFor(logging.INFO):
             scope: Any = self.scope
             _log.info('%s - "WebSocket %s" %s', get_client_addr(scope), get_path_with_query_string(scope), outcome)
 

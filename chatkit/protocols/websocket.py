@@ -60,7 +60,7 @@ class WebSocketProtocol(Connection):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(SharedState.of(config, server_state, _loop), server_state)
-        self._pending: PendingHandshake | None = PendingHandshake(app_state)
+        self._pending: PendingHandshake | None = PendingHandshake(app_state, is_logged=self._shared.config.access_log)
         self._is_connect_received = False
         self._is_closed_by_handler = False
 

@@ -5,8 +5,10 @@ writes sockets.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any
 
 from litestar import Request
@@ -31,6 +33,33 @@ class TooManyConnections(Unavailable):
     """The server has as many connections as it accepts. A client can retry later."""
 
 
+class ConnectionKind(StrEnum):
+    """What a connection that is counted carries."""
+
+    TEXT = "text"  # a WebSocket in plain text
+    JSON = "json"  # a WebSocket of `chatkit.v1`
+    STREAM = "stream"  # an HTTP response that does not end
+
+
+class ConnectionCounter:
+    """Counts the connections of one kind."""
+
+    __slots__ = ("n_open", "n_opened")
+
+    def __init__(self) -> None:
+        self.n_open = 0
+        self.n_opened = 0  # since the process started
+
+    def add(self) -> None:
+        """Count a connection, until `remove` is called for it."""
+        self.n_open += 1
+        self.n_opened += 1
+
+    def remove(self) -> None:
+        """Stop counting a connection. The caller ensures that this happens once for each."""
+        self.n_open -= 1
+
+
 class Admission:
     """Decides which requests and connections are served, and how much each may do."""
 
@@ -39,28 +68,27 @@ class Admission:
         self.policy = policy
         self.rates = rates
         self.max_connections = max_connections
-        self.n_connections = 0
+        self.connections = {kind: ConnectionCounter() for kind in ConnectionKind}
+        self.responses: Counter[int] = Counter()  # HTTP responses by status
         self.rooms = EncodedRooms(context.hub)
 
     # Connections
 
-    def add_connection(self) -> None:
-        """Count a connection, until `remove_connection` is called for it."""
-        self.n_connections += 1
-
-    def remove_connection(self) -> None:
-        """Stop counting a connection. The caller ensures that this happens once for each."""
-        self.n_connections -= 1
+    @property
+    def n_connections(self) -> int:
+        """The number of connections that are open."""
+        return sum([counter.n_open for counter in self.connections.values()])
 
     @contextmanager
-    def counted_connection(self) -> Iterator[None]:
-        """Count a connection for the length of a block. Raise `TooManyConnections` if it is over the limit."""
-        self.add_connection()
+    def counted_stream(self) -> Iterator[None]:
+        """Count a stream for the length of a block. Raise `TooManyConnections` if it is over the limit."""
+        counter = self.connections[ConnectionKind.STREAM]
+        counter.add()
         try:
             self.check_limit()
             yield
         finally:
-            self.remove_connection()
+            counter.remove()
 
     def check_limit(self) -> None:
         """Raise `TooManyConnections` if more connections are counted than the server accepts."""
@@ -115,6 +143,7 @@ class Admission:
         if limiter is not None and (wait_s := limiter.charge(cost)):
             if wait_s > MAX_CHARGE_S:
                 raise RateLimited(wait_s)
+            self.context.refusals.n_pauses += 1
             await asyncio.sleep(wait_s)
 
 

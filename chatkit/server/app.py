@@ -19,8 +19,10 @@ from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
+from chatkit.server.access_log import AccessLog
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
+from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
@@ -29,6 +31,7 @@ from chatkit.server.rate_limit import RateLimits
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+from chatkit.server.snapshot import take_snapshot
 from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
@@ -59,16 +62,21 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     policy = AccessPolicy(settings)
     rates = RateLimits(settings.rate_limit)
     admission = Admission(_session_context(settings, hub), policy, rates, settings.max_connections_each)
+
+    async def gather() -> Snapshots:  # replaced in a worker, which asks the others too
+        return {0: await take_snapshot(admission)}
+
     document = openapi_document(settings.limits, settings.path_prefix, needs_token=settings.secret is not None)
     app = Litestar(
         route_handlers=[
             rooms_router,
             health,
+            metrics,
             rooms_socket,
             *page_handlers(settings.page, policy),
             *schema_handlers(document, policy),
         ],
-        state=State({"admission": admission, "n_workers": settings.workers}),
+        state=State({"admission": admission, "n_workers": settings.workers, "gather": gather}),
         dependencies={"admission": Provide(provide_admission)},
         exception_handlers={
             ChatkitError: answer_chatkit_error,
@@ -81,6 +89,8 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
         logging_config=None,
     )
     app.asgi_handler = RequestMiddleware(app.asgi_handler, admission, settings)
+    if settings.has_access_log:
+        app.asgi_handler = AccessLog(app.asgi_handler)  # type: ignore[assignment]  # it takes the scopes of any server
     return app
 
 

@@ -16,6 +16,7 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 
 from chatkit.errors import BadRequest, Unavailable
 from chatkit.litestar import ChannelsPlugin
+from chatkit.server.access_log import AccessLog
 from chatkit.server.banner import application_banner, print_banner
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
@@ -82,11 +83,11 @@ def run(name: str, settings: Settings) -> int:
 def configure(application: Any, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration for the application."""
     return uvicorn.Config(
-        application,
+        AccessLog(application) if settings.has_access_log else application,
         http=HTTP_PROTOCOL,
         ws=PROTOCOL,
         log_config=None,
-        access_log=settings.log_level in {"debug", "info"},
+        access_log=False,  # `access_log.py` replaces it
         server_header=False,
         limit_concurrency=settings.max_connections_each + 1,  # uvicorn refuses the connection that reaches this number
         timeout_graceful_shutdown=SHUTDOWN_S,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chatkit.core.model import format_time
+from chatkit.server.access_log import FIELDS
 from chatkit.server.log_limit import RepeatFilter
 from chatkit.server.log_writer import describe_loss, stderr_writer
 from chatkit.server.session_cookie import SessionCookie
@@ -36,13 +37,15 @@ class JsonFormatter(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, logger, message and, if there is one, the traceback."""
-        line: dict[str, str | int | None] = {
+        """Return time, level, logger, message, the fields of an access line, and the traceback, if there are any."""
+        line: dict[str, str | float | None] = {
             "time": format_time(round(record.created * 1000)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _text(mask_tokens(record.getMessage(), self._secrets)),
         }
+        for name, value in getattr(record, FIELDS, {}).items():
+            line[name] = _text(mask_tokens(value, self._secrets)) if isinstance(value, str) else value
         if self._with_pid:
             line["pid"] = record.process
         if record.exc_info:

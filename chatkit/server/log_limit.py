@@ -5,7 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from chatkit.server.access_log import LOGGER as ACCESS_LOGGER
+
 MAX_REPEATS: Final = 10  # of one sentence in a window, whatever its arguments
+MAX_ACCESS_LINES: Final = 1_000  # of the access log in a window: 100 a second, about 1 GB a day
 WINDOW_S: Final = 10.0
 MAX_SENTENCES: Final = 1_000  # remembered; the code has fewer
 
@@ -25,15 +28,16 @@ class RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log the record."""
         sentence = (record.name, record.levelno, str(record.msg))
+        max_lines = MAX_ACCESS_LINES if record.name == ACCESS_LOGGER else MAX_REPEATS
         now_s = self._clock()
         began_s, count = self._windows.pop(sentence, (now_s, 0))
         if now_s - began_s >= WINDOW_S:
-            _append_count(record, count - MAX_REPEATS)
+            _append_count(record, count - max_lines)
             began_s, count = now_s, 0
         self._windows[sentence] = (began_s, count + 1)
         if len(self._windows) > MAX_SENTENCES:
             del self._windows[next(iter(self._windows))]
-        return count < MAX_REPEATS
+        return count < max_lines
 
 
 def _append_count(record: logging.LogRecord, n_left_out: int) -> None:

@@ -54,7 +54,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request to the routes, or answer it here."""
         if scope["type"] == ScopeType.HTTP:
-            await self._handle_http(self._without_prefix(scope), receive, _with_headers(send))
+            await self._handle_http(self._without_prefix(scope), receive, self._with_headers(send))
         else:
             await self._handle_websocket(self._without_prefix(scope), receive, send)
 
@@ -84,6 +84,20 @@ class RequestMiddleware:
         shortened["raw_path"] = raw[n_removed:] if raw.startswith(self._below.encode()) else raw
         return shortened
 
+    def _with_headers(self, send: Send) -> Send:
+        """Count the response by its status, and add the headers that it lacks."""
+        responses = self._admission.responses
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                responses[message["status"]] += 1
+                given = list(message["headers"])
+                names = {name for name, _ in given}
+                message["headers"] = [*given, *(header for header in HEADERS if header[0] not in names)]
+            await send(message)
+
+        return send_with_headers
+
     async def _redirect_below(self, scope: HTTPScope, send: Send) -> None:
         query = scope["query_string"]
         location = self._below.encode() + (b"?" + query if query else b"")
@@ -95,6 +109,7 @@ class RequestMiddleware:
         try:
             self._admission.check_handshake(request)
         except (BadRequest, Forbidden) as error:
+            self._admission.context.refusals.errors[error.code] += 1
             if not await reject_handshake(socket, error):
                 await socket.close(close_code_of(error), str(error))
             return
@@ -111,17 +126,6 @@ def _with_method(scope: HTTPScope, method: str) -> HTTPScope:
     changed = scope.copy()
     changed["method"] = method  # type: ignore[typeddict-item]  # `NO_METHOD` is deliberately not a method
     return changed
-
-
-def _with_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            given = list(message["headers"])
-            names = {name for name, _ in given}
-            message["headers"] = [*given, *(header for header in HEADERS if header[0] not in names)]
-        await send(message)
-
-    return send_with_headers
 
 
 def _with_allow(send: Send, *, is_options: bool = False) -> Send:

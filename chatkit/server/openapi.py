@@ -6,6 +6,7 @@ import msgspec
 
 from chatkit import __version__
 from chatkit.core.model import MAX_KEY_CHARS, MAX_ROOM_CHARS, MAX_SENDER_CHARS, Limits
+from chatkit.server.metrics import METRICS, WORKER
 from chatkit.wire.http import Health, MemberList, MessagePage, Problem, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import WireMessage
 
@@ -108,6 +109,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
             "get": _operation("listMembers", "List the members of a room", _responses(MemberList, 400, 503)),
         },
         "/health": {"get": _health_operation()},
+        "/metrics": {"get": _metrics_operation()},
     }
 
 
@@ -194,6 +196,22 @@ def _health_operation() -> Json:
         "description": description,
         "tags": ["server"],
         "security": [{}, {"bearer": []}, {"query": []}, {"cookie": []}],
+        "responses": responses,
+    }
+
+
+def _metrics_operation() -> Json:
+    text = {"schema": {"type": "string", "example": 'chatkit_connections{kind="json",worker="0"} 12.0'}}
+    responses = {
+        "200": {"description": "One line for each value.", "content": {"text/plain": text}},
+        **_error_responses(429),
+    }
+    listed = " ".join(f"`{metric.name}` ({metric.kind}): {metric.meaning}" for metric in METRICS)
+    return {
+        "operationId": "metrics",
+        "summary": "Read the metrics of all workers, in the text format of Prometheus",
+        "description": f"This needs the token. Every metric has the label `{WORKER}`. {listed}",
+        "tags": ["server"],
         "responses": responses,
     }
 

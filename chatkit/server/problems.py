@@ -17,7 +17,7 @@ from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 _logger = logging.getLogger(__name__)
 
 
-def answer_chatkit_error(_: HttpRequest, error: ChatkitError) -> Response[Problem]:
+def answer_chatkit_error(request: HttpRequest, error: ChatkitError) -> Response[Problem]:
     """Answer with one of chatkit's own errors."""
     problem = problem_of(error)
     headers: dict[str, str] = {}
@@ -25,7 +25,7 @@ def answer_chatkit_error(_: HttpRequest, error: ChatkitError) -> Response[Proble
         headers["Retry-After"] = str(ceil(problem.retry_after_s))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return _respond(problem, headers)
+    return _refuse(request, problem, headers)
 
 
 def answer_http_error(request: HttpRequest, error: HTTPException) -> Response[Problem]:
@@ -34,15 +34,19 @@ def answer_http_error(request: HttpRequest, error: HTTPException) -> Response[Pr
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # Litestar did not even read the body
         return answer_chatkit_error(request, TooLarge("body", request.app.state.admission.context.limits.body))
     detail = mask_tokens(_sentence(error))
-    return _respond(
-        Problem(code_of_status(status), HTTPStatus(status).phrase, status, detail), dict(error.headers or {})
+    return _refuse(
+        request,
+        Problem(code_of_status(status), HTTPStatus(status).phrase, status, detail),
+        dict(error.headers or {}),
     )
 
 
-def answer_unexpected_error(_: HttpRequest, error: Exception) -> Response[Problem]:
+def answer_unexpected_error(request: HttpRequest, error: Exception) -> Response[Problem]:
     """Log an unexpected error, and answer without any detail of it."""
     _logger.error("a request failed", exc_info=error)
-    return _respond(Problem("internal", "Internal Server Error", 500, "the server failed; its log says how"), {})
+    return _refuse(
+        request, Problem("internal", "Internal Server Error", 500, "the server failed; its log says how"), {}
+    )
 
 
 def problem_of(error: ChatkitError) -> Problem:
@@ -52,7 +56,8 @@ def problem_of(error: ChatkitError) -> Problem:
     return msgspec.structs.replace(problem, detail=mask_tokens(problem.detail), value=value)
 
 
-def _respond(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
+def _refuse(request: HttpRequest, problem: Problem, headers: dict[str, str]) -> Response[Problem]:
+    request.app.state.admission.context.refusals.errors[problem.code] += 1
     return Response(problem, status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
 
 

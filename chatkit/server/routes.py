@@ -195,7 +195,7 @@ async def follow(
 
 
 async def _counted(admission: Admission, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    with admission.counted_connection():
+    with admission.counted_stream():
         async for event in events:
             yield event
 

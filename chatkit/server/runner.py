@@ -113,7 +113,7 @@ def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
         ws=ROOM_PROTOCOL,
         lifespan="on",
         log_config=None,
-        access_log=settings.log_level in {"debug", "info"},
+        access_log=False,  # `access_log.py` replaces it
         server_header=False,
         proxy_headers=False,  # `client_address` reads X-Forwarded-For itself
         ws_max_size=6 * (limits.body + limits.data)

@@ -97,6 +97,11 @@ class Settings:
         return is_loopback(self.host)
 
     @property
+    def has_access_log(self) -> bool:
+        """Whether requests and WebSockets are logged."""
+        return self.log_level in {"debug", "info"}
+
+    @property
     def max_connections_each(self) -> int:
         """The most connections of one worker. Connections are spread evenly over the workers."""
         return self.max_connections // self.workers

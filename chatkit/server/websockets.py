@@ -13,7 +13,7 @@ from litestar.handlers import websocket_listener
 
 from chatkit.core.model import ANONYMOUS, check_sender
 from chatkit.errors import BadRequest, ChatkitError, Forbidden
-from chatkit.server.admission import Admission, TooManyConnections
+from chatkit.server.admission import Admission, ConnectionKind, TooManyConnections
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
 from chatkit.server.connect_request import ConnectRequest, direct_socket, read_start
 from chatkit.server.litestar_types import ServerSocket
@@ -41,13 +41,14 @@ async def session_lifespan(socket: ServerSocket) -> AsyncIterator[None]:
     try:
         admission.check_handshake(request)
     except (Forbidden, BadRequest) as error:
+        admission.context.refusals.errors[error.code] += 1
         if not await reject_handshake(socket, error):
             raise PermissionDeniedException(str(error)) from error
         with suppress(WebSocketDisconnect):  # the listener finds that there is no connection, and ends
             yield
         return
     await socket.accept(subprotocols=SUBPROTOCOL if request.is_json else None)
-    admission.add_connection()
+    admission.connections[_kind_of(request)].add()
     direct = direct_socket(scope)
     running = (
         _run_over_asgi(socket, request, admission)
@@ -119,15 +120,17 @@ async def _start_session(
 
     However the session ends, the connection is removed from the admission's count exactly once.
     """
+    counter = admission.connections[_kind_of(request)]
     try:
         admission.check_accepted(request)
         session = _make_session(request, admission, out)
     except ChatkitError as error:
-        admission.remove_connection()
+        counter.remove()
+        admission.context.refusals.errors[error.code] += 1
         is_full = isinstance(error, TooManyConnections)
         out.close(PrivateCloseCode.OVERLOADED if is_full else close_code_of(error), str(error))
         return None
-    session.on_end = admission.remove_connection
+    session.on_end = counter.remove
     try:
         await session.start(room, read_start(request.after, request.history))
     except ChatkitError as error:
@@ -138,6 +141,10 @@ async def _start_session(
         session.closed(CloseCode.NORMAL)
         raise
     return session
+
+
+def _kind_of(request: ConnectRequest) -> ConnectionKind:
+    return ConnectionKind.JSON if request.is_json else ConnectionKind.TEXT
 
 
 def _make_session(request: ConnectRequest, admission: Admission, out: DirectSocket) -> Session:

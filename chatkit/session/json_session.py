@@ -63,13 +63,13 @@ class JsonSession(Session):
             command = protocol.decode_command(text)
         except ChatkitError as error:
             self._charge(REFUSED_COST)
-            self._send_error(error, protocol.ref_of(text))
+            self._refuse(error, protocol.ref_of(text))
             return
         try:
             self._execute(command, len(text))
         except ChatkitError as error:
             self._charge(REFUSED_COST)
-            self._send_error(error, command.ref)
+            self._refuse(error, command.ref)
 
     def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:
         if isinstance(command, protocol.PingCommand):  # it concerns the connection, not a room

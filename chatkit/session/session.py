@@ -22,6 +22,7 @@ from chatkit.core.model import (
 from chatkit.core.signals import RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, RateLimited, Unavailable
+from chatkit.session.counts import RefusalCounts
 from chatkit.session.delivery import Delivery
 from chatkit.session.scheduling import Cancellable, JoinSlots, next_turn, sleep_until_zero
 from chatkit.websocket.codes import CloseCode
@@ -64,6 +65,7 @@ class SessionContext(msgspec.Struct, frozen=True):
     history: int
     history_queue: HistoryQueue = msgspec.field(default_factory=HistoryQueue)
     join_slots: JoinSlots = msgspec.field(default_factory=JoinSlots)
+    refusals: RefusalCounts = msgspec.field(default_factory=RefusalCounts)
 
 
 class StartPosition(msgspec.Struct, frozen=True):
@@ -112,6 +114,11 @@ class Session(ABC):
     @abstractmethod
     def received_text(self, text: bytes) -> None:
         """Handle one text message from the client, which is valid UTF-8."""
+
+    def _refuse(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
+        """Count the refusal of a command, and send its error."""
+        self._context.refusals.errors[error.code] += 1
+        self._send_error(error, ref)
 
     @abstractmethod
     def _send_error(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
@@ -166,7 +173,7 @@ class Session(ABC):
 
     def fail(self, error: ChatkitError) -> None:
         """Send the error to the client, and close the connection."""
-        self._send_error(error)
+        self._refuse(error)
         self._socket.close(close_code_of(error), str(error))
 
     async def _subscribe(self, room: str, start: StartPosition, delivery: Delivery) -> Subscription:
@@ -199,7 +206,7 @@ class Session(ABC):
         if self.is_closed:
             return
         if isinstance(outcome, ChatkitError):
-            self._send_error(outcome, ref)
+            self._refuse(outcome, ref)
             return
         message = outcome.message
         if ref is not None:
@@ -244,6 +251,7 @@ class Session(ABC):
             self._context.hub.spawn(self._wait_for_allowance(self._limiter))
         except ChatkitError:  # the server is shutting down
             return
+        self._context.refusals.n_pauses += 1
         self._is_over_allowance = True
         self._pause_reading()
 
@@ -266,7 +274,7 @@ class Session(ABC):
             self._worker = self._context.hub.spawn(self._run_jobs())
         except ChatkitError as error:  # the server is shutting down
             while self._jobs:
-                self._send_error(error, self._jobs.pop(0)[1])
+                self._refuse(error, self._jobs.pop(0)[1])
 
     async def _run_jobs(self) -> None:
         try:
@@ -276,7 +284,7 @@ class Session(ABC):
                 try:
                     await job()
                 except ChatkitError as error:
-                    self._send_error(error, ref)
+                    self._refuse(error, ref)
                 await next_turn()  # many joins must not block the event loop
         finally:
             self._worker = None

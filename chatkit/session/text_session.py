@@ -49,7 +49,7 @@ class TextSession(Session):
             body = check_body(text.decode(), self._context.limits.body)
             self._submit(Draft(self._room, self._sender, body), self._on_settled, len(text))
         except ChatkitError as error:
-            self._send_error(error)
+            self._refuse(error)
 
     def _send_restored(self) -> None:
         # Like an error: every other line is a message.

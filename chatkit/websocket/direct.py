@@ -33,7 +33,8 @@ class DirectSocket(Protocol):
     that window can be written to every socket with the same `deflate`.
     """
 
-    deflate: int | None
+    @property
+    def deflate(self) -> int | None: ...
 
     @property
     def is_writable(self) -> bool:

@@ -16,6 +16,10 @@ from chatkit.core.signals import Signal
 
 
 class Reader:
+    is_closed = False
+    n_read = 0
+    n_due = 0
+
     def __init__(self, rung: list[str], name: str) -> None:
         self._rung = rung
         self._name = name

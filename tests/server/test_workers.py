@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from raw_client import Talk, call, eventually, open_socket, run, whole_room
 from serving import ServerProcess, clean_environment, free_port
 from websockets.exceptions import ConnectionClosed
@@ -277,6 +278,31 @@ def test_new_connections_do_not_wait_for_a_paused_worker(two: WorkerGroup) -> No
             assert call(two.server, "GET", "/health").json["pid"] != paused
     finally:
         os.kill(paused, signal.SIGCONT)
+
+
+def test_a_scrape_of_any_worker_shows_all_of_them_and_which_one_does_not_answer(two: WorkerGroup) -> None:
+    def scrape(connection: WorkerConnection, name: str) -> dict[str, float]:
+        connection.request("GET", "/metrics")
+        families = text_string_to_metric_families(connection.getresponse().read().decode())
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return {sample.labels["worker"]: sample.value for sample in samples}
+
+    with two.connect_to_each() as connections:
+        first, second = connections.values()
+        for connection in (first, second, second):
+            connection.ask("POST", "/rooms/ops/messages", "hi")
+        published = scrape(first, "chatkit_messages_published_total")
+        assert published.keys() == {"0", "1"}
+        assert sorted(published.values()) == [1, 2]
+        assert scrape(second, "chatkit_messages_published_total") == published
+        paused = next(iter(connections))
+        os.kill(paused, signal.SIGSTOP)
+        try:
+            assert sorted(scrape(second, "chatkit_worker_up").values()) == [0, 1]
+            assert list(scrape(second, "chatkit_messages_published_total").values()) == [2]
+        finally:
+            os.kill(paused, signal.SIGCONT)
+        assert list(scrape(second, "chatkit_worker_up").values()) == [1, 1]
 
 
 APPLICATION = """

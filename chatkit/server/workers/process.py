@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from chatkit.errors import Unavailable
 from chatkit.server.workers.control import WorkerConfig, WorkerFailed, encode, read_answer
+from chatkit.server.workers.snapshot_exchange import MAX_LINE_BYTES, SupervisorEnd
 
 START_TIMEOUT_S: Final = 60.0  # a store under load starts slowly; beyond that, the worker hangs
 STOP_TIMEOUT_S: Final = 8.0  # 3 s for clients, 5 s for the store; containers are killed after 10 s
@@ -37,6 +38,7 @@ class WorkerProcess:
         self.cell = cell
         self._process = process
         self._answers, self._control = control
+        self.exchange = SupervisorEnd(*control)
 
     @classmethod
     async def start(cls, config: WorkerConfig) -> Self:
@@ -46,7 +48,7 @@ class WorkerProcess:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            reader, writer = await asyncio.open_connection(sock=ours)
+            reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES)
             try:
                 process = await _spawn(theirs.fileno(), config)
             except BaseException:

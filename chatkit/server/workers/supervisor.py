@@ -24,7 +24,9 @@ from chatkit.errors import BadRequest, ChatkitError
 from chatkit.server.banner import application_banner, print_banner, startup_banner, with_token
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
+from chatkit.server.metrics import Snapshots
 from chatkit.server.settings import Settings
+from chatkit.server.snapshot import Snapshot
 from chatkit.server.workers.connection_counts import ConnectionCounts
 from chatkit.server.workers.control import WorkerConfig
 from chatkit.server.workers.process import WorkerProcess, cause
@@ -87,6 +89,10 @@ class WorkerSlot:
             self._n_failures = 0
             self._backoff.reset()
 
+    async def snapshot(self) -> Snapshot | None:
+        """Return the worker's snapshot; None if there is no worker, or if it does not answer in time."""
+        return None if self.worker is None else await self.worker.exchange.snapshot()
+
     def wait_s(self) -> float:
         """Count a failure; return how long to wait before the next start. After the first failure there is no wait."""
         self._n_failures += 1
@@ -113,6 +119,7 @@ class Supervisor:
         self._starting = asyncio.Lock()  # two concurrent starts would leave signals blocked
         # Every process that may run, and the task that reaps it.
         self._workers: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._exchanges: set[asyncio.Task[None]] = set()  # each ends with its worker
 
     async def run(self, banner: str) -> int:
         """Start the workers, print the banner, and serve; return the signal that stopped it."""
@@ -129,6 +136,7 @@ class Supervisor:
             serving.cancel()
             await asyncio.wait([serving])
             await asyncio.gather(*(worker.stop() for worker in tuple(self._workers)))
+            await asyncio.gather(*self._exchanges)
         if not serving.cancelled():
             serving.result()
         return self._stop_signal.result()
@@ -216,6 +224,13 @@ class Supervisor:
             await worker.kill()
             raise
         slot.fill(worker, self._loop.time())
+        exchange = asyncio.create_task(worker.exchange.run(self._gather_snapshots))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
+
+    async def _gather_snapshots(self) -> Snapshots:
+        """Return the snapshots of all workers, by the numbers of their slots: a new worker continues the old one's."""
+        return dict(enumerate(await asyncio.gather(*(slot.snapshot() for slot in self._slots))))
 
     async def _start(self) -> WorkerProcess:
         cell = self._cells.pop()

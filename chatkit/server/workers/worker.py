@@ -22,9 +22,11 @@ from chatkit.server import external_app
 from chatkit.server.app import open_app
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import ChatServer, ReaderGroup, configure, raise_file_limit
+from chatkit.server.snapshot import take_snapshot
 from chatkit.server.workers.acceptor import Acceptor
 from chatkit.server.workers.connection_counts import ConnectionCounts
 from chatkit.server.workers.control import WorkerConfig, WorkerFailed, WorkerReady, encode, read_config
+from chatkit.server.workers.snapshot_exchange import MAX_LINE_BYTES, TakeOwn, WorkerEnd
 
 SUPERVISOR_SIGNALS: Final = {signal.SIGINT, signal.SIGHUP}
 
@@ -72,37 +74,44 @@ class Worker:
     async def _serve_rooms(self) -> None:
         settings = self._config.settings
         async with open_app(settings) as app:
-            await self._serve(configure(app, settings), app.state.admission.context.hub)
+            admission = app.state.admission
+            exchange = await self._open_exchange(lambda: take_snapshot(admission))
+            app.state.gather = exchange.gather
+            await self._serve(configure(app, settings), admission.context.hub, exchange)
 
     async def _serve_application(self, name: str) -> None:
         application = external_app.load(name)
         readers = external_app.ChannelReaders(application)
         readers.check_shared()
         try:
-            await self._serve(external_app.configure(application, self._config.settings), readers)
+            config = external_app.configure(application, self._config.settings)
+            await self._serve(config, readers, await self._open_exchange(None))
         except SystemExit as error:  # raised by uvicorn if an application does not start
             raise Unavailable(f"{name} did not start; the log says why") from error
 
-    async def _serve(self, config: uvicorn.Config, readers: ReaderGroup) -> None:
+    async def _serve(self, config: uvicorn.Config, readers: ReaderGroup, exchange: WorkerEnd) -> None:
         server = WorkerServer(config, readers, self._acceptor, self._ready)
-        watching = asyncio.create_task(self._stop_with_supervisor(server))
+        following = asyncio.create_task(_follow_supervisor(server, exchange))
         try:
             await server.serve(sockets=[])
         finally:
-            watching.cancel()
+            following.cancel()
 
     def _ready(self) -> None:
         self.is_ready = True
-        with suppress(OSError):  # the supervisor has ended: `_stop_with_supervisor` notices it
+        with suppress(OSError):  # the supervisor has ended: `_follow_supervisor` notices it
             self._control.sendall(encode(WorkerReady()))
 
-    async def _stop_with_supervisor(self, server: ChatServer) -> None:
-        self._control.setblocking(False)  # noqa: FBT003  # its only parameter
-        with suppress(OSError):
-            await asyncio.get_running_loop().sock_recv(
-                self._control, 1
-            )  # the supervisor sends nothing more: this returns at its end
-        server.handle_exit(signal.SIGTERM, None)
+    async def _open_exchange(self, take: TakeOwn | None) -> WorkerEnd:
+        # A duplicate, because its transport closes it, and an error is still to be reported on the other.
+        reader, writer = await asyncio.open_connection(sock=self._control.dup(), limit=MAX_LINE_BYTES)
+        return WorkerEnd(reader, writer, take)
+
+
+async def _follow_supervisor(server: ChatServer, exchange: WorkerEnd) -> None:
+    """Answer the supervisor, and stop the server when it has ended."""
+    await exchange.run()
+    server.handle_exit(signal.SIGTERM, None)
 
 
 def main() -> int:

@@ -25,12 +25,12 @@ from chatkit.core.backend import (
     RoomInfo,
     new_epoch,
 )
-from chatkit.core.loading import check_load, choose_new
+from chatkit.core.loading import check_keys, check_load, choose_new
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.page_size import cut_page
 from chatkit.core.records import Record, RecordChanges
 from chatkit.core.repeat import repeat_of
-from chatkit.errors import KeyConflict, NotFound
+from chatkit.errors import NotFound
 
 DEFAULT_KEEP = 1_000  # a room of short messages then takes less than a megabyte
 SLICE_CHARS = 1 << 14  # of bodies, searched in one turn of the event loop: a few hundred microseconds
@@ -197,10 +197,11 @@ class MemoryBackend(Backend):
     async def load(self, messages: Sequence[Message]) -> int:
         check_load(messages)
         room = messages[0].room if messages else ""
-        new = choose_new(messages, self._head(room, self._logs.get(room) or MemoryLog()))
+        log = self._logs.get(room) or MemoryLog()
+        new = choose_new(messages, self._head(room, log))
         if not new:
             return 0
-        self._check_keys(new)
+        check_keys(new, log.keys.keys())
         self._make_room(room)
         self._logs[room].last = new[0].seq - 1
         for message in new:
@@ -208,16 +209,6 @@ class MemoryBackend(Backend):
         self._trim_room(room)
         self._notify([RoomAdvanced(room, new[-1].seq, epoch=self._epoch_of(room))])
         return len(new)
-
-    def _check_keys(self, new: Sequence[Message]) -> None:
-        """Raise `KeyConflict` if a key of the new messages of a room is used by another one."""
-        log = self._logs.get(new[0].room)
-        used = set() if log is None else set(log.keys)
-        for message in new:
-            if message.key is not None:
-                if (message.sender, message.key) in used:
-                    raise KeyConflict(message.key)
-                used.add((message.sender, message.key))
 
     def _commit(self, drafts: Sequence[Draft]) -> list[Receipt]:
         rooms = dict.fromkeys(draft.room for draft in drafts)

@@ -1,9 +1,10 @@
 """The rules for messages that are loaded from another store. Synchronous and without I/O; see `Backend.load`."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from chatkit.core.model import Head, Message
-from chatkit.errors import BadRequest
+from chatkit.errors import BadRequest, KeyConflict
 
 
 def check_load(messages: Sequence[Message]) -> None:
@@ -27,3 +28,13 @@ def choose_new(messages: Sequence[Message], head: Head) -> Sequence[Message]:
     if new[0].seq != head.last + 1 and not is_empty:
         raise BadRequest(f"the room {new[0].room!r} ends with message {head.last}: {new[0].seq} does not follow it")
     return new
+
+
+def check_keys(messages: Sequence[Message], used: AbstractSet[tuple[str, str]]) -> None:
+    """Raise `KeyConflict` if a sender has two messages with one key. `used` are senders and keys of stored messages."""
+    seen = set(used)
+    for message in messages:
+        if message.key is not None:
+            if (message.sender, message.key) in seen:
+                raise KeyConflict(message.key)
+            seen.add((message.sender, message.key))

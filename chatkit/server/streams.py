@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from typing import Self
 
 import msgspec
 
+from chatkit.core.access import Identity, Right
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item
-from chatkit.errors import Unavailable
+from chatkit.errors import ChatkitError, Unavailable
 from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
@@ -94,11 +96,45 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
+class StreamAccess:
+    """The rights of the client of one stream. `wake` is called when the client loses the right to read the room."""
+
+    def __init__(self, hub: Hub, identity: Identity, room: str, wake: Callable[[], None]) -> None:
+        self.identity = identity
+        self.error: ChatkitError | None = None  # why the stream ends
+        self._hub = hub
+        self._room = room
+        self._wake = wake
+
+    def on_access_changed(self) -> None:
+        """Use the current rights."""
+        access, now_ms = self._hub.access, self._hub.now_ms()
+        try:
+            self.identity = access.renew(self.identity, now_ms)
+            access.check(self.identity, Right.READ, self._room, now_ms)
+        except ChatkitError as error:
+            self.error = error
+            self._wake()
+        else:
+            access.watchers.add(self)
+
+    def __enter__(self) -> Self:
+        self._hub.access.watchers.add(self)
+        self.on_access_changed()  # it may have changed between the check of the request and now
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hub.access.watchers.discard(self)
+
+
 async def stream(
-    hub: Hub, room: str, start: StartPosition, history: int, form: StreamFormat
+    hub: Hub, identity: Identity, room: str, start: StartPosition, history: int, form: StreamFormat
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the events of a room from `start` on, until the client disconnects or the server stops."""
-    woken = asyncio.Event()  # set when there is something to read or a status to send
+    """Yield the events of a room from `start` on, until the client disconnects or the server stops.
+
+    If the client loses the right to read the room, the stream ends after an event with the error.
+    """
+    woken = asyncio.Event()  # set when there is something to read or a status to send, or the stream has to end
     statuses: list[bytes] = []
 
     def on_signal(signal: Signal) -> None:
@@ -112,20 +148,27 @@ async def stream(
         del statuses[:-MAX_STATUS_EVENTS]
         woken.set()
 
-    subscription = await hub.subscribe(room, after=start.after, history=history, wake=woken.set, on_signal=on_signal)
-    with subscription:
-        yield form.first(subscription.cursor)
-        while not subscription.is_closed:
-            woken.clear()
-            if statuses:
-                joined = b"".join(statuses)
-                statuses.clear()  # before the yield, during which more may be added
-                yield joined
-            elif items := await subscription.read(FETCH_MESSAGES, wait=False):
-                for part in _slices(form.item(item, subscription.epoch) for item in items):
-                    yield part
-            elif not subscription.is_due and not await _is_woken(woken):
-                yield form.heartbeat(subscription.cursor)
+    with StreamAccess(hub, identity, room, woken.set) as access:
+        subscription = await hub.subscribe(
+            room, after=start.after, history=history, wake=woken.set, on_signal=on_signal
+        )
+        with subscription:
+            if access.error is None:
+                yield form.first(subscription.cursor)
+            while not subscription.is_closed and access.error is None:
+                woken.clear()
+                if statuses:
+                    joined = b"".join(statuses)
+                    statuses.clear()  # before the yield, during which more may be added
+                    yield joined
+                elif items := await subscription.read(FETCH_MESSAGES, wait=False):
+                    for part in _slices(form.item(item, subscription.epoch) for item in items):
+                        if access.error is None:
+                            yield part
+                elif not subscription.is_due and not await _is_woken(woken):
+                    yield form.heartbeat(subscription.cursor)
+        if access.error is not None:
+            yield form.status(error_event(access.error))
 
 
 async def _is_woken(woken: asyncio.Event) -> bool:

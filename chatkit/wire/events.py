@@ -102,15 +102,20 @@ class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=T
 
 
 class WelcomeEvent(ServerEvent, frozen=True, tag="welcome"):
-    """The first event: the client's name and its limits."""
+    """The first event: the client's name, whether it is bound to a token, whether that is a bot's, and the limits."""
 
     name: str
     server: str
     limits: WireLimits
+    verified: bool = False
+    bot: bool = False
 
 
 class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
-    """The room is delivered after `cursor`, whose number is `seq`. Its log has the messages `first` to `last`."""
+    """The room is delivered after `cursor`, whose number is `seq`. Its log has the messages `first` to `last`.
+
+    `rights` are the client's in the room; None if the server is open to everybody who can connect to it.
+    """
 
     room: str
     cursor: str
@@ -120,13 +125,26 @@ class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
     members: list[WireMember]
     count: int
     ref: Ref | None = None
+    rights: list[str] | None = None
+    topic: str = ""
+    archived: bool = False
 
 
 class LeftEvent(ServerEvent, frozen=True, tag="left"):
-    """The room is no longer delivered."""
+    """The room is no longer delivered. If the server did that, `reason` is the code of the error, as for a join now."""
 
     room: str
     ref: Ref | None = None
+    reason: str | None = None
+
+
+class RoomEvent(ServerEvent, frozen=True, tag="room"):
+    """The settings of a joined room changed, or the client's rights in it, which `rights` has as `joined` does."""
+
+    room: str
+    topic: str
+    archived: bool
+    rights: list[str] | None = None
 
 
 class MessageEvent(ServerEvent, frozen=True, tag="message"):
@@ -235,6 +253,7 @@ AnyEvent: TypeAlias = (
     WelcomeEvent
     | JoinedEvent
     | LeftEvent
+    | RoomEvent
     | MessageEvent
     | GapEvent
     | AckEvent

@@ -1,4 +1,4 @@
-"""The records of a store as the users of a hub see them: a change made here takes effect in this process at once."""
+"""HubStore: what administration changes in a store, through a hub: this process knows of each change at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -9,18 +9,23 @@ from chatkit.core.records import Record
 from chatkit.errors import ChatkitError
 
 
-class HubRecords:
-    """Reads and changes records. `publish` commits a draft, and `refresh` passes changes on in this process."""
+class HubStore:
+    """Records, entries of rooms, and deletions of rooms. The three functions are those of the hub.
+
+    `publish` commits a draft, `refresh` passes changed records on in this process, and `delete_room` deletes a room.
+    """
 
     def __init__(
         self,
         backend: Backend,
         publish: Callable[[Draft], Awaitable[Receipt]],
         refresh: Callable[[], Awaitable[None]],
+        delete_room: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._backend = backend
         self._publish = publish
         self._refresh = refresh
+        self.delete_room = delete_room
 
     async def get_record(self, kind: str, key: str) -> Record | None:
         """Return the newest state of a record; see `Backend.get_record`."""
@@ -29,7 +34,7 @@ class HubRecords:
     async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
         """Set or delete a record; see `Backend.put_record`. When it returns, this process knows of the change."""
         record = await self._backend.put_record(kind, key, value, expected_version=expected_version)
-        with suppress(ChatkitError):  # the record was changed: `RecordWatcher.run` reads it again
+        with suppress(ChatkitError):  # the record was changed nevertheless, and `RecordWatcher.run` will see that
             await self._refresh()
         return record
 
@@ -38,5 +43,5 @@ class HubRecords:
         return await self._backend.scan_records(kind, prefix)
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        """Commit drafts in order, and wake the readers of their rooms."""
+        """Commit drafts in their order, and wake the readers of their rooms."""
         return [await self._publish(draft) for draft in drafts]

@@ -1,7 +1,8 @@
 """AccessWatchers: the sessions of a process, found by a change of access that concerns them, or by their expiry."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol, Self, TypeVar
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -37,18 +38,24 @@ class AccessChange(msgspec.Struct, frozen=True):
     everyone: bool = False
     unreadable: tuple[str, ...] = ()
 
-    def __or__(self, other: Self) -> "AccessChange":
-        return AccessChange(
-            self.token_ids | other.token_ids,
-            self.name_keys | other.name_keys,
-            self.bans + other.bans,
-            self.rooms | other.rooms,
-            self.everyone or other.everyone,
-            self.unreadable + other.unreadable,
+    @classmethod
+    def merge(cls, changes: Iterable[Self], *, everyone: bool) -> Self:
+        """Return the union of changes."""
+        real = [change for change in changes if change != NO_CHANGE]
+        return cls(
+            frozenset(chain.from_iterable(change.token_ids for change in real)),
+            frozenset(chain.from_iterable(change.name_keys for change in real)),
+            tuple(chain.from_iterable(change.bans for change in real)),
+            frozenset(chain.from_iterable(change.rooms for change in real)),
+            everyone or any(change.everyone for change in real),
+            tuple(chain.from_iterable(change.unreadable for change in real)),
         )
 
 
-class _Entry(NamedTuple):
+NO_CHANGE: Final = AccessChange()
+
+
+class _Registered(NamedTuple):
     """What a session was registered with: it may have another identity by now."""
 
     token_id: str | None
@@ -61,7 +68,7 @@ class AccessWatchers:
     """The registered sessions. To register one, and to find those of one token, costs a few look-ups."""
 
     def __init__(self) -> None:
-        self._entries: dict[AccessWatcher, _Entry] = {}
+        self._entries: dict[AccessWatcher, _Registered] = {}
         self._by_token: dict[str, set[AccessWatcher]] = {}
         self._by_expiry: dict[int, set[AccessWatcher]] = {}  # as many keys as tokens that end
         self._next_expiry_ms: int | None = None
@@ -73,7 +80,7 @@ class AccessWatchers:
         """Register a session, or register it again after its identity was renewed."""
         self.discard(watcher)
         identity = watcher.identity
-        entry = self._entries[watcher] = _Entry(
+        entry = self._entries[watcher] = _Registered(
             identity.token_id, name_keys(identity.name), identity.address, identity.expires_ms
         )
         if entry.token_id is not None:
@@ -129,7 +136,7 @@ class _Concerns:
         self._taken_keys = change.name_keys
         self._networks = [parse_network(text) for text in subjects[BanSubject.NETWORK]]
 
-    def __call__(self, entry: _Entry) -> bool:
+    def __call__(self, entry: _Registered) -> bool:
         return (
             self._everyone
             or entry.token_id in self._token_ids

@@ -62,7 +62,8 @@ class Credential(StrEnum):
     """How an identity was established.
 
     `token`: by a token. `secret`: by the shared secret of the server. `proxy`: a trusted proxy named the person.
-    `store`: by access to the store itself. `none`: not at all; the name was chosen freely.
+    `store`: by access to the store itself, as a
+    command has. `none`: not at all; the name was chosen freely.
     """
 
     TOKEN = "token"  # noqa: S105 - not a secret
@@ -213,7 +214,7 @@ def refusal_of_all(bans: Sequence[Ban], now_ms: int) -> Banned | None:
 
 
 def no_such_room(room: str | None) -> NotFound:
-    """Make the error for a room that does not exist, or that the client may not read: the two cannot be told apart."""
+    """Make the error for a room that does not exist, or that the client may not read: the two errors are the same."""
     return NotFound(f"there is no room {room!r}")
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from chatkit.core import access_records
-from chatkit.core.access import EVERYTHING, Ban, BanSubject, Credential, Grant, Identity, Right, RoomSettings
+from chatkit.core.access import Ban, BanSubject, Credential, Grant, Identity, Right, RoomSettings
 from chatkit.core.access_records import NameHolders, encode, name_keys
 from chatkit.core.access_table import USE_STEP_MS, AccessTable, TokenUse
 from chatkit.core.access_watchers import NO_CHANGE, AccessChange
@@ -165,14 +165,14 @@ def test_names_of_tokens_and_roles_are_refused_to_guests(name: str) -> None:
     table = table_of(token())
     for credential in (Credential.NONE, Credential.SECRET):
         with pytest.raises(NameTaken):
-            table.named(name, ADDRESS, NOW, credential, EVERYTHING)
+            table.named(name, ADDRESS, NOW, credential)
 
 
 def test_a_proxy_names_people_that_have_tokens_too() -> None:
     table = table_of(token())
-    assert table.named("ann", ADDRESS, NOW, Credential.PROXY, READ_OPS).is_verified
+    assert table.named("ann", ADDRESS, NOW, Credential.PROXY).is_verified
     with pytest.raises(NameTaken):
-        table.named("\u0430nn", ADDRESS, NOW, Credential.PROXY, READ_OPS)
+        table.named("\u0430nn", ADDRESS, NOW, Credential.PROXY)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +277,24 @@ def test_a_record_that_cannot_be_read_gives_no_right() -> None:
     assert len(change.unreadable) == 1
     with pytest.raises(Unauthorized):
         table.check(identity, Right.READ, "ops", NOW)
+
+
+def test_a_record_that_cannot_be_read_opens_no_server() -> None:
+    table = table_of(is_loopback=True)
+    table.apply(RecordChanges(Cursor("e", 2), [Record(access_records.TOKEN, "abcdefghij", b"{}", 2)]))
+    assert not table.is_open
+    apply(table, token(), deleted=True)
+    assert table.is_open
+
+
+def test_a_person_of_a_proxy_loses_what_only_an_open_server_gives() -> None:
+    table = table_of(is_loopback=True, open_grants=READ_OPS)
+    person = table.named("cat", ADDRESS, NOW, Credential.PROXY)
+    table.check(person, Right.ADMIN, None, NOW)
+    apply(table, token())
+    table.check(person, Right.READ, "ops", NOW)
+    with pytest.raises(Forbidden):
+        table.check(person, Right.ADMIN, None, NOW)
 
 
 def test_a_store_that_was_wiped_leaves_no_token() -> None:

@@ -61,10 +61,11 @@ class AccessNotifier:
             await asyncio.sleep(EXPIRY_POLL_S)
             await self._notify(self._table.watchers.expired(self._now_ms()))
 
-    async def _notify(self, watchers: Iterable[AccessWatcher]) -> None:
+    async def _notify(self, watchers: Iterable[AccessWatcher | None]) -> None:
         slice_ends_at = time.monotonic() + SLICE_S
         for watcher in watchers:
-            _notify_one(watcher)
+            if watcher is not None:
+                _notify_one(watcher)
             if time.monotonic() >= slice_ends_at:
                 await asyncio.sleep(0)
                 slice_ends_at = time.monotonic() + SLICE_S

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
-from chatkit.core.access import ALL_ROOMS, Credential, Grant, Identity, Right
+from chatkit.core.access import Credential, Identity
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import Banned, ChatkitError, Unauthorized
@@ -20,11 +20,6 @@ from chatkit.server.settings import Settings
 from chatkit.server.token_attempts import TokenAttempts
 
 MAX_TOKEN_CHARS: Final = 4_096  # far longer than any real token; a longer one is refused without a comparison
-
-# Whoever knows the server's secret may do everything, except give others access.
-SECRET_GRANTS: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
-# The proxy has checked a person that it names. `--open` gives other rights.
-PROXY_GRANTS: Final = (Grant(ALL_ROOMS, (Right.READ, Right.WRITE)),)
 
 NEEDS_TOKEN: Final = "this server needs a token"  # noqa: S105 - a sentence
 INVALID_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
@@ -145,7 +140,7 @@ class Authenticator:
         if len(token) > MAX_TOKEN_CHARS:
             raise Unauthorized(INVALID_TOKEN)
         if self._secret is not None and is_equal(token, self._secret):
-            return self._access.named(name or ANONYMOUS, address, now_ms, Credential.SECRET, SECRET_GRANTS)
+            return self._access.named(name or ANONYMOUS, address, now_ms, Credential.SECRET)
         return self._access.authenticate(token, address, now_ms)
 
     def _by_cookie(self, header: str, name: str | None, address: str) -> Identity | None:
@@ -158,7 +153,7 @@ class Authenticator:
         is_stale = False
         for value in self.cookie.values_in(header):
             if self.cookie.is_of_secret(value):
-                return self._access.named(name or ANONYMOUS, address, now_ms, Credential.SECRET, SECRET_GRANTS)
+                return self._access.named(name or ANONYMOUS, address, now_ms, Credential.SECRET)
             token = self._access.token(value.partition(".")[0])
             if token is None:  # that of another server on this host
                 continue
@@ -173,8 +168,7 @@ class Authenticator:
     def _by_proxy(self, names: tuple[str, ...], address: str) -> Identity:
         if len(names) > 1:  # a proxy that passes on what its client sent: who says which of them it set?
             raise Unauthorized("the proxy sent more than one name")
-        grants = self._access.guest_grants or PROXY_GRANTS
-        return self._access.named(names[0], address, self._hub.now_ms(), Credential.PROXY, grants)
+        return self._access.named(names[0], address, self._hub.now_ms(), Credential.PROXY)
 
     def _record_refusal(self, address: str, error: ChatkitError) -> None:
         with suppress(ChatkitError):  # the server is shutting down

@@ -64,7 +64,9 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     context = _session_context(settings, hub)
     admission = Admission(context, policy, Authenticator(settings, hub), rates, settings.max_connections_each)
     admission.local_context = _with_rate(context, settings.local_rate_limit)
-    document = openapi_document(settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants))
+    document = openapi_document(
+        settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants)
+    )
     app = Litestar(
         route_handlers=[
             rooms_router,

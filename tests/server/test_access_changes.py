@@ -1,6 +1,7 @@
 """What is open when access changes: revocation, expiry, bans, settings of rooms, and who comes back afterwards."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from harness import until
 from raw_client import run
 from websockets.exceptions import ConnectionClosed
 
+from chatkit.client import Client
 from chatkit.core import record_watcher
 from chatkit.core.access import Ban, RoomSettings
 from chatkit.core.administration import NewToken
 from chatkit.core.model import Draft
 from chatkit.core.token import TokenKind
+from chatkit.errors import Banned, Unauthorized
 
 SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token
 SOON_S = 5.0  # far more than a change takes here, where no other process makes it
@@ -107,7 +110,8 @@ def test_a_ban_from_one_room_ends_that_room_only() -> None:
             ):
                 await talk.ask(op="join", room="dev")
                 ban = await server.moderation.kick(ROOT, "ann", "ops", "spam")
-                assert await talk.until("left") == {"type": "left", "room": "ops", "reason": "banned"}
+                left = await talk.until("left", room="ops", reason="banned")
+                assert left["message"].startswith("banned: spam, until 20")
                 await within(SOON_S, text.wait_closed())
                 assert text.close_code == 4403
                 assert "event: banned" in [line async for line in events]
@@ -120,6 +124,28 @@ def test_a_ban_from_one_room_ends_that_room_only() -> None:
                 assert json_of(await anext(other_room))["body"] == "for ann"
                 await server.moderation.unban(ROOT, ban.id)
                 assert (await talk.ask(op="join", room="ops"))["type"] == "joined"
+
+    run(test())
+
+
+def test_the_python_client_gets_the_reason_and_goes_on_with_other_rooms() -> None:
+    async def test() -> None:
+        async with access_server(**SERVER) as server:
+            ann = await server.token("ann", grant("*", "read", "write"))
+            async with Client(server.url, token=ann.secret) as client:
+                ops, dev = client.follow("ops"), client.follow("dev")
+                async with aclosing(ops), aclosing(dev):
+                    for room, messages in (("ops", ops), ("dev", dev)):
+                        await server.hub.publish(Draft(room, "bob", "one"))
+                        assert (await anext(messages)).verified is False  # type: ignore[union-attr]
+                    await server.moderation.kick(ROOT, "ann", "ops", "spam")
+                    with pytest.raises(Banned, match="spam"):
+                        await within(SOON_S, anext(ops))
+                    await client.publish("dev", "two")
+                    assert (await within(SOON_S, anext(dev))).verified is True
+                    await revoke(server, ann)
+                    with pytest.raises(Unauthorized):
+                        await within(SOON_S, anext(dev))
 
     run(test())
 

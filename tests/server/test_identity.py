@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.access import Credential, Identity, Right
 from chatkit.core.hub import Hub
-from chatkit.core.moderation import Moderation
 from chatkit.errors import Banned, ChatkitError, NameTaken, Unauthorized
 from chatkit.server.client_address import TrustedProxies, parse_networks
 from chatkit.server.identity import Authenticator, Credentials, access_table, bearer
@@ -173,7 +172,7 @@ def test_bans_and_reserved_names_are_refused_with_the_reason() -> None:
         secret = await server.secret()
         with pytest.raises(NameTaken):
             server.identify(name="Ann")
-        await Moderation(server.hub.records, server.hub.now_ms).ban(ROOT, "ann")  # type: ignore[arg-type]
+        await server.hub.moderation.ban(ROOT, "ann")
         with pytest.raises(Banned):
             server.identify(token=secret)
 

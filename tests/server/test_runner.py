@@ -411,7 +411,7 @@ def test_a_new_token_is_written_to_a_file_if_no_terminal_shows_it(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     for log_json in (False, True):
-        monkeypatch.setattr("sys.stderr.isatty", lambda: log_json)
+        monkeypatch.setattr("sys.stderr.isatty", (lambda: True) if log_json else (lambda: False))
         banner = startup_banner(Settings(host="0.0.0.0", log_json=log_json), 8000, first_token="eight-or-more")
         assert "eight-or-more" not in banner
         file = tmp_path / "chatkit" / "token-8000"

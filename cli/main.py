@@ -56,13 +56,13 @@ app = typer.Typer(
 )
 
 
-def _add(command: Callable[..., None], epilog: str) -> None:
+def _add(command: Callable[..., None], epilog: str, kind: type[HelpCommand] = HelpCommand) -> None:
     # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
-    app.command(command.__name__, cls=HelpCommand, help=text, epilog=epilog)(command)
+    app.command(command.__name__, cls=kind, help=text, epilog=epilog)(command)
 
 
-_add(serve.serve, serve.EPILOG)
+_add(serve.serve, serve.EPILOG, serve.ServeCommand)
 _add(join.join, join.EPILOG)
 _add(publish.publish, publish.EPILOG)
 _add(history.history, history.EPILOG)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from chatkit.server.client_address import client_address
+from chatkit.server.client_address import TrustedProxies
 from chatkit.server.token_masking import mask_tokens
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
@@ -32,8 +32,8 @@ class AccessEntry:
 
     __slots__ = ("_address", "_began_s", "_method", "_path", "is_logged", "n_received", "n_sent", "status")
 
-    def __init__(self, scope: Scope) -> None:
-        self._address = _address_of(scope)
+    def __init__(self, scope: Scope, proxies: TrustedProxies) -> None:
+        self._address = _address_of(scope, proxies)
         self._method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
         self._path = _path_of(scope)
         self._began_s = time.monotonic()
@@ -71,10 +71,10 @@ class AccessEntry:
         )
 
 
-def _address_of(scope: Scope) -> str:
+def _address_of(scope: Scope, proxies: TrustedProxies) -> str:
     peer = scope["client"][0] if scope["client"] else ""
     forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return client_address(peer, ", ".join(forwarded_for)) or "-"
+    return proxies.client_address(peer, ", ".join(forwarded_for)) or "-"
 
 
 def _path_of(scope: Scope) -> str:
@@ -85,17 +85,18 @@ def _path_of(scope: Scope) -> str:
 
 
 class AccessLog:
-    """An ASGI application that logs what it passes to another one."""
+    """An ASGI application that logs what it passes to another one. `proxies` are those whose headers it believes."""
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: Any, proxies: TrustedProxies) -> None:
         self._application = application
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on. Log it when it has ended, or leave that to its direct path."""
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
-        entry = AccessEntry(scope)
+        entry = AccessEntry(scope, self._proxies)
         logged = LoggedSocket.of(scope, entry) if scope["type"] == "websocket" else None
         passed = scope if logged is None else _with_socket(scope, logged)
         try:

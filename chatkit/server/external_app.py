@@ -18,6 +18,7 @@ from chatkit.errors import BadRequest, Unavailable
 from chatkit.litestar import ChannelsPlugin
 from chatkit.server.access_log import AccessLog
 from chatkit.server.banner import application_banner, print_banner
+from chatkit.server.client_address import TrustedProxies
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import HTTP_PROTOCOL, PROTOCOL, SHUTDOWN_S, ChatServer, raise_file_limit
@@ -83,7 +84,7 @@ def run(name: str, settings: Settings) -> int:
 def configure(application: Any, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration for the application."""
     return uvicorn.Config(
-        AccessLog(application) if settings.has_access_log else application,
+        AccessLog(application, TrustedProxies()) if settings.has_access_log else application,
         http=HTTP_PROTOCOL,
         ws=PROTOCOL,
         log_config=None,

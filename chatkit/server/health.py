@@ -6,7 +6,7 @@ from litestar import Response, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
-from chatkit.errors import Forbidden, RateLimited, Unauthorized
+from chatkit.errors import ChatkitError
 from chatkit.server.admission import Admission
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.operator import check_operator
@@ -15,7 +15,7 @@ from chatkit.wire.http import Health, HealthStatus
 
 @get("/health")
 async def health(request: HttpRequest, admission: NamedDependency[Admission], state: State) -> Response[Health]:
-    """Answer 200, or 503 if the store does not work. Only clients with the token see the counts and the reason."""
+    """Answer 200, or 503 if the store does not work. Only operators see the counts and the reason."""
     fault = admission.context.hub.fault
     status: HealthStatus = "unavailable" if fault else "ok"
     has_details = _may_see_details(request, admission)
@@ -41,6 +41,6 @@ def _report(admission: Admission, status: HealthStatus, n_workers: int) -> Healt
 def _may_see_details(request: HttpRequest, admission: Admission) -> bool:
     try:
         check_operator(request, admission)
-    except (Forbidden, Unauthorized, RateLimited):
+    except ChatkitError:
         return False
     return True

@@ -24,6 +24,7 @@ from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.moderation import Moderation
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.record_watcher import RecordWatcher
 from chatkit.core.room import Wake
@@ -61,8 +62,9 @@ class Hub:
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
         self._records = RecordWatcher(backend, self._notifier.apply)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room)
-        store = cast("Backend", self.records)  # of which the two use no more than there is
+        store = cast("Backend", self.records)  # of which the three use no more than there is
         self.administration = Administration(store, self.now_ms)
+        self.moderation = Moderation(store, self.now_ms)
         self.audit = Audit(store)
         self._append_fault: str | None = None
         self._append_failed_at = -inf

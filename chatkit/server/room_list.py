@@ -112,7 +112,7 @@ def _batched(rooms: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: Hub) -> bytes:
-    """Encode rooms as a `RoomList`. This may run in a thread: of the hub it uses only the member counts and the settings of rooms."""
+    """Encode rooms as a `RoomList`. This may run in a thread: of the hub it uses only counts and settings."""
     views = [view_room(hub, info.room, info.head, info.time_ms) for info in infos]
     views += [view_room(hub, room, head, None) for room, head in unwritten.items()]
     views.sort(key=lambda view: view.room)

@@ -7,7 +7,7 @@ from typing import Final
 
 from chatkit.backoff import Backoff
 from chatkit.core.backend import Backend
-from chatkit.core.model import Cursor
+from chatkit.core.model import Cursor  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.core.records import RecordChanges
 from chatkit.errors import ChatkitError
 

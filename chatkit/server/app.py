@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from chatkit import __version__
 from chatkit.backends import open_backend
-from chatkit.core.access_table import AccessTable
 from chatkit.core.hub import Hub
 from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
@@ -23,7 +22,7 @@ from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
-from chatkit.server.identity import Authenticator
+from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.openapi import openapi_document
 from chatkit.server.moderation_routes import moderation_router
@@ -61,13 +60,15 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
-    """Return an application that uses a hub. The caller opens the hub and closes it."""
+    """Return an application that uses a hub, which has the `access_table` of the settings. The caller opens the hub."""
     policy = AccessPolicy(settings)
     rates = RateLimits(settings.rate_limit, settings.local_rate_limit)
     context = _session_context(settings, hub)
     admission = Admission(context, policy, Authenticator(settings, hub), rates, settings.max_connections_each)
     admission.local_context = _with_rate(context, settings.local_rate_limit)
-    document = openapi_document(settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants))
+    document = openapi_document(
+        settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants)
+    )
     app = Litestar(
         route_handlers=[
             rooms_router,
@@ -93,11 +94,6 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     )
     app.asgi_handler = RequestMiddleware(app.asgi_handler, admission, settings)
     return app
-
-
-def access_table(settings: Settings) -> AccessTable:
-    """Return the table of access of a server, without the records of its store."""
-    return AccessTable(open_grants=settings.open_grants, is_loopback=settings.is_open)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -78,8 +78,8 @@ def _name_of(pattern: str) -> str:
 def _token_lines(settings: Settings, token: str | None, token_file: Path | None) -> list[str]:
     if token is not None:
         return [
-            "  token     part of the link above, and an administrator's: it is shown this once, so keep it;"
-            " for the commands, set CHATKIT_TOKEN to it"
+            "  token     part of the link above, and an administrator's: keep it, because it is not shown again",
+            "            for the commands, set CHATKIT_TOKEN to it",
         ]
     if token_file is not None:
         found = f"an administrator's, stored in {token_file}"

@@ -11,6 +11,7 @@ import msgspec
 from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
 from chatkit.core.access import Credential, Identity
+from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
@@ -70,6 +71,11 @@ def bearer(authorization: str | None) -> str | None:
     """Return the token of an `Authorization` header, or None if it holds no bearer token."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def access_table(settings: Settings) -> AccessTable:
+    """Return the table of access of a server, without the records of its store."""
+    return AccessTable(open_grants=settings.open_grants, is_loopback=settings.is_open)
 
 
 class Authenticator:

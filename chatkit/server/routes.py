@@ -14,7 +14,16 @@ from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.audit import AuditEvent
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
-from chatkit.core.model import Cursor, Draft, Message, check_key, check_readable_room, check_room, check_sender, parse_time
+from chatkit.core.model import (
+    Cursor,
+    Draft,
+    Message,
+    check_key,
+    check_readable_room,
+    check_room,
+    check_sender,
+    parse_time,
+)
 from chatkit.core.text import check_search
 from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound
 from chatkit.server.admission import Admission, check_request
@@ -208,7 +217,8 @@ async def follow(
         start = StartPosition(Cursor.parse(last_event_id), start.history)
     form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
     n_history = context.history if start.history is None else min(start.history, context.limits.history)
-    events = await begin(_counted(admission, stream(context.hub, request.user, room, start, n_history, form)))
+    start = StartPosition(start.after, n_history)
+    events = await begin(_counted(admission, stream(context.hub, request.user, room, start, form)))
     return Stream(events, media_type=form.media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 

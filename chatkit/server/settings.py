@@ -20,7 +20,18 @@ BURST_S: Final = 10  # after a quiet time, a sender may publish at once what the
 MAX_KEEP: Final = (1 << 63) - 1  # the largest number that a store holds
 OWN_PATHS: Final = frozenset(
     {
-        "bans", "health", "hooks", "invites", "me", "metrics", "mcp", "rooms", "schema", "session", "static", "tokens",
+        "bans",
+        "health",
+        "hooks",
+        "invites",
+        "me",
+        "metrics",
+        "mcp",
+        "rooms",
+        "schema",
+        "session",
+        "static",
+        "tokens",
         "ws",
     }
 )  # the first part of each path that the server uses

@@ -194,8 +194,8 @@ class Session(ABC):
             return
         self._access.watchers.add(self)
         for room in tuple(self._rooms):
-            if error := self._refusal(Right.READ, room):
-                self._expel(room, error)
+            if refused := self._refusal(Right.READ, room):
+                self._expel(room, refused)
             else:
                 self._on_rights_changed(room)
 
@@ -207,6 +207,7 @@ class Session(ABC):
     def _expel(self, room: str, error: ChatkitError) -> None:
         """Leave a room that the client may not read any more."""
 
+    @abstractmethod
     def _on_rights_changed(self, room: str) -> None:
         """Notify the client, which goes on reading the room, that its rights may have changed."""
 

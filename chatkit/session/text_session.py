@@ -43,15 +43,16 @@ class TextSession(Session):
         try:
             body = check_body(text.decode(), self._context.limits.body)
             identity = self.identity
-            draft = Draft(
-                self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot
-            )
+            draft = Draft(self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot)
             self._submit(draft, self._on_settled, len(text))
         except ChatkitError as error:
             self._send_error(error)
 
     def _expel(self, room: str, error: ChatkitError) -> None:  # noqa: ARG002 - it is the only one
         self._end(error)
+
+    def _on_rights_changed(self, room: str) -> None:
+        """Do nothing: a message that the client may not publish is refused with a sentence."""
 
     def _send_restored(self) -> None:
         # Like an error: every other line is a message.

@@ -14,7 +14,7 @@ from chatkit.server.log_config import JsonFormatter, LineFormatter, log_config
 from chatkit.server.settings import Settings
 
 SECRET = "not-used-here"
-SERVER = {"host": "localhost", "secret": SECRET, "log_level": "debug"}
+SERVER: dict[str, Any] = {"host": "localhost", "secret": SECRET}
 ADMIN = grant("*", "admin")
 OF_CLIENT = ("httpx", "httpcore", "asyncio")  # loggers
 GRANTS = [{"rooms": "ops", "rights": ["read"]}]

@@ -127,7 +127,7 @@ class FrameReader:
         """The number of bytes of an incomplete message, or 0."""
         return len(self._buffer or b"") + (len(self._partial.body) + 1 if self._partial else 0)
 
-    def receive_data(self, data: bytes | bytearray) -> None:
+    def receive_data(self, data: bytes | bytearray) -> None:  # noqa: C901 - every message takes the short path, so it is inline
         """Read bytes, and call the sink for the frames that they complete, until the turn is over."""
         if self._buffer is not None:
             waiting = self._append(self._buffer, data)

@@ -159,6 +159,7 @@ class FrameReader:
         if at < end or self._buffer is not None:
             self._keep(data, at)
         if turn_end <= at < end and self._state is _ON:
+            self._need = 0  # the rest may hold a shorter frame than the one that was awaited
             self._sink.on_turn_over()
 
     def pause(self) -> None:

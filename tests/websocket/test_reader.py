@@ -307,6 +307,12 @@ closes = st.builds(closing, st.sampled_from(OPEN_CODES + CLOSED_CODES), st.binar
 streams = st.lists(st.one_of(texts, texts, whole_frames, closes, st.binary(max_size=20)), max_size=12).map(b"".join)
 
 
+def test_a_short_frame_after_a_turn_does_not_wait_for_more_data() -> None:
+    data = frame(0x81, b"x" * 60_000) * 2 + frame(0x89, b"y")
+    for cut in (1, 10, 50_000, 100_000, 120_000):
+        assert [call[0] for call in parse(data, cut)] == ["text", "text", "ping"]
+
+
 BOMB = deflated(b"x" * MIB)
 FLOODS = {
     "pings": frame(0x89),

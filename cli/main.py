@@ -99,10 +99,15 @@ def chatkit(
 
 
 def _open_closed() -> None:
-    """Open an empty stream for each standard stream that was closed when the process started."""
-    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+    """Open a descriptor for each standard stream that was closed when the process started.
+
+    The next file would get its number otherwise. Reading or writing such a stream fails, as it would if it were closed:
+    a command that needs it must not end as if it had read or written everything.
+    """
+    streams = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_RDONLY))
+    for descriptor, (name, mode, flags) in enumerate(streams):
         if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which the next file would get otherwise
+            os.open(os.devnull, flags)  # gets the lowest free number
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 

@@ -81,7 +81,8 @@ class Client:
     sent to another port, except from port 80 to 443. Any other redirect raises `ChatkitError` with the new address.
 
     Everything that a server sends is checked and bounded: answers of 32 MiB, events of 16 MiB, 30 seconds for a call
-    over HTTP, and 10 seconds each for the handshake and the welcome.
+    over HTTP, and 10 seconds each for the handshake and the welcome. If the server answers no command for 30 seconds,
+    the client reconnects; after the third time, the calls that wait raise `Unavailable`.
 
     Raises:
         BadRequest: If `url`, `token`, a proxy or a certificate file cannot be used. `url`, `token` and `name`

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from chatkit.backoff import Backoff
+from chatkit.client.answer_deadline import AnswerDeadline
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.follower import FollowState, RoomEvent, RoomFollower
 from chatkit.client.outbox import Entry, Outbox
@@ -28,6 +29,7 @@ from chatkit.wire.protocol import (
     AnyEvent,
     ErrorEvent,
     GapEvent,
+    JoinCommand,
     JoinedEvent,
     LeaveCommand,
     LeftEvent,
@@ -35,6 +37,7 @@ from chatkit.wire.protocol import (
     PresenceEvent,
     PublishCommand,
     RedactedEvent,
+    Ref,
     RestoredEvent,
     TypingEvent,
     WireLimits,
@@ -43,6 +46,7 @@ from chatkit.wire.protocol import (
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # before an attempt to connect
 MAX_INVALID: Final = 3  # invalid events, on one connection after another: such a server will not recover
+MAX_SILENT: Final = 3  # connections, one after another, on which the server left a command unanswered
 STALL_S: Final = 1.0  # of the socket for a full reader: long for a reader at work, short for what waits behind it
 TURN_EVENTS: Final = 100  # received before readers run: a burst in the socket's buffer would else fill theirs by itself
 REJOIN_S: Final = 1.0  # after a join that was refused for now
@@ -69,6 +73,9 @@ class PersistentConnection:
         self._store_backoff = Backoff(STORE_RETRY_S)
         self._store_lost_at: float | None = None  # set while the server is connected, but could not commit
         self._n_invalid = 0  # invalid events since a connection lasted for long
+        self._n_silent = 0  # connections that ended by the deadline since the last answer
+        self._deadline = AnswerDeadline()
+        self._silence: Unavailable | None = None  # set when the deadline is over
         self._wake = asyncio.Event()  # wakes the sender: there is something to send, or an answer has arrived
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done at the first connection
 
@@ -85,6 +92,7 @@ class PersistentConnection:
         """Leave a room."""
         if self.follows.get(follow.room) is follow:
             del self.follows[follow.room]
+            self._deadline.forget(follow.join_ref)
             self._leave(follow)
 
     def resume(self, follow: RoomFollower) -> None:
@@ -133,7 +141,7 @@ class PersistentConnection:
                 if connected_at is not None and now - connected_at >= LONGEST_WAIT_S:
                     backoff.reset()  # a connection that was closed at once counts as a failure
                     self._n_invalid = 0
-                if self._n_invalid >= MAX_INVALID:
+                if self._n_invalid >= MAX_INVALID or self._n_silent >= MAX_SILENT:
                     raise
                 if lost_at is None:
                     lost_at = now
@@ -147,6 +155,8 @@ class PersistentConnection:
         self.limits = limits
         self._store_lost_at = None
         self._controls.clear()
+        self._deadline.clear()
+        self._silence = None
         self._outbox.connected(limits, time.monotonic())
         for follow in self.follows.values():
             if is_back:
@@ -186,7 +196,7 @@ class PersistentConnection:
                 try:
                     await self._receive(socket)
                 except ConnectionClosed as error:
-                    reason = closed_error(error)
+                    reason = self._silence or closed_error(error)
                 except Unavailable as error:  # of an invalid event: nothing after it can be relied upon
                     self._n_invalid += 1
                     reason = error
@@ -209,21 +219,30 @@ class PersistentConnection:
 
     async def _send(self, socket: ClientConnection) -> None:
         try:
-            while True:
+            while self._deadline.remaining_s(time.monotonic()) != 0:
                 self._wake.clear()
                 while self._controls:
-                    await socket.send(encode(self._controls.popleft()), text=True)
+                    command = self._controls.popleft()
+                    await socket.send(encode(command), text=True)
+                    if isinstance(command, JoinCommand) and isinstance(command.ref, int):
+                        self._deadline.sent(command.ref, time.monotonic())
                 due = self._outbox.next(time.monotonic())
                 if isinstance(due, bytes):
+                    self._deadline.sent(self._outbox.last_ref, time.monotonic())
                     await socket.send(due, text=True)
                 else:
                     await self._sleep(due)
+            self._n_silent += 1
+            self._silence = self._deadline.error()
+            await socket.close()
         except ConnectionClosed:
             return  # the receiver gets the same error and reports it
 
     async def _sleep(self, max_s: float | None) -> None:
+        """Wait until there may be something to send, or until the deadline for an answer."""
+        limits_s = [each for each in (max_s, self._deadline.remaining_s(time.monotonic())) if each is not None]
         try:
-            async with asyncio.timeout(max_s):
+            async with asyncio.timeout(min(limits_s, default=None)):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -244,7 +263,13 @@ class PersistentConnection:
                 pass  # changed settings of rooms, and the answers to commands that this client sends over HTTP
         return None
 
+    def _answered(self, ref: Ref | None) -> None:
+        if isinstance(ref, int) and self._deadline.answered(ref, time.monotonic()):
+            self._n_silent = 0
+
     def _deliver(self, event: RoomEvent, size: int) -> RoomFollower | None:
+        if isinstance(event, JoinedEvent):
+            self._answered(event.ref)
         follow = self.follows.get(event.room)
         if follow is not None:
             follow.receive(event, size)
@@ -257,6 +282,7 @@ class PersistentConnection:
             follow.end(error)
 
     def _accept(self, event: AckEvent) -> None:
+        self._answered(event.ref)
         entry = self._outbox.pop(event.ref) if isinstance(event.ref, int) else None
         if entry is not None:
             self._mark_store_restored()
@@ -269,6 +295,7 @@ class PersistentConnection:
             self._mark_store_lost(event.message)
         if not isinstance(event.ref, int):
             return
+        self._answered(event.ref)
         follow = next((each for each in self.follows.values() if each.join_ref == event.ref), None)
         if follow is not None:
             self._refuse_join(follow, error)

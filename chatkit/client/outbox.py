@@ -67,6 +67,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._unsent) + len(self._in_flight) + len(self._refused)
 
+    @property
+    def last_ref(self) -> int:
+        """The `ref` of the message that was sent last on this connection; `FIRST` before any."""
+        return self._behind
+
     def add(self, entry: Entry) -> None:
         """Queue a message."""
         self._unsent.append(entry)

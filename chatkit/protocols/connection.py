@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._waiting_bytes = 0
         self._waiters: tuple[asyncio.Future[None], ...] = ()  # of `receive` and `send`; woken, each checks again
         self._pong: bytes | None = None  # the newest ping's payload while the write buffer is full
-        self._is_transport_paused = False  # the queue is full
+        self._is_transport_paused = False  # the queue is full, or this connection has had its turn
         self._outlives_handler = False  # the connection stays open when the handler returns
         self._is_delivery_paused = False  # by the receiver
         self._has_received = True
@@ -208,12 +208,23 @@ class Connection(asyncio.Protocol):
         self._close_transport(_LINGER_S, keeps_reading=was_open)
         self._notify_receiver()
 
+    def on_turn_over(self) -> None:
+        """Read the rest in the next iteration of the event loop, after the other connections."""
+        if not self._is_transport_paused and not self._connection.is_closing():
+            self._is_transport_paused = True
+            self._connection.pause_reading()
+            self._shared.loop.call_soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        if not self._is_queue_full():  # otherwise, the handler resumes the transport
+            self._resume_transport()
+
     def _put(self, opcode: int, payload: bytes) -> None:
         if self._state is not OPEN:
             return
         self._waiting.append((opcode, payload))
         self._waiting_bytes += len(payload)
-        if len(self._waiting) >= self._shared.config.ws_max_queue or self._waiting_bytes >= _MAX_WAITING_BYTES:
+        if self._is_queue_full():
             self._pause_transport()
         self._wake()
 
@@ -242,6 +253,9 @@ class Connection(asyncio.Protocol):
         opcode, payload = self._waiting.pop(0)
         self._waiting_bytes -= len(payload)
         return opcode, payload
+
+    def _is_queue_full(self) -> bool:
+        return len(self._waiting) >= self._shared.config.ws_max_queue or self._waiting_bytes >= _MAX_WAITING_BYTES
 
     def _is_half_empty(self) -> bool:
         max_messages = self._shared.config.ws_max_queue

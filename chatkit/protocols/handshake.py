@@ -30,6 +30,7 @@ HEAD_TIMEOUT_S: Final = 10.0  # for a request's head to arrive completely
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # sixteen bytes in Base64
 _SUBPROTOCOLS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 _BAD_TARGET: Final = "the request's target is neither a path nor a URL"
+_MAX_REASON_CHARS: Final = 200  # of a rejection: it repeats what the client sent
 _UNUSUAL: Final = {b"content-length", b"transfer-encoding", b"sec-websocket-extensions"}
 
 _CODES: Final = {
@@ -230,12 +231,14 @@ def _negotiate(request: Request, negotiator: ServerProtocol) -> tuple[str, str |
 
 
 def _rejection(response: Response, error: InvalidHandshake) -> bytes:
-    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.headers.raw_items()]
-    status = response.status_code
+    status = HTTPStatus(response.status_code)
+    headers: HeaderList = []
     if isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version":
-        headers.append((b"Sec-WebSocket-Version", b"13"))
         status = HTTPStatus.UPGRADE_REQUIRED
-    return make_head(status, headers) + response.body
+        headers += [(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")]
+    if allow := response.headers.get("Allow"):
+        headers.append((b"Allow", allow.encode("ascii")))
+    return make_response(status, f"not an opening handshake of a WebSocket: {str(error)[:_MAX_REASON_CHARS]}", headers)
 
 
 def make_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -5,7 +5,6 @@ each connection, and the rest in the kernel. Knows only how a WebSocket begins; 
 """
 
 import asyncio
-from enum import Enum, auto
 from http import HTTPStatus
 from math import inf
 from typing import Any, Final
@@ -18,6 +17,7 @@ from uvicorn.server import ServerState
 from chatkit.protocols.body import RequestBody
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, make_response
 from chatkit.protocols.head import MASKED_UPGRADE, MAX_HEAD_BYTES, MAX_HEADERS, find_head_end, prepare_head
+from chatkit.protocols.phase import Phase
 from chatkit.protocols.response import Flow, PacedApplication, UnchunkedResponse
 from chatkit.protocols.shared import SharedState
 
@@ -25,16 +25,8 @@ _LINGER_S: Final = 2.0  # for a client to read why it was rejected, and to disco
 _DRAIN_S: Final = 5.0  # for the rest of a body that the application did not read
 _MAX_DRAINED_BYTES: Final = 4_194_304  # of that rest; four times the longest body that chatkit reads
 _STALL_TIMEOUT_S: Final = 120.0  # to read about 100 KiB of a response; the kernel may report progress in megabytes
+_TURN_PARTS: Final = 128  # chunks and trailer fields that are parsed before other connections have their turn
 _LINE_ENDS: Final = b"\r\n"
-
-
-class _Phase(Enum):
-    HEAD = auto()  # a head is awaited: the connection's first one, or one that has started to arrive
-    BODY = auto()  # the request's body and the response are awaited
-    RESPONSE = auto()  # the application's response is awaited
-    DRAIN = auto()  # the response is complete; the rest of the body is discarded
-    IDLE = auto()  # the next request is awaited
-    ENDING = auto()  # nothing is read any more
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -56,8 +48,8 @@ class HttpConnection(HttpToolsProtocol):
         self.limit_concurrency = None  # the shared `ConnectionLimit` replaces it
         self.due_tick = 0
         self._shared = SharedState.of(config, server_state, _loop)
-        self._phase = _Phase.HEAD
-        self._timed_phase: _Phase | None = None  # the phase that `_due_at` was set for
+        self._phase = Phase.HEAD
+        self._timed_phase: Phase | None = None  # the phase that `_due_at` was set for
         self._due_at: float | None = None
         self._abort_at = -inf  # deadline for the client to read the rest; set when the connection ends
         self._unread = bytearray()
@@ -65,6 +57,8 @@ class HttpConnection(HttpToolsProtocol):
         self._body = RequestBody([], 0.0)
         self._n_drained = 0
         self._has_to_close = False  # after the response
+        self._n_parts = 0  # chunks and trailer fields parsed in this turn
+        self._is_turn_over = False
 
     # Transport callbacks
 
@@ -75,7 +69,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Close the request that is being answered, and release everything."""
-        self._phase = _Phase.ENDING
+        self._phase = Phase.ENDING
         self._shared.wheel.clear(self)
         self._shared.limit.close(self.transport)
         self._unread.clear()
@@ -89,7 +83,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse as much as the current request and its application allow."""
-        if self._phase is not _Phase.ENDING:
+        if self._phase is not Phase.ENDING:
             self._unread += data
             self._read_available()
 
@@ -101,15 +95,21 @@ class HttpConnection(HttpToolsProtocol):
         self.loop.call_soon(self._read_available)
 
     def _read_available(self) -> None:
+        self._n_parts = 0
+        self._is_turn_over = False
         while self._unread and not self.flow.read_paused and self.parser is not None:
             match self._phase:
-                case _Phase.HEAD | _Phase.IDLE:
+                case Phase.HEAD | Phase.IDLE:
                     is_whole = self._read_head()
-                case _Phase.BODY | _Phase.DRAIN:
+                case Phase.BODY | Phase.DRAIN:
                     is_whole = self._read_body()
                 case _:
                     break
             if not is_whole:
+                break
+            if self._n_parts > _TURN_PARTS and self._unread:
+                self._is_turn_over = True
+                self._read_available_soon()
                 break
         if self.parser is not None:
             self._apply_phase()
@@ -128,7 +128,7 @@ class HttpConnection(HttpToolsProtocol):
             return False
         if not end:
             self._n_searched = len(self._unread)
-            self._phase = _Phase.HEAD
+            self._phase = Phase.HEAD
             return False
         head = bytes(self._unread[:end])
         del self._unread[:end]
@@ -149,13 +149,13 @@ class HttpConnection(HttpToolsProtocol):
         piece = bytes(self._unread[:size])
         del self._unread[:size]
         self._body.parse(size)
-        is_drained = self._phase is _Phase.DRAIN
+        is_drained = self._phase is Phase.DRAIN
         self._parse(piece)
         if is_drained:
             self._n_drained += size
         if self._body.has_excess_framing:
             self._reject(HTTPStatus.BAD_REQUEST, "the body has more framing than content")
-        elif self._phase is _Phase.DRAIN and self._n_drained > _MAX_DRAINED_BYTES:
+        elif self._phase is Phase.DRAIN and self._n_drained > _MAX_DRAINED_BYTES:
             self._half_close()
         return True
 
@@ -165,27 +165,28 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._upgrade()
         except httptools.HttpParserError:
-            if self._phase is not _Phase.ENDING:
+            if self._phase is not Phase.ENDING:
                 self.logger.warning("Invalid HTTP request received.")
                 self._reject(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1")
 
     # Parser callbacks
 
     def on_message_begin(self) -> None:
-        if self._phase in (_Phase.HEAD, _Phase.IDLE):
+        if self._phase in (Phase.HEAD, Phase.IDLE):
             super().on_message_begin()
         else:  # the parser and `RequestBody` disagree on where the body ends
             self._reject(HTTPStatus.BAD_REQUEST, "the body does not end where it should")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Store a header field. Trailer fields are dropped, because no application reads them."""
-        if self._phase in (_Phase.HEAD, _Phase.IDLE):
+        if self._phase in (Phase.HEAD, Phase.IDLE):
             name = name.lower()
             super().on_header(b"upgrade" if name == MASKED_UPGRADE else name, value.rstrip(b" \t"))
+        self._n_parts += 1
 
     def on_headers_complete(self) -> None:
         """Start to answer the request, or reject it."""
-        if self._phase not in (_Phase.HEAD, _Phase.IDLE):
+        if self._phase not in (Phase.HEAD, Phase.IDLE):
             return
         version = self.parser.get_http_version()
         is_upgrade = self.parser.should_upgrade()
@@ -204,7 +205,7 @@ class HttpConnection(HttpToolsProtocol):
             self._reject(HTTPStatus.SERVICE_UNAVAILABLE, self._shared.limit.sentence)
         else:
             if not is_upgrade:
-                self._phase = _Phase.BODY
+                self._phase = Phase.BODY
                 self._body = RequestBody(self.headers, self.loop.time())
                 self._has_to_close = False
             super().on_headers_complete()
@@ -216,15 +217,16 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Store a part of the body for the application."""
-        if self._phase in (_Phase.BODY, _Phase.DRAIN):
+        self._n_parts += 1
+        if self._phase in (Phase.BODY, Phase.DRAIN):
             self._body.add(len(body), self.loop.time())
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._phase is _Phase.BODY:
-            self._phase = _Phase.RESPONSE
+        if self._phase is Phase.BODY:
+            self._phase = Phase.RESPONSE
             super().on_message_complete()
-        elif self._phase is _Phase.DRAIN:
+        elif self._phase is Phase.DRAIN:
             self._become_idle()
 
     # Responses
@@ -244,9 +246,9 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.read_paused = False
         if self.transport.is_closing():
             self._end()
-        elif self._phase is _Phase.BODY:
+        elif self._phase is Phase.BODY:
             self._n_drained = 0
-            self._phase = _Phase.DRAIN
+            self._phase = Phase.DRAIN
             if self._has_to_close:
                 self._half_close()
         elif self._has_to_close:
@@ -258,7 +260,7 @@ class HttpConnection(HttpToolsProtocol):
         self._read_available_soon()
 
     def _become_idle(self) -> None:
-        self._phase = _Phase.IDLE
+        self._phase = Phase.IDLE
         self._shared.limit.mark_idle(self.transport, self.loop.time())
 
     # Back-pressure and time
@@ -281,7 +283,7 @@ class HttpConnection(HttpToolsProtocol):
     def _apply_phase(self) -> None:
         """Pause or resume reading, and set the time limit of the current phase."""
         # While a response is awaited, a little is read: without reading, a disconnect would go unnoticed.
-        is_waiting = self.flow.read_paused or len(self._unread) > MAX_HEAD_BYTES
+        is_waiting = self.flow.read_paused or self._is_turn_over or len(self._unread) > MAX_HEAD_BYTES
         if is_waiting == self.transport.is_reading() and not self.transport.is_closing():
             (self.transport.pause_reading if is_waiting else self.transport.resume_reading)()
         if self._phase is not self._timed_phase:
@@ -292,17 +294,17 @@ class HttpConnection(HttpToolsProtocol):
 
     def _allowed_s(self) -> float | None:
         match self._phase:
-            case _Phase.HEAD:
+            case Phase.HEAD:
                 return HEAD_TIMEOUT_S
-            case _Phase.BODY:
+            case Phase.BODY:
                 return self._body.due_at - self.loop.time()
-            case _Phase.DRAIN:
+            case Phase.DRAIN:
                 return _DRAIN_S
-            case _Phase.IDLE:
+            case Phase.IDLE:
                 return self.timeout_keep_alive
-            case _Phase.ENDING:
+            case Phase.ENDING:
                 return _LINGER_S
-            case _Phase.RESPONSE:
+            case Phase.RESPONSE:
                 return None
 
     def _set_timer(self) -> None:
@@ -315,16 +317,16 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_timer(self) -> None:
         """Close a connection whose client exceeded its time limit."""
-        if self._phase is _Phase.ENDING:
+        if self._phase is Phase.ENDING:
             self._abort_unless_draining()
         elif self.flow.write_paused:
             self.transport.abort()  # close() would wait for a client that does not read
-        elif self._phase is _Phase.IDLE:
+        elif self._phase is Phase.IDLE:
             self.transport.close()
             self._end()
-        elif self._phase is _Phase.DRAIN:
+        elif self._phase is Phase.DRAIN:
             self._half_close()
-        elif self._phase is _Phase.HEAD:
+        elif self._phase is Phase.HEAD:
             self._reject(HTTPStatus.REQUEST_TIMEOUT, "the request's head did not arrive in time")
         else:
             self._check_body()
@@ -349,12 +351,12 @@ class HttpConnection(HttpToolsProtocol):
 
     def _reject(self, status: HTTPStatus, detail: str) -> None:
         """Answer a request that cannot be served, unless its response has started, and stop reading."""
-        if self._phase is _Phase.ENDING:
+        if self._phase is Phase.ENDING:
             return
         response = make_response(status, detail)
-        if self._phase is _Phase.DRAIN:
+        if self._phase is Phase.DRAIN:
             response = b""
-        elif self._phase in (_Phase.BODY, _Phase.RESPONSE):
+        elif self._phase in (Phase.BODY, Phase.RESPONSE):
             self.cycle.disconnected = True
             self.cycle.waiting_for_100_continue = False  # nothing may be written after the rejection
             self.cycle.message_event.set()
@@ -371,7 +373,7 @@ class HttpConnection(HttpToolsProtocol):
         self._end()
 
     def _end(self) -> None:
-        self._phase = _Phase.ENDING
+        self._phase = Phase.ENDING
         self._abort_at = self.loop.time() + _STALL_TIMEOUT_S
         self._unread.clear()
         self.flow.read_paused = False
@@ -380,7 +382,7 @@ class HttpConnection(HttpToolsProtocol):
     # Upgrading to WebSocket
 
     def _upgrade(self) -> None:
-        if self._phase is _Phase.ENDING:
+        if self._phase is Phase.ENDING:
             return
         if not self.transport.is_reading():
             self.transport.resume_reading()
@@ -390,6 +392,6 @@ class HttpConnection(HttpToolsProtocol):
         protocol = self.transport.get_protocol()
         if early and isinstance(protocol, asyncio.Protocol):
             protocol.data_received(early)
-        self._phase = _Phase.ENDING
+        self._phase = Phase.ENDING
         self.flow.disconnect()
         self.parser = None  # type: ignore[assignment]  # break the reference cycle between the parser and this object

@@ -31,11 +31,16 @@ from chatkit.server.litestar_types import ServerSocket
 from chatkit.server.settings import Settings
 from chatkit.server.websockets import reject_handshake
 from chatkit.wire.codes import close_code_of
-from chatkit.wire.protocol import SUBPROTOCOL
+from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
+from chatkit.wire.protocol import SUBPROTOCOL, encode
 
 SOCKET_PATH: Final = "/ws"  # WebSockets are at this path and below it
 HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 NO_METHOD: Final = "NONE"  # no route has it, so that the router's 405 lists the methods that a route has
+METHODS: Final = (b"allow", b"DELETE, GET, HEAD, OPTIONS, POST")  # of the whole server, for `OPTIONS *`
+NEEDS_UPGRADE: Final = Problem(
+    "bad-request", "Upgrade Required", HTTPStatus.UPGRADE_REQUIRED, "this is the address of a WebSocket"
+)
 EMPTY_BODY: Final[HTTPResponseBodyEvent] = {"type": "http.response.body", "body": b"", "more_body": False}
 
 ScopeT = TypeVar("ScopeT", HTTPScope, WebSocketScope)
@@ -59,7 +64,7 @@ class RequestMiddleware:
             await self._handle_websocket(self._without_prefix(scope), receive, send)
 
     async def _handle_websocket(self, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        if f"/{scope['path'].lstrip('/')}/".startswith(f"{SOCKET_PATH}/"):
+        if _is_socket_path(scope["path"]):
             await self._routes(scope, receive, send)
         else:
             await self._reject_path(WebSocket(scope, receive, send))
@@ -67,6 +72,11 @@ class RequestMiddleware:
     async def _handle_http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         if scope["path"] == self._prefix != "":  # the page's links are relative to the path with a slash at its end
             await self._redirect_below(scope, send)
+        elif (scope["method"], scope["path"]) == ("OPTIONS", "*"):
+            await send(_start(HTTPStatus.NO_CONTENT, [METHODS]))
+            await send(EMPTY_BODY)
+        elif scope["method"] in ("GET", "HEAD") and _is_socket_path(scope["path"]):
+            await _require_upgrade(_head_only(send) if scope["method"] == "HEAD" else send)
         elif scope["method"] == "HEAD":
             await self._routes(_with_method(scope, "GET"), receive, _head_only(send))
         elif scope["method"] == "OPTIONS" and not (self._has_cors and _is_preflight(scope)):
@@ -118,6 +128,23 @@ class RequestMiddleware:
         await socket.close(close_code_of(not_found), str(not_found))
 
 
+def _is_socket_path(path: str) -> bool:
+    return f"/{path.lstrip('/')}/".startswith(f"{SOCKET_PATH}/")
+
+
+async def _require_upgrade(send: Send) -> None:
+    """Answer a request for a WebSocket's address that is not an opening handshake (RFC 9110, section 15.5.22)."""
+    body = encode(NEEDS_UPGRADE)
+    headers = [
+        (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"upgrade", b"websocket"),
+        (b"connection", b"upgrade"),
+    ]
+    await send(_start(NEEDS_UPGRADE.status, headers))
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
 def _start(status: int, headers: Iterable[tuple[bytes, bytes]]) -> HTTPResponseStartEvent:
     return {"type": "http.response.start", "status": status, "headers": headers}
 
@@ -151,7 +178,8 @@ def _with_allow(send: Send, *, is_options: bool = False) -> Send:
 
 def _allow_header(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     named = next((value.decode() for name, value in headers if name == b"allow"), "")
-    methods = {method.strip() for method in named.split(",")} - {""} | {"OPTIONS"}
+    # A WebSocket is no method: it is opened by GET.
+    methods = {method.strip().replace("websocket", "GET") for method in named.split(",")} - {""} | {"OPTIONS"}
     return b"allow", ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))).encode()
 
 

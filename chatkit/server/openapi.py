@@ -211,7 +211,7 @@ def _metrics_operation() -> Json:
     return {
         "operationId": "metrics",
         "summary": "Read the metrics of all workers, in the text format of Prometheus",
-        "description": f"This needs an administrator's token, or the secret. Every metric has the label `{WORKER}`. {listed}",
+        "description": f"For operators. Every metric has the label `{WORKER}`. {listed}",
         "tags": ["server"],
         "responses": responses,
     }

@@ -10,8 +10,8 @@ Json = dict[str, Any]
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 PROBLEM: Final = "application/problem+json"
-ROOM_PATTERN: Final = r"^[\p{L}\p{Nd}_-][\p{L}\p{Nd}._-]*$"
-_SHOWN: Final = r"\p{L}\p{Nd}\p{P}\p{S}"
+ROOM_PATTERN: Final = r"^[\p{L}\p{M}\p{Nd}_-][\p{L}\p{M}\p{Nd}._-]*$"
+_SHOWN: Final = r"\p{L}\p{M}\p{N}\p{P}\p{S}"
 # The server removes spaces at the ends of a name before it checks the length. An empty name means no name.
 SENDER_PATTERN: Final = rf"^( *[{_SHOWN}]([{_SHOWN} ]{{0,{MAX_SENDER_CHARS - 2}}}[{_SHOWN}])? *)?$"
 CURSOR_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:[0-9]{1,18})?$"

@@ -32,7 +32,8 @@ from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.moderation_routes import room_handlers
 from chatkit.server.room_list import SLICE_BYTES, read_room, slices
-from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream, with_cursor
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
+from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
@@ -167,7 +168,9 @@ async def read_messages(
         lines = [] if history.gap is None else [json_line(history.gap, history.head.epoch)]
         n_left_out = len(history.messages) - len(page.messages)
         sent = history.messages[: len(page.messages)] if after is not None else history.messages[n_left_out:]
-        lines += [with_cursor(bytes(raw), message.cursor) for raw, message in zip(page.messages, sent, strict=True)]
+        lines += [
+            with_cursor(bytes(raw), message.cursor) + b"\n" for raw, message in zip(page.messages, sent, strict=True)
+        ]
         return Response(b"".join(lines), media_type=NDJSON)
     return Response(encode(_page(history, page)), media_type=MediaType.JSON)
 

@@ -13,6 +13,7 @@ from chatkit.core.model import Cursor, Message
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError, Unavailable
+from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
@@ -48,12 +49,7 @@ def _sse_item(item: Item, epoch: str) -> bytes:
 def json_line(item: Item, epoch: str) -> bytes:
     """Return a message or a gap as a line of JSON, with the cursor from which to read on."""
     encoded = message_json(item) if isinstance(item, Message) else encode(WireGap.of(item))
-    return with_cursor(encoded, _cursor_of(item, epoch))
-
-
-def with_cursor(encoded: bytes, cursor: Cursor) -> bytes:
-    """Return an encoded object as a line of JSON, with the cursor from which to read on as its last field."""
-    return b'%s,"cursor":"%s"}\n' % (encoded[:-1], str(cursor).encode())  # a cursor needs no escape
+    return with_cursor(encoded, _cursor_of(item, epoch)) + b"\n"
 
 
 def _sse_ping(cursor: Cursor) -> bytes:

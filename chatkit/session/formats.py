@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from chatkit.core.model import Gap, Message
+from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.segment import Encode
 from chatkit.core.signals import MembersChanged
 from chatkit.core.subscription import Subscription
@@ -40,8 +40,13 @@ def line_frame(message: Message) -> bytes:
 
 
 def json_frame(message: Message) -> bytes:
-    """Return the frame of a message as a JSON object."""
-    return text_frame(protocol.message_json(message))
+    """Return the frame of a message as a JSON object, with the cursor from which to read on."""
+    return text_frame(with_cursor(protocol.message_json(message), message.cursor))
+
+
+def with_cursor(encoded: bytes, cursor: Cursor) -> bytes:
+    """Return an encoded object with a cursor as its last field."""
+    return b'%s,"cursor":"%s"}' % (encoded[:-1], str(cursor).encode())  # a cursor needs no escape
 
 
 # A segment identifies a format by its function, so all sockets that can read the same frames get the same one.
@@ -63,9 +68,10 @@ def gap_event_frame(subscription: Subscription, gap: Gap) -> bytes:
     return text_frame(protocol.gap_event(subscription.room, gap))
 
 
-def gap_json_frame(_: Subscription, gap: Gap) -> bytes:
-    """Return the frame of a gap as a JSON object."""
-    return text_frame(protocol.encode(protocol.WireGap.of(gap)))
+def gap_json_frame(subscription: Subscription, gap: Gap) -> bytes:
+    """Return the frame of a gap as a JSON object, with the cursor from which to read on."""
+    cursor = Cursor(subscription.epoch, gap.before - 1)
+    return text_frame(with_cursor(protocol.encode(protocol.WireGap.of(gap)), cursor))
 
 
 def gap_line_frame(_: Subscription, gap: Gap) -> bytes:

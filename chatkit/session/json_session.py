@@ -31,6 +31,7 @@ from chatkit.wire.costs import (
     LEAVE_COST,
     MEMBERS_COST,
     PAGE_COST,
+    PING_COST,
     REFUSED_COST,
     SEARCH_COST,
     TYPING_COST,
@@ -80,6 +81,7 @@ class JsonSession(Session):
 
     def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:
         if isinstance(command, protocol.PingCommand):  # it concerns the connection, not a room
+            self._charge(PING_COST)
             self._send(protocol.PongEvent(command.ref))
             return
         room = self._room_of(command)

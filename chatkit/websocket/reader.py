@@ -19,6 +19,11 @@ _OPCODES: Final = frozenset(opcode.value for opcode in Opcode)
 _PLAIN: Final = FIN | TEXT  # the first byte of nearly all frames: a whole text message, not compressed
 _NEVER: Final = -1  # equals no first byte, which disables the reader's short path
 
+# What is read before other connections have their turn: below a millisecond of small frames.
+_TURN_BYTES: Final = 16_384
+_LONG_PATH_BYTES: Final = 64  # a frame on the long path costs as much time as so many bytes of short text messages
+_INFLATED_SHARE: Final = 64  # decompressing so many bytes costs as much as one
+
 TextCall = Callable[[bytes], None]
 
 _AFTERFINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # allowed after a block that is marked final (7.2.3.4)
@@ -38,6 +43,9 @@ class FrameSink(Protocol):
 
     Each method may pause or halt the reader. None may call `receive_data`.
     """
+
+    def on_turn_over(self) -> None:
+        """Call `receive_data` later, possibly with no bytes: the reader holds data that it has not read yet."""
 
     def on_text(self, payload: bytes) -> None:
         """Handle one whole text message, which is valid UTF-8."""
@@ -92,10 +100,12 @@ class FrameReader:
     The length of a frame is compared with `max_bytes` as soon as its header is complete, before its payload is
     buffered. `inflate_bits` is the client's window if permessage-deflate was negotiated (without context takeover),
     otherwise 0. `on_text` is the sink's method at first, and may be replaced at any time.
+
+    One call of `receive_data` does a bounded amount of work. It keeps the rest of the data for the next call.
     """
 
     __slots__ = (
-        "_buffer", "_inflate_bits", "_max_bytes", "_need", "_partial", "_plain", "_sink", "_state",
+        "_buffer", "_inflate_bits", "_max_bytes", "_n_inflated", "_need", "_partial", "_plain", "_sink", "_state",
         "n_begun", "on_text",
     )  # fmt: skip
 
@@ -108,6 +118,7 @@ class FrameReader:
         self._plain = _PLAIN
         self._partial: _Partial | None = None
         self._buffer: bytearray | None = None  # incomplete or paused data; nearly always None
+        self._n_inflated = 0  # bytes of the last frame's message, if it was compressed
         self._need = 0  # the length that the buffer must have before a frame in it can be complete
         self.n_begun = 0  # the number of messages of which one call of `receive_data` got only a part
 
@@ -116,15 +127,15 @@ class FrameReader:
         """The number of bytes of an incomplete message, or 0."""
         return len(self._buffer or b"") + (len(self._partial.body) + 1 if self._partial else 0)
 
-    def receive_data(self, data: bytes | bytearray) -> None:
-        """Read bytes, and call the sink for every frame that they complete."""
+    def receive_data(self, data: bytes | bytearray) -> None:  # noqa: C901 - every message takes the short path, so it is inline
+        """Read bytes, and call the sink for the frames that they complete, until the turn is over."""
         if self._buffer is not None:
             waiting = self._append(self._buffer, data)
             if waiting is None:
                 return
             data = waiting
-        at, end, max_bytes = 0, len(data), self._max_bytes
-        while at < end:
+        at, end, max_bytes, turn_end = 0, len(data), self._max_bytes, _TURN_BYTES
+        while at < end and at < turn_end:
             if data[at] == self._plain and end - at > 7:
                 start, least, size = at + 6, 0, data[at + 1] - 128  # negative if the frame is not masked
                 if size > 125:  # two bytes of length; the long path reads eight
@@ -143,8 +154,13 @@ class FrameReader:
             if stop == at:
                 break
             at = stop
+            turn_end -= _LONG_PATH_BYTES + self._n_inflated // _INFLATED_SHARE
+            self._n_inflated = 0
         if at < end or self._buffer is not None:
             self._keep(data, at)
+        if turn_end <= at < end and self._state is _ON:
+            self._need = 0  # the rest may hold a shorter frame than the one that was awaited
+            self._sink.on_turn_over()
 
     def pause(self) -> None:
         """Stop calling the sink until `resume`. Data that arrives in between is buffered."""
@@ -291,6 +307,7 @@ class FrameReader:
     def _deliver(self, first: int, payload: bytes) -> None:
         if first & COMPRESSED:
             payload = inflate(payload, self._inflate_bits, self._max_bytes)
+            self._n_inflated = len(payload)
         if first & 0x0F == BINARY:
             self._sink.on_binary(payload)
         elif payload.isascii() or _is_utf8(payload):

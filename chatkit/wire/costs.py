@@ -14,4 +14,5 @@ LIST_COST: Final = 10.0  # of rooms
 MEMBERS_COST: Final = 5.0
 TYPING_COST: Final = 1.0
 ME_COST: Final = 1.0
+PING_COST: Final = 1.0
 REFUSED_COST: Final = 1.0

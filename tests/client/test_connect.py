@@ -3,12 +3,13 @@
 import asyncio
 import ssl
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-from raw_server import WELCOME, RawServer, answer, connect_proxy, event_frame, handshake, header
+from raw_server import WELCOME, RawServer, answer, connect_proxy, event_frame, handshake, header, socks_proxy
 
 from chatkit.client import Client
 from chatkit.client.connect import Proxy, proxy_for, redirected, tls_context
@@ -207,10 +208,39 @@ def test_a_proxy_that_cannot_be_used_is_refused(
     call: Call, proxy: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
+        monkeypatch.setitem(sys.modules, "python_socks", None)  # as where it is not installed
         monkeypatch.setenv("all_proxy", proxy)
         async with Client("http://chat.invalid") as client:
             with pytest.raises(BadRequest, match=sentence):
                 await call(client)
+
+    run(test())
+
+
+@both
+@pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
+def test_a_socks_proxy_carries_http_and_websockets(call: Call, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = "chat.invalid" if scheme == "socks5h" else "192.0.2.1"  # this client looks up names for socks5
+
+    async def test() -> None:
+        async with chat_server().running() as server, socks_proxy(server.port) as (port, asked):
+            monkeypatch.setenv("all_proxy", f"{scheme}://ann:p%40ss@127.0.0.1:{port}")
+            async with Client(f"http://{host}:8000") as client:
+                await call(client)
+            assert asked == [("ann", "p@ss", host, 8000)]
+            assert len(server.heads) == 1
+
+    run(test())
+
+
+@both
+def test_a_socks_proxy_that_refuses_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with socks_proxy(9, reply=2) as (port, _):
+            monkeypatch.setenv("all_proxy", f"socks5h://127.0.0.1:{port}")
+            async with Client("http://chat.invalid") as client:
+                with pytest.raises(Unavailable, match=r"chat\.invalid"):
+                    await call(client)
 
     run(test())
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from raw_server import WELCOME, RawServer, answer, event_frame, handshake
 
 from chatkit.client import Client
+from chatkit.client.answer_deadline import ANSWER_TIMEOUT_S, AnswerDeadline
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.errors import refusal_of_response
 from chatkit.client.http import HttpClient
@@ -335,3 +336,34 @@ def test_a_server_that_sends_no_welcome_is_given_up(monkeypatch: pytest.MonkeyPa
                 await client.publish("ops", "hi")
 
     run(test())
+
+
+@pytest.mark.parametrize("call", [follow, lambda client: client.publish("ops", "hi")], ids=["join", "publish"])
+def test_a_server_that_answers_no_command_is_given_up(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatkit.client.answer_deadline.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("chatkit.client.websocket.CLOSE_TIMEOUT_S", 0.1)
+
+    async def test() -> None:
+        notices: list[Any] = []
+        async with RawServer(lambda head: handshake(head, WELCOME), lasts_s=60).running() as server:
+            async with Client(server.url, watcher=notices.append) as client:
+                with pytest.raises(Unavailable, match="the server answers no commands"):
+                    await call(client)
+            assert len(server.heads) == 3
+        assert "answers no commands" in notices[0].reason
+
+    run(test())
+
+
+def test_a_deadline_starts_again_with_each_answer() -> None:
+    deadline = AnswerDeadline()
+    assert deadline.remaining_s(0.0) is None
+    deadline.sent(1, 10.0)
+    deadline.sent(2, 11.0)
+    assert deadline.remaining_s(12.0) == ANSWER_TIMEOUT_S - 2.0
+    assert deadline.answered(1, 13.0)
+    assert not deadline.answered(1, 14.0)
+    assert deadline.remaining_s(14.0) == ANSWER_TIMEOUT_S - 1.0
+    assert deadline.remaining_s(1_000.0) == 0.0
+    deadline.forget(2)
+    assert deadline.remaining_s(1_000.0) is None

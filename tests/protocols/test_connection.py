@@ -61,6 +61,21 @@ def test_a_slow_handler_gets_everything_in_order(loop: str) -> None:
     run(test, loop)
 
 
+@pytest.mark.parametrize("app", [Echo(), DirectEcho()], ids=["asgi", "direct"])
+def test_a_flood_of_small_frames_is_read_in_turns_and_completely(loop: str, app: Any) -> None:
+    async def test() -> None:
+        async with serving(app) as served:
+            client = await Client.connect(served.port)
+            for i in range(20):
+                client.send(frame(0x8A) * 5_000 + frame(0x89, b"%d" % i) + frame(0x81, b"%d" % i) * 50)
+            received = [await client.frame() for _ in range(1_020)]
+            assert [text for first, text in received if first == 0x81] == [b"%d" % (i // 50) for i in range(1_000)]
+            assert [text for first, text in received if first == 0x8A] == [b"%d" % i for i in range(20)]
+            await client.close()
+
+    run(test, loop)
+
+
 def test_a_client_of_a_busy_handler_is_not_disconnected(loop: str) -> None:
     async def test() -> None:
         go = asyncio.Event()

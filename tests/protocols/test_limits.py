@@ -238,6 +238,33 @@ def test_a_body_of_any_length_arrives_whole(size: int, version: bytes, method: b
     run(test)
 
 
+CHUNKS = {
+    "chunks of a byte": b"1\r\nx\r\n" * 30_000,
+    "trailer fields": b"2000\r\n" + b"x" * 8_192 + b"\r\n" + b"0\r\n" + b"a:\r\n" * 15_000,
+}
+
+
+@pytest.mark.parametrize("parts", CHUNKS)
+def test_a_body_of_many_small_parts_is_parsed_in_turns(loop: str, parts: str) -> None:
+    async def test() -> None:
+        page = Page()
+        async with serving(page) as served:
+            client = await Client.connect(served.port, None)
+            client.send(CHUNKED)
+            await eventually(lambda: page.scopes)
+            found, turns = conversation(served), []
+            client.send(CHUNKS[parts])
+            await eventually(lambda: found._unread)
+            while found._unread:
+                turns.append(found._n_parts)
+                await asyncio.sleep(0)
+            assert max(turns) <= 400
+            assert len(turns) > 20
+            client.cut()
+
+    run(test, loop)
+
+
 # Time
 
 

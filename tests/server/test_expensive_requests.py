@@ -17,7 +17,7 @@ from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import NotFound
 from chatkit.server.disconnect import while_connected
 from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, slices
-from chatkit.wire.costs import JOIN_COST, LEAVE_COST, REFUSED_COST
+from chatkit.wire.costs import JOIN_COST, LEAVE_COST, PING_COST, REFUSED_COST
 
 
 class FixedAllowance:
@@ -62,6 +62,18 @@ def test_a_refused_command_is_charged(text: bytes) -> None:
         client.session.received_text(text)
         assert client.socket.of_type("error")
         assert allowance.amount == 100.0 - REFUSED_COST
+
+    hosted(test)
+
+
+def test_a_ping_is_charged() -> None:
+    async def test(host: Host) -> None:
+        allowance = FixedAllowance(2 * PING_COST)
+        client = await host.json(limiter=allowance)
+        for _ in range(3):
+            assert client.socket.pauses == 0
+            client.send("ping")
+        assert client.socket.is_paused
 
     hosted(test)
 

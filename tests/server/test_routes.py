@@ -430,3 +430,18 @@ def test_one_connection_serves_many_requests(server: ServerProcess) -> None:
     with raw(server) as opened:
         opened.sendall(request * 5 + last)
         assert read_all(opened).count(b"HTTP/1.1 200 OK") == 6
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/", "/ws/ops"])
+def test_a_websockets_address_asks_for_an_upgrade(server: ServerProcess, path: str) -> None:
+    answer = call(server, "GET", path)
+    assert answer.problem == (426, "bad-request")
+    assert (answer.headers["upgrade"], answer.headers["connection"]) == ("websocket", "upgrade")
+    assert call(server, "HEAD", path).status == 426
+    assert call(server, "POST", path).headers["allow"] == "GET, HEAD, OPTIONS"
+    assert call(server, "OPTIONS", path).headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_options_of_the_whole_server_lists_its_methods(server: ServerProcess) -> None:
+    answer = call(server, "OPTIONS", "*")
+    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST")

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.hub import Hub
+from chatkit.core.model import check_room, check_sender
+from chatkit.errors import BadName
 from chatkit.server.app import create_app
-from chatkit.server.openapi_parts import CURSOR_PATTERN
+from chatkit.server.openapi_parts import CURSOR_PATTERN, ROOM_PATTERN, SENDER_PATTERN
 from chatkit.server.settings import Settings
 
 TOKEN = "eight-or-more"
@@ -156,3 +159,17 @@ def test_the_example_of_the_document_can_be_published(server: ServerProcess, doc
     headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json"}
     assert call(server, "POST", path, json.dumps(example), **headers).status == 201
     assert publish(server, "generated", "x").status == 401
+
+
+@pytest.mark.parametrize(("pattern", "check"), [(ROOM_PATTERN, check_room), (SENDER_PATTERN, check_sender)])
+def test_the_patterns_of_names_allow_every_kind_of_character_that_the_server_accepts(
+    pattern: str, check: Callable[[str], str]
+) -> None:
+    listed = set(re.findall(r"\\p\{(\w+)\}", pattern))
+    for char in "aAﬀʰ中ँा⃝5Ⅷ½":  # of the categories Ll, Lu, Lm, Lo, Mn, Mc, Me, Nd, Nl and No
+        category = unicodedata.category(char)
+        try:
+            check(f"a{char}")
+        except BadName:
+            continue
+        assert listed & {category, category[0]}, category

@@ -277,12 +277,24 @@ class Client:
 
 
 class RecordingSink:
-    """A sink that records its calls. `do` is called at every text."""
+    """A sink that records its calls. `do` is called at every text, and `n_turns` counts those that are over."""
 
     def __init__(self, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.reader = FrameReader(self, max_bytes, inflate_bits)
         self.do: Callable[[], object] = lambda: None
+        self.n_turns = 0
+
+    def receive(self, data: bytes) -> None:
+        """Let the reader read all of the data, in as many turns as it needs."""
+        n_turns = self.n_turns
+        self.reader.receive_data(data)
+        while self.n_turns > n_turns:
+            n_turns = self.n_turns
+            self.reader.receive_data(b"")
+
+    def on_turn_over(self) -> None:
+        self.n_turns += 1
 
     def on_text(self, payload: bytes) -> None:
         assert type(payload) is bytes
@@ -306,7 +318,7 @@ class RecordingSink:
 def parse(data: bytes, *cuts: int, max_bytes: int = 1 << 20, inflate_bits: int = 0) -> list[tuple[Any, ...]]:
     sink = RecordingSink(max_bytes, inflate_bits)
     for start, stop in zip((0, *cuts), (*cuts, len(data)), strict=True):
-        sink.reader.receive_data(data[start:stop])
+        sink.receive(data[start:stop])
     return sink.calls
 
 

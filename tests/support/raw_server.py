@@ -81,17 +81,24 @@ class RawServer:
         await asyncio.sleep(self._lasts_s)
 
 
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    """Copy in both directions between a client and a port of this machine."""
+    server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer))
+
+
 @asynccontextmanager
 async def connect_proxy(target_port: int, refuse_with: int | None = None) -> AsyncIterator[tuple[int, list[str]]]:
     """Run an HTTP proxy that connects every CONNECT to one port; yield its own port and the heads it received."""
     heads: list[str] = []
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode("latin-1"))
@@ -99,12 +106,44 @@ async def connect_proxy(target_port: int, refuse_with: int | None = None) -> Asy
             writer.write(f"HTTP/1.1 {refuse_with} No\r\nContent-Length: 0\r\n\r\n".encode())
             writer.close()
             return
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", target_port)
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer))
+        await _join(reader, writer, target_port)
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1], heads
+
+
+@asynccontextmanager
+async def socks_proxy(target_port: int, reply: int = 0) -> AsyncIterator[tuple[int, list[Any]]]:
+    """Run a SOCKS5 proxy (RFC 1928, 1929) that connects to one port, or replies with the number of an error.
+
+    Yield its own port, and a list of the user name, password, host and port that each client asked for.
+    """
+    asked: list[Any] = []
+
+    async def text(reader: asyncio.StreamReader) -> str:
+        return (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, n_methods = await reader.readexactly(2)
+        has_login = 2 in await reader.readexactly(n_methods)
+        writer.write(bytes((5, 2 if has_login else 0)))
+        user = password = None
+        if has_login:
+            await reader.readexactly(1)
+            user, password = await text(reader), await text(reader)
+            writer.write(b"\x01\x00")
+        _, _, _, kind = await reader.readexactly(4)
+        host = await text(reader) if kind == 3 else ".".join(map(str, await reader.readexactly(4)))
+        asked.append((user, password, host, int.from_bytes(await reader.readexactly(2))))
+        writer.write(bytes((5, reply, 0, 1)) + bytes(6))
+        if reply:
+            writer.close()
+        else:
+            await _join(reader, writer, target_port)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], asked
 
 
 def header(head: str, name: str) -> str | None:

@@ -205,7 +205,7 @@ def test_many_empty_fragments_use_no_memory() -> None:
     empties = frame(0x00) * 10_000
     tracemalloc.start()
     for _ in range(10):
-        sink.reader.receive_data(empties)
+        sink.receive(empties)
     assert tracemalloc.get_traced_memory()[0] < 100_000
     tracemalloc.stop()
     sink.reader.receive_data(frame(0x80, b"b"))
@@ -305,6 +305,38 @@ whole_frames = st.builds(frame, st.sampled_from([0x81, 0x82, 0x89, 0x8A, 0x01, 0
 texts = st.builds(frame, st.just(0x81), st.text(max_size=200).map(str.encode))
 closes = st.builds(closing, st.sampled_from(OPEN_CODES + CLOSED_CODES), st.binary(max_size=10))
 streams = st.lists(st.one_of(texts, texts, whole_frames, closes, st.binary(max_size=20)), max_size=12).map(b"".join)
+
+
+def test_a_short_frame_after_a_turn_does_not_wait_for_more_data() -> None:
+    data = frame(0x81, b"x" * 60_000) * 2 + frame(0x89, b"y")
+    for cut in (1, 10, 50_000, 100_000, 120_000):
+        assert [call[0] for call in parse(data, cut)] == ["text", "text", "ping"]
+
+
+BOMB = deflated(b"x" * MIB)
+FLOODS = {
+    "pings": frame(0x89),
+    "pongs": frame(0x8A, b"x"),
+    "empty fragments": frame(0x00),
+    "fragments of a byte": frame(0x00, b"x"),
+    "texts": frame(0x81, b"x"),
+    "compressed texts": frame(0xC1, BOMB),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_one_call_reads_a_bounded_part_of_many_frames(flood: str) -> None:
+    each, start = FLOODS[flood], frame(0x01) if "fragments" in flood else b""
+    n_most = 3 * len(BOMB) if "compressed" in flood else 16_384 + len(each)
+    sink = RecordingSink(inflate_bits=15)
+    sink.reader.receive_data(start + each * (400_000 // len(each)))
+    left = sink.reader.n_unfinished_bytes
+    assert left > 300_000
+    while sink.n_turns:
+        sink.n_turns = 0
+        sink.reader.receive_data(b"")
+        left, before = sink.reader.n_unfinished_bytes, left
+        assert before - n_most <= left < before
 
 
 @settings(max_examples=400)

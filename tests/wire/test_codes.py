@@ -37,7 +37,7 @@ from chatkit.wire.codes import (
     status_of,
 )
 from chatkit.wire.http import Problem
-from chatkit.wire.protocol import decode_event, encode, error_event
+from chatkit.wire.protocol import ErrorEvent, decode_event, encode, error_event
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 CARRYING = [
@@ -59,8 +59,8 @@ def every_kind() -> list[type[ChatkitError]]:
 
 def as_event(error: ChatkitError) -> ChatkitError:
     event = decode_event(encode(error_event(error, 7)))
-    assert event is not None
-    return event.to_error()  # type: ignore[union-attr]  # an error event
+    assert isinstance(event, ErrorEvent)
+    return event.to_error()
 
 
 def as_problem(error: ChatkitError) -> ChatkitError:

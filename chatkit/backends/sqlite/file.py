@@ -85,6 +85,8 @@ class SqliteFile:
             for path in (self.path, *self._companions()):
                 _restrict(path, FILE_MODE)
         except FileNotFoundError as error:
+            if make:
+                raise Unavailable(f"{self.path} cannot be created: {error}") from error
             raise NotAStore(f"there is no store at {self.path}: serving or publishing creates one") from error
         except OSError as error:
             raise Unavailable(f"{self.path} cannot be used: {error}") from error

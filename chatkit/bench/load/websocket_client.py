@@ -10,14 +10,15 @@ from typing import cast
 
 import msgspec
 from websockets.client import ClientProtocol
+from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from chatkit.client.connect import no_answer
+from chatkit.client.connect import REDIRECT_STATUSES, no_answer, proxy_for, tls_context
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.errors import refusal_of_response
-from chatkit.errors import ChatkitError
+from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.protocol import SUBPROTOCOL
 
 OPEN_TIMEOUT_S = 30.0  # thousands connect at once, and the last one waits for all others
@@ -35,8 +36,14 @@ class ServerAddress(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "ServerAddress":
-        """Make the address of an endpoint."""
-        return cls(endpoint, ssl.create_default_context() if endpoint.is_secure else None)
+        """Make the address of an endpoint. Raise `BadRequest` where it would be reached through a proxy."""
+        proxy = proxy_for(endpoint)
+        if proxy is not None:
+            raise BadRequest(
+                f"{endpoint.url} is reached through the proxy {proxy.public_url}, which the benchmark would measure:"
+                " name the server in no_proxy"
+            )
+        return cls(endpoint, tls_context() if endpoint.is_secure else None)
 
     async def open(self, path: str, query: Mapping[str, str | int], protocol: asyncio.Protocol) -> None:
         """Connect, and pass the socket to the protocol once the server has agreed to `chatkit.v1`."""
@@ -117,11 +124,17 @@ class ClientHandshake(asyncio.Protocol):
 
     def _check_response(self) -> None:
         for event in self._handshake.events_received():
-            status = getattr(event, "status_code", 0)
-            retry_after = getattr(event, "headers", {}).get("Retry-After")
-            self._fail(refusal_of_response(status, bytes(getattr(event, "body", b"")), retry_after))
+            if isinstance(event, Response):
+                self._fail(self._refusal(event))
         if self._handshake.handshake_exc is not None:
             self._fail(no_answer(self._endpoint, self._handshake.handshake_exc))
+
+    def _refusal(self, response: Response) -> ChatkitError:
+        if response.status_code in REDIRECT_STATUSES:
+            return ChatkitError(f"{self._endpoint.url} redirects to another address: give the server's own address")
+        # Only the first value: `Headers.get` raises where a server sends several.
+        retry_after = next(iter(response.headers.get_all("Retry-After")), None)
+        return refusal_of_response(response.status_code, bytes(response.body), retry_after)
 
     def _fail(self, error: ChatkitError) -> None:
         if not self.opened.done():

@@ -113,7 +113,7 @@ def test_escape_sequences_are_kept_in_a_body_and_refused_in_a_name(server: Serve
     [
         ("/ws/a/b", 1008),
         ("/ws/a%2Fb", 1008),
-        ("/ws/.hidden", 1008),
+        ("/ws/.hidden", 4404),
         ("/ws/a%20b", 1008),
         (f"/ws/{'r' * 65}", 1008),
         ("/ws/ops?after=garbage", 1008),

@@ -18,8 +18,8 @@ from chatkit.core.text import fold, normalize
 from chatkit.errors import ChatkitError
 from chatkit.protocols.head import MAX_HEAD_BYTES
 from chatkit.server.access import AccessPolicy
-from chatkit.server.identity import bearer
 from chatkit.server.connect_request import read_start
+from chatkit.server.identity import bearer
 from chatkit.server.page import _find, static_folder
 from chatkit.server.routes import _read_time
 from chatkit.server.session_cookie import cookie_values

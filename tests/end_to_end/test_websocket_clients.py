@@ -52,6 +52,7 @@ def with_websocket_client(url: str, subprotocol: str | None, command: str | None
     socket = websocket.create_connection(url, timeout=20, subprotocols=[subprotocol] if subprotocol else None)
     if command:
         socket.send(command)
+
     def texts() -> Iterator[str]:
         while True:
             text = socket.recv()

@@ -19,7 +19,7 @@ from chatkit.core.model import Draft
 from chatkit.core.token import TokenKind
 from chatkit.errors import Banned, Unauthorized
 
-SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token
+SERVER: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token
 SOON_S = 5.0  # far more than a change takes here, where no other process makes it
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 

@@ -34,8 +34,8 @@ from chatkit.core.records import Record, RecordChanges
 from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
 from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
-# Of whoever knows the server's secret, and of everybody on an open server. To give others access takes more: on this
-# machine, being allowed to open the store, which a web page is not.
+# The rights of a client with the server's secret, and of everybody on an open server. To give others access, a client
+# there has to open the store itself, which no web page can.
 MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
 
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes

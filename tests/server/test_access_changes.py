@@ -221,7 +221,7 @@ def test_a_new_connection_does_not_evade_a_ban(subject: str) -> None:
     run(test())
 
 
-def test_a_reserved_name_is_refused_to_others_in_every_door() -> None:
+def test_a_reserved_name_is_refused_to_others_everywhere() -> None:
     async def test() -> None:
         async with access_server(open_grants=(grant("*", "read", "write"),)) as server:
             await server.token("ann", grant("*", "read", "write"))

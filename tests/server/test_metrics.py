@@ -104,7 +104,7 @@ def test_only_operators_may_read_the_metrics() -> None:
             assert samples["chatkit_refusals_total"]["unauthorized",] == 2
             rebound = await server.call("GET", "/metrics", Host="rebind.evil", Authorization=f"Bearer {TOKEN}")
             assert rebound.problem == (403, "forbidden")
-        async with serve_in_process(host="0.0.0.0", open_grants=("*:read,write",)) as server:
+        async with serve_in_process(host="0.0.0.0", open_grants=(parse_open("*:read,write"),)) as server:
             assert (await server.call("GET", "/metrics")).problem == (403, "forbidden")
 
     run(test())

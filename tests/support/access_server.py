@@ -13,7 +13,7 @@ from raw_client import Talk, open_socket
 from chatkit.core.access import EVERYTHING, Credential, Grant, Identity, Right
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub  # noqa: TC001  # a cheap import is no reason to hide it
-from chatkit.core.moderation import Moderation  # noqa: TC001  # as above
+from chatkit.core.moderation import Moderation  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.core.token import TokenKind
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.websocket import RoomWebSocketProtocol

@@ -12,6 +12,7 @@ from chatkit.session.formats import FORMATS, format_for
 from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
+from chatkit.wire.costs import refused_cost
 
 
 class TextSession(Session):
@@ -49,6 +50,7 @@ class TextSession(Session):
             body = check_body(text.decode(), self._context.limits.body)
             self._submit(Draft(self._room, self._sender, body), self._on_settled, len(text))
         except ChatkitError as error:
+            self._charge(refused_cost(len(text)))
             self._send_error(error)
 
     def _send_restored(self) -> None:

@@ -32,9 +32,9 @@ from chatkit.wire.costs import (
     MEMBERS_COST,
     PAGE_COST,
     PING_COST,
-    REFUSED_COST,
     SEARCH_COST,
     TYPING_COST,
+    refused_cost,
 )
 from chatkit.wire.page import encode_page
 
@@ -70,13 +70,13 @@ class JsonSession(Session):
         try:
             command = protocol.decode_command(text)
         except ChatkitError as error:
-            self._charge(REFUSED_COST)
+            self._charge(refused_cost(len(text)))
             self._refuse(error, protocol.ref_of(text))
             return
         try:
             self._execute(command, len(text))
         except ChatkitError as error:
-            self._charge(REFUSED_COST)
+            self._charge(refused_cost(len(text)))
             self._refuse(error, command.ref)
 
     def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:

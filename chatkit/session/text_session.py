@@ -9,6 +9,7 @@ from chatkit.session.formats import FORMATS, format_for
 from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
+from chatkit.wire.costs import refused_cost
 
 
 class TextSession(Session):
@@ -46,6 +47,7 @@ class TextSession(Session):
             draft = Draft(self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot)
             self._submit(draft, self._on_settled, len(text))
         except ChatkitError as error:
+            self._charge(refused_cost(len(text)))
             self._refuse(error)
 
     def _expel(self, room: str, error: ChatkitError) -> None:  # noqa: ARG002 - it is the only one

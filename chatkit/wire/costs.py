@@ -16,3 +16,9 @@ TYPING_COST: Final = 1.0
 ME_COST: Final = 1.0
 PING_COST: Final = 1.0
 REFUSED_COST: Final = 1.0
+_REFUSED_BYTES: Final = 65_536  # of a refused command cost one message more: they were decompressed and parsed
+
+
+def refused_cost(n_bytes: int) -> float:
+    """Return the cost of a refused command of so many bytes."""
+    return REFUSED_COST + n_bytes // _REFUSED_BYTES

@@ -67,6 +67,16 @@ def test_a_refused_command_is_charged(text: bytes) -> None:
     hosted(test)
 
 
+def test_a_refused_text_is_charged_by_its_length() -> None:
+    async def test(host: Host) -> None:
+        allowance = FixedAllowance(100.0)
+        client = await host.text(limiter=allowance)
+        client.session.received_text(b"x" * 700_000)
+        assert allowance.amount == 100.0 - REFUSED_COST - 10
+
+    hosted(test)
+
+
 def test_a_ping_is_charged() -> None:
     async def test(host: Host) -> None:
         allowance = FixedAllowance(2 * PING_COST)

@@ -6,6 +6,7 @@ from in_process import InProcess, serve_in_process
 from prometheus_client.parser import text_string_to_metric_families
 from raw_client import Talk, open_socket, run
 
+from chatkit.core.access import parse_open
 from chatkit.core.measures import BOUNDS_S
 from chatkit.core.model import Draft
 from chatkit.server.exposition import render

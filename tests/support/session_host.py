@@ -59,10 +59,15 @@ class Host:
         return client
 
     async def text(
-        self, room: str | None = None, name: str = "ann", form: str = "text", start: StartPosition = NEWEST
+        self,
+        room: str | None = None,
+        name: str = "ann",
+        form: str = "text",
+        start: StartPosition = NEWEST,
+        limiter: Any = None,
     ) -> "Client":
         socket = RecordingSocket()
-        client = Client(TextSession(self.context, socket, self.guest(name), None, form), socket)
+        client = Client(TextSession(self.context, socket, self.guest(name), limiter, form), socket)
         self.clients.append(client)
         await client.session.start(room, start)
         return client

@@ -1,10 +1,15 @@
-"""The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `events`."""
+"""The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `events`.
+
+The bodies of tokens, invites and bans are in `access`.
+"""
 
 from http import HTTPStatus
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from chatkit.core.access import RoomSettings
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, status_of
 from chatkit.wire.protocol import WireGap, WireMember, WireMessage
@@ -15,7 +20,10 @@ HealthStatus: TypeAlias = Literal["ok", "unavailable"]
 
 
 class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A room whose log has the messages `first` to `last`. `members` is a number, `time` that of the last message."""
+    """A room whose log has the messages `first` to `last`. `members` is a number, `time` that of the last message.
+
+    The others are the room's settings: see `RoomSettings`.
+    """
 
     room: str
     first: int
@@ -23,6 +31,20 @@ class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
     cursor: str
     members: int
     time: str | None = None
+    topic: str = ""
+    keep: int | None = None
+    keep_for_s: int | None = None
+    archived: bool = False
+
+    def with_settings(self, settings: RoomSettings) -> Self:
+        """Return the room with these settings."""
+        return msgspec.structs.replace(
+            self,
+            topic=settings.topic,
+            keep=settings.keep,
+            keep_for_s=settings.keep_for_s,
+            archived=settings.archived,
+        )
 
 
 class RoomList(msgspec.Struct, frozen=True):
@@ -55,6 +77,26 @@ class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     body: str | None = None
     data: Any = None
     key: str | None = None
+
+
+class RoomSettingsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Changes of a room's settings. A field that is left out stays, and None stands for the server's setting."""
+
+    topic: str | UnsetType = UNSET
+    keep: int | UnsetType | None = UNSET
+    keep_for_s: int | UnsetType | None = UNSET
+    archived: bool | UnsetType = UNSET
+
+    def applied_to(self, settings: RoomSettings) -> RoomSettings:
+        """Return the settings with these changes."""
+        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
+        return msgspec.structs.replace(settings, **given)
+
+
+class RenameRequest(msgspec.Struct, frozen=True):
+    """The new name of a room."""
+
+    name: str
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):

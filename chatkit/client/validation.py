@@ -231,7 +231,13 @@ def check_room_view(view: RoomView) -> RoomView:
     read_cursor(view.cursor)
     if view.time is not None:
         read_time(view.time)
-    return msgspec.structs.replace(view, members=clamp_count(view.members))
+    return msgspec.structs.replace(
+        view,
+        members=clamp_count(view.members),
+        topic=shorten(view.topic),
+        keep=None if view.keep is None else clamp_count(view.keep),
+        keep_for_s=None if view.keep_for_s is None else clamp_count(view.keep_for_s),
+    )
 
 
 def check_log(first: int, last: int) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
+from chatkit.backends.records import MemoryRecords
 from chatkit.core.backend import (
     Backend,
     Filter,
@@ -24,8 +25,10 @@ from chatkit.core.backend import (
     RoomInfo,
     new_epoch,
 )
-from chatkit.core.model import Draft, Head, Member, Message, Receipt
+from chatkit.core.loading import check_keys, check_load, choose_new
+from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.page_size import cut_page
+from chatkit.core.records import Record, RecordChanges
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import NotFound
 
@@ -94,6 +97,8 @@ class MemoryBackend(Backend):
     def __init__(self, *, keep: int = DEFAULT_KEEP) -> None:
         self._keep = keep
         self._epoch = new_epoch()
+        self._epochs: dict[str, str] = {}  # of the rooms that were deleted
+        self._records = MemoryRecords()
         self._logs: dict[str, MemoryLog] = {}
         self._watched: set[str] = set()
         self._notifications = NotificationQueue()
@@ -121,7 +126,7 @@ class MemoryBackend(Backend):
         where: Filter | None = None,
     ) -> Page:
         log = self._logs.get(room) or MemoryLog()  # a read must not create the room
-        head, is_forward = self._head(log), after is not None
+        head, is_forward = self._head(room, log), after is not None
         found = log.between(after or 0, log.last + 1 if before is None else before)
         if where is not None:
             found = await choose(found if is_forward else found[::-1], where, limit + 1)
@@ -130,7 +135,7 @@ class MemoryBackend(Backend):
         return Page(head, page, complete=len(page) == len(found))
 
     async def rooms(self) -> list[RoomInfo]:
-        return [RoomInfo(room, self._head(log), log.time_ms) for room, log in sorted(self._logs.items())]
+        return [RoomInfo(room, self._head(room, log), log.time_ms) for room, log in sorted(self._logs.items())]
 
     async def redact(self, room: str, seq: int) -> Message:
         log = self._logs.get(room)
@@ -168,6 +173,43 @@ class MemoryBackend(Backend):
     async def poll_presence(self, process: str) -> Sequence[PresenceChange]:  # noqa: ARG002 - the contract's
         return ()
 
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        return self._records.get(kind, key)
+
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        return self._records.put(kind, key, value, expected_version=expected_version)
+
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        return self._records.scan(kind, prefix)
+
+    async def record_changes(self, after: Cursor | None) -> RecordChanges:
+        return self._records.changes(after)
+
+    async def delete_room(self, room: str) -> bool:
+        log = self._logs.get(room)
+        if log is None or not log.last:
+            return False
+        del self._logs[room]
+        self._epochs[room] = new_epoch()
+        self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room])])
+        return True
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        check_load(messages)
+        room = messages[0].room if messages else ""
+        log = self._logs.get(room) or MemoryLog()
+        new = choose_new(messages, self._head(room, log))
+        if not new:
+            return 0
+        check_keys(new, log.keys.keys())
+        self._make_room(room)
+        self._logs[room].last = new[0].seq - 1
+        for message in new:
+            self._logs[room].add(msgspec.structs.replace(message, epoch=self._epoch_of(room)))
+        self._trim_room(room)
+        self._notify([RoomAdvanced(room, new[-1].seq, epoch=self._epoch_of(room))])
+        return len(new)
+
     def _commit(self, drafts: Sequence[Draft]) -> list[Receipt]:
         rooms = dict.fromkeys(draft.room for draft in drafts)
         for room in rooms:
@@ -191,15 +233,27 @@ class MemoryBackend(Backend):
         """Queue the notifications of watched rooms."""
         self._notifications.put(item for item in notifications if item.room in self._watched)
 
-    def _head(self, log: MemoryLog) -> Head:
-        return Head(self._epoch, log.first, log.last)
+    def _head(self, room: str, log: MemoryLog) -> Head:
+        return Head(self._epoch_of(room), log.first, log.last)
+
+    def _epoch_of(self, room: str) -> str:
+        return self._epochs.get(room, self._epoch)
 
     def _append(self, draft: Draft) -> Receipt:
         log = self._logs[draft.room]
         if draft.key is not None and (stored := log.keys.get((draft.sender, draft.key))) is not None:
             return repeat_of(draft, log.messages[stored - log.first])
         message = Message(
-            draft.room, self._epoch, log.last + 1, _now_ms(), draft.sender, draft.body, draft.data, draft.key
+            draft.room,
+            self._epoch_of(draft.room),
+            log.last + 1,
+            _now_ms(),
+            draft.sender,
+            draft.body,
+            draft.data,
+            draft.key,
+            verified=draft.verified,
+            bot=draft.bot,
         )
         log.add(message)
         return Receipt(message)

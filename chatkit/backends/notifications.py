@@ -80,11 +80,20 @@ class NotificationQueue:
         older = self._pending.get(item.room)
         if isinstance(older, RoomAdvanced):
             self._messages -= len(older.messages)
+            if "" != _epoch(older) != _epoch(item) != "":
+                self._drop_redactions(item.room)
             item = merge(older, item)
         if self._messages + len(item.messages) > self._max_messages:
             item = RoomAdvanced(item.room, item.last, epoch=item.epoch or item.messages[-1].epoch)
         self._messages += len(item.messages)
         self._pending[item.room] = item
+
+    def _drop_redactions(self, room: str) -> None:
+        """Drop the redactions of a log that is gone: the new log's messages have the same numbers."""
+        for item in [
+            item for item in self._pending.values() if isinstance(item, MessageRedacted) and item.room == room
+        ]:
+            del self._pending[item.room, item.seq]
 
 
 def merge(older: RoomAdvanced, newer: RoomAdvanced) -> RoomAdvanced:
@@ -92,7 +101,8 @@ def merge(older: RoomAdvanced, newer: RoomAdvanced) -> RoomAdvanced:
     epochs = _epoch(older), _epoch(newer)
     is_same_log = epochs[0] == epochs[1] or "" in epochs  # a missing epoch is no sign of another log
     if newer.last <= older.last and is_same_log:
-        return older
+        # If only the newer one has an epoch, it may be that of another log: its consumer compares.
+        return older if epochs[0] else RoomAdvanced(older.room, older.last, older.messages, epochs[1])
     both = [*older.messages, *newer.messages]
     if newer.messages and is_same_log and all(one.seq + 1 == next_.seq for one, next_ in pairwise(both)):
         return RoomAdvanced(newer.room, newer.last, both, newer.epoch)

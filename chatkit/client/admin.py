@@ -9,21 +9,23 @@ import msgspec
 from chatkit.client.endpoint import room_path
 from chatkit.client.http import HttpClient
 from chatkit.client.validation import MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
-from chatkit.core.access import ALL_ROOMS, Grant
+from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
 from chatkit.core.model import format_time
 from chatkit.core.token import MAX_SECRET_CHARS, TokenKind
 from chatkit.wire.access import (
+    BanListing,
     BanRequest,
     BanView,
-    BanViews,
     InviteRequest,
     NewTokenView,
+    RenameRequest,
+    RoomSettingsChange,
     RotateRequest,
+    TokenList,
     TokenRequest,
     TokenView,
-    TokenViews,
 )
-from chatkit.wire.http import RenameRequest, RoomSettingsRequest, RoomView
+from chatkit.wire.http import RoomView
 
 MAX_REASON_CHARS: Final = 1_000  # of a ban: it is printed
 
@@ -49,7 +51,7 @@ class AdminClient(HttpClient):
 
     def tokens(self) -> list[TokenView]:
         """List all tokens, also those that were revoked or have expired."""
-        return [_check_token(view) for view in decode(self._call("GET", "/tokens").body, TokenViews).tokens]
+        return [_check_token(view) for view in decode(self._call("GET", "/tokens").body, TokenList).tokens]
 
     def revoke(self, token_id: str) -> TokenView:
         """Revoke a token and return it. What is open with it is closed."""
@@ -62,19 +64,23 @@ class AdminClient(HttpClient):
 
     def bans(self) -> list[BanView]:
         """List the bans."""
-        return [_check_ban(view) for view in decode(self._call("GET", "/bans").body, BanViews).bans]
+        return [_check_ban(view) for view in decode(self._call("GET", "/bans").body, BanListing).bans]
 
     def ban(
         self,
         subject: str,
         *,
+        kind: BanSubject | None = None,
         room: str = ALL_ROOMS,
         until_ms: int | None = None,
         reason: str = "",
         is_mute: bool = False,
     ) -> BanView:
-        """Ban a token by its id, a name, or a network, from a room or from all. A mute leaves the right to read."""
-        request = BanRequest(subject, room, _written(until_ms), reason, is_mute)
+        """Ban a name, a network or the token with an id, from a room or from all. A mute leaves the right to read.
+
+        Without a `kind`, the subject is a network if it can be one, and a name otherwise.
+        """
+        request = BanRequest(subject, kind, room, _written(until_ms), reason, is_mute)
         return _check_ban(decode(self._post("/bans", request), BanView))
 
     def unban(self, ban_id: str) -> BanView:
@@ -82,7 +88,7 @@ class AdminClient(HttpClient):
         answer = self._call("DELETE", f"/bans/{quote(ban_id, safe='')}", once=True)
         return _check_ban(decode(answer.body, BanView))
 
-    def set_room(self, room: str, settings: RoomSettingsRequest) -> RoomView:
+    def set_room(self, room: str, settings: RoomSettingsChange) -> RoomView:
         """Change settings of a room and return the room."""
         answer = self._call("PATCH", room_path(room), msgspec.json.encode(settings))
         return check_room_view(decode(answer.body, RoomView))

@@ -160,6 +160,7 @@ def refusal(
     room: str | None,
     bans: Sequence[Ban],
     now_ms: int,
+    *,
     settings: RoomSettings = DEFAULT_ROOM_SETTINGS,
 ) -> ChatkitError | None:
     """Return why an identity may not use a right on a room, or None if it may.
@@ -191,10 +192,16 @@ def allows(
     room: str | None,
     bans: Sequence[Ban],
     now_ms: int,
+    *,
     settings: RoomSettings = DEFAULT_ROOM_SETTINGS,
 ) -> bool:
     """Return whether an identity may use a right on a room. See `refusal`."""
-    return refusal(identity, right, room, bans, now_ms, settings) is None
+    return refusal(identity, right, room, bans, now_ms, settings=settings) is None
+
+
+def refusal_of_all(bans: Sequence[Ban], now_ms: int) -> Banned | None:
+    """Return the error of a ban from everything, which also refuses a connection, or None if there is none."""
+    return next((ban.error() for ban in bans if ban.room == ALL_ROOMS and ban.forbids(Right.READ, None, now_ms)), None)
 
 
 def no_such_room(room: str | None) -> NotFound:

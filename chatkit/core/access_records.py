@@ -1,11 +1,13 @@
 """The records of access: their kinds, and the values that their bytes hold."""
 
 import hashlib
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
 
 from chatkit.core.access import Ban, RoomSettings
+from chatkit.core.names import skeletons
 from chatkit.core.records import MAX_KEY_BYTES, Record
 from chatkit.core.token import Token
 from chatkit.errors import StoreError
@@ -45,3 +47,9 @@ def name_key(skeleton: str) -> str:
     """Return the key under which a skeleton is reserved: the skeleton itself, or its hash if it is too long."""
     key = f"={skeleton}"
     return key if len(key.encode()) <= MAX_KEY_BYTES else f"#{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+@lru_cache(maxsize=4096)
+def name_keys(name: str) -> tuple[str, ...]:
+    """Return the keys of the records that reserve a name: one for each of its skeletons."""
+    return tuple(map(name_key, skeletons(name)))

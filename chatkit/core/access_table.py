@@ -5,79 +5,134 @@ Nothing is marked as expired. Each decision compares the time of its call with t
 that a wrong clock brought about does not last longer than the wrong time itself; `SteadyClock` keeps short jumps away.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final, NamedTuple, assert_never
 
-import msgspec
+from msgspec.structs import replace
 
 from chatkit.core import access_records
 from chatkit.core.access import (
-    ALL_ROOMS,
     DEFAULT_ROOM_SETTINGS,
     EVERYTHING,
     Ban,
-    BanSubject,
     Credential,
     Grant,
     Identity,
     Right,
     RoomSettings,
     refusal,
+    refusal_of_all,
 )
-from chatkit.core.access_records import NameHolders, name_key
-from chatkit.core.ban_list import BanList, Network, is_in_network, parse_network
+from chatkit.core.access_records import NameHolders, Value, name_keys
+from chatkit.core.access_watchers import AccessChange, AccessWatchers
+from chatkit.core.ban_list import BanList
 from chatkit.core.model import check_sender
-from chatkit.core.names import is_role, skeletons
+from chatkit.core.names import is_role
 from chatkit.core.records import Record, RecordChanges
-from chatkit.core.token import Token, TokenKind, parse_secret
-from chatkit.errors import ChatkitError, NameTaken, Unauthorized
+from chatkit.core.token import Secret, Token, TokenKind, parse_secret
+from chatkit.errors import ChatkitError, NameTaken, StoreError, Unauthorized
 
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
-MAX_USES: Final = 10_000  # tokens whose use waits to be recorded
 
-UNKNOWN_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
-
-
-class AccessWatcher(Protocol):
-    """A session, or whatever else acts for an identity and ends when that loses its rights."""
-
-    @property
-    def identity(self) -> Identity:
-        """Who the session acts for. It stays the same while the session is watched."""
+INVALID: Final = "this token is not valid here"
+REVOKED: Final = "this token was revoked"
+EXPIRED: Final = "this token has expired"
+NOT_REDEEMED: Final = "this is an invite: redeem it to get a token"
 
 
-class AccessChange(msgspec.Struct, frozen=True):
-    """What `AccessTable.apply` changed: tokens by id, names by skeleton, networks, and rooms whose settings changed.
+class TokenUse(NamedTuple):
+    """The first use of a token within an hour."""
 
-    If `everyone`, it may concern any identity. `rooms` concern no identity, only those who serve the rooms.
-    """
-
-    token_ids: frozenset[str] = frozenset()
-    looks: frozenset[str] = frozenset()
-    networks: tuple[Network, ...] = ()
-    rooms: frozenset[str] = frozenset()
-    everyone: bool = False
+    token_id: str
+    used_ms: int
+    address: str
 
 
 class AccessTable:
     """Authenticates secrets, names guests, and decides what an identity may do.
 
     `open_grants` are the rights of everybody without a token. On a loopback address (`is_loopback`), everybody may do
-    everything as long as the store holds no token. `generation` grows with every change.
+    everything as long as the store holds no token. `generation` grows with every change of a right.
     """
 
-    def __init__(self, *, open_grants: Sequence[Grant] = (), is_loopback: bool = False) -> None: ...
+    def __init__(self, *, open_grants: Sequence[Grant] = (), is_loopback: bool = False) -> None:
+        self.generation = 0
+        self.watchers = AccessWatchers()
+        self._open_grants = tuple(open_grants)
+        self._is_loopback = is_loopback
+        self._clear()
+
+    def _clear(self) -> None:
+        self._tokens: dict[str, Token] = {}
+        self._holders: dict[str, NameHolders] = {}
+        self._bans: dict[str, Ban] = {}
+        self._ban_list = BanList()
+        self._settings: dict[str, RoomSettings] = {}
+        self._last_use: dict[str, int] = {}  # by token: at most as many as there are tokens
+        self._uses: list[TokenUse] = []  # at most one for each change of `_last_use`
 
     @property
     def is_open(self) -> bool:
         """Whether everybody may do everything, because there is no token and only this machine can connect."""
+        return self._is_loopback and not self._tokens
 
     @property
     def guest_grants(self) -> tuple[Grant, ...]:
         """The rights of everybody without a token."""
+        return EVERYTHING if self.is_open else self._open_grants
+
+    # Records
 
     def apply(self, changes: RecordChanges) -> AccessChange:
-        """Update the table by changed records, of any kind, and return what changed for `watchers_of`."""
+        """Update the table by changed records, of any kind, and return what changed for `watchers.concerned`."""
+        was_open = self.is_open
+        if changes.whole:
+            self._clear()
+        change = AccessChange()
+        for record in changes.records:
+            try:
+                change |= self._apply(record)
+            except StoreError as error:
+                change |= AccessChange(unreadable=(str(error),))
+        if any(record.kind == access_records.BAN for record in changes.records):
+            self._ban_list = BanList(self._bans)
+        if changes.whole or was_open != self.is_open:
+            change |= AccessChange(everyone=True)
+        self.generation += change != AccessChange()
+        return change
+
+    def _apply(self, record: Record) -> AccessChange:
+        match record.kind:
+            case access_records.TOKEN:
+                return self._apply_token(record)
+            case access_records.NAME:
+                return self._apply_name(record)
+            case access_records.BAN:
+                return self._apply_ban(record)
+            case access_records.ROOM:
+                _set(self._settings, record, RoomSettings)
+                return AccessChange(rooms=frozenset({record.key}))
+            case _:
+                return AccessChange()
+
+    def _apply_token(self, record: Record) -> AccessChange:
+        before, token = _set(self._tokens, record, Token)
+        if token is None:
+            self._last_use.pop(record.key, None)
+        if before is not None and token is not None and before == replace(token, last_used_ms=before.last_used_ms):
+            return AccessChange()
+        return AccessChange(token_ids=frozenset({record.key}))
+
+    def _apply_name(self, record: Record) -> AccessChange:
+        before, holders = _set(self._holders, record, NameHolders)
+        is_taken = holders is not None and (before is None or before.name != holders.name)
+        return AccessChange(name_keys=frozenset({record.key})) if is_taken else AccessChange()
+
+    def _apply_ban(self, record: Record) -> AccessChange:
+        before, ban = _set(self._bans, record, Ban)
+        return AccessChange(bans=tuple(filter(None, (before, ban))))
+
+    # Identities
 
     def authenticate(self, secret: str, address: str, now_ms: int) -> Identity:
         """Return who uses a secret from an address.
@@ -86,55 +141,131 @@ class AccessTable:
         that is wrong, and with the reason, such as its expiry, for the right secret. Raise `Banned` if its token, name
         or network is banned from all rooms.
         """
+        parsed = parse_secret(secret)
+        if parsed is None:
+            raise Unauthorized(INVALID)
+        identity = self._identify(parsed, address, now_ms)
+        self._note_use(parsed.token_id, address, now_ms)
+        return identity
+
+    def _identify(self, secret: Secret, address: str, now_ms: int) -> Identity:
+        token = self._tokens.get(secret.token_id)
+        end = None if token is None else token.end_of(secret.digest)
+        if token is None or end is None:
+            raise Unauthorized(INVALID)
+        if token.revoked_ms is not None:
+            raise Unauthorized(REVOKED)
+        if end.expires_ms is not None and now_ms >= end.expires_ms:
+            raise Unauthorized(EXPIRED)
+        if token.kind is TokenKind.INVITE:
+            raise Unauthorized(NOT_REDEEMED)
+        return self._admit(token.identity(secret.digest, end.expires_ms, address), now_ms)
+
+    def _admit(self, identity: Identity, now_ms: int) -> Identity:
+        if error := refusal_of_all(self._ban_list.on(identity), now_ms):
+            raise error
+        return identity
+
+    def _note_use(self, token_id: str, address: str, now_ms: int) -> None:
+        last_ms = self._last_use.get(token_id) or self._tokens[token_id].last_used_ms
+        if last_ms is None or now_ms >= last_ms + USE_STEP_MS:
+            self._last_use[token_id] = now_ms
+            self._uses.append(TokenUse(token_id, now_ms, address))
+
+    def drain_uses(self) -> list[TokenUse]:
+        """Return the uses of tokens since the last call that are to be recorded; at most one an hour for each token."""
+        uses, self._uses = self._uses, []
+        return uses
 
     def guest(self, name: str, address: str, now_ms: int) -> Identity:
         """Return who connects without a token and chose a name, with the rights of `guest_grants`.
 
         Raise `BadName`, `NameTaken` if the name looks like one that a token holds or like a role, or `Banned`.
         """
+        return self.named(name, address, now_ms, Credential.NONE, self.guest_grants)
 
-    def named(self, name: str, address: str, now_ms: int, credential: Credential, grants: Sequence[Grant]) -> Identity:
-        """Return who was identified in another way than by a token: see `Credential`. Raise as `guest` does.
+    def named(
+        self, name: str, address: str, now_ms: int, credential: Credential, grants: tuple[Grant, ...]
+    ) -> Identity:
+        """Return who was identified in another way than by a token (see `Credential`). Raise as `guest` does.
 
-        A name that a trusted proxy gave (`Credential.PROXY`) is verified, and may be held by tokens.
+        A name that a trusted proxy gave is verified, and may be held by tokens as well.
         """
+        name = check_sender(name)
+        is_verified = credential is Credential.PROXY
+        holder = self.holder_of(name)
+        if not self.is_open and not (is_verified and holder in {None, name}) and (holder or is_role(name)):
+            raise NameTaken(name)
+        identity = Identity(name, is_verified, grants=grants, address=address, credential=credential)
+        return self._admit(identity, now_ms)
 
     def renew(self, identity: Identity, now_ms: int) -> Identity:
         """Return the identity as it is now, with its current rights. Raise as `authenticate` or `guest` does."""
+        match identity.credential:
+            case Credential.TOKEN:
+                return self._identify(Secret(identity.token_id or "", identity.digest), identity.address, now_ms)
+            case Credential.NONE:
+                return self.guest(identity.name, identity.address, now_ms)
+            case Credential.PROXY | Credential.SECRET:
+                return self.named(identity.name, identity.address, now_ms, identity.credential, identity.grants)
+            case Credential.STORE:
+                return identity
+            case _:
+                assert_never(identity.credential)
+
+    # Decisions
+
+    def refusal(self, identity: Identity, right: Right, room: str | None, now_ms: int) -> ChatkitError | None:
+        """Return why an identity may not use a right on a room now, or None if it may. `room` None is the server.
+
+        Rights are those of this moment, also if they have changed since the identity was made. See `access.refusal`.
+        """
+        try:
+            identity = self._current(identity, now_ms)
+        except ChatkitError as error:
+            return error
+        settings = DEFAULT_ROOM_SETTINGS if room is None else self._settings.get(room, DEFAULT_ROOM_SETTINGS)
+        return refusal(identity, right, room, self._ban_list.on(identity), now_ms, settings=settings)
+
+    def _current(self, identity: Identity, now_ms: int) -> Identity:
+        """Return the identity with its current rights, without the work of `renew` if nothing has changed."""
+        if identity.credential is Credential.TOKEN:
+            token = self._tokens.get(identity.token_id or "")
+            is_same = token is not None and token.digest == identity.digest and token.expires_ms == identity.expires_ms
+            if token is None or not is_same or token.grants != identity.grants or not token.is_live(now_ms):
+                return self.renew(identity, now_ms)
+        elif identity.credential is Credential.NONE and identity.grants != self.guest_grants:
+            return replace(identity, grants=self.guest_grants)
+        return identity
 
     def check(self, identity: Identity, right: Right, room: str | None, now_ms: int) -> None:
-        """Raise unless an identity may use a right on a room now: `Unauthorized`, or what `access.refusal` returns."""
+        """Raise the error of `refusal`, if there is one."""
+        if error := self.refusal(identity, right, room, now_ms):
+            raise error
 
     def allows(self, identity: Identity, right: Right, room: str | None, now_ms: int) -> bool:
-        """Return whether an identity may use a right on a room now."""
+        """Return whether an identity may use a right on a room now. See `refusal`."""
+        return self.refusal(identity, right, room, now_ms) is None
+
+    # Look-ups
 
     def room_settings(self, room: str) -> RoomSettings:
         """Return the settings of a room; the default ones if it has none."""
+        return self._settings.get(room, DEFAULT_ROOM_SETTINGS)
 
     def token(self, token_id: str) -> Token | None:
         """Return a token by its id."""
+        return self._tokens.get(token_id)
 
     def holder_of(self, name: str) -> str | None:
         """Return the reserved name that a name looks like, or None if it is free."""
+        return next((self._holders[key].name for key in name_keys(name) if key in self._holders), None)
 
-    def watch(self, watcher: AccessWatcher) -> None:
-        """Register a session, to be found by `watchers_of` and `expired`."""
 
-    def unwatch(self, watcher: AccessWatcher) -> None:
-        """Remove a session. Removing it again changes nothing."""
-
-    def watchers_of(self, change: AccessChange) -> Iterator[AccessWatcher]:
-        """Iterate over the sessions that a change may concern: each calls `renew`, and ends if that raises.
-
-        The iteration may be continued later, and sessions may be added and removed between its steps.
-        """
-
-    @property
-    def next_expiry_ms(self) -> int | None:
-        """When the first of the watched identities expires, or None if none does."""
-
-    def expired(self, now_ms: int) -> list[AccessWatcher]:
-        """Return the sessions whose identity has expired. They are returned again until they are removed."""
-
-    def drain_uses(self) -> list[tuple[str, int, str]]:
-        """Return the tokens that were used since the last call: id, time, address; at most one an hour for each."""
+def _set(values: dict[str, Value], record: Record, kind: type[Value]) -> tuple[Value | None, Value | None]:
+    """Set or remove the value of a record; return the value before and after. One that cannot be read is removed."""
+    before = values.pop(record.key, None)
+    value = access_records.decode(record, kind)
+    if value is not None:
+        values[record.key] = value
+    return before, value

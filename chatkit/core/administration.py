@@ -1,38 +1,75 @@
-"""Administration: everything that changes access, on the records of a backend, with an entry in `.audit` for each change.
+"""Administration: every change of access, on the records of a backend, with an entry in `.audit` for each.
 
-Used by the server and by commands that work on the store itself, so that both keep the same rules. Every method checks
-the rights of `by`, who makes the change, and raises `NotFound`, `Forbidden` or `VersionConflict`.
+The server and the commands that work on the store itself use it, so that both keep the same rules. Each method checks
+the grants of `by`, who makes the change. Whether `by` is banned or was revoked is for the caller to check: see
+`AccessTable.check`.
+
+A name is held by all tokens that were made for it, also after they were revoked or have expired, so that nobody can
+pose as a person who left. It is free again when the last of these tokens has been removed.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from chatkit.core.access import Ban, Grant, Identity, RoomSettings
+from chatkit.core import access_records
+from chatkit.core.access import (
+    ALL_ROOMS,
+    DEFAULT_ROOM_SETTINGS,
+    Ban,
+    BanSubject,
+    Credential,
+    Grant,
+    Identity,
+    Right,
+    RoomSettings,
+    check_grants,
+    refusal,
+)
+from chatkit.core.access_store import AccessStore
+from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent, RefusedAttempts
 from chatkit.core.backend import Backend
-from chatkit.core.token import Token, TokenKind
+from chatkit.core.ban_list import BanList, parse_network
+from chatkit.core.model import check_room, check_sender, format_time
+from chatkit.core.names import is_anonymous, is_role, skeleton
+from chatkit.core.token import EXPIRED, INVALID, REVOKED, Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
+from chatkit.errors import BadRequest, Forbidden, InviteUsed, NameTaken, NotFound, Unauthorized
 
-MAX_TOKENS: Final = 20_000  # of a store: each process keeps them all in memory, with about 1 KB each
+MAX_TOKENS: Final = 20_000  # of a store: each process keeps all of them in memory, with about 1 KB each
 MAX_BANS: Final = 10_000
+MAX_USES: Final = 10_000  # of an invite
+MAX_OVERLAP_S: Final = 30 * 86_400  # a secret that was replaced is not valid for longer than a month
+MAX_REASON_CHARS: Final = 200
+MAX_TOPIC_CHARS: Final = 250
+KICK_S: Final = 60  # long enough that clients, which reconnect at once, stay away
 
 
 class NewToken(msgspec.Struct, frozen=True):
-    """A token with its secret, which is shown once."""
+    """A token with its secret, which is kept nowhere."""
 
     token: Token
     secret: str
 
     def __repr__(self) -> str:
-        return f"NewToken({self.token.id})"  # a log or a traceback must not show the secret
+        return f"NewToken({self.token.id!r})"  # a log or traceback must not hold the secret
 
 
 class Administration:
-    """Changes access in the store of a backend. `now_ms` is the clock, as Unix milliseconds."""
+    """Changes access in the store of a backend. `now_ms` is the clock, as Unix milliseconds.
+
+    `audit` appends entries for changes that are made elsewhere, such as redactions by moderators.
+    """
 
     def __init__(self, backend: Backend, now_ms: Callable[[], int]) -> None:
+        self.audit = Audit(backend)
         self._backend = backend
+        self._store = AccessStore(backend)
         self._now_ms = now_ms
+        self._attempts = RefusedAttempts()
+
+    # Tokens
 
     async def add_token(
         self,
@@ -42,43 +79,341 @@ class Administration:
         *,
         kind: TokenKind = TokenKind.PERSON,
         expires_ms: int | None = None,
-    ) -> NewToken: ...
+    ) -> NewToken:
+        """Make a token for a name, which may have other tokens already.
+
+        Needs `admin` on all rooms. Raise `NameTaken` if the name only looks like one that is held, and `BadName` or
+        `BadRequest` for an invalid name, grant or time.
+        """
+        _require_admin(by)
+        if kind is TokenKind.INVITE:
+            raise BadRequest("an invite has no name: use make_invite")
+        new = self._new_token(_check_name(name), check_grants(grants), kind, by.name, expires_ms)
+        await self._check_room_for_token()
+        await self._store.add_token(new.token, may_share=True)
+        sentence = f"made a {kind} token for {new.token.name}: {_describe(new.token.grants)}"
+        await self._audit_token(AuditEvent.TOKEN_ADDED, by, sentence, new.token)
+        return new
+
+    def _new_token(
+        self, name: str, grants: tuple[Grant, ...], kind: TokenKind, made_by: str, expires_ms: int | None
+    ) -> NewToken:
+        now_ms = self._now_ms()
+        if expires_ms is not None and expires_ms <= now_ms:
+            raise BadRequest("the expiry of a token is in the future")
+        token_id = new_token_id()
+        secret = new_secret(token_id)
+        return NewToken(Token(token_id, name, kind, grants, digest_of(secret), now_ms, made_by, expires_ms), secret)
+
+    async def _check_room_for_token(self) -> None:
+        if await self._store.count(access_records.TOKEN) >= MAX_TOKENS:
+            raise BadRequest(f"a store holds at most {MAX_TOKENS} tokens: remove some that were revoked")
+
+    async def _audit_token(self, event: AuditEvent, by: Identity, sentence: str, token: Token) -> None:
+        details = {
+            "name": token.name,
+            "kind": token.kind.value,
+            "grants": msgspec.to_builtins(token.grants),
+            "expires": None if token.expires_ms is None else format_time(token.expires_ms),
+        }
+        await self.audit.append(event, by, sentence, token.id, details)
+
+    async def tokens(self, by: Identity) -> list[Token]:
+        """Return all tokens, the oldest first. Needs `admin` on all rooms."""
+        _require_admin(by)
+        return sorted(await self._store.all(access_records.TOKEN, Token), key=lambda token: token.created_ms)
+
+    async def find_tokens(self, by: Identity, id_or_name: str) -> list[Token]:
+        """Return the token with an id, or else all tokens of a name, the oldest first. Needs `admin` on all rooms.
+
+        Raise `NotFound` if there is none.
+        """
+        tokens = await self.tokens(by)
+        found = [token for token in tokens if token.id == id_or_name]
+        found = found or [token for token in tokens if token.name == id_or_name]
+        if not found:
+            raise _no_such("token", id_or_name)
+        return found
+
+    async def revoke(self, by: Identity, token_id: str) -> Token:
+        """Revoke one token, and no other of its name. Needs `admin` on all rooms, except for the token of `by`.
+
+        The name stays reserved: see `remove`. To revoke a token again changes nothing.
+        """
+        _require_owner(by, token_id)
+        now_ms = self._now_ms()
+
+        def change(token: Token) -> Token:
+            return token if token.revoked_ms is not None else replace(token, revoked_ms=now_ms)
+
+        before, token = await self._update_token(token_id, change)
+        if before != token:
+            await self._audit_token(AuditEvent.TOKEN_REVOKED, by, f"revoked a token of {token.name}", token)
+        return token
+
+    async def remove(self, by: Identity, token_id: str) -> Token:
+        """Delete a token that was revoked or has expired. If it was the last of its name, the name is free again.
+
+        Needs `admin` on all rooms. If it was the last of the store, a server on a loopback address is open again.
+        """
+        _require_admin(by)
+
+        def delete(token: Token | None) -> None:
+            if token is None:
+                raise _no_such("token", token_id)
+            if token.is_live(self._now_ms()):
+                raise BadRequest("this token is in use: revoke it first")
+
+        token, _ = await self._store.update(access_records.TOKEN, token_id, Token, delete)
+        if token is None:
+            raise _no_such("token", token_id)
+        if token.kind is not TokenKind.INVITE:
+            await self._store.release(token.name, token_id)
+        await self._audit_token(AuditEvent.TOKEN_REMOVED, by, f"removed a token of {token.name}", token)
+        return token
+
+    async def rotate(self, by: Identity, token_id: str, *, overlap_s: int = 0) -> NewToken:
+        """Replace the secret of a token; the secret before it stays valid for `overlap_s` seconds.
+
+        Needs `admin` on all rooms, except for the token of `by`. Raise `BadRequest` for a token that has ended.
+        """
+        _require_owner(by, token_id)
+        if not 0 <= overlap_s <= MAX_OVERLAP_S:
+            raise BadRequest(f"an overlap is 0 to {MAX_OVERLAP_S} seconds")
+        secret, now_ms = new_secret(token_id), self._now_ms()
+
+        def change(token: Token) -> Token:
+            if not token.is_live(now_ms):
+                raise BadRequest("this token was revoked or has expired: add another")
+            return replace(
+                token,
+                digest=digest_of(secret),
+                previous_digest=token.digest if overlap_s else None,
+                previous_until_ms=now_ms + overlap_s * 1000 if overlap_s else None,
+            )
+
+        _, token = await self._update_token(token_id, change)
+        await self._audit_token(AuditEvent.TOKEN_ROTATED, by, f"replaced the secret of a token of {token.name}", token)
+        return NewToken(token, secret)
+
+    async def _update_token(self, token_id: str, change: Callable[[Token], Token]) -> tuple[Token, Token]:
+        def change_existing(token: Token | None) -> Token:
+            if token is None:
+                raise _no_such("token", token_id)
+            return change(token)
+
+        before, after = await self._store.update(access_records.TOKEN, token_id, Token, change_existing)
+        if before is None or after is None:
+            raise _no_such("token", token_id)
+        return before, after
+
+    async def record_use(self, token_id: str, used_ms: int, address: str) -> None:
+        """Keep when a token was used (`AccessTable.drain_uses`). Its first use of all is an entry of the audit."""
+
+        def change(token: Token) -> Token:
+            return replace(token, last_used_ms=max(used_ms, token.last_used_ms or 0))
+
+        try:
+            before, token = await self._update_token(token_id, change)
+        except NotFound:
+            return  # it was removed since
+        if before.last_used_ms is None:
+            user = token.identity("", None, address)
+            await self._audit_token(AuditEvent.TOKEN_USED, user, "used this token for the first time", token)
+
+    async def record_refusal(self, address: str, reason: str) -> None:
+        """Append an entry about an attempt that was refused: one for each client and minute, few for all together.
+
+        `reason` is the sentence of an error, never what the client sent.
+        """
+        if self._attempts.is_new(address, self._now_ms()):
+            server = Identity(SERVER_NAME, address=address)
+            await self.audit.append(AuditEvent.ATTEMPT_REFUSED, server, f"refused a client: {reason}", address)
+
+    # Invites
 
     async def make_invite(
-        self, by: Identity, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None, name: str = "invite"
-    ) -> NewToken: ...
+        self, by: Identity, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None
+    ) -> NewToken:
+        """Make an invite, which can be redeemed `uses` times for a token with these grants.
 
-    async def redeem(self, secret: str, name: str, address: str) -> NewToken: ...
+        Needs `admin` on all rooms. Raise `BadRequest` for an invalid grant, number or time.
+        """
+        _require_admin(by)
+        if not 1 <= uses <= MAX_USES:
+            raise BadRequest(f"an invite has 1 to {MAX_USES} uses")
+        new = self._new_token("invite", check_grants(grants), TokenKind.INVITE, by.name, expires_ms)
+        new = NewToken(replace(new.token, uses_left=uses), new.secret)
+        await self._check_room_for_token()
+        await self._store.put_token(new.token)
+        sentence = f"made an invite with {uses} use{'s' * (uses > 1)}: {_describe(new.token.grants)}"
+        await self._audit_token(AuditEvent.INVITE_ADDED, by, sentence, new.token)
+        return new
 
-    async def tokens(self, by: Identity) -> list[Token]: ...
+    async def redeem(self, secret: str, guest: Identity) -> NewToken:
+        """Redeem an invite for a personal token with the name of a guest, whom `AccessTable.guest` admitted.
 
-    async def find_tokens(self, by: Identity, id_or_name: str) -> list[Token]: ...
+        Raise `Unauthorized` if the secret is not that of an invite, `InviteUsed` if it has no use left or has expired,
+        and `NameTaken` if the name looks like one that is held or like a role; then the invite is not used. Of
+        concurrent calls, by any process, no more succeed than the invite has uses. If the store fails in between, a use
+        may be lost.
+        """
+        invite = await self._find_invite(secret)
+        name = _check_name(guest.name)
+        if is_role(name):
+            raise NameTaken(name)
+        await self._check_room_for_token()
+        new = self._new_token(name, invite.grants, TokenKind.PERSON, f"invite {invite.id}", None)
+        await self._store.reserve(name, new.token.id, may_share=False)
+        try:
+            await self._update_token(invite.id, self._use_invite)
+            await self._store.put_token(new.token)
+        except ChatkitError:
+            await self._store.release(name, new.token.id)
+            raise
+        by = new.token.identity("", None, guest.address)
+        await self._audit_token(AuditEvent.INVITE_REDEEMED, by, f"redeemed the invite {invite.id}", new.token)
+        return new
 
-    async def revoke(self, by: Identity, token_id: str) -> Token: ...
+    async def _find_invite(self, secret: str) -> Token:
+        parsed = parse_secret(secret)
+        token = await self._store.get(access_records.TOKEN, parsed.token_id, Token) if parsed else None
+        if parsed is None or token is None or token.end_of(parsed.digest) is None:
+            raise Unauthorized("this invite is not valid here")
+        if token.kind is not TokenKind.INVITE:
+            raise Unauthorized("this token is not an invite: sign in with it")
+        self._use_invite(token)  # before anything is reserved
+        return token
 
-    async def rotate(self, by: Identity, token_id: str, *, overlap_s: int = 0) -> NewToken: ...
+    def _use_invite(self, invite: Token) -> Token:
+        if invite.revoked_ms is not None:
+            raise InviteUsed("this invite was revoked: ask for another")
+        if not invite.is_live(self._now_ms()):
+            raise InviteUsed("this invite has expired: ask for another")
+        if not invite.uses_left:
+            raise InviteUsed("this invite was used already: ask for another")
+        return replace(invite, uses_left=invite.uses_left - 1)
 
-    async def record_use(self, token_id: str, used_ms: int, address: str) -> None: ...
-
-    async def record_refusal(self, address: str, reason: str) -> None: ...
+    # Bans
 
     async def ban(
         self,
         by: Identity,
         subject: str,
         *,
-        room: str = "*",
+        kind: BanSubject | None = None,
+        room: str = ALL_ROOMS,
         until_ms: int | None = None,
         reason: str = "",
         is_mute: bool = False,
-    ) -> Ban: ...
+    ) -> Ban:
+        """Ban a token, a name or a network from a room, or from all; a mute forbids everything except reading.
 
-    async def kick(self, by: Identity, name: str, room: str, reason: str = "") -> Ban: ...
+        Without a `kind`, the subject is a network if it can be one, and else a name. Needs `moderate` on the room, or
+        `admin` on all rooms. Raise `BadRequest` for a ban that would concern `by`, and for invalid values.
+        """
+        _require_moderator(by, room)
+        kind = kind or _kind_of(subject)
+        ban = Ban(
+            new_token_id(),
+            kind,
+            _check_subject(kind, subject),
+            room if room == ALL_ROOMS else check_room(room),
+            _check_line("reason", reason, MAX_REASON_CHARS),
+            by.name,
+            self._now_ms(),
+            until_ms,
+            is_mute,
+        )
+        if until_ms is not None and until_ms <= ban.created_ms:
+            raise BadRequest("the end of a ban is in the future")
+        if BanList({ban.id: ban}).on(by):
+            raise BadRequest("this ban would concern you")
+        if await self._store.count(access_records.BAN) >= MAX_BANS:
+            raise BadRequest(f"a store holds at most {MAX_BANS} bans: remove some that have ended")
+        await self._store.update(access_records.BAN, ban.id, Ban, lambda _: ban)
+        await self._audit_ban(AuditEvent.BAN_ADDED, by, "muted" if is_mute else "banned", ban)
+        return ban
 
-    async def unban(self, by: Identity, ban_id: str) -> Ban: ...
+    async def kick(self, by: Identity, name: str, room: str, reason: str = "") -> Ban:
+        """Ban a name from a room for a minute. Needs what `ban` needs."""
+        until_ms = self._now_ms() + KICK_S * 1000
+        return await self.ban(by, name, kind=BanSubject.NAME, room=room, until_ms=until_ms, reason=reason)
 
-    async def bans(self, by: Identity) -> list[Ban]: ...
+    async def unban(self, by: Identity, ban_id: str) -> Ban:
+        """Remove a ban. Needs what `ban` needs. Raise `NotFound` if there is none, or `by` may not see it."""
 
-    async def room_settings(self, room: str) -> RoomSettings: ...
+        def delete(ban: Ban | None) -> None:
+            if ban is None or not _moderates(by, ban.room):
+                raise _no_such("ban", ban_id)
 
-    async def set_room(self, by: Identity, room: str, settings: RoomSettings) -> RoomSettings: ...
+        ban, _ = await self._store.update(access_records.BAN, ban_id, Ban, delete)
+        if ban is None:
+            raise _no_such("ban", ban_id)
+        await self._audit_ban(AuditEvent.BAN_REMOVED, by, "removed the ban of", ban)
+        return ban
+
+    async def bans(self, by: Identity) -> list[Ban]:
+        """Return the bans of the rooms that `by` moderates, the oldest first."""
+        bans = await self._store.all(access_records.BAN, Ban)
+        return sorted((ban for ban in bans if _moderates(by, ban.room)), key=lambda ban: ban.created_ms)
+
+    async def remove_ended_bans(self) -> int:
+        """Delete the bans that have ended, and return their number. To be called now and then."""
+        now_ms = self._now_ms()
+        ended = [ban for ban in await self._store.all(access_records.BAN, Ban) if ban.has_ended(now_ms)]
+        for ban in ended:
+            await self._store.update(access_records.BAN, ban.id, Ban, lambda _: None)
+        return len(ended)
+
+    async def _audit_ban(self, event: AuditEvent, by: Identity, verb: str, ban: Ban) -> None:
+        where = "all rooms" if ban.room == ALL_ROOMS else ban.room
+        sentence = f"{verb} the {ban.kind} {ban.subject} in {where}" + (f": {ban.reason}" if ban.reason else "")
+        details = {
+            "kind": ban.kind.value,
+            "room": ban.room,
+            "reason": ban.reason,
+            "until": None if ban.until_ms is None else format_time(ban.until_ms),
+            "mute": ban.is_mute,
+            "id": ban.id,
+        }
+        await self.audit.append(event, by, sentence, ban.subject, details)
+
+    # Rooms
+
+    async def room_settings(self, room: str) -> RoomSettings:
+        """Return the settings of a room as the store has them."""
+        settings = await self._store.get(access_records.ROOM, room, RoomSettings)
+        return settings or DEFAULT_ROOM_SETTINGS
+
+    async def set_room(
+        self, by: Identity, room: str, change: Callable[[RoomSettings], RoomSettings]
+    ) -> RoomSettings:
+        """Replace the settings of a room by `change(settings)`, which may be called again, and return the new ones.
+
+        Needs `admin` on the room; for the topic alone, `moderate`. Raise `BadRequest` for invalid settings.
+        """
+        _require(by, Right.MODERATE, check_room(room))
+
+        def checked(before: RoomSettings | None) -> RoomSettings | None:
+            before = before or DEFAULT_ROOM_SETTINGS
+            after = _check_settings(change(before))
+            if replace(after, topic=before.topic) != before:
+                _require(by, Right.ADMIN, room)
+            return None if after == DEFAULT_ROOM_SETTINGS else after
+
+        before, after = await self._store.update(access_records.ROOM, room, RoomSettings, checked)
+        after = after or DEFAULT_ROOM_SETTINGS
+        if after != (before or DEFAULT_ROOM_SETTINGS):
+            details = {"settings": msgspec.to_builtins(after)}
+            await self.audit.append(AuditEvent.ROOM_CHANGED, by, f"changed the settings of {room}", room, details)
+        return after
+
+    async def delete_room(self, by: Identity, room: str) -> None:
+        """Delete a room with its log and its settings. Needs `admin` on the room. Raise `NotFound` if there is none."""
+        _require(by, Right.ADMIN, check_room(room))
+        has_log = await self._backend.delete_room(room)
+        settings, _ = await self._store.update(access_records.ROOM, room, RoomSettings, lambda _: None)
+        if not has_log and settings is None:
+            raise _no_such("room", room)
+        await self.audit.append(AuditEvent.ROOM_DELETED, by, f"deleted the room {room}", room)

@@ -309,7 +309,8 @@ class Backend(ABC):
     async def get_record(self, kind: str, key: str) -> Record | None:
         """Return the newest state of a record, also of one that was deleted; None if the key was never used.
 
-        MUST see every `put_record` that returned before, by any process.
+        MUST see every `put_record` that returned before, by any process. Raise `BadRequest` for what `check_record`
+        refuses.
         """
 
     @abstractmethod
@@ -327,37 +328,46 @@ class Backend(ABC):
     async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
         """Return the records of a kind that exist and whose keys begin with `prefix`, in the order of their keys.
 
-        Every character of `prefix` stands for itself, also `%`, `_`, `*` and `[`. MUST NOT cost more if there are many
-        records of other kinds, and SHOULD NOT if many keys begin otherwise.
+        The order is that of the code points. Every character of `prefix` stands for itself, also `%`, `_`, `*` and `[`.
+        MUST NOT cost more if there are many records of other kinds, and SHOULD NOT if many keys begin otherwise. Raise
+        `BadRequest` for what `check_prefix` refuses.
         """
 
     @abstractmethod
     async def record_changes(self, after: Cursor | None) -> RecordChanges:
         """Return what changed after the cursor of the last call; everything if `after` is None.
 
-        Deletions MUST be among the changes. If the store was wiped since, `after` has another epoch, and the answer
-        MUST be `whole`. Each process calls this once a second: without changes, a call MUST be one small read that does
-        not wait for appends, and is as cheap as `poll_presence`. A record that changed often MAY be returned once.
+        The cursor has an epoch of the store and its newest version. Deletions MUST be among the changes, but not in an
+        answer that is `whole`. The answer MUST be `whole` if the store was wiped or restored since: then `after` has
+        another epoch, or a version that the store has not reached. Calling again with the same cursor returns the same
+        changes. Each process calls this once a second: without changes, a call MUST be one small read that does not
+        wait for appends, and is as cheap as `poll_presence`. A record that changed often MAY be returned once.
         """
 
     # Administration of rooms
 
     @abstractmethod
     async def delete_room(self, room: str) -> bool:
-        """Remove a room with its log and keys permanently; return whether there was one.
+        """Remove a room with its log and keys permanently; return whether it was in `rooms()`. If not, change nothing.
 
         Afterwards, the room MUST NOT be in `rooms()`, and its head is that of a room never written to, but with another
-        epoch than before, so that a reader at an old cursor gets a gap. Every process that watches the room, also this
-        one, MUST get a `RoomAdvanced` with the new epoch and `last` 0. The records of the room are the caller's.
+        epoch than before, so that a reader at an old cursor gets a gap. The epochs of other rooms MUST NOT change.
+        Every process that watches the room, also this one, MUST get a `RoomAdvanced` with the new epoch and `last` 0,
+        unless messages of the new log come first. Concurrent appends are numbered in the old log or in the new one.
+        Atomicity: no reader MUST see a part of the old log; a large log MAY then be removed in steps, which MUST NOT
+        delay appends for long, and which end even if the process is killed. The records of the room are the caller's.
         """
 
     @abstractmethod
     async def load(self, messages: Sequence[Message]) -> int:
         """Store messages of another store as they are, and return how many were stored.
 
-        The messages are of one room, in ascending order of `seq`, without holes. Those up to the room's last `seq` are
-        skipped, so that loading the same messages again stores nothing. If the first of the others is not the next
-        `seq`, MUST raise `BadRequest` and store nothing, unless the room holds no message: then the log begins at that
-        `seq`, like a log that was trimmed. `seq`, `time_ms`, `sender`, `body`, `data`, `key`, `redacted`, `verified` and
-        `bot` MUST be kept; the epoch is the store's. All or none are stored, as with `append`, and watchers are notified.
+        The messages are of one room, in ascending order of `seq`, without holes; `check_load` raises `BadRequest` for
+        others. Those up to the room's last `seq` are skipped, so that loading the same messages again stores nothing.
+        If the first of the others is not the next `seq`, MUST raise `BadRequest` and store nothing, unless the room
+        holds no message: then the log begins at that `seq`, like a log that was trimmed. If its sender has used the key
+        of a message for another one, MUST raise `KeyConflict` and store nothing. `seq`, `time_ms`, `sender`, `body`,
+        `data`, `key`, `redacted`, `verified` and `bot` MUST be kept; the epoch is the room's. All or none are stored,
+        as with `append`. Every process that watches the room, also this one, MUST get a `RoomAdvanced`. The caller
+        limits the size of a call, as it does for `append`. A backend that keeps no history raises `BadRequest`.
         """

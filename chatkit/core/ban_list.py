@@ -2,6 +2,8 @@
 
 import ipaddress
 from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from chatkit.core.access import Ban, BanSubject, Identity
@@ -21,11 +23,9 @@ def parse_network(text: str) -> Network:
     A single IPv6 address stands for its network of 64 bits, and an IPv4 address within IPv6 for itself.
     """
     try:
-        if len(text) > MAX_NETWORK_CHARS:
-            raise ValueError(text)
-        if "/" in text:
-            return ipaddress.ip_network(text, strict=False)
-        return _network_of(_parse_address(text))
+        if "/" in text[:MAX_NETWORK_CHARS]:
+            return ipaddress.ip_network(text[:MAX_NETWORK_CHARS], strict=False)
+        return _network_of(_parse_address(text[:MAX_NETWORK_CHARS]))
     except ValueError as error:
         raise BadRequest(f"not an IP address or network: {text[:MAX_NETWORK_CHARS]!r}") from error
 
@@ -42,10 +42,18 @@ def _network_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Netwo
     return ipaddress.IPv6Network((address, IPV6_PREFIX), strict=False)
 
 
+def client_network(address: str) -> str:
+    """Return the network that one client of an address has for itself, or the text if it is not an address."""
+    try:
+        return str(_network_of(_parse_address(address[:MAX_NETWORK_CHARS])))
+    except ValueError:
+        return address[:MAX_NETWORK_CHARS]
+
+
 def is_in_network(address: str, network: Network) -> bool:
     """Return whether the text is an address in the network; false for a text that is not an address."""
     try:
-        return len(address) <= MAX_NETWORK_CHARS and _parse_address(address) in network
+        return _parse_address(address[:MAX_NETWORK_CHARS]) in network
     except ValueError:
         return False
 
@@ -53,21 +61,13 @@ def is_in_network(address: str, network: Network) -> bool:
 class BanList:
     """Bans by id. To find those on an identity costs a few look-ups, however many there are."""
 
-    def __init__(self) -> None:
-        self._bans: dict[str, Ban] = {}
-        self._clear()
-
-    def _clear(self) -> None:
+    def __init__(self, bans: Mapping[str, Ban] = MappingProxyType({})) -> None:
+        self._is_empty = not bans
         self._by_token: defaultdict[str, list[Ban]] = defaultdict(list)
         self._by_look: defaultdict[str, list[Ban]] = defaultdict(list)
         self._by_network: defaultdict[tuple[int, int], dict[int, list[Ban]]] = defaultdict(dict)
         self._cached: dict[tuple[str | None, str, str], tuple[Ban, ...]] = {}
-
-    def set(self, bans: dict[str, Ban]) -> None:
-        """Replace all bans."""
-        self._bans = dict(bans)
-        self._clear()
-        for ban in self._bans.values():
+        for ban in bans.values():
             self._index(ban)
 
     def _index(self, ban: Ban) -> None:
@@ -84,7 +84,7 @@ class BanList:
 
     def on(self, identity: Identity) -> tuple[Ban, ...]:
         """Return the bans that concern an identity, also those that have ended."""
-        if not self._bans:
+        if self._is_empty:
             return ()
         key = (identity.token_id, identity.name, identity.address)
         found = self._cached.get(key)
@@ -103,10 +103,8 @@ class BanList:
 
     def _in_networks(self, text: str) -> list[Ban]:
         try:
-            address = _parse_address(text) if len(text) <= MAX_NETWORK_CHARS else None
+            address = _parse_address(text[:MAX_NETWORK_CHARS])
         except ValueError:
-            return []
-        if address is None:
             return []
         found: list[Ban] = []
         for (version, prefix), networks in self._by_network.items():

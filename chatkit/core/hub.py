@@ -193,6 +193,23 @@ class Hub:
             self._rooms.on_trimmed(room)
         return n_dropped
 
+    async def delete_room(self, room: str) -> bool:
+        """Remove a room with its log permanently, and return whether there was one; see `Backend.delete_room`.
+
+        Its readers stay: they get a gap with the reason `epoch`, and then the messages of the new log.
+        """
+        was_there = await self._backend.delete_room(room)
+        if was_there:
+            self._rooms.on_replaced(room)
+        return was_there
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        """Store messages of another store, and return how many were stored; see `Backend.load`."""
+        n_loaded = await self._backend.load(messages)
+        if n_loaded:
+            self._rooms.on_replaced(messages[0].room)
+        return n_loaded
+
     # Presence and signals
 
     def members(self, room: str, limit: int) -> list[Member]:

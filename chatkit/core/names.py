@@ -54,7 +54,7 @@ def _simplify(name: str) -> str:
 def skeletons(name: str) -> tuple[str, ...]:
     """Return the different skeletons of the ways to write a name, in order; one for an ASCII name.
 
-    A capital letter may look like another letter than its small one does, as the Greek `Ν` and `ν` do.
+    A capital letter may look like another letter than its small one does, as the Greek nu does (`N` and `v`).
     """
     if name.isascii():
         return (skeleton(name),)

@@ -40,9 +40,23 @@ class RecordChanges(msgspec.Struct, frozen=True):
 
 def check_record(kind: str, key: str, value: bytes | None) -> None:
     """Raise `BadRequest` for a kind, key or value that a store need not keep."""
-    if not (0 < len(kind) <= MAX_KIND_CHARS and kind.isascii() and kind.isidentifier()):
-        raise BadRequest("the kind of a record is a short identifier")
-    if not 0 < len(key.encode(errors="surrogatepass")) <= MAX_KEY_BYTES or "\0" in key:
-        raise BadRequest(f"the key of a record has 1 to {MAX_KEY_BYTES} bytes of UTF-8, without NUL")
+    if not key:
+        raise BadRequest("the key of a record is not empty")
+    check_prefix(kind, key)
     if value is not None and len(value) > MAX_VALUE_BYTES:
         raise BadRequest(f"the value of a record has at most {MAX_VALUE_BYTES} bytes")
+
+
+def check_prefix(kind: str, prefix: str) -> None:
+    """Raise `BadRequest` for a kind, or the beginning of a key, that no record can have."""
+    if not (0 < len(kind) <= MAX_KIND_CHARS and kind.isascii() and kind.isidentifier()):
+        raise BadRequest(f"the kind of a record is an ASCII identifier of at most {MAX_KIND_CHARS} characters")
+    if len(prefix) > MAX_KEY_BYTES or len(_encode(prefix)) > MAX_KEY_BYTES or "\0" in prefix:
+        raise BadRequest(f"the key of a record has at most {MAX_KEY_BYTES} bytes of UTF-8, without NUL")
+
+
+def _encode(key: str) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("the key of a record is UTF-8 text") from error

@@ -212,6 +212,11 @@ class Rooms:
         elif (room := self._rooms.get(name)) is not None:
             room.check()
 
+    def on_replaced(self, name: str) -> None:
+        """Compare a room with the store after its log was deleted, or messages were loaded into it."""
+        if (room := self._rooms.get(name)) is not None:
+            room.check()
+
     def _check_all(self) -> None:
         for room in list(self._rooms.values()):
             room.check()

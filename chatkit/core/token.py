@@ -58,16 +58,15 @@ class Token(msgspec.Struct, frozen=True):
         """Return whether the token was neither revoked nor has expired."""
         return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)
 
-    def end_of(self, digest: str, now_ms: int) -> "SecretEnd | None":
-        """Return when the secret with a digest ends, or None if it is not a valid secret of the token."""
+    def end_of(self, digest: str) -> "SecretEnd | None":
+        """Return when the secret with a digest ends, or None if it never was, or no longer is, one of the token's."""
         # In constant time, so that the time of an answer reveals no digest.
         if hmac.compare_digest(digest, self.digest):
             return SecretEnd(self.expires_ms)
         if self.previous_digest is None or not hmac.compare_digest(digest, self.previous_digest):
             return None
         ends = [end for end in (self.previous_until_ms, self.expires_ms) if end is not None]
-        end = min(ends, default=now_ms)
-        return SecretEnd(end) if now_ms < end or end == self.expires_ms else None
+        return SecretEnd(min(ends, default=0))
 
     def identity(self, digest: str, expires_ms: int | None, address: str) -> Identity:
         """Return who speaks with this token from an address."""

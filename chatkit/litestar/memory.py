@@ -45,8 +45,8 @@ class ChannelsMemory(MemoryBackend):
         """Return the cursor that is `n_messages` before a room's end."""
         log = self._logs.get(room)
         if log is None:
-            return Cursor(self._epoch, 0)
-        return Cursor(self._epoch, max(log.last - n_messages, log.first - 1))
+            return Cursor(self._epoch_of(room), 0)
+        return Cursor(self._epoch_of(room), max(log.last - n_messages, log.first - 1))
 
     def history(self, room: str) -> list[Message]:
         """Return a room's history."""

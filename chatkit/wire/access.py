@@ -1,10 +1,14 @@
-"""The bodies of the HTTP API about access: tokens, invites, bans and sessions. Times are RFC 3339."""
+"""The bodies of the HTTP API about access: tokens, invites, bans and settings of rooms, and what changes them.
+
+Times are RFC 3339. No text of a body, such as its `repr`, holds a secret: only its JSON does.
+"""
 
 from typing import Final, Self
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from chatkit.core.access import ALL_ROOMS, Ban, BanSubject, Grant
+from chatkit.core.access import ALL_ROOMS, Ban, BanSubject, Grant, RoomSettings
 from chatkit.core.model import format_time, parse_time
 from chatkit.core.token import Token, TokenKind
 from chatkit.errors import BadRequest
@@ -13,7 +17,7 @@ MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit i
 
 
 class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A token without its secret."""
+    """A token without its secret. Until `previous_until`, the secret before the last rotation is valid too."""
 
     id: str
     name: str
@@ -25,6 +29,7 @@ class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
     uses_left: int | None = None
     last_used: str | None = None
     revoked: str | None = None
+    previous_until: str | None = None
 
     @classmethod
     def of(cls, token: Token) -> Self:
@@ -36,10 +41,11 @@ class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
             token.grants,
             format_time(token.created_ms),
             token.made_by,
-            _written(token.expires_ms),
+            _time(token.expires_ms),
             token.uses_left,
-            _written(token.last_used_ms),
-            _written(token.revoked_ms),
+            _time(token.last_used_ms),
+            _time(token.revoked_ms),
+            _time(token.previous_until_ms),
         )
 
 
@@ -51,21 +57,21 @@ class NewTokenView(TokenView, frozen=True, omit_defaults=True, kw_only=True):
 
     @classmethod
     def made(cls, token: Token, secret: str, url: str | None = None) -> Self:
-        """Make the view of a token that was made or rotated just now."""
+        """Make the view of a token that was just made, redeemed or rotated."""
         return cls(**msgspec.structs.asdict(TokenView.of(token)), secret=secret, url=url)
 
     def __repr__(self) -> str:
-        return f"NewTokenView({self.id})"  # a log or a traceback must not show the secret
+        return f"NewTokenView({self.id!r})"
 
 
-class TokenViews(msgspec.Struct, frozen=True):
-    """All tokens of a store, also those that were revoked or have expired."""
+class TokenList(msgspec.Struct, frozen=True):
+    """Tokens, the oldest first."""
 
     tokens: list[TokenView]
 
 
 class TokenRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A token to make. `expires` is an RFC 3339 time."""
+    """A token to make."""
 
     name: str
     grants: tuple[Grant, ...]
@@ -80,7 +86,7 @@ class RotateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class InviteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An invite to make, which can be redeemed `uses` times."""
+    """An invite to make: `grants` are those of the tokens for which it is redeemed, `uses` how often it can be."""
 
     grants: tuple[Grant, ...]
     uses: int = 1
@@ -88,17 +94,17 @@ class InviteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RedeemRequest(msgspec.Struct, frozen=True):
-    """An invite's secret, and the name for the token to make."""
+    """The secret of an invite, and the name that the new token shall have."""
 
     secret: str
     name: str
 
     def __repr__(self) -> str:
-        return f"RedeemRequest({self.name})"
+        return f"RedeemRequest({self.name!r})"
 
 
 class BanView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A ban. See `Ban`."""
+    """A ban of a token, a name or a network, from one room or all (`*`). A mute forbids everything except reading."""
 
     id: str
     kind: BanSubject
@@ -106,8 +112,8 @@ class BanView(msgspec.Struct, frozen=True, omit_defaults=True):
     room: str
     created: str
     made_by: str
-    until: str | None = None
     reason: str = ""
+    until: str | None = None
     mute: bool = False
 
     @classmethod
@@ -120,22 +126,23 @@ class BanView(msgspec.Struct, frozen=True, omit_defaults=True):
             ban.room,
             format_time(ban.created_ms),
             ban.made_by,
-            _written(ban.until_ms),
             ban.reason,
+            _time(ban.until_ms),
             ban.is_mute,
         )
 
 
-class BanViews(msgspec.Struct, frozen=True):
-    """All bans of a store, also those that have ended."""
+class BanListing(msgspec.Struct, frozen=True):
+    """Bans, the oldest first."""
 
     bans: list[BanView]
 
 
 class BanRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A ban to make. `subject` is the id of a token, a name, an IP address or a network."""
+    """A ban to make. Without a `kind`, the subject is a network if it can be one, and a name otherwise."""
 
     subject: str
+    kind: BanSubject | None = None
     room: str = ALL_ROOMS
     until: str | None = None
     reason: str = ""
@@ -149,6 +156,26 @@ class KickRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class RoomSettingsChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Settings to change. Those that are left out stay; None returns to the server's setting."""
+
+    topic: str | UnsetType = UNSET
+    keep: int | UnsetType | None = UNSET
+    keep_for_s: int | UnsetType | None = UNSET
+    archived: bool | UnsetType = UNSET
+
+    def apply(self, settings: RoomSettings) -> RoomSettings:
+        """Return the settings after the change."""
+        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
+        return msgspec.structs.replace(settings, **given)
+
+
+class RenameRequest(msgspec.Struct, frozen=True):
+    """The new name of a room."""
+
+    name: str
+
+
 class SessionRequest(msgspec.Struct, frozen=True):
     """The token to sign in with."""
 
@@ -159,9 +186,9 @@ class SessionRequest(msgspec.Struct, frozen=True):
 
 
 class MeView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who the server takes the client for.
+    """Who the client is to the server. `token` is the id of its token.
 
-    `token` is the id of the client's token. If `open`, everybody may read, write and moderate.
+    If `open`, everybody may read, write and moderate.
     """
 
     name: str
@@ -189,5 +216,5 @@ def _not_a_time(text: str) -> BadRequest:
     return BadRequest(f"not a time: {text[:80]!r} (such as 2026-11-20T11:47:00Z)")
 
 
-def _written(time_ms: int | None) -> str | None:
+def _time(time_ms: int | None) -> str | None:
     return None if time_ms is None else format_time(time_ms)

@@ -1,13 +1,12 @@
 """The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `events`.
 
-The bodies of tokens, invites and bans are in `access`.
+Those of tokens, invites, bans and changes of rooms are in `access`.
 """
 
 from http import HTTPStatus
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from chatkit.core.access import RoomSettings
 from chatkit.errors import ChatkitError
@@ -77,26 +76,6 @@ class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     body: str | None = None
     data: Any = None
     key: str | None = None
-
-
-class RoomSettingsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Changes of a room's settings. A field that is left out stays, and None stands for the server's setting."""
-
-    topic: str | UnsetType = UNSET
-    keep: int | UnsetType | None = UNSET
-    keep_for_s: int | UnsetType | None = UNSET
-    archived: bool | UnsetType = UNSET
-
-    def applied_to(self, settings: RoomSettings) -> RoomSettings:
-        """Return the settings with these changes."""
-        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
-        return msgspec.structs.replace(settings, **given)
-
-
-class RenameRequest(msgspec.Struct, frozen=True):
-    """The new name of a room."""
-
-    name: str
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,7 +18,7 @@ from chatkit.backends.conformance import retention
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
 from chatkit.core.model import Draft, Message
-from chatkit.errors import BadBackendURL, NotFound
+from chatkit.errors import BadBackendURL, BadRequest, NotFound
 
 Make = Callable[[], Backend]
 Step = tuple[Any, ...]  # the name of a function below, and its arguments
@@ -95,6 +95,8 @@ steps = st.one_of(
     st.tuples(st.just("append"), st.lists(drafts, min_size=1, max_size=7)),
     st.tuples(st.just("trim"), st.integers(0, 6)),
     st.tuples(st.just("redact"), rooms, seqs),
+    st.tuples(st.just("delete"), rooms),
+    st.tuples(st.just("load"), rooms, st.integers(-3, 2), st.integers(0, 4)),
     st.tuples(st.just("read"), rooms, st.none() | seqs, st.none() | seqs, st.integers(1, 9)),
 )
 
@@ -105,6 +107,8 @@ async def follow(backend: Backend, script: list[Step]) -> None:
         "append": append,
         "trim": trim,
         "redact": redact,
+        "delete": delete,
+        "load": load,
         "read": read,
     }
     async with backend:
@@ -156,6 +160,33 @@ async def redact(backend: Backend, model: Model, room: str, seq: int) -> None:
     assert message.redacted
     assert (message.body, message.data) == ("", None)
     model.rooms[room][index] = message
+
+
+async def delete(backend: Backend, model: Model, room: str) -> None:
+    epoch = (await backend.read(room)).head.epoch
+    is_there = model.last(room) > 0
+    assert await backend.delete_room(room) == is_there
+    assert ((await backend.read(room)).head.epoch != epoch) == is_there
+    model.rooms.pop(room, None)
+    model.dropped.pop(room, None)
+
+
+async def load(backend: Backend, model: Model, room: str, shift: int, count: int) -> None:
+    head = (await backend.read(room)).head
+    first = max(model.last(room) + 1 + shift, 1)
+    messages = [
+        Message(room, head.epoch, seq, 10**12 + seq, "eve", f"loaded {seq}") for seq in range(first, first + count)
+    ]
+    new = [message for message in messages if message.seq > head.last]
+    if new and model.rooms.get(room) and new[0].seq > head.last + 1:
+        with pytest.raises(BadRequest):
+            await backend.load(messages)
+        return
+    assert await backend.load(messages) == len(new)
+    if new:
+        if not model.rooms.get(room):
+            model.dropped[room] = new[0].seq - 1
+        model.rooms.setdefault(room, []).extend(new)
 
 
 async def read(backend: Backend, model: Model, room: str, after: int | None, before: int | None, limit: int) -> None:

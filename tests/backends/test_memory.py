@@ -29,6 +29,16 @@ def put_and_read(*notifications: Notification) -> list[Notification]:
     return asyncio.run(main())
 
 
+def test_a_notification_of_a_new_log_survives_merging() -> None:
+    deleted, redacted = RoomAdvanced("a", 0, epoch="f"), MessageRedacted("a", 1)
+    assert put_and_read(advanced("a", 1, 3), deleted) == [deleted]
+    assert put_and_read(RoomAdvanced("a", 3), deleted) == [RoomAdvanced("a", 3, epoch="f")]
+    assert put_and_read(advanced("a", 1, 3), redacted, deleted) == [deleted]
+    assert put_and_read(redacted, deleted) == [redacted, deleted]
+    other = MessageRedacted("b", 1)
+    assert put_and_read(advanced("a", 1, 3), other, deleted, redacted) == [deleted, other, redacted]
+
+
 def test_a_room_keeps_a_thousand_messages_by_default() -> None:
     async def main() -> None:
         async with open_backend("memory://") as backend:

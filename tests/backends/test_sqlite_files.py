@@ -113,7 +113,7 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path, version: int) -
         make_old_store(tmp_path / "x.db", version)
         async with open_store(tmp_path / "x.db") as backend:
             (stored,) = await read_all(backend, "ops")
-            assert (stored.epoch, stored.body) == ("old", "one")
+            assert (stored.epoch, stored.body, stored.verified, stored.bot) == ("old", "one", False, False)
             drafts = [Draft("ops", sender, "one", key="k") for sender in ("ann", "bob")]
             found = await backend.append([*drafts, Draft("ops", "ann", "two", key="k")])
             assert found[0] == Receipt(stored, repeat=True)
@@ -121,6 +121,11 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path, version: int) -
             assert found[2].conflict
             await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
             assert [notifications.process for notifications in await backend.poll_presence("p2")] == ["p1"]
+            record = await backend.put_record("token", "k", b"v", expected_version=0)
+            assert (await backend.record_changes(None)).records == [record]
+            assert await backend.delete_room("ops")
+            assert (await backend.read("ops")).head.epoch.startswith("old")
+            assert (await backend.append(drafts))[0].message.seq == 1
 
     asyncio.run(main())
 

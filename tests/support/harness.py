@@ -16,7 +16,8 @@ from chatkit.core import room as room_module
 from chatkit.core import segment as segment_module
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.hub import Hub
-from chatkit.core.model import Draft, Gap, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Gap, Member, Message, Receipt
+from chatkit.core.records import Record, RecordChanges
 from chatkit.core.subscription import Item, Subscription, WouldBlock
 from chatkit.websocket.direct import Receiver
 from chatkit.websocket.reader import payloads
@@ -251,6 +252,26 @@ class Faults(Backend):
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         return await self._do("trim", lambda: self.inner.trim(room, keep=keep, before_ms=before_ms))
+
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        return await self._do("get_record", lambda: self.inner.get_record(kind, key))
+
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        return await self._do(
+            "put_record", lambda: self.inner.put_record(kind, key, value, expected_version=expected_version)
+        )
+
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        return await self._do("scan_records", lambda: self.inner.scan_records(kind, prefix))
+
+    async def record_changes(self, after: Cursor | None) -> RecordChanges:
+        return await self._do("record_changes", lambda: self.inner.record_changes(after))
+
+    async def delete_room(self, room: str) -> bool:
+        return await self._do("delete_room", lambda: self.inner.delete_room(room))
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        return await self._do("load", lambda: self.inner.load(messages))
 
     async def watch(self, room: str) -> None:
         async def watch() -> None:

@@ -10,12 +10,13 @@ from chatkit.wire.access import (
     BanView,
     NewTokenView,
     RedeemRequest,
+    RoomSettingsChange,
     SessionRequest,
     TokenRequest,
     TokenView,
     read_wire_time,
 )
-from chatkit.wire.http import RoomSettingsRequest, RoomView
+from chatkit.wire.http import RoomView
 
 GRANTS = (Grant("ops*", (Right.READ, Right.WRITE)),)
 TOKEN = Token(
@@ -38,6 +39,7 @@ def test_a_token_is_shown_without_its_digests() -> None:
         "made_by": "root",
         "expires": "1970-01-01T00:00:02.000Z",
         "last_used": "1970-01-01T00:00:01.500Z",
+        "previous_until": "1970-01-01T00:00:01.800Z",
     }
 
 
@@ -73,8 +75,8 @@ def test_a_ban_is_shown_with_its_end_and_reason() -> None:
     ],
 )
 def test_a_setting_that_is_left_out_stays_and_null_is_the_servers(body: str, after: RoomSettings) -> None:
-    request = msgspec.json.decode(body, type=RoomSettingsRequest)
-    assert request.applied_to(RoomSettings("deploys", 100, 60)) == after
+    request = msgspec.json.decode(body, type=RoomSettingsChange)
+    assert request.apply(RoomSettings("deploys", 100, 60)) == after
 
 
 def test_default_settings_are_left_out_of_a_room() -> None:

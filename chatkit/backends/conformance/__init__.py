@@ -13,11 +13,13 @@ empty when the case begins. If the backend's `shared` is false, each call may ma
 
 # Importing these modules registers their cases.
 from chatkit.backends.conformance import (  # noqa: F401
+    administration,
     appends,
     keys,
     notifications,
     presence,
     reads,
+    records,
     retention,
     sharing,
 )

@@ -24,10 +24,13 @@ from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.presence import announce, insert_typing, read_presence
 from chatkit.backends.sqlite.reader import plan_trim, read_page, read_rooms
+from chatkit.backends.sqlite.records import get_record, put_record, read_record_changes, scan_records
 from chatkit.backends.sqlite.schema import Synchronous, open_checkpointer, open_reader
 from chatkit.backends.sqlite.writer import SqliteWriter
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
-from chatkit.core.model import Draft, Member, Message, Receipt
+from chatkit.core.loading import check_load
+from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.records import Record, RecordChanges
 
 SEARCH_THREADS = 2  # a long search leaves the other thread to the short ones
 
@@ -82,6 +85,7 @@ class SqliteBackend(Backend):
                 await thread.open()
             # A killed process may have left redacted bodies in the write-ahead log.
             self._checkpoints.post(self._checkpointer.empty)
+            self._writer.thread.post(self._writer.remove_all_deleted)  # a killed process may have left some
             self._stack = stack.pop_all()
         return self
 
@@ -147,16 +151,43 @@ class SqliteBackend(Backend):
             watched.remove(room)
             self._listener.is_polling = bool(watched)
 
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        return await self._pages.run(lambda connection: get_record(connection, kind, key))
+
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        put = partial(put_record, kind=kind, key=key, value=value, expected_version=expected_version)
+        return await self._writer.change(put, n_bytes=len(value or b""))
+
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        return await self._scans.run_interruptibly(lambda connection: scan_records(connection, kind, prefix))
+
+    async def record_changes(self, after: Cursor | None) -> RecordChanges:
+        return await self._pages.run(lambda connection: read_record_changes(connection, self._writer.epoch, after))
+
+    async def delete_room(self, room: str) -> bool:
+        is_deleted = await self._writer.run(lambda _: self._writer.delete_room(room))
+        try:
+            while is_deleted and await self._writer.run(self._writer.remove_deleted):
+                pass  # one call for each step: waiting appends run in between
+        except BaseException:
+            self._writer.thread.post(self._writer.remove_all_deleted)
+            raise
+        return is_deleted
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        check_load(messages)
+        return await self._writer.run(lambda _: self._writer.load(messages)) if messages else 0
+
     def notifications(self) -> AsyncIterator[Notification]:
         return self._notifications.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        await self._writer.run(partial(insert_typing, process=self._listener.process, room=room, sender=sender))
+        await self._writer.change(partial(insert_typing, process=self._listener.process, room=room, sender=sender))
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float
     ) -> None:
-        await self._writer.run(partial(announce, process=process, joined=joined, left=left, ttl_s=ttl_s))
+        await self._writer.change(partial(announce, process=process, joined=joined, left=left, ttl_s=ttl_s))
 
     async def poll_presence(self, process: str) -> list[PresenceChange]:
         now_ms = time.time_ns() // 1_000_000

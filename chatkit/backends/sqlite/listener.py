@@ -35,20 +35,21 @@ _POSITIONS = """
     FROM meta
 """
 _MESSAGES = f"""
-    SELECT json_group_array(json_array(name, {ROW})) FROM (
-        SELECT name, message.* FROM message JOIN room ON room.id = message.room
+    SELECT json_group_array(json_array(name, life, {ROW})) FROM (
+        SELECT name, life, message.* FROM message JOIN room ON room.id = message.room
         WHERE message.id > ? ORDER BY message.id
     ) AS message
 """
 _REACHED = """
-    SELECT json_group_array(json_array(name, last)) FROM (
-        SELECT name, max(seq) AS last FROM message JOIN room ON room.id = message.room
+    SELECT json_group_array(json_array(name, last, life)) FROM (
+        SELECT name, life, max(seq) AS last FROM message JOIN room ON room.id = message.room
         WHERE message.id > ? GROUP BY message.room
     )
 """
 _HEADS = """
-    SELECT json_group_array(json_array(name, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped)))
-    FROM json_each(?) AS asked CROSS JOIN room ON name = asked.value
+    SELECT json_group_array(json_array(
+        name, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), life
+    )) FROM json_each(?) AS asked CROSS JOIN room ON name = asked.value
 """
 _REDACTED = """
     SELECT json_group_array(json_array(name, seq)) FROM (
@@ -57,6 +58,7 @@ _REDACTED = """
     )
 """
 _TYPING = "SELECT room, sender FROM typing WHERE id > ? AND process <> ? ORDER BY id"
+_decode_ends = msgspec.json.Decoder(list[tuple[str, int, str]]).decode
 _decode_numbers = msgspec.json.Decoder(list[tuple[str, int]]).decode
 
 
@@ -124,13 +126,13 @@ class SqliteListener:
         last_id, top, redaction, typing = self._connection.execute(_POSITIONS).fetchone()
         notifications: list[Notification] = []
         if top != self._top:  # new messages may have been trimmed already: then only the heads show them
-            notifications += self._read_heads()
+            notifications += self._read_ends(_HEADS, msgspec.json.encode(list(self.watched)).decode())
         elif last_id - self.last_id > MAX_MESSAGES_A_POLL:
-            notifications += self._read_numbers(_REACHED, self.last_id, RoomAdvanced)
+            notifications += self._read_ends(_REACHED, self.last_id)
         elif last_id > self.last_id:
             notifications += self._read_messages()
         if redaction > self._redaction:
-            notifications += self._read_numbers(_REDACTED, self._redaction, MessageRedacted)
+            notifications += self._read_redactions()
         if typing > self._typing:
             notifications += self._read_typing()
         self.last_id, self._top, self._redaction, self._typing = last_id, top, redaction, typing
@@ -160,22 +162,23 @@ class SqliteListener:
     def _read_messages(self) -> Iterable[Notification]:
         (found,) = self._connection.execute(_MESSAGES, [self.last_id]).fetchone()
         advanced: dict[str, list[Message]] = {}
-        for room, row in decode_room_rows(found):
+        for room, life, row in decode_room_rows(found):
             if room in self.watched:
-                advanced.setdefault(room, []).append(row.to_message(room, self._epoch))
+                advanced.setdefault(room, []).append(row.to_message(room, self._epoch + life))
         return [RoomAdvanced(room, messages[-1].seq, messages) for room, messages in advanced.items()]
 
-    def _read_heads(self) -> Iterable[Notification]:
-        rooms = msgspec.json.encode(list(self.watched)).decode()
-        (found,) = self._connection.execute(_HEADS, [rooms]).fetchone()
-        return [RoomAdvanced(room, last) for room, last in _decode_numbers(found)]
+    def _read_ends(self, statement: str, value: int | str) -> Iterable[Notification]:
+        (found,) = self._connection.execute(statement, [value]).fetchone()
+        return [
+            RoomAdvanced(room, last, epoch=self._epoch + life)
+            for room, last, life in _decode_ends(found)
+            if room in self.watched
+        ]
+
+    def _read_redactions(self) -> Iterable[Notification]:
+        (found,) = self._connection.execute(_REDACTED, [self._redaction]).fetchone()
+        return [MessageRedacted(room, seq) for room, seq in _decode_numbers(found) if room in self.watched]
 
     def _read_typing(self) -> Iterable[Notification]:
         found = self._connection.execute(_TYPING, [self._typing, self.process])
         return [Typing(room, sender) for room, sender in found if room in self.watched]
-
-    def _read_numbers(
-        self, statement: str, since: int, kind: type[RoomAdvanced] | type[MessageRedacted]
-    ) -> Iterable[Notification]:
-        (found,) = self._connection.execute(statement, [since]).fetchone()
-        return [kind(room, number) for room, number in _decode_numbers(found) if room in self.watched]

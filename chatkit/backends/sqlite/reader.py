@@ -18,15 +18,17 @@ from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 from chatkit.core.text import fold
 
 # A row of the table `message`, or of a subquery with this alias, as `MessageRow` decodes it.
-ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key)"
+ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key, message.flags)"
 BEYOND = 2**62  # a number that no message has
 STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
 PREFILTER_CHARS = 16  # a longer pattern excludes hardly more rows
+VERIFIED, BOT = 1, 2  # the bits of `flags`
 TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
 # The sizes of the messages are added up first: bodies after_messages the limit on bytes are never read.
 _PAGE = """
-    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), chosen.count, chosen.rows
+    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), life, chosen.count,
+        chosen.rows
     FROM room LEFT JOIN (
         SELECT count(*) AS count, json_group_array({row}) FILTER (WHERE message.id IS NOT NULL) AS rows FROM (
             SELECT id, n_bytes, sum(n_bytes) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM (
@@ -44,8 +46,8 @@ _SEARCH = """
     AND CASE WHEN folded IS NULL THEN instr(lower(body), :search) ELSE instr(folded, :search) END
 """
 _ROOMS = """
-    SELECT json_group_array(json_array(name, dropped, last, time_ms)) FROM (
-        SELECT name, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
+    SELECT json_group_array(json_array(name, dropped, last, time_ms, life)) FROM (
+        SELECT name, life, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
         FROM room LEFT JOIN message
         ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
         WHERE coalesce(seq, dropped) > 0 ORDER BY name
@@ -81,18 +83,31 @@ class MessageRow(msgspec.Struct, array_like=True, frozen=True):
     body: str | None
     data: str | None
     key: str | None
+    flags: int
 
     def to_message(self, room: str, epoch: str) -> Message:
         """Return the row as a `Message`."""
         data = None if self.data is None else msgspec.json.decode(self.data)
         redacted = self.body is None
-        return Message(room, epoch, self.seq, self.time_ms, self.sender, self.body or "", data, self.key, redacted)
+        return Message(
+            room,
+            epoch,
+            self.seq,
+            self.time_ms,
+            self.sender,
+            self.body or "",
+            data,
+            self.key,
+            redacted,
+            verified=bool(self.flags & VERIFIED),
+            bot=bool(self.flags & BOT),
+        )
 
 
 decode_row = msgspec.json.Decoder(MessageRow).decode
 decode_rows = msgspec.json.Decoder(list[MessageRow]).decode
-decode_room_rows = msgspec.json.Decoder(list[tuple[str, MessageRow]]).decode
-_decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
+decode_room_rows = msgspec.json.Decoder(list[tuple[str, str, MessageRow]]).decode
+_decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, str]]).decode
 _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
@@ -157,20 +172,22 @@ def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int
     found = connection.execute(statement, values).fetchone()
     if found is None:
         return Page(Head(request.epoch, 1, 0), [], complete=True)
-    dropped, last, n_found, rows = found
-    messages = [row.to_message(request.room, request.epoch) for row in decode_rows(rows)]
+    dropped, last, life, n_found, rows = found
+    epoch = request.epoch + life.decode()
+    messages = [row.to_message(request.room, epoch) for row in decode_rows(rows)]
     is_complete = n_found <= limit and len(messages) == n_found
     del messages[limit:]
     if not is_forward:
         messages.reverse()
-    return Page(Head(request.epoch, dropped + 1, last), messages, complete=is_complete)
+    return Page(Head(epoch, dropped + 1, last), messages, complete=is_complete)
 
 
 def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
     """Return the rooms; see `Backend.rooms`."""
     (found,) = connection.execute(_ROOMS).fetchone()
     return [
-        RoomInfo(name, Head(epoch, dropped + 1, last), time_ms) for name, dropped, last, time_ms in _decode_rooms(found)
+        RoomInfo(name, Head(epoch + life, dropped + 1, last), time_ms)
+        for name, dropped, last, time_ms, life in _decode_rooms(found)
     ]
 
 

@@ -18,22 +18,24 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cache
 from math import inf
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from chatkit.backends.sqlite.checkpoint import CHECKPOINT_BYTES, PAGE_BYTES, Checkpointer
 from chatkit.backends.sqlite.connection import ConnectionThread, Do
+from chatkit.backends.sqlite.deletion import hide_room, remove_step
 from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy, to_chatkit_error
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
-from chatkit.backends.sqlite.reader import ROW, decode_room_rows, decode_row
+from chatkit.backends.sqlite.reader import BOT, ROW, VERIFIED, decode_room_rows, decode_row
+from chatkit.backends.sqlite.rows import MAX_ROWS, Rows, extra_of
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
-from chatkit.core.model import Draft, Message, Receipt
+from chatkit.core.loading import check_keys, choose_new
+from chatkit.core.model import Draft, Head, Message, Receipt
+from chatkit.core.page_size import size_of
 from chatkit.core.repeat import repeat_of
-from chatkit.core.text import fold as fold_text
 from chatkit.errors import NotFound, Unavailable
 
 T = TypeVar("T")
@@ -44,29 +46,26 @@ SLOW_REST_S = 5.0
 COMMIT_BYTES = 2 * PAGE_BYTES  # a commit writes whole pages: the last of the table and the last of its index
 MESSAGE_BYTES = 150  # a message's row besides its body, and its index entry
 
-# Numbers of rows for which the statement stays prepared. A batch uses the next larger size; unused rows are NULL.
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-MAX_ROWS = SIZES[-1]  # 9 values a row: fewer than the 32,766 that SQLite binds to a statement
 MAX_CACHED_ROOMS = 65_536  # some 15 MB
 
-PLAIN = ("id", "room", "seq", "time_ms", "sender", "body")  # most messages have no other columns
-EXTRA = ("data", "key", "folded")
-
 _READ_TOP = "SELECT top, max(top, coalesce((SELECT max(id) FROM message), 0)) FROM meta"
+_READ_HEAD = """
+    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped) FROM room WHERE name = ?
+"""
 _MAKE_ROOMS = "INSERT OR IGNORE INTO room (name) SELECT value FROM json_each(?)"
 _READ_ENDS = """
-    SELECT json_group_array(json_array(name, room.id, coalesce(seq, dropped)))
+    SELECT json_group_array(json_array(name, room.id, coalesce(seq, dropped), life))
     FROM json_each(?) AS asked CROSS JOIN room ON name = asked.value LEFT JOIN message
     ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
 """
 _READ_KEYS = f"""
-    SELECT json_group_array(json_array(json_extract(asked.value, '$[1]'), {ROW}))
+    SELECT json_group_array(json_array(json_extract(asked.value, '$[1]'), '', {ROW}))
     FROM json_each(?) AS asked CROSS JOIN message
     ON message.room = json_extract(asked.value, '$[0]') AND message.key = json_extract(asked.value, '$[2]')
     AND message.sender = json_extract(asked.value, '$[3]')
 """
 _READ_ONE = f"""
-    SELECT room.id, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
+    SELECT room.id, life, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
 """
 _MARK_TRIM = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0))"
 _MARK_DROPPED = """
@@ -74,53 +73,22 @@ _MARK_DROPPED = """
     WHERE id = ?1 AND EXISTS (SELECT * FROM message WHERE room = ?1 AND seq = ?2)
 """
 
-_Extra: TypeAlias = tuple[str | None, str | None, str | None]
 _Key: TypeAlias = tuple[str, str, str]
 """A room, a sender, and a key of the sender in the room."""
 
 _encode = msgspec.json.Encoder().encode
-_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
+_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, str]]).decode
 
 
 class _RoomEnd:
     """The cached end of a room."""
 
-    __slots__ = ("id", "last")
+    __slots__ = ("epoch", "id", "last")
 
-    def __init__(self, id_: int, last: int) -> None:
+    def __init__(self, id_: int, last: int, epoch: str) -> None:
         self.id = id_
         self.last = last
-
-
-class _Rows:
-    """The rows of one batch, as they are bind_values to the statement."""
-
-    __slots__ = ("count", "extras", "values")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.values: list[Any] = []  # the PLAIN columns of all rows
-        self.extras: dict[int, _Extra] = {}  # the EXTRA columns of the rows that have any
-
-    def parts(self) -> Iterable["_Rows"]:
-        """Split into parts of at most MAX_ROWS rows."""
-        for start in range(0, self.count, MAX_ROWS):
-            part = _Rows()
-            part.count = min(MAX_ROWS, self.count - start)
-            part.values = self.values[start * len(PLAIN) : (start + part.count) * len(PLAIN)]
-            part.extras = {i - start: extra for i, extra in self.extras.items() if 0 <= i - start < part.count}
-            yield part
-
-    def bind_values(self, size: int) -> list[Any]:
-        """Return the values to bind to a statement of `size` rows."""
-        values = self.values
-        if self.extras:
-            values, width = [], len(PLAIN)
-            for i in range(self.count):
-                values += self.values[i * width : (i + 1) * width]
-                values += self.extras.get(i, (None, None, None))
-        width = len(PLAIN) + len(EXTRA) if self.extras else len(PLAIN)
-        return values + [None] * ((size - self.count) * width)
+        self.epoch = epoch
 
 
 class SqliteWriter:
@@ -187,6 +155,16 @@ class SqliteWriter:
 
         return await self.thread.run(call)
 
+    async def change(self, do: Do[T], n_bytes: int = 0) -> T:
+        """Run a change of another table than those of rooms, of about `n_bytes` beside the usual pages."""
+
+        def call(connection: sqlite3.Connection) -> T:
+            result = do(connection)
+            self.count_growth(n_bytes)
+            return result
+
+        return await self.run(call)
+
     def write_mark(self) -> None:
         """Record the newest message on the file; called after the thread has ended."""
         if self._last_id > 0:
@@ -216,10 +194,14 @@ class SqliteWriter:
             n_new = sum(not receipt.repeat for receipt in receipts)
             if listener.last_id == self._last_id - n_new:
                 listener.last_id = self._last_id
-        self._grown_bytes += COMMIT_BYTES + sum([MESSAGE_BYTES + len(draft.body) for draft in drafts])
+        self.count_growth(sum([MESSAGE_BYTES + len(draft.body) for draft in drafts]))
+        return receipts
+
+    def count_growth(self, n_bytes: int) -> None:
+        """Begin a checkpoint if a commit of `n_bytes` has made the write-ahead log long."""
+        self._grown_bytes += COMMIT_BYTES + n_bytes
         if self._grown_bytes >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
-        return receipts
 
     def _begin_checkpoint(self) -> None:
         self._grown_bytes = 0
@@ -255,9 +237,9 @@ class SqliteWriter:
                 self._insert(part)
         return receipts
 
-    def _assign_numbers(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], _Rows]:
+    def _assign_numbers(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], Rows]:
         """Make the receipt of each draft, and its row unless its key is among those `stored`."""
-        rows, receipts, ends, epoch = _Rows(), [], self._ends, self.epoch
+        rows, receipts, ends = Rows(), [], self._ends
         now_ms = time.time_ns() // 1_000_000
         for draft in drafts:
             room, key, body = draft.room, draft.key, draft.body
@@ -267,24 +249,22 @@ class SqliteWriter:
             end = ends[room]
             end.last = seq = end.last + 1
             self._last_id += 1
-            message = Message(room, epoch, seq, now_ms, draft.sender, body, draft.data, key)
-            rows.values += (self._last_id, end.id, seq, now_ms, draft.sender, body)
+            sender, verified, bot = draft.sender, draft.verified, draft.bot
+            message = Message(room, end.epoch, seq, now_ms, sender, body, draft.data, key, verified=verified, bot=bot)
+            rows.values += (self._last_id, end.id, seq, now_ms, sender, body, verified * VERIFIED + bot * BOT)
             if key is not None or draft.data is not None or not body.isascii() or "\0" in body:
-                rows.extras[rows.count] = _extra(draft)
+                rows.extras[rows.count] = extra_of(draft)
             rows.count += 1
             receipts.append(Receipt(message))
             if key is not None:
                 stored[room, draft.sender, key] = message
         return receipts, rows
 
-    def _insert(self, rows: _Rows) -> bool:
+    def _insert(self, rows: Rows) -> bool:
         """Insert at most MAX_ROWS rows in one statement. Return false if `top` has changed; then none is inserted."""
         if not rows.count:
             return True
-        size = next(size for size in SIZES if size >= rows.count)
-        values = rows.bind_values(size)
-        values.append(self._top)
-        return self._cursor.execute(_insert_statement(size, has_extras=bool(rows.extras)), values).rowcount > 0
+        return self._cursor.execute(*rows.bind(self._top)).rowcount > 0
 
     def _clear_ends(self) -> None:
         self._ends.clear()
@@ -305,9 +285,11 @@ class SqliteWriter:
         if not rooms:
             return
         (found,) = self._cursor.execute(_READ_ENDS, [_encode(list(rooms)).decode()]).fetchone()
-        self._ends.update((name, _RoomEnd(*end)) for name, *end in _decode_ends(found))
+        self._ends.update(
+            (name, _RoomEnd(id_, last, self.epoch + life)) for name, id_, last, life in _decode_ends(found)
+        )
 
-    def _find_repeats(self, drafts: Iterable[Draft]) -> dict[_Key, Message]:
+    def _find_repeats(self, drafts: Iterable[Draft | Message]) -> dict[_Key, Message]:
         """Return the stored messages whose keys the drafts repeat, read by one statement."""
         keyed = [draft for draft in drafts if draft.key is not None]
         keys = [(self._ends[draft.room].id, draft.room, draft.key, draft.sender) for draft in keyed]
@@ -316,7 +298,9 @@ class SqliteWriter:
         (found,) = self._cursor.execute(_READ_KEYS, [_encode(keys).decode()]).fetchone()
         rows = decode_room_rows(found)
         return {
-            (room, row.sender, row.key): row.to_message(room, self.epoch) for room, row in rows if row.key is not None
+            (room, row.sender, row.key): row.to_message(room, self._ends[room].epoch)
+            for room, _, row in rows
+            if row.key is not None
         }
 
     def redact(self, room: str, seq: int) -> Message:
@@ -325,15 +309,14 @@ class SqliteWriter:
             found = self._cursor.execute(_READ_ONE, [room, seq]).fetchone()
             if found is None:
                 raise NotFound(f"there is no message {seq} in {room!r}")
-            room_id, row = found
+            room_id, life, row = found
             self._cursor.execute(
                 "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?", [room_id, seq]
             )
             self._cursor.execute("INSERT OR IGNORE INTO redaction (room, seq) VALUES (?, ?)", [room_id, seq])
         self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the body
-        if self._listener.is_polling:
-            self._listener.poll()
-        return msgspec.structs.replace(decode_row(row), body=None, data=None).to_message(room, self.epoch)
+        self._poll()
+        return msgspec.structs.replace(decode_row(row), body=None, data=None).to_message(room, self.epoch + life)
 
     def drop(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
         """Drop all messages up to a number in each of the rooms, given by id; return how many. One step of a trim."""
@@ -351,29 +334,64 @@ class SqliteWriter:
         if is_cache_valid:  # no other process has written: the cached ends stay valid under the new `top`
             self._top = self._last_id
         # The messages of different rooms are interleaved: each may be on a different page.
-        self._grown_bytes += COMMIT_BYTES + dropped * PAGE_BYTES
-        if self._grown_bytes >= CHECKPOINT_BYTES:
-            self._begin_checkpoint()
+        self.count_growth(dropped * PAGE_BYTES)
         return dropped
 
+    def load(self, messages: Sequence[Message]) -> int:
+        """Store messages of another store; see `Backend.load`. They have passed `check_load`."""
+        try:
+            with transaction(self._connection):
+                new = self._load(messages)
+        except BaseException:
+            self._clear_ends()
+            raise
+        self.count_growth(sum(MESSAGE_BYTES + size_of(message) for message in new))
+        self._poll()
+        return len(new)
 
-def _extra(draft: Draft) -> _Extra:
-    data = None if draft.data is None else _encode(draft.data).decode()
-    return data, draft.key, fold(draft.body)
+    def _load(self, messages: Sequence[Message]) -> Sequence[Message]:
+        room = messages[0].room
+        dropped, last = self._cursor.execute(_READ_HEAD, [room]).fetchone() or (0, 0)
+        new = choose_new(messages, Head("", dropped + 1, last))
+        if new:
+            self._load_ends({room})
+            check_keys(new, {(sender, key) for _, sender, key in self._find_repeats(new)})
+            if new[0].seq > last + 1:
+                self._cursor.execute("UPDATE room SET dropped = ? WHERE name = ?", [new[0].seq - 1, room])
+            end, rows = self._ends[room], Rows()
+            for message in new:
+                self._last_id += 1
+                rows.add(message, self._last_id, end.id)
+            end.last = new[-1].seq
+            for part in rows.parts():
+                self._insert(part)
+        return new
 
+    def delete_room(self, room: str) -> bool:
+        """Delete a room at once, except for the rows of its log, which `remove_deleted` removes."""
+        is_deleted = hide_room(self._connection, room)
+        if is_deleted:
+            self._clear_ends()
+            self.count_growth(0)
+            self._poll()
+        return is_deleted
 
-def fold(body: str) -> str | None:
-    """Return the folded body if SQLite's LIKE, which folds ASCII only and stops at NUL, needs it; else None."""
-    folded = fold_text(body)
-    is_plain = "\0" not in body and folded.encode() == body.encode().lower()  # bytes are lowered as ASCII
-    return None if is_plain else folded
+    def remove_deleted(self, connection: sqlite3.Connection) -> bool:
+        """Remove some rows of deleted rooms. Return false if none is left."""
+        self._check_file()
+        removed = remove_step(connection)
+        if removed is None:
+            self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the bodies
+            return False
+        self.count_growth(removed * PAGE_BYTES)
+        return True
 
+    def remove_all_deleted(self, connection: sqlite3.Connection) -> None:
+        """Remove the rows of all deleted rooms, in steps between which other calls run."""
+        if retry_while_busy(lambda: self.remove_deleted(connection)):
+            self.thread.post(self.remove_all_deleted)
 
-@cache
-def _insert_statement(size: int, *, has_extras: bool) -> str:
-    columns = PLAIN + EXTRA if has_extras else PLAIN
-    row = f"({', '.join('?' * len(columns))})"
-    return (
-        f"INSERT INTO message ({', '.join(columns)}) SELECT * FROM (VALUES {', '.join([row] * size)})"
-        " WHERE column1 IS NOT NULL AND (SELECT top FROM meta) = ?"
-    )
+    def _poll(self) -> None:
+        """Notify of changes by this process that are not appends."""
+        if self._listener.is_polling:
+            self._listener.poll()

@@ -1,0 +1,52 @@
+"""The deletion of rooms: visible at once, while a large log is removed in steps.
+
+A deleted room gets another id, so that no statement finds its messages any more, and another life, which is a part of
+its epoch. Its former id is kept in a table until all rows are removed. So a killed process leaves nothing behind: the
+next one that opens the store continues.
+"""
+
+import sqlite3
+
+from chatkit.backends.sqlite.reader import TRIM_STEP
+from chatkit.backends.sqlite.schema import transaction
+from chatkit.core.backend import new_epoch
+
+_FIND = """
+    SELECT id FROM room WHERE name = ? AND (dropped > 0 OR EXISTS (SELECT * FROM message WHERE room = room.id))
+"""
+_REPLACE = """
+    UPDATE room SET id = (SELECT max(id) + 1 FROM room), dropped = 0, dropped_time_ms = 0, life = ? WHERE id = ?
+"""
+# Each process compares `top` with the value that it has cached, and reads the ids of the rooms again.
+_RAISE_TOP = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0)) + 1"
+_NEXT = "SELECT room FROM deleted_log LIMIT 1"
+_REMOVE = (
+    "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE room = ? LIMIT ?)",
+    "DELETE FROM redaction WHERE id IN (SELECT id FROM redaction WHERE room = ? LIMIT ?)",
+)
+
+
+def hide_room(connection: sqlite3.Connection, room: str) -> bool:
+    """Detach a room from its log in one transaction; return false if it has none."""
+    with transaction(connection):
+        found = connection.execute(_FIND, [room]).fetchone()
+        if found is None:
+            return False
+        connection.execute(_REPLACE, [new_epoch(), *found])
+        connection.execute("INSERT INTO deleted_log (room) VALUES (?)", found)
+        connection.execute(_RAISE_TOP)
+    return True
+
+
+def remove_step(connection: sqlite3.Connection) -> int | None:
+    """Remove some rows of a deleted log. Return how many, or None if there is no deleted log."""
+    if connection.execute(_NEXT).fetchone() is None:  # without the lock: every opening of a store calls this
+        return None
+    with transaction(connection):
+        found = connection.execute(_NEXT).fetchone()
+        if found is None:
+            return None
+        removed = [connection.execute(statement, [*found, TRIM_STEP]).rowcount for statement in _REMOVE]
+        if max(removed) < TRIM_STEP:
+            connection.execute("DELETE FROM deleted_log WHERE room = ?", found)
+    return sum(removed)

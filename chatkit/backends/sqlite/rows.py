@@ -1,0 +1,94 @@
+"""The rows of a batch of messages, and the statement that inserts them."""
+
+# ruff: noqa: S608 - the statements are composed of constants
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, TypeAlias
+
+import msgspec
+
+from chatkit.backends.sqlite.reader import BOT, VERIFIED
+from chatkit.core.model import Draft, Message
+from chatkit.core.text import fold as fold_text
+
+# Numbers of rows for which the statement stays prepared. A batch uses the next larger size; unused rows are NULL.
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+MAX_ROWS = SIZES[-1]  # 10 values a row: fewer than the 32,766 that SQLite binds to a statement
+
+PLAIN = ("id", "room", "seq", "time_ms", "sender", "body", "flags")  # most messages have no other columns
+EXTRA = ("data", "key", "folded")
+
+Extra: TypeAlias = tuple[str | None, str | None, str | None]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Rows:
+    """The rows of one batch, as they are bound to the statement."""
+
+    __slots__ = ("count", "extras", "values")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.values: list[Any] = []  # the PLAIN columns of all rows
+        self.extras: dict[int, Extra] = {}  # the EXTRA columns of the rows that have any
+
+    def add(self, message: Message, id_: int, room_id: int) -> None:
+        """Add a message as it is."""
+        body = None if message.redacted else message.body
+        flags = message.verified * VERIFIED + message.bot * BOT
+        self.values += (id_, room_id, message.seq, message.time_ms, message.sender, body, flags)
+        self.extras[self.count] = (None, message.key, None) if message.redacted else extra_of(message)
+        self.count += 1
+
+    def parts(self) -> Iterable["Rows"]:
+        """Split into parts of at most MAX_ROWS rows."""
+        for start in range(0, self.count, MAX_ROWS):
+            part = Rows()
+            part.count = min(MAX_ROWS, self.count - start)
+            part.values = self.values[start * len(PLAIN) : (start + part.count) * len(PLAIN)]
+            part.extras = {i - start: extra for i, extra in self.extras.items() if 0 <= i - start < part.count}
+            yield part
+
+    def bind(self, top: int) -> tuple[str, list[Any]]:
+        """Return the statement and the values to bind to it; it inserts nothing unless `meta.top` is `top`."""
+        size = next(size for size in SIZES if size >= self.count)
+        values = self.bind_values(size)
+        values.append(top)
+        return insert_statement(size, has_extras=bool(self.extras)), values
+
+    def bind_values(self, size: int) -> list[Any]:
+        """Return the values to bind to a statement of `size` rows."""
+        values = self.values
+        if self.extras:
+            values, width = [], len(PLAIN)
+            for i in range(self.count):
+                values += self.values[i * width : (i + 1) * width]
+                values += self.extras.get(i, (None, None, None))
+        width = len(PLAIN) + len(EXTRA) if self.extras else len(PLAIN)
+        return values + [None] * ((size - self.count) * width)
+
+
+def extra_of(item: Draft | Message) -> Extra:
+    """Return the EXTRA columns of a draft or message."""
+    data = None if item.data is None else _encode(item.data).decode()
+    return data, item.key, fold(item.body)
+
+
+def fold(body: str) -> str | None:
+    """Return the folded body if SQLite's LIKE, which folds ASCII only and stops at NUL, needs it; else None."""
+    folded = fold_text(body)
+    is_plain = "\0" not in body and folded.encode() == body.encode().lower()  # bytes are lowered as ASCII
+    return None if is_plain else folded
+
+
+@cache
+def insert_statement(size: int, *, has_extras: bool) -> str:
+    """Return the statement for a number of rows."""
+    columns = PLAIN + EXTRA if has_extras else PLAIN
+    row = f"({', '.join('?' * len(columns))})"
+    return (
+        f"INSERT INTO message ({', '.join(columns)}) SELECT * FROM (VALUES {', '.join([row] * size)})"
+        " WHERE column1 IS NOT NULL AND (SELECT top FROM meta) = ?"
+    )

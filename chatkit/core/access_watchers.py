@@ -1,0 +1,148 @@
+"""AccessWatchers: the sessions of a process, found by a change of access that concerns them, or by their expiry."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, Self, TypeVar
+
+import msgspec
+
+from chatkit.core.access import Ban, BanSubject, Identity
+from chatkit.core.access_records import name_keys
+from chatkit.core.ban_list import is_in_network, parse_network
+
+Key = TypeVar("Key", int, str)
+
+
+class AccessWatcher(Protocol):
+    """A session, or another object that acts for an identity and ends when that loses its rights.
+
+    Two of them are equal only if they are the same object.
+    """
+
+    @property
+    def identity(self) -> Identity:
+        """The identity that the session acts for."""
+
+
+class AccessChange(msgspec.Struct, frozen=True):
+    """What changed: tokens by id, names that were reserved by `name_keys`, bans, and rooms whose settings changed.
+
+    If `everyone`, any identity may be concerned. `rooms` concern only those who serve the rooms. `unreadable` are
+    sentences about records that were ignored.
+    """
+
+    token_ids: frozenset[str] = frozenset()
+    name_keys: frozenset[str] = frozenset()
+    bans: tuple[Ban, ...] = ()
+    rooms: frozenset[str] = frozenset()
+    everyone: bool = False
+    unreadable: tuple[str, ...] = ()
+
+    def __or__(self, other: Self) -> "AccessChange":
+        return AccessChange(
+            self.token_ids | other.token_ids,
+            self.name_keys | other.name_keys,
+            self.bans + other.bans,
+            self.rooms | other.rooms,
+            self.everyone or other.everyone,
+            self.unreadable + other.unreadable,
+        )
+
+
+class _Entry(NamedTuple):
+    """What a session was registered with: it may have another identity by now."""
+
+    token_id: str | None
+    name_keys: tuple[str, ...]
+    address: str
+    expires_ms: int | None
+
+
+class AccessWatchers:
+    """The registered sessions. To register one, and to find those of one token, costs a few look-ups."""
+
+    def __init__(self) -> None:
+        self._entries: dict[AccessWatcher, _Entry] = {}
+        self._by_token: dict[str, set[AccessWatcher]] = {}
+        self._by_expiry: dict[int, set[AccessWatcher]] = {}  # as many keys as tokens that end
+        self._next_expiry_ms: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, watcher: AccessWatcher) -> None:
+        """Register a session, or register it again after its identity was renewed."""
+        self.discard(watcher)
+        identity = watcher.identity
+        entry = self._entries[watcher] = _Entry(
+            identity.token_id, name_keys(identity.name), identity.address, identity.expires_ms
+        )
+        if entry.token_id is not None:
+            self._by_token.setdefault(entry.token_id, set()).add(watcher)
+        if entry.expires_ms is not None:
+            self._by_expiry.setdefault(entry.expires_ms, set()).add(watcher)
+            self._next_expiry_ms = min(self._next_expiry_ms or entry.expires_ms, entry.expires_ms)
+
+    def discard(self, watcher: AccessWatcher) -> None:
+        """Remove a session. Removing it again changes nothing."""
+        entry = self._entries.pop(watcher, None)
+        if entry is None:
+            return
+        if entry.token_id is not None:
+            _remove(self._by_token, entry.token_id, watcher)
+        if entry.expires_ms is not None and _remove(self._by_expiry, entry.expires_ms, watcher):
+            self._next_expiry_ms = min(self._by_expiry, default=None)
+
+    def concerned(self, change: AccessChange) -> Iterator[AccessWatcher]:
+        """Iterate over the sessions that a change may concern: each calls `renew`, and ends if that raises.
+
+        Sessions may be added and removed during the iteration. A change of tokens looks at their sessions only. Any
+        other looks at all sessions, at about 1 µs each: with many, pause between steps.
+        """
+        for token_id in change.token_ids:
+            yield from tuple(self._by_token.get(token_id, ()))
+        if change.everyone or change.name_keys or change.bans:
+            concerns = _Concerns(change)
+            for watcher, entry in tuple(self._entries.items()):
+                if entry.token_id not in change.token_ids and watcher in self._entries and concerns(entry):
+                    yield watcher
+
+    @property
+    def next_expiry_ms(self) -> int | None:
+        """When the first of the identities expires, as Unix milliseconds, or None if none does."""
+        return self._next_expiry_ms
+
+    def expired(self, now_ms: int) -> list[AccessWatcher]:
+        """Return the sessions whose identity has expired. They are returned again until they are removed."""
+        if self._next_expiry_ms is None or now_ms < self._next_expiry_ms:
+            return []
+        return [watcher for end_ms, watchers in self._by_expiry.items() if end_ms <= now_ms for watcher in watchers]
+
+
+class _Concerns:
+    """Whether a change concerns a session, beside a change of its token."""
+
+    def __init__(self, change: AccessChange) -> None:
+        self._everyone = change.everyone
+        subjects = {kind: {ban.subject for ban in change.bans if ban.kind is kind} for kind in BanSubject}
+        self._token_ids = subjects[BanSubject.TOKEN]
+        self._banned_keys = {key for name in subjects[BanSubject.NAME] for key in name_keys(name)}
+        self._taken_keys = change.name_keys
+        self._networks = [parse_network(text) for text in subjects[BanSubject.NETWORK]]
+
+    def __call__(self, entry: _Entry) -> bool:
+        return (
+            self._everyone
+            or entry.token_id in self._token_ids
+            or not self._banned_keys.isdisjoint(entry.name_keys)
+            or (entry.token_id is None and not self._taken_keys.isdisjoint(entry.name_keys))
+            or any(is_in_network(entry.address, network) for network in self._networks)
+        )
+
+
+def _remove(sets: dict[Key, set[AccessWatcher]], key: Key, watcher: AccessWatcher) -> bool:
+    """Remove a session from the set of a key; return whether that was the last of the key."""
+    watchers = sets[key]
+    watchers.discard(watcher)
+    if not watchers:
+        del sets[key]
+    return not watchers

@@ -72,8 +72,8 @@ class Credential(StrEnum):
     NONE = "none"
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Who speaks on a connection or in a request.
+class Identity(msgspec.Struct, frozen=True, eq=False):
+    """Who speaks on a connection or in a request. Two identities are equal only if they are the same object.
 
     If `is_verified`, the name is bound to whoever uses it. `address` is the client's IP address, or empty if it has
     none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret ends.
@@ -126,10 +126,12 @@ class Ban(msgspec.Struct, frozen=True):
     def forbids(self, right: Right, room: str | None, now_ms: int) -> bool:
         """Return whether the ban is in force and forbids the right, to the identities that it concerns."""
         return (
-            (self.room in (ALL_ROOMS, room))
-            and (self.until_ms is None or now_ms < self.until_ms)
-            and not (self.is_mute and right is Right.READ)
+            self.room in {ALL_ROOMS, room} and not self.has_ended(now_ms) and not (self.is_mute and right is Right.READ)
         )
+
+    def has_ended(self, now_ms: int) -> bool:
+        """Return whether the ban is over."""
+        return self.until_ms is not None and now_ms >= self.until_ms
 
     def error(self) -> Banned:
         """Make the error that names the reason and the end."""
@@ -197,6 +199,12 @@ def allows(
 ) -> bool:
     """Return whether an identity may use a right on a room. See `refusal`."""
     return refusal(identity, right, room, bans, now_ms, settings=settings) is None
+
+
+def require(identity: Identity, right: Right, room: str | None) -> None:
+    """Raise what `refusal` returns for an identity on which there is no ban."""
+    if error := refusal(identity, right, room, (), 0):
+        raise error
 
 
 def refusal_of_all(bans: Sequence[Ban], now_ms: int) -> Banned | None:

@@ -6,7 +6,8 @@ that a wrong clock brought about does not last longer than the wrong time itself
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, assert_never
+from hashlib import blake2b
+from typing import Final, NamedTuple, TypeVar, assert_never
 
 from msgspec.structs import replace
 
@@ -24,15 +25,21 @@ from chatkit.core.access import (
     refusal_of_all,
 )
 from chatkit.core.access_records import NameHolders, Value, name_keys
-from chatkit.core.access_watchers import AccessChange, AccessWatchers
+from chatkit.core.access_watchers import NO_CHANGE, AccessChange, AccessWatchers
 from chatkit.core.ban_list import BanList
 from chatkit.core.model import check_sender
 from chatkit.core.names import is_role
 from chatkit.core.records import Record, RecordChanges
-from chatkit.core.token import Secret, Token, TokenKind, parse_secret
-from chatkit.errors import ChatkitError, NameTaken, StoreError, Unauthorized
+from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
+from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
+
+MAX_KEPT: Final = 20_000  # results of each kind; about 10 MB
+NEVER_MS: Final = 2**63
+
+Key = TypeVar("Key")
+Result = TypeVar("Result")
 
 INVALID: Final = "this token is not valid here"
 REVOKED: Final = "this token was revoked"
@@ -46,6 +53,13 @@ class TokenUse(NamedTuple):
     token_id: str
     used_ms: int
     address: str
+
+
+class _Standing(NamedTuple):
+    """The rights of an identity on a room that were allowed, until the first moment at which they may not be."""
+
+    rights: tuple[Right, ...]
+    end_ms: int
 
 
 class AccessTable:
@@ -68,8 +82,11 @@ class AccessTable:
         self._bans: dict[str, Ban] = {}
         self._ban_list = BanList()
         self._settings: dict[str, RoomSettings] = {}
-        self._last_use: dict[str, int] = {}  # by token: at most as many as there are tokens
-        self._uses: list[TokenUse] = []  # at most one for each change of `_last_use`
+        self._next_use_ms: dict[str | None, int] = {}  # by token: at most as many as there are tokens
+        self._uses: list[TokenUse] = []  # not more than the changes of `_next_use_ms`
+        # Results of earlier calls, until the next change.
+        self._known: dict[tuple[bytes, str], Identity] = {}  # by hash of a secret and address
+        self._standings: dict[tuple[Identity, str | None], _Standing] = {}
 
     @property
     def is_open(self) -> bool:
@@ -88,20 +105,21 @@ class AccessTable:
         was_open = self.is_open
         if changes.whole:
             self._clear()
-        change = AccessChange()
-        for record in changes.records:
-            try:
-                change |= self._apply(record)
-            except StoreError as error:
-                change |= AccessChange(unreadable=(str(error),))
-        if any(record.kind == access_records.BAN for record in changes.records):
-            self._ban_list = BanList(self._bans)
-        if changes.whole or was_open != self.is_open:
-            change |= AccessChange(everyone=True)
-        self.generation += change != AccessChange()
+        found = [self._apply(record) for record in changes.records]
+        change = AccessChange.merge(found, everyone=changes.whole or was_open != self.is_open)
+        if change != NO_CHANGE:
+            self.generation += 1
+            self._standings.clear()
+            self._known.clear()
         return change
 
     def _apply(self, record: Record) -> AccessChange:
+        try:
+            return self._apply_kind(record)
+        except ChatkitError as error:  # the record was written by hand, or by a later version
+            return AccessChange(unreadable=(str(error),), everyone=True)
+
+    def _apply_kind(self, record: Record) -> AccessChange:
         match record.kind:
             case access_records.TOKEN:
                 return self._apply_token(record)
@@ -113,23 +131,27 @@ class AccessTable:
                 _set(self._settings, record, RoomSettings)
                 return AccessChange(rooms=frozenset({record.key}))
             case _:
-                return AccessChange()
+                return NO_CHANGE
 
     def _apply_token(self, record: Record) -> AccessChange:
         before, token = _set(self._tokens, record, Token)
         if token is None:
-            self._last_use.pop(record.key, None)
+            self._next_use_ms.pop(record.key, None)
         if before is not None and token is not None and before == replace(token, last_used_ms=before.last_used_ms):
-            return AccessChange()
+            return NO_CHANGE
         return AccessChange(token_ids=frozenset({record.key}))
 
     def _apply_name(self, record: Record) -> AccessChange:
         before, holders = _set(self._holders, record, NameHolders)
         is_taken = holders is not None and (before is None or before.name != holders.name)
-        return AccessChange(name_keys=frozenset({record.key})) if is_taken else AccessChange()
+        return AccessChange(name_keys=frozenset({record.key})) if is_taken else NO_CHANGE
 
     def _apply_ban(self, record: Record) -> AccessChange:
-        before, ban = _set(self._bans, record, Ban)
+        if before := self._bans.get(record.key):
+            self._ban_list.discard(before)
+        _, ban = _set(self._bans, record, Ban)
+        if ban is not None:
+            self._ban_list.add(ban)
         return AccessChange(bans=tuple(filter(None, (before, ban))))
 
     # Identities
@@ -141,12 +163,22 @@ class AccessTable:
         that is wrong, and with the reason, such as its expiry, for the right secret. Raise `Banned` if its token, name
         or network is banned from all rooms.
         """
+        if len(secret) > MAX_SECRET_CHARS:
+            raise Unauthorized(INVALID)
+        key = (blake2b(secret.encode(errors="surrogatepass")).digest(), address)  # memory holds no secret
+        identity = self._known.get(key)
+        if identity is None or (identity.expires_ms is not None and now_ms >= identity.expires_ms):
+            identity = self._authenticate(secret, address, now_ms)
+            _keep(self._known, key, identity)
+        if now_ms >= self._next_use_ms.get(identity.token_id, 0):
+            self._note_use(identity, now_ms)
+        return identity
+
+    def _authenticate(self, secret: str, address: str, now_ms: int) -> Identity:
         parsed = parse_secret(secret)
         if parsed is None:
             raise Unauthorized(INVALID)
-        identity = self._identify(parsed, address, now_ms)
-        self._note_use(parsed.token_id, address, now_ms)
-        return identity
+        return self._identify(parsed, address, now_ms)
 
     def _identify(self, secret: Secret, address: str, now_ms: int) -> Identity:
         token = self._tokens.get(secret.token_id)
@@ -166,11 +198,11 @@ class AccessTable:
             raise error
         return identity
 
-    def _note_use(self, token_id: str, address: str, now_ms: int) -> None:
-        last_ms = self._last_use.get(token_id) or self._tokens[token_id].last_used_ms
-        if last_ms is None or now_ms >= last_ms + USE_STEP_MS:
-            self._last_use[token_id] = now_ms
-            self._uses.append(TokenUse(token_id, now_ms, address))
+    def _note_use(self, identity: Identity, now_ms: int) -> None:
+        token = self._tokens[identity.token_id or ""]
+        self._next_use_ms[token.id] = now_ms + USE_STEP_MS
+        if token.last_used_ms is None or now_ms >= token.last_used_ms + USE_STEP_MS:
+            self._uses.append(TokenUse(token.id, now_ms, identity.address))
 
     def drain_uses(self) -> list[TokenUse]:
         """Return the uses of tokens since the last call that are to be recorded; at most one an hour for each token."""
@@ -220,12 +252,23 @@ class AccessTable:
 
         Rights are those of this moment, also if they have changed since the identity was made. See `access.refusal`.
         """
+        standing = self._standings.get((identity, room))
+        if standing is not None and right in standing.rights and now_ms < standing.end_ms:
+            return None
+        return self._decide(identity, right, room, now_ms)
+
+    def _decide(self, identity: Identity, right: Right, room: str | None, now_ms: int) -> ChatkitError | None:
         try:
-            identity = self._current(identity, now_ms)
+            current = self._current(identity, now_ms)
         except ChatkitError as error:
             return error
         settings = DEFAULT_ROOM_SETTINGS if room is None else self._settings.get(room, DEFAULT_ROOM_SETTINGS)
-        return refusal(identity, right, room, self._ban_list.on(identity), now_ms, settings=settings)
+        error = refusal(current, right, room, self._ban_list.on(current), now_ms, settings=settings)
+        if error is None:
+            before = self._standings.get((identity, room))
+            rights = (right,) if before is None else (*before.rights, right)
+            _keep(self._standings, (identity, room), _Standing(rights, current.expires_ms or NEVER_MS))
+        return error
 
     def _current(self, identity: Identity, now_ms: int) -> Identity:
         """Return the identity with its current rights, without the work of `renew` if nothing has changed."""
@@ -260,6 +303,13 @@ class AccessTable:
     def holder_of(self, name: str) -> str | None:
         """Return the reserved name that a name looks like, or None if it is free."""
         return next((self._holders[key].name for key in name_keys(name) if key in self._holders), None)
+
+
+def _keep(results: dict[Key, Result], key: Key, result: Result) -> None:
+    """Keep a result of an earlier call. If there are too many, forget all: they are found again by one call each."""
+    if len(results) >= MAX_KEPT:
+        results.clear()
+    results[key] = result
 
 
 def _set(values: dict[str, Value], record: Record, kind: type[Value]) -> tuple[Value | None, Value | None]:

@@ -1,7 +1,8 @@
 """AccessWatchers: the sessions of a process, found by a change of access that concerns them, or by their expiry."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol, Self, TypeVar
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -37,15 +38,21 @@ class AccessChange(msgspec.Struct, frozen=True):
     everyone: bool = False
     unreadable: tuple[str, ...] = ()
 
-    def __or__(self, other: Self) -> "AccessChange":
-        return AccessChange(
-            self.token_ids | other.token_ids,
-            self.name_keys | other.name_keys,
-            self.bans + other.bans,
-            self.rooms | other.rooms,
-            self.everyone or other.everyone,
-            self.unreadable + other.unreadable,
+    @classmethod
+    def merge(cls, changes: Iterable[Self], *, everyone: bool) -> Self:
+        """Return the union of changes."""
+        real = [change for change in changes if change != NO_CHANGE]
+        return cls(
+            frozenset(chain.from_iterable(change.token_ids for change in real)),
+            frozenset(chain.from_iterable(change.name_keys for change in real)),
+            tuple(chain.from_iterable(change.bans for change in real)),
+            frozenset(chain.from_iterable(change.rooms for change in real)),
+            everyone or any(change.everyone for change in real),
+            tuple(chain.from_iterable(change.unreadable for change in real)),
         )
+
+
+NO_CHANGE: Final = AccessChange()
 
 
 class _Entry(NamedTuple):

@@ -1,4 +1,4 @@
-"""Administration: every change of access, on the records of a backend, with an entry in `.audit` for each.
+"""Administration: tokens and invites are made, rotated and revoked, each with an entry in the audit.
 
 The server and the commands that work on the store itself use it, so that both keep the same rules. Each method checks
 the grants of `by`, who makes the change. Whether `by` is banned or was revoked is for the caller to check: see
@@ -15,35 +15,18 @@ import msgspec
 from msgspec.structs import replace
 
 from chatkit.core import access_records
-from chatkit.core.access import (
-    ALL_ROOMS,
-    DEFAULT_ROOM_SETTINGS,
-    Ban,
-    BanSubject,
-    Credential,
-    Grant,
-    Identity,
-    Right,
-    RoomSettings,
-    check_grants,
-    refusal,
-)
+from chatkit.core.access import Grant, Identity, Right, check_grants, require
 from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent, RefusedAttempts
 from chatkit.core.backend import Backend
-from chatkit.core.ban_list import BanList, parse_network
-from chatkit.core.model import check_room, check_sender, format_time
-from chatkit.core.names import is_anonymous, is_role, skeleton
-from chatkit.core.token import EXPIRED, INVALID, REVOKED, Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
-from chatkit.errors import BadRequest, Forbidden, InviteUsed, NameTaken, NotFound, Unauthorized
+from chatkit.core.model import check_sender, format_time
+from chatkit.core.names import is_anonymous, is_role, skeletons
+from chatkit.core.token import Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
+from chatkit.errors import BadRequest, ChatkitError, InviteUsed, NameTaken, NotFound, Unauthorized
 
 MAX_TOKENS: Final = 20_000  # of a store: each process keeps all of them in memory, with about 1 KB each
-MAX_BANS: Final = 10_000
 MAX_USES: Final = 10_000  # of an invite
 MAX_OVERLAP_S: Final = 30 * 86_400  # a secret that was replaced is not valid for longer than a month
-MAX_REASON_CHARS: Final = 200
-MAX_TOPIC_CHARS: Final = 250
-KICK_S: Final = 60  # long enough that clients, which reconnect at once, stay away
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -57,14 +40,10 @@ class NewToken(msgspec.Struct, frozen=True):
 
 
 class Administration:
-    """Changes access in the store of a backend. `now_ms` is the clock, as Unix milliseconds.
-
-    `audit` appends entries for changes that are made elsewhere, such as redactions by moderators.
-    """
+    """Changes the tokens in the store of a backend. `now_ms` is the clock, as Unix milliseconds."""
 
     def __init__(self, backend: Backend, now_ms: Callable[[], int]) -> None:
-        self.audit = Audit(backend)
-        self._backend = backend
+        self._audit = Audit(backend)
         self._store = AccessStore(backend)
         self._now_ms = now_ms
         self._attempts = RefusedAttempts()
@@ -85,14 +64,14 @@ class Administration:
         Needs `admin` on all rooms. Raise `NameTaken` if the name only looks like one that is held, and `BadName` or
         `BadRequest` for an invalid name, grant or time.
         """
-        _require_admin(by)
+        require(by, Right.ADMIN, None)
         if kind is TokenKind.INVITE:
             raise BadRequest("an invite has no name: use make_invite")
         new = self._new_token(_check_name(name), check_grants(grants), kind, by.name, expires_ms)
         await self._check_room_for_token()
         await self._store.add_token(new.token, may_share=True)
         sentence = f"made a {kind} token for {new.token.name}: {_describe(new.token.grants)}"
-        await self._audit_token(AuditEvent.TOKEN_ADDED, by, sentence, new.token)
+        await self._record(AuditEvent.TOKEN_ADDED, by, sentence, new.token)
         return new
 
     def _new_token(
@@ -109,18 +88,18 @@ class Administration:
         if await self._store.count(access_records.TOKEN) >= MAX_TOKENS:
             raise BadRequest(f"a store holds at most {MAX_TOKENS} tokens: remove some that were revoked")
 
-    async def _audit_token(self, event: AuditEvent, by: Identity, sentence: str, token: Token) -> None:
+    async def _record(self, event: AuditEvent, by: Identity, sentence: str, token: Token) -> None:
         details = {
             "name": token.name,
             "kind": token.kind.value,
             "grants": msgspec.to_builtins(token.grants),
             "expires": None if token.expires_ms is None else format_time(token.expires_ms),
         }
-        await self.audit.append(event, by, sentence, token.id, details)
+        await self._audit.append(event, by, sentence, token.id, details)
 
     async def tokens(self, by: Identity) -> list[Token]:
         """Return all tokens, the oldest first. Needs `admin` on all rooms."""
-        _require_admin(by)
+        require(by, Right.ADMIN, None)
         return sorted(await self._store.all(access_records.TOKEN, Token), key=lambda token: token.created_ms)
 
     async def find_tokens(self, by: Identity, id_or_name: str) -> list[Token]:
@@ -148,7 +127,7 @@ class Administration:
 
         before, token = await self._update_token(token_id, change)
         if before != token:
-            await self._audit_token(AuditEvent.TOKEN_REVOKED, by, f"revoked a token of {token.name}", token)
+            await self._record(AuditEvent.TOKEN_REVOKED, by, f"revoked a token of {token.name}", token)
         return token
 
     async def remove(self, by: Identity, token_id: str) -> Token:
@@ -156,7 +135,7 @@ class Administration:
 
         Needs `admin` on all rooms. If it was the last of the store, a server on a loopback address is open again.
         """
-        _require_admin(by)
+        require(by, Right.ADMIN, None)
 
         def delete(token: Token | None) -> None:
             if token is None:
@@ -169,7 +148,7 @@ class Administration:
             raise _no_such("token", token_id)
         if token.kind is not TokenKind.INVITE:
             await self._store.release(token.name, token_id)
-        await self._audit_token(AuditEvent.TOKEN_REMOVED, by, f"removed a token of {token.name}", token)
+        await self._record(AuditEvent.TOKEN_REMOVED, by, f"removed a token of {token.name}", token)
         return token
 
     async def rotate(self, by: Identity, token_id: str, *, overlap_s: int = 0) -> NewToken:
@@ -193,7 +172,7 @@ class Administration:
             )
 
         _, token = await self._update_token(token_id, change)
-        await self._audit_token(AuditEvent.TOKEN_ROTATED, by, f"replaced the secret of a token of {token.name}", token)
+        await self._record(AuditEvent.TOKEN_ROTATED, by, f"replaced the secret of a token of {token.name}", token)
         return NewToken(token, secret)
 
     async def _update_token(self, token_id: str, change: Callable[[Token], Token]) -> tuple[Token, Token]:
@@ -219,7 +198,7 @@ class Administration:
             return  # it was removed since
         if before.last_used_ms is None:
             user = token.identity("", None, address)
-            await self._audit_token(AuditEvent.TOKEN_USED, user, "used this token for the first time", token)
+            await self._record(AuditEvent.TOKEN_USED, user, "used this token for the first time", token)
 
     async def record_refusal(self, address: str, reason: str) -> None:
         """Append an entry about an attempt that was refused: one for each client and minute, few for all together.
@@ -228,7 +207,7 @@ class Administration:
         """
         if self._attempts.is_new(address, self._now_ms()):
             server = Identity(SERVER_NAME, address=address)
-            await self.audit.append(AuditEvent.ATTEMPT_REFUSED, server, f"refused a client: {reason}", address)
+            await self._audit.append(AuditEvent.ATTEMPT_REFUSED, server, f"refused a client: {reason}", address)
 
     # Invites
 
@@ -239,7 +218,7 @@ class Administration:
 
         Needs `admin` on all rooms. Raise `BadRequest` for an invalid grant, number or time.
         """
-        _require_admin(by)
+        require(by, Right.ADMIN, None)
         if not 1 <= uses <= MAX_USES:
             raise BadRequest(f"an invite has 1 to {MAX_USES} uses")
         new = self._new_token("invite", check_grants(grants), TokenKind.INVITE, by.name, expires_ms)
@@ -247,7 +226,7 @@ class Administration:
         await self._check_room_for_token()
         await self._store.put_token(new.token)
         sentence = f"made an invite with {uses} use{'s' * (uses > 1)}: {_describe(new.token.grants)}"
-        await self._audit_token(AuditEvent.INVITE_ADDED, by, sentence, new.token)
+        await self._record(AuditEvent.INVITE_ADDED, by, sentence, new.token)
         return new
 
     async def redeem(self, secret: str, guest: Identity) -> NewToken:
@@ -272,7 +251,7 @@ class Administration:
             await self._store.release(name, new.token.id)
             raise
         by = new.token.identity("", None, guest.address)
-        await self._audit_token(AuditEvent.INVITE_REDEEMED, by, f"redeemed the invite {invite.id}", new.token)
+        await self._record(AuditEvent.INVITE_REDEEMED, by, f"redeemed the invite {invite.id}", new.token)
         return new
 
     async def _find_invite(self, secret: str) -> Token:
@@ -294,126 +273,24 @@ class Administration:
             raise InviteUsed("this invite was used already: ask for another")
         return replace(invite, uses_left=invite.uses_left - 1)
 
-    # Bans
 
-    async def ban(
-        self,
-        by: Identity,
-        subject: str,
-        *,
-        kind: BanSubject | None = None,
-        room: str = ALL_ROOMS,
-        until_ms: int | None = None,
-        reason: str = "",
-        is_mute: bool = False,
-    ) -> Ban:
-        """Ban a token, a name or a network from a room, or from all; a mute forbids everything except reading.
+def _require_owner(by: Identity, token_id: str) -> None:
+    """Raise `Forbidden` unless the token is that of `by`, or `by` is an administrator."""
+    if by.token_id != token_id:
+        require(by, Right.ADMIN, None)
 
-        Without a `kind`, the subject is a network if it can be one, and else a name. Needs `moderate` on the room, or
-        `admin` on all rooms. Raise `BadRequest` for a ban that would concern `by`, and for invalid values.
-        """
-        _require_moderator(by, room)
-        kind = kind or _kind_of(subject)
-        ban = Ban(
-            new_token_id(),
-            kind,
-            _check_subject(kind, subject),
-            room if room == ALL_ROOMS else check_room(room),
-            _check_line("reason", reason, MAX_REASON_CHARS),
-            by.name,
-            self._now_ms(),
-            until_ms,
-            is_mute,
-        )
-        if until_ms is not None and until_ms <= ban.created_ms:
-            raise BadRequest("the end of a ban is in the future")
-        if BanList({ban.id: ban}).on(by):
-            raise BadRequest("this ban would concern you")
-        if await self._store.count(access_records.BAN) >= MAX_BANS:
-            raise BadRequest(f"a store holds at most {MAX_BANS} bans: remove some that have ended")
-        await self._store.update(access_records.BAN, ban.id, Ban, lambda _: ban)
-        await self._audit_ban(AuditEvent.BAN_ADDED, by, "muted" if is_mute else "banned", ban)
-        return ban
 
-    async def kick(self, by: Identity, name: str, room: str, reason: str = "") -> Ban:
-        """Ban a name from a room for a minute. Needs what `ban` needs."""
-        until_ms = self._now_ms() + KICK_S * 1000
-        return await self.ban(by, name, kind=BanSubject.NAME, room=room, until_ms=until_ms, reason=reason)
+def _check_name(name: str) -> str:
+    """Return the name that a token may have. Raise `BadName`, or `NameTaken` for the name of those who give none."""
+    name = check_sender(name)
+    if is_anonymous(name) or not all(skeletons(name)):  # a name of nothing but marks would look like any other
+        raise NameTaken(name)
+    return name
 
-    async def unban(self, by: Identity, ban_id: str) -> Ban:
-        """Remove a ban. Needs what `ban` needs. Raise `NotFound` if there is none, or `by` may not see it."""
 
-        def delete(ban: Ban | None) -> None:
-            if ban is None or not _moderates(by, ban.room):
-                raise _no_such("ban", ban_id)
+def _describe(grants: Sequence[Grant]) -> str:
+    return "; ".join(f"{', '.join(grant.rights)} on {grant.rooms}" for grant in grants) or "no rights"
 
-        ban, _ = await self._store.update(access_records.BAN, ban_id, Ban, delete)
-        if ban is None:
-            raise _no_such("ban", ban_id)
-        await self._audit_ban(AuditEvent.BAN_REMOVED, by, "removed the ban of", ban)
-        return ban
 
-    async def bans(self, by: Identity) -> list[Ban]:
-        """Return the bans of the rooms that `by` moderates, the oldest first."""
-        bans = await self._store.all(access_records.BAN, Ban)
-        return sorted((ban for ban in bans if _moderates(by, ban.room)), key=lambda ban: ban.created_ms)
-
-    async def remove_ended_bans(self) -> int:
-        """Delete the bans that have ended, and return their number. To be called now and then."""
-        now_ms = self._now_ms()
-        ended = [ban for ban in await self._store.all(access_records.BAN, Ban) if ban.has_ended(now_ms)]
-        for ban in ended:
-            await self._store.update(access_records.BAN, ban.id, Ban, lambda _: None)
-        return len(ended)
-
-    async def _audit_ban(self, event: AuditEvent, by: Identity, verb: str, ban: Ban) -> None:
-        where = "all rooms" if ban.room == ALL_ROOMS else ban.room
-        sentence = f"{verb} the {ban.kind} {ban.subject} in {where}" + (f": {ban.reason}" if ban.reason else "")
-        details = {
-            "kind": ban.kind.value,
-            "room": ban.room,
-            "reason": ban.reason,
-            "until": None if ban.until_ms is None else format_time(ban.until_ms),
-            "mute": ban.is_mute,
-            "id": ban.id,
-        }
-        await self.audit.append(event, by, sentence, ban.subject, details)
-
-    # Rooms
-
-    async def room_settings(self, room: str) -> RoomSettings:
-        """Return the settings of a room as the store has them."""
-        settings = await self._store.get(access_records.ROOM, room, RoomSettings)
-        return settings or DEFAULT_ROOM_SETTINGS
-
-    async def set_room(
-        self, by: Identity, room: str, change: Callable[[RoomSettings], RoomSettings]
-    ) -> RoomSettings:
-        """Replace the settings of a room by `change(settings)`, which may be called again, and return the new ones.
-
-        Needs `admin` on the room; for the topic alone, `moderate`. Raise `BadRequest` for invalid settings.
-        """
-        _require(by, Right.MODERATE, check_room(room))
-
-        def checked(before: RoomSettings | None) -> RoomSettings | None:
-            before = before or DEFAULT_ROOM_SETTINGS
-            after = _check_settings(change(before))
-            if replace(after, topic=before.topic) != before:
-                _require(by, Right.ADMIN, room)
-            return None if after == DEFAULT_ROOM_SETTINGS else after
-
-        before, after = await self._store.update(access_records.ROOM, room, RoomSettings, checked)
-        after = after or DEFAULT_ROOM_SETTINGS
-        if after != (before or DEFAULT_ROOM_SETTINGS):
-            details = {"settings": msgspec.to_builtins(after)}
-            await self.audit.append(AuditEvent.ROOM_CHANGED, by, f"changed the settings of {room}", room, details)
-        return after
-
-    async def delete_room(self, by: Identity, room: str) -> None:
-        """Delete a room with its log and its settings. Needs `admin` on the room. Raise `NotFound` if there is none."""
-        _require(by, Right.ADMIN, check_room(room))
-        has_log = await self._backend.delete_room(room)
-        settings, _ = await self._store.update(access_records.ROOM, room, RoomSettings, lambda _: None)
-        if not has_log and settings is None:
-            raise _no_such("room", room)
-        await self.audit.append(AuditEvent.ROOM_DELETED, by, f"deleted the room {room}", room)
+def _no_such(what: str, key: str) -> NotFound:
+    return NotFound(f"there is no {what} {key[:80]!r}")

@@ -27,6 +27,7 @@ class AuditEvent(StrEnum):
     TOKEN_USED = "token-used"  # noqa: S105 - not a secret
     TOKEN_ROTATED = "token-rotated"  # noqa: S105 - not a secret
     TOKEN_REVOKED = "token-revoked"  # noqa: S105 - not a secret
+    TOKEN_REMOVED = "token-removed"  # noqa: S105 - not a secret
     INVITE_ADDED = "invite-added"
     INVITE_REDEEMED = "invite-redeemed"
     ATTEMPT_REFUSED = "attempt-refused"
@@ -48,7 +49,12 @@ class Audit:
         self, event: AuditEvent, by: Identity, sentence: str, target: str, details: Mapping[str, object] | None = None
     ) -> None:
         """Append an entry: what `by` did to `target`, from its address. `details` are JSON values without secrets."""
-        data = {"event": event.value, "by": by.name, "from": by.address or by.credential.value, "target": target}
+        data: dict[str, object] = {
+            "event": event.value,
+            "by": by.name,
+            "from": by.address or by.credential.value,
+            "target": target,
+        }
         data |= {name: value for name, value in (details or {}).items() if value is not None}
         await self._backend.append(
             [Draft(AUDIT_ROOM, by.name, sentence, data=data, verified=by.is_verified, bot=by.is_bot)]

@@ -1,10 +1,9 @@
 """The bans of a store, found by the token, the name and the address of an identity."""
 
 import ipaddress
-from collections import defaultdict
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, TypeAlias
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from typing import Final, TypeAlias, assert_never
 
 from chatkit.core.access import Ban, BanSubject, Identity
 from chatkit.core.names import skeletons
@@ -14,7 +13,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_NETWORK_CHARS: Final = 64  # an IPv6 address in full with its prefix length has 43
 IPV6_PREFIX: Final = 64  # one customer gets at least a /64 (RFC 6177): a ban of one address would be evaded by the next
-_MAX_CACHED: Final = 10_000  # identities whose bans are remembered
+_MAX_FOUND: Final = 10_000  # results that are remembered
 
 
 def parse_network(text: str) -> Network:
@@ -59,56 +58,70 @@ def is_in_network(address: str, network: Network) -> bool:
 
 
 class BanList:
-    """Bans by id. To find those on an identity costs a few look-ups, however many there are."""
+    """A set of bans. To find those on an identity costs a few look-ups, however many there are."""
 
-    def __init__(self, bans: Mapping[str, Ban] = MappingProxyType({})) -> None:
-        self._is_empty = not bans
-        self._by_token: defaultdict[str, list[Ban]] = defaultdict(list)
-        self._by_look: defaultdict[str, list[Ban]] = defaultdict(list)
-        self._by_network: defaultdict[tuple[int, int], dict[int, list[Ban]]] = defaultdict(dict)
-        self._cached: dict[tuple[str | None, str, str], tuple[Ban, ...]] = {}
-        for ban in bans.values():
-            self._index(ban)
+    def __init__(self, bans: Iterable[Ban] = ()) -> None:
+        self._bans: dict[Hashable, list[Ban]] = {}  # by each of their keys
+        self._prefixes: Counter[tuple[int, int]] = Counter()  # IP version and prefix length of the banned networks
+        self._found: dict[tuple[str | None, str, str], tuple[Ban, ...]] = {}  # results of `on`, until the next change
+        for ban in bans:
+            self.add(ban)
 
-    def _index(self, ban: Ban) -> None:
-        match ban.kind:
-            case BanSubject.TOKEN:
-                self._by_token[ban.subject].append(ban)
-            case BanSubject.NAME:
-                for look in skeletons(ban.subject):
-                    self._by_look[look].append(ban)
-            case BanSubject.NETWORK:
-                network = parse_network(ban.subject)
-                addresses = self._by_network[network.version, network.prefixlen]
-                addresses.setdefault(int(network.network_address), []).append(ban)
+    def add(self, ban: Ban) -> None:
+        """Add a ban."""
+        self._found.clear()
+        for key in _keys(ban):
+            self._bans.setdefault(key, []).append(ban)
+        if ban.kind is BanSubject.NETWORK:
+            network = parse_network(ban.subject)
+            self._prefixes[network.version, network.prefixlen] += 1
+
+    def discard(self, ban: Ban) -> None:
+        """Remove a ban that was added."""
+        self._found.clear()
+        for key in _keys(ban):
+            self._bans[key].remove(ban)
+            if not self._bans[key]:
+                del self._bans[key]
+        if ban.kind is BanSubject.NETWORK:
+            network = parse_network(ban.subject)
+            self._prefixes -= Counter([(network.version, network.prefixlen)])
 
     def on(self, identity: Identity) -> tuple[Ban, ...]:
         """Return the bans that concern an identity, also those that have ended."""
-        if self._is_empty:
+        if not self._bans:
             return ()
-        key = (identity.token_id, identity.name, identity.address)
-        found = self._cached.get(key)
+        who = (identity.token_id, identity.name, identity.address)
+        found = self._found.get(who)
         if found is None:
-            if len(self._cached) >= _MAX_CACHED:
-                self._cached.clear()
-            found = self._cached[key] = self._find(identity)
+            if len(self._found) >= _MAX_FOUND:
+                self._found.clear()
+            found = self._found[who] = self._find(identity)
         return found
 
     def _find(self, identity: Identity) -> tuple[Ban, ...]:
-        found = list(self._by_token.get(identity.token_id or "", ()))
-        for look in skeletons(identity.name):
-            found += self._by_look.get(look, ())
-        found += self._in_networks(identity.address)
-        return tuple({ban.id: ban for ban in found}.values())
+        keys: list[Hashable] = [(BanSubject.TOKEN, identity.token_id)]
+        keys += [(BanSubject.NAME, look) for look in skeletons(identity.name)]
+        keys += self._network_keys(identity.address)
+        return tuple({ban.id: ban for key in keys for ban in self._bans.get(key, ())}.values())
 
-    def _in_networks(self, text: str) -> list[Ban]:
+    def _network_keys(self, text: str) -> list[Hashable]:
         try:
             address = _parse_address(text[:MAX_NETWORK_CHARS])
         except ValueError:
             return []
-        found: list[Ban] = []
-        for (version, prefix), networks in self._by_network.items():
-            if version == address.version:
-                shift = address.max_prefixlen - prefix
-                found += networks.get(int(address) >> shift << shift, ())
-        return found
+        shifts = [(prefix, address.max_prefixlen - prefix) for v, prefix in self._prefixes if v == address.version]
+        return [(address.version, prefix, int(address) >> shift << shift) for prefix, shift in shifts]
+
+
+def _keys(ban: Ban) -> list[Hashable]:
+    match ban.kind:
+        case BanSubject.TOKEN:
+            return [(ban.kind, ban.subject)]
+        case BanSubject.NAME:
+            return [(ban.kind, look) for look in skeletons(ban.subject)]
+        case BanSubject.NETWORK:
+            network = parse_network(ban.subject)
+            return [(network.version, network.prefixlen, int(network.network_address))]
+        case _:
+            assert_never(ban.kind)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, readable_room
 from chatkit.cli.output import begin_json
 from chatkit.cli.sanitize import escaped, one_line
 from chatkit.cli.table import facts, table, terminal_width
@@ -48,7 +48,7 @@ def rooms(
         if json:
             begin_json()
         target = Target(ctx, server, backend, None, token)
-        lines = show_rooms(target, json=json) if room is None else show_room(target, room_name(room), json=json)
+        lines = show_rooms(target, json=json) if room is None else show_room(target, readable_room(room), json=json)
         for line in asyncio.run(lines):
             sys.stdout.write(f"{line}\n")
 

@@ -41,6 +41,11 @@ def read_end(text: str, now: datetime) -> datetime:
     return end
 
 
+def read_end_ms(text: str | None) -> int | None:
+    """Parse the end of something that begins now, as Unix milliseconds; None for no end. Raise `BadRequest`."""
+    return None if text is None else round(read_end(text, datetime.now(UTC)).timestamp() * 1000)
+
+
 def shown_duration(seconds: int) -> str:
     """Return a duration as people type it: `1d12h`."""
     parts = []

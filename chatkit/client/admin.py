@@ -10,7 +10,7 @@ from chatkit.client.endpoint import room_path
 from chatkit.client.http import HttpClient
 from chatkit.client.validation import MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
 from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
-from chatkit.core.model import format_time
+from chatkit.core.model import Message, format_time
 from chatkit.core.token import MAX_SECRET_CHARS, TokenKind
 from chatkit.wire.access import (
     BanListing,
@@ -100,6 +100,10 @@ class AdminClient(HttpClient):
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""
         self._call("DELETE", room_path(room), once=True)
+
+    def message(self, room: str, seq: int) -> Message | None:
+        """Return a message, or None if it is not stored."""
+        return next(iter(self.history(room, after=seq - 1, before=seq + 1, limit=1).messages), None)
 
     def _new_token(self, path: str, request: TokenRequest | InviteRequest | RotateRequest) -> NewTokenView:
         view = _check_token(decode(self._post(path, request), NewTokenView))

@@ -147,9 +147,11 @@ class HttpClient:
         """List the members of a room: at most 200."""
         return read_members(decode(self._call("GET", f"{room_path(room)}/members").body, MemberList).members)
 
-    def redact(self, room: str, seq: int) -> None:
-        """Redact a message: remove its body and data for good."""
-        self._call("DELETE", f"{room_path(room)}/messages/{seq}")
+    def redact(self, room: str, seq: int) -> WireMessage:
+        """Redact a message: remove its body and data for good. Return what remains of it."""
+        message = decode(self._call("DELETE", f"{room_path(room)}/messages/{seq}").body, WireMessage)
+        check_message(message)
+        return message
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, *, once: bool = False, **query: str | int | None

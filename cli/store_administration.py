@@ -6,6 +6,7 @@ Whoever can open the store may change everything in it. The audit names the logi
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -37,19 +38,20 @@ class StoreAdministration:
         self._administration = Administration(self._backend, _now_ms)
         self._moderation = Moderation(self._backend, _now_ms)
         self._runner = asyncio.Runner()
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
-        self._runner.__enter__()
-        self._run(self._backend.__aenter__())
+        with ExitStack() as opened:
+            opened.enter_context(self._runner)
+            self._run(self._backend.__aenter__())
+            opened.callback(lambda: self._run(self._backend.__aexit__(None, None, None)))
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            self._run(self._backend.__aexit__(None, None, None))
-        finally:
-            self._runner.__exit__(None, None, None)
+        self._opened.close()
 
     def add_token(
         self, name: str, grants: Sequence[Grant], *, kind: TokenKind = TokenKind.PERSON, expires_ms: int | None = None

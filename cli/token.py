@@ -80,9 +80,7 @@ def add(
 def list_(
     ctx: typer.Context,
     *,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also list those that were revoked or have expired.")
-    ] = False,
+    ended: Annotated[bool, typer.Option("--all", help="Also list those that were revoked or have expired.")] = False,
     json: Json = False,
     server: ServerURL = DEFAULT_SERVER,
     backend: BackendURL = None,

@@ -9,9 +9,9 @@ import typer
 from chatkit.cli.administration import Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room, room_name
 from chatkit.cli.output import print_notice
-from chatkit.cli.rooms import room_facts
+from chatkit.cli.rooms import print_rooms, room_facts
 from chatkit.cli.table import facts
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_duration
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
 HELP = "Change a room: its topic, what it keeps, its name; archive or delete it."
 SERVERS_SETTING: Final = "default"
+
+
+def show(
+    ctx: typer.Context,
+    room: RoomName,
+    *,
+    json: Json = False,
+    server: ServerURL = DEFAULT_SERVER,
+    backend: BackendURL = None,
+    token: Token = None,
+) -> None:
+    """Show a room with its settings and members, as 'chatkit rooms ROOM' does."""
+    with report_errors():
+        print_rooms(Target(ctx, server, backend, None, token), readable_room(room), json=json)
 
 
 def set_(
@@ -155,6 +169,7 @@ chatkit room set ops --keep default
 """
 
 COMMANDS: Final = (
+    (show, "chatkit room show ops"),
     (set_, SET_EXAMPLES),
     (rename, "chatkit room rename ops operations"),
     (delete, "chatkit room delete old-project"),

@@ -11,7 +11,7 @@ from chatkit.client.http import HttpClient
 from chatkit.client.validation import MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
 from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
 from chatkit.core.model import Message, format_time
-from chatkit.core.token import MAX_SECRET_CHARS, TokenKind
+from chatkit.core.token import TokenKind, parse_secret
 from chatkit.wire.access import (
     BanListing,
     BanRequest,
@@ -107,7 +107,7 @@ class AdminClient(HttpClient):
 
     def _new_token(self, path: str, request: TokenRequest | InviteRequest | RotateRequest) -> NewTokenView:
         view = _check_token(decode(self._post(path, request), NewTokenView))
-        if not (view.secret.isascii() and view.secret.isprintable()) or len(view.secret) > MAX_SECRET_CHARS:
+        if parse_secret(view.secret) is None:  # it is printed, and sent in a header
             raise incompatible("a secret that is not one")
         return view
 

@@ -169,6 +169,7 @@ def test_settings_of_a_room_change_one_by_one(chatkit: CommandRunner) -> None:
     assert chatkit.run("rooms", "ops").splitlines()[1:4] == [
         "topic     Deployments", "keeps     1d12h", "archived  yes",
     ]  # fmt: skip
+    assert chatkit.run("room", "show", "ops") == chatkit.run("rooms", "ops")
     reset = chatkit.json("room", "set", "ops", "--topic", "", "--keep-for", "default", "--no-archive")
     assert not {"topic", "keep", "keep_for_s", "archived"} & set(reset)
 

@@ -45,9 +45,9 @@ def requests_of(call: Call, reply: bytes, error: type[Exception] | None = None) 
 
     async def test() -> list[str]:
         async with RawServer(lambda _: reply).running() as server:
-            with AdminClient(Endpoint.parse(server.url, "ann", "a-token")) as client:
-                with nullcontext() if error is None else pytest.raises(error):
-                    await asyncio.to_thread(call, client)
+            endpoint = Endpoint.parse(server.url, "ann", "a-token")
+            with AdminClient(endpoint) as client, nullcontext() if error is None else pytest.raises(error):
+                await asyncio.to_thread(call, client)
             assert all("\r\nAuthorization: Bearer a-token\r\n" in head for head in server.heads)
             return [head.split(" HTTP/", 1)[0] for head in server.heads]
 

@@ -62,7 +62,8 @@ class Credential(StrEnum):
     """How an identity was established.
 
     `token`: by a token. `secret`: by the shared secret of the server. `proxy`: a trusted proxy named the person.
-    `store`: by access to the store itself. `none`: not at all; the name was chosen freely.
+    `store`: by access to the store itself, as a
+    command has. `none`: not at all; the name was chosen freely.
     """
 
     TOKEN = "token"  # noqa: S105 - not a secret
@@ -75,7 +76,7 @@ class Credential(StrEnum):
 class Identity(msgspec.Struct, frozen=True, eq=False):
     """Who speaks on a connection or in a request. Two identities are equal only if they are the same object.
 
-    If `is_verified`, the name is bound to whoever uses it. `address` is the client's IP address, or empty if it has
+    If `is_verified`, no other client can have the name. `address` is the client's IP address, or empty if it has
     none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret ends.
     """
 
@@ -213,7 +214,7 @@ def refusal_of_all(bans: Sequence[Ban], now_ms: int) -> Banned | None:
 
 
 def no_such_room(room: str | None) -> NotFound:
-    """Make the error for a room that does not exist, or that the client may not read: the two cannot be told apart."""
+    """Make the error for a room that does not exist, or that the client may not read: the two errors are the same."""
     return NotFound(f"there is no room {room!r}")
 
 

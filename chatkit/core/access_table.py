@@ -1,6 +1,6 @@
 """AccessTable: one process's view of the tokens, reserved names, bans and settings of rooms of its store.
 
-Synchronous: records come in by `apply`, the time is an argument, and sessions are notified by whoever calls `apply`.
+Synchronous: records come in by `apply`, the time is an argument, and the caller of `apply` notifies sessions.
 Nothing is marked as expired. Each decision compares the time of its call with the ends of tokens and bans, so an end
 that a wrong clock brought about does not last longer than the wrong time itself; `SteadyClock` keeps short jumps away.
 """
@@ -35,7 +35,7 @@ from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
 
-MAX_KEPT: Final = 20_000  # results of each kind; about 10 MB
+MAX_KEPT: Final = 10_000  # results of each kind: to forget them takes less than a millisecond
 NEVER_MS: Final = 2**63
 
 Key = TypeVar("Key")
@@ -82,6 +82,7 @@ class AccessTable:
         self._bans: dict[str, Ban] = {}
         self._ban_list = BanList()
         self._settings: dict[str, RoomSettings] = {}
+        self._unreadable: set[tuple[str, str]] = set()  # the kinds and keys of records
         self._next_use_ms: dict[str | None, int] = {}  # by token: at most as many as there are tokens
         self._uses: list[TokenUse] = []  # not more than the changes of `_next_use_ms`
         # Results of earlier calls, until the next change.
@@ -90,8 +91,11 @@ class AccessTable:
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody may do everything, because there is no token and only this machine can connect."""
-        return self._is_loopback and not self._tokens
+        """Whether everybody may do everything, because there is no token and only this machine can connect.
+
+        A record that cannot be read may be a token, so it closes the server as one does.
+        """
+        return self._is_loopback and not self._tokens and not self._unreadable
 
     @property
     def guest_grants(self) -> tuple[Grant, ...]:
@@ -114,9 +118,11 @@ class AccessTable:
         return change
 
     def _apply(self, record: Record) -> AccessChange:
+        self._unreadable.discard((record.kind, record.key))
         try:
             return self._apply_kind(record)
         except ChatkitError as error:  # the record was written by hand, or by a later version
+            self._unreadable.add((record.kind, record.key))
             return AccessChange(unreadable=(str(error),), everyone=True)
 
     def _apply_kind(self, record: Record) -> AccessChange:
@@ -214,20 +220,20 @@ class AccessTable:
 
         Raise `BadName`, `NameTaken` if the name looks like one that a token holds or like a role, or `Banned`.
         """
-        return self.named(name, address, now_ms, Credential.NONE, self.guest_grants)
+        return self.named(name, address, now_ms, Credential.NONE)
 
-    def named(
-        self, name: str, address: str, now_ms: int, credential: Credential, grants: tuple[Grant, ...]
-    ) -> Identity:
+    def named(self, name: str, address: str, now_ms: int, credential: Credential) -> Identity:
         """Return who was identified in another way than by a token (see `Credential`). Raise as `guest` does.
 
-        A name that a trusted proxy gave is verified, and may be held by tokens as well.
+        With the shared secret of the server or access to the store, everything is allowed. A name that a trusted proxy
+        gave is verified, may be held by tokens as well, and has the rights of a guest.
         """
         name = check_sender(name)
         is_verified = credential is Credential.PROXY
         holder = self.holder_of(name)
         if not self.is_open and not (is_verified and holder in {None, name}) and (holder or is_role(name)):
             raise NameTaken(name)
+        grants = EVERYTHING if credential in {Credential.SECRET, Credential.STORE} else self.guest_grants
         identity = Identity(name, is_verified, grants=grants, address=address, credential=credential)
         return self._admit(identity, now_ms)
 
@@ -236,12 +242,8 @@ class AccessTable:
         match identity.credential:
             case Credential.TOKEN:
                 return self._identify(Secret(identity.token_id or "", identity.digest), identity.address, now_ms)
-            case Credential.NONE:
-                return self.guest(identity.name, identity.address, now_ms)
-            case Credential.PROXY | Credential.SECRET:
-                return self.named(identity.name, identity.address, now_ms, identity.credential, identity.grants)
-            case Credential.STORE:
-                return identity
+            case Credential.NONE | Credential.PROXY | Credential.SECRET | Credential.STORE:
+                return self.named(identity.name, identity.address, now_ms, identity.credential)
             case _:
                 assert_never(identity.credential)
 
@@ -263,12 +265,12 @@ class AccessTable:
         except ChatkitError as error:
             return error
         settings = DEFAULT_ROOM_SETTINGS if room is None else self._settings.get(room, DEFAULT_ROOM_SETTINGS)
-        error = refusal(current, right, room, self._ban_list.on(current), now_ms, settings=settings)
-        if error is None:
+        refused = refusal(current, right, room, self._ban_list.on(current), now_ms, settings=settings)
+        if refused is None:
             before = self._standings.get((identity, room))
             rights = (right,) if before is None else (*before.rights, right)
             _keep(self._standings, (identity, room), _Standing(rights, current.expires_ms or NEVER_MS))
-        return error
+        return refused
 
     def _current(self, identity: Identity, now_ms: int) -> Identity:
         """Return the identity with its current rights, without the work of `renew` if nothing has changed."""
@@ -277,7 +279,7 @@ class AccessTable:
             is_same = token is not None and token.digest == identity.digest and token.expires_ms == identity.expires_ms
             if token is None or not is_same or token.grants != identity.grants or not token.is_live(now_ms):
                 return self.renew(identity, now_ms)
-        elif identity.credential is Credential.NONE and identity.grants != self.guest_grants:
+        elif identity.credential in {Credential.NONE, Credential.PROXY} and identity.grants != self.guest_grants:
             return replace(identity, grants=self.guest_grants)
         return identity
 

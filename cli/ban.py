@@ -57,7 +57,7 @@ def add(
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """Ban a name or a network. Whoever is connected is disconnected within seconds.
+    """Ban a name or a network. Its connections are closed within seconds.
 
     Ban a network if a person comes back under other names.
     """

@@ -59,8 +59,8 @@ def invite(
 ) -> None:
     """Make a link with which people join, and print it, on a terminal also as a QR code.
 
-    Whoever opens the link chooses a name that is free, and gets a token of their own with the rights of the invite. To
-    end an invite early, revoke it: chatkit token list shows its id.
+    Each person who opens the link chooses a free name, and gets a token with the rights of the invite. To end an invite
+    early, revoke it: 'chatkit token list' shows its id.
     """
     with report_errors():
         grants = read_grants(read, write)

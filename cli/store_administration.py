@@ -1,6 +1,6 @@
 """Administration of a store that is opened without a server, with the methods of `AdminClient` that the commands use.
 
-Whoever can open the store may change everything in it. The audit names the login name, and `store` as the way.
+A person who can open the store may change everything in it. The audit names the login name, and `store` as the way.
 """
 
 import asyncio

@@ -126,7 +126,7 @@ def revoke(
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """Revoke a token. Whoever is connected with it is disconnected within seconds.
+    """Revoke a token. Its connections are closed within seconds.
 
     This cannot be undone. The name stays reserved, and 'chatkit token add' gives it a new token.
     """

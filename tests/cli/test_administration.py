@@ -1,6 +1,8 @@
 """The commands that administer a store: what they change, print, ask and refuse."""
 
 import io
+import re
+import shlex
 import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
@@ -202,6 +204,43 @@ def test_the_audit_names_the_login_name_and_the_store(chatkit: CommandRunner) ->
     assert {(entry["by"], entry["from"]) for entry in entries} == {("carol", "store")}
     assert chatkit.run("rooms", ".audit").startswith("room      .audit\n")
     assert "a room is 1 to 64" in chatkit.refused("redact", ".audit", "1", "--yes")
+
+
+PAGE = (Path(__file__).parents[2] / "docs/access.md").read_text()
+LINES = [shlex.split(line) for line in re.findall(r"^\$ chatkit (.*?)(?: > .*)?$", PAGE, re.MULTILINE)]
+
+
+def test_the_commands_of_the_page_about_access_work_in_its_order(chatkit: CommandRunner) -> None:
+    for words in LINES:
+        if words[0] != "serve":
+            chatkit.run(*words)
+    assert {view["name"] for view in chatkit.rows("token", "list")} == {
+        "ann", "bob", "invite", "guest", "cron", "deploy",
+    }  # fmt: skip
+    assert len(audit(chatkit)) == 8
+
+
+# Help
+
+COMMANDS = [["invite"], ["redact"], *([group, name] for group, names in CLIENT_GROUPS.items() for name in names)]
+
+
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_help_has_examples_and_fits_the_terminal(
+    chatkit: CommandRunner, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    for words in COMMANDS:
+        shown = chatkit.run(*words, "--help")
+        assert f"\nExamples:\n  chatkit {words[0]}" in shown
+        assert not re.search(r"<\w+|x[<>]=|\[str\]", shown)
+        assert not [line for line in shown.splitlines() if len(line) > int(width) and len(line.split()) > 1]
+
+
+def test_a_group_without_a_command_prints_its_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = CommandRunner(tmp_path, monkeypatch)
+    assert bare.run("token", status=2) == ""
+    assert "\n  rotate " in bare.stderr
 
 
 # What is refused

@@ -86,7 +86,7 @@ def _print_help(ctx: typer.Context) -> None:
         raise typer.Exit(ExitCode.WRONG_USAGE)
 
 
-_add(serve.serve, serve.EPILOG)
+_add(serve.serve, serve.EPILOG, serve.ServeCommand)
 _add(join.join, join.EPILOG)
 _add(publish.publish, publish.EPILOG)
 _add(history.history, history.EPILOG)

@@ -11,6 +11,7 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from msgspec.structs import replace
 
 from chatkit import __version__
 from chatkit.backends import open_backend
@@ -21,6 +22,7 @@ from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
+from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
@@ -45,7 +47,7 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
-    async with open_backend(settings.backend) as backend, Hub(backend) as hub:
+    async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
         trimming = hub.spawn(_trim_forever(hub, settings)) if settings.keep or settings.keep_for_s else None
         try:
             yield create_app(settings, hub)
@@ -55,17 +57,21 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
-    """Return an application that uses a hub. The caller opens the hub and closes it."""
+    """Return an application that uses a hub, which has the `access_table` of the settings. The caller opens the hub."""
     policy = AccessPolicy(settings)
-    rates = RateLimits(settings.rate_limit)
-    admission = Admission(_session_context(settings, hub), policy, rates, settings.max_connections_each)
-    document = openapi_document(settings.limits, settings.path_prefix, needs_token=settings.secret is not None)
+    rates = RateLimits(settings.rate_limit, settings.local_rate_limit)
+    context = _session_context(settings, hub)
+    admission = Admission(context, policy, Authenticator(settings, hub), rates, settings.max_connections_each)
+    admission.local_context = _with_rate(context, settings.local_rate_limit)
+    document = openapi_document(
+        settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants)
+    )
     app = Litestar(
         route_handlers=[
             rooms_router,
             health,
             rooms_socket,
-            *page_handlers(settings.page, policy),
+            *page_handlers(settings.page, admission),
             *schema_handlers(document, policy),
         ],
         state=State({"admission": admission, "n_workers": settings.workers}),
@@ -91,17 +97,19 @@ def _cors(settings: Settings) -> CORSConfig | None:
 
 
 def _session_context(settings: Settings, hub: Hub) -> SessionContext:
-    limits, rate = settings.limits, settings.rate_limit
-    wire_limits = WireLimits(
-        limits.body,
-        limits.history,
-        limits.data,
-        limits.rooms,
-        rate,
-        max(1.0, rate * BURST_S) if rate else 0,
-        MAX_RATE_BYTES if rate else 0,
-    )
-    return SessionContext(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
+    limits = settings.limits
+    wire_limits = WireLimits(limits.body, limits.history, limits.data, limits.rooms)
+    context = SessionContext(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
+    return _with_rate(context, settings.rate_limit)
+
+
+def _with_rate(context: SessionContext, rate: float | None) -> SessionContext:
+    """Return the context with a rate in the limits that clients are told; None leaves them as they are."""
+    if rate is None:
+        return context
+    burst, rate_bytes = (max(1.0, rate * BURST_S), MAX_RATE_BYTES) if rate else (0, 0)
+    limits = replace(context.wire_limits, rate=rate, burst=burst, rate_bytes=rate_bytes)
+    return replace(context, wire_limits=limits)
 
 
 async def _trim_forever(hub: Hub, settings: Settings) -> None:

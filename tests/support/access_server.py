@@ -1,0 +1,83 @@
+"""A server in the test's own event loop with tokens, and clients that use them through every way into it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from asgi_servers import under_uvicorn
+from raw_client import Talk, open_socket
+
+from chatkit.core.access import EVERYTHING, Credential, Grant, Identity, Right
+from chatkit.core.administration import NewToken
+from chatkit.core.hub import Hub  # noqa: TC001  # a cheap import is no reason to hide it
+from chatkit.core.token import TokenKind
+from chatkit.protocols.detect import HttpProtocol
+from chatkit.protocols.websocket import RoomWebSocketProtocol
+from chatkit.server.app import open_app
+from chatkit.server.settings import Settings
+
+ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
+
+
+def grant(rooms: str, *rights: str) -> Grant:
+    return Grant(rooms, tuple(Right(right) for right in rights))
+
+
+class AccessServer:
+    """A server, its hub, and what an administrator does to it."""
+
+    def __init__(self, app: Any, port: int) -> None:
+        self.app = app
+        self.url = f"http://127.0.0.1:{port}"
+        self.ws_url = f"ws://127.0.0.1:{port}"
+        self.hub: Hub = app.state.admission.hub
+        self.moderation = self.hub.moderation
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
+
+    async def token(self, name: str, *grants: Grant, kind: TokenKind = TokenKind.PERSON, **more: Any) -> NewToken:
+        return await self.hub.administration.add_token(ROOT, name, grants, kind=kind, **more)
+
+    async def code(self, method: str, path: str, secret: str | None = None, **options: Any) -> str:
+        """Return the error code of a call, or "ok"."""
+        headers = {"authorization": f"Bearer {secret}"} if secret else {}
+        answer = await self.http.request(method, path, headers=headers | options.pop("headers", {}), **options)
+        return "ok" if answer.is_success else str(answer.json()["code"])
+
+    @asynccontextmanager
+    async def lines(self, path: str, secret: str | None, accept: str) -> AsyncIterator[AsyncIterator[str]]:
+        """Open a stream, and yield its lines. Fail if it is refused."""
+        headers = {"accept": accept} | ({"authorization": f"Bearer {secret}"} if secret else {})
+        async with self.http.stream("GET", path, headers=headers) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield answer.aiter_lines()
+
+    def talk(self, path: str, secret: str | None) -> Any:
+        return Talk.open(self, path, additional_headers={"Authorization": f"Bearer {secret}"} if secret else {})
+
+    def text(self, path: str, secret: str | None) -> Any:
+        return open_socket(self, path, additional_headers={"Authorization": f"Bearer {secret}"} if secret else {})
+
+
+@asynccontextmanager
+async def access_server(**given: Any) -> AsyncIterator[AccessServer]:
+    """Serve with chatkit's own protocols."""
+    settings = Settings(**{"backend": "memory://", "rate_limit": 0, **given})
+    async with (
+        open_app(settings) as app,
+        under_uvicorn(app, http=HttpProtocol, ws=RoomWebSocketProtocol, proxy_headers=False) as port,
+    ):
+        server = AccessServer(app, port)
+        async with server.http:
+            yield server
+
+
+async def within(seconds: float, job: Any) -> Any:
+    async with asyncio.timeout(seconds):
+        return await job
+
+
+def json_of(line: str) -> Any:
+    return json.loads(line.removeprefix("data: "))

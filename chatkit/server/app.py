@@ -25,12 +25,15 @@ from chatkit.server.health import health
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.openapi import openapi_document
+from chatkit.server.moderation_routes import moderation_router
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
+from chatkit.server.session_routes import session_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+from chatkit.server.token_routes import tokens_router
 from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
@@ -69,12 +72,15 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     app = Litestar(
         route_handlers=[
             rooms_router,
+            session_router,
+            tokens_router,
+            moderation_router,
             health,
             rooms_socket,
             *page_handlers(settings.page, admission),
             *schema_handlers(document, policy),
         ],
-        state=State({"admission": admission, "n_workers": settings.workers}),
+        state=State({"admission": admission, "n_workers": settings.workers, "path_prefix": settings.path_prefix}),
         dependencies={"admission": Provide(provide_admission)},
         exception_handlers={
             ChatkitError: answer_chatkit_error,

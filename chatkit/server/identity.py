@@ -12,6 +12,7 @@ from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
 from chatkit.core.access import Credential, Identity
 from chatkit.core.access_table import AccessTable
+from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import Banned, ChatkitError, Unauthorized
@@ -140,6 +141,24 @@ class Authenticator:
         if not is_right_one or isinstance(error, Banned):
             self._record_refusal(address, error)
         raise error
+
+    async def redeem(self, secret: str, name: str, address: str) -> NewToken:
+        """Redeem an invite for a token with a name that is free.
+
+        Raise as `Administration.redeem` and `AccessTable.guest` do, and `TooManyAttempts`. Nothing about names is
+        told without a right secret.
+        """
+        self._attempts.check_blocked(address)
+        administration = self._hub.administration
+        try:
+            await administration.check_invite(secret)
+            new = await administration.redeem(secret, self._access.guest(name, address, self._hub.now_ms()))
+        except Unauthorized as error:
+            self._attempts.add_wrong(address)
+            self._record_refusal(address, error)
+            raise
+        self._attempts.add_right(address)
+        return new
 
     def _authenticate(self, token: str, name: str | None, address: str) -> Identity:
         now_ms = self._hub.now_ms()

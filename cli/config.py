@@ -28,7 +28,7 @@ CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redact")
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate"),
     "ban": ("add", "list", "remove"),
-    "room": ("show", "set", "rename", "delete"),
+    "room": ("show", "set", "delete"),
 }
 
 Defaults = dict[str, dict[str, Any]]  # by command, or by group and command

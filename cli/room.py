@@ -1,4 +1,4 @@
-"""`chatkit room`: the settings of a room, its name, and its end."""
+"""`chatkit room`: show, change and delete a room."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chatkit.wire.access import RoomSettingsChange
 
-HELP = "Change a room: its topic, what it keeps, its name; archive or delete it."
+HELP = "Change the topic of a room and what it keeps; archive or delete it."
 SERVERS_SETTING: Final = "default"
 
 
@@ -80,27 +80,6 @@ def set_(
             print_json(view)
         else:
             sys.stdout.writelines(f"{line}\n" for line in facts(room_facts(view, view.members)))
-
-
-def rename(
-    ctx: typer.Context,
-    room: RoomName,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name of the room.", show_default=False)],
-    *,
-    json: Json = False,
-    server: ServerURL = DEFAULT_SERVER,
-    backend: BackendURL = None,
-    token: Token = None,
-) -> None:
-    """Give a room another name. Its readers follow."""
-    with report_errors():
-        old_name, new_name = room_name(room), room_name(new)
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
-            view = administrator.rename_room(old_name, new_name)
-        if json:
-            print_json(view)
-        else:
-            print_notice(f"renamed {old_name} to {view.room}")
 
 
 def delete(
@@ -171,6 +150,5 @@ chatkit room set ops --keep default
 COMMANDS: Final = (
     (show, "chatkit room show ops"),
     (set_, SET_EXAMPLES),
-    (rename, "chatkit room rename ops operations"),
     (delete, "chatkit room delete old-project"),
 )

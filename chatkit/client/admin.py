@@ -18,7 +18,6 @@ from chatkit.wire.access import (
     BanView,
     InviteRequest,
     NewTokenView,
-    RenameRequest,
     RoomSettingsChange,
     RotateRequest,
     TokenList,
@@ -92,10 +91,6 @@ class AdminClient(HttpClient):
         """Change settings of a room and return the room."""
         answer = self._call("PATCH", room_path(room), msgspec.json.encode(settings))
         return check_room_view(decode(answer.body, RoomView))
-
-    def rename_room(self, room: str, name: str) -> RoomView:
-        """Give a room another name and return it. Its readers follow."""
-        return check_room_view(decode(self._post(f"{room_path(room)}/rename", RenameRequest(name)), RoomView))
 
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""

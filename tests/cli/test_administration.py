@@ -199,6 +199,7 @@ def test_the_audit_names_the_login_name_and_the_store(chatkit: CommandRunner) ->
     chatkit.run("ban", "add", "bob")
     chatkit.run("publish", "ops", "hi")
     chatkit.run("redact", "ops", "1", "--yes")
+    chatkit.run("redact", "ops", "1", "--yes")  # redacted already: this changes nothing
     entries = audit(chatkit)
     assert [entry["event"] for entry in entries] == ["token-added", "ban-added", "message-redacted"]
     assert {(entry["by"], entry["from"]) for entry in entries} == {("carol", "store")}

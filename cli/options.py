@@ -7,7 +7,7 @@ import typer
 
 from chatkit.cli.output import can_print
 from chatkit.cli.token_scope import is_for_server
-from chatkit.core.model import ANONYMOUS, check_room, check_sender
+from chatkit.core.model import ANONYMOUS, check_readable_room, check_room, check_sender
 from chatkit.errors import BadName, ChatkitError
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
@@ -91,9 +91,7 @@ def room_name(text: str) -> str:
 
 def readable_room(text: str) -> str:
     """Return the name of a room to read, which may also be the room of the audit. Raise `BadName`."""
-    from chatkit.core.audit import AUDIT_ROOM
-
-    return AUDIT_ROOM if text == AUDIT_ROOM else room_name(text)
+    return check_readable_room(text.removeprefix("#"))
 
 
 def sender_name(given: str | None) -> str:

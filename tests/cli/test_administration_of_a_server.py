@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 from access_server import AccessServer, access_server, grant
 from cli_runner import CommandRunner
+from typer.testing import CliRunner
+
+from chatkit.cli.main import app
 
 
 class Served:
-    """A server in a thread, with its address and the secrets of an administrator and of a moderator of `ops`."""
+    """A server in a thread. An administrator, a moderator of `ops` and a writer there have tokens."""
 
     url = ""
     admin = ""
     moderator = ""
+    writer = ""
 
     def __init__(self) -> None:
         self._is_ready = threading.Event()
@@ -56,10 +60,6 @@ def served() -> Iterator[Served]:
     finally:
         served.end()
         thread.join()
-
-
-class As:
-    """Runs commands with the token of a person."""
 
 
 @pytest.fixture
@@ -134,20 +134,16 @@ def test_a_refusal_says_who_may(served: Served, runner: Any) -> None:
     assert runner(None).refused("token", "add", "x", "--admin", status=4).endswith(hint)
 
 
-def test_names_ids_and_bans_are_completed(
-    served: Served, runner: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_ids_and_bans_are_completed(served: Served, runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     admin = runner(served.admin)
     made = admin.json("token", "add", "fay", "--read", "ops")
     ban = admin.json("ban", "add", "eve")
 
     def completed(line: str) -> list[str]:
-        for name, value in {
-            "_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")),
-            "CHATKIT_SERVER": served.url, "CHATKIT_TOKEN": served.admin,
-        }.items():  # fmt: skip
-            monkeypatch.setenv(name, value)
-        return CommandRunner.complete()
+        monkeypatch.setenv("CHATKIT_SERVER", served.url)
+        monkeypatch.setenv("CHATKIT_TOKEN", served.admin)
+        words = {"_CHATKIT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        return CliRunner().invoke(app, env=words, prog_name="chatkit").stdout.splitlines()
 
     assert completed("chatkit token revoke fa") == ["fay"]
     assert completed(f"chatkit token show {made['id'][:9]}") == [made["id"]]

@@ -17,7 +17,6 @@ from chatkit.cli.output import can_print, print_notice
 from chatkit.cli.qr_code import CHARACTERS, qr_lines
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_end_ms, shown_time
-from chatkit.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from chatkit.wire.access import NewTokenView
@@ -66,6 +65,8 @@ def invite(
         grants = read_grants(read, write)
         expires_ms = read_end_ms(expires)
         target = Target(ctx, server, backend, None, token)
+        from chatkit.client.endpoint import Endpoint
+
         page = page_of(ctx, target, url) or Endpoint.parse(DEFAULT_SERVER)
         with administering(target, make=True) as administrator:
             made = administrator.make_invite(grants, uses=uses, expires_ms=expires_ms)

@@ -147,7 +147,7 @@ def test_a_ban_is_made_listed_and_removed(chatkit: CommandRunner) -> None:
     assert (made["kind"], made["subject"], made["room"], made["reason"]) == ("name", "bob", "ops", "off topic")
     assert hours_from_now(made["until"]) == pytest.approx(2, abs=0.1)
     chatkit.run("ban", "add", "192.0.2.7", "--mute", "--for", "2100-01-01")
-    assert chatkit.stderr.startswith("chatkit: muted 192.0.2.7/32 in all rooms until 2100-01-01 00:00:00\n")
+    assert chatkit.stderr.startswith("chatkit: muted the network 192.0.2.7/32 in all rooms until 2100-01-01 00:00:00\n")
     listed = chatkit.run("ban", "list").splitlines()
     assert listed[0].split() == ["ID", "SUBJECT", "ROOM", "KIND", "UNTIL", "BY", "REASON"]
     assert [line.split()[1:4] for line in listed[1:]] == [["bob", "ops", "ban"], ["192.0.2.7/32", "*", "mute"]]

@@ -46,6 +46,16 @@ class AccessServer:
         answer = await self.http.request(method, path, headers=headers | options.pop("headers", {}), **options)
         return "ok" if answer.is_success else str(answer.json()["code"])
 
+    async def call(
+        self, method: str, path: str, by: NewToken | str | None = None, body: Any = None, **headers: str
+    ) -> httpx.Response:
+        """Make a call with a token or its secret, and with a body as JSON. Cookies of calls before it are not sent."""
+        self.http.cookies.clear()
+        secret = by.secret if isinstance(by, NewToken) else by
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named |= {} if secret is None else {"authorization": f"Bearer {secret}"}
+        return await self.http.request(method, path, headers=named, json=body)
+
     @asynccontextmanager
     async def lines(self, path: str, secret: str | None, accept: str) -> AsyncIterator[AsyncIterator[str]]:
         """Open a stream, and yield its lines. Fail if it is refused."""
@@ -72,6 +82,13 @@ async def access_server(**given: Any) -> AsyncIterator[AccessServer]:
         server = AccessServer(app, port)
         async with server.http:
             yield server
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Return the status and the code of an error, which has the form of all errors."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    assert answer.json()["status"] == answer.status_code
+    return answer.status_code, answer.json()["code"]
 
 
 async def within(seconds: float, job: Any) -> Any:

@@ -24,8 +24,8 @@ from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
-from chatkit.server.openapi import openapi_document
 from chatkit.server.moderation_routes import moderation_router
+from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from chatkit.cli.administration import administering, print_json
+from chatkit.cli.administration import administering, print_json, printing_secret
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Read, Write, read_grants, shown_grants
 from chatkit.cli.links import invite_link, page_of
@@ -62,19 +62,20 @@ def invite(
     early, revoke it: 'chatkit token list' shows its id.
     """
     with report_errors():
+        from chatkit.client.endpoint import Endpoint
+
         grants = read_grants(read, write)
         expires_ms = read_end_ms(expires)
         target = Target(ctx, server, backend, None, token)
-        from chatkit.client.endpoint import Endpoint
-
         page = page_of(ctx, target, url) or Endpoint.parse(DEFAULT_SERVER)
         with administering(target, make=True) as administrator:
             made = administrator.make_invite(grants, uses=uses, expires_ms=expires_ms)
         link = invite_link(page, made.secret)
-        if json:
-            print_json(msgspec.structs.replace(made, url=link))
-        else:
-            print_invite(made, link)
+        with printing_secret():
+            if json:
+                print_json(msgspec.structs.replace(made, url=link))
+            else:
+                print_invite(made, link)
         if page.is_loopback:
             print_notice("only this machine can open the link: give the address that others use with --url")
 

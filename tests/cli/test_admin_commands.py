@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_process import PATIENCE_S, Shell
 from cli_runner import CommandRunner
 
 from chatkit.cli.config import CLIENT_COMMANDS, CLIENT_GROUPS
@@ -116,6 +117,15 @@ def test_secrets_are_in_no_file_of_the_store(chatkit: CommandRunner, tmp_path: P
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("rooms.db*"))
     assert made[0]["id"].encode() in stored
     assert not [view for view in made if view["secret"][-20:].encode() in stored]
+
+
+@pytest.mark.parametrize("words", [["token", "add", "ann", "--admin"], ["invite", "--read", "ops"]])
+def test_a_secret_that_nobody_reads_is_a_failure(chatkit: CommandRunner, tmp_path: Path, words: list[str]) -> None:
+    shell = Shell(tmp_path, "")
+    with shell.start(*words, "--backend", STORE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 1
 
 
 # Invites

@@ -398,7 +398,8 @@ def test_unknown_paths_and_methods_are_answered_with_a_problem(
         ("/schema", 200),
         ("/", 200),
         ("/nothing", 404),
-        ("/rooms/.head", 400),
+        ("/rooms/a%20b", 400),
+        ("/rooms/.head", 404),
         ("/rooms/head/messages/1", 405),
     ],
 )

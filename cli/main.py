@@ -4,14 +4,14 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from chatkit import __version__
-from chatkit.cli import bench, history, join, publish, rooms, serve
+from chatkit.cli import ban, bench, history, invite, join, publish, redact, room, rooms, serve, token
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
 from chatkit.cli.exit_codes import report_errors
@@ -46,20 +46,44 @@ def _set_defaults(ctx: Any, warn: Warn) -> None:
         ctx.meta[CONFIG_FILE] = file
 
 
-app = typer.Typer(
-    cls=CommandGroup,
-    name="chatkit",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
+def _new_group(name: str, kind: type[HelpGroup]) -> typer.Typer:
+    return typer.Typer(
+        cls=kind,
+        name=name,
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
 
 
-def _add(command: Callable[..., None], epilog: str, kind: type[HelpCommand] = HelpCommand) -> None:
+app = _new_group("chatkit", CommandGroup)
+
+
+def _add(
+    command: Callable[..., None],
+    epilog: str,
+    kind: type[HelpCommand] = HelpCommand,
+    group: typer.Typer = app,
+) -> None:
     # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
-    app.command(command.__name__, cls=kind, help=text, epilog=epilog)(command)
+    group.command(command.__name__.removesuffix("_"), cls=kind, help=text, epilog=epilog)(command)
+
+
+def _add_group(name: str, description: str, commands: Iterable[tuple[Callable[..., None], str]]) -> None:
+    group = _new_group(name, HelpGroup)
+    group.callback(help=description)(_print_help)
+    for command, epilog in commands:
+        _add(command, epilog, group=group)
+    app.add_typer(group)
+
+
+def _print_help(ctx: typer.Context) -> None:
+    """Print the help of a group, if it was called without one of its commands."""
+    if ctx.invoked_subcommand is None:
+        sys.stderr.write(f"{ctx.get_help()}\n")
+        raise typer.Exit(ExitCode.WRONG_USAGE)
 
 
 _add(serve.serve, serve.EPILOG, serve.ServeCommand)
@@ -67,6 +91,11 @@ _add(join.join, join.EPILOG)
 _add(publish.publish, publish.EPILOG)
 _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
+_add_group("token", token.HELP, token.COMMANDS)
+_add(invite.invite, invite.EPILOG)
+_add_group("ban", ban.HELP, ban.COMMANDS)
+_add_group("room", room.HELP, room.COMMANDS)
+_add(redact.redact, redact.EPILOG)
 _add(bench.bench, bench.EPILOG)
 
 
@@ -91,9 +120,7 @@ def chatkit(
 
     Run 'chatkit COMMAND --help' for the options of a command and examples.
     """
-    if ctx.invoked_subcommand is None:
-        sys.stderr.write(f"{ctx.get_help()}\n")
-        raise typer.Exit(ExitCode.WRONG_USAGE)
+    _print_help(ctx)
     with report_errors():
         _set_defaults(ctx, print_notice)
 

@@ -242,6 +242,8 @@ class Client:
             BadName: If `room` is not the name of a room.
             BadCursor: If `after` is not a cursor.
             TooManyRooms: If one connection would follow more rooms than the server allows.
+            NotFound: If the client may not read the room, also if it loses that right later.
+            Banned: If the client is banned from the room, also if that happens later.
 
         """
         cursor = Cursor.parse(after) if isinstance(after, str) else after

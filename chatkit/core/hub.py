@@ -6,6 +6,7 @@ identity ask it, because the hub itself serves everybody.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,6 +25,7 @@ from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.moderation import Moderation
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.record_watcher import RecordWatcher
 from chatkit.core.room import Wake
@@ -35,6 +37,7 @@ from chatkit.core.tasks import Tasks
 from chatkit.errors import ChatkitError
 
 USES_S: Final = 60.0  # between two writes of when tokens were used
+CLEANED_AFTER: Final = 60  # times that: then bans that have ended are removed
 FAULT_S = 10.0  # a failed commit is reported as a fault for this long, or until a commit succeeds
 DRAIN_S = 5.0  # when the hub is left, the longest wait for a store that does not answer
 
@@ -61,8 +64,9 @@ class Hub:
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
         self._records = RecordWatcher(backend, self._notifier.apply)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room)
-        store = cast("Backend", self.records)  # of which the two use no more than there is
+        store = cast("Backend", self.records)  # of which they use no more than there is
         self.administration = Administration(store, self.now_ms)
+        self.moderation = Moderation(store, self.now_ms)
         self.audit = Audit(store)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
@@ -76,7 +80,7 @@ class Hub:
         except BaseException:
             await self._tasks.__aexit__(None, None, None)
             raise
-        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired(), self._record_uses()]
+        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired(), self._maintain_access()]
         if self._backend.shared:
             services += [self._presence.share(), self._records.run()]
         self._services = [self.spawn(service) for service in services]
@@ -274,12 +278,15 @@ class Hub:
     def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
         self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))
 
-    async def _record_uses(self) -> None:
-        while True:
+    async def _maintain_access(self) -> None:
+        for minutes in itertools.count(1):
             await asyncio.sleep(USES_S)
             for use in self.access.drain_uses():
-                with suppress(ChatkitError):  # the use is recorded again after the next hour in which there is one
+                with suppress(ChatkitError):  # a use of the next hour is recorded then
                     await self.administration.record_use(*use)
+            if minutes % CLEANED_AFTER == 0:
+                with suppress(ChatkitError):
+                    await self.moderation.remove_ended_bans()
 
     # Health
 

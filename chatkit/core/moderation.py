@@ -97,11 +97,11 @@ class Moderation:
 
         def delete(ban: Ban | None) -> None:
             if ban is None or not _moderates(by, ban.room):
-                raise _no_such_ban(ban_id)
+                raise no_such_ban(ban_id)
 
         ban, _ = await self._store.update(access_records.BAN, ban_id, Ban, delete)
         if ban is None:
-            raise _no_such_ban(ban_id)
+            raise no_such_ban(ban_id)
         await self._record_ban(AuditEvent.BAN_REMOVED, by, "removed the ban of", ban)
         return ban
 
@@ -216,5 +216,6 @@ def _check_settings(settings: RoomSettings) -> RoomSettings:
     return settings
 
 
-def _no_such_ban(ban_id: str) -> NotFound:
+def no_such_ban(ban_id: str) -> NotFound:
+    """Make the error for a ban that does not exist, or that the client may not see."""
     return NotFound(f"there is no ban {ban_id[:80]!r}")

@@ -14,6 +14,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from chatkit.core.access import Identity, Right
+from chatkit.core.model import ANONYMOUS
 from chatkit.errors import BadRequest, RateLimited, Unavailable
 from chatkit.server.access import SAFE_METHODS, AccessPolicy
 from chatkit.server.connect_request import ConnectRequest
@@ -155,6 +156,22 @@ class Admission:
                 raise RateLimited(wait_s)
             await asyncio.sleep(wait_s)
 
+    def consume(self, request: HttpRequest, n_bytes: int = 0) -> None:
+        """Count a request that changes something, like a message of `n_bytes`, against the allowance of its sender.
+
+        Raise `RateLimited` if that exceeds it.
+        """
+        limiter = self.limiter(request)
+        if limiter is not None and (wait_s := limiter.consume(n_bytes)):
+            raise RateLimited(wait_s)
+
+    def current(self, request: HttpRequest) -> Identity:
+        """Return who sends a request, with the rights of this moment: its body may have taken long to arrive.
+
+        Raise `Unauthorized`, `Banned` or `NameTaken` if the sender may not connect any more.
+        """
+        return self.hub.access.renew(request.user, self.hub.now_ms())
+
 
 async def provide_admission(request: HttpRequest) -> Admission:
     """Return the application's admission, for handlers that depend on it."""
@@ -168,10 +185,26 @@ async def check_request(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
     Raise `Forbidden` for a wrong host or origin, and as `Authenticator.identify` does.
     """
     admission: Admission = connection.app.state.admission
-    headers, scope = connection.headers, connection.scope
-    credentials = admission.authenticator.read(scope)
+    credentials = _check_site(connection, admission)
+    connection.scope["user"] = admission.authenticator.identify(credentials)
+
+
+async def check_visitor(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let everybody in, as a sender without rights: to sign in or out, or to redeem an invite. A Litestar guard.
+
+    Raise `Forbidden` for a wrong host or origin.
+    """
+    admission: Admission = connection.app.state.admission
+    credentials = _check_site(connection, admission)
+    connection.scope["user"] = Identity(ANONYMOUS, address=admission.authenticator.address(credentials))
+
+
+def _check_site(connection: ASGIConnection[Any, Any, Any, Any], admission: Admission) -> Credentials:
+    """Raise `Forbidden` for a wrong host, or for a change that a page of another site asks for."""
+    headers = connection.headers
+    credentials = admission.authenticator.read(connection.scope)
     host = headers.get("host")
     admission.policy.check_host(host)
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
         admission.check_origin(headers.get("origin"), host, credentials.peer, headers.get("x-forwarded-host"))
-    scope["user"] = admission.authenticator.identify(credentials)
+    return credentials

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from chatkit import __version__
 from chatkit.backends import open_backend
-from chatkit.core.access_table import AccessTable
 from chatkit.core.hub import Hub
 from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
@@ -23,15 +22,18 @@ from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
-from chatkit.server.identity import Authenticator
+from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.openapi import openapi_document
+from chatkit.server.moderation_routes import moderation_router
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
+from chatkit.server.session_routes import session_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+from chatkit.server.token_routes import tokens_router
 from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
@@ -58,7 +60,7 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
-    """Return an application that uses a hub. The caller opens the hub and closes it."""
+    """Return an application that uses a hub, which has the `access_table` of the settings. The caller opens the hub."""
     policy = AccessPolicy(settings)
     rates = RateLimits(settings.rate_limit, settings.local_rate_limit)
     context = _session_context(settings, hub)
@@ -70,12 +72,15 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     app = Litestar(
         route_handlers=[
             rooms_router,
+            session_router,
+            tokens_router,
+            moderation_router,
             health,
             rooms_socket,
             *page_handlers(settings.page, admission),
             *schema_handlers(document, policy),
         ],
-        state=State({"admission": admission, "n_workers": settings.workers}),
+        state=State({"admission": admission, "n_workers": settings.workers, "path_prefix": settings.path_prefix}),
         dependencies={"admission": Provide(provide_admission)},
         exception_handlers={
             ChatkitError: answer_chatkit_error,
@@ -89,11 +94,6 @@ def create_app(settings: Settings, hub: Hub) -> Litestar:
     )
     app.asgi_handler = RequestMiddleware(app.asgi_handler, admission, settings)
     return app
-
-
-def access_table(settings: Settings) -> AccessTable:
-    """Return the table of access of a server, without the records of its store."""
-    return AccessTable(open_grants=settings.open_grants, is_loopback=settings.is_open)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -11,6 +11,8 @@ import msgspec
 from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
 from chatkit.core.access import Credential, Identity
+from chatkit.core.access_table import AccessTable
+from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import Banned, ChatkitError, Unauthorized
@@ -69,6 +71,11 @@ def bearer(authorization: str | None) -> str | None:
     """Return the token of an `Authorization` header, or None if it holds no bearer token."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def access_table(settings: Settings) -> AccessTable:
+    """Return the table of access of a server, without the records of its store."""
+    return AccessTable(open_grants=settings.open_grants, is_loopback=settings.is_open)
 
 
 class Authenticator:
@@ -134,6 +141,24 @@ class Authenticator:
         if not is_right_one or isinstance(error, Banned):
             self._record_refusal(address, error)
         raise error
+
+    async def redeem(self, secret: str, name: str, address: str) -> NewToken:
+        """Redeem an invite for a token with a name that is free.
+
+        Raise as `Administration.redeem` and `AccessTable.guest` do, and `TooManyAttempts`. Nothing about names is
+        told without a right secret.
+        """
+        self._attempts.check_blocked(address)
+        administration = self._hub.administration
+        try:
+            await administration.check_invite(secret)
+            new = await administration.redeem(secret, self._access.guest(name, address, self._hub.now_ms()))
+        except Unauthorized as error:
+            self._attempts.add_wrong(address)
+            self._record_refusal(address, error)
+            raise
+        self._attempts.add_right(address)
+        return new
 
     def _authenticate(self, token: str, name: str | None, address: str) -> Identity:
         now_ms = self._hub.now_ms()

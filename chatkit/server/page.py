@@ -16,6 +16,7 @@ import chatkit
 from chatkit.errors import Banned, Unauthorized
 from chatkit.server.access import port_of
 from chatkit.server.admission import Admission
+from chatkit.server.browser_site import is_secure
 from chatkit.server.litestar_types import HttpRequest
 
 POLICY: Final = (
@@ -90,18 +91,13 @@ def _exchange_token(request: HttpRequest, admission: Admission, token: str) -> R
 
 def session_cookie(request: HttpRequest, admission: Admission, value: str | None) -> str:
     """Return the `Set-Cookie` header with a value for the browser that sends a request; None removes the cookie."""
-    headers = request.headers
-    host = headers.get("host")
     server = request.scope.get("server")
-    peer = request.client.host if request.client else ""
-    authenticator = admission.authenticator
-    forwarded_proto = headers.get("x-forwarded-proto") if authenticator.proxies.trusts(peer) else None
-    is_secure = admission.policy.is_https(host, request.scope["scheme"], forwarded_proto)
     own_port = (server[1] if server else None) or 0  # a Unix socket has no port
-    port = port_of(host, own_port)
+    port = port_of(request.headers.get("host"), own_port)
+    cookie, secure = admission.authenticator.cookie, is_secure(request, admission)
     if value is None:
-        return authenticator.cookie.removal(port, is_secure=is_secure)
-    return authenticator.cookie.header(value, port, is_secure=is_secure)
+        return cookie.removal(port, is_secure=secure)
+    return cookie.header(value, port, is_secure=secure)
 
 
 def _find(root: Path, path: str) -> Path | None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from itertools import islice
 from typing import Final
 
-from chatkit.core.access import is_system_room
+from chatkit.core.access import DEFAULT_ROOM_SETTINGS, is_system_room
 from chatkit.core.backend import RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Head, format_time
@@ -112,7 +112,7 @@ def _batched(rooms: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: Hub) -> bytes:
-    """Encode rooms as a `RoomList`. This may run in a thread: of the hub it uses only the member counts."""
+    """Encode rooms as a `RoomList`. This may run in a thread: of the hub it uses only counts and settings."""
     views = [view_room(hub, info.room, info.head, info.time_ms) for info in infos]
     views += [view_room(hub, room, head, None) for room, head in unwritten.items()]
     views.sort(key=lambda view: view.room)
@@ -122,7 +122,15 @@ def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: 
 def view_room(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
     """Return a room's entry in the list."""
     time_text = None if time_ms is None else format_time(time_ms)
-    return RoomView(room, head.first, head.last, str(Cursor(head.epoch, head.last)), hub.count(room), time_text)
+    view = RoomView(room, head.first, head.last, str(Cursor(head.epoch, head.last)), hub.count(room), time_text)
+    settings = hub.access.room_settings(room)
+    return view if settings == DEFAULT_ROOM_SETTINGS else view.with_settings(settings)
+
+
+async def read_room(hub: Hub, room: str) -> RoomView:
+    """Return a room as the store has it now. Raise `Unavailable`."""
+    page = await hub.history(room, limit=1)
+    return view_room(hub, room, page.head, page.messages[-1].time_ms if page.messages else None)
 
 
 async def slices(encoded: bytes) -> AsyncIterator[bytes]:

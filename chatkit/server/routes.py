@@ -25,12 +25,13 @@ from chatkit.core.model import (
     parse_time,
 )
 from chatkit.core.text import check_search
-from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound, RateLimited
+from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
-from chatkit.server.room_list import SLICE_BYTES, slices, view_room
+from chatkit.server.moderation_routes import room_handlers
+from chatkit.server.room_list import SLICE_BYTES, read_room, slices
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream, with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
@@ -65,9 +66,7 @@ async def show_room(room: FromPath[str], admission: NamedDependency[Admission], 
     """Show a room. A room without messages exists, and is empty, for a client that may read it."""
     await admission.charge(request, PAGE_COST)
     room = _readable(admission, request, room)
-    page = await admission.context.hub.history(room, limit=1)
-    time_ms = page.messages[-1].time_ms if page.messages else None
-    return view_room(admission.context.hub, room, page.head, time_ms)
+    return await read_room(admission.hub, room)
 
 
 @post("/rooms/{room:str}/messages")
@@ -98,16 +97,9 @@ async def publish(
         verified=request.user.is_verified,
         bot=request.user.is_bot,
     )
-    _consume(admission, request, len(sent))
+    admission.consume(request, len(sent))
     receipt = await admission.context.hub.publish(draft)
     return Response(protocol.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
-
-
-def _consume(admission: Admission, request: HttpRequest, n_bytes: int) -> None:
-    """Count a message of `n_bytes` against the allowance of its sender. Raise `RateLimited`."""
-    limiter = admission.limiter(request)
-    if limiter is not None and (wait_s := limiter.consume(n_bytes)):
-        raise RateLimited(wait_s)
 
 
 def _readable(admission: Admission, request: HttpRequest, room: str) -> str:
@@ -254,7 +246,7 @@ async def redact(
     This needs `moderate`, or the token of the message's sender. It counts as a message.
     """
     room = _readable(admission, request, room)
-    _consume(admission, request, 0)
+    admission.consume(request)
     if is_system_room(room):
         raise Forbidden(f"nobody changes {room!r}")
     if not 0 < seq <= MAX_SEQ:
@@ -298,6 +290,6 @@ def _accepts(request: HttpRequest, media_type: str) -> bool:
 
 rooms_router = Router(
     "/",
-    route_handlers=[list_rooms, show_room, publish, read_messages, follow, list_members, redact],
+    route_handlers=[list_rooms, show_room, publish, read_messages, follow, list_members, redact, *room_handlers],
     guards=[check_request],
 )

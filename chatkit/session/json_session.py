@@ -210,7 +210,7 @@ class JsonSession(Session):
 
     def _expel(self, room: str, error: ChatkitError) -> None:
         self._close_room(room)
-        self._send(protocol.LeftEvent(room, reason=error.code))
+        self._send(protocol.LeftEvent(room, reason=error.code, message=str(error)))
 
     def _on_rights_changed(self, room: str) -> None:
         rights = self._rights_in(room)

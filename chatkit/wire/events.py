@@ -131,11 +131,16 @@ class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
 
 
 class LeftEvent(ServerEvent, frozen=True, tag="left"):
-    """The room is no longer delivered. If the server did that, `reason` is the code of the error, as for a join now."""
+    """The room is no longer delivered. If the server did that, `reason` is an error's code, `message` its sentence."""
 
     room: str
     ref: Ref | None = None
     reason: str | None = None
+    message: str | None = None
+
+    def to_error(self) -> ChatkitError | None:
+        """Return why the server took the client out of the room; None if the client asked for it."""
+        return None if self.reason is None else error_of(self.reason, self.message or self.reason)
 
 
 class RoomEvent(ServerEvent, frozen=True, tag="room"):

@@ -23,7 +23,7 @@ RIGHTS: dict[str, tuple[Grant, ...]] = {
     "admin of the room": (grant("ops", "admin"),),
     "everything but system rooms": (grant("*", "moderate"),),
     "admin": (grant("*", "admin"),),
-    "a pattern with a wildcard of SQL": (grant("%", "admin"), grant("_ps", "admin"), grant("op_*", "admin")),
+    "a pattern with a wildcard of SQL": (grant("_ps", "admin"), grant("op_*", "admin")),
 }
 
 CLOSED = {

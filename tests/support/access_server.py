@@ -13,7 +13,6 @@ from raw_client import Talk, open_socket
 from chatkit.core.access import EVERYTHING, Credential, Grant, Identity, Right
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub  # noqa: TC001  # a cheap import is no reason to hide it
-from chatkit.core.moderation import Moderation
 from chatkit.core.token import TokenKind
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.websocket import RoomWebSocketProtocol
@@ -35,7 +34,7 @@ class AccessServer:
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self.hub: Hub = app.state.admission.hub
-        self.moderation = Moderation(self.hub.records, self.hub.now_ms)  # type: ignore[arg-type]
+        self.moderation = self.hub.moderation
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
 
     async def token(self, name: str, *grants: Grant, kind: TokenKind = TokenKind.PERSON, **more: Any) -> NewToken:
@@ -46,6 +45,16 @@ class AccessServer:
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         answer = await self.http.request(method, path, headers=headers | options.pop("headers", {}), **options)
         return "ok" if answer.is_success else str(answer.json()["code"])
+
+    async def call(
+        self, method: str, path: str, by: NewToken | str | None = None, body: Any = None, **headers: str
+    ) -> httpx.Response:
+        """Make a call with a token or its secret, and with a body as JSON. Cookies of calls before it are not sent."""
+        self.http.cookies.clear()
+        secret = by.secret if isinstance(by, NewToken) else by
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named |= {} if secret is None else {"authorization": f"Bearer {secret}"}
+        return await self.http.request(method, path, headers=named, json=body)
 
     @asynccontextmanager
     async def lines(self, path: str, secret: str | None, accept: str) -> AsyncIterator[AsyncIterator[str]]:
@@ -73,6 +82,13 @@ async def access_server(**given: Any) -> AsyncIterator[AccessServer]:
         server = AccessServer(app, port)
         async with server.http:
             yield server
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Return the status and the code of an error, which has the form of all errors."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    assert answer.json()["status"] == answer.status_code
+    return answer.status_code, answer.json()["code"]
 
 
 async def within(seconds: float, job: Any) -> Any:

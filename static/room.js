@@ -151,6 +151,7 @@ export class Room {
    */
   onRefused(refusal) {
     this.onConnectionLost();
+    this.onSettings({});
     this.refusal = refusal;
     this.members.clear();
     this.count = 0;

@@ -116,6 +116,7 @@ export class Session {
    */
   retry(room) {
     if (this.connection.isOnline) this.#join(room);
+    else this.connection.open();
   }
 
   /** Check whether the connection is alive. */

@@ -21,7 +21,7 @@
  *   ref?: Ref}} WelcomeEvent
  * @typedef {{type: "joined", room: string, cursor: string, first: number, last: number, members: Member[],
  *   count: number, rights?: string[], topic?: string, archived?: boolean, ref?: Ref}} JoinedEvent
- * @typedef {{type: "left", room: string, reason?: string, ref?: Ref}} LeftEvent
+ * @typedef {{type: "left", room: string, reason?: string, message?: string, ref?: Ref}} LeftEvent
  * @typedef {{type: "room", room: string, topic: string, archived: boolean, rights?: string[], ref?: Ref}} RoomEvent
  * @typedef {Message & {type: "message", ref?: Ref}} MessageEvent
  * @typedef {Gap & {type: "gap", room: string, ref?: Ref}} GapEvent

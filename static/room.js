@@ -147,12 +147,14 @@ export class Room {
 
   /**
    * The server refused to let the user in, or took the user out of the room.
-   * @param {{code: string, message: string, wasInside: boolean}} refusal
+   * @param {string} code
+   * @param {string} message
+   * @param {{wasInside: boolean}} how
    */
-  onRefused(refusal) {
+  onRefused(code, message, { wasInside }) {
     this.onConnectionLost();
     this.onSettings({});
-    this.refusal = refusal;
+    this.refusal = { code, message, wasInside };
     this.members.clear();
     this.count = 0;
   }

@@ -255,7 +255,7 @@ export class Session {
       case "gap":
         return this.#onGap(room, event);
       case "left":
-        return event.reason ? this.#onRemoved(room, event.reason) : undefined;
+        return event.reason ? room.onRefused(event.reason, event.message ?? "", { wasInside: true }) : undefined;
       case "room":
         return room.onSettings(event);
       case "redacted":
@@ -269,16 +269,6 @@ export class Session {
       default:
         return undefined; // answers are returned by `ask`
     }
-  }
-
-  /**
-   * The server took the user out of a room. Ask it to let the user in again, because its answer has the reason.
-   * @param {Room} room
-   * @param {string} code
-   */
-  #onRemoved(room, code) {
-    room.onRefused({ code, message: "", wasInside: true });
-    this.#join(room);
   }
 
   /**
@@ -324,7 +314,7 @@ export class Session {
   #onJoinRefused(room, error) {
     if (!(error instanceof Refused)) return; // the connection was lost: all rooms are joined again after reconnecting
     if (error.retryAfterS !== undefined) window.setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
-    else room.onRefused({ code: error.code, message: error.message, wasInside: room.refusal?.wasInside ?? false });
+    else room.onRefused(error.code, error.message, { wasInside: room.refusal?.wasInside ?? false });
     this.owner.onChange();
   }
 

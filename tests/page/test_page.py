@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 import stores
 from page_layout import CONTRASTS, OVERFLOWING
-from page_window import OpenWindow, Window, windows
+from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
 from relay import Relay
 from serving import ServerProcess, serve
@@ -32,6 +32,12 @@ COUNT_WRITES = """() => {
   };
 }"""
 NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,16 @@ from collections.abc import Iterator
 import pytest
 from page_access import MODERATE, READ, WRITE, TokenServer, token_server
 from page_layout import CONTRASTS, OVERFLOWING
-from page_window import OpenWindow, Window, windows
+from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, Locator, expect
 
 NARROW = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

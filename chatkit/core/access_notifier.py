@@ -7,7 +7,7 @@ of them does not block the event loop.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Final, Protocol
 
 from chatkit.core.access import RoomSettings
@@ -25,7 +25,7 @@ class AccessListener(AccessWatcher, Protocol):
     """A session that is registered in `AccessTable.watchers`."""
 
     def on_access_changed(self) -> None:
-        """Renew the identity, and end what it may no longer do. MUST NOT wait."""
+        """Renew the identity, and end what it may no longer do. MUST NOT wait. It may come late, after the end."""
 
 
 class AccessNotifier:
@@ -59,16 +59,18 @@ class AccessNotifier:
         """Notify the sessions whose tokens expire, until cancelled."""
         while True:
             await asyncio.sleep(EXPIRY_POLL_S)
-            await self._notify(self._table.watchers.expired(self._now_ms()))
+            await self._notify([self._table.watchers.expired(self._now_ms())])
 
-    async def _notify(self, watchers: Iterable[AccessWatcher | None]) -> None:
+    async def _notify(self, lists: Iterable[Sequence[AccessWatcher]]) -> None:
         slice_ends_at = time.monotonic() + SLICE_S
-        for watcher in watchers:
-            if watcher is not None:
+        for watchers in lists:
+            for watcher in watchers:
                 _notify_one(watcher)
-            if time.monotonic() >= slice_ends_at:
-                await asyncio.sleep(0)
-                slice_ends_at = time.monotonic() + SLICE_S
+                if time.monotonic() >= slice_ends_at:
+                    await asyncio.sleep(0)
+                    slice_ends_at = time.monotonic() + SLICE_S
+            await asyncio.sleep(0)
+            slice_ends_at = time.monotonic() + SLICE_S
 
 
 def _notify_one(listener: AccessWatcher) -> None:

@@ -5,7 +5,7 @@ Nothing is marked as expired. Each decision compares the time of its call with t
 that a wrong clock brought about does not last longer than the wrong time itself; `SteadyClock` keeps short jumps away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar, assert_never
 
@@ -321,6 +321,10 @@ class AccessTable:
     def room_settings(self, room: str) -> RoomSettings:
         """Return the settings of a room; the default ones if it has none."""
         return self._settings.get(room, DEFAULT_ROOM_SETTINGS)
+
+    def settings_of_rooms(self) -> Mapping[str, RoomSettings]:
+        """Return the settings of all rooms that have some."""
+        return self._settings.copy()
 
     def token(self, token_id: str) -> Token | None:
         """Return a token by its id."""

@@ -8,12 +8,11 @@ import msgspec
 
 from chatkit.core.access import Ban, BanSubject, Identity
 from chatkit.core.access_records import name_keys
-from chatkit.core.ban_list import is_in_network, parse_network
+from chatkit.core.ban_list import address_number, parse_network
+
+SHARDS: Final = 1024  # of the sessions: a change that may concern any of them looks at one shard at a time
 
 Key = TypeVar("Key", int, str)
-
-
-PAUSE_AFTER: Final = 100  # sessions: 0.1 ms, or 0.5 ms for bans of networks
 
 
 class AccessWatcher(Protocol):
@@ -63,7 +62,7 @@ class _Registered(NamedTuple):
 
     token_id: str | None
     name_keys: tuple[str, ...]
-    address: str
+    address: tuple[int, int] | None
     expires_ms: int | None
 
 
@@ -71,20 +70,20 @@ class AccessWatchers:
     """The registered sessions. To register one, and to find those of one token, costs a few look-ups."""
 
     def __init__(self) -> None:
-        self._entries: dict[AccessWatcher, _Registered] = {}
+        self._shards: tuple[dict[AccessWatcher, _Registered], ...] = tuple({} for _ in range(SHARDS))
         self._by_token: dict[str, set[AccessWatcher]] = {}
         self._by_expiry: dict[int, set[AccessWatcher]] = {}  # as many keys as tokens that end
         self._next_expiry_ms: int | None = None
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(map(len, self._shards))
 
     def add(self, watcher: AccessWatcher) -> None:
         """Register a session, or register it again after its identity was renewed."""
         self.discard(watcher)
         identity = watcher.identity
-        entry = self._entries[watcher] = _Registered(
-            identity.token_id, name_keys(identity.name), identity.address, identity.expires_ms
+        entry = self._shard_of(watcher)[watcher] = _Registered(
+            identity.token_id, name_keys(identity.name), address_number(identity.address), identity.expires_ms
         )
         if entry.token_id is not None:
             self._by_token.setdefault(entry.token_id, set()).add(watcher)
@@ -94,31 +93,31 @@ class AccessWatchers:
 
     def discard(self, watcher: AccessWatcher) -> None:
         """Remove a session. Removing it again changes nothing."""
-        entry = self._entries.pop(watcher, None)
+        entry = self._shard_of(watcher).pop(watcher, None)
         if entry is None:
             return
         if entry.token_id is not None:
             _remove(self._by_token, entry.token_id, watcher)
-        if entry.expires_ms is not None and _remove(self._by_expiry, entry.expires_ms, watcher):
-            self._next_expiry_ms = min(self._by_expiry, default=None)
+        if entry.expires_ms is not None:
+            is_last = _remove(self._by_expiry, entry.expires_ms, watcher)
+            if is_last and entry.expires_ms == self._next_expiry_ms:
+                self._next_expiry_ms = min(self._by_expiry, default=None)
 
-    def concerned(self, change: AccessChange) -> Iterator[AccessWatcher | None]:
+    def _shard_of(self, watcher: AccessWatcher) -> dict[AccessWatcher, _Registered]:
+        return self._shards[hash(watcher) % SHARDS]
+
+    def concerned(self, change: AccessChange) -> Iterator[list[AccessWatcher]]:
         """Iterate over the sessions that a change may concern: each calls `renew`, and ends if that raises.
 
-        Sessions may be added and removed during the iteration. A change of tokens looks at their sessions only. Any
-        other looks at all sessions, at about 1 µs each. A None comes after every few that are not concerned: with many
-        sessions, the caller can pause at each step.
+        They come in lists, which may be empty and hold no session twice. To find one list takes less than a
+        millisecond with 100,000 sessions, so the caller pauses between two. Sessions may be added and removed then.
         """
         for token_id in change.token_ids:
-            yield from tuple(self._by_token.get(token_id, ()))
+            yield [*self._by_token.get(token_id, ())]
         if change.everyone or change.name_keys or change.bans:
             concerns = _Concerns(change)
-            for index, watcher in enumerate(list(self._entries)):
-                entry = self._entries.get(watcher)
-                if entry is not None and entry.token_id not in change.token_ids and concerns(entry):
-                    yield watcher
-                elif index % PAUSE_AFTER == PAUSE_AFTER - 1:
-                    yield None
+            for shard in self._shards:
+                yield [watcher for watcher, registered in shard.items() if concerns(registered)]
 
     @property
     def next_expiry_ms(self) -> int | None:
@@ -137,19 +136,24 @@ class _Concerns:
 
     def __init__(self, change: AccessChange) -> None:
         self._everyone = change.everyone
+        self._changed_ids = change.token_ids
         subjects = {kind: {ban.subject for ban in change.bans if ban.kind is kind} for kind in BanSubject}
         self._token_ids = subjects[BanSubject.TOKEN]
         self._banned_keys = {key for name in subjects[BanSubject.NAME] for key in name_keys(name)}
         self._taken_keys = change.name_keys
-        self._networks = [parse_network(text) for text in subjects[BanSubject.NETWORK]]
+        networks = map(parse_network, subjects[BanSubject.NETWORK])
+        self._ranges = [((n.version, int(n[0])), (n.version, int(n[-1]))) for n in networks]
 
-    def __call__(self, entry: _Registered) -> bool:
-        return (
+    def __call__(self, registered: _Registered) -> bool:
+        return registered.token_id not in self._changed_ids and (
             self._everyone
-            or entry.token_id in self._token_ids
-            or not self._banned_keys.isdisjoint(entry.name_keys)
-            or (entry.token_id is None and not self._taken_keys.isdisjoint(entry.name_keys))
-            or any(is_in_network(entry.address, network) for network in self._networks)
+            or registered.token_id in self._token_ids
+            or not self._banned_keys.isdisjoint(registered.name_keys)
+            or (registered.token_id is None and not self._taken_keys.isdisjoint(registered.name_keys))
+            or (
+                registered.address is not None
+                and any(first <= registered.address <= last for first, last in self._ranges)
+            )
         )
 
 

@@ -13,6 +13,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_NETWORK_CHARS: Final = 64  # an IPv6 address in full with its prefix length has 43
 IPV6_PREFIX: Final = 64  # one customer gets at least a /64 (RFC 6177): a ban of one address would be evaded by the next
+_BITS: Final = {4: 32, 6: 128}
 _MAX_FOUND: Final = 10_000  # results that are remembered
 
 
@@ -49,12 +50,13 @@ def client_network(address: str) -> str:
         return address[:MAX_NETWORK_CHARS]
 
 
-def is_in_network(address: str, network: Network) -> bool:
-    """Return whether the text is an address in the network; false for a text that is not an address."""
+def address_number(text: str) -> tuple[int, int] | None:
+    """Return the IP version and number of an address, or None if the text is not an address."""
     try:
-        return _parse_address(address[:MAX_NETWORK_CHARS]) in network
+        address = _parse_address(text[:MAX_NETWORK_CHARS])
     except ValueError:
-        return False
+        return None
+    return address.version, int(address)
 
 
 class BanList:
@@ -106,12 +108,13 @@ class BanList:
         return tuple({ban.id: ban for key in keys for ban in self._bans.get(key, ())}.values())
 
     def _network_keys(self, text: str) -> list[Hashable]:
-        try:
-            address = _parse_address(text[:MAX_NETWORK_CHARS])
-        except ValueError:
+        address = address_number(text)
+        if address is None:
             return []
-        shifts = [(prefix, address.max_prefixlen - prefix) for v, prefix in self._prefixes if v == address.version]
-        return [(address.version, prefix, int(address) >> shift << shift) for prefix, shift in shifts]
+        version, number = address
+        bits = _BITS[version]
+        shifts = [(prefix, bits - prefix) for of_version, prefix in self._prefixes if of_version == version]
+        return [(version, prefix, number >> shift << shift) for prefix, shift in shifts]
 
 
 def _keys(ban: Ban) -> list[Hashable]:

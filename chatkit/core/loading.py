@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from chatkit.core.model import Head, Message
 from chatkit.errors import BadRequest, KeyConflict
+
+MAX_SEQ: Final = 10**17  # a cursor has 18 digits, so that numbers are left for later messages
 
 
 def check_load(messages: Sequence[Message]) -> None:
     """Raise `BadRequest` unless the messages are of one room, numbered upwards from at least 1 without holes."""
     for expected, message in enumerate(messages, messages[0].seq if messages else 1):
-        if message.seq != expected or message.seq < 1:
+        if message.seq != expected or not 1 <= message.seq <= MAX_SEQ:
             raise BadRequest(f"message {message.seq} of {message.room!r} does not follow message {expected - 1}")
         if message.room != messages[0].room:
             raise BadRequest("the messages of one load are of one room")

@@ -26,7 +26,7 @@ from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.model import check_room, check_sender, format_time
-from chatkit.core.token import new_token_id
+from chatkit.core.token import new_token_id, parse_secret
 from chatkit.errors import BadRequest, NotFound
 
 MAX_BANS: Final = 10_000  # of a store: each process keeps all of them in memory
@@ -195,7 +195,8 @@ def _check_subject(kind: BanSubject, subject: str) -> str:
         case BanSubject.NAME:
             return check_sender(subject)
         case BanSubject.TOKEN:
-            return _check_line("id", subject, MAX_SUBJECT_CHARS)
+            secret = parse_secret(subject)  # which somebody took for the id: it must not be stored
+            return _check_line("id", subject if secret is None else secret.token_id, MAX_SUBJECT_CHARS)
         case _:
             assert_never(kind)
 

@@ -70,6 +70,11 @@ class PageCache:
         if page is not None:
             page.redact(seq)
 
+    def discard(self, room: str) -> None:
+        """Drop the pages of a room: its log was deleted, or began again."""
+        for key in [key for key in self._pages if key[0] == room]:
+            self._drop(key)
+
     def clear(self) -> None:
         """Drop all pages: the store may have dropped their messages."""
         self._pages.clear()

@@ -205,6 +205,8 @@ class Room:
         # The log has a new epoch, a trimmed hole, or more than one page of new messages. So the tail restarts at the
         # log's end, and each reader continues from its own position: with messages from the store, or with a gap.
         newest = await self.read(limit=MAX_MESSAGES)
+        if newest.head.epoch != tail.epoch:
+            self._pages.discard(self.name)  # the messages of a log that was deleted must not stay in memory
         if newest.head.epoch != tail.epoch or newest.head.last > tail.last or newest.head.last < known:
             tail.restart(newest.head, newest.messages)
 

@@ -213,7 +213,8 @@ class Rooms:
             room.check()
 
     def on_replaced(self, name: str) -> None:
-        """Compare a room with the store after its log was deleted, or messages were loaded into it."""
+        """Drop a room's cached pages, and compare it with the store, after its log was deleted or loaded."""
+        self._pages.discard(name)
         if (room := self._rooms.get(name)) is not None:
             room.check()
 

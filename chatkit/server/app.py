@@ -1,8 +1,5 @@
 """The composition root: makes the application from the settings."""
 
-import asyncio
-import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,19 +13,18 @@ from msgspec.structs import replace
 from chatkit import __version__
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
-from chatkit.core.model import format_time
-from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
-from chatkit.server.openapi import openapi_document
 from chatkit.server.moderation_routes import moderation_router
+from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits
+from chatkit.server.retention import Retention, RetentionRule
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.session_routes import session_router
@@ -39,9 +35,6 @@ from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
-TRIM_INTERVAL_S = 60.0
-
-_logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -51,12 +44,12 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
     async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
-        trimming = hub.spawn(_trim_forever(hub, settings)) if settings.keep or settings.keep_for_s else None
+        retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
+        trimming = hub.spawn(retention.run())
         try:
             yield create_app(settings, hub)
         finally:
-            if trimming is not None:
-                trimming.cancel()
+            trimming.cancel()
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
@@ -116,38 +109,3 @@ def _with_rate(context: SessionContext, rate: float | None) -> SessionContext:
     burst, rate_bytes = (max(1.0, rate * BURST_S), MAX_RATE_BYTES) if rate else (0, 0)
     limits = replace(context.wire_limits, rate=rate, burst=burst, rate_bytes=rate_bytes)
     return replace(context, wire_limits=limits)
-
-
-async def _trim_forever(hub: Hub, settings: Settings) -> None:
-    clock: RetentionClock | None = None
-    while True:
-        try:
-            if clock is None:
-                clock = await _start_retention(hub)
-            await hub.trim(keep=settings.keep, before_ms=_oldest_kept_ms(clock, settings.keep_for_s))
-        except ChatkitError:
-            _logger.info("old messages were not removed, because the store is not available; retrying later")
-        except Exception:  # retention has to go on after a failure, or the store fills up
-            _logger.exception("old messages were not removed; retrying later")
-        await asyncio.sleep(TRIM_INTERVAL_S)
-
-
-async def _start_retention(hub: Hub) -> RetentionClock:
-    wall_ms = time.time_ns() // 1_000_000
-    times_ms = [info.time_ms for info in await hub.rooms() if info.time_ms <= wall_ms]  # later times are unreliable
-    return RetentionClock(max(times_ms, default=None), wall_ms, time.monotonic())
-
-
-def _oldest_kept_ms(clock: RetentionClock, keep_for_s: float | None) -> int | None:
-    """Return the time before which messages are removed, in Unix milliseconds; None if age does not matter."""
-    if keep_for_s is None:
-        return None
-    was_ahead = clock.is_ahead
-    now_ms = clock.read(time.time_ns() // 1_000_000, time.monotonic())
-    if clock.is_ahead and not was_ahead:
-        _logger.warning(
-            "this machine's clock has jumped ahead of %s: until it has kept the new time for an hour, messages are"
-            " removed by the old time; check the clock",
-            format_time(now_ms),
-        )
-    return now_ms - round(keep_for_s * 1000)

@@ -23,6 +23,10 @@ from chatkit.server.token_attempts import TokenAttempts
 
 MAX_TOKEN_CHARS: Final = 4_096  # far longer than any real token; a longer one is refused without a comparison
 
+PROXY_HEADERS: Final = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+)
+
 NEEDS_TOKEN: Final = "this server needs a token"  # noqa: S105 - a sentence
 INVALID_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
 SESSION_ENDED: Final = "the session of this page has ended: sign in again"
@@ -31,7 +35,8 @@ SESSION_ENDED: Final = "the session of this page has ended: sign in again"
 class Credentials(msgspec.Struct, frozen=True):
     """What a request says about its sender; None for what it does not say.
 
-    `name` is the name that a guest chose, `proxy_names` are the values of the header that a trusted proxy sets.
+    `name` is the name that a guest chose, `proxy_names` are the values of the header that a trusted proxy sets, and
+    `is_forwarded` is true if any proxy has left a trace.
     """
 
     token: str | None
@@ -40,6 +45,7 @@ class Credentials(msgspec.Struct, frozen=True):
     forwarded_for: str | None
     proxy_names: tuple[str, ...]
     peer: str
+    is_forwarded: bool = False
 
     @classmethod
     def read(cls, scope: HTTPScope | WebSocketScope, trust_header: bytes | None) -> Self:
@@ -59,12 +65,13 @@ class Credentials(msgspec.Struct, frozen=True):
             headers.get(b"x-forwarded-for"),
             tuple(proxy_names),
             client[0] if client else "",
+            not PROXY_HEADERS.isdisjoint(headers),
         )
 
     @property
     def is_local(self) -> bool:
         """Whether a program on this machine sends the request, and no proxy forwarded it."""
-        return self.forwarded_for is None and (self.peer == "" or is_loopback_address(self.peer))
+        return not self.is_forwarded and (self.peer == "" or is_loopback_address(self.peer))
 
 
 def bearer(authorization: str | None) -> str | None:

@@ -42,6 +42,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
+    schemas["RoomSettingsChange"]["minProperties"] = 1
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
@@ -99,7 +100,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
                 parameter("seq", "path", {"type": "integer", "minimum": 1}, "The message."),
             ],
             "delete": operation(
-                "redact", "Redact a message: remove its body and data", responses_of(WireMessage, 400, 404, 429, 503)
+                "redact", "Redact a message: remove its body and data", responses_of(WireMessage, 400, 404, 503)
             ),
         },
         "/rooms/{room}/events": {"parameters": [room_parameter()], "get": _follow_operation(limits)},
@@ -142,7 +143,7 @@ def _publish_operation(limits: Limits) -> Json:
     responses = {
         "201": {"description": "The message is committed.", **message},
         "200": {"description": "A message with this key was stored before; this is that message.", **message},
-        **error_responses(400, 404, 409, 413, 429, 503),
+        **error_responses(400, 404, 409, 413, 503),
     }
     raw = {"schema": {"type": "string", "minLength": 1, "example": "hello"}}
     body = {

@@ -11,13 +11,13 @@ from chatkit.server.openapi_parts import (
     SECURITY,
     Json,
     error_responses,
+    name_schema,
     operation,
     parameter,
     ref,
     responses_of,
     room_parameter,
     room_schema,
-    sender_schema,
 )
 from chatkit.wire.access import (
     BanListing,
@@ -53,7 +53,7 @@ _COOKIE: Final = {"Set-Cookie": {"schema": {"type": "string"}, "description": "T
 def access_paths() -> dict[str, Json]:
     """Return the addresses below which no messages are, with their operations."""
     return {
-        "/me": {"get": _access("showMe", "Show who the client is, and its rights", responses_of(MeView, 400, 429))},
+        "/me": {"get": _access("showMe", "Show who the client is, and its rights", responses_of(MeView, 400))},
         "/session": {"post": _sign_in(), "delete": _sign_out()},
         **_token_paths(),
         **_ban_paths(),
@@ -61,10 +61,11 @@ def access_paths() -> dict[str, Json]:
 
 
 def _token_paths() -> dict[str, Json]:
-    listed = _access("listTokens", "List the tokens and invites", responses_of(TokenList, 400, 429, 503))
-    revoked = responses_of(TokenView, 400, 404, 429, 503)
+    listed = _access("listTokens", "List the tokens and invites", responses_of(TokenList, 400, 503))
+    revoked = responses_of(TokenView, 400, 404, 503)
     revoke = _access("revokeToken", "Revoke a token: what is open with it is closed", revoked)
     rotate = _change("rotateToken", "Replace the secret of a token", RotateRequest, {"overlap_s": 3600})
+    rotate["requestBody"]["required"] = False
     add = _change("addToken", "Make a token", TokenRequest, {"name": "ann", "grants": _GRANTS})
     invite = _change("makeInvite", "Make an invite", InviteRequest, {"grants": _GRANTS, "uses": 5})
     token = _id_parameter("token_id", "The token. A client may revoke and rotate its own.")
@@ -81,8 +82,8 @@ def _token_paths() -> dict[str, Json]:
 
 
 def _ban_paths() -> dict[str, Json]:
-    listed = _moderation("listBans", "List the bans", responses_of(BanListing, 400, 429, 503))
-    removed = _moderation("removeBan", "Remove a ban", responses_of(BanView, 400, 404, 429, 503))
+    listed = _moderation("listBans", "List the bans", responses_of(BanListing, 400, 503))
+    removed = _moderation("removeBan", "Remove a ban", responses_of(BanView, 400, 404, 503))
     example = {"subject": "bob", "room": "ops", "reason": "spam"}
     ban = _change("addBan", "Ban or mute a name, a network or a token", BanRequest, example, tag="moderation")
     kick = _change("kick", "Ban a name from a room for a minute", KickRequest, {"name": "bob"}, tag="moderation")
@@ -98,16 +99,17 @@ def room_operations() -> Json:
     gone = {"204": {"description": "The room is deleted. Its readers get a gap."}}
     example = {"topic": "Deployments", "keep_for_s": 2_592_000}
     change = _change("setRoom", "Change the settings of a room", RoomSettingsChange, example, tag="moderation")
-    delete = _moderation("deleteRoom", "Delete a room with its log", gone | error_responses(400, 404, 429, 503))
+    delete = _moderation("deleteRoom", "Delete a room with its log", gone | error_responses(400, 404, 503))
     return {"patch": change | _answering(RoomView, 200), "delete": delete}
 
 
 def access_schemas() -> dict[str, Json]:
     """Return what msgspec cannot derive of the schemas of requests: limits and forms, by schema and property."""
-    time = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}], "default": None}
+    end = {"type": "string", "format": "date-time", "description": "A time in the future."}
+    time = {"anyOf": [end, {"type": "null"}], "default": None}
     grants = {"type": "array", "maxItems": MAX_GRANTS, "items": {"$ref": "#/components/schemas/Grant"}}
     rights = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Right"}}
-    name = sender_schema()
+    name = name_schema()
     reason = {"type": "string", "maxLength": MAX_REASON_CHARS, "default": ""}
     keep = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_KEEP}, {"type": "null"}]}
     return {
@@ -136,7 +138,7 @@ def access_schemas() -> dict[str, Json]:
 
 
 def _sign_in() -> Json:
-    signed_in = responses_of(MeView, 400, 413, 429)
+    signed_in = responses_of(MeView, 400, 413)
     signed_in["200"] |= {"headers": _COOKIE}
     body = _body(SessionRequest, {"token": _SECRET})
     return {**_access("signIn", "Sign a browser in", signed_in), **NO_TOKEN, "requestBody": body}
@@ -145,14 +147,14 @@ def _sign_in() -> Json:
 def _sign_out() -> Json:
     gone = {"204": {"description": "The session cookie is removed.", "headers": _COOKIE}}
     return {
-        **_access("signOut", "Sign a browser out", {**gone, **error_responses(429)}),
+        **_access("signOut", "Sign a browser out", {**gone, **error_responses()}),
         "description": "Other sessions of the token go on: to end them, rotate or revoke it.",
         **NO_TOKEN,
     }
 
 
 def _redeem() -> Json:
-    responses = responses_of(NewTokenView, 400, 413, 429, 503, status=201)
+    responses = responses_of(NewTokenView, 400, 413, 503, status=201)
     responses["201"] |= {"headers": _COOKIE}
     redeemed = _access("redeemInvite", "Redeem an invite for a token", responses)
     return {**redeemed, **NO_TOKEN, "requestBody": _body(RedeemRequest, {"secret": _SECRET, "name": "ann"})}
@@ -164,7 +166,7 @@ def _change(name: str, summary: str, request: type, example: Any, *, tag: str = 
 
 
 def _answering(struct: type, status: int) -> Json:
-    return {"responses": responses_of(struct, 400, 404, 413, 429, 503, status=status)}
+    return {"responses": responses_of(struct, 400, 404, 413, 503, status=status)}
 
 
 def _body(struct: type, example: Any) -> Json:

@@ -12,8 +12,10 @@ NDJSON: Final = "application/x-ndjson"
 PROBLEM: Final = "application/problem+json"
 ROOM_PATTERN: Final = r"^[\p{L}\p{Nd}_-][\p{L}\p{Nd}._-]*$"
 _SHOWN: Final = r"\p{L}\p{Nd}\p{P}\p{S}"
-# The server removes spaces at the ends of a name before it checks the length. An empty name means no name.
-SENDER_PATTERN: Final = rf"^( *[{_SHOWN}]([{_SHOWN} ]{{0,{MAX_SENDER_CHARS - 2}}}[{_SHOWN}])? *)?$"
+# The server removes spaces at the ends of a name before it checks the length.
+_NAME: Final = rf" *[{_SHOWN}]([{_SHOWN} ]{{0,{MAX_SENDER_CHARS - 2}}}[{_SHOWN}])? *"
+NAME_PATTERN: Final = f"^{_NAME}$"
+SENDER_PATTERN: Final = f"^({_NAME})?$"  # an empty name means no name
 CURSOR_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:[0-9]{1,18})?$"
 POSITION_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:)?[0-9]{1,18}$"
 
@@ -29,7 +31,10 @@ ERRORS: Final[dict[int, str]] = {
     404: "There is no such room, message, token or ban, or the client may not know of it.",
     409: "The key belongs to another message.",
     413: "The body or the data is larger than the limit.",
-    429: "The client exceeds the rate limit; `Retry-After` and `retry_after_s` give the seconds to wait.",
+    429: (
+        "The client exceeds the rate limit, or its address has sent too many wrong tokens; `Retry-After` and "
+        "`retry_after_s` give the seconds to wait."
+    ),
     503: "The store is unavailable, or the server is full or shutting down; nothing was stored.",
 }
 
@@ -53,7 +58,7 @@ def responses_of(struct: type, *errors: int, other: Json | None = None, status: 
 
 def error_responses(*statuses: int) -> Json:
     """Return the responses for errors with these statuses, and with those of every operation."""
-    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in (*statuses, 401, 403)}
+    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in (*statuses, 401, 403, 429)}
 
 
 def error_response(status: int) -> Json:
@@ -81,6 +86,11 @@ def room_schema() -> Json:
 def sender_schema() -> Json:
     """Return the schema of a sender's name."""
     return {"type": "string", "pattern": SENDER_PATTERN, "example": "ann"}
+
+
+def name_schema() -> Json:
+    """Return the schema of a name that is required."""
+    return {"type": "string", "pattern": NAME_PATTERN, "example": "ann"}
 
 
 def key_schema() -> Json:

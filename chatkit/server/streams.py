@@ -107,18 +107,22 @@ class StreamClient:
         self._hub = hub
         self._room = room
         self._form = form
+        self._is_open = False
         self._statuses: list[bytes] = []
 
     def __enter__(self) -> Self:
-        self._hub.access.watchers.add(self)
+        self._is_open = True
         self.on_access_changed()  # it may have changed between the check of the request and now
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_open = False
         self._hub.access.watchers.discard(self)
 
     def on_access_changed(self) -> None:
-        """Use the current rights."""
+        """Use the current rights, and be told when they change."""
+        if not self._is_open:
+            return
         access, now_ms = self._hub.access, self._hub.now_ms()
         try:
             self.identity = access.renew(self.identity, now_ms)

@@ -28,7 +28,7 @@ from chatkit.core import hub as hub_module
 from chatkit.core import presence
 from chatkit.core.backend import Backend, Filter, RoomAdvanced
 from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Receipt
+from chatkit.core.model import Cursor, Gap, Message, Receipt
 from chatkit.core.signals import (
     MembersChanged,
     Signal,  # a cheap import is no reason to hide it
@@ -50,6 +50,45 @@ def test_the_faulty_backend_conforms_while_it_injects_nothing(
     kind: str, case: conformance.Case, tmp_path: Path
 ) -> None:
     conformance.run(case, lambda: Faults(SqliteBackend(tmp_path / "rooms.db") if kind == "sqlite" else None))
+
+
+# Deleting and loading rooms
+
+
+def test_readers_notice_a_deletion_and_a_load_although_notifications_are_lost() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await publish_all(hub, *range(3))
+            reader = await hub.subscribe("ops", history=3)
+            assert seqs(await drain(reader)) == [1, 2, 3]
+            loaded = [message for message in (await hub.history("ops")).messages if message.seq > 1]
+            backend.is_deaf = True
+            assert await hub.delete_room("ops")
+            assert list(await reader.read()) == [Gap(3, 1, "epoch")]
+            assert await hub.load(loaded) == 2
+            assert list(await reader.read()) == [Gap(0, 2, "trimmed")]
+            assert [message.body for message in await drain(reader) if isinstance(message, Message)] == ["1", "2"]
+            assert not await hub.delete_room("never written to")
+            assert await hub.load(loaded) == 0
+
+    run(main())
+
+
+def test_a_deletion_drops_the_rooms_pages_from_memory() -> None:
+    async def main() -> None:
+        async with Faults() as backend, Hub(backend) as hub:
+            await publish_all(hub, *range(700))
+            behind = Cursor((await hub.history("ops", limit=1)).head.epoch, 10)
+            reader = await hub.subscribe("ops", after=behind)
+            assert seqs(await reader.read(5)) == [11, 12, 13, 14, 15]
+            pages = hub._rooms._pages
+            assert pages.find("ops", behind.epoch, 20) is not None
+            await backend.delete_room("ops")  # as another process does, without the hub
+            await until(lambda: hub.heads()["ops"].last == 0)
+            assert list(await reader.read()) == [Gap(15, 1, "epoch")]
+            assert pages.find("ops", behind.epoch, 20) is None
+
+    run(main())
 
 
 # Publishing

@@ -21,7 +21,7 @@ GRANTS = [{"rooms": "ops*", "rights": ["read", "write"]}]
 
 
 class Call(NamedTuple):
-    """A call, with `{token}`, `{own}` and `{ban}` in its path: the ids of another's and of one's own token, of a ban."""
+    """A call. Its path may hold the ids of somebody else's `{token}`, of one's `{own}` and of a `{ban}`."""
 
     method: str
     path: str

@@ -163,8 +163,27 @@ def test_the_header_of_the_proxy_is_read_from_the_request() -> None:
         "client": ("10.0.0.1", 5),
     }
     found = Credentials.read(scope, b"remote-user")
-    assert found == Credentials("t k", None, "bob", "192.0.2.7", ("j\u00f6rg",), "10.0.0.1")
+    assert found == Credentials("t k", None, "bob", "192.0.2.7", ("j\u00f6rg",), "10.0.0.1", is_forwarded=True)
     assert Credentials.read(scope, None).proxy_names == ()
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "is_local"),
+    [
+        ("127.0.0.1", [], True),
+        ("::1", [(b"host", b"x")], True),
+        ("", [], True),
+        ("192.0.2.1", [], False),
+        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], False),
+        ("127.0.0.1", [(b"via", b"1.1 proxy")], False),
+        ("127.0.0.1", [(b"x-real-ip", b"192.0.2.1")], False),
+    ],
+)
+def test_a_program_on_this_machine_is_one_that_no_proxy_forwards(
+    peer: str, headers: list[tuple[bytes, bytes]], is_local: bool
+) -> None:
+    scope: Any = {"headers": headers, "query_string": b"", "client": (peer, 5) if peer else None}
+    assert Credentials.read(scope, None).is_local is is_local
 
 
 def test_bans_and_reserved_names_are_refused_with_the_reason() -> None:

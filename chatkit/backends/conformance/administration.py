@@ -169,6 +169,7 @@ async def loading_continues_a_log_and_refuses_a_hole(factory: Factory) -> None:
             await expect_refused(backend, hole)
         await expect_refused(backend, [messages[2], replace(messages[3], room="b")])
         await expect_refused(backend, [replace(messages[2], seq=0), replace(messages[2], seq=1)])
+        await expect_refused(backend, [replace(messages[2], room="far", seq=10**18)])
         await expect_log(backend, messages[:2])
         expect(await backend.load(messages[1:]), len(messages) - 2, "how many of an overlapping part were loaded")
         await expect_log(backend, messages)

@@ -17,7 +17,7 @@ from chatkit.backends.conformance.suite import (
     texts,
 )
 from chatkit.core.backend import Filter
-from chatkit.core.model import Draft, Head
+from chatkit.core.model import Draft, Head, Message
 
 
 @case
@@ -105,9 +105,18 @@ async def every_call_can_be_cancelled(factory: Factory) -> None:
             await cancel_after(turns, backend.trim("a", keep=3))
             await cancel_after(turns, backend.redact("a", 1))
             await cancel_after(turns, backend.poll_presence("me"))
+            await cancel_after(turns, backend.put_record("token", f"k{turns}", b"1", expected_version=0))
+            await cancel_after(turns, backend.get_record("token", "k0"))
+            await cancel_after(turns, backend.scan_records("token"))
+            await cancel_after(turns, backend.record_changes(None))
+            await cancel_after(turns, backend.load([Message("c", "", turns + 1, 10**12, "ann", "loaded")]))
+            await cancel_after(turns, backend.delete_room("c"))
             await cancel_after(turns, anext(backend.notifications()))
         expect((await texts(backend, "a"))[1:], ["2", "3"], "the room")
         await backend.append(drafts_in("a", 4))
+        records = (await backend.record_changes(None)).records
+        expect(list(records), list(await backend.scan_records("token")), "the records")
+        await texts(backend, "c")
 
 
 async def cancel_after(turns: int, call: Awaitable[object]) -> None:

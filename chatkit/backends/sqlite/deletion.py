@@ -6,6 +6,7 @@ next one that opens the store continues.
 """
 
 import sqlite3
+from typing import NamedTuple
 
 from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import transaction
@@ -38,8 +39,15 @@ def hide_room(connection: sqlite3.Connection, room: str) -> bool:
     return True
 
 
-def remove_step(connection: sqlite3.Connection) -> int | None:
-    """Remove some rows of a deleted log. Return how many, or None if there is no deleted log."""
+class Removal(NamedTuple):
+    """A step of the removal of a deleted log; `is_last` if no row of the log is left."""
+
+    n_rows: int
+    is_last: bool
+
+
+def remove_step(connection: sqlite3.Connection) -> Removal | None:
+    """Remove some rows of a deleted log. Return None if there is no deleted log."""
     if connection.execute(_NEXT).fetchone() is None:  # without the lock: every opening of a store calls this
         return None
     with transaction(connection):
@@ -47,6 +55,7 @@ def remove_step(connection: sqlite3.Connection) -> int | None:
         if found is None:
             return None
         removed = [connection.execute(statement, [*found, TRIM_STEP]).rowcount for statement in _REMOVE]
-        if max(removed) < TRIM_STEP:
+        is_last = max(removed) < TRIM_STEP
+        if is_last:
             connection.execute("DELETE FROM deleted_log WHERE room = ?", found)
-    return sum(removed)
+    return Removal(sum(removed), is_last)

@@ -1,4 +1,4 @@
-"""Typing the log: append, redact and trim. One thread at a time uses the writer's connection.
+"""Writing the log: append, redact, trim, load and delete. One thread at a time uses the writer's connection.
 
 A small batch that needs no sync of the disk takes a few dozen microseconds, less than passing it to a thread and back:
 while the writer's thread is idle, the event loop commits it directly.
@@ -8,8 +8,8 @@ a busy event loop returns it only after milliseconds: the number of releases mat
 
 The statement is executed without reading first, because the writer caches the end of each room. It does no harm if
 another process has written since: then either its numbers are in use, and a unique index refuses them; or they were
-used and trimmed, and `meta.top` has changed. In both cases the ends are read again under the lock, and the batch is
-written there.
+used and trimmed, or the room was deleted, and `meta.top` has changed. In both cases the ends are read again under the
+lock, and the batch is written there.
 """
 
 # ruff: noqa: S608 - the statements are composed of constants
@@ -67,6 +67,7 @@ _READ_KEYS = f"""
 _READ_ONE = f"""
     SELECT room.id, life, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
 """
+_REDACT = "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?"
 _MARK_TRIM = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0))"
 _MARK_DROPPED = """
     UPDATE room SET dropped = ?2, dropped_time_ms = (SELECT time_ms FROM message WHERE room = ?1 AND seq = ?2)
@@ -310,9 +311,7 @@ class SqliteWriter:
             if found is None:
                 raise NotFound(f"there is no message {seq} in {room!r}")
             room_id, life, row = found
-            self._cursor.execute(
-                "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?", [room_id, seq]
-            )
+            self._cursor.execute(_REDACT, [room_id, seq])
             self._cursor.execute("INSERT OR IGNORE INTO redaction (room, seq) VALUES (?, ?)", [room_id, seq])
         self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the body
         self._poll()
@@ -379,11 +378,12 @@ class SqliteWriter:
     def remove_deleted(self, connection: sqlite3.Connection) -> bool:
         """Remove some rows of deleted rooms. Return false if none is left."""
         self._check_file()
-        removed = remove_step(connection)
-        if removed is None:
-            self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the bodies
+        removal = remove_step(connection)
+        if removal is None:
             return False
-        self.count_growth(removed * PAGE_BYTES)
+        if removal.is_last:
+            self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the bodies
+        self.count_growth(removal.n_rows * PAGE_BYTES)
         return True
 
     def remove_all_deleted(self, connection: sqlite3.Connection) -> None:

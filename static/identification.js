@@ -31,7 +31,7 @@ export class Identification {
     this.dialog = new AccountDialog({ onSignOut: () => this.#signOut() });
     this.invites = new InviteDialog({
       onName: (name) => this.#redeem(name),
-      onCancel: () => void this.#identify(),
+      onCancel: () => this.page.connection.isOnline || void this.#identify(),
       onSignIn: () => this.askToken(""),
     });
     this.secrets = new SecretDialog();

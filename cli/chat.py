@@ -7,6 +7,8 @@ from typing import Protocol, assert_never
 
 from chatkit.cli.formats import body_lines, gap_sentence, text_line
 from chatkit.cli.input import InputFailed
+from chatkit.cli.marks import printable_marks, sender_of
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.output import needs_reader
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.target import Target
@@ -53,6 +55,7 @@ async def run_chat(target: Target, room: str, history: int) -> bool:
     style = Style(is_coloured=has_colour())
     async with target.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
         first = await anext(items)  # an unavailable server or a refusal is reported before the terminal changes
+        target.report_name(client.name)
         terminal = Terminal(f"{room}> ", style) if can_edit() else None
         with needs_reader(), nullcontext() if terminal is None else terminal.raw_mode():
             chat = Chat(client, room, terminal or PipeInterface(), style)
@@ -70,6 +73,7 @@ class Chat:
         self._room = room
         self._interface = interface
         self._style = style
+        self._marks = printable_marks()
         self._has_joined = False
         self._present: set[str] = set()  # at most 200, as the server lists; changes in larger rooms have no names
         self._pending: set[asyncio.Future[Receipt]] = set()  # of sent messages that are not stored yet
@@ -137,6 +141,8 @@ class Chat:
         if not self._has_joined:  # later events follow a reconnection
             self._has_joined = True
             self._interface.note(f"{self._room}: {_present_sentence(item.members, item.count)}; type /help for help")
+            for note in _room_notes(item):
+                self._interface.note(note)
 
     def _on_presence(self, item: Presence) -> None:
         # Members that `joined` listed may be reported again, such as this person.
@@ -151,9 +157,10 @@ class Chat:
 
     def _line(self, message: Message) -> str:
         if not self._interface.is_interactive:
-            return text_line(message)
+            return text_line(message, self._marks)
         when = local_time(message.time_ms).strftime("%H:%M")
-        return f"{self._style.dim(when)} {self._style.name(one_line(message.sender))}: {body_lines(message)}"
+        name, marks = sender_of(message, self._marks)
+        return f"{self._style.dim(when)} {self._style.name(name)}{marks}: {body_lines(message)}"
 
     async def _receive_all(self, items: AsyncIterator[Item | Signal]) -> None:
         async for item in items:
@@ -196,7 +203,7 @@ class Chat:
         try:
             await self._publish(line)
         except ChatkitError as error:
-            self._interface.warn(f"not sent: {error}")
+            self._interface.warn(f"not sent: {with_next_step(error)}")
 
     async def _publish(self, line: str) -> None:
         answer = await self._client.submit(self._room, line)
@@ -208,7 +215,8 @@ class Chat:
         if answer.cancelled():
             return
         if error := answer.exception():
-            self._interface.warn(f"not stored: {error}")
+            reason = with_next_step(error) if isinstance(error, ChatkitError) else str(error)
+            self._interface.warn(f"not stored: {reason}")
         else:
             # The answer may come before the event that the log was reset. Numbers of different logs are not comparable.
             at = answer.result().message.cursor
@@ -229,6 +237,16 @@ class Chat:
         """Whether all stored messages of this chat have been shown."""
         stored, shown = self._last_stored, self._last_shown
         return stored is None or (stored.epoch == shown.epoch and stored.seq <= shown.seq)
+
+
+def _room_notes(item: Joined) -> list[str]:
+    """Return what a person has to know about the room, apart from who is there."""
+    notes = [f"topic: {one_line(item.topic)}"] if item.topic else []
+    if item.archived:
+        notes.append("this room is archived: it can be read, but not written")
+    elif item.rights is not None and "write" not in item.rights:
+        notes.append("you can read this room, but not write to it: ask a moderator for the right")
+    return notes
 
 
 def _present_sentence(members: Sequence[Member], count: int) -> str:

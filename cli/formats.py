@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from chatkit.cli.sanitize import escaped, one_line, visible
+from chatkit.cli.marks import UNICODE, Marks, sender_of
+from chatkit.cli.sanitize import escaped, visible
 from chatkit.cli.times import local_time
 from chatkit.core.model import Gap, GapReason, Message
 from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
@@ -30,10 +31,10 @@ _MARKS = re.compile(r"([\\`*_\[\]<>&#~|!$])")
 _LINE_MARKS = re.compile(r"^(\s*)([-+=]|\d{1,9}(?=[.)]))", re.MULTILINE)
 
 
-def text_line(message: Message, *, time: str = "%Y-%m-%d %H:%M:%S") -> str:
+def text_line(message: Message, marks: Marks = UNICODE) -> str:
     """Return a message as text for people, without a final line feed."""
-    when = local_time(message.time_ms).strftime(time)
-    return f"{when} {one_line(message.sender)}: {body_lines(message)}"
+    when = local_time(message.time_ms).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{when} {''.join(sender_of(message, marks))}: {body_lines(message)}"
 
 
 def body_lines(message: Message) -> str:
@@ -87,7 +88,8 @@ def markdown(message: Message) -> str:
     if message.data is not None and not message.redacted:
         lines.append(_plain_markdown(escaped(msgspec.json.encode(message.data).decode())))
     quoted = "\\\n> ".join(lines)  # a backslash at the end of a line is a line break
-    return f"**{_plain_markdown(one_line(message.sender))}** {when}\n\n> {quoted}\n"
+    name, marks = sender_of(message)
+    return f"**{_plain_markdown(name)}**{marks} {when}\n\n> {quoted}\n"
 
 
 def _plain_markdown(line: str) -> str:

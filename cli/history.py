@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room
 from chatkit.cli.output import begin_export, begin_json, print_notice
 from chatkit.cli.target import Target
@@ -105,7 +106,7 @@ def history(
     all messages are printed. Missing messages are reported on standard error, and the exit code is then 5. In csv,
     fields are printed exactly as they are stored.
     """
-    with report_errors():
+    with report_errors(with_next_step):
         import asyncio
 
         form = "json" if json else form
@@ -219,12 +220,15 @@ class HistoryPrinter:
     """Prints messages in a format, and gaps on standard error."""
 
     def __init__(self, form: str) -> None:
-        from chatkit.cli.formats import FORMATS
+        from functools import partial
+
+        from chatkit.cli.formats import FORMATS, text_line
+        from chatkit.cli.marks import printable_marks
         from chatkit.cli.sanitize import visible
 
         self.has_gap = False
         self._name = form
-        self._format = FORMATS[form]
+        self._format = partial(text_line, marks=printable_marks()) if form == "text" else FORMATS[form]
         self._sanitize = visible if form == "csv" and sys.stdout.isatty() else str
 
     def begin(self) -> None:

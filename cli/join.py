@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, RoomName, SenderName, ServerURL, Token, room_name
 from chatkit.cli.target import Target
 from chatkit.wire.codes import ExitCode
@@ -32,7 +33,7 @@ def join(
     In a pipe, each line of standard input is published, and the room's messages are printed. The command ends when the
     input has ended and all its lines are stored. If messages are missing, the exit code is 5.
     """
-    with report_errors():
+    with report_errors(with_next_step):
         import asyncio
 
         from chatkit.cli.chat import run_chat

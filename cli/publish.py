@@ -9,6 +9,7 @@ import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.input import read_all
+from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, ServerURL, Token, room_name
 from chatkit.cli.output import begin_json, needs_reader
 from chatkit.cli.target import Target
@@ -68,7 +69,7 @@ def publish(
     The command ends when everything is stored, each message once and in order. It waits when the server limits its
     rate, and reconnects when the connection is lost.
     """
-    with report_errors():
+    with report_errors(with_next_step):
         target = Target(ctx, server, backend, name, token)
         room = room_name(room)
         if json:
@@ -77,6 +78,7 @@ def publish(
         if body is not None:
             stored = publish_one(target, room, body, key=key, data=_value(data))
             print_stored(stored, json=json)
+            target.report_name(stored.sender)
         elif key is not None or data is not None:
             raise BadRequest("--key and --data belong to one message: give its text, or --whole")
         else:

@@ -107,6 +107,8 @@ async def _publish(target: Target, room: str, progress: PublishProgress, show: S
                 if show is not None:
                     show(WireMessage.of((await answer).message))
         await progress.wait_until_settled()
+        progress.clear()
+        target.report_name(client.name)
 
 
 async def _lines(progress: PublishProgress) -> AsyncIterator[tuple[int, str]]:

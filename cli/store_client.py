@@ -35,7 +35,7 @@ class StoreClient:
 
     def __init__(self, url: str, name: str, watcher: ConnectionWatcher, *, make: bool) -> None:
         self._backend = open_backend(url, make=make)
-        self._name = name
+        self.name = name
         self._watcher = watcher
         self._process = secrets.token_hex(6)
         self._roster = Roster()
@@ -54,7 +54,7 @@ class StoreClient:
 
     async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
         """Store a message and return its receipt."""
-        draft = Draft.new(room, body, sender=self._name, data=data, key=key)
+        draft = Draft.new(room, body, sender=self.name, data=data, key=key)
         return await (await self._open_hub()).publish(draft)
 
     async def submit(
@@ -65,7 +65,7 @@ class StoreClient:
         Messages are stored in the order of submission. While the queue is full, for example because the store is
         unavailable, this waits.
         """
-        draft = Draft.new(room, body, sender=self._name, data=data, key=key)
+        draft = Draft.new(room, body, sender=self.name, data=data, key=key)
         return await (await self._start_publisher()).submit(draft)
 
     async def history(

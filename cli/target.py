@@ -26,6 +26,7 @@ class Target:
         self.server = server
         self.backend = backend if _uses_backend(ctx, backend) else None
         self.name = sender_name(name)
+        self._is_name_given = name is not None
         self.token = token
         if self.backend is None and token is not None and not is_for_server(ctx, server):
             from chatkit.client.endpoint import public_url
@@ -33,6 +34,11 @@ class Target:
             self.token = None
             address = public_url(server)
             print_notice(f"the token is not sent, because it was not given for {address} (send it with --token)")
+
+    def report_name(self, name: str) -> None:
+        """Print a notice if the server uses another name than the one that was given: that of the token."""
+        if self._is_name_given and name != self.name:
+            print_notice(f"the token is {name}'s: your messages have this name, not {self.name}")
 
     def client(self, **options: Any) -> "Client":
         """Return a client of the server."""

@@ -1,7 +1,10 @@
 /** The page: connects the session with the views. The fragment of the address decides which room is open. */
 
 import { find, hueOf, initialOf, setText } from "./dom.js";
+import { explainReadOnly, explainRoom } from "./explanations.js";
+import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
+import { actionsOn, Moderation } from "./moderation.js";
 import { linesOf } from "./transcript.js";
 import { checkRoom } from "./validation.js";
 import { Announcer } from "./announcer.js";
@@ -9,10 +12,10 @@ import { Session } from "./session.js";
 import { openStore } from "./storage.js";
 import { showCommands } from "./views/commands.js";
 import { ComposerView } from "./views/composer.js";
-import { NameDialog, TokenDialog } from "./views/dialogs.js";
 import { LogView } from "./views/log.js";
 import { PanesView } from "./views/panes.js";
 import { PeopleView } from "./views/people.js";
+import { RoomAccessView } from "./views/room_access.js";
 import { RoomsView } from "./views/rooms.js";
 import { SearchView } from "./views/search.js";
 import { StatusView } from "./views/status.js";
@@ -23,6 +26,7 @@ import { ThemeView } from "./views/theme.js";
 const ROOMS_EVERY_MS = 15_000; // the server does not push the list of rooms
 const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title is still updated
 const PROBLEM_MS = 8_000;
+const NOTICE_MS = 20_000; // it may hold a command to copy
 
 class Page {
   #store = openStore();
@@ -31,6 +35,7 @@ class Page {
   #room = null;
   #isDue = false;
   #problemTimer = 0;
+  #noticeTimer = 0;
   #typingTimer = 0;
   /** @type {string | null} the message to scroll to after the next drawing */
   #reveal = null;
@@ -43,7 +48,8 @@ class Page {
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
       onProblem: (sentence) => this.#showProblem(sentence),
-      onBadName: () => this.names.ask(this.#store.get("name") ?? ""),
+      onBadName: () => this.identification.onBadName(),
+      onWelcome: (event) => this.identification.onWelcome(event),
     });
     this.panes = new PanesView({ onSearch: () => this.search.focus() });
     this.roomsView = new RoomsView({ onOpen: (room) => this.#goTo(room), onFilter: () => this.#draw() });
@@ -52,8 +58,9 @@ class Page {
       onNearEnd: () => this.#room?.hasNewer && void this.session.loadNewer(this.#room),
       onFollow: (follows) => this.#onFollow(follows),
       onJump: () => this.#toNewest(),
-      onRetry: (key) => this.session.retry(key),
+      onRetry: (key) => this.session.resend(key),
       onForget: (key) => this.session.forget(key),
+      onMenu: (message, button) => this.#room && this.moderation.openMenu(this.#room, message, button),
     });
     this.composer = new ComposerView({ onSend: (text) => this.#send(text), onDraft: (text) => this.#keepDraft(text) });
     this.people = new PeopleView();
@@ -61,9 +68,23 @@ class Page {
     this.search = new SearchView({
       search: async (text, before) => (this.#room ? this.session.search(this.#room, text, before) : null),
       onOpen: (message) => void this.#showFound(message),
+      hasMarks: () => this.#room?.rights !== undefined,
     });
-    this.names = new NameDialog({ onName: (name) => this.#onName(name) });
-    this.tokens = new TokenDialog({ onToken: (token) => this.#reloadWithToken(token) });
+    this.identification = new Identification({
+      store,
+      connection: this.session.connection,
+      openRoom: (room) => this.#goTo(room),
+      onChange: () => this.#draw(),
+    });
+    this.moderation = new Moderation({
+      user: () => this.session,
+      chosenName: () => this.identification.chosenName,
+      onDone: (sentence) => this.#showNotice(sentence),
+    });
+    this.access = new RoomAccessView({
+      onAction: (action) => this.#onRoomAction(action),
+      onEditTopic: () => this.#room && this.moderation.editTopic(this.#room),
+    });
     new ThemeView(store);
   }
 
@@ -71,16 +92,16 @@ class Page {
     this.#hideToken();
     this.#addListeners();
     this.#openFromAddress();
-    const name = this.#store.get("name");
-    if (name === null) this.names.ask("");
-    else this.session.connection.open();
-    void this.session.refreshRooms();
+    this.identification.start();
     window.setInterval(() => document.hidden || void this.session.refreshRooms(), ROOMS_EVERY_MS);
   }
 
   #addListeners() {
     const { connection } = this.session;
-    window.addEventListener("hashchange", () => this.#openFromAddress());
+    window.addEventListener("hashchange", () => {
+      this.identification.takeInvite();
+      this.#openFromAddress();
+    });
     window.addEventListener("online", () => connection.retryNow());
     window.addEventListener("offline", () => void this.session.probe());
     document.addEventListener("visibilitychange", () => {
@@ -90,7 +111,7 @@ class Page {
       if (this.#room?.unread) this.#room.newAfter = this.#room.read;
       this.#draw();
     });
-    find("#me", HTMLButtonElement).onclick = () => this.names.ask(this.#store.get("name") ?? "");
+    find("#me", HTMLButtonElement).onclick = () => this.identification.show();
     find("#leave", HTMLButtonElement).onclick = () => this.#leave();
     find("#skip", HTMLButtonElement).onclick = () => this.composer.focus();
     listenToKeys({
@@ -106,7 +127,7 @@ class Page {
   #url() {
     const url = new URL("ws", document.baseURI); // relative, because the page may be below a prefix
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = `?name=${encodeURIComponent(this.#store.get("name") ?? "anonymous")}`;
+    url.search = `?name=${encodeURIComponent(this.identification.chosenName)}`;
     return url.href;
   }
 
@@ -116,13 +137,6 @@ class Page {
     if (!url.searchParams.has("token")) return;
     url.searchParams.delete("token");
     window.history.replaceState(null, "", url);
-  }
-
-  /** @param {string} token */
-  #reloadWithToken(token) {
-    const url = new URL(window.location.href);
-    url.searchParams.set("token", token);
-    window.location.replace(url);
   }
 
   /** @param {string} room */
@@ -165,12 +179,11 @@ class Page {
     if (next) this.#goTo(next);
   }
 
-  /** @param {string} name */
-  #onName(name) {
-    const isNew = name !== this.#store.get("name");
-    this.#store.set("name", name);
-    if (isNew) this.session.connection.open();
-    this.composer.focus();
+  /** @param {import("./explanations.js").Action} action */
+  #onRoomAction(action) {
+    if (action === "sign-in") this.identification.askToken("");
+    else if (action === "rooms") this.#leave();
+    else if (this.#room) this.session.retry(this.#room);
   }
 
   /** @param {string} text */
@@ -226,6 +239,16 @@ class Page {
     if (sentence) this.#problemTimer = window.setTimeout(() => this.#showProblem(""), PROBLEM_MS);
   }
 
+  /**
+   * Show that something was done.
+   * @param {string} sentence
+   */
+  #showNotice(sentence) {
+    clearTimeout(this.#noticeTimer);
+    setText(find("#notice", HTMLElement), sentence);
+    if (sentence) this.#noticeTimer = window.setTimeout(() => this.#showNotice(""), NOTICE_MS);
+  }
+
   /** Schedule one drawing for all changes until then. */
   #draw() {
     if (this.#isDue) return;
@@ -245,7 +268,7 @@ class Page {
     if (room?.following && room.attached && !document.hidden && room.unread > 0) room.markRead();
     if (room) session.rooms.remember(room);
     this.status.show(state, session.outbox.unsent, session.storeProblem);
-    if (state.kind === "stopped" && state.code === 4401) this.tokens.ask(sentenceOf(state.reason));
+    this.identification.onState(state);
     this.#drawRooms();
     this.#drawFrame();
     if (room) this.#drawRoom(room);
@@ -269,7 +292,9 @@ class Page {
 
   #drawFrame() {
     const room = this.#room;
-    const name = this.session.name || this.#store.get("name") || "anonymous";
+    const name = this.session.name || this.identification.chosenName;
+    find("#me-verified", SVGElement).toggleAttribute("hidden", !this.session.verified);
+    setText(find("#me-action", HTMLElement), this.session.verified ? "Your account" : "Change your name");
     setText(find("#me-name", HTMLElement), name);
     setText(find("#me-avatar", HTMLElement), initialOf(name));
     find("#me", HTMLElement).className = `who ${hueOf(name)}`;
@@ -278,18 +303,22 @@ class Page {
     find("#menu-dot", HTMLElement).hidden = unread === 0;
     setText(find("#room-title", HTMLElement), room ? `#${room.name}` : "chatkit");
     find("#home", HTMLElement).hidden = room !== null;
-    find("#talk", HTMLElement).hidden = room === null;
+    find("#talk", HTMLElement).hidden = room === null || room.refusal !== null;
+    if (!room) this.access.clear();
     find("#room-tools", HTMLElement).hidden = room === null;
     this.panes.show(room !== null);
-    if (!room) showCommands(find("#home-commands", HTMLElement), "ops");
+    if (!room) showCommands(find("#home-commands", HTMLElement), "ops", this.identification.isSignedIn);
   }
 
   /** @param {Room} room */
   #drawRoom(room) {
     const { session } = this;
     const pending = session.outbox.of(room.name);
-    const me = session.name || this.#store.get("name") || "";
-    this.log.show(linesOf(room, { pending, me, note: (entry) => this.#statusOf(entry), now: new Date() }), {
+    const me = { name: session.name || this.identification.chosenName, verified: session.verified };
+    /** @param {import("./protocol.js").Message} message */
+    const hasMenu = (message) => actionsOn(message, room, me).length > 0;
+    const lines = linesOf(room, { pending, me, note: (entry) => this.#statusOf(entry), hasMenu, now: new Date() });
+    this.log.show(lines, {
       top: topText(room),
       follows: room.following,
       hasNewer: room.hasNewer,
@@ -299,12 +328,26 @@ class Page {
     this.#reveal = null;
     const isQuiet = room.joined && room.items.length === 0 && pending.length === 0 && room.head === 0;
     find("#quiet", HTMLElement).hidden = !isQuiet;
-    if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name);
+    if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
+    this.#drawAccess(room);
     this.composer.maxBytes = session.maxBody;
     this.people.show([...room.members.keys()], room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
-    if (room.problem) this.#showProblem(room.problem);
+  }
+
+  /** @param {Room} room */
+  #drawAccess(room) {
+    const { account, isSignedIn } = this.identification;
+    const { refusal, topic } = room;
+    const isWriter = account.isWriterOf(room.name);
+    this.access.show({
+      topic,
+      canEditTopic: room.rights?.includes("moderate") ?? false,
+      readOnly: room.canWrite ? "" : explainReadOnly({ isArchived: room.archived, isWriter, isSignedIn }),
+      canSignIn: !room.archived && !isSignedIn,
+      closed: refusal && explainRoom(room.name, refusal, { isSignedIn, wasInside: refusal.wasInside }),
+    });
   }
 
   /** @param {Room} room */
@@ -341,11 +384,6 @@ function topText(room) {
   if (room.oldest.generation !== room.generation) return "";
   const kept = room.oldest.message.seq;
   return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is the beginning of #${room.name}.`;
-}
-
-/** @param {string} text */
-function sentenceOf(text) {
-  return text && `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 new Page().start();

@@ -2,7 +2,7 @@
  * The frames of chatkit.v1 as types, and their parser. Knows no socket and no room.
  *
  * @typedef {{room: string, seq: number, time: string, sender: string, body: string, data?: unknown, key?: string,
- *   redacted?: boolean}} Message
+ *   redacted?: boolean, verified?: boolean, bot?: boolean}} Message
  * @typedef {{name: string, since: string}} Member
  * @typedef {{after: number, before: number, reason: "trimmed" | "epoch" | "no-history"}} Gap
  * @typedef {{body: number, history: number}} Limits
@@ -17,10 +17,12 @@
  * @typedef {Join | Leave | Publish | History | Members | Typing | Ping} Command
  *
  * @typedef {number | string} Ref
- * @typedef {{type: "welcome", name: string, server: string, limits: Limits, ref?: Ref}} WelcomeEvent
+ * @typedef {{type: "welcome", name: string, server: string, limits: Limits, verified?: boolean, bot?: boolean,
+ *   ref?: Ref}} WelcomeEvent
  * @typedef {{type: "joined", room: string, cursor: string, first: number, last: number, members: Member[],
- *   count: number, ref?: Ref}} JoinedEvent
- * @typedef {{type: "left", room: string, ref?: Ref}} LeftEvent
+ *   count: number, rights?: string[], topic?: string, archived?: boolean, ref?: Ref}} JoinedEvent
+ * @typedef {{type: "left", room: string, reason?: string, message?: string, ref?: Ref}} LeftEvent
+ * @typedef {{type: "room", room: string, topic: string, archived: boolean, rights?: string[], ref?: Ref}} RoomEvent
  * @typedef {Message & {type: "message", ref?: Ref}} MessageEvent
  * @typedef {Gap & {type: "gap", room: string, ref?: Ref}} GapEvent
  * @typedef {{type: "ack", room: string, seq: number, cursor: string, repeat: boolean, ref?: Ref}} AckEvent
@@ -34,8 +36,8 @@
  *   limit?: number, value?: string, ref?: Ref}} ErrorEvent
  * @typedef {{type: "restored", ref?: Ref}} RestoredEvent
  * @typedef {{type: "pong", ref?: Ref}} PongEvent
- * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent | MembersEvent
- *   | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent | PongEvent} Event
+ * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | RoomEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent
+ *   | MembersEvent | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent | PongEvent} Event
  */
 
 export const SUBPROTOCOL = "chatkit.v1";

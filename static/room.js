@@ -39,8 +39,12 @@ export class Room {
   following = true;
   /** Whether the room was joined on the present connection. */
   joined = false;
-  /** Why the room could not be joined, or an empty string. */
-  problem = "";
+  /** @type {{code: string, message: string, wasInside: boolean} | null} why the server does not let the user in */
+  refusal = null;
+  /** @type {string[] | undefined} what the user may do; undefined on a server that is open to everybody */
+  rights;
+  topic = "";
+  archived = false;
   count = 0;
   /** @type {Map<string, string>} name to the time of joining */
   members = new Map();
@@ -111,6 +115,11 @@ export class Room {
     return !this.attached;
   }
 
+  /** Whether the user may write. Assumed before the room is joined. */
+  get canWrite() {
+    return !this.archived && (this.rights?.includes("write") ?? true);
+  }
+
   /** @param {import("./protocol.js").JoinedEvent} event */
   onJoined(event) {
     const { epoch, seq } = splitCursor(event.cursor);
@@ -122,10 +131,32 @@ export class Room {
     if (isFirst) this.#startEpoch(epoch, seq);
     if (isFirst && this.read > 0 && this.read < event.last) this.newAfter = this.read;
     this.joined = true;
-    this.problem = "";
+    this.refusal = null;
+    this.onSettings(event);
     this.first = Math.max(1, event.first);
     this.head = event.last;
     this.onMembers(event);
+  }
+
+  /** @param {{topic?: string, archived?: boolean, rights?: string[]}} settings */
+  onSettings({ topic = "", archived = false, rights }) {
+    this.topic = topic;
+    this.archived = archived;
+    this.rights = rights;
+  }
+
+  /**
+   * The server refused to let the user in, or took the user out of the room.
+   * @param {string} code
+   * @param {string} message
+   * @param {{wasInside: boolean}} how
+   */
+  onRefused(code, message, { wasInside }) {
+    this.onConnectionLost();
+    this.onSettings({});
+    this.refusal = { code, message, wasInside };
+    this.members.clear();
+    this.count = 0;
   }
 
   /**

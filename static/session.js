@@ -3,6 +3,7 @@
  * the rooms and the outbox; knows no DOM. `onChange` reports that the state changed; the owner then reads it.
  */
 
+import { call } from "./api.js";
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Outbox } from "./outbox.js";
@@ -26,6 +27,8 @@ const TYPING_EVERY_MS = 3_000;
 export class Session {
   /** The name that the server confirmed; empty before that. */
   name = "";
+  /** Whether that name is bound to a token. */
+  verified = false;
   maxBody = 65_536;
   #typedMs = 0;
 
@@ -37,6 +40,7 @@ export class Session {
    * @param {(room: Room, message: Message) => void} owner.onLive a message that is newer than the state at joining
    * @param {(sentence: string) => void} owner.onProblem
    * @param {() => void} owner.onBadName the server refused the name
+   * @param {(event: import("./protocol.js").WelcomeEvent) => void} owner.onWelcome
    */
   constructor(owner) {
     this.owner = owner;
@@ -89,7 +93,7 @@ export class Session {
   }
 
   /** @param {string} key */
-  retry(key) {
+  resend(key) {
     this.outbox.retry(key);
     this.#deliver();
   }
@@ -104,6 +108,15 @@ export class Session {
   typing(room) {
     if (Date.now() - this.#typedMs < TYPING_EVERY_MS) return;
     if (this.connection.send({ op: "typing", room: room.name })) this.#typedMs = Date.now();
+  }
+
+  /**
+   * Try again to join a room that the server refused.
+   * @param {Room} room
+   */
+  retry(room) {
+    if (this.connection.isOnline) this.#join(room);
+    else this.connection.open();
   }
 
   /** Check whether the connection is alive. */
@@ -179,12 +192,12 @@ export class Session {
   /** Read the list of rooms; return the reason if the server does not allow it, else null. */
   async refreshRooms() {
     try {
-      const answer = await fetch("rooms", { headers: { Accept: "application/json" }, cache: "no-store" });
-      if (answer.status === 401) return { code: 4401, reason: "no valid token" };
-      if (answer.status === 403) return { code: 4403, reason: "not allowed" };
-      if (answer.ok) this.rooms.listed = (await answer.json()).rooms;
+      this.rooms.listed = (await call("GET", "rooms")).rooms;
       this.owner.onChange();
-    } catch {
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (error.code === "unauthorized") return { code: 4401, reason: error.message };
+      if (error.code === "forbidden" || error.code === "banned") return { code: 4403, reason: error.message };
       // The server cannot be reached; the state of the connection shows this.
     }
     return null;
@@ -209,6 +222,8 @@ export class Session {
   /** @param {import("./protocol.js").WelcomeEvent} event */
   #onWelcome(event) {
     this.name = event.name;
+    this.verified = event.verified ?? false;
+    this.owner.onWelcome(event);
     this.maxBody = event.limits.body;
     this.storeProblem = "";
     for (const room of this.rooms.joined.values()) this.#join(room);
@@ -239,6 +254,10 @@ export class Session {
         return this.#onMessage(room, event);
       case "gap":
         return this.#onGap(room, event);
+      case "left":
+        return event.reason ? room.onRefused(event.reason, event.message ?? "", { wasInside: true }) : undefined;
+      case "room":
+        return room.onSettings(event);
       case "redacted":
         return room.onRedacted(event.seq);
       case "presence":
@@ -294,8 +313,8 @@ export class Session {
    */
   #onJoinRefused(room, error) {
     if (!(error instanceof Refused)) return; // the connection was lost: all rooms are joined again after reconnecting
-    room.problem = error.message;
     if (error.retryAfterS !== undefined) window.setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
+    else room.onRefused(error.code, error.message, { wasInside: room.refusal?.wasInside ?? false });
     this.owner.onChange();
   }
 

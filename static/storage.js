@@ -7,6 +7,8 @@ const PREFIX = "chatkit.";
 const SHARED = new Set(["name", "theme"]); // shared by all chats of an origin; other items belong to one chat
 
 export class Store {
+  #isClosed = false;
+
   /**
    * @param {Storage | null} storage
    * @param {string} folder the path of the page: chats at other paths of this origin have separate rooms
@@ -34,6 +36,7 @@ export class Store {
    * @param {string} text
    */
   set(name, text) {
+    if (this.#isClosed) return;
     try {
       if (!this.storage) throw new Error("no storage");
       this.storage.setItem(this.#key(name), text);
@@ -51,6 +54,12 @@ export class Store {
     } catch {
       // without access to the storage, nothing was stored
     }
+  }
+
+  /** Delete all that was stored for this chat, and the name. Nothing is stored after that. */
+  close() {
+    for (const name of ["name", ...this.list("")]) if (name !== "theme") this.delete(name);
+    this.#isClosed = true;
   }
 
   /**

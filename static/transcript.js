@@ -4,10 +4,12 @@
  *
  * @typedef {import("./protocol.js").Message} Message
  * @typedef {import("./outbox.js").Entry} Entry
+ * @typedef {import("./moderation.js").User} User
  * @typedef {{kind: "day", id: string, look: string, label: string}} DayLine
  * @typedef {{kind: "gap", id: string, look: string, text: string}} GapLine
  * @typedef {{kind: "new", id: string, look: string}} NewLine
- * @typedef {{kind: "message", id: string, look: string, message: Message, follows: boolean, own: boolean}} MessageLine
+ * @typedef {{kind: "message", id: string, look: string, message: Message, follows: boolean, own: boolean,
+ *   hasMarks: boolean, hasMenu: boolean}} MessageLine
  * @typedef {{kind: "pending", id: string, look: string, entry: Entry, follows: boolean, note: string,
  *   sender: string}} PendingLine
  * @typedef {DayLine | GapLine | NewLine | MessageLine | PendingLine} Line
@@ -20,19 +22,22 @@ const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: 
 
 /**
  * @param {import("./room.js").Room} room
- * @param {{pending: Entry[], me: string, note: (entry: Entry) => string, now: Date}} page
+ * @param {{pending: Entry[], me: User, note: (entry: Entry) => string, hasMenu: (message: Message) => boolean,
+ *   now: Date}} page
  * @returns {Line[]}
  */
-export function linesOf(room, { pending, me, note, now }) {
+export function linesOf(room, { pending, me, note, hasMenu, now }) {
   /** @type {Line[]} */
   const lines = [];
-  let previous = { sender: "", ms: -Infinity, day: "" };
+  const hasMarks = room.rights !== undefined; // on an open server, nobody can prove who they are
+  let previous = { sender: "", mark: "", ms: -Infinity, day: "" };
 
   /**
    * @param {string} sender
+   * @param {string} mark
    * @param {string} time
    */
-  const group = (sender, time) => {
+  const group = (sender, mark, time) => {
     const date = new Date(time);
     const day = date.toDateString();
     if (day !== previous.day) {
@@ -40,8 +45,8 @@ export function linesOf(room, { pending, me, note, now }) {
       lines.push({ kind: "day", id: `day ${day} ${previous.ms}`, look: label, label });
     }
     const ms = date.getTime();
-    const follows = day === previous.day && sender === previous.sender && ms - previous.ms < GROUP_MS;
-    previous = { sender, ms, day };
+    const follows = day === previous.day && sender === previous.sender && mark === previous.mark && ms - previous.ms < GROUP_MS;
+    previous = { sender, mark, ms, day };
     return follows;
   };
 
@@ -59,18 +64,27 @@ export function linesOf(room, { pending, me, note, now }) {
       if (lines.length) lines.push({ kind: "new", id: "new", look: "" });
       previous = { ...previous, sender: "" };
     }
-    const follows = group(message.sender, message.time);
-    const own = message.sender === me;
-    const look = `${follows} ${own} ${message.redacted ?? false}`;
-    lines.push({ kind: "message", id: `${generation}:${message.seq}`, look, message, follows, own });
+    const mark = hasMarks ? markOf(message) : "";
+    const follows = group(message.sender, mark, message.time);
+    // A message under the same name that is not verified may be somebody else's.
+    const own = message.sender === me.name && (!hasMarks || (message.verified ?? false) === me.verified);
+    const isOffered = hasMenu(message);
+    const look = `${follows} ${own} ${message.redacted ?? false} ${mark} ${isOffered}`;
+    const id = `${generation}:${message.seq}`;
+    lines.push({ kind: "message", id, look, message, follows, own, hasMarks, hasMenu: isOffered });
   }
   for (const entry of room.attached ? pending : []) {
-    const follows = group(me, entry.time);
+    const follows = group(me.name, hasMarks && me.verified ? "verified" : "", entry.time);
     const status = note(entry);
     const look = `${follows} ${status}`;
-    lines.push({ kind: "pending", id: `key ${entry.key}`, look, entry, follows, note: status, sender: me });
+    lines.push({ kind: "pending", id: `key ${entry.key}`, look, entry, follows, note: status, sender: me.name });
   }
   return lines;
+}
+
+/** @param {Message} message */
+function markOf({ verified, bot }) {
+  return [verified ? "verified" : "", bot ? "bot" : ""].filter(Boolean).join(" ");
 }
 
 /** @param {import("./protocol.js").Gap} gap */

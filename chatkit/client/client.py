@@ -19,6 +19,7 @@ from chatkit.client.outgoing import Outgoing, iterate_outgoing
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionWatcher, Item, Signal
 from chatkit.core.model import (
+    ANONYMOUS,
     Cursor,
     Limits,
     Member,
@@ -133,6 +134,11 @@ class Client:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+
+    @property
+    def name(self) -> str:
+        """The name of this client's messages: that of its token or, before the first connection, the given one."""
+        return self._connections[0].name if self._connections else self._endpoint.name or ANONYMOUS
 
     async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
         """Publish a message and return when it is committed.

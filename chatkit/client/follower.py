@@ -132,9 +132,9 @@ class RoomFollower:
         # When resuming, the reader's own cursor is kept until something arrives: if the connection broke before the gap
         # that is due, the server's cursor would lose the gap.
         self._cursor = self._cursor or at
-        self.notify(
-            Joined(self.room, at.epoch, event.first, event.last, read_members(event.members), event.count), size
-        )
+        members = read_members(event.members)
+        settings = (event.rights, event.topic, event.archived)
+        self.notify(Joined(self.room, at.epoch, event.first, event.last, members, event.count, *settings), size)
 
     def _receive_live(
         self, event: MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent, size: int

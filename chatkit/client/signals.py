@@ -19,6 +19,10 @@ class Joined(msgspec.Struct, frozen=True):
         last: The `seq` of the newest message.
         members: At most 200 members.
         count: The number of all members.
+        rights: What the client may do in the room: `read`, `write`, `moderate`, `admin`. None if the server is open to
+            everybody who can connect to it.
+        topic: The room's topic, or an empty string.
+        archived: Whether the room can be read, but not written.
     """
 
     room: str
@@ -27,6 +31,9 @@ class Joined(msgspec.Struct, frozen=True):
     last: int
     members: Sequence[Member]
     count: int
+    rights: Sequence[str] | None = None
+    topic: str = ""
+    archived: bool = False
 
 
 class Presence(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 /** Shows commands that use the room from a terminal. Knows no socket. */
 
 import { clone, find } from "../dom.js";
+import { copyOnClick } from "./copy.js";
 
 // The default of `chatkit`'s --server.
 const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000"]);
@@ -8,17 +9,33 @@ const DEFAULT_SERVERS = new Set(["http://127.0.0.1:8000", "http://localhost:8000
 /**
  * @param {HTMLElement} place
  * @param {string} room
+ * @param {boolean} needsToken whether the commands work only with the user's token
  */
-export function showCommands(place, room) {
-  if (place.dataset.room === room) return;
-  place.dataset.room = room;
+export function showCommands(place, room, needsToken) {
+  const key = `${room} ${needsToken}`;
+  if (place.dataset.shown === key) return;
+  place.dataset.shown = key;
+  place.replaceChildren(...commandsFor(room, needsToken).map(([what, text]) => commandElement(what, text)));
+}
+
+/**
+ * @param {string} room
+ * @param {boolean} needsToken
+ * @returns {[what: string, text: string][]}
+ */
+function commandsFor(room, needsToken) {
   const url = new URL(".", document.baseURI).href.replace(/\/$/, ""); // includes the prefix, if there is one
   const server = DEFAULT_SERVERS.has(url) ? "" : ` --server ${url}`;
-  place.replaceChildren(
-    commandElement("join", `chatkit join ${room}${server}`),
-    commandElement("publish from a pipe", `echo hi | chatkit publish ${room}${server}`),
-    commandElement("without chatkit", `curl -d 'hi' ${url}/rooms/${encodeURIComponent(room)}/messages`),
-  );
+  const header = needsToken ? ' -H "Authorization: Bearer $CHATKIT_TOKEN"' : "";
+  /** @type {[string, string][]} */
+  const commands = [
+    ["join", `chatkit join ${room}${server}`],
+    ["publish from a pipe", `echo hi | chatkit publish ${room}${server}`],
+    ["without chatkit", `curl${header} -d 'hi' ${url}/rooms/${encodeURIComponent(room)}/messages`],
+  ];
+  // Typed at a prompt, the token is neither in the shell's history nor in the list of processes.
+  if (needsToken) commands.unshift(["first, in bash or zsh: paste your token", "read -rs CHATKIT_TOKEN; export CHATKIT_TOKEN"]);
+  return commands;
 }
 
 /**
@@ -31,12 +48,6 @@ function commandElement(what, text) {
   find("code", HTMLElement, element).append(text);
   const button = find("button", HTMLButtonElement, element);
   button.ariaLabel = `Copy: ${text}`;
-  button.hidden = !navigator.clipboard; // available only on https and loopback
-  button.onclick = async () => {
-    await navigator.clipboard.writeText(text).then(
-      () => (button.dataset.state = "done"),
-      () => (button.dataset.state = "failed"),
-    );
-  };
+  copyOnClick(button, () => text);
   return element;
 }

@@ -23,6 +23,8 @@ export class ComposerView {
       on.onDraft(this.#box.value);
       this.#fit();
     });
+    // Its height depends on the width, and it has none while the composer is hidden.
+    new ResizeObserver(() => this.#fit()).observe(this.#form);
     this.#box.addEventListener("keydown", (event) => {
       // An Enter that confirms a composition of an input method does not send.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;

@@ -1,14 +1,16 @@
-/** The dialogs for the name and for the token. Know no socket. */
+/** The dialogs about who the user is: name, token, account, invite. Know no socket. */
 
-import { find, setText } from "../dom.js";
+import { find, make, setText } from "../dom.js";
 import { checkSender, SENDER_RULE } from "../validation.js";
+import { copyOnClick } from "./copy.js";
 
 export class NameDialog {
   #dialog = find("#name-dialog", HTMLDialogElement);
   #box = find("#name-box", HTMLInputElement);
   #problem = find("#name-problem", HTMLElement);
+  #signIn = find("#name-sign-in", HTMLButtonElement);
 
-  /** @param {{onName: (name: string) => void}} on */
+  /** @param {{onName: (name: string) => void, onSignIn: () => void}} on */
   constructor(on) {
     find("#name-form", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
@@ -21,17 +23,29 @@ export class NameDialog {
       on.onName(name);
     });
     find("#name-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
+    this.#signIn.onclick = () => {
+      this.#dialog.close("sign-in");
+      on.onSignIn();
+    };
     // A dialog that is closed without a name, by its button or Escape, selects the default name.
-    this.#dialog.addEventListener("close", () => !this.#box.dataset.previous && on.onName("anonymous"));
+    this.#dialog.addEventListener("close", () => {
+      if (!this.#box.dataset.previous && this.#dialog.returnValue !== "sign-in") on.onName("anonymous");
+    });
   }
 
-  /** @param {string} name the present name, or empty on a first visit */
-  ask(name) {
+  /**
+   * @param {string} name the present name, or empty on a first visit
+   * @param {{canSignIn?: boolean, problem?: string}} [options]
+   */
+  ask(name, { canSignIn = false, problem = "" } = {}) {
     if (this.#dialog.open) return;
     this.#box.value = name;
     this.#box.dataset.previous = name;
     find("#name-cancel", HTMLButtonElement).textContent = name ? "Cancel" : "Stay anonymous";
-    setText(this.#problem, "");
+    this.#signIn.hidden = !canSignIn;
+    this.#dialog.returnValue = "";
+    setText(this.#problem, problem);
+    this.#box.ariaInvalid = problem ? "true" : null;
     this.#dialog.showModal();
     this.#box.select();
   }
@@ -40,19 +54,161 @@ export class NameDialog {
 export class TokenDialog {
   #dialog = find("#token-dialog", HTMLDialogElement);
   #box = find("#token-box", HTMLInputElement);
+  #reason = find("#token-reason", HTMLElement);
+  #guest = find("#token-guest", HTMLButtonElement);
 
-  /** @param {{onToken: (token: string) => void}} on */
+  /** @param {{onToken: (token: string) => Promise<string>, onGuest: () => Promise<void>}} on */
   constructor(on) {
-    find("#token-form", HTMLFormElement).addEventListener("submit", (event) => {
+    const form = find("#token-form", HTMLFormElement);
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       const token = this.#box.value.trim();
-      if (token) on.onToken(token);
+      if (token) void submit(form, find("#token-problem", HTMLElement), () => this.#send(on.onToken(token)));
     });
+    this.#dialog.addEventListener("close", () => (this.#box.value = ""));
+    find("#token-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
+    this.#guest.onclick = () => {
+      this.#dialog.close();
+      void on.onGuest();
+    };
   }
 
-  /** @param {string} reason */
-  ask(reason) {
-    setText(find("#token-reason", HTMLElement), reason);
+  /**
+   * @param {string} reason why a token is needed; empty if the user chose to sign in
+   * @param {boolean} wasSignedIn whether the session of a token has ended
+   */
+  ask(reason, wasSignedIn) {
+    setText(this.#reason, reason);
+    setText(find("#token-title", HTMLElement), reason && !wasSignedIn ? "This server requires a token" : "Sign in");
+    this.#guest.hidden = !(reason && wasSignedIn);
+    if (this.#dialog.open) return;
+    setText(find("#token-problem", HTMLElement), "");
+    this.#dialog.showModal();
+  }
+
+  /** @param {Promise<string>} answer */
+  async #send(answer) {
+    const problem = await answer;
+    if (problem) this.#box.select();
+    else this.#dialog.close();
+    return problem;
+  }
+}
+
+export class AccountDialog {
+  #dialog = find("#account-dialog", HTMLDialogElement);
+  #problem = find("#account-problem", HTMLElement);
+
+  /** @param {{onSignOut: () => Promise<string>}} on */
+  constructor(on) {
+    find("#account-close", HTMLButtonElement).onclick = () => this.#dialog.close();
+    find("#account-sign-out", HTMLButtonElement).onclick = async () => setText(this.#problem, await on.onSignOut());
+  }
+
+  /** @param {import("../account.js").Me} me */
+  show(me) {
+    setText(find("#account-name", HTMLElement), me.name);
+    find("#account-grants", HTMLElement).replaceChildren(...me.grants.map(grantElement));
+    find("#account-none", HTMLElement).hidden = me.grants.length > 0;
+    find("#account-sign-out", HTMLElement).hidden = me.token === undefined;
+    setText(this.#problem, "");
+    this.#dialog.showModal();
+  }
+}
+
+const RIGHTS = { read: "read", write: "write", moderate: "moderate", admin: "administer" };
+
+/** @param {import("../account.js").Grant} grant */
+function grantElement({ rooms, rights }) {
+  const names = rights.map((right) => RIGHTS[/** @type {keyof typeof RIGHTS} */ (right)] ?? right);
+  const where = rooms === "*" ? "all rooms" : rooms.endsWith("*") ? `rooms that begin with ${rooms.slice(0, -1)}` : `#${rooms}`;
+  return make("li", "", make("b", "", names.join(", ")), " in ", make("bdi", "", where));
+}
+
+export class InviteDialog {
+  #dialog = find("#invite-dialog", HTMLDialogElement);
+  #box = find("#invite-name", HTMLInputElement);
+  #problem = find("#invite-problem", HTMLElement);
+  #isDone = false;
+
+  /** @param {{onName: (name: string) => Promise<string>, onCancel: () => void, onSignIn: () => void}} on */
+  constructor(on) {
+    const form = find("#invite-form", HTMLFormElement);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = checkSender(this.#box.value);
+      if (name) void submit(form, this.#problem, () => this.#send(on.onName(name)));
+      else setText(this.#problem, SENDER_RULE);
+    });
+    find("#invite-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
+    find("#invite-sign-in", HTMLButtonElement).onclick = on.onSignIn;
+    this.#dialog.addEventListener("close", () => this.#isDone || on.onCancel());
+  }
+
+  get isOpen() {
+    return this.#dialog.open;
+  }
+
+  close() {
+    this.#isDone = true;
+    this.#dialog.close();
+  }
+
+  /** @param {string} name */
+  ask(name) {
+    this.#isDone = false;
+    this.#box.value = name === "anonymous" ? "" : name;
+    setText(this.#problem, "");
     if (!this.#dialog.open) this.#dialog.showModal();
+    this.#box.select();
+  }
+
+  /** @param {Promise<string>} answer */
+  async #send(answer) {
+    const problem = await answer;
+    if (!problem) this.close();
+    return problem;
+  }
+}
+
+/** Shows a new token once. It is removed from the page when the dialog closes. */
+export class SecretDialog {
+  #dialog = find("#secret-dialog", HTMLDialogElement);
+  #box = find("#secret-box", HTMLInputElement);
+
+  constructor() {
+    find("#secret-close", HTMLButtonElement).onclick = () => this.#dialog.close();
+    copyOnClick(find("#secret-copy", HTMLButtonElement), () => this.#box.value);
+    this.#box.onfocus = () => this.#box.select();
+    this.#dialog.addEventListener("close", () => (this.#box.value = ""));
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} secret
+   */
+  show(name, secret) {
+    setText(find("#secret-name", HTMLElement), name);
+    this.#box.value = secret;
+    this.#dialog.showModal();
+    find("#secret-close", HTMLButtonElement).focus();
+  }
+}
+
+/**
+ * Send a form once: disable its main button until the answer arrives, and show the problem, if there is one.
+ * @param {HTMLFormElement} form
+ * @param {HTMLElement} place
+ * @param {() => Promise<string>} send
+ */
+export async function submit(form, place, send) {
+  const button = find("button[type=submit]", HTMLButtonElement, form);
+  if (button.disabled) return;
+  button.disabled = true;
+  setText(place, "");
+  try {
+    setText(place, await send());
+  } finally {
+    button.disabled = false;
   }
 }

@@ -28,6 +28,7 @@ export class LogView {
    * @param {() => void} on.onJump
    * @param {(key: string) => void} on.onRetry
    * @param {(key: string) => void} on.onForget
+   * @param {(message: import("../protocol.js").Message, button: HTMLElement) => void} on.onMenu
    */
   constructor(on) {
     this.on = on;
@@ -131,7 +132,7 @@ export class LogView {
       case "gap":
         return make("li", "rule gap", make("span", "", line.text));
       case "message":
-        return messageElement(line);
+        return messageElement(line, this.on.onMenu);
       case "pending":
         return pendingElement(line, this.on);
     }

@@ -15,10 +15,15 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const SHORT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
-/** @param {MessageLine} line */
-export function messageElement({ message, follows, own }) {
+/**
+ * @param {MessageLine} line
+ * @param {(message: import("../protocol.js").Message, button: HTMLElement) => void} onMenu
+ */
+export function messageElement({ message, follows, own, hasMarks, hasMenu }, onMenu) {
   const element = frame(message.sender, message.time, follows, own);
   element.dataset.seq = String(message.seq);
+  if (hasMarks) mark(find(".sender", HTMLElement, element), message);
+  if (hasMenu) element.append(menuButton(message, onMenu));
   const text = find(".text", HTMLElement, element);
   if (message.redacted) {
     element.classList.add("redacted");
@@ -51,16 +56,40 @@ export function pendingElement({ entry, follows, note, sender }, on) {
 /**
  * Build the element of a search result.
  * @param {import("../protocol.js").Message} message
+ * @param {boolean} hasMarks
  * @param {() => void} onOpen
  */
-export function foundElement(message, onOpen) {
+export function foundElement(message, hasMarks, onOpen) {
   const element = clone("found");
   find(".sender", HTMLElement, element).append(message.sender);
+  if (hasMarks) mark(find(".sender", HTMLElement, element), message);
   setTime(find("time", HTMLTimeElement, element), message.time, SHORT);
   const body = message.body.length > 400 ? `${message.body.slice(0, 400)}…` : message.body;
   find(".text", HTMLElement, element).append(...markSpans(body).map(spanNode));
   find("button", HTMLButtonElement, element).onclick = onOpen;
   return element;
+}
+
+/**
+ * Add the marks of a sender after the name.
+ * @param {HTMLElement} sender
+ * @param {import("../protocol.js").Message} message
+ */
+function mark(sender, { verified, bot }) {
+  if (bot) sender.after(clone("bot-mark"));
+  if (verified) sender.after(clone("verified-mark"));
+  else sender.title = "This name is not verified: it was chosen freely.";
+}
+
+/**
+ * @param {import("../protocol.js").Message} message
+ * @param {(message: import("../protocol.js").Message, button: HTMLElement) => void} onMenu
+ */
+function menuButton(message, onMenu) {
+  const button = clone("more");
+  button.ariaLabel = `Actions for message ${message.seq} of ${message.sender}`;
+  button.onclick = () => onMenu(message, button);
+  return button;
 }
 
 /**
@@ -147,9 +176,9 @@ function spanNode(span) {
  * @param {string} name
  */
 function markNode(text, name) {
-  const mark = make("span", "mark", text);
-  mark.title = `Control character ${name}`;
-  return mark;
+  const element = make("span", "mark", text);
+  element.title = `Control character ${name}`;
+  return element;
 }
 
 /**

@@ -20,6 +20,7 @@ export class SearchView {
    * @param {object} on
    * @param {(text: string, before?: number) => Promise<{messages: Message[], complete: boolean} | null>} on.search
    * @param {(message: Message) => void} on.onOpen
+   * @param {() => boolean} on.hasMarks whether senders are marked as verified
    */
   constructor(on) {
     this.on = on;
@@ -58,7 +59,7 @@ export class SearchView {
     if (before === undefined) this.#list.replaceChildren();
     if (!page) return setText(this.#status, "Search requires a connection. Try again when you are online.");
     const found = page.messages.toReversed();
-    this.#list.append(...found.map((message) => foundElement(message, () => this.on.onOpen(message))));
+    this.#list.append(...found.map((message) => foundElement(message, this.on.hasMarks(), () => this.on.onOpen(message))));
     const oldest = page.messages[0]?.seq;
     this.#more.hidden = page.complete || oldest === undefined;
     this.#more.onclick = () => void this.#search(oldest);

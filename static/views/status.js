@@ -1,6 +1,7 @@
 /** Shows the state of the connection: a word below the name, and a banner above the log if there is a problem. */
 
 import { find, setText } from "../dom.js";
+import { sentenceOf } from "../explanations.js";
 
 /** @typedef {import("../connection.js").ConnectionState} ConnectionState */
 
@@ -47,6 +48,12 @@ export class StatusView {
 
 const WORDS = { connecting: "Connecting…", online: "Connected", waiting: "Offline", stopped: "Disconnected" };
 
+/** @param {{code: number, reason: string}} state */
+function refusal({ code, reason }) {
+  const isOfAccess = reason && (code === 4401 || code === 4403);
+  return isOfAccess ? sentenceOf(reason) : `The server closed the connection: ${reason || `code ${code}`}.`;
+}
+
 /**
  * @param {ConnectionState} state
  * @param {number} unsent
@@ -56,6 +63,6 @@ function sentence(state, unsent, storeProblem) {
   const kept = unsent ? ` ${unsent === 1 ? "One message is" : `${unsent} messages are`} kept and will be sent.` : "";
   if (state.kind === "online") return `The server reports: ${storeProblem.replace(/\.$/, "")}.${kept}`;
   if (state.kind === "waiting") return `Offline: ${state.reason}.${kept}`;
-  if (state.kind === "stopped") return `The server closed the connection: ${state.reason || `code ${state.code}`}.`;
+  if (state.kind === "stopped") return `${refusal(state)}${kept}`;
   return `Connecting…${kept}`;
 }

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
-# Chromium itself reports these when a server cannot be reached; all other problems on the console are the page's.
+# Chromium itself reports these when a server cannot be reached, or refuses a call; all other problems are the page's.
 SERVER_AWAY = ("net::ERR_", "WebSocket connection to")
+REFUSED = ("the server responded with a status of 401", "the server responded with a status of 403")
 
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -54,7 +55,7 @@ class Window:
         return page
 
     def _on_console(self, kind: str, text: str) -> None:
-        if kind in {"error", "warning"} and not any(sign in text for sign in SERVER_AWAY):
+        if kind in {"error", "warning"} and not any(sign in text for sign in SERVER_AWAY + REFUSED):
             self.problems.append(f"{kind}: {text}")
 
     def _asked(self, dialog: Dialog) -> None:

@@ -1,0 +1,221 @@
+/**
+ * Finds out who the user is: asks for a token where the server needs one, then for a name if it is free to choose, and
+ * redeems invites. Connects the account with its dialogs.
+ */
+
+import { Account, roomOf } from "./account.js";
+import { explain, sentenceOf } from "./explanations.js";
+import { Refused } from "./protocol.js";
+import { AccountDialog, InviteDialog, NameDialog, SecretDialog, TokenDialog } from "./views/dialogs.js";
+
+const INVITE = "#invite=";
+const ANONYMOUS = "anonymous";
+
+export class Identification {
+  /** @type {import("./connection.js").ConnectionState | null} the refusal that was handled last */
+  #handled = null;
+  #invite = "";
+
+  /**
+   * @param {object} page
+   * @param {import("./storage.js").Store} page.store
+   * @param {import("./connection.js").Connection} page.connection
+   * @param {(room: string) => void} page.openRoom
+   * @param {() => void} page.onChange
+   */
+  constructor(page) {
+    this.page = page;
+    this.account = new Account(() => this.chosenName);
+    this.names = new NameDialog({ onName: (name) => this.#onName(name), onSignIn: () => this.askToken("") });
+    this.tokens = new TokenDialog({ onToken: (token) => this.#signIn(token), onGuest: () => this.#continueAsGuest() });
+    this.dialog = new AccountDialog({ onSignOut: () => this.#signOut() });
+    this.invites = new InviteDialog({
+      onName: (name) => this.#redeem(name),
+      onCancel: () => this.page.connection.isOnline || void this.#identify(),
+      onSignIn: () => this.askToken(""),
+    });
+    this.secrets = new SecretDialog();
+  }
+
+  /** The name for a user without a token. */
+  get chosenName() {
+    return this.page.store.get("name") ?? ANONYMOUS;
+  }
+
+  get isSignedIn() {
+    return this.account.usesToken;
+  }
+
+  start() {
+    if (this.takeInvite()) return;
+    if (this.page.store.get("name") !== null) this.page.connection.open();
+    else void this.#identify();
+  }
+
+  /** Handle the invite in the address, if there is one: remove it from the address and ask for a name. */
+  takeInvite() {
+    const { hash, pathname, search } = window.location;
+    if (!hash.startsWith(INVITE)) return false;
+    window.history.replaceState(null, "", pathname + search);
+    this.#invite = decoded(hash.slice(INVITE.length));
+    this.invites.ask(this.page.store.get("name") ?? "");
+    return true;
+  }
+
+  /** Show who the user is, and let the user change what may be changed. */
+  show() {
+    const { me } = this.account;
+    if (me?.verified) this.dialog.show(me);
+    else this.names.ask(this.page.store.get("name") ?? "", { canSignIn: me?.open !== true });
+  }
+
+  /** @param {string} reason */
+  askToken(reason) {
+    this.tokens.ask(reason, this.page.store.get("signed-in") !== null);
+  }
+
+  /** The server refused the name as invalid. */
+  onBadName() {
+    this.names.ask(this.chosenName);
+  }
+
+  /**
+   * Read who the user is if the server greeted somebody else than before.
+   * @param {{name: string, verified?: boolean}} welcome
+   */
+  onWelcome({ name, verified = false }) {
+    const { me } = this.account;
+    if (me?.name !== name || (me.verified ?? false) !== verified) void this.#load();
+  }
+
+  /**
+   * Find out why the server refused the connection, once for each refusal.
+   * @param {import("./connection.js").ConnectionState} state
+   */
+  onState(state) {
+    if (state.kind !== "stopped" || (state.code !== 4401 && state.code !== 4403) || state === this.#handled) return;
+    this.#handled = state;
+    void this.#load().then((error) => {
+      if (error) this.#onRefused(error);
+      else if (state.code === 4401) this.askToken(sentenceOf(state.reason));
+    });
+  }
+
+  /** Read who the user is; return the error if the server refuses to say. */
+  async #load() {
+    try {
+      await this.account.load();
+    } catch (error) {
+      if (error instanceof Refused) return error;
+      throw error;
+    }
+    if (this.isSignedIn) this.page.store.set("signed-in", "");
+    this.page.onChange();
+    return null;
+  }
+
+  async #identify() {
+    const error = await this.#load();
+    if (error) this.#onRefused(error);
+    else this.#connectOrAskName();
+  }
+
+  #connectOrAskName() {
+    if (this.account.me?.verified || this.page.store.get("name") !== null) this.page.connection.open();
+    else this.names.ask("", { canSignIn: this.account.me?.open !== true && !this.isSignedIn });
+  }
+
+  /** @param {Refused} error */
+  #onRefused(error) {
+    switch (error.code) {
+      case "unauthorized":
+        return this.askToken(sentenceOf(error.message));
+      case "name-taken":
+        return this.names.ask(this.chosenName, { canSignIn: true, problem: explain(error, this.chosenName) });
+      case "banned":
+      case "forbidden":
+        this.page.connection.stop(4403, explain(error));
+        this.#handled = this.page.connection.state;
+        return undefined;
+      default:
+        return this.page.connection.open(); // which shows why the server cannot be used, and tries again
+    }
+  }
+
+  /** @param {string} name */
+  #onName(name) {
+    const isNew = name !== this.page.store.get("name");
+    this.page.store.set("name", name);
+    if (isNew || !this.page.connection.isOnline) this.page.connection.open();
+  }
+
+  /**
+   * Sign in; return the problem, or an empty string.
+   * @param {string} token
+   */
+  async #signIn(token) {
+    try {
+      await this.account.signIn(token);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (error.code === "unauthorized") return `${sentenceOf(error.message)} Check that you copied all of it.`;
+      return explain(error);
+    }
+    this.page.store.set("signed-in", "");
+    if (this.invites.isOpen) this.invites.close();
+    this.#connectOrAskName();
+    return "";
+  }
+
+  async #continueAsGuest() {
+    await this.account.signOut();
+    this.page.store.delete("signed-in");
+    await this.#identify();
+  }
+
+  /** Sign out; return the problem, or an empty string. */
+  async #signOut() {
+    try {
+      await this.account.signOut();
+    } catch (error) {
+      if (error instanceof Refused) return explain(error);
+      throw error;
+    }
+    this.page.store.close();
+    window.location.hash = "";
+    window.location.reload(); // so that no message stays on the screen
+    return "";
+  }
+
+  /**
+   * Redeem the invite under a name; return the problem, or an empty string.
+   * @param {string} name
+   */
+  async #redeem(name) {
+    let made;
+    try {
+      made = await this.account.redeem(this.#invite, name);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (error.code === "name-taken") return `“${name}” belongs to somebody, or looks like a name that does. Choose another name.`;
+      if (error.code !== "unauthorized") return explain(error);
+      return "This invite is not valid here. Check that you copied the whole link, or ask for a new one.";
+    }
+    this.#invite = "";
+    this.page.store.set("signed-in", "");
+    const room = roomOf(made.grants);
+    if (room !== undefined) this.page.openRoom(room);
+    this.page.connection.open();
+    this.secrets.show(made.name, made.secret);
+    return "";
+  }
+}
+
+/** @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // an invalid escape: the server refuses it as a wrong invite
+  }
+}

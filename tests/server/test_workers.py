@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import forking
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from raw_client import Talk, call, eventually, open_socket, run, whole_room
@@ -180,7 +181,7 @@ def test_the_limit_on_connections_applies_to_the_whole_server(tmp_path: Path) ->
 
 
 def test_all_workers_share_the_new_token_and_no_process_list_shows_it(tmp_path: Path) -> None:
-    with serve_workers(tmp_path / "rooms.db", "--host", "0.0.0.0") as guarded:
+    with serve_workers(tmp_path / "rooms.db", "--host", "0.0.0.0", command=forking.EXECUTED) as guarded:
         (token_file,) = set(re.findall(r"stored in (\S+);", guarded.server.log))
         token = Path(token_file).read_text().strip()
         assert token not in guarded.server.log
@@ -188,7 +189,9 @@ def test_all_workers_share_the_new_token_and_no_process_list_shows_it(tmp_path: 
         with workers.connect_to_each() as connections:
             for pid, connection in connections.items():
                 connection.ask("GET", "/rooms")
-                assert token not in Path(f"/proc/{pid}/cmdline").read_text()
+                command = Path(f"/proc/{pid}/cmdline").read_text()
+                assert "chatkit.server.workers.worker" in command
+                assert token not in command
                 assert token not in Path(f"/proc/{pid}/environ").read_text()
         assert call(guarded.server, "GET", "/rooms").status == 401
         assert guarded.server.log.count("open  ") == 1

@@ -34,6 +34,8 @@ from chatkit.core.records import Record, RecordChanges
 from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
 from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
+NEEDS_TOKEN: Final = "this server needs a token"  # noqa: S105 - a sentence
+
 # The rights of a client with the server's secret, and of everybody on an open server. To give others access, a client
 # there has to open the store itself, which no web page can.
 MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
@@ -253,10 +255,15 @@ class AccessTable:
                 return self.guest_grants
 
     def renew(self, identity: Identity, now_ms: int) -> Identity:
-        """Return the identity as it is now, with its current rights. Raise as `authenticate` or `guest` does."""
+        """Return the identity as it is now, with its current rights. Raise as `authenticate` or `guest` does.
+
+        Raise `Unauthorized` for a guest, too, if guests have no rights any more.
+        """
         match identity.credential:
             case Credential.TOKEN:
                 return self._identify(Secret(identity.token_id or "", identity.digest), identity.address, now_ms)
+            case Credential.NONE if not self.guest_grants:
+                raise Unauthorized(NEEDS_TOKEN)
             case Credential.NONE | Credential.PROXY | Credential.SECRET | Credential.STORE:
                 return self.named(identity.name, identity.address, now_ms, identity.credential)
             case _:

@@ -24,7 +24,7 @@ TREE = Path(__file__).parents[2]
 Texts = Iterator[str]
 
 
-class Feed:
+class ReceivedNumbers:
     """The messages that a client received, and the cursor from which it continues."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.mark.parametrize("is_json", [True, False], ids=["chatkit.v1", "text"])
 def test_a_client_resumes_without_loss_or_repetition(server: ServerProcess, client: Any, is_json: bool) -> None:
     room = f"{client.__name__}-{is_json}"
-    feed = Feed()
+    feed = ReceivedNumbers()
     for last in (3, 6, 9):
         for number in range(last - 2, last + 1):
             assert publish(server, room, f"m{number}").json["seq"] == number

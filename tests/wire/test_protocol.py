@@ -1,6 +1,8 @@
 """The frames of `chatkit.v1`: round trips and invalid frames."""
 
 import contextlib
+import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -196,14 +198,17 @@ def test_errors_and_members_are_encoded() -> None:
 def test_the_formats_of_plain_text() -> None:
     message = Message("ops", "e", 1, 0, "ann", "hé")
     gap = Gap(1, 4, "trimmed")
-    unused = cast("Subscription", None)  # plain text has the same sentence for a gap in every room
+    subscription = cast("Subscription", SimpleNamespace(epoch="e"))
     shown = {
-        name: [b"".join(payloads(frame)) for frame in (form(message), form_gap(unused, gap))]
+        name: [b"".join(payloads(frame)) for frame in (form(message), form_gap(subscription, gap))]
         for name, (form, form_gap) in FORMATS.items()
     }
     assert shown["text"] == ["hé".encode(), b"! messages 2 to 3 are no longer kept"]
     assert shown["line"][0] == "ann: hé".encode()
-    assert shown["json"] == [protocol.message_json(message), b'{"after":1,"before":4,"reason":"trimmed"}']
+    assert [json.loads(shown_json) for shown_json in shown["json"]] == [
+        {**json.loads(protocol.message_json(message)), "cursor": "e:1"},
+        {"after": 1, "before": 4, "reason": "trimmed", "cursor": "e:3"},
+    ]
     assert len({gap_sentence(Gap(1, 2, reason)) for reason in ("trimmed", "epoch", "no-history")}) == 3
 
 

@@ -247,7 +247,7 @@ class Rooms:
 
     async def measure_readers(self) -> ReaderMeasures:
         """Add up all readers, a bounded number in each turn of the event loop."""
-        # A reader that leaves during the loop is still in this list, so that the sum never falls from one call to the next.
+        # A reader that leaves during the loop stays in this list, so that the sum never falls between two calls.
         measures = ReaderMeasures(self._n_delivered)
         readers = list(chain.from_iterable(room.readers for room in self._rooms.values()))
         for start in range(0, len(readers), READERS_A_TURN):

@@ -34,7 +34,7 @@ from chatkit.core.records import Record, RecordChanges
 from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
 from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
-# Of whoever knows the server's secret, and of everybody on an open server. To give others access takes more: on this
+# The rights of a client with the server's secret, and of everybody on an open server. To give others access takes more: on this
 # machine, being allowed to open the store, which a web page is not.
 MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
 

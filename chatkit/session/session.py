@@ -113,7 +113,7 @@ class Session(ABC):
 
     async def start(self, room: str | None, start: StartPosition) -> None:
         """Start the session, and join the room that its path names. Raise a `ChatkitError` if that fails."""
-        self._access.watchers.add(self)  # before anything waits: from now on, the session is told of each change
+        self._access.watchers.add(self)  # before the first wait, so that the session is notified of each change
         await self._start(room, start)
 
     @abstractmethod
@@ -245,7 +245,7 @@ class Session(ABC):
         )
         if self.is_closed:  # the client disconnected while the room was opened
             subscription.close()
-        elif error := self._refusal(Right.READ, room):  # it lost the right meanwhile, and was not in the room yet
+        elif error := self._refusal(Right.READ, room):  # it lost the right during the call
             subscription.close()
             raise error
         return subscription

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from access_server import ROOT, AccessServer, access_server, grant, json_of, within
+from access_server import FOREIGN, ROOT, AccessServer, access_server, grant, json_of, within
 from harness import until
 from raw_client import run
 from websockets.exceptions import ConnectionClosed
@@ -78,6 +78,24 @@ def test_everything_that_is_open_ends_with_the_reason(name: str) -> None:
             assert await server.code("GET", "/rooms/ops", ann.secret) == code
             await until(lambda: not server.hub.counts["subscriptions"])
             assert not len(server.hub.access.watchers)
+
+    run(test())
+
+
+def test_it_also_ends_under_other_protocol_classes() -> None:
+    async def test() -> None:
+        async with access_server(FOREIGN, **SERVER) as server:
+            ann = await server.token("ann", grant("ops", "read"))
+            async with (
+                server.talk("/ws/ops", ann.secret) as talk,
+                server.lines("/rooms/ops/events", ann.secret, LINES) as lines,
+            ):
+                await talk.until("joined")
+                await revoke(server, ann)
+                assert (await talk.until("error"))["code"] == "unauthorized"
+                await within(SOON_S, talk.socket.wait_closed())
+                assert talk.socket.close_code == 4401
+                assert json_of([line async for line in lines if line][-1])["code"] == "unauthorized"
 
     run(test())
 
@@ -203,7 +221,7 @@ def test_a_new_connection_does_not_evade_a_ban(subject: str) -> None:
     run(test())
 
 
-def test_a_reserved_name_is_refused_to_others_in_every_door() -> None:
+def test_a_reserved_name_is_refused_to_others_everywhere() -> None:
     async def test() -> None:
         async with access_server(open_grants=(grant("*", "read", "write"),)) as server:
             await server.token("ann", grant("*", "read", "write"))

@@ -1,4 +1,4 @@
-"""Every door with every set of rights on every kind of room: what is allowed, and with which code it is refused."""
+"""Every operation with every set of rights on every kind of room: what is allowed, and with which code it is refused."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ CLOSED = {
 }
 
 
-class Door(NamedTuple):
+class Operation(NamedTuple):
     """One way to use a right on a room. `use` returns "ok" or the code of the error."""
 
     right: Right
@@ -117,39 +117,39 @@ async def publish_as_text(server: AccessServer, secret: str, room: str) -> str:
 
 
 JSON = {"content-type": "application/json"}
-DOORS = {
-    "GET room": Door(Right.READ, http("GET", "/rooms/{room}")),
-    "GET messages": Door(Right.READ, http("GET", "/rooms/{room}/messages")),
-    "GET messages by search": Door(Right.READ, http("GET", "/rooms/{room}/messages?search=hello")),
-    "GET messages as lines": Door(
+OPERATIONS = {
+    "GET room": Operation(Right.READ, http("GET", "/rooms/{room}")),
+    "GET messages": Operation(Right.READ, http("GET", "/rooms/{room}/messages")),
+    "GET messages by search": Operation(Right.READ, http("GET", "/rooms/{room}/messages?search=hello")),
+    "GET messages as lines": Operation(
         Right.READ, http("GET", "/rooms/{room}/messages", headers={"accept": "application/x-ndjson"})
     ),
-    "GET members": Door(Right.READ, http("GET", "/rooms/{room}/members")),
-    "server-sent events": Door(Right.READ, stream("text/event-stream")),
-    "JSON lines": Door(Right.READ, stream("application/x-ndjson")),
-    "WebSocket path": Door(Right.READ, join_by_path),
-    "WebSocket text": Door(Right.READ, join_by_text),
-    "join": Door(Right.READ, command("join")),
-    "history": Door(Right.READ, command("history")),
-    "history by search": Door(Right.READ, command("history", search="hello")),
-    "members": Door(Right.READ, command("members")),
-    "POST text": Door(Right.WRITE, http("POST", "/rooms/{room}/messages", content="x")),
-    "POST JSON": Door(Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x"}', headers=JSON)),
-    "publish": Door(Right.WRITE, command("publish", body="x")),
-    "typing": Door(Right.WRITE, typing),
-    "publish as text": Door(Right.WRITE, publish_as_text),
-    "DELETE message": Door(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
+    "GET members": Operation(Right.READ, http("GET", "/rooms/{room}/members")),
+    "server-sent events": Operation(Right.READ, stream("text/event-stream")),
+    "JSON lines": Operation(Right.READ, stream("application/x-ndjson")),
+    "WebSocket path": Operation(Right.READ, join_by_path),
+    "WebSocket text": Operation(Right.READ, join_by_text),
+    "join": Operation(Right.READ, command("join")),
+    "history": Operation(Right.READ, command("history")),
+    "history by search": Operation(Right.READ, command("history", search="hello")),
+    "members": Operation(Right.READ, command("members")),
+    "POST text": Operation(Right.WRITE, http("POST", "/rooms/{room}/messages", content="x")),
+    "POST JSON": Operation(Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x"}', headers=JSON)),
+    "publish": Operation(Right.WRITE, command("publish", body="x")),
+    "typing": Operation(Right.WRITE, typing),
+    "publish as text": Operation(Right.WRITE, publish_as_text),
+    "DELETE message": Operation(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
 }
 NEEDS_READ_TOO = {"publish as text", "DELETE message"}
 INVALID_IN_SYSTEM_ROOMS = {"POST text", "POST JSON", "publish"}  # these have no valid name of such a room
 
 
-def expected(door: str, grants: tuple[Grant, ...], room: str) -> str:
-    """Return what a door answers: the rules of the documentation, written down once more."""
+def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:
+    """Return what a operation answers: the rules of the documentation, written down once more."""
     is_admin = grants == RIGHTS["admin"]
-    right = DOORS[door].right
+    right = OPERATIONS[operation].right
     if room == SYSTEM:
-        if door in INVALID_IN_SYSTEM_ROOMS:
+        if operation in INVALID_IN_SYSTEM_ROOMS:
             return "bad-room"
         return "not-found" if not is_admin else "ok" if right is Right.READ else "forbidden"
     name = next(name for name, given in RIGHTS.items() if given == grants)
@@ -164,13 +164,13 @@ def expected(door: str, grants: tuple[Grant, ...], room: str) -> str:
         rights = {Right.READ, Right.WRITE, Right.MODERATE}
     elif room == OTHER:
         rights = set()
-    if right in rights and (Right.READ in rights or door not in NEEDS_READ_TOO):
+    if right in rights and (Right.READ in rights or operation not in NEEDS_READ_TOO):
         return "ok"
     return "forbidden" if Right.READ in rights else "not-found"
 
 
 @pytest.mark.parametrize("name", RIGHTS)
-def test_each_door_allows_what_the_rights_allow_and_nothing_else(name: str) -> None:
+def test_each_operation_allows_what_the_rights_allow_and_nothing_else(name: str) -> None:
     async def test() -> None:
         async with access_server(host="localhost", secret="not-used-here") as server:
             grants = RIGHTS[name]
@@ -178,11 +178,11 @@ def test_each_door_allows_what_the_rights_allow_and_nothing_else(name: str) -> N
             for room in (OWN, OTHER):
                 await server.hub.publish(Draft(room, "bob", "hello"))
             wrong = []
-            for name_of_door, door in DOORS.items():
+            for name_of_operation, operation in OPERATIONS.items():
                 for room in (OWN, OTHER, SYSTEM):
-                    found, right = await door.use(server, secret, room), expected(name_of_door, grants, room)
+                    found, right = await operation.use(server, secret, room), expected(name_of_operation, grants, room)
                     if found != right:
-                        wrong.append(f"{name_of_door} of {room}: {found} in place of {right}")
+                        wrong.append(f"{name_of_operation} of {room}: {found} in place of {right}")
             assert not wrong, wrong
 
     run(test())

@@ -19,6 +19,8 @@ from chatkit.protocols.websocket import RoomWebSocketProtocol
 from chatkit.server.app import open_app
 from chatkit.server.settings import Settings
 
+OWN: dict[str, Any] = {"http": HttpProtocol, "ws": RoomWebSocketProtocol}
+FOREIGN: dict[str, Any] = {"http": "h11", "ws": "websockets-sansio"}
 ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
 
 
@@ -72,12 +74,12 @@ class AccessServer:
 
 
 @asynccontextmanager
-async def access_server(**given: Any) -> AsyncIterator[AccessServer]:
-    """Serve with chatkit's own protocols."""
+async def access_server(protocols: dict[str, Any] = OWN, **given: Any) -> AsyncIterator[AccessServer]:
+    """Serve with chatkit's own protocols, or with others that uvicorn can load."""
     settings = Settings(**{"backend": "memory://", "rate_limit": 0, **given})
     async with (
         open_app(settings) as app,
-        under_uvicorn(app, http=HttpProtocol, ws=RoomWebSocketProtocol, proxy_headers=False) as port,
+        under_uvicorn(app, **protocols, proxy_headers=False) as port,
     ):
         server = AccessServer(app, port)
         async with server.http:

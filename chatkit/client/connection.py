@@ -252,7 +252,7 @@ class PersistentConnection:
 
     def _end_follow(self, event: LeftEvent) -> None:
         """Stop the reader of a room that the client may not read any more."""
-        error = event.to_error()
+        error = event.cause()
         if error is not None and (follow := self.follows.pop(event.room, None)) is not None:
             follow.end(error)
 

@@ -11,7 +11,7 @@ import msgspec
 from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
 from chatkit.core.access import Credential, Identity
-from chatkit.core.access_table import AccessTable
+from chatkit.core.access_table import NEEDS_TOKEN, AccessTable
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
@@ -27,7 +27,6 @@ PROXY_HEADERS: Final = frozenset(
     {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 )
 
-NEEDS_TOKEN: Final = "this server needs a token"  # noqa: S105 - a sentence
 INVALID_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
 SESSION_ENDED: Final = "the session of this page has ended: sign in again"
 

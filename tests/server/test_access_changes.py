@@ -19,7 +19,7 @@ from chatkit.core.model import Draft
 from chatkit.core.token import TokenKind
 from chatkit.errors import Banned, Unauthorized
 
-SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token
+SERVER: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token
 SOON_S = 5.0  # far more than a change takes here, where no other process makes it
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 
@@ -260,11 +260,18 @@ def test_a_guest_whose_name_is_given_to_a_token_is_disconnected() -> None:
 def test_the_first_token_closes_an_open_server_to_others() -> None:
     async def test() -> None:
         async with access_server() as server:
-            async with server.talk("/ws/ops?name=admin", None) as guest:
+            async with (
+                server.talk("/ws/ops?name=bob", None) as guest,
+                server.text("/ws/ops", None) as text,
+                server.lines("/rooms/ops/events", None, LINES) as lines,
+            ):
                 assert "rights" not in await guest.until("joined")
                 assert (await guest.ask(op="publish", body="x"))["type"] == "ack"
                 await server.token("ann", grant("*", "read"))
-                await within(SOON_S, guest.socket.wait_closed())
+                for socket in (guest.socket, text):
+                    await within(SOON_S, socket.wait_closed())
+                    assert socket.close_code == 4401
+                assert json_of([line async for line in lines if line][-1])["code"] == "unauthorized"
             async with server.talk("/ws/ops", None) as guest:
                 await within(SOON_S, guest.socket.wait_closed())
                 assert guest.socket.close_code == 4401

@@ -1,4 +1,4 @@
-"""Every operation with every set of rights on every kind of room: what is allowed, and with which code it is refused."""
+"""Every operation with every set of rights on every kind of room: what is allowed, and how the rest is refused."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple

@@ -1,7 +1,7 @@
 """Every operation with every set of rights on every kind of room: what is allowed, and how the rest is refused."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from access_server import AccessServer, access_server, grant
@@ -33,23 +33,26 @@ CLOSED = {
 }
 
 
+Use: TypeAlias = Callable[[AccessServer, str | None, str], Awaitable[str]]
+
+
 class Operation(NamedTuple):
     """One way to use a right on a room. `use` returns "ok" or the code of the error."""
 
     right: Right
-    use: Callable[[AccessServer, str, str], Awaitable[str]]
+    use: Use
 
 
-def http(method: str, path: str, **options: Any) -> Callable[[AccessServer, str, str], Awaitable[str]]:
-    async def use(server: AccessServer, secret: str, room: str) -> str:
+def http(method: str, path: str, **options: Any) -> Use:
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
         return await server.code(method, path.format(room=room), secret, **options)
 
     return use
 
 
-def stream(accept: str) -> Callable[[AccessServer, str, str], Awaitable[str]]:
-    async def use(server: AccessServer, secret: str, room: str) -> str:
-        headers = {"accept": accept, "authorization": f"Bearer {secret}"}
+def stream(accept: str) -> Use:
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
+        headers = {"accept": accept} | ({"authorization": f"Bearer {secret}"} if secret else {})
         async with server.http.stream("GET", f"/rooms/{room}/events", headers=headers) as answer:
             if answer.is_success:
                 await anext(answer.aiter_lines())
@@ -60,7 +63,7 @@ def stream(accept: str) -> Callable[[AccessServer, str, str], Awaitable[str]]:
     return use
 
 
-async def join_by_path(server: AccessServer, secret: str, room: str) -> str:
+async def join_by_path(server: AccessServer, secret: str | None, room: str) -> str:
     async with server.talk(f"/ws/{room}", secret) as talk:
         try:
             while (event := await talk.receive())["type"] == "welcome":
@@ -70,7 +73,7 @@ async def join_by_path(server: AccessServer, secret: str, room: str) -> str:
         return "ok" if event["type"] == "joined" else str(event["code"])
 
 
-async def join_by_text(server: AccessServer, secret: str, room: str) -> str:
+async def join_by_text(server: AccessServer, secret: str | None, room: str) -> str:
     async with server.text(f"/ws/{room}?history=1&format=json", secret) as socket:
         try:
             line = await socket.recv()
@@ -82,15 +85,15 @@ async def join_by_text(server: AccessServer, secret: str, room: str) -> str:
         return CLOSED[PrivateCloseCode(socket.close_code or 0)]
 
 
-def command(op: str, **fields: Any) -> Callable[[AccessServer, str, str], Awaitable[str]]:
-    async def use(server: AccessServer, secret: str, room: str) -> str:
+def command(op: str, **fields: Any) -> Use:
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
         async with server.talk("/ws", secret) as talk:
             return outcome(await talk.ask(op=op, room=room, **fields))
 
     return use
 
 
-async def typing(server: AccessServer, secret: str, room: str) -> str:
+async def typing(server: AccessServer, secret: str | None, room: str) -> str:
     """Send a signal, which has no answer unless it is refused, and then a command that has one."""
     async with server.talk("/ws", secret) as talk:
         await talk.send(op="typing", room=room, ref="typing")
@@ -105,7 +108,7 @@ def outcome(event: dict[str, Any]) -> str:
     return str(event["code"]) if event["type"] == "error" else "ok"
 
 
-async def publish_as_text(server: AccessServer, secret: str, room: str) -> str:
+async def publish_as_text(server: AccessServer, secret: str | None, room: str) -> str:
     """Publish in the plain-text protocol, which only a reader of the room can do."""
     joined = await join_by_text(server, secret, room)
     if joined != "ok":
@@ -170,19 +173,47 @@ def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:
 
 
 @pytest.mark.parametrize("name", RIGHTS)
-def test_each_operation_allows_what_the_rights_allow_and_nothing_else(name: str) -> None:
+def test_each_operation_allows_what_the_rights_of_a_token_allow_and_nothing_else(name: str) -> None:
     async def test() -> None:
         async with access_server(host="localhost", secret="not-used-here") as server:
-            grants = RIGHTS[name]
-            secret = (await server.token("ann", *grants)).secret
-            for room in (OWN, OTHER):
-                await server.hub.publish(Draft(room, "bob", "hello"))
-            wrong = []
-            for name_of_operation, operation in OPERATIONS.items():
-                for room in (OWN, OTHER, SYSTEM):
-                    found, right = await operation.use(server, secret, room), expected(name_of_operation, grants, room)
-                    if found != right:
-                        wrong.append(f"{name_of_operation} of {room}: {found} in place of {right}")
-            assert not wrong, wrong
+            await check_all(server, (await server.token("ann", *RIGHTS[name])).secret, RIGHTS[name])
 
     run(test())
+
+
+@pytest.mark.parametrize("name", ["read", "read and write", "everything but system rooms"])
+def test_guests_have_the_rights_of_the_option_and_no_others(name: str) -> None:
+    async def test() -> None:
+        async with access_server(open_grants=RIGHTS[name]) as server:
+            await check_all(server, None, RIGHTS[name])
+
+    run(test())
+
+
+def test_without_a_token_everything_is_refused_where_guests_have_no_rights() -> None:
+    async def test() -> None:
+        async with access_server(host="localhost", secret="not-used-here") as server:
+            await server.hub.publish(Draft(OWN, "bob", "hello"))
+            for room in (OWN, OTHER, SYSTEM):
+                for name in ("GET room", "GET messages", "GET members", "POST text", "DELETE message", "JSON lines"):
+                    assert await OPERATIONS[name].use(server, None, room) == "unauthorized", (name, room)
+                for opened in (server.text(f"/ws/{room}", None), server.talk(f"/ws/{room}", None)):
+                    async with opened as client:
+                        socket = getattr(client, "socket", client)
+                        await socket.wait_closed()
+                        assert socket.close_code == PrivateCloseCode.UNAUTHORIZED
+            assert await server.code("GET", "/rooms") == "unauthorized"
+
+    run(test())
+
+
+async def check_all(server: AccessServer, secret: str | None, grants: tuple[Grant, ...]) -> None:
+    for room in (OWN, OTHER):
+        await server.hub.publish(Draft(room, "bob", "hello"))
+    wrong = []
+    for name, operation in OPERATIONS.items():
+        for room in (OWN, OTHER, SYSTEM):
+            found, right = await operation.use(server, secret, room), expected(name, grants, room)
+            if found != right:
+                wrong.append(f"{name} of {room}: {found} in place of {right}")
+    assert not wrong, wrong

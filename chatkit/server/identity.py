@@ -151,8 +151,8 @@ class Authenticator:
     async def redeem(self, secret: str, name: str, address: str) -> NewToken:
         """Redeem an invite for a token with a name that is free.
 
-        Raise as `Administration.redeem` and `AccessTable.guest` do, and `TooManyAttempts`. Nothing about names is
-        told without a right secret.
+        Raise as `Administration.redeem` and `AccessTable.guest` do, and `TooManyAttempts`. With a wrong secret, the
+        error does not depend on the name.
         """
         self._attempts.check_blocked(address)
         administration = self._hub.administration

@@ -56,7 +56,7 @@ class ServeCommand(HelpCommand):
 
 def with_open_values(args: list[str]) -> list[str]:
     """Return the arguments with a value for each --open that has none: no grant, which contains a colon, follows it."""
-    changed = []
+    changed: list[str] = []
     for index, arg in enumerate(args):
         if arg == "--":
             return [*changed, *args[index:]]

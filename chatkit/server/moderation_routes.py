@@ -1,6 +1,6 @@
 """The HTTP API of moderation: bans, kicks, and the settings and the end of rooms.
 
-`Moderation` checks the grants. Bans of whoever asks are checked here.
+`Moderation` checks the grants. Bans of the client that asks are checked here.
 """
 
 from litestar import Response, Router, delete, get, patch, post

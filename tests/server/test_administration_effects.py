@@ -9,7 +9,7 @@ from chatkit.core.administration import NewToken
 from chatkit.core.model import Draft
 from chatkit.server.long_answer import SLICE_BYTES
 
-SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token or the secret
+SERVER: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}  # which nobody uses without a token
 ADMIN = grant("*", "admin")
 WRITE_OPS = grant("ops", "read", "write")
 SOON_S = 5.0  # far more than a change takes here, where no other process makes it

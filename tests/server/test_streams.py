@@ -184,7 +184,8 @@ def test_messages_removed_by_retention_are_reported_as_a_gap_first(tmp_path_fact
         ("/rooms/ops/events?after=garbage", (400, "bad-cursor")),
         ("/rooms/ops/events?history=-1", (400, "bad-request")),
         ("/rooms/ops/events?history=many", (400, "bad-request")),
-        ("/rooms/.x/events", (400, "bad-room")),
+        ("/rooms/a%20b/events", (400, "bad-room")),
+        ("/rooms/.x/events", (404, "not-found")),
     ],
 )
 def test_an_invalid_request_is_refused_before_the_stream_starts(

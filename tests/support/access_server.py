@@ -13,12 +13,15 @@ from raw_client import Talk, open_socket
 from chatkit.core.access import EVERYTHING, Credential, Grant, Identity, Right
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub  # noqa: TC001  # a cheap import is no reason to hide it
+from chatkit.core.moderation import Moderation  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.core.token import TokenKind
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.websocket import RoomWebSocketProtocol
 from chatkit.server.app import open_app
 from chatkit.server.settings import Settings
 
+OWN: dict[str, Any] = {"http": HttpProtocol, "ws": RoomWebSocketProtocol}
+FOREIGN: dict[str, Any] = {"http": "h11", "ws": "websockets-sansio"}
 ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
 
 
@@ -34,7 +37,7 @@ class AccessServer:
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self.hub: Hub = app.state.admission.hub
-        self.moderation = self.hub.moderation
+        self.moderation: Moderation = self.hub.moderation
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
 
     async def token(self, name: str, *grants: Grant, kind: TokenKind = TokenKind.PERSON, **more: Any) -> NewToken:
@@ -72,12 +75,12 @@ class AccessServer:
 
 
 @asynccontextmanager
-async def access_server(**given: Any) -> AsyncIterator[AccessServer]:
-    """Serve with chatkit's own protocols."""
+async def access_server(protocols: dict[str, Any] = OWN, **given: Any) -> AsyncIterator[AccessServer]:
+    """Serve with chatkit's own protocols, or with others that uvicorn can load."""
     settings = Settings(**{"backend": "memory://", "rate_limit": 0, **given})
     async with (
         open_app(settings) as app,
-        under_uvicorn(app, http=HttpProtocol, ws=RoomWebSocketProtocol, proxy_headers=False) as port,
+        under_uvicorn(app, **protocols, proxy_headers=False) as port,
     ):
         server = AccessServer(app, port)
         async with server.http:

@@ -24,7 +24,7 @@ export function explainRoom(room, error, { isSignedIn, wasInside }) {
     }
     case "not-found":
       if (!wasInside) return { title: `There is no room #${room} for you`, text: `It may be private. ${way}`, action };
-      return { title: `#${room} is no longer available to you`, text: `It was deleted, or you lost access. ${way}`, action };
+      return { title: `#${room} is gone for you`, text: `It was deleted, or you lost access. ${way}`, action };
     case "forbidden":
       return { title: `You may not open #${room}`, text: way, action };
     default:
@@ -52,10 +52,11 @@ export function explainReadOnly({ isArchived, isWriter, isSignedIn }) {
 export function explain({ code, message }, name = "") {
   switch (code) {
     case "name-taken":
-      return `The name “${name}” belongs to somebody, or looks like a name that does. Choose another name, or sign in with its token.`;
+      return `${explainTaken(name)} Choose another name, or sign in with its token.`;
     case "banned":
-      return `You are banned from this server. ${detailOf(message)} Ask its operator if you think that this is a mistake.`
-        .replace("  ", " ");
+      return ["You are banned from this server.", detailOf(message), "Ask its operator if this is a mistake."]
+        .filter(Boolean)
+        .join(" ");
     case "invite-used":
       return "This invite was used already, or it has expired. Ask the person who sent it for a new one.";
     case "forbidden":
@@ -65,6 +66,11 @@ export function explain({ code, message }, name = "") {
     default:
       return sentenceOf(message);
   }
+}
+
+/** @param {string} name */
+export function explainTaken(name) {
+  return `The name “${name}” belongs to somebody, or looks like a name that does.`;
 }
 
 /**

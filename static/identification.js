@@ -4,7 +4,7 @@
  */
 
 import { Account, roomOf } from "./account.js";
-import { explain, sentenceOf } from "./explanations.js";
+import { explain, explainTaken, sentenceOf } from "./explanations.js";
 import { Refused } from "./protocol.js";
 import { AccountDialog, InviteDialog, NameDialog, SecretDialog, TokenDialog } from "./views/dialogs.js";
 
@@ -26,7 +26,11 @@ export class Identification {
   constructor(page) {
     this.page = page;
     this.account = new Account(() => this.chosenName);
-    this.names = new NameDialog({ onName: (name) => this.#onName(name), onSignIn: () => this.askToken("") });
+    this.names = new NameDialog({
+      onName: (name) => this.#onName(name),
+      onSignIn: () => this.askToken(""),
+      onSignOut: () => this.#signOut(),
+    });
     this.tokens = new TokenDialog({ onToken: (token) => this.#signIn(token), onGuest: () => this.#continueAsGuest() });
     this.dialog = new AccountDialog({ onSignOut: () => this.#signOut() });
     this.invites = new InviteDialog({
@@ -66,7 +70,7 @@ export class Identification {
   show() {
     const { me } = this.account;
     if (me?.verified) this.dialog.show(me);
-    else this.names.ask(this.page.store.get("name") ?? "", { canSignIn: me?.open !== true });
+    else this.names.ask(this.chosenName, { canSignIn: !me?.open && !this.isSignedIn, canSignOut: this.isSignedIn });
   }
 
   /** @param {string} reason */
@@ -197,7 +201,7 @@ export class Identification {
       made = await this.account.redeem(this.#invite, name);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (error.code === "name-taken") return `“${name}” belongs to somebody, or looks like a name that does. Choose another name.`;
+      if (error.code === "name-taken") return `${explainTaken(name)} Choose another name.`;
       if (error.code !== "unauthorized") return explain(error);
       return "This invite is not valid here. Check that you copied the whole link, or ask for a new one.";
     }

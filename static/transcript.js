@@ -45,7 +45,8 @@ export function linesOf(room, { pending, me, note, hasMenu, now }) {
       lines.push({ kind: "day", id: `day ${day} ${previous.ms}`, look: label, label });
     }
     const ms = date.getTime();
-    const follows = day === previous.day && sender === previous.sender && mark === previous.mark && ms - previous.ms < GROUP_MS;
+    const isSame = day === previous.day && sender === previous.sender && mark === previous.mark;
+    const follows = isSame && ms - previous.ms < GROUP_MS;
     previous = { sender, mark, ms, day };
     return follows;
   };

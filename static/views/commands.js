@@ -33,9 +33,9 @@ function commandsFor(room, needsToken) {
     ["publish from a pipe", `echo hi | chatkit publish ${room}${server}`],
     ["without chatkit", `curl${header} -d 'hi' ${url}/rooms/${encodeURIComponent(room)}/messages`],
   ];
-  // Typed at a prompt, the token is neither in the shell's history nor in the list of processes.
-  if (needsToken) commands.unshift(["first, in bash or zsh: paste your token", "read -rs CHATKIT_TOKEN; export CHATKIT_TOKEN"]);
-  return commands;
+  if (!needsToken) return commands;
+  // Typed at a prompt, the token is not in the shell's history.
+  return [["first, in bash or zsh: paste your token", "read -rs CHATKIT_TOKEN; export CHATKIT_TOKEN"], ...commands];
 }
 
 /**

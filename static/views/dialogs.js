@@ -9,8 +9,9 @@ export class NameDialog {
   #box = find("#name-box", HTMLInputElement);
   #problem = find("#name-problem", HTMLElement);
   #signIn = find("#name-sign-in", HTMLButtonElement);
+  #signOut = find("#name-sign-out", HTMLButtonElement);
 
-  /** @param {{onName: (name: string) => void, onSignIn: () => void}} on */
+  /** @param {{onName: (name: string) => void, onSignIn: () => void, onSignOut: () => Promise<string>}} on */
   constructor(on) {
     find("#name-form", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
@@ -27,6 +28,7 @@ export class NameDialog {
       this.#dialog.close("sign-in");
       on.onSignIn();
     };
+    this.#signOut.onclick = async () => setText(this.#problem, await on.onSignOut());
     // A dialog that is closed without a name, by its button or Escape, selects the default name.
     this.#dialog.addEventListener("close", () => {
       if (!this.#box.dataset.previous && this.#dialog.returnValue !== "sign-in") on.onName("anonymous");
@@ -35,14 +37,15 @@ export class NameDialog {
 
   /**
    * @param {string} name the present name, or empty on a first visit
-   * @param {{canSignIn?: boolean, problem?: string}} [options]
+   * @param {{canSignIn?: boolean, canSignOut?: boolean, problem?: string}} [options]
    */
-  ask(name, { canSignIn = false, problem = "" } = {}) {
+  ask(name, { canSignIn = false, canSignOut = false, problem = "" } = {}) {
     if (this.#dialog.open) return;
     this.#box.value = name;
     this.#box.dataset.previous = name;
     find("#name-cancel", HTMLButtonElement).textContent = name ? "Cancel" : "Stay anonymous";
     this.#signIn.hidden = !canSignIn;
+    this.#signOut.hidden = !canSignOut;
     this.#dialog.returnValue = "";
     setText(this.#problem, problem);
     this.#box.ariaInvalid = problem ? "true" : null;
@@ -121,8 +124,13 @@ const RIGHTS = { read: "read", write: "write", moderate: "moderate", admin: "adm
 /** @param {import("../account.js").Grant} grant */
 function grantElement({ rooms, rights }) {
   const names = rights.map((right) => RIGHTS[/** @type {keyof typeof RIGHTS} */ (right)] ?? right);
-  const where = rooms === "*" ? "all rooms" : rooms.endsWith("*") ? `rooms that begin with ${rooms.slice(0, -1)}` : `#${rooms}`;
-  return make("li", "", make("b", "", names.join(", ")), " in ", make("bdi", "", where));
+  return make("li", "", make("b", "", names.join(", ")), " in ", make("bdi", "", placeOf(rooms)));
+}
+
+/** @param {string} rooms the pattern of a grant */
+function placeOf(rooms) {
+  if (rooms === "*") return "all rooms";
+  return rooms.endsWith("*") ? `rooms that begin with ${rooms.slice(0, -1)}` : `#${rooms}`;
 }
 
 export class InviteDialog {

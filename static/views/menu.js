@@ -18,7 +18,8 @@ export class MenuView {
     this.on = on;
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
     this.#menu.addEventListener("toggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState === "closed") this.#button?.setAttribute("aria-expanded", "false");
+      const { newState } = /** @type {ToggleEvent} */ (event);
+      if (newState === "closed") this.#button?.setAttribute("aria-expanded", "false");
     });
     // A menu that stayed in place would point to another message.
     find("#scroller", HTMLElement).addEventListener("scroll", () => this.#menu.hidePopover(), { passive: true });

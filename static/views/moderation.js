@@ -88,7 +88,7 @@ function textsOf(action, sender, room) {
     case "mute":
       return [`Mute ${sender}?`, `${sender} can read #${room}, but not write there.${all}`, "Mute"];
     case "kick":
-      return [`Remove ${sender} from the room?`, `${sender} has to leave #${room}, and can come back in a minute.${all}`, "Remove"];
+      return [`Remove ${sender}?`, `${sender} has to leave #${room}, and can come back in a minute.${all}`, "Remove"];
     case "ban":
       return [`Ban ${sender}?`, `${sender} can neither read nor write #${room}.${all}`, "Ban"];
   }

@@ -59,7 +59,8 @@ export class SearchView {
     if (before === undefined) this.#list.replaceChildren();
     if (!page) return setText(this.#status, "Search requires a connection. Try again when you are online.");
     const found = page.messages.toReversed();
-    this.#list.append(...found.map((message) => foundElement(message, this.on.hasMarks(), () => this.on.onOpen(message))));
+    const hasMarks = this.on.hasMarks();
+    this.#list.append(...found.map((message) => foundElement(message, hasMarks, () => this.on.onOpen(message))));
     const oldest = page.messages[0]?.seq;
     this.#more.hidden = page.complete || oldest === undefined;
     this.#more.onclick = () => void this.#search(oldest);

@@ -36,6 +36,11 @@ def has_invisible(text: str) -> bool:
     return _INVISIBLE.search(text) is not None
 
 
+def strip_invisible(text: str) -> str:
+    """Return the text without the characters that cannot be seen."""
+    return _INVISIBLE.sub("", text)
+
+
 def normalize(text: str) -> str:
     """Return the text in NFC.
 

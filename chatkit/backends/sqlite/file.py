@@ -18,7 +18,7 @@ COMPANION_SUFFIXES = ("-wal", "-shm")  # SQLite creates these with the mode of t
 MARK = "user.chatkit.top"  # an extended attribute: the newest message id that the file is known to have contained
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """The identity of a file, independent of its name."""
 
     device: int
@@ -34,9 +34,9 @@ class _DescriptorCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # protects `_open`
-        self._open: dict[Identity, tuple[int, int]] = {}  # the descriptor, and the number of its users
+        self._open: dict[FileIdentity, tuple[int, int]] = {}  # the descriptor, and the number of its users
 
-    def acquire(self, path: Path, *, make: bool) -> tuple[Identity, int]:
+    def acquire(self, path: Path, *, make: bool) -> tuple[FileIdentity, int]:
         """Open the file, or share the open descriptor; raise `OSError`."""
         with self._lock:
             if make and not path.exists():
@@ -46,7 +46,7 @@ class _DescriptorCache:
             self._open[identity] = fd, n_users + 1
             return identity, fd
 
-    def release(self, identity: Identity) -> None:
+    def release(self, identity: FileIdentity) -> None:
         """Close the descriptor if it has no other user."""
         with self._lock:
             fd, n_users = self._open.pop(identity)
@@ -70,8 +70,8 @@ class SqliteFile:
         self._make_folder = make_folder  # the folder holds no files of other programs
         self.fault: str | None = None
         self._damage: str | None = None
-        self._identity: Identity | None = None
-        self._companion_identities: dict[Path, Identity] = {}
+        self._identity: FileIdentity | None = None
+        self._companion_identities: dict[Path, FileIdentity] = {}
         self._fd = -1
 
     def prepare(self, *, make: bool) -> None:
@@ -163,10 +163,10 @@ class SqliteFile:
         return False
 
 
-def identify(path: Path) -> Identity:
+def identify(path: Path) -> FileIdentity:
     """Return the identity of the file at the path; raise `OSError`."""
     found = path.stat()
-    return Identity(found.st_dev, found.st_ino)
+    return FileIdentity(found.st_dev, found.st_ino)
 
 
 def _create(path: Path) -> None:

@@ -1,0 +1,220 @@
+"""Moderation: bans, mutes and settings of rooms, each change with an entry in the audit.
+
+As with `Administration`, each method checks the grants of `by`, and the caller whether `by` is banned or was revoked.
+"""
+
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from chatkit.core import access_records
+from chatkit.core.access import (
+    ALL_ROOMS,
+    DEFAULT_ROOM_SETTINGS,
+    Ban,
+    BanSubject,
+    Identity,
+    Right,
+    RoomSettings,
+    no_such_room,
+    require,
+)
+from chatkit.core.access_store import AccessStore
+from chatkit.core.audit import Audit, AuditEvent
+from chatkit.core.backend import Backend
+from chatkit.core.ban_list import BanList, parse_network
+from chatkit.core.model import check_room, check_sender, format_time
+from chatkit.core.token import new_token_id
+from chatkit.errors import BadRequest, NotFound
+
+MAX_BANS: Final = 10_000  # of a store: each process keeps all of them in memory
+MAX_REASON_CHARS: Final = 200
+MAX_TOPIC_CHARS: Final = 250
+MAX_SUBJECT_CHARS: Final = 64
+MAX_KEEP: Final = 2**53  # what JSON numbers hold exactly
+KICK_S: Final = 60  # longer than the back-off of clients, so that they do not simply come back
+
+
+class Moderation:
+    """Changes bans and settings of rooms in the store of a backend. `now_ms` is the clock, as Unix milliseconds."""
+
+    def __init__(self, backend: Backend, now_ms: Callable[[], int]) -> None:
+        self._audit = Audit(backend)
+        self._backend = backend
+        self._store = AccessStore(backend)
+        self._now_ms = now_ms
+
+    # Bans
+
+    async def ban(
+        self,
+        by: Identity,
+        subject: str,
+        *,
+        kind: BanSubject | None = None,
+        room: str = ALL_ROOMS,
+        until_ms: int | None = None,
+        reason: str = "",
+        is_mute: bool = False,
+    ) -> Ban:
+        """Ban a token, a name or a network from a room, or from all; a mute forbids everything except reading.
+
+        Without a `kind`, the subject is a network if it can be one, and else a name. Needs `moderate` on the room, or
+        `admin` on all rooms. Raise `BadRequest` for a ban that would concern `by`, and for invalid values.
+        """
+        _require_moderator(by, room)
+        kind = kind or _kind_of(subject)
+        ban = Ban(
+            new_token_id(),
+            kind,
+            _check_subject(kind, subject),
+            room if room == ALL_ROOMS else check_room(room),
+            _check_line("reason", reason, MAX_REASON_CHARS),
+            by.name,
+            self._now_ms(),
+            until_ms,
+            is_mute,
+        )
+        if until_ms is not None and until_ms <= ban.created_ms:
+            raise BadRequest("the end of a ban is in the future")
+        if BanList([ban]).on(by):
+            raise BadRequest("this ban would concern you")
+        if await self._store.count(access_records.BAN) >= MAX_BANS:
+            raise BadRequest(f"a store holds at most {MAX_BANS} bans: remove some that have ended")
+        await self._store.update(access_records.BAN, ban.id, Ban, lambda _: ban)
+        await self._record_ban(AuditEvent.BAN_ADDED, by, "muted" if is_mute else "banned", ban)
+        return ban
+
+    async def kick(self, by: Identity, name: str, room: str, reason: str = "") -> Ban:
+        """Ban a name from a room for a minute. Needs what `ban` needs."""
+        until_ms = self._now_ms() + KICK_S * 1000
+        return await self.ban(by, name, kind=BanSubject.NAME, room=room, until_ms=until_ms, reason=reason)
+
+    async def unban(self, by: Identity, ban_id: str) -> Ban:
+        """Remove a ban. Needs what `ban` needs. Raise `NotFound` if there is none, or `by` may not see it."""
+
+        def delete(ban: Ban | None) -> None:
+            if ban is None or not _moderates(by, ban.room):
+                raise _no_such_ban(ban_id)
+
+        ban, _ = await self._store.update(access_records.BAN, ban_id, Ban, delete)
+        if ban is None:
+            raise _no_such_ban(ban_id)
+        await self._record_ban(AuditEvent.BAN_REMOVED, by, "removed the ban of", ban)
+        return ban
+
+    async def bans(self, by: Identity) -> list[Ban]:
+        """Return the bans of the rooms that `by` moderates, the oldest first."""
+        bans = await self._store.all(access_records.BAN, Ban)
+        return sorted((ban for ban in bans if _moderates(by, ban.room)), key=lambda ban: ban.created_ms)
+
+    async def remove_ended_bans(self) -> int:
+        """Delete the bans that have ended, and return their number. To be called now and then."""
+        now_ms = self._now_ms()
+        ended = [ban for ban in await self._store.all(access_records.BAN, Ban) if ban.has_ended(now_ms)]
+        for ban in ended:
+            await self._store.update(access_records.BAN, ban.id, Ban, lambda _: None)
+        return len(ended)
+
+    async def _record_ban(self, event: AuditEvent, by: Identity, verb: str, ban: Ban) -> None:
+        where = "all rooms" if ban.room == ALL_ROOMS else ban.room
+        sentence = f"{verb} the {ban.kind} {ban.subject} in {where}" + (f": {ban.reason}" if ban.reason else "")
+        details = {
+            "kind": ban.kind.value,
+            "room": ban.room,
+            "reason": ban.reason,
+            "until": None if ban.until_ms is None else format_time(ban.until_ms),
+            "mute": ban.is_mute,
+            "id": ban.id,
+        }
+        await self._audit.append(event, by, sentence, ban.subject, details)
+
+    # Rooms
+
+    async def room_settings(self, room: str) -> RoomSettings:
+        """Return the settings of a room as the store has them."""
+        settings = await self._store.get(access_records.ROOM, room, RoomSettings)
+        return settings or DEFAULT_ROOM_SETTINGS
+
+    async def set_room(self, by: Identity, room: str, change: Callable[[RoomSettings], RoomSettings]) -> RoomSettings:
+        """Replace the settings of a room by `change(settings)`, which may be called again, and return the new ones.
+
+        Needs `admin` on the room; for the topic alone, `moderate`. Raise `BadRequest` for invalid settings.
+        """
+        require(by, Right.MODERATE, check_room(room))
+
+        def checked(before: RoomSettings | None) -> RoomSettings | None:
+            before = before or DEFAULT_ROOM_SETTINGS
+            after = _check_settings(change(before))
+            if replace(after, topic=before.topic) != before:
+                require(by, Right.ADMIN, room)
+            return None if after == DEFAULT_ROOM_SETTINGS else after
+
+        before, after = await self._store.update(access_records.ROOM, room, RoomSettings, checked)
+        after = after or DEFAULT_ROOM_SETTINGS
+        if after != (before or DEFAULT_ROOM_SETTINGS):
+            details = {"settings": msgspec.to_builtins(after)}
+            await self._audit.append(AuditEvent.ROOM_CHANGED, by, f"changed the settings of {room}", room, details)
+        return after
+
+    async def delete_room(self, by: Identity, room: str) -> None:
+        """Delete a room with its log and its settings. Needs `admin` on the room. Raise `NotFound` if there is none."""
+        require(by, Right.ADMIN, check_room(room))
+        has_log = await self._backend.delete_room(room)
+        settings, _ = await self._store.update(access_records.ROOM, room, RoomSettings, lambda _: None)
+        if not has_log and settings is None:
+            raise no_such_room(room)
+        await self._audit.append(AuditEvent.ROOM_DELETED, by, f"deleted the room {room}", room)
+
+
+def _moderates(by: Identity, room: str) -> bool:
+    """Return whether `by` may ban from a room, or from all rooms."""
+    is_admin = by.has(Right.ADMIN, None)
+    return is_admin or (room != ALL_ROOMS and by.has(Right.MODERATE, room))
+
+
+def _require_moderator(by: Identity, room: str) -> None:
+    if not _moderates(by, room):
+        require(by, Right.MODERATE, None if room == ALL_ROOMS else room)
+
+
+def _kind_of(subject: str) -> BanSubject:
+    try:
+        parse_network(subject)
+    except BadRequest:
+        return BanSubject.NAME
+    return BanSubject.NETWORK
+
+
+def _check_subject(kind: BanSubject, subject: str) -> str:
+    match kind:
+        case BanSubject.NETWORK:
+            return str(parse_network(subject))
+        case BanSubject.NAME:
+            return check_sender(subject)
+        case BanSubject.TOKEN:
+            return _check_line("id", subject, MAX_SUBJECT_CHARS)
+        case _:
+            assert_never(kind)
+
+
+def _check_line(what: str, text: str, max_chars: int) -> str:
+    """Return the text. Raise `BadRequest` if it is too long, or more than one printable line."""
+    if len(text) > max_chars or not text.isprintable():
+        raise BadRequest(f"a {what} is at most {max_chars} printable characters")
+    return text
+
+
+def _check_settings(settings: RoomSettings) -> RoomSettings:
+    _check_line("topic", settings.topic, MAX_TOPIC_CHARS)
+    if any(value is not None and not 1 <= value <= MAX_KEEP for value in (settings.keep, settings.keep_for_s)):
+        raise BadRequest("keep and keep_for_s are at least 1")
+    if settings.renamed_to is not None:
+        check_room(settings.renamed_to)
+    return settings
+
+
+def _no_such_ban(ban_id: str) -> NotFound:
+    return NotFound(f"there is no ban {ban_id[:80]!r}")

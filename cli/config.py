@@ -1,6 +1,6 @@
 """`chatkit.toml`: settings that replace options.
 
-    server = "https://chat.example.org"   # for join, publish, history and rooms
+    server = "https://chat.example.org"   # for all commands but `serve` and `bench`
     name = "ann"
     token = "…"
     backend = "sqlite:///rooms.db"        # the store of `serve`; the other commands open it without a server
@@ -24,9 +24,14 @@ from chatkit.cli.input import without_mark
 from chatkit.errors import BadBody, BadRequest
 
 CLIENT_KEYS = ("server", "name", "token", "backend")
-CLIENT_COMMANDS = ("join", "publish", "history", "rooms")
+CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redact")
+CLIENT_GROUPS = {
+    "token": ("add", "list", "show", "revoke", "rotate"),
+    "ban": ("add", "list", "remove"),
+    "room": ("set", "rename", "delete"),
+}
 
-Defaults = dict[str, dict[str, Any]]
+Defaults = dict[str, dict[str, Any]]  # by command, or by group and command
 
 
 def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Defaults:
@@ -46,7 +51,8 @@ def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Default
     _check(path, serve, sorted(serve_options), table="serve.")
     if isinstance(serve.get("origin"), str):  # a single origin may be written without a list
         serve["origin"] = [serve["origin"]]
-    defaults = dict.fromkeys(CLIENT_COMMANDS, settings)
+    defaults: Defaults = dict.fromkeys(CLIENT_COMMANDS, settings)
+    defaults |= {group: dict.fromkeys(commands, settings) for group, commands in CLIENT_GROUPS.items()}
     backend = {"backend": settings["backend"]} if "backend" in settings else {}
     defaults["serve"] = backend | {serve_options[key]: value for key, value in serve.items()}
     return defaults

@@ -81,7 +81,7 @@ def _sections(command: Any, ctx: typer.Context) -> list[tuple[str, list[Entry]]]
 def _name(param: Any) -> str:
     if param.param_type_name == "argument":
         return str(param.metavar or param.name.upper())
-    names = ", ".join(sorted(param.opts, key=len))
+    names = ", ".join(sorted((*param.opts, *param.secondary_opts), key=len))
     return names if param.is_flag else f"{names} {param.metavar or 'TEXT'}"
 
 

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room
 from chatkit.cli.output import begin_export, begin_json, print_notice
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_moment
@@ -118,7 +118,7 @@ def history(
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None
         selection = Selection(
-            room_name(room),
+            readable_room(room),
             (None if shows_all else NEWEST) if count is None else count or None,
             after,
             before,

@@ -4,14 +4,14 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from chatkit import __version__
-from chatkit.cli import bench, history, join, publish, rooms, serve
+from chatkit.cli import ban, bench, history, invite, join, publish, redact, room, rooms, serve, token
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
 from chatkit.cli.exit_codes import report_errors
@@ -46,28 +46,53 @@ def _set_defaults(ctx: Any, warn: Warn) -> None:
         ctx.meta[CONFIG_FILE] = file
 
 
-app = typer.Typer(
-    cls=CommandGroup,
-    name="chatkit",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
+Commands = Iterable[tuple[Callable[..., None], str]]  # each with its examples
+
+
+def _group(name: str, kind: type[HelpGroup], commands: Commands) -> typer.Typer:
+    group = typer.Typer(
+        cls=kind,
+        name=name,
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+    for command, examples in commands:
+        # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
+        text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
+        name = command.__name__.removesuffix("_")
+        group.command(name, cls=HelpCommand, help=text, epilog=examples)(command)
+    return group
+
+
+app = _group(
+    "chatkit",
+    CommandGroup,
+    (
+        (serve.serve, serve.EPILOG),
+        (join.join, join.EPILOG),
+        (publish.publish, publish.EPILOG),
+        (history.history, history.EPILOG),
+        (rooms.rooms, rooms.EPILOG),
+        (invite.invite, invite.EPILOG),
+        (redact.redact, redact.EPILOG),
+        (bench.bench, bench.EPILOG),
+    ),
 )
 
 
-def _add(command: Callable[..., None], epilog: str) -> None:
-    # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
-    text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
-    app.command(command.__name__, cls=HelpCommand, help=text, epilog=epilog)(command)
+def _print_help(ctx: typer.Context) -> None:
+    """Print the help of a group, if it was called without one of its commands."""
+    if ctx.invoked_subcommand is None:
+        sys.stderr.write(f"{ctx.get_help()}\n")
+        raise typer.Exit(ExitCode.WRONG_USAGE)
 
 
-_add(serve.serve, serve.EPILOG)
-_add(join.join, join.EPILOG)
-_add(publish.publish, publish.EPILOG)
-_add(history.history, history.EPILOG)
-_add(rooms.rooms, rooms.EPILOG)
-_add(bench.bench, bench.EPILOG)
+for module in (token, ban, room):
+    group = _group(module.__name__.rpartition(".")[2], HelpGroup, module.COMMANDS)
+    group.callback(help=module.HELP)(_print_help)
+    app.add_typer(group)
 
 
 def _print_version(value: bool) -> None:
@@ -91,9 +116,7 @@ def chatkit(
 
     Run 'chatkit COMMAND --help' for the options of a command and examples.
     """
-    if ctx.invoked_subcommand is None:
-        sys.stderr.write(f"{ctx.get_help()}\n")
-        raise typer.Exit(ExitCode.WRONG_USAGE)
+    _print_help(ctx)
     with report_errors():
         _set_defaults(ctx, print_notice)
 

@@ -89,6 +89,13 @@ def room_name(text: str) -> str:
     return check_room(text.removeprefix("#"))
 
 
+def readable_room(text: str) -> str:
+    """Return the name of a room to read, which may also be the room of the audit. Raise `BadName`."""
+    from chatkit.core.audit import AUDIT_ROOM
+
+    return AUDIT_ROOM if text == AUDIT_ROOM else room_name(text)
+
+
 def sender_name(given: str | None) -> str:
     """Return the given name, or the login name. Raise `BadName` for a given name that is not valid."""
     if given is not None:

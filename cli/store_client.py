@@ -13,12 +13,14 @@ from chatkit.cli.store_publisher import StorePublisher
 from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
+from chatkit.core import access_records
+from chatkit.core.access import DEFAULT_ROOM_SETTINGS, RoomSettings
 from chatkit.core.backend import RoomInfo
 from chatkit.core.history import read_history
 from chatkit.core.model import format_time
 from chatkit.core.roster import Roster
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
-from chatkit.toolkit import Cursor, Draft, Filter, Hub, Limits, Member, Receipt, open_backend
+from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Receipt, open_backend
 
 DEFAULT_PAGE = 100
 At = int | str | Cursor
@@ -109,10 +111,7 @@ class StoreClient:
 
     async def room(self, room: str) -> RoomView:
         """Return a room. A room without messages is an empty room, as on a server."""
-        page = await self.history(room, limit=1)
-        time = page.messages[-1].time if page.messages else None
-        members = (await self._read_presence()).count(room)
-        return RoomView(room, page.first, page.last, str(page.cursor), members, time)
+        return await view_of_room(self._backend, room, (await self._read_presence()).count(room))
 
     async def members(self, room: str) -> list[Member]:
         """Return the members of a room, as the servers on this store report them."""
@@ -145,6 +144,16 @@ class StoreClient:
         for changes in await self._backend.poll_presence(self._process):
             self._roster.apply_remote(changes)
         return self._roster
+
+
+async def view_of_room(backend: Backend, room: str, members: int = 0) -> RoomView:
+    """Return a room with its settings."""
+    page = await read_history(backend, room, limit=1)
+    time = page.messages[-1].time if page.messages else None
+    record = await backend.get_record(access_records.ROOM, room)
+    settings = None if record is None else access_records.decode(record, RoomSettings)
+    view = RoomView(room, page.head.first, page.head.last, str(page.cursor), members, time)
+    return view.with_settings(settings or DEFAULT_ROOM_SETTINGS)
 
 
 def _view(info: RoomInfo, members: int) -> RoomView:

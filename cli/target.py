@@ -10,8 +10,10 @@ from chatkit.cli.token_scope import is_for_server, source_of
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
+    from chatkit.cli.store_administration import StoreAdministration
     from chatkit.cli.store_client import StoreClient
     from chatkit.client import Client, ConnectionLost, ConnectionRestored
+    from chatkit.client.admin import AdminClient
     from chatkit.client.http import HttpClient
 
 
@@ -50,6 +52,18 @@ class Target:
         from chatkit.cli.store_client import StoreClient
 
         return StoreClient(self.backend or "", self.name, print_connection_change, make=make)
+
+    def administrator(self, *, make: bool = False) -> "AdminClient | StoreAdministration":
+        """Return the administration of the server or of the store, for `with`. With `make`, as for `store`."""
+        from chatkit.client.endpoint import Endpoint
+
+        if self.backend is not None:
+            from chatkit.cli.store_administration import StoreAdministration
+
+            return StoreAdministration(self.backend, self.name, make=make)
+        from chatkit.client.admin import AdminClient
+
+        return AdminClient(Endpoint.parse(self.server, self.name, self.token))
 
     def open(self, *, make: bool = False) -> "Client | StoreClient":
         """Return a client of the server or of the store, for `async with`. It prints connection changes."""

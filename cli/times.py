@@ -22,7 +22,7 @@ def read_duration(text: str) -> timedelta:
 def read_moment(text: str, now: datetime) -> datetime:
     """Parse a duration before `now`, a date or a time. Without a zone, local time is assumed. Raise `BadRequest`."""
     try:
-        if re.fullmatch(r"(\d+[smhdw])+", text):
+        if _is_duration(text):
             return now - read_duration(text)
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.astimezone()
@@ -30,6 +30,40 @@ def read_moment(text: str, now: datetime) -> datetime:
         raise BadRequest(f"not a time: {text!r} (examples: 2h, 7d, 2026-11-20, 2026-11-20T11:47:00Z)") from error
 
 
+def read_end(text: str, now: datetime) -> datetime:
+    """Parse a duration from `now`, a date or a time. Raise `BadRequest`, also for a time that is over."""
+    try:
+        end = now + read_duration(text) if _is_duration(text) else read_moment(text, now)
+    except OverflowError as error:
+        raise BadRequest(f"the duration is too long: {text!r}") from error
+    if end <= now:
+        raise BadRequest(f"{text!r} is over already: give a duration, such as 2h or 30d, or a later time")
+    return end
+
+
+def read_end_ms(text: str | None) -> int | None:
+    """Parse the end of something that begins now, as Unix milliseconds; None for no end. Raise `BadRequest`."""
+    return None if text is None else round(read_end(text, datetime.now(UTC)).timestamp() * 1000)
+
+
+def shown_duration(seconds: int) -> str:
+    """Return a duration as people type it: `1d12h`."""
+    parts = []
+    for unit, length in reversed(_SECONDS.items()):
+        count, seconds = divmod(seconds, length)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
+
+
+def shown_time(text: str | None) -> str:
+    """Return an RFC 3339 time as local time for people; nothing for None."""
+    return "" if text is None else datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def local_time(time_ms: int) -> datetime:
     """Return a Unix time in milliseconds as local time."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()
+
+
+def _is_duration(text: str) -> bool:
+    return re.fullmatch(r"(\d+[smhdw])+", text) is not None

@@ -147,16 +147,23 @@ class HttpClient:
         """List the members of a room: at most 200."""
         return read_members(decode(self._call("GET", f"{room_path(room)}/members").body, MemberList).members)
 
-    def redact(self, room: str, seq: int) -> None:
-        """Redact a message: remove its body and data for good."""
-        self._call("DELETE", f"{room_path(room)}/messages/{seq}")
+    def redact(self, room: str, seq: int) -> WireMessage:
+        """Redact a message: remove its body and data for good. Return what remains of it."""
+        message = decode(self._call("DELETE", f"{room_path(room)}/messages/{seq}").body, WireMessage)
+        check_message(message)
+        return message
 
-    def _call(self, method: str, path: str, body: bytes | None = None, **query: str | int | None) -> Answer:
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, *, once: bool = False, **query: str | int | None
+    ) -> Answer:
+        """Make a call and return its answer. With `once`, it is not made again if the connection breaks."""
         with self._lock:
+            if once:
+                self._drop()  # a kept connection may be stale
             deadline = time.monotonic() + self._timeout_s
             for _ in range(MAX_REDIRECTS + 1):
                 target = self._current.target(path, **query)
-                answer = self._answer(method, target, body, deadline)
+                answer = self._answer(method, target, body, deadline, attempts=1 if once else MAX_ATTEMPTS)
                 if answer.status not in REDIRECT_STATUSES:
                     break
                 self._current = redirected(self._current, target, method, answer.status, answer.location)
@@ -166,15 +173,15 @@ class HttpClient:
             raise refusal_of_response(answer.status, answer.body, answer.retry_after)
         return answer
 
-    def _answer(self, method: str, target: str, body: bytes | None, deadline: float) -> Answer:
+    def _answer(self, method: str, target: str, body: bytes | None, deadline: float, *, attempts: int) -> Answer:
         headers = {"Accept": "application/json", **self._current.headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        for attempts_left in reversed(range(MAX_ATTEMPTS)):
+        for attempts_left in reversed(range(attempts)):
             try:
                 return self._connected(deadline).request(method, target, body, headers, deadline)
             except (ConnectionError, http.client.HTTPException) as error:
-                # Every call may be made twice: reads change nothing, a publish has its key, a redaction stays one.
+                # Other calls may be made twice: reads change nothing, a publish has its key, a redaction stays one.
                 self._drop()
                 if not attempts_left or isinstance(error, ConnectionRefusedError):
                     raise self._no_answer(error) from error

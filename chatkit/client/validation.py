@@ -11,6 +11,7 @@ import msgspec
 
 from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
+from chatkit.wire.access import MAX_TIME_MS
 from chatkit.wire.http import MessagePage, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,
@@ -43,7 +44,6 @@ MIN_RATE: Final = 0.01  # messages a second: a server that allows less refuses, 
 MIN_RATE_BYTES: Final = 1_000.0
 MAX_RATE: Final = 1e9
 MIN_TIME_MS: Final = 0
-MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 
 ValueT = TypeVar("ValueT")
 
@@ -231,7 +231,13 @@ def check_room_view(view: RoomView) -> RoomView:
     read_cursor(view.cursor)
     if view.time is not None:
         read_time(view.time)
-    return msgspec.structs.replace(view, members=clamp_count(view.members))
+    return msgspec.structs.replace(
+        view,
+        members=clamp_count(view.members),
+        topic=shorten(view.topic),
+        keep=None if view.keep is None else clamp_count(view.keep),
+        keep_for_s=None if view.keep_for_s is None else clamp_count(view.keep_for_s),
+    )
 
 
 def check_log(first: int, last: int) -> None:

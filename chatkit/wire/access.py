@@ -1,26 +1,28 @@
-"""The bodies of the HTTP API about access: tokens, bans and settings of rooms, and what is sent to change them."""
+"""The bodies of the HTTP API about access: tokens, invites, bans and settings of rooms, and what changes them.
 
-from collections.abc import Sequence
-from typing import Self
+Times are RFC 3339. No text of a body, such as its `repr`, holds a secret: only its JSON does.
+"""
+
+from typing import Final, Self
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from chatkit.core.access import Ban, BanSubject, Grant, RoomSettings
-from chatkit.core.model import format_time
+from chatkit.core.access import ALL_ROOMS, Ban, BanSubject, Grant, RoomSettings
+from chatkit.core.model import format_time, parse_time
 from chatkit.core.token import Token, TokenKind
+from chatkit.errors import BadRequest
+
+MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 
 
 class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A token without its secret. Times are RFC 3339.
-
-    `secret` is only in the answer that makes or rotates the token. `previous_until` is the time until which the secret
-    before the last rotation is valid.
-    """
+    """A token without its secret. Until `previous_until`, the secret before the last rotation is valid too."""
 
     id: str
     name: str
     kind: TokenKind
-    grants: Sequence[Grant]
+    grants: tuple[Grant, ...]
     created: str
     made_by: str
     expires: str | None = None
@@ -28,11 +30,10 @@ class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
     last_used: str | None = None
     revoked: str | None = None
     previous_until: str | None = None
-    secret: str | None = None
 
     @classmethod
-    def of(cls, token: Token, secret: str | None = None) -> Self:
-        """Make the view of a token, with its secret if it was just made."""
+    def of(cls, token: Token) -> Self:
+        """Make the view of a token."""
         return cls(
             token.id,
             token.name,
@@ -45,8 +46,22 @@ class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
             _time(token.last_used_ms),
             _time(token.revoked_ms),
             _time(token.previous_until_ms),
-            secret,
         )
+
+
+class NewTokenView(TokenView, frozen=True, omit_defaults=True, kw_only=True):
+    """A token with its secret, in the only answer that holds it. `url` is the link of an invite."""
+
+    secret: str
+    url: str | None = None
+
+    @classmethod
+    def made(cls, token: Token, secret: str, url: str | None = None) -> Self:
+        """Make the view of a token that was just made, redeemed or rotated."""
+        return cls(**msgspec.structs.asdict(TokenView.of(token)), secret=secret, url=url)
+
+    def __repr__(self) -> str:
+        return f"NewTokenView({self.id!r})"
 
 
 class TokenList(msgspec.Struct, frozen=True):
@@ -56,12 +71,18 @@ class TokenList(msgspec.Struct, frozen=True):
 
 
 class TokenRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A token to make. `expires` is an RFC 3339 time."""
+    """A token to make."""
 
     name: str
     grants: tuple[Grant, ...]
     kind: TokenKind = TokenKind.PERSON
     expires: str | None = None
+
+
+class RotateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How long the old secret of a token stays valid beside the new one, in seconds."""
+
+    overlap_s: int = 0
 
 
 class InviteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,6 +98,9 @@ class RedeemRequest(msgspec.Struct, frozen=True):
 
     secret: str
     name: str
+
+    def __repr__(self) -> str:
+        return f"RedeemRequest({self.name!r})"
 
 
 class BanView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,39 +143,77 @@ class BanRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     subject: str
     kind: BanSubject | None = None
-    room: str = "*"
+    room: str = ALL_ROOMS
     until: str | None = None
     reason: str = ""
     mute: bool = False
 
 
-class RoomSettingsView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The settings of a room. `keep` is a number of messages, `keep_for_s` an age in seconds."""
+class KickRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who leaves a room for a short time."""
 
-    topic: str = ""
-    keep: int | None = None
-    keep_for_s: int | None = None
-    archived: bool = False
-    renamed_to: str | None = None
-
-    @classmethod
-    def of(cls, settings: RoomSettings) -> Self:
-        """Make the view of a room's settings."""
-        return cls(settings.topic, settings.keep, settings.keep_for_s, settings.archived, settings.renamed_to)
+    name: str
+    reason: str = ""
 
 
 class RoomSettingsChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """Settings to change. Those that are left out stay; None returns to the server's setting."""
 
-    topic: str | msgspec.UnsetType = msgspec.UNSET
-    keep: int | msgspec.UnsetType | None = msgspec.UNSET
-    keep_for_s: int | msgspec.UnsetType | None = msgspec.UNSET
-    archived: bool | msgspec.UnsetType = msgspec.UNSET
+    topic: str | UnsetType = UNSET
+    keep: int | UnsetType | None = UNSET
+    keep_for_s: int | UnsetType | None = UNSET
+    archived: bool | UnsetType = UNSET
 
     def apply(self, settings: RoomSettings) -> RoomSettings:
         """Return the settings after the change."""
-        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not msgspec.UNSET}
+        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
         return msgspec.structs.replace(settings, **given)
+
+
+class RenameRequest(msgspec.Struct, frozen=True):
+    """The new name of a room."""
+
+    name: str
+
+
+class SessionRequest(msgspec.Struct, frozen=True):
+    """The token to sign in with."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "SessionRequest()"
+
+
+class MeView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who the client is to the server. `token` is the id of its token.
+
+    If `open`, everybody may read, write and moderate.
+    """
+
+    name: str
+    grants: tuple[Grant, ...]
+    verified: bool = False
+    bot: bool = False
+    token: str | None = None
+    open: bool = False
+
+
+def read_wire_time(text: str | None) -> int | None:
+    """Return a time of a request as Unix milliseconds. Raise `BadRequest` for a text that is not RFC 3339."""
+    if text is None:
+        return None
+    try:
+        time_ms = parse_time(text)
+    except (ValueError, OverflowError) as error:
+        raise _not_a_time(text) from error
+    if not 0 <= time_ms < MAX_TIME_MS:
+        raise _not_a_time(text)
+    return time_ms
+
+
+def _not_a_time(text: str) -> BadRequest:
+    return BadRequest(f"not a time: {text[:80]!r} (such as 2026-11-20T11:47:00Z)")
 
 
 def _time(time_ms: int | None) -> str | None:

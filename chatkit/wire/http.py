@@ -1,10 +1,14 @@
-"""The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `events`."""
+"""The bodies of the HTTP API, which the server writes and the client reads. Their messages are those of `events`.
+
+Those of tokens, invites, bans and changes of rooms are in `access`.
+"""
 
 from http import HTTPStatus
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
+from chatkit.core.access import RoomSettings
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, status_of
 from chatkit.wire.protocol import WireGap, WireMember, WireMessage
@@ -15,7 +19,10 @@ HealthStatus: TypeAlias = Literal["ok", "unavailable"]
 
 
 class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A room whose log has the messages `first` to `last`. `members` is a number, `time` that of the last message."""
+    """A room whose log has the messages `first` to `last`. `members` is a number, `time` that of the last message.
+
+    The others are the room's settings: see `RoomSettings`.
+    """
 
     room: str
     first: int
@@ -23,6 +30,20 @@ class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
     cursor: str
     members: int
     time: str | None = None
+    topic: str = ""
+    keep: int | None = None
+    keep_for_s: int | None = None
+    archived: bool = False
+
+    def with_settings(self, settings: RoomSettings) -> Self:
+        """Return the room with these settings."""
+        return msgspec.structs.replace(
+            self,
+            topic=settings.topic,
+            keep=settings.keep,
+            keep_for_s=settings.keep_for_s,
+            archived=settings.archived,
+        )
 
 
 class RoomList(msgspec.Struct, frozen=True):

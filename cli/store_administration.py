@@ -1,0 +1,145 @@
+"""Administration of a store that is opened without a server, with the methods of `AdminClient` that the commands use.
+
+Whoever can open the store may change everything in it. The audit names the login name, and `store` as the way.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from chatkit.cli.store_client import view_of_room
+from chatkit.core.access import ALL_ROOMS, EVERYTHING, BanSubject, Credential, Grant, Identity
+from chatkit.core.administration import Administration, NewToken
+from chatkit.core.audit import Audit, AuditEvent
+from chatkit.core.history import read_history
+from chatkit.core.model import Message, check_room
+from chatkit.core.moderation import Moderation
+from chatkit.core.token import TokenKind
+from chatkit.toolkit import open_backend
+from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
+from chatkit.wire.http import RoomView
+from chatkit.wire.protocol import WireMessage
+
+Result = TypeVar("Result")
+
+
+class StoreAdministration:
+    """Changes access in the store at a URL, in the name of the person who runs the command. Enter it with `with`.
+
+    Without `make`, entering raises `NotAStore` if the store does not exist.
+    """
+
+    def __init__(self, url: str, name: str, *, make: bool) -> None:
+        self._by = Identity(name, grants=EVERYTHING, credential=Credential.STORE)
+        self._backend = open_backend(url, make=make)
+        self._administration = Administration(self._backend, _now_ms)
+        self._moderation = Moderation(self._backend, _now_ms)
+        self._runner = asyncio.Runner()
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            opened.enter_context(self._runner)
+            self._run(self._backend.__aenter__())
+            opened.callback(lambda: self._run(self._backend.__aexit__(None, None, None)))
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def add_token(
+        self, name: str, grants: Sequence[Grant], *, kind: TokenKind = TokenKind.PERSON, expires_ms: int | None = None
+    ) -> NewTokenView:
+        """Make a token that binds a name."""
+        made = self._administration.add_token(self._by, name, grants, kind=kind, expires_ms=expires_ms)
+        return _view_of_new(self._run(made))
+
+    def make_invite(self, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None) -> NewTokenView:
+        """Make an invite that can be redeemed `uses` times."""
+        made = self._administration.make_invite(self._by, grants, uses=uses, expires_ms=expires_ms)
+        return _view_of_new(self._run(made))
+
+    def tokens(self) -> list[TokenView]:
+        """List all tokens."""
+        return [TokenView.of(token) for token in self._run(self._administration.tokens(self._by))]
+
+    def revoke(self, token_id: str) -> TokenView:
+        """Revoke a token and return it."""
+        return TokenView.of(self._run(self._administration.revoke(self._by, token_id)))
+
+    def rotate(self, token_id: str, *, overlap_s: int = 0) -> NewTokenView:
+        """Replace the secret of a token."""
+        return _view_of_new(self._run(self._administration.rotate(self._by, token_id, overlap_s=overlap_s)))
+
+    def bans(self) -> list[BanView]:
+        """List the bans."""
+        return [BanView.of(ban) for ban in self._run(self._moderation.bans(self._by))]
+
+    def ban(
+        self,
+        subject: str,
+        *,
+        kind: BanSubject | None = None,
+        room: str = ALL_ROOMS,
+        until_ms: int | None = None,
+        reason: str = "",
+        is_mute: bool = False,
+    ) -> BanView:
+        """Ban a name, a network or a token, from a room or from all."""
+        banned = self._moderation.ban(
+            self._by, subject, kind=kind, room=room, until_ms=until_ms, reason=reason, is_mute=is_mute
+        )
+        return BanView.of(self._run(banned))
+
+    def unban(self, ban_id: str) -> BanView:
+        """Remove a ban and return it."""
+        return BanView.of(self._run(self._moderation.unban(self._by, ban_id)))
+
+    def room(self, room: str) -> RoomView:
+        """Describe one room."""
+        return self._run(view_of_room(self._backend, room))
+
+    def set_room(self, room: str, change: RoomSettingsChange) -> RoomView:
+        """Change settings of a room and return the room."""
+        self._run(self._moderation.set_room(self._by, room, change.apply))
+        return self.room(room)
+
+    def rename_room(self, room: str, name: str) -> RoomView:
+        """Give a room another name and return it."""
+        raise NotImplementedError
+
+    def delete_room(self, room: str) -> None:
+        """Delete a room and its log for good."""
+        self._run(self._moderation.delete_room(self._by, room))
+
+    def message(self, room: str, seq: int) -> Message | None:
+        """Return a message, or None if it is not stored."""
+        page = self._run(read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1))
+        return next(iter(page.messages), None)
+
+    def redact(self, room: str, seq: int) -> WireMessage:
+        """Redact a message: remove its body and data for good. Return what remains of it."""
+        return WireMessage.of(self._run(self._redact(room, seq)))
+
+    async def _redact(self, room: str, seq: int) -> Message:
+        message = await self._backend.redact(check_room(room), seq)
+        sentence = f"redacted message {seq} of {message.sender} in {room}"
+        await Audit(self._backend).append(AuditEvent.MESSAGE_REDACTED, self._by, sentence, room, {"seq": seq})
+        return message
+
+    def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        return self._runner.run(call)
+
+
+def _view_of_new(new: NewToken) -> NewTokenView:
+    return NewTokenView.made(new.token, new.secret)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

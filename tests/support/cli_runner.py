@@ -1,0 +1,47 @@
+"""`chatkit` commands within the process of the test, in a folder of their own: for many short commands."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from chatkit.cli.main import app
+
+
+class CommandRunner:
+    """Runs commands with the same options at their end, such as `--backend URL`. `stderr` is of the last one."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+        self.stderr = ""
+        self._options = options
+        monkeypatch.chdir(folder)
+        for name in ("CHATKIT_SERVER", "CHATKIT_BACKEND", "CHATKIT_TOKEN", "CHATKIT_NAME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in (("XDG_CONFIG_HOME", str(folder)), ("LOGNAME", "carol"), ("COLUMNS", "120"), ("TZ", "UTC")):
+            monkeypatch.setenv(name, value)
+
+    def run(self, *words: str, status: int = 0) -> str:
+        """Run a command, check its exit code and return its output."""
+        result = CliRunner().invoke(app, [*words, *self._options])
+        self.stderr = result.stderr
+        assert result.exit_code == status, (result.stdout, result.stderr, result.exception)
+        return result.stdout
+
+    def json(self, *words: str) -> Any:
+        """Run a command with `--json` and return the one object that it prints."""
+        (view,) = self.rows(*words)
+        return view
+
+    def rows(self, *words: str) -> list[Any]:
+        """Run a command with `--json` and return the objects that it prints."""
+        return [json.loads(line) for line in self.run(*words, "--json").splitlines()]
+
+    def refused(self, *words: str, status: int = 2) -> str:
+        """Run a command that fails, and return the one sentence that it prints."""
+        assert self.run(*words, status=status) == ""
+        sentence = self.stderr.removeprefix("chatkit: ")
+        assert sentence.endswith("\n")
+        assert sentence.count("\n") == 1
+        return sentence.rstrip("\n")

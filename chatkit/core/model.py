@@ -125,6 +125,21 @@ class Draft(msgspec.Struct, frozen=True):
             key if key is None else check_key(key),
         )
 
+    def to_message(self, epoch: str, seq: int, time_ms: int) -> Message:
+        """Return the message that the draft becomes when it is committed."""
+        return Message(
+            self.room,
+            epoch,
+            seq,
+            time_ms,
+            self.sender,
+            self.body,
+            self.data,
+            self.key,
+            verified=self.verified,
+            bot=self.bot,
+        )
+
 
 class Receipt(msgspec.Struct, frozen=True):
     """The outcome of a draft. If `repeat`, its sender had used its key before, and nothing was appended.

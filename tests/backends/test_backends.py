@@ -12,6 +12,7 @@ import pytest
 import stores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chatkit.backends import conformance, open_backend
 from chatkit.backends.conformance import retention
@@ -175,7 +176,7 @@ async def load(backend: Backend, model: Model, room: str, shift: int, count: int
     head = (await backend.read(room)).head
     first = max(model.last(room) + 1 + shift, 1)
     messages = [
-        Message(room, head.epoch, seq, 10**12 + seq, "eve", f"loaded {seq}") for seq in range(first, first + count)
+        Message(room, "elsewhere", seq, 10**12 + seq, "eve", f"loaded {seq}") for seq in range(first, first + count)
     ]
     new = [message for message in messages if message.seq > head.last]
     if new and model.rooms.get(room) and new[0].seq > head.last + 1:
@@ -186,7 +187,8 @@ async def load(backend: Backend, model: Model, room: str, shift: int, count: int
     if new:
         if not model.rooms.get(room):
             model.dropped[room] = new[0].seq - 1
-        model.rooms.setdefault(room, []).extend(new)
+        epoch = (await backend.read(room)).head.epoch  # in Redis, a room has no epoch before its first message
+        model.rooms.setdefault(room, []).extend(replace(message, epoch=epoch) for message in new)
 
 
 async def read(backend: Backend, model: Model, room: str, after: int | None, before: int | None, limit: int) -> None:

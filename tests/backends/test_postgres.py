@@ -10,7 +10,6 @@ from postgres_backends import eventually, has_reached, opened, sql
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
-from chatkit.backends.postgres import schema as postgres_schema
 from chatkit.backends.postgres.escaping import escape, prefilter, unescape
 from chatkit.backends.postgres.writer import Batch, count_chars
 from chatkit.core.backend import Filter, Notification, RoomAdvanced
@@ -284,26 +283,6 @@ def test_a_wiped_log_gets_another_epoch_and_readers_are_notified(wipe: str) -> N
             assert advanced.last == 0
             (after,) = await one.append(drafts_in("a", 2))
             assert (after.message.seq, after.message.epoch) == (1, advanced.epoch)
-
-    asyncio.run(main())
-
-
-def test_keys_of_an_older_version_are_kept_and_belong_to_their_senders(monkeypatch: pytest.MonkeyPatch) -> None:
-    url = stores.postgres()
-    draft = Draft("ops", "ann", "one", key="k")
-
-    async def main() -> None:
-        monkeypatch.setattr(postgres_schema, "MIGRATIONS", postgres_schema.MIGRATIONS[:1])
-        async with open_backend(url) as backend:
-            (stored,) = await backend.append([draft])
-        monkeypatch.undo()
-        async with open_backend(url) as backend:
-            found = await backend.append(
-                [draft, Draft("ops", "bob", "two", key="k"), Draft("ops", "ann", "3", key="k")]
-            )
-            assert found[0] == Receipt(stored.message, repeat=True)
-            assert not found[1].repeat
-            assert found[2].conflict
 
     asyncio.run(main())
 

@@ -119,9 +119,9 @@ def test_a_flushed_store_is_detected_in_an_idle_room(server: RedisServer, monkey
             await backend.watch("a")
             (receipt,) = await backend.append(drafts_in("a", 1))
             await in_thread(lambda: server.ask("FLUSHALL"))
-            advanced = (await until(backend.notifications(), is_a(RoomAdvanced)))[-1]
+            # A check during the append may report its message first.
+            (*_, advanced) = await until(backend.notifications(), lambda item: getattr(item, "last", None) == 0)
             assert isinstance(advanced, RoomAdvanced)
-            assert advanced.last == 0
             assert advanced.epoch not in {"", receipt.message.epoch}
 
     asyncio.run(go())

@@ -1,6 +1,6 @@
 """PostgresBackend: rooms in a schema of a PostgreSQL database, for processes on many machines.
 
-A batch is one statement, and so one transaction and one round trip: see `append` in migrations/2.sql. Each room is
+A batch is one statement, and so one transaction and one round trip: see `append` in migrations/3.sql. Each room is
 numbered under the lock of its own row. One connection listens (listener.py); each of the others executes one statement
 at a time.
 """
@@ -29,10 +29,12 @@ from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, read
 from chatkit.backends.postgres.notifications import encode_typing
 from chatkit.backends.postgres.presence import OwnPresence, PresencePoller
 from chatkit.backends.postgres.reader import plan_trim, read_page, read_rooms
+from chatkit.backends.postgres.records import PostgresRecords
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.writer import TIMEOUT_S, PostgresWriter
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
-from chatkit.core.model import Draft, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.records import Record, RecordChanges
 from chatkit.errors import BadBackendURL
 
 DEFAULT_SCHEMA = "chatkit"
@@ -91,6 +93,7 @@ class PostgresBackend(Backend):
             self._endpoint, self._schema, self._process, self._notifications, self._read_heads
         )
         self._writer = PostgresWriter(self._schema, self._process, self._appends, self._pages, self._listener)
+        self._records = PostgresRecords(self._schema, self._pages)
         self._own_presence: dict[str, OwnPresence] = defaultdict(OwnPresence)  # by the process that announces
         self._pollers: dict[str, PresencePoller] = defaultdict(PresencePoller)  # by the process that polls
         self._stack = AsyncExitStack()
@@ -101,10 +104,12 @@ class PostgresBackend(Backend):
             for pool in (self._scans, self._searches, self._pages, self._appends):
                 stack.push_async_callback(pool.close)
                 pool.repair_with(self._schema.open)
-            await self._open_schema()
+            is_purge_due = await self._open_schema()
             stack.push_async_callback(self._listener.close)
             await self._listener.open()
             stack.push_async_callback(self._writer.wait_idle)
+            if is_purge_due:
+                stack.push_async_callback(_cancel, asyncio.create_task(self._writer.purge()))
             self._stack = stack.pop_all()
         return self
 
@@ -113,13 +118,17 @@ class PostgresBackend(Backend):
     ) -> None:
         await self._stack.aclose()
 
-    async def _open_schema(self) -> None:
-        """Open the schema on a connection without time-outs: it may have to wait for many other processes."""
+    async def _open_schema(self) -> bool:
+        """Open the schema on a connection without time-outs: it may have to wait for many other processes.
+
+        Return whether rows of deleted rooms are left, because a process was killed while it deleted them.
+        """
         try:
             async with asyncio.timeout(LONG_S):
                 connection = await self._endpoint.connect()
                 try:
                     await self._schema.open(connection)
+                    return await self._writer.has_deleted(connection)
                 finally:
                     await close_connection(connection)
         except DRIVER_ERRORS as error:
@@ -160,6 +169,8 @@ class PostgresBackend(Backend):
         dropped = 0
         for step in await self._scans.run(plan, timeout_s=LONG_S):  # one call each: waiting appends run in between
             dropped += await self._writer.drop(step)
+        if room is None:
+            await self._writer.purge()
         return dropped
 
     async def watch(self, room: str) -> None:
@@ -190,7 +201,30 @@ class PostgresBackend(Backend):
     async def poll_presence(self, process: str) -> list[PresenceChange]:
         return await self._pollers[process].poll(self._pages, self._schema, process, TIMEOUT_S)
 
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        return await self._records.get_record(kind, key)
+
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        return await self._records.put_record(kind, key, value, expected_version=expected_version)
+
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        return await self._records.scan_records(kind, prefix)
+
+    async def record_changes(self, after: Cursor | None) -> RecordChanges:
+        return await self._records.record_changes(after)
+
+    async def delete_room(self, room: str) -> bool:
+        return await self._writer.delete_room(room)
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        return await self._writer.load(messages)
+
     async def _read_heads(self, names: Sequence[str], redactions: int | None) -> RoomHeads:
         return await self._pages.run(
             lambda connection: read_heads(connection, self._schema, names, redactions), timeout_s=TIMEOUT_S
         )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -21,6 +21,7 @@ from chatkit.backends.postgres.connection import PostgresConnection, PostgresEnd
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, to_chatkit_error
 from chatkit.backends.postgres.notifications import (
     AppendedPayload,
+    DeletedPayload,
     OwnAppends,
     RedactedPayload,
     ResyncPayload,
@@ -50,7 +51,8 @@ _SETTINGS = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET
 _logger = logging.getLogger(__name__)
 
 _HEADS = """
-    SELECT epoch, redactions, name, last FROM {schema}.meta LEFT JOIN {schema}.room ON name = ANY ($1)
+    SELECT epoch, redactions, name, epoch || epoch_suffix AS room_epoch, last
+    FROM {schema}.meta LEFT JOIN {schema}.room ON name = ANY ($1)
 """
 _RENEW_EPOCH = """
     WITH renewed AS (UPDATE {schema}.meta SET epoch = $2 WHERE epoch = $1 RETURNING 1)
@@ -63,10 +65,13 @@ _REDACTED = """
 
 
 class RoomHeads(msgspec.Struct, frozen=True):
-    """The heads of rooms, and the messages that were redacted after a number of redactions."""
+    """The heads of rooms, and the messages that were redacted after a number of redactions.
+
+    `epoch` is the store's; `heads` has the epoch and the last number of each room.
+    """
 
     epoch: str
-    lasts: dict[str, int]
+    heads: dict[str, tuple[str, int]]
     redactions: int
     redacted: Sequence[tuple[str, int]]
 
@@ -79,12 +84,18 @@ async def read_heads(
     if not rows:
         raise schema.missing_epoch_error()
     epoch, now = rows[0]["epoch"], rows[0]["redactions"]
-    lasts = dict.fromkeys(names, 0) | {row["name"]: row["last"] for row in rows if row["name"] is not None}
+    heads = dict.fromkeys(names, (epoch, 0))
+    heads |= {row["name"]: (row["room_epoch"], row["last"]) for row in rows if row["name"] is not None}
     redacted: list[tuple[str, int]] = []
     if redactions is not None and now > redactions:
         found = await connection.fetch(schema.fill_in(_REDACTED), redactions)
         redacted = [(row["name"], row["seq"]) for row in found]
-    return RoomHeads(epoch, lasts, now, redacted)
+    return RoomHeads(epoch, heads, now, redacted)
+
+
+def is_behind(head: tuple[str, int], known: tuple[str, int]) -> bool:
+    """Return whether a log, by its epoch and last number, lacks messages that this process has seen."""
+    return head[0] == known[0] and head[1] < known[1]
 
 
 class PostgresListener:
@@ -214,7 +225,7 @@ class PostgresListener:
         names = list(self.watched)
         for start in range(0, len(names) or 1, MAX_HEADS_A_QUERY):
             heads = await self._check_heads(connection, names[start : start + MAX_HEADS_A_QUERY])
-            self._notify([RoomAdvanced(room, last, epoch=heads.epoch) for room, last in heads.lasts.items()])
+            self._notify([RoomAdvanced(room, last, epoch=epoch) for room, (epoch, last) in heads.heads.items()])
             self._notify([MessageRedacted(room, seq) for room, seq in heads.redacted if room in self.watched])
         self._redactions = heads.redactions
 
@@ -223,7 +234,7 @@ class PostgresListener:
         # Read before the heads: the log may grow in between.
         seen = {name: self._seen[name] for name in names if name in self._seen}
         heads = await self._read_heads(names, self._redactions)
-        if not any(epoch == heads.epoch and last > heads.lasts[name] for name, (epoch, last) in seen.items()):
+        if not any(is_behind(heads.heads[name], known) for name, known in seen.items()):
             return heads
         _logger.warning("%s has lost messages that it had: its rooms get a new epoch", self._schema.display_url)
         await connection.execute(self._schema.fill_in(_RENEW_EPOCH), heads.epoch, new_epoch(), self._schema.channel)
@@ -244,6 +255,8 @@ class PostgresListener:
             case RedactedPayload(room, seq, number):
                 self._redactions = number
                 self._notify([MessageRedacted(room, seq)] if room in self.watched else [])
+            case DeletedPayload(room, epoch):
+                self._notify([RoomAdvanced(room, 0, epoch=epoch)] if room in self.watched else [])
             case TypingPayload(process, room, sender):
                 is_relevant = process != self._process and room in self.watched
                 self._notify([Typing(room, sender)] if is_relevant else [])

@@ -9,17 +9,22 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.core.backend import Notification, RoomAdvanced
 from chatkit.core.model import Message
 
 
 class AdvancedRoom(msgspec.Struct, array_like=True, frozen=True):
-    """A room of a batch: the numbers of the batch's first and last message in it, and the time of the commit."""
+    """A room of a batch: the numbers of the batch's first and last message in it, and the time of the commit.
+
+    The room's epoch is the store's followed by `epoch_suffix`.
+    """
 
     room: str
     first: int
     last: int
     time_ms: int
+    epoch_suffix: str = ""
 
 
 class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
@@ -30,10 +35,26 @@ class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
     body: str
     data: Any
     key: str | None
+    flags: int = 0
+
+    def to_message(self, room: str, epoch: str, seq: int, time_ms: int) -> Message:
+        """Convert it to a message."""
+        return Message(
+            room,
+            epoch,
+            seq,
+            time_ms,
+            self.sender,
+            self.body,
+            self.data,
+            self.key,
+            verified=self.flags & VERIFIED > 0,
+            bot=self.flags & BOT > 0,
+        )
 
 
 class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
-    """A process appended a batch. `tag` is the number that the process gave it.
+    """A process appended a batch. `tag` is the number that the process gave it, `epoch` the store's.
 
     `drafts` has all messages, or none if they do not fit into the payload.
     """
@@ -55,14 +76,11 @@ class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
         for draft in self.drafts:
             advanced, found = self.rooms[draft.ordinal - 1], messages[draft.ordinal - 1]
             seq = advanced.first + len(found)
-            found.append(
-                Message(
-                    advanced.room, self.epoch, seq, advanced.time_ms, draft.sender, draft.body, draft.data, draft.key
-                )
-            )
+            epoch = self.epoch + advanced.epoch_suffix
+            found.append(draft.to_message(advanced.room, epoch, seq, advanced.time_ms))
         for advanced, found in zip(self.rooms, messages, strict=True):
             if advanced.room in watched:
-                yield RoomAdvanced(advanced.room, advanced.last, found, self.epoch)
+                yield RoomAdvanced(advanced.room, advanced.last, found, self.epoch + advanced.epoch_suffix)
 
 
 class RedactedPayload(msgspec.Struct, array_like=True, frozen=True, tag="r"):
@@ -71,6 +89,13 @@ class RedactedPayload(msgspec.Struct, array_like=True, frozen=True, tag="r"):
     room: str
     seq: int
     number: int
+
+
+class DeletedPayload(msgspec.Struct, array_like=True, frozen=True, tag="d"):
+    """A room was deleted; `epoch` is that of its new log."""
+
+    room: str
+    epoch: str
 
 
 class TypingPayload(msgspec.Struct, array_like=True, frozen=True, tag="t"):
@@ -85,7 +110,7 @@ class ResyncPayload(msgspec.Struct, array_like=True, frozen=True, tag="c"):
     """Every process must compare all rooms that it watches."""
 
 
-Payload: TypeAlias = AppendedPayload | RedactedPayload | TypingPayload | ResyncPayload
+Payload: TypeAlias = AppendedPayload | RedactedPayload | DeletedPayload | TypingPayload | ResyncPayload
 
 decode_payload = msgspec.json.Decoder(Payload).decode
 

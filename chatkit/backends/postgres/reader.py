@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.escaping import escape, prefilter, unescape
 from chatkit.backends.postgres.schema import FOLDED, PostgresSchema
@@ -21,11 +22,12 @@ TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an
 
 # The sizes are added up first, without reading long bodies; bodies beyond the limit on bytes are not sent.
 _PAGE = """
-    SELECT epoch, coalesce(dropped, 0) AS dropped, coalesce(last, 0) AS last, found.*
+    SELECT epoch || coalesce(epoch_suffix, '') AS epoch, coalesce(dropped, 0) AS dropped, coalesce(last, 0) AS last,
+        found.*
     FROM {schema}.meta LEFT JOIN {schema}.room ON name = $1 LEFT JOIN LATERAL (
         SELECT sized.*, count(*) OVER () AS n_found FROM (
             SELECT *, sum(n_bytes) OVER (ORDER BY seq {order} ROWS UNBOUNDED PRECEDING) AS total FROM (
-                SELECT seq, message.time_ms, sender, body, data, key, redaction IS NOT NULL AS redacted,
+                SELECT seq, message.time_ms, sender, body, data, key, redaction IS NOT NULL AS redacted, flags,
                     octet_length(body) + coalesce(octet_length(data), 0) AS n_bytes
                 FROM {schema}.message WHERE room = room.id AND seq > $2 AND seq < $3 {where}
                 ORDER BY seq {order} LIMIT $4
@@ -34,13 +36,14 @@ _PAGE = """
     ) AS found ON total <= $5 OR total = n_bytes ORDER BY seq {order}
 """
 _ROOMS = """
-    SELECT epoch, name, dropped, last, time_ms FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
+    SELECT epoch || epoch_suffix AS epoch, name, dropped, last, time_ms
+    FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
 """
 # The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
 # future gives no age. In most rooms, the first message is young, or the first young one comes soon.
 _TO_DROP = """
-    SELECT epoch, name, dropped, up_to FROM {schema}.meta, (
-        SELECT name, dropped, greatest(
+    SELECT epoch || epoch_suffix AS epoch, name, dropped, up_to FROM {schema}.meta, (
+        SELECT name, epoch_suffix, dropped, greatest(
             CASE WHEN $1::bigint IS NULL THEN 0 ELSE last - $1 END,
             CASE WHEN $2::bigint IS NULL THEN 0 ELSE coalesce((
                 SELECT seq FROM {schema}.message WHERE room = room.id AND message.time_ms < $2 AND seq < coalesce((
@@ -54,10 +57,10 @@ _TO_DROP = """
 
 
 class TrimStep(msgspec.Struct, frozen=True):
-    """One step of a trim: the rooms, and the last number to drop in each. It is valid for the log of this epoch."""
+    """One step of a trim: the rooms, the epoch for which the step is valid in each, and the last number to drop."""
 
-    epoch: str
     names: Sequence[str]
+    epochs: Sequence[str]
     up_tos: Sequence[int]
 
 
@@ -103,9 +106,19 @@ async def plan_trim(
 
 def _to_message(room: str, row: Mapping[str, Any]) -> Message:
     data = None if row["data"] is None else msgspec.json.decode(row["data"])
-    body = unescape(row["body"])
+    body, flags = unescape(row["body"]), row["flags"]
     return Message(
-        room, row["epoch"], row["seq"], row["time_ms"], row["sender"], body, data, row["key"], row["redacted"]
+        room,
+        row["epoch"],
+        row["seq"],
+        row["time_ms"],
+        row["sender"],
+        body,
+        data,
+        row["key"],
+        row["redacted"],
+        verified=flags & VERIFIED > 0,
+        bot=flags & BOT > 0,
     )
 
 
@@ -134,7 +147,7 @@ def _conditions(where: Filter) -> tuple[str, list[str | int]]:
 
 def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:
     """Split a plan into steps of at most TRIM_STEP messages."""
-    step: dict[str, int] = {}
+    step: dict[str, tuple[str, int]] = {}
     room_left = TRIM_STEP
     for row in rows:
         last, up_to = row["dropped"], row["up_to"]
@@ -142,9 +155,13 @@ def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:
             size = min(room_left, up_to - last)
             last += size
             room_left -= size
-            step[row["name"]] = last
+            step[row["name"]] = row["epoch"], last
             if not room_left:
-                yield TrimStep(row["epoch"], list(step), list(step.values()))
+                yield _to_step(step)
                 step, room_left = {}, TRIM_STEP
     if step:
-        yield TrimStep(rows[0]["epoch"], list(step), list(step.values()))
+        yield _to_step(step)
+
+
+def _to_step(step: Mapping[str, tuple[str, int]]) -> TrimStep:
+    return TrimStep(list(step), [epoch for epoch, _ in step.values()], [up_to for _, up_to in step.values()])

@@ -1,33 +1,41 @@
-"""PostgresWriter: writing the log: append, redact, and the steps of a trim.
+"""PostgresWriter: writing the log: append, redact, the steps of a trim, and the deletion and loading of rooms.
 
 A batch is sent as arrays, and its receipts are made from the answer. The database does only what requires the rooms'
 locks: it assigns numbers and times, and finds known keys.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from chatkit.backends.postgres.connection import ConnectionPool
+from chatkit.backends.flags import BOT, VERIFIED, flags_of
+from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
 from chatkit.backends.postgres.escaping import escape, fold, unescape
 from chatkit.backends.postgres.listener import PostgresListener
 from chatkit.backends.postgres.reader import BEYOND, TrimStep
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.core.in_flight import InFlight
-from chatkit.core.model import Draft, Message, Receipt
+from chatkit.core.loading import check_load, choose_new
+from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.repeat import repeat_of
-from chatkit.errors import NotFound
+from chatkit.errors import ChatkitError, KeyConflict, NotFound
 
 TIMEOUT_S = 5.0  # a database that works answers in milliseconds
 CHARS_A_SECOND = 5_000_000  # the time-out of a large batch is longer by its characters at this rate
+PURGE_STEP = 1_000  # rows deleted in one transaction: some milliseconds
 MAX_CARRIED_CHARS = 7_500  # about the size of a payload; the drafts of a larger batch need not be encoded for it
 
 _encode = msgspec.json.Encoder().encode
 
-_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _REDACT = "SELECT * FROM {schema}.redact($1, $2)"
 _DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
+_DELETE_ROOM = "SELECT {schema}.delete_room($1)"
+_HAS_DELETED = "SELECT EXISTS (SELECT FROM {schema}.deleted_log)"
+_PURGE = "SELECT {schema}.purge($1)"
+_LOAD = "SELECT * FROM {schema}.load($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 class PostgresWriter:
@@ -81,15 +89,85 @@ class PostgresWriter:
         row = await self._pages.run(lambda connection: connection.fetchrow(statement, room, seq), timeout_s=TIMEOUT_S)
         if row is None:
             raise NotFound(f"there is no message {seq} in {room!r}")
-        return Message(room, row["epoch"], seq, row["time_ms"], row["sender"], "", None, row["key"], redacted=True)
+        flags = row["flags"]
+        return Message(
+            room,
+            row["epoch"],
+            seq,
+            row["time_ms"],
+            row["sender"],
+            "",
+            None,
+            row["key"],
+            redacted=True,
+            verified=flags & VERIFIED > 0,
+            bot=flags & BOT > 0,
+        )
 
     async def drop(self, step: TrimStep) -> int:
         """Execute one step of a trim; return how many messages it dropped."""
         statement = self._schema.fill_in(_DROP)
         n_dropped = await self._pages.run(
-            lambda connection: connection.fetchval(statement, step.epoch, step.names, step.up_tos), timeout_s=TIMEOUT_S
+            lambda connection: connection.fetchval(statement, step.names, step.epochs, step.up_tos),
+            timeout_s=TIMEOUT_S,
         )
         return int(n_dropped)
+
+    async def delete_room(self, room: str) -> bool:
+        """Replace the room's log by an empty one, and then delete the old one's rows; see `Backend.delete_room`."""
+        statement = self._schema.fill_in(_DELETE_ROOM)
+        is_deleted = await self._pages.run(lambda connection: connection.fetchval(statement, room), timeout_s=TIMEOUT_S)
+        await self.purge()
+        return bool(is_deleted)
+
+    async def has_deleted(self, connection: PostgresConnection) -> bool:
+        """Return whether rows of deleted rooms are left."""
+        return bool(await connection.fetchval(self._schema.fill_in(_HAS_DELETED)))
+
+    async def purge(self) -> None:
+        """Delete the rows of deleted rooms, also of those whose deletion was interrupted before.
+
+        The rooms are deleted already, so a failure is not raised: the next deletion, trim or opening continues.
+        """
+        statement = self._schema.fill_in(_PURGE)
+        with suppress(ChatkitError):
+            while await self._pages.run(
+                lambda connection: connection.fetchval(statement, PURGE_STEP), timeout_s=TIMEOUT_S
+            ):
+                pass
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        """Store messages of another store; see `Backend.load`."""
+        check_load(messages)
+        if not messages:
+            return 0
+        statement, values = self._schema.fill_in(_LOAD), _loaded_values(messages)
+        with self._in_flight:
+            row = await self._appends.run(
+                lambda connection: connection.fetchrow(statement, messages[0].room, *values),
+                timeout_s=TIMEOUT_S + count_chars(values) / CHARS_A_SECOND,
+            )
+        if row is None:
+            return 0
+        if row["used_key"] is not None:
+            raise KeyConflict(row["used_key"])
+        choose_new(messages, Head("", row["first"], row["last"]))  # raises for messages that do not follow
+        return int(row["n_loaded"])
+
+
+def _loaded_values(messages: Sequence[Message]) -> tuple[list[Any], ...]:
+    """Return the arguments for the database's `load` after the room."""
+    return (
+        [message.seq for message in messages],
+        [message.time_ms for message in messages],
+        [message.sender for message in messages],
+        [escape(message.body) for message in messages],
+        [None if message.data is None else _encode(message.data).decode() for message in messages],
+        [message.key for message in messages],
+        [fold(message.body) for message in messages],
+        [flags_of(message) for message in messages],
+        [message.redacted for message in messages],
+    )
 
 
 class StoredRow(msgspec.Struct, array_like=True, frozen=True):
@@ -103,12 +181,23 @@ class StoredRow(msgspec.Struct, array_like=True, frozen=True):
     data: str | None
     key: str
     redacted: bool
+    flags: int
 
     def to_message(self, room: str, epoch: str) -> Message:
         """Return the row as a `Message`."""
         data = None if self.data is None else msgspec.json.decode(self.data)
         return Message(
-            room, epoch, self.seq, self.time_ms, self.sender, unescape(self.body), data, self.key, self.redacted
+            room,
+            epoch,
+            self.seq,
+            self.time_ms,
+            self.sender,
+            unescape(self.body),
+            data,
+            self.key,
+            self.redacted,
+            verified=self.flags & VERIFIED > 0,
+            bot=self.flags & BOT > 0,
         )
 
 
@@ -150,6 +239,7 @@ class Batch:
         datas = [None if draft.data is None else _encode(draft.data).decode() for draft in drafts]
         keys = [draft.key for draft in drafts]
         foldeds = [fold(draft.body) for draft in drafts]
+        flags = [flags_of(draft) for draft in drafts]
         return (
             list(self.names),
             rooms,
@@ -158,34 +248,38 @@ class Batch:
             datas if any(datas) else None,
             keys if any(keys) else None,
             foldeds if any(folded is not None for folded in foldeds) else None,
-            self._carried(rooms, datas),
+            flags if any(flags) else None,
+            self._carried(rooms, datas, flags),
         )
 
-    def _carried(self, rooms: Sequence[int], datas: Sequence[str | None]) -> str | None:
+    def _carried(self, rooms: Sequence[int], datas: Sequence[str | None], flags: Sequence[int]) -> str | None:
         """Encode the drafts for the payload. U+0000 needs no escaping here: JSON escapes it."""
         if self._n_body_chars + sum(map(len, filter(None, datas))) > MAX_CARRIED_CHARS:
             return None
-        rows = zip(rooms, self._drafts, strict=True)
-        return _encode([(room, draft.sender, draft.body, draft.data, draft.key) for room, draft in rows]).decode()
+        rows = zip(rooms, self._drafts, flags, strict=True)
+        return _encode(
+            [
+                (room, draft.sender, draft.body, draft.data, draft.key, flag)
+                if flag
+                else (room, draft.sender, draft.body, draft.data, draft.key)
+                for room, draft, flag in rows
+            ]
+        ).decode()
 
-    def receipts(self, epoch: str, lasts: Sequence[int], times_ms: Sequence[int], repeats: str | None) -> list[Receipt]:
-        """Return the receipts; `lasts` and `times_ms` are, for each room, the last number before, and the time now."""
+    def receipts(
+        self, epochs: Sequence[str], lasts: Sequence[int], times_ms: Sequence[int], repeats: str | None
+    ) -> list[Receipt]:
+        """Return the receipts, given for each room its epoch, the last number before, and the time now."""
         stored = {} if repeats is None else {each.ordinal - 1: each for each in _decode_repeats(repeats)}
         lasts = list(lasts)
         receipts: list[Receipt] = []
         for index, draft in enumerate(self._drafts):
-            if index in stored:
-                receipts.append(repeat_of(draft, stored[index].to_message(draft.room, epoch)))
-                continue
             room = self.names[draft.room] - 1
+            if index in stored:
+                receipts.append(repeat_of(draft, stored[index].to_message(draft.room, epochs[room])))
+                continue
             lasts[room] += 1
-            receipts.append(
-                Receipt(
-                    Message(
-                        draft.room, epoch, lasts[room], times_ms[room], draft.sender, draft.body, draft.data, draft.key
-                    )
-                )
-            )
+            receipts.append(Receipt(draft.to_message(epochs[room], lasts[room], times_ms[room])))
         if len(receipts) == len(self.positions):
             return receipts
         return self._with_repeats(receipts)

@@ -18,13 +18,15 @@ from chatkit.backends.redis.listener import OwnPublishes, RedisListener
 from chatkit.backends.redis.login import Login, check_server, check_waiting
 from chatkit.backends.redis.presence import RedisPresence
 from chatkit.backends.redis.reader import RedisReader
+from chatkit.backends.redis.records import RedisRecords
 from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.topology import Topology
 from chatkit.backends.redis.writer import RedisWriter
 from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
 from chatkit.core.in_flight import InFlight
-from chatkit.core.model import Draft, Member, Message, Receipt
-from chatkit.errors import ChatkitError
+from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.records import Record, RecordChanges
+from chatkit.errors import BadRequest, ChatkitError
 
 DEFAULT_PREFIX = "chatkit:"
 # As many of the smallest messages as arrive in one turn of the event loop: without a history, folded messages are lost.
@@ -63,6 +65,7 @@ class RedisBackend(Backend):
         self._notifications = NotificationQueue() if self.keeps_history else NotificationQueue(MAX_CARRIED)
         self._listener = RedisListener(self._router, names, self._own_publishes, self._notifications)
         self._presence = RedisPresence(self._router, prefix)
+        self._records = RedisRecords(self._router, self._writer.write, prefix)
         self._appends = InFlight()  # closing waits for them
         self._stack = AsyncExitStack()
 
@@ -152,16 +155,38 @@ class RedisBackend(Backend):
     async def poll_presence(self, process: str) -> list[PresenceChange]:
         return await self._presence.poll_presence(process)
 
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        return await self._records.get_record(kind, key)
+
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        return await self._records.put_record(kind, key, value, expected_version=expected_version)
+
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        return await self._records.scan_records(kind, prefix)
+
+    async def record_changes(self, after: Cursor | None) -> RecordChanges:
+        return await self._records.record_changes(after)
+
+    async def delete_room(self, room: str) -> bool:
+        return await self._writer.delete_room(room)
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        with self._appends:
+            return await self._writer.load(messages)
+
 
 class RedisPubSubBackend(RedisBackend):
     """Rooms whose messages are numbered and delivered, but not stored.
 
-    Redis stores only a room's last seq, until a day has passed without a message. Messages cannot be read, redacted or
-    trimmed. Keys are not stored either: a publish that is retried after `Unavailable` may be delivered twice, and
-    conflicting keys are not detected.
+    Redis stores only a room's last seq, until a day has passed without a message, and the records. Messages cannot be
+    read, redacted, trimmed or loaded. Keys are not stored either: a publish that is retried after `Unavailable` may be
+    delivered twice, and conflicting keys are not detected.
     """
 
     keeps_history = False
+
+    async def load(self, messages: Sequence[Message]) -> int:  # noqa: ARG002 - the contract's
+        raise BadRequest("this store keeps no history, so that no messages can be loaded into it")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
+from chatkit.backends.flags import BOT, VERIFIED, flags_of
 from chatkit.core.backend import MessageRedacted, RoomAdvanced, Typing
 from chatkit.core.model import Draft, Message
 
@@ -66,10 +67,22 @@ class StreamEntry(msgspec.Struct, array_like=True, frozen=True):
     body: str
     data: Any
     key: str | None
+    flags: int = 0
 
     def to_message(self, room: str, epoch: str, seq: int, time_ms: int) -> Message:
         """Convert it to a message."""
-        return Message(room, epoch, seq, time_ms, self.sender, self.body, self.data, self.key)
+        return Message(
+            room,
+            epoch,
+            seq,
+            time_ms,
+            self.sender,
+            self.body,
+            self.data,
+            self.key,
+            verified=self.flags & VERIFIED > 0,
+            bot=self.flags & BOT > 0,
+        )
 
 
 class Tombstone(msgspec.Struct, array_like=True, frozen=True):
@@ -79,10 +92,23 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True):
     time_ms: int
     sender: str
     key: str | None
+    flags: int = 0
 
     def to_message(self, room: str, epoch: str) -> Message:
         """Convert it to a message."""
-        return Message(room, epoch, self.seq, self.time_ms, self.sender, "", None, self.key, redacted=True)
+        return Message(
+            room,
+            epoch,
+            self.seq,
+            self.time_ms,
+            self.sender,
+            "",
+            None,
+            self.key,
+            redacted=True,
+            verified=self.flags & VERIFIED > 0,
+            bot=self.flags & BOT > 0,
+        )
 
 
 class _Payload(msgspec.Struct, array_like=True, frozen=True):
@@ -115,12 +141,14 @@ _decode_redacted = msgspec.json.Decoder(_RedactedPayload).decode
 _decode_typing = msgspec.json.Decoder(_TypingPayload).decode
 
 
-def encode_draft(draft: Draft) -> bytes:
-    """Encode a draft as it is stored in the stream."""
+def encode_draft(draft: Draft | Message) -> bytes:
+    """Encode a draft as it is stored in the stream. Most messages have no flags, which are then left out."""
+    if draft.verified or draft.bot:
+        return encode((draft.sender, draft.body, draft.data, draft.key, flags_of(draft)))
     return encode((draft.sender, draft.body, draft.data, draft.key))
 
 
-def encode_key(draft: Draft) -> bytes:
+def encode_key(draft: Draft | Message) -> bytes:
     """Encode a key for the script: the key, a line feed, the sender as JSON; empty for a draft without a key.
 
     Neither a key nor JSON contains a line feed. Stored messages begin with the sender in the same JSON.
@@ -130,7 +158,7 @@ def encode_key(draft: Draft) -> bytes:
 
 def encode_tombstone(message: Message) -> bytes:
     """Encode the tombstone of a message."""
-    return encode((message.seq, message.time_ms, message.sender, message.key))
+    return encode((message.seq, message.time_ms, message.sender, message.key, flags_of(message)))
 
 
 def decode_entry(room: str, epoch: str, seq: int, parts: list[bytes]) -> Message:

@@ -1,4 +1,4 @@
-"""The Lua scripts. Each is room.lua, which they share, followed by its own file; a server knows it by its hash."""
+"""The Lua scripts. Each is room.lua, which they share, followed by its own files; a server knows it by its hash."""
 
 import hashlib
 from functools import cache
@@ -10,10 +10,10 @@ _sources: dict[bytes, bytes] = {}
 
 
 class Script:
-    """One script. Calling it makes the command and sends nothing."""
+    """One script, in the files `names`. Calling it makes the command and sends nothing."""
 
-    def __init__(self, name: str) -> None:
-        source = _read("room") + _read(name)
+    def __init__(self, *names: str) -> None:
+        source = b"".join(map(_read, ("room", *names)))
         self._sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
         _sources[self._sha] = source
 

@@ -1,6 +1,6 @@
-"""RedisWriter: appends, redacts, trims and expires messages, and publishes typing. Each change of a room is one script.
+"""RedisWriter: appends, redacts, trims, loads and expires messages, deletes rooms, and publishes typing.
 
-Knows nothing of subscriptions.
+Each change of a room is one script. Knows nothing of subscriptions.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,16 +19,17 @@ from chatkit.backends.redis.reader import ROOMS_STEP, RedisReader
 from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.core.backend import new_epoch
-from chatkit.core.model import Draft, Message, Receipt
+from chatkit.core.loading import check_load, choose_new
+from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.repeat import repeat_of
-from chatkit.errors import NotFound, StoreError, Unavailable
+from chatkit.errors import KeyConflict, NotFound, StoreError, Unavailable
 
 TRIM_STEP = 1_000  # messages dropped by one script: about a millisecond, for which an append can wait
 SCRUB_STEP = 500  # messages that one script copies: a millisecond or two, for which an append can wait
-REDACTION = "-"  # replaces the append's id: every process handles the publication, including this one
+ADMINISTRATION = "-"  # replaces the append's id: every process handles the publication, including this one
 WAIT_MS = 3_000  # for replicas: less than a connection's time-out for an answer
 
-_APPEND, _REDACT, _SCRUB, _TRIM = map(Script, ("append", "redact", "scrub", "trim"))
+_APPEND, _DELETE, _LOAD, _REDACT, _SCRUB, _TRIM = map(Script, ("append", "delete", "load", "redact", "scrub", "trim"))
 
 
 class RedisWriter:
@@ -72,13 +73,22 @@ class RedisWriter:
             if len(calls) > 1:  # the rooms of other slots may have their messages
                 raise Unavailable(str(error)) from error
             raise
-        if any(reached < self._replicas for reached in replies[len(calls) :]):
-            raise Unavailable(f"fewer than {self._replicas} replicas have the messages, which may be lost")
+        self._check_replicas(replies[len(calls) :])
         receipts: dict[int, Receipt] = {}
         for names, reply in zip(slots.values(), replies, strict=False):
             for room, of_room in zip(names, reply, strict=True):
                 receipts |= _receipts(room, of_room, rooms[room], drafts)
         return [receipts[n] for n in range(len(drafts))]
+
+    async def write(self, slot: int, command: Command) -> Reply:
+        """Send a command whose effect must be as durable as a message; return its answer."""
+        reply, *reached = await self._router.calls("writes", [SlotCommand(slot, command)], then=self._then)
+        self._check_replicas(reached)
+        return reply
+
+    def _check_replicas(self, reached: Sequence[int]) -> None:
+        if any(n_replicas < self._replicas for n_replicas in reached):
+            raise Unavailable(f"fewer than {self._replicas} replicas have the messages, which may be lost")
 
     def _append_command(
         self, append_id: str, epoch: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
@@ -108,7 +118,7 @@ class RedisWriter:
                 await self._scrub(room)
                 return message
             tombstone = encode_tombstone(message)
-            arguments: list[Word] = [self.publish_command, REDACTION, message.epoch, seq, tombstone]
+            arguments: list[Word] = [self.publish_command, ADMINISTRATION, message.epoch, seq, tombstone]
             names = self._names.of(room)
             keys = [names.meta, names.log, names.gone, names.channel]
             await self._router.call("writes", self._reader.slot(room), _REDACT(keys, arguments))
@@ -144,6 +154,28 @@ class RedisWriter:
             rooms = [*examined, *rooms]
         return n_dropped
 
+    async def delete_room(self, room: str) -> bool:
+        """Delete a room; see `Backend.delete_room`."""
+        arguments: list[Word] = [self.publish_command, ADMINISTRATION, new_epoch()]
+        return bool(await self.write(self._reader.slot(room), _DELETE(list(self._names.of(room)), arguments)))
+
+    async def load(self, messages: Sequence[Message]) -> int:
+        """Store messages of another store; see `Backend.load`."""
+        check_load(messages)
+        if not messages:
+            return 0
+        room = messages[0].room
+        arguments: list[Word] = [self.publish_command, ADMINISTRATION, new_epoch(), messages[0].seq]
+        for message in messages:
+            kind, text = ("g", encode_tombstone(message)) if message.redacted else ("m", encode_draft(message))
+            arguments += (message.time_ms, encode_key(message), kind, text)
+        command = _LOAD(list(self._names.of(room)), arguments)
+        n_loaded, first, last, *used = await self.write(self._reader.slot(room), command)
+        if used:
+            raise KeyConflict(used[0].partition(b"\n")[0].decode())
+        choose_new(messages, Head("", first, last))  # raises for messages that do not follow
+        return int(n_loaded)
+
     async def expire(self, rooms: Iterable[str], after_s: float) -> None:
         """Set a time after which Redis deletes rooms, unless they are appended to before."""
         after_ms = round(after_s * 1000)
@@ -165,7 +197,6 @@ def _receipts(room: str, reply: Reply, numbers: list[int], drafts: Sequence[Draf
     }
     for n in numbers:
         if n not in receipts:
-            draft = drafts[n]
-            receipts[n] = Receipt(Message(room, epoch, seq, time_ms, draft.sender, draft.body, draft.data, draft.key))
+            receipts[n] = Receipt(drafts[n].to_message(epoch, seq, time_ms))
             seq += 1
     return receipts

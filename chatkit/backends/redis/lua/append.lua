@@ -33,31 +33,6 @@ for r = 0, #KEYS / 5 - 1 do
   states[r] = state
 end
 
-local function stored(log, gone, seq)
-  local found = redis.call('XRANGE', log, id(seq), id(seq))[1]
-  if found then
-    return { found[2][2], found[2][4] }
-  end
-  return redis.call('ZRANGEBYSCORE', gone, seq, seq)
-end
-
--- The seq of the message that a sender has stored under a key. Keys that an older version wrote have no sender: then
--- the sender is read from the message.
-local function seq_of(log, keys, gone, state, key)
-  local seq = redis.call('ZSCORE', keys, key)
-  if seq or state.is_by_sender then
-    return seq
-  end
-  local name, sender = string.match(key, '^([^\n]*)\n(.*)$')
-  seq = redis.call('ZSCORE', keys, name)
-  if not seq then
-    return false
-  end
-  local parts = stored(log, gone, seq)
-  local text = parts[2] or string.gsub(parts[1] or '', '^%[%d+,%d+,', '[', 1)
-  return string.sub(text, 1, #sender + 2) == '[' .. sender .. ',' and seq
-end
-
 local function publish_appended(channel, epoch, last, time, texts)
   redis.call(publish, channel, table.concat({
     '["', append_id, '","A","', epoch, '",', number(last), ',', time, ',[', texts, ']]',

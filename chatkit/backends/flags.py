@@ -1,0 +1,13 @@
+"""The boolean attributes of a message as one number, which stores keep. Zero, the common case, need not be stored."""
+
+from typing import Final
+
+from chatkit.core.model import Draft, Message
+
+VERIFIED: Final = 1
+BOT: Final = 2
+
+
+def flags_of(message: Draft | Message) -> int:
+    """Return the flags of a message or draft."""
+    return message.verified * VERIFIED | message.bot * BOT

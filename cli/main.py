@@ -11,7 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from chatkit import __version__
-from chatkit.cli import ban, bench, history, invite, join, publish, redact, room, rooms, serve, token
+from chatkit.cli import (
+    backup,
+    ban,
+    bench,
+    export,
+    history,
+    import_,
+    invite,
+    join,
+    publish,
+    redact,
+    room,
+    rooms,
+    serve,
+    token,
+)
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
 from chatkit.cli.exit_codes import report_errors
@@ -77,6 +92,9 @@ app = _group(
         (rooms.rooms, rooms.EPILOG),
         (invite.invite, invite.EPILOG),
         (redact.redact, redact.EPILOG),
+        (export.export, export.EPILOG),
+        (import_.import_, import_.EPILOG),
+        (backup.backup, backup.EPILOG),
         (bench.bench, bench.EPILOG),
     ),
 )

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatkit.cli.options import COMPLETION_TIMEOUT_S, DEFAULT_SERVER
-from chatkit.cli.output import begin_json, can_print
+from chatkit.cli.options import complete_words
+from chatkit.cli.output import begin_json, needs_reader
 from chatkit.cli.sanitize import escaped
 from chatkit.cli.target import Target
-from chatkit.cli.token_scope import is_for_server
-from chatkit.errors import ChatkitError, Forbidden, Unauthorized
+from chatkit.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     import msgspec
 
@@ -55,35 +54,29 @@ def print_json(*views: "msgspec.Struct") -> None:
         sys.stdout.write(f"{escaped(encode(view).decode())}\n")
 
 
+@contextmanager
+def printing_secret() -> "Iterator[None]":
+    """Print what is not shown again: the command fails if nobody reads it."""
+    with needs_reader():
+        yield
+        sys.stdout.flush()
+
+
 def complete_token(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the ids and names of the server's valid tokens that begin with `incomplete`."""
-    return _complete(ctx, incomplete, _words_of_tokens)
+    return complete_words(ctx, incomplete, _words_of_tokens)
 
 
 def complete_ban(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of the server's bans that begin with `incomplete`."""
-    return _complete(ctx, incomplete, lambda client: [view.id for view in client.bans()])
+    return complete_words(ctx, incomplete, lambda client: filter(_is_word, (view.id for view in client.bans())))
 
 
 def _words_of_tokens(client: "AdminClient") -> list[str]:
     views = [view for view in client.tokens() if view.revoked is None]
-    return sorted({word for view in views for word in (view.name, view.id)})
-
-
-def _complete(ctx: typer.Context, incomplete: str, words: "Callable[[AdminClient], Iterable[str]]") -> list[str]:
-    from chatkit.client.admin import AdminClient
-    from chatkit.client.endpoint import Endpoint
-
-    server, token = ctx.params.get("server") or DEFAULT_SERVER, ctx.params.get("token")
-    if token is not None and not is_for_server(ctx, server):
-        token = None
-    try:
-        with AdminClient(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as client:
-            return [word for word in words(client) if word.startswith(incomplete) and _is_word(word)]
-    except ChatkitError:
-        return []
+    return sorted({word for view in views for word in (view.name, view.id) if _is_word(word)})
 
 
 def _is_word(text: str) -> bool:
-    """Return whether a text from a server can be completed: a shell could execute other text."""
-    return text.replace("-", "").replace("_", "").isalnum() and can_print(text)
+    """Return whether the text has no meaning to a shell."""
+    return text.replace("-", "").replace("_", "").isalnum()

@@ -57,7 +57,7 @@ def add(
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """Ban a name or a network. Whoever is connected is disconnected within seconds.
+    """Ban a name or a network. Its connections are closed within seconds.
 
     Ban a network if a person comes back under other names.
     """
@@ -70,7 +70,8 @@ def add(
             print_json(view)
             return
         end = "" if view.until is None else f" until {shown_time(view.until)}"
-        print_notice(f"{'muted' if view.mute else 'banned'} {view.subject} in {_where(view)}{end}")
+        verb = "muted" if view.mute else "banned"
+        print_notice(f"{verb} the {view.kind} {view.subject} in {_where(view)}{end}")
         print_notice(f"to lift it: chatkit ban remove {view.id}")
 
 
@@ -111,7 +112,7 @@ def remove(
         if json:
             print_json(view)
         else:
-            print_notice(f"removed the ban of {view.subject} in {_where(view)}")
+            print_notice(f"removed the ban of the {view.kind} {view.subject} in {_where(view)}")
 
 
 def _listed(views: "Sequence[BanView]") -> list[str]:

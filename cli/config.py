@@ -28,7 +28,7 @@ CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redact", "e
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate"),
     "ban": ("add", "list", "remove"),
-    "room": ("set", "rename", "delete"),
+    "room": ("show", "set", "delete"),
 }
 
 Defaults = dict[str, dict[str, Any]]  # by command, or by group and command
@@ -49,8 +49,11 @@ def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Default
         raise BadRequest(f"in {path}, serve must be a table: [serve]")
     _check(path, settings, CLIENT_KEYS)
     _check(path, serve, sorted(serve_options), table="serve.")
-    if isinstance(serve.get("origin"), str):  # a single origin may be written without a list
-        serve["origin"] = [serve["origin"]]
+    for key in ("origin", "open", "trust-proxy"):
+        if isinstance(serve.get(key), str):  # a single value may be written without a list
+            serve[key] = [serve[key]]
+    if isinstance(serve.get("open"), bool):
+        serve["open"] = [str(serve["open"])]
     defaults: Defaults = dict.fromkeys(CLIENT_COMMANDS, settings)
     defaults |= {group: dict.fromkeys(commands, settings) for group, commands in CLIENT_GROUPS.items()}
     backend = {"backend": settings["backend"]} if "backend" in settings else {}

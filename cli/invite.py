@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from chatkit.cli.administration import administering, print_json
+from chatkit.cli.administration import administering, print_json, printing_secret
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Read, Write, read_grants, shown_grants
 from chatkit.cli.links import invite_link, page_of
@@ -17,7 +17,6 @@ from chatkit.cli.output import can_print, print_notice
 from chatkit.cli.qr_code import CHARACTERS, qr_lines
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_end_ms, shown_time
-from chatkit.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from chatkit.wire.access import NewTokenView
@@ -59,10 +58,12 @@ def invite(
 ) -> None:
     """Make a link with which people join, and print it, on a terminal also as a QR code.
 
-    Whoever opens the link chooses a name that is free, and gets a token of their own with the rights of the invite. To
-    end an invite early, revoke it: chatkit token list shows its id.
+    Each person who opens the link chooses a free name, and gets a token with the rights of the invite. To end an invite
+    early, revoke it: 'chatkit token list' shows its id.
     """
     with report_errors():
+        from chatkit.client.endpoint import Endpoint
+
         grants = read_grants(read, write)
         expires_ms = read_end_ms(expires)
         target = Target(ctx, server, backend, None, token)
@@ -70,10 +71,11 @@ def invite(
         with administering(target, make=True) as administrator:
             made = administrator.make_invite(grants, uses=uses, expires_ms=expires_ms)
         link = invite_link(page, made.secret)
-        if json:
-            print_json(msgspec.structs.replace(made, url=link))
-        else:
-            print_invite(made, link)
+        with printing_secret():
+            if json:
+                print_json(msgspec.structs.replace(made, url=link))
+            else:
+                print_invite(made, link)
         if page.is_loopback:
             print_notice("only this machine can open the link: give the address that others use with --url")
 

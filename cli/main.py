@@ -61,11 +61,8 @@ def _set_defaults(ctx: Any, warn: Warn) -> None:
         ctx.meta[CONFIG_FILE] = file
 
 
-Commands = Iterable[tuple[Callable[..., None], str]]  # each with its examples
-
-
-def _group(name: str, kind: type[HelpGroup], commands: Commands) -> typer.Typer:
-    group = typer.Typer(
+def _new_group(name: str, kind: type[HelpGroup]) -> typer.Typer:
+    return typer.Typer(
         cls=kind,
         name=name,
         invoke_without_command=True,
@@ -73,31 +70,28 @@ def _group(name: str, kind: type[HelpGroup], commands: Commands) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
-    for command, examples in commands:
-        # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
-        text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
-        name = command.__name__.removesuffix("_")
-        group.command(name, cls=HelpCommand, help=text, epilog=examples)(command)
-    return group
 
 
-app = _group(
-    "chatkit",
-    CommandGroup,
-    (
-        (serve.serve, serve.EPILOG),
-        (join.join, join.EPILOG),
-        (publish.publish, publish.EPILOG),
-        (history.history, history.EPILOG),
-        (rooms.rooms, rooms.EPILOG),
-        (invite.invite, invite.EPILOG),
-        (redact.redact, redact.EPILOG),
-        (export.export, export.EPILOG),
-        (import_.import_, import_.EPILOG),
-        (backup.backup, backup.EPILOG),
-        (bench.bench, bench.EPILOG),
-    ),
-)
+app = _new_group("chatkit", CommandGroup)
+
+
+def _add(
+    command: Callable[..., None],
+    epilog: str,
+    kind: type[HelpCommand] = HelpCommand,
+    group: typer.Typer = app,
+) -> None:
+    # The help is wrapped to the width of the terminal, so the line breaks of the source are removed.
+    text = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
+    group.command(command.__name__.removesuffix("_"), cls=kind, help=text, epilog=epilog)(command)
+
+
+def _add_group(name: str, description: str, commands: Iterable[tuple[Callable[..., None], str]]) -> None:
+    group = _new_group(name, HelpGroup)
+    group.callback(help=description)(_print_help)
+    for command, epilog in commands:
+        _add(command, epilog, group=group)
+    app.add_typer(group)
 
 
 def _print_help(ctx: typer.Context) -> None:
@@ -107,10 +101,20 @@ def _print_help(ctx: typer.Context) -> None:
         raise typer.Exit(ExitCode.WRONG_USAGE)
 
 
-for module in (token, ban, room):
-    group = _group(module.__name__.rpartition(".")[2], HelpGroup, module.COMMANDS)
-    group.callback(help=module.HELP)(_print_help)
-    app.add_typer(group)
+_add(serve.serve, serve.EPILOG, serve.ServeCommand)
+_add(join.join, join.EPILOG)
+_add(publish.publish, publish.EPILOG)
+_add(history.history, history.EPILOG)
+_add(rooms.rooms, rooms.EPILOG)
+_add_group("token", token.HELP, token.COMMANDS)
+_add(invite.invite, invite.EPILOG)
+_add_group("ban", ban.HELP, ban.COMMANDS)
+_add_group("room", room.HELP, room.COMMANDS)
+_add(redact.redact, redact.EPILOG)
+_add(export.export, export.EPILOG)
+_add(import_.import_, import_.EPILOG)
+_add(backup.backup, backup.EPILOG)
+_add(bench.bench, bench.EPILOG)
 
 
 def _print_version(value: bool) -> None:

@@ -1,14 +1,19 @@
 """The options that several commands share."""
 
 import getpass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chatkit.cli.output import can_print
 from chatkit.cli.token_scope import is_for_server
-from chatkit.core.model import ANONYMOUS, check_room, check_sender
+from chatkit.core.model import ANONYMOUS, check_readable_room, check_room, check_sender
 from chatkit.errors import BadName, ChatkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from chatkit.client.admin import AdminClient
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -17,22 +22,29 @@ COMPLETION_TIMEOUT_S = 1.0  # the person waits for it after pressing Tab
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the server's rooms whose names begin with `incomplete`; none if the server does not answer."""
+    return complete_words(ctx, incomplete, lambda client: [view.room for view in client.rooms() if _is_room(view.room)])
+
+
+def complete_words(ctx: typer.Context, incomplete: str, read: "Callable[[AdminClient], Iterable[str]]") -> list[str]:
+    """Return those of the words from the command's server that begin with `incomplete`.
+
+    `read` MUST return no word with a meaning to a shell, which could execute it.
+    """
+    from chatkit.client.admin import AdminClient
     from chatkit.client.endpoint import Endpoint
-    from chatkit.client.http import HttpClient
 
     server, token = ctx.params.get("server") or DEFAULT_SERVER, ctx.params.get("token")
     if token is not None and not is_for_server(ctx, server):
         token = None
     try:
-        with HttpClient(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as client:
-            names = [view.room for view in client.rooms()]
+        with AdminClient(Endpoint.parse(server, None, token), COMPLETION_TIMEOUT_S) as client:
+            return [word for word in read(client) if word.startswith(incomplete) and can_print(word)]
     except ChatkitError:
         return []
-    return [name for name in names if name.startswith(incomplete) and _is_room(name) and can_print(name)]
 
 
 def _is_room(name: str) -> bool:
-    """Return whether a name from a server is a valid room name: a shell could execute other text."""
+    """Return whether a name from a server is a valid room name."""
     try:
         return check_room(name) == name
     except BadName:
@@ -91,9 +103,7 @@ def room_name(text: str) -> str:
 
 def readable_room(text: str) -> str:
     """Return the name of a room to read, which may also be the room of the audit. Raise `BadName`."""
-    from chatkit.core.audit import AUDIT_ROOM
-
-    return AUDIT_ROOM if text == AUDIT_ROOM else room_name(text)
+    return check_readable_room(text.removeprefix("#"))
 
 
 def sender_name(given: str | None) -> str:

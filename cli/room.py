@@ -1,4 +1,4 @@
-"""`chatkit room`: the settings of a room, its name, and its end."""
+"""`chatkit room`: show, change and delete a room."""
 
 import re
 import sys
@@ -9,9 +9,9 @@ import typer
 from chatkit.cli.administration import Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, room_name
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room, room_name
 from chatkit.cli.output import print_notice
-from chatkit.cli.rooms import room_facts
+from chatkit.cli.rooms import print_rooms, room_facts
 from chatkit.cli.table import facts
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_duration
@@ -22,8 +22,22 @@ if TYPE_CHECKING:
 
     from chatkit.wire.access import RoomSettingsChange
 
-HELP = "Change a room: its topic, what it keeps, its name; archive or delete it."
+HELP = "Change the topic of a room and what it keeps; archive or delete it."
 SERVERS_SETTING: Final = "default"
+
+
+def show(
+    ctx: typer.Context,
+    room: RoomName,
+    *,
+    json: Json = False,
+    server: ServerURL = DEFAULT_SERVER,
+    backend: BackendURL = None,
+    token: Token = None,
+) -> None:
+    """Show a room with its settings and members, as 'chatkit rooms ROOM' does."""
+    with report_errors():
+        print_rooms(Target(ctx, server, backend, None, token), readable_room(room), json=json)
 
 
 def set_(
@@ -66,27 +80,6 @@ def set_(
             print_json(view)
         else:
             sys.stdout.writelines(f"{line}\n" for line in facts(room_facts(view, view.members)))
-
-
-def rename(
-    ctx: typer.Context,
-    room: RoomName,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name of the room.", show_default=False)],
-    *,
-    json: Json = False,
-    server: ServerURL = DEFAULT_SERVER,
-    backend: BackendURL = None,
-    token: Token = None,
-) -> None:
-    """Give a room another name. Its readers follow."""
-    with report_errors():
-        old_name, new_name = room_name(room), room_name(new)
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
-            view = administrator.rename_room(old_name, new_name)
-        if json:
-            print_json(view)
-        else:
-            print_notice(f"renamed {old_name} to {view.room}")
 
 
 def delete(
@@ -155,7 +148,7 @@ chatkit room set ops --keep default
 """
 
 COMMANDS: Final = (
+    (show, "chatkit room show ops"),
     (set_, SET_EXAMPLES),
-    (rename, "chatkit room rename ops operations"),
     (delete, "chatkit room delete old-project"),
 )

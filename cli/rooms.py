@@ -43,14 +43,18 @@ def rooms(
 ) -> None:
     """List the rooms, or show one room and its members."""
     with report_errors():
-        import asyncio
+        print_rooms(Target(ctx, server, backend, None, token), None if room is None else readable_room(room), json=json)
 
-        if json:
-            begin_json()
-        target = Target(ctx, server, backend, None, token)
-        lines = show_rooms(target, json=json) if room is None else show_room(target, readable_room(room), json=json)
-        for line in asyncio.run(lines):
-            sys.stdout.write(f"{line}\n")
+
+def print_rooms(target: Target, room: str | None, *, json: bool) -> None:
+    """Print all rooms, or one room and its members."""
+    import asyncio
+
+    if json:
+        begin_json()
+    lines = show_rooms(target, json=json) if room is None else show_room(target, room, json=json)
+    for line in asyncio.run(lines):
+        sys.stdout.write(f"{line}\n")
 
 
 async def show_rooms(target: Target, *, json: bool) -> Sequence[str]:

@@ -1,13 +1,15 @@
 """`chatkit serve`: turns options into the server's settings and runs the server."""
 
 import signal
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.help import HelpCommand
 from chatkit.cli.secret_file import read_secret
 from chatkit.cli.target import source_rank
 from chatkit.cli.times import read_duration
@@ -15,6 +17,7 @@ from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
+    from chatkit.core.access import Grant
     from chatkit.server.settings import Settings
 
 EPILOG = """
@@ -34,7 +37,32 @@ chatkit serve --path-prefix /chat --origin https://example.org
 """
 
 
-NOT_WITH_APP = ("history", "keep", "keep_for", "open_", "secret", "secret_file", "origin", "page", "path_prefix")
+NOT_WITH_APP = (
+    "history", "keep", "keep_for", "open_", "secret", "secret_file", "origin", "page", "path_prefix", "trust_proxy",
+    "trust_header",
+)  # fmt: skip
+ON, OFF = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+OPEN_TO_ALL = "*:read,write"  # what a bare --open stands for
+LOCAL_RATE_LIMIT = 10_000  # of programs on this machine, unless --rate-limit is given: a pipe must not crawl
+
+
+class ServeCommand(HelpCommand):
+    """The command, whose option --open may be given without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        return super().parse_args(ctx, with_open_values(args))
+
+
+def with_open_values(args: list[str]) -> list[str]:
+    """Return the arguments with a value for each --open that has none: no grant, which contains a colon, follows it."""
+    changed: list[str] = []
+    for index, arg in enumerate(args):
+        if arg == "--":
+            return [*changed, *args[index:]]
+        has_value = index + 1 < len(args) and ":" in args[index + 1] and not args[index + 1].startswith("-")
+        changed.append(f"--open={OPEN_TO_ALL}" if arg == "--open" and not has_value else arg)
+    return changed
 
 
 def serve(
@@ -94,11 +122,14 @@ def serve(
         ),
     ] = None,
     open_: Annotated[
-        bool,
+        list[str] | None,
         typer.Option(
-            "--open", envvar="CHATKIT_OPEN", help="Accept everyone who can reach the server, without a token."
+            "--open",
+            metavar="[ROOMS:RIGHTS]",
+            envvar="CHATKIT_OPEN",
+            help="Give everyone these rights without a token, such as 'news*:read'. Alone, it is '*:read,write'.",
         ),
-    ] = False,
+    ] = None,
     secret_file: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +153,8 @@ def serve(
             metavar="N",
             envvar="CHATKIT_RATE_LIMIT",
             min=0,
-            help="Accept this many messages per second from a client; 0 is no limit.",
+            help="Accept this many messages per second from a client; 0 is no limit. By default, programs on this"
+            " machine may send 10000.",
         ),
     ] = 100,
     max_connections: Annotated[
@@ -137,6 +169,23 @@ def serve(
             metavar="URL",
             envvar="CHATKIT_ORIGIN",
             help="Accept browsers on pages of this site. Repeat it for several sites; in the variable, use spaces.",
+        ),
+    ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            envvar="CHATKIT_TRUST_PROXY",
+            help="Believe the X-Forwarded headers of proxies in this network, and only of those."
+            " Without it, those of proxies on this machine.",
+        ),
+    ] = None,
+    trust_header: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="CHATKIT_TRUST_HEADER",
+            help="Use the name in this header, such as Remote-User, which a trusted proxy sets for a person.",
         ),
     ] = None,
     page: Annotated[
@@ -170,7 +219,8 @@ def serve(
     """Run the server: rooms over WebSocket and HTTP, and a page for browsers.
 
     By default, only this machine can connect. On any other address, the server requires a token, unless --open is
-    given. With several workers, SIGHUP restarts them one after another without losing messages.
+    given: its first start makes one for you. With several workers, SIGHUP restarts them one after another without
+    losing messages.
     """
     with report_errors():
         from chatkit.server.log_writer import stderr_writer
@@ -189,11 +239,14 @@ def serve(
             history=history,
             keep=keep,
             keep_for_s=None if keep_for is None else read_duration(keep_for) / timedelta(seconds=1),
-            open=open_,
+            open_grants=_open_grants(open_ or ()),
             secret=_secret(ctx, secret, secret_file),
             rate_limit=rate_limit,
+            local_rate_limit=_local_rate_limit(ctx),
             max_connections=max_connections,
             origins=tuple(origin or ()),
+            trust_proxies=tuple(trust_proxy or ()),
+            trust_header=trust_header,
             page=page,
             path_prefix=path_prefix,
             log_level=level,
@@ -228,6 +281,19 @@ def _secret(ctx: typer.Context, secret: str | None, secret_file: Path | None) ->
     if secret_rank == file_rank:
         raise BadRequest("give either --secret or --secret-file, not both")
     return secret if secret_rank < file_rank else read_secret(secret_file)
+
+
+def _open_grants(values: Sequence[str]) -> tuple["Grant", ...]:
+    """Return the grants of --open. In the environment, it can also be on or off."""
+    from chatkit.core.access import check_grants, parse_open
+
+    texts = [OPEN_TO_ALL if value.lower() in ON else value for value in values if value.lower() not in OFF]
+    return check_grants([parse_open(text) for text in texts])
+
+
+def _local_rate_limit(ctx: typer.Context) -> float | None:
+    source = ctx.get_parameter_source("rate_limit")
+    return LOCAL_RATE_LIMIT if source is None or source.name == "DEFAULT" else None
 
 
 def _run(settings: "Settings", application: str | None) -> int:

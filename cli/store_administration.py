@@ -1,6 +1,6 @@
 """Administration of a store that is opened without a server, with the methods of `AdminClient` that the commands use.
 
-Whoever can open the store may change everything in it. The audit names the login name, and `store` as the way.
+A person who can open the store may change everything in it. The audit names the login name, and `store` as the way.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ class StoreAdministration:
         self._backend = open_backend(url, make=make)
         self._administration = Administration(self._backend, _now_ms)
         self._moderation = Moderation(self._backend, _now_ms)
+        self._audit = Audit(self._backend)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
 
@@ -110,17 +111,16 @@ class StoreAdministration:
         self._run(self._moderation.set_room(self._by, room, change.apply))
         return self.room(room)
 
-    def rename_room(self, room: str, name: str) -> RoomView:
-        """Give a room another name and return it."""
-        raise NotImplementedError
-
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""
         self._run(self._moderation.delete_room(self._by, room))
 
     def message(self, room: str, seq: int) -> Message | None:
         """Return a message, or None if it is not stored."""
-        page = self._run(read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1))
+        return self._run(self._find(room, seq))
+
+    async def _find(self, room: str, seq: int) -> Message | None:
+        page = await read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1)
         return next(iter(page.messages), None)
 
     def redact(self, room: str, seq: int) -> WireMessage:
@@ -128,9 +128,12 @@ class StoreAdministration:
         return WireMessage.of(self._run(self._redact(room, seq)))
 
     async def _redact(self, room: str, seq: int) -> Message:
-        message = await self._backend.redact(check_room(room), seq)
-        sentence = f"redacted message {seq} of {message.sender} in {room}"
-        await Audit(self._backend).append(AuditEvent.MESSAGE_REDACTED, self._by, sentence, room, {"seq": seq})
+        before = await self._find(check_room(room), seq)
+        message = await self._backend.redact(room, seq)
+        if before is not None and not before.redacted:
+            sentence = f"redacted message {seq} of {message.sender} in {room}"
+            details = {"seq": seq, "sender": message.sender}
+            await self._audit.append(AuditEvent.MESSAGE_REDACTED, self._by, sentence, room, details)
         return message
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:

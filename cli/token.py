@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chatkit.cli.administration import Expires, Yes, administering, complete_token, print_json
+from chatkit.cli.administration import Expires, Yes, administering, complete_token, print_json, printing_secret
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Moderate, Read, Write, read_grants, shown_grants
@@ -74,7 +74,8 @@ def add(
         target = Target(ctx, server, backend, None, token)
         with administering(target, make=True) as administrator:
             made = administrator.add_token(name, grants, kind=kind, expires_ms=expires_ms)
-        print_new_token(ctx, target, made, json=json)
+        with printing_secret():
+            print_new_token(ctx, target, made, json=json)
 
 
 def list_(
@@ -126,7 +127,7 @@ def revoke(
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """Revoke a token. Whoever is connected with it is disconnected within seconds.
+    """Revoke a token. Its connections are closed within seconds.
 
     This cannot be undone. The name stays reserved, and 'chatkit token add' gives it a new token.
     """
@@ -166,7 +167,8 @@ def rotate(
         with administering(target) as administrator:
             found = find_token(administrator.tokens(), token_id)
             made = administrator.rotate(found.id, overlap_s=overlap_s)
-        print_new_token(ctx, target, made, json=json)
+        with printing_secret():
+            print_new_token(ctx, target, made, json=json)
 
 
 def print_new_token(ctx: typer.Context, target: Target, made: "NewTokenView", *, json: bool) -> None:

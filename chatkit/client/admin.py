@@ -11,14 +11,13 @@ from chatkit.client.http import HttpClient
 from chatkit.client.validation import MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
 from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
 from chatkit.core.model import Message, format_time
-from chatkit.core.token import MAX_SECRET_CHARS, TokenKind
+from chatkit.core.token import TokenKind, parse_secret
 from chatkit.wire.access import (
     BanListing,
     BanRequest,
     BanView,
     InviteRequest,
     NewTokenView,
-    RenameRequest,
     RoomSettingsChange,
     RotateRequest,
     TokenList,
@@ -93,10 +92,6 @@ class AdminClient(HttpClient):
         answer = self._call("PATCH", room_path(room), msgspec.json.encode(settings))
         return check_room_view(decode(answer.body, RoomView))
 
-    def rename_room(self, room: str, name: str) -> RoomView:
-        """Give a room another name and return it. Its readers follow."""
-        return check_room_view(decode(self._post(f"{room_path(room)}/rename", RenameRequest(name)), RoomView))
-
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""
         self._call("DELETE", room_path(room), once=True)
@@ -107,7 +102,7 @@ class AdminClient(HttpClient):
 
     def _new_token(self, path: str, request: TokenRequest | InviteRequest | RotateRequest) -> NewTokenView:
         view = _check_token(decode(self._post(path, request), NewTokenView))
-        if not (view.secret.isascii() and view.secret.isprintable()) or len(view.secret) > MAX_SECRET_CHARS:
+        if parse_secret(view.secret) is None:  # it is printed, and sent in a header
             raise incompatible("a secret that is not one")
         return view
 

@@ -26,6 +26,7 @@ from chatkit.core.model import (
     check_body,
     check_data,
     check_key,
+    check_readable_room,
     check_room,
     check_sender,
 )
@@ -242,10 +243,12 @@ class Client:
             BadName: If `room` is not the name of a room.
             BadCursor: If `after` is not a cursor.
             TooManyRooms: If one connection would follow more rooms than the server allows.
+            NotFound: If the client may not read the room, also if it loses that right later.
+            Banned: If the client is banned from the room, also if that happens later.
 
         """
         cursor = Cursor.parse(after) if isinstance(after, str) else after
-        follow = RoomFollower(check_room(room), cursor, history, with_signals=signals)
+        follow = RoomFollower(check_readable_room(room), cursor, history, with_signals=signals)
         connection = self._connection(without=follow.room)
         connection.follow(follow)  # before any wait: else two follows of a room could choose the same connection
         try:
@@ -291,7 +294,7 @@ class Client:
         """
         return await self._call(
             self._calls.history,
-            check_room(room),
+            check_readable_room(room),
             after=_position(after),
             before=_position(before),
             limit=limit,
@@ -325,11 +328,11 @@ class Client:
 
     async def room(self, room: str) -> RoomView:
         """Return one room; raise `NotFound`."""
-        return await self._call(self._calls.room, check_room(room))
+        return await self._call(self._calls.room, check_readable_room(room))
 
     async def members(self, room: str) -> list[Member]:
         """Return the members of a room: at most 200."""
-        return list(await self._call(self._calls.members, check_room(room)))
+        return list(await self._call(self._calls.members, check_readable_room(room)))
 
     async def redact(self, room: str, seq: int) -> None:
         """Remove a message's body and data for good; its `seq` stays.

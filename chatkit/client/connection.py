@@ -30,6 +30,7 @@ from chatkit.wire.protocol import (
     GapEvent,
     JoinedEvent,
     LeaveCommand,
+    LeftEvent,
     MessageEvent,
     PresenceEvent,
     PublishCommand,
@@ -237,8 +238,10 @@ class PersistentConnection:
                 self._refuse(event)
             case RestoredEvent():
                 self._mark_store_restored()
+            case LeftEvent():
+                self._end_follow(event)
             case _:
-                pass  # `left`, and the answers to commands that this client sends over HTTP
+                pass  # changed settings of rooms, and the answers to commands that this client sends over HTTP
         return None
 
     def _deliver(self, event: RoomEvent, size: int) -> RoomFollower | None:
@@ -246,6 +249,12 @@ class PersistentConnection:
         if follow is not None:
             follow.receive(event, size)
         return follow
+
+    def _end_follow(self, event: LeftEvent) -> None:
+        """End the reader of a room that the client may not read any more."""
+        error = event.to_error()
+        if error is not None and (follow := self.follows.pop(event.room, None)) is not None:
+            follow.end(error)
 
     def _accept(self, event: AckEvent) -> None:
         entry = self._outbox.pop(event.ref) if isinstance(event.ref, int) else None

@@ -175,4 +175,6 @@ def _message(event: MessageEvent, epoch: str) -> Message:
         event.data,
         event.key,
         event.redacted,
+        event.verified,
+        event.bot,
     )

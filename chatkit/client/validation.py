@@ -21,10 +21,12 @@ from chatkit.wire.protocol import (
     ErrorEvent,
     GapEvent,
     JoinedEvent,
+    LeftEvent,
     MessageEvent,
     Position,
     PresenceEvent,
     RedactedEvent,
+    RoomEvent,
     TypingEvent,
     WelcomeEvent,
     WireGap,
@@ -37,6 +39,7 @@ from chatkit.wire.protocol import (
 MAX_FRAME_BYTES: Final = 16 * 2**20  # an event with the largest body and data, all of it escaped, is 1 MiB
 MAX_NAME_CHARS: Final = 256  # four times the longest name that this version has
 MAX_SENTENCE_CHARS: Final = 1_000  # of an error's text: it is printed
+MAX_RIGHTS: Final = 16  # of a client in a room: four times as many as this version knows
 MAX_COUNT: Final = 2**53 - 1  # what every JSON parser reads exactly
 MIN_RETRY_AFTER_S: Final = 0.1  # shorter waits are a loop that only costs round trips
 MAX_RETRY_AFTER_S: Final = 300.0  # a person at a terminal gives up before
@@ -70,7 +73,7 @@ def read_event(frame: bytes) -> AnyEvent | None:
     return None if event is None else _checked_event(event)
 
 
-def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901 - a table of cases
+def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901, PLR0911, PLR0912 - a table of cases
     match event:
         case WelcomeEvent():
             _check_name(event.name)
@@ -84,7 +87,12 @@ def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901 - a table of case
             read_cursor(event.cursor)
             members, count = event.members[:MAX_LISTED_MEMBERS], clamp_count(event.count)
             read_members(members)
-            return msgspec.structs.replace(event, members=members, count=count)
+            topic, rights = shorten(event.topic), _shorten_list(event.rights)
+            return msgspec.structs.replace(event, members=members, count=count, topic=topic, rights=rights)
+        case RoomEvent():
+            return msgspec.structs.replace(event, topic=shorten(event.topic), rights=_shorten_list(event.rights))
+        case LeftEvent(message=str() as message):
+            return msgspec.structs.replace(event, message=shorten(message))
         case PresenceEvent():
             joined, left = (event.joined or [])[:MAX_LISTED_MEMBERS], (event.left or [])[:MAX_LISTED_MEMBERS]
             for name in (*joined, *left):
@@ -103,6 +111,10 @@ def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901 - a table of case
         case _:
             pass  # `left`, `restored` and `pong` have no values to check; the client asks for no `history`
     return event
+
+
+def _shorten_list(rights: list[str] | None) -> list[str] | None:
+    return None if rights is None else rights[:MAX_RIGHTS]
 
 
 def clamp_limits(limits: WireLimits) -> WireLimits:

@@ -5,7 +5,7 @@ Nothing is marked as expired. Each decision compares the time of its call with t
 that a wrong clock brought about does not last longer than the wrong time itself; `SteadyClock` keeps short jumps away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar, assert_never
 
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from chatkit.core import access_records
 from chatkit.core.access import (
+    ALL_ROOMS,
     DEFAULT_ROOM_SETTINGS,
     EVERYTHING,
     Ban,
@@ -32,6 +33,10 @@ from chatkit.core.names import is_role
 from chatkit.core.records import Record, RecordChanges
 from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
 from chatkit.errors import ChatkitError, NameTaken, Unauthorized
+
+# Of whoever knows the server's secret, and of everybody on an open server. To give others access takes more: on this
+# machine, being allowed to open the store, which a web page is not.
+MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
 
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
 
@@ -65,8 +70,8 @@ class _Standing(NamedTuple):
 class AccessTable:
     """Authenticates secrets, names guests, and decides what an identity may do.
 
-    `open_grants` are the rights of everybody without a token. On a loopback address (`is_loopback`), everybody may do
-    everything as long as the store holds no token. `generation` grows with every change of a right.
+    `open_grants` are the rights of everybody without a token. On a loopback address (`is_loopback`), everybody has
+    `MODERATE_ALL` as long as the store holds no token. `generation` grows with every change of a right.
     """
 
     def __init__(self, *, open_grants: Sequence[Grant] = (), is_loopback: bool = False) -> None:
@@ -100,7 +105,7 @@ class AccessTable:
     @property
     def guest_grants(self) -> tuple[Grant, ...]:
         """The rights of everybody without a token."""
-        return EVERYTHING if self.is_open else self._open_grants
+        return MODERATE_ALL if self.is_open else self._open_grants
 
     # Records
 
@@ -225,17 +230,27 @@ class AccessTable:
     def named(self, name: str, address: str, now_ms: int, credential: Credential) -> Identity:
         """Return who was identified in another way than by a token (see `Credential`). Raise as `guest` does.
 
-        With the shared secret of the server or access to the store, everything is allowed. A name that a trusted proxy
-        gave is verified, may be held by tokens as well, and has the rights of a guest.
+        Access to the store allows everything, and the shared secret of the server everything except to administer it.
+        A name that a trusted proxy gave is verified, may be held by tokens as well, and has the rights of a guest.
         """
         name = check_sender(name)
         is_verified = credential is Credential.PROXY
         holder = self.holder_of(name)
         if not self.is_open and not (is_verified and holder in {None, name}) and (holder or is_role(name)):
             raise NameTaken(name)
-        grants = EVERYTHING if credential in {Credential.SECRET, Credential.STORE} else self.guest_grants
-        identity = Identity(name, is_verified, grants=grants, address=address, credential=credential)
+        identity = Identity(
+            name, is_verified, grants=self._grants_of(credential), address=address, credential=credential
+        )
         return self._admit(identity, now_ms)
+
+    def _grants_of(self, credential: Credential) -> tuple[Grant, ...]:
+        match credential:
+            case Credential.STORE:
+                return EVERYTHING
+            case Credential.SECRET:
+                return MODERATE_ALL
+            case _:
+                return self.guest_grants
 
     def renew(self, identity: Identity, now_ms: int) -> Identity:
         """Return the identity as it is now, with its current rights. Raise as `authenticate` or `guest` does."""
@@ -292,11 +307,24 @@ class AccessTable:
         """Return whether an identity may use a right on a room now. See `refusal`."""
         return self.refusal(identity, right, room, now_ms) is None
 
+    def reads_everything(self, identity: Identity, now_ms: int) -> bool:
+        """Return whether an identity may read every room that is not a system room, also those that do not exist."""
+        try:
+            current = self._current(identity, now_ms)
+        except ChatkitError:
+            return False
+        has_right = any(grant.rooms == ALL_ROOMS and grant.includes(Right.READ) for grant in current.grants)
+        return has_right and all(ban.has_ended(now_ms) or ban.is_mute for ban in self._ban_list.on(current))
+
     # Look-ups
 
     def room_settings(self, room: str) -> RoomSettings:
         """Return the settings of a room; the default ones if it has none."""
         return self._settings.get(room, DEFAULT_ROOM_SETTINGS)
+
+    def settings_of_rooms(self) -> Mapping[str, RoomSettings]:
+        """Return the settings of all rooms that have some."""
+        return self._settings.copy()
 
     def token(self, token_id: str) -> Token | None:
         """Return a token by its id."""

@@ -254,6 +254,10 @@ class Administration:
         await self._record(AuditEvent.INVITE_REDEEMED, by, f"redeemed the invite {invite.id}", new.token)
         return new
 
+    async def check_invite(self, secret: str) -> None:
+        """Raise `Unauthorized` or `InviteUsed` unless a secret is that of an invite that can be redeemed now."""
+        await self._find_invite(secret)
+
     async def _find_invite(self, secret: str) -> Token:
         parsed = parse_secret(secret)
         token = await self._store.get(access_records.TOKEN, parsed.token_id, Token) if parsed else None

@@ -1,29 +1,43 @@
 """The hub: one process's access to all rooms. Publishes, subscribes, reads history, and reports presence and health.
 
 Publishing never waits for a reader, because a reader is a cursor. A hub is entered with `async with`, on a backend that
-has been entered.
+has been entered. It keeps `access`, the rights of all identities, as the store has them; those who use the hub for an
+identity ask it, because the hub itself serves everybody.
 """
 
 import asyncio
+import itertools
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, cast
 
+from chatkit.core.access import RoomSettings
+from chatkit.core.access_notifier import AccessNotifier
+from chatkit.core.access_table import AccessTable
+from chatkit.core.administration import Administration
+from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
+from chatkit.core.hub_store import HubStore
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.moderation import Moderation
 from chatkit.core.presence import PresenceTracker
+from chatkit.core.record_watcher import RecordWatcher
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
-from chatkit.core.signals import Signal, Typing
+from chatkit.core.signals import RoomChanged, Signal, Typing
+from chatkit.core.steady_clock import SteadyClock
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
 from chatkit.errors import ChatkitError
 
+USES_S: Final = 60.0  # between two writes of when tokens were used
+CLEANED_AFTER: Final = 60  # times that: then bans that have ended are removed
 FAULT_S = 10.0  # a failed commit is reported as a fault for this long, or until a commit succeeds
 DRAIN_S = 5.0  # when the hub is left, the longest wait for a store that does not answer
 
@@ -31,7 +45,15 @@ DRAIN_S = 5.0  # when the hub is left, the longest wait for a store that does no
 class Hub:
     """Publishing, subscribing, history, presence and health, over one backend: the only way to its rooms."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(
+        self, backend: Backend, *, access: AccessTable | None = None, now_ms: Callable[[], int] | None = None
+    ) -> None:
+        """Make a hub. Without `access`, everybody has every right until the store holds a token.
+
+        `now_ms` is the clock by which tokens and bans end, as Unix milliseconds.
+        """
+        self.access = AccessTable(is_loopback=True) if access is None else access
+        self.now_ms = _steady_now_ms() if now_ms is None else now_ms
         self._backend = backend
         self._tasks = Tasks()
         self._rooms = Rooms(
@@ -39,6 +61,13 @@ class Hub:
         )
         self._presence = PresenceTracker(backend, self._rooms.notify)
         self._committer = Committer(backend.append, self._on_committed, self._on_append_failed)
+        self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
+        self._records = RecordWatcher(backend, self._notifier.apply)
+        self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room)
+        store = cast("Backend", self.records)  # of which they use no more than there is
+        self.administration = Administration(store, self.now_ms)
+        self.moderation = Moderation(store, self.now_ms)
+        self.audit = Audit(store)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._is_closed = False  # if true, nothing new is accepted
@@ -46,9 +75,15 @@ class Hub:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         await self._tasks.__aenter__()
-        self._services = [self.spawn(self._committer.run()), self.spawn(self._rooms.listen())]
+        try:
+            await self._records.refresh()  # nobody is served before the rights are known
+        except BaseException:
+            await self._tasks.__aexit__(None, None, None)
+            raise
+        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired(), self._maintain_access()]
         if self._backend.shared:
-            self._services.append(self.spawn(self._presence.share()))
+            services += [self._presence.share(), self._records.run()]
+        self._services = [self.spawn(service) for service in services]
         return self
 
     async def __aexit__(
@@ -231,6 +266,28 @@ class Hub:
         if self._backend.shared and self.fault is None:
             self.spawn(self._backend.typing(room, sender))
 
+    # Access
+
+    async def refresh_access(self) -> None:
+        """Apply the changes of access that were made before this call. Raise `Unavailable`.
+
+        Changes that other processes make apply after about a second also without it.
+        """
+        await self._records.refresh()
+
+    def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
+        self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))
+
+    async def _maintain_access(self) -> None:
+        for minutes in itertools.count(1):
+            await asyncio.sleep(USES_S)
+            for use in self.access.drain_uses():
+                with suppress(ChatkitError):  # a use of the next hour is recorded then
+                    await self.administration.record_use(*use)
+            if minutes % CLEANED_AFTER == 0:
+                with suppress(ChatkitError):
+                    await self.moderation.remove_ended_bans()
+
     # Health
 
     def _on_reconnect(self) -> None:
@@ -248,3 +305,8 @@ class Hub:
     def counts(self) -> dict[str, int]:
         """The number of rooms that are read in this process, and of the subscriptions to them."""
         return self._rooms.counts
+
+
+def _steady_now_ms() -> Callable[[], int]:
+    clock = SteadyClock(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)
+    return lambda: clock.read(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)

@@ -115,6 +115,8 @@ class Draft(msgspec.Struct, frozen=True):
         data: Any = None,
         key: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        verified: bool = False,
+        bot: bool = False,
     ) -> Self:
         """Make a draft from checked and normalised parts. Raise `BadName`, `BadBody` or `TooLarge`."""
         return cls(
@@ -123,6 +125,8 @@ class Draft(msgspec.Struct, frozen=True):
             check_body(body, limits.body),
             data if data is None else check_data(data, limits.data),
             key if key is None else check_key(key),
+            verified,
+            bot,
         )
 
     def to_message(self, epoch: str, seq: int, time_ms: int) -> Message:
@@ -207,6 +211,11 @@ def check_room(name: str) -> str:
         if is_short and name[0] != "." and all(map(_in_room_name, name)) and not has_invisible(name):
             return name
     raise BadName("room", ROOM_RULE)
+
+
+def check_readable_room(name: str) -> str:
+    """Return the name of a room, or of a system room, whose name begins with a dot. Raise `BadName`."""
+    return f".{check_room(name[1:])}" if name.startswith(".") else check_room(name)
 
 
 def _in_room_name(char: str) -> bool:

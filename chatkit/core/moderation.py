@@ -26,7 +26,7 @@ from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.model import check_room, check_sender, format_time
-from chatkit.core.token import new_token_id
+from chatkit.core.token import new_token_id, parse_secret
 from chatkit.errors import BadRequest, NotFound
 
 MAX_BANS: Final = 10_000  # of a store: each process keeps all of them in memory
@@ -97,11 +97,11 @@ class Moderation:
 
         def delete(ban: Ban | None) -> None:
             if ban is None or not _moderates(by, ban.room):
-                raise _no_such_ban(ban_id)
+                raise no_such_ban(ban_id)
 
         ban, _ = await self._store.update(access_records.BAN, ban_id, Ban, delete)
         if ban is None:
-            raise _no_such_ban(ban_id)
+            raise no_such_ban(ban_id)
         await self._record_ban(AuditEvent.BAN_REMOVED, by, "removed the ban of", ban)
         return ban
 
@@ -195,7 +195,8 @@ def _check_subject(kind: BanSubject, subject: str) -> str:
         case BanSubject.NAME:
             return check_sender(subject)
         case BanSubject.TOKEN:
-            return _check_line("id", subject, MAX_SUBJECT_CHARS)
+            secret = parse_secret(subject)  # which somebody took for the id: it must not be stored
+            return _check_line("id", subject if secret is None else secret.token_id, MAX_SUBJECT_CHARS)
         case _:
             assert_never(kind)
 
@@ -216,5 +217,6 @@ def _check_settings(settings: RoomSettings) -> RoomSettings:
     return settings
 
 
-def _no_such_ban(ban_id: str) -> NotFound:
+def no_such_ban(ban_id: str) -> NotFound:
+    """Make the error for a ban that does not exist, or that the client may not see."""
     return NotFound(f"there is no ban {ban_id[:80]!r}")

@@ -20,7 +20,7 @@ from chatkit.core.model import Cursor, Gap, Head, Message, Receipt
 from chatkit.core.page_cache import PageCache
 from chatkit.core.position import is_in_log, start_before_end
 from chatkit.core.room import Room, Wake
-from chatkit.core.signals import MembersChanged, Signal, StoreAvailable, StoreUnavailable, Typing
+from chatkit.core.signals import MembersChanged, RoomChanged, Signal, StoreAvailable, StoreUnavailable, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Unavailable
 
@@ -195,7 +195,7 @@ class Rooms:
             case _:
                 assert_never(notification)
 
-    def notify(self, signal: MembersChanged | Typing) -> None:
+    def notify(self, signal: MembersChanged | Typing | RoomChanged) -> None:
         room = self._rooms.get(signal.room)
         if room is not None:
             room.notify(signal)

@@ -31,6 +31,14 @@ class Typing(msgspec.Struct, frozen=True):
     sender: str
 
 
+class RoomChanged(msgspec.Struct, frozen=True):
+    """The settings of a room changed."""
+
+    room: str
+    topic: str
+    archived: bool
+
+
 class StoreUnavailable(msgspec.Struct, frozen=True):
     """The store cannot be reached: messages of other processes do not arrive, and publishing may fail.
 
@@ -44,7 +52,7 @@ class StoreAvailable(msgspec.Struct, frozen=True):
     """The store can be reached again. Readers get what they missed from the log."""
 
 
-RoomSignal: TypeAlias = MembersChanged | Redaction | Typing
+RoomSignal: TypeAlias = MembersChanged | Redaction | Typing | RoomChanged
 """A signal that concerns one room."""
 
 Signal: TypeAlias = RoomSignal | StoreUnavailable | StoreAvailable

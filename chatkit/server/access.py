@@ -1,30 +1,23 @@
-"""The access policy: under which host names, from which web origins and with which token a request is allowed."""
+"""The access policy: under which host names and from which web origins a request is allowed. See also `identity.py`."""
 
-import hmac
 import socket
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from chatkit.errors import Forbidden, Unauthorized
+from chatkit.errors import Forbidden
 from chatkit.server.client_address import is_address
-from chatkit.server.session_cookie import SessionCookie
 from chatkit.server.settings import DEFAULT_PORTS, Settings, is_loopback
-from chatkit.server.token_attempts import TokenAttempts
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 MAX_HOST_CHARS: Final = 512  # a domain name has at most 253 characters; an origin adds a scheme and a port
 MAX_SHOWN_CHARS: Final = 80  # of a host or an origin that a client sent, in an error about it
-MAX_TOKEN_CHARS: Final = 4_096  # far longer than any real token; a longer one is refused without a comparison
 
 
 class AccessPolicy:
-    """Checks the host (against DNS rebinding), the origin (against cross-site requests) and the token of a request."""
+    """Checks the host (against DNS rebinding) and the origin (against cross-site requests) of a request."""
 
-    def __init__(self, settings: Settings, attempts: TokenAttempts | None = None) -> None:
-        self.token = settings.secret
-        self.cookie = None if settings.secret is None else SessionCookie(settings.secret, settings.path_prefix)
-        self._attempts = attempts or TokenAttempts()
+    def __init__(self, settings: Settings) -> None:
         self._origins = {origin.rstrip("/").lower() for origin in settings.origins}
         self._hosts = {settings.host.lower(), *(_split(origin).hostname or "" for origin in self._origins)}
         if settings.is_wildcard:  # the banner's link names this machine
@@ -54,27 +47,6 @@ class AccessPolicy:
         shown = origin[:MAX_SHOWN_CHARS]
         raise Forbidden(f"pages of {shown} may not use this server; to allow them, start it with --origin {shown}")
 
-    def check(self, token: str | None, cookie: str | None, address: str) -> None:
-        """Raise `Unauthorized` or `TooManyAttempts` unless the token or the session cookie is valid."""
-        # A wrong cookie does not count as a failed attempt: its value is too long to guess, and every page that was
-        # open before the secret changed sends a stale one.
-        if token or not (cookie and self.cookie and self.cookie.is_in(cookie.encode("latin-1", "replace"))):
-            self.check_token(token, address)
-
-    def check_token(self, token: str | None, address: str = "") -> None:
-        """Raise `Unauthorized` if the token is missing or wrong, `TooManyAttempts` if too many were wrong before."""
-        if self.token is None:
-            return
-        if not token:
-            raise Unauthorized("this server needs a token")
-        if not self._attempts.check(address, lambda: self._is_token(token)):
-            raise Unauthorized("this token is not valid here")
-
-    def _is_token(self, token: str) -> bool:
-        return len(token) <= MAX_TOKEN_CHARS and hmac.compare_digest(
-            token.encode(errors="surrogatepass"), (self.token or "").encode()
-        )
-
     def is_https(self, host: str | None, scheme: str, forwarded_proto: str | None) -> bool:
         """Return whether the browser used TLS, either to this server or to a proxy in front of it."""
         if scheme == "https" or (forwarded_proto or "").partition(",")[0].strip().lower() == "https":
@@ -100,9 +72,3 @@ def port_of(host: str | None, own_port: int) -> int:
     except ValueError:
         port = None
     return own_port if port is None or port in DEFAULT_PORTS.values() else port
-
-
-def bearer(authorization: str | None) -> str | None:
-    """Return the token of an `Authorization` header, or None if it holds no bearer token."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None

@@ -1,7 +1,7 @@
 """Admission: checks each request and connection, counts connections, and applies the rate limits.
 
-It holds the `AccessPolicy`, the `RateLimits` and the `SessionContext` that all sessions share. It neither reads nor
-writes sockets.
+It holds the `AccessPolicy`, the `Authenticator`, the `RateLimits` and the `SessionContext` that all sessions share. It
+neither reads nor writes sockets.
 """
 
 import asyncio
@@ -13,11 +13,12 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from chatkit.core.access import Identity, Right
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import BadRequest, RateLimited, Unavailable
-from chatkit.server.access import SAFE_METHODS, AccessPolicy, bearer
-from chatkit.server.client_address import client_address
+from chatkit.server.access import SAFE_METHODS, AccessPolicy
 from chatkit.server.connect_request import ConnectRequest
+from chatkit.server.identity import Authenticator, Credentials
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.rate_limit import RateLimits, SenderLimiter
 from chatkit.server.room_list import EncodedRooms
@@ -34,9 +35,19 @@ class TooManyConnections(Unavailable):
 class Admission:
     """Decides which requests and connections are served, and how much each may do."""
 
-    def __init__(self, context: SessionContext, policy: AccessPolicy, rates: RateLimits, max_connections: int) -> None:
+    def __init__(
+        self,
+        context: SessionContext,
+        policy: AccessPolicy,
+        authenticator: Authenticator,
+        rates: RateLimits,
+        max_connections: int,
+    ) -> None:
         self.context = context
+        self.local_context = context  # of sessions with programs on this machine, which may have another rate
+        self.hub = context.hub
         self.policy = policy
+        self.authenticator = authenticator
         self.rates = rates
         self.max_connections = max_connections
         self.n_connections = 0
@@ -79,43 +90,87 @@ class Admission:
         as messages.
         """
         self.policy.check_host(request.host)
-        self.policy.check_origin(request.origin, request.host)
+        self.check_origin(request.origin, request.host, request.peer, request.forwarded_host)
         if not request.has_known_subprotocol:
             raise BadRequest(f"the only subprotocol here is {SUBPROTOCOL}; without any, the conversation is plain text")
 
-    def check_accepted(self, request: ConnectRequest) -> None:
-        """Check a socket that was accepted and counted.
+    def check_accepted(self, request: ConnectRequest, credentials: Credentials) -> Identity:
+        """Check a socket that was accepted and counted, and return who opened it.
 
-        Raise `TooManyConnections`, `Unauthorized` or `TooManyAttempts`. Such a socket is accepted and then
-        closed, because a browser shows a page the close code, but not the status of a refused handshake.
+        Raise `TooManyConnections`, or as `Authenticator.identify` does. Such a socket is accepted and then closed,
+        because a browser shows a page the close code, but not the status of a refused handshake.
         """
         if request.is_over_limit:
             raise self._full()
         self.check_limit()
-        self.policy.check(request.token, request.cookie, request.client_address)
+        return self.authenticator.identify(credentials)
+
+    def check_origin(self, origin: str | None, host: str | None, peer: str, forwarded_host: str | None) -> None:
+        """Raise `Forbidden` for a request of a page from another site; see `AccessPolicy.check_origin`.
+
+        A page is of this site if it has the host that a proxy reports, if `--trust-proxy` names the proxy. A program
+        on this machine is not enough: it may be a browser, whose page wrote the header.
+        """
+        proxies = self.authenticator.proxies
+        if forwarded_host and proxies.are_given and proxies.trusts(peer):
+            host = forwarded_host.rpartition(",")[2].strip()
+        self.policy.check_origin(origin, host)
+
+    # Rights
+
+    def check(self, identity: Identity, right: Right, room: str | None) -> None:
+        """Raise unless an identity may use a right on a room now; see `AccessTable.check`."""
+        self.hub.access.check(identity, right, room, self.hub.now_ms())
+
+    def allows(self, identity: Identity, right: Right, room: str | None) -> bool:
+        """Return whether an identity may use a right on a room now."""
+        return self.hub.access.allows(identity, right, room, self.hub.now_ms())
+
+    async def read_rooms(self, identity: Identity) -> bytes:
+        """Return the list of the rooms that an identity may read, as JSON."""
+        access, now_ms = self.hub.access, self.hub.now_ms()
+        if access.reads_everything(identity, now_ms):
+            return await self.rooms.read()
+        return await self.rooms.read_some(lambda room: access.allows(identity, Right.READ, room, now_ms))
 
     # HTTP requests
 
-    def limiter(self, request: HttpRequest, sender: str) -> SenderLimiter | None:
-        """Return the limiter of a sender on the connection of an HTTP request; None if rates are not limited."""
-        address, connection = self.client(request)
-        return self.rates.of(address, sender, connection)
+    def limiter(self, request: HttpRequest) -> SenderLimiter | None:
+        """Return the limiter of the sender of an HTTP request; None if rates are not limited."""
+        is_local = self.authenticator.read(request.scope).is_local
+        return self.rates.of(request.user, self.client(request), is_local=is_local)
 
     @staticmethod
     def client(request: HttpRequest) -> tuple[str, object]:
-        """Return the address and the connection that a request came from."""
-        return (request.client.host, tuple(request.client)) if request.client else ("", "")
+        """Return the address and the connection that a request came from: a proxy uses one for several clients."""
+        return request.user.address, tuple(request.client) if request.client else ""
 
     async def charge(self, request: HttpRequest, cost: float) -> None:
         """Charge the request's connection for `cost` messages, and wait until its allowance has paid for them.
 
         Raise `RateLimited` if that would take longer than `MAX_CHARGE_S`.
         """
-        limiter = self.limiter(request, ANONYMOUS)
+        limiter = self.limiter(request)
         if limiter is not None and (wait_s := limiter.charge(cost)):
             if wait_s > MAX_CHARGE_S:
                 raise RateLimited(wait_s)
             await asyncio.sleep(wait_s)
+
+    def consume(self, request: HttpRequest, n_bytes: int = 0) -> None:
+        """Count a request that changes something, like a message of `n_bytes`, against the allowance of its sender.
+
+        Raise `RateLimited` if that exceeds it.
+        """
+        limiter = self.limiter(request)
+        if limiter is not None and (wait_s := limiter.consume(n_bytes)):
+            raise RateLimited(wait_s)
+
+    def current(self, request: HttpRequest) -> Identity:
+        """Return who sends a request, with the rights of this moment: its body may have taken long to arrive.
+
+        Raise `Unauthorized`, `Banned` or `NameTaken` if the sender may not connect any more.
+        """
+        return self.hub.access.renew(request.user, self.hub.now_ms())
 
 
 async def provide_admission(request: HttpRequest) -> Admission:
@@ -125,18 +180,31 @@ async def provide_admission(request: HttpRequest) -> Admission:
 
 
 async def check_request(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Raise `Forbidden`, `Unauthorized` or `TooManyAttempts` for a request that is not allowed. A Litestar guard."""
+    """Find who sends a request, which is then `request.user`. A Litestar guard.
+
+    Raise `Forbidden` for a wrong host or origin, and as `Authenticator.identify` does.
+    """
     admission: Admission = connection.app.state.admission
+    credentials = _check_site(connection, admission)
+    connection.scope["user"] = admission.authenticator.identify(credentials)
+
+
+async def check_visitor(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let everybody in, as a sender without rights: to sign in or out, or to redeem an invite. A Litestar guard.
+
+    Raise `Forbidden` for a wrong host or origin.
+    """
+    admission: Admission = connection.app.state.admission
+    credentials = _check_site(connection, admission)
+    connection.scope["user"] = Identity(ANONYMOUS, address=admission.authenticator.address(credentials))
+
+
+def _check_site(connection: ASGIConnection[Any, Any, Any, Any], admission: Admission) -> Credentials:
+    """Raise `Forbidden` for a wrong host, or for a change that a page of another site asks for."""
     headers = connection.headers
-    admission.policy.check_host(headers.get("host"))
+    credentials = admission.authenticator.read(connection.scope)
+    host = headers.get("host")
+    admission.policy.check_host(host)
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:
-        admission.policy.check_origin(headers.get("origin"), headers.get("host"))
-    admission.policy.check(*credentials(connection))
-
-
-def credentials(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str | None, str | None, str]:
-    """Return the token of a request, its `Cookie` header and its client's address."""
-    headers = connection.headers
-    token = bearer(headers.get("authorization")) or connection.query_params.get("token")
-    peer = connection.client.host if connection.client else ""
-    return token, headers.get("cookie"), client_address(peer, headers.get("x-forwarded-for"))
+        admission.check_origin(headers.get("origin"), host, credentials.peer, headers.get("x-forwarded-host"))
+    return credentials

@@ -1,8 +1,5 @@
 """The composition root: makes the application from the settings."""
 
-import asyncio
-import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,32 +8,33 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from msgspec.structs import replace
 
 from chatkit import __version__
 from chatkit.backends import open_backend
 from chatkit.core.hub import Hub
-from chatkit.core.model import format_time
-from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
+from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.middleware import RequestMiddleware
+from chatkit.server.moderation_routes import moderation_router
 from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits
+from chatkit.server.retention import Retention, RetentionRule
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
+from chatkit.server.session_routes import session_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+from chatkit.server.token_routes import tokens_router
 from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import WireLimits
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
-TRIM_INTERVAL_S = 60.0
-
-_logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -45,30 +43,37 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
 
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
-    async with open_backend(settings.backend) as backend, Hub(backend) as hub:
-        trimming = hub.spawn(_trim_forever(hub, settings)) if settings.keep or settings.keep_for_s else None
+    async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
+        retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
+        trimming = hub.spawn(retention.run())
         try:
             yield create_app(settings, hub)
         finally:
-            if trimming is not None:
-                trimming.cancel()
+            trimming.cancel()
 
 
 def create_app(settings: Settings, hub: Hub) -> Litestar:
-    """Return an application that uses a hub. The caller opens the hub and closes it."""
+    """Return an application that uses a hub, which has the `access_table` of the settings. The caller opens the hub."""
     policy = AccessPolicy(settings)
-    rates = RateLimits(settings.rate_limit)
-    admission = Admission(_session_context(settings, hub), policy, rates, settings.max_connections_each)
-    document = openapi_document(settings.limits, settings.path_prefix, needs_token=settings.secret is not None)
+    rates = RateLimits(settings.rate_limit, settings.local_rate_limit)
+    context = _session_context(settings, hub)
+    admission = Admission(context, policy, Authenticator(settings, hub), rates, settings.max_connections_each)
+    admission.local_context = _with_rate(context, settings.local_rate_limit)
+    document = openapi_document(
+        settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants)
+    )
     app = Litestar(
         route_handlers=[
             rooms_router,
+            session_router,
+            tokens_router,
+            moderation_router,
             health,
             rooms_socket,
-            *page_handlers(settings.page, policy),
+            *page_handlers(settings.page, admission),
             *schema_handlers(document, policy),
         ],
-        state=State({"admission": admission, "n_workers": settings.workers}),
+        state=State({"admission": admission, "n_workers": settings.workers, "path_prefix": settings.path_prefix}),
         dependencies={"admission": Provide(provide_admission)},
         exception_handlers={
             ChatkitError: answer_chatkit_error,
@@ -91,49 +96,16 @@ def _cors(settings: Settings) -> CORSConfig | None:
 
 
 def _session_context(settings: Settings, hub: Hub) -> SessionContext:
-    limits, rate = settings.limits, settings.rate_limit
-    wire_limits = WireLimits(
-        limits.body,
-        limits.history,
-        limits.data,
-        limits.rooms,
-        rate,
-        max(1.0, rate * BURST_S) if rate else 0,
-        MAX_RATE_BYTES if rate else 0,
-    )
-    return SessionContext(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
+    limits = settings.limits
+    wire_limits = WireLimits(limits.body, limits.history, limits.data, limits.rooms)
+    context = SessionContext(hub, f"chatkit/{__version__}", limits, wire_limits, settings.history)
+    return _with_rate(context, settings.rate_limit)
 
 
-async def _trim_forever(hub: Hub, settings: Settings) -> None:
-    clock: RetentionClock | None = None
-    while True:
-        try:
-            if clock is None:
-                clock = await _start_retention(hub)
-            await hub.trim(keep=settings.keep, before_ms=_oldest_kept_ms(clock, settings.keep_for_s))
-        except ChatkitError:
-            _logger.info("old messages were not removed, because the store is not available; retrying later")
-        except Exception:  # retention has to go on after a failure, or the store fills up
-            _logger.exception("old messages were not removed; retrying later")
-        await asyncio.sleep(TRIM_INTERVAL_S)
-
-
-async def _start_retention(hub: Hub) -> RetentionClock:
-    wall_ms = time.time_ns() // 1_000_000
-    times_ms = [info.time_ms for info in await hub.rooms() if info.time_ms <= wall_ms]  # later times are unreliable
-    return RetentionClock(max(times_ms, default=None), wall_ms, time.monotonic())
-
-
-def _oldest_kept_ms(clock: RetentionClock, keep_for_s: float | None) -> int | None:
-    """Return the time before which messages are removed, in Unix milliseconds; None if age does not matter."""
-    if keep_for_s is None:
-        return None
-    was_ahead = clock.is_ahead
-    now_ms = clock.read(time.time_ns() // 1_000_000, time.monotonic())
-    if clock.is_ahead and not was_ahead:
-        _logger.warning(
-            "this machine's clock has jumped ahead of %s: until it has kept the new time for an hour, messages are"
-            " removed by the old time; check the clock",
-            format_time(now_ms),
-        )
-    return now_ms - round(keep_for_s * 1000)
+def _with_rate(context: SessionContext, rate: float | None) -> SessionContext:
+    """Return the context with a rate in the limits that clients are told; None leaves them as they are."""
+    if rate is None:
+        return context
+    burst, rate_bytes = (max(1.0, rate * BURST_S), MAX_RATE_BYTES) if rate else (0, 0)
+    limits = replace(context.wire_limits, rate=rate, burst=burst, rate_bytes=rate_bytes)
+    return replace(context, wire_limits=limits)

@@ -2,16 +2,15 @@
 
 import logging
 import os
-import secrets
 import shlex
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from chatkit import __version__
 from chatkit.backends.urls import without_password
+from chatkit.core.access import ALL_ROOMS
 from chatkit.server.listen import url_of
 from chatkit.server.log_config import JsonFormatter
 from chatkit.server.log_writer import stderr_writer
@@ -26,25 +25,16 @@ def print_banner(banner: str) -> None:
     stderr_writer().write(banner)
 
 
-def with_token(settings: Settings) -> Settings:
-    """Return the settings with a new token, if others can reach the server and no token is given or waived."""
-    if settings.open:
-        return replace(settings, secret=None)
-    if settings.secret is None and not settings.is_loopback:
-        return replace(settings, secret=secrets.token_urlsafe(18))
-    return settings
+def startup_banner(settings: Settings, port: int, *, first_token: str | None) -> str:
+    """Return the banner. Show a new token on a terminal, or else write it to a file and name that.
 
-
-def startup_banner(settings: Settings, port: int, *, is_made: bool) -> str:
-    """Return the banner. If `is_made`, show the new token on a terminal, or else write it to a file and name that.
-
-    A token that the operator gave is never shown: the operator knows it, and what is printed is often stored.
+    A secret that the operator gave is never shown: the operator knows it, and what is printed is often stored.
     """
-    if not is_made or settings.secret is None:
+    if first_token is None:
         return rooms_banner(settings, port)
     if sys.stderr.isatty() and not settings.log_json:
-        return rooms_banner(settings, port, token=settings.secret)
-    return rooms_banner(settings, port, token_file=write_token(settings.secret, port))
+        return rooms_banner(settings, port, token=first_token)
+    return rooms_banner(settings, port, token_file=write_token(first_token, port))
 
 
 def rooms_banner(settings: Settings, port: int, *, token: str | None = None, token_file: Path | None = None) -> str:
@@ -52,7 +42,7 @@ def rooms_banner(settings: Settings, port: int, *, token: str | None = None, tok
     url = url_of(settings, port)
     query = "" if token is None else f"?token={quote(token, safe='')}"
     server = "" if url == "http://127.0.0.1:8000" else f" --server {url}"
-    header = "" if settings.secret is None else '-H "Authorization: Bearer $CHATKIT_TOKEN" '
+    header = '-H "Authorization: Bearer $CHATKIT_TOKEN" ' if _needs_token(settings) else ""
     command = _command()
     lines = [
         f"chatkit {__version__} keeps rooms in {without_password(settings.backend)}{_worker_count(settings)}",
@@ -65,17 +55,40 @@ def rooms_banner(settings: Settings, port: int, *, token: str | None = None, tok
         "",
         HOW_TO_STOP,
     ]
-    if settings.open and not settings.is_loopback:
-        lines.insert(0, "Warning: --open lets everyone who reaches this address read and write, without a token.")
+    if warning := _open_warning(settings):
+        lines.insert(0, warning)
     return _as_logged("\n".join(lines), settings)
 
 
+def _needs_token(settings: Settings) -> bool:
+    return not (settings.is_open or settings.open_grants)
+
+
+def _open_warning(settings: Settings) -> str | None:
+    if settings.is_loopback or not settings.open_grants:
+        return None
+    grants = ", ".join(f"{' and '.join(grant.rights)} {_name_of(grant.rooms)}" for grant in settings.open_grants)
+    return f"Warning: --open lets everyone who reaches this address {grants}, without a token."
+
+
+def _name_of(pattern: str) -> str:
+    return "all rooms" if pattern == ALL_ROOMS else pattern
+
+
 def _token_lines(settings: Settings, token: str | None, token_file: Path | None) -> list[str]:
-    if settings.secret is None:
-        return []
     if token is not None:
-        return ["  token     part of the link above; for the commands, set CHATKIT_TOKEN to it"]
-    found = "the server's secret" if token_file is None else f"stored in {token_file}"
+        return [
+            "  token     part of the link above, and an administrator's: keep it, because it is not shown again",
+            "            for the commands, set CHATKIT_TOKEN to it",
+        ]
+    if token_file is not None:
+        found = f"an administrator's, stored in {token_file}"
+    elif settings.secret is not None:
+        found = "the server's secret"
+    elif _needs_token(settings):
+        found = "one that was made before; chatkit token add NAME makes another"
+    else:
+        return []
     return [f"  token     {found}; enter it in the page, and set CHATKIT_TOKEN to it for the commands"]
 
 

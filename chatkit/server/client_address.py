@@ -1,21 +1,66 @@
-"""The address of a client, also where a proxy on this machine forwards its requests."""
+"""The address of a client, also where proxies forward its requests, and which headers of a proxy are believed."""
 
-from ipaddress import ip_address
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final, TypeAlias
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+MAX_HOPS: Final = 16  # proxies in a row that are looked at, from the last one
+LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-def client_address(peer: str, forwarded_for: str | None) -> str:
-    """Return the address that a request comes from.
+class TrustedProxies:
+    """The networks from which `X-Forwarded-For` and `X-Forwarded-Proto` are believed; from no other peer.
 
-    A proxy on this machine appends its client's address to `X-Forwarded-For`. From any other peer, the header is not
-    trusted, because the client may have written it. An empty `peer` is a Unix socket, which only this machine reaches.
+    Without `networks`, these are the addresses of this machine: a proxy that runs on it needs no setting.
     """
-    if not forwarded_for or not (peer == "" or _is_loopback(peer)):
-        return peer
-    last = forwarded_for.rpartition(",")[2].strip()
-    return last if is_address(last) else peer
+
+    def __init__(self, networks: Sequence[Network] = ()) -> None:
+        self.are_given = bool(networks)
+        self._networks = tuple(networks) or LOOPBACK
+        self._trusts = lru_cache(maxsize=1024)(self._find)
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether headers of this peer are believed. An empty `peer` is a Unix socket of this machine."""
+        return self._trusts(peer)
+
+    def _find(self, peer: str) -> bool:
+        if peer == "":
+            return True
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
+
+    def client_address(self, peer: str, forwarded_for: str | None) -> str:
+        """Return the address that a request comes from.
+
+        Each proxy appends its client's address to `X-Forwarded-For`. So the client is the last address in it that is
+        not one of our proxies; everything before that may be made up.
+        """
+        if not forwarded_for or not self.trusts(peer):
+            return peer
+        client = peer
+        for hop in reversed(forwarded_for.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
+            if not is_address(hop.strip()):
+                break
+            client = hop.strip()
+            if not self.trusts(client):
+                break
+        return client
 
 
-def _is_loopback(address: str) -> bool:
+def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Parse addresses and networks, which `Settings` has checked."""
+    return tuple(ip_network(text.strip(), strict=False) for text in texts)
+
+
+def is_loopback_address(address: str) -> bool:
+    """Return whether a text is an address of this machine itself."""
     return is_address(address) and ip_address(address).is_loopback
 
 

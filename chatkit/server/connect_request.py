@@ -8,39 +8,28 @@ from litestar.types.asgi_types import WebSocketScope
 
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest
-from chatkit.server.access import bearer
-from chatkit.server.client_address import client_address
 from chatkit.session.session import StartPosition
 from chatkit.websocket.direct import DIRECT, DirectSocket
 from chatkit.wire.protocol import SUBPROTOCOL
 
 MAX_HISTORY_DIGITS = 9
 
-_HEADERS = {
-    b"host": "host",
-    b"origin": "origin",
-    b"authorization": "authorization",
-    b"cookie": "cookie",
-    b"x-forwarded-for": "forwarded_for",
-}
+_HEADERS = {b"host": "host", b"origin": "origin", b"x-forwarded-host": "forwarded_host"}
 
 
 class ConnectRequest(msgspec.Struct, frozen=True):
-    """The headers and query parameters of a handshake that the server uses; None if the client sent none.
+    """The headers and query parameters of a handshake, except those about who sends it; None if the client sent none.
 
     `is_over_limit` is true if the protocol has too many connections and leaves it to the application to close this.
     """
 
     host: str | None
     origin: str | None
-    token: str | None
-    cookie: str | None
-    forwarded_for: str | None
-    name: str | None
+    forwarded_host: str | None
     after: str | None
     history: str | None
     format: str
-    address: str
+    peer: str
     is_json: bool
     has_known_subprotocol: bool
     is_over_limit: bool
@@ -54,23 +43,15 @@ class ConnectRequest(msgspec.Struct, frozen=True):
         return cls(
             host=headers.get("host"),
             origin=headers.get("origin"),
-            token=bearer(headers.get("authorization")) or query.get("token"),
-            cookie=headers.get("cookie"),
-            forwarded_for=headers.get("forwarded_for"),
-            name=query.get("name"),
+            forwarded_host=headers.get("forwarded_host"),
             after=query.get("after"),
             history=query.get("history"),
             format=query.get("format", "text"),
-            address=client[0] if client else "",
+            peer=client[0] if client else "",
             is_json=SUBPROTOCOL in scope["subprotocols"],
             has_known_subprotocol=SUBPROTOCOL in scope["subprotocols"] or not scope["subprotocols"],
             is_over_limit=bool(_direct_extension(scope).get("is_full")),
         )
-
-    @property
-    def client_address(self) -> str:
-        """The address of the client, also behind a proxy on this machine."""
-        return client_address(self.address, self.forwarded_for)
 
 
 def direct_socket(scope: WebSocketScope) -> DirectSocket | None:

@@ -6,19 +6,19 @@ from litestar import Response, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
-from chatkit.errors import Forbidden, RateLimited, Unauthorized
-from chatkit.server.access import AccessPolicy
-from chatkit.server.admission import Admission, credentials
+from chatkit.errors import ChatkitError
+from chatkit.server.admission import Admission
 from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.operator import check_operator
 from chatkit.wire.http import Health, HealthStatus
 
 
 @get("/health")
 async def health(request: HttpRequest, admission: NamedDependency[Admission], state: State) -> Response[Health]:
-    """Answer 200, or 503 if the store does not work. Only clients with the token see the counts and the reason."""
+    """Answer 200, or 503 if the store does not work. Only operators see the counts and the reason."""
     fault = admission.context.hub.fault
     status: HealthStatus = "unavailable" if fault else "ok"
-    has_details = _may_see_details(request, admission.policy)
+    has_details = _may_see_details(request, admission)
     report = _report(admission, status, state.n_workers) if has_details else Health(status)
     return Response(report, status_code=503 if fault else 200)
 
@@ -38,11 +38,9 @@ def _report(admission: Admission, status: HealthStatus, n_workers: int) -> Healt
     )
 
 
-def _may_see_details(request: HttpRequest, policy: AccessPolicy) -> bool:
-    """Return whether the client has the token or, on a server without one, whether it is on this machine."""
+def _may_see_details(request: HttpRequest, admission: Admission) -> bool:
     try:
-        policy.check_host(request.headers.get("host"))
-        policy.check(*credentials(request))
-    except (Forbidden, Unauthorized, RateLimited):
+        check_operator(request, admission)
+    except ChatkitError:
         return False
-    return policy.token is not None or policy.is_loopback
+    return True

@@ -118,6 +118,5 @@ def log_config(settings: Settings) -> dict[str, Any]:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    if settings.secret is None:
-        return []
-    return [settings.secret, SessionCookie(settings.secret, settings.path_prefix).value]
+    values = (settings.secret, SessionCookie(settings.secret, settings.path_prefix).secret_value)
+    return [value for value in values if value is not None]

@@ -13,9 +13,10 @@ from litestar.response import File, Redirect
 from litestar.status_codes import HTTP_304_NOT_MODIFIED
 
 import chatkit
-from chatkit.errors import Unauthorized
-from chatkit.server.access import AccessPolicy, port_of
-from chatkit.server.client_address import client_address
+from chatkit.errors import Banned, Unauthorized
+from chatkit.server.access import port_of
+from chatkit.server.admission import Admission
+from chatkit.server.browser_site import is_secure
 from chatkit.server.litestar_types import HttpRequest
 
 POLICY: Final = (
@@ -47,17 +48,17 @@ def static_folder() -> Path:
     return installed if (installed / "index.html").is_file() else Path(chatkit.__file__).parent.parent / "static"
 
 
-def page_handlers(folder: Path | None, policy: AccessPolicy) -> list[HTTPRouteHandler]:
+def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHandler]:
     """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy."""
     root = (folder or static_folder()).resolve()
     headers = HEADERS if folder is None else CUSTOM_PAGE_HEADERS
 
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
-        policy.check_host(request.headers.get("host"))
+        admission.policy.check_host(request.headers.get("host"))
         if token is None:
             return _file(request, root / "index.html", headers)
-        return _exchange_token(request, policy, token)
+        return _exchange_token(request, admission, token)
 
     @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
@@ -69,27 +70,34 @@ def page_handlers(folder: Path | None, policy: AccessPolicy) -> list[HTTPRouteHa
     return [index, asset]
 
 
-def _exchange_token(request: HttpRequest, policy: AccessPolicy, token: str) -> Response[Any]:
+def _exchange_token(request: HttpRequest, admission: Admission, token: str) -> Response[Any]:
     """Redirect to the page without the token, and set a cookie in its place.
 
     So the token stays neither in the address bar nor in the browser's history. The redirect is relative, because a
     proxy may serve the page below a prefix that this server does not know.
     """
     response: Response[Any] = Redirect("./", status_code=303, headers={"Referrer-Policy": "no-referrer"})
-    if policy.cookie is None:
-        return response
-    headers = request.headers
-    peer = request.client.host if request.client else ""
+    authenticator = admission.authenticator
+    address = authenticator.address(authenticator.read(request.scope))
     try:
-        policy.check_token(token, client_address(peer, headers.get("x-forwarded-for")))
-    except Unauthorized:
+        identity = authenticator.by_token(token, None, address)
+    except (Unauthorized, Banned):
         return response
-    host = headers.get("host")
-    server = request.scope.get("server")
-    is_secure = policy.is_https(host, request.scope["scheme"], headers.get("x-forwarded-proto"))
-    own_port = (server[1] if server else None) or 0  # a Unix socket has no port
-    response.headers["Set-Cookie"] = policy.cookie.header(port_of(host, own_port), is_secure=is_secure)
+    value = authenticator.cookie_value(identity)
+    if value is not None:
+        response.headers["Set-Cookie"] = session_cookie(request, admission, value)
     return response
+
+
+def session_cookie(request: HttpRequest, admission: Admission, value: str | None) -> str:
+    """Return the `Set-Cookie` header with a value for the browser that sends a request; None removes the cookie."""
+    server = request.scope.get("server")
+    own_port = (server[1] if server else None) or 0  # a Unix socket has no port
+    port = port_of(request.headers.get("host"), own_port)
+    cookie, secure = admission.authenticator.cookie, is_secure(request, admission)
+    if value is None:
+        return cookie.removal(port, is_secure=secure)
+    return cookie.header(value, port, is_secure=secure)
 
 
 def _find(root: Path, path: str) -> Path | None:

@@ -3,14 +3,17 @@
 Each connection has an allowance of its own, which no other connection can use up. It starts empty and grows while the
 connection lives. What a new connection sends before that is paid from shared allowances: one for all connections of a
 name at an address, and one for the whole address. So a new name or a new connection gains little, and a client that
-uses another's name takes nothing from what the other connection has earned. Times are in seconds, from the caller.
+uses another's name takes nothing from what the other connection has earned. All connections with one token share one
+allowance, wherever they come from, and nobody else uses it up. Times are in seconds, from the caller.
 """
 
 import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from chatkit.core.access import Identity
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
+from chatkit.server.token_attempts import network_of
 
 KeyT = TypeVar("KeyT")
 
@@ -26,6 +29,8 @@ COMMAND_RATE: Final = 100.0  # a second, at least: a low rate of messages must n
 class Bucket:
     """A token bucket over messages and bytes at once: full at first, or empty and with as much `credit`.
 
+    Without `earns`, it is empty for ever, and what it consumes is borrowed from shared buckets.
+
     A refusal closes the bucket until the sender has been quiet for as long as it was asked to wait. So messages right
     behind a refused one are refused as well, and the sender can send them all again in order.
     """
@@ -34,6 +39,7 @@ class Bucket:
         "_byte_credit",
         "_closed_until",
         "_credit",
+        "_earns",
         "_rate",
         "_seen_at",
         "_signalled_at",
@@ -41,8 +47,9 @@ class Bucket:
         "n_bytes",
     )
 
-    def __init__(self, rate: float, now: float, *, is_empty: bool = False) -> None:
+    def __init__(self, rate: float, now: float, *, is_empty: bool = False, earns: bool = True) -> None:
         self._rate = rate
+        self._earns = earns
         self.messages, self._credit = (0.0, self._burst) if is_empty else (self._burst, 0.0)
         self.n_bytes, self._byte_credit = (0.0, BYTES_BURST) if is_empty else (BYTES_BURST, 0.0)
         self._seen_at = now
@@ -97,6 +104,9 @@ class Bucket:
         """Add what was earned since the last call. Contents and credit together never exceed one burst."""
         passed_s = now - self._seen_at
         self._seen_at = now
+        if not self._earns:
+            self._credit, self._byte_credit = self._burst, BYTES_BURST
+            return
         self.messages = min(self._burst, self.messages + passed_s * self._rate)
         self.n_bytes = min(BYTES_BURST, self.n_bytes + passed_s * MAX_RATE_BYTES)
         self._credit = min(self._credit, self._burst - self.messages)
@@ -176,10 +186,28 @@ class _Buckets(Generic[KeyT]):
 
 
 class RateLimits:
-    """The buckets of all connections, of the names at each address, and of the addresses."""
+    """The allowances of the clients of one server. `local` are those of programs on this machine."""
 
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
+    def __init__(
+        self, rate: float, local_rate: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._remote = _Allowances(rate, clock)
+        self._local = self._remote if local_rate in {None, rate} else _Allowances(local_rate or 0, clock)
+
+    def of(self, identity: Identity, connection: object = None, *, is_local: bool = False) -> SenderLimiter | None:
+        """Return the limiter of an identity; None if rates are not limited.
+
+        Calls with the same `connection` share its allowance. Without `connection`, the limiter is for a new connection.
+        """
+        allowances = self._local if is_local else self._remote
+        return allowances.of(identity, connection) if allowances.rate else None
+
+
+class _Allowances:
+    """The buckets of all tokens, connections, names at addresses, and addresses, at one rate."""
+
+    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+        self.rate = rate
         self._clock = clock
         self._command_rate = command_rate = max(rate, COMMAND_RATE)
         self._names: _Buckets[tuple[str, str]] = _Buckets(lambda now: Bucket(rate, now))
@@ -187,20 +215,30 @@ class RateLimits:
         self._address_commands: _Buckets[str] = _Buckets(lambda now: Bucket(SHARE_OF_ADDRESS * command_rate, now))
         self._connections: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True))
         self._connection_commands: _Buckets[object] = _Buckets(lambda now: Bucket(command_rate, now, is_empty=True))
+        self._of_tokens: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True, earns=False))
+        self._tokens: _Buckets[str] = _Buckets(lambda now: Bucket(rate, now))
+        self._token_commands: _Buckets[str] = _Buckets(lambda now: Bucket(command_rate, now))
 
-    def of(self, address: str, sender: str, connection: object = None) -> SenderLimiter | None:
-        """Return the limiter of a sender at an address; None if rates are not limited.
-
-        Calls with the same `connection` share its allowance. Without `connection`, the limiter is for a new connection.
-        """
-        if not self._rate:
-            return None
+    def of(self, identity: Identity, connection: object) -> SenderLimiter:
+        """Return the limiter of an identity on a connection, or on a new one if that is None."""
         now = self._clock()
+        if identity.token_id is not None:
+            return self._of_token(identity.token_id, connection, now)
         if connection is None:
-            messages = Bucket(self._rate, now, is_empty=True)
+            messages = Bucket(self.rate, now, is_empty=True)
             commands = Bucket(self._command_rate, now, is_empty=True)
         else:
             messages = self._connections.get(connection, now)
             commands = self._connection_commands.get(connection, now)
-        shares = self._names.get((address, sender), now), self._addresses.get(address, now)
+        address = network_of(identity.address)
+        shares = self._names.get((address, identity.name), now), self._addresses.get(address, now)
         return SenderLimiter(messages, shares, commands, (self._address_commands.get(address, now),), self._clock)
+
+    def _of_token(self, token_id: str, connection: object, now: float) -> SenderLimiter:
+        # Each connection has a bucket of its own, which a refusal closes: the others of the token are not refused.
+        if connection is None:
+            messages = Bucket(self.rate, now, is_empty=True, earns=False)
+        else:
+            messages = self._of_tokens.get((token_id, connection), now)
+        shared = self._tokens.get(token_id, now)
+        return SenderLimiter(messages, (shared,), self._token_commands.get(token_id, now), (), self._clock)

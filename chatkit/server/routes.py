@@ -1,5 +1,6 @@
 """The HTTP API of rooms and their messages."""
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, cast
 
@@ -9,16 +10,28 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
+from chatkit.core.access import Identity, Right, is_system_room
+from chatkit.core.audit import AuditEvent
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
-from chatkit.core.model import ANONYMOUS, Cursor, Draft, check_key, check_room, check_sender, parse_time
+from chatkit.core.model import (
+    Cursor,
+    Draft,
+    Message,
+    check_key,
+    check_readable_room,
+    check_room,
+    check_sender,
+    parse_time,
+)
 from chatkit.core.text import check_search
-from chatkit.errors import BadBody, BadRequest, NotFound, RateLimited
+from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
-from chatkit.server.room_list import SLICE_BYTES, slices, view_room
+from chatkit.server.moderation_routes import room_handlers
+from chatkit.server.room_list import SLICE_BYTES, read_room, slices
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream, with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
@@ -32,12 +45,17 @@ PAGE_MESSAGES = 100  # in a page, when no limit is given
 MAX_TIME_CHARS = 64  # an RFC 3339 time has about 30
 MAX_SEQ = (1 << 63) - 1  # the largest number that a store holds
 
+_logger = logging.getLogger(__name__)
+
 
 @get("/rooms")
 async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest) -> Response[Any]:
-    """List the rooms that have a message or a member. A very long list may be a few seconds old."""
+    """List the rooms that have a message or a member, and that the client may read.
+
+    A very long list may be a few seconds old.
+    """
     await admission.charge(request, LIST_COST)
-    encoded = await while_connected(request, admission.rooms.read())
+    encoded = await while_connected(request, admission.read_rooms(request.user))
     if len(encoded) <= SLICE_BYTES:
         return Response(encoded, media_type=MediaType.JSON)
     return Stream(slices(encoded), media_type=MediaType.JSON, headers={"Content-Length": str(len(encoded))})
@@ -45,12 +63,10 @@ async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest
 
 @get("/rooms/{room:str}")
 async def show_room(room: FromPath[str], admission: NamedDependency[Admission], request: HttpRequest) -> RoomView:
-    """Show a room. A room without messages exists, and is empty."""
+    """Show a room. A room without messages exists, and is empty, for a client that may read it."""
     await admission.charge(request, PAGE_COST)
-    room = check_room(room)
-    page = await admission.context.hub.history(room, limit=1)
-    time_ms = page.messages[-1].time_ms if page.messages else None
-    return view_room(admission.context.hub, room, page.head, time_ms)
+    room = _readable(admission, request, room)
+    return await read_room(admission.hub, room)
 
 
 @post("/rooms/{room:str}/messages")
@@ -59,7 +75,7 @@ async def publish(
     room: FromPath[str],
     request: HttpRequest,
     admission: NamedDependency[Admission],
-    name: FromQuery[str | None] = None,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
     idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
 ) -> Response[protocol.WireMessage]:
     """Publish a message: JSON with `body`, `data` and `key`, or, with any other content type, the text itself.
@@ -70,19 +86,27 @@ async def publish(
     published = _read_publish(request.content_type[0], sent)
     if published.key is not None:
         check_key(published.key)  # also if the header has another key, which overrides it
+    admission.check(request.user, Right.WRITE, check_room(room))
     draft = Draft.new(
         room,
         published.body or "",
-        sender=name or ANONYMOUS,
+        sender=request.user.name,
         data=published.data,
         key=published.key if idempotency_key is None else idempotency_key,
         limits=admission.context.limits,
+        verified=request.user.is_verified,
+        bot=request.user.is_bot,
     )
-    limiter = admission.limiter(request, draft.sender)
-    if limiter is not None and (wait_s := limiter.consume(len(sent))):
-        raise RateLimited(wait_s)
+    admission.consume(request, len(sent))
     receipt = await admission.context.hub.publish(draft)
     return Response(protocol.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
+
+
+def _readable(admission: Admission, request: HttpRequest, room: str) -> str:
+    """Return the name of a room that the client may read. Raise `BadName`, `NotFound` or `Banned`."""
+    room = check_readable_room(room)
+    admission.check(request.user, Right.READ, room)
+    return room
 
 
 def _read_publish(media_type: str, body: bytes) -> PublishRequest:
@@ -126,16 +150,18 @@ async def read_messages(
         raise BadRequest(f"limit must be at most {context.limits.history}")
     client = admission.client(request)
     await admission.charge(request, SEARCH_COST if search or sender else PAGE_COST)
+    room = _readable(admission, request, room)
     reading = context.history_queue.read(
         client,
         context.hub,
-        check_room(room),
+        room,
         after=protocol.position(after),
         before=protocol.position(before),
         limit=limit,
         where=_read_filter(search, sender, since, until),
     )
     history = await while_connected(request, reading)
+    _readable(admission, request, room)  # again: a search takes seconds
     page = await encode_page(history, is_forward=after is not None)
     if _accepts(request, NDJSON):
         lines = [] if history.gap is None else [json_line(history.gap, history.head.epoch)]
@@ -185,12 +211,14 @@ async def follow(
     """Stream a room as server-sent events whose ids are cursors, or, with that `Accept`, as lines of JSON."""
     context = admission.context
     await admission.charge(request, JOIN_COST)
+    room = _readable(admission, request, room)
     start = read_start(after, history)
     if last_event_id:
         start = StartPosition(Cursor.parse(last_event_id), start.history)
     form = JSON_LINES if _accepts(request, NDJSON) else EVENT_STREAM
     n_history = context.history if start.history is None else min(start.history, context.limits.history)
-    events = await begin(_counted(admission, stream(context.hub, check_room(room), start, n_history, form)))
+    start = StartPosition(start.after, n_history)
+    events = await begin(_counted(admission, stream(context.hub, request.user, room, start, form)))
     return Stream(events, media_type=form.media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
@@ -205,7 +233,7 @@ async def list_members(room: FromPath[str], admission: NamedDependency[Admission
     """List the members of a room."""
     await admission.charge(request, MEMBERS_COST)
     hub = admission.context.hub
-    room = check_room(room)
+    room = _readable(admission, request, room)
     return MemberList(protocol.wire_members(hub.members(room, protocol.MAX_LISTED_MEMBERS)), hub.count(room))
 
 
@@ -213,12 +241,47 @@ async def list_members(room: FromPath[str], admission: NamedDependency[Admission
 async def redact(
     room: FromPath[str], seq: FromPath[int], admission: NamedDependency[Admission], request: HttpRequest
 ) -> protocol.WireMessage:
-    """Remove a message's body and data permanently; its `seq` stays."""
-    await admission.charge(request, PAGE_COST)
-    room = check_room(room)
+    """Remove a message's body and data permanently; its `seq` stays.
+
+    This needs `moderate`, or the token of the message's sender. It counts as a message.
+    """
+    room = _readable(admission, request, room)
+    admission.consume(request)
+    if is_system_room(room):
+        raise Forbidden(f"nobody changes {room!r}")
     if not 0 < seq <= MAX_SEQ:
         raise NotFound(f"there is no message {seq} in {room}")
-    return protocol.WireMessage.of(await admission.context.hub.redact(room, seq))
+    message = await _find(admission, room, seq)
+    _check_redaction(admission, request.user, message)
+    redacted = await admission.hub.redact(room, seq)
+    if not message.redacted:
+        await _record_redaction(admission, request.user, message)
+    return protocol.WireMessage.of(redacted)
+
+
+async def _find(admission: Admission, room: str, seq: int) -> Message:
+    page = await admission.hub.history(room, after=seq - 1, limit=1)
+    if not page.messages or page.messages[0].seq != seq:
+        raise NotFound(f"there is no message {seq} in {room!r}")
+    return page.messages[0]
+
+
+def _check_redaction(admission: Admission, by: Identity, message: Message) -> None:
+    """Raise `Forbidden` unless `by` moderates the room, or sent the message with a token and may still write."""
+    is_own = by.is_verified and message.verified and message.sender == by.name
+    admission.check(by, Right.WRITE if is_own else Right.MODERATE, message.room)
+
+
+async def _record_redaction(admission: Admission, by: Identity, message: Message) -> None:
+    if admission.hub.access.is_open:  # nobody is known, and everybody may read the audit
+        _logger.warning(
+            "%s, from %s, redacted message %d of %s in %s",
+            by.name, by.address or "this machine", message.seq, message.sender, message.room,
+        )  # fmt: skip
+        return
+    sentence = f"redacted message {message.seq} of {message.sender} in {message.room}"
+    details = {"seq": message.seq, "sender": message.sender}
+    await admission.hub.audit.append(AuditEvent.MESSAGE_REDACTED, by, sentence, message.room, details)
 
 
 def _accepts(request: HttpRequest, media_type: str) -> bool:
@@ -227,6 +290,6 @@ def _accepts(request: HttpRequest, media_type: str) -> bool:
 
 rooms_router = Router(
     "/",
-    route_handlers=[list_rooms, show_room, publish, read_messages, follow, list_members, redact],
+    route_handlers=[list_rooms, show_room, publish, read_messages, follow, list_members, redact, *room_handlers],
     guards=[check_request],
 )

@@ -16,7 +16,8 @@ import uvicorn
 from litestar import Litestar
 
 from chatkit.server.app import open_app
-from chatkit.server.banner import print_banner, startup_banner, with_token
+from chatkit.server.banner import print_banner, startup_banner
+from chatkit.server.first_token import make_first_token
 from chatkit.server.listen import BACKLOG, listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
@@ -86,19 +87,18 @@ class ChatServer(uvicorn.Server):
 
 def run(settings: Settings) -> int:
     """Serve until a signal arrives; return the exit status. Raise `ChatkitError`, or `OSError` if it cannot listen."""
-    given = settings.secret
-    settings = with_token(settings)
     logging.config.dictConfig(log_config(settings))
     raise_file_limit()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()  # uvloop, if it is installed
     with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(_serve(settings, listening, is_made=settings.secret != given))
+        return runner.run(_serve(settings, listening))
 
 
-async def _serve(settings: Settings, listening: socket.socket, *, is_made: bool) -> int:
+async def _serve(settings: Settings, listening: socket.socket) -> int:
     async with open_app(settings) as app:
         hub = app.state.admission.context.hub
-        banner = startup_banner(settings, listening.getsockname()[1], is_made=is_made)
+        first_token = await make_first_token(settings, hub)
+        banner = startup_banner(settings, listening.getsockname()[1], first_token=first_token)
         server = ChatServer(configure(app, settings), hub, lambda: print_banner(banner))
         await server.serve(sockets=[listening])
     return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
@@ -115,7 +115,7 @@ def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=settings.log_level in {"debug", "info"},
         server_header=False,
-        proxy_headers=False,  # `client_address` reads X-Forwarded-For itself
+        proxy_headers=False,  # `client_address.py` reads X-Forwarded-For: it also has to know the peer
         ws_max_size=6 * (limits.body + limits.data)
         + 1_024,  # a publish command with every character escaped, as \\u0000 is
         limit_concurrency=settings.max_connections_each + 1,  # uvicorn refuses the connection that reaches this number

@@ -8,6 +8,7 @@ from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from chatkit.server.access import AccessPolicy
+from chatkit.server.admission import check_request
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.page import HEADERS, static_folder
 
@@ -20,7 +21,7 @@ PAGE_HEADERS: Final = {**HEADERS, "Content-Security-Policy": POLICY}
 
 
 def schema_handlers(document: Json, policy: AccessPolicy) -> list[HTTPRouteHandler]:
-    """Return the handlers of `/schema` and the addresses below it."""
+    """Return the handlers of `/schema` and the addresses below it. Whoever may connect may read the document."""
     as_json = json.dumps(document, ensure_ascii=False)
     as_page = render(document)
     style = (static_folder() / "schema.css").read_text(encoding="utf-8")
@@ -29,15 +30,15 @@ def schema_handlers(document: Json, policy: AccessPolicy) -> list[HTTPRouteHandl
         policy.check_host(request.headers.get("host"))
         return Response(text, media_type=media_type, headers=PAGE_HEADERS)
 
-    @get("/schema", sync_to_thread=False)
+    @get("/schema", guards=[check_request], sync_to_thread=False)
     def page(request: HttpRequest) -> Response[str]:
         return answer(request, as_page, MediaType.HTML)
 
-    @get("/schema/openapi.json", sync_to_thread=False)
+    @get("/schema/openapi.json", guards=[check_request], sync_to_thread=False)
     def openapi_json(request: HttpRequest) -> Response[str]:
         return answer(request, as_json, JSON_TYPE)
 
-    @get(["/schema/openapi.yaml", "/schema/openapi.yml"], sync_to_thread=False)
+    @get(["/schema/openapi.yaml", "/schema/openapi.yml"], guards=[check_request], sync_to_thread=False)
     def openapi_yaml(request: HttpRequest) -> Response[str]:
         return answer(request, as_json, YAML_TYPE)  # every JSON document is a YAML document
 
@@ -103,7 +104,7 @@ def _response(status: str, response: Json, document: Json) -> str:
     if "$ref" in response:
         response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
     kinds = ", ".join(
-        f"<code>{kind}</code> {_kind(content['schema'])}" for kind, content in response["content"].items()
+        f"<code>{kind}</code> {_kind(content['schema'])}" for kind, content in response.get("content", {}).items()
     )
     return f"<tr><th>{status}</th><td>{_text(response['description'])}</td><td>{kinds}</td></tr>"
 

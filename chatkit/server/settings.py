@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from math import inf
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from chatkit.core.access import Grant
 from chatkit.core.model import DEFAULT_LIMITS, Limits
 from chatkit.errors import BadRequest
 
@@ -18,7 +19,21 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}  # browsers leave these out of
 BURST_S: Final = 10  # after a quiet time, a sender may publish at once what the rate allows in this time
 MAX_KEEP: Final = (1 << 63) - 1  # the largest number that a store holds
 OWN_PATHS: Final = frozenset(
-    {"health", "metrics", "mcp", "rooms", "schema", "static", "ws"}
+    {
+        "bans",
+        "health",
+        "hooks",
+        "invites",
+        "me",
+        "metrics",
+        "mcp",
+        "rooms",
+        "schema",
+        "session",
+        "static",
+        "tokens",
+        "ws",
+    }
 )  # the first part of each path that the server uses
 MAX_PREFIX: Final = 200  # characters; the prefix is part of a cookie's name
 MAX_RATE_BYTES: Final = 1 << 20  # bytes per second of one sender: allows a large paste, but not a flood
@@ -26,7 +41,12 @@ MAX_RATE_BYTES: Final = 1 << 20  # bytes per second of one sender: allows a larg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a server runs. Times are in seconds, rates per second; a `rate_limit` of 0 turns the rate limits off."""
+    """How a server runs. Times are in seconds, rates per second; a `rate_limit` of 0 turns the rate limits off.
+
+    `open_grants` are the rights of everybody without a token. `local_rate_limit` is that of programs on this machine;
+    None stands for `rate_limit`. `trust_proxies` are the networks of proxies, and `trust_header` is the header in which
+    they name a person.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -35,11 +55,14 @@ class Settings:
     history: int = 10
     keep: int | None = None
     keep_for_s: float | None = None
-    open: bool = False
+    open_grants: tuple[Grant, ...] = ()
     secret: str | None = None
     rate_limit: float = 100
+    local_rate_limit: float | None = None
     max_connections: int = 10_000
     origins: tuple[str, ...] = ()
+    trust_proxies: tuple[str, ...] = ()
+    trust_header: str | None = None
     page: Path | None = None
     path_prefix: str = ""
     log_level: LogLevel = "warning"
@@ -76,6 +99,18 @@ class Settings:
                     (not _is_origin(origin), f"an origin must look like https://chat.example, not {origin!r}")
                     for origin in self.origins
                 ),
+                *(
+                    (not _is_network(text), f"trust-proxy must be an IP address or network, not {text!r}")
+                    for text in self.trust_proxies
+                ),
+                (
+                    self.trust_header is not None and not _is_header(self.trust_header),
+                    f"trust-header must be the name of a header, such as Remote-User, not {self.trust_header!r}",
+                ),
+                (
+                    self.trust_header is not None and not self.trust_proxies,
+                    "trust-header needs --trust-proxy: anybody else could send that header too",
+                ),
                 (not _is_prefix(self.path_prefix), f"path-prefix must look like /chat, not {self.path_prefix!r}"),
                 (
                     self.path_prefix.split("/")[1:2] != [] and self.path_prefix.split("/")[1] in OWN_PATHS,
@@ -97,6 +132,15 @@ class Settings:
         return is_loopback(self.host)
 
     @property
+    def is_open(self) -> bool:
+        """Whether everybody who can connect may do everything, as long as the store holds no token.
+
+        Not if the operator has said who may do what, nor if a proxy lets others connect from this machine.
+        """
+        is_configured = self.secret is not None or self.open_grants or self.trust_proxies
+        return self.is_loopback and not is_configured
+
+    @property
     def max_connections_each(self) -> int:
         """The most connections of one worker. Connections are spread evenly over the workers."""
         return self.max_connections // self.workers
@@ -114,6 +158,18 @@ def _too_few_connections(workers: int) -> str:
 def _is_secret(text: str) -> bool:
     # It has to survive in a header, which loses outer spaces, and in a cookie and a URL, where %41 is read as A.
     return len(text) >= 8 and text.isascii() and text.isprintable() and text == unquote(text.strip())
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text.strip(), strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9-]{1,64}", text) is not None
 
 
 def _is_prefix(text: str) -> bool:

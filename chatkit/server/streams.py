@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from typing import Self
 
 import msgspec
 
+from chatkit.core.access import Identity, Right
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
-from chatkit.core.subscription import Item
-from chatkit.errors import Unavailable
+from chatkit.core.subscription import Item, Subscription
+from chatkit.errors import ChatkitError, Unavailable
 from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
@@ -94,38 +97,94 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
-async def stream(
-    hub: Hub, room: str, start: StartPosition, history: int, form: StreamFormat
-) -> AsyncGenerator[bytes, None]:
-    """Yield the events of a room from `start` on, until the client disconnects or the server stops."""
-    woken = asyncio.Event()  # set when there is something to read or a status to send
-    statuses: list[bytes] = []
+class StreamClient:
+    """The client of one stream: its rights, and what it is told beside messages."""
 
-    def on_signal(signal: Signal) -> None:
+    def __init__(self, hub: Hub, identity: Identity, room: str, form: StreamFormat) -> None:
+        self.identity = identity
+        self.error: ChatkitError | None = None  # why the stream ends: the client may not read the room any more
+        self.woken = asyncio.Event()  # set when there is something to read or to be told, or the stream has to end
+        self._hub = hub
+        self._room = room
+        self._form = form
+        self._is_open = False
+        self._statuses: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        self._is_open = True
+        self.on_access_changed()  # it may have changed between the check of the request and now
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_open = False
+        self._hub.access.watchers.discard(self)
+
+    def on_access_changed(self) -> None:
+        """Use the current rights, and be told when they change."""
+        if not self._is_open:
+            return
+        access, now_ms = self._hub.access, self._hub.now_ms()
+        try:
+            self.identity = access.renew(self.identity, now_ms)
+            access.check(self.identity, Right.READ, self._room, now_ms)
+        except ChatkitError as error:
+            self.error = error
+            self.woken.set()
+        else:
+            access.watchers.add(self)
+
+    def on_signal(self, signal: Signal) -> None:
+        """Tell the client whether the store is available. A stream carries no other signals."""
         match signal:
             case StoreUnavailable(reason):
-                statuses.append(form.status(error_event(Unavailable(f"the store is unavailable: {reason}"))))
+                self._statuses.append(
+                    self._form.status(error_event(Unavailable(f"the store is unavailable: {reason}")))
+                )
             case StoreAvailable():
-                statuses.append(form.status(RestoredEvent()))
+                self._statuses.append(self._form.status(RestoredEvent()))
             case _:
-                return  # a stream carries no other signals
-        del statuses[:-MAX_STATUS_EVENTS]
-        woken.set()
+                return
+        del self._statuses[:-MAX_STATUS_EVENTS]
+        self.woken.set()
 
-    subscription = await hub.subscribe(room, after=start.after, history=history, wake=woken.set, on_signal=on_signal)
-    with subscription:
+    def pop_statuses(self) -> bytes:
+        """Return what the client has not been told yet, and forget it."""
+        statuses, self._statuses = self._statuses, []
+        return b"".join(statuses)
+
+
+async def stream(
+    hub: Hub, identity: Identity, room: str, start: StartPosition, form: StreamFormat
+) -> AsyncGenerator[bytes, None]:
+    """Yield the events of a room from `start` on, until the client disconnects or the server stops.
+
+    If the client loses the right to read the room, the stream ends after an event with the error.
+    """
+    with StreamClient(hub, identity, room, form) as client:
+        subscription = await hub.subscribe(
+            room, after=start.after, history=start.history or 0, wake=client.woken.set, on_signal=client.on_signal
+        )
+        with subscription:
+            async with aclosing(_events(subscription, client, form)) as events:
+                async for event in events:
+                    yield event
+        if client.error is not None:
+            yield form.status(error_event(client.error))
+
+
+async def _events(subscription: Subscription, client: StreamClient, form: StreamFormat) -> AsyncGenerator[bytes, None]:
+    if client.error is None:
         yield form.first(subscription.cursor)
-        while not subscription.is_closed:
-            woken.clear()
-            if statuses:
-                joined = b"".join(statuses)
-                statuses.clear()  # before the yield, during which more may be added
-                yield joined
-            elif items := await subscription.read(FETCH_MESSAGES, wait=False):
-                for part in _slices(form.item(item, subscription.epoch) for item in items):
+    while not subscription.is_closed and client.error is None:
+        client.woken.clear()
+        if statuses := client.pop_statuses():
+            yield statuses
+        elif items := await subscription.read(FETCH_MESSAGES, wait=False):
+            for part in _slices(form.item(item, subscription.epoch) for item in items):
+                if client.error is None:
                     yield part
-            elif not subscription.is_due and not await _is_woken(woken):
-                yield form.heartbeat(subscription.cursor)
+        elif not subscription.is_due and not await _is_woken(client.woken):
+            yield form.heartbeat(subscription.cursor)
 
 
 async def _is_woken(woken: asyncio.Event) -> bool:

@@ -62,21 +62,35 @@ class TokenAttempts:
 
     def check(self, address: str, is_right: Callable[[], bool]) -> bool:
         """Return the result of `is_right` if the address may try. Raise `TooManyAttempts` if not."""
+        self.check_blocked(address)
+        if is_right():
+            self.add_right(address)
+            return True
+        self.add_wrong(address)
+        return False
+
+    def check_blocked(self, address: str) -> None:
+        """Raise `TooManyAttempts` if the address may not try."""
         now = self._clock()
         attempts = self._addresses.get(network_of(address))
         if attempts is not None:
             attempts.refill(now)
-        is_blocked = attempts is not None and attempts.left < 1
-        if attempts is not None and is_blocked and not attempts.is_proven(now):
-            raise self._refusal(attempts, address)
-        if is_right():
-            self._of(address, now).proven_at = now
-            return True
+            if attempts.left < 1 and not attempts.is_proven(now):
+                raise self._refusal(attempts, address)
+
+    def add_right(self, address: str) -> None:
+        """Count a right token from an address."""
+        now = self._clock()
+        self._of(address, now).proven_at = now
+
+    def add_wrong(self, address: str) -> None:
+        """Count a wrong token from an address. Raise `TooManyAttempts` if that was one too many."""
+        now = self._clock()
         attempts = self._of(address, now)
-        if is_blocked:
+        attempts.refill(now)
+        if attempts.left < 1:
             raise self._refusal(attempts, address)
         attempts.left -= 1
-        return False
 
     def _of(self, address: str, now: float) -> Attempts:
         key = network_of(address)

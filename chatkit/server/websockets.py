@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, cast
 from litestar.exceptions import PermissionDeniedException, WebSocketDisconnect
 from litestar.handlers import websocket_listener
 
-from chatkit.core.model import ANONYMOUS, check_sender
+from chatkit.core.access import Identity
 from chatkit.errors import BadRequest, ChatkitError, Forbidden
 from chatkit.server.admission import Admission, TooManyConnections
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
 from chatkit.server.connect_request import ConnectRequest, direct_socket, read_start
+from chatkit.server.identity import Credentials
 from chatkit.server.litestar_types import ServerSocket
 from chatkit.session.json_session import JsonSession
 from chatkit.session.session import Session
@@ -48,11 +49,12 @@ async def session_lifespan(socket: ServerSocket) -> AsyncIterator[None]:
         return
     await socket.accept(subprotocols=SUBPROTOCOL if request.is_json else None)
     admission.add_connection()
+    credentials = admission.authenticator.read(scope)
     direct = direct_socket(scope)
     running = (
-        _run_over_asgi(socket, request, admission)
+        _run_over_asgi(socket, request, credentials, admission)
         if direct is None
-        else _run_over_direct_path(socket, request, admission, direct)
+        else _run_over_direct_path(socket, request, credentials, admission, direct)
     )
     with suppress(WebSocketDisconnect):
         async with running:
@@ -60,12 +62,14 @@ async def session_lifespan(socket: ServerSocket) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _run_over_asgi(socket: ServerSocket, request: ConnectRequest, admission: Admission) -> AsyncIterator[None]:
+async def _run_over_asgi(
+    socket: ServerSocket, request: ConnectRequest, credentials: Credentials, admission: Admission
+) -> AsyncIterator[None]:
     out = AsgiSocket(socket)
     sending = admission.context.hub.spawn(out.send_all())
     session: Session | None = None
     try:
-        session = await _start_session(request, _room_of(socket), admission, out)
+        session = await _start_session(request, credentials, _room_of(socket), admission, out)
         if session is not None:
             cast("TextOnlySocket", socket).attach(session, out)
             out.attach(session)
@@ -78,13 +82,13 @@ async def _run_over_asgi(socket: ServerSocket, request: ConnectRequest, admissio
 
 @asynccontextmanager
 async def _run_over_direct_path(
-    socket: ServerSocket, request: ConnectRequest, admission: Admission, out: DirectSocket
+    socket: ServerSocket, request: ConnectRequest, credentials: Credentials, admission: Admission, out: DirectSocket
 ) -> AsyncIterator[None]:
     """Attach the session to the direct path, which outlives this handler, and end the listener.
 
     An idle connection then holds a protocol, a session and a subscription; this call and its scope are freed.
     """
-    session = await _start_session(request, _room_of(socket), admission, out)
+    session = await _start_session(request, credentials, _room_of(socket), admission, out)
     if session is not None:
         out.attach(session, outlives_handler=True)
     cast("TextOnlySocket", socket).release()
@@ -113,15 +117,15 @@ async def reject_handshake(socket: ServerSocket, error: ChatkitError) -> bool:
 
 
 async def _start_session(
-    request: ConnectRequest, room: str | None, admission: Admission, out: DirectSocket
+    request: ConnectRequest, credentials: Credentials, room: str | None, admission: Admission, out: DirectSocket
 ) -> Session | None:
     """Start the session; if it is refused, close the socket with the error and return None.
 
     However the session ends, the connection is removed from the admission's count exactly once.
     """
     try:
-        admission.check_accepted(request)
-        session = _make_session(request, admission, out)
+        identity = admission.check_accepted(request, credentials)
+        session = _make_session(request, identity, admission, out, is_local=credentials.is_local)
     except ChatkitError as error:
         admission.remove_connection()
         is_full = isinstance(error, TooManyConnections)
@@ -140,13 +144,15 @@ async def _start_session(
     return session
 
 
-def _make_session(request: ConnectRequest, admission: Admission, out: DirectSocket) -> Session:
-    """Make a session of the kind that the client asked for. Raise `BadName` or `BadRequest`."""
-    sender = check_sender(request.name or ANONYMOUS)
-    limiter = admission.rates.of(request.address, sender)
+def _make_session(
+    request: ConnectRequest, identity: Identity, admission: Admission, out: DirectSocket, *, is_local: bool
+) -> Session:
+    """Make a session of the kind that the client asked for. Raise `BadRequest`."""
+    limiter = admission.rates.of(identity, is_local=is_local)
+    context = admission.local_context if is_local else admission.context
     if request.is_json:
-        return JsonSession(admission.context, out, sender, limiter, address=request.address)
-    return TextSession(admission.context, out, sender, limiter, request.format, address=request.address)
+        return JsonSession(context, out, identity, limiter)
+    return TextSession(context, out, identity, limiter, request.format)
 
 
 def _room_of(socket: ServerSocket) -> str | None:

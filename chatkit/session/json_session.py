@@ -3,6 +3,7 @@
 from functools import partial
 from typing import assert_never, cast
 
+from chatkit.core.access import Identity, Right
 from chatkit.core.backend import Filter
 from chatkit.core.model import (
     Cursor,
@@ -11,9 +12,10 @@ from chatkit.core.model import (
     check_body,
     check_data,
     check_key,
+    check_readable_room,
     check_room,
 )
-from chatkit.core.signals import MembersChanged, Redaction, RoomSignal, Typing
+from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.text import check_search
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
@@ -39,22 +41,27 @@ from chatkit.wire.page import encode_page
 class JsonSession(Session):
     """A session in `chatkit.v1`: commands and events as JSON, any number of rooms."""
 
-    __slots__ = ("_order", "_path_room", "_stale_rooms")
+    __slots__ = ("_order", "_path_room", "_rights", "_stale_rooms")
 
     def __init__(
-        self, context: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, *, address: str = ""
+        self, context: SessionContext, socket: DirectSocket, identity: Identity, limiter: Limiter | None
     ) -> None:
-        super().__init__(context, socket, sender, limiter, address=address)
+        super().__init__(context, socket, identity, limiter)
         self._path_room: str | None = None
         self._order: SendingOrder | None = None  # of a client that sends `behind` with its messages
+        self._rights: dict[str, list[str] | None] = {}  # as the client knows them, by joined room
         self._stale_rooms: set[str] = set()  # rooms whose changes of members were not sent, because the socket was full
 
-    async def start(self, room: str | None, start: StartPosition) -> None:
+    async def _start(self, room: str | None, start: StartPosition) -> None:
         """Send the welcome, and join the room that the path names, if it names one."""
-        context = self._context
-        self._send(protocol.WelcomeEvent(self._sender, context.server, context.wire_limits))
+        context, identity = self._context, self.identity
+        self._send(
+            protocol.WelcomeEvent(
+                self._sender, context.server, context.wire_limits, identity.is_verified, identity.is_bot
+            )
+        )
         if room is not None:
-            self._path_room = check_room(room)
+            self._path_room = check_readable_room(room)
             await self._join(self._path_room, start, None)
 
     def received_text(self, text: bytes) -> None:
@@ -78,7 +85,7 @@ class JsonSession(Session):
         room = self._room_of(command)
         match command:
             case protocol.PublishCommand():
-                self._publish(room, command, n_bytes)
+                self._publish(check_room(room), command, n_bytes)
             case protocol.JoinCommand():
                 start = StartPosition(
                     command.after if command.after is None else Cursor.parse(command.after), command.history
@@ -92,10 +99,12 @@ class JsonSession(Session):
                 self._queue_job(partial(self._send_history, room, command), command.ref)
                 self._charge(SEARCH_COST if command.search else PAGE_COST)
             case protocol.MembersCommand():
-                self._send_members(room, command.ref)
                 self._charge(MEMBERS_COST)
+                self._check(Right.READ, room)
+                self._send_members(room, command.ref)
             case protocol.TypingCommand():
                 self._charge(TYPING_COST)
+                self._check_write(room)
                 if self._limiter is None or self._limiter.may_signal():
                     self._context.hub.typing(room, self._sender)
             case _:
@@ -103,7 +112,7 @@ class JsonSession(Session):
 
     def _room_of(self, command: protocol.AnyCommand) -> str:
         if command.room is not None:
-            return check_room(command.room)
+            return check_readable_room(command.room)
         if self._path_room is None:
             raise BadRequest("name the room: the path of this connection names none")
         return self._path_room
@@ -115,7 +124,8 @@ class JsonSession(Session):
         body = "" if command.body is None else check_body(command.body, limits.body)
         data = None if command.data is None else check_data(command.data, limits.data)
         key = None if command.key is None else check_key(command.key)
-        draft = Draft(room, self._sender, body, data, key)
+        identity = self.identity
+        draft = Draft(room, self._sender, body, data, key, identity.is_verified, identity.is_bot)
         if command.ref is None:
             self._submit(draft, self._on_settled, n_bytes)
         elif command.behind is None:
@@ -146,8 +156,9 @@ class JsonSession(Session):
             await self._join(room, start, ref)
 
     async def _join(self, room: str, start: StartPosition, ref: protocol.Ref | None) -> None:
+        self._check(Right.READ, room)
         if room in self._rooms:
-            self._rooms.pop(room).close()
+            self._close_room(room)
         elif len(self._rooms) >= self._context.limits.rooms:
             raise TooManyRooms(self._context.limits.rooms)
         encode = format_for(event_frame, self._socket.deflate)
@@ -163,23 +174,61 @@ class JsonSession(Session):
     ) -> protocol.JoinedEvent:
         room, head = subscription.room, subscription.head
         members, count = self._members(room)
-        return protocol.JoinedEvent(room, str(start), start.seq, head.first, head.last, members, count, ref)
+        rights = self._rights[room] = self._rights_in(room)
+        settings = self._access.room_settings(room)
+        return protocol.JoinedEvent(
+            room,
+            str(start),
+            start.seq,
+            head.first,
+            head.last,
+            members,
+            count,
+            ref,
+            rights,
+            settings.topic,
+            settings.archived,
+        )
+
+    def _rights_in(self, room: str) -> list[str] | None:
+        if self._access.is_open:
+            return None
+        return [right.value for right in Right if self._refusal(right, room) is None]
 
     def _new_epoch_frame(self, subscription: Subscription, start: int) -> bytes:
         """Return the frame of a second `joined`: the log started again, and the client needs its epoch to resume."""
         return text_frame(protocol.encode(self._joined_event(subscription, Cursor(subscription.epoch, start), None)))
 
     async def _leave(self, room: str, ref: protocol.Ref | None) -> None:
+        self._close_room(room)
+        self._send(protocol.LeftEvent(room, ref))
+
+    def _close_room(self, room: str) -> None:
+        self._rights.pop(room, None)
         if delivery := self._rooms.pop(room, None):
             delivery.close()
-        self._send(protocol.LeftEvent(room, ref))
+
+    def _expel(self, room: str, error: ChatkitError) -> None:
+        self._close_room(room)
+        self._send(protocol.LeftEvent(room, reason=error.code, message=str(error)))
+
+    def _on_rights_changed(self, room: str) -> None:
+        rights = self._rights_in(room)
+        if room in self._rights and rights != self._rights[room]:
+            self._rights[room] = rights
+            self._send_room(room)
+
+    def _send_room(self, room: str) -> None:
+        settings = self._access.room_settings(room)
+        self._send(protocol.RoomEvent(room, settings.topic, settings.archived, self._rights.get(room)))
 
     async def _send_history(self, room: str, command: protocol.HistoryCommand) -> None:
         limit = min(self._context.limits.history, 50 if command.limit is None else command.limit)
         if limit < 1:
             raise BadRequest("limit is at least 1")
+        self._check(Right.READ, room)
         page = await self._context.history_queue.read(
-            (self._address, self),
+            (self.identity.address, self),
             self._context.hub,
             room,
             after=protocol.position(command.after),
@@ -188,6 +237,7 @@ class JsonSession(Session):
             where=Filter(search=check_search(command.search)) if command.search else None,
         )
         encoded = await encode_page(page, is_forward=command.after is not None)
+        self._check(Right.READ, room)  # again: a search takes seconds
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
         self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap))
@@ -210,6 +260,10 @@ class JsonSession(Session):
             case Typing(room, sender):
                 if self._socket.is_writable and sender != self._sender:
                     self._send(protocol.TypingEvent(room, sender))
+            case RoomChanged(room):
+                if room in self._rights:  # otherwise, `joined` is about to have the new settings
+                    self._rights[room] = self._rights_in(room)
+                    self._send_room(room)
             case MembersChanged(room, joined, left):
                 if joined == [self._sender] and not left:
                     return  # the client knows that it joined

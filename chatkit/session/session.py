@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.group_commit import Settle
 from chatkit.core.history_queue import HistoryQueue
 from chatkit.core.hub import Hub
@@ -21,7 +22,7 @@ from chatkit.core.model import (
 )
 from chatkit.core.signals import RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
-from chatkit.errors import ChatkitError, RateLimited, Unavailable
+from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unavailable
 from chatkit.session.delivery import Delivery
 from chatkit.session.scheduling import Cancellable, JoinSlots, next_turn, sleep_until_zero
 from chatkit.websocket.codes import CloseCode
@@ -33,6 +34,7 @@ from chatkit.wire.codes import close_code_of
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet
 MAX_JOBS = 64  # commands of one client that wait for the store
 MAX_UNREAD_BYTES = 1 << 20  # answers that the client has not read: ten thousand acknowledgements
+MAX_WRITABLE = 64  # rooms to which the client may publish that are remembered: as many as it may join by default
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -74,27 +76,31 @@ class StartPosition(msgspec.Struct, frozen=True):
 
 
 class Session(ABC):
-    """What both protocols share: publishing with back-pressure, jobs in order, and a complete clean-up at the end.
+    """What both protocols share: rights, publishing with back-pressure, jobs in order, and a complete clean-up.
 
-    The server calls `received_text`, `received_binary`, `writable_again` and `closed`: a session is a `Receiver`.
+    The server calls `received_text`, `received_binary`, `writable_again` and `closed`: a session is a `Receiver`. From
+    `start` until it is closed, the hub calls `on_access_changed`.
     """
 
     __slots__ = (
-        "_address", "_context", "_is_over_allowance", "_is_reading_paused", "_is_store_unavailable", "_jobs",
-        "_limiter", "_n_outstanding", "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker",
-        "is_closed", "on_end",
+        "_access", "_context", "_is_over_allowance", "_is_reading_paused", "_is_store_unavailable", "_jobs",
+        "_limiter", "_n_outstanding", "_n_unread_bytes", "_rooms", "_sender", "_socket", "_worker", "_writable",
+        "_writable_generation", "identity", "is_closed", "on_end",
     )  # fmt: skip
 
     def __init__(
-        self, context: SessionContext, socket: DirectSocket, sender: str, limiter: Limiter | None, *, address: str = ""
+        self, context: SessionContext, socket: DirectSocket, identity: Identity, limiter: Limiter | None
     ) -> None:
         self.is_closed = False
-        self._address = address
+        self.identity = identity
         self.on_end: Callable[[], None] | None = None  # called once, when the session ends
+        self._access = context.hub.access
         self._context = context
         self._socket = socket
-        self._sender = sender
+        self._sender = identity.name
         self._limiter = limiter
+        self._writable: set[str] = set()  # rooms to which the client may publish, as of `_writable_generation`
+        self._writable_generation = self._access.generation
         self._rooms: dict[str, Delivery] = {}  # the rooms that this client reads
         self._n_outstanding = 0
         self._n_unread_bytes = 0  # of answers since the socket was last writable
@@ -105,9 +111,14 @@ class Session(ABC):
         self._is_over_allowance = False  # its commands cost more than its allowance
         self._is_store_unavailable = False  # as reported to the client
 
-    @abstractmethod
     async def start(self, room: str | None, start: StartPosition) -> None:
         """Start the session, and join the room that its path names. Raise a `ChatkitError` if that fails."""
+        self._access.watchers.add(self)  # before anything waits: from now on, the session is told of each change
+        await self._start(room, start)
+
+    @abstractmethod
+    async def _start(self, room: str | None, start: StartPosition) -> None:
+        """Greet the client, and join the room."""
 
     @abstractmethod
     def received_text(self, text: bytes) -> None:
@@ -156,6 +167,7 @@ class Session(ABC):
         if self.is_closed:
             return
         self.is_closed = True
+        self._access.watchers.discard(self)
         if self.on_end is not None:
             self.on_end()
         for delivery in tuple(self._rooms.values()):
@@ -169,8 +181,59 @@ class Session(ABC):
         self._send_error(error)
         self._socket.close(close_code_of(error), str(error))
 
+    # Access
+
+    def on_access_changed(self) -> None:
+        """Use the current rights: end if the client may not be connected any more, leave rooms that it may not read."""
+        if self.is_closed:
+            return
+        try:
+            self.identity = self._access.renew(self.identity, self._context.hub.now_ms())
+        except ChatkitError as error:
+            self._end(error)
+            return
+        self._access.watchers.add(self)
+        for room in tuple(self._rooms):
+            if refused := self._refusal(Right.READ, room):
+                self._expel(room, refused)
+            else:
+                self._on_rights_changed(room)
+
+    def _end(self, error: ChatkitError) -> None:
+        self.fail(error)
+        self.closed(close_code_of(error))  # at once: the client may be slow to close its side
+
+    @abstractmethod
+    def _expel(self, room: str, error: ChatkitError) -> None:
+        """Leave a room that the client may not read any more."""
+
+    @abstractmethod
+    def _on_rights_changed(self, room: str) -> None:
+        """Notify the client, which goes on reading the room, that its rights may have changed."""
+
+    def _refusal(self, right: Right, room: str) -> ChatkitError | None:
+        return self._access.refusal(self.identity, right, room, self._context.hub.now_ms())
+
+    def _check(self, right: Right, room: str) -> None:
+        self._access.check(self.identity, right, room, self._context.hub.now_ms())
+
+    def _check_write(self, room: str) -> None:
+        """Raise unless the client may publish to the room. That it may is remembered until any access changes."""
+        if self._writable_generation != self._access.generation:
+            self._writable_generation = self._access.generation
+            self._writable.clear()
+        elif room in self._writable:
+            return
+        self._check(Right.WRITE, room)
+        if is_system_room(room):
+            raise Forbidden(f"only the server writes to {room!r}")
+        if len(self._writable) >= MAX_WRITABLE:
+            self._writable.clear()
+        self._writable.add(room)
+
     async def _subscribe(self, room: str, start: StartPosition, delivery: Delivery) -> Subscription:
         context = self._context
+        self._check(Right.READ, room)
         history = context.history if start.history is None else min(max(start.history, 0), context.limits.history)
         subscription = await context.hub.subscribe(
             room,
@@ -182,9 +245,14 @@ class Session(ABC):
         )
         if self.is_closed:  # the client disconnected while the room was opened
             subscription.close()
+        elif error := self._refusal(Right.READ, room):  # it lost the right meanwhile, and was not in the room yet
+            subscription.close()
+            raise error
         return subscription
 
     def _submit(self, draft: Draft, settle: Settle, n_bytes: int) -> None:
+        if draft.room not in self._writable or self._writable_generation != self._access.generation:
+            self._check_write(draft.room)
         if self._limiter is not None and (wait_s := self._limiter.consume(n_bytes)):
             raise RateLimited(wait_s)
         self._context.hub.submit(draft, settle)

@@ -1,10 +1,7 @@
 """TextSession: a session in plain text. A frame from the client is a body; messages go out in a chosen format."""
 
-from chatkit.core.model import (
-    Draft,
-    check_body,
-    check_room,
-)
+from chatkit.core.access import Identity
+from chatkit.core.model import Draft, check_body, check_readable_room
 from chatkit.core.signals import RoomSignal
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.session.delivery import Delivery
@@ -23,21 +20,19 @@ class TextSession(Session):
         self,
         context: SessionContext,
         socket: DirectSocket,
-        sender: str,
+        identity: Identity,
         limiter: Limiter | None,
         message_format: str,
-        *,
-        address: str = "",
     ) -> None:
-        super().__init__(context, socket, sender, limiter, address=address)
+        super().__init__(context, socket, identity, limiter)
         if message_format not in FORMATS:
             raise BadRequest(f"format is one of {', '.join(FORMATS)}")
         self._format = message_format
         self._room = ""
 
-    async def start(self, room: str | None, start: StartPosition) -> None:
+    async def _start(self, room: str | None, start: StartPosition) -> None:
         """Join the room, and write the messages that are due at once."""
-        self._room = check_room(room or "chat")
+        self._room = check_readable_room(room or "chat")
         encode, encode_gap = FORMATS[self._format]
         delivery = Delivery(self._socket, format_for(encode, self._socket.deflate), encode_gap, self._context.hub.spawn)
         delivery.start(await self._subscribe(self._room, start, delivery))
@@ -47,9 +42,17 @@ class TextSession(Session):
     def received_text(self, text: bytes) -> None:
         try:
             body = check_body(text.decode(), self._context.limits.body)
-            self._submit(Draft(self._room, self._sender, body), self._on_settled, len(text))
+            identity = self.identity
+            draft = Draft(self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot)
+            self._submit(draft, self._on_settled, len(text))
         except ChatkitError as error:
             self._send_error(error)
+
+    def _expel(self, room: str, error: ChatkitError) -> None:  # noqa: ARG002 - it is the only one
+        self._end(error)
+
+    def _on_rights_changed(self, room: str) -> None:
+        """Do nothing: a message that the client may not publish is refused with a sentence."""
 
     def _send_restored(self) -> None:
         # Like an error: every other line is a message.

@@ -1,6 +1,7 @@
 """The bodies of the HTTP API about access: tokens, invites, bans and settings of rooms, and what changes them.
 
-Times are RFC 3339. No text of a body, such as its `repr`, holds a secret: only its JSON does.
+Times are RFC 3339. No text of a body, such as its `repr`, holds a secret: only its JSON does. Requests with unknown
+fields are refused, because a misspelled `expires` would make a token without an end.
 """
 
 from typing import Final, Self
@@ -70,7 +71,7 @@ class TokenList(msgspec.Struct, frozen=True):
     tokens: list[TokenView]
 
 
-class TokenRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class TokenRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A token to make."""
 
     name: str
@@ -79,13 +80,13 @@ class TokenRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     expires: str | None = None
 
 
-class RotateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class RotateRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How long the old secret of a token stays valid beside the new one, in seconds."""
 
     overlap_s: int = 0
 
 
-class InviteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class InviteRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """An invite to make: `grants` are those of the tokens for which it is redeemed, `uses` how often it can be."""
 
     grants: tuple[Grant, ...]
@@ -93,7 +94,7 @@ class InviteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     expires: str | None = None
 
 
-class RedeemRequest(msgspec.Struct, frozen=True):
+class RedeemRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The secret of an invite, and the name that the new token shall have."""
 
     secret: str
@@ -138,7 +139,7 @@ class BanListing(msgspec.Struct, frozen=True):
     bans: list[BanView]
 
 
-class BanRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class BanRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A ban to make. Without a `kind`, the subject is a network if it can be one, and a name otherwise."""
 
     subject: str
@@ -149,14 +150,14 @@ class BanRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     mute: bool = False
 
 
-class KickRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class KickRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Who leaves a room for a short time."""
 
     name: str
     reason: str = ""
 
 
-class RoomSettingsChange(msgspec.Struct, frozen=True, omit_defaults=True):
+class RoomSettingsChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Settings to change. Those that are left out stay; None returns to the server's setting."""
 
     topic: str | UnsetType = UNSET
@@ -170,13 +171,13 @@ class RoomSettingsChange(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.structs.replace(settings, **given)
 
 
-class RenameRequest(msgspec.Struct, frozen=True):
+class RenameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The new name of a room."""
 
     name: str
 
 
-class SessionRequest(msgspec.Struct, frozen=True):
+class SessionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token to sign in with."""
 
     token: str

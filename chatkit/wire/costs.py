@@ -13,4 +13,5 @@ SEARCH_COST: Final = 25.0  # may scan a whole room
 LIST_COST: Final = 10.0  # of rooms
 MEMBERS_COST: Final = 5.0
 TYPING_COST: Final = 1.0
+ME_COST: Final = 1.0
 REFUSED_COST: Final = 1.0

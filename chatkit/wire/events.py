@@ -102,15 +102,20 @@ class ServerEvent(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=T
 
 
 class WelcomeEvent(ServerEvent, frozen=True, tag="welcome"):
-    """The first event: the client's name and its limits."""
+    """The first event: the client's name, whether it is bound to a token, whether that is a bot's, and the limits."""
 
     name: str
     server: str
     limits: WireLimits
+    verified: bool = False
+    bot: bool = False
 
 
 class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
-    """The room is delivered after `cursor`, whose number is `seq`. Its log has the messages `first` to `last`."""
+    """The room is delivered after `cursor`, whose number is `seq`. Its log has the messages `first` to `last`.
+
+    `rights` are the client's in the room; None if the server is open to everybody who can connect to it.
+    """
 
     room: str
     cursor: str
@@ -120,13 +125,31 @@ class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
     members: list[WireMember]
     count: int
     ref: Ref | None = None
+    rights: list[str] | None = None
+    topic: str = ""
+    archived: bool = False
 
 
 class LeftEvent(ServerEvent, frozen=True, tag="left"):
-    """The room is no longer delivered."""
+    """The room is no longer delivered. If the server did that, `reason` is an error's code, `message` its sentence."""
 
     room: str
     ref: Ref | None = None
+    reason: str | None = None
+    message: str | None = None
+
+    def to_error(self) -> ChatkitError | None:
+        """Return why the server took the client out of the room; None if the client asked for it."""
+        return None if self.reason is None else error_of(self.reason, self.message or self.reason)
+
+
+class RoomEvent(ServerEvent, frozen=True, tag="room"):
+    """The settings of a joined room changed, or the client's rights in it, which `rights` has as `joined` does."""
+
+    room: str
+    topic: str
+    archived: bool
+    rights: list[str] | None = None
 
 
 class MessageEvent(ServerEvent, frozen=True, tag="message"):
@@ -235,6 +258,7 @@ AnyEvent: TypeAlias = (
     WelcomeEvent
     | JoinedEvent
     | LeftEvent
+    | RoomEvent
     | MessageEvent
     | GapEvent
     | AckEvent

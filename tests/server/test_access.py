@@ -13,8 +13,8 @@ from raw_client import Talk, call, handshake, open_socket, publish, raw, read_he
 from serving import ServerProcess, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from chatkit.errors import Forbidden, Unauthorized
-from chatkit.server.access import AccessPolicy, bearer
+from chatkit.errors import Forbidden
+from chatkit.server.access import AccessPolicy
 from chatkit.server.settings import Settings
 
 TOKEN = "correct horse+battery/staple"  # with characters that links and cookies have to escape
@@ -448,25 +448,6 @@ def test_the_page_has_security_headers(server: ServerProcess) -> None:
 
 
 # The access policy alone
-
-
-def test_a_bearer_token_is_read_from_the_header() -> None:
-    assert [bearer(header) for header in ("Bearer  a b ", "bearer x", "Basic x", "", None)] == [
-        "a b", "x", None, None, None,
-    ]  # fmt: skip
-
-
-def test_a_policy_without_a_secret_accepts_any_token() -> None:
-    AccessPolicy(Settings()).check_token(None)
-    AccessPolicy(Settings()).check_token("stale")
-
-
-def test_a_policy_with_a_secret_accepts_only_that() -> None:
-    policy = AccessPolicy(Settings(secret="eight-or-more"))
-    policy.check_token("eight-or-more")
-    for token in (None, "", "eight-or-mor", "eight-or-more ", "\udcff\u00e9"):
-        with pytest.raises(Unauthorized):
-            policy.check_token(token)
 
 
 def test_the_host_option_is_a_name_of_this_server() -> None:

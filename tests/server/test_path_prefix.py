@@ -59,13 +59,15 @@ def test_the_cookie_is_limited_to_the_prefix(server: ServerProcess) -> None:
 
 def test_the_banner_and_the_openapi_document_have_the_prefix(server: ServerProcess) -> None:
     assert f"open      {server.url}/team/chat/" in server.log
-    document = call(server, "GET", "/team/chat/schema/openapi.json").json
+    document = call(server, "GET", f"/team/chat/schema/openapi.json?token={TOKEN}").json
     assert document["servers"] == [{"url": "/team/chat"}]
 
 
 def test_the_page_has_only_relative_links(server: ServerProcess) -> None:
     for path in ("/", "/schema"):
-        page = call(server, "GET", path).body.decode()
+        answer = call(server, "GET", path, Authorization=f"Bearer {TOKEN}")
+        assert answer.status == 200
+        page = answer.body.decode()
         assert 'src="/' not in page
         assert 'href="/' not in page
 

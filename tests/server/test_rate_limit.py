@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from raw_client import Talk, call, open_socket, publish, run
 from serving import ServerProcess, serve
 
+from chatkit.core.access import Identity
 from chatkit.server.rate_limit import MAX_BUCKETS, MIN_WAIT_S, SHARE_OF_ADDRESS, Bucket, RateLimits
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 
@@ -68,7 +70,7 @@ def test_a_clock_that_stops_or_jumps_does_not_break_a_bucket() -> None:
 
 def test_new_connections_of_a_sender_share_one_burst() -> None:
     limits = RateLimits(1, clock=lambda: 0.0)
-    one, two, other = limits.of("a", "ann"), limits.of("a", "ann"), limits.of("b", "ann")
+    one, two, other = limits.of(guest("a", "ann")), limits.of(guest("a", "ann")), limits.of(guest("b", "ann"))
     assert one is not None
     assert two is not None
     assert other is not None
@@ -80,7 +82,7 @@ def test_new_connections_of_a_sender_share_one_burst() -> None:
 def test_another_client_with_the_same_name_does_not_use_up_a_connections_allowance() -> None:
     now = 0.0
     limits = RateLimits(10, clock=lambda: now)
-    ann, thief = limits.of("a", "ann"), limits.of("a", "ann")
+    ann, thief = limits.of(guest("a", "ann")), limits.of(guest("a", "ann"))
     assert ann is not None
     assert thief is not None
     refused = 0
@@ -97,12 +99,12 @@ def test_new_names_and_new_connections_add_little_allowance() -> None:
     connection = ("a", 1)
     n_accepted = 0
     for number in range(10 * BURST_S):
-        limiter = limits.of("a", str(number), connection)
+        limiter = limits.of(guest("a", str(number)), connection)
         assert limiter is not None
         n_accepted += limiter.consume(0) == 0.0
     assert n_accepted == BURST_S
     for number in range(10 * BURST_S):
-        limiter = limits.of("a", str(number))
+        limiter = limits.of(guest("a", str(number)))
         assert limiter is not None
         n_accepted += limiter.consume(0) == 0.0
     assert n_accepted == SHARE_OF_ADDRESS * BURST_S
@@ -111,7 +113,7 @@ def test_new_names_and_new_connections_add_little_allowance() -> None:
 def test_a_connection_has_the_rate_and_the_burst_of_the_welcome_event() -> None:
     now = 0.0
     limits = RateLimits(10, clock=lambda: now)
-    limiter = limits.of("a", "ann")
+    limiter = limits.of(guest("a", "ann"))
     assert limiter is not None
     n_accepted = 0
     for step in range(1, 1_001):
@@ -125,7 +127,7 @@ def test_a_connection_has_the_rate_and_the_burst_of_the_welcome_event() -> None:
 def test_commands_have_their_own_allowance_and_the_client_waits_until_a_debt_is_paid() -> None:
     now = 0.0
     limits = RateLimits(1, clock=lambda: now)
-    limiter = limits.of("a", "ann")
+    limiter = limits.of(guest("a", "ann"))
     assert limiter is not None
     assert limiter.charge(1_000) == 0.0
     assert limiter.charge(10) == pytest.approx(0.1)
@@ -136,27 +138,87 @@ def test_commands_have_their_own_allowance_and_the_client_waits_until_a_debt_is_
 
 
 def test_a_rate_of_zero_means_no_limit() -> None:
-    assert RateLimits(0).of("a", "ann") is None
+    assert RateLimits(0).of(guest("a", "ann")) is None
 
 
 def test_the_number_of_buckets_is_bounded_under_a_flood_of_names() -> None:
     now = 0.0
     limits = RateLimits(100, clock=lambda: now)
     for number in range(3 * MAX_BUCKETS):
-        limiter = limits.of("a", str(number))
+        limiter = limits.of(guest("a", str(number)))
         assert limiter is not None
         limiter.consume(0)
     assert most_buckets(limits) <= MAX_BUCKETS
     now = 1_000.0
     for number in range(MAX_BUCKETS):
-        limits.of("b", str(number))
+        limits.of(guest("b", str(number)))
     assert most_buckets(limits) <= MAX_BUCKETS
+
+
+def test_the_connections_of_a_token_share_one_allowance_wherever_they_come_from() -> None:
+    now = 0.0
+    limits = RateLimits(10, clock=lambda: now)
+    ann = Identity("ann", is_verified=True, token_id="ann1", address="192.0.2.1")
+    limiters = [limits.of(replace(ann, address=f"192.0.2.{number}")) for number in range(5)]
+    impostor = limits.of(guest("192.0.2.1", "ann"))
+    assert impostor is not None
+    for _ in range(1_000):
+        impostor.consume(0)
+    n_accepted = 0
+    for step in range(101):
+        now = step / 5
+        for limiter in limiters:
+            assert limiter is not None
+            while limiter.consume(0) == 0.0:
+                n_accepted += 1
+    assert n_accepted == pytest.approx(10 * BURST_S + 10 * now, abs=5)
+
+
+def test_two_connections_of_a_token_that_wait_as_asked_both_go_on() -> None:
+    now = 0.0
+    limits = RateLimits(100, clock=lambda: now)
+    ann = Identity("ann", is_verified=True, token_id="ann1")
+    pair = [limits.of(ann, 1), limits.of(ann, 2)]
+    accepted, next_at = [0, 0], [0.0, 0.05]
+    while now < 20.0:
+        number = 0 if next_at[0] <= next_at[1] else 1
+        now = max(now, next_at[number])
+        limiter = pair[number]
+        assert limiter is not None
+        wait_s = limiter.consume(0)
+        accepted[number] += wait_s == 0.0
+        next_at[number] = now + (wait_s or 0.001)
+    assert min(accepted) > 500, accepted
+
+
+def test_programs_on_this_machine_have_a_rate_of_their_own() -> None:
+    limits = RateLimits(1, 1_000, clock=lambda: 0.0)
+    local, remote = limits.of(guest("", "ann"), is_local=True), limits.of(guest("", "ann"))
+    assert local is not None
+    assert remote is not None
+    assert sum(local.consume(0) == 0.0 for _ in range(5_000)) == 5_000
+    assert sum(remote.consume(0) == 0.0 for _ in range(5_000)) == BURST_S
+
+
+def test_a_network_of_ipv6_counts_as_one_address() -> None:
+    limits = RateLimits(1, clock=lambda: 0.0)
+    n_accepted = 0
+    for number in range(10 * BURST_S):
+        limiter = limits.of(guest(f"2001:db8::{number:x}", str(number)))
+        assert limiter is not None
+        n_accepted += limiter.consume(0) == 0.0
+    assert n_accepted == SHARE_OF_ADDRESS * BURST_S
+
+
+def guest(address: str, name: str) -> Identity:
+    return Identity(name, address=address)
 
 
 def most_buckets(limits: RateLimits) -> int:
     """Return the largest number of buckets of any kind."""
-    shared = max(len(limits._names), len(limits._addresses), len(limits._address_commands))
-    return max(shared, len(limits._connections), len(limits._connection_commands))
+    remote = limits._remote
+    shared = max(len(remote._names), len(remote._addresses), len(remote._address_commands))
+    return max(shared, len(remote._connections), len(remote._connection_commands))
 
 
 @pytest.fixture(scope="module")

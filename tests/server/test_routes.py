@@ -377,7 +377,7 @@ def test_health_returns_ok_and_counts(server: ServerProcess) -> None:
         ("GET", "/rooms/%00", (400, "bad-room")),
         ("PUT", "/rooms/ops/messages", (405, "method-not-allowed")),
         ("POST", "/rooms", (405, "method-not-allowed")),
-        ("DELETE", "/rooms/ops", (405, "method-not-allowed")),
+        ("PUT", "/rooms/ops", (405, "method-not-allowed")),
     ],
 )
 def test_unknown_paths_and_methods_are_answered_with_a_problem(
@@ -398,7 +398,7 @@ def test_unknown_paths_and_methods_are_answered_with_a_problem(
         ("/schema", 200),
         ("/", 200),
         ("/nothing", 404),
-        ("/rooms/.head", 400),
+        ("/rooms/.head", 404),
         ("/rooms/head/messages/1", 405),
     ],
 )

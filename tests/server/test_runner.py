@@ -13,13 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from raw_client import Talk, call, eventually, handshake, open_socket, publish, raw, read_all, read_head, run, stream
 from serving import ServerProcess, clean_environment, serve
 from websockets.exceptions import WebSocketException
 
-from chatkit.server.banner import rooms_banner, startup_banner, with_token
+from chatkit.core.access import Grant, Right
+from chatkit.server.app import open_app
+from chatkit.server.banner import rooms_banner, startup_banner
+from chatkit.server.first_token import make_first_token, make_first_token_of_store
 from chatkit.server.settings import Settings
 
 ENDS_WITHIN_S = 15.0
@@ -392,14 +396,35 @@ def test_the_banner_escapes_the_token_for_the_link_and_the_shell() -> None:
 
 def test_the_banner_does_not_show_a_given_token() -> None:
     for settings in (Settings(secret="eight-or-more"), Settings(secret="eight-or-more", log_json=True)):
-        banner = startup_banner(settings, 8000, is_made=False)
+        banner = startup_banner(settings, 8000, first_token=None)
         assert "eight-or-more" not in banner
         assert "CHATKIT_TOKEN" in banner
 
 
 def test_a_new_token_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert "/?token=eight-or-more\n" in startup_banner(Settings(secret="eight-or-more"), 8000, is_made=True)
+    assert "/?token=eight-or-more\n" in startup_banner(Settings(host="0.0.0.0"), 8000, first_token="eight-or-more")
+
+
+def test_a_new_token_is_written_to_a_file_if_no_terminal_shows_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for log_json in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", (lambda: True) if log_json else (lambda: False))
+        banner = startup_banner(Settings(host="0.0.0.0", log_json=log_json), 8000, first_token="eight-or-more")
+        assert "eight-or-more" not in banner
+        file = tmp_path / "chatkit" / "token-8000"
+        assert str(file) in banner
+        assert (file.read_text(), file.stat().st_mode & 0o777) == ("eight-or-more\n", 0o600)
+
+
+def test_the_banner_says_what_open_gives_to_everyone() -> None:
+    grants = (Grant("*", (Right.READ, Right.WRITE)), Grant("news*", (Right.READ,)))
+    banner = rooms_banner(Settings(host="0.0.0.0", open_grants=grants), 8000)
+    assert "Warning: --open lets everyone who reaches this address read and write all rooms, read news*" in banner
+    assert "token " not in banner
+    assert "Warning" not in rooms_banner(Settings(), 8000)
 
 
 @pytest.mark.parametrize("text", ["from the file\n", "\ufefffrom the file\r\n"])
@@ -432,10 +457,29 @@ def test_an_ipv6_address_is_in_brackets(host: str) -> None:
     assert "http://[::1]:8000/" in rooms_banner(Settings(host=host), 8000)
 
 
-def test_a_token_is_made_only_if_it_is_needed() -> None:
-    assert with_token(Settings()).secret is None
-    assert with_token(Settings(secret="eight-or-more")).secret == "eight-or-more"
-    made = with_token(Settings(host="0.0.0.0")).secret
-    assert made is not None
-    assert len(made) >= 20
-    assert with_token(Settings(host="0.0.0.0", open=True)).secret is None
+@pytest.mark.parametrize(
+    ("given", "is_made"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"trust_proxies": ("127.0.0.1",)}, True),
+        ({}, False),
+        ({"host": "0.0.0.0", "secret": "eight-or-more"}, False),
+        ({"host": "0.0.0.0", "open_grants": (Grant("*", (Right.READ,)),)}, False),
+    ],
+)
+def test_a_first_token_is_made_if_nobody_could_use_the_server_and_only_once(
+    tmp_path: Path, given: dict[str, Any], is_made: bool
+) -> None:
+    async def test() -> None:
+        settings = Settings(backend=f"sqlite:///{tmp_path}/rooms.db", **given)
+        async with open_app(settings) as app:
+            hub = app.state.admission.hub
+            made = await make_first_token(settings, hub)
+            assert (made is not None) is is_made
+            if made is not None:
+                admin = hub.access.authenticate(made, "192.0.2.1", hub.now_ms())
+                hub.access.check(admin, Right.ADMIN, None, hub.now_ms())
+                assert admin.name == "admin"
+        assert await make_first_token_of_store(settings) is None
+
+    run(test())

@@ -14,7 +14,7 @@ from serving import ServerProcess, serve
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.hub import Hub
 from chatkit.server.app import create_app
-from chatkit.server.openapi import CURSOR_PATTERN
+from chatkit.server.openapi_parts import CURSOR_PATTERN
 from chatkit.server.settings import Settings
 
 TOKEN = "eight-or-more"
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def document(server: ServerProcess) -> dict[str, Any]:
-    found = call(server, "GET", "/schema/openapi.json")
+    found = call(server, "GET", "/schema/openapi.json", Authorization=f"Bearer {TOKEN}")
     assert found.headers["content-type"] == "application/vnd.oai.openapi+json"
     return dict(found.json)
 
@@ -41,7 +41,7 @@ def test_exactly_the_calls_of_the_api_are_described(document: dict[str, Any]) ->
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
         for method in handler.http_methods
-        if method != "OPTIONS" and route.path.startswith(("/rooms", "/health"))
+        if method != "OPTIONS" and not route.path.startswith(("/schema", "/static")) and route.path != "/"
     }
     described = {
         (method, path) for path, item in document["paths"].items() for method in item if method != "parameters"
@@ -85,7 +85,7 @@ def test_an_invalid_key_in_the_body_is_refused_even_if_the_header_has_a_valid_on
 
 
 def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, document: dict[str, Any]) -> None:
-    answer = call(server, "GET", "/schema")
+    answer = call(server, "GET", f"/schema?token={TOKEN}")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert b"<script" not in answer.body
@@ -95,7 +95,7 @@ def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, doc
     with chromium() as browser:
         page = browser.new_page()
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(f"{server.url}/schema")
+        page.goto(f"{server.url}/schema?token={TOKEN}")
         shown = page.inner_text("main")
         radius = page.evaluate("getComputedStyle(document.querySelector('section')).borderRadius")
     assert all(path in shown for path in document["paths"])
@@ -108,6 +108,11 @@ def test_the_document_is_refused_for_another_host(server: ServerProcess) -> None
         assert call(server, "GET", path, Host="rebind.evil").problem == (403, "forbidden")
 
 
+def test_the_document_needs_a_token_if_the_server_does(server: ServerProcess) -> None:
+    for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
+        assert call(server, "GET", path).problem == (401, "unauthorized")
+
+
 # HTTP basics
 
 
@@ -118,6 +123,8 @@ def test_the_document_is_refused_for_another_host(server: ServerProcess) -> None
         ("/rooms", "GET, HEAD, OPTIONS"),
         ("/rooms/a/messages", "GET, HEAD, OPTIONS, POST"),
         ("/rooms/a/messages/1", "DELETE, OPTIONS"),
+        ("/tokens", "GET, HEAD, OPTIONS, POST"),
+        ("/session", "DELETE, OPTIONS, POST"),
         ("/health", "GET, HEAD, OPTIONS"),
         ("/schema/openapi.json", "GET, HEAD, OPTIONS"),
     ],

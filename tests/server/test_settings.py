@@ -1,9 +1,11 @@
 """Settings: defaults, and one error that names every invalid value."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chatkit.core.access import Grant, Right
 from chatkit.errors import BadRequest
 from chatkit.server.settings import Settings, is_loopback
 
@@ -41,6 +43,12 @@ def test_the_defaults_match_the_help_of_the_command() -> None:
         ({"secret": "a%41cookie"}, SECRET),
         ({"origins": ("chat.example",)}, "an origin must look like https://chat.example, not 'chat.example'"),
         ({"origins": ("http://[",)}, "an origin must look like https://chat.example, not 'http://['"),
+        ({"trust_proxies": ("proxy",)}, "trust-proxy must be an IP address or network, not 'proxy'"),
+        (
+            {"trust_proxies": ("::1",), "trust_header": "Remote User"},
+            "trust-header must be the name of a header, such as Remote-User, not 'Remote User'",
+        ),
+        ({"trust_header": "Remote-User"}, "trust-header needs --trust-proxy: anybody else could send that header too"),
         ({"page": Path("/nowhere")}, "page must be a folder with an index.html, and /nowhere has none"),
     ],
 )
@@ -48,6 +56,24 @@ def test_an_invalid_value_is_refused_with_a_sentence(given: dict[str, object], s
     with pytest.raises(BadRequest) as refused:
         Settings(**given)  # type: ignore[arg-type]  # the values are wrong on purpose
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "is_open"),
+    [
+        ({}, True),
+        ({"host": "localhost"}, True),
+        ({"origins": ("https://chat.example",)}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"secret": "eight-or-more"}, False),
+        ({"open_grants": (Grant("*", (Right.READ,)),)}, False),
+        ({"trust_proxies": ("127.0.0.1",)}, False),
+    ],
+)
+def test_a_server_is_open_unless_others_can_reach_it_or_its_operator_said_who_may(
+    given: dict[str, Any], is_open: bool
+) -> None:
+    assert Settings(**given).is_open is is_open
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ from raw_client import Lines, call, eventually, health, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend
+from chatkit.core.access import Identity
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
 from chatkit.server import streams
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamFormat
 from chatkit.server.streams import stream as stream_of
 from chatkit.session.session import StartPosition
+
+GUEST = Identity("ann")
 
 NDJSON = "Accept: application/x-ndjson"
 
@@ -141,7 +144,7 @@ def test_a_silent_stream_has_a_heartbeat_with_its_cursor(form: StreamFormat, mon
         monkeypatch.setattr(streams, "HEARTBEAT_S", 0.001)
         async with MemoryBackend() as backend, Hub(backend) as hub:
             receipt = await hub.publish(Draft("quiet", "ann", "x"))
-            async with aclosing(stream_of(hub, "quiet", StartPosition(), 1, form)) as room:
+            async with aclosing(stream_of(hub, GUEST, "quiet", StartPosition(history=1), form)) as room:
                 parts = [await anext(room) for _ in range(5)]
             beats = [json.loads(line) for line in data_of(parts) if b'"ping"' in line]
             assert beats[-2:] == [{"type": "ping", "cursor": str(receipt.message.cursor)}] * 2
@@ -181,7 +184,8 @@ def test_messages_removed_by_retention_are_reported_as_a_gap_first(tmp_path_fact
         ("/rooms/ops/events?after=garbage", (400, "bad-cursor")),
         ("/rooms/ops/events?history=-1", (400, "bad-request")),
         ("/rooms/ops/events?history=many", (400, "bad-request")),
-        ("/rooms/.x/events", (400, "bad-room")),
+        ("/rooms/a%20b/events", (400, "bad-room")),
+        ("/rooms/.x/events", (404, "not-found")),
     ],
 )
 def test_an_invalid_request_is_refused_before_the_stream_starts(
@@ -205,7 +209,7 @@ def test_a_stalled_reader_costs_at_most_a_slice_of_memory(form: StreamFormat) ->
             sizes = [100, 40_000, 40_000, 65_536, *[10] * 200, *[60_000] * 100]
             await asyncio.gather(*(hub.publish(Draft("large", "ann", "x" * size)) for size in sizes))
             parts: list[bytes] = []
-            async with aclosing(stream_of(hub, "large", StartPosition(), 1_000, form)) as room:
+            async with aclosing(stream_of(hub, GUEST, "large", StartPosition(history=1_000), form)) as room:
                 while b"".join(parts[-2:]).count(b'"seq":%d,' % len(sizes)) == 0:
                     parts.append(await anext(room))
             assert [len(body) for body in bodies_of(parts)] == sizes

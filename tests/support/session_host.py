@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from harness import Faults, RecordingSocket, run, until
 
+from chatkit.core.access import Identity
 from chatkit.core.hub import Hub
 from chatkit.core.model import Limits
 from chatkit.session.json_session import JsonSession
@@ -45,11 +46,14 @@ class Host:
         self.context = SessionContext(hub, "chatkit/test", self.limits, WireLimits(1000, 100), 10)
         self.clients: list[Client] = []
 
+    def guest(self, name: str) -> Identity:
+        return self.hub.access.guest(name, "127.0.0.1", self.hub.now_ms())
+
     async def json(
         self, room: str | None = None, name: str = "ann", start: StartPosition = NEWEST, **options: Any
     ) -> "Client":
         socket = RecordingSocket()
-        client = Client(JsonSession(self.context, socket, name, options.get("limiter")), socket)
+        client = Client(JsonSession(self.context, socket, self.guest(name), options.get("limiter")), socket)
         self.clients.append(client)
         await client.session.start(room, start)
         return client
@@ -58,7 +62,7 @@ class Host:
         self, room: str | None = None, name: str = "ann", form: str = "text", start: StartPosition = NEWEST
     ) -> "Client":
         socket = RecordingSocket()
-        client = Client(TextSession(self.context, socket, name, None, form), socket)
+        client = Client(TextSession(self.context, socket, self.guest(name), None, form), socket)
         self.clients.append(client)
         await client.session.start(room, start)
         return client

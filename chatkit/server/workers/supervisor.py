@@ -21,7 +21,8 @@ from typing import Any, Final
 from chatkit.backends import open_backend
 from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.server.banner import application_banner, print_banner, startup_banner, with_token
+from chatkit.server.banner import application_banner, print_banner, startup_banner
+from chatkit.server.first_token import make_first_token_of_store
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
 from chatkit.server.settings import Settings
@@ -45,15 +46,14 @@ def run(settings: Settings, application: str | None = None) -> int:
     Raise `BadRequest` for a store that lives in one process, `OSError` for an address in use, and the error
     that keeps the workers from starting.
     """
-    given = settings.secret
     if application is None:
-        settings = with_token(settings)
         _check_shared(settings.backend)
     logging.config.dictConfig(log_config(settings))
     with listen(settings) as listening, ConnectionCounts.create(CELLS_PER_WORKER * settings.workers) as counts:
         port = listening.getsockname()[1]
         if application is None:
-            banner = startup_banner(settings, port, is_made=settings.secret != given)
+            first_token = asyncio.run(make_first_token_of_store(settings))
+            banner = startup_banner(settings, port, first_token=first_token)
         else:
             banner = application_banner(application, settings, port)
         stopped_by = asyncio.run(Supervisor(settings, application, listening, counts).run(banner))

@@ -1,6 +1,8 @@
 """The commands that administer a store: what they change, print, ask and refuse."""
 
 import io
+import re
+import shlex
 import sqlite3
 import sys
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_process import PATIENCE_S, Shell
 from cli_runner import CommandRunner
 
 from chatkit.cli.config import CLIENT_COMMANDS, CLIENT_GROUPS
@@ -116,6 +119,15 @@ def test_secrets_are_in_no_file_of_the_store(chatkit: CommandRunner, tmp_path: P
     assert not [view for view in made if view["secret"][-20:].encode() in stored]
 
 
+@pytest.mark.parametrize("words", [["token", "add", "ann", "--admin"], ["invite", "--read", "ops"]])
+def test_a_secret_that_nobody_reads_is_a_failure(chatkit: CommandRunner, tmp_path: Path, words: list[str]) -> None:
+    shell = Shell(tmp_path, "")
+    with shell.start(*words, "--backend", STORE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 1
+
+
 # Invites
 
 
@@ -145,7 +157,7 @@ def test_a_ban_is_made_listed_and_removed(chatkit: CommandRunner) -> None:
     assert (made["kind"], made["subject"], made["room"], made["reason"]) == ("name", "bob", "ops", "off topic")
     assert hours_from_now(made["until"]) == pytest.approx(2, abs=0.1)
     chatkit.run("ban", "add", "192.0.2.7", "--mute", "--for", "2100-01-01")
-    assert chatkit.stderr.startswith("chatkit: muted 192.0.2.7/32 in all rooms until 2100-01-01 00:00:00\n")
+    assert chatkit.stderr.startswith("chatkit: muted the network 192.0.2.7/32 in all rooms until 2100-01-01 00:00:00\n")
     listed = chatkit.run("ban", "list").splitlines()
     assert listed[0].split() == ["ID", "SUBJECT", "ROOM", "KIND", "UNTIL", "BY", "REASON"]
     assert [line.split()[1:4] for line in listed[1:]] == [["bob", "ops", "ban"], ["192.0.2.7/32", "*", "mute"]]
@@ -169,6 +181,7 @@ def test_settings_of_a_room_change_one_by_one(chatkit: CommandRunner) -> None:
     assert chatkit.run("rooms", "ops").splitlines()[1:4] == [
         "topic     Deployments", "keeps     1d12h", "archived  yes",
     ]  # fmt: skip
+    assert chatkit.run("room", "show", "ops") == chatkit.run("rooms", "ops")
     reset = chatkit.json("room", "set", "ops", "--topic", "", "--keep-for", "default", "--no-archive")
     assert not {"topic", "keep", "keep_for_s", "archived"} & set(reset)
 
@@ -196,11 +209,49 @@ def test_the_audit_names_the_login_name_and_the_store(chatkit: CommandRunner) ->
     chatkit.run("ban", "add", "bob")
     chatkit.run("publish", "ops", "hi")
     chatkit.run("redact", "ops", "1", "--yes")
+    chatkit.run("redact", "ops", "1", "--yes")  # redacted already: this changes nothing
     entries = audit(chatkit)
     assert [entry["event"] for entry in entries] == ["token-added", "ban-added", "message-redacted"]
     assert {(entry["by"], entry["from"]) for entry in entries} == {("carol", "store")}
     assert chatkit.run("rooms", ".audit").startswith("room      .audit\n")
     assert "a room is 1 to 64" in chatkit.refused("redact", ".audit", "1", "--yes")
+
+
+PAGE = (Path(__file__).parents[2] / "docs/access.md").read_text()
+LINES = [shlex.split(line) for line in re.findall(r"^\$ chatkit (.*?)(?: > .*)?$", PAGE, re.MULTILINE)]
+
+
+def test_the_commands_of_the_page_about_access_work_in_its_order(chatkit: CommandRunner) -> None:
+    for words in LINES:
+        if words[0] != "serve":
+            chatkit.run(*words)
+    assert {view["name"] for view in chatkit.rows("token", "list")} == {
+        "ann", "bob", "invite", "guest", "cron", "deploy",
+    }  # fmt: skip
+    assert len(audit(chatkit)) == 8
+
+
+# Help
+
+COMMANDS = [["invite"], ["redact"], *([group, name] for group, names in CLIENT_GROUPS.items() for name in names)]
+
+
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_help_has_examples_and_fits_the_terminal(
+    chatkit: CommandRunner, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    for words in COMMANDS:
+        shown = chatkit.run(*words, "--help")
+        assert f"\nExamples:\n  chatkit {words[0]}" in shown
+        assert not re.search(r"<\w+|x[<>]=|\[str\]", shown)
+        assert not [line for line in shown.splitlines() if len(line) > int(width) and len(line.split()) > 1]
+
+
+def test_a_group_without_a_command_prints_its_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = CommandRunner(tmp_path, monkeypatch)
+    assert bare.run("token", status=2) == ""
+    assert "\n  rotate " in bare.stderr
 
 
 # What is refused
@@ -303,8 +354,10 @@ def commands_of(group: Any) -> set[str]:
 
 
 def test_the_settings_file_applies_to_every_command_of_a_client() -> None:
-    groups = {group.typer_instance.info.name: commands_of(group.typer_instance) for group in app.registered_groups}
-    assert groups == {name: set(commands) for name, commands in CLIENT_GROUPS.items()}
+    groups = [group.typer_instance for group in app.registered_groups if group.typer_instance is not None]
+    assert {group.info.name: commands_of(group) for group in groups} == {
+        name: set(commands) for name, commands in CLIENT_GROUPS.items()
+    }
     assert commands_of(app) - SERVER_COMMANDS == set(CLIENT_COMMANDS)
 
 

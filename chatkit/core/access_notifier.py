@@ -1,0 +1,80 @@
+"""AccessNotifier: notifies the sessions of this process when their access changes or expires.
+
+`AccessTable` knows who is concerned. Sessions are notified in slices, so that a change that concerns a hundred thousand
+of them does not block the event loop.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Final, Protocol
+
+from chatkit.core.access import RoomSettings
+from chatkit.core.access_table import AccessTable
+from chatkit.core.access_watchers import AccessWatcher
+from chatkit.core.records import RecordChanges
+
+SLICE_S: Final = 0.001  # of the event loop; then everything else gets a turn
+EXPIRY_POLL_S: Final = 0.5  # two integers are compared; so a session ends within this time after its token
+
+_logger = logging.getLogger(__name__)
+
+
+class AccessListener(AccessWatcher, Protocol):
+    """A session that is registered in `AccessTable.watchers`."""
+
+    def on_access_changed(self) -> None:
+        """Renew the identity, and end what it may no longer do. MUST NOT wait. It may come late, after the end."""
+
+
+class AccessNotifier:
+    """Applies changed records to a table, and notifies those who are concerned.
+
+    `spawn` starts a coroutine as a task of the hub. `on_room_changed` is called with the new settings of a room.
+    """
+
+    def __init__(
+        self,
+        table: AccessTable,
+        now_ms: Callable[[], int],
+        spawn: Callable[[Coroutine[None, None, None]], object],
+        on_room_changed: Callable[[str, RoomSettings], None],
+    ) -> None:
+        self._table = table
+        self._now_ms = now_ms
+        self._spawn = spawn
+        self._on_room_changed = on_room_changed
+
+    def apply(self, changes: RecordChanges) -> None:
+        """Update the table at once, so that the next check of each session decides by it, and notify the sessions."""
+        change = self._table.apply(changes)
+        for sentence in change.unreadable:
+            _logger.error("a record of access was ignored: %s", sentence)
+        for room in change.rooms:
+            self._on_room_changed(room, self._table.room_settings(room))
+        self._spawn(self._notify(self._table.watchers.concerned(change)))
+
+    async def end_expired(self) -> None:
+        """Notify the sessions whose tokens expire, until cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRY_POLL_S)
+            await self._notify([self._table.watchers.expired(self._now_ms())])
+
+    async def _notify(self, lists: Iterable[Sequence[AccessWatcher]]) -> None:
+        slice_ends_at = time.monotonic() + SLICE_S
+        for watchers in lists:
+            for watcher in watchers:
+                _notify_one(watcher)
+                if time.monotonic() >= slice_ends_at:
+                    await asyncio.sleep(0)
+                    slice_ends_at = time.monotonic() + SLICE_S
+            await asyncio.sleep(0)
+            slice_ends_at = time.monotonic() + SLICE_S
+
+
+def _notify_one(listener: AccessWatcher) -> None:
+    try:
+        listener.on_access_changed()  # type: ignore[attr-defined]  # whatever the hub's users register is a listener
+    except Exception:
+        _logger.exception("a session failed when its access changed")  # which must not keep the others

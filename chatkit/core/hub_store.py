@@ -1,0 +1,47 @@
+"""HubStore: what administration changes in a store, through a hub: this process knows of each change at once."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from chatkit.core.backend import Backend
+from chatkit.core.model import Draft, Receipt
+from chatkit.core.records import Record
+from chatkit.errors import ChatkitError
+
+
+class HubStore:
+    """Records, entries of rooms, and deletions of rooms. The three functions are those of the hub.
+
+    `publish` commits a draft, `refresh` passes changed records on in this process, and `delete_room` deletes a room.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        publish: Callable[[Draft], Awaitable[Receipt]],
+        refresh: Callable[[], Awaitable[None]],
+        delete_room: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._backend = backend
+        self._publish = publish
+        self._refresh = refresh
+        self.delete_room = delete_room
+
+    async def get_record(self, kind: str, key: str) -> Record | None:
+        """Return the newest state of a record; see `Backend.get_record`."""
+        return await self._backend.get_record(kind, key)
+
+    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
+        """Set or delete a record; see `Backend.put_record`. When it returns, this process knows of the change."""
+        record = await self._backend.put_record(kind, key, value, expected_version=expected_version)
+        with suppress(ChatkitError):  # the record was changed nevertheless, and `RecordWatcher.run` will see that
+            await self._refresh()
+        return record
+
+    async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
+        """Return the records of a kind; see `Backend.scan_records`."""
+        return await self._backend.scan_records(kind, prefix)
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        """Commit drafts in their order, and wake the readers of their rooms."""
+        return [await self._publish(draft) for draft in drafts]

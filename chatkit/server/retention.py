@@ -1,0 +1,101 @@
+"""Retention: removes old messages once a minute, by the settings of the server and of each room."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from chatkit.core.access import RoomSettings
+from chatkit.core.hub import Hub
+from chatkit.core.model import format_time
+from chatkit.core.retention import RetentionClock
+from chatkit.errors import ChatkitError
+
+INTERVAL_S: Final = 60.0
+
+_logger = logging.getLogger(__name__)
+
+
+class RetentionRule(NamedTuple):
+    """The number of messages to keep and their age in seconds; None for no limit."""
+
+    keep: int | None
+    keep_for_s: float | None
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the rule removes any message."""
+        return self.keep is not None or self.keep_for_s is not None
+
+    def of_room(self, settings: RoomSettings) -> "RetentionRule":
+        """Return the rule of a room with these settings, where this one is the server's."""
+        keep = self.keep if settings.keep is None else settings.keep
+        return RetentionRule(keep, self.keep_for_s if settings.keep_for_s is None else settings.keep_for_s)
+
+    def keeps_more_than(self, other: "RetentionRule") -> bool:
+        """Return whether this rule may keep a message that the other, which has fewer limits or as many, removes."""
+        pairs = ((self.keep, other.keep), (self.keep_for_s, other.keep_for_s))
+        return any(own is not None and others is not None and own > others for own, others in pairs)
+
+
+class Retention:
+    """Removes the messages that no rule keeps. `clocks` returns Unix milliseconds, and seconds of a steady clock."""
+
+    def __init__(self, hub: Hub, rule: RetentionRule, clocks: Callable[[], tuple[int, float]] | None = None) -> None:
+        self._hub = hub
+        self._rule = rule
+        self._clocks = clocks or _clocks
+        self._clock: RetentionClock | None = None
+
+    async def run(self) -> None:
+        """Remove old messages once a minute, until cancelled."""
+        while True:
+            try:
+                await self.trim()
+            except ChatkitError:
+                _logger.info("old messages were not removed, because the store is not available; retrying later")
+            except Exception:  # retention has to go on after a failure, or the store fills up
+                _logger.exception("old messages were not removed; retrying later")
+            await asyncio.sleep(INTERVAL_S)
+
+    async def trim(self) -> None:
+        """Remove the messages that are old now. Raise `Unavailable` if the store does not answer."""
+        settings = self._hub.access.settings_of_rooms()
+        own = {room: self._rule.of_room(settings[room]) for room in settings}
+        own = {room: rule for room, rule in own.items() if rule != self._rule}
+        if not own and not self._rule.has_limit:
+            return
+        now_ms = await self._now_ms()
+        if any(rule.keeps_more_than(self._rule) for rule in own.values()):  # the server's rule is not for all rooms
+            for info in await self._hub.rooms():
+                await self._apply(info.room, own.get(info.room, self._rule), now_ms)
+            return
+        if self._rule.has_limit:
+            await self._apply(None, self._rule, now_ms)
+        for room, rule in own.items():
+            await self._apply(room, rule, now_ms)
+
+    async def _apply(self, room: str | None, rule: RetentionRule, now_ms: int) -> None:
+        before_ms = None if rule.keep_for_s is None else now_ms - round(rule.keep_for_s * 1000)
+        await self._hub.trim(room, keep=rule.keep, before_ms=before_ms)
+
+    async def _now_ms(self) -> int:
+        """Return the time by which the age of messages is measured."""
+        wall_ms, steady_s = self._clocks()
+        if self._clock is None:
+            times_ms = [info.time_ms for info in await self._hub.rooms() if info.time_ms <= wall_ms]  # others are wrong
+            self._clock = RetentionClock(max(times_ms, default=None), wall_ms, steady_s)
+        was_ahead = self._clock.is_ahead
+        now_ms = self._clock.read(wall_ms, steady_s)
+        if self._clock.is_ahead and not was_ahead:
+            _logger.warning(
+                "this machine's clock has jumped ahead of %s: until it has kept the new time for an hour, messages are"
+                " removed by the old time; check the clock",
+                format_time(now_ms),
+            )
+        return now_ms
+
+
+def _clocks() -> tuple[int, float]:
+    return time.time_ns() // 1_000_000, time.monotonic()

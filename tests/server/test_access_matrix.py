@@ -1,0 +1,188 @@
+"""Every door with every set of rights on every kind of room: what is allowed, and with which code it is refused."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import pytest
+from access_server import AccessServer, access_server, grant
+from raw_client import run
+from websockets.exceptions import ConnectionClosed
+
+from chatkit.core.access import Grant, Right
+from chatkit.core.model import Draft
+from chatkit.wire.codes import PrivateCloseCode
+
+OWN, OTHER, SYSTEM = "ops", "dev", ".audit"
+
+RIGHTS: dict[str, tuple[Grant, ...]] = {
+    "nothing": (),
+    "read": (grant("ops", "read"),),
+    "write": (grant("ops", "write"),),
+    "read and write": (grant("op*", "read", "write"),),
+    "moderate": (grant("ops", "moderate"),),
+    "admin of the room": (grant("ops", "admin"),),
+    "everything but system rooms": (grant("*", "moderate"),),
+    "admin": (grant("*", "admin"),),
+    "a pattern with a wildcard of SQL": (grant("_ps", "admin"), grant("op_*", "admin")),
+}
+
+CLOSED = {
+    PrivateCloseCode.NOT_FOUND: "not-found",
+    PrivateCloseCode.FORBIDDEN: "forbidden",
+    PrivateCloseCode.UNAUTHORIZED: "unauthorized",
+}
+
+
+class Door(NamedTuple):
+    """One way to use a right on a room. `use` returns "ok" or the code of the error."""
+
+    right: Right
+    use: Callable[[AccessServer, str, str], Awaitable[str]]
+
+
+def http(method: str, path: str, **options: Any) -> Callable[[AccessServer, str, str], Awaitable[str]]:
+    async def use(server: AccessServer, secret: str, room: str) -> str:
+        return await server.code(method, path.format(room=room), secret, **options)
+
+    return use
+
+
+def stream(accept: str) -> Callable[[AccessServer, str, str], Awaitable[str]]:
+    async def use(server: AccessServer, secret: str, room: str) -> str:
+        headers = {"accept": accept, "authorization": f"Bearer {secret}"}
+        async with server.http.stream("GET", f"/rooms/{room}/events", headers=headers) as answer:
+            if answer.is_success:
+                await anext(answer.aiter_lines())
+                return "ok"
+            await answer.aread()
+            return str(answer.json()["code"])
+
+    return use
+
+
+async def join_by_path(server: AccessServer, secret: str, room: str) -> str:
+    async with server.talk(f"/ws/{room}", secret) as talk:
+        try:
+            while (event := await talk.receive())["type"] == "welcome":
+                pass
+        except ConnectionClosed as closed:
+            return CLOSED[PrivateCloseCode(closed.code)]
+        return "ok" if event["type"] == "joined" else str(event["code"])
+
+
+async def join_by_text(server: AccessServer, secret: str, room: str) -> str:
+    async with server.text(f"/ws/{room}?history=1&format=json", secret) as socket:
+        try:
+            line = await socket.recv()
+        except ConnectionClosed as closed:
+            return CLOSED[PrivateCloseCode(closed.code)]
+        if not line.startswith("!"):
+            return "ok"
+        await socket.wait_closed()
+        return CLOSED[PrivateCloseCode(socket.close_code or 0)]
+
+
+def command(op: str, **fields: Any) -> Callable[[AccessServer, str, str], Awaitable[str]]:
+    async def use(server: AccessServer, secret: str, room: str) -> str:
+        async with server.talk("/ws", secret) as talk:
+            return outcome(await talk.ask(op=op, room=room, **fields))
+
+    return use
+
+
+async def typing(server: AccessServer, secret: str, room: str) -> str:
+    """Send a signal, which has no answer unless it is refused, and then a command that has one."""
+    async with server.talk("/ws", secret) as talk:
+        await talk.send(op="typing", room=room, ref="typing")
+        await talk.send(op="ping", ref="ping")
+        event = await talk.receive()
+        while event["type"] == "welcome":
+            event = await talk.receive()
+        return outcome(event)
+
+
+def outcome(event: dict[str, Any]) -> str:
+    return str(event["code"]) if event["type"] == "error" else "ok"
+
+
+async def publish_as_text(server: AccessServer, secret: str, room: str) -> str:
+    """Publish in the plain-text protocol, which only a reader of the room can do."""
+    joined = await join_by_text(server, secret, room)
+    if joined != "ok":
+        return joined
+    async with server.text(f"/ws/{room}?history=0", secret) as socket:
+        await socket.send("by text")
+        answer = await socket.recv()
+        return "ok" if answer == "by text" else "forbidden" if answer.startswith("! ") else answer
+
+
+JSON = {"content-type": "application/json"}
+DOORS = {
+    "GET room": Door(Right.READ, http("GET", "/rooms/{room}")),
+    "GET messages": Door(Right.READ, http("GET", "/rooms/{room}/messages")),
+    "GET messages by search": Door(Right.READ, http("GET", "/rooms/{room}/messages?search=hello")),
+    "GET messages as lines": Door(
+        Right.READ, http("GET", "/rooms/{room}/messages", headers={"accept": "application/x-ndjson"})
+    ),
+    "GET members": Door(Right.READ, http("GET", "/rooms/{room}/members")),
+    "server-sent events": Door(Right.READ, stream("text/event-stream")),
+    "JSON lines": Door(Right.READ, stream("application/x-ndjson")),
+    "WebSocket path": Door(Right.READ, join_by_path),
+    "WebSocket text": Door(Right.READ, join_by_text),
+    "join": Door(Right.READ, command("join")),
+    "history": Door(Right.READ, command("history")),
+    "history by search": Door(Right.READ, command("history", search="hello")),
+    "members": Door(Right.READ, command("members")),
+    "POST text": Door(Right.WRITE, http("POST", "/rooms/{room}/messages", content="x")),
+    "POST JSON": Door(Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x"}', headers=JSON)),
+    "publish": Door(Right.WRITE, command("publish", body="x")),
+    "typing": Door(Right.WRITE, typing),
+    "publish as text": Door(Right.WRITE, publish_as_text),
+    "DELETE message": Door(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
+}
+NEEDS_READ_TOO = {"publish as text", "DELETE message"}
+INVALID_IN_SYSTEM_ROOMS = {"POST text", "POST JSON", "publish"}  # these have no valid name of such a room
+
+
+def expected(door: str, grants: tuple[Grant, ...], room: str) -> str:
+    """Return what a door answers: the rules of the documentation, written down once more."""
+    is_admin = grants == RIGHTS["admin"]
+    right = DOORS[door].right
+    if room == SYSTEM:
+        if door in INVALID_IN_SYSTEM_ROOMS:
+            return "bad-room"
+        return "not-found" if not is_admin else "ok" if right is Right.READ else "forbidden"
+    name = next(name for name, given in RIGHTS.items() if given == grants)
+    rights = {
+        "read": {Right.READ},
+        "write": {Right.WRITE},
+        "read and write": {Right.READ, Right.WRITE},
+        "moderate": {Right.READ, Right.WRITE, Right.MODERATE},
+        "admin of the room": set(Right),
+    }.get(name, set())
+    if name in {"admin", "everything but system rooms"}:
+        rights = {Right.READ, Right.WRITE, Right.MODERATE}
+    elif room == OTHER:
+        rights = set()
+    if right in rights and (Right.READ in rights or door not in NEEDS_READ_TOO):
+        return "ok"
+    return "forbidden" if Right.READ in rights else "not-found"
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_each_door_allows_what_the_rights_allow_and_nothing_else(name: str) -> None:
+    async def test() -> None:
+        async with access_server(host="localhost", secret="not-used-here") as server:
+            grants = RIGHTS[name]
+            secret = (await server.token("ann", *grants)).secret
+            for room in (OWN, OTHER):
+                await server.hub.publish(Draft(room, "bob", "hello"))
+            wrong = []
+            for name_of_door, door in DOORS.items():
+                for room in (OWN, OTHER, SYSTEM):
+                    found, right = await door.use(server, secret, room), expected(name_of_door, grants, room)
+                    if found != right:
+                        wrong.append(f"{name_of_door} of {room}: {found} in place of {right}")
+            assert not wrong, wrong
+
+    run(test())

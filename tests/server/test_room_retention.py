@@ -1,0 +1,60 @@
+"""Which messages are removed, if the server and some rooms have limits of their own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from raw_client import run
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
+from chatkit.core.hub import Hub
+from chatkit.core.model import Draft
+from chatkit.server.retention import Retention, RetentionRule
+
+ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
+NO_LIMIT = RetentionRule(None, None)
+
+
+@asynccontextmanager
+async def filled_hub(**settings: RoomSettings) -> AsyncIterator[Hub]:
+    """Open a hub with ten messages in each of three rooms."""
+    async with MemoryBackend() as backend, Hub(backend) as hub:
+        for room in ("ops", "dev", "qa"):
+            for number in range(10):
+                await hub.publish(Draft(room, "ann", f"m{number}"))
+        for room, given in settings.items():
+            await hub.moderation.set_room(ROOT, room, lambda _, given=given: given)  # type: ignore[misc]
+        yield hub
+
+
+async def kept(hub: Hub) -> dict[str, int]:
+    """Return the number of messages that each room holds."""
+    heads = {info.room: info.head for info in await hub.rooms() if not info.room.startswith(".")}
+    return {room: head.last - head.first + 1 for room, head in heads.items()}
+
+
+@pytest.mark.parametrize(
+    ("server", "rooms", "expected"),
+    [
+        (NO_LIMIT, {}, {"ops": 10, "dev": 10, "qa": 10}),
+        (NO_LIMIT, {"ops": RoomSettings(keep=3)}, {"ops": 3, "dev": 10, "qa": 10}),
+        (RetentionRule(5, None), {}, {"ops": 5, "dev": 5, "qa": 5}),
+        (RetentionRule(5, None), {"ops": RoomSettings(keep=3)}, {"ops": 3, "dev": 5, "qa": 5}),
+        (RetentionRule(5, None), {"ops": RoomSettings(keep=8)}, {"ops": 8, "dev": 5, "qa": 5}),
+        (NO_LIMIT, {"ops": RoomSettings(keep=8), "qa": RoomSettings(keep=2)}, {"ops": 8, "dev": 10, "qa": 2}),
+        (RetentionRule(5, None), {"ops": RoomSettings(topic="x")}, {"ops": 5, "dev": 5, "qa": 5}),
+        (RetentionRule(None, 60), {"ops": RoomSettings(keep_for_s=10**6)}, {"ops": 10, "dev": 0, "qa": 0}),
+        (NO_LIMIT, {"ops": RoomSettings(keep_for_s=60)}, {"ops": 0, "dev": 10, "qa": 10}),
+    ],
+)  # fmt: skip
+def test_each_room_keeps_what_its_settings_or_those_of_the_server_say(
+    server: RetentionRule, rooms: dict[str, RoomSettings], expected: dict[str, int]
+) -> None:
+    async def test() -> None:
+        async with filled_hub(**rooms) as hub:
+            newest_ms = max(info.time_ms for info in await hub.rooms())
+            await Retention(hub, server, lambda: (newest_ms + 3_600_000, 0.0)).trim()  # an hour later
+            assert await kept(hub) == expected
+
+    run(test())

@@ -1,0 +1,140 @@
+"""No secret of any kind is in a log, the audit, the store, a list or an error, wherever a client puts it."""
+
+import logging
+from typing import Any
+
+import pytest
+from access_server import ROOT, AccessServer, access_server, grant
+from raw_client import run
+
+from chatkit.core import access_records
+from chatkit.core.model import Draft
+from chatkit.core.token import TokenKind
+from chatkit.server.log_config import JsonFormatter, LineFormatter, log_config
+from chatkit.server.settings import Settings
+
+SECRET = "not-used-here"
+SERVER: dict[str, Any] = {"host": "localhost", "secret": SECRET}
+ADMIN = grant("*", "admin")
+OF_CLIENT = ("httpx", "httpcore", "asyncio")  # loggers
+GRANTS = [{"rooms": "ops", "rights": ["read"]}]
+
+
+def is_of_token(secret: str) -> bool:
+    return secret.startswith("ck_")
+
+
+class Secrets:
+    """The secrets that were made, and every text in which one of them must not be."""
+
+    def __init__(self) -> None:
+        self.values: list[str] = [SECRET]
+        self.texts: list[str] = []
+
+    def add(self, value: str) -> str:
+        self.values.append(value)
+        return value
+
+    def check(self) -> None:
+        parts = [value.split("_", 2)[2] if is_of_token(value) else value for value in self.values]
+        for text in self.texts:
+            assert not [part for part in parts if part in text], text
+
+
+async def make(server: AccessServer, secrets: Secrets) -> None:
+    """Make secrets of every kind, in every way."""
+    admin = secrets.add((await server.token("boss", ADMIN)).secret)
+    for kind in (TokenKind.PERSON, TokenKind.BOT, TokenKind.HOOK):
+        body = {"name": f"a-{kind}", "grants": GRANTS, "kind": kind}
+        made = (await server.call("POST", "/tokens", admin, body)).json()
+        secrets.add(made["secret"])
+        path = f"/tokens/{made['id']}/rotate"
+        secrets.add((await server.call("POST", path, admin, {"overlap_s": 600})).json()["secret"])
+    invite = (await server.call("POST", "/invites", admin, {"grants": GRANTS, "uses": 9})).json()
+    secrets.add(invite["secret"])
+    for number in range(2):
+        body = {"secret": invite["secret"], "name": f"guest{number}"}
+        redeemed = await server.call("POST", "/invites/redeem", None, body)
+        secrets.add(redeemed.json()["secret"])
+        secrets.add(cookie_of(redeemed.headers["set-cookie"]))
+    for token in (admin, SECRET):
+        signed_in = await server.call("POST", "/session", None, {"token": token})
+        secrets.texts.append(signed_in.text)
+        secrets.add(cookie_of(signed_in.headers["set-cookie"]))
+
+
+def cookie_of(header: str) -> str:
+    """Return the value of a cookie, which lets in as well as the secret does."""
+    return header.partition(";")[0].partition("=")[2].rpartition(".")[2]
+
+
+async def misplace(server: AccessServer, secret: str, secrets: Secrets) -> None:
+    """Put a secret where it does not belong, with and without the right to do what is asked."""
+    admin = secrets.values[1]
+    calls: list[tuple[str, str, Any]] = [
+        ("GET", f"/rooms/{secret}", None),
+        ("GET", f"/{secret}", None),
+        ("GET", f"/me?token={secret}", None),
+        ("GET", f"/rooms/ops/messages?limit={secret}&after={secret}", None),
+        ("DELETE", f"/rooms/{secret}", None),
+        ("DELETE", f"/tokens/{secret}", None),
+        ("POST", f"/tokens/{secret}/rotate", None),
+        ("DELETE", f"/bans/{secret}", None),
+        ("POST", "/tokens", {"name": secret, "grants": GRANTS}),
+        ("POST", "/tokens", {"name": "zoe", "grants": GRANTS, "kind": secret}),
+        ("POST", "/tokens", {"name": "zoe", "grants": GRANTS, secret: 1}),
+        ("POST", "/tokens", {"name": "zoe", "grants": GRANTS, "expires": secret}),
+        ("POST", "/bans", {"subject": secret}),
+        ("POST", "/bans", {"subject": secret, "kind": "token"}),
+        ("POST", "/session", {"token": secret, "name": secret}),
+        ("POST", "/invites/redeem", {"secret": secret, "name": secret}),
+    ]
+    for method, path, body in calls:
+        for by in (None, secret, admin):
+            answer = await server.call(method, path, by, body)
+            if path == f"/rooms/{secret}" and answer.is_success:
+                continue  # it is a valid name of a room, and this is a room's description
+            secrets.texts.append(answer.text)
+
+
+async def collect(server: AccessServer, secrets: Secrets) -> None:
+    """Read everything that an administrator or an export can read."""
+    admin = secrets.values[1]
+    for path in (
+        "/tokens",
+        "/bans",
+        "/rooms",
+        "/me",
+        "/health",
+        "/schema/openapi.json",
+        "/rooms/.audit/messages?limit=1000",
+    ):
+        answer = await server.call("GET", path, admin)
+        assert answer.is_success, answer.text
+        secrets.texts.append(answer.text)
+    for kind in (access_records.TOKEN, access_records.NAME, access_records.BAN, access_records.ROOM):
+        secrets.texts += [str(record) for record in await server.hub.records.scan_records(kind)]
+    secrets.texts += [repr(token) for token in await server.hub.administration.tokens(ROOT)]
+
+
+def test_no_secret_is_anywhere_but_in_the_answer_that_made_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secrets = Secrets()
+
+    async def test() -> None:
+        async with access_server(**SERVER) as server:
+            await make(server, secrets)
+            await server.hub.publish(Draft("ops", "bob", "hello"))
+            for secret in filter(is_of_token, secrets.values[:]):
+                await misplace(server, secret, secrets)
+            await collect(server, secrets)
+
+    run(test())
+    config = log_config(Settings(**SERVER))["formatters"]["line"]
+    for form in (
+        LineFormatter(config["format_"], config["secrets"]),
+        JsonFormatter(with_pid=False, secrets=config["secrets"]),
+    ):
+        secrets.texts += [form.format(record) for record in caplog.records if not record.name.startswith(OF_CLIENT)]
+    assert len(secrets.values) > 10
+    secrets.check()

@@ -11,7 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from chatkit import __version__
-from chatkit.cli import ban, bench, history, invite, join, publish, redact, room, rooms, serve, token
+from chatkit.cli import (
+    backup,
+    ban,
+    bench,
+    export,
+    history,
+    import_,
+    invite,
+    join,
+    publish,
+    redact,
+    room,
+    rooms,
+    serve,
+    token,
+)
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
 from chatkit.cli.exit_codes import report_errors
@@ -96,6 +111,9 @@ _add(invite.invite, invite.EPILOG)
 _add_group("ban", ban.HELP, ban.COMMANDS)
 _add_group("room", room.HELP, room.COMMANDS)
 _add(redact.redact, redact.EPILOG)
+_add(export.export, export.EPILOG)
+_add(import_.import_, import_.EPILOG)
+_add(backup.backup, backup.EPILOG)
 _add(bench.bench, bench.EPILOG)
 
 

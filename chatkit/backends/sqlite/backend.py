@@ -48,6 +48,7 @@ class SqliteBackend(Backend):
     def __init__(
         self, path: Path, *, synchronous: Synchronous = "normal", make: bool = True, make_folder: bool = False
     ) -> None:
+        self.path = path
         self._file = SqliteFile(path, make_folder=make_folder)
         on_damage = self._file.report_damage
         self._pages = ConnectionThread("pages", path, partial(open_reader, path), on_damage=on_damage)

@@ -33,7 +33,7 @@ def open_writer(file: SqliteFile, synchronous: Synchronous, *, make: bool) -> tu
     """
     path = file.path
     with _opening(path) as connection:
-        if _check_version(connection, path) == 0:
+        if check_version(connection, path) == 0:
             if _has_other_tables(connection):
                 raise NotAStore(f"{path} is another program's database")
             if not make:
@@ -97,7 +97,7 @@ def _opening(path: Path) -> Iterator[sqlite3.Connection]:
         raise to_chatkit_error(error, path) from error
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the store's version, or 0 for a file that holds none.
 
     Raise `NotAStore` for another program's database, and `StoreTooNew` for a version that this chatkit does not know.
@@ -133,10 +133,10 @@ def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    if _check_version(connection, path) == len(MIGRATIONS):
+    if check_version(connection, path) == len(MIGRATIONS):
         return
     with transaction(connection):
-        version = _check_version(connection, path)  # again: another process may have migrated the store
+        version = check_version(connection, path)  # again: another process may have migrated the store
         for script in MIGRATIONS[version:]:
             for statement in _statements((files(__package__) / "migrations" / script).read_text("utf-8")):
                 connection.execute(statement)

@@ -6,7 +6,7 @@ Each loses its connection and resumes by its cursor, in plain text and in `chatk
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,8 @@ def with_websocket_client(url: str, subprotocol: str | None, command: str | None
     socket = websocket.create_connection(url, timeout=20, subprotocols=[subprotocol] if subprotocol else None)
     if command:
         socket.send(command)
-    yield iter(socket.recv, None)
-    socket.shutdown()  # without a close frame
+    yield iter(lambda: str(socket.recv()), None)
+    socket.shutdown()  # type: ignore[no-untyped-call]  # closes without a close frame
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def with_node(url: str, subprotocol: str | None, command: str | None) -> Iterato
 
 @contextmanager
 def with_aiohttp(url: str, subprotocol: str | None, command: str | None) -> Iterator[Texts]:
-    async def texts() -> AsyncIterator[str]:
+    async def texts() -> AsyncGenerator[str, None]:
         async with aiohttp.ClientSession() as session:
             socket = await session.ws_connect(url, protocols=[subprotocol] if subprotocol else ())
             if command:

@@ -21,7 +21,7 @@ _NEVER: Final = -1  # equals no first byte, which disables the reader's short pa
 
 # What is read before other connections have their turn: below a millisecond of small frames.
 _TURN_BYTES: Final = 16_384
-_LONG_PATH_BYTES: Final = 64  # a frame on the long path costs as much time as so many bytes of short text messages
+_LONG_PATH_BYTES: Final = 256  # added to each frame of the long path: floods use them, honest clients hardly do
 _INFLATED_SHARE: Final = 32  # decompressing so many bytes costs as much as one
 
 TextCall = Callable[[bytes], None]

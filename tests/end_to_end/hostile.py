@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -141,7 +141,7 @@ async def measure_delays(url: str, seconds: float) -> list[float]:
     return delays
 
 
-async def received(items: AsyncIterator[object]) -> AsyncIterator[str]:
+async def received(items: AsyncIterator[object]) -> AsyncGenerator[str, None]:
     async for item in items:
         if isinstance(item, Message):
             yield item.body
@@ -202,4 +202,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--attack"]:
         asyncio.run(attack_forever(int(sys.argv[2]), int(sys.argv[3])))
     else:
-        main(*map(float, sys.argv[1:2]), *map(int, sys.argv[2:3]))
+        given = dict(enumerate(sys.argv))
+        main(float(given.get(1, 60)), int(given.get(2, 200)))

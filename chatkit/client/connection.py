@@ -251,8 +251,8 @@ class PersistentConnection:
         return follow
 
     def _end_follow(self, event: LeftEvent) -> None:
-        """End the reader of a room that the client may not read any more."""
-        error = event.to_error()
+        """Stop the reader of a room that the client may not read any more."""
+        error = event.cause()
         if error is not None and (follow := self.follows.pop(event.room, None)) is not None:
             follow.end(error)
 

@@ -34,8 +34,10 @@ from chatkit.core.records import Record, RecordChanges
 from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
 from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
-# Of whoever knows the server's secret, and of everybody on an open server. To give others access takes more: on this
-# machine, being allowed to open the store, which a web page is not.
+NEEDS_TOKEN: Final = "this server needs a token"  # noqa: S105 - a sentence
+
+# The rights of a client with the server's secret, and of everybody on an open server. To give others access, a client
+# there has to open the store itself, which no web page can.
 MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
 
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
@@ -253,10 +255,15 @@ class AccessTable:
                 return self.guest_grants
 
     def renew(self, identity: Identity, now_ms: int) -> Identity:
-        """Return the identity as it is now, with its current rights. Raise as `authenticate` or `guest` does."""
+        """Return the identity as it is now, with its current rights. Raise as `authenticate` or `guest` does.
+
+        Raise `Unauthorized` for a guest, too, if guests have no rights any more.
+        """
         match identity.credential:
             case Credential.TOKEN:
                 return self._identify(Secret(identity.token_id or "", identity.digest), identity.address, now_ms)
+            case Credential.NONE if not self.guest_grants:
+                raise Unauthorized(NEEDS_TOKEN)
             case Credential.NONE | Credential.PROXY | Credential.SECRET | Credential.STORE:
                 return self.named(identity.name, identity.address, now_ms, identity.credential)
             case _:

@@ -103,7 +103,7 @@ def _session_context(settings: Settings, hub: Hub) -> SessionContext:
 
 
 def _with_rate(context: SessionContext, rate: float | None) -> SessionContext:
-    """Return the context with a rate in the limits that clients are told; None leaves them as they are."""
+    """Return the context with a rate among the limits in `welcome`; None leaves them as they are."""
     if rate is None:
         return context
     burst, rate_bytes = (max(1.0, rate * BURST_S), MAX_RATE_BYTES) if rate else (0, 0)

@@ -11,7 +11,7 @@ import msgspec
 from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
 from chatkit.core.access import Credential, Identity
-from chatkit.core.access_table import AccessTable
+from chatkit.core.access_table import NEEDS_TOKEN, AccessTable
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
@@ -27,7 +27,6 @@ PROXY_HEADERS: Final = frozenset(
     {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 )
 
-NEEDS_TOKEN: Final = "this server needs a token"  # noqa: S105 - a sentence
 INVALID_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
 SESSION_ENDED: Final = "the session of this page has ended: sign in again"
 
@@ -152,8 +151,8 @@ class Authenticator:
     async def redeem(self, secret: str, name: str, address: str) -> NewToken:
         """Redeem an invite for a token with a name that is free.
 
-        Raise as `Administration.redeem` and `AccessTable.guest` do, and `TooManyAttempts`. Nothing about names is
-        told without a right secret.
+        Raise as `Administration.redeem` and `AccessTable.guest` do, and `TooManyAttempts`. With a wrong secret, the
+        error does not depend on the name.
         """
         self._attempts.check_blocked(address)
         administration = self._hub.administration

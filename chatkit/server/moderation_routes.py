@@ -1,6 +1,6 @@
 """The HTTP API of moderation: bans, kicks, and the settings and the end of rooms.
 
-`Moderation` checks the grants. Bans of whoever asks are checked here.
+`Moderation` checks the grants. Bans of the client that asks are checked here.
 """
 
 from litestar import Response, Router, delete, get, patch, post
@@ -13,6 +13,7 @@ from chatkit.core.moderation import no_such_ban
 from chatkit.errors import BadRequest, Forbidden
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.long_answer import answer_list
 from chatkit.server.request_body import read_body
 from chatkit.server.room_list import read_room
 from chatkit.wire.access import BanListing, BanRequest, BanView, KickRequest, RoomSettingsChange, read_wire_time
@@ -21,10 +22,11 @@ from chatkit.wire.http import RoomView
 
 
 @get("/bans")
-async def list_bans(admission: NamedDependency[Admission], request: HttpRequest) -> BanListing:
+async def list_bans(admission: NamedDependency[Admission], request: HttpRequest) -> Response[BanListing]:
     """List the bans of the rooms that the client moderates."""
     await admission.charge(request, LIST_COST)
-    return BanListing([BanView.of(ban) for ban in await _bans(admission, admission.current(request))])
+    bans = await _bans(admission, admission.current(request))
+    return await answer_list(bans, lambda found: BanListing([BanView.of(ban) for ban in found]))
 
 
 async def _bans(admission: Admission, by: Identity) -> list[Ban]:
@@ -32,8 +34,10 @@ async def _bans(admission: Admission, by: Identity) -> list[Ban]:
     if not any(grant.includes(Right.MODERATE) for grant in by.grants):
         raise Forbidden("this needs the right 'moderate' in a room")
     bans = await admission.hub.moderation.bans(by)
-    is_admin = admission.allows(by, Right.ADMIN, None)
-    return [ban for ban in bans if is_admin or admission.allows(by, Right.MODERATE, ban.room)]
+    if admission.allows(by, Right.ADMIN, None):
+        return bans
+    moderated = {room for room in {ban.room for ban in bans} if admission.allows(by, Right.MODERATE, room)}
+    return [ban for ban in bans if ban.room in moderated]
 
 
 @post("/bans")

@@ -29,7 +29,7 @@ COMMAND_RATE: Final = 100.0  # a second, at least: a low rate of messages must n
 class Bucket:
     """A token bucket over messages and bytes at once: full at first, or empty and with as much `credit`.
 
-    Without `earns`, it is empty for ever, and what it consumes is borrowed from shared buckets.
+    Without `earns`, it stays empty, and what it consumes is borrowed from shared buckets.
 
     A refusal closes the bucket until the sender has been quiet for as long as it was asked to wait. So messages right
     behind a refused one are refused as well, and the sender can send them all again in order.

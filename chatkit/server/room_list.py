@@ -5,7 +5,7 @@ It is without system rooms. Clients that may read only some rooms get a list of 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -22,7 +22,6 @@ AGE_FACTOR: Final = 10  # a list is reused for this many times as long as it too
 MAX_AGE_S: Final = 5.0
 CHECKED_AT_ONCE: Final = 200  # rooms, about 5 µs each: less than a millisecond of the event loop
 FILTERING: Final = 2  # lists that are filtered at a time: each holds all rooms in memory
-SLICE_BYTES: Final = 1 << 16
 
 
 class EncodedRooms:
@@ -131,9 +130,3 @@ async def read_room(hub: Hub, room: str) -> RoomView:
     """Return a room as the store has it now. Raise `Unavailable`."""
     page = await hub.history(room, limit=1)
     return view_room(hub, room, page.head, page.messages[-1].time_ms if page.messages else None)
-
-
-async def slices(encoded: bytes) -> AsyncIterator[bytes]:
-    """Yield a long answer in parts. Each waits until the client has read those before."""
-    for start in range(0, len(encoded), SLICE_BYTES):
-        yield encoded[start : start + SLICE_BYTES]

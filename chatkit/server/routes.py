@@ -30,8 +30,9 @@ from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.long_answer import answer_encoded
 from chatkit.server.moderation_routes import room_handlers
-from chatkit.server.room_list import SLICE_BYTES, read_room, slices
+from chatkit.server.room_list import read_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream, with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
@@ -55,10 +56,7 @@ async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest
     A very long list may be a few seconds old.
     """
     await admission.charge(request, LIST_COST)
-    encoded = await while_connected(request, admission.read_rooms(request.user))
-    if len(encoded) <= SLICE_BYTES:
-        return Response(encoded, media_type=MediaType.JSON)
-    return Stream(slices(encoded), media_type=MediaType.JSON, headers={"Content-Length": str(len(encoded))})
+    return answer_encoded(await while_connected(request, admission.read_rooms(request.user)))
 
 
 @get("/rooms/{room:str}")

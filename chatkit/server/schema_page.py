@@ -21,7 +21,7 @@ PAGE_HEADERS: Final = {**HEADERS, "Content-Security-Policy": POLICY}
 
 
 def schema_handlers(document: Json, policy: AccessPolicy) -> list[HTTPRouteHandler]:
-    """Return the handlers of `/schema` and the addresses below it. Whoever may connect may read the document."""
+    """Return the handlers of `/schema` and the addresses below it. Clients that may connect may read the document."""
     as_json = json.dumps(document, ensure_ascii=False)
     as_page = render(document)
     style = (static_folder() / "schema.css").read_text(encoding="utf-8")

@@ -98,12 +98,12 @@ async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class StreamClient:
-    """The client of one stream: its rights, and what it is told beside messages."""
+    """The client of one stream: its rights, and the events for it beside messages."""
 
     def __init__(self, hub: Hub, identity: Identity, room: str, form: StreamFormat) -> None:
         self.identity = identity
         self.error: ChatkitError | None = None  # why the stream ends: the client may not read the room any more
-        self.woken = asyncio.Event()  # set when there is something to read or to be told, or the stream has to end
+        self.woken = asyncio.Event()  # set when there is something to read or to report, or the stream has to end
         self._hub = hub
         self._room = room
         self._form = form
@@ -120,7 +120,7 @@ class StreamClient:
         self._hub.access.watchers.discard(self)
 
     def on_access_changed(self) -> None:
-        """Use the current rights, and be told when they change."""
+        """Use the current rights, and stay registered for their next change."""
         if not self._is_open:
             return
         access, now_ms = self._hub.access, self._hub.now_ms()
@@ -134,7 +134,7 @@ class StreamClient:
             access.watchers.add(self)
 
     def on_signal(self, signal: Signal) -> None:
-        """Tell the client whether the store is available. A stream carries no other signals."""
+        """Report whether the store is available. A stream carries no other signals."""
         match signal:
             case StoreUnavailable(reason):
                 self._statuses.append(
@@ -148,7 +148,7 @@ class StreamClient:
         self.woken.set()
 
     def pop_statuses(self) -> bytes:
-        """Return what the client has not been told yet, and forget it."""
+        """Return the events that were not sent yet, and forget them."""
         statuses, self._statuses = self._statuses, []
         return b"".join(statuses)
 

@@ -84,7 +84,7 @@ class TokenAttempts:
         self._of(address, now).proven_at = now
 
     def add_wrong(self, address: str) -> None:
-        """Count a wrong token from an address. Raise `TooManyAttempts` if that was one too many."""
+        """Count a wrong token from an address. Raise `TooManyAttempts` if the address may not try any more."""
         now = self._clock()
         attempts = self._of(address, now)
         attempts.refill(now)

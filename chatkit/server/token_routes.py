@@ -1,12 +1,13 @@
 """The HTTP API of tokens and invites. `Administration` decides who may do what."""
 
-from litestar import Router, delete, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.browser_site import page_url
 from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.long_answer import answer_list
 from chatkit.server.request_body import read_body
 from chatkit.wire.access import (
     InviteRequest,
@@ -21,11 +22,11 @@ from chatkit.wire.costs import LIST_COST
 
 
 @get("/tokens")
-async def list_tokens(admission: NamedDependency[Admission], request: HttpRequest) -> TokenList:
+async def list_tokens(admission: NamedDependency[Admission], request: HttpRequest) -> Response[TokenList]:
     """List all tokens and invites, without their secrets."""
     await admission.charge(request, LIST_COST)
     tokens = await admission.hub.administration.tokens(admission.current(request))
-    return TokenList([TokenView.of(token) for token in tokens])
+    return await answer_list(tokens, lambda found: TokenList([TokenView.of(token) for token in found]))
 
 
 @post("/tokens")

@@ -34,6 +34,8 @@ from chatkit.wire.codes import close_code_of
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet
 MAX_JOBS = 64  # commands of one client that wait for the store
 MAX_UNREAD_BYTES = 1 << 20  # answers that the client has not read: ten thousand acknowledgements
+
+NOWHERE: frozenset[str] = frozenset()  # shared by all sessions that have published nothing, which are most
 MAX_WRITABLE = 64  # rooms to which the client may publish that are remembered: as many as it may join by default
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
@@ -99,7 +101,7 @@ class Session(ABC):
         self._socket = socket
         self._sender = identity.name
         self._limiter = limiter
-        self._writable: set[str] = set()  # rooms to which the client may publish, as of `_writable_generation`
+        self._writable = NOWHERE  # rooms to which the client may publish, as of `_writable_generation`
         self._writable_generation = self._access.generation
         self._rooms: dict[str, Delivery] = {}  # the rooms that this client reads
         self._n_outstanding = 0
@@ -113,7 +115,7 @@ class Session(ABC):
 
     async def start(self, room: str | None, start: StartPosition) -> None:
         """Start the session, and join the room that its path names. Raise a `ChatkitError` if that fails."""
-        self._access.watchers.add(self)  # before anything waits: from now on, the session is told of each change
+        self._access.watchers.add(self)  # before the first wait, so that the session is notified of each change
         await self._start(room, start)
 
     @abstractmethod
@@ -221,15 +223,13 @@ class Session(ABC):
         """Raise unless the client may publish to the room. That it may is remembered until any access changes."""
         if self._writable_generation != self._access.generation:
             self._writable_generation = self._access.generation
-            self._writable.clear()
+            self._writable = NOWHERE
         elif room in self._writable:
             return
         self._check(Right.WRITE, room)
         if is_system_room(room):
             raise Forbidden(f"only the server writes to {room!r}")
-        if len(self._writable) >= MAX_WRITABLE:
-            self._writable.clear()
-        self._writable.add(room)
+        self._writable = frozenset((room, *self._writable) if len(self._writable) < MAX_WRITABLE else (room,))
 
     async def _subscribe(self, room: str, start: StartPosition, delivery: Delivery) -> Subscription:
         context = self._context
@@ -245,7 +245,7 @@ class Session(ABC):
         )
         if self.is_closed:  # the client disconnected while the room was opened
             subscription.close()
-        elif error := self._refusal(Right.READ, room):  # it lost the right meanwhile, and was not in the room yet
+        elif error := self._refusal(Right.READ, room):  # it lost the right during the call
             subscription.close()
             raise error
         return subscription

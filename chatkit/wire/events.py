@@ -138,7 +138,7 @@ class LeftEvent(ServerEvent, frozen=True, tag="left"):
     reason: str | None = None
     message: str | None = None
 
-    def to_error(self) -> ChatkitError | None:
+    def cause(self) -> ChatkitError | None:
         """Return why the server took the client out of the room; None if the client asked for it."""
         return None if self.reason is None else error_of(self.reason, self.message or self.reason)
 

@@ -17,8 +17,10 @@ from chatkit.core.model import Cursor, check_body, check_key, check_room, check_
 from chatkit.core.text import fold, normalize
 from chatkit.errors import ChatkitError
 from chatkit.protocols.head import MAX_HEAD_BYTES
-from chatkit.server.access import AccessPolicy, bearer
+from chatkit.server.access import AccessPolicy
+from chatkit.server.client_address import TrustedProxies
 from chatkit.server.connect_request import read_start
+from chatkit.server.identity import bearer
 from chatkit.server.page import _find, static_folder
 from chatkit.server.routes import _read_time
 from chatkit.server.session_cookie import cookie_values
@@ -79,6 +81,11 @@ PARSERS: dict[str, tuple[Callable[[str], Any], Callable[[int], str], int]] = {
         MAX_HEAD_BYTES,
     ),
     "authorization": (bearer, lambda n: "Bearer " * (n // 7), MAX_TEXT),
+    "forwarded for": (
+        lambda text: TrustedProxies().client_address("", text),
+        lambda n: "127.0.0.1," * (n // 10),
+        MAX_HEAD_BYTES,
+    ),
     "host": (GATE.check_host, lambda n: "a." * (n // 2), MAX_TEXT),
     "host of colons": (GATE.check_host, lambda n: "[" + ":" * n + "]", MAX_TEXT),
     "origin": (lambda origin: GATE.check_origin(origin, "h"), lambda n: "https://" + "a." * (n // 2), MAX_TEXT),

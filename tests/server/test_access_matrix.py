@@ -1,7 +1,7 @@
-"""Every door with every set of rights on every kind of room: what is allowed, and with which code it is refused."""
+"""Every operation with every set of rights on every kind of room: what is allowed, and how the rest is refused."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from access_server import AccessServer, access_server, grant
@@ -33,23 +33,26 @@ CLOSED = {
 }
 
 
-class Door(NamedTuple):
+Use: TypeAlias = Callable[[AccessServer, str | None, str], Awaitable[str]]
+
+
+class Operation(NamedTuple):
     """One way to use a right on a room. `use` returns "ok" or the code of the error."""
 
     right: Right
-    use: Callable[[AccessServer, str, str], Awaitable[str]]
+    use: Use
 
 
-def http(method: str, path: str, **options: Any) -> Callable[[AccessServer, str, str], Awaitable[str]]:
-    async def use(server: AccessServer, secret: str, room: str) -> str:
+def http(method: str, path: str, **options: Any) -> Use:
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
         return await server.code(method, path.format(room=room), secret, **options)
 
     return use
 
 
-def stream(accept: str) -> Callable[[AccessServer, str, str], Awaitable[str]]:
-    async def use(server: AccessServer, secret: str, room: str) -> str:
-        headers = {"accept": accept, "authorization": f"Bearer {secret}"}
+def stream(accept: str) -> Use:
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
+        headers = {"accept": accept} | ({"authorization": f"Bearer {secret}"} if secret else {})
         async with server.http.stream("GET", f"/rooms/{room}/events", headers=headers) as answer:
             if answer.is_success:
                 await anext(answer.aiter_lines())
@@ -60,7 +63,7 @@ def stream(accept: str) -> Callable[[AccessServer, str, str], Awaitable[str]]:
     return use
 
 
-async def join_by_path(server: AccessServer, secret: str, room: str) -> str:
+async def join_by_path(server: AccessServer, secret: str | None, room: str) -> str:
     async with server.talk(f"/ws/{room}", secret) as talk:
         try:
             while (event := await talk.receive())["type"] == "welcome":
@@ -70,7 +73,7 @@ async def join_by_path(server: AccessServer, secret: str, room: str) -> str:
         return "ok" if event["type"] == "joined" else str(event["code"])
 
 
-async def join_by_text(server: AccessServer, secret: str, room: str) -> str:
+async def join_by_text(server: AccessServer, secret: str | None, room: str) -> str:
     async with server.text(f"/ws/{room}?history=1&format=json", secret) as socket:
         try:
             line = await socket.recv()
@@ -82,15 +85,15 @@ async def join_by_text(server: AccessServer, secret: str, room: str) -> str:
         return CLOSED[PrivateCloseCode(socket.close_code or 0)]
 
 
-def command(op: str, **fields: Any) -> Callable[[AccessServer, str, str], Awaitable[str]]:
-    async def use(server: AccessServer, secret: str, room: str) -> str:
+def command(op: str, **fields: Any) -> Use:
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
         async with server.talk("/ws", secret) as talk:
             return outcome(await talk.ask(op=op, room=room, **fields))
 
     return use
 
 
-async def typing(server: AccessServer, secret: str, room: str) -> str:
+async def typing(server: AccessServer, secret: str | None, room: str) -> str:
     """Send a signal, which has no answer unless it is refused, and then a command that has one."""
     async with server.talk("/ws", secret) as talk:
         await talk.send(op="typing", room=room, ref="typing")
@@ -105,7 +108,7 @@ def outcome(event: dict[str, Any]) -> str:
     return str(event["code"]) if event["type"] == "error" else "ok"
 
 
-async def publish_as_text(server: AccessServer, secret: str, room: str) -> str:
+async def publish_as_text(server: AccessServer, secret: str | None, room: str) -> str:
     """Publish in the plain-text protocol, which only a reader of the room can do."""
     joined = await join_by_text(server, secret, room)
     if joined != "ok":
@@ -117,39 +120,39 @@ async def publish_as_text(server: AccessServer, secret: str, room: str) -> str:
 
 
 JSON = {"content-type": "application/json"}
-DOORS = {
-    "GET room": Door(Right.READ, http("GET", "/rooms/{room}")),
-    "GET messages": Door(Right.READ, http("GET", "/rooms/{room}/messages")),
-    "GET messages by search": Door(Right.READ, http("GET", "/rooms/{room}/messages?search=hello")),
-    "GET messages as lines": Door(
+OPERATIONS = {
+    "GET room": Operation(Right.READ, http("GET", "/rooms/{room}")),
+    "GET messages": Operation(Right.READ, http("GET", "/rooms/{room}/messages")),
+    "GET messages by search": Operation(Right.READ, http("GET", "/rooms/{room}/messages?search=hello")),
+    "GET messages as lines": Operation(
         Right.READ, http("GET", "/rooms/{room}/messages", headers={"accept": "application/x-ndjson"})
     ),
-    "GET members": Door(Right.READ, http("GET", "/rooms/{room}/members")),
-    "server-sent events": Door(Right.READ, stream("text/event-stream")),
-    "JSON lines": Door(Right.READ, stream("application/x-ndjson")),
-    "WebSocket path": Door(Right.READ, join_by_path),
-    "WebSocket text": Door(Right.READ, join_by_text),
-    "join": Door(Right.READ, command("join")),
-    "history": Door(Right.READ, command("history")),
-    "history by search": Door(Right.READ, command("history", search="hello")),
-    "members": Door(Right.READ, command("members")),
-    "POST text": Door(Right.WRITE, http("POST", "/rooms/{room}/messages", content="x")),
-    "POST JSON": Door(Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x"}', headers=JSON)),
-    "publish": Door(Right.WRITE, command("publish", body="x")),
-    "typing": Door(Right.WRITE, typing),
-    "publish as text": Door(Right.WRITE, publish_as_text),
-    "DELETE message": Door(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
+    "GET members": Operation(Right.READ, http("GET", "/rooms/{room}/members")),
+    "server-sent events": Operation(Right.READ, stream("text/event-stream")),
+    "JSON lines": Operation(Right.READ, stream("application/x-ndjson")),
+    "WebSocket path": Operation(Right.READ, join_by_path),
+    "WebSocket text": Operation(Right.READ, join_by_text),
+    "join": Operation(Right.READ, command("join")),
+    "history": Operation(Right.READ, command("history")),
+    "history by search": Operation(Right.READ, command("history", search="hello")),
+    "members": Operation(Right.READ, command("members")),
+    "POST text": Operation(Right.WRITE, http("POST", "/rooms/{room}/messages", content="x")),
+    "POST JSON": Operation(Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x"}', headers=JSON)),
+    "publish": Operation(Right.WRITE, command("publish", body="x")),
+    "typing": Operation(Right.WRITE, typing),
+    "publish as text": Operation(Right.WRITE, publish_as_text),
+    "DELETE message": Operation(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
 }
 NEEDS_READ_TOO = {"publish as text", "DELETE message"}
 INVALID_IN_SYSTEM_ROOMS = {"POST text", "POST JSON", "publish"}  # these have no valid name of such a room
 
 
-def expected(door: str, grants: tuple[Grant, ...], room: str) -> str:
-    """Return what a door answers: the rules of the documentation, written down once more."""
+def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:
+    """Return what a operation answers: the rules of the documentation, written down once more."""
     is_admin = grants == RIGHTS["admin"]
-    right = DOORS[door].right
+    right = OPERATIONS[operation].right
     if room == SYSTEM:
-        if door in INVALID_IN_SYSTEM_ROOMS:
+        if operation in INVALID_IN_SYSTEM_ROOMS:
             return "bad-room"
         return "not-found" if not is_admin else "ok" if right is Right.READ else "forbidden"
     name = next(name for name, given in RIGHTS.items() if given == grants)
@@ -164,25 +167,53 @@ def expected(door: str, grants: tuple[Grant, ...], room: str) -> str:
         rights = {Right.READ, Right.WRITE, Right.MODERATE}
     elif room == OTHER:
         rights = set()
-    if right in rights and (Right.READ in rights or door not in NEEDS_READ_TOO):
+    if right in rights and (Right.READ in rights or operation not in NEEDS_READ_TOO):
         return "ok"
     return "forbidden" if Right.READ in rights else "not-found"
 
 
 @pytest.mark.parametrize("name", RIGHTS)
-def test_each_door_allows_what_the_rights_allow_and_nothing_else(name: str) -> None:
+def test_each_operation_allows_what_the_rights_of_a_token_allow_and_nothing_else(name: str) -> None:
     async def test() -> None:
         async with access_server(host="localhost", secret="not-used-here") as server:
-            grants = RIGHTS[name]
-            secret = (await server.token("ann", *grants)).secret
-            for room in (OWN, OTHER):
-                await server.hub.publish(Draft(room, "bob", "hello"))
-            wrong = []
-            for name_of_door, door in DOORS.items():
-                for room in (OWN, OTHER, SYSTEM):
-                    found, right = await door.use(server, secret, room), expected(name_of_door, grants, room)
-                    if found != right:
-                        wrong.append(f"{name_of_door} of {room}: {found} in place of {right}")
-            assert not wrong, wrong
+            await check_all(server, (await server.token("ann", *RIGHTS[name])).secret, RIGHTS[name])
 
     run(test())
+
+
+@pytest.mark.parametrize("name", ["read", "read and write", "everything but system rooms"])
+def test_guests_have_the_rights_of_the_option_and_no_others(name: str) -> None:
+    async def test() -> None:
+        async with access_server(open_grants=RIGHTS[name]) as server:
+            await check_all(server, None, RIGHTS[name])
+
+    run(test())
+
+
+def test_without_a_token_everything_is_refused_where_guests_have_no_rights() -> None:
+    async def test() -> None:
+        async with access_server(host="localhost", secret="not-used-here") as server:
+            await server.hub.publish(Draft(OWN, "bob", "hello"))
+            for room in (OWN, OTHER, SYSTEM):
+                for name in ("GET room", "GET messages", "GET members", "POST text", "DELETE message", "JSON lines"):
+                    assert await OPERATIONS[name].use(server, None, room) == "unauthorized", (name, room)
+                for opened in (server.text(f"/ws/{room}", None), server.talk(f"/ws/{room}", None)):
+                    async with opened as client:
+                        socket = getattr(client, "socket", client)
+                        await socket.wait_closed()
+                        assert socket.close_code == PrivateCloseCode.UNAUTHORIZED
+            assert await server.code("GET", "/rooms") == "unauthorized"
+
+    run(test())
+
+
+async def check_all(server: AccessServer, secret: str | None, grants: tuple[Grant, ...]) -> None:
+    for room in (OWN, OTHER):
+        await server.hub.publish(Draft(room, "bob", "hello"))
+    wrong = []
+    for name, operation in OPERATIONS.items():
+        for room in (OWN, OTHER, SYSTEM):
+            found, right = await operation.use(server, secret, room), expected(name, grants, room)
+            if found != right:
+                wrong.append(f"{name} of {room}: {found} in place of {right}")
+    assert not wrong, wrong

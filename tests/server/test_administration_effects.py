@@ -7,8 +7,9 @@ from raw_client import run
 
 from chatkit.core.administration import NewToken
 from chatkit.core.model import Draft
+from chatkit.server.long_answer import SLICE_BYTES
 
-SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token or the secret
+SERVER: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}  # which nobody uses without a token
 ADMIN = grant("*", "admin")
 WRITE_OPS = grant("ops", "read", "write")
 SOON_S = 5.0  # far more than a change takes here, where no other process makes it
@@ -50,6 +51,20 @@ def test_a_token_is_made_listed_and_revoked_without_any_other_of_its_name() -> N
                 403,
                 "name-taken",
             )
+
+    run(test())
+
+
+def test_a_long_list_of_tokens_arrives_whole() -> None:
+    async def test() -> None:
+        async with access_server(**SERVER) as server:
+            admin = await server.token("boss", ADMIN)
+            names = [f"someone-{number:04d}" for number in range(400)]
+            for name in names:
+                await server.token(name, WRITE_OPS)
+            answer = await server.call("GET", "/tokens", admin)
+            assert len(answer.content) > SLICE_BYTES
+            assert sorted(token["name"] for token in answer.json()["tokens"]) == ["boss", *names]
 
     run(test())
 

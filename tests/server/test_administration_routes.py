@@ -12,7 +12,7 @@ from chatkit.core.administration import NewToken
 from chatkit.core.model import Draft
 from chatkit.server.request_body import MAX_BYTES
 
-SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token or the secret
+SERVER: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}  # which nobody uses without a token
 ADMIN = grant("*", "admin")
 GRANTS = [{"rooms": "ops*", "rights": ["read", "write"]}]
 

@@ -16,7 +16,8 @@ from chatkit.core.model import Draft
 from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import NotFound
 from chatkit.server.disconnect import while_connected
-from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, slices
+from chatkit.server.long_answer import slices
+from chatkit.server.room_list import FEW_ROOMS, EncodedRooms
 from chatkit.wire.costs import JOIN_COST, LEAVE_COST, REFUSED_COST
 
 

@@ -12,7 +12,7 @@ from raw_client import run
 from chatkit.core.administration import NewToken
 from chatkit.server.token_attempts import BURST
 
-SERVER = {"host": "localhost", "secret": "not-used-here"}  # nobody gets in without a token or the secret
+SERVER: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}  # which nobody uses without a token
 ADMIN = grant("*", "admin")
 GRANTS = [{"rooms": "ops", "rights": ["read"]}]
 WRONG = "ck_abcdefghij_" + "A" * 43

@@ -13,6 +13,7 @@ from raw_client import Talk, open_socket
 from chatkit.core.access import EVERYTHING, Credential, Grant, Identity, Right
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub  # noqa: TC001  # a cheap import is no reason to hide it
+from chatkit.core.moderation import Moderation  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.core.token import TokenKind
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.websocket import RoomWebSocketProtocol
@@ -36,7 +37,7 @@ class AccessServer:
         self.url = f"http://127.0.0.1:{port}"
         self.ws_url = f"ws://127.0.0.1:{port}"
         self.hub: Hub = app.state.admission.hub
-        self.moderation = self.hub.moderation
+        self.moderation: Moderation = self.hub.moderation
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
 
     async def token(self, name: str, *grants: Grant, kind: TokenKind = TokenKind.PERSON, **more: Any) -> NewToken:

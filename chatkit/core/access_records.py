@@ -16,6 +16,7 @@ TOKEN: Final = "token"  # by the token's id # noqa: S105 - not a secret
 NAME: Final = "name"  # by `name_key` of each skeleton of the name
 BAN: Final = "ban"  # by the ban's id
 ROOM: Final = "room"  # by the room's name
+FIRST_TOKEN: Final = "first_token"  # one: the claim to make the first token of the store # noqa: S105 - not a secret
 
 
 class NameHolders(msgspec.Struct, frozen=True):

@@ -7,9 +7,11 @@ from chatkit.core import access_records
 from chatkit.core.access import EVERYTHING, Credential, Identity
 from chatkit.core.audit import SERVER_NAME
 from chatkit.core.hub import Hub
+from chatkit.errors import VersionConflict
 from chatkit.server.settings import Settings
 
 NAME: Final = "admin"
+CLAIM: Final = b"{}"  # the value of the record; only its version counts
 
 
 def may_need_token(settings: Settings) -> bool:
@@ -22,7 +24,16 @@ async def make_first_token(settings: Settings, hub: Hub) -> str | None:
 
     The token is in the store, so it is made at the first start only.
     """
-    if not may_need_token(settings) or await hub.records.scan_records(access_records.TOKEN):
+    if not may_need_token(settings):
+        return None
+    claim = await hub.records.get_record(access_records.FIRST_TOKEN, NAME)
+    if await hub.records.scan_records(access_records.TOKEN):
+        return None
+    try:  # of the servers that start at the same time, only one makes the token
+        await hub.records.put_record(
+            access_records.FIRST_TOKEN, NAME, CLAIM, expected_version=0 if claim is None else claim.version
+        )
+    except VersionConflict:
         return None
     server = Identity(SERVER_NAME, is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
     return (await hub.administration.add_token(server, NAME, EVERYTHING)).secret

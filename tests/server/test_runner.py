@@ -483,3 +483,12 @@ def test_a_first_token_is_made_if_nobody_could_use_the_server_and_only_once(
         assert await make_first_token_of_store(settings) is None
 
     run(test())
+
+
+def test_of_servers_that_start_at_the_same_time_one_makes_the_first_token(tmp_path: Path) -> None:
+    async def test() -> None:
+        settings = Settings(host="0.0.0.0", backend=f"sqlite:///{tmp_path}/rooms.db")
+        made = await asyncio.gather(*(make_first_token_of_store(settings) for _ in range(4)))
+        assert len([secret for secret in made if secret is not None]) == 1
+
+    run(test())

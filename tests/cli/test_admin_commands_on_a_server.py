@@ -125,7 +125,7 @@ def test_the_audit_is_read_by_administrators_only(served: Served, runner: Any) -
     admin = runner(served.admin)
     admin.run("ban", "add", "eve")
     assert admin.rows("history", ".audit")[-1]["data"]["event"] == "ban-added"
-    assert runner(served.moderator).refused("history", ".audit", status=1) == "there is no room '.audit'"
+    assert runner(served.moderator).refused("history", ".audit", status=1).startswith("there is no room '.audit' (")
 
 
 def test_a_refusal_says_who_may(served: Served, runner: Any) -> None:

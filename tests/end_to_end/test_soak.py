@@ -18,7 +18,7 @@ WINDOW = 400  # messages under way at once
 WITHIN_S = 120.0
 
 # What of a message is looked at: enough to see that it is there, and cheap enough for a million of them.
-_SEQ = re.compile(rb'"seq":(\d+),"time":"[^"]*","sender":"pub","body":"(\d+)"}')
+_SEQ = re.compile(rb'"seq":(\d+),"time":"[^"]*","sender":"pub","body":"(\d+)"[,}]')
 
 
 class Visitor(ABC):

@@ -255,7 +255,7 @@ def test_a_body_of_many_small_parts_is_parsed_in_turns(loop: str, parts: str) ->
             found, turns = conversation(served), []
             client.send(CHUNKS[parts])
             await eventually(lambda: found._unread)
-            while found._unread:
+            while len(found._unread) > len(b"\r\n"):  # which the parser keeps until more follows
                 turns.append(found._n_parts)
                 await asyncio.sleep(0)
             assert max(turns) <= 400

@@ -261,6 +261,7 @@ def test_a_body_of_many_small_parts_is_parsed_in_turns(loop: str, parts: str) ->
             assert max(turns) <= 400
             assert len(turns) > 20
             client.cut()
+            await served.empty()
 
     run(test, loop)
 

@@ -19,6 +19,7 @@ from chatkit.server.access_log import AccessLog
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
 from chatkit.server.identity import Authenticator, access_table
+from chatkit.server.limit_table import LimitTable
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
@@ -32,6 +33,7 @@ from chatkit.server.schema_page import schema_handlers
 from chatkit.server.session_routes import session_router
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
 from chatkit.server.snapshot import take_snapshot
+from chatkit.server.token_attempts import TokenAttempts
 from chatkit.server.token_routes import tokens_router
 from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
@@ -41,26 +43,29 @@ MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every c
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
+async def open_app(settings: Settings, table: LimitTable | None = None) -> AsyncIterator[Litestar]:
     """Open the backend and a hub on it, and yield an application that uses them. Close both at the end.
 
+    `table` is that of the limits of all workers; without it, the application has its own.
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
     async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
         trimming = hub.spawn(retention.run())
         try:
-            yield create_app(settings, hub)
+            yield create_app(settings, hub, table)
         finally:
             trimming.cancel()
 
 
-def create_app(settings: Settings, hub: Hub) -> Litestar:
+def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) -> Litestar:
     """Return an application that uses a hub, which has the `access_table` of the settings. The caller opens the hub."""
     policy = AccessPolicy(settings)
-    rates = RateLimits(settings.rate_limit, settings.local_rate_limit)
+    table = table or LimitTable()
+    rates = RateLimits(settings.rate_limit, settings.local_rate_limit, table=table)
+    authenticator = Authenticator(settings, hub, TokenAttempts(table=table))
     context = _session_context(settings, hub)
-    admission = Admission(context, policy, Authenticator(settings, hub), rates, settings.max_connections_each)
+    admission = Admission(context, policy, authenticator, rates, settings.max_connections_each)
     admission.local_context = _with_rate(context, settings.local_rate_limit)
 
     async def gather() -> Snapshots:  # replaced in a worker, which asks the others too

@@ -4,7 +4,8 @@ Each connection has an allowance of its own, which no other connection can use u
 connection lives. What a new connection sends before that is paid from shared allowances: one for all connections of a
 name at an address, and one for the whole address. So a new name or a new connection gains little, and a client that
 uses another's name takes nothing from what the other connection has earned. All connections with one token share one
-allowance, wherever they come from, and nobody else uses it up. Times are in seconds, from the caller.
+allowance, wherever they come from, and nobody else uses it up. All workers share the shared allowances
+(`limit_table.py`). Times are in seconds, from the caller.
 """
 
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from chatkit.core.access import Identity
+from chatkit.server.limit_table import Entry, LimitTable
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 from chatkit.server.token_attempts import network_of
 
@@ -24,6 +26,43 @@ ROUNDING: Final = 1e-6  # of a message: sums of fractions may be off by this muc
 MAX_BUCKETS: Final = 10_000  # of each kind; when there are more, full ones are dropped
 SHARE_OF_ADDRESS: Final = 4  # all new connections of an address share this many allowances
 COMMAND_RATE: Final = 100.0  # a second, at least: a low rate of messages must not slow down reading
+MESSAGES, BYTES, COMMANDS = range(3)  # the columns of an entry of the table
+
+
+class SharedBucket:
+    """A token bucket in the table that all workers share: full at first. It counts messages and bytes, or commands."""
+
+    __slots__ = ("_column", "_entry", "_rate")
+
+    def __init__(self, entry: Entry, rate: float, column: int = MESSAGES) -> None:
+        self._entry = entry
+        self._rate = rate
+        self._column = column
+
+    def messages(self, now: float) -> float:
+        """Return how many messages or commands are left; less than none if the bucket is in debt."""
+        return burst(self._rate) - max(0.0, self._entry.read(self._column) - now) * self._rate
+
+    def n_bytes(self, now: float) -> float:
+        """Return how many bytes are left."""
+        return BYTES_BURST - max(0.0, self._entry.read(BYTES) - now) * MAX_RATE_BYTES
+
+    def take(self, messages: float, n_bytes: float, now: float) -> None:
+        """Take messages and bytes, even if fewer are left."""
+        if messages:
+            self._entry.use(self._column, messages / self._rate, now)
+        if n_bytes:
+            self._entry.use(BYTES, n_bytes / MAX_RATE_BYTES, now)
+
+    def charge(self, cost: float, now: float, _: tuple["SharedBucket", ...] = ()) -> float:
+        """Consume `cost` messages, even if that leaves a debt. Return the seconds until the debt is paid."""
+        self.take(cost, 0, now)
+        return max(0.0, -self.messages(now) / self._rate)
+
+
+def burst(rate: float) -> float:
+    """Return how many messages a bucket holds: at least one, also at a rate of one a minute."""
+    return max(1.0, rate * BURST_S)
 
 
 class Bucket:
@@ -56,7 +95,7 @@ class Bucket:
         self._closed_until = now
         self._signalled_at = now - SIGNAL_INTERVAL_S
 
-    def consume(self, n_bytes: int, now: float, shared: tuple["Bucket", ...] = ()) -> float:
+    def consume(self, n_bytes: int, now: float, shared: tuple[SharedBucket, ...] = ()) -> float:
         """Consume one message of `n_bytes`. Return 0, or the seconds after which to try again if it is refused."""
         self.refill(now)
         missing_s = max((1 - self.messages) / self._rate, (n_bytes - self.n_bytes) / MAX_RATE_BYTES)
@@ -68,33 +107,29 @@ class Bucket:
         self._closed_until = now + wait_s
         return wait_s
 
-    def charge(self, cost: float, now: float, shared: tuple["Bucket", ...]) -> float:
+    def charge(self, cost: float, now: float, shared: tuple[SharedBucket, ...]) -> float:
         """Consume `cost` messages, even if that leaves a debt. Return the seconds until the debt is paid."""
         self.refill(now)
         if cost > self.messages >= 0:
-            for bucket in shared:
-                bucket.refill(now)
-            lent = max(0.0, min(cost - self.messages, self._credit, *(bucket.messages for bucket in shared)))
-            self._lend(lent, 0, shared)
+            lent = max(0.0, min(cost - self.messages, self._credit, *(bucket.messages(now) for bucket in shared)))
+            self._lend(lent, 0, now, shared)
         self.messages -= cost
         return max(0.0, -self.messages / self._rate)
 
-    def _borrow(self, n_bytes: int, now: float, shared: tuple["Bucket", ...]) -> bool:
+    def _borrow(self, n_bytes: int, now: float, shared: tuple[SharedBucket, ...]) -> bool:
         """Borrow what is missing for a message from the shared buckets. Return False if one of them has too little."""
         missing, missing_bytes = max(0.0, 1 - self.messages), max(0.0, n_bytes - self.n_bytes)
         if not shared or missing > min(1.0, self._credit + ROUNDING) or missing_bytes > self._byte_credit:
             return False
         for bucket in shared:
-            bucket.refill(now)
-            if missing > bucket.messages + ROUNDING or missing_bytes > bucket.n_bytes:
+            if missing > bucket.messages(now) + ROUNDING or missing_bytes > bucket.n_bytes(now):
                 return False
-        self._lend(missing, missing_bytes, shared)
+        self._lend(missing, missing_bytes, now, shared)
         return True
 
-    def _lend(self, messages: float, n_bytes: float, shared: tuple["Bucket", ...]) -> None:
+    def _lend(self, messages: float, n_bytes: float, now: float, shared: tuple[SharedBucket, ...]) -> None:
         for bucket in shared:
-            bucket.messages -= messages
-            bucket.n_bytes -= n_bytes
+            bucket.take(messages, n_bytes, now)
         self._credit -= messages
         self._byte_credit -= n_bytes
         self.messages += messages
@@ -114,7 +149,7 @@ class Bucket:
 
     @property
     def _burst(self) -> float:
-        return max(1.0, self._rate * BURST_S)  # at least one message, also at a rate of one a minute
+        return burst(self._rate)
 
     def may_signal(self, now: float) -> bool:
         """Return whether a signal may be sent now. Signals are few, and cost nothing of the allowance for messages."""
@@ -136,9 +171,9 @@ class SenderLimiter:
     def __init__(
         self,
         messages: Bucket,
-        shares: tuple[Bucket, ...],
-        commands: Bucket,
-        command_shares: tuple[Bucket, ...],
+        shares: tuple[SharedBucket, ...],
+        commands: Bucket | SharedBucket,
+        command_shares: tuple[SharedBucket, ...],
         clock: Callable[[], float],
     ) -> None:
         self._messages = messages
@@ -189,10 +224,15 @@ class RateLimits:
     """The allowances of the clients of one server. `local` are those of programs on this machine."""
 
     def __init__(
-        self, rate: float, local_rate: float | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float,
+        local_rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        table: LimitTable | None = None,
     ) -> None:
-        self._remote = _Allowances(rate, clock)
-        self._local = self._remote if local_rate in {None, rate} else _Allowances(local_rate or 0, clock)
+        table = table or LimitTable()
+        self._remote = _Allowances(rate, clock, table)
+        self._local = self._remote if local_rate in {None, rate} else _Allowances(local_rate or 0, clock, table)
 
     def of(self, identity: Identity, connection: object = None, *, is_local: bool = False) -> SenderLimiter | None:
         """Return the limiter of an identity; None if rates are not limited.
@@ -206,18 +246,16 @@ class RateLimits:
 class _Allowances:
     """The buckets of all tokens, connections, names at addresses, and addresses, at one rate."""
 
-    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+    def __init__(self, rate: float, clock: Callable[[], float], table: LimitTable) -> None:
         self.rate = rate
         self._clock = clock
+        self._table = table
         self._command_rate = command_rate = max(rate, COMMAND_RATE)
-        self._names: _Buckets[tuple[str, str]] = _Buckets(lambda now: Bucket(rate, now))
-        self._addresses: _Buckets[str] = _Buckets(lambda now: Bucket(SHARE_OF_ADDRESS * rate, now))
-        self._address_commands: _Buckets[str] = _Buckets(lambda now: Bucket(SHARE_OF_ADDRESS * command_rate, now))
         self._connections: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True))
         self._connection_commands: _Buckets[object] = _Buckets(lambda now: Bucket(command_rate, now, is_empty=True))
         self._of_tokens: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True, earns=False))
-        self._tokens: _Buckets[str] = _Buckets(lambda now: Bucket(rate, now))
-        self._token_commands: _Buckets[str] = _Buckets(lambda now: Bucket(command_rate, now))
+        # Without any state of their own, but connections of one sender share them.
+        self._shared: dict[tuple[str, ...], SharedBucket] = {}
 
     def of(self, identity: Identity, connection: object) -> SenderLimiter:
         """Return the limiter of an identity on a connection, or on a new one if that is None."""
@@ -230,9 +268,13 @@ class _Allowances:
         else:
             messages = self._connections.get(connection, now)
             commands = self._connection_commands.get(connection, now)
-        address = network_of(identity.address)
-        shares = self._names.get((address, identity.name), now), self._addresses.get(address, now)
-        return SenderLimiter(messages, shares, commands, (self._address_commands.get(address, now),), self._clock)
+        network = network_of(identity.address)
+        shares = (
+            self._share("name", network, identity.name),
+            self._share("address", network, factor=SHARE_OF_ADDRESS),
+        )
+        command_share = self._command_share("address", network, factor=SHARE_OF_ADDRESS)
+        return SenderLimiter(messages, shares, commands, (command_share,), self._clock)
 
     def _of_token(self, token_id: str, connection: object, now: float) -> SenderLimiter:
         # Each connection has a bucket of its own, which a refusal closes: the others of the token are not refused.
@@ -240,5 +282,19 @@ class _Allowances:
             messages = Bucket(self.rate, now, is_empty=True, earns=False)
         else:
             messages = self._of_tokens.get((token_id, connection), now)
-        shared = self._tokens.get(token_id, now)
-        return SenderLimiter(messages, (shared,), self._token_commands.get(token_id, now), (), self._clock)
+        shared, commands = self._share("token", token_id), self._command_share("token", token_id)
+        return SenderLimiter(messages, (shared,), commands, (), self._clock)
+
+    def _share(self, *key: str, factor: float = 1) -> SharedBucket:
+        return self._shared.get(key) or self._make(key, key, factor * self.rate, MESSAGES)
+
+    def _command_share(self, *key: str, factor: float = 1) -> SharedBucket:
+        name = ("commands", *key)
+        return self._shared.get(name) or self._make(name, key, factor * self._command_rate, COMMANDS)
+
+    def _make(self, name: tuple[str, ...], key: tuple[str, ...], rate: float, column: int) -> SharedBucket:
+        if len(self._shared) >= MAX_BUCKETS:
+            self._shared.clear()
+        entry = self._table.entry(self.rate, *key)  # programs on this machine have entries of their own
+        bucket = self._shared[name] = SharedBucket(entry, rate, column)
+        return bucket

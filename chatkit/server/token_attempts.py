@@ -2,22 +2,23 @@
 
 Each address may send `BURST` wrong tokens in a row, and then one every `REFILL_S` seconds. Beyond that, its tokens are
 refused without a comparison. The exception is an address that sent the right token within `PROVEN_S`: its tokens are
-still compared, so that a stranger behind the same proxy or router cannot lock the others out.
+still compared, so that a stranger behind the same proxy or router cannot lock the others out. All workers share the
+counts (`limit_table.py`).
 """
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from chatkit.errors import ChatkitError, RateLimited
+from chatkit.server.limit_table import Entry, LimitTable
 
 BURST: Final = 20  # a person mistypes a few times; guessing takes far more
 REFILL_S: Final = 5.0  # a word list of ten thousand then takes half a day
 PROVEN_S: Final = 3_600.0  # how long an address is trusted after it sent the right token
-MAX_ADDRESSES: Final = 10_000  # remembered; when there are more, the oldest are forgotten
+WRONG, PROVEN, LOGGED = range(3)  # columns: when BURST wrong tokens are allowed again, and the ends of the other two
 
 _logger = logging.getLogger(__name__)
 
@@ -30,35 +31,12 @@ class TooManyAttempts(RateLimited):
         self.retry_after_s = retry_after_s
 
 
-class Attempts:
-    """The attempts of one address: how many failures are left, and when the right token last came from it."""
-
-    __slots__ = ("is_logged", "left", "proven_at", "seen_at")
-
-    def __init__(self, now: float) -> None:
-        self.left = float(BURST)
-        self.seen_at = now
-        self.proven_at: float | None = None
-        self.is_logged = False
-
-    def refill(self, now: float) -> None:
-        """Add the failures that the passed time allows."""
-        self.left = min(float(BURST), self.left + (now - self.seen_at) / REFILL_S)
-        self.seen_at = now
-        if self.left == BURST:
-            self.is_logged = False
-
-    def is_proven(self, now: float) -> bool:
-        """Return whether the right token came from this address within `PROVEN_S`."""
-        return self.proven_at is not None and now - self.proven_at < PROVEN_S
-
-
 class TokenAttempts:
     """Counts the wrong tokens of each address."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, table: LimitTable | None = None) -> None:
         self._clock = clock
-        self._addresses: OrderedDict[str, Attempts] = OrderedDict()
+        self._table = table or LimitTable()
 
     def check(self, address: str, is_right: Callable[[], bool]) -> bool:
         """Return the result of `is_right` if the address may try. Raise `TooManyAttempts` if not."""
@@ -71,42 +49,33 @@ class TokenAttempts:
 
     def check_blocked(self, address: str) -> None:
         """Raise `TooManyAttempts` if the address may not try."""
-        now = self._clock()
-        attempts = self._addresses.get(network_of(address))
-        if attempts is not None:
-            attempts.refill(now)
-            if attempts.left < 1 and not attempts.is_proven(now):
-                raise self._refusal(attempts, address)
+        entry, now = self._of(address), self._clock()
+        if entry.read(PROVEN) <= now:
+            self._check_left(entry, address, now)
 
     def add_right(self, address: str) -> None:
         """Count a right token from an address."""
-        now = self._clock()
-        self._of(address, now).proven_at = now
+        self._of(address).write(PROVEN, self._clock() + PROVEN_S)
 
     def add_wrong(self, address: str) -> None:
         """Count a wrong token from an address. Raise `TooManyAttempts` if the address may not try any more."""
-        now = self._clock()
-        attempts = self._of(address, now)
-        attempts.refill(now)
-        if attempts.left < 1:
-            raise self._refusal(attempts, address)
-        attempts.left -= 1
+        entry, now = self._of(address), self._clock()
+        self._check_left(entry, address, now)
+        entry.use(WRONG, REFILL_S, now)
 
-    def _of(self, address: str, now: float) -> Attempts:
-        key = network_of(address)
-        attempts = self._addresses.get(key)
-        if attempts is None:
-            if len(self._addresses) >= MAX_ADDRESSES:
-                self._addresses.popitem(last=False)
-            attempts = self._addresses[key] = Attempts(now)
-        self._addresses.move_to_end(key)
-        return attempts
+    def _of(self, address: str) -> Entry:
+        return self._table.entry("attempts", network_of(address))
 
-    def _refusal(self, attempts: Attempts, address: str) -> TooManyAttempts:
-        if not attempts.is_logged:
-            attempts.is_logged = True
-            _logger.warning("too many wrong tokens from %s: its tokens are refused for a while", address)
-        return TooManyAttempts((1 - attempts.left) * REFILL_S)
+    @staticmethod
+    def _check_left(entry: Entry, address: str, now: float) -> None:
+        """Raise `TooManyAttempts` if no wrong token is left; the first refusal of a flood is logged."""
+        full_at = entry.read(WRONG)
+        wait_s = full_at - now - (BURST - 1) * REFILL_S
+        if wait_s > 0:
+            if entry.read(LOGGED) <= now:
+                _logger.warning("too many wrong tokens from %s: its tokens are refused for a while", address)
+            entry.write(LOGGED, full_at)
+            raise TooManyAttempts(wait_s)
 
 
 def network_of(address: str) -> str:

@@ -141,18 +141,18 @@ def test_a_rate_of_zero_means_no_limit() -> None:
     assert RateLimits(0).of(guest("a", "ann")) is None
 
 
-def test_the_number_of_buckets_is_bounded_under_a_flood_of_names() -> None:
+def test_the_number_of_buckets_is_bounded_under_a_flood_of_connections() -> None:
     now = 0.0
     limits = RateLimits(100, clock=lambda: now)
     for number in range(3 * MAX_BUCKETS):
-        limiter = limits.of(guest("a", str(number)))
+        limiter = limits.of(guest("a", str(number)), number)
         assert limiter is not None
         limiter.consume(0)
-    assert most_buckets(limits) <= MAX_BUCKETS
+    assert len(limits._remote._connections) <= MAX_BUCKETS
     now = 1_000.0
     for number in range(MAX_BUCKETS):
-        limits.of(guest("b", str(number)))
-    assert most_buckets(limits) <= MAX_BUCKETS
+        limits.of(guest("b", str(number)), -number)
+    assert len(limits._remote._connections) <= MAX_BUCKETS
 
 
 def test_the_connections_of_a_token_share_one_allowance_wherever_they_come_from() -> None:
@@ -212,13 +212,6 @@ def test_a_network_of_ipv6_counts_as_one_address() -> None:
 
 def guest(address: str, name: str) -> Identity:
     return Identity(name, address=address)
-
-
-def most_buckets(limits: RateLimits) -> int:
-    """Return the largest number of buckets of any kind."""
-    remote = limits._remote
-    shared = max(len(remote._names), len(remote._addresses), len(remote._address_commands))
-    return max(shared, len(remote._connections), len(remote._connection_commands))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 
 from chatkit.server.token_attempts import (
     BURST,
-    MAX_ADDRESSES,
     PROVEN_S,
     REFILL_S,
     TokenAttempts,
@@ -85,13 +84,6 @@ def test_a_flood_of_wrong_tokens_is_logged_once(caplog: pytest.LogCaptureFixture
         clock.now += BURST * REFILL_S
         fail(attempts, "192.0.2.1", 100)
         assert len(caplog.records) == 2
-
-
-def test_the_number_of_remembered_addresses_is_bounded() -> None:
-    attempts = TokenAttempts(Clock())
-    for number in range(MAX_ADDRESSES + 10):
-        fail(attempts, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
-    assert len(attempts._addresses) == MAX_ADDRESSES
 
 
 @pytest.mark.parametrize(

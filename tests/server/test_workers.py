@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
@@ -23,7 +24,8 @@ from worker_group import WorkerConnection, WorkerGroup, children, is_running, se
 from chatkit.client import Client
 from chatkit.core.model import Message
 from chatkit.errors import BadRequest
-from chatkit.server.settings import Settings
+from chatkit.server.settings import BURST_S, Settings
+from chatkit.server.token_attempts import BURST, REFILL_S
 
 ENDS_WITHIN_S = 60.0
 FOLLOWERS = 4  # enough for each of two workers to have some
@@ -178,6 +180,33 @@ def test_the_limit_on_connections_applies_to_the_whole_server(tmp_path: Path) ->
 
     with serve_workers(tmp_path / "rooms.db", "--max-connections", "4") as small:
         run(test(small.server))
+
+
+def test_limits_on_messages_and_on_wrong_tokens_apply_to_the_whole_server(tmp_path: Path) -> None:
+    with serve_workers(tmp_path / "rooms.db", "--secret", "correct-horse", "--rate-limit", "1") as limited:
+        right, wrong = ({"Authorization": f"Bearer {secret}"} for secret in ("correct-horse", "wrong-horse"))
+        started_at = time.monotonic()
+        with WorkerGroup(limited.server, right).connect_to_each() as connections:
+            sent = [
+                _status(connection, "POST", "/rooms/a/messages?name=ann", right)
+                for connection in connections.values()
+                for _ in range(25)
+            ]
+            guessed = [
+                _status(connection, "GET", "/rooms", wrong) for connection in connections.values() for _ in range(25)
+            ]
+        passed_s = time.monotonic() - started_at
+    assert BURST_S <= sent.count(201) <= BURST_S + (len(connections) + 1) * (passed_s + 1)
+    assert set(sent) == {201, 429}
+    assert BURST <= guessed.count(401) <= BURST + passed_s / REFILL_S + 1
+    assert set(guessed) == {401, 429}
+
+
+def _status(connection: WorkerConnection, method: str, path: str, headers: dict[str, str]) -> int:
+    connection.request(method, path, "x" if method == "POST" else None, headers)
+    with connection.getresponse() as answer:
+        answer.read()
+        return answer.status
 
 
 def test_all_workers_share_the_new_token_and_no_process_list_shows_it(tmp_path: Path) -> None:

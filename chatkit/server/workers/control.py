@@ -19,7 +19,10 @@ from chatkit.wire.codes import error_of
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):
-    """What a worker serves: settings, file descriptors, and its own cell in the connection counts."""
+    """What a worker serves: settings, file descriptors, and its own cell in the connection counts.
+
+    `limits_fd` is the table of the limits; None if the supervisor is of a version without one.
+    """
 
     settings: Settings
     application: str | None
@@ -27,6 +30,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     counts_fd: int
     n_cells: int
     cell: int
+    limits_fd: int | None = None
 
 
 class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):

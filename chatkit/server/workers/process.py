@@ -101,7 +101,9 @@ class WorkerProcess:
 
 
 async def _spawn(control_fd: int, config: WorkerConfig) -> asyncio.subprocess.Process:
-    fds = (control_fd, config.listening_fd, config.counts_fd)
+    fds = [control_fd, config.listening_fd, config.counts_fd]
+    if config.limits_fd is not None:
+        fds.append(config.limits_fd)
     with _block_signals(signal.SIGINT, signal.SIGHUP):
         return await asyncio.create_subprocess_exec(
             *COMMAND, str(control_fd), stdin=asyncio.subprocess.DEVNULL, pass_fds=fds

@@ -23,6 +23,7 @@ from chatkit.backoff import Backoff
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.server.banner import application_banner, print_banner, startup_banner
 from chatkit.server.first_token import make_first_token_of_store
+from chatkit.server.limit_table import LimitTable
 from chatkit.server.listen import listen
 from chatkit.server.log_config import log_config
 from chatkit.server.metrics import Snapshots
@@ -51,14 +52,18 @@ def run(settings: Settings, application: str | None = None) -> int:
     if application is None:
         _check_shared(settings.backend)
     logging.config.dictConfig(log_config(settings))
-    with listen(settings) as listening, ConnectionCounts.create(CELLS_PER_WORKER * settings.workers) as counts:
+    with (
+        listen(settings) as listening,
+        ConnectionCounts.create(CELLS_PER_WORKER * settings.workers) as counts,
+        LimitTable.create() as limits,
+    ):
         port = listening.getsockname()[1]
         if application is None:
             first_token = asyncio.run(make_first_token_of_store(settings))
             banner = startup_banner(settings, port, first_token=first_token)
         else:
             banner = application_banner(application, settings, port)
-        stopped_by = asyncio.run(Supervisor(settings, application, listening, counts).run(banner))
+        stopped_by = asyncio.run(Supervisor(settings, application, listening, counts, limits).run(banner))
     return ExitCode.INTERRUPTED if stopped_by == signal.SIGINT else ExitCode.DONE
 
 
@@ -108,12 +113,18 @@ class Supervisor:
     """Keeps every slot filled until it is stopped."""
 
     def __init__(
-        self, settings: Settings, application: str | None, listening: socket.socket, counts: ConnectionCounts
+        self,
+        settings: Settings,
+        application: str | None,
+        listening: socket.socket,
+        counts: ConnectionCounts,
+        limits: LimitTable,
     ) -> None:
         self._settings = settings
         self._application = application
         self._listening = listening
         self._counts = counts
+        self._limits = limits
         self._slots = [WorkerSlot() for _ in range(settings.workers)]
         self._cells = list(range(CELLS_PER_WORKER * settings.workers))  # cells of the counts that no process uses
         self._starting = asyncio.Lock()  # two concurrent starts would leave signals blocked
@@ -257,6 +268,7 @@ class Supervisor:
             counts_fd=self._counts.fd,
             n_cells=CELLS_PER_WORKER * self._settings.workers,
             cell=cell,
+            limits_fd=self._limits.fd,
         )
 
 

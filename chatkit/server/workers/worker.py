@@ -20,6 +20,7 @@ import uvicorn
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.server import external_app
 from chatkit.server.app import open_app
+from chatkit.server.limit_table import LimitTable
 from chatkit.server.log_config import log_config
 from chatkit.server.runner import ChatServer, ReaderGroup, configure, raise_file_limit
 from chatkit.server.snapshot import take_snapshot
@@ -63,6 +64,7 @@ class Worker:
         self._config = config
         self._control = control
         self._counts = ConnectionCounts(_make_private(config.counts_fd), config.n_cells, config.cell)
+        self._limits = None if config.limits_fd is None else LimitTable(_make_private(config.limits_fd))
         self._acceptor = Acceptor(socket.socket(fileno=_make_private(config.listening_fd)), self._counts)
 
     def run(self) -> None:
@@ -73,7 +75,7 @@ class Worker:
 
     async def _serve_rooms(self) -> None:
         settings = self._config.settings
-        async with open_app(settings) as app:
+        async with open_app(settings, self._limits) as app:
             admission = app.state.admission
             exchange = await self._open_exchange(lambda: take_snapshot(admission))
             app.state.gather = exchange.gather

@@ -66,11 +66,16 @@ class AccessNotifier:
         for watchers in lists:
             for watcher in watchers:
                 _notify_one(watcher)
-                if time.monotonic() >= slice_ends_at:
-                    await asyncio.sleep(0)
-                    slice_ends_at = time.monotonic() + SLICE_S
-            await asyncio.sleep(0)
-            slice_ends_at = time.monotonic() + SLICE_S
+                slice_ends_at = await _pause_after(slice_ends_at)
+            slice_ends_at = await _pause_after(slice_ends_at)  # to find a list takes time, too
+
+
+async def _pause_after(slice_ends_at: float) -> float:
+    """Give everything else a turn if the slice has ended; return when the current slice ends."""
+    if time.monotonic() < slice_ends_at:
+        return slice_ends_at
+    await asyncio.sleep(0)
+    return time.monotonic() + SLICE_S
 
 
 def _notify_one(listener: AccessWatcher) -> None:

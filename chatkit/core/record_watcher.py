@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
+
+from msgspec.structs import replace
 
 from chatkit.backoff import Backoff
 from chatkit.core.backend import Backend
@@ -12,6 +14,7 @@ from chatkit.core.records import RecordChanges
 from chatkit.errors import ChatkitError
 
 POLL_S: Final = 1.0  # so a token that another process revoked is refused here after about a second
+SLICE_RECORDS: Final = 64  # applied in half a millisecond; then everything else gets a turn of the event loop
 MAX_RETRY_S: Final = 4.0  # the longest wait for a store that does not answer: it is asked by every process
 
 _logger = logging.getLogger(__name__)
@@ -32,10 +35,15 @@ class RecordWatcher:
     async def refresh(self) -> None:
         """Pass on every change that was made before this call. Raise `Unavailable` if the store does not answer."""
         async with self._lock:
-            changes = await self._backend.record_changes(self._cursor)
-            self._cursor = changes.cursor
-            if changes.records or changes.whole:
-                self._on_changes(changes)
+            known = self._cursor
+            changes = await self._backend.record_changes(known)
+            # If the store was wiped under those who are served, none of them may see a part of the new records.
+            is_divisible = known is None or not changes.whole
+            for part in slices(changes) if is_divisible else [changes]:
+                self._cursor = part.cursor  # a cancelled call loses nothing: the next one continues from there
+                if part.records or part.whole:
+                    self._on_changes(part)
+                await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Look for changes once a second, until cancelled."""
@@ -56,3 +64,14 @@ class RecordWatcher:
             except Exception:  # one error must not end the loop: no token would be revoked here any more
                 wait_s = backoff.next_s()
                 _logger.exception("reading the changes of access failed")
+
+
+def slices(changes: RecordChanges) -> Iterator[RecordChanges]:
+    """Iterate over changes in parts of `SLICE_RECORDS`, at least one, each with the cursor to continue from."""
+    records = changes.records
+    starts = range(0, max(1, len(records)), SLICE_RECORDS)
+    for start in starts:
+        part = records[start : start + SLICE_RECORDS]
+        is_last = start == starts[-1]
+        cursor = changes.cursor if is_last else replace(changes.cursor, seq=part[-1].version)
+        yield RecordChanges(cursor, part, whole=changes.whole and start == 0)

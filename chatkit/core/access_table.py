@@ -200,7 +200,7 @@ class AccessTable:
             raise Unauthorized(INVALID)
         if token.revoked_ms is not None:
             raise Unauthorized(REVOKED)
-        if end.expires_ms is not None and now_ms >= end.expires_ms:
+        if end.has_passed(now_ms):
             raise Unauthorized(EXPIRED)
         if token.kind is TokenKind.INVITE:
             raise Unauthorized(NOT_REDEEMED)

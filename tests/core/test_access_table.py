@@ -215,6 +215,15 @@ def test_a_ban_of_an_ipv6_address_covers_the_network_of_its_client() -> None:
     table.guest("cat", "not an address", NOW)
 
 
+@pytest.mark.parametrize("subject", ["192.0.2.0/24", "::ffff:192.0.2.0/120", "::ffff:192.0.2.7", "0.0.0.0/0"])
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "::ffff:c000:207"])
+def test_an_ipv4_address_is_banned_in_each_of_its_forms(subject: str, address: str) -> None:
+    table = table_of(ban(BanSubject.NETWORK, subject), open_grants=READ_OPS)
+    with pytest.raises(Banned):
+        table.guest("cat", address, NOW)
+    table.guest("cat", "2001:db8::7", NOW)
+
+
 def test_an_archived_room_is_not_written() -> None:
     table = table_of(is_loopback=True)
     change = apply(table, ("ops", RoomSettings(archived=True)))

@@ -53,9 +53,12 @@ class Credentials(msgspec.Struct, frozen=True):
     def read(cls, scope: HTTPScope | WebSocketScope, trust_header: bytes | None) -> Self:
         """Read the headers and the query of a request."""
         headers: dict[bytes, str] = {}
+        forwarded_for: list[str] = []
         proxy_names: list[str] = []
         for name, value in scope["headers"]:
             headers[name] = value.decode("latin-1")
+            if name == b"x-forwarded-for":  # a proxy may add a line instead of extending the one it got
+                forwarded_for.append(headers[name])
             if name == trust_header:
                 proxy_names.append(value.decode(errors="replace"))
         query = dict(parse_qsl(scope["query_string"].decode(errors="replace"), keep_blank_values=True))
@@ -64,7 +67,7 @@ class Credentials(msgspec.Struct, frozen=True):
             bearer(headers.get(b"authorization")) or query.get("token"),
             headers.get(b"cookie"),
             query.get("name"),
-            headers.get(b"x-forwarded-for"),
+            ", ".join(forwarded_for) if forwarded_for else None,
             tuple(proxy_names),
             client[0] if client else "",
             not PROXY_HEADERS.isdisjoint(headers),

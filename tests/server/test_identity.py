@@ -178,12 +178,18 @@ def test_a_name_comes_from_a_trusted_proxy_only() -> None:
 
 def test_the_header_of_the_proxy_is_read_from_the_request() -> None:
     scope: Any = {
-        "headers": [(b"remote-user", "j\u00f6rg".encode()), (b"x-forwarded-for", b"192.0.2.7")],
+        "headers": [
+            (b"remote-user", "j\u00f6rg".encode()),
+            (b"x-forwarded-for", b"192.0.2.7"),
+            (b"x-forwarded-for", b"10.0.0.2"),
+        ],
         "query_string": b"name=bob&token=t%20k",
         "client": ("10.0.0.1", 5),
     }
     found = Credentials.read(scope, b"remote-user")
-    assert found == Credentials("t k", None, "bob", "192.0.2.7", ("j\u00f6rg",), "10.0.0.1", is_forwarded=True)
+    assert found == Credentials(
+        "t k", None, "bob", "192.0.2.7, 10.0.0.2", ("j\u00f6rg",), "10.0.0.1", is_forwarded=True
+    )
     assert Credentials.read(scope, None).proxy_names == ()
 
 

@@ -318,6 +318,18 @@ def test_a_store_that_was_wiped_leaves_no_token() -> None:
         table.renew(identity, NOW)
 
 
+def test_a_store_that_was_wiped_opens_no_server() -> None:
+    table = table_of(token(), is_loopback=True)
+    assert not table.is_open
+    for _ in range(2):
+        table.apply(RecordChanges(Cursor("f", 0), [], whole=True))
+        assert (table.is_open, table.has_lost_tokens) == (False, True)
+    apply(table, token())
+    assert not table.has_lost_tokens
+    apply(table, token(), deleted=True)  # by an administrator
+    assert table.is_open
+
+
 def test_a_clock_that_jumps_for_a_moment_ends_and_revives_nothing() -> None:
     clock = SteadyClock(NOW, 0)
     assert clock.read(NOW + 100, 100) == NOW + 100

@@ -14,7 +14,7 @@ from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.core import access_records
-from chatkit.core.access import DEFAULT_ROOM_SETTINGS, RoomSettings
+from chatkit.core.access import DEFAULT_ROOM_SETTINGS, EVERYTHING, Credential, Identity, Right, RoomSettings, refusal
 from chatkit.core.backend import RoomInfo
 from chatkit.core.history import read_history
 from chatkit.core.model import format_time
@@ -53,20 +53,21 @@ class StoreClient:
         await self._exit.__aexit__(None, None, None)
 
     async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
-        """Store a message and return its receipt."""
+        """Store a message and return its receipt. Raise `Forbidden` if the room is archived."""
         draft = Draft.new(room, body, sender=self.name, data=data, key=key)
-        return await (await self._open_hub()).publish(draft)
+        return await (await self._hub_to_write(draft.room)).publish(draft)
 
     async def submit(
         self, room: str, body: str, *, data: Any = None, key: str | None = None
     ) -> asyncio.Future[Receipt]:
-        """Queue a message and return a future of its receipt. Raise `BadInput`.
+        """Queue a message and return a future of its receipt. Raise `BadInput`, or `Forbidden` for an archived room.
 
         Messages are stored in the order of submission. While the queue is full, for example because the store is
         unavailable, this waits.
         """
         draft = Draft.new(room, body, sender=self.name, data=data, key=key)
-        return await (await self._start_publisher()).submit(draft)
+        hub = await self._hub_to_write(draft.room)
+        return await self._start_publisher(hub).submit(draft)
 
     async def history(
         self,
@@ -125,9 +126,17 @@ class StoreClient:
             self._hub = await self._exit.enter_async_context(Hub(self._backend))
         return self._hub
 
-    async def _start_publisher(self) -> StorePublisher:
+    async def _hub_to_write(self, room: str) -> Hub:
+        """Return the hub. Raise `Forbidden` if the room is archived, which not even an administrator writes to."""
+        hub = await self._open_hub()
+        by = Identity(self.name, grants=EVERYTHING, credential=Credential.STORE)
+        if error := refusal(by, Right.WRITE, room, (), 0, settings=hub.access.room_settings(room)):
+            raise error
+        return hub
+
+    def _start_publisher(self, hub: Hub) -> StorePublisher:
         if self._publisher is None:
-            self._publisher = StorePublisher((await self._open_hub()).publish, self._watcher)
+            self._publisher = StorePublisher(hub.publish, self._watcher)
             running = asyncio.create_task(self._publisher.run())
             self._exit.callback(running.cancel)
         return self._publisher

@@ -49,6 +49,8 @@ class AccessNotifier:
     def apply(self, changes: RecordChanges) -> None:
         """Update the table at once, so that the next check of each session decides by it, and notify the sessions."""
         change = self._table.apply(changes)
+        if changes.whole and self._table.has_lost_tokens:
+            _logger.warning("the store has lost its tokens: add one, or restart the server, before others can use it")
         for sentence in change.unreadable:
             _logger.error("a record of access was ignored: %s", sentence)
         for room in change.rooms:

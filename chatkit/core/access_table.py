@@ -74,10 +74,12 @@ class AccessTable:
 
     `open_grants` are the rights of everybody without a token. On a loopback address (`is_loopback`), everybody has
     `MODERATE_ALL` as long as the store holds no token. `generation` grows with every change of a right.
+    `has_lost_tokens` is true after a store that held tokens was wiped: that opens no server.
     """
 
     def __init__(self, *, open_grants: Sequence[Grant] = (), is_loopback: bool = False) -> None:
         self.generation = 0
+        self.has_lost_tokens = False
         self.watchers = AccessWatchers()
         self._open_grants = tuple(open_grants)
         self._is_loopback = is_loopback
@@ -102,7 +104,7 @@ class AccessTable:
 
         A record that cannot be read may be a token, so it closes the server as one does.
         """
-        return self._is_loopback and not self._tokens and not self._unreadable
+        return self._is_loopback and not self._tokens and not self._unreadable and not self.has_lost_tokens
 
     @property
     def guest_grants(self) -> tuple[Grant, ...]:
@@ -114,9 +116,11 @@ class AccessTable:
     def apply(self, changes: RecordChanges) -> AccessChange:
         """Update the table by changed records, of any kind, and return what changed for `watchers.concerned`."""
         was_open = self.is_open
+        had_tokens = bool(self._tokens or self._unreadable)
         if changes.whole:
             self._clear()
         found = [self._apply(record) for record in changes.records]
+        self.has_lost_tokens = not self._tokens and (self.has_lost_tokens or (changes.whole and had_tokens))
         change = AccessChange.merge(found, everyone=changes.whole or was_open != self.is_open)
         if change != NO_CHANGE:
             self.generation += 1
@@ -200,7 +204,7 @@ class AccessTable:
             raise Unauthorized(INVALID)
         if token.revoked_ms is not None:
             raise Unauthorized(REVOKED)
-        if end.expires_ms is not None and now_ms >= end.expires_ms:
+        if end.has_passed(now_ms):
             raise Unauthorized(EXPIRED)
         if token.kind is TokenKind.INVITE:
             raise Unauthorized(NOT_REDEEMED)

@@ -154,7 +154,8 @@ class Administration:
     async def rotate(self, by: Identity, token_id: str, *, overlap_s: int = 0) -> NewToken:
         """Replace the secret of a token; the secret before it stays valid for `overlap_s` seconds.
 
-        Needs `admin` on all rooms, except for the token of `by`. Raise `BadRequest` for a token that has ended.
+        Needs `admin` on all rooms, except for the token of `by`, which `by` must use with its current secret: the one
+        before it may be known to others. Raise `BadRequest` for a token that has ended.
         """
         _require_owner(by, token_id)
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
@@ -162,6 +163,8 @@ class Administration:
         secret, now_ms = new_secret(token_id), self._now_ms()
 
         def change(token: Token) -> Token:
+            if token.digest != by.digest:
+                require(by, Right.ADMIN, None)
             if not token.is_live(now_ms):
                 raise BadRequest("this token was revoked or has expired: add another")
             return replace(
@@ -261,11 +264,14 @@ class Administration:
     async def _find_invite(self, secret: str) -> Token:
         parsed = parse_secret(secret)
         token = await self._store.get(access_records.TOKEN, parsed.token_id, Token) if parsed else None
-        if parsed is None or token is None or token.end_of(parsed.digest) is None:
+        end = token.end_of(parsed.digest) if parsed and token else None
+        if token is None or end is None:
             raise Unauthorized("this invite is not valid here")
         if token.kind is not TokenKind.INVITE:
             raise Unauthorized("this token is not an invite: sign in with it")
         self._use_invite(token)  # before anything is reserved
+        if end.has_passed(self._now_ms()):
+            raise InviteUsed("the secret of this invite was replaced: ask for the new link")
         return token
 
     def _use_invite(self, invite: Token) -> Token:

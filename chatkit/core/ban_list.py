@@ -13,6 +13,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_NETWORK_CHARS: Final = 64  # an IPv6 address in full with its prefix length has 43
 IPV6_PREFIX: Final = 64  # one customer gets at least a /64 (RFC 6177): a ban of one address would be evaded by the next
+_MAPPED_PREFIX: Final = 96  # of ::ffff:0:0/96, in which IPv6 has the addresses of IPv4
 _BITS: Final = {4: 32, 6: 128}
 _MAX_FOUND: Final = 10_000  # results that are remembered
 
@@ -20,11 +21,11 @@ _MAX_FOUND: Final = 10_000  # results that are remembered
 def parse_network(text: str) -> Network:
     """Parse an address or network. Raise `BadRequest` for anything else.
 
-    A single IPv6 address stands for its network of 64 bits, and an IPv4 address within IPv6 for itself.
+    A single IPv6 address stands for its network of 64 bits. An IPv4 address or network within IPv6 stands for itself.
     """
     try:
         if "/" in text[:MAX_NETWORK_CHARS]:
-            return ipaddress.ip_network(text[:MAX_NETWORK_CHARS], strict=False)
+            return _unmapped(ipaddress.ip_network(text[:MAX_NETWORK_CHARS], strict=False))
         return _network_of(_parse_address(text[:MAX_NETWORK_CHARS]))
     except ValueError as error:
         raise BadRequest(f"not an IP address or network: {text[:MAX_NETWORK_CHARS]!r}") from error
@@ -34,6 +35,13 @@ def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(text.partition("%")[0])  # without the zone of a link-local address
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def _unmapped(network: Network) -> Network:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_PREFIX:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_PREFIX))
 
 
 def _network_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Network:

@@ -64,13 +64,14 @@ class Moderation:
         Without a `kind`, the subject is a network if it can be one, and else a name. Needs `moderate` on the room, or
         `admin` on all rooms. Raise `BadRequest` for a ban that would concern `by`, and for invalid values.
         """
+        room = room if room == ALL_ROOMS else check_room(room)
         _require_moderator(by, room)
         kind = kind or _kind_of(subject)
         ban = Ban(
             new_token_id(),
             kind,
             _check_subject(kind, subject),
-            room if room == ALL_ROOMS else check_room(room),
+            room,
             _check_line("reason", reason, MAX_REASON_CHARS),
             by.name,
             self._now_ms(),
@@ -143,7 +144,8 @@ class Moderation:
 
         Needs `admin` on the room; for the topic alone, `moderate`. Raise `BadRequest` for invalid settings.
         """
-        require(by, Right.MODERATE, check_room(room))
+        room = check_room(room)
+        require(by, Right.MODERATE, room)
 
         def checked(before: RoomSettings | None) -> RoomSettings | None:
             before = before or DEFAULT_ROOM_SETTINGS
@@ -161,7 +163,8 @@ class Moderation:
 
     async def delete_room(self, by: Identity, room: str) -> None:
         """Delete a room with its log and its settings. Needs `admin` on the room. Raise `NotFound` if there is none."""
-        require(by, Right.ADMIN, check_room(room))
+        room = check_room(room)
+        require(by, Right.ADMIN, room)
         has_log = await self._backend.delete_room(room)
         settings, _ = await self._store.update(access_records.ROOM, room, RoomSettings, lambda _: None)
         if not has_log and settings is None:

@@ -88,6 +88,10 @@ class SecretEnd(NamedTuple):
 
     expires_ms: int | None
 
+    def has_passed(self, now_ms: int) -> bool:
+        """Return whether the secret is not valid any more."""
+        return self.expires_ms is not None and now_ms >= self.expires_ms
+
 
 class Secret(NamedTuple):
     """A secret that was parsed: the id of its token, and its digest."""

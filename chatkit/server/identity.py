@@ -16,7 +16,7 @@ from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import Banned, ChatkitError, Unauthorized
-from chatkit.server.client_address import TrustedProxies, is_loopback_address, parse_networks
+from chatkit.server.client_address import TrustedProxies, is_address, is_loopback_address, parse_networks
 from chatkit.server.session_cookie import SessionCookie, is_equal
 from chatkit.server.settings import Settings
 from chatkit.server.token_attempts import TokenAttempts
@@ -28,6 +28,9 @@ PROXY_HEADERS: Final = frozenset(
 )
 
 INVALID_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
+ONLY_THIS_MACHINE: Final = (
+    "without tokens, this server is open to programs on its own machine only: make a token with 'chatkit token add'"
+)
 SESSION_ENDED: Final = "the session of this page has ended: sign in again"
 
 
@@ -50,9 +53,12 @@ class Credentials(msgspec.Struct, frozen=True):
     def read(cls, scope: HTTPScope | WebSocketScope, trust_header: bytes | None) -> Self:
         """Read the headers and the query of a request."""
         headers: dict[bytes, str] = {}
+        forwarded_for: list[str] = []
         proxy_names: list[str] = []
         for name, value in scope["headers"]:
             headers[name] = value.decode("latin-1")
+            if name == b"x-forwarded-for":  # a proxy may add a line instead of extending the one it got
+                forwarded_for.append(headers[name])
             if name == trust_header:
                 proxy_names.append(value.decode(errors="replace"))
         query = dict(parse_qsl(scope["query_string"].decode(errors="replace"), keep_blank_values=True))
@@ -61,7 +67,7 @@ class Credentials(msgspec.Struct, frozen=True):
             bearer(headers.get(b"authorization")) or query.get("token"),
             headers.get(b"cookie"),
             query.get("name"),
-            headers.get(b"x-forwarded-for"),
+            ", ".join(forwarded_for) if forwarded_for else None,
             tuple(proxy_names),
             client[0] if client else "",
             not PROXY_HEADERS.isdisjoint(headers),
@@ -110,6 +116,8 @@ class Authenticator:
         Raise `Unauthorized` if a token is missing or not valid, `TooManyAttempts`, `Banned`, `NameTaken` or `BadName`.
         """
         address = self.address(credentials)
+        if self._access.is_open and self._is_from_outside(credentials, address):
+            raise Unauthorized(ONLY_THIS_MACHINE)
         if credentials.token:
             return self.by_token(credentials.token, credentials.name, address)
         if credentials.cookie and (identity := self._by_cookie(credentials.cookie, credentials.name, address)):
@@ -119,6 +127,11 @@ class Authenticator:
         if not self._access.guest_grants:
             raise Unauthorized(NEEDS_TOKEN)
         return self._access.guest(credentials.name or ANONYMOUS, address, self._hub.now_ms())
+
+    def _is_from_outside(self, credentials: Credentials, address: str) -> bool:
+        """Return whether a proxy forwards the request of another machine, or of one that it does not name."""
+        is_unnamed = credentials.is_forwarded and not credentials.forwarded_for
+        return is_unnamed or (is_address(address) and not self.proxies.trusts(address))
 
     def by_token(self, token: str, name: str | None, address: str) -> Identity:
         """Return who uses a token or the server's secret. Raise as `identify` does.

@@ -15,16 +15,35 @@ from chatkit.backends import open_backend
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.bench.local.redis import RedisServer
 from chatkit.bench.local.store import LocalStore
+from chatkit.cli.store_client import StoreClient
 from chatkit.cli.store_publisher import MAX_QUEUED, StorePublisher
 from chatkit.client import ConnectionLost, ConnectionRestored
+from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
+from chatkit.core.audit import AUDIT_ROOM
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Receipt
-from chatkit.errors import StoreError, Unavailable
+from chatkit.errors import Forbidden, StoreError, Unavailable
 
 STORES: dict[str, Callable[[], LocalStore]] = {
     "redis": lambda: RedisServer(stores.UNSYNCED),
     "postgres": PostgresServer,
 }
+
+
+def test_an_archived_room_is_not_written_without_a_server_either(tmp_path: Path) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path}/rooms.db"
+        by = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
+        async with open_backend(url) as backend, Hub(backend) as hub:
+            await hub.moderation.set_room(by, "ops", lambda _: RoomSettings(archived=True))
+            async with StoreClient(url, "ann", print, make=False) as client:
+                for write in (client.publish, client.submit):
+                    with pytest.raises(Forbidden, match="archived"):
+                        await write("ops", "hi")
+                await client.publish("dev", "hi")
+            assert [info.room for info in await backend.rooms() if info.room != AUDIT_ROOM] == ["dev"]
+
+    asyncio.run(main())
 
 
 def test_rejected_messages_are_repeated_in_order_and_stored_once() -> None:

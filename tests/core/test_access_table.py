@@ -215,6 +215,15 @@ def test_a_ban_of_an_ipv6_address_covers_the_network_of_its_client() -> None:
     table.guest("cat", "not an address", NOW)
 
 
+@pytest.mark.parametrize("subject", ["192.0.2.0/24", "::ffff:192.0.2.0/120", "::ffff:192.0.2.7", "0.0.0.0/0"])
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "::ffff:c000:207"])
+def test_an_ipv4_address_is_banned_in_each_of_its_forms(subject: str, address: str) -> None:
+    table = table_of(ban(BanSubject.NETWORK, subject), open_grants=READ_OPS)
+    with pytest.raises(Banned):
+        table.guest("cat", address, NOW)
+    table.guest("cat", "2001:db8::7", NOW)
+
+
 def test_an_archived_room_is_not_written() -> None:
     table = table_of(is_loopback=True)
     change = apply(table, ("ops", RoomSettings(archived=True)))
@@ -307,6 +316,18 @@ def test_a_store_that_was_wiped_leaves_no_token() -> None:
     assert table.apply(RecordChanges(Cursor("f", 0), [], whole=True)).everyone
     with pytest.raises(Unauthorized):
         table.renew(identity, NOW)
+
+
+def test_a_store_that_was_wiped_opens_no_server() -> None:
+    table = table_of(token(), is_loopback=True)
+    assert not table.is_open
+    for _ in range(2):
+        table.apply(RecordChanges(Cursor("f", 0), [], whole=True))
+        assert (table.is_open, table.has_lost_tokens) == (False, True)
+    apply(table, token())
+    assert not table.has_lost_tokens
+    apply(table, token(), deleted=True)  # by an administrator
+    assert table.is_open
 
 
 def test_a_clock_that_jumps_for_a_moment_ends_and_revives_nothing() -> None:

@@ -207,6 +207,27 @@ async def test_rotation_overlaps_as_long_as_asked(at: Site) -> None:
 
 
 @with_site
+async def test_a_secret_that_was_replaced_replaces_no_other(at: Site) -> None:
+    new = await at.admin.add_token(ROOT, "ann", READ_OPS)
+    rotated = await at.admin.rotate(ROOT, new.token.id, overlap_s=10)
+    former, current = await at.identity(new), await at.identity(rotated)
+    assert await outcome(at.admin.rotate(former, new.token.id)) == "forbidden"
+    await at.identity(rotated)
+    jobs = [admin.rotate(current, new.token.id) for admin in (at.admin, at.other)]
+    assert sorted(await asyncio.gather(*map(outcome, jobs))) == ["done", "forbidden"]
+
+
+@with_site
+async def test_the_former_link_of_an_invite_ends_with_the_overlap(at: Site) -> None:
+    invite = await at.admin.make_invite(ROOT, READ_OPS, uses=3)
+    rotated = await at.admin.rotate(ROOT, invite.token.id, overlap_s=10)
+    await at.redeem(at.admin, invite, "dan")
+    at.now_ms += 10_000
+    assert await outcome(at.redeem(at.admin, invite, "eve")) == "invite-used"
+    await at.redeem(at.admin, rotated, "eve")
+
+
+@with_site
 async def test_an_invite_gives_a_token_with_a_free_name(at: Site) -> None:
     await at.admin.add_token(ROOT, "ann", READ_OPS)
     invite = await at.admin.make_invite(ROOT, READ_OPS)
@@ -321,6 +342,20 @@ async def test_a_moderator_acts_in_their_rooms(at: Site) -> None:
     at.now_ms += 60_000
     assert await at.moderation.remove_ended_bans() == 1
     assert await at.moderation.bans(ROOT) == [elsewhere, mute]
+
+
+@with_site
+async def test_a_decomposed_name_of_a_room_gives_no_other_rights(at: Site) -> None:
+    other, own = (Identity("mod", grants=(Grant(rooms, (Right.ADMIN,)),)) for rooms in ("e*", "\u00e9cole"))
+    room = "e\u0301cole"
+    for change in (
+        lambda by: at.moderation.ban(by, "dan", room=room),
+        lambda by: at.moderation.set_room(by, room, lambda _: RoomSettings(archived=True)),
+        lambda by: at.moderation.delete_room(by, room),
+    ):
+        assert await outcome(change(other)) == "not-found"
+        assert await outcome(change(own)) == "done"
+    assert [ban.room for ban in await at.moderation.bans(ROOT)] == ["\u00e9cole"]
 
 
 @with_site

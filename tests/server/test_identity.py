@@ -62,9 +62,29 @@ def test_a_bearer_token_is_read_from_the_header() -> None:
 def test_an_open_server_accepts_everybody_and_ignores_tokens() -> None:
     async def test(server: Server) -> None:
         for given in ({}, {"token": "stale"}, {"cookie": "chatkit_8000=stale"}, {"name": "admin"}):
-            identity = server.identify(**given)
+            identity = server.identify(peer="127.0.0.1", **given)
             assert (identity.is_verified, identity.token_id) == (False, None)
             server.hub.access.check(identity, Right.MODERATE, "ops", 0)
+
+    served(test, host="127.0.0.1")
+
+
+def test_an_open_server_is_not_open_to_the_clients_of_a_proxy() -> None:
+    async def test(server: Server) -> None:
+        for given in (
+            {"peer": "192.0.2.9"},
+            {"forwarded_for": "192.0.2.9"},
+            {"forwarded_for": "127.0.0.1, 192.0.2.9"},
+            {"forwarded_for": None},
+            {"forwarded_for": ""},
+            {"forwarded_for": "192.0.2.9", "token": "stale"},
+        ):
+            assert server.refusal(**{"peer": "127.0.0.1", "is_forwarded": "forwarded_for" in given, **given}) == (
+                "unauthorized"
+            )
+        for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1", ""):
+            server.identify(peer=peer)
+            server.identify(peer=peer, forwarded_for="::1", is_forwarded=True)
 
     served(test, host="127.0.0.1")
 
@@ -158,12 +178,18 @@ def test_a_name_comes_from_a_trusted_proxy_only() -> None:
 
 def test_the_header_of_the_proxy_is_read_from_the_request() -> None:
     scope: Any = {
-        "headers": [(b"remote-user", "j\u00f6rg".encode()), (b"x-forwarded-for", b"192.0.2.7")],
+        "headers": [
+            (b"remote-user", "j\u00f6rg".encode()),
+            (b"x-forwarded-for", b"192.0.2.7"),
+            (b"x-forwarded-for", b"10.0.0.2"),
+        ],
         "query_string": b"name=bob&token=t%20k",
         "client": ("10.0.0.1", 5),
     }
     found = Credentials.read(scope, b"remote-user")
-    assert found == Credentials("t k", None, "bob", "192.0.2.7", ("j\u00f6rg",), "10.0.0.1", is_forwarded=True)
+    assert found == Credentials(
+        "t k", None, "bob", "192.0.2.7, 10.0.0.2", ("j\u00f6rg",), "10.0.0.1", is_forwarded=True
+    )
     assert Credentials.read(scope, None).proxy_names == ()
 
 

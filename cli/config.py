@@ -26,7 +26,7 @@ from chatkit.errors import BadBody, BadRequest
 CLIENT_KEYS = ("server", "name", "token", "backend")
 CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redact", "export", "import", "backup")
 CLIENT_GROUPS = {
-    "token": ("add", "list", "show", "revoke", "rotate"),
+    "token": ("add", "list", "show", "revoke", "rotate", "remove"),
     "ban": ("add", "list", "remove"),
     "room": ("show", "set", "delete"),
 }

@@ -57,6 +57,11 @@ class AdminClient(HttpClient):
         answer = self._call("DELETE", f"/tokens/{quote(token_id, safe='')}", once=True)
         return _check_token(decode(answer.body, TokenView))
 
+    def remove(self, token_id: str) -> TokenView:
+        """Remove a token that was revoked or has expired, and return it. Its name is free if no other token holds it."""
+        answer = self._call("POST", f"/tokens/{quote(token_id, safe='')}/remove", once=True)
+        return _check_token(decode(answer.body, TokenView))
+
     def rotate(self, token_id: str, *, overlap_s: int = 0) -> NewTokenView:
         """Replace the secret of a token. The old one stays valid for `overlap_s` seconds."""
         return self._new_token(f"/tokens/{quote(token_id, safe='')}/rotate", RotateRequest(overlap_s))

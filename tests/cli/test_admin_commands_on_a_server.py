@@ -85,6 +85,8 @@ def test_an_administrator_makes_rotates_and_revokes_a_token(served: Served, runn
     cat.run("rooms", status=4)
     assert "cat" in {view["name"] for view in admin.rows("token", "list", "--all")}
     assert "cat" not in {view["name"] for view in admin.rows("token", "list")}
+    admin.run("token", "remove", "cat", "--yes")
+    assert "cat" not in {view["name"] for view in admin.rows("token", "list", "--all")}
     assert f"{served.url}/?token=ck_" in admin.run("token", "add", "dan", "--read", "ops")
 
 

@@ -1,5 +1,6 @@
 """`chatkit token`: make, list, show, rotate, revoke and remove tokens."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chatkit.cli.administration import Expires, Yes, administering, complete_ended_token, complete_token, print_json, printing_secret
+from chatkit.cli.administration import (
+    Expires,
+    Yes,
+    administering,
+    complete_ended_token,
+    complete_token,
+    print_json,
+    printing_secret,
+)
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Moderate, Read, Write, read_grants, shown_grants
@@ -212,12 +221,13 @@ def print_new_token(ctx: typer.Context, target: Target, made: "NewTokenView", *,
         print_json(made)
         return
     page = page_of(ctx, target)
+    server = "" if page is None or page.url == DEFAULT_SERVER else f"CHATKIT_SERVER={shlex.quote(page.url)} "
     lines = [
         *facts([*token_facts(made), ("secret", made.secret)]),
         "",
         "Keep the secret: it is not shown again. To use it in commands:",
         "",
-        f"  export CHATKIT_TOKEN={made.secret}",
+        f"  export {server}CHATKIT_TOKEN={made.secret}",
     ]
     if page is not None and made.kind is TokenKind.PERSON:
         lines += ["", "To sign in with a browser, open:", "", f"  {token_link(page, made.secret)}"]

@@ -67,13 +67,18 @@ def complete_token(ctx: typer.Context, incomplete: str) -> list[str]:
     return complete_words(ctx, incomplete, _words_of_tokens)
 
 
+def complete_ended_token(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids and names of the server's revoked tokens that begin with `incomplete`."""
+    return complete_words(ctx, incomplete, lambda client: _words_of_tokens(client, is_revoked=True))
+
+
 def complete_ban(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of the server's bans that begin with `incomplete`."""
     return complete_words(ctx, incomplete, lambda client: filter(_is_word, (view.id for view in client.bans())))
 
 
-def _words_of_tokens(client: "AdminClient") -> list[str]:
-    views = [view for view in client.tokens() if view.revoked is None]
+def _words_of_tokens(client: "AdminClient", *, is_revoked: bool = False) -> list[str]:
+    views = [view for view in client.tokens() if (view.revoked is not None) is is_revoked]
     return sorted({word for view in views for word in (view.name, view.id) if _is_word(word)})
 
 

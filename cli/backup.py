@@ -19,7 +19,7 @@ DEFAULT_STORE = "sqlite://"  # that of `serve`
 EPILOG = """
 chatkit backup /backups/rooms.db
 
-chatkit backup /backups/rooms.db --force --backend sqlite:///var/lib/chatkit/rooms.db
+chatkit backup /backups/rooms.db --force --backend sqlite:////var/lib/chatkit/rooms.db
 """
 
 OTHER_TOOLS = {

@@ -24,9 +24,9 @@ from chatkit.cli.input import without_mark
 from chatkit.errors import BadBody, BadRequest
 
 CLIENT_KEYS = ("server", "name", "token", "backend")
-CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redact", "export", "import", "backup")
+CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redeem", "redact", "export", "import", "backup")
 CLIENT_GROUPS = {
-    "token": ("add", "list", "show", "revoke", "rotate"),
+    "token": ("add", "list", "show", "revoke", "rotate", "remove"),
     "ban": ("add", "list", "remove"),
     "room": ("show", "set", "delete"),
 }

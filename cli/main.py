@@ -22,6 +22,7 @@ from chatkit.cli import (
     join,
     publish,
     redact,
+    redeem,
     room,
     rooms,
     serve,
@@ -108,6 +109,7 @@ _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)
+_add(redeem.redeem, redeem.EPILOG)
 _add_group("ban", ban.HELP, ban.COMMANDS)
 _add_group("room", room.HELP, room.COMMANDS)
 _add(redact.redact, redact.EPILOG)

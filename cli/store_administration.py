@@ -74,6 +74,10 @@ class StoreAdministration:
         """Revoke a token and return it."""
         return TokenView.of(self._run(self._administration.revoke(self._by, token_id)))
 
+    def remove(self, token_id: str) -> TokenView:
+        """Remove a token that was revoked or has expired, and return it."""
+        return TokenView.of(self._run(self._administration.remove(self._by, token_id)))
+
     def rotate(self, token_id: str, *, overlap_s: int = 0) -> NewTokenView:
         """Replace the secret of a token."""
         return _view_of_new(self._run(self._administration.rotate(self._by, token_id, overlap_s=overlap_s)))

@@ -1,5 +1,6 @@
-"""`chatkit token`: make, list, show, revoke and rotate tokens."""
+"""`chatkit token`: make, list, show, rotate, revoke and remove tokens."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chatkit.cli.administration import Expires, Yes, administering, complete_token, print_json, printing_secret
+from chatkit.cli.administration import (
+    Expires,
+    Yes,
+    administering,
+    complete_ended_token,
+    complete_token,
+    print_json,
+    printing_secret,
+)
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Moderate, Read, Write, read_grants, shown_grants
@@ -25,7 +34,7 @@ from chatkit.errors import BadRequest, NotFound
 if TYPE_CHECKING:
     from chatkit.wire.access import NewTokenView, TokenView
 
-HELP = "Make, list and revoke tokens: each is a name with rights."
+HELP = "Make, list, revoke and remove tokens: each is a name with rights."
 
 TokenId = Annotated[
     str,
@@ -129,7 +138,8 @@ def revoke(
 ) -> None:
     """Revoke a token. Its connections are closed within seconds.
 
-    This cannot be undone. The name stays reserved, and 'chatkit token add' gives it a new token.
+    This cannot be undone. The name stays reserved: 'chatkit token add' gives it a new token, and 'chatkit token remove'
+    frees it.
     """
     with report_errors():
         with administering(Target(ctx, server, backend, None, token)) as administrator:
@@ -140,6 +150,40 @@ def revoke(
             print_json(view)
         else:
             print_notice(f"revoked the token {view.id} of {view.name}")
+
+
+def remove(
+    ctx: typer.Context,
+    token_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|NAME",
+            help="The id of an ended token, or a name: then all of its ended tokens.",
+            show_default=False,
+            autocompletion=complete_ended_token,
+        ),
+    ],
+    *,
+    yes: Yes = False,
+    json: Json = False,
+    server: ServerURL = DEFAULT_SERVER,
+    backend: BackendURL = None,
+    token: Token = None,
+) -> None:
+    """Remove a token that was revoked or has expired, so that others can use its name.
+
+    This cannot be undone. The name is free when its last token has been removed. The audit keeps what the token did.
+    """
+    with report_errors():
+        with administering(Target(ctx, server, backend, None, token)) as administrator:
+            tokens = administrator.tokens()
+            ended = find_ended_tokens(tokens, token_id)
+            confirm(_question(ended, tokens), yes=yes)
+            removed = [administrator.remove(view.id) for view in ended]
+        if json:
+            print_json(*removed)
+        else:
+            print_notice(f"removed {_names_of(removed)}")
 
 
 def rotate(
@@ -177,12 +221,13 @@ def print_new_token(ctx: typer.Context, target: Target, made: "NewTokenView", *,
         print_json(made)
         return
     page = page_of(ctx, target)
+    server = "" if page is None or page.url == DEFAULT_SERVER else f"CHATKIT_SERVER={shlex.quote(page.url)} "
     lines = [
         *facts([*token_facts(made), ("secret", made.secret)]),
         "",
         "Keep the secret: it is not shown again. To use it in commands:",
         "",
-        f"  export CHATKIT_TOKEN={made.secret}",
+        f"  export {server}CHATKIT_TOKEN={made.secret}",
     ]
     if page is not None and made.kind is TokenKind.PERSON:
         lines += ["", "To sign in with a browser, open:", "", f"  {token_link(page, made.secret)}"]
@@ -221,6 +266,26 @@ def find_token(views: Sequence["TokenView"], id_or_name: str) -> "TokenView":
     if len(valid) > 1:
         raise BadRequest(f"{id_or_name} has {len(valid)} tokens: give an id ({', '.join(view.id for view in valid)})")
     return valid[0]
+
+
+def find_ended_tokens(views: Sequence["TokenView"], id_or_name: str) -> list["TokenView"]:
+    """Return the ended token with an id, or all ended tokens of a name. Raise `NotFound` or `BadRequest`."""
+    ended = [view for view in find_tokens(views, id_or_name) if _end_of(view) is not None]
+    if not ended:
+        raise BadRequest(f"the token {id_or_name!r} is in use: revoke it first")
+    return ended
+
+
+def _question(ended: Sequence["TokenView"], tokens: Sequence["TokenView"]) -> str:
+    """Return the question before tokens of one name are removed. It says if the name is free afterwards."""
+    holders = [view for view in tokens if view.name == ended[0].name and view.kind is not TokenKind.INVITE]
+    is_free = len(holders) == len(ended) and ended[0].kind is not TokenKind.INVITE
+    return f"Remove {_names_of(ended)}?" + (" Others can then use this name." if is_free else "")
+
+
+def _names_of(views: Sequence["TokenView"]) -> str:
+    ids = ", ".join(view.id for view in views)
+    return f"the token{'s' if len(views) > 1 else ''} {ids} of {views[0].name}"
 
 
 def _listed(views: Sequence["TokenView"]) -> list[str]:
@@ -276,10 +341,17 @@ chatkit token revoke ann
 chatkit token revoke k3f9x2m4qa --yes
 """
 
+REMOVE_EXAMPLES = """
+chatkit token remove ann
+
+chatkit token remove k3f9x2m4qa --yes
+"""
+
 COMMANDS: Final = (
     (add, ADD_EXAMPLES),
     (list_, "chatkit token list --all"),
     (show, "chatkit token show ann"),
     (revoke, REVOKE_EXAMPLES),
+    (remove, REMOVE_EXAMPLES),
     (rotate, "chatkit token rotate cron --overlap 1h"),
 )

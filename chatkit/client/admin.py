@@ -18,6 +18,7 @@ from chatkit.wire.access import (
     BanView,
     InviteRequest,
     NewTokenView,
+    RedeemRequest,
     RoomSettingsChange,
     RotateRequest,
     TokenList,
@@ -48,6 +49,10 @@ class AdminClient(HttpClient):
         """Make an invite that can be redeemed `uses` times for a token with these grants."""
         return self._new_token("/invites", InviteRequest(tuple(grants), uses, _written(expires_ms)))
 
+    def redeem(self, secret: str, name: str) -> NewTokenView:
+        """Redeem an invite for a token with a name that is free. It needs no token."""
+        return self._new_token("/invites/redeem", RedeemRequest(secret, name))
+
     def tokens(self) -> list[TokenView]:
         """List all tokens, also those that were revoked or have expired."""
         return [_check_token(view) for view in decode(self._call("GET", "/tokens").body, TokenList).tokens]
@@ -55,6 +60,11 @@ class AdminClient(HttpClient):
     def revoke(self, token_id: str) -> TokenView:
         """Revoke a token and return it. What is open with it is closed."""
         answer = self._call("DELETE", f"/tokens/{quote(token_id, safe='')}", once=True)
+        return _check_token(decode(answer.body, TokenView))
+
+    def remove(self, token_id: str) -> TokenView:
+        """Remove a token that was revoked or has expired, and return it. Its name is free if no other token holds it."""
+        answer = self._call("POST", f"/tokens/{quote(token_id, safe='')}/remove", once=True)
         return _check_token(decode(answer.body, TokenView))
 
     def rotate(self, token_id: str, *, overlap_s: int = 0) -> NewTokenView:
@@ -100,7 +110,9 @@ class AdminClient(HttpClient):
         """Return a message, or None if it is not stored."""
         return next(iter(self.history(room, after=seq - 1, before=seq + 1, limit=1).messages), None)
 
-    def _new_token(self, path: str, request: TokenRequest | InviteRequest | RotateRequest) -> NewTokenView:
+    def _new_token(
+        self, path: str, request: TokenRequest | InviteRequest | RedeemRequest | RotateRequest
+    ) -> NewTokenView:
         view = _check_token(decode(self._post(path, request), NewTokenView))
         if parse_secret(view.secret) is None:  # it is printed, and sent in a header
             raise incompatible("a secret that is not one")

@@ -79,7 +79,9 @@ class AccessStore:
             if not may_share or holders.name != name:
                 raise NameTaken(name)
             if len(holders.token_ids) >= MAX_TOKENS_OF_NAME:
-                raise BadRequest(f"a name is held by at most {MAX_TOKENS_OF_NAME} tokens: remove some")
+                raise BadRequest(
+                    f"a name is held by at most {MAX_TOKENS_OF_NAME} tokens: remove some that have ended (chatkit token remove)"
+                )
             return NameHolders(name, (*holders.token_ids, token_id))
 
         # In the same order for all, so that of two calls one gets the first key that both need, and the other fails.

@@ -64,6 +64,7 @@ def _token_paths() -> dict[str, Json]:
     listed = _access("listTokens", "List the tokens and invites", responses_of(TokenList, 400, 503))
     revoked = responses_of(TokenView, 400, 404, 503)
     revoke = _access("revokeToken", "Revoke a token: what is open with it is closed", revoked)
+    remove = _access("removeToken", "Remove a token that has ended: its name is free again", revoked)
     rotate = _change("rotateToken", "Replace the secret of a token", RotateRequest, {"overlap_s": 3600})
     rotate["requestBody"]["required"] = False
     add = _change("addToken", "Make a token", TokenRequest, {"name": "ann", "grants": _GRANTS})
@@ -76,6 +77,7 @@ def _token_paths() -> dict[str, Json]:
             "parameters": [token],
             "post": rotate | _answering(NewTokenView, 200) | TOKEN_REQUIRED,
         },
+        "/tokens/{token_id}/remove": {"parameters": [token], "post": remove | TOKEN_REQUIRED},
         "/invites": {"post": invite | _answering(NewTokenView, 201) | TOKEN_REQUIRED},
         "/invites/redeem": {"post": _redeem()},
     }

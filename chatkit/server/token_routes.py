@@ -61,6 +61,15 @@ async def rotate_token(
     return NewTokenView.made(new.token, new.secret)
 
 
+@post("/tokens/{token_id:str}/remove", status_code=200)
+async def remove_token(
+    token_id: FromPath[str], admission: NamedDependency[Admission], request: HttpRequest
+) -> TokenView:
+    """Remove a token that was revoked or has expired, so that its name can be used by others."""
+    admission.consume(request)
+    return TokenView.of(await admission.hub.administration.remove(admission.current(request), token_id))
+
+
 @post("/invites")
 async def make_invite(admission: NamedDependency[Admission], request: HttpRequest) -> NewTokenView:
     """Make an invite. Its link holds the secret in a fragment, which browsers do not send to any server."""
@@ -74,6 +83,6 @@ async def make_invite(admission: NamedDependency[Admission], request: HttpReques
 
 tokens_router = Router(
     "/",
-    route_handlers=[list_tokens, add_token, revoke_token, rotate_token, make_invite],
+    route_handlers=[list_tokens, add_token, revoke_token, rotate_token, remove_token, make_invite],
     guards=[check_request],
 )

@@ -13,6 +13,7 @@ from sqlite_stores import fill_room, open_store, opening_error, read_all
 from chatkit.backends import open_backend
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.backends.sqlite import schema as sqlite_schema
+from chatkit.backends.sqlite.file import no_store
 from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from chatkit.core.model import Draft, Member, Receipt
 from chatkit.errors import NotAStore, StoreTooNew, Unavailable
@@ -151,6 +152,13 @@ def test_the_error_names_a_path_that_cannot_hold_a_store(tmp_path: Path) -> None
         error = opening_error(path)
         assert isinstance(error, Unavailable)
         assert words in str(error)
+
+
+def test_a_path_that_was_meant_to_be_absolute_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "sqlite:////usr/no/rooms.db)" in str(opening_error(Path("usr/no/rooms.db")))
+    for path in ("rooms.db", "no-such-folder-at-the-root/rooms.db"):
+        assert "slashes" not in str(no_store(Path(path)))
 
 
 def test_a_damaged_store_is_reported_as_a_bad_store(tmp_path: Path) -> None:

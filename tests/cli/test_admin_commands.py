@@ -101,6 +101,20 @@ def test_a_token_is_revoked_by_name_or_id_and_listed_only_on_request(chatkit: Co
     assert "Make one with: chatkit token add NAME --admin" in chatkit.run("token", "list")
 
 
+def test_a_name_is_free_after_its_ended_tokens_were_removed(chatkit: CommandRunner) -> None:
+    first, second = [chatkit.json("token", "add", "ann", "--read", "*") for _ in range(2)]
+    assert chatkit.refused("token", "remove", "ann", "--yes") == "the token 'ann' is in use: revoke it first"
+    chatkit.run("token", "revoke", first["id"], "--yes")
+    assert chatkit.json("token", "remove", "ann", "--yes")["id"] == first["id"], "the other one is in use"
+    assert "belongs to somebody else" in chatkit.refused("token", "add", "Ann", "--read", "*", status=4)
+    chatkit.run("token", "revoke", second["id"], "--yes")
+    chatkit.run("token", "remove", second["id"], "--yes")
+    assert chatkit.stderr == f"chatkit: removed the token {second['id']} of ann\n"
+    assert chatkit.rows("token", "list", "--all") == []
+    assert chatkit.json("token", "add", "Ann", "--read", "*")["name"] == "Ann"
+    assert [entry["event"] for entry in audit(chatkit)].count("token-removed") == 2
+
+
 def test_a_rotated_token_has_a_new_secret_and_an_overlap(chatkit: CommandRunner) -> None:
     made = chatkit.json("token", "add", "ann", "--read", "*")
     rotated = chatkit.json("token", "rotate", "ann", "--overlap", "1h30m")

@@ -1,6 +1,7 @@
 """The commands of administration on a server: with an administrator's token, a moderator's, and without any."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,8 @@ def test_an_administrator_makes_rotates_and_revokes_a_token(served: Served, runn
     cat.run("rooms", status=4)
     assert "cat" in {view["name"] for view in admin.rows("token", "list", "--all")}
     assert "cat" not in {view["name"] for view in admin.rows("token", "list")}
+    admin.run("token", "remove", "cat", "--yes")
+    assert "cat" not in {view["name"] for view in admin.rows("token", "list", "--all")}
     assert f"{served.url}/?token=ck_" in admin.run("token", "add", "dan", "--read", "ops")
 
 
@@ -92,6 +95,25 @@ def test_an_invite_is_a_link_to_the_server_that_was_asked(served: Served, runner
     made = runner(served.admin).json("invite", "--read", "ops", "--uses", "2")
     assert made["url"] == f"{served.url}/#invite={made['secret']}"
     assert made["uses_left"] == 2
+
+
+def test_an_invite_is_redeemed_by_its_link(served: Served, runner: Any) -> None:
+    link = runner(served.admin).json("invite", "--read", "ops", "--write", "ops")["url"]
+    redeem = CliRunner().invoke(app, ["redeem", link, "--name", "Gil", "--json"])
+    assert redeem.exit_code == 0, redeem.stderr
+    made = json.loads(redeem.stdout)
+    assert (made["name"], made["grants"]) == ("Gil", [{"rooms": "ops", "rights": ["read", "write"]}])
+    runner(made["secret"]).run("publish", "ops", "hello")
+    assert [row["sender"] for row in runner(made["secret"]).rows("history", "ops")] == ["Gil"]
+    again = CliRunner().invoke(app, ["redeem", link, "--name", "Hal"])
+    assert (again.exit_code, again.stderr) == (4, "chatkit: this invite was used already: ask for another\n")
+
+
+@pytest.mark.parametrize("link", ["ck_abc", "https://chat.example.org/", "https://chat.example.org/#ops"])
+def test_only_the_link_of_an_invite_is_redeemed(link: str) -> None:
+    redeem = CliRunner().invoke(app, ["redeem", link])
+    assert (redeem.exit_code, redeem.stdout) == (2, "")
+    assert "this is not the link of an invite" in redeem.stderr
 
 
 def test_a_moderator_bans_redacts_and_sets_the_topic_of_a_room(served: Served, runner: Any) -> None:

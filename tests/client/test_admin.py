@@ -26,8 +26,10 @@ Call = Callable[[AdminClient], Any]
 CHANGES: list[tuple[Call, str, Any]] = [
     (lambda client: client.add_token("ann", GRANTS), "POST /tokens", SECRET),
     (lambda client: client.make_invite(GRANTS), "POST /invites", SECRET),
+    (lambda client: client.redeem("ck_a", "ann"), "POST /invites/redeem", SECRET),
     (lambda client: client.rotate("a/b"), "POST /tokens/a%2Fb/rotate", SECRET),
     (lambda client: client.revoke("abcdefghij"), "DELETE /tokens/abcdefghij", TOKEN),
+    (lambda client: client.remove("a/b"), "POST /tokens/a%2Fb/remove", TOKEN),
     (lambda client: client.ban("bob"), "POST /bans", BAN),
     (lambda client: client.unban("b1"), "DELETE /bans/b1", BAN),
     (lambda client: client.delete_room("ops"), "DELETE /rooms/ops", {}),

@@ -78,7 +78,10 @@ def test_a_secret_gives_the_name_and_rights_of_its_token() -> None:
     [
         ({"revoked_ms": 1}, "this token was revoked"),
         ({"expires_ms": NOW}, "this token has expired"),
-        ({"kind": TokenKind.INVITE}, "this is an invite: redeem it to get a token"),
+        (
+            {"kind": TokenKind.INVITE},
+            "this is an invite, not a token: open its link, or redeem it with 'chatkit redeem'",
+        ),
     ],
 )
 def test_the_holder_of_the_right_secret_learns_why_it_is_refused(changes: dict[str, Any], sentence: str) -> None:

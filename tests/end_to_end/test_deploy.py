@@ -197,14 +197,14 @@ def command(name: str) -> list[str]:
     return options
 
 
-def test_the_default_settings_are_rejected_and_a_secret_is_required(tmp_path: Path) -> None:
+def test_the_shipped_settings_require_a_token_which_the_first_start_writes_to_a_private_file(tmp_path: Path) -> None:
     shipped = dict(re.findall(r"^(CHATKIT_\w+)=(.*)$", (DEPLOY / "chatkit.env").read_text(), re.MULTILINE))
-    done = subprocess.run(
-        [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0"],
-        capture_output=True, text=True, cwd=tmp_path, env=clean_environment(shipped), timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "the secret must have at least 8 characters" in done.stderr
+    with serve("sqlite://", folder=tmp_path, env={**shipped, "XDG_DATA_HOME": str(tmp_path)}) as server:
+        (file,) = (tmp_path / "chatkit").glob("token-*")
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        assert health(server, Authorization=f"Bearer {file.read_text().strip()}")["connections"] >= 0
+        assert "rooms" not in health(server)
 
 
 def test_the_unit_starts_workers_and_its_reload_replaces_them(tmp_path: Path) -> None:
@@ -252,6 +252,8 @@ def test_a_composition_names_only_existing_files_and_settings(name: str) -> None
         (store,) = server["depends_on"]
         assert "healthcheck" in services[store]  # which is what a server waits for
         context = (DEPLOY / server["build"]["context"]).resolve()
+        (network,) = composed["networks"]["default"]["ipam"]["config"]
+        assert server["environment"]["CHATKIT_TRUST_PROXY"] == network["subnet"]  # Caddy has an address in it
         assert (context / server["build"]["dockerfile"]).samefile(DEPLOY / "Dockerfile")
 
 

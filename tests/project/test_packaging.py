@@ -39,6 +39,13 @@ def test_the_wheel_holds_one_package_with_its_page_and_its_commands(wheel: Path)
     assert any(name.startswith("chatkit/backends/sqlite/") and name.endswith(".sql") for name in names)
 
 
+def test_every_folder_with_code_or_files_is_a_package_of_the_wheel(wheel: Path) -> None:
+    packages = {str(Path(name).parent) for name in zipfile.ZipFile(wheel).namelist()}
+    folders = {path.parent for part in ("chatkit", "cli", "static") for path in (TREE / part).rglob("*.*")}
+    names = {str(folder.relative_to(TREE)) for folder in folders if folder.name != "__pycache__"}
+    assert {name if name.startswith("chatkit") else f"chatkit/{name}" for name in names} <= packages
+
+
 def test_the_command_runs_and_the_page_is_served(environment: Path, tmp_path: Path) -> None:
     chatkit = str(environment / "bin/chatkit")
     shown = subprocess.run([chatkit, "--help"], check=True, capture_output=True, text=True, cwd=tmp_path)

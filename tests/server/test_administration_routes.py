@@ -36,6 +36,7 @@ CALLS = {
     "DELETE token": Call("DELETE", "/tokens/{token}"),
     "rotate one's own": Call("POST", "/tokens/{own}/rotate", {"overlap_s": 60}),
     "POST invite": Call("POST", "/invites", {"grants": GRANTS}),
+    "remove": Call("POST", "/tokens/{ended}/remove"),
     "GET bans": Call("GET", "/bans"),
     "ban in the room": Call("POST", "/bans", {"subject": "eve", "room": "ops"}),
     "ban everywhere": Call("POST", "/bans", {"subject": "eve"}),
@@ -86,7 +87,9 @@ def test_each_call_is_allowed_to_those_with_the_right(who: str) -> None:
             own = await server.token("ann", *WHO[who])
             await server.hub.publish(Draft("ops", "bob", "hello"))
             ban = (await server.call("POST", "/bans", admin, {"subject": "dan", "room": "ops"})).json()["id"]
-            ids = {"token": other.token.id, "own": own.token.id, "ban": ban}
+            ended = (await server.token("ted", *WHO["reader"])).token.id
+            await server.call("DELETE", f"/tokens/{ended}", admin)
+            ids = {"ended": ended, "token": other.token.id, "own": own.token.id, "ban": ban}
             secret, wrong = own.secret, []
             for name, call in CALLS.items():
                 answer = await server.call(call.method, call.path.format(**ids), secret, call.body)

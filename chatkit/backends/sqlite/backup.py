@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chatkit.backends.sqlite.errors import BUSY_TIMEOUT_S, to_chatkit_error
-from chatkit.backends.sqlite.file import COMPANION_SUFFIXES
+from chatkit.backends.sqlite.file import COMPANION_SUFFIXES, no_store
 from chatkit.backends.sqlite.schema import check_version
 from chatkit.errors import BadRequest, NotAStore, StoreError, Unavailable
 
@@ -65,7 +65,7 @@ def _check_target(path: Path, to: Path, *, overwrite: bool) -> None:
 
 def _copy(path: Path, temporary: Path, on_progress: Callable[[float], None]) -> None:
     if not path.is_file():
-        raise NotAStore(f"there is no store at {path}")
+        raise no_store(path)
     with closing(_connect(path)) as source, closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
         try:
             if check_version(source, path) == 0:

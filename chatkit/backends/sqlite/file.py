@@ -87,7 +87,7 @@ class SqliteFile:
         except FileNotFoundError as error:
             if make:
                 raise Unavailable(f"{self.path} cannot be created: {error}") from error
-            raise NotAStore(f"there is no store at {self.path}: serving or publishing creates one") from error
+            raise no_store(self.path, ": serving or publishing creates one") from error
         except OSError as error:
             raise Unavailable(f"{self.path} cannot be used: {error}") from error
 
@@ -104,7 +104,7 @@ class SqliteFile:
         if self.path.is_dir():
             raise Unavailable(f"{self.path} is a folder, not a file")
         if make and not folder.is_dir():
-            raise Unavailable(f"{self.path} cannot be created: there is no folder {folder}")
+            raise Unavailable(f"{self.path} cannot be created: there is no folder {folder}{absolute_hint(self.path)}")
 
     def _companions(self) -> list[Path]:
         return [Path(f"{self.path}{suffix}") for suffix in COMPANION_SUFFIXES]
@@ -176,6 +176,17 @@ def _create(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CREAT, FILE_MODE)
     os.fchmod(fd, FILE_MODE)  # a umask may have removed the owner's own rights
     os.close(fd)
+
+
+def no_store(path: Path, remark: str = "") -> NotAStore:
+    """Return the error that there is no store at a path."""
+    return NotAStore(f"there is no store at {path}{absolute_hint(path) or remark}")
+
+
+def absolute_hint(path: Path) -> str:
+    """Return a remark about a relative path that was probably meant to begin at the root, such as `var/lib/rooms.db`."""
+    is_meant = not path.is_absolute() and len(path.parts) > 1 and Path("/", path.parts[0]).is_dir()
+    return f" in the current folder (an absolute path has four slashes: sqlite:////{path})" if is_meant else ""
 
 
 def _restrict(path: Path, mode: int) -> None:

@@ -9,8 +9,9 @@ serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
 # Four at a time on two cores: most tests wait for servers most of the time. The order is that of tests/conftest.py.
+# Bytecode is always written: without it, every process compiles everything.
 test: $(VENV)/developing programs node_modules
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check

@@ -1,5 +1,11 @@
 """Fixtures that several test modules share."""
 
+import importlib
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 import forking
 import pytest
 from hypothesis import settings
@@ -12,6 +18,20 @@ settings.register_profile("tests", deadline=None)  # no test asserts anything ab
 settings.load_profile("tests")
 
 FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """In a whole run, let each process compile other modules first, so that one compiles each and the others load it."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if not worker or session.config.args_source != session.config.ArgsSource.TESTPATHS:
+        return
+    modules = sorted(Path(__file__).parent.glob("*/test_*.py"))
+    sys.path[:0] = sorted({str(path.parent) for path in modules})
+    begin = len(modules) * int(worker.removeprefix("gw")) // count
+    for path in modules[begin:] + modules[:begin]:
+        with suppress(Exception):  # pytest imports it again, and reports the error
+            importlib.import_module(path.stem)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -34,7 +34,7 @@ _INCLUDED: Final = {
 }
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """Rights on the rooms that a pattern matches.
 
     `rooms` is the name of one room, a beginning of names followed by `*`, or `*` for all rooms. Every other character

@@ -17,7 +17,7 @@ MAX_KEY_BYTES: Final = 512  # of UTF-8: a room's and a consumer's name together
 MAX_VALUE_BYTES: Final = 65_536  # like the data of a message
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):  # a store holds thousands; a collection would walk them all
     """The value of a key at one version of the store. `value` is None if the record was deleted."""
 
     kind: str

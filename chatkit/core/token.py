@@ -28,7 +28,7 @@ class TokenKind(StrEnum):
     INVITE = "invite"
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, gc=False):
     """A token, as a record keeps it. Times are Unix milliseconds.
 
     `digest` is the SHA-256 of the secret in hex. After a rotation, the secret before it (`previous_digest`) is valid

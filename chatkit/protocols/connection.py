@@ -209,11 +209,11 @@ class Connection(asyncio.Protocol):
         self._notify_receiver()
 
     def on_turn_over(self) -> None:
-        """Read the rest in the next iteration of the event loop, after the other connections."""
+        """Read no more until it is this connection's turn again."""
         if not self._is_transport_paused and not self._connection.is_closing():
             self._is_transport_paused = True
             self._connection.pause_reading()
-            self._shared.loop.call_soon(self._begin_turn)
+            self._shared.turns.add(self._begin_turn)
 
     def _begin_turn(self) -> None:
         if not self._is_queue_full():  # otherwise, the handler resumes the transport

@@ -22,7 +22,10 @@ _PLAIN_HEAD: Final = re.compile(rb"get /[!-~]* http/1\.1\r\n(?:[!#$%&'*+.^_`|~0-
 class HttpProtocol(asyncio.Protocol):
     """The protocol that uvicorn starts every connection with. It passes the connection on at the first bytes."""
 
-    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_shared", "due_tick", "transport")
+    __slots__ = (
+        "_app_state", "_config", "_first_data", "_is_waiting", "_loop", "_server_state", "_shared", "due_tick",
+        "transport",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -34,6 +37,8 @@ class HttpProtocol(asyncio.Protocol):
         if not config.loaded:
             config.load()
         self.due_tick = 0
+        self._first_data = b""
+        self._is_waiting = False  # for its turn to start
         self._config = config
         self._server_state = server_state
         self._app_state = app_state
@@ -48,7 +53,19 @@ class HttpProtocol(asyncio.Protocol):
         self._shared.limit.open(self.transport)
 
     def data_received(self, data: bytes) -> None:
+        """Wait for this connection's turn: many clients may connect at once."""
+        self._first_data += data
+        if not self._is_waiting:
+            self._is_waiting = True
+            self.transport.pause_reading()
+            self._shared.starts.add(self._start)
+
+    def _start(self) -> None:
         """Choose the protocol, switch the transport to it, and pass the data on."""
+        if self.transport.get_protocol() is not self or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        data, self._first_data = self._first_data, b""
         websocket: Any = self._config.ws_protocol_class
         if self._shared.has_own_websocket and _is_plain_handshake(data):
             protocol = websocket(config=self._config, server_state=self._server_state, app_state=self._app_state)

@@ -94,6 +94,10 @@ class HttpConnection(HttpToolsProtocol):
     def _read_available_soon(self) -> None:
         self.loop.call_soon(self._read_available)
 
+    def _end_turn(self) -> None:
+        self._is_turn_over = True
+        self._shared.turns.add(self._read_available)
+
     def _read_available(self) -> None:
         self._n_parts = 0
         self._is_turn_over = False
@@ -108,8 +112,7 @@ class HttpConnection(HttpToolsProtocol):
             if not is_whole:
                 break
             if self._n_parts > _TURN_PARTS and self._unread:
-                self._is_turn_over = True
-                self._read_available_soon()
+                self._end_turn()
                 break
         if self.parser is not None:
             self._apply_phase()
@@ -256,8 +259,9 @@ class HttpConnection(HttpToolsProtocol):
             self._end()
         else:
             self._become_idle()
+        if self._unread:
+            self._end_turn()  # for requests that a client sends without waiting for the responses
         self._apply_phase()
-        self._read_available_soon()
 
     def _become_idle(self) -> None:
         self._phase = Phase.IDLE

@@ -1,4 +1,4 @@
-"""SharedState: the settings, timers, limit and handshake negotiator that all connections of one server use.
+"""SharedState: the settings, timers, turns, limit and handshake negotiator that all connections of one server use.
 
 Knows nothing of what a connection does.
 """
@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter
 
 from chatkit.protocols.connection_limit import ConnectionLimit
+from chatkit.protocols.turns import TurnQueue
 
 _TICK_S: Final = 0.05
 _STALL_S: Final = 0.1  # a timer this late shows that the process was paused or busy
@@ -113,6 +114,8 @@ class SharedState:
         self.config = config
         self.loop = loop
         self.wheel = TimerWheel(loop)
+        self.turns = TurnQueue(loop)  # of clients that send much
+        self.starts = TurnQueue(loop)  # of new connections: a request or a handshake costs a millisecond
         websocket: Any = config.ws_protocol_class
         # Other classes expect a head rebuilt by an HTTP parser, and do not count their connections.
         self.has_own_websocket: bool = getattr(websocket, "reads_raw_heads", False)

@@ -26,7 +26,7 @@ async def list_bans(admission: NamedDependency[Admission], request: HttpRequest)
     """List the bans of the rooms that the client moderates."""
     await admission.charge(request, LIST_COST)
     bans = await _bans(admission, admission.current(request))
-    return await answer_list(bans, lambda found: BanListing([BanView.of(ban) for ban in found]))
+    return await answer_list("bans", bans, BanView.of)
 
 
 async def _bans(admission: Admission, by: Identity) -> list[Ban]:

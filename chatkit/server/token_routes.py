@@ -26,7 +26,7 @@ async def list_tokens(admission: NamedDependency[Admission], request: HttpReques
     """List all tokens and invites, without their secrets."""
     await admission.charge(request, LIST_COST)
     tokens = await admission.hub.administration.tokens(admission.current(request))
-    return await answer_list(tokens, lambda found: TokenList([TokenView.of(token) for token in found]))
+    return await answer_list("tokens", tokens, TokenView.of)
 
 
 @post("/tokens")

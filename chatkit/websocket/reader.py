@@ -45,7 +45,10 @@ class FrameSink(Protocol):
     """
 
     def on_turn_over(self) -> None:
-        """Call `receive_data` later, possibly with no bytes: the reader holds data that it has not read yet."""
+        """Pass no more data until it is this connection's turn again: it caused as much work as is due to one.
+
+        Call `receive_data` then, possibly with no bytes: the reader may hold data that it has not read yet.
+        """
 
     def on_text(self, payload: bytes) -> None:
         """Handle one whole text message, which is valid UTF-8."""
@@ -158,7 +161,7 @@ class FrameReader:
             self._n_inflated = 0
         if at < end or self._buffer is not None:
             self._keep(data, at)
-        if turn_end <= at < end and self._state is _ON:
+        if turn_end <= at and self._state is _ON:
             self._need = 0  # the rest may hold a shorter frame than the one that was awaited
             self._sink.on_turn_over()
 

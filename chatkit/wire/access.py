@@ -17,7 +17,7 @@ from chatkit.errors import BadRequest
 MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 
 
-class TokenView(msgspec.Struct, frozen=True, omit_defaults=True):
+class TokenView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A token without its secret. Until `previous_until`, the secret before the last rotation is valid too."""
 
     id: str

@@ -336,7 +336,18 @@ def test_one_call_reads_a_bounded_part_of_many_frames(flood: str) -> None:
         sink.n_turns = 0
         sink.reader.receive_data(b"")
         left, before = sink.reader.n_unfinished_bytes, left
-        assert before - n_most <= left < before
+        assert before - n_most <= left <= before
+    assert left <= 400_000 // len(each) + 1  # what a message holds that has not ended
+    sink.reader.receive_data(b"")
+    assert sink.reader.n_unfinished_bytes == left
+
+
+def test_the_turn_is_over_after_much_work_even_if_no_data_are_left() -> None:
+    sink = RecordingSink(inflate_bits=15)
+    sink.reader.receive_data(frame(0xC1, BOMB))
+    assert (len(sink.calls), sink.n_turns, sink.reader.n_unfinished_bytes) == (1, 1, 0)
+    sink.reader.receive_data(frame(0x81, b"x"))
+    assert (len(sink.calls), sink.n_turns) == (2, 1)
 
 
 @settings(max_examples=400)

@@ -31,7 +31,8 @@ _CHANGES = f"""
         SELECT * FROM record WHERE version > :after AND (value IS NOT NULL OR NOT :whole) ORDER BY version
     )
 """  # noqa: S608 - constants
-_decode_rows = msgspec.json.Decoder(list[tuple[str, str, str | None, int]]).decode
+_split_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_row = msgspec.json.Decoder(tuple[str, str, str | None, int]).decode
 
 
 def get_record(connection: sqlite3.Connection, kind: str, key: str) -> Record | None:
@@ -74,7 +75,9 @@ def read_record_changes(connection: sqlite3.Connection, epoch: str, after: Curso
 
 
 def _to_records(found: bytes) -> Sequence[Record]:
+    # Row by row: while all are decoded in one call, no other thread runs, and so the event loop stands still.
+    rows = map(_decode_row, _split_rows(found))
     return [
         Record(kind, key, None if value is None else bytes.fromhex(value), version)
-        for kind, key, value, version in _decode_rows(found)
+        for kind, key, value, version in rows
     ]

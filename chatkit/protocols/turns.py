@@ -1,0 +1,46 @@
+"""TurnQueue: shares the event loop between connections that need much of it.
+
+One queue is for new connections, another for clients that send more than a turn's work. A connected client that sends
+little is in neither, so it does not wait for the others. Knows nothing of what a connection does in its turn.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+_AT_ONCE: Final = 2  # turns in one iteration of the event loop: a few milliseconds, however many connections wait
+
+Turn = Callable[[], None]
+
+
+class TurnQueue:
+    """The turns that are due, in order. Each iteration of the event loop takes a few."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: deque[Turn] = deque()
+        self._is_scheduled = False
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, turn: Turn) -> None:
+        """Call `turn` in a later iteration, after the turns that were added before it.
+
+        A connection adds a turn only after it had the last one, so it has at most one in the queue.
+        """
+        self._due.append(turn)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._due and not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._take)
+
+    def _take(self) -> None:
+        self._is_scheduled = False
+        turns = [self._due.popleft() for _ in range(min(_AT_ONCE, len(self._due)))]
+        self._schedule()  # first: an error in a turn must not stop the others
+        for turn in turns:
+            turn()

@@ -16,7 +16,7 @@ from chatkit.core.administration import Administration, NewToken
 from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.history import read_history
 from chatkit.core.model import Message, check_room
-from chatkit.core.moderation import Moderation
+from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.token import TokenKind
 from chatkit.toolkit import open_backend
 from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
@@ -36,7 +36,7 @@ class StoreAdministration:
         self._by = Identity(name, grants=EVERYTHING, credential=Credential.STORE)
         self._backend = open_backend(url, make=make)
         self._administration = Administration(self._backend, _now_ms)
-        self._moderation = Moderation(self._backend, _now_ms)
+        self._moderation = Moderation(self._backend, _now_ms, refusal_s=REFUSAL_S)
         self._audit = Audit(self._backend)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
@@ -114,6 +114,11 @@ class StoreAdministration:
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""
         self._run(self._moderation.delete_room(self._by, room))
+
+    def rename_room(self, room: str, new: str) -> RoomView:
+        """Give a room another name and return it."""
+        self._run(self._moderation.rename_room(self._by, room, new))
+        return self.room(new)
 
     def message(self, room: str, seq: int) -> Message | None:
         """Return a message, or None if it is not stored."""

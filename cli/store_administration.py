@@ -18,6 +18,7 @@ from chatkit.core.history import read_history
 from chatkit.core.model import Message, check_room
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.token import TokenKind
+from chatkit.errors import RoomRenamed
 from chatkit.toolkit import open_backend
 from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
 from chatkit.wire.http import RoomView
@@ -103,7 +104,10 @@ class StoreAdministration:
         return BanView.of(self._run(self._moderation.unban(self._by, ban_id)))
 
     def room(self, room: str) -> RoomView:
-        """Describe one room."""
+        """Describe one room. Raise `RoomRenamed` for the old name of one."""
+        renamed_to = self._run(self._moderation.room_settings(room)).renamed_to
+        if renamed_to is not None:
+            raise RoomRenamed(room, renamed_to)
         return self._run(view_of_room(self._backend, room))
 
     def set_room(self, room: str, change: RoomSettingsChange) -> RoomView:

@@ -71,6 +71,8 @@ def expected(who: str, call: str) -> str:
         return "not-found"
     if call == "GET bans":
         return "ok" if is_moderator or who == "stranger" else "forbidden"
+    if call == "rename":  # it needs `admin` also on the new name, which otherwise does not exist
+        return "forbidden" if who in {"moderator", "moderator of all", "reader"} else "not-found"
     if call in OF_MODERATORS | OF_ROOM_ADMINS:
         if who in {"nothing", "stranger"}:
             return "forbidden" if (who, call) == ("nothing", "unban") else "not-found"

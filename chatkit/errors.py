@@ -10,6 +10,7 @@ ChatkitError
 │   ├── UnknownOp        the protocol has no such command
 │   └── TooManyRooms     a connection tried to join more rooms than the limit
 ├── NotFound             there is no such room, message or page
+├── RoomRenamed          the room has another name; carries it
 ├── KeyConflict          the sender has used the key for another message
 ├── VersionConflict      a record was changed at the same time
 ├── RateLimited          the client exceeded its rate; carries the time after which to retry
@@ -112,6 +113,16 @@ class NotFound(ChatkitError):
     """There is no such room, message or page."""
 
     code = "not-found"
+
+
+class RoomRenamed(ChatkitError):
+    """The room has another name. `renamed_to` is the new one, at which cursors and keys of the room stay valid."""
+
+    code = "room-renamed"
+
+    def __init__(self, room: str, renamed_to: str) -> None:
+        super().__init__(f"the room {room!r} was renamed to {renamed_to!r}")
+        self.renamed_to = renamed_to
 
 
 class KeyConflict(ChatkitError):

@@ -1,4 +1,4 @@
-"""`chatkit room`: show, change and delete a room."""
+"""`chatkit room`: show, change, rename and delete a room."""
 
 import re
 import sys
@@ -15,14 +15,17 @@ from chatkit.cli.rooms import print_rooms, room_facts
 from chatkit.cli.table import facts
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_duration
-from chatkit.errors import BadRequest
+from chatkit.errors import BadRequest, RoomRenamed
 
 if TYPE_CHECKING:
     from msgspec import UnsetType
 
+    from chatkit.cli.store_administration import StoreAdministration
+    from chatkit.client.admin import AdminClient
     from chatkit.wire.access import RoomSettingsChange
+    from chatkit.wire.http import RoomView
 
-HELP = "Change the topic of a room and what it keeps; archive or delete it."
+HELP = "Change the topic of a room and what it keeps; archive, rename or delete it."
 SERVERS_SETTING: Final = "default"
 
 
@@ -99,15 +102,53 @@ def delete(
     with report_errors():
         name = room_name(room)
         with administering(Target(ctx, server, backend, None, token)) as administrator:
-            view = administrator.room(name)
-            count = view.last - view.first + 1
-            messages = "its message" if count == 1 else f"its {count} messages"
-            confirm(f"Delete the room {name} and {messages} for good?", yes=yes)
+            view = _find(administrator, name)
+            if view is None:
+                question = f"The room {name} was renamed. Free its old name?"
+            else:
+                count = view.last - view.first + 1
+                messages = "its message" if count == 1 else f"its {count} messages"
+                question = f"Delete the room {name} and {messages} for good?"
+            confirm(question, yes=yes)
             administrator.delete_room(name)
+        if json:
+            print_json(*([] if view is None else [view]))
+        else:
+            print_notice(f"deleted the room {name}")
+
+
+def _find(administrator: "AdminClient | StoreAdministration", name: str) -> "RoomView | None":
+    """Return the room, or None if its name refers to another one."""
+    try:
+        return administrator.room(name)
+    except RoomRenamed:
+        return None
+
+
+def rename(
+    ctx: typer.Context,
+    room: RoomName,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.", show_default=False)],
+    *,
+    yes: Yes = False,
+    json: Json = False,
+    server: ServerURL = DEFAULT_SERVER,
+    backend: BackendURL = None,
+    token: Token = None,
+) -> None:
+    """Give a room with its messages, settings and bans another name. Its readers follow.
+
+    The old name then refers to the new one, until 'chatkit room delete' frees it.
+    """
+    with report_errors():
+        name, new_name = room_name(room), room_name(new)
+        with administering(Target(ctx, server, backend, None, token)) as administrator:
+            confirm(f"Rename the room {name} to {new_name}?", yes=yes)
+            view = administrator.rename_room(name, new_name)
         if json:
             print_json(view)
         else:
-            print_notice(f"deleted the room {name}")
+            print_notice(f"renamed the room {name} to {new_name}")
 
 
 def _read_change(
@@ -150,5 +191,6 @@ chatkit room set ops --keep default
 COMMANDS: Final = (
     (show, "chatkit room show ops"),
     (set_, SET_EXAMPLES),
+    (rename, "chatkit room rename ops operations"),
     (delete, "chatkit room delete old-project"),
 )

@@ -16,8 +16,9 @@ from chatkit.core.administration import Administration, NewToken
 from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.history import read_history
 from chatkit.core.model import Message, check_room
-from chatkit.core.moderation import Moderation
+from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.token import TokenKind
+from chatkit.errors import RoomRenamed
 from chatkit.toolkit import open_backend
 from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
 from chatkit.wire.http import RoomView
@@ -36,7 +37,7 @@ class StoreAdministration:
         self._by = Identity(name, grants=EVERYTHING, credential=Credential.STORE)
         self._backend = open_backend(url, make=make)
         self._administration = Administration(self._backend, _now_ms)
-        self._moderation = Moderation(self._backend, _now_ms)
+        self._moderation = Moderation(self._backend, _now_ms, refusal_s=REFUSAL_S)
         self._audit = Audit(self._backend)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
@@ -107,7 +108,10 @@ class StoreAdministration:
         return BanView.of(self._run(self._moderation.unban(self._by, ban_id)))
 
     def room(self, room: str) -> RoomView:
-        """Describe one room."""
+        """Describe one room. Raise `RoomRenamed` for the old name of one."""
+        renamed_to = self._run(self._moderation.room_settings(room)).renamed_to
+        if renamed_to is not None:
+            raise RoomRenamed(room, renamed_to)
         return self._run(view_of_room(self._backend, room))
 
     def set_room(self, room: str, change: RoomSettingsChange) -> RoomView:
@@ -118,6 +122,11 @@ class StoreAdministration:
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""
         self._run(self._moderation.delete_room(self._by, room))
+
+    def rename_room(self, room: str, new: str) -> RoomView:
+        """Give a room another name and return it."""
+        self._run(self._moderation.rename_room(self._by, room, new))
+        return self.room(new)
 
     def message(self, room: str, seq: int) -> Message | None:
         """Return a message, or None if it is not stored."""

@@ -47,6 +47,7 @@ class Page {
       url: () => this.#url(),
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
+      onRenamed: (room, oldName, name) => this.#onRenamed(room, oldName, name),
       onProblem: (sentence) => this.#showProblem(sentence),
       onBadName: () => this.identification.onBadName(),
       onWelcome: (event) => this.identification.onWelcome(event),
@@ -158,6 +159,16 @@ class Page {
     // On a phone, the keyboard would cover the room.
     if (window.matchMedia("(hover: hover)").matches) this.composer.focus();
     this.#toNewest();
+  }
+
+  /**
+   * @param {import("./room.js").Room} room
+   * @param {string} oldName
+   * @param {string} name
+   */
+  #onRenamed(room, oldName, name) {
+    this.#store.set(`draft.${name}`, this.#store.get(`draft.${oldName}`) ?? "");
+    if (room === this.#room) this.#goTo(name);
   }
 
   #closeRoom() {

@@ -21,7 +21,8 @@
  *   ref?: Ref}} WelcomeEvent
  * @typedef {{type: "joined", room: string, cursor: string, first: number, last: number, members: Member[],
  *   count: number, rights?: string[], topic?: string, archived?: boolean, ref?: Ref}} JoinedEvent
- * @typedef {{type: "left", room: string, reason?: string, message?: string, ref?: Ref}} LeftEvent
+ * @typedef {{type: "left", room: string, reason?: string, message?: string, renamed_to?: string,
+ *   ref?: Ref}} LeftEvent
  * @typedef {{type: "room", room: string, topic: string, archived: boolean, rights?: string[], ref?: Ref}} RoomEvent
  * @typedef {Message & {type: "message", ref?: Ref}} MessageEvent
  * @typedef {Gap & {type: "gap", room: string, ref?: Ref}} GapEvent
@@ -48,6 +49,8 @@ export class Refused extends Error {
   constructor(event) {
     super(event.message);
     this.code = event.code;
+    /** The new name of a room that was renamed. */
+    this.renamedTo = event.code === "room-renamed" ? event.value : undefined;
     /** Seconds after which a retry may succeed; undefined if it cannot. */
     this.retryAfterS = event.retry_after_s ?? (event.code === "unavailable" ? 2 : undefined);
   }

@@ -47,6 +47,22 @@ export class Rooms {
   }
 
   /**
+   * Give a joined room its new name. Return false if the page has joined the room of that name already.
+   * @param {Room} room
+   * @param {string} name
+   */
+  rename(room, name) {
+    const isNew = !this.joined.has(name);
+    const mark = this.store.get(PREFIX + room.name);
+    this.leave(room.name);
+    if (!isNew) return false;
+    room.name = name;
+    this.store.set(PREFIX + name, mark ?? "");
+    this.joined = new Map([...this.joined, /** @type {const} */ ([name, room])].sort(([a], [b]) => byName(a, b)));
+    return true;
+  }
+
+  /**
    * Store the position up to which the room was read.
    * @param {Room} room
    */

@@ -38,6 +38,7 @@ export class Session {
    * @param {() => string} owner.url
    * @param {() => void} owner.onChange
    * @param {(room: Room, message: Message) => void} owner.onLive a message that is newer than the state at joining
+   * @param {(room: Room, oldName: string, name: string) => void} owner.onRenamed
    * @param {(sentence: string) => void} owner.onProblem
    * @param {() => void} owner.onBadName the server refused the name
    * @param {(event: import("./protocol.js").WelcomeEvent) => void} owner.onWelcome
@@ -255,6 +256,7 @@ export class Session {
       case "gap":
         return this.#onGap(room, event);
       case "left":
+        if (event.renamed_to !== undefined) return this.#followRenamed(room, event.renamed_to);
         return event.reason ? room.onRefused(event.reason, event.message ?? "", { wasInside: true }) : undefined;
       case "room":
         return room.onSettings(event);
@@ -269,6 +271,18 @@ export class Session {
       default:
         return undefined; // answers are returned by `ask`
     }
+  }
+
+  /**
+   * Continue to read a room at its new name, from the same cursor.
+   * @param {Room} room
+   * @param {string} name
+   */
+  #followRenamed(room, name) {
+    const oldName = room.name;
+    room.onConnectionLost();
+    if (this.rooms.rename(room, name)) this.#join(room);
+    this.owner.onRenamed(room, oldName, name);
   }
 
   /**
@@ -313,7 +327,8 @@ export class Session {
    */
   #onJoinRefused(room, error) {
     if (!(error instanceof Refused)) return; // the connection was lost: all rooms are joined again after reconnecting
-    if (error.retryAfterS !== undefined) window.setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
+    if (error.renamedTo !== undefined && this.rooms.get(room.name) === room) this.#followRenamed(room, error.renamedTo);
+    else if (error.retryAfterS !== undefined) window.setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
     else room.onRefused(error.code, error.message, { wasInside: room.refusal?.wasInside ?? false });
     this.owner.onChange();
   }

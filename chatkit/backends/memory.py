@@ -14,6 +14,7 @@ import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.records import MemoryRecords
+from chatkit.backends.renaming import check_rename
 from chatkit.core.backend import (
     Backend,
     Filter,
@@ -192,6 +193,21 @@ class MemoryBackend(Backend):
         del self._logs[room]
         self._epochs[room] = new_epoch()
         self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room])])
+        return True
+
+    async def rename_room(self, room: str, new: str) -> bool:
+        log = self._logs.get(room)
+        if log is None or not log.last:
+            return False
+        check_rename(room, new, is_taken=new in self._logs and self._logs[new].last > 0)
+        self._logs[new] = log
+        log.messages[:] = [msgspec.structs.replace(message, room=new) for message in log.messages]
+        self._epochs[new] = self._epoch_of(room)
+        del self._logs[room]
+        self._epochs[room] = new_epoch()
+        self._notify(
+            [RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=self._epochs[new])]
+        )
         return True
 
     async def load(self, messages: Sequence[Message]) -> int:

@@ -19,6 +19,7 @@ from chatkit.wire.access import (
     InviteRequest,
     NewTokenView,
     RedeemRequest,
+    RenameRequest,
     RoomSettingsChange,
     RotateRequest,
     TokenList,
@@ -105,6 +106,10 @@ class AdminClient(HttpClient):
     def delete_room(self, room: str) -> None:
         """Delete a room and its log for good."""
         self._call("DELETE", room_path(room), once=True)
+
+    def rename_room(self, room: str, new: str) -> RoomView:
+        """Give a room another name, which its readers follow, and return the room."""
+        return check_room_view(decode(self._post(f"{room_path(room)}/rename", RenameRequest(new)), RoomView))
 
     def message(self, room: str, seq: int) -> Message | None:
         """Return a message, or None if it is not stored."""

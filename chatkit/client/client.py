@@ -236,7 +236,7 @@ class Client:
     ) -> AsyncGenerator[Item | Signal, None]:
         """Iterate over a room's messages: those stored behind a position, then new ones as they are published.
 
-        A `Gap` is yielded where messages are missing. The iteration ends only by an error;
+        A `Gap` is yielded where messages are missing. If the room is renamed, its messages follow from there on. The iteration ends only by an error;
         close it with `contextlib.aclosing`. A reader that stops reading delays no other reader.
 
         Args:
@@ -252,6 +252,7 @@ class Client:
             TooManyRooms: If one connection would follow more rooms than the server allows.
             NotFound: If the client may not read the room, also if it loses that right later.
             Banned: If the client is banned from the room, also if that happens later.
+            RoomRenamed: If the room was renamed, and the client follows the room of that name already.
 
         """
         cursor = Cursor.parse(after) if isinstance(after, str) else after

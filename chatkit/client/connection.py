@@ -22,7 +22,7 @@ from chatkit.client.signals import ConnectionLost, ConnectionRestored, Connectio
 from chatkit.client.validation import read_event
 from chatkit.client.websocket import closed_error, open_websocket
 from chatkit.core.model import ANONYMOUS
-from chatkit.errors import ChatkitError, RateLimited, Unavailable
+from chatkit.errors import ChatkitError, RateLimited, RoomRenamed, Unavailable
 from chatkit.wire.protocol import (
     AckEvent,
     AnyCommand,
@@ -278,7 +278,15 @@ class PersistentConnection:
     def _end_follow(self, event: LeftEvent) -> None:
         """Stop the reader of a room that the client may not read any more."""
         error = event.cause()
-        if error is not None and (follow := self.follows.pop(event.room, None)) is not None:
+        if error is not None and (follow := self.follows.get(event.room)) is not None:
+            self._lose(follow, error)
+
+    def _lose(self, follow: RoomFollower, error: ChatkitError) -> None:
+        """Stop a reader that the server does not let into its room, or continue it at the new name of the room."""
+        del self.follows[follow.room]
+        if isinstance(error, RoomRenamed) and error.renamed_to not in self.follows and follow.rename(error.renamed_to):
+            self.follow(follow)
+        else:
             follow.end(error)
 
     def _accept(self, event: AckEvent) -> None:
@@ -331,8 +339,7 @@ class PersistentConnection:
 
     def _refuse_join(self, follow: RoomFollower, error: ChatkitError) -> None:
         if not isinstance(error, Unavailable | RateLimited):
-            del self.follows[follow.room]
-            follow.end(error)
+            self._lose(follow, error)
             return
         wait_s = error.retry_after_s if isinstance(error, RateLimited) else REJOIN_S
         asyncio.get_running_loop().call_later(wait_s, self._rejoin, follow, follow.join_ref)

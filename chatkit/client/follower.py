@@ -12,8 +12,9 @@ from typing import Final
 
 from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal
 from chatkit.client.validation import read_members
-from chatkit.core.model import Cursor, Gap, Message, parse_time
+from chatkit.core.model import Cursor, Gap, Message, check_room, parse_time
 from chatkit.core.signals import Typing
+from chatkit.errors import BadName
 from chatkit.wire.protocol import (
     GapEvent,
     JoinCommand,
@@ -25,6 +26,7 @@ from chatkit.wire.protocol import (
 )
 
 MAX_ITEMS: Final = 2_000  # a page of history, and what arrives while it is printed
+MAX_RENAMES: Final = 16  # of one room, one after another: more come from a server that contradicts itself
 MAX_BYTES: Final = 4 * 2**20  # of the events that brought them: 64 bodies of the largest size
 
 RoomEvent = JoinedEvent | MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent
@@ -52,6 +54,7 @@ class RoomFollower:
         self._with_signals = with_signals
         self._items: deque[tuple[Item | Signal, int]] = deque()  # each with the size of its event
         self._n_bytes = 0
+        self._n_renames = 0  # since the last join
         self._end: Exception | None = None
         self._arrived = asyncio.Event()  # set while `next` has something to return, or the end to raise
         self._drained = asyncio.Event()  # set when the buffer is no longer full: the connection continues to read
@@ -70,6 +73,17 @@ class RoomFollower:
     def is_empty(self) -> bool:
         """Whether the reader has read everything."""
         return not self._items
+
+    def rename(self, room: str) -> bool:
+        """Continue at the new name of the room. Return false if the name is invalid, or rooms lead to each other."""
+        if self._n_renames >= MAX_RENAMES:
+            return False
+        try:
+            self.room = check_room(room)
+        except BadName:
+            return False
+        self._n_renames += 1
+        return True
 
     def join(self, ref: int) -> JoinCommand:
         """Return the command that joins at this reader's position; events before its answer are ignored."""
@@ -128,6 +142,7 @@ class RoomFollower:
     def _receive_joined(self, event: JoinedEvent, size: int) -> None:
         at = Cursor.parse(event.cursor)
         self.state = FollowState.LIVE
+        self._n_renames = 0
         self._epoch = at.epoch
         # When resuming, the reader's own cursor is kept until something arrives: if the connection broke before the gap
         # that is due, the server's cursor would lose the gap.

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from chatkit.core.model import MAX_ROOM_CHARS, check_room, format_time
-from chatkit.errors import BadName, BadRequest, Banned, ChatkitError, Forbidden, NotFound
+from chatkit.errors import BadName, BadRequest, Banned, ChatkitError, Forbidden, NotFound, RoomRenamed, Unavailable
 
 MAX_GRANTS: Final = 32  # of a token: a check compares the room with each of them
 ALL_ROOMS: Final = "*"
@@ -144,7 +144,8 @@ class RoomSettings(msgspec.Struct, frozen=True):
     """The settings of a room.
 
     `keep` is the number of messages to keep and `keep_for_s` their age in seconds; None stands for the server's
-    setting. An archived room can be read, and written by nobody. `renamed_to` is the new name of a room that was moved.
+    setting. An archived room can be read, and written by nobody. `renamed_to` is the new name of a renamed room; while
+    `is_moving`, its log is not there yet.
     """
 
     topic: str = ""
@@ -152,6 +153,7 @@ class RoomSettings(msgspec.Struct, frozen=True):
     keep_for_s: int | None = None
     archived: bool = False
     renamed_to: str | None = None
+    is_moving: bool = False
 
 
 DEFAULT_ROOM_SETTINGS: Final = RoomSettings()
@@ -174,6 +176,7 @@ def refusal(
     - `Banned`: a ban from all rooms, or from this room if the identity has a right on it.
     - `NotFound`: the identity may not read the room, so the room does not exist for it.
     - `Forbidden`: another right is missing, or the room is archived.
+    - `RoomRenamed`: the room has another name, and the identity may read it there. `Unavailable`: it is being renamed.
     """
     has_right = identity.has(right, room)
     is_hidden = not has_right and room is not None and not identity.has(Right.READ, room)
@@ -184,9 +187,17 @@ def refusal(
         return no_such_room(room)
     if not has_right:
         return Forbidden(_missing(right, room))
+    if settings.renamed_to is not None and room is not None and right in {Right.READ, Right.WRITE}:
+        return _renamed(identity, room, settings.renamed_to, is_moving=settings.is_moving)
     if settings.archived and right is Right.WRITE:
         return Forbidden(f"the room {room!r} is archived: it can be read, but not written")
     return None
+
+
+def _renamed(identity: Identity, room: str, renamed_to: str, *, is_moving: bool) -> ChatkitError:
+    if not identity.has(Right.READ, renamed_to):
+        return no_such_room(room)
+    return Unavailable("the room is being renamed: try again") if is_moving else RoomRenamed(room, renamed_to)
 
 
 def allows(

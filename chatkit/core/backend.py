@@ -359,6 +359,18 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    async def rename_room(self, room: str, new: str) -> bool:
+        """Move the log of a room to the name `new`; return whether `room` was in `rooms()`. If not, change nothing.
+
+        MUST raise `BadRequest` and change nothing if `new` is in `rooms()` or is `room`, or if the store cannot do it.
+        Afterwards, the log with its epoch, numbers, times and keys is at `new`, so that cursors stay valid there, and
+        `room` is as after `delete_room`. Every process that watches `room` or `new`, also this one, MUST get a
+        `RoomAdvanced`: for `room` with its new epoch and `last` 0, for `new` with the epoch and end of the log.
+        Atomicity: no reader MUST see the log at both names or at none. A concurrent append is in the log or, if it
+        comes later, the first of the new log of `room`; it is never lost. The records are the caller's.
+        """
+
+    @abstractmethod
     async def load(self, messages: Sequence[Message]) -> int:
         """Store messages of another store as they are, and return how many were stored.
 

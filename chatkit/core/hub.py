@@ -26,7 +26,7 @@ from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.measures import HubMeasures
 from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
-from chatkit.core.moderation import Moderation
+from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.record_watcher import RecordWatcher
 from chatkit.core.room import Wake
@@ -39,6 +39,8 @@ from chatkit.errors import ChatkitError
 
 USES_S: Final = 60.0  # between two writes of when tokens were used
 CLEANED_AFTER: Final = 60  # times that: then bans that have ended are removed
+MOVE_S: Final = 5.0  # the longest wait for the end of a renaming, which takes milliseconds
+MOVE_POLL_S: Final = 0.02
 FAULT_S = 10.0  # a failed commit is reported as a fault for this long, or until a commit succeeds
 DRAIN_S = 5.0  # when the hub is left, the longest wait for a store that does not answer
 
@@ -58,16 +60,20 @@ class Hub:
         self._backend = backend
         self._tasks = Tasks()
         self._rooms = Rooms(
-            backend, self._tasks.spawn, on_reconnect=self._on_reconnect, on_close=self._on_reader_closed
+            backend,
+            self._tasks.spawn,
+            on_reconnect=self._on_reconnect,
+            on_close=self._on_reader_closed,
+            before_restart=self._wait_until_moved,
         )
         self._presence = PresenceTracker(backend, self._rooms.notify)
         self._committer = Committer(backend.append, self._on_committed, self._on_append_failed)
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
         self._records = RecordWatcher(backend, self._notifier.apply)
-        self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room)
+        self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         store = cast("Backend", self.records)  # of which they use no more than there is
         self.administration = Administration(store, self.now_ms)
-        self.moderation = Moderation(store, self.now_ms)
+        self.moderation = Moderation(store, self.now_ms, refusal_s=REFUSAL_S if backend.shared else 0)
         self.audit = Audit(store)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
@@ -244,6 +250,26 @@ class Hub:
         if was_there:
             self._rooms.on_replaced(room)
         return was_there
+
+    async def rename_room(self, room: str, new: str) -> bool:
+        """Move the log of a room to another name, and return whether there was one; see `Backend.rename_room`."""
+        is_renamed = await self._backend.rename_room(room, new)
+        if is_renamed:
+            self._rooms.on_replaced(new)
+            self._rooms.on_moved(room)
+        return is_renamed
+
+    async def _wait_until_moved(self, room: str) -> None:
+        """Wait until this process knows whether a room without a log was renamed: its readers then leave without a gap.
+
+        Not for long: the process that renames it may have been killed.
+        """
+        with suppress(ChatkitError, TimeoutError):
+            async with asyncio.timeout(MOVE_S):
+                await self._records.refresh()
+                while self.access.room_settings(room).is_moving:
+                    await asyncio.sleep(MOVE_POLL_S)
+                    await self._records.refresh()
 
     async def load(self, messages: Sequence[Message]) -> int:
         """Store messages of another store, and return how many were stored; see `Backend.load`."""

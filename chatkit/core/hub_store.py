@@ -10,9 +10,10 @@ from chatkit.errors import ChatkitError
 
 
 class HubStore:
-    """Records, entries of rooms, and deletions of rooms. The three functions are those of the hub.
+    """Records, entries of rooms, and deletions and new names of rooms. The four functions are those of the hub.
 
-    `publish` commits a draft, `refresh` passes changed records on in this process, and `delete_room` deletes a room.
+    `publish` commits a draft, `refresh` passes changed records on in this process, `delete_room` and `rename_room`
+    do that to a room.
     """
 
     def __init__(
@@ -21,11 +22,13 @@ class HubStore:
         publish: Callable[[Draft], Awaitable[Receipt]],
         refresh: Callable[[], Awaitable[None]],
         delete_room: Callable[[str], Awaitable[bool]],
+        rename_room: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         self._backend = backend
         self._publish = publish
         self._refresh = refresh
         self.delete_room = delete_room
+        self.rename_room = rename_room
 
     async def get_record(self, kind: str, key: str) -> Record | None:
         """Return the newest state of a record; see `Backend.get_record`."""

@@ -26,6 +26,7 @@ from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.model import check_room, check_sender, format_time
+from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
 from chatkit.errors import BadRequest, NotFound
 
@@ -34,13 +35,18 @@ MAX_REASON_CHARS: Final = 200
 MAX_TOPIC_CHARS: Final = 250
 MAX_SUBJECT_CHARS: Final = 64
 MAX_KEEP: Final = 2**53  # what JSON numbers hold exactly
+REFUSAL_S: Final = 1.5  # processes look for changed settings once a second
 KICK_S: Final = 60  # longer than the back-off of clients, so that they do not simply come back
 
 
 class Moderation:
-    """Changes bans and settings of rooms in the store of a backend. `now_ms` is the clock, as Unix milliseconds."""
+    """Changes bans and settings of rooms in the store of a backend. `now_ms` is the clock, as Unix milliseconds.
 
-    def __init__(self, backend: Backend, now_ms: Callable[[], int]) -> None:
+    `refusal_s` is the time after which every process on the store refuses what a changed setting forbids.
+    """
+
+    def __init__(self, backend: Backend, now_ms: Callable[[], int], *, refusal_s: float = 0) -> None:
+        self._refusal_s = refusal_s
         self._audit = Audit(backend)
         self._backend = backend
         self._store = AccessStore(backend)
@@ -170,6 +176,21 @@ class Moderation:
         if not has_log and settings is None:
             raise no_such_room(room)
         await self._audit.append(AuditEvent.ROOM_DELETED, by, f"deleted the room {room}", room)
+
+    async def rename_room(self, by: Identity, room: str, new: str) -> None:
+        """Give a room with its log, settings and bans another name. The old name then refers to the new one.
+
+        Needs `admin` on both names. Raise `NotFound` if the room has no messages, `RoomRenamed` if it was renamed
+        before, and `BadRequest` if the new name is taken. If it raises `Unavailable`, repeating it completes it.
+        """
+        for name in (room, new):
+            require(by, Right.ADMIN, check_room(name))
+        if room == new:
+            raise BadRequest(f"the room has the name {room!r} already")
+        await Renaming(self._backend, self._store, room, new, self._refusal_s).run()
+        await self._audit.append(
+            AuditEvent.ROOM_RENAMED, by, f"renamed the room {room} to {new}", room, {"renamed_to": new}
+        )
 
 
 def _moderates(by: Identity, room: str) -> bool:

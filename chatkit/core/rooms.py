@@ -36,7 +36,8 @@ class Rooms:
     """One process's rooms with readers, over one backend. Knows nothing of publishing or of members.
 
     `spawn` starts a coroutine as a task of the hub. `on_reconnect` is called when the store is available again,
-    `on_close` with every subscription that is closed.
+    `on_close` with every subscription that is closed. `before_restart` is awaited with the name of a room
+    whose log is gone, before its readers get a gap.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Rooms:
         *,
         on_reconnect: Callable[[], None],
         on_close: Callable[[Subscription], None],
+        before_restart: Callable[[str], Coroutine[None, None, None]],
     ) -> None:
         self.fault: str | None = None  # a sentence that says why notifications do not arrive
         self._backend = backend
         self._spawn = spawn
         self._on_reconnect = on_reconnect
         self._on_close = on_close
+        self._before_restart = before_restart
         self._on_reader_closed = self._close_reader  # bound once: every subscription keeps it
         self._rooms: dict[str, Room] = {}
         self._fanout = Fanout()
@@ -183,6 +186,9 @@ class Rooms:
 
     def _on_notification(self, notification: Notification) -> None:
         match notification:
+            case RoomAdvanced(name, 0, _, epoch) if epoch:
+                if name in self._rooms:
+                    self._spawn(self._restart(name, epoch))
             case RoomAdvanced(name, last, messages, epoch):
                 self.grow(name, last, messages, epoch)
             case MessageRedacted(name, seq):
@@ -223,6 +229,20 @@ class Rooms:
         """Drop a room's cached pages, and compare it with the store, after its log was deleted or loaded."""
         self._pages.discard(name)
         if (room := self._rooms.get(name)) is not None:
+            room.check()
+
+    def on_moved(self, name: str) -> None:
+        """Drop a room's cached pages after its log got another name, and compare it when its readers have left."""
+        self._pages.discard(name)
+        if name in self._rooms:
+            self._spawn(self._restart(name))
+
+    async def _restart(self, name: str, epoch: str | None = None) -> None:
+        """Give the gap to the readers that stay in a room whose log is gone."""
+        await self._before_restart(name)
+        if epoch is not None:
+            self.grow(name, 0, (), epoch)
+        elif (room := self._rooms.get(name)) is not None:
             room.check()
 
     def _check_all(self) -> None:

@@ -16,7 +16,15 @@ from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.long_answer import answer_list
 from chatkit.server.request_body import read_body
 from chatkit.server.room_list import read_room
-from chatkit.wire.access import BanListing, BanRequest, BanView, KickRequest, RoomSettingsChange, read_wire_time
+from chatkit.wire.access import (
+    BanListing,
+    BanRequest,
+    BanView,
+    KickRequest,
+    RenameRequest,
+    RoomSettingsChange,
+    read_wire_time,
+)
 from chatkit.wire.costs import LIST_COST
 from chatkit.wire.http import RoomView
 
@@ -103,6 +111,17 @@ async def delete_room(
     return Response(None, status_code=204)
 
 
+@post("/rooms/{room:str}/rename", status_code=200)
+async def rename_room(room: FromPath[str], admission: NamedDependency[Admission], request: HttpRequest) -> RoomView:
+    """Give a room another name. Its readers follow."""
+    admission.consume(request)
+    body = await read_body(request, RenameRequest)
+    room, new = check_room(room), check_room(body.name)
+    by = _moderator(admission, request, room)
+    await admission.hub.moderation.rename_room(by, room, new)
+    return await read_room(admission.hub, new)
+
+
 def _moderator(admission: Admission, request: HttpRequest, room: str) -> Identity:
     """Return who sends a request. Raise what keeps that client from moderating the room, also a ban from it.
 
@@ -114,5 +133,7 @@ def _moderator(admission: Admission, request: HttpRequest, room: str) -> Identit
     return by
 
 
-moderation_router = Router("/", route_handlers=[list_bans, add_ban, remove_ban, kick], guards=[check_request])
+moderation_router = Router(
+    "/", route_handlers=[list_bans, add_ban, remove_ban, kick, rename_room], guards=[check_request]
+)
 room_handlers = (set_room, delete_room)  # of the router that has the other handlers at their address

@@ -28,6 +28,7 @@ from chatkit.wire.access import (
     MeView,
     NewTokenView,
     RedeemRequest,
+    RenameRequest,
     RoomSettingsChange,
     RotateRequest,
     SessionRequest,
@@ -39,7 +40,7 @@ from chatkit.wire.http import RoomView
 
 STRUCTS: Final = (
     MeView, SessionRequest, RedeemRequest, TokenView, NewTokenView, TokenList, TokenRequest, RotateRequest,
-    InviteRequest, BanView, BanListing, BanRequest, KickRequest, RoomSettingsChange,
+    InviteRequest, BanView, BanListing, BanRequest, KickRequest, RenameRequest, RoomSettingsChange,
 )  # fmt: skip
 
 PATTERN_PATTERN: Final = rf"^(\*|[\p{{L}}\p{{Nd}}_-][\p{{L}}\p{{M}}\p{{Nd}}._-]{{0,{MAX_ROOM_CHARS - 1}}}\*?)$"
@@ -89,10 +90,15 @@ def _ban_paths() -> dict[str, Json]:
     example = {"subject": "bob", "room": "ops", "reason": "spam"}
     ban = _change("addBan", "Ban or mute a name, a network or a token", BanRequest, example, tag="moderation")
     kick = _change("kick", "Ban a name from a room for a minute", KickRequest, {"name": "bob"}, tag="moderation")
+    rename = _change("renameRoom", "Give a room another name", RenameRequest, {"name": "dev"}, tag="moderation")
     return {
         "/bans": {"get": listed, "post": ban | _answering(BanView, 201)},
         "/bans/{ban_id}": {"parameters": [_id_parameter("ban_id", "The ban.")], "delete": removed},
         "/rooms/{room}/kick": {"parameters": [room_parameter()], "post": kick | _answering(BanView, 201)},
+        "/rooms/{room}/rename": {
+            "parameters": [room_parameter()],
+            "post": rename | _answering(RoomView, 200),
+        },
     }
 
 
@@ -130,6 +136,7 @@ def access_schemas() -> dict[str, Json]:
             "until": time,
             "reason": reason,
         },
+        "RenameRequest": {"name": room_schema()},
         "KickRequest": {"name": name, "reason": reason},
         "RoomSettingsChange": {
             "topic": {"type": "string", "maxLength": MAX_TOPIC_CHARS},

@@ -10,7 +10,7 @@ import msgspec
 from chatkit.core.access import Identity, Right
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Message
-from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
+from chatkit.core.signals import RoomChanged, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item, Subscription
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.session.formats import with_cursor
@@ -123,6 +123,8 @@ class StreamClient:
         try:
             self.identity = access.renew(self.identity, now_ms)
             access.check(self.identity, Right.READ, self._room, now_ms)
+        except Unavailable:  # the room is being renamed, and the next change says to what
+            access.watchers.add(self)
         except ChatkitError as error:
             self.error = error
             self.woken.set()
@@ -130,7 +132,7 @@ class StreamClient:
             access.watchers.add(self)
 
     def on_signal(self, signal: Signal) -> None:
-        """Report whether the store is available. A stream carries no other signals."""
+        """Report whether the store is available, and end if the room was renamed. A stream carries no other signals."""
         match signal:
             case StoreUnavailable(reason):
                 self._statuses.append(
@@ -138,6 +140,9 @@ class StreamClient:
                 )
             case StoreAvailable():
                 self._statuses.append(self._form.status(RestoredEvent()))
+            case RoomChanged():
+                self.on_access_changed()
+                return
             case _:
                 return
         del self._statuses[:-MAX_STATUS_EVENTS]
@@ -154,7 +159,8 @@ async def stream(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the events of a room from `start` on, until the client disconnects or the server stops.
 
-    If the client loses the right to read the room, the stream ends after an event with the error.
+    If the client loses the right to read the room, or the room is renamed, the stream ends after an event with the
+    error.
     """
     with StreamClient(hub, identity, room, form) as client:
         subscription = await hub.subscribe(

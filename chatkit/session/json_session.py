@@ -18,7 +18,7 @@ from chatkit.core.model import (
 from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.text import check_search
-from chatkit.errors import BadRequest, ChatkitError, RateLimited, TooManyRooms, Unavailable
+from chatkit.errors import BadRequest, ChatkitError, RateLimited, RoomRenamed, TooManyRooms, Unavailable
 from chatkit.session.delivery import Delivery
 from chatkit.session.formats import event_frame, format_for, gap_event_frame, presence_frame
 from chatkit.session.sending_order import SendingOrder
@@ -212,7 +212,8 @@ class JsonSession(Session):
 
     def _expel(self, room: str, error: ChatkitError) -> None:
         self._close_room(room)
-        self._send(protocol.LeftEvent(room, reason=error.code, message=str(error)))
+        renamed_to = error.renamed_to if isinstance(error, RoomRenamed) else None
+        self._send(protocol.LeftEvent(room, reason=error.code, message=str(error), renamed_to=renamed_to))
 
     def _on_rights_changed(self, room: str) -> None:
         rights = self._rights_in(room)

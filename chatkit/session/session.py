@@ -20,7 +20,7 @@ from chatkit.core.model import (
     Limits,
     Receipt,
 )
-from chatkit.core.signals import RoomSignal, Signal, StoreAvailable, StoreUnavailable
+from chatkit.core.signals import RoomChanged, RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unavailable
 from chatkit.session.counts import RefusalCounts
@@ -148,8 +148,15 @@ class Session(ABC):
                 if self._is_store_unavailable:
                     self._is_store_unavailable = False
                     self._send_restored()
+            case RoomChanged(room) if error := self._loss_of(room):
+                self._expel(room, error)
             case _:
                 self._on_room_signal(signal)
+
+    def _loss_of(self, room: str) -> ChatkitError | None:
+        """Return why the client may not read a room any more. While the room is being renamed, its readers stay."""
+        error = self._refusal(Right.READ, room)
+        return None if isinstance(error, Unavailable) else error
 
     @abstractmethod
     def _send_restored(self) -> None:
@@ -203,8 +210,8 @@ class Session(ABC):
             return
         self._access.watchers.add(self)
         for room in tuple(self._rooms):
-            if refused := self._refusal(Right.READ, room):
-                self._expel(room, refused)
+            if loss := self._loss_of(room):
+                self._expel(room, loss)
             else:
                 self._on_rights_changed(room)
 

@@ -21,6 +21,7 @@ from chatkit.errors import (
     NotAStore,
     NotFound,
     RateLimited,
+    RoomRenamed,
     StoreError,
     StoreTooNew,
     TooLarge,
@@ -91,6 +92,7 @@ _TABLE: Final = (
     _Row("name-taken", NameTaken, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
     _Row("invite-used", InviteUsed, 403, ExitCode.NOT_ALLOWED, PrivateCloseCode.FORBIDDEN),
     _Row("not-found", NotFound, 404, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
+    _Row("room-renamed", RoomRenamed, 409, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
     _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
     _Row("version-conflict", VersionConflict, 409, ExitCode.FAILED),
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
@@ -142,7 +144,7 @@ class Details(NamedTuple):
     """The values that an error carries beside its sentence, or None for those that it lacks.
 
     `retry_after_s` is the time after which to retry, in seconds. `limit` is the largest size in bytes, or number, that
-    is allowed. `value` is the text that was refused.
+    is allowed. `value` is the text that was refused, or the new name of a room.
     """
 
     retry_after_s: float | None = None
@@ -165,6 +167,8 @@ def details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of ca
             return Details(value=error.op[:MAX_VALUE_CHARS])
         case KeyConflict():
             return Details(value=error.key)
+        case RoomRenamed():
+            return Details(value=error.renamed_to)
         case NameTaken():
             return Details(value=error.name[:MAX_VALUE_CHARS])
         case _:
@@ -174,7 +178,11 @@ def details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of ca
 MAX_VALUE_CHARS: Final = 80  # of a text that was refused: enough to recognize it
 
 
-def error_of(code: str, sentence: str, details: Details = Details()) -> ChatkitError:  # noqa: B008 - immutable
+def error_of(  # noqa: C901 - a table of cases
+    code: str,
+    sentence: str,
+    details: Details = Details(),  # noqa: B008 - immutable
+) -> ChatkitError:
     """Make the error of a code, with the sentence of the sender. An unknown code, of a later version, is kept."""
     kind = _BY_CODE[code].kind if code in _BY_CODE else ChatkitError
     error = kind.__new__(kind, sentence)  # without its constructor, which would make another sentence
@@ -195,6 +203,8 @@ def error_of(code: str, sentence: str, details: Details = Details()) -> ChatkitE
             error.op = details.value or ""
         case KeyConflict():
             error.key = details.value or ""
+        case RoomRenamed():
+            error.renamed_to = details.value or ""
         case NameTaken():
             error.name = details.value or ""
         case Banned():

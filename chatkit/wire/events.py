@@ -131,16 +131,22 @@ class JoinedEvent(ServerEvent, frozen=True, tag="joined"):
 
 
 class LeftEvent(ServerEvent, frozen=True, tag="left"):
-    """The room is no longer delivered. If the server did that, `reason` is an error's code, `message` its sentence."""
+    """The room is no longer delivered. If the server did that, `reason` is an error's code, `message` its sentence.
+
+    `renamed_to` is the new name of the room if the reason is `room-renamed`. The client's cursor is valid there.
+    """
 
     room: str
     ref: Ref | None = None
     reason: str | None = None
     message: str | None = None
+    renamed_to: str | None = None
 
     def cause(self) -> ChatkitError | None:
         """Return why the server took the client out of the room; None if the client asked for it."""
-        return None if self.reason is None else error_of(self.reason, self.message or self.reason)
+        if self.reason is None:
+            return None
+        return error_of(self.reason, self.message or self.reason, Details(value=self.renamed_to))
 
 
 class RoomEvent(ServerEvent, frozen=True, tag="room"):

@@ -17,7 +17,7 @@ from chatkit.backends.redis.topology import ClusterServers
 from chatkit.bench.local.redis import RedisCluster
 from chatkit.core.backend import Backend, Disconnected, Notification, Reconnected, RoomAdvanced
 from chatkit.core.model import Member
-from chatkit.errors import StoreError, Unavailable
+from chatkit.errors import BadRequest, StoreError, Unavailable
 
 __all__ = ["impatient"]
 
@@ -174,6 +174,17 @@ def test_a_key_of_another_type_fails_a_batch_over_several_nodes_as_unavailable()
                 await backend.append([draft for room in ROOMS for draft in drafts_in(room, 1)])
             with pytest.raises(StoreError):
                 await backend.append(drafts_in(ROOMS[0], 1))
+
+    asyncio.run(go())
+
+
+def test_a_room_is_not_renamed_if_its_log_would_move_to_another_slot() -> None:
+    async def go() -> None:
+        async with open_backend(stores.redis_cluster()) as backend:
+            await backend.append(drafts_in(ROOMS[0], 1))
+            with pytest.raises(BadRequest, match="cannot rename"):
+                await backend.rename_room(ROOMS[0], ROOMS[1])
+            assert await texts(backend, ROOMS[0]) == ["1"]
 
     asyncio.run(go())
 

@@ -200,6 +200,18 @@ def test_settings_of_a_room_change_one_by_one(chatkit: CommandRunner) -> None:
     assert not {"topic", "keep", "keep_for_s", "archived"} & set(reset)
 
 
+def test_a_room_gets_another_name_and_its_old_name_is_freed(chatkit: CommandRunner) -> None:
+    chatkit.run("publish", "ops", "hi")
+    assert "Rename the room ops to dev?" in chatkit.refused("room", "rename", "ops", "dev")
+    assert chatkit.json("room", "rename", "ops", "dev", "--yes")["room"] == "dev"
+    assert "hi" in chatkit.run("history", "dev")
+    renamed = "the room 'ops' was renamed to 'dev'"
+    assert chatkit.refused("room", "rename", "ops", "x", "--yes", status=1) == renamed
+    assert "Free its old name?" in chatkit.refused("room", "delete", "ops")
+    chatkit.run("room", "delete", "ops", "--yes")
+    assert chatkit.refused("room", "delete", "ops", "--yes", status=1) == "there is no room 'ops'"
+
+
 def test_a_room_is_deleted_with_its_messages(chatkit: CommandRunner) -> None:
     chatkit.run("publish", "ops", "hi")
     assert "Delete the room ops and its message for good?" in chatkit.refused("room", "delete", "ops")

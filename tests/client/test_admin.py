@@ -32,6 +32,7 @@ CHANGES: list[tuple[Call, str, Any]] = [
     (lambda client: client.remove("a/b"), "POST /tokens/a%2Fb/remove", TOKEN),
     (lambda client: client.ban("bob"), "POST /bans", BAN),
     (lambda client: client.unban("b1"), "DELETE /bans/b1", BAN),
+    (lambda client: client.rename_room("ops", "dev"), "POST /rooms/ops/rename", ROOM),
     (lambda client: client.delete_room("ops"), "DELETE /rooms/ops", {}),
 ]
 READS: list[tuple[Call, str, Any]] = [

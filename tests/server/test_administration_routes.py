@@ -44,6 +44,7 @@ CALLS = {
     "kick": Call("POST", "/rooms/ops/kick", {"name": "eve"}),
     "topic": Call("PATCH", "/rooms/ops", {"topic": "new"}),
     "retention": Call("PATCH", "/rooms/ops", {"keep": 10}),
+    "rename": Call("POST", "/rooms/ops/rename", {"name": "operations"}),
     "DELETE room": Call("DELETE", "/rooms/ops"),
     "GET audit": Call("GET", "/rooms/.audit/messages"),
     "DELETE one's own token": Call("DELETE", "/tokens/{own}"),
@@ -71,6 +72,8 @@ def expected(who: str, call: str) -> str:
         return "not-found"
     if call == "GET bans":
         return "ok" if is_moderator or who == "stranger" else "forbidden"
+    if call == "rename":  # it needs `admin` also on the new name, which otherwise does not exist
+        return "forbidden" if who in {"moderator", "moderator of all", "reader"} else "not-found"
     if call in OF_MODERATORS | OF_ROOM_ADMINS:
         if who in {"nothing", "stranger"}:
             return "forbidden" if (who, call) == ("nothing", "unban") else "not-found"
@@ -169,6 +172,11 @@ BAD_BODIES: list[tuple[str, str, Any]] = [
     ("POST", "/bans", {"subject": "127.0.0.1"}),
     ("POST", "/rooms/ops/kick", {}),
     ("POST", "/rooms/.audit/kick", {"name": "eve"}),
+    ("POST", "/rooms/ops/rename", {}),
+    ("POST", "/rooms/ops/rename", {"name": "no room"}),
+    ("POST", "/rooms/ops/rename", {"name": ".audit"}),
+    ("POST", "/rooms/.audit/rename", {"name": "x"}),
+    ("POST", "/rooms/ops/rename", {"name": "ops"}),
     ("PATCH", "/rooms/ops", {}),
     ("PATCH", "/rooms/ops", {"archive": True}),
     ("PATCH", "/rooms/ops", {"topic": None}),

@@ -270,6 +270,9 @@ class Faults(Backend):
     async def delete_room(self, room: str) -> bool:
         return await self._do("delete_room", lambda: self.inner.delete_room(room))
 
+    async def rename_room(self, room: str, new: str) -> bool:
+        return await self._do("rename_room", lambda: self.inner.rename_room(room, new))
+
     async def load(self, messages: Sequence[Message]) -> int:
         return await self._do("load", lambda: self.inner.load(messages))
 

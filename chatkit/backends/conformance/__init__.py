@@ -20,6 +20,7 @@ from chatkit.backends.conformance import (  # noqa: F401
     presence,
     reads,
     records,
+    renaming,
     retention,
     sharing,
 )

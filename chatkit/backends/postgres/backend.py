@@ -216,6 +216,9 @@ class PostgresBackend(Backend):
     async def delete_room(self, room: str) -> bool:
         return await self._writer.delete_room(room)
 
+    async def rename_room(self, room: str, new: str) -> bool:
+        return await self._writer.rename_room(room, new)
+
     async def load(self, messages: Sequence[Message]) -> int:
         return await self._writer.load(messages)
 

@@ -16,6 +16,7 @@ from chatkit.backends.postgres.escaping import escape, fold, unescape
 from chatkit.backends.postgres.listener import PostgresListener
 from chatkit.backends.postgres.reader import BEYOND, TrimStep
 from chatkit.backends.postgres.schema import PostgresSchema
+from chatkit.backends.renaming import check_rename
 from chatkit.core.in_flight import InFlight
 from chatkit.core.loading import check_load, choose_new
 from chatkit.core.model import Draft, Head, Message, Receipt
@@ -33,6 +34,7 @@ _APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10
 _REDACT = "SELECT * FROM {schema}.redact($1, $2)"
 _DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
 _DELETE_ROOM = "SELECT {schema}.delete_room($1)"
+_RENAME_ROOM = "SELECT {schema}.rename_room($1, $2)"
 _HAS_DELETED = "SELECT EXISTS (SELECT FROM {schema}.deleted_log)"
 _PURGE = "SELECT {schema}.purge($1)"
 _LOAD = "SELECT * FROM {schema}.load($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
@@ -119,6 +121,16 @@ class PostgresWriter:
         is_deleted = await self._pages.run(lambda connection: connection.fetchval(statement, room), timeout_s=TIMEOUT_S)
         await self.purge()
         return bool(is_deleted)
+
+    async def rename_room(self, room: str, new: str) -> bool:
+        """Move the log of a room to another name; see `Backend.rename_room`."""
+        check_rename(room, new, is_taken=False)
+        statement = self._schema.fill_in(_RENAME_ROOM)
+        is_renamed = await self._pages.run(
+            lambda connection: connection.fetchval(statement, room, new), timeout_s=TIMEOUT_S
+        )
+        check_rename(room, new, is_taken=is_renamed is None)
+        return bool(is_renamed)
 
     async def has_deleted(self, connection: PostgresConnection) -> bool:
         """Return whether rows of deleted rooms are left."""

@@ -175,6 +175,9 @@ class SqliteBackend(Backend):
             raise
         return is_deleted
 
+    async def rename_room(self, room: str, new: str) -> bool:
+        return await self._writer.run(lambda _: self._writer.rename_room(room, new))
+
     async def load(self, messages: Sequence[Message]) -> int:
         check_load(messages)
         return await self._writer.run(lambda _: self._writer.load(messages)) if messages else 0

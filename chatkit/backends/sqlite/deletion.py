@@ -12,14 +12,14 @@ from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import transaction
 from chatkit.core.backend import new_epoch
 
-_FIND = """
+FIND = """
     SELECT id FROM room WHERE name = ? AND (dropped > 0 OR EXISTS (SELECT * FROM message WHERE room = room.id))
 """
 _REPLACE = """
     UPDATE room SET id = (SELECT max(id) + 1 FROM room), dropped = 0, dropped_time_ms = 0, life = ? WHERE id = ?
 """
 # Each process compares `top` with the value that it has cached, and reads the ids of the rooms again.
-_RAISE_TOP = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0)) + 1"
+RAISE_TOP = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0)) + 1"
 _NEXT = "SELECT room FROM deleted_log LIMIT 1"
 _REMOVE = (
     "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE room = ? LIMIT ?)",
@@ -30,12 +30,12 @@ _REMOVE = (
 def hide_room(connection: sqlite3.Connection, room: str) -> bool:
     """Detach a room from its log in one transaction; return false if it has none."""
     with transaction(connection):
-        found = connection.execute(_FIND, [room]).fetchone()
+        found = connection.execute(FIND, [room]).fetchone()
         if found is None:
             return False
         connection.execute(_REPLACE, [new_epoch(), *found])
         connection.execute("INSERT INTO deleted_log (room) VALUES (?)", found)
-        connection.execute(_RAISE_TOP)
+        connection.execute(RAISE_TOP)
     return True
 
 

@@ -30,6 +30,7 @@ from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy,
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.reader import BOT, ROW, VERIFIED, decode_room_rows, decode_row
+from chatkit.backends.sqlite.renaming import rename_room
 from chatkit.backends.sqlite.rows import MAX_ROWS, Rows, extra_of
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
 from chatkit.core.loading import check_keys, choose_new
@@ -374,6 +375,15 @@ class SqliteWriter:
             self.count_growth(0)
             self._poll()
         return is_deleted
+
+    def rename_room(self, room: str, new: str) -> bool:
+        """Move the log of a room to another name; see `Backend.rename_room`."""
+        is_renamed = rename_room(self._connection, room, new)
+        if is_renamed:
+            self._clear_ends()
+            self.count_growth(0)
+            self._poll()
+        return is_renamed
 
     def remove_deleted(self, connection: sqlite3.Connection) -> bool:
         """Remove some rows of deleted rooms. Return false if none is left."""

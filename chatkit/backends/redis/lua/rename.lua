@@ -1,0 +1,38 @@
+-- Move the log of a room to another name. KEYS: its meta, log, keys, gone, channel; then those of the new name.
+-- ARGV: the command that publishes, the origin of the publications, a new epoch for the old name.
+-- Returns 1; 0 if the room has never held a message; -1 if the new one holds or held messages.
+
+local publish, origin, epoch = ARGV[1], ARGV[2], ARGV[3]
+local commands = { { 'HSET', KEYS[1], 'epoch', epoch }, { 'EXPIRE', KEYS[1], EMPTY_S } }
+for n = 1, 4 do
+  commands[#commands + 1] = { 'UNLINK', KEYS[n + 5] }
+  commands[#commands + 1] = { 'RENAME', KEYS[n], KEYS[n + 5] }
+end
+commands[#commands + 1] = { publish, KEYS[5], '' }
+commands[#commands + 1] = { publish, KEYS[10], '' }
+check_rights(commands)
+local state = state_of(KEYS[1])
+if state.last == 0 then
+  return 0
+end
+if state_of(KEYS[6]).last > 0 then
+  return -1
+end
+for n = 1, 4 do
+  redis.call('UNLINK', KEYS[n + 5])
+  if redis.call('EXISTS', KEYS[n]) == 1 then
+    redis.call('RENAME', KEYS[n], KEYS[n + 5])
+  end
+end
+redis.call('HSET', KEYS[1], 'epoch', epoch)
+redis.call('EXPIRE', KEYS[1], EMPTY_S)
+
+local function publish_end(channel, of_epoch, last)
+  redis.call(publish, channel, table.concat({
+    '["', origin, '","A","', of_epoch, '",', number(last), ',', number(state.time), ',[]]',
+  }))
+end
+
+publish_end(KEYS[5], epoch, 0)
+publish_end(KEYS[10], state.epoch, state.last)
+return 1

@@ -256,7 +256,6 @@ def test_the_commands_of_the_page_about_access_work_in_its_order(chatkit: Comman
 
 COMMANDS = [
     ["invite"],
-    ["redeem"],
     ["redact"],
     *([group, name] for group, names in CLIENT_GROUPS.items() for name in names),
 ]

@@ -7,8 +7,7 @@ import typer
 
 from chatkit.cli.administration import printing_secret
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.next_steps import with_next_step
-from chatkit.cli.options import Json, SenderName
+from chatkit.cli.options import Json
 from chatkit.cli.target import Target
 from chatkit.cli.token import print_new_token
 from chatkit.errors import BadRequest
@@ -27,18 +26,25 @@ def redeem(
         ),
     ],
     *,
-    name: SenderName = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", envvar="CHATKIT_NAME", help="Use this name. It must be free.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Redeem an invite, and print the token that it gives, which is not shown again.
 
-    The token has the rights of the invite. Its name must be free, and belongs to you from then on.
+    The token has the rights of the invite. The name belongs to you from then on: nobody else can use it.
     """
-    with report_errors(with_next_step):
+    with report_errors():
         from chatkit.client.admin import AdminClient
         from chatkit.client.endpoint import Endpoint
 
         server, secret = read_link(link)
+        if name is None:  # the login name could not be given back
+            raise BadRequest("choose your name with --name: it will belong to you")
         target = Target(ctx, server, None, name, None)
         with AdminClient(Endpoint.parse(server)) as client:
             made = client.redeem(secret, target.name)

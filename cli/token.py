@@ -255,7 +255,7 @@ def find_tokens(views: Sequence["TokenView"], id_or_name: str) -> list["TokenVie
     """Return the token with an id, or else all tokens of a name. Raise `NotFound`."""
     found = [view for view in views if view.id == id_or_name] or [view for view in views if view.name == id_or_name]
     if not found:
-        raise NotFound(f"there is no token {id_or_name!r}: chatkit token list shows all")
+        raise NotFound(f"there is no token {id_or_name!r}: 'chatkit token list --all' shows them")
     return found
 
 

@@ -64,7 +64,7 @@ class AdminClient(HttpClient):
         return _check_token(decode(answer.body, TokenView))
 
     def remove(self, token_id: str) -> TokenView:
-        """Remove a token that was revoked or has expired, and return it. Its name is free if no other token holds it."""
+        """Remove a token that was revoked or has expired, and return it. Without tokens, a name is free."""
         answer = self._call("POST", f"/tokens/{quote(token_id, safe='')}/remove", once=True)
         return _check_token(decode(answer.body, TokenView))
 

@@ -80,7 +80,7 @@ class AccessStore:
                 raise NameTaken(name)
             if len(holders.token_ids) >= MAX_TOKENS_OF_NAME:
                 raise BadRequest(
-                    f"a name is held by at most {MAX_TOKENS_OF_NAME} tokens: remove some that have ended (chatkit token remove)"
+                    f"a name is held by at most {MAX_TOKENS_OF_NAME} tokens: 'chatkit token remove' frees places"
                 )
             return NameHolders(name, (*holders.token_ids, token_id))
 

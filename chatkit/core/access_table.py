@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 INVALID: Final = "this token is not valid here"
 REVOKED: Final = "this token was revoked"
 EXPIRED: Final = "this token has expired"
-NOT_REDEEMED: Final = "this is an invite, not a token: open its link, or redeem it with 'chatkit redeem'"
+NOT_REDEEMED: Final = "this is an invite: open its link, or redeem it with 'chatkit redeem'"
 
 
 class TokenUse(NamedTuple):

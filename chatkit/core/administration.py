@@ -86,9 +86,7 @@ class Administration:
 
     async def _check_room_for_token(self) -> None:
         if await self._store.count(access_records.TOKEN) >= MAX_TOKENS:
-            raise BadRequest(
-                f"a store holds at most {MAX_TOKENS} tokens: remove some that have ended (chatkit token remove)"
-            )
+            raise BadRequest(f"a store holds at most {MAX_TOKENS} tokens: 'chatkit token remove' frees places")
 
     async def _record(self, event: AuditEvent, by: Identity, sentence: str, token: Token) -> None:
         details = {

@@ -82,7 +82,6 @@ export class TokenDialog {
    */
   ask(reason, wasSignedIn) {
     setText(this.#reason, reason);
-    setText(find("#token-title", HTMLElement), reason && !wasSignedIn ? "This server requires a token" : "Sign in");
     this.#guest.hidden = !(reason && wasSignedIn);
     if (this.#dialog.open) return;
     setText(find("#token-problem", HTMLElement), "");

@@ -98,13 +98,15 @@ def test_an_invite_is_a_link_to_the_server_that_was_asked(served: Served, runner
 
 
 def test_an_invite_is_redeemed_by_its_link(served: Served, runner: Any) -> None:
-    link = runner(served.admin).json("invite", "--read", "ops", "--write", "ops")["url"]
+    link = runner(served.admin).json("invite", "--read", "gil", "--write", "gil")["url"]
+    nameless = CliRunner().invoke(app, ["redeem", link])
+    assert (nameless.exit_code, "choose your name with --name" in nameless.stderr) == (2, True)
     redeem = CliRunner().invoke(app, ["redeem", link, "--name", "Gil", "--json"])
     assert redeem.exit_code == 0, redeem.stderr
     made = json.loads(redeem.stdout)
-    assert (made["name"], made["grants"]) == ("Gil", [{"rooms": "ops", "rights": ["read", "write"]}])
-    runner(made["secret"]).run("publish", "ops", "hello")
-    assert [row["sender"] for row in runner(made["secret"]).rows("history", "ops")] == ["Gil"]
+    assert (made["name"], made["grants"]) == ("Gil", [{"rooms": "gil", "rights": ["read", "write"]}])
+    runner(made["secret"]).run("publish", "gil", "hello")
+    assert [row["sender"] for row in runner(made["secret"]).rows("history", "gil")] == ["Gil"]
     again = CliRunner().invoke(app, ["redeem", link, "--name", "Hal"])
     assert (again.exit_code, again.stderr) == (4, "chatkit: this invite was used already: ask for another\n")
 

@@ -80,7 +80,7 @@ def test_a_secret_gives_the_name_and_rights_of_its_token() -> None:
         ({"expires_ms": NOW}, "this token has expired"),
         (
             {"kind": TokenKind.INVITE},
-            "this is an invite, not a token: open its link, or redeem it with 'chatkit redeem'",
+            "this is an invite: open its link, or redeem it with 'chatkit redeem'",
         ),
     ],
 )

@@ -184,7 +184,7 @@ def no_store(path: Path, remark: str = "") -> NotAStore:
 
 
 def absolute_hint(path: Path) -> str:
-    """Return a remark about a relative path that was probably meant to begin at the root, such as `var/lib/rooms.db`."""
+    """Return a remark about a relative path that was probably meant to begin at the root, such as `var/rooms.db`."""
     is_meant = not path.is_absolute() and len(path.parts) > 1 and Path("/", path.parts[0]).is_dir()
     return f" in the current folder (an absolute path has four slashes: sqlite:////{path})" if is_meant else ""
 

@@ -50,7 +50,7 @@ def name_key(skeleton: str) -> str:
     return key if len(key.encode()) <= MAX_KEY_BYTES else f"#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def name_keys(name: str) -> tuple[str, ...]:
     """Return the keys of the records that reserve a name: one for each of its skeletons."""
     return tuple(map(name_key, skeletons(name)))

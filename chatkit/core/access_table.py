@@ -43,6 +43,7 @@ MODERATE_ALL: Final = (Grant(ALL_ROOMS, (Right.MODERATE,)),)
 USE_STEP_MS: Final = 3_600_000  # `last_used` is kept to the hour: a token that is always in use costs few writes
 
 MAX_KEPT: Final = 10_000  # results of each kind: to forget them takes less than a millisecond
+MAX_NAMED: Final = 1_000  # identities of names: to keep one that no other connection shares would only use memory
 NEVER_MS: Final = 2**63
 
 Key = TypeVar("Key")
@@ -60,13 +61,6 @@ class TokenUse(NamedTuple):
     token_id: str
     used_ms: int
     address: str
-
-
-class _Standing(NamedTuple):
-    """The rights of an identity on a room that were allowed, until the first moment at which they may not be."""
-
-    rights: tuple[Right, ...]
-    end_ms: int
 
 
 class AccessTable:
@@ -96,7 +90,9 @@ class AccessTable:
         self._uses: list[TokenUse] = []  # not more than the changes of `_next_use_ms`
         # Results of earlier calls, until the next change.
         self._known: dict[tuple[bytes, str], Identity] = {}  # by hash of a secret and address
-        self._standings: dict[tuple[Identity, str | None], _Standing] = {}
+        self._named: dict[tuple[str, str, Credential], Identity] = {}  # connections of one name and address share it
+        # Until when an identity may use a right on a room, unless something changes.
+        self._allowed_until_ms: dict[tuple[Identity, str | None, Right], int] = {}
 
     @property
     def is_open(self) -> bool:
@@ -124,8 +120,9 @@ class AccessTable:
         change = AccessChange.merge(found, everyone=changes.whole or was_open != self.is_open)
         if change != NO_CHANGE:
             self.generation += 1
-            self._standings.clear()
+            self._allowed_until_ms.clear()
             self._known.clear()
+            self._named.clear()
         return change
 
     def _apply(self, record: Record) -> AccessChange:
@@ -239,7 +236,10 @@ class AccessTable:
         Access to the store allows everything, and the shared secret of the server everything except to administer it.
         A name that a trusted proxy gave is verified, may be held by tokens as well, and has the rights of a guest.
         """
-        name = check_sender(name)
+        known = self._named.get((name, address, credential))
+        return known or self._name(check_sender(name), address, now_ms, credential)
+
+    def _name(self, name: str, address: str, now_ms: int, credential: Credential) -> Identity:
         is_verified = credential is Credential.PROXY
         holder = self.holder_of(name)
         if not self.is_open and not (is_verified and holder in {None, name}) and (holder or is_role(name)):
@@ -247,7 +247,8 @@ class AccessTable:
         identity = Identity(
             name, is_verified, grants=self._grants_of(credential), address=address, credential=credential
         )
-        return self._admit(identity, now_ms)
+        _keep(self._named, (name, address, credential), self._admit(identity, now_ms), MAX_NAMED)
+        return identity
 
     def _grants_of(self, credential: Credential) -> tuple[Grant, ...]:
         match credential:
@@ -280,8 +281,7 @@ class AccessTable:
 
         Rights are those of this moment, also if they have changed since the identity was made. See `access.refusal`.
         """
-        standing = self._standings.get((identity, room))
-        if standing is not None and right in standing.rights and now_ms < standing.end_ms:
+        if now_ms < self._allowed_until_ms.get((identity, room, right), now_ms):
             return None
         return self._decide(identity, right, room, now_ms)
 
@@ -293,9 +293,7 @@ class AccessTable:
         settings = DEFAULT_ROOM_SETTINGS if room is None else self._settings.get(room, DEFAULT_ROOM_SETTINGS)
         refused = refusal(current, right, room, self._ban_list.on(current), now_ms, settings=settings)
         if refused is None:
-            before = self._standings.get((identity, room))
-            rights = (right,) if before is None else (*before.rights, right)
-            _keep(self._standings, (identity, room), _Standing(rights, current.expires_ms or NEVER_MS))
+            _keep(self._allowed_until_ms, (identity, room, right), current.expires_ms or NEVER_MS)
         return refused
 
     def _current(self, identity: Identity, now_ms: int) -> Identity:
@@ -346,9 +344,9 @@ class AccessTable:
         return next((self._holders[key].name for key in name_keys(name) if key in self._holders), None)
 
 
-def _keep(results: dict[Key, Result], key: Key, result: Result) -> None:
+def _keep(results: dict[Key, Result], key: Key, result: Result, limit: int = MAX_KEPT) -> None:
     """Keep a result of an earlier call. If there are too many, forget all: they are found again by one call each."""
-    if len(results) >= MAX_KEPT:
+    if len(results) >= limit:
         results.clear()
     results[key] = result
 

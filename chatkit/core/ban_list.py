@@ -3,6 +3,7 @@
 import ipaddress
 from collections import Counter
 from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from typing import Final, TypeAlias, assert_never
 
 from chatkit.core.access import Ban, BanSubject, Identity
@@ -60,8 +61,13 @@ def client_network(address: str) -> str:
 
 def address_number(text: str) -> tuple[int, int] | None:
     """Return the IP version and number of an address, or None if the text is not an address."""
+    return _number_of(text[:MAX_NETWORK_CHARS])
+
+
+@lru_cache(maxsize=4096)  # connections of one address share the result
+def _number_of(text: str) -> tuple[int, int] | None:
     try:
-        address = _parse_address(text[:MAX_NETWORK_CHARS])
+        address = _parse_address(text)
     except ValueError:
         return None
     return address.version, int(address)

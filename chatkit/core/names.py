@@ -27,7 +27,7 @@ ROLES: Final = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=4096)  # every guest's name is compared when it connects, and mostly not for the first time
+@lru_cache(maxsize=1024)  # every guest's name is compared when it connects, and mostly not for the first time
 def skeleton(name: str) -> str:
     """Return what a name looks like: equal for two names that a reader may confuse.
 
@@ -50,7 +50,7 @@ def _simplify(name: str) -> str:
     return _BLANK_RUN.sub(" ", letters).strip(" ")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def skeletons(name: str) -> tuple[str, ...]:
     """Return the different skeletons of the ways to write a name, in order; one for an ASCII name.
 

@@ -24,6 +24,7 @@ SIGNAL_INTERVAL_S: Final = 0.5  # between two signals of one sender; a page send
 BYTES_BURST: Final = 4.0 * MAX_RATE_BYTES  # bytes that a sender may send at once: four seconds of its rate
 ROUNDING: Final = 1e-6  # of a message: sums of fractions may be off by this much
 MAX_BUCKETS: Final = 10_000  # of each kind; when there are more, full ones are dropped
+MAX_SHARED: Final = 1_000  # shared buckets that are kept for the next connection: to make one takes microseconds
 SHARE_OF_ADDRESS: Final = 4  # all new connections of an address share this many allowances
 COMMAND_RATE: Final = 100.0  # a second, at least: a low rate of messages must not slow down reading
 MESSAGES, BYTES, COMMANDS = range(3)  # the columns of an entry of the table
@@ -254,7 +255,7 @@ class _Allowances:
         self._connections: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True))
         self._connection_commands: _Buckets[object] = _Buckets(lambda now: Bucket(command_rate, now, is_empty=True))
         self._of_tokens: _Buckets[object] = _Buckets(lambda now: Bucket(rate, now, is_empty=True, earns=False))
-        # Without any state of their own, but connections of one sender share them.
+        # They have no state of their own: their entries do. Connections of one sender share them, to use less memory.
         self._shared: dict[tuple[str, ...], SharedBucket] = {}
 
     def of(self, identity: Identity, connection: object) -> SenderLimiter:
@@ -293,7 +294,7 @@ class _Allowances:
         return self._shared.get(name) or self._make(name, key, factor * self._command_rate, COMMANDS)
 
     def _make(self, name: tuple[str, ...], key: tuple[str, ...], rate: float, column: int) -> SharedBucket:
-        if len(self._shared) >= MAX_BUCKETS:
+        if len(self._shared) >= MAX_SHARED:
             self._shared.clear()
         entry = self._table.entry(self.rate, *key)  # programs on this machine have entries of their own
         bucket = self._shared[name] = SharedBucket(entry, rate, column)

@@ -169,6 +169,22 @@ def test_guests_have_the_open_grants_and_may_lose_them() -> None:
         table.check(guest, Right.READ, "dev", NOW)
 
 
+def test_connections_of_one_name_and_address_share_an_identity_until_something_changes() -> None:
+    table = table_of(open_grants=READ_OPS)
+    cat = table.guest("cat", ADDRESS, NOW)
+    assert table.guest("cat", ADDRESS, NOW) is cat
+    assert table.guest("cat", "192.0.2.8", NOW).address == "192.0.2.8"
+    assert table.named("cat", ADDRESS, NOW, Credential.PROXY).is_verified
+    apply(table, ban(BanSubject.NAME, "cat"))
+    with pytest.raises(Banned):
+        table.guest("cat", ADDRESS, NOW)
+    apply(table, ban(BanSubject.NAME, "cat"), deleted=True)
+    assert table.guest("cat", ADDRESS, NOW) is not cat
+    apply(table, token(name="cat"))
+    with pytest.raises(NameTaken):
+        table.guest("cat", ADDRESS, NOW)
+
+
 @pytest.mark.parametrize("name", ["ann", "ANN", "\u0430nn", "a\u0300nn", "system", "adm\u0456n"])
 def test_names_of_tokens_and_roles_are_refused_to_guests(name: str) -> None:
     table = table_of(token())

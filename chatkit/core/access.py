@@ -75,8 +75,9 @@ class Credential(StrEnum):
 class Identity(msgspec.Struct, frozen=True, eq=False):
     """Who speaks on a connection or in a request. Two identities are equal only if they are the same object.
 
-    If `is_verified`, a token or a trusted proxy vouches for the name. `address` is the client's IP address, or empty if it has
-    none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret ends.
+    If `is_verified`, a token or a trusted proxy vouches for the name. `address` is the client's IP address, or empty if
+    it has none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret
+    ends.
     """
 
     name: str

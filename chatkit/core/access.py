@@ -62,8 +62,7 @@ class Credential(StrEnum):
     """How an identity was established.
 
     `token`: by a token. `secret`: by the shared secret of the server. `proxy`: a trusted proxy named the person.
-    `store`: by access to the store itself, as a
-    command has. `none`: not at all; the name was chosen freely.
+    `store`: by access to the store itself, as a command has. `none`: not at all; the name was chosen freely.
     """
 
     TOKEN = "token"  # noqa: S105 - not a secret
@@ -76,8 +75,9 @@ class Credential(StrEnum):
 class Identity(msgspec.Struct, frozen=True, eq=False):
     """Who speaks on a connection or in a request. Two identities are equal only if they are the same object.
 
-    If `is_verified`, no other client can have the name. `address` is the client's IP address, or empty if it has
-    none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret ends.
+    If `is_verified`, a token or a trusted proxy vouches for the name. `address` is the client's IP address, or empty if
+    it has none. `digest` is that of the secret with which the token was used, and `expires_ms` is when that secret
+    ends.
     """
 
     name: str

@@ -240,15 +240,20 @@ class AccessTable:
         return known or self._name(check_sender(name), address, now_ms, credential)
 
     def _name(self, name: str, address: str, now_ms: int, credential: Credential) -> Identity:
+        self._check_free(name, credential)
         is_verified = credential is Credential.PROXY
-        holder = self.holder_of(name)
-        if not self.is_open and not (is_verified and holder in {None, name}) and (holder or is_role(name)):
-            raise NameTaken(name)
         identity = Identity(
             name, is_verified, grants=self._grants_of(credential), address=address, credential=credential
         )
         _keep(self._named, (name, address, credential), self._admit(identity, now_ms), MAX_NAMED)
         return identity
+
+    def _check_free(self, name: str, credential: Credential) -> None:
+        """Raise `NameTaken` if somebody who was identified in this way may not use a name."""
+        holder = self.holder_of(name)
+        is_vouched = credential is Credential.PROXY and holder in {None, name}
+        if not self.is_open and not is_vouched and (holder or is_role(name)):
+            raise NameTaken(name)
 
     def _grants_of(self, credential: Credential) -> tuple[Grant, ...]:
         match credential:
@@ -303,8 +308,10 @@ class AccessTable:
             is_same = token is not None and token.digest == identity.digest and token.expires_ms == identity.expires_ms
             if token is None or not is_same or token.grants != identity.grants or not token.is_live(now_ms):
                 return self.renew(identity, now_ms)
-        elif identity.credential in {Credential.NONE, Credential.PROXY} and identity.grants != self.guest_grants:
-            return replace(identity, grants=self.guest_grants)
+        elif identity.credential is not Credential.STORE:
+            self._check_free(identity.name, identity.credential)
+            if identity.grants != (grants := self._grants_of(identity.credential)):
+                return replace(identity, grants=grants)
         return identity
 
     def check(self, identity: Identity, right: Right, room: str | None, now_ms: int) -> None:

@@ -51,7 +51,7 @@ class Hub:
     def __init__(
         self, backend: Backend, *, access: AccessTable | None = None, now_ms: Callable[[], int] | None = None
     ) -> None:
-        """Make a hub. Without `access`, everybody has every right until the store holds a token.
+        """Make a hub. Without `access`, everybody may moderate every room until the store holds a token.
 
         `now_ms` is the clock by which tokens and bans end, as Unix milliseconds.
         """

@@ -46,7 +46,7 @@ class TrustedProxies:
             return peer
         client = peer
         for hop in reversed(forwarded_for.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
-            if not is_address(hop.strip()):
+            if not is_address(hop.strip()) or "%" in hop:  # a zone is any text, and means nothing on another machine
                 break
             client = hop.strip()
             if not self.trusts(client):

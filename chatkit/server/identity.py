@@ -116,7 +116,7 @@ class Authenticator:
         Raise `Unauthorized` if a token is missing or not valid, `TooManyAttempts`, `Banned`, `NameTaken` or `BadName`.
         """
         address = self.address(credentials)
-        if self._access.is_open and self._is_from_outside(credentials, address):
+        if self._access.is_open and self._is_from_outside(credentials):
             raise Unauthorized(ONLY_THIS_MACHINE)
         if credentials.token:
             return self.by_token(credentials.token, credentials.name, address)
@@ -128,10 +128,11 @@ class Authenticator:
             raise Unauthorized(NEEDS_TOKEN)
         return self._access.guest(credentials.name or ANONYMOUS, address, self._hub.now_ms())
 
-    def _is_from_outside(self, credentials: Credentials, address: str) -> bool:
-        """Return whether a proxy forwards the request of another machine, or of one that it does not name."""
-        is_unnamed = credentials.is_forwarded and not credentials.forwarded_for
-        return is_unnamed or (is_address(address) and not self.proxies.trusts(address))
+    def _is_from_outside(self, credentials: Credentials) -> bool:
+        """Return whether the request comes from another machine, or a proxy forwards it without saying otherwise."""
+        hops = (credentials.forwarded_for or "").split(",") if credentials.is_forwarded else []
+        is_peer_outside = is_address(credentials.peer) and not self.proxies.trusts(credentials.peer)
+        return is_peer_outside or not all(is_loopback_address(hop.strip()) for hop in hops)
 
     def by_token(self, token: str, name: str | None, address: str) -> Identity:
         """Return who uses a token or the server's secret. Raise as `identify` does.

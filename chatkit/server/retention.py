@@ -1,4 +1,8 @@
-"""Retention: removes old messages once a minute, by the settings of the server and of each room."""
+"""Retention: removes old messages once a minute, by the settings of the server and of each room.
+
+The number of messages to keep is not for the server's own rooms, such as the audit: everybody who changes a token of
+their own, or tries a wrong one, adds entries to it, and could remove the entries of others in this way.
+"""
 
 import asyncio
 import logging
@@ -6,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from chatkit.core.access import RoomSettings
+from chatkit.core.access import RoomSettings, is_system_room
 from chatkit.core.hub import Hub
 from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
@@ -32,6 +36,10 @@ class RetentionRule(NamedTuple):
         """Return the rule of a room with these settings, where this one is the server's."""
         keep = self.keep if settings.keep is None else settings.keep
         return RetentionRule(keep, self.keep_for_s if settings.keep_for_s is None else settings.keep_for_s)
+
+    def in_room(self, room: str) -> "RetentionRule":
+        """Return the part of the server's rule that is for a room without settings."""
+        return RetentionRule(None, self.keep_for_s) if is_system_room(room) else self
 
     def keeps_more_than(self, other: "RetentionRule") -> bool:
         """Return whether this rule may keep a message that the other, which has fewer limits or as many, removes."""
@@ -69,12 +77,19 @@ class Retention:
         now_ms = await self._now_ms()
         if any(rule.keeps_more_than(self._rule) for rule in own.values()):  # the server's rule is not for all rooms
             for info in await self._hub.rooms():
-                await self._apply(info.room, own.get(info.room, self._rule), now_ms)
+                await self._apply(info.room, own.get(info.room, self._rule.in_room(info.room)), now_ms)
             return
-        if self._rule.has_limit:
-            await self._apply(None, self._rule, now_ms)
+        if self._rule.keep_for_s is not None:
+            await self._apply(None, RetentionRule(None, self._rule.keep_for_s), now_ms)
+        if self._rule.keep is not None:
+            await self._trim_long_rooms(self._rule.keep, now_ms)
         for room, rule in own.items():
             await self._apply(room, rule, now_ms)
+
+    async def _trim_long_rooms(self, keep: int, now_ms: int) -> None:
+        for info in await self._hub.rooms():
+            if not is_system_room(info.room) and info.head.last - info.head.first >= keep:
+                await self._apply(info.room, RetentionRule(keep, None), now_ms)
 
     async def _apply(self, room: str | None, rule: RetentionRule, now_ms: int) -> None:
         before_ms = None if rule.keep_for_s is None else now_ms - round(rule.keep_for_s * 1000)

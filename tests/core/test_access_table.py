@@ -148,15 +148,16 @@ def test_a_secret_that_was_replaced_is_valid_during_the_overlap() -> None:
 
 def test_without_tokens_a_loopback_server_is_open_to_everybody() -> None:
     table = table_of(is_loopback=True)
-    guest = table.guest("admin", "127.0.0.1", NOW)
+    guest, cat = table.guest("admin", "127.0.0.1", NOW), table.guest("cat", "127.0.0.1", NOW)
     assert not guest.is_verified
     table.check(guest, Right.MODERATE, "ops", NOW)
     with pytest.raises(Forbidden):
         table.check(guest, Right.ADMIN, None, NOW)  # that needs a token, or the store itself
     change = apply(table, token())
     assert change.everyone
-    with pytest.raises(NotFound):
-        table.check(guest, Right.READ, "ops", NOW)
+    for identity, error in ((guest, NameTaken), (cat, NotFound)):
+        with pytest.raises(error):
+            table.check(identity, Right.READ, "ops", NOW)
 
 
 def test_guests_have_the_open_grants_and_may_lose_them() -> None:
@@ -347,6 +348,15 @@ def test_a_store_that_was_wiped_opens_no_server() -> None:
     assert not table.has_lost_tokens
     apply(table, token(), deleted=True)  # by an administrator
     assert table.is_open
+
+
+def test_a_guest_whose_name_is_given_to_a_token_may_do_nothing_more() -> None:
+    table = table_of(token(new_secret("bbbbbbbbbb"), "bob"), open_grants=READ_OPS)
+    cat = table.guest("cat", ADDRESS, NOW)
+    table.check(cat, Right.READ, "ops", NOW)
+    apply(table, token(new_secret("cccccccccc"), "c\u0430t"))
+    with pytest.raises(NameTaken):
+        table.check(cat, Right.READ, "ops", NOW)
 
 
 def test_a_clock_that_jumps_for_a_moment_ends_and_revives_nothing() -> None:

@@ -8,6 +8,7 @@ from raw_client import run
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
+from chatkit.core.audit import AUDIT_ROOM
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
 from chatkit.server.retention import Retention, RetentionRule
@@ -56,5 +57,22 @@ def test_each_room_keeps_what_its_settings_or_those_of_the_server_say(
             newest_ms = max(info.time_ms for info in await hub.rooms())
             await Retention(hub, server, lambda: (newest_ms + 3_600_000, 0.0)).trim()  # an hour later
             assert await kept(hub) == expected
+
+    run(test())
+
+
+@pytest.mark.parametrize("rooms", [{}, {"ops": RoomSettings(keep=8)}])
+def test_the_audit_is_not_cut_to_a_number_of_entries(rooms: dict[str, RoomSettings]) -> None:
+    async def test() -> None:
+        async with filled_hub(**rooms) as hub:
+            for number in range(10):
+                await hub.moderation.ban(ROOT, f"user{number}")
+            before = len((await hub.history(AUDIT_ROOM)).messages)
+            await Retention(hub, RetentionRule(5, None)).trim()
+            assert len((await hub.history(AUDIT_ROOM)).messages) == before
+            assert (await kept(hub))["dev"] == 5
+            newest_ms = max(info.time_ms for info in await hub.rooms())
+            await Retention(hub, RetentionRule(5, 60), lambda: (newest_ms + 3_600_000, 0.0)).trim()
+            assert (await hub.history(AUDIT_ROOM)).messages == []
 
     run(test())

@@ -17,7 +17,7 @@ forking.install()
 settings.register_profile("tests", deadline=None)  # no test asserts anything about time
 settings.load_profile("tests")
 
-FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project")
+FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project", "cli", "protocols")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,12 +17,12 @@ forking.install()
 settings.register_profile("tests", deadline=None)  # no test asserts anything about time
 settings.load_profile("tests")
 
-FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project")
+FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project", "cli", "protocols")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """In a whole run, let each process compile other modules first, so that one compiles each and the others load it."""
+    """In a whole run, let each process begin with other modules: it compiles them, and the others load the result."""
     worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if not worker or session.config.args_source != session.config.ArgsSource.TESTPATHS:
         return

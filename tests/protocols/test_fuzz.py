@@ -126,6 +126,8 @@ async def send_split(served: Serving, stream: bytes, cuts: list[int]) -> None:
     at = 0
     with contextlib.suppress(ConnectionError):
         for size in [*cuts, len(stream)]:
+            if client.writer.is_closing():  # the server has closed it
+                break
             client.send(stream[at : at + size])
             at += size
             await asyncio.sleep(0)

@@ -1,10 +1,12 @@
 """The bytes of a request's head: where it ends, and what is rewritten before it is parsed. Keeps no state."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 MAX_HEAD_BYTES: Final = 16_384  # of the request line and all headers; cookies rarely reach 8 KiB
 MAX_HEADERS: Final = 128  # each costs memory, however short; browsers and proxies send about thirty
+MAX_ESCAPES_TIMES_BYTES: Final = 1 << 21  # 512 backslashes in a head of 4 KiB, and 128 in the longest
 MASKED_UPGRADE: Final = b"x-declined-upgrade"  # replaces the name of an `Upgrade` header that is declined
 
 _END: Final = re.compile(rb"\n\r?\n")
@@ -17,6 +19,21 @@ def find_head_end(data: bytes | bytearray, n_searched: int = 0) -> int:
     """Return where the head ends, or 0 if it is incomplete. Its first `n_searched` bytes were searched before."""
     found = _END.search(data, max(0, n_searched - 2))
     return found.end() if found else 0
+
+
+def names_one_host(headers: Iterable[tuple[bytes, bytes]], version: str) -> bool:
+    """Return whether the number of Host headers is valid (RFC 9112, section 3.2); HTTP/1.0 may omit it."""
+    n_hosts = sum([name == b"host" for name, _ in headers])
+    return n_hosts == 1 or (n_hosts == 0 and version == "1.0")
+
+
+def has_costly_escapes(head: bytes) -> bool:
+    r"""Return whether the head has so many backslashes that an application should not read its cookies.
+
+    Python's `http.cookies` before 3.11.10 and 3.12.6 (CVE-2024-7592), and so `request.cookies` of many frameworks,
+    searches the rest of a quoted value at each `\"`: that takes a second for 16 KiB of them.
+    """
+    return head.count(b"\\") * len(head) > MAX_ESCAPES_TIMES_BYTES
 
 
 def prepare_head(head: bytes, *, has_websocket: bool) -> bytes:

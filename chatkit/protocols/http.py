@@ -14,9 +14,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from chatkit.protocols import head as heads
 from chatkit.protocols.body import RequestBody
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, make_response
-from chatkit.protocols.head import MASKED_UPGRADE, MAX_HEAD_BYTES, MAX_HEADERS, find_head_end, prepare_head
 from chatkit.protocols.phase import Phase
 from chatkit.protocols.response import Flow, PacedApplication, UnchunkedResponse
 from chatkit.protocols.shared import SharedState
@@ -89,9 +89,6 @@ class HttpConnection(HttpToolsProtocol):
 
     def _application_resumed(self) -> None:
         self._body.wait_for_application(self.loop.time())
-        self._read_available_soon()
-
-    def _read_available_soon(self) -> None:
         self.loop.call_soon(self._read_available)
 
     def _end_turn(self) -> None:
@@ -125,8 +122,8 @@ class HttpConnection(HttpToolsProtocol):
         if not self._n_searched and not self._unread[:1].isalpha():  # not a method: do not wait for the rest
             self._reject(HTTPStatus.BAD_REQUEST, "this is not a request of HTTP/1.1")
             return False
-        end = find_head_end(self._unread, self._n_searched)
-        if (end or len(self._unread)) > MAX_HEAD_BYTES:
+        end = heads.find_head_end(self._unread, self._n_searched)
+        if (end or len(self._unread)) > heads.MAX_HEAD_BYTES:
             self._reject_head()
             return False
         if not end:
@@ -136,13 +133,16 @@ class HttpConnection(HttpToolsProtocol):
         head = bytes(self._unread[:end])
         del self._unread[:end]
         self._n_searched = 0
-        self._parse(prepare_head(head, has_websocket=self._should_upgrade_to_ws()))
+        if heads.has_costly_escapes(head):
+            self._reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a request's head has fewer backslashes")
+            return False
+        self._parse(heads.prepare_head(head, has_websocket=self._should_upgrade_to_ws()))
         return True
 
     def _reject_head(self) -> None:
-        is_long_target = self._unread.find(b"\n", 0, MAX_HEAD_BYTES) < 0
+        is_long_target = self._unread.find(b"\n", 0, heads.MAX_HEAD_BYTES) < 0
         status = HTTPStatus.REQUEST_URI_TOO_LONG if is_long_target else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        self._reject(status, f"a request's head has at most {MAX_HEAD_BYTES} bytes")
+        self._reject(status, f"a request's head has at most {heads.MAX_HEAD_BYTES} bytes")
 
     def _read_body(self) -> bool:
         """Parse the next piece of the body; return whether there was one."""
@@ -184,7 +184,7 @@ class HttpConnection(HttpToolsProtocol):
         """Store a header field. Trailer fields are dropped, because no application reads them."""
         if self._phase in (Phase.HEAD, Phase.IDLE):
             name = name.lower()
-            super().on_header(b"upgrade" if name == MASKED_UPGRADE else name, value.rstrip(b" \t"))
+            super().on_header(b"upgrade" if name == heads.MASKED_UPGRADE else name, value.rstrip(b" \t"))
         self._n_parts += 1
 
     def on_headers_complete(self) -> None:
@@ -195,10 +195,10 @@ class HttpConnection(HttpToolsProtocol):
         is_upgrade = self.parser.should_upgrade()
         if version not in ("1.0", "1.1") or (is_upgrade and self._should_upgrade() and version != "1.1"):
             self._reject(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
-        elif len(self.headers) > MAX_HEADERS:
+        elif len(self.headers) > heads.MAX_HEADERS:
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            self._reject(status, f"a request has at most {MAX_HEADERS} header fields")
-        elif not self._names_one_host(version):
+            self._reject(status, f"a request has at most {heads.MAX_HEADERS} header fields")
+        elif not heads.names_one_host(self.headers, version):
             self._reject(HTTPStatus.BAD_REQUEST, "a request names one host")
         elif is_upgrade and not self._should_upgrade():
             self._reject(HTTPStatus.BAD_REQUEST, "this server is not a tunnel; it upgrades to WebSocket only")
@@ -212,11 +212,6 @@ class HttpConnection(HttpToolsProtocol):
                 self._body = RequestBody(self.headers, self.loop.time())
                 self._has_to_close = False
             super().on_headers_complete()
-
-    def _names_one_host(self, version: str) -> bool:
-        """Return whether the number of Host headers is valid (RFC 9112, section 3.2); HTTP/1.0 may omit it."""
-        n_hosts = sum([name == b"host" for name, _ in self.headers])
-        return n_hosts == 1 or (n_hosts == 0 and version == "1.0")
 
     def on_body(self, body: bytes) -> None:
         """Store a part of the body for the application."""
@@ -287,7 +282,7 @@ class HttpConnection(HttpToolsProtocol):
     def _apply_phase(self) -> None:
         """Pause or resume reading, and set the time limit of the current phase."""
         # While a response is awaited, a little is read: without reading, a disconnect would go unnoticed.
-        is_waiting = self.flow.read_paused or self._is_turn_over or len(self._unread) > MAX_HEAD_BYTES
+        is_waiting = self.flow.read_paused or self._is_turn_over or len(self._unread) > heads.MAX_HEAD_BYTES
         if is_waiting == self.transport.is_reading() and not self.transport.is_closing():
             (self.transport.pause_reading if is_waiting else self.transport.resume_reading)()
         if self._phase is not self._timed_phase:

@@ -7,15 +7,12 @@ little is in neither, so it does not wait for the others. Knows nothing of what 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
-
-_AT_ONCE: Final = 2  # turns in one iteration of the event loop: a few milliseconds, however many connections wait
 
 Turn = Callable[[], None]
 
 
 class TurnQueue:
-    """The turns that are due, in order. Each iteration of the event loop takes a few."""
+    """The turns that are due, in order. Each iteration of the event loop takes one, however many connections wait."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -40,7 +37,6 @@ class TurnQueue:
 
     def _take(self) -> None:
         self._is_scheduled = False
-        turns = [self._due.popleft() for _ in range(min(_AT_ONCE, len(self._due)))]
-        self._schedule()  # first: an error in a turn must not stop the others
-        for turn in turns:
-            turn()
+        turn = self._due.popleft()
+        self._schedule()  # first: an error in this turn must not stop the others
+        turn()

@@ -24,7 +24,7 @@ from chatkit.protocols.connection import (
 )
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, Handshake, HandshakeRejected, PendingHandshake, make_response
-from chatkit.protocols.head import MAX_HEAD_BYTES, find_head_end
+from chatkit.protocols.head import MAX_HEAD_BYTES, find_head_end, has_costly_escapes
 from chatkit.protocols.shared import SharedState
 from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
@@ -108,6 +108,10 @@ class WebSocketProtocol(Connection):
         self._shared.wheel.clear(self)
         if not 4 <= end <= MAX_HEAD_BYTES:
             detail = f"a request's head has at most {MAX_HEAD_BYTES} bytes"
+            self._reject(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
+            return
+        if has_costly_escapes(bytes(pending.buffer[:end])):
+            detail = "a request's head has fewer backslashes"
             self._reject(make_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
             return
         try:

@@ -182,7 +182,7 @@ async def measure(server: ServerProcess, seconds: float, n_connections: int) -> 
     finally:
         attacker.kill()
         await attacker.wait()
-    await asyncio.sleep(min(5.0, seconds))
+    await asyncio.sleep(min(30.0, seconds))
     return Report(before, most, memory_mib(server.pid), measuring.result())
 
 

@@ -214,6 +214,8 @@ def test_a_response_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop:
         (b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: test\r\n" + b"X: x\r\n" * 40_000 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 1_000_000, 431),
+        (b'GET / HTTP/1.1\r\nHost: test\r\nCookie: a="' + b'\\"' * 2_000 + b'"\r\n\r\n', 431),
+        (HEAD + b'Cookie: a="' + b'\\"' * 2_000 + b'"\r\n\r\n', 431),
         (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 16_000 + b"\r\n\r\n", 200),
         (b"GET / HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 16_384 + b"\r\n\r\n", 431),

@@ -27,14 +27,14 @@ def test_pieces_make_the_same_json_as_the_whole_list(n_tokens: int) -> None:
 
 
 def test_the_views_of_a_piece_are_released_before_the_next_is_made() -> None:
+    n_alive = n_most = 0
+
     class View(msgspec.Struct):
         number: int
 
         def __del__(self) -> None:
             nonlocal n_alive
             n_alive -= 1
-
-    n_alive = n_most = 0
 
     def view(number: int) -> View:
         nonlocal n_alive, n_most

@@ -236,8 +236,9 @@ class Client:
     ) -> AsyncGenerator[Item | Signal, None]:
         """Iterate over a room's messages: those stored behind a position, then new ones as they are published.
 
-        A `Gap` is yielded where messages are missing. If the room is renamed, its messages follow from there on. The iteration ends only by an error;
-        close it with `contextlib.aclosing`. A reader that stops reading delays no other reader.
+        A `Gap` is yielded where messages are missing. If the room is renamed, the messages of its new name follow. The
+        iteration ends only by an error; close it with `contextlib.aclosing`. A reader that stops reading delays no
+        other reader.
 
         Args:
             room: Name of the room.

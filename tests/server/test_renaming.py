@@ -57,7 +57,7 @@ def test_the_python_client_follows_without_loss_repetition_or_gap() -> None:
             async with Client(server.url, token=ann.secret) as client:
                 follow = client.follow("ops", history=10)
                 async with aclosing(follow):
-                    got = []
+                    got: list[object] = []
                     for room, new in (("ops", "dev"), ("dev", "ops"), ("ops", "x")):
                         for _ in range(3):
                             await client.publish(room, str(len(got)))
@@ -72,7 +72,7 @@ def test_the_python_client_follows_without_loss_repetition_or_gap() -> None:
                 assert refused.value.renamed_to == "x"
                 late = client.follow("ops", history=1)
                 async with aclosing(late):
-                    assert (await within(SOON_S, anext(late))).body == "last"  # type: ignore[union-attr]
+                    assert (await within(SOON_S, anext(late))).body == "last"
 
     run(test())
 

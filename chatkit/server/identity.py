@@ -16,7 +16,7 @@ from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
 from chatkit.errors import Banned, ChatkitError, Unauthorized
-from chatkit.server.client_address import TrustedProxies, is_address, is_loopback_address, parse_networks
+from chatkit.server.client_address import MAX_HOPS, TrustedProxies, is_address, is_loopback_address, parse_networks
 from chatkit.server.session_cookie import SessionCookie, is_equal
 from chatkit.server.settings import Settings
 from chatkit.server.token_attempts import TokenAttempts
@@ -130,7 +130,7 @@ class Authenticator:
 
     def _is_from_outside(self, credentials: Credentials) -> bool:
         """Return whether the request comes from another machine, or a proxy forwards it without saying otherwise."""
-        hops = (credentials.forwarded_for or "").split(",") if credentials.is_forwarded else []
+        hops = (credentials.forwarded_for or "").rsplit(",", MAX_HOPS) if credentials.is_forwarded else []
         is_peer_outside = is_address(credentials.peer) and not self.proxies.trusts(credentials.peer)
         return is_peer_outside or not all(is_loopback_address(hop.strip()) for hop in hops)
 

@@ -12,8 +12,8 @@ from chatkit.errors import ChatkitError
 class HubStore:
     """Records, entries of rooms, and deletions and new names of rooms. The four functions are those of the hub.
 
-    `publish` commits a draft, `refresh` passes changed records on in this process, `delete_room` and `rename_room`
-    do that to a room.
+    `publish` commits a draft, `refresh` passes changed records on in this process. `delete_room` deletes a room, and
+    `rename_room` renames one.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import logging.config
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -60,7 +61,7 @@ class ChatServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then report that the server is ready."""
         await super().startup(sockets)
-        _tune_garbage_collector()
+        _tune_interpreter()
         if self.started:
             self._ready()
 
@@ -124,8 +125,10 @@ def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _tune_garbage_collector() -> None:
-    """Exclude the program's own objects from garbage collection, and collect less often."""
+def _tune_interpreter() -> None:
+    """Let threads run soon, exclude the program's own objects from garbage collection, and collect less often."""
+    # The thread that commits needs the interpreter several times for each commit, and a busy loop keeps it that long.
+    sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)

@@ -3,8 +3,8 @@
 An allowance is one number, the time at which it is full again: using it moves that time into the future. So an entry
 needs no process that refills it, and is free as soon as its times have passed. All workers read and write the same
 entries, and a limit is the same with any number of them. There are no locks, so that a worker that is paused or killed
-delays nobody. If two workers write to an entry at the same moment, one of the two uses is lost; the few microseconds in
-which this can happen are rare, because an allowance that is used up is not written.
+delays nobody. The price: while a worker changes an entry, which takes about a microsecond, what others use of the same
+entry is lost. An allowance that is used up is not changed, so this is possible during a burst, and rare after it.
 
 Times are seconds of the machine's monotonic clock, which is the same in all processes.
 """
@@ -57,10 +57,10 @@ class LimitTable:
         if self.fd is not None:
             os.close(self.fd)  # the memory is freed with the last process that uses it
 
-    def entry(self, *key: object) -> "Entry":
+    def entry(self, *key: object) -> "LimitEntry":
         """Return the entry of a key. It uses memory of the table only while one of its times is in the future."""
         digest = blake2b(repr(key).encode(errors="replace"), digest_size=NUMBER_BYTES, key=self._salt).digest()
-        return Entry(self, int.from_bytes(digest, "little"))
+        return LimitEntry(self, int.from_bytes(digest, "little"))
 
     def has(self, at: int, tag: int) -> bool:
         """Return whether the entry at a position is still that of a tag."""
@@ -93,7 +93,7 @@ class LimitTable:
         return max(self._times[at * N_COLUMNS : (at + 1) * N_COLUMNS])
 
 
-class Entry:
+class LimitEntry:
     """The times of one key."""
 
     __slots__ = ("_at", "_table", "_tag")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from chatkit.core.access import Identity
-from chatkit.server.limit_table import Entry, LimitTable
+from chatkit.server.limit_table import LimitEntry, LimitTable
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 from chatkit.server.token_attempts import network_of
 
@@ -35,7 +35,7 @@ class SharedBucket:
 
     __slots__ = ("_column", "_entry", "_rate")
 
-    def __init__(self, entry: Entry, rate: float, column: int = MESSAGES) -> None:
+    def __init__(self, entry: LimitEntry, rate: float, column: int = MESSAGES) -> None:
         self._entry = entry
         self._rate = rate
         self._column = column
@@ -48,8 +48,8 @@ class SharedBucket:
         """Return how many bytes are left."""
         return BYTES_BURST - max(0.0, self._entry.read(BYTES) - now) * MAX_RATE_BYTES
 
-    def take(self, messages: float, n_bytes: float, now: float) -> None:
-        """Take messages and bytes, even if fewer are left."""
+    def use(self, messages: float, n_bytes: float, now: float) -> None:
+        """Use messages and bytes, even if fewer are left."""
         if messages:
             self._entry.use(self._column, messages / self._rate, now)
         if n_bytes:
@@ -57,7 +57,7 @@ class SharedBucket:
 
     def charge(self, cost: float, now: float, _: tuple["SharedBucket", ...] = ()) -> float:
         """Consume `cost` messages, even if that leaves a debt. Return the seconds until the debt is paid."""
-        self.take(cost, 0, now)
+        self.use(cost, 0, now)
         return max(0.0, -self.messages(now) / self._rate)
 
 
@@ -130,7 +130,7 @@ class Bucket:
 
     def _lend(self, messages: float, n_bytes: float, now: float, shared: tuple[SharedBucket, ...]) -> None:
         for bucket in shared:
-            bucket.take(messages, n_bytes, now)
+            bucket.use(messages, n_bytes, now)
         self._credit -= messages
         self._byte_credit -= n_bytes
         self.messages += messages

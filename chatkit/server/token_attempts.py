@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from chatkit.errors import ChatkitError, RateLimited
-from chatkit.server.limit_table import Entry, LimitTable
+from chatkit.server.limit_table import LimitEntry, LimitTable
 
 BURST: Final = 20  # a person mistypes a few times; guessing takes far more
 REFILL_S: Final = 5.0  # a word list of ten thousand then takes half a day
@@ -63,11 +63,11 @@ class TokenAttempts:
         self._check_left(entry, address, now)
         entry.use(WRONG, REFILL_S, now)
 
-    def _of(self, address: str) -> Entry:
+    def _of(self, address: str) -> LimitEntry:
         return self._table.entry("attempts", network_of(address))
 
     @staticmethod
-    def _check_left(entry: Entry, address: str, now: float) -> None:
+    def _check_left(entry: LimitEntry, address: str, now: float) -> None:
         """Raise `TooManyAttempts` if no wrong token is left; the first refusal of a flood is logged."""
         full_at = entry.read(WRONG)
         wait_s = full_at - now - (BURST - 1) * REFILL_S

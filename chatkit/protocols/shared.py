@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter
 
 from chatkit.protocols.connection_limit import ConnectionLimit
-from chatkit.protocols.turns import TurnQueue
+from chatkit.protocols.turn_queue import TurnQueue
 
 _TICK_S: Final = 0.05
 _STALL_S: Final = 0.1  # a timer this late shows that the process was paused or busy

@@ -8,7 +8,7 @@ import pytest
 from protocol_app import Client as RawClient
 from protocol_app import DirectEcho, Receive, Send, eventually, frame, run, serving
 
-from chatkit.protocols.turns import TurnQueue
+from chatkit.protocols.turn_queue import TurnQueue
 
 N_HOSTILE = 40
 N_REQUESTS = 200  # on each connection

@@ -33,9 +33,9 @@ class TurnQueue:
     def _schedule(self) -> None:
         if self._due and not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._take)
+            self._loop.call_soon(self._run_next)
 
-    def _take(self) -> None:
+    def _run_next(self) -> None:
         self._is_scheduled = False
         turn = self._due.popleft()
         self._schedule()  # first: an error in this turn must not stop the others

@@ -28,7 +28,7 @@ CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redeem", "r
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate", "remove"),
     "ban": ("add", "list", "remove"),
-    "room": ("show", "set", "delete"),
+    "room": ("show", "set", "delete", "rename"),
 }
 
 Defaults = dict[str, dict[str, Any]]  # by command, or by group and command

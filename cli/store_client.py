@@ -122,7 +122,9 @@ class StoreClient:
     async def _open_hub(self) -> Hub:
         if self._hub is None:
             # The command reports or raises what the hub would only log.
-            logging.getLogger("chatkit").setLevel(logging.ERROR)
+            logger = logging.getLogger("chatkit")
+            self._exit.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
             self._hub = await self._exit.enter_async_context(Hub(self._backend))
         return self._hub
 

@@ -1,5 +1,6 @@
 """The first token: made when a server that others can reach starts on a store that holds no token."""
 
+import asyncio
 from typing import Final
 
 from chatkit.backends import open_backend
@@ -11,6 +12,8 @@ from chatkit.errors import VersionConflict
 from chatkit.server.settings import Settings
 
 NAME: Final = "admin"
+N_LOOKS: Final = 20  # for the token of another server, which is made in milliseconds
+LOOK_INTERVAL_S: Final = 0.1
 CLAIM: Final = b"{}"  # the value of the record; only its version counts
 
 
@@ -27,8 +30,12 @@ async def make_first_token(settings: Settings, hub: Hub) -> str | None:
     if not may_need_token(settings):
         return None
     claim = await hub.records.get_record(access_records.FIRST_TOKEN, NAME)
-    if await hub.records.scan_records(access_records.TOKEN):
-        return None
+    # If there is a claim, another server may be making the token at this moment.
+    for _ in range(1 if claim is None else N_LOOKS):
+        if await hub.records.scan_records(access_records.TOKEN):
+            return None
+        if claim is not None:
+            await asyncio.sleep(LOOK_INTERVAL_S)
     try:  # of the servers that start at the same time, only one makes the token
         await hub.records.put_record(
             access_records.FIRST_TOKEN, NAME, CLAIM, expected_version=0 if claim is None else claim.version

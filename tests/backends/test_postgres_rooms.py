@@ -32,7 +32,7 @@ def make_old_store(url: str, version: int) -> None:
     for script in MIGRATIONS[:version]:
         script_text = (files(postgres_package) / "migrations" / script).read_text("utf-8")
         stores.postgres_server().run_sql(schema.fill_in(script_text))
-    sql(APPEND, url)
+    sql(APPEND if version < 3 else APPEND.replace("NULL, NULL)\n", "NULL, NULL, NULL)\n"), url)  # 3 added the flags
     sql("SELECT {}.redact('ops', 2)", url)
 
 

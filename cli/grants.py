@@ -46,7 +46,7 @@ Moderate = Annotated[
 def read_grants(
     read: Rooms = None, write: Rooms = None, moderate: Rooms = None, *, admin: bool = False
 ) -> tuple[Grant, ...]:
-    """Return the grants that the options give, one for each pattern. Raise `BadRequest` if there is none."""
+    """Return the grants that the options give, one for each pattern. Raise `BadRequest` without any option."""
     rights: dict[str, list[Right]] = {}
     for right, patterns in ((Right.READ, read), (Right.WRITE, write), (Right.MODERATE, moderate)):
         for pattern in patterns or ():

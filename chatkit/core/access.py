@@ -220,7 +220,7 @@ def require(identity: Identity, right: Right, room: str | None) -> None:
 
 
 def refusal_of_all(bans: Sequence[Ban], now_ms: int) -> Banned | None:
-    """Return the error of a ban from everything, which also refuses a connection, or None if there is none."""
+    """Return the error of the first ban from all rooms, which refuses a connection; None without such a ban."""
     return next((ban.error() for ban in bans if ban.room == ALL_ROOMS and ban.forbids(Right.READ, None, now_ms)), None)
 
 

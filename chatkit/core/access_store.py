@@ -22,7 +22,7 @@ class AccessStore:
         self._backend = backend
 
     async def get(self, kind: str, key: str, value_type: type[Value]) -> Value | None:
-        """Return the value of a record, or None if there is none."""
+        """Return the value of a record, or None if the record does not exist."""
         record = await self._backend.get_record(kind, key)
         return None if record is None else decode(record, value_type)
 

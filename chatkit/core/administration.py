@@ -105,7 +105,7 @@ class Administration:
     async def find_tokens(self, by: Identity, id_or_name: str) -> list[Token]:
         """Return the token with an id, or else all tokens of a name, the oldest first. Needs `admin` on all rooms.
 
-        Raise `NotFound` if there is none.
+        Raise `NotFound` if no token matches.
         """
         tokens = await self.tokens(by)
         found = [token for token in tokens if token.id == id_or_name]

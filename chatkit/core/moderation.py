@@ -100,7 +100,7 @@ class Moderation:
         return await self.ban(by, name, kind=BanSubject.NAME, room=room, until_ms=until_ms, reason=reason)
 
     async def unban(self, by: Identity, ban_id: str) -> Ban:
-        """Remove a ban. Needs what `ban` needs. Raise `NotFound` if there is none, or `by` may not see it."""
+        """Remove a ban. Needs what `ban` needs. Raise `NotFound` if it does not exist, or `by` may not see it."""
 
         def delete(ban: Ban | None) -> None:
             if ban is None or not _moderates(by, ban.room):
@@ -168,7 +168,7 @@ class Moderation:
         return after
 
     async def delete_room(self, by: Identity, room: str) -> None:
-        """Delete a room with its log and its settings. Needs `admin` on the room. Raise `NotFound` if there is none."""
+        """Delete a room with its log and settings. Needs `admin` on the room. Raise `NotFound` for an unknown room."""
         room = check_room(room)
         require(by, Right.ADMIN, room)
         has_log = await self._backend.delete_room(room)

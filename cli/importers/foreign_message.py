@@ -36,7 +36,7 @@ def sender_from(name: str) -> str:
 
 
 def room_from(name: str) -> str:
-    """Return a valid room name that is as similar to a channel's as possible. Raise `BadRequest` if there is none."""
+    """Return the valid room name that is the most similar to a channel's. Raise `BadRequest` if no name is."""
     text = unicodedata.normalize("NFC", name[:_MAX_NAME_CHARS]).lstrip("#.")[:MAX_ROOM_CHARS]
     text = "".join(char if char in "-_." or unicodedata.category(char)[0] in "LMN" else "-" for char in text)
     try:

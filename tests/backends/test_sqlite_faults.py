@@ -148,7 +148,6 @@ def test_a_restored_backup_gets_another_epoch(tmp_path: Path) -> None:
     assert asyncio.run(epoch_of(path)) == second
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there are no extended attributes")
 def test_a_backup_written_over_the_file_in_place_gets_another_epoch(tmp_path: Path) -> None:
     path, backup = tmp_path / "x.db", tmp_path / "backup"
     first = asyncio.run(epoch_of(path, "1"))

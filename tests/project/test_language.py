@@ -30,7 +30,7 @@ OLD_FUNCTIONS = frozenset({"hear", "present", "ring", "say", "take", "tell"})
 OLD_VERBS = frozenset({"Be", "End", "Have", "Hear", "Know", "Say", "Take", "Tell"})  # at the beginning of a docstring
 
 PHRASES = re.compile(
-    r"\b(anew|meanwhile|likewise|whoever|heard|hears?|to be had|for ever|but for|(?<!there )(?-i:is none)"
+    r"\b(anew|meanwhile|likewise|whoever|heard|hears?|to be had|for ever|but for|(?-i:(is|are) none)"
     r"|none of its own|of its own accord|one too many|those to tell|nobody is told|(is|are|was|were|be|been) told"
     r"|tells? (of|it|them|who|what))\b",
     re.IGNORECASE,

@@ -150,7 +150,7 @@ class RecordingSocket:
         self.closed.append((code, reason))
 
     def attach(self, receiver: Receiver, *, outlives_handler: bool = False) -> None:
-        raise NotImplementedError  # a session gets its socket and attaches itself to none
+        raise AssertionError("a session does not attach itself to a socket")
 
     @property
     def events(self) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class ConnectionCounts:
             self.clear(self._own_cell)
 
     def fewest_of_others(self, now_ns: int) -> int | None:
-        """Return the lowest count among the other processes that are alive, or None if there are none."""
+        """Return the lowest count among the other processes that are alive, or None if no other process is."""
         return min(
             (
                 self._numbers[cell * _NUMBERS_PER_CELL]

@@ -1,107 +1,19 @@
-"""Administration and moderation: every change of access in a store, its rules, and its entry in the audit."""
+"""Administration: every change of a token in a store, its rules, and its entry in the audit."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import pytest
-from harness import run
+from administration_site import NOBODY, READ_OPS, ROOT, Site, outcome, with_site
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import access_records
-from chatkit.core.access import EVERYTHING, BanSubject, Credential, Grant, Identity, Right, RoomSettings
-from chatkit.core.access_table import AccessTable
-from chatkit.core.administration import Administration, NewToken
-from chatkit.core.audit import AUDIT_ROOM, MAX_ATTEMPTS
-from chatkit.core.model import Draft, Message
-from chatkit.core.moderation import Moderation
-from chatkit.core.records import Record
+from chatkit.core.access import EVERYTHING, Grant, Identity, Right, RoomSettings
+from chatkit.core.administration import Administration
+from chatkit.core.audit import MAX_ATTEMPTS
 from chatkit.core.token import TokenKind
-from chatkit.errors import (
-    BadName,
-    BadRequest,
-    Banned,
-    ChatkitError,
-    Forbidden,
-    InviteUsed,
-    NameTaken,
-    NotFound,
-    Unauthorized,
-    VersionConflict,
-)
-
-ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
-READ_OPS = (Grant("ops", (Right.READ,)),)
-MODERATE_OPS = (Grant("ops", (Right.MODERATE,)),)
-NOBODY = Identity("cat", grants=READ_OPS)
-
-
-class TurningBackend(MemoryBackend):
-    """Lets other tasks run before each call, as a store on a network does."""
-
-    async def get_record(self, kind: str, key: str) -> Record | None:
-        await asyncio.sleep(0)
-        return await super().get_record(kind, key)
-
-    async def put_record(self, kind: str, key: str, value: bytes | None, *, expected_version: int) -> Record:
-        await asyncio.sleep(0)
-        return await super().put_record(kind, key, value, expected_version=expected_version)
-
-
-class Site:
-    """Two servers on one store, and a clock."""
-
-    def __init__(self, backend: MemoryBackend) -> None:
-        self.backend = backend
-        self.now_ms = 1_000_000
-        self.admin, self.other = (Administration(backend, lambda: self.now_ms) for _ in range(2))
-        self.moderation = Moderation(backend, lambda: self.now_ms)
-
-    async def table(self, open_grants: tuple[Grant, ...] = ()) -> AccessTable:
-        table = AccessTable(open_grants=open_grants)
-        table.apply(await self.backend.record_changes(None))
-        return table
-
-    async def identity(self, new: NewToken) -> Identity:
-        return (await self.table()).authenticate(new.secret, "192.0.2.1", self.now_ms)
-
-    async def redeem(self, admin: Administration, invite: NewToken, name: str) -> NewToken:
-        return await admin.redeem(invite.secret, (await self.table()).guest(name, "192.0.2.9", self.now_ms))
-
-    async def audit(self) -> list[Message]:
-        return [*(await self.backend.read(AUDIT_ROOM)).messages]
-
-    async def events(self) -> list[str]:
-        return [message.data["event"] for message in await self.audit()]
-
-
-@asynccontextmanager
-async def site() -> AsyncIterator[Site]:
-    async with TurningBackend() as backend:
-        yield Site(backend)
-
-
-def with_site(test: Callable[[Site], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    async def main() -> None:
-        async with site() as made:
-            await test(made)
-
-    def wrapped() -> None:
-        run(main())
-
-    wrapped.__name__ = test.__name__
-    return wrapped
-
-
-async def outcome(job: Coroutine[Any, Any, Any]) -> str:
-    try:
-        await job
-    except ChatkitError as error:
-        return error.code
-    return "done"
+from chatkit.errors import BadName, BadRequest, Forbidden, NameTaken, Unauthorized, VersionConflict
 
 
 @with_site
@@ -218,58 +130,6 @@ async def test_a_secret_that_was_replaced_replaces_no_other(at: Site) -> None:
 
 
 @with_site
-async def test_the_former_link_of_an_invite_ends_with_the_overlap(at: Site) -> None:
-    invite = await at.admin.make_invite(ROOT, READ_OPS, uses=3)
-    rotated = await at.admin.rotate(ROOT, invite.token.id, overlap_s=10)
-    await at.redeem(at.admin, invite, "dan")
-    at.now_ms += 10_000
-    assert await outcome(at.redeem(at.admin, invite, "eve")) == "invite-used"
-    await at.redeem(at.admin, rotated, "eve")
-
-
-@with_site
-async def test_an_invite_gives_a_token_with_a_free_name(at: Site) -> None:
-    await at.admin.add_token(ROOT, "ann", READ_OPS)
-    invite = await at.admin.make_invite(ROOT, READ_OPS)
-    guest = Identity("\u0430nn", address="192.0.2.9")
-    for name in (guest, msgspec.structs.replace(guest, name="support"), msgspec.structs.replace(guest, name="ann")):
-        with pytest.raises(NameTaken):
-            await at.admin.redeem(invite.secret, name)
-    dan = await at.identity(await at.redeem(at.admin, invite, "dan"))
-    assert (dan.name, dan.is_verified, dan.grants) == ("dan", True, READ_OPS)
-    with pytest.raises(InviteUsed):
-        await at.redeem(at.admin, invite, "eve")
-    assert (await at.table()).holder_of("eve") is None
-
-
-@with_site
-async def test_an_invite_is_used_once_on_two_servers_at_the_same_moment(at: Site) -> None:
-    invite = await at.admin.make_invite(ROOT, READ_OPS, uses=2)
-    jobs = [at.redeem((at.admin, at.other)[n % 2], invite, f"user{n}") for n in range(8)]
-    results = await asyncio.gather(*map(outcome, jobs))
-    assert sorted(results) == ["done", "done", *["invite-used"] * 6]
-    people = [token.name for token in await at.admin.tokens(ROOT) if token.kind is TokenKind.PERSON]
-    assert len(people) == 2
-    table = await at.table()
-    assert [table.holder_of(f"user{n}") is not None for n in range(8)].count(True) == 2
-
-
-@with_site
-async def test_an_invite_that_has_ended_is_not_redeemed(at: Site) -> None:
-    expiring = await at.admin.make_invite(ROOT, READ_OPS, expires_ms=at.now_ms + 1)
-    revoked = await at.admin.make_invite(ROOT, READ_OPS)
-    await at.admin.revoke(ROOT, revoked.token.id)
-    at.now_ms += 1
-    for invite in (expiring, revoked):
-        with pytest.raises(InviteUsed):
-            await at.redeem(at.admin, invite, "dan")
-    token = await at.admin.add_token(ROOT, "ann", READ_OPS)
-    for secret in (token.secret, "", "ck_x", expiring.secret[:-1] + "-"):
-        with pytest.raises(Unauthorized):
-            await at.admin.redeem(secret, Identity("dan"))
-
-
-@with_site
 async def test_numbers_and_times_are_checked(at: Site) -> None:
     new = await at.admin.add_token(ROOT, "ann", READ_OPS)
     for job in (
@@ -308,80 +168,6 @@ async def test_refused_attempts_are_recorded_once_a_minute_and_bounded(at: Site)
     at.now_ms += 60_000
     await at.admin.record_refusal("2001:db8::1", "this token is not valid here")
     assert len(await at.events()) == MAX_ATTEMPTS + 1
-
-
-@with_site
-async def test_a_ban_is_in_force_until_it_is_removed(at: Site) -> None:
-    ban = await at.moderation.ban(ROOT, "192.0.2.1/24", reason="spam")
-    assert (ban.kind, ban.subject) == (BanSubject.NETWORK, "192.0.2.0/24")
-    with pytest.raises(Banned):
-        (await at.table()).guest("dan", "192.0.2.9", at.now_ms)
-    assert await at.moderation.bans(ROOT) == [ban]
-    await at.moderation.unban(ROOT, ban.id)
-    (await at.table()).guest("dan", "192.0.2.9", at.now_ms)
-    with pytest.raises(NotFound):
-        await at.moderation.unban(ROOT, ban.id)
-    assert await at.events() == ["ban-added", "ban-removed"]
-
-
-@with_site
-async def test_a_moderator_acts_in_their_rooms(at: Site) -> None:
-    by = Identity("mod", is_verified=True, grants=MODERATE_OPS)
-    elsewhere = await at.moderation.ban(ROOT, "dan", room="dev")
-    at.now_ms += 1
-    mute = await at.moderation.ban(by, "dan", room="ops", is_mute=True)
-    at.now_ms += 1
-    kick = await at.moderation.kick(by, "dan", "ops", "calm down")
-    assert kick.until_ms == at.now_ms + 60_000
-    assert await at.moderation.bans(by) == [mute, kick]
-    assert await outcome(at.moderation.ban(by, "dan", room="dev")) == "not-found"
-    assert await outcome(at.moderation.ban(by, "dan")) == "forbidden"
-    assert await outcome(at.moderation.unban(by, elsewhere.id)) == "not-found"
-    with pytest.raises(BadRequest, match="concern you"):
-        await at.moderation.ban(by, "M0D", room="ops")
-    at.now_ms += 60_000
-    assert await at.moderation.remove_ended_bans() == 1
-    assert await at.moderation.bans(ROOT) == [elsewhere, mute]
-
-
-@with_site
-async def test_a_decomposed_name_of_a_room_gives_no_other_rights(at: Site) -> None:
-    other, own = (Identity("mod", grants=(Grant(rooms, (Right.ADMIN,)),)) for rooms in ("e*", "\u00e9cole"))
-    room = "e\u0301cole"
-    for change in (
-        lambda by: at.moderation.ban(by, "dan", room=room),
-        lambda by: at.moderation.set_room(by, room, lambda _: RoomSettings(archived=True)),
-        lambda by: at.moderation.delete_room(by, room),
-    ):
-        assert await outcome(change(other)) == "not-found"
-        assert await outcome(change(own)) == "done"
-    assert [ban.room for ban in await at.moderation.bans(ROOT)] == ["\u00e9cole"]
-
-
-@with_site
-async def test_settings_of_a_room_are_kept_and_checked(at: Site) -> None:
-    moderator = Identity("mod", grants=MODERATE_OPS)
-    await at.moderation.set_room(moderator, "ops", lambda old: msgspec.structs.replace(old, topic="On call"))
-    assert await outcome(at.moderation.set_room(moderator, "ops", lambda _: RoomSettings(archived=True))) == "forbidden"
-    assert await outcome(at.moderation.set_room(NOBODY, "ops", lambda _: RoomSettings(topic="x"))) == "forbidden"
-    archived = await at.moderation.set_room(ROOT, "ops", lambda old: msgspec.structs.replace(old, archived=True))
-    assert await at.moderation.room_settings("ops") == archived == RoomSettings("On call", archived=True)
-    assert (await at.table()).room_settings("ops") == archived
-    await at.moderation.set_room(ROOT, "ops", lambda old: old)
-    assert await at.events() == ["room-changed", "room-changed"]
-    with pytest.raises(BadName):
-        await at.moderation.set_room(ROOT, AUDIT_ROOM, lambda _: RoomSettings())
-
-
-@with_site
-async def test_a_room_is_deleted_with_its_settings(at: Site) -> None:
-    await at.backend.append([Draft("ops", "ann", "hi")])
-    await at.moderation.set_room(ROOT, "ops", lambda _: RoomSettings("x"))
-    await at.moderation.delete_room(ROOT, "ops")
-    assert await at.moderation.room_settings("ops") == RoomSettings()
-    assert [info.room for info in await at.backend.rooms()] == [AUDIT_ROOM]
-    assert await outcome(at.moderation.delete_room(ROOT, "ops")) == "not-found"
-    assert await outcome(at.moderation.delete_room(Identity("mod", grants=MODERATE_OPS), "dev")) == "not-found"
 
 
 @with_site

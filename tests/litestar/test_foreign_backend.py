@@ -4,15 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from channels import Broker, read_events, run, until
+from channels import Broker, numbers, read_events, run, until
 from litestar.channels.backends.memory import MemoryChannelsBackend as LitestarsMemory
 
 from chatkit.litestar import ChannelsPlugin, Event, MemoryChannelsBackend, Subscriber
 from chatkit.litestar import foreign_backend as foreign_backend_module
-
-
-def numbers(count: int, start: int = 0) -> list[bytes]:
-    return [b"%d" % number for number in range(start, start + count)]
 
 
 async def events(subscriber: Subscriber, count: int) -> list[Event]:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from channels import read_events, run, until
+from channels import numbers, read_events, run, until
 
 from chatkit.litestar import ChannelsPlugin, MemoryChannelsBackend, Subscriber
 from chatkit.litestar import reader as reader_module
@@ -15,10 +15,6 @@ from chatkit.litestar import subscriber as subscriber_module
 
 def make(**options: Any) -> Subscriber:
     return Subscriber(SimpleNamespace(_backend=None), **options)  # type: ignore[arg-type]
-
-
-def numbers(count: int, start: int = 0) -> list[bytes]:
-    return [b"%d" % number for number in range(start, start + count)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Shared by the tests of channels: event loops with a time limit, and a broken backend of Litestar's own interface."""
+"""Shared by the tests of channels: event loops with a time limit, sequences of events, and a backend that can fail."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
@@ -24,6 +24,15 @@ async def until(condition: Callable[[], object]) -> None:
     """Return when the condition holds."""
     while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
         await asyncio.sleep(0.002)
+
+
+def numbers(count: int, start: int = 0) -> list[bytes]:
+    return [b"%d" % number for number in range(start, start + count)]
+
+
+async def publish_all(plugin: Any, events: list[bytes], channel: str = "foo") -> None:
+    for event in events:
+        await plugin.wait_published(event, channel)
 
 
 async def read_events(subscriber: Any, count: int) -> list[Any]:
@@ -97,4 +106,5 @@ class Broker(ChannelsBackend):
     async def get_history(self, channel: str, limit: int | None = None) -> list[bytes]:
         if self.history is not None:
             return self.history[-limit:] if limit else self.history
+        # Litestar's backends that keep no history raise this too: there it means "not supported", not "unfinished".
         raise NotImplementedError(f"no history of {channel}, nor {limit} of it")

@@ -1,0 +1,86 @@
+"""Moderation: bans, mutes and kicks, and the settings and deletion of a room."""
+
+import msgspec
+import pytest
+from administration_site import NOBODY, ROOT, Site, outcome, with_site
+
+from chatkit.core.access import BanSubject, Grant, Identity, Right, RoomSettings
+from chatkit.core.audit import AUDIT_ROOM
+from chatkit.core.model import Draft
+from chatkit.errors import BadName, BadRequest, Banned, NotFound
+
+MODERATE_OPS = (Grant("ops", (Right.MODERATE,)),)
+
+
+@with_site
+async def test_a_ban_is_in_force_until_it_is_removed(at: Site) -> None:
+    ban = await at.moderation.ban(ROOT, "192.0.2.1/24", reason="spam")
+    assert (ban.kind, ban.subject) == (BanSubject.NETWORK, "192.0.2.0/24")
+    with pytest.raises(Banned):
+        (await at.table()).guest("dan", "192.0.2.9", at.now_ms)
+    assert await at.moderation.bans(ROOT) == [ban]
+    await at.moderation.unban(ROOT, ban.id)
+    (await at.table()).guest("dan", "192.0.2.9", at.now_ms)
+    with pytest.raises(NotFound):
+        await at.moderation.unban(ROOT, ban.id)
+    assert await at.events() == ["ban-added", "ban-removed"]
+
+
+@with_site
+async def test_a_moderator_acts_in_their_rooms(at: Site) -> None:
+    by = Identity("mod", is_verified=True, grants=MODERATE_OPS)
+    elsewhere = await at.moderation.ban(ROOT, "dan", room="dev")
+    at.now_ms += 1
+    mute = await at.moderation.ban(by, "dan", room="ops", is_mute=True)
+    at.now_ms += 1
+    kick = await at.moderation.kick(by, "dan", "ops", "calm down")
+    assert kick.until_ms == at.now_ms + 60_000
+    assert await at.moderation.bans(by) == [mute, kick]
+    assert await outcome(at.moderation.ban(by, "dan", room="dev")) == "not-found"
+    assert await outcome(at.moderation.ban(by, "dan")) == "forbidden"
+    assert await outcome(at.moderation.unban(by, elsewhere.id)) == "not-found"
+    with pytest.raises(BadRequest, match="concern you"):
+        await at.moderation.ban(by, "M0D", room="ops")
+    at.now_ms += 60_000
+    assert await at.moderation.remove_ended_bans() == 1
+    assert await at.moderation.bans(ROOT) == [elsewhere, mute]
+
+
+@with_site
+async def test_a_decomposed_name_of_a_room_gives_no_other_rights(at: Site) -> None:
+    other, own = (Identity("mod", grants=(Grant(rooms, (Right.ADMIN,)),)) for rooms in ("e*", "\u00e9cole"))
+    room = "e\u0301cole"
+    for change in (
+        lambda by: at.moderation.ban(by, "dan", room=room),
+        lambda by: at.moderation.set_room(by, room, lambda _: RoomSettings(archived=True)),
+        lambda by: at.moderation.delete_room(by, room),
+    ):
+        assert await outcome(change(other)) == "not-found"
+        assert await outcome(change(own)) == "done"
+    assert [ban.room for ban in await at.moderation.bans(ROOT)] == ["\u00e9cole"]
+
+
+@with_site
+async def test_settings_of_a_room_are_kept_and_checked(at: Site) -> None:
+    moderator = Identity("mod", grants=MODERATE_OPS)
+    await at.moderation.set_room(moderator, "ops", lambda old: msgspec.structs.replace(old, topic="On call"))
+    assert await outcome(at.moderation.set_room(moderator, "ops", lambda _: RoomSettings(archived=True))) == "forbidden"
+    assert await outcome(at.moderation.set_room(NOBODY, "ops", lambda _: RoomSettings(topic="x"))) == "forbidden"
+    archived = await at.moderation.set_room(ROOT, "ops", lambda old: msgspec.structs.replace(old, archived=True))
+    assert await at.moderation.room_settings("ops") == archived == RoomSettings("On call", archived=True)
+    assert (await at.table()).room_settings("ops") == archived
+    await at.moderation.set_room(ROOT, "ops", lambda old: old)
+    assert await at.events() == ["room-changed", "room-changed"]
+    with pytest.raises(BadName):
+        await at.moderation.set_room(ROOT, AUDIT_ROOM, lambda _: RoomSettings())
+
+
+@with_site
+async def test_a_room_is_deleted_with_its_settings(at: Site) -> None:
+    await at.backend.append([Draft("ops", "ann", "hi")])
+    await at.moderation.set_room(ROOT, "ops", lambda _: RoomSettings("x"))
+    await at.moderation.delete_room(ROOT, "ops")
+    assert await at.moderation.room_settings("ops") == RoomSettings()
+    assert [info.room for info in await at.backend.rooms()] == [AUDIT_ROOM]
+    assert await outcome(at.moderation.delete_room(ROOT, "ops")) == "not-found"
+    assert await outcome(at.moderation.delete_room(Identity("mod", grants=MODERATE_OPS), "dev")) == "not-found"

@@ -15,6 +15,7 @@ from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.core import access_records
 from chatkit.core.access import DEFAULT_ROOM_SETTINGS, EVERYTHING, Credential, Identity, Right, RoomSettings, refusal
+from chatkit.core.access_store import AccessStore
 from chatkit.core.backend import RoomInfo
 from chatkit.core.history import read_history
 from chatkit.core.model import format_time
@@ -161,8 +162,7 @@ async def view_of_room(backend: Backend, room: str, members: int = 0) -> RoomVie
     """Return a room with its settings."""
     page = await read_history(backend, room, limit=1)
     time = page.messages[-1].time if page.messages else None
-    record = await backend.get_record(access_records.ROOM, room)
-    settings = None if record is None else access_records.decode(record, RoomSettings)
+    settings = await AccessStore(backend).get(access_records.ROOM, room, RoomSettings)
     view = RoomView(room, page.head.first, page.head.last, str(page.cursor), members, time)
     return view.with_settings(settings or DEFAULT_ROOM_SETTINGS)
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatkit.cli.options import complete_words
-from chatkit.cli.output import begin_json, needs_reader
-from chatkit.cli.sanitize import escaped
+from chatkit.cli.output import begin_json, needs_reader, print_lines
 from chatkit.cli.target import Target
 from chatkit.errors import Forbidden, Unauthorized
 
@@ -47,11 +46,10 @@ def administering(target: Target, *, make: bool = False) -> "Iterator[AdminClien
 
 def print_json(*views: "msgspec.Struct") -> None:
     """Print values as JSON, one object a line."""
-    from chatkit.wire.protocol import encode
+    from chatkit.cli.formats import wire_json
 
     begin_json()
-    for view in views:
-        sys.stdout.write(f"{escaped(encode(view).decode())}\n")
+    print_lines(map(wire_json, views))
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """`chatkit ban`: keep a name or a network out, or mute it."""
 
-import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -9,10 +7,10 @@ import typer
 from chatkit.cli.administration import administering, complete_ban, print_json
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, room_name
-from chatkit.cli.output import print_notice
+from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.table import table, terminal_width
 from chatkit.cli.target import Target
-from chatkit.cli.times import read_end_ms, shown_time
+from chatkit.cli.times import is_over, read_end_ms, shown_time
 from chatkit.core.access import ALL_ROOMS
 
 if TYPE_CHECKING:
@@ -90,7 +88,7 @@ def list_(
         if json:
             print_json(*views)
         else:
-            sys.stdout.writelines(f"{line}\n" for line in _listed(views))
+            print_lines(_listed(views))
 
 
 def remove(
@@ -137,7 +135,7 @@ def _listed(views: "Sequence[BanView]") -> list[str]:
 def _end(until: str | None) -> str:
     if until is None:
         return "never"
-    return "ended" if datetime.fromisoformat(until) <= datetime.now(UTC) else shown_time(until)
+    return "ended" if is_over(until) else shown_time(until)
 
 
 def _where(view: "BanView") -> str:

@@ -8,7 +8,7 @@ import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import Json, Token
-from chatkit.cli.output import begin_json
+from chatkit.cli.output import begin_json, print_lines
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
@@ -182,8 +182,7 @@ def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: 
     ):
         load = Load(plan, Endpoint.parse(url, token=token), show)
         report = run_load(load)
-    for line in load_report_lines(report, json=json, is_own=server is None):
-        sys.stdout.write(f"{line}\n")
+    print_lines(load_report_lines(report, json=json, is_own=server is None))
     sys.stdout.flush()
     if load.is_interrupted:
         return ExitCode.INTERRUPTED

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, get_args
 
-from chatkit.cli.output import print_notice
+from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.times import read_duration
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
@@ -71,8 +71,7 @@ def run_chaos(plan: "ChaosPlan", *, json: bool) -> int:
         ):
             chaos = Chaos(plan, fleet, store, show, _print_event)
             report = run_load(chaos)
-    for line in chaos_report_lines(report, json=json):
-        sys.stdout.write(f"{line}\n")
+    print_lines(chaos_report_lines(report, json=json))
     sys.stdout.flush()
     return _status(chaos, report)
 

@@ -15,15 +15,15 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from chatkit.cli.sanitize import escaped
+from chatkit.cli.formats import wire_json
 from chatkit.core.model import Message, check_body, check_data, check_key, check_room, check_sender, parse_time
 from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import BadBody, BadRequest
-from chatkit.wire.protocol import WireMessage, encode
+from chatkit.wire.access import MAX_TIME_MS
+from chatkit.wire.protocol import WireMessage
 
 VERSION: Final = 1
 MAX_TEXT_BYTES: Final = MAX_PAGE_BYTES  # of a body and of data: a page of history holds either
-MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 
 
 class ExportHeader(msgspec.Struct, frozen=True, tag="export"):
@@ -59,7 +59,7 @@ _decode = msgspec.json.Decoder().decode
 
 def format_line(line: ExportHeader | ExportedRoom | ExportEnd) -> str:
     """Return a line that is not a message, without a line feed."""
-    return escaped(encode(line).decode())
+    return wire_json(line)
 
 
 def parse_line(text: bytes) -> tuple[Line, set[str]]:

@@ -16,7 +16,7 @@ from chatkit.cli.marks import UNICODE, Marks, sender_of
 from chatkit.cli.sanitize import escaped, visible
 from chatkit.cli.times import local_time
 from chatkit.core.model import Gap, GapReason, Message
-from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
+from chatkit.wire.protocol import WireGap, encode, message_json
 
 INDENT = "    "  # for the second and later lines of a body, so that no body can imitate another message
 CSV_COLUMNS = ("room", "seq", "time", "sender", "body", "data", "key", "redacted")
@@ -58,13 +58,12 @@ def gap_sentence(gap: Gap) -> str:
 
 def json_line(item: Message | Gap) -> str:
     """Return a message, or a gap, as one JSON object."""
-    raw = message_json(item) if isinstance(item, Message) else encode(WireGap(item.after, item.before, item.reason))
-    return escaped(raw.decode())
+    return escaped(message_json(item).decode()) if isinstance(item, Message) else wire_json(WireGap.of(item))
 
 
-def wire_json_line(message: WireMessage) -> str:
-    """Return a message of the wire format as one JSON object."""
-    return escaped(encode(message).decode())
+def wire_json(value: object) -> str:
+    """Return a value of the wire format as JSON, on one line."""
+    return escaped(encode(value).decode())
 
 
 def csv_header() -> str:

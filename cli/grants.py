@@ -1,6 +1,6 @@
 """Grants as people type them (`--read ROOM`, `--write ROOM`) and read them (`ops*:read,write`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -61,8 +61,3 @@ def read_grants(
 def shown_grants(grants: Iterable[Grant]) -> str:
     """Return grants in the notation of `serve --open`."""
     return " ".join(f"{grant.rooms}:{','.join(grant.rights)}" for grant in grants)
-
-
-def has_admin(grants: Sequence[Grant]) -> bool:
-    """Return whether the grants allow everything."""
-    return any(grant.rooms == ALL_ROOMS and Right.ADMIN in grant.rights for grant in grants)

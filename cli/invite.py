@@ -13,7 +13,7 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Read, Write, read_grants, shown_grants
 from chatkit.cli.links import invite_link, page_of
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token
-from chatkit.cli.output import can_print, print_notice
+from chatkit.cli.output import can_print, print_lines, print_notice
 from chatkit.cli.qr_code import CHARACTERS, qr_lines
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_end_ms, shown_time
@@ -86,7 +86,7 @@ def print_invite(made: "NewTokenView", link: str) -> None:
         sys.stdout.write(f"{link}\n")
         return
     code = qr_lines(link, shutil.get_terminal_size().columns, color=_has_colors()) if can_print(CHARACTERS) else []
-    sys.stdout.writelines(f"{line}\n" for line in (*code, link))
+    print_lines((*code, link))
     sys.stdout.flush()
     people = "one person" if made.uses_left == 1 else f"{made.uses_left} people"
     print_notice(f"for {people}, until {shown_time(made.expires)}, with the rights {shown_grants(made.grants)}")

@@ -11,7 +11,7 @@ import io
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
@@ -111,6 +111,11 @@ def print_notice(sentence: str) -> None:
     """Print a sentence for the person at the terminal to standard error."""
     sys.stderr.write(f"chatkit: {visible(sentence)}\n")
     sys.stderr.flush()
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output, each with a line feed."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 @contextmanager

@@ -124,9 +124,9 @@ def _print_line_stored(message: WireMessage) -> None:
 def print_stored(message: WireMessage, *, json: bool) -> None:
     """Print a stored message, if `--json` is given."""
     if json:
-        from chatkit.cli.formats import wire_json_line
+        from chatkit.cli.formats import wire_json
 
-        sys.stdout.write(f"{wire_json_line(message)}\n")
+        sys.stdout.write(f"{wire_json(message)}\n")
         sys.stdout.flush()
 
 

@@ -1,7 +1,6 @@
 """`chatkit room`: show, change, rename and delete a room."""
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -10,7 +9,7 @@ from chatkit.cli.administration import Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room, room_name
-from chatkit.cli.output import print_notice
+from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.rooms import print_rooms, room_facts
 from chatkit.cli.table import facts
 from chatkit.cli.target import Target
@@ -82,7 +81,7 @@ def set_(
         if json:
             print_json(view)
         else:
-            sys.stdout.writelines(f"{line}\n" for line in facts(room_facts(view, view.members)))
+            print_lines(facts(room_facts(view, view.members)))
 
 
 def delete(

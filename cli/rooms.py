@@ -1,6 +1,5 @@
 """`chatkit rooms`: list the rooms, or show one room and its members."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,8 +7,8 @@ import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, readable_room
-from chatkit.cli.output import begin_json
-from chatkit.cli.sanitize import escaped, one_line
+from chatkit.cli.output import begin_json, print_lines
+from chatkit.cli.sanitize import one_line
 from chatkit.cli.table import facts, table, terminal_width
 from chatkit.cli.target import Target
 from chatkit.cli.times import shown_duration, shown_time
@@ -53,18 +52,17 @@ def print_rooms(target: Target, room: str | None, *, json: bool) -> None:
     if json:
         begin_json()
     lines = show_rooms(target, json=json) if room is None else show_room(target, room, json=json)
-    for line in asyncio.run(lines):
-        sys.stdout.write(f"{line}\n")
+    print_lines(asyncio.run(lines))
 
 
 async def show_rooms(target: Target, *, json: bool) -> Sequence[str]:
     """Return the list of rooms as lines."""
-    from chatkit.wire.protocol import encode
+    from chatkit.cli.formats import wire_json
 
     async with target.open() as source:
         views = await source.rooms()
     if json:
-        return [escaped(encode(view).decode()) for view in views]
+        return [wire_json(view) for view in views]
     rows = [(view.room, str(view.last - view.first + 1), str(view.members), shown_time(view.time)) for view in views]
     return (
         table(("ROOM", "MESSAGES", "HERE", "LAST"), rows, terminal_width())
@@ -77,14 +75,14 @@ async def show_room(target: Target, room: str, *, json: bool) -> Sequence[str]:
     """Return the description of one room as lines."""
     import msgspec
 
-    from chatkit.wire.protocol import encode, wire_members
+    from chatkit.cli.formats import wire_json
+    from chatkit.wire.protocol import wire_members
 
     async with target.open() as source:
         view = await source.room(room)
         members = await source.members(room)
     if json:
-        whole = {**msgspec.to_builtins(view), "members": wire_members(members)}
-        return [escaped(encode(whole).decode())]
+        return [wire_json({**msgspec.to_builtins(view), "members": wire_members(members)})]
     return [*facts(room_facts(view, len(members))), *_member_lines(view, members)]
 
 

@@ -13,12 +13,11 @@ from typing import Any, Self, TypeVar
 from chatkit.cli.store_client import view_of_room
 from chatkit.core.access import ALL_ROOMS, EVERYTHING, BanSubject, Credential, Grant, Identity
 from chatkit.core.administration import Administration, NewToken
-from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.history import read_history
 from chatkit.core.model import Message, check_room
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.token import TokenKind
-from chatkit.errors import RoomRenamed
+from chatkit.errors import NotFound, RoomRenamed
 from chatkit.toolkit import open_backend
 from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
 from chatkit.wire.http import RoomView
@@ -38,7 +37,6 @@ class StoreAdministration:
         self._backend = open_backend(url, make=make)
         self._administration = Administration(self._backend, _now_ms)
         self._moderation = Moderation(self._backend, _now_ms, refusal_s=REFUSAL_S)
-        self._audit = Audit(self._backend)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
 
@@ -138,16 +136,10 @@ class StoreAdministration:
 
     def redact(self, room: str, seq: int) -> WireMessage:
         """Redact a message: remove its body and data for good. Return what remains of it."""
-        return WireMessage.of(self._run(self._redact(room, seq)))
-
-    async def _redact(self, room: str, seq: int) -> Message:
-        before = await self._find(check_room(room), seq)
-        message = await self._backend.redact(room, seq)
-        if before is not None and not before.redacted:
-            sentence = f"redacted message {seq} of {message.sender} in {room}"
-            details = {"seq": seq, "sender": message.sender}
-            await self._audit.append(AuditEvent.MESSAGE_REDACTED, self._by, sentence, room, details)
-        return message
+        message = self.message(check_room(room), seq)
+        if message is None:
+            raise NotFound(f"there is no message {seq} in {room!r}")
+        return WireMessage.of(self._run(self._moderation.redact(self._by, message)))
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(call)

@@ -15,9 +15,8 @@ from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.core import access_records
 from chatkit.core.access import DEFAULT_ROOM_SETTINGS, EVERYTHING, Credential, Identity, Right, RoomSettings, refusal
-from chatkit.core.backend import RoomInfo
+from chatkit.core.access_store import AccessStore
 from chatkit.core.history import read_history
-from chatkit.core.model import format_time
 from chatkit.core.roster import Roster
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Receipt, open_backend
@@ -108,7 +107,8 @@ class StoreClient:
     async def rooms(self) -> list[RoomView]:
         """Return all rooms."""
         present = await self._read_presence()
-        return [_view(info, present.count(info.room)) for info in await self._backend.rooms()]
+        infos = await self._backend.rooms()
+        return [RoomView.of(info.room, info.head, present.count(info.room), info.time_ms) for info in infos]
 
     async def room(self, room: str) -> RoomView:
         """Return a room. A room without messages is an empty room, as on a server."""
@@ -160,17 +160,9 @@ class StoreClient:
 async def view_of_room(backend: Backend, room: str, members: int = 0) -> RoomView:
     """Return a room with its settings."""
     page = await read_history(backend, room, limit=1)
-    time = page.messages[-1].time if page.messages else None
-    record = await backend.get_record(access_records.ROOM, room)
-    settings = None if record is None else access_records.decode(record, RoomSettings)
-    view = RoomView(room, page.head.first, page.head.last, str(page.cursor), members, time)
-    return view.with_settings(settings or DEFAULT_ROOM_SETTINGS)
-
-
-def _view(info: RoomInfo, members: int) -> RoomView:
-    head = info.head
-    cursor = str(Cursor(head.epoch, head.last))
-    return RoomView(info.room, head.first, head.last, cursor, members, format_time(info.time_ms))
+    time_ms = page.messages[-1].time_ms if page.messages else None
+    settings = await AccessStore(backend).get(access_records.ROOM, room, RoomSettings)
+    return RoomView.of(room, page.head, members, time_ms).with_settings(settings or DEFAULT_ROOM_SETTINGS)
 
 
 def _position(at: At | None) -> Cursor | int | None:

@@ -60,6 +60,11 @@ def shown_time(text: str | None) -> str:
     return "" if text is None else datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def is_over(text: str | None) -> bool:
+    """Return whether an RFC 3339 time has passed; None never does."""
+    return text is not None and datetime.fromisoformat(text) <= datetime.now(UTC)
+
+
 def local_time(time_ms: int) -> datetime:
     """Return a Unix time in milliseconds as local time."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()

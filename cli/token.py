@@ -3,7 +3,6 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -22,10 +21,10 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Moderate, Read, Write, read_grants, shown_grants
 from chatkit.cli.links import page_of, token_link
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, room_name
-from chatkit.cli.output import print_notice
+from chatkit.cli.output import print_lines, print_notice
 from chatkit.cli.table import facts, table, terminal_width
 from chatkit.cli.target import Target
-from chatkit.cli.times import read_duration, read_end_ms, shown_time
+from chatkit.cli.times import is_over, read_duration, read_end_ms, shown_time
 from chatkit.core.access import Grant, Right
 from chatkit.core.model import check_sender
 from chatkit.core.token import TokenKind
@@ -103,7 +102,7 @@ def list_(
         if json:
             print_json(*views)
         else:
-            sys.stdout.writelines(f"{line}\n" for line in _listed(views))
+            print_lines(_listed(views))
 
 
 def show(
@@ -231,7 +230,7 @@ def print_new_token(ctx: typer.Context, target: Target, made: "NewTokenView", *,
     ]
     if page is not None and made.kind is TokenKind.PERSON:
         lines += ["", "To sign in with a browser, open:", "", f"  {token_link(page, made.secret)}"]
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    print_lines(lines)
 
 
 def token_facts(view: "TokenView") -> list[tuple[str, str]]:
@@ -310,17 +309,13 @@ def _end_of(view: "TokenView") -> str | None:
     """Return how a token ended, or None if it is valid."""
     if view.revoked is not None:
         return "revoked"
-    return "expired" if _is_over(view.expires) else None
+    return "expired" if is_over(view.expires) else None
 
 
 def _overlap(view: "TokenView") -> str:
-    if view.previous_until is None or _is_over(view.previous_until):
+    if view.previous_until is None or is_over(view.previous_until):
         return ""
     return f"the secret before this one is valid until {shown_time(view.previous_until)}"
-
-
-def _is_over(time: str | None) -> bool:
-    return time is not None and datetime.fromisoformat(time) <= datetime.now(UTC)
 
 
 def _hook_grants(room: str) -> tuple[Grant, ...]:

@@ -259,18 +259,7 @@ class MemoryBackend(Backend):
         log = self._logs[draft.room]
         if draft.key is not None and (stored := log.keys.get((draft.sender, draft.key))) is not None:
             return repeat_of(draft, log.messages[stored - log.first])
-        message = Message(
-            draft.room,
-            self._epoch_of(draft.room),
-            log.last + 1,
-            _now_ms(),
-            draft.sender,
-            draft.body,
-            draft.data,
-            draft.key,
-            verified=draft.verified,
-            bot=draft.bot,
-        )
+        message = draft.to_message(self._epoch_of(draft.room), log.last + 1, _now_ms())
         log.add(message)
         return Receipt(message)
 

@@ -187,7 +187,7 @@ class Client:
         )
         await self._unanswered.acquire()
         answer = connection.publish(command, has_own_key=key is not None).answer
-        answer.add_done_callback(self._release)
+        answer.add_done_callback(lambda _: self._unanswered.release())
         if connection.error is not None:  # it ended while this call waited for the semaphore
             answer.set_exception(connection.error)
         return answer
@@ -384,9 +384,6 @@ class Client:
         self._tasks = [task for task in self._tasks if not task.done() or task.exception()]
         self._tasks.append(asyncio.create_task(connection.run()))
         return connection
-
-    def _release(self, _answer: asyncio.Future[Receipt]) -> None:
-        self._unanswered.release()
 
 
 def _ignore(_signal: object) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from chatkit.core.access import RoomSettings
 from chatkit.core.access_table import AccessTable
@@ -19,13 +19,6 @@ SLICE_S: Final = 0.001  # of the event loop; then everything else gets a turn
 EXPIRY_POLL_S: Final = 0.5  # two integers are compared; so a session ends within this time after its token
 
 _logger = logging.getLogger(__name__)
-
-
-class AccessListener(AccessWatcher, Protocol):
-    """A session that is registered in `AccessTable.watchers`."""
-
-    def on_access_changed(self) -> None:
-        """Renew the identity, and end what it may no longer do. MUST NOT wait. It may come late, after the end."""
 
 
 class AccessNotifier:
@@ -80,8 +73,8 @@ async def _pause_after(slice_ends_at: float) -> float:
     return time.monotonic() + SLICE_S
 
 
-def _notify_one(listener: AccessWatcher) -> None:
+def _notify_one(watcher: AccessWatcher) -> None:
     try:
-        listener.on_access_changed()  # type: ignore[attr-defined]  # whatever the hub's users register is a listener
+        watcher.on_access_changed()
     except Exception:
         _logger.exception("a session failed when its access changed")  # which must not keep the others

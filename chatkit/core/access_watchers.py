@@ -25,6 +25,9 @@ class AccessWatcher(Protocol):
     def identity(self) -> Identity:
         """The identity that the session acts for."""
 
+    def on_access_changed(self) -> None:
+        """Renew the identity, and end what it may no longer do. MUST NOT wait. It may come late, after the end."""
+
 
 class AccessChange(msgspec.Struct, frozen=True):
     """What changed: tokens by id, names that were reserved by `name_keys`, bans, and rooms whose settings changed.

@@ -102,18 +102,6 @@ class Administration:
         require(by, Right.ADMIN, None)
         return sorted(await self._store.all(access_records.TOKEN, Token), key=lambda token: token.created_ms)
 
-    async def find_tokens(self, by: Identity, id_or_name: str) -> list[Token]:
-        """Return the token with an id, or else all tokens of a name, the oldest first. Needs `admin` on all rooms.
-
-        Raise `NotFound` if no token matches.
-        """
-        tokens = await self.tokens(by)
-        found = [token for token in tokens if token.id == id_or_name]
-        found = found or [token for token in tokens if token.name == id_or_name]
-        if not found:
-            raise _no_such("token", id_or_name)
-        return found
-
     async def revoke(self, by: Identity, token_id: str) -> Token:
         """Revoke one token, and no other of its name. Needs `admin` on all rooms, except for the token of `by`.
 
@@ -139,13 +127,13 @@ class Administration:
 
         def delete(token: Token | None) -> None:
             if token is None:
-                raise _no_such("token", token_id)
+                raise _no_such_token(token_id)
             if token.is_live(self._now_ms()):
                 raise BadRequest("this token is in use: revoke it first")
 
         token, _ = await self._store.update(access_records.TOKEN, token_id, Token, delete)
         if token is None:
-            raise _no_such("token", token_id)
+            raise _no_such_token(token_id)
         if token.kind is not TokenKind.INVITE:
             await self._store.release(token.name, token_id)
         await self._record(AuditEvent.TOKEN_REMOVED, by, f"removed a token of {token.name}", token)
@@ -181,12 +169,12 @@ class Administration:
     async def _update_token(self, token_id: str, change: Callable[[Token], Token]) -> tuple[Token, Token]:
         def change_existing(token: Token | None) -> Token:
             if token is None:
-                raise _no_such("token", token_id)
+                raise _no_such_token(token_id)
             return change(token)
 
         before, after = await self._store.update(access_records.TOKEN, token_id, Token, change_existing)
         if before is None or after is None:
-            raise _no_such("token", token_id)
+            raise _no_such_token(token_id)
         return before, after
 
     async def record_use(self, token_id: str, used_ms: int, address: str) -> None:
@@ -302,5 +290,5 @@ def _describe(grants: Sequence[Grant]) -> str:
     return "; ".join(f"{', '.join(grant.rights)} on {grant.rooms}" for grant in grants) or "no rights"
 
 
-def _no_such(what: str, key: str) -> NotFound:
-    return NotFound(f"there is no {what} {key[:80]!r}")
+def _no_such_token(token_id: str) -> NotFound:
+    return NotFound(f"there is no token {token_id[:80]!r}")

@@ -52,11 +52,18 @@ def _network_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Netwo
 
 
 def client_network(address: str) -> str:
-    """Return the network that one client of an address has for itself, or the text if it is not an address."""
+    """Return what counts as one client: an IPv4 address, or the IPv6 network that a client has for itself.
+
+    Text that is not an address stands for itself, cut to `MAX_NETWORK_CHARS`.
+    """
     try:
-        return str(_network_of(_parse_address(address[:MAX_NETWORK_CHARS])))
+        parsed = _parse_address(address[:MAX_NETWORK_CHARS])
     except ValueError:
         return address[:MAX_NETWORK_CHARS]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    host_bits = _BITS[6] - IPV6_PREFIX
+    return str(ipaddress.IPv6Address(int(parsed) >> host_bits << host_bits))
 
 
 def address_number(text: str) -> tuple[int, int] | None:

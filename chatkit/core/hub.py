@@ -19,7 +19,6 @@ from chatkit.core.access import RoomSettings
 from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
-from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
@@ -74,7 +73,6 @@ class Hub:
         store = cast("Backend", self.records)  # of which they use no more than there is
         self.administration = Administration(store, self.now_ms)
         self.moderation = Moderation(store, self.now_ms, refusal_s=REFUSAL_S if backend.shared else 0)
-        self.audit = Audit(store)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._n_repeated = 0

@@ -1,16 +1,16 @@
-"""HubStore: what administration changes in a store, through a hub: this process knows of each change at once."""
+"""HubStore: what administration and moderation change in a store. This process knows of each change at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from chatkit.core.backend import Backend
-from chatkit.core.model import Draft, Receipt
+from chatkit.core.model import Draft, Message, Receipt
 from chatkit.core.records import Record
 from chatkit.errors import ChatkitError
 
 
 class HubStore:
-    """Records, entries of rooms, and deletions and new names of rooms. The four functions are those of the hub.
+    """Records, messages, and deletions and new names of rooms. The four functions are those of the hub.
 
     `publish` commits a draft, `refresh` passes changed records on in this process. `delete_room` deletes a room, and
     `rename_room` renames one.
@@ -44,6 +44,10 @@ class HubStore:
     async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
         """Return the records of a kind; see `Backend.scan_records`."""
         return await self._backend.scan_records(kind, prefix)
+
+    async def redact(self, room: str, seq: int) -> Message:
+        """Remove a message's body and data; see `Backend.redact`."""
+        return await self._backend.redact(room, seq)
 
     async def append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Commit drafts in their order, and wake the readers of their rooms."""

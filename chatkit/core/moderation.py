@@ -1,6 +1,7 @@
-"""Moderation: bans, mutes and settings of rooms, each change with an entry in the audit.
+"""Moderation: bans, mutes, settings of rooms and redactions, each change with an entry in the audit.
 
 As with `Administration`, each method checks the grants of `by`, and the caller whether `by` is banned or was revoked.
+Only for a redaction does the caller check the grants, too.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
-from chatkit.core.model import check_room, check_sender, format_time
+from chatkit.core.model import Message, check_room, check_sender, format_time
 from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
 from chatkit.errors import BadRequest, NotFound
@@ -40,7 +41,7 @@ KICK_S: Final = 60  # longer than the back-off of clients, so that they do not s
 
 
 class Moderation:
-    """Changes bans and settings of rooms in the store of a backend. `now_ms` is the clock, as Unix milliseconds.
+    """Changes bans, rooms and messages in the store of a backend. `now_ms` is the clock, as Unix milliseconds.
 
     `refusal_s` is the time after which every process on the store refuses what a changed setting forbids.
     """
@@ -191,6 +192,21 @@ class Moderation:
         await self._audit.append(
             AuditEvent.ROOM_RENAMED, by, f"renamed the room {room} to {new}", room, {"renamed_to": new}
         )
+
+    # Messages
+
+    async def redact(self, by: Identity, message: Message) -> Message:
+        """Remove the body and data of a stored message permanently, and return what remains of it.
+
+        The caller checks whether `by` may: a sender may redact its own messages. To redact a message again changes
+        nothing, and is no entry. Raise `NotFound` if the message is not stored any more.
+        """
+        redacted = await self._backend.redact(message.room, message.seq)
+        if not message.redacted:
+            sentence = f"redacted message {message.seq} of {message.sender} in {message.room}"
+            details = {"seq": message.seq, "sender": message.sender}
+            await self._audit.append(AuditEvent.MESSAGE_REDACTED, by, sentence, message.room, details)
+        return redacted
 
 
 def _moderates(by: Identity, room: str) -> bool:

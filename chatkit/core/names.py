@@ -61,11 +61,6 @@ def skeletons(name: str) -> tuple[str, ...]:
     return tuple(sorted({skeleton(name), skeleton(name.casefold()), skeleton(name.upper())}))
 
 
-def look_alike(one: str, other: str) -> bool:
-    """Return whether a reader may confuse two names. A name looks like itself."""
-    return not set(skeletons(one)).isdisjoint(skeletons(other))
-
-
 _ROLE_SKELETONS: Final = frozenset(map(skeleton, ROLES))
 _ANONYMOUS_SKELETON: Final = skeleton(ANONYMOUS)
 

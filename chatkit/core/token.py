@@ -15,7 +15,7 @@ from chatkit.core.access import Credential, Grant, Identity
 ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 ID_CHARS: Final = 10  # 51 bits: two of 10,000 ids are equal with a probability of 1 in 50 million
 SECRET_BYTES: Final = 32
-_SECRET: Final = re.compile(r"ck_([a-z0-9]{8,12})_[A-Za-z0-9_-]{43}")
+SECRET: Final = re.compile(r"(?P<shown>ck_(?P<id>[a-z0-9]{8,12})_)[A-Za-z0-9_-]{43}")  # the rest must not be shown
 MAX_SECRET_CHARS: Final = len("ck_") + 12 + len("_") + 43
 
 
@@ -119,5 +119,5 @@ def parse_secret(text: str) -> Secret | None:
     """Parse the text of a secret; return None for anything else, in a time that does not grow with its length."""
     if len(text) > MAX_SECRET_CHARS:
         return None
-    match = _SECRET.fullmatch(text)
-    return None if match is None else Secret(match[1], digest_of(text))
+    match = SECRET.fullmatch(text)
+    return None if match is None else Secret(match["id"], digest_of(text))

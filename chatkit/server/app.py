@@ -26,12 +26,12 @@ from chatkit.server.moderation_routes import moderation_router
 from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
-from chatkit.server.rate_limit import RateLimits
+from chatkit.server.rate_limit import RateLimits, burst
 from chatkit.server.retention import Retention, RetentionRule
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.session_routes import session_router
-from chatkit.server.settings import BURST_S, MAX_RATE_BYTES, Settings
+from chatkit.server.settings import MAX_RATE_BYTES, Settings
 from chatkit.server.snapshot import take_snapshot
 from chatkit.server.token_attempts import TokenAttempts
 from chatkit.server.token_routes import tokens_router
@@ -129,6 +129,6 @@ def _with_rate(context: SessionContext, rate: float | None) -> SessionContext:
     """Return the context with a rate among the limits in `welcome`; None leaves them as they are."""
     if rate is None:
         return context
-    burst, rate_bytes = (max(1.0, rate * BURST_S), MAX_RATE_BYTES) if rate else (0, 0)
-    limits = replace(context.wire_limits, rate=rate, burst=burst, rate_bytes=rate_bytes)
+    size, rate_bytes = (burst(rate), MAX_RATE_BYTES) if rate else (0, 0)
+    limits = replace(context.wire_limits, rate=rate, burst=size, rate_bytes=rate_bytes)
     return replace(context, wire_limits=limits)

@@ -11,7 +11,7 @@ import msgspec
 from litestar.types.asgi_types import HTTPScope, WebSocketScope
 
 from chatkit.core.access import Credential, Identity
-from chatkit.core.access_table import NEEDS_TOKEN, AccessTable
+from chatkit.core.access_table import INVALID, NEEDS_TOKEN, AccessTable
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
@@ -27,7 +27,6 @@ PROXY_HEADERS: Final = frozenset(
     {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 )
 
-INVALID_TOKEN: Final = "this token is not valid here"  # noqa: S105 - a sentence
 ONLY_THIS_MACHINE: Final = (
     "without tokens, this server is open to programs on its own machine only: make a token with 'chatkit token add'"
 )
@@ -142,7 +141,7 @@ class Authenticator:
         if self._access.is_open:
             return self._access.guest(name or ANONYMOUS, address, self._hub.now_ms())
         found: Identity | None = None
-        error: ChatkitError = Unauthorized(INVALID_TOKEN)
+        error: ChatkitError = Unauthorized(INVALID)
 
         def is_right() -> bool:
             nonlocal found, error
@@ -183,7 +182,7 @@ class Authenticator:
     def _authenticate(self, token: str, name: str | None, address: str) -> Identity:
         now_ms = self._hub.now_ms()
         if len(token) > MAX_TOKEN_CHARS:
-            raise Unauthorized(INVALID_TOKEN)
+            raise Unauthorized(INVALID)
         if self._secret is not None and is_equal(token, self._secret):
             return self._access.named(name or ANONYMOUS, address, now_ms, Credential.SECRET)
         return self._access.authenticate(token, address, now_ms)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from chatkit.core.access import Identity
+from chatkit.core.ban_list import client_network
 from chatkit.server.limit_table import LimitEntry, LimitTable
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
-from chatkit.server.token_attempts import network_of
 
 KeyT = TypeVar("KeyT")
 
@@ -269,7 +269,7 @@ class _Allowances:
         else:
             messages = self._connections.get(connection, now)
             commands = self._connection_commands.get(connection, now)
-        network = network_of(identity.address)
+        network = client_network(identity.address)
         shares = (
             self._share("name", network, identity.name),
             self._share("address", network, factor=SHARE_OF_ADDRESS),

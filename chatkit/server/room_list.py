@@ -12,7 +12,7 @@ from typing import Final
 from chatkit.core.access import DEFAULT_ROOM_SETTINGS, is_system_room
 from chatkit.core.backend import RoomInfo
 from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Head, format_time
+from chatkit.core.model import Head
 from chatkit.wire.http import RoomList, RoomView
 from chatkit.wire.protocol import encode
 
@@ -120,8 +120,7 @@ def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: 
 
 def view_room(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:
     """Return a room's entry in the list."""
-    time_text = None if time_ms is None else format_time(time_ms)
-    view = RoomView(room, head.first, head.last, str(Cursor(head.epoch, head.last)), hub.count(room), time_text)
+    view = RoomView.of(room, head, hub.count(room), time_ms)
     settings = hub.access.room_settings(room)
     return view if settings == DEFAULT_ROOM_SETTINGS else view.with_settings(settings)
 

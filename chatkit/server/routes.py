@@ -11,9 +11,9 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chatkit.core.access import Identity, Right, is_system_room
-from chatkit.core.audit import AuditEvent
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
+from chatkit.core.hub import Hub
 from chatkit.core.model import (
     Cursor,
     Draft,
@@ -254,10 +254,7 @@ async def redact(
         raise NotFound(f"there is no message {seq} in {room}")
     message = await _find(admission, room, seq)
     _check_redaction(admission, request.user, message)
-    redacted = await admission.hub.redact(room, seq)
-    if not message.redacted:
-        await _record_redaction(admission, request.user, message)
-    return protocol.WireMessage.of(redacted)
+    return protocol.WireMessage.of(await _redact(admission.hub, request.user, message))
 
 
 async def _find(admission: Admission, room: str, seq: int) -> Message:
@@ -273,16 +270,16 @@ def _check_redaction(admission: Admission, by: Identity, message: Message) -> No
     admission.check(by, Right.WRITE if is_own else Right.MODERATE, message.room)
 
 
-async def _record_redaction(admission: Admission, by: Identity, message: Message) -> None:
-    if admission.hub.access.is_open:  # nobody is known, and everybody may read the audit
+async def _redact(hub: Hub, by: Identity, message: Message) -> Message:
+    if not hub.access.is_open:
+        return await hub.moderation.redact(by, message)
+    redacted = await hub.redact(message.room, message.seq)
+    if not message.redacted:  # no entry of the audit: nobody is known, and everybody may read the audit
         _logger.warning(
             "%s, from %s, redacted message %d of %s in %s",
             by.name, by.address or "this machine", message.seq, message.sender, message.room,
         )  # fmt: skip
-        return
-    sentence = f"redacted message {message.seq} of {message.sender} in {message.room}"
-    details = {"seq": message.seq, "sender": message.sender}
-    await admission.hub.audit.append(AuditEvent.MESSAGE_REDACTED, by, sentence, message.room, details)
+    return redacted
 
 
 def _accepts(request: HttpRequest, media_type: str) -> bool:

@@ -9,9 +9,9 @@ counts (`limit_table.py`).
 import logging
 import time
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from chatkit.core.ban_list import client_network
 from chatkit.errors import ChatkitError, RateLimited
 from chatkit.server.limit_table import LimitEntry, LimitTable
 
@@ -64,7 +64,7 @@ class TokenAttempts:
         entry.use(WRONG, REFILL_S, now)
 
     def _of(self, address: str) -> LimitEntry:
-        return self._table.entry("attempts", network_of(address))
+        return self._table.entry("attempts", client_network(address))
 
     @staticmethod
     def _check_left(entry: LimitEntry, address: str, now: float) -> None:
@@ -76,14 +76,3 @@ class TokenAttempts:
                 _logger.warning("too many wrong tokens from %s: its tokens are refused for a while", address)
             entry.write(LOGGED, full_at)
             raise TooManyAttempts(wait_s)
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one address: an IPv4 address, or an IPv6 /64, all of which one host can use."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))

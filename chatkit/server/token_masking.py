@@ -8,12 +8,13 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
+from chatkit.core.token import SECRET
+
 MASK: Final = "…"
 SECRET_KEYS: Final = ("token", "secret", "password")  # the value is masked if its key ends like this
 DECODINGS: Final = 3  # a proxy in front of the server may have encoded the URL again
 
 _PAIR: Final = re.compile(r"([^?&;\s\"'=]{1,100})=([^&\s]+)")  # the bound on the key keeps the search linear
-_SECRET: Final = re.compile(r"(ck_[a-z0-9]{8,12}_)[A-Za-z0-9_-]{43}")  # of a token; its id is not secret
 _BEARER: Final = re.compile(r"(?i)(\bbearer[ \t]+)[^\s\"',]+")
 
 
@@ -22,7 +23,7 @@ def mask_tokens(text: str, secrets: Collection[str] = ()) -> str:
     for secret in secrets:
         for form in {secret, quote(secret, safe=""), quote(secret)}:
             text = text.replace(form, MASK)
-    text = _SECRET.sub(rf"\1{MASK}", text)
+    text = SECRET.sub(rf"\g<shown>{MASK}", text)
     return _BEARER.sub(rf"\1{MASK}", _PAIR.sub(_mask_pair, text))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import msgspec
 
 from chatkit.core.access import RoomSettings
+from chatkit.core.model import Cursor, Head, format_time
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, status_of
 from chatkit.wire.protocol import WireGap, WireMember, WireMessage
@@ -34,6 +35,12 @@ class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
     keep: int | None = None
     keep_for_s: int | None = None
     archived: bool = False
+
+    @classmethod
+    def of(cls, room: str, head: Head, members: int, time_ms: int | None) -> Self:
+        """Make the view of a room, without settings. `time_ms` is that of the last message, if there is one."""
+        time = None if time_ms is None else format_time(time_ms)
+        return cls(room, head.first, head.last, str(Cursor(head.epoch, head.last)), members, time)
 
     def with_settings(self, settings: RoomSettings) -> Self:
         """Return the room with these settings."""

@@ -103,11 +103,8 @@ class ExportImporter:
     async def _set_room(self, room: str, line: ExportedRoom) -> None:
         """Apply the settings of the input, unless the room has settings of its own."""
         self._counts.rooms[room] = None
-
-        def change(settings: RoomSettings) -> RoomSettings:
-            if settings != DEFAULT_ROOM_SETTINGS:
-                return settings
-            return RoomSettings(line.topic, line.keep, line.keep_for_s, line.archived)
-
-        if RoomSettings(line.topic, line.keep, line.keep_for_s, line.archived) != DEFAULT_ROOM_SETTINGS:
-            await self._moderation.set_room(self._by, room, change)
+        given = RoomSettings(line.topic, line.keep, line.keep_for_s, line.archived)
+        if given != DEFAULT_ROOM_SETTINGS:
+            await self._moderation.set_room(
+                self._by, room, lambda settings: given if settings == DEFAULT_ROOM_SETTINGS else settings
+            )

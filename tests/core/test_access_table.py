@@ -11,6 +11,7 @@ from chatkit.core.access import Ban, BanSubject, Credential, Grant, Identity, Ri
 from chatkit.core.access_records import NameHolders, encode, name_keys
 from chatkit.core.access_table import USE_STEP_MS, AccessTable, TokenUse
 from chatkit.core.access_watchers import NO_CHANGE, AccessChange
+from chatkit.core.ban_list import client_network
 from chatkit.core.model import Cursor
 from chatkit.core.records import Record, RecordChanges
 from chatkit.core.steady_clock import SETTLE_MS, SteadyClock
@@ -27,6 +28,9 @@ ADDRESS = "192.0.2.7"
 @dataclass(eq=False)
 class Session:
     identity: Identity
+
+    def on_access_changed(self) -> None:
+        """Do nothing: the table only finds the sessions."""
 
 
 def token(secret: str = SECRET, name: str = "ann", **changes: Any) -> Token:
@@ -372,3 +376,18 @@ def test_a_clock_that_was_corrected_is_followed_after_a_minute() -> None:
     assert clock.read(NOW + 10**9, 1) == NOW + 1
     assert clock.read(NOW + 10**9 + SETTLE_MS, SETTLE_MS) == NOW + SETTLE_MS
     assert clock.read(NOW + 10**9 + SETTLE_MS, SETTLE_MS + 1) == NOW + 10**9 + SETTLE_MS
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_ipv6_addresses_count_by_network(address: str, network: str) -> None:
+    assert client_network(address) == network

@@ -35,7 +35,6 @@ async def test_only_an_administrator_administers(at: Site) -> None:
             at.admin.add_token(by, "dan", READ_OPS),
             at.admin.make_invite(by, READ_OPS),
             at.admin.tokens(by),
-            at.admin.find_tokens(by, "ann"),
             at.admin.revoke(by, new.token.id),
             at.admin.rotate(by, new.token.id),
             at.admin.remove(by, new.token.id),
@@ -51,7 +50,7 @@ async def test_a_name_may_have_several_tokens_and_no_look_alike(at: Site) -> Non
     one = await at.admin.add_token(ROOT, "ann", READ_OPS)
     at.now_ms += 1
     two = await at.admin.add_token(ROOT, "ann", READ_OPS)
-    assert [token.id for token in await at.admin.find_tokens(ROOT, "ann")] == [one.token.id, two.token.id]
+    assert [token.id for token in await at.admin.tokens(ROOT) if token.name == "ann"] == [one.token.id, two.token.id]
     for name in ("Ann", "\u0430nn", "a\u200dnn", "anonymous", "an0nymous"):
         with pytest.raises((NameTaken, BadName)):
             await at.admin.add_token(ROOT, name, READ_OPS)

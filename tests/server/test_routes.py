@@ -443,5 +443,7 @@ def test_a_websockets_address_asks_for_an_upgrade(server: ServerProcess, path: s
 
 
 def test_options_of_the_whole_server_lists_its_methods(server: ServerProcess) -> None:
+    paths = call(server, "GET", "/schema/openapi.json").json["paths"].values()
+    methods = {name.upper() for path in paths for name in path if name in {"get", "post", "put", "patch", "delete"}}
     answer = call(server, "OPTIONS", "*")
-    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST")
+    assert (answer.status, answer.headers["allow"]) == (204, ", ".join(sorted(methods | {"HEAD", "OPTIONS"})))

@@ -11,7 +11,6 @@ from chatkit.server.token_attempts import (
     REFILL_S,
     TokenAttempts,
     TooManyAttempts,
-    network_of,
 )
 
 
@@ -84,17 +83,3 @@ def test_a_flood_of_wrong_tokens_is_logged_once(caplog: pytest.LogCaptureFixture
         clock.now += BURST * REFILL_S
         fail(attempts, "192.0.2.1", 100)
         assert len(caplog.records) == 2
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("", ""),
-        ("unix", "unix"),
-    ],
-)
-def test_ipv6_addresses_count_by_network(address: str, network: str) -> None:
-    assert network_of(address) == network

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
@@ -22,10 +23,9 @@ ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, me
 BEYOND = 2**62  # a number that no message has
 STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
 PREFILTER_CHARS = 16  # a longer pattern excludes hardly more rows
-VERIFIED, BOT = 1, 2  # the bits of `flags`
 TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
-# The sizes of the messages are added up first: bodies after_messages the limit on bytes are never read.
+# The sizes of the messages are added up first: bodies beyond the limit on bytes are never read.
 _PAGE = """
     SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), life, chosen.count,
         chosen.rows

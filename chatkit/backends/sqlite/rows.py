@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from chatkit.backends.sqlite.reader import BOT, VERIFIED
+from chatkit.backends.flags import flags_of
 from chatkit.core.model import Draft, Message
 from chatkit.core.text import fold as fold_text
 
@@ -37,8 +37,7 @@ class Rows:
     def add(self, message: Message, id_: int, room_id: int) -> None:
         """Add a message as it is."""
         body = None if message.redacted else message.body
-        flags = message.verified * VERIFIED + message.bot * BOT
-        self.values += (id_, room_id, message.seq, message.time_ms, message.sender, body, flags)
+        self.values += (id_, room_id, message.seq, message.time_ms, message.sender, body, flags_of(message))
         self.extras[self.count] = (None, message.key, None) if message.redacted else extra_of(message)
         self.count += 1
 

@@ -23,14 +23,16 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from chatkit.backends.flags import flags_of
 from chatkit.backends.sqlite.checkpoint import CHECKPOINT_BYTES, PAGE_BYTES, Checkpointer
 from chatkit.backends.sqlite.connection import ConnectionThread, Do
 from chatkit.backends.sqlite.deletion import hide_room, remove_step
 from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy, to_chatkit_error
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
-from chatkit.backends.sqlite.reader import BOT, ROW, VERIFIED, decode_room_rows, decode_row
+from chatkit.backends.sqlite.reader import ROW, decode_room_rows, decode_row
 from chatkit.backends.sqlite.renaming import rename_room
+from chatkit.backends.sqlite.room_ends import RoomEnds
 from chatkit.backends.sqlite.rows import MAX_ROWS, Rows, extra_of
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
 from chatkit.core.loading import check_keys, choose_new
@@ -47,17 +49,8 @@ SLOW_REST_S = 5.0
 COMMIT_BYTES = 2 * PAGE_BYTES  # a commit writes whole pages: the last of the table and the last of its index
 MESSAGE_BYTES = 150  # a message's row besides its body, and its index entry
 
-MAX_CACHED_ROOMS = 65_536  # some 15 MB
-
-_READ_TOP = "SELECT top, max(top, coalesce((SELECT max(id) FROM message), 0)) FROM meta"
 _READ_HEAD = """
     SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped) FROM room WHERE name = ?
-"""
-_MAKE_ROOMS = "INSERT OR IGNORE INTO room (name) SELECT value FROM json_each(?)"
-_READ_ENDS = """
-    SELECT json_group_array(json_array(name, room.id, coalesce(seq, dropped), life))
-    FROM json_each(?) AS asked CROSS JOIN room ON name = asked.value LEFT JOIN message
-    ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
 """
 _READ_KEYS = f"""
     SELECT json_group_array(json_array(json_extract(asked.value, '$[1]'), '', {ROW}))
@@ -79,22 +72,10 @@ _Key: TypeAlias = tuple[str, str, str]
 """A room, a sender, and a key of the sender in the room."""
 
 _encode = msgspec.json.Encoder().encode
-_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, str]]).decode
-
-
-class _RoomEnd:
-    """The cached end of a room."""
-
-    __slots__ = ("epoch", "id", "last")
-
-    def __init__(self, id_: int, last: int, epoch: str) -> None:
-        self.id = id_
-        self.last = last
-        self.epoch = epoch
 
 
 class SqliteWriter:
-    """All writes of this process to one store, and its cache of the ends of rooms.
+    """All writes of this process to one store.
 
     `checkpoints` is the checkpoint thread. The listener shares the writer's connection.
     """
@@ -120,9 +101,7 @@ class SqliteWriter:
         self._thread_only_until_s = -inf if synchronous == "normal" else inf
         self._grown_bytes = 0  # growth of the write-ahead log since the last checkpoint
         self.epoch = ""
-        self._last_id = -1  # the id of the newest message that this process knows
-        self._top = -1  # no store has this value, so that nothing is written before it was read
-        self._ends: dict[str, _RoomEnd] = {}
+        self._ends = RoomEnds()
         self._connection: sqlite3.Connection
         self._cursor: sqlite3.Cursor
 
@@ -169,8 +148,8 @@ class SqliteWriter:
 
     def write_mark(self) -> None:
         """Record the newest message on the file; called after the thread has ended."""
-        if self._last_id > 0:
-            self._file.write_mark(self._last_id)
+        if self._ends.last_id > 0:
+            self._file.write_mark(self._ends.last_id)
 
     # The methods below run in the writer's thread, or, while it is idle, in the event loop's.
 
@@ -194,8 +173,8 @@ class SqliteWriter:
         listener = self._listener
         if listener.is_polling:  # the listener need not read this process's own messages, if no others are in between
             n_new = sum(not receipt.repeat for receipt in receipts)
-            if listener.last_id == self._last_id - n_new:
-                listener.last_id = self._last_id
+            if listener.last_id == self._ends.last_id - n_new:
+                listener.last_id = self._ends.last_id
         self.count_growth(sum([MESSAGE_BYTES + len(draft.body) for draft in drafts]))
         return receipts
 
@@ -207,20 +186,20 @@ class SqliteWriter:
 
     def _begin_checkpoint(self) -> None:
         self._grown_bytes = 0
-        self._file.write_mark(self._last_id)
+        self._file.write_mark(self._ends.last_id)
         self._checkpoints.post(self._checkpointer.checkpoint)
 
     def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         rooms = {draft.room for draft in drafts}
         try:
-            if len(drafts) <= MAX_ROWS and rooms <= self._ends.keys():
+            if len(drafts) <= MAX_ROWS and rooms <= self._ends.by_room.keys():
                 receipts = self._append_unlocked(drafts)
                 if receipts is not None:
                     return receipts
-                self._clear_ends()
+                self._ends.clear()
             return self._append_locked(drafts, rooms)
         except BaseException:
-            self._clear_ends()  # the cached ends were advanced for messages that are not stored
+            self._ends.clear()  # the cached ends were advanced for messages that are not stored
             raise
 
     def _append_unlocked(self, drafts: Sequence[Draft]) -> list[Receipt] | None:
@@ -233,7 +212,7 @@ class SqliteWriter:
 
     def _append_locked(self, drafts: Sequence[Draft], rooms: AbstractSet[str]) -> list[Receipt]:
         with transaction(self._connection):
-            self._load_ends(rooms)
+            self._ends.load(self._cursor, rooms, self.epoch)
             receipts, rows = self._assign_numbers(drafts, self._find_repeats(drafts))
             for part in rows.parts():
                 self._insert(part)
@@ -242,21 +221,21 @@ class SqliteWriter:
     def _assign_numbers(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], Rows]:
         """Make the receipt of each draft, and its row unless its key is among those `stored`."""
         rows, receipts, ends = Rows(), [], self._ends
+        by_room = ends.by_room
         now_ms = time.time_ns() // 1_000_000
         for draft in drafts:
             room, key, body = draft.room, draft.key, draft.body
             if key is not None and (message := stored.get((room, draft.sender, key))) is not None:
                 receipts.append(repeat_of(draft, message))
                 continue
-            end = ends[room]
+            end = by_room[room]
             end.last = seq = end.last + 1
-            self._last_id += 1
-            sender, verified, bot = draft.sender, draft.verified, draft.bot
-            message = Message(room, end.epoch, seq, now_ms, sender, body, draft.data, key, verified=verified, bot=bot)
-            rows.values += (self._last_id, end.id, seq, now_ms, sender, body, verified * VERIFIED + bot * BOT)
+            ends.last_id += 1
+            rows.values += (ends.last_id, end.id, seq, now_ms, draft.sender, body, flags_of(draft))
             if key is not None or draft.data is not None or not body.isascii() or "\0" in body:
                 rows.extras[rows.count] = extra_of(draft)
             rows.count += 1
+            message = draft.to_message(end.epoch, seq, now_ms)
             receipts.append(Receipt(message))
             if key is not None:
                 stored[room, draft.sender, key] = message
@@ -266,41 +245,18 @@ class SqliteWriter:
         """Insert at most MAX_ROWS rows in one statement. Return false if `top` has changed; then none is inserted."""
         if not rows.count:
             return True
-        return self._cursor.execute(*rows.bind(self._top)).rowcount > 0
-
-    def _clear_ends(self) -> None:
-        self._ends.clear()
-        self._last_id = self._top = -1
-
-    def _load_ends(self, rooms: AbstractSet[str]) -> None:
-        """Read the ends of the store and of these rooms under the lock. Create the rooms that do not exist."""
-        top, last_id = self._cursor.execute(_READ_TOP).fetchone()
-        if (top, last_id) != (self._top, self._last_id) or len(self._ends) > MAX_CACHED_ROOMS:
-            self._ends.clear()
-            self._top, self._last_id = top, last_id
-        self._read_ends(rooms - self._ends.keys())
-        if new := rooms - self._ends.keys():
-            self._cursor.execute(_MAKE_ROOMS, [_encode(list(new)).decode()])
-            self._read_ends(new)
-
-    def _read_ends(self, rooms: AbstractSet[str]) -> None:
-        if not rooms:
-            return
-        (found,) = self._cursor.execute(_READ_ENDS, [_encode(list(rooms)).decode()]).fetchone()
-        self._ends.update(
-            (name, _RoomEnd(id_, last, self.epoch + life)) for name, id_, last, life in _decode_ends(found)
-        )
+        return self._cursor.execute(*rows.bind(self._ends.top)).rowcount > 0
 
     def _find_repeats(self, drafts: Iterable[Draft | Message]) -> dict[_Key, Message]:
         """Return the stored messages whose keys the drafts repeat, read by one statement."""
         keyed = [draft for draft in drafts if draft.key is not None]
-        keys = [(self._ends[draft.room].id, draft.room, draft.key, draft.sender) for draft in keyed]
+        keys = [(self._ends.by_room[draft.room].id, draft.room, draft.key, draft.sender) for draft in keyed]
         if not keys:
             return {}
         (found,) = self._cursor.execute(_READ_KEYS, [_encode(keys).decode()]).fetchone()
         rows = decode_room_rows(found)
         return {
-            (room, row.sender, row.key): row.to_message(room, self._ends[room].epoch)
+            (room, row.sender, row.key): row.to_message(room, self._ends.by_room[room].epoch)
             for room, _, row in rows
             if row.key is not None
         }
@@ -322,7 +278,7 @@ class SqliteWriter:
         """Drop all messages up to a number in each of the rooms, given by id; return how many. One step of a trim."""
         dropped = 0
         with transaction(self._connection):
-            is_cache_valid = self._cursor.execute(_READ_TOP).fetchone() == (self._top, self._last_id)
+            is_cache_valid = self._ends.is_current(self._cursor)
             self._cursor.execute(_MARK_TRIM)
             for room, last in slices:
                 # If another process has dropped them already, this finds nothing and changes nothing.
@@ -332,7 +288,7 @@ class SqliteWriter:
                     "DELETE FROM message WHERE room = ? AND seq <= ?", [room, last]
                 ).rowcount
         if is_cache_valid:  # no other process has written: the cached ends stay valid under the new `top`
-            self._top = self._last_id
+            self._ends.top = self._ends.last_id
         # The messages of different rooms are interleaved: each may be on a different page.
         self.count_growth(dropped * PAGE_BYTES)
         return dropped
@@ -343,7 +299,7 @@ class SqliteWriter:
             with transaction(self._connection):
                 new = self._load(messages)
         except BaseException:
-            self._clear_ends()
+            self._ends.clear()
             raise
         self.count_growth(sum(MESSAGE_BYTES + size_of(message) for message in new))
         self._poll()
@@ -354,14 +310,14 @@ class SqliteWriter:
         dropped, last = self._cursor.execute(_READ_HEAD, [room]).fetchone() or (0, 0)
         new = choose_new(messages, Head("", dropped + 1, last))
         if new:
-            self._load_ends({room})
+            self._ends.load(self._cursor, {room}, self.epoch)
             check_keys(new, {(sender, key) for _, sender, key in self._find_repeats(new)})
             if new[0].seq > last + 1:
                 self._cursor.execute("UPDATE room SET dropped = ? WHERE name = ?", [new[0].seq - 1, room])
-            end, rows = self._ends[room], Rows()
+            end, rows = self._ends.by_room[room], Rows()
             for message in new:
-                self._last_id += 1
-                rows.add(message, self._last_id, end.id)
+                self._ends.last_id += 1
+                rows.add(message, self._ends.last_id, end.id)
             end.last = new[-1].seq
             for part in rows.parts():
                 self._insert(part)
@@ -371,19 +327,20 @@ class SqliteWriter:
         """Delete a room at once, except for the rows of its log, which `remove_deleted` removes."""
         is_deleted = hide_room(self._connection, room)
         if is_deleted:
-            self._clear_ends()
-            self.count_growth(0)
-            self._poll()
+            self._on_replaced()
         return is_deleted
 
     def rename_room(self, room: str, new: str) -> bool:
         """Move the log of a room to another name; see `Backend.rename_room`."""
         is_renamed = rename_room(self._connection, room, new)
         if is_renamed:
-            self._clear_ends()
-            self.count_growth(0)
-            self._poll()
+            self._on_replaced()
         return is_renamed
+
+    def _on_replaced(self) -> None:
+        self._ends.clear()
+        self.count_growth(0)
+        self._poll()
 
     def remove_deleted(self, connection: sqlite3.Connection) -> bool:
         """Remove some rows of deleted rooms. Return false if none is left."""

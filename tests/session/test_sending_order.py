@@ -81,6 +81,20 @@ def test_an_invalid_message_does_not_hold_up_later_ones() -> None:
     hosted(test)
 
 
+def test_a_message_that_is_finally_refused_for_good_does_not_hold_up_later_ones() -> None:
+    async def test(host: Host) -> None:
+        allowance = Allowance(0)
+        client = await host.json("ops", limiter=allowance)
+        publish(client, 1, 0)
+        assert await outcomes(client, 1) == [(1, "rate-limited")]
+        allowance.n_bytes = 10_000
+        client.send("publish", body="x", ref=1, behind=0, room=".audit")
+        publish(client, 2, 1)
+        assert (await outcomes(client, 3))[1:] == [(1, "forbidden"), (2, "ack")]
+
+    hosted(test)
+
+
 def test_messages_without_behind_are_answered_independently() -> None:
     async def test(host: Host) -> None:
         allowance = Allowance(0)
@@ -158,6 +172,6 @@ def test_long_refs_of_refused_messages_are_bounded() -> None:
             order.check(f"{n:x>10000}")
     assert len(order._refused) < 10
     for n in range(1_000):
-        order.accepted(f"{n:x>10000}")
+        order.forget(f"{n:x>10000}")
         order.refused("short", error)
     assert order._n_chars == len("short")

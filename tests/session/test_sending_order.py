@@ -12,6 +12,7 @@ from session_host import Allowance, Client, Host, hosted
 
 import chatkit.client
 from chatkit.client.signals import ConnectionLost, ConnectionRestored
+from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
 from chatkit.core.model import Message
 from chatkit.errors import RateLimited, Unavailable
 from chatkit.session.sending_order import MAX_REFUSED, SendingOrder
@@ -88,7 +89,9 @@ def test_a_message_that_is_finally_refused_for_good_does_not_hold_up_later_ones(
         publish(client, 1, 0)
         assert await outcomes(client, 1) == [(1, "rate-limited")]
         allowance.n_bytes = 10_000
-        client.send("publish", body="x", ref=1, behind=0, room=".audit")
+        root = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
+        await host.hub.moderation.set_room(root, "old", lambda _: RoomSettings(archived=True))
+        client.send("publish", body="x", ref=1, behind=0, room="old")
         publish(client, 2, 1)
         assert (await outcomes(client, 3))[1:] == [(1, "forbidden"), (2, "ack")]
 

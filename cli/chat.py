@@ -116,6 +116,7 @@ class Chat:
                 self._interface.note(f"message {item.seq} was redacted")
             case ConnectionLost():
                 self._interface.warn(f"{item.reason}; trying again")
+                self._interface.note("what you send is kept until then")
             case ConnectionRestored():
                 self._interface.warn("connected again")
             case Typing():

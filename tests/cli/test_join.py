@@ -266,7 +266,7 @@ def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path
         try:
             screen.join("away")
             server.kill9()
-            screen.shows("trying again")
+            screen.shows("trying again\n-- what you send is kept until then")
             screen.type("sent while away", "Enter")
             server.start()
             publish(server, "away", "back")

@@ -16,7 +16,7 @@ from chatkit.cli.terminal import PipeInterface, Style, Terminal, can_edit, has_c
 from chatkit.cli.times import local_time
 from chatkit.client import Client, ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
 from chatkit.core.model import Cursor, Gap, Member, Message, Receipt
-from chatkit.errors import BadInput, ChatkitError
+from chatkit.errors import BadInput, ChatkitError, RoomRenamed
 
 MAX_NAMED = 12  # names in a note; the other members are only counted
 
@@ -45,6 +45,10 @@ class ChatInterface(Protocol):
         """Print a warning."""
         ...
 
+    def set_prompt(self, prompt: str) -> None:
+        """Change the text before the input line. A pipe has none."""
+        ...
+
     def lines(self) -> AsyncIterator[str]:
         """Iterate over the lines of the input."""
         ...
@@ -56,7 +60,7 @@ async def run_chat(target: Target, room: str, history: int) -> bool:
     async with target.client() as client, aclosing(client.follow(room, history=history, signals=True)) as items:
         first = await anext(items)  # an unavailable server or a refusal is reported before the terminal changes
         target.report_name(client.name)
-        terminal = Terminal(f"{room}> ", style) if can_edit() else None
+        terminal = Terminal(_prompt(room), style) if can_edit() else None
         with needs_reader(), nullcontext() if terminal is None else terminal.raw_mode():
             chat = Chat(client, room, terminal or PipeInterface(), style)
             chat.receive(first)
@@ -112,6 +116,7 @@ class Chat:
                 self._interface.note(f"message {item.seq} was redacted")
             case ConnectionLost():
                 self._interface.warn(f"{item.reason}; trying again")
+                self._interface.note("what you send is kept until then")
             case ConnectionRestored():
                 self._interface.warn("connected again")
             case Typing():
@@ -138,6 +143,10 @@ class Chat:
         if item.epoch != self._epoch:  # a gap with the old epoch may not have arrived
             self._forget_last_stored(self._epoch)
             self._epoch = item.epoch
+        if item.room != self._room:
+            self._interface.warn(str(RoomRenamed(self._room, item.room)))
+            self._room = item.room
+            self._interface.set_prompt(_prompt(item.room))
         if not self._has_joined:  # later events follow a reconnection
             self._has_joined = True
             self._interface.note(f"{self._room}: {_present_sentence(item.members, item.count)}; type /help for help")
@@ -206,7 +215,7 @@ class Chat:
             self._interface.warn(f"not sent: {with_next_step(error)}")
 
     async def _publish(self, line: str) -> None:
-        answer = await self._client.submit(self._room, line)
+        answer = await self._client.submit(self._room, line, follow_rename=True)
         self._pending.add(answer)
         answer.add_done_callback(self._on_answer)
 
@@ -237,6 +246,10 @@ class Chat:
         """Whether all stored messages of this chat have been shown."""
         stored, shown = self._last_stored, self._last_shown
         return stored is None or (stored.epoch == shown.epoch and stored.seq <= shown.seq)
+
+
+def _prompt(room: str) -> str:
+    return f"{room}> "
 
 
 def _room_notes(item: Joined) -> list[str]:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,21 +53,24 @@ class StoreClient:
         await self._exit.__aexit__(None, None, None)
 
     async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
-        """Store a message and return its receipt. Raise `Forbidden` if the room is archived."""
+        """Store a message and return its receipt.
+
+        Raise `Forbidden` if the room is archived, and `RoomRenamed` for the old name of a room.
+        """
         draft = Draft.new(room, body, sender=self.name, data=data, key=key)
-        return await (await self._hub_to_write(draft.room)).publish(draft)
+        return await self._store(await self._open_hub(), draft)
 
     async def submit(
         self, room: str, body: str, *, data: Any = None, key: str | None = None
     ) -> asyncio.Future[Receipt]:
-        """Queue a message and return a future of its receipt. Raise `BadInput`, or `Forbidden` for an archived room.
+        """Queue a message and return a future of its receipt. Raise `BadInput`.
 
-        Messages are stored in the order of submission. While the queue is full, for example because the store is
-        unavailable, this waits.
+        The future raises `Forbidden` if the room is archived, and `RoomRenamed` for the old name of a room. Messages
+        are stored in the order of submission. While the queue is full, for example because the store is unavailable,
+        this waits.
         """
         draft = Draft.new(room, body, sender=self.name, data=data, key=key)
-        hub = await self._hub_to_write(draft.room)
-        return await self._start_publisher(hub).submit(draft)
+        return await self._start_publisher(await self._open_hub()).submit(draft)
 
     async def history(
         self,
@@ -128,17 +132,16 @@ class StoreClient:
             self._hub = await self._exit.enter_async_context(Hub(self._backend))
         return self._hub
 
-    async def _hub_to_write(self, room: str) -> Hub:
-        """Return the hub. Raise `Forbidden` if the room is archived, which not even an administrator writes to."""
-        hub = await self._open_hub()
+    async def _store(self, hub: Hub, draft: Draft) -> Receipt:
+        """Store a message, unless the room is archived or renamed: not even an administrator writes to such a room."""
         by = Identity(self.name, grants=EVERYTHING, credential=Credential.STORE)
-        if error := refusal(by, Right.WRITE, room, (), 0, settings=hub.access.room_settings(room)):
+        if error := refusal(by, Right.WRITE, draft.room, (), 0, settings=hub.access.room_settings(draft.room)):
             raise error
-        return hub
+        return await hub.publish(draft)
 
     def _start_publisher(self, hub: Hub) -> StorePublisher:
         if self._publisher is None:
-            self._publisher = StorePublisher(hub.publish, self._watcher)
+            self._publisher = StorePublisher(partial(self._store, hub), self._watcher)
             running = asyncio.create_task(self._publisher.run())
             self._exit.callback(running.cancel)
         return self._publisher

@@ -75,6 +75,9 @@ class PipeInterface:
         """Print a warning to standard error."""
         print_notice(text)
 
+    def set_prompt(self, prompt: str) -> None:
+        """Ignore a prompt: a pipe has no input line."""
+
     async def lines(self) -> AsyncIterator[str]:
         """Iterate over the lines of standard input."""
         async for _, line in read_lines(MAX_LINE_BYTES):
@@ -128,6 +131,11 @@ class Terminal:
     def warn(self, text: str) -> None:
         """Print a warning, in the same way as a note."""
         self.note(text)
+
+    def set_prompt(self, prompt: str) -> None:
+        """Change the text before the input line."""
+        self._prompt = prompt
+        self._draw()
 
     async def lines(self) -> AsyncIterator[str]:
         """Iterate over the lines that are typed."""

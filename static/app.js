@@ -167,8 +167,11 @@ class Page {
    * @param {string} name
    */
   #onRenamed(room, oldName, name) {
-    this.#store.set(`draft.${name}`, this.#store.get(`draft.${oldName}`) ?? "");
-    if (room === this.#room) this.#goTo(name);
+    const draft = this.#store.get(`draft.${oldName}`);
+    this.#store.delete(`draft.${oldName}`);
+    if (draft) this.#store.set(`draft.${name}`, draft);
+    // Replaced, because going back to the old name would lead here again.
+    if (room === this.#room) window.location.replace(`#${encodeURIComponent(name)}`);
   }
 
   #closeRoom() {

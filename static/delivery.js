@@ -62,17 +62,28 @@ export class Delivery {
     try {
       const { room, body, key } = entry;
       const answer = await ask({ op: "publish", room, body, key });
-      if (answer.type === "ack") outbox.stored(key, answer.seq, seenSeq(room));
+      if (answer.type === "ack") outbox.stored(key, answer.seq, seenSeq(outbox.get(key)?.room ?? room));
       return true;
     } catch (error) {
       if (error instanceof ConnectionLost) return false;
       if (!(error instanceof Refused)) throw error;
-      if (error.retryAfterS === undefined) outbox.refuse(entry.key, error.message);
+      if (error.renamedTo !== undefined) this.#redirect(entry.room, error.renamedTo);
+      else if (error.retryAfterS === undefined) outbox.refuse(entry.key, error.message);
       else this.#pauseFor(error.retryAfterS * 1000);
       return error.retryAfterS === undefined;
     } finally {
       onChange();
     }
+  }
+
+  /**
+   * Send the messages of a renamed room to its new name.
+   * @param {string} room
+   * @param {string} name
+   */
+  #redirect(room, name) {
+    this.parts.outbox.rename(room, name);
+    this.run();
   }
 
   /** @param {number} ms */

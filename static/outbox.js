@@ -50,6 +50,11 @@ export class Outbox {
   }
 
   /** @param {string} key */
+  get(key) {
+    return this.#entries.get(key);
+  }
+
+  /** @param {string} key */
   isStored(key) {
     return this.#stored.has(key);
   }
@@ -108,6 +113,20 @@ export class Outbox {
     this.#entries.delete(key);
     this.#stored.delete(key);
     this.store.delete(PREFIX + key);
+  }
+
+  /**
+   * Address the messages of a renamed room to its new name. Their keys stay, so that each is stored once.
+   * @param {string} room
+   * @param {string} name
+   */
+  rename(room, name) {
+    for (const entry of this.of(room)) {
+      const renamed = { ...entry, room: name };
+      this.#entries.set(entry.key, renamed);
+      // A message that is stored, possibly by another tab, is not in the browser's storage any more.
+      if (this.store.get(PREFIX + entry.key) !== null) this.store.set(PREFIX + entry.key, JSON.stringify(renamed));
+    }
   }
 
   /**

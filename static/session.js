@@ -274,15 +274,17 @@ export class Session {
   }
 
   /**
-   * Continue to read a room at its new name, from the same cursor.
+   * Continue to read a room at its new name, from the same cursor, and send its messages there.
    * @param {Room} room
    * @param {string} name
    */
   #followRenamed(room, name) {
     const oldName = room.name;
     room.onConnectionLost();
+    this.outbox.rename(oldName, name);
     if (this.rooms.rename(room, name)) this.#join(room);
     this.owner.onRenamed(room, oldName, name);
+    this.#deliver();
   }
 
   /**

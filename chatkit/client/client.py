@@ -162,19 +162,21 @@ class Client:
             BadName: If `room` or `key` breaks its rule.
             BadBody: If `body` is not UTF-8 text or `data` is not JSON.
             TooLarge: If `body` or `data` is over the server's limit.
+            RoomRenamed: If the room was renamed.
             KeyConflict: If the sender used `key` before for another body or other data.
 
         """
         return await (await self.submit(room, body, data=data, key=key))
 
     async def submit(
-        self, room: str, body: str, *, data: Any = None, key: str | None = None
+        self, room: str, body: str, *, data: Any = None, key: str | None = None, follow_rename: bool = False
     ) -> asyncio.Future[Receipt]:
         """Send a message and return a future for its receipt; wait while 1,000 messages are unanswered.
 
         The messages of one caller are stored in the order in which they were submitted. Parameters and errors are those
         of `publish`. An error in a parameter is raised before the message is sent; an error of the server is
-        raised by the future.
+        raised by the future. With `follow_rename`, a message for a renamed room is stored at the room's new name, in
+        order; otherwise it is refused with `RoomRenamed`.
         """
         connection = self._connection()
         await connection.ready()
@@ -186,7 +188,7 @@ class Client:
             key=secrets.token_urlsafe(12) if key is None else check_key(key),
         )
         await self._unanswered.acquire()
-        answer = connection.publish(command, has_own_key=key is not None).answer
+        answer = connection.publish(command, has_own_key=key is not None, follow_rename=follow_rename).answer
         answer.add_done_callback(lambda _: self._unanswered.release())
         if connection.error is not None:  # it ended while this call waited for the semaphore
             answer.set_exception(connection.error)

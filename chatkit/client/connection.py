@@ -100,11 +100,11 @@ class PersistentConnection:
         if follow.state is FollowState.PARKED:
             self._join(follow)
 
-    def publish(self, command: PublishCommand, *, has_own_key: bool) -> Entry:
+    def publish(self, command: PublishCommand, *, has_own_key: bool, follow_rename: bool = False) -> Entry:
         """Queue a message; return its entry, which has the answer."""
         ref = next(self._refs)
         command = PublishCommand(room=command.room, body=command.body, data=command.data, key=command.key, ref=ref)
-        entry = Entry(ref, self.name, command, has_own_key=has_own_key)
+        entry = Entry(ref, self.name, command, has_own_key=has_own_key, follow_rename=follow_rename)
         self._outbox.add(entry)
         self._wake.set()
         return entry
@@ -283,8 +283,10 @@ class PersistentConnection:
 
     def _lose(self, follow: RoomFollower, error: ChatkitError) -> None:
         """Stop a reader that the server does not let into its room, or continue it at the new name of the room."""
-        del self.follows[follow.room]
+        room = follow.room
+        del self.follows[room]
         if isinstance(error, RoomRenamed) and error.renamed_to not in self.follows and follow.rename(error.renamed_to):
+            self._outbox.rename(room, follow.room)
             self.follow(follow)
         else:
             follow.end(error)
@@ -312,9 +314,13 @@ class PersistentConnection:
             self._outbox.slow_down(time.monotonic())
         elif isinstance(error, Unavailable) and self._may_wait_for_store(str(error)):
             self._outbox.hold(event.ref, self._store_backoff.next_s(), time.monotonic())
-        elif entry := self._outbox.pop(event.ref):
+        elif not self._redirect(event.ref, error) and (entry := self._outbox.pop(event.ref)):
             entry.refuse(error)
         self._wake.set()
+
+    def _redirect(self, ref: int, error: ChatkitError) -> bool:
+        """Send a message again if its room was renamed and it follows; return whether that is so."""
+        return isinstance(error, RoomRenamed) and self._outbox.redirect(ref, error.renamed_to, time.monotonic())
 
     def _may_wait_for_store(self, reason: str) -> bool:
         lost_at = self._mark_store_lost(reason)

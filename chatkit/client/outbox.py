@@ -10,23 +10,34 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
+from msgspec.structs import replace
+
+from chatkit.client.follower import MAX_RENAMES
 from chatkit.client.rate_limit import RateLimit
-from chatkit.core.model import Cursor, Message, Receipt, parse_time
+from chatkit.core.model import Cursor, Message, Receipt, check_room, parse_time
+from chatkit.errors import BadName
 from chatkit.wire.protocol import AckEvent, PublishCommand, WireLimits, encode
 
 FIRST = 0  # the `behind` of a message that was sent after no other: no message has this `ref`
 
 
 class Entry:
-    """One message that is being published. Its publisher waits for `answer`."""
+    """One message that is being published. Its publisher waits for `answer`.
 
-    __slots__ = ("answer", "command", "frame", "has_own_key", "ref", "sender")
+    With `follow_rename`, it is stored at the new name of its room if the room is renamed.
+    """
 
-    def __init__(self, ref: int, sender: str, command: PublishCommand, *, has_own_key: bool) -> None:
+    __slots__ = ("_n_renames", "answer", "command", "follow_rename", "frame", "has_own_key", "ref", "sender")
+
+    def __init__(
+        self, ref: int, sender: str, command: PublishCommand, *, has_own_key: bool, follow_rename: bool = False
+    ) -> None:
         self.ref = ref
         self.sender = sender
         self.command = command
         self.has_own_key = has_own_key
+        self.follow_rename = follow_rename
+        self._n_renames = 0
         self.frame = encode(command)
         self.answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
 
@@ -41,6 +52,18 @@ class Entry:
         message = Message(room, cursor.epoch, ack.seq, time_ms, self.sender, body, data, self.command.key)
         # With a generated key, a repeat is the first attempt, whose answer was lost: to the publisher it is new.
         self.answer.set_result(Receipt(message, ack.repeat and self.has_own_key))
+
+    def rename(self, room: str) -> bool:
+        """Address the message to the new name of its room; return false if the message is not to follow there."""
+        if not self.follow_rename or self._n_renames >= MAX_RENAMES:
+            return False
+        try:
+            self.command = replace(self.command, room=check_room(room))
+        except BadName:
+            return False
+        self.frame = encode(self.command)
+        self._n_renames += 1
+        return True
 
     def frame_behind(self, ref: int) -> bytes:
         """Return the command as JSON, marked as sent after the message `ref`."""
@@ -122,6 +145,23 @@ class Outbox:
         if entry is not None:
             self._refused.append(entry)
             self._resume_at = max(self._resume_at, now + retry_after_s)
+
+    def redirect(self, ref: int, room: str, now: float) -> bool:
+        """Send a refused entry again, to the new name of its room. Return false if it does not follow."""
+        entry = self._in_flight.get(ref)
+        old = None if entry is None else entry.command.room
+        if entry is None or not entry.rename(room):
+            return False
+        self.hold(ref, 0, now)
+        if old is not None:
+            self.rename(old, room)
+        return True
+
+    def rename(self, room: str, new: str) -> None:
+        """Address the entries for a renamed room that follow it to the new name, before later ones are added there."""
+        for entry in [*self._unsent, *self._in_flight.values(), *self._refused]:
+            if entry.command.room == room != new:
+                entry.rename(new)
 
     def slow_down(self, now: float) -> None:
         """Start without tokens: the server has counted more messages than this client."""

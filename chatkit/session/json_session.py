@@ -146,7 +146,10 @@ class JsonSession(Session):
         except (RateLimited, Unavailable) as error:
             order.refused(ref, error)
             raise
-        order.accepted(ref)
+        except ChatkitError:
+            order.forget(ref)  # it will not be sent again: those behind it need not wait
+            raise
+        order.forget(ref)
 
     def _on_settled_in_order(self, ref: protocol.Ref, outcome: Receipt | ChatkitError) -> None:
         if self._order is not None and isinstance(outcome, RateLimited | Unavailable):

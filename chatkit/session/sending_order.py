@@ -28,7 +28,7 @@ class SendingOrder:
 
     def refused(self, ref: Ref, error: RateLimited | Unavailable) -> None:
         """Record that a message was refused and may be sent again."""
-        self.accepted(ref)
+        self.forget(ref)
         # Of a chain, only its end is needed, and that is added below.
         if len(self._refused) >= MAX_REFUSED or self._n_chars + _n_chars(ref) > MAX_REF_CHARS:
             self._refused.clear()
@@ -36,8 +36,8 @@ class SendingOrder:
         self._refused[ref] = error
         self._n_chars += _n_chars(ref)
 
-    def accepted(self, ref: Ref) -> None:
-        """Record that a message was accepted."""
+    def forget(self, ref: Ref) -> None:
+        """Record that a message was accepted, or refused for good."""
         if self._refused.pop(ref, None) is not None:
             self._n_chars -= _n_chars(ref)
 

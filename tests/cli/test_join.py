@@ -1,5 +1,6 @@
 """`chatkit join` in a real terminal: the tests type into tmux and read its screen."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import pytest
 from serving import ServerProcess, clean_environment, serve
+
+from chatkit.backends import open_backend
+from chatkit.core.access import EVERYTHING, Credential, Identity
+from chatkit.core.hub import Hub
 
 PATIENCE_S = 30
 
@@ -261,7 +266,7 @@ def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path
         try:
             screen.join("away")
             server.kill9()
-            screen.shows("trying again")
+            screen.shows("trying again\n-- what you send is kept until then")
             screen.type("sent while away", "Enter")
             server.start()
             publish(server, "away", "back")
@@ -269,6 +274,42 @@ def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path
             assert sorted(bodies_of(server, "away")) == ["back", "sent while away"]
         finally:
             screen.tmux("kill-server")
+
+
+def test_a_renamed_room_is_followed_with_all_lines_that_are_typed(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with serve(folder / "rooms.db") as server:
+        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
+        screen = Screen(tmp_path, env)
+        try:
+            publish(server, "ops", "one")
+            screen.join("ops")
+            rename(server, "ops", "dev")
+            screen.shows("-- the room 'ops' was renamed to 'dev'")
+            screen.row_is("dev>")
+            screen.type("two", "Enter", "/who", "Enter")
+            screen.shows("ann: two", "-- ann is here\n")
+            server.kill9()
+            screen.shows("trying again")
+            screen.type("three", "Enter", "four", "Enter", "half")
+            rename(server, "dev", "lab")
+            server.start()
+            screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
+            screen.row_is("lab> half")
+            assert bodies_of(server, "lab") == ["one", "two", "three", "four"]
+            assert screen.all_rows().count("ann: ") == 3
+        finally:
+            screen.tmux("kill-server")
+
+
+def rename(server: ServerProcess, room: str, new: str) -> None:
+    async def main() -> None:
+        async with open_backend(server.store) as backend, Hub(backend) as hub:
+            root = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
+            await hub.moderation.rename_room(root, room, new)
+
+    asyncio.run(main())
 
 
 def test_a_dumb_terminal_is_treated_as_a_pipe(screen: Screen) -> None:

@@ -61,6 +61,28 @@ def test_a_joined_pipe_ends_after_the_log_was_reset(tmp_path: Path, store: str) 
             assert pipe.returncode == 5
 
 
+def test_pipes_into_a_renamed_room_follow_or_say_its_new_name(tmp_path: Path) -> None:
+    with serve(tmp_path / "rooms.db", folder=tmp_path) as server:
+        shell = Shell(tmp_path, server.url)
+        with shell.start("join", "ops", "--history", "0", stdin=subprocess.PIPE) as pipe:
+            assert pipe.stdin is not None
+            assert pipe.stdout is not None
+            pipe.stdin.write(b"one\n")
+            pipe.stdin.flush()
+            assert pipe.stdout.readline().endswith(b": one\n")
+            shell.run("room", "rename", "ops", "dev", "--yes", "--backend", server.store)
+            pipe.stdin.write(b"".join(b"%d\n" % number for number in range(100)))
+            out, errors = pipe.communicate(timeout=PATIENCE_S)
+            assert pipe.returncode == 0
+        assert errors == b"chatkit: the room 'ops' was renamed to 'dev'\n"
+        assert [line.rpartition(b" ")[2] for line in out.splitlines()] == [b"%d" % number for number in range(100)]
+        shell.run("join", "ops", "--history", "0", given="late\n")
+        assert shell.stderr == "chatkit: the room 'ops' was renamed to 'dev'\n"
+        shell.run("publish", "ops", "-", given="refused\n", status=1)
+        assert shell.stderr == "chatkit: the room 'ops' was renamed to 'dev'\n"
+        assert shell.bodies("dev") == ["one", *map(str, range(100)), "late"]
+
+
 @pytest.mark.parametrize("is_reset_reported_first", [True, False])
 def test_a_message_in_a_log_that_was_reset_is_shown_before_the_end(is_reset_reported_first: bool) -> None:
     async def main() -> None:

@@ -19,10 +19,13 @@ from chatkit.cli.store_client import StoreClient
 from chatkit.cli.store_publisher import MAX_QUEUED, StorePublisher
 from chatkit.client import ConnectionLost, ConnectionRestored
 from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
+from chatkit.core.access_records import ROOM
+from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import AUDIT_ROOM
+from chatkit.core.history import read_history
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Receipt
-from chatkit.errors import Forbidden, StoreError, Unavailable
+from chatkit.errors import ChatkitError, Forbidden, RoomRenamed, StoreError, Unavailable
 
 STORES: dict[str, Callable[[], LocalStore]] = {
     "redis": lambda: RedisServer(stores.UNSYNCED),
@@ -30,18 +33,42 @@ STORES: dict[str, Callable[[], LocalStore]] = {
 }
 
 
-def test_an_archived_room_is_not_written_without_a_server_either(tmp_path: Path) -> None:
+def test_archived_rooms_and_old_names_are_not_written_without_a_server_either(tmp_path: Path) -> None:
     async def main() -> None:
         url = f"sqlite:///{tmp_path}/rooms.db"
         by = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
         async with open_backend(url) as backend, Hub(backend) as hub:
             await hub.moderation.set_room(by, "ops", lambda _: RoomSettings(archived=True))
+            await hub.publish(Draft("old", "ann", "hi"))
+            await hub.moderation.rename_room(by, "old", "dev")
             async with StoreClient(url, "ann", print, make=False) as client:
-                for write in (client.publish, client.submit):
-                    with pytest.raises(Forbidden, match="archived"):
-                        await write("ops", "hi")
+                refusals: dict[str, type[ChatkitError]] = {"ops": Forbidden, "old": RoomRenamed}
+                for room, refusal in refusals.items():
+                    with pytest.raises(refusal):
+                        await client.publish(room, "hi")
+                    with pytest.raises(refusal):
+                        await (await client.submit(room, "hi"))
                 await client.publish("dev", "hi")
             assert [info.room for info in await backend.rooms() if info.room != AUDIT_ROOM] == ["dev"]
+
+
+def test_messages_that_wait_while_their_room_is_renamed_are_refused_with_the_new_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path}/rooms.db"
+        by = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
+        async with open_backend(url) as backend, Hub(backend) as hub:
+            await hub.publish(Draft("old", "ann", "hi"))
+            moving = RoomSettings(renamed_to="dev", is_moving=True)
+            await AccessStore(backend).update(ROOM, "old", RoomSettings, lambda _: moving)
+            away = asyncio.Event()
+            async with StoreClient(url, "ann", lambda _: away.set(), make=False) as client:
+                answer = await client.submit("old", "two")
+                await away.wait()
+                assert not answer.done()
+                await hub.moderation.rename_room(by, "old", "dev")
+                with pytest.raises(RoomRenamed, match="'dev'"):
+                    await answer
+            assert [message.body for message in (await read_history(backend, "dev")).messages] == ["hi"]
 
     asyncio.run(main())
 

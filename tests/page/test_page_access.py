@@ -7,6 +7,7 @@ from page_access import MODERATE, READ, WRITE, TokenServer, token_server
 from page_layout import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, Locator, expect
+from relay import Relay
 
 NARROW = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
@@ -306,6 +307,42 @@ def test_marks_menus_and_dialogs_are_legible_and_fit(
     check_looks(guest)
     guest.page.get_by_role("button", name="Sign in").click()
     check_looks(guest)
+
+
+def test_a_renamed_room_is_followed_with_its_queued_messages(server: TokenServer, browser: Browser, ann: str) -> None:
+    relay = Relay(server.port)
+    with relay.running(), windows(browser, relay.url) as open_window:
+        gus = open_window("gus")
+        gus.page.clock.install()
+        gus.join("open-a")
+        gus.send("one")
+        gus.expect_texts(["one"])
+        gus.page.locator("#message-box").fill("half a line")
+        server.call("POST", "/rooms/open-a/rename", {"name": "open-b"})
+        gus.until("() => location.hash === '#open-b'")
+        expect(gus.page.locator("#message-box")).to_have_value("half a line")
+        gus.send("two")
+        gus.expect_texts(["one", "two"])
+
+        relay.cut()
+        gus.send("three")
+        gus.send("four")
+        expect(gus.page.locator(".pending .text")).to_have_text(["three", "four"])
+        server.call("POST", "/rooms/open-b/rename", {"name": "open-c"})
+        server.publish("open-c", "from elsewhere", ann)
+        for pause_ms in (16_000, 11_000, 2_000):  # no frames, a ping without an answer, and the back-off
+            gus.page.clock.run_for(pause_ms)
+        gus.until("() => location.hash === '#open-c'")
+        gus.expect_texts(["one", "two", "from elsewhere", "three", "four"])
+        assert gus.seqs() == [1, 2, 3, 4, 5]
+        names = "() => Object.keys(localStorage).filter((name) => /open-|outbox/.test(name))"
+        assert gus.value(names) == ["chatkit.room.open-c"]
+        expect(gus.page.locator("#rooms")).not_to_contain_text("open-b")
+        gus.open("/#open-b")  # a bookmark
+        gus.until("() => location.hash === '#open-c'")
+        gus.expect_texts(["one", "two", "from elsewhere", "three", "four"])
+        assert gus.value(names) == ["chatkit.room.open-c"]
+        expect(gus.page.locator("#rooms")).not_to_contain_text("open-b")
 
 
 def check_looks(window: Window) -> None:

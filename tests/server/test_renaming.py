@@ -77,6 +77,29 @@ def test_the_python_client_follows_without_loss_repetition_or_gap() -> None:
     run(test())
 
 
+def test_submitted_messages_follow_to_the_new_name_in_order_and_are_stored_once() -> None:
+    async def test() -> None:
+        async with access_server(**SERVER) as server:
+            ann = await server.token("ann", grant("*", "read", "write"))
+            async with Client(server.url, token=ann.secret) as client:
+                await client.publish("ops", "0", key="k0")
+                renaming = asyncio.create_task(rename_by_moderation(server, "ops", "dev"))
+                answers = []
+                for number in range(40):  # before, while and after the room moves
+                    answers.append(await client.submit("ops", f"{number}", key=f"k{number}", follow_rename=True))
+                    if number == 20:
+                        await renaming
+                refused = await client.submit("ops", "not followed")
+                await within(SOON_S, asyncio.gather(*answers))
+                assert {answer.result().message.room for answer in answers[21:]} == {"dev"}
+                with pytest.raises(RoomRenamed):
+                    await refused
+                page = await client.history("dev")
+                assert [message.body for message in page.messages] == [f"{number}" for number in range(40)]
+
+    run(test())
+
+
 async def rename_by_moderation(server: AccessServer, room: str, new: str) -> None:
     await server.moderation.rename_room(ROOT, room, new)
 

@@ -12,6 +12,7 @@ from session_host import Allowance, Client, Host, hosted
 
 import chatkit.client
 from chatkit.client.signals import ConnectionLost, ConnectionRestored
+from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
 from chatkit.core.model import Message
 from chatkit.errors import RateLimited, Unavailable
 from chatkit.session.sending_order import MAX_REFUSED, SendingOrder
@@ -77,6 +78,22 @@ def test_an_invalid_message_does_not_hold_up_later_ones() -> None:
         client.send("publish", body="x" * 5_000, ref=1, behind=0)
         publish(client, 2, 1)
         assert await outcomes(client, 2) == [(1, "body-too-large"), (2, "ack")]
+
+    hosted(test)
+
+
+def test_a_message_that_is_finally_refused_for_good_does_not_hold_up_later_ones() -> None:
+    async def test(host: Host) -> None:
+        allowance = Allowance(0)
+        client = await host.json("ops", limiter=allowance)
+        publish(client, 1, 0)
+        assert await outcomes(client, 1) == [(1, "rate-limited")]
+        allowance.n_bytes = 10_000
+        root = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
+        await host.hub.moderation.set_room(root, "old", lambda _: RoomSettings(archived=True))
+        client.send("publish", body="x", ref=1, behind=0, room="old")
+        publish(client, 2, 1)
+        assert (await outcomes(client, 3))[1:] == [(1, "forbidden"), (2, "ack")]
 
     hosted(test)
 
@@ -158,6 +175,6 @@ def test_long_refs_of_refused_messages_are_bounded() -> None:
             order.check(f"{n:x>10000}")
     assert len(order._refused) < 10
     for n in range(1_000):
-        order.accepted(f"{n:x>10000}")
+        order.forget(f"{n:x>10000}")
         order.refused("short", error)
     assert order._n_chars == len("short")

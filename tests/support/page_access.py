@@ -26,11 +26,11 @@ class TokenServer:
     def __init__(self, server: ServerProcess, admin: str) -> None:
         self.url = server.url
         self.admin = admin
-        self._port = server.port
+        self.port = server.port
 
     def call(self, method: str, path: str, value: Any = None, *, token: str | None = None, sender: str = "") -> Any:
         """Make a call with the administrator's token, another one, or ("") as a guest. Fail if it is refused."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         secret = self.admin if token is None else token
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {secret}"} if secret else {})
         try:

@@ -8,18 +8,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from harness import (
-    Faults,
-    cancelled_after,
-    draft,
-    drain,
-    is_left_clean,
-    publish_all,
-    run,
-    seqs,
-    turns,
-    until,
-)
+from faulty_backend import Faults
+from harness import cancelled_after, draft, drain, is_left_clean, publish_all, run, seqs, turns, until
 
 from chatkit.backends import conformance
 from chatkit.backends.memory import MemoryBackend

@@ -14,6 +14,7 @@ from serving import ServerProcess, clean_environment, start_in_process_group
 from worker_group import WorkerGroup, children, is_running, open_on_both
 
 pytest_plugins = ["worker_fixtures"]
+
 ENDS_WITHIN_S = 60.0
 
 

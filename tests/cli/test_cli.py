@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,6 @@ from cli_process import PATIENCE_S, Shell
 from serving import ServerProcess, free_port, serve
 
 pytest_plugins = ["shell_fixtures"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
-        yield process
 
 
 # Exit codes
@@ -90,10 +83,10 @@ def test_an_application_with_an_invalid_module_name_is_wrong_usage(shell: Shell,
     assert f"{name!r} names no module" in shell.stderr
 
 
-def test_a_port_in_use_is_reported(tmp_path: Path, server: ServerProcess) -> None:
-    shell = Shell(tmp_path, server.url)
-    shell.run("serve", "--port", str(server.port), "--backend", "memory://", status=1)
-    assert str(server.port) in shell.stderr
+def test_a_port_in_use_is_reported(tmp_path: Path, shell_server: ServerProcess) -> None:
+    shell = Shell(tmp_path, shell_server.url)
+    shell.run("serve", "--port", str(shell_server.port), "--backend", "memory://", status=1)
+    assert str(shell_server.port) in shell.stderr
     assert "Traceback" not in shell.stderr
 
 
@@ -116,9 +109,9 @@ def test_join_in_a_pipe_prints_messages_and_publishes_lines(shell: Shell) -> Non
     assert [line.split(" ", 2)[2] for line in printed] == ["bob: earlier", "ann: one", "ann: /quit"]
 
 
-def test_commands_on_a_store_share_its_messages_with_its_server(shell: Shell, server: ServerProcess) -> None:
+def test_commands_on_a_store_share_its_messages_with_its_server(shell: Shell, shell_server: ServerProcess) -> None:
     shell.run("publish", "shared", "by server")
-    store = ["--backend", server.store]
+    store = ["--backend", shell_server.store]
     with shell.start("history", "shared", "--follow", *store) as process:
         assert process.stdout is not None
         assert process.stdout.readline().endswith(b"ann: by server\n")

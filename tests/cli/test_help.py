@@ -1,19 +1,11 @@
 """Help: examples, defaults and widths of terminals; and the completion of room names."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from cli_process import Shell
-from serving import ServerProcess, serve
 
 pytest_plugins = ["shell_fixtures"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
-        yield process
 
 
 def test_help_lists_the_commands_and_their_examples(shell: Shell) -> None:

@@ -4,19 +4,10 @@ import csv
 import io
 import json
 import signal
-from collections.abc import Iterator
 
-import pytest
 from cli_process import PATIENCE_S, Shell
-from serving import ServerProcess, serve
 
 pytest_plugins = ["shell_fixtures"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
-        yield process
 
 
 def test_history_prints_the_selected_messages(shell: Shell) -> None:

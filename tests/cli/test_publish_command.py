@@ -3,20 +3,13 @@
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_process import PATIENCE_S, Shell, wait_until
-from serving import ServerProcess, serve
+from serving import serve
 
 pytest_plugins = ["shell_fixtures"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
-        yield process
 
 
 def test_a_message_is_published_and_read(shell: Shell) -> None:

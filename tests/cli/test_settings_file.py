@@ -1,19 +1,11 @@
 """The settings file: its place below flags and the environment, and its mistakes."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from cli_process import Shell
-from serving import ServerProcess, serve
 
 pytest_plugins = ["shell_fixtures"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db", "--rate-limit", "2000") as process:
-        yield process
 
 
 def test_flags_override_the_environment_which_overrides_the_file(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""Servers with a token: one that others can reach, and one behind a proxy."""
+"""Servers with a token, of which one is behind a proxy, and one that needs no token."""
 
 from collections.abc import Iterator
 
@@ -22,3 +22,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     origins = [f"--origin={url}" for url in ("https://chat.example", "https://both.example", "http://both.example")]
     with serve("memory://", "--secret", TOKEN, *origins, folder=tmp_path_factory.mktemp("site")) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that only this machine can reach."""
+    with serve(tmp_path_factory.mktemp("unguarded") / "rooms.db", "--rate-limit", "0") as started:
+        yield started
+        assert "Traceback" not in started.log, started.log

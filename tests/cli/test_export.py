@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import stores
 from cli_runner import CommandRunner
-from harness import Faults, run, turns
+from faulty_backend import Faults
+from harness import run, turns
 from serving import clean_environment, serve
 
 from chatkit.backends import open_backend

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from harness import Faults, cancelled_after, draft, drain, publish_all, run, seqs, until
+from faulty_backend import Faults
+from harness import cancelled_after, draft, drain, publish_all, run, seqs, until
 
 from chatkit.backends import conformance
 from chatkit.backends.sqlite import SqliteBackend

@@ -3,7 +3,8 @@
 from contextlib import ExitStack
 
 import pytest
-from harness import Faults, drain, publish_all, run
+from faulty_backend import Faults
+from harness import drain, publish_all, run
 
 from chatkit.core import rooms
 from chatkit.core.hub import Hub

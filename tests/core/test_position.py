@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from harness import Faults, Forgetful, draft, drain, publish_all, run, seqs, small_tails, turns
+from faulty_backend import Faults, Forgetful
+from harness import draft, drain, publish_all, run, seqs, small_tails, turns
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from session_host import Host, hosted

@@ -5,21 +5,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from harness import (
-    Faults,
-    Log,
-    Witness,
-    draft,
-    is_left_clean,
-    publish_all,
-    read_in_memory,
-    run,
-    small_tails,
-    turns,
-    until,
-)
+from faulty_backend import Faults
+from harness import draft, is_left_clean, publish_all, read_in_memory, run, small_tails, turns, until
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from witness import Log, Witness
 
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core.backend import RoomAdvanced

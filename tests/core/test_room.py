@@ -6,19 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from harness import (
-    Faults,
-    cancelled_after,
-    draft,
-    drain,
-    is_left_clean,
-    publish_all,
-    read_in_memory,
-    run,
-    seqs,
-    turns,
-    until,
-)
+from faulty_backend import Faults
+from harness import cancelled_after, draft, drain, is_left_clean, publish_all, read_in_memory, run, seqs, turns, until
 
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core.backend import Disconnected, Reconnected, RoomAdvanced

@@ -3,19 +3,8 @@
 import asyncio
 
 import pytest
-from harness import (
-    Faults,
-    cancelled_after,
-    draft,
-    drain,
-    is_left_clean,
-    publish_all,
-    read_in_memory,
-    run,
-    seqs,
-    turns,
-    until,
-)
+from faulty_backend import Faults
+from harness import cancelled_after, draft, drain, is_left_clean, publish_all, read_in_memory, run, seqs, turns, until
 
 from chatkit.core import fanout
 from chatkit.core.hub import Hub

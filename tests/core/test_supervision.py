@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from harness import Faults, Forgetful, draft, drain, publish_all, run, turns, until
+from faulty_backend import Faults, Forgetful
+from harness import draft, drain, publish_all, run, turns, until
 from session_host import Host, hosted
 
 from chatkit.backends.sqlite import SqliteBackend

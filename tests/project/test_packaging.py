@@ -50,7 +50,12 @@ def test_the_command_runs_and_the_page_is_served(environment: Path, tmp_path: Pa
     chatkit = str(environment / "bin/chatkit")
     shown = subprocess.run([chatkit, "--help"], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert "serve" in shown.stdout
-    kinds = {"/": "text/html", "/static/app.js": "text/javascript", "/static/style.css": "text/css"}
+    kinds = {
+        "/": "text/html",
+        "/static/app.js": "text/javascript",
+        "/static/style.css": "text/css",
+        "/static/panes.css": "text/css",
+    }
     with serve("memory://", folder=tmp_path, command=[chatkit]) as server:
         for path, kind in kinds.items():
             with urllib.request.urlopen(server.url + path) as response:

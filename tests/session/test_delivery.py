@@ -4,7 +4,9 @@ import asyncio
 from random import Random
 
 import pytest
-from harness import Faults, RecordingSocket, draft, publish_all, run, turns, until
+from faulty_backend import Faults
+from harness import draft, publish_all, run, turns, until
+from recording_socket import RecordingSocket
 
 from chatkit.core import segment as feed_module
 from chatkit.core.hub import Hub

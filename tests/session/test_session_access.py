@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from harness import Faults, RecordingSocket, run, turns, until
+from faulty_backend import Faults
+from harness import run, turns, until
+from recording_socket import RecordingSocket
 from session_host import NEWEST, Client, Host
 
 from chatkit.core import access_notifier

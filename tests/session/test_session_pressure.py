@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from harness import Faults, publish_all, run, turns, until
+from faulty_backend import Faults
+from harness import publish_all, run, turns, until
 from session_host import Host, hosted
 
 from chatkit.core.hub import Hub

@@ -60,6 +60,10 @@ def call(place: Place, method: str, path: str, body: bytes | str | None = None, 
         connection.close()
 
 
+def get(place: Place, path: str, **headers: str) -> Answer:
+    return call(place, "GET", path, **headers)
+
+
 def publish(place: Place, room: str, body: str, **fields: Any) -> Answer:
     """Publish over HTTP as JSON."""
     sent = json.dumps({"body": body, **fields})

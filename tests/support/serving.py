@@ -150,6 +150,13 @@ def serve(
             server.stop()
 
 
+def start_in_process_group(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start `chatkit serve` in a process group of its own."""
+    command = [sys.executable, "-m", "chatkit.cli", "serve", *words]
+    env = clean_environment({})
+    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on now, and that no outgoing connection is given by itself."""
     while True:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
-from harness import Faults, RecordingSocket, run, until
+from faulty_backend import Faults
+from harness import run, until
+from recording_socket import RecordingSocket
 
 from chatkit.core.access import Identity
 from chatkit.core.hub import Hub

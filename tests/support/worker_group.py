@@ -1,18 +1,22 @@
 """A server with several workers, for tests: its processes, and a connection to each of them."""
 
+import asyncio
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import forking
 from raw_client import WITHIN_S, eventually
 from serving import ServerProcess, serve
 
 ENDED = {"Z", "X"}  # states of a process that was not waited for yet
+FOLLOWERS = 4  # enough for each of two workers to have some
+
+Opened = TypeVar("Opened")
 
 
 class WorkerGroup:
@@ -93,6 +97,20 @@ def serve_workers(store: Path | str, *options: str, n_workers: int = 2, **more: 
     with serve(store, "--workers", str(n_workers), "--rate-limit", "0", *options, **more) as server:
         eventually(lambda: "Press Ctrl-C" in server.log, within_s=60)
         yield WorkerGroup(server)
+
+
+async def open_on_both(
+    group: WorkerGroup,
+    stack: AsyncExitStack,
+    n_least: int,
+    open_one: Callable[[int], AbstractAsyncContextManager[Opened]],
+) -> list[Opened]:
+    """Open at least `n_least` connections, and more until each worker has one: a slow worker accepts fewer."""
+    opened: list[Opened] = []
+    while len(opened) < n_least or 0 in (await asyncio.to_thread(lambda: group.connections)).values():
+        assert len(opened) < 20 * n_least
+        opened.append(await stack.enter_async_context(open_one(len(opened))))
+    return opened
 
 
 def children(pid: int) -> set[int]:

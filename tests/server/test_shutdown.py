@@ -1,0 +1,141 @@
+"""Shutdown: it takes seconds, whatever the clients do, and loses no acknowledged message."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from raw_client import Talk, call, handshake, open_socket, publish, raw, read_all, read_head, run, stream
+from serving import ServerProcess, serve
+from websockets.exceptions import WebSocketException
+
+ENDS_WITHIN_S = 15.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with serve(tmp_path / "rooms.db", "--rate-limit", "0") as started:
+        yield started
+
+
+def wait_for_end(process: subprocess.Popen[bytes]) -> int:
+    return process.wait(ENDS_WITHIN_S)
+
+
+def test_sigterm_stops_a_server_without_clients_at_once(server: ServerProcess) -> None:
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def test_ctrl_c_exits_with_130(server: ServerProcess) -> None:
+    process = server._running()
+    process.send_signal(signal.SIGINT)
+    assert wait_for_end(process) == 130
+    assert "Traceback" not in server.log
+    server._process = None
+
+
+def test_sockets_are_closed_with_1012_and_streams_end(server: ServerProcess) -> None:
+    async def test() -> None:
+        async with (
+            Talk.open(server, "/ws/end?name=ann") as idle,
+            open_socket(server, "/ws/end") as text,
+            open_socket(server, "/ws") as elsewhere,
+        ):
+            await idle.until("joined")
+            server.signal(signal.SIGTERM)
+            for opened in (idle.socket, text, elsewhere):
+                await asyncio.wait_for(opened.wait_closed(), ENDS_WITHIN_S)
+                assert opened.close_code == 1012
+
+    with stream(server, "/rooms/end/events") as lines, stream(server, "/rooms/end/events", "Accept: x/y") as other:
+        assert lines.next() == other.next() == "retry: 1000"
+        run(test())
+        assert [event.get("event") for event in lines.events()] == [
+            "ping"
+        ]  # the end of a complete answer, not a lost connection
+    process = server._running()
+    assert wait_for_end(process) == 0
+    server._process = None
+    assert "Traceback" not in server.log
+
+
+def test_a_client_that_does_not_read_does_not_delay_the_shutdown(server: ServerProcess) -> None:
+    with raw(server, receive_buffer=4_096) as stalled, raw(server, receive_buffer=4_096) as stalled_stream:
+        stalled.sendall(handshake("/ws/stall?history=0"))
+        read_head(stalled)
+        stalled_stream.sendall(b"GET /rooms/stall/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        read_head(stalled_stream)
+        for _ in range(200):
+            assert publish(server, "stall", "x" * 60_000).status == 201
+        assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def test_incomplete_requests_and_handshakes_do_not_delay_the_shutdown(server: ServerProcess) -> None:
+    with raw(server) as half_head, raw(server) as half_body, raw(server) as half_handshake, raw(server) as silent:
+        half_head.sendall(b"GET /rooms HTTP/1.1\r\nHost: loc")
+        half_body.sendall(b"POST /rooms/a/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
+        half_handshake.sendall(handshake("/ws/a")[:-2])
+        assert silent.getpeername()
+        assert call(server, "GET", "/health").status == 200
+        process = server._running()
+        process.terminate()
+        assert wait_for_end(process) == 0
+        server._process = None
+        assert b"HTTP/1.1 2" not in read_all(half_body)
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_second_signal_does_not_interrupt_the_shutdown(server: ServerProcess, number: int, status: int) -> None:
+    with raw(server, receive_buffer=4_096) as stalled:
+        stalled.sendall(handshake("/ws/stall?history=0"))
+        read_head(stalled)
+        process = server._running()
+        process.send_signal(number)
+        process.send_signal(number)
+        assert wait_for_end(process) == status
+    server._process = None
+    assert "Traceback" not in server.log
+
+
+def test_messages_acknowledged_before_the_shutdown_are_stored(server: ServerProcess) -> None:
+    """Publishers continue until the server is gone; every acknowledged message is there afterwards."""
+
+    async def publisher(number: int) -> list[str]:
+        acknowledged: list[str] = []
+        async with Talk.open(server, f"/ws?name=p{number}") as talk:
+            for count in range(100_000):
+                body = f"{number}-{count}"
+                try:
+                    answer = await talk.ask(op="publish", room="last", body=body)
+                except (OSError, WebSocketException, TimeoutError):  # the connection may end in any of these ways
+                    break
+                if answer["type"] == "ack":
+                    acknowledged.append(body)
+                elif answer["code"] == "unavailable":
+                    break
+        return acknowledged
+
+    async def test() -> list[list[str]]:
+        publishers = [asyncio.create_task(publisher(number)) for number in range(4)]
+        while (await asyncio.to_thread(call, server, "GET", "/rooms/last")).json["last"] < 50:
+            pass
+        server.signal(signal.SIGTERM)
+        return await asyncio.gather(*publishers)
+
+    acknowledged = {body for bodies in run(test()) for body in bodies}
+    process = server._running()
+    assert wait_for_end(process) == 0
+    server._process = None
+    server.start()
+    kept: set[str] = set()
+    after = 0
+    while page := call(server, "GET", f"/rooms/last/messages?after={after}&limit=1000").json["messages"]:
+        kept |= {message["body"] for message in page}
+        after = page[-1]["seq"]
+    assert acknowledged <= kept
+    assert len(acknowledged) >= 40

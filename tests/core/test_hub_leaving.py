@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from harness import Faults, draft, is_left_clean, publish_all, run, seqs, turns, until
+from faulty_backend import Faults
+from harness import draft, is_left_clean, publish_all, run, seqs, turns, until
 
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core import hub as hub_module

@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Faults, run, until
+from faulty_backend import Faults
+from harness import run, until
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend

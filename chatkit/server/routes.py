@@ -15,6 +15,7 @@ from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
 from chatkit.core.hub import Hub
 from chatkit.core.model import (
+    MAX_SEQ,
     Cursor,
     Draft,
     Message,
@@ -45,7 +46,6 @@ from chatkit.wire.protocol import encode
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # in a page, when no limit is given
 MAX_TIME_CHARS = 64  # an RFC 3339 time has about 30
-MAX_SEQ = (1 << 63) - 1  # the largest number that a store holds
 
 _logger = logging.getLogger(__name__)
 
@@ -271,10 +271,9 @@ def _check_redaction(admission: Admission, by: Identity, message: Message) -> No
 
 
 async def _redact(hub: Hub, by: Identity, message: Message) -> Message:
-    if not hub.access.is_open:
-        return await hub.moderation.redact(by, message)
-    redacted = await hub.redact(message.room, message.seq)
-    if not message.redacted:  # no entry of the audit: nobody is known, and everybody may read the audit
+    is_open = hub.access.is_open  # then nobody is known, and everybody may read the audit
+    redacted = await hub.moderation.redact(by, message, is_audited=not is_open)
+    if is_open and not message.redacted:
         _logger.warning(
             "%s, from %s, redacted message %d of %s in %s",
             by.name, by.address or "this machine", message.seq, message.sender, message.room,

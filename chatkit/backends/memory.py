@@ -130,7 +130,9 @@ class MemoryBackend(Backend):
         for room, log in sorted(self._logs.items()):
             mentions = [message.seq for message in log.mentions_of(name)]
             if log.last and (room in markers or mentions):
-                found.append(_count_unread(room, log, name, markers.get(room, 0), mentions, limit))
+                marker = markers.get(room, 0)
+                n_mentions = min(sum(seq > marker for seq in mentions), limit)
+                found.append(RoomUnread(room, marker, log.last, _count_unread(log, name, marker, limit), n_mentions))
                 await asyncio.sleep(0)
         return found
 
@@ -252,14 +254,13 @@ def _mention_position(message: Message) -> MentionPosition:
     return MentionPosition(message.time_ms, message.room, message.seq)
 
 
-def _count_unread(room: str, log: MemoryLog, name: str, marker: int, mentions: Iterable[int], limit: int) -> RoomUnread:
+def _count_unread(log: MemoryLog, name: str, marker: int, limit: int) -> int:
     unread = (
         message
         for message in log.between(marker, log.last + 1)
         if message.act is None and message.sender != name and not message.redacted
     )
-    n_mentions = sum(seq > marker for seq in mentions)
-    return RoomUnread(room, marker, log.last, sum(1 for _ in islice(unread, limit)), min(n_mentions, limit))
+    return sum(1 for _ in islice(unread, limit))
 
 
 async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:

@@ -28,7 +28,7 @@ from chatkit.core.hub_store import HubStore
 from chatkit.core.measures import HubMeasures
 from chatkit.core.mentions import find_mentions
 from chatkit.core.message_state import Act
-from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.record_watcher import RecordWatcher
@@ -40,7 +40,7 @@ from chatkit.core.steady_clock import SteadyClock
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
 from chatkit.core.text import fold
-from chatkit.errors import ChatkitError
+from chatkit.errors import ChatkitError, NotFound
 
 USES_S: Final = 60.0  # between two writes of when tokens were used
 CLEANED_AFTER: Final = 60  # times that: then bans that have ended are removed
@@ -240,6 +240,14 @@ class Hub:
         return await read_history(
             self._backend, room, after=after, before=before, limit=limit, where=where, folded=folded
         )
+
+    async def find(self, room: str, seq: int, *, folded: bool = False) -> Message:
+        """Return one message as it was written, or, if `folded`, in its current state. Raise `NotFound`."""
+        if 0 < seq <= MAX_SEQ:
+            page = await self._backend.read(room, after=seq - 1, before=seq + 1, limit=1, folded=folded)
+            if page.messages:
+                return page.messages[0]
+        raise NotFound(f"there is no message {seq} in {room!r}")
 
     def close_readers(self) -> None:
         """Close every subscription, which ends the iterators over them."""

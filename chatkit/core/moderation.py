@@ -219,6 +219,12 @@ class Moderation:
         return redacted
 
 
+def redaction_right(by: Identity, message: Message) -> Right:
+    """Return the right on the room that `by` needs to redact a message: that to write suffices for one's own."""
+    is_own = by.is_verified and message.verified and message.sender == by.name
+    return Right.WRITE if is_own else Right.MODERATE
+
+
 def _moderates(by: Identity, room: str) -> bool:
     """Return whether `by` may ban from a room, or from all rooms."""
     is_admin = by.has(Right.ADMIN, None)

@@ -14,7 +14,7 @@ import msgspec
 
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.records import MemoryRecords
-from chatkit.backends.renaming import check_rename
+from chatkit.backends.renaming import check_rename, choose_suffix
 from chatkit.core.backend import (
     Backend,
     Filter,
@@ -44,13 +44,14 @@ class MemoryLog:
     The number of the first new message is `last + 1`.
     """
 
-    __slots__ = ("keys", "last", "messages", "time_ms")
+    __slots__ = ("home", "keys", "last", "messages", "time_ms")
 
     def __init__(self, last: int = 0) -> None:
         self.messages: list[Message] = []
         self.keys: dict[tuple[str, str], int] = {}
         self.last = last
         self.time_ms = 0
+        self.home = ""  # the first name of a log that was renamed
 
     @property
     def first(self) -> int:
@@ -200,14 +201,15 @@ class MemoryBackend(Backend):
         if log is None or not log.last:
             return False
         check_rename(room, new, is_taken=new in self._logs and self._logs[new].last > 0)
+        own = "" if self._epoch_of(room) == self._epoch else self._epoch_of(room)
+        log.home = log.home or room
+        epoch = choose_suffix(own, log.home, new, self._epochs.get(new, "")) or self._epoch
+        log.messages[:] = [msgspec.structs.replace(message, room=new, epoch=epoch) for message in log.messages]
         self._logs[new] = log
-        log.messages[:] = [msgspec.structs.replace(message, room=new) for message in log.messages]
-        self._epochs[new] = self._epoch_of(room)
+        self._epochs[new] = epoch
         del self._logs[room]
         self._epochs[room] = new_epoch()
-        self._notify(
-            [RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=self._epochs[new])]
-        )
+        self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=epoch)])
         return True
 
     async def load(self, messages: Sequence[Message]) -> int:

@@ -62,11 +62,10 @@ class RedisWriter:
         slots: dict[int, list[str]] = {}
         for room in rooms:
             slots.setdefault(self._reader.slot(room), []).append(room)
-        epoch = new_epoch()
         calls = [
             SlotCommand(
                 slot,
-                self._append_command(append_id, epoch, [(room, rooms[room], position(room)) for room in names], drafts),
+                self._append_command(append_id, [(room, rooms[room], position(room)) for room in names], drafts),
             )
             for slot, names in slots.items()
         ]
@@ -94,10 +93,10 @@ class RedisWriter:
             raise Unavailable(f"fewer than {self._replicas} replicas have the messages, which may be lost")
 
     def _append_command(
-        self, append_id: str, epoch: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
+        self, append_id: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
     ) -> Command:
         keys: list[bytes] = []
-        arguments: list[Word] = [self.publish_command, append_id, epoch, self._is_kept]
+        arguments: list[Word] = [self.publish_command, append_id, new_epoch(), self._is_kept]
         for room, numbers, known in rooms:
             keys += self._names.of(room)
             arguments += (known.epoch, known.last, len(numbers))

@@ -26,6 +26,7 @@ for r = 0, #KEYS / 5 - 1 do
   local meta, log, keys, gone = KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4]
   check_rights({ { publish, KEYS[r * 5 + 5], '' } })
   local state = state_of(meta)
+  check_settled(state.moving, state.arriving)
   redis.call('XLEN', log)
   state.is_new_to_keys = redis.call('ZCARD', keys) == 0 and not state.is_by_sender
   state.is_by_sender = state.is_by_sender or state.is_new_to_keys

@@ -8,7 +8,7 @@ local function head_of(meta, state, new_epoch, known_epoch, known_last)
     state.epoch = new_epoch
     redis.call('HSET', meta, 'epoch', state.epoch)
   end
-  if state.last == 0 and redis.call('TTL', meta) < EMPTY_S / 2 then
+  if state.last == 0 and not state.moved and not state.arriving and redis.call('TTL', meta) < EMPTY_S / 2 then
     redis.call('EXPIRE', meta, EMPTY_S)
   end
   return { state.epoch, state.last, state.redacted }

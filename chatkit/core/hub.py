@@ -19,6 +19,7 @@ from chatkit.core.access import RoomSettings
 from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
+from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
@@ -71,8 +72,9 @@ class Hub:
         self._records = RecordWatcher(backend, self._notifier.apply)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         store = cast("Backend", self.records)  # of which they use no more than there is
-        self.administration = Administration(store, self.now_ms)
-        self.moderation = Moderation(store, self.now_ms, refusal_s=REFUSAL_S if backend.shared else 0)
+        self._audit = Audit(store, self.now_ms)
+        self.administration = Administration(store, self.now_ms, self._audit)
+        self.moderation = Moderation(store, self.now_ms, self._audit, refusal_s=REFUSAL_S if backend.shared else 0)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._n_repeated = 0
@@ -87,7 +89,8 @@ class Hub:
         except BaseException:
             await self._tasks.__aexit__(None, None, None)
             raise
-        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired(), self._maintain_access()]
+        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired()]
+        services += [self._maintain_access(), self._audit.run()]
         if self._backend.shared:
             services += [self._presence.share(), self._records.run()]
         self._services = [self.spawn(service) for service in services]
@@ -99,6 +102,7 @@ class Hub:
         """Commit the accepted drafts, and end every subscription and task. Leaving again does nothing."""
         if self._is_closed:
             return
+        await self._audit.close()
         self._is_closed = True
         self._rooms.refuse()
         try:

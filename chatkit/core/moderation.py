@@ -46,9 +46,11 @@ class Moderation:
     `refusal_s` is the time after which every process on the store refuses what a changed setting forbids.
     """
 
-    def __init__(self, backend: Backend, now_ms: Callable[[], int], *, refusal_s: float = 0) -> None:
+    def __init__(
+        self, backend: Backend, now_ms: Callable[[], int], audit: Audit | None = None, *, refusal_s: float = 0
+    ) -> None:
         self._refusal_s = refusal_s
-        self._audit = Audit(backend)
+        self._audit = audit or Audit(backend, now_ms)
         self._backend = backend
         self._store = AccessStore(backend)
         self._now_ms = now_ms

@@ -100,7 +100,7 @@ class Page {
   #addListeners() {
     const { connection } = this.session;
     window.addEventListener("hashchange", () => {
-      this.identification.takeInvite();
+      if (!this.identification.takeInvite()) this.identification.takeToken();
       this.#openFromAddress();
     });
     window.addEventListener("online", () => connection.retryNow());

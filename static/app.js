@@ -345,7 +345,7 @@ class Page {
     if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
     this.#drawAccess(room);
     this.composer.maxBytes = session.maxBody;
-    this.people.show([...room.members.keys()], room.count, session.name);
+    this.people.show(room.members, room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
   }

@@ -3,7 +3,7 @@
  *
  * @typedef {{room: string, seq: number, time: string, sender: string, body: string, data?: unknown, key?: string,
  *   redacted?: boolean, verified?: boolean, bot?: boolean}} Message
- * @typedef {{name: string, since: string}} Member
+ * @typedef {{name: string, since: string, verified?: boolean, bot?: boolean}} Member
  * @typedef {{after: number, before: number, reason: "trimmed" | "epoch" | "no-history"}} Gap
  * @typedef {{body: number, history: number}} Limits
  *
@@ -30,7 +30,7 @@
  * @typedef {{type: "history", room: string, messages: Message[], complete: boolean, ref?: Ref}} HistoryEvent
  * @typedef {{type: "members", room: string, members: Member[], count: number, ref?: Ref}} MembersEvent
  * @typedef {{type: "presence", room: string, joined?: string[], left?: string[], count: number,
- *   ref?: Ref}} PresenceEvent
+ *   verified?: string[], bots?: string[], ref?: Ref}} PresenceEvent
  * @typedef {{type: "typing", room: string, sender: string, ref?: Ref}} TypingEvent
  * @typedef {{type: "redacted", room: string, seq: number, ref?: Ref}} RedactedEvent
  * @typedef {{type: "error", code: string, message: string, retry_after_s?: number,

@@ -31,6 +31,7 @@ from chatkit.core.presence import PresenceTracker
 from chatkit.core.record_watcher import RecordWatcher
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
+from chatkit.core.roster import UNMARKED, Marks
 from chatkit.core.signals import RoomChanged, Signal, Typing
 from chatkit.core.steady_clock import SteadyClock
 from chatkit.core.subscription import Subscription
@@ -182,20 +183,22 @@ class Hub:
         after: Cursor | None = None,
         history: int = 0,
         member: str | None = None,
+        marks: Marks = UNMARKED,
         wake: Wake | None = None,
         on_signal: Callable[[Signal], None] | None = None,
     ) -> Subscription:
         """Start to read the room after the cursor `after`, or, without one, from `history` messages before its end.
 
-        With `member`, that name is present in the room until the subscription is closed. `wake` is called when there is
-        something to read, at most once in a turn of the event loop. `on_signal` is called with each signal. Both must
-        neither wait nor raise. Raise `Unavailable` if the room cannot be read.
+        With `member`, that name is present in the room until the subscription is closed; `marks` say whether it is
+        verified and a bot's. `wake` is called when there is something to read, at most once in a turn of the event
+        loop. `on_signal` is called with each signal. Both must neither wait nor raise. Raise `Unavailable` if the room
+        cannot be read.
         """
         subscription = await self._rooms.subscribe(
             room, after=after, history=history, wake=wake, member=member, on_signal=on_signal
         )
         if member is not None:
-            self._presence.enter(room, member)
+            self._presence.enter(room, member, marks)
         return subscription
 
     def _on_reader_closed(self, subscription: Subscription) -> None:

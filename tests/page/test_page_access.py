@@ -166,6 +166,12 @@ def test_senders_are_marked_as_verified_and_as_bots(
     mara.page.locator("#search-open").click()
     mara.page.locator("#search-box").fill("from a")
     expect(mara.page.locator("#search-list .mark-verified")).to_have_count(2)
+    sign_in(open_window(), ann, "open-marks")  # while the list of members is open
+    people = mara.page.locator("#people-list li")
+    expect(people.filter(has_text="ann").locator(".mark-verified")).to_have_count(1)
+    expect(people.filter(has_text="mara").locator(".mark-verified")).to_have_count(0)
+    mara.reopen("/#open-marks").await_connection()  # now it is in the answer to the join
+    expect(mara.page.locator("#people-list .mark-verified")).to_have_count(1)
 
 
 def test_a_name_that_a_token_holds_is_refused_with_a_next_step(

@@ -1,4 +1,4 @@
--- Version 5: a renamed log does not get an epoch that another log had under the new name.
+-- Version 5: marks of members, and a renamed log does not get an epoch that another log had under the new name.
 
 CREATE OR REPLACE FUNCTION {schema}.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 5';
 
@@ -40,6 +40,58 @@ BEGIN
         '["a","",0,"%s",[%s]]', epoch,
         {schema}.advanced(in_new, moved.last, moved.last, moved.time_ms, moved.epoch_suffix)
     )) FROM {schema}.meta;
+    RETURN true;
+END
+$$;
+
+ALTER TABLE {schema}.member ADD COLUMN flags smallint NOT NULL DEFAULT 0; -- 1: verified, 2: bot
+
+-- As in version 1, with the flags of the members. Processes of an older version use that one until they are upgraded.
+CREATE FUNCTION {schema}.announce(
+    in_process text, in_life text, is_whole boolean, ttl_s double precision,
+    joined_rooms text[], joined_names text[], joined_since_ms bigint[], joined_flags smallint[],
+    left_rooms text[], left_names text[]
+) RETURNS boolean LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    now timestamptz := clock_timestamp();
+    changed bigint;
+    kept_versions CONSTANT integer := 100; -- some minutes; a process that has not polled for longer reads all members
+BEGIN
+    SELECT version INTO changed FROM {schema}.process
+    WHERE name = in_process AND life = in_life AND expires > now FOR UPDATE;
+    IF NOT FOUND THEN
+        IF NOT is_whole THEN
+            RETURN false;
+        END IF;
+        changed := 0;
+        INSERT INTO {schema}.process (name, life, expires) VALUES (in_process, in_life, now)
+        ON CONFLICT (name) DO UPDATE SET life = excluded.life, version = 0, forgotten = 0;
+        DELETE FROM {schema}.member WHERE process = in_process;
+    END IF;
+
+    IF cardinality(joined_rooms) + cardinality(left_rooms) > 0 THEN
+        changed := changed + 1;
+        INSERT INTO {schema}.member (process, room, name, since_ms, flags, version, is_gone)
+        SELECT in_process, room, name, since_ms, flags, changed, false
+        FROM unnest(joined_rooms, joined_names, joined_since_ms, joined_flags) AS joined (room, name, since_ms, flags)
+        ON CONFLICT (process, room, name)
+        DO UPDATE SET since_ms = excluded.since_ms, flags = excluded.flags, version = excluded.version, is_gone = false;
+        UPDATE {schema}.member SET is_gone = true, version = changed
+        FROM unnest(left_rooms, left_names) AS gone (room, name)
+        WHERE process = in_process AND member.room = gone.room AND member.name = gone.name;
+        DELETE FROM {schema}.member WHERE process = in_process AND is_gone AND version <= changed - kept_versions;
+    END IF;
+    UPDATE {schema}.process SET expires = now + make_interval(secs => ttl_s), version = changed,
+        forgotten = greatest(forgotten, changed - kept_versions)
+    WHERE name = in_process;
+
+    -- Delete expired processes, except those that another transaction is deleting.
+    WITH faded AS (
+        DELETE FROM {schema}.process WHERE name IN (
+            SELECT name FROM {schema}.process WHERE expires <= now AND name <> in_process FOR UPDATE SKIP LOCKED
+        ) RETURNING name
+    ) DELETE FROM {schema}.member WHERE process IN (SELECT name FROM faded);
     RETURN true;
 END
 $$;

@@ -161,7 +161,9 @@ class SqliteBackend(Backend):
         limit: int = 100,
     ) -> Sequence[Message]:
         return await self._scans.run_interruptibly(
-            lambda connection: read_mentions(connection, self._writer.epoch, name, rooms, before, limit)
+            lambda connection: read_mentions(
+                connection, self._writer.epoch, name, rooms=rooms, before=before, limit=limit
+            )
         )
 
     async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:

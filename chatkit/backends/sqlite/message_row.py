@@ -1,5 +1,7 @@
 """MessageRow: one row of the table `message` as SQL returns it, with or without the message's state."""
 
+# ruff: noqa: S608 - the statements are composed of constants
+
 from typing import Final
 
 import msgspec
@@ -16,7 +18,7 @@ ROW: Final = """json_array(message.seq, message.time_ms, message.sender, message
 STATE: Final = f"""
     LEFT JOIN message_state AS state
     ON message.flags & {REFERRED} AND state.room = message.room AND state.seq = message.seq
-    LEFT JOIN message AS edit ON edit.room = state.room AND edit.seq = state.edit
+    LEFT JOIN message AS edit ON edit.room = state.room AND edit.seq = state.edit AND edit.body IS NOT NULL
 """
 BODY: Final = "CASE WHEN edit.id IS NULL THEN message.body ELSE edit.body END"
 FOLDED: Final = "CASE WHEN edit.id IS NULL THEN message.folded ELSE edit.folded END"  # the column `folded` of the text

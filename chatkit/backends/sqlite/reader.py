@@ -5,6 +5,8 @@ made within one step of SQLite: if they were read row by row, Python's sqlite3 w
 each, and wait for it behind a busy event loop.
 """
 
+# ruff: noqa: S608 - the statements are composed of constants
+
 import re
 import sqlite3
 import time
@@ -30,13 +32,21 @@ _PAGE = """
     FROM room LEFT JOIN (
         SELECT count(*) AS count, json_group_array({row}) FILTER (WHERE message.id IS NOT NULL) AS rows FROM (
             SELECT id, n_bytes, sum(n_bytes) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM (
-                SELECT message.id, {size} AS n_bytes FROM message {state}
-                WHERE message.room = (SELECT id FROM room WHERE name = :room)
-                AND message.seq > :after AND message.seq < :before {where}
-                ORDER BY message.seq {order} LIMIT :limit + 1
+                SELECT message.id, {size} AS n_bytes FROM {source} {state}
+                WHERE {range} {where}
+                ORDER BY {order} LIMIT :limit + 1
             )
         ) AS found LEFT JOIN message ON message.id = found.id AND (total <= :max_bytes OR total = n_bytes) {state}
     ) AS chosen WHERE name = :room
+"""
+# The messages between the runs of changes, run by run; a room without changes has no run.
+_BETWEEN_RUNS = """
+    room LEFT JOIN change_run AS run ON run.room = room.id AND run.first < :before
+    AND run.first >= (SELECT max(first) FROM change_run WHERE room = room.id AND first <= :after + 1)
+    CROSS JOIN message ON message.room = room.id AND message.seq > max(:after, coalesce(run.last, 0))
+    AND message.seq < min(:before, coalesce(
+        (SELECT min(first) FROM change_run WHERE room = run.room AND first > run.first), :before
+    ))
 """
 _SIZE = "coalesce(length(CAST({body} AS BLOB)), 0) + coalesce(length(CAST(message.data AS BLOB)), 0)"
 # LIKE is a prefilter that halves the time. It folds ASCII only; rows for which that is not enough have `folded`.
@@ -184,7 +194,13 @@ def _page_statement(where: Filter, *, is_forward: bool, folded: bool) -> tuple[s
     if where.pinned:
         conditions += _PINNED if folded else " AND FALSE"
     parts = {"row": FOLDED_ROW, "state": STATE} if folded else {"row": ROW, "state": ""}
-    order = "ASC" if is_forward else "DESC"
+    direction = "ASC" if is_forward else "DESC"
+    if folded and where.of is None and not where.pinned:
+        parts |= {"source": _BETWEEN_RUNS, "range": "room.name = :room"}
+        order = f"run.first {direction}, message.seq {direction}"
+    else:
+        parts |= {"source": "message", "range": _RANGE}
+        order = f"message.seq {direction}"
     return _PAGE.format(size=_SIZE.format(body=body), where=conditions, order=order, **parts), values
 
 
@@ -194,11 +210,9 @@ _CONDITIONS = {
     "until_ms": " AND message.time_ms < :until_ms",
     "of": " AND message.of = :of",
 }
-_PINNED = """
-    AND message.seq IN (
-        SELECT seq FROM message_state WHERE room = (SELECT id FROM room WHERE name = :room) AND is_pinned
-    )
-"""
+_ROOM_ID = "(SELECT id FROM room WHERE name = :room)"
+_RANGE = f"message.room = {_ROOM_ID} AND message.seq > :after AND message.seq < :before"
+_PINNED = f" AND message.seq IN (SELECT seq FROM message_state WHERE room = {_ROOM_ID} AND is_pinned)"
 
 
 def prefilter(search: str) -> str:

@@ -59,6 +59,7 @@ def read_mentions(
     connection: sqlite3.Connection,
     epoch: str,
     name: str,
+    *,
     rooms: Collection[str] | None,
     before: MentionPosition | None,
     limit: int,

@@ -77,14 +77,60 @@ BEGIN
 END
 $$;
 
+-- Return the entries of a room from a number on that change or answer a message, with that message. Left out are changes
+-- of what is not there, is a change itself or is redacted, and edits by somebody else.
+CREATE FUNCTION {schema}.related(in_room bigint, from_seq bigint)
+RETURNS TABLE (seq bigint, sender text, body text, act text, mentions text, target bigint, target_time_ms bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT entry.seq, entry.sender, entry.body, entry.act, entry.mentions, target.seq, target.time_ms
+    FROM {schema}.message AS entry CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.message AS target
+        WHERE target.room = in_room AND target.seq = entry.of AND target.seq <= entry.seq AND target.act IS NULL LIMIT 1
+    ) AS target
+    WHERE entry.room = in_room AND entry.seq >= from_seq AND entry.of IS NOT NULL AND (
+        entry.act IS NULL OR target.redaction IS NULL AND entry.redaction IS NULL
+        AND (entry.act <> 'edit' OR entry.sender = target.sender)
+    )
+$$;
+
 -- Fold the entries of a room from a number on into the state of the messages that they refer to; see core/relations.py.
 -- In the transaction that inserted them, which has locked the room.
 CREATE FUNCTION {schema}.relate(in_room bigint, from_seq bigint) RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+    acts text[] := ARRAY(SELECT DISTINCT coalesce(act, 'reply') FROM {schema}.related(in_room, from_seq));
+BEGIN
+    PERFORM {schema}.extend_runs(in_room, from_seq);
+    INSERT INTO {schema}.mention (name, room, seq, time_ms)
+    SELECT name, in_room, seq, time_ms FROM {schema}.message, json_array_elements_text(mentions::json) AS asked (name)
+    WHERE room = in_room AND seq >= from_seq AND act IS NULL AND mentions IS NOT NULL ON CONFLICT DO NOTHING;
+    IF 'reply' = ANY (acts) THEN
+        INSERT INTO {schema}.message_state AS state (room, seq, n_replies)
+        SELECT in_room, target, count(*) FROM {schema}.related(in_room, from_seq) WHERE act IS NULL GROUP BY target
+        ON CONFLICT (room, seq) DO UPDATE SET n_replies = state.n_replies + excluded.n_replies;
+    END IF;
+    IF 'edit' = ANY (acts) THEN
+        PERFORM {schema}.relate_edits(in_room, from_seq);
+    END IF;
+    IF acts && ARRAY['pin', 'unpin'] THEN
+        INSERT INTO {schema}.message_state (room, seq, is_pinned)
+        SELECT DISTINCT ON (target) in_room, target, act = 'pin' FROM {schema}.related(in_room, from_seq)
+        WHERE act IN ('pin', 'unpin') ORDER BY target, seq DESC
+        ON CONFLICT (room, seq) DO UPDATE SET is_pinned = excluded.is_pinned;
+    END IF;
+    IF 'unreact' = ANY (acts) THEN
+        PERFORM {schema}.relate_reactions(in_room, from_seq);
+    ELSIF 'react' = ANY (acts) THEN
+        PERFORM {schema}.add_reactions(in_room, from_seq);
+    END IF;
+END
+$$;
+
+-- Add the changes of a room from a number on to its runs of changes.
+CREATE FUNCTION {schema}.extend_runs(in_room bigint, from_seq bigint) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
     run record;
-    entry record;
-    target record;
 BEGIN
     FOR run IN
         SELECT min(seq) AS first, max(seq) AS last FROM (
@@ -99,62 +145,73 @@ BEGIN
             INSERT INTO {schema}.change_run (room, first, last) VALUES (in_room, run.first, run.last);
         END IF;
     END LOOP;
-
-    FOR entry IN
-        SELECT seq, time_ms, sender, body, redaction IS NOT NULL AS is_redacted, of, act, mentions
-        FROM {schema}.message
-        WHERE room = in_room AND seq >= from_seq AND (of IS NOT NULL OR mentions IS NOT NULL) ORDER BY seq
-    LOOP
-        IF entry.act IS NULL THEN
-            PERFORM {schema}.mention(in_room, entry.seq, entry.time_ms, entry.mentions);
-        END IF;
-        SELECT seq, time_ms, sender, redaction IS NOT NULL AS is_redacted INTO target FROM {schema}.message
-        WHERE room = in_room AND seq = entry.of AND seq <= entry.seq AND act IS NULL;
-        IF NOT FOUND OR (entry.act IS NOT NULL AND (target.is_redacted OR entry.is_redacted))
-            OR (entry.act = 'edit' AND entry.sender <> target.sender) THEN
-            CONTINUE;
-        END IF;
-        CASE
-        WHEN entry.act IS NULL THEN
-            INSERT INTO {schema}.message_state AS state (room, seq, n_replies) VALUES (in_room, target.seq, 1)
-            ON CONFLICT (room, seq) DO UPDATE SET n_replies = state.n_replies + 1;
-        WHEN entry.act = 'edit' THEN
-            INSERT INTO {schema}.message_state (room, seq, edit) VALUES (in_room, target.seq, entry.seq)
-            ON CONFLICT (room, seq) DO UPDATE SET edit = excluded.edit;
-            DELETE FROM {schema}.mention WHERE room = in_room AND seq = target.seq;
-            PERFORM {schema}.mention(in_room, target.seq, target.time_ms, entry.mentions);
-        WHEN entry.act IN ('pin', 'unpin') THEN
-            INSERT INTO {schema}.message_state (room, seq, is_pinned)
-            VALUES (in_room, target.seq, entry.act = 'pin')
-            ON CONFLICT (room, seq) DO UPDATE SET is_pinned = excluded.is_pinned;
-        WHEN entry.act = 'react' THEN
-            INSERT INTO {schema}.reaction_sender (room, seq, emoji, sender)
-            VALUES (in_room, target.seq, entry.body, entry.sender) ON CONFLICT DO NOTHING;
-            CONTINUE WHEN NOT FOUND;
-            INSERT INTO {schema}.message_state (room, seq) VALUES (in_room, target.seq) ON CONFLICT DO NOTHING;
-            INSERT INTO {schema}.reaction AS used (room, seq, emoji, since, n_senders)
-            VALUES (in_room, target.seq, entry.body, entry.seq, 1)
-            ON CONFLICT (room, seq, emoji) DO UPDATE SET n_senders = used.n_senders + 1;
-        WHEN entry.act = 'unreact' THEN
-            DELETE FROM {schema}.reaction_sender
-            WHERE room = in_room AND seq = target.seq AND emoji = entry.body AND sender = entry.sender;
-            CONTINUE WHEN NOT FOUND;
-            UPDATE {schema}.reaction SET n_senders = n_senders - 1
-            WHERE room = in_room AND seq = target.seq AND emoji = entry.body;
-            DELETE FROM {schema}.reaction
-            WHERE room = in_room AND seq = target.seq AND emoji = entry.body AND n_senders = 0;
-        ELSE NULL; -- an act that changes nothing here, such as a redaction
-        END CASE;
-    END LOOP;
 END
 $$;
 
--- Record whom a message mentions.
-CREATE FUNCTION {schema}.mention(in_room bigint, in_seq bigint, in_time_ms bigint, names text) RETURNS void
-LANGUAGE sql AS $$
+-- Fold edits: of those of one message, the newest counts.
+CREATE FUNCTION {schema}.relate_edits(in_room bigint, from_seq bigint) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO {schema}.message_state (room, seq, edit)
+    SELECT in_room, target, max(seq) FROM {schema}.related(in_room, from_seq) WHERE act = 'edit' GROUP BY target
+    ON CONFLICT (room, seq) DO UPDATE SET edit = excluded.edit;
+    DELETE FROM {schema}.mention WHERE room = in_room
+    AND seq IN (SELECT target FROM {schema}.related(in_room, from_seq) WHERE act = 'edit');
     INSERT INTO {schema}.mention (name, room, seq, time_ms)
-    SELECT DISTINCT name, in_room, in_seq, in_time_ms FROM json_array_elements_text(names::json) AS asked (name)
-    WHERE names IS NOT NULL ON CONFLICT DO NOTHING
+    SELECT name, in_room, target, target_time_ms FROM (
+        SELECT DISTINCT ON (target) target, target_time_ms, mentions FROM {schema}.related(in_room, from_seq)
+        WHERE act = 'edit' ORDER BY target, seq DESC
+    ) AS edit, json_array_elements_text(mentions::json) AS asked (name)
+    WHERE mentions IS NOT NULL ON CONFLICT DO NOTHING;
+END
+$$;
+
+-- Fold reactions among which none is taken back.
+CREATE FUNCTION {schema}.add_reactions(in_room bigint, from_seq bigint) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO {schema}.message_state (room, seq)
+    SELECT DISTINCT in_room, target FROM {schema}.related(in_room, from_seq) WHERE act = 'react' ON CONFLICT DO NOTHING;
+
+    WITH used AS MATERIALIZED (
+        SELECT target AS seq, body AS emoji, sender, min(seq) AS since FROM {schema}.related(in_room, from_seq)
+        WHERE act = 'react' GROUP BY target, body, sender
+    ), added AS (
+        INSERT INTO {schema}.reaction_sender (room, seq, emoji, sender) SELECT in_room, seq, emoji, sender FROM used
+        ON CONFLICT DO NOTHING RETURNING seq, emoji, sender
+    )
+    INSERT INTO {schema}.reaction AS stored (room, seq, emoji, since, n_senders)
+    SELECT in_room, seq, emoji, min(since), count(*) FROM added JOIN used USING (seq, emoji, sender) GROUP BY seq, emoji
+    ON CONFLICT (room, seq, emoji) DO UPDATE SET n_senders = stored.n_senders + excluded.n_senders
+$$;
+
+-- Fold reactions one by one, because some are taken back.
+CREATE FUNCTION {schema}.relate_reactions(in_room bigint, from_seq bigint) RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    entry record;
+BEGIN
+    INSERT INTO {schema}.message_state (room, seq)
+    SELECT DISTINCT in_room, target FROM {schema}.related(in_room, from_seq) WHERE act = 'react' ON CONFLICT DO NOTHING;
+    FOR entry IN
+        SELECT * FROM {schema}.related(in_room, from_seq) WHERE act IN ('react', 'unreact') ORDER BY seq
+    LOOP
+        IF entry.act = 'react' THEN
+            INSERT INTO {schema}.reaction_sender (room, seq, emoji, sender)
+            VALUES (in_room, entry.target, entry.body, entry.sender) ON CONFLICT DO NOTHING;
+            CONTINUE WHEN NOT FOUND;
+            INSERT INTO {schema}.reaction AS stored (room, seq, emoji, since, n_senders)
+            VALUES (in_room, entry.target, entry.body, entry.seq, 1)
+            ON CONFLICT (room, seq, emoji) DO UPDATE SET n_senders = stored.n_senders + 1;
+        ELSE
+            DELETE FROM {schema}.reaction_sender
+            WHERE room = in_room AND seq = entry.target AND emoji = entry.body AND sender = entry.sender;
+            CONTINUE WHEN NOT FOUND;
+            UPDATE {schema}.reaction SET n_senders = n_senders - 1
+            WHERE room = in_room AND seq = entry.target AND emoji = entry.body;
+            DELETE FROM {schema}.reaction
+            WHERE room = in_room AND seq = entry.target AND emoji = entry.body AND n_senders = 0;
+        END IF;
+    END LOOP;
+END
 $$;
 
 DROP FUNCTION {schema}.append(text, bigint, text[], integer[], text[], text[], text[], text[], text[], smallint[], text);

@@ -21,7 +21,7 @@ _PAGE = """
         SELECT sized.*, count(*) OVER () AS n_found FROM (
             SELECT *, sum(n_bytes) OVER (ORDER BY seq {order} ROWS UNBOUNDED PRECEDING) AS total FROM (
                 SELECT {columns}, octet_length({body}) + coalesce(octet_length(message.data), 0) AS n_bytes
-                FROM ({chosen} ORDER BY seq {order} LIMIT $4) AS message {state}
+                FROM (SELECT * FROM ({chosen}) AS message ORDER BY seq {order} LIMIT $4) AS message {state}
             ) AS asked
         ) AS sized
     ) AS found ON total <= $5 OR total = n_bytes ORDER BY seq {order}
@@ -66,7 +66,21 @@ _SEARCH = f"""
         {{where}} {{search_edit}} ORDER BY message.seq {{order}} LIMIT $4
     )
 """
-_PINNED = "message.seq IN (SELECT seq FROM {schema}.message_state WHERE room = room.id AND is_pinned)"
+# Compared as a whole, the columns are an index's, which the planner then uses, whatever its statistics say.
+_REFERRING = f"""
+    SELECT * FROM {{schema}}.message
+    WHERE (message.room, message.of, message.seq) > (room.id, ${N_VALUES + 1}, $2)
+    AND (message.room, message.of, message.seq) < (room.id, ${N_VALUES + 1}, $3) AND message.of IS NOT NULL {{where}}
+    ORDER BY message.room {{order}}, message.of {{order}}, message.seq {{order}} LIMIT $4
+"""
+_PINNED = """
+    SELECT message.* FROM (
+        SELECT seq FROM {schema}.message_state WHERE room = room.id AND is_pinned AND seq > $2 AND seq < $3
+    ) AS pinned CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.message WHERE message.room = room.id AND message.seq = pinned.seq LIMIT 1
+    ) AS message WHERE true {where}
+"""
+_IS_PINNED = "message.seq IN (SELECT seq FROM {schema}.message_state WHERE room = room.id AND is_pinned)"
 
 
 def page_statement(where: Filter, *, is_forward: bool, folded: bool) -> tuple[str, list[str | int]]:
@@ -95,7 +109,9 @@ def _chosen(where: Filter, *, is_searched: bool, folded: bool) -> str:
         return _BETWEEN_RUNS
     if is_searched:
         return _SEARCH if folded else _ALL + "{search}"
-    return _ALL
+    if where.of is not None:
+        return _REFERRING
+    return _PINNED if where.pinned and folded else _ALL
 
 
 def _matches(table: str, n_values: int) -> str:
@@ -112,6 +128,8 @@ def _conditions(where: Filter, *, folded: bool) -> tuple[list[str], list[str | i
         values.append(value)
         conditions.append(f"message.{condition} ${N_VALUES + len(values)}")
 
+    if where.of is not None:  # the first value: _REFERRING names it
+        add("of =", min(where.of, BEYOND))
     if where.search is not None:
         conditions.append("message.redaction IS NULL")
     if where.sender is not None:
@@ -120,8 +138,6 @@ def _conditions(where: Filter, *, folded: bool) -> tuple[list[str], list[str | i
         add("time_ms >=", max(min(where.since_ms, BEYOND), -BEYOND))
     if where.until_ms is not None:
         add("time_ms <", max(min(where.until_ms, BEYOND), -BEYOND))
-    if where.of is not None:
-        add("of =", min(where.of, BEYOND))
     if where.pinned:
-        conditions.append(_PINNED if folded else "false")
+        conditions.append(_IS_PINNED if folded else "false")
     return conditions, values

@@ -41,12 +41,11 @@ _UNREAD = """
     ) AS asked JOIN {schema}.room USING (id) CROSS JOIN LATERAL (
         SELECT count(*) AS n_unread FROM (
             SELECT FROM {schema}.message WHERE room = room.id AND seq > marker
-            AND act IS NULL AND sender <> $4 AND redaction IS NULL ORDER BY seq LIMIT $5
+            AND act IS NULL AND sender <> $4 AND redaction IS NULL LIMIT $5
         ) AS unread
     ) AS unread CROSS JOIN LATERAL (
         SELECT count(*) AS n_mentions FROM (
-            SELECT FROM {schema}.mention WHERE mention.name = $1 AND room = room.id AND seq > marker
-            ORDER BY seq LIMIT $5
+            SELECT FROM {schema}.mention WHERE mention.name = $1 AND room = room.id AND seq > marker LIMIT $5
         ) AS mentions
     ) AS mentions WHERE last > 0 ORDER BY name
 """

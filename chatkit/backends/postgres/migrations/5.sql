@@ -7,7 +7,9 @@ ALTER TABLE {schema}.message
     ADD COLUMN act text, -- what this one does to it; null: it is a message, or a reply
     ADD COLUMN mentions text; -- a JSON array of names
 
-CREATE INDEX message_of ON {schema}.message (room, of, act, seq) WHERE of IS NOT NULL;
+CREATE INDEX message_of ON {schema}.message (room, of, seq) WHERE of IS NOT NULL;
+
+CREATE INDEX message_reply ON {schema}.message (room, of, seq) WHERE of IS NOT NULL AND act IS NULL;
 
 -- The messages that others refer to.
 CREATE TABLE {schema}.message_state (

@@ -1,0 +1,168 @@
+-- The part of scripts that read or change what refers to messages. The members of 'refs' have equal scores, so that they
+-- are in the order of their bytes. Numbers are those of `code`; 'of' is the seq of the message that others refer to.
+--   of 'e' seq               an edit that is not redacted
+--   of 'm' time name         a name that the message mentions now, and the message's time
+--   of 'o' emoji \0 seq      an emoji, and the entry that was the first to use it since nobody did
+--   of 'p'                   the message is pinned
+--   of 'r' seq               a reply
+--   of 'x' emoji \0 sender   a reaction
+--   'c' seq                  an entry that is a change
+--   'm' name \0 seq          the mentions of a name, by their seq
+--   'p' seq                  the pinned messages
+--   't' name \0 time seq     the mentions of a name, by their time
+-- What refers to a message that was dropped may stay for a while: it is never read.
+
+-- The limits of a range of all members that begin in the same way.
+local function beginning(prefix)
+  local last = #prefix
+  return '[' .. prefix, '(' .. string.sub(prefix, 1, last - 1) .. string.char(string.byte(prefix, last) + 1)
+end
+
+-- Read a number in a member. Returns it, and the place after it.
+local function decode(member, at)
+  local stop = at + string.byte(member, at) - 64
+  return tonumber(string.sub(member, at + 1, stop)), stop + 1
+end
+
+local function add(refs, member)
+  return redis.call('ZADD', refs, 0, member) == 1
+end
+
+local function find(refs, prefix, limit)
+  local low, high = beginning(prefix)
+  return redis.call('ZRANGEBYLEX', refs, low, high, 'LIMIT', 0, limit)
+end
+
+local function count(refs, prefix)
+  return redis.call('ZLEXCOUNT', refs, beginning(prefix))
+end
+
+local function is_change(refs, seq)
+  return redis.call('ZSCORE', refs, 'c' .. code(seq))
+end
+
+-- If a member is a mention, remove it in all orders.
+local function remove_mention(refs, member)
+  local of, at = decode(member, 1)
+  if string.sub(member, at, at) == 'm' then
+    local time, name_at = decode(member, at + 1)
+    local name = string.sub(member, name_at) .. '\0'
+    redis.call('ZREM', refs, member, 'm' .. name .. code(of), 't' .. name .. code(time) .. code(of))
+  end
+end
+
+-- Replace the mentions of a message.
+local function set_mentions(refs, of, time, names)
+  for _, member in ipairs(find(refs, code(of) .. 'm', -1)) do
+    remove_mention(refs, member)
+  end
+  for _, name in ipairs(names or {}) do
+    local seq, at = code(of), code(time)
+    redis.call('ZADD', refs, 0, seq .. 'm' .. at .. name, 0, 'm' .. name .. '\0' .. seq, 0, 't' .. name .. '\0' .. at .. seq)
+  end
+end
+
+local function newest_edit(refs, of)
+  local low, high = beginning(code(of) .. 'e')
+  local member = redis.call('ZREVRANGEBYLEX', refs, high, low, 'LIMIT', 0, 1)[1]
+  return member and decode(member, #code(of) + 2)
+end
+
+local function react(refs, of, emoji, sender, seq)
+  local senders = code(of) .. 'x' .. emoji .. '\0'
+  if add(refs, senders .. sender) and count(refs, senders) == 1 then
+    add(refs, code(of) .. 'o' .. emoji .. '\0' .. code(seq))
+  end
+end
+
+local function unreact(refs, of, emoji, sender)
+  local senders = code(of) .. 'x' .. emoji .. '\0'
+  if redis.call('ZREM', refs, senders .. sender) == 1 and count(refs, senders) == 0 then
+    redis.call('ZREMRANGEBYLEX', refs, beginning(code(of) .. 'o' .. emoji .. '\0'))
+  end
+end
+
+local function edit(log, gone, refs, of, seq, entry, names)
+  local target = stored(log, gone, of)
+  if cjson.decode(target[2])[1] == entry[1] then
+    add(refs, code(of) .. 'e' .. code(seq))
+    set_mentions(refs, of, target[1], names)
+  end
+end
+
+-- Apply a stored entry that refers to a message or mentions names. `entry` is its decoded text, or that of a tombstone
+-- with nothing in place of what was removed.
+local function relate(log, gone, refs, state, seq, time, entry)
+  local function part(n)
+    return entry[n] ~= cjson.null and entry[n] or nil
+  end
+  local of, act, names = part(6), part(7), part(8)
+  if act then
+    add(refs, 'c' .. code(seq))
+  elseif names then
+    set_mentions(refs, seq, time, names)
+  end
+  if not of or of <= state.dropped or of >= seq or is_change(refs, of) then
+    return
+  end
+  if not act then
+    add(refs, code(of) .. 'r' .. code(seq))
+  elseif not part(2) or redis.call('ZCOUNT', gone, of, of) > 0 then
+    return -- one of the two is redacted
+  elseif act == 'edit' then
+    edit(log, gone, refs, of, seq, entry, names)
+  elseif act == 'react' then
+    react(refs, of, entry[2], entry[1], seq)
+  elseif act == 'unreact' then
+    unreact(refs, of, entry[2], entry[1])
+  elseif act == 'pin' then
+    redis.call('ZADD', refs, 0, code(of) .. 'p', 0, 'p' .. code(of))
+  elseif act == 'unpin' then
+    redis.call('ZREM', refs, code(of) .. 'p', 'p' .. code(of))
+  end
+end
+
+-- Call `visit` with the first and the last seq of each part of a range that has no changes, in ascending order, or if
+-- `sign` is -1 in descending order, until it returns false. Many changes in a row cost no more than a few.
+local function each_run(refs, low, high, sign, visit)
+  local seq = sign > 0 and low or high
+  local rank = sign > 0 and redis.call('ZLEXCOUNT', refs, '-', '(c' .. code(seq))
+    or redis.call('ZLEXCOUNT', refs, '-', '[c' .. code(seq)) - 1
+
+  local function change_at(n) -- the seq of the n-th change from here on, in the direction of `sign`
+    local at = rank + sign * n
+    local member = at >= 0 and redis.call('ZRANGE', refs, at, at)[1]
+    return member and string.sub(member, 1, 1) == 'c' and decode(member, 2)
+  end
+
+  local function count_changes() -- in a row, from `seq` on
+    local some, more = 0, 1
+    while change_at(more - 1) == seq + sign * (more - 1) do
+      some, more = more, more * 2
+    end
+    while more - some > 1 do
+      local middle = math.floor((some + more) / 2)
+      if change_at(middle - 1) == seq + sign * (middle - 1) then
+        some = middle
+      else
+        more = middle
+      end
+    end
+    return some
+  end
+
+  while low <= seq and seq <= high do
+    local n_changes = count_changes()
+    seq, rank = seq + sign * n_changes, rank + sign * n_changes
+    if seq < low or seq > high then
+      return
+    end
+    local next_change = change_at(0)
+    local stop = next_change and next_change - sign or (sign > 0 and high or low)
+    stop = math.max(low, math.min(stop, high))
+    if not visit(math.min(seq, stop), math.max(seq, stop)) then
+      return
+    end
+    seq = stop + sign
+  end
+end

@@ -1,0 +1,121 @@
+"""RedisUnread: the mentions of a name over all rooms, and what it has not read.
+
+Both are found in an index of each room, without reading messages that do not count. A round trip is for many rooms.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from heapq import nlargest
+from typing import TypeVar
+
+from chatkit.backends.redis.codec import KeyNames, encode
+from chatkit.backends.redis.connection import Command, Reply, Word
+from chatkit.backends.redis.reader import RedisReader
+from chatkit.backends.redis.relations import decode_number, encode_number, reaction_member
+from chatkit.backends.redis.router import Router, SlotCommand
+from chatkit.backends.redis.scripts import Script
+from chatkit.core.backend import MentionPosition, RoomUnread
+from chatkit.core.model import Message
+
+T = TypeVar("T")
+
+ROOMS_STEP = 100  # rooms that are asked in one round trip: a millisecond or two of client and server
+EXAMINED = 1_000  # entries that one call examines in a room: about a millisecond
+NOTHING_READ = -1  # in place of a marker: the room counts only if it mentions the name
+
+_UNREAD = Script("relations", "unread")
+
+
+class RedisUnread:
+    """Reads what concerns one name, in the rooms on the servers of `router`."""
+
+    def __init__(self, router: Router, reader: RedisReader, names: KeyNames) -> None:
+        self._router = router
+        self._reader = reader
+        self._names = names
+
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        """Return whether a sender has put an emoji to a message; see `Backend.has_reaction`."""
+        names = self._names.of(room)
+        commands: list[Command] = [
+            ("ZSCORE", names.refs, reaction_member(max(seq, 0), emoji, sender)),
+            ("ZCOUNT", names.gone, seq, seq),
+            ("HGET", names.meta, "dropped"),
+        ]
+        found, n_redacted, dropped = await self._calls(room, commands)
+        return found is not None and not n_redacted and seq > int(dropped or 0)
+
+    async def read_mentions(
+        self, name: str, rooms: Collection[str] | None, before: MentionPosition | None, limit: int
+    ) -> list[Message]:
+        """Return the newest messages that mention a name; see `Backend.read_mentions`."""
+        found: list[MentionPosition] = []
+        names = await self._reader.room_names(of_related=True) if rooms is None else list(dict.fromkeys(rooms))
+        for step in _steps(names):
+            calls = [SlotCommand(self._reader.slot(room), self._newest(room, name, before, limit)) for room in step]
+            for room, members in zip(step, await self._router.calls("searches", calls), strict=True):
+                found += (_position(room, name, member) for member in members)
+            found = nlargest(limit, found)
+        return await self._read(name, found)
+
+    def _newest(self, room: str, name: str, before: MentionPosition | None, limit: int) -> Command:
+        """Return the command that finds the newest mentions of a name in a room, before a position."""
+        prefix = b"t" + name.encode()
+        if before is None:
+            high = prefix + b"\1"
+        else:
+            high = prefix + b"\0" + encode_number(before.time_ms + (room < before.room))
+            high += encode_number(before.seq) if room == before.room else b""
+        refs = self._names.of(room).refs
+        return ("ZREVRANGEBYLEX", refs, b"(" + high, b"[" + prefix + b"\0", "LIMIT", 0, limit)
+
+    async def _read(self, name: str, positions: Sequence[MentionPosition]) -> list[Message]:
+        """Read messages in their current state, without those that have ceased to mention the name."""
+        found: list[Message] = []
+        for step in _steps(positions):
+            messages = await self._reader.read_each([(position.room, position.seq) for position in step])
+            found += (message for message in messages if message is not None and name in message.mentions)
+        return found
+
+    async def count_unread(self, name: str, markers: Mapping[str, int], limit: int) -> list[RoomUnread]:
+        """Count what a name has not read; see `Backend.count_unread`."""
+        rooms = dict.fromkeys([*markers, *await self._reader.room_names(of_related=True)])
+        counts: dict[str, RoomUnread] = {}
+        for step in _steps(list(rooms)):
+            unfinished = dict.fromkeys(step, 0)  # rooms, and the number at which the count continues
+            while unfinished:
+                calls = [
+                    self._count(name, room, markers.get(room), start, limit - _n_unread(counts.get(room)))
+                    for room, start in unfinished.items()
+                ]
+                replies = await self._router.calls("searches", calls)
+                found = {room: reply for room, reply in zip(unfinished, replies, strict=True) if reply is not None}
+                for room, (last, n_more, n_mentions, _) in found.items():
+                    n_unread = _n_unread(counts.get(room)) + n_more
+                    counts[room] = RoomUnread(room, markers.get(room, 0), last, n_unread, min(n_mentions, limit))
+                unfinished = {room: reply[3] for room, reply in found.items() if reply[3]}
+        return [counts[room] for room in sorted(counts)]
+
+    def _count(self, name: str, room: str, marker: int | None, start: int, limit: int) -> SlotCommand:
+        names = self._names.of(room)
+        own = b"[%s," % encode(name)  # an entry begins with its sender
+        read_to = NOTHING_READ if marker is None else max(marker, 0)
+        arguments: list[Word] = [name, own, read_to, start, limit, EXAMINED]
+        keys = [names.meta, names.log, names.gone, names.refs]
+        return SlotCommand(self._reader.slot(room), _UNREAD(keys, arguments))
+
+    async def _calls(self, room: str, commands: Sequence[Command]) -> list[Reply]:
+        slot = self._reader.slot(room)
+        return await self._router.calls("pages", [SlotCommand(slot, command) for command in commands])
+
+
+def _position(room: str, name: str, member: bytes) -> MentionPosition:
+    time_ms, at = decode_number(member, len(name.encode()) + 2)
+    return MentionPosition(time_ms, room, decode_number(member, at)[0])
+
+
+def _n_unread(count: RoomUnread | None) -> int:
+    return 0 if count is None else count.n_unread
+
+
+def _steps(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[start : start + ROOMS_STEP] for start in range(0, len(items), ROOMS_STEP))

@@ -16,6 +16,7 @@ from chatkit.core.model import Message
 AS_STORED: Final = b""
 ALL_MESSAGES: Final = b"*"
 PINNED: Final = b"p"
+CHOSEN: Final = b"="
 
 
 def encode_number(number: int) -> bytes:

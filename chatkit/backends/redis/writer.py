@@ -138,15 +138,9 @@ class RedisWriter:
         edited = message.of if message.of is not None and message.act is Act.EDIT else ""
         outcome: Reply = MORE
         while outcome == MORE:
-            arguments: list[Word] = [
-                self.publish_command,
-                ADMINISTRATION,
-                message.epoch,
-                message.seq,
-                tombstone,
-                edited,
-            ]
-            outcome = await self._router.call("writes", self._reader.slot(message.room), _REDACT(keys, arguments))
+            arguments: list[Word] = [message.epoch, message.seq, tombstone, edited]
+            command = _REDACT(keys, [self.publish_command, ADMINISTRATION, *arguments])
+            outcome = await self._router.call("writes", self._reader.slot(message.room), command)
             tombstone = b""
 
     async def _scrub(self, room: str) -> None:

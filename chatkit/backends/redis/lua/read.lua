@@ -1,7 +1,8 @@
 -- Read a page of a room, as it is now. KEYS: its meta, log, keys, gone, refs.
 -- ARGV: a new epoch, the first and the last seq requested, the number of messages, whether to return the newest of
 -- them, the maximum bytes of the entries (one entry may be larger), and the source: '' for the entries as they are
--- stored, '*' for the messages among them, or the beginning of the members of 'refs' that end with the messages' seqs.
+-- stored, '*' for the messages among them, '=' for the messages whose seqs follow, in the order of reading, or the
+-- beginning of the members of 'refs' that end with the messages' seqs.
 -- With a source, what refers to the messages is returned, too, and relations.lua is a part of this script.
 -- Returns its epoch, first and last seq, the entries, the tombstones, whether the limit of bytes ended the page, and the
 -- states (see `state_of_message`); or nothing if the room does not exist.
@@ -19,6 +20,10 @@ renew(meta, log, keys, gone, refs, state, ARGV[1], '', 0)
 local sign = ARGV[5] == '1' and -1 or 1
 local wanted, max_bytes, source = tonumber(ARGV[4]), tonumber(ARGV[6]), ARGV[7]
 local low, high = math.max(tonumber(ARGV[2]), state.dropped + 1), math.min(tonumber(ARGV[3]), state.last)
+if #source > 1 then -- the replies to one message: they are not found here if it was dropped, or is a change
+  local of = decode(source, 1)
+  source = (of <= state.dropped or is_change(refs, of)) and '*' or source
+end
 local entries, tombstones, states, n_bytes, is_cut = {}, {}, {}, 0, 0
 
 -- The emojis of a message: for each the entry that was the first to use it, its name, the number of its senders, and
@@ -45,7 +50,7 @@ local function state_of_message(seq)
   local edit = newest_edit(refs, seq)
   local edited = edit and stored(log, gone, edit) or { '', '' }
   local is_pinned = redis.call('ZSCORE', refs, of .. 'p') and 1 or 0
-  return { seq, count(refs, of .. 'r'), is_pinned, edit or 0, edited[1], edited[2], reactions_of(of) }
+  return { seq, count_replies(refs, seq), is_pinned, edit or 0, edited[1], edited[2], reactions_of(of) }
 end
 
 -- The next message in the order of reading that others refer to: most messages have nothing to look for.
@@ -90,7 +95,7 @@ local function add_tombstones(first, last, count_of)
     tombstones[#tombstones + 1] = text
     if source ~= '' then
       local seq = tonumber(string.match(text, '^%[(%d+)'))
-      states[#states + 1] = { seq, count(refs, code(seq) .. 'r'), 0, 0, '', '', {} }
+      states[#states + 1] = { seq, count_replies(refs, seq), 0, 0, '', '', {} }
     end
   end
 end
@@ -140,6 +145,13 @@ elseif source == '' then
   read_run(low, high)
 elseif source == '*' then
   each_run(refs, low, high, sign, read_run)
+elseif source == '=' then
+  for n = 8, #ARGV do
+    local seq = tonumber(ARGV[n])
+    if not read_run(seq, seq) then
+      break
+    end
+  end
 else
   local found
   if sign < 0 then

@@ -45,6 +45,7 @@ if tombstone ~= '' and not bury(seq, tombstone) then
 end
 if edited ~= '' then -- the message shows its text before this edit
   local of = tonumber(edited)
+  redis.call('ZREM', refs, code(of) .. 'f' .. code(seq))
   if redis.call('ZREM', refs, code(of) .. 'e' .. code(seq)) == 1 then
     local shown = stored(log, gone, newest_edit(refs, of) or of)
     set_mentions(refs, of, stored(log, gone, of)[1], cjson.decode(shown[2])[8])
@@ -54,7 +55,7 @@ end
 set_mentions(refs, seq, 0, {})
 redis.call('ZREM', refs, code(seq) .. 'p', 'p' .. code(seq))
 redis.call('ZREMRANGEBYLEX', refs, beginning(code(seq) .. 'o'))
-local edits = find(refs, code(seq) .. 'e', EDITS_STEP)
+local edits = redis.call('ZRANGEBYLEX', refs, '[' .. code(seq) .. 'e', '(' .. code(seq) .. 'g', 'LIMIT', 0, EDITS_STEP)
 for _, member in ipairs(edits) do
   local number_of = decode(member, #code(seq) + 2)
   local parts = stored(log, gone, number_of)

@@ -1,10 +1,11 @@
 -- The part of scripts that read or change what refers to messages. The members of 'refs' have equal scores, so that they
 -- are in the order of their bytes. Numbers are those of `code`; 'of' is the seq of the message that others refer to.
 --   of 'e' seq               an edit that is not redacted
+--   of 'f' seq               an edit by somebody else, which changes nothing
 --   of 'm' time name         a name that the message mentions now, and the message's time
 --   of 'o' emoji \0 seq      an emoji, and the entry that was the first to use it since nobody did
 --   of 'p'                   the message is pinned
---   of 'r' seq               a reply
+--   of 'r' seq               a reply, also if there was no such message
 --   of 'x' emoji \0 sender   a reaction
 --   'c' seq                  an entry that is a change
 --   'm' name \0 seq          the mentions of a name, by their seq
@@ -62,6 +63,13 @@ local function set_mentions(refs, of, time, names)
   end
 end
 
+-- The number of replies to a message. One that was written before the message does not count.
+local function count_replies(refs, of)
+  local replies = code(of) .. 'r'
+  local _, high = beginning(replies)
+  return redis.call('ZLEXCOUNT', refs, '[' .. replies .. code(of), high)
+end
+
 local function newest_edit(refs, of)
   local low, high = beginning(code(of) .. 'e')
   local member = redis.call('ZREVRANGEBYLEX', refs, high, low, 'LIMIT', 0, 1)[1]
@@ -87,6 +95,8 @@ local function edit(log, gone, refs, of, seq, entry, names)
   if cjson.decode(target[2])[1] == entry[1] then
     add(refs, code(of) .. 'e' .. code(seq))
     set_mentions(refs, of, target[1], names)
+  else
+    add(refs, code(of) .. 'f' .. code(seq))
   end
 end
 
@@ -102,11 +112,13 @@ local function relate(log, gone, refs, state, seq, time, entry)
   elseif names then
     set_mentions(refs, seq, time, names)
   end
-  if not of or of <= state.dropped or of >= seq or is_change(refs, of) then
+  if not of or of <= state.dropped or is_change(refs, of) then
     return
   end
   if not act then
     add(refs, code(of) .. 'r' .. code(seq))
+  elseif of > seq then
+    return
   elseif not part(2) or redis.call('ZCOUNT', gone, of, of) > 0 then
     return -- one of the two is redacted
   elseif act == 'edit' then

@@ -164,7 +164,7 @@ _decode_typing = msgspec.json.Decoder(_TypingPayload).decode
 
 def encode_draft(draft: Draft | Message) -> bytes:
     """Encode a draft as it is stored in the stream. Most messages need only the first parts; the rest is left out."""
-    if is_related(draft):
+    if draft.of is not None or draft.mentions:
         of, act, mentions = draft.of, draft.act, draft.mentions
         return encode((draft.sender, draft.body, draft.data, draft.key, flags_of(draft), of, act, mentions))
     if draft.verified or draft.bot:

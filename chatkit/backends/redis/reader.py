@@ -22,7 +22,7 @@ BEYOND = 2**62  # larger than any seq
 SCAN_STEP = 500  # messages that a search examines in one round trip: some milliseconds of server and client
 ROOMS_STEP = 1_000  # keys examined by one SCAN, and rooms read or trimmed in one round trip
 
-_READ, _READ_FOLDED = Script("read"), Script("relations", "read")
+_READ, _READ_FOLDED = Script("read"), Script("relations", "states", "read")
 
 
 class _Request(NamedTuple):

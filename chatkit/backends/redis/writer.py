@@ -109,7 +109,7 @@ class RedisWriter:
             for n in numbers:
                 draft = drafts[n]
                 arguments += (encode_key(draft), encode_draft(draft))
-                if self._is_kept and is_related(draft):
+                if (draft.of is not None or draft.mentions) and self._is_kept:
                     related.append(len(arguments))
         arguments[N_RELATED] = len(related)
         return (_APPEND_RELATED if related else _APPEND)(keys, arguments + related)

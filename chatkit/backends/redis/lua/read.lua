@@ -3,12 +3,11 @@
 -- them, the maximum bytes of the entries (one entry may be larger), and the source: '' for the entries as they are
 -- stored, '*' for the messages among them, '=' for the messages whose seqs follow, in the order of reading, or the
 -- beginning of the members of 'refs' that end with the messages' seqs.
--- With a source, what refers to the messages is returned, too, and relations.lua is a part of this script.
+-- With a source, what refers to the messages is returned, too; relations.lua and states.lua are then parts of the script.
 -- Returns its epoch, first and last seq, the entries, the tombstones, whether the limit of bytes ended the page, and the
 -- states (see `state_of_message`); or nothing if the room does not exist.
 
 local STEP = 32 -- entries read at once: entries beyond the limit of bytes are not read
-local NAMES = 20 -- returned for each emoji
 local EMOJI_BYTES = 64 -- how an emoji counts towards the limit: it costs as much time as some bytes of a body
 
 local meta, log, keys, gone, refs = unpack(KEYS)
@@ -26,33 +25,6 @@ if #source > 1 then -- the replies to one message: they are not found here if it
 end
 local entries, tombstones, states, n_bytes, is_cut = {}, {}, {}, 0, 0
 
--- The emojis of a message: for each the entry that was the first to use it, its name, the number of its senders, and
--- some of their names.
-local function reactions_of(of)
-  local found = {}
-  for n, member in ipairs(find(refs, of .. 'o', -1)) do
-    local nul = string.find(member, '\0', #of + 2, true)
-    local emoji = string.sub(member, #of + 2, nul - 1)
-    local senders = of .. 'x' .. emoji .. '\0'
-    local reaction = { decode(member, nul + 1), emoji, count(refs, senders) }
-    for _, sender in ipairs(find(refs, senders, NAMES)) do
-      reaction[#reaction + 1] = string.sub(sender, #senders + 1)
-    end
-    found[n] = reaction
-  end
-  return found
-end
-
--- What refers to a message: its seq, the number of replies, whether it is pinned, the seq, time and text of its newest
--- edit (0 and '' without one), and its reactions.
-local function state_of_message(seq)
-  local of = code(seq)
-  local edit = newest_edit(refs, seq)
-  local edited = edit and stored(log, gone, edit) or { '', '' }
-  local is_pinned = redis.call('ZSCORE', refs, of .. 'p') and 1 or 0
-  return { seq, count_replies(refs, seq), is_pinned, edit or 0, edited[1], edited[2], reactions_of(of) }
-end
-
 -- The next message in the order of reading that others refer to: most messages have nothing to look for.
 local next_target
 local function has_state(seq)
@@ -68,11 +40,15 @@ local function has_state(seq)
   return next_target == seq
 end
 
+local function seq_of_entry(entry)
+  return tonumber(string.match(entry[1], '^%d+'))
+end
+
 -- Add an entry to the page, with what refers to it. Returns false if the page is full.
 local function add_entry(entry, seq)
   local size, found = #entry[2][4], nil
-  if source ~= '' and has_state(seq) then
-    found = state_of_message(seq)
+  if seq and has_state(seq) then
+    found = state_of_message(log, gone, refs, seq)
     size = size + #found[6] + #found[7] * EMOJI_BYTES
   end
   n_bytes = n_bytes + size
@@ -84,7 +60,7 @@ local function add_entry(entry, seq)
   return true
 end
 
-local function add_tombstones(first, last, count_of)
+local function add_tombstones(first, last, count_of, changes)
   local found
   if sign < 0 then
     found = redis.call('ZREVRANGEBYSCORE', gone, last, first, 'LIMIT', 0, count_of)
@@ -92,20 +68,25 @@ local function add_tombstones(first, last, count_of)
     found = redis.call('ZRANGEBYSCORE', gone, first, last, 'LIMIT', 0, count_of)
   end
   for _, text in ipairs(found) do
-    tombstones[#tombstones + 1] = text
-    if source ~= '' then
-      local seq = tonumber(string.match(text, '^%[(%d+)'))
+    local seq = source ~= '' and tonumber(string.match(text, '^%[(%d+)'))
+    if not changes[seq] then
+      tombstones[#tombstones + 1] = text
+    end
+    if seq and not changes[seq] then
       states[#states + 1] = { seq, count_replies(refs, seq), 0, 0, '', '', {} }
     end
   end
 end
 
--- Read the entries and tombstones from one seq to another. Returns whether more are wanted.
-local function read_run(first, last)
-  local missing = wanted - #entries - #tombstones
-  local n_read, from, to = 0, first, last
-  while n_read < missing and is_cut == 0 do
-    local step = math.min(STEP, missing - n_read)
+-- Read the entries and tombstones from one seq to another, except changes. Returns whether more are wanted.
+local function read_part(first, last, changes)
+  local n_missing, n_read, n_changes = wanted - #entries - #tombstones, 0, 0
+  for _ in pairs(changes) do
+    n_changes = n_changes + 1
+  end
+  local from, to = first, last
+  while n_read < n_missing and is_cut == 0 do
+    local step = math.min(STEP, n_missing - n_read + n_changes)
     local found
     if sign < 0 then
       found = redis.call('XREVRANGE', log, id(to), id(from), 'COUNT', step)
@@ -114,41 +95,42 @@ local function read_run(first, last)
     end
     local reached
     for _, entry in ipairs(found) do
-      local seq = tonumber(string.match(entry[1], '^%d+'))
-      if not add_entry(entry, seq) then
-        is_cut = 1
-        break
+      local seq = source ~= '' and seq_of_entry(entry)
+      if not changes[seq] then
+        if n_read == n_missing or not add_entry(entry, seq) then
+          is_cut = n_read < n_missing and 1 or 0
+          break
+        end
+        n_read = n_read + 1
       end
-      reached, n_read = seq, n_read + 1
+      reached = entry
+    end
+    if reached and sign < 0 then
+      to = seq_of_entry(reached) - 1
+    elseif reached then
+      from = seq_of_entry(reached) + 1
     end
     if is_cut == 1 then
-      if sign < 0 then
-        first = reached or to + 1
-      else
-        last = reached or from - 1
-      end
+      first = sign < 0 and to + 1 or first
+      last = sign > 0 and from - 1 or last
     elseif #found < step then
       break
-    elseif sign < 0 then
-      to = reached - 1
-    else
-      from = reached + 1
     end
   end
-  add_tombstones(number(first), number(last), missing)
+  add_tombstones(number(first), number(last), n_missing + n_changes, changes)
   return is_cut == 0 and #entries + #tombstones < wanted
 end
 
 if low > high then
   -- nothing to read
 elseif source == '' then
-  read_run(low, high)
+  read_part(low, high, {})
 elseif source == '*' then
-  each_run(refs, low, high, sign, read_run)
+  each_part(refs, low, high, sign, read_part)
 elseif source == '=' then
   for n = 8, #ARGV do
     local seq = tonumber(ARGV[n])
-    if not read_run(seq, seq) then
+    if not read_part(seq, seq, {}) then
       break
     end
   end
@@ -161,7 +143,7 @@ else
   end
   for _, member in ipairs(found) do
     local seq = decode(member, #source + 1)
-    if not read_run(seq, seq) then
+    if not read_part(seq, seq, {}) then
       break
     end
   end

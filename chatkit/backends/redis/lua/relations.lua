@@ -134,27 +134,41 @@ local function relate(log, gone, refs, state, seq, time, entry)
   end
 end
 
--- Call `visit` with the first and the last seq of each part of a range that has no changes, in ascending order, or if
--- `sign` is -1 in descending order, until it returns false. Many changes in a row cost no more than a few.
-local function each_run(refs, low, high, sign, visit)
+-- Call `visit` with the first and the last seq of parts of a range, and a table of the changes there, in ascending order,
+-- or if `sign` is -1 in descending order, until it returns false. Many changes in a row are skipped: they cost no more
+-- than a few.
+local function each_part(refs, low, high, sign, visit)
+  local WINDOW = 32 -- changes that are looked up at once
   local seq = sign > 0 and low or high
   local rank = sign > 0 and redis.call('ZLEXCOUNT', refs, '-', '(c' .. code(seq))
     or redis.call('ZLEXCOUNT', refs, '-', '[c' .. code(seq)) - 1
 
-  local function change_at(n) -- the seq of the n-th change from here on, in the direction of `sign`
-    local at = rank + sign * n
-    local member = at >= 0 and redis.call('ZRANGE', refs, at, at)[1]
-    return member and string.sub(member, 1, 1) == 'c' and decode(member, 2)
+  local function changes_at(n, n_wanted) -- the seqs of changes, from the n-th on in the direction of `sign`
+    local from, changes = rank + sign * n, {}
+    local to = math.max(from + sign * (n_wanted - 1), 0)
+    local found = from >= 0 and redis.call('ZRANGE', refs, math.min(from, to), math.max(from, to)) or {}
+    for k = 1, #found do
+      local member = found[sign > 0 and k or #found + 1 - k]
+      if string.byte(member) ~= 99 then -- 'c'
+        break
+      end
+      changes[k] = decode(member, 2)
+    end
+    return changes
   end
 
-  local function count_changes() -- in a row, from `seq` on
-    local some, more = 0, 1
-    while change_at(more - 1) == seq + sign * (more - 1) do
+  local function is_change_at(n)
+    return changes_at(n, 1)[1] == seq + sign * n
+  end
+
+  local function count_row(some) -- changes in a row from `seq` on, of which there are some
+    local more = some * 2
+    while is_change_at(more - 1) do
       some, more = more, more * 2
     end
     while more - some > 1 do
       local middle = math.floor((some + more) / 2)
-      if change_at(middle - 1) == seq + sign * (middle - 1) then
+      if is_change_at(middle - 1) then
         some = middle
       else
         more = middle
@@ -164,17 +178,25 @@ local function each_run(refs, low, high, sign, visit)
   end
 
   while low <= seq and seq <= high do
-    local n_changes = count_changes()
-    seq, rank = seq + sign * n_changes, rank + sign * n_changes
-    if seq < low or seq > high then
-      return
+    local window, changes, n_row = changes_at(0, WINDOW), {}, 0
+    for n, change in ipairs(window) do
+      changes[change] = true
+      if change == seq + sign * (n - 1) then
+        n_row = n
+      end
     end
-    local next_change = change_at(0)
-    local stop = next_change and next_change - sign or (sign > 0 and high or low)
-    stop = math.max(low, math.min(stop, high))
-    if not visit(math.min(seq, stop), math.max(seq, stop)) then
-      return
+    if n_row == WINDOW then
+      n_row = count_row(WINDOW)
+      seq, rank = seq + sign * n_row, rank + sign * n_row
+    else
+      local first = seq + sign * n_row
+      local last = #window == WINDOW and window[WINDOW] or sign * math.huge
+      last = math.max(low, math.min(last, high))
+      local is_inside = low <= first and first <= high
+      if is_inside and not visit(math.min(first, last), math.max(first, last), changes) then
+        return
+      end
+      seq, rank = last + sign, rank + sign * #window
     end
-    seq = stop + sign
   end
 end

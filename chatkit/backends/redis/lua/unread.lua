@@ -18,7 +18,8 @@ if state.last == 0 or (marker < 0 and n_mentions == 0) then
 end
 local n_unread, n_bytes, next_seq = 0, 0, 0
 
-local function count_run(first, last)
+local function count_part(first, last, changes)
+  local has_changes = next(changes) ~= nil
   while first <= last do
     local found = redis.call('XRANGE', log, id(first), id(last), 'COUNT', math.min(STEP, n_left))
     if #found == 0 then
@@ -26,8 +27,9 @@ local function count_run(first, last)
     end
     for _, entry in ipairs(found) do
       local text = entry[2][4]
+      local is_message = not has_changes or not changes[tonumber(string.match(entry[1], '^%d+'))]
       n_bytes = n_bytes + #text
-      if string.sub(text, 1, #own) ~= own then
+      if is_message and string.sub(text, 1, #own) ~= own then
         n_unread = n_unread + 1
       end
     end
@@ -45,6 +47,6 @@ end
 
 local from = math.max(read_to + 1, tonumber(ARGV[4]))
 if from <= state.last then
-  each_run(refs, from, state.last, 1, count_run)
+  each_part(refs, from, state.last, 1, count_part)
 end
 return { state.last, math.min(n_unread, limit), n_mentions, next_seq }

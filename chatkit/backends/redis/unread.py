@@ -5,6 +5,7 @@ Both are found in an index of each room, without reading messages that do not co
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import nlargest
+from itertools import chain
 from typing import TypeVar
 
 from chatkit.backends.redis.codec import KeyNames, encode
@@ -19,7 +20,8 @@ from chatkit.core.model import Message
 T = TypeVar("T")
 
 ROOMS_STEP = 100  # rooms that are asked in one round trip: a millisecond or two of client and server
-EXAMINED = 1_000  # entries that one call examines in a room: about a millisecond
+ROOMS_A_SCRIPT = 20  # rooms of one slot that one script counts: less than a millisecond
+EXAMINED = 1_000  # entries that one script examines: about a millisecond
 NOTHING_READ = -1  # in place of a marker: the room counts only if it mentions the name
 
 _UNREAD = Script("relations", "unread")
@@ -50,7 +52,7 @@ class RedisUnread:
         """Return the newest messages that mention a name; see `Backend.read_mentions`."""
         found: list[MentionPosition] = []
         names = await self._reader.room_names(of_related=True) if rooms is None else list(dict.fromkeys(rooms))
-        for step in _steps(names):
+        for step in _steps(names, ROOMS_STEP):
             calls = [SlotCommand(self._reader.slot(room), self._newest(room, name, before, limit)) for room in step]
             for room, members in zip(step, await self._router.calls("searches", calls), strict=True):
                 found += (_position(room, name, member) for member in members)
@@ -71,37 +73,57 @@ class RedisUnread:
     async def _read(self, name: str, positions: Sequence[MentionPosition]) -> list[Message]:
         """Read messages in their current state, without those that have ceased to mention the name."""
         found: list[Message] = []
-        for step in _steps(positions):
+        for step in _steps(positions, ROOMS_STEP):
             messages = await self._reader.read_each([(position.room, position.seq) for position in step])
             found += (message for message in messages if message is not None and name in message.mentions)
         return found
 
     async def count_unread(self, name: str, markers: Mapping[str, int], limit: int) -> list[RoomUnread]:
         """Count what a name has not read; see `Backend.count_unread`."""
-        rooms = dict.fromkeys([*markers, *await self._reader.room_names(of_related=True)])
         counts: dict[str, RoomUnread] = {}
-        for step in _steps(list(rooms)):
+        rooms = list(dict.fromkeys([*markers, *await self._reader.room_names(of_related=True)]))
+        for step in _steps(rooms, ROOMS_STEP):
             unfinished = dict.fromkeys(step, 0)  # rooms, and the number at which the count continues
             while unfinished:
-                calls = [
-                    self._count(name, room, markers.get(room), start, limit - _n_unread(counts.get(room)))
-                    for room, start in unfinished.items()
-                ]
-                replies = await self._router.calls("searches", calls)
-                found = {room: reply for room, reply in zip(unfinished, replies, strict=True) if reply is not None}
-                for room, (last, n_more, n_mentions, _) in found.items():
-                    n_unread = _n_unread(counts.get(room)) + n_more
+                starts, unfinished = unfinished, {}
+                for room, (last, n_more, n_mentions, next_seq) in await self._count(
+                    name, markers, starts, counts, limit
+                ):
+                    n_unread = _n_unread(counts, room) + n_more
                     counts[room] = RoomUnread(room, markers.get(room, 0), last, n_unread, min(n_mentions, limit))
-                unfinished = {room: reply[3] for room, reply in found.items() if reply[3]}
+                    if next_seq:
+                        unfinished[room] = next_seq
         return [counts[room] for room in sorted(counts)]
 
-    def _count(self, name: str, room: str, marker: int | None, start: int, limit: int) -> SlotCommand:
+    async def _count(
+        self,
+        name: str,
+        markers: Mapping[str, int],
+        starts: Mapping[str, int],
+        counts: Mapping[str, RoomUnread],
+        limit: int,
+    ) -> list[tuple[str, Reply]]:
+        """Count one step of each room in one round trip; return the answers for the rooms that count."""
+        slots: dict[int, list[str]] = {}
+        for room in starts:
+            slots.setdefault(self._reader.slot(room), []).append(room)
+        calls: list[SlotCommand] = []
+        asked: list[str] = []
+        for slot, of_slot in slots.items():
+            for rooms in _steps(of_slot, ROOMS_A_SCRIPT):
+                arguments: list[Word] = [name, b"[%s," % encode(name), EXAMINED]  # an entry begins with its sender
+                for room in rooms:
+                    read_to = max(markers[room], 0) if room in markers else NOTHING_READ
+                    arguments += (read_to, starts[room], limit - _n_unread(counts, room))
+                keys = [key for room in rooms for key in self._keys(room)]
+                calls.append(SlotCommand(slot, _UNREAD(keys, arguments)))
+                asked += rooms
+        replies = chain.from_iterable(await self._router.calls("searches", calls))
+        return [(room, reply) for room, reply in zip(asked, replies, strict=True) if reply is not None]
+
+    def _keys(self, room: str) -> tuple[bytes, bytes, bytes]:
         names = self._names.of(room)
-        own = b"[%s," % encode(name)  # an entry begins with its sender
-        read_to = NOTHING_READ if marker is None else max(marker, 0)
-        arguments: list[Word] = [name, own, read_to, start, limit, EXAMINED]
-        keys = [names.meta, names.log, names.gone, names.refs]
-        return SlotCommand(self._reader.slot(room), _UNREAD(keys, arguments))
+        return names.meta, names.log, names.refs
 
     async def _calls(self, room: str, commands: Sequence[Command]) -> list[Reply]:
         slot = self._reader.slot(room)
@@ -113,9 +135,9 @@ def _position(room: str, name: str, member: bytes) -> MentionPosition:
     return MentionPosition(time_ms, room, decode_number(member, at)[0])
 
 
-def _n_unread(count: RoomUnread | None) -> int:
-    return 0 if count is None else count.n_unread
+def _n_unread(counts: Mapping[str, RoomUnread], room: str) -> int:
+    return counts[room].n_unread if room in counts else 0
 
 
-def _steps(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[start : start + ROOMS_STEP] for start in range(0, len(items), ROOMS_STEP))
+def _steps(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -138,6 +138,10 @@ end
 -- or if `sign` is -1 in descending order, until it returns false. Many changes in a row are skipped: they cost no more
 -- than a few.
 local function each_part(refs, low, high, sign, visit)
+  if redis.call('ZLEXCOUNT', refs, '[c' .. code(low), '[c' .. code(high)) == 0 then
+    visit(low, high, {})
+    return
+  end
   local WINDOW = 32 -- changes that are looked up at once
   local seq = sign > 0 and low or high
   local rank = sign > 0 and redis.call('ZLEXCOUNT', refs, '-', '(c' .. code(seq))

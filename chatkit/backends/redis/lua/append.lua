@@ -1,9 +1,9 @@
 -- Append drafts to rooms, and publish them to the processes that watch the rooms.
 -- KEYS: for each room its meta, log, keys, gone, refs, channel.
--- ARGV: the command that publishes, the append's id, a new epoch, whether messages are kept, and the number of drafts
--- that refer to messages or mention names; then for each room the epoch and last seq that this process knows, the number
--- of drafts, and for each draft its key with its sender ('' for none) and its text; then the places of those drafts'
--- texts in ARGV. If there are some, relations.lua is a part of this script.
+-- ARGV: the command that publishes, the append's id, the beginning of new epochs, whether messages are kept, and the
+-- number of drafts that refer to messages or mention names; then for each room the epoch and last seq that this process
+-- knows, the number of drafts, and for each draft its key with its sender ('' for none) and its text; then the places of
+-- those drafts' texts in ARGV. If there are some, relations.lua is a part of this script.
 -- Returns for each room its epoch, the time, the first new seq, and for each repeat: its index among the drafts, its
 -- seq, and its entry (time, text) or its tombstone.
 
@@ -34,6 +34,7 @@ for r = 0, #KEYS / 6 - 1 do
   local meta, log, keys, gone = KEYS[r * 6 + 1], KEYS[r * 6 + 2], KEYS[r * 6 + 3], KEYS[r * 6 + 4]
   check_rights({ { publish, KEYS[r * 6 + 6], '' } })
   local state = state_of(meta)
+  check_settled(state.moving, state.arriving)
   redis.call('XLEN', log)
   state.is_new_to_keys = redis.call('ZCARD', keys) == 0 and not state.is_by_sender
   state.is_by_sender = state.is_by_sender or state.is_new_to_keys
@@ -69,7 +70,7 @@ local replies = {}
 for r = 0, #KEYS / 6 - 1 do
   local meta, log, keys, gone, refs, channel = unpack(KEYS, r * 6 + 1, r * 6 + 6)
   local state = states[r]
-  renew(meta, log, keys, gone, refs, state, new_epoch, ARGV[at], tonumber(ARGV[at + 1]))
+  renew(meta, log, keys, gone, refs, state, new_epoch .. number(r), ARGV[at], tonumber(ARGV[at + 1]))
   local time_text = number(now)
   local reply = { state.epoch, time_text, state.last + 1 }
   local fresh, n_fresh, bytes = {}, 0, 0

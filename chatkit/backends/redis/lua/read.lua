@@ -12,6 +12,7 @@ local EMOJI_BYTES = 64 -- how an emoji counts towards the limit: it costs as muc
 
 local meta, log, keys, gone, refs = unpack(KEYS)
 local state = state_of(meta)
+check_settled(state.arriving)
 if not state.epoch then
   return false
 end

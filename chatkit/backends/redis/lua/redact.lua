@@ -16,6 +16,7 @@ check_rights({
   { 'ZREMRANGEBYLEX', refs, '-', '-' },
   { publish, channel, '' },
 })
+check_settled(redis.call('HGET', meta, 'moving'))
 if redis.call('HGET', meta, 'epoch') ~= epoch then
   return 0
 end

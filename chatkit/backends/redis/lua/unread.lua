@@ -44,6 +44,7 @@ for r = 0, #KEYS / 3 - 1 do
   local at = 4 + r * 3
   local marker, start, limit = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local state = state_of(meta)
+  check_settled(state.arriving)
   local read_to = math.max(marker, state.dropped, 0)
   local mentions = 'm' .. name .. '\0'
   local n_mentions = redis.call('ZLEXCOUNT', refs, '[' .. mentions .. code(read_to + 1), '(m' .. name .. '\1')

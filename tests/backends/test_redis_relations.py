@@ -116,9 +116,11 @@ def test_a_redaction_of_many_edits_and_reactions_runs_in_steps(server: RedisServ
 
     async def go() -> None:
         async with open_backend(server.url) as backend:
+            server.ask("CONFIG", "SET", "rdbcompression", "no")
             await backend.append([Draft("a", "ann", "one", mentions=("bob",)), *drafts_in("a", "two")])
             await backend.append([change(Act.EDIT, 1, f"secret {n}") for n in range(n_edits)])
             await backend.append([change(Act.REACT, 1, THUMB, f"n{n}") for n in range(n_reactions)])
+            assert "secret" in server.ask("DUMP", LOG)
             await backend.watch("a")
             await backend.redact("a", 1)
             notifications = await until(backend.notifications(), lambda item: item == MessageRedacted("a", n_edits + 2))

@@ -19,6 +19,7 @@ from chatkit.core.model import Message
 
 T = TypeVar("T")
 
+MENTIONS_STEP = 2_500  # mentions that are found in one round trip, at most: a millisecond or two
 ROOMS_STEP = 100  # rooms that are asked in one round trip: a millisecond or two of client and server
 ROOMS_A_SCRIPT = 20  # rooms of one slot that one script counts: less than a millisecond
 EXAMINED = 1_000  # entries that one script examines: about a millisecond
@@ -52,15 +53,19 @@ class RedisUnread:
         """Return the newest messages that mention a name; see `Backend.read_mentions`."""
         found: list[MentionPosition] = []
         names = await self._reader.room_names(of_related=True) if rooms is None else list(dict.fromkeys(rooms))
-        for step in _steps(names, ROOMS_STEP):
-            calls = [SlotCommand(self._reader.slot(room), self._newest(room, name, before, limit)) for room in step]
+        for step in _steps(names, max(MENTIONS_STEP // limit, 1)):
+            after_ms = found[-1].time_ms if len(found) == limit else 0
+            commands = [self._newest(room, name, after_ms, before, limit) for room in step]
+            calls = [
+                SlotCommand(self._reader.slot(room), command) for room, command in zip(step, commands, strict=True)
+            ]
             for room, members in zip(step, await self._router.calls("searches", calls), strict=True):
                 found += (_position(room, name, member) for member in members)
             found = nlargest(limit, found)
         return await self._read(name, found)
 
-    def _newest(self, room: str, name: str, before: MentionPosition | None, limit: int) -> Command:
-        """Return the command that finds the newest mentions of a name in a room, before a position."""
+    def _newest(self, room: str, name: str, after_ms: int, before: MentionPosition | None, limit: int) -> Command:
+        """Return the command that finds the newest mentions of a name in a room, from a time to a position."""
         prefix = b"t" + name.encode()
         if before is None:
             high = prefix + b"\1"
@@ -68,7 +73,8 @@ class RedisUnread:
             high = prefix + b"\0" + encode_number(before.time_ms + (room < before.room))
             high += encode_number(before.seq) if room == before.room else b""
         refs = self._names.of(room).refs
-        return ("ZREVRANGEBYLEX", refs, b"(" + high, b"[" + prefix + b"\0", "LIMIT", 0, limit)
+        low = prefix + b"\0" + encode_number(after_ms)
+        return ("ZREVRANGEBYLEX", refs, b"(" + high, b"[" + low, "LIMIT", 0, limit)
 
     async def _read(self, name: str, positions: Sequence[MentionPosition]) -> list[Message]:
         """Read messages in their current state, without those that have ceased to mention the name."""

@@ -1,4 +1,5 @@
--- Remove the log of a room whose copy is complete: this commits the move. KEYS: the room's meta, log, keys, gone, refs, channel.
+-- Remove the log of a room whose copy is complete: this commits the move.
+-- KEYS: the room's meta, log, keys, gone, refs, channel.
 -- ARGV: the command that publishes, the origin of the publication, a new epoch, the mark: the token of the move and the
 -- new name; and the epoch, last, dropped and redacted of the copy.
 -- Returns 1, or 0 if another process has taken over the move or has changed the log.

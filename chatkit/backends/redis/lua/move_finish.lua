@@ -1,4 +1,5 @@
--- Put the copy of a moved room in its place. KEYS: the new name's meta, log, keys, gone, refs, channel, and the five copies.
+-- Put the copy of a moved room in its place.
+-- KEYS: the new name's meta, log, keys, gone, refs, channel, and the five copies.
 -- ARGV: the command that publishes, the origin of the publication, the mark: the token of the move and the old name.
 -- Returns 1, or 0 if this move is finished already.
 

@@ -136,11 +136,11 @@ elseif source == '=' then
     end
   end
 else
-  local found
+  local from, to, found = '[' .. source .. code(low), '[' .. source .. code(high), nil
   if sign < 0 then
-    found = redis.call('ZREVRANGEBYLEX', refs, '[' .. source .. code(high), '[' .. source .. code(low), 'LIMIT', 0, wanted)
+    found = redis.call('ZREVRANGEBYLEX', refs, to, from, 'LIMIT', 0, wanted)
   else
-    found = redis.call('ZRANGEBYLEX', refs, '[' .. source .. code(low), '[' .. source .. code(high), 'LIMIT', 0, wanted)
+    found = redis.call('ZRANGEBYLEX', refs, from, to, 'LIMIT', 0, wanted)
   end
   for _, member in ipairs(found) do
     local seq = decode(member, #source + 1)

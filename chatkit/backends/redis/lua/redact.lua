@@ -1,7 +1,7 @@
 -- Replace a message by its tombstone, and each of its edits; remove its reactions, pin and mentions.
 -- KEYS: its room's meta, log, gone, refs, channel.
 -- ARGV: the command that publishes, the origin of the publication, the epoch in which the message was read, its seq, its
--- tombstone ('' if it is redacted already: only the rest is removed), and the message that it edits ('' if it is no edit).
+-- tombstone ('' if it is redacted already: only the rest is removed), and the message that it edits, or ''.
 -- Returns 1; 2 if there may be more to remove; or 0 if the message is no longer as it was read.
 
 local EDITS_STEP, REACTIONS_STEP = 100, 500 -- about a millisecond, for which an append can wait

@@ -59,7 +59,9 @@ local function set_mentions(refs, of, time, names)
   end
   for _, name in ipairs(names or {}) do
     local seq, at = code(of), code(time)
-    redis.call('ZADD', refs, 0, seq .. 'm' .. at .. name, 0, 'm' .. name .. '\0' .. seq, 0, 't' .. name .. '\0' .. at .. seq)
+    add(refs, seq .. 'm' .. at .. name)
+    add(refs, 'm' .. name .. '\0' .. seq)
+    add(refs, 't' .. name .. '\0' .. at .. seq)
   end
 end
 

@@ -34,7 +34,7 @@ local function add_up(members, of, seq)
       if kind == ORDER then
         by_emoji[emoji] = { decode(rest, 1), emoji, 0 }
         reactions[#reactions + 1] = by_emoji[emoji]
-      else
+      elseif by_emoji[emoji] then
         local reaction = by_emoji[emoji]
         reaction[3] = reaction[3] + 1
         if reaction[3] <= NAMES then

@@ -150,7 +150,7 @@ class Administration:
         """
         _require_owner(by, token_id)
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
-            raise BadRequest(f"an overlap is 0 to {MAX_OVERLAP_S} seconds")
+            raise BadRequest(f"an overlap is at most {MAX_OVERLAP_S // 86_400} days ({MAX_OVERLAP_S} seconds)")
         secret, now_ms = new_secret(token_id), self._now_ms()
 
         def change(token: Token) -> Token:

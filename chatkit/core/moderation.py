@@ -4,6 +4,7 @@ As with `Administration`, each method checks the grants of `by`, and the caller 
 Only for a redaction does the caller check the grants, too.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
@@ -39,6 +40,9 @@ MAX_TOPIC_CHARS: Final = 250
 MAX_SUBJECT_CHARS: Final = 64
 MAX_KEEP: Final = 2**53  # what JSON numbers hold exactly
 REFUSAL_S: Final = 1.5  # processes look for changed settings once a second
+_LIKE_NETWORK: Final = re.compile(
+    r"[0-9]+(\.[0-9]+){3}|[0-9.]+/[0-9]+|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(/[0-9]*)?"
+)
 KICK_S: Final = 60  # longer than the back-off of clients, so that they do not simply come back
 
 
@@ -246,9 +250,12 @@ def _check_number(by: Identity, bans: Sequence[Ban]) -> None:
 
 
 def _kind_of(subject: str) -> BanSubject:
+    """Return `NETWORK` for a network. Raise `BadRequest` for what looks like one: as a name, it is banned in vain."""
     try:
         parse_network(subject)
     except BadRequest:
+        if _LIKE_NETWORK.fullmatch(subject):
+            raise
         return BanSubject.NAME
     return BanSubject.NETWORK
 

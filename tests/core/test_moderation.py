@@ -28,6 +28,15 @@ async def test_a_ban_is_in_force_until_it_is_removed(at: Site) -> None:
 
 
 @with_site
+async def test_a_mistyped_network_is_not_banned_as_a_name(at: Site) -> None:
+    for subject in ("300.1.1.1", "10.0.0.0/99", "10.0.0/8", "2001:db8::1::2", "fe80::/999"):
+        with pytest.raises(BadRequest, match="not an IP address or network"):
+            await at.moderation.ban(ROOT, subject)
+    for name in ("1.2.3", "a.b.c.d", "ann:bob", "1/2 ann"):
+        assert (await at.moderation.ban(ROOT, name)).kind is BanSubject.NAME
+
+
+@with_site
 async def test_a_moderator_acts_in_their_rooms(at: Site) -> None:
     by = Identity("mod", is_verified=True, grants=MODERATE_OPS)
     elsewhere = await at.moderation.ban(ROOT, "dan", room="dev")

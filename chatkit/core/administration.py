@@ -103,7 +103,7 @@ class Administration:
     async def tokens(self, by: Identity) -> list[Token]:
         """Return all tokens, the oldest first. Needs `admin` on all rooms."""
         require(by, Right.ADMIN, None)
-        return sorted(await self._store.all(access_records.TOKEN, Token), key=lambda token: token.created_ms)
+        return await self._store.by_age(access_records.TOKEN, Token)
 
     async def revoke(self, by: Identity, token_id: str) -> Token:
         """Revoke one token, and no other of its name. Needs `admin` on all rooms, except for the token of `by`.

@@ -131,13 +131,12 @@ class Moderation:
 
     async def bans(self, by: Identity) -> list[Ban]:
         """Return the bans of the rooms that `by` moderates, the oldest first."""
-        bans = await self._store.all(access_records.BAN, Ban)
-        return sorted((ban for ban in bans if _moderates(by, ban.room)), key=lambda ban: ban.created_ms)
+        return await self._store.by_age(access_records.BAN, Ban, lambda ban: _moderates(by, ban.room))
 
     async def remove_ended_bans(self) -> int:
         """Delete the bans that have ended, and return their number. To be called now and then."""
         now_ms = self._now_ms()
-        ended = [ban for ban in await self._store.all(access_records.BAN, Ban) if ban.has_ended(now_ms)]
+        ended = await self._store.all(access_records.BAN, Ban, lambda ban: ban.has_ended(now_ms))
         for ban in ended:
             await self._store.update(access_records.BAN, ban.id, Ban, lambda _: None)
         return len(ended)

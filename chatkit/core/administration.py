@@ -103,7 +103,7 @@ class Administration:
     async def tokens(self, by: Identity) -> list[Token]:
         """Return all tokens, the oldest first. Needs `admin` on all rooms."""
         require(by, Right.ADMIN, None)
-        return sorted(await self._store.all(access_records.TOKEN, Token), key=lambda token: token.created_ms)
+        return await self._store.by_age(access_records.TOKEN, Token)
 
     async def revoke(self, by: Identity, token_id: str) -> Token:
         """Revoke one token, and no other of its name. Needs `admin` on all rooms, except for the token of `by`.
@@ -150,7 +150,7 @@ class Administration:
         """
         _require_owner(by, token_id)
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
-            raise BadRequest(f"an overlap is 0 to {MAX_OVERLAP_S} seconds")
+            raise BadRequest(f"an overlap is at most {MAX_OVERLAP_S // 86_400} days ({MAX_OVERLAP_S} seconds)")
         secret, now_ms = new_secret(token_id), self._now_ms()
 
         def change(token: Token) -> Token:

@@ -104,7 +104,7 @@ class RedeemRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"RedeemRequest({self.name!r})"
 
 
-class BanView(msgspec.Struct, frozen=True, omit_defaults=True):
+class BanView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A ban of a token, a name or a network, from one room or all (`*`). A mute forbids everything except reading."""
 
     id: str

@@ -17,7 +17,7 @@ import msgspec
 from chatkit.backends.memory_log import MemoryLog
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.records import MemoryRecords
-from chatkit.backends.renaming import check_rename
+from chatkit.backends.renaming import check_rename, choose_suffix
 from chatkit.core.backend import (
     Backend,
     Filter,
@@ -130,7 +130,9 @@ class MemoryBackend(Backend):
         for room, log in sorted(self._logs.items()):
             mentions = [message.seq for message in log.mentions_of(name)]
             if log.last and (room in markers or mentions):
-                found.append(_count_unread(room, log, name, markers.get(room, 0), mentions, limit))
+                marker = markers.get(room, 0)
+                n_mentions = min(sum(seq > marker for seq in mentions), limit)
+                found.append(RoomUnread(room, marker, log.last, _count_unread(log, name, marker, limit), n_mentions))
                 await asyncio.sleep(0)
         return found
 
@@ -184,14 +186,15 @@ class MemoryBackend(Backend):
         if log is None or not log.last:
             return False
         check_rename(room, new, is_taken=new in self._logs and self._logs[new].last > 0)
+        own = "" if self._epoch_of(room) == self._epoch else self._epoch_of(room)
+        log.home = log.home or room
+        epoch = choose_suffix(own, log.home, new, self._epochs.get(new, "")) or self._epoch
         self._logs[new] = log
-        log.rename(new)
-        self._epochs[new] = self._epoch_of(room)
+        log.rename(new, epoch)
+        self._epochs[new] = epoch
         del self._logs[room]
         self._epochs[room] = new_epoch()
-        self._notify(
-            [RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=self._epochs[new])]
-        )
+        self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=epoch)])
         return True
 
     async def load(self, messages: Sequence[Message]) -> int:
@@ -252,14 +255,13 @@ def _mention_position(message: Message) -> MentionPosition:
     return MentionPosition(message.time_ms, message.room, message.seq)
 
 
-def _count_unread(room: str, log: MemoryLog, name: str, marker: int, mentions: Iterable[int], limit: int) -> RoomUnread:
+def _count_unread(log: MemoryLog, name: str, marker: int, limit: int) -> int:
     unread = (
         message
         for message in log.between(marker, log.last + 1)
         if message.act is None and message.sender != name and not message.redacted
     )
-    n_mentions = sum(seq > marker for seq in mentions)
-    return RoomUnread(room, marker, log.last, sum(1 for _ in islice(unread, limit)), min(n_mentions, limit))
+    return sum(1 for _ in islice(unread, limit))
 
 
 async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:

@@ -9,10 +9,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from chatkit.core.message_state import MAX_LISTED_NAMES
 from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
+from chatkit.core.reading import RoomUnread
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
 from chatkit.wire.access import MAX_TIME_MS
-from chatkit.wire.http import MessagePage, RoomView
+from chatkit.wire.http import MessageList, MessagePage, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,
     MAX_POSITION,
@@ -33,6 +35,7 @@ from chatkit.wire.protocol import (
     WireLimits,
     WireMember,
     WireMessage,
+    WireUnread,
     decode_event,
 )
 
@@ -40,6 +43,8 @@ MAX_FRAME_BYTES: Final = 16 * 2**20  # an event with the largest body and data, 
 MAX_NAME_CHARS: Final = 256  # four times the longest name that this version has
 MAX_SENTENCE_CHARS: Final = 1_000  # of an error's text: it is printed
 MAX_RIGHTS: Final = 16  # of a client in a room: four times as many as this version knows
+MAX_MENTIONS: Final = 128  # of a message: four times as many as this version computes
+MAX_REACTIONS: Final = 4_096  # different emojis on one message
 MAX_COUNT: Final = 2**53 - 1  # what every JSON parser reads exactly
 MIN_RETRY_AFTER_S: Final = 0.1  # shorter waits are a loop that only costs round trips
 MAX_RETRY_AFTER_S: Final = 300.0  # a person at a terminal gives up before
@@ -193,7 +198,7 @@ def read_members(members: Sequence[WireMember]) -> list[Member]:
     listed = members[:MAX_LISTED_MEMBERS]
     for member in listed:
         _check_name(member.name)
-    return [Member(member.name, read_time(member.since)) for member in listed]
+    return [Member(member.name, read_time(member.since), member.verified, member.bot) for member in listed]
 
 
 def check_message(message: WireMessage | MessageEvent) -> None:
@@ -203,11 +208,36 @@ def check_message(message: WireMessage | MessageEvent) -> None:
     _check_name(message.sender)
     _check_name(message.key or "")
     read_time(message.time)
+    for name in message.mentions[: MAX_MENTIONS + 1]:
+        _check_name(name)
+    if len(message.mentions) > MAX_MENTIONS:
+        raise incompatible(f"a message with {len(message.mentions)} mentions")
+    if message.of is not None:
+        _check_seq(message.of)
+    if isinstance(message, WireMessage):
+        _check_state(message)
     if message.data is not None:
         try:
             check_data(message.data, MAX_FRAME_BYTES)
         except ChatkitError as error:
             raise incompatible(error) from error
+
+
+def _check_state(message: WireMessage) -> None:
+    """Check the state of a message; raise `Unavailable`."""
+    if message.edited is not None:
+        _check_seq(message.edited.seq)
+        read_time(message.edited.time)
+    if not 0 <= message.replies <= MAX_COUNT:
+        raise incompatible(f"a message with {_short(message.replies)} replies")
+    reactions = message.reactions or {}
+    if len(reactions) > MAX_REACTIONS:
+        raise incompatible(f"a message with {len(reactions)} different reactions")
+    for emoji, reaction in reactions.items():
+        if len(reaction.by) > MAX_LISTED_NAMES or not len(reaction.by) <= reaction.count <= MAX_COUNT:
+            raise incompatible("a reaction whose count and names do not agree")
+        for name in (emoji, *reaction.by):
+            _check_name(name)
 
 
 def read_messages(
@@ -224,6 +254,33 @@ def read_messages(
             raise incompatible(f"a page with message {message.seq} of {message.room!r}, which was not asked for")
         last = message.seq
     return [message.to_message(cursor.epoch) for message in page.messages]
+
+
+class MessageListing(msgspec.Struct, frozen=True):
+    """Messages of several rooms, the newest first. `cursor` is where the older ones start; None if no older ones exist.
+
+    Their `epoch` is empty: such a list says nothing of the logs.
+    """
+
+    messages: Sequence[Message]
+    cursor: str | None
+
+
+def read_listing(listing: MessageList) -> MessageListing:
+    """Return a list of messages; raise `Unavailable`."""
+    for message in listing.messages:
+        check_message(message)
+    if listing.cursor is not None and len(listing.cursor) > MAX_SENTENCE_CHARS:
+        raise incompatible("a cursor that is too long")
+    cursor = None if listing.complete else listing.cursor
+    return MessageListing([message.to_message("") for message in listing.messages], cursor)
+
+
+def read_unread(unread: WireUnread) -> RoomUnread:
+    """Return what is unread in a room; raise `Unavailable`."""
+    _check_name(unread.room)
+    counts = (unread.marker, unread.last, unread.unread, unread.mentions)
+    return RoomUnread(unread.room, *map(clamp_count, counts))
 
 
 def _seq_in(cursor: Cursor, position: Position | None, default: int) -> int:

@@ -106,8 +106,8 @@ class Backend(ABC):
            redaction. A backend that keeps no history keeps no keys.
         5. `time_ms` is the time of the store's clock at commit. It does not order messages: if the clock ran ahead for
            a while, only the messages of that while have a wrong time.
-        6. References: a draft with `of` is stored as every other is, also if there is no such message; whoever appends
-           it has checked it. From then on, a read that is `folded` MUST show what it changes. It changes nothing if
+        6. References: a draft with `of` is stored as every other is, also if there is no such message: the caller has
+           checked it. From then on, a read that is `folded` MUST show what it changes. It changes nothing if
            it was made before, such as a second identical reaction, if the message is redacted or a change itself, or,
            for an edit, if its sender is another than the message's. A redaction is `redact`; its entry changes nothing.
         """
@@ -321,10 +321,12 @@ class Backend(ABC):
 
         MUST raise `BadRequest` and change nothing if `new` is in `rooms()` or is `room`, or if the store cannot do it.
         Afterwards, the log with its epoch, numbers, times and keys is at `new`, so that cursors stay valid there, and
-        `room` is as after `delete_room`. Every process that watches `room` or `new`, also this one, MUST get a
-        `RoomAdvanced`: for `room` with its new epoch and `last` 0, for `new` with the epoch and end of the log.
-        Atomicity: no reader MUST see the log at both names or at none. A concurrent append is in the log or, if it
-        comes later, the first of the new log of `room`; it is never lost. The records are the caller's.
+        `room` is as after `delete_room`. Two logs that were at one name at different times MUST NOT have the same epoch
+        there: if another log may have had this epoch at `new`, the log MUST get a new one, and its readers get a gap.
+        Every process that watches `room` or `new`, also this one, MUST get a `RoomAdvanced`: for `room` with its new
+        epoch and `last` 0, for `new` with the epoch and end of the log. Atomicity: no reader MUST see the log at both
+        names or at none. A concurrent append is in the log or, if it comes later, the first of the new log of `room`;
+        it is never lost. The records are the caller's.
         """
 
     @abstractmethod

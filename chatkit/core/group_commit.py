@@ -33,9 +33,9 @@ _logger = logging.getLogger(__name__)
 class Committer:
     """Passes drafts to `append` in the order of their arrival, one batch at a time, and settles each draft.
 
-    `append` returns the receipt of each draft, or the error for which it alone was not appended. `on_committed` is called with the receipts of every batch, in order,
-    before the drafts of the batch are settled.
-    `on_failed` is called with the error of every batch that was not committed.
+    `append` returns the receipt of each draft, or the error for which it alone was not appended. `on_committed` is
+    called with the receipts of every batch, in order, before the drafts of the batch are settled. `on_failed` is called
+    with the error of every batch that was not committed.
     """
 
     def __init__(

@@ -1,12 +1,17 @@
 """HistoryQueue: reads of history for clients. Pages and searches have separate queues, so neither delays the other."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from chatkit.core.backend import Filter
 from chatkit.core.fair_queue import Client, FairQueue
 from chatkit.core.history import HistoryPage
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor
+
+T = TypeVar("T")
 
 SEARCHES: Final = 2  # at a time: a search uses a whole processor, and may scan a whole room
 SEARCH_S: Final = 20.0  # enough for some ten million messages; chatkit's clients wait for 30 s
@@ -23,6 +28,14 @@ class HistoryQueue:
         )
         self._pages = FairQueue("a page", max_running=PAGES, max_waiting=4_096, max_waiting_each=16, limit_s=PAGE_S)
 
+    async def search(self, client: Client, call: Callable[[], Awaitable[T]]) -> T:
+        """Run a search in many rooms when it is the client's turn. Raise as `read` does."""
+        return await self._searches.run(client, call)
+
+    async def list(self, client: Client, call: Callable[[], Awaitable[T]]) -> T:
+        """Run a call that reads a page of several rooms when it is the client's turn. Raise as `read` does."""
+        return await self._pages.run(client, call)
+
     async def read(
         self,
         client: Client,
@@ -33,10 +46,16 @@ class HistoryQueue:
         before: Cursor | int | None,
         limit: int,
         where: Filter | None,
+        folded: bool = False,
     ) -> HistoryPage:
         """Read a page when it is the client's turn; see `Hub.history`.
 
         Raise `RateLimited`, `Unavailable` or `StoreError`.
         """
-        queue = self._pages if where is None or where == Filter() else self._searches
-        return await queue.run(client, lambda: hub.history(room, after=after, before=before, limit=limit, where=where))
+        # What refers to a message, and what is pinned, is found by an index.
+        is_search = where is not None and replace(where, of=None, pinned=False) != Filter()
+        queue = self._searches if is_search else self._pages
+        return await queue.run(
+            client,
+            lambda: hub.history(room, after=after, before=before, limit=limit, where=where, folded=folded),
+        )

@@ -133,7 +133,7 @@ class Draft(msgspec.Struct, frozen=True):
     ) -> Self:
         """Make a draft from checked and normalised parts. Raise `BadName`, `BadBody`, `TooLarge` or `BadRequest`."""
         if of is not None or act is not None:
-            _check_reference(of, act, body, data)
+            check_reference(of, act, body, data)
         return cls(
             check_room(room),
             check_sender(sender),
@@ -195,10 +195,15 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A name that is present in a room. `since_ms` is when it joined, as Unix time in milliseconds."""
+    """A name that is present in a room. `since_ms` is when it joined, as Unix time in milliseconds.
+
+    `verified` and `bot` are those of the identity that has the name, as in a `Message`.
+    """
 
     name: str
     since_ms: int
+    verified: bool = False
+    bot: bool = False
 
     @property
     def since(self) -> str:
@@ -282,7 +287,7 @@ def check_body(body: str, max_bytes: int) -> str:
     return body
 
 
-def _check_reference(of: int | None, act: Act | None, body: str, data: Any) -> None:
+def check_reference(of: int | None, act: Act | None, body: str, data: Any) -> None:
     """Raise `BadRequest` unless the parts are those of a reply or of a change that a client may publish."""
     if of is None or not 1 <= of <= MAX_SEQ:
         raise BadRequest("`of` is the number of an earlier message of the room")

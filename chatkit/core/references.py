@@ -6,14 +6,16 @@ Two processes may commit the same change at the same moment: folded, it counts o
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from chatkit.core.backend import Backend
-from chatkit.core.message_state import Act
+from chatkit.core.message_state import NO_STATE, Act
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import BadReference, ChatkitError, Forbidden
 
 Outcome: TypeAlias = Receipt | ChatkitError
+
+MAX_EMOJIS: Final = 100  # different ones on one message: each takes a place in every page that shows it
 
 _Target: TypeAlias = tuple[str, int]
 """The room and the number of a message that drafts refer to."""
@@ -51,8 +53,8 @@ class References:
             error = self._refusal(draft, target)
             if error is not None:
                 decided[n] = error
-            elif target is not None and not await batch.changes(draft, target):
-                decided[n] = Receipt(target, repeat=True)
+            elif target is not None and (outcome := await batch.decide(draft, target)) is not None:
+                decided[n] = outcome
         return decided
 
     async def _read(self, targets: set[_Target]) -> dict[_Target, Message | None]:
@@ -86,31 +88,56 @@ class _Batch:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._reactions: dict[tuple[str, int, str, str], bool] = {}
+        self._reactions: dict[tuple[_Target, str, str], bool] = {}
+        self._emojis: dict[_Target, set[str]] = {}
         self._pins: dict[_Target, bool] = {}
 
-    async def changes(self, draft: Draft, target: Message) -> bool:
-        """Return whether a draft changes the state of its target, and from now on count it."""
+    async def decide(self, draft: Draft, target: Message) -> Outcome | None:
+        """Return the outcome of a draft that is not to be appended, or None for one that is, and from now on count it.
+
+        `target` is in its current state.
+        """
         match draft.act:
             case Act.REACT | Act.UNREACT:
-                is_wanted = draft.act is Act.REACT
-                reaction = (target.room, target.seq, draft.body, draft.sender)
-                if reaction not in self._reactions:
-                    self._reactions[reaction] = await self._backend.has_reaction(*reaction)
-                was, self._reactions[reaction] = self._reactions[reaction], is_wanted
-                return was != is_wanted
+                return await self._react(draft, target, is_wanted=draft.act is Act.REACT)
             case Act.PIN | Act.UNPIN:
                 is_wanted = draft.act is Act.PIN
                 key = target.room, target.seq
-                if key not in self._pins:
-                    folded = await _read(self._backend, *key, folded=True)
-                    self._pins[key] = folded is not None and folded.state is not None and folded.state.is_pinned
-                was, self._pins[key] = self._pins[key], is_wanted
-                return was != is_wanted
+                was = self._pins.get(key, (target.state or NO_STATE).is_pinned)
+                self._pins[key] = is_wanted
+                return Receipt(target, repeat=True) if was == is_wanted else None
             case _:
-                return True
+                return None
+
+    async def _react(self, draft: Draft, target: Message, *, is_wanted: bool) -> Outcome | None:
+        key = target.room, target.seq
+        reaction = key, draft.body, draft.sender
+        was = self._reactions.get(reaction)
+        if was is None:
+            was = await self._has_reaction(draft, target)
+        if was == is_wanted:
+            return Receipt(target, repeat=True)
+        if is_wanted:
+            emojis = self._emojis.setdefault(key, {each.emoji for each in (target.state or NO_STATE).reactions})
+            if draft.body not in emojis and len(emojis) >= MAX_EMOJIS:
+                return BadReference(f"message {target.seq} has {MAX_EMOJIS} different reactions already")
+            emojis.add(draft.body)
+        self._reactions[reaction] = is_wanted
+        return None
+
+    async def _has_reaction(self, draft: Draft, target: Message) -> bool:
+        found = [each for each in (target.state or NO_STATE).reactions if each.emoji == draft.body]
+        if not found or draft.sender in found[0].by:
+            return bool(found)
+        if found[0].count <= len(found[0].by):
+            return False
+        return await self._backend.has_reaction(target.room, target.seq, draft.body, draft.sender)
 
 
-async def _read(backend: Backend, room: str, seq: int, *, folded: bool = False) -> Message | None:
-    page = await backend.read(room, after=seq - 1, before=seq + 1, limit=1, folded=folded)
+async def _read(backend: Backend, room: str, seq: int) -> Message | None:
+    """Return a message in its current state, or a change as it was written."""
+    for folded in (True, False):
+        page = await backend.read(room, after=seq - 1, before=seq + 1, limit=1, folded=folded)
+        if page.messages or page.head.last < seq:
+            break
     return page.messages[0] if page.messages else None

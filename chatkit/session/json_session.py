@@ -5,6 +5,7 @@ from typing import assert_never, cast
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.backend import Filter
+from chatkit.core.message_state import Act
 from chatkit.core.model import (
     Cursor,
     Draft,
@@ -13,8 +14,11 @@ from chatkit.core.model import (
     check_data,
     check_key,
     check_readable_room,
+    check_reference,
     check_room,
 )
+from chatkit.core.moderation import redaction_right
+from chatkit.core.read_state import reader_of
 from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.text import check_search
@@ -29,11 +33,13 @@ from chatkit.wire import protocol
 from chatkit.wire.costs import (
     JOIN_COST,
     LEAVE_COST,
+    MARK_COST,
     MEMBERS_COST,
     PAGE_COST,
     PING_COST,
     SEARCH_COST,
     TYPING_COST,
+    UNREAD_COST,
     refused_cost,
 )
 from chatkit.wire.page import encode_page
@@ -42,13 +48,15 @@ from chatkit.wire.page import encode_page
 class JsonSession(Session):
     """A session in `chatkit.v1`: commands and events as JSON, any number of rooms."""
 
-    __slots__ = ("_order", "_path_room", "_rights", "_stale_rooms")
+    __slots__ = ("_order", "_own_mark", "_path_room", "_rights", "_stale_rooms", "_watched_name")
 
     def __init__(
         self, context: SessionContext, socket: DirectSocket, identity: Identity, limiter: Limiter | None
     ) -> None:
         super().__init__(context, socket, identity, limiter)
         self._path_room: str | None = None
+        self._own_mark: tuple[str, int] | None = None  # the marker that this connection moved last
+        self._watched_name: str | None = None  # the name whose markers are reported, after it asked for what is unread
         self._order: SendingOrder | None = None  # of a client that sends `behind` with its messages
         self._rights: dict[str, list[str] | None] = {}  # as the client knows them, by joined room
         self._stale_rooms: set[str] = set()  # rooms whose changes of members were not sent, because the socket was full
@@ -79,13 +87,20 @@ class JsonSession(Session):
             self._charge(refused_cost(len(text)))
             self._refuse(error, command.ref)
 
-    def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:
+    def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:  # noqa: C901 - a table of cases
         if isinstance(command, protocol.PingCommand):  # it concerns the connection, not a room
             self._charge(PING_COST)
             self._send(protocol.PongEvent(command.ref))
             return
+        if isinstance(command, protocol.UnreadCommand):
+            self._queue_job(partial(self._send_unread, command.ref), command.ref)
+            self._charge(UNREAD_COST)
+            return
         room = self._room_of(command)
         match command:
+            case protocol.PublishCommand(act=Act.REDACT):
+                self._queue_job(partial(self._redact, check_room(room), command), command.ref)
+                self._charge(PAGE_COST)
             case protocol.PublishCommand():
                 self._publish(check_room(room), command, n_bytes)
             case protocol.JoinCommand():
@@ -104,6 +119,9 @@ class JsonSession(Session):
                 self._charge(MEMBERS_COST)
                 self._check(Right.READ, room)
                 self._send_members(room, command.ref)
+            case protocol.MarkCommand():
+                self._queue_job(partial(self._mark, room, command.seq, command.ref), command.ref)
+                self._charge(MARK_COST)
             case protocol.TypingCommand():
                 self._charge(TYPING_COST)
                 self._check_write(room)
@@ -121,13 +139,17 @@ class JsonSession(Session):
 
     def _publish(self, room: str, command: protocol.PublishCommand, n_bytes: int) -> None:
         limits = self._context.limits
-        if command.body is None and command.data is None:
+        if command.of is not None or command.act is not None:
+            check_reference(command.of, command.act, command.body or "", command.data)
+        elif command.body is None and command.data is None:
             raise BadRequest("publish needs a body")
         body = "" if command.body is None else check_body(command.body, limits.body)
         data = None if command.data is None else check_data(command.data, limits.data)
         key = None if command.key is None else check_key(command.key)
         identity = self.identity
-        draft = Draft(room, self._sender, body, data, key, identity.is_verified, identity.is_bot)
+        draft = Draft(
+            room, self._sender, body, data, key, identity.is_verified, identity.is_bot, command.of, command.act
+        )
         if command.ref is None:
             self._submit(draft, self._on_settled, n_bytes)
         elif command.behind is None:
@@ -155,6 +177,18 @@ class JsonSession(Session):
         if self._order is not None and isinstance(outcome, RateLimited | Unavailable):
             self._order.refused(ref, outcome)
         self._on_settled(outcome, ref)
+
+    async def _redact(self, room: str, command: protocol.PublishCommand) -> None:
+        """Redact a message, and acknowledge it with the number of the message that is redacted."""
+        hub = self._context.hub
+        self._check_write(room)
+        message = await hub.find(room, command.of or 0)
+        self._check(redaction_right(self.identity, message), room)
+        await hub.moderation.redact(self.identity, message, is_audited=not self._access.is_open)
+        if command.ref is not None:
+            self._send(
+                protocol.AckEvent(room, message.seq, str(message.cursor), message.redacted, command.ref, message.time)
+            )
 
     async def _join_when_free(self, room: str, start: StartPosition, ref: protocol.Ref | None) -> None:
         async with self._context.join_slots:
@@ -240,13 +274,44 @@ class JsonSession(Session):
             after=protocol.position(command.after),
             before=protocol.position(command.before),
             limit=limit,
-            where=Filter(search=check_search(command.search)) if command.search else None,
+            where=_filter_of(command),
+            folded=not command.raw,
         )
         encoded = await encode_page(page, is_forward=command.after is not None)
         self._check(Right.READ, room)  # again: a search takes seconds
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
-        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap))
+        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last))
+
+    def _reader(self) -> str:
+        return reader_of(self.identity, is_open=self._access.is_open)
+
+    async def _mark(self, room: str, seq: int, ref: protocol.Ref | None) -> None:
+        self._check(Right.READ, room)
+        self._own_mark = room, seq
+        marker = await self._context.hub.read_state.mark(self._reader(), room, seq)
+        if ref is not None:
+            self._send(protocol.MarkedEvent(room, marker, ref))
+
+    async def _send_unread(self, ref: protocol.Ref | None) -> None:
+        name, read_state = self._reader(), self._context.hub.read_state
+        if self._watched_name is None and not self.is_closed:
+            self._watched_name = name
+            read_state.watch(name, self._on_marked)
+        found = await read_state.unread(name, lambda room: self._refusal(Right.READ, room) is None)
+        self._send(protocol.UnreadEvent([protocol.WireUnread.of(each) for each in found], ref))
+
+    def _on_marked(self, room: str, seq: int) -> None:
+        """Report a marker that another connection of this client's name has moved."""
+        is_own = (room, seq) == self._own_mark
+        if not is_own and self._socket.is_writable and self._refusal(Right.READ, room) is None:
+            self._send(protocol.MarkedEvent(room, seq))
+
+    def closed(self, code: int) -> None:
+        if self._watched_name is not None:
+            self._context.hub.read_state.unwatch(self._watched_name, self._on_marked)
+            self._watched_name = None
+        super().closed(code)
 
     def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
         members, count = self._members(room)
@@ -293,3 +358,9 @@ class JsonSession(Session):
 
     def _send_error(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
         self._send(protocol.error_event(error, ref))
+
+
+def _filter_of(command: protocol.HistoryCommand) -> Filter | None:
+    if not command.search and command.of is None:
+        return None
+    return Filter(search=check_search(command.search) if command.search else None, of=command.of)

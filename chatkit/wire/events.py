@@ -5,67 +5,24 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from chatkit.core.model import Gap, GapReason, Member, Message, parse_time
+from chatkit.core.message_state import Act
+from chatkit.core.model import Gap, GapReason, Member, Message
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of
 from chatkit.wire.commands import Ref
 from chatkit.wire.decoding import field_of, sentence_of
+from chatkit.wire.messages import WireMessage, WireUnread, encode
 
 MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
 
 
-class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message as JSON. `time` is RFC 3339."""
-
-    room: str
-    seq: int
-    time: str
-    sender: str
-    body: str
-    data: Any = None
-    key: str | None = None
-    redacted: bool = False
-    verified: bool = False
-    bot: bool = False
-
-    @classmethod
-    def of(cls, message: Message) -> "WireMessage":
-        """Make the JSON form of a message."""
-        return cls(
-            message.room,
-            message.seq,
-            message.time,
-            message.sender,
-            message.body,
-            message.data,
-            message.key,
-            message.redacted,
-            message.verified,
-            message.bot,
-        )
-
-    def to_message(self, epoch: str) -> Message:
-        """Return the message, with the epoch of the log from which the receiver got it."""
-        return Message(
-            self.room,
-            epoch,
-            self.seq,
-            parse_time(self.time),
-            self.sender,
-            self.body,
-            self.data,
-            self.key,
-            self.redacted,
-            self.verified,
-            self.bot,
-        )
-
-
-class WireMember(msgspec.Struct, frozen=True):
+class WireMember(msgspec.Struct, frozen=True, omit_defaults=True):
     """A member as JSON. `since` is RFC 3339."""
 
     name: str
     since: str
+    verified: bool = False
+    bot: bool = False
 
 
 class WireGap(msgspec.Struct, frozen=True):
@@ -171,6 +128,9 @@ class MessageEvent(ServerEvent, frozen=True, tag="message"):
     redacted: bool = False
     verified: bool = False
     bot: bool = False
+    of: int | None = None
+    act: Act | None = None
+    mentions: tuple[str, ...] = ()
 
 
 class GapEvent(ServerEvent, frozen=True, tag="gap"):
@@ -194,13 +154,18 @@ class AckEvent(ServerEvent, frozen=True, tag="ack"):
 
 
 class HistoryEvent(ServerEvent, frozen=True, tag="history"):
-    """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page."""
+    """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page.
+
+    `last` is the number of the room's newest message. Unless the page was asked for as `raw`, the messages are in the
+    state after it: a change that is delivered with a higher number is to be applied to them.
+    """
 
     room: str
     messages: list[WireMessage]
     complete: bool
     ref: Ref | None = None
     gap: WireGap | None = None
+    last: int = 0
 
 
 class MembersEvent(ServerEvent, frozen=True, tag="members"):
@@ -213,12 +178,32 @@ class MembersEvent(ServerEvent, frozen=True, tag="members"):
 
 
 class PresenceEvent(ServerEvent, frozen=True, tag="presence", kw_only=True):
-    """The members that joined and left since the last such event; in a large room only the number of members."""
+    """The members that joined and left since the last such event; in a large room only the number of members.
+
+    `verified` and `bots` are the names among `joined` that are verified, and those that are bots'.
+    """
 
     room: str
     joined: list[str] | None = None
     left: list[str] | None = None
     count: int
+    verified: list[str] | None = None
+    bots: list[str] | None = None
+
+
+class MarkedEvent(ServerEvent, frozen=True, tag="marked"):
+    """The client's name has read the room up to the message `seq`: by this connection, if there is a `ref`."""
+
+    room: str
+    seq: int
+    ref: Ref | None = None
+
+
+class UnreadEvent(ServerEvent, frozen=True, tag="unread"):
+    """What the client's name has not read: each room that it has marked, or that mentions it."""
+
+    rooms: list[WireUnread]
+    ref: Ref | None = None
 
 
 class TypingEvent(ServerEvent, frozen=True, tag="typing"):
@@ -270,6 +255,8 @@ AnyEvent: TypeAlias = (
     | AckEvent
     | HistoryEvent
     | MembersEvent
+    | MarkedEvent
+    | UnreadEvent
     | PresenceEvent
     | TypingEvent
     | RedactedEvent
@@ -280,9 +267,6 @@ AnyEvent: TypeAlias = (
 
 _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _EVENT_TYPES = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
-
-encode = msgspec.json.Encoder().encode
-"""Encode a command or an event as compact JSON."""
 
 
 def decode_event(frame: bytes | str) -> AnyEvent | None:
@@ -312,13 +296,11 @@ def message_event(message: Message) -> bytes:
             message.redacted,
             message.verified,
             message.bot,
+            message.of,
+            message.act,
+            message.mentions,
         )
     )
-
-
-def message_json(message: Message) -> bytes:
-    """Encode a message as its JSON object."""
-    return encode(WireMessage.of(message))
 
 
 def gap_event(room: str, gap: Gap) -> bytes:
@@ -333,4 +315,4 @@ def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
 
 def wire_members(members: Iterable[Member]) -> list[WireMember]:
     """Make the JSON forms of members."""
-    return [WireMember(member.name, member.since) for member in members]
+    return [WireMember(member.name, member.since, member.verified, member.bot) for member in members]

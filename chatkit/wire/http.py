@@ -9,10 +9,11 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import msgspec
 
 from chatkit.core.access import RoomSettings
+from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Head, format_time
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, status_of
-from chatkit.wire.protocol import WireGap, WireMember, WireMessage
+from chatkit.wire.protocol import WireGap, WireMember, WireMessage, WireUnread
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 
@@ -60,7 +61,10 @@ class RoomList(msgspec.Struct, frozen=True):
 
 
 class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Messages in `seq` order. The next page, with `after=cursor`, misses and repeats none."""
+    """Messages in `seq` order. The next page, with `after=cursor`, misses and repeats none.
+
+    Unless the page was asked for as `raw`, they are in the state after the message `last`.
+    """
 
     messages: list[WireMessage]
     cursor: str
@@ -68,6 +72,33 @@ class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
     last: int
     complete: bool
     gap: WireGap | None = None
+
+
+class MessageList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Messages of several rooms, the newest first. With `before=cursor`, the older ones follow."""
+
+    messages: list[WireMessage]
+    complete: bool
+    cursor: str | None = None
+
+
+class MarkerView(msgspec.Struct, frozen=True):
+    """The number up to which the client's name has read a room."""
+
+    room: str
+    seq: int
+
+
+class MarkerRequest(msgspec.Struct, frozen=True):
+    """The number up to which the client's name has read a room now."""
+
+    seq: int
+
+
+class UnreadList(msgspec.Struct, frozen=True):
+    """What the client's name has not read: each room that it has marked, or that mentions it."""
+
+    rooms: list[WireUnread]
 
 
 class MemberList(msgspec.Struct, frozen=True):
@@ -78,11 +109,22 @@ class MemberList(msgspec.Struct, frozen=True):
 
 
 class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message to publish. With a `key`, it is stored once even if it is published again."""
+    """A message to publish. With a `key`, it is stored once even if it is published again.
+
+    With `of`, it is a reply to that message, or, with an `act` too, a change of it.
+    """
 
     body: str | None = None
     data: Any = None
     key: str | None = None
+    of: int | None = None
+    act: Act | None = None
+
+
+class EditRequest(msgspec.Struct, frozen=True):
+    """The new text of a message."""
+
+    body: str
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,7 +19,7 @@ from chatkit.core.model import Message
 
 T = TypeVar("T")
 
-MENTIONS_STEP = 2_500  # mentions that are found in one round trip, at most: a millisecond or two
+MENTIONS_STEP = 2_500  # mentions that are found in one round trip: a millisecond or two
 ROOMS_STEP = 100  # rooms that are asked in one round trip: a millisecond or two of client and server
 ROOMS_A_SCRIPT = 20  # rooms of one slot that one script counts: less than a millisecond
 EXAMINED = 1_000  # entries that one script examines: about a millisecond
@@ -53,15 +53,20 @@ class RedisUnread:
         """Return the newest messages that mention a name; see `Backend.read_mentions`."""
         found: list[MentionPosition] = []
         names = await self._reader.room_names(of_related=True) if rooms is None else list(dict.fromkeys(rooms))
-        for step in _steps(names, max(MENTIONS_STEP // limit, 1)):
+        n_rooms = max(MENTIONS_STEP // limit, 1)
+        while names:
+            step, names = names[:n_rooms], names[n_rooms:]
             after_ms = found[-1].time_ms if len(found) == limit else 0
             commands = [self._newest(room, name, after_ms, before, limit) for room in step]
             calls = [
                 SlotCommand(self._reader.slot(room), command) for room, command in zip(step, commands, strict=True)
             ]
-            for room, members in zip(step, await self._router.calls("searches", calls), strict=True):
+            replies = await self._router.calls("searches", calls)
+            for room, members in zip(step, replies, strict=True):
                 found += (_position(room, name, member) for member in members)
             found = nlargest(limit, found)
+            if sum(map(len, replies)) < MENTIONS_STEP // 4:  # most rooms mention the name rarely
+                n_rooms = min(n_rooms * 2, ROOMS_STEP)
         return await self._read(name, found)
 
     def _newest(self, room: str, name: str, after_ms: int, before: MentionPosition | None, limit: int) -> Command:

@@ -15,6 +15,7 @@ from chatkit.cli import (
     backup,
     ban,
     bench,
+    changes,
     export,
     history,
     import_,
@@ -105,6 +106,10 @@ def _print_help(ctx: typer.Context) -> None:
 _add(serve.serve, serve.EPILOG, serve.ServeCommand)
 _add(join.join, join.EPILOG)
 _add(publish.publish, publish.EPILOG)
+_add(changes.reply, changes.REPLY_EPILOG)
+_add(changes.edit, changes.EDIT_EPILOG)
+_add(changes.react, changes.REACT_EPILOG)
+_add(redact.redact, redact.EPILOG)
 _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
@@ -112,7 +117,6 @@ _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)
 _add_group("ban", ban.HELP, ban.COMMANDS)
 _add_group("room", room.HELP, room.COMMANDS)
-_add(redact.redact, redact.EPILOG)
 _add(export.export, export.EPILOG)
 _add(import_.import_, import_.EPILOG)
 _add(backup.backup, backup.EPILOG)

@@ -100,7 +100,9 @@ def publish_one(
     if target.backend is not None:
         import asyncio
 
-        return WireMessage.of_message(asyncio.run(_publish_to_store(target, room, body, key, data, of, act)))
+        return WireMessage.of_message(
+            asyncio.run(_publish_to_store(target, room, body, key=key, data=data, of=of, act=act))
+        )
     with target.http_client() as client:
         return _publish_to_server(client, room, body, key=key, data=data, of=of, act=act)
 
@@ -143,7 +145,7 @@ def print_stored(message: WireMessage, *, json: bool) -> None:
 
 
 async def _publish_to_store(
-    target: Target, room: str, body: str, key: str | None, data: Any, of: int | None, act: Act | None
+    target: Target, room: str, body: str, *, key: str | None, data: Any, of: int | None, act: Act | None
 ) -> Message:
     async with target.store(make=of is None) as store:  # a new store has no message to refer to
         return (await store.publish(room, body, key=key, data=data, of=of, act=act)).message

@@ -25,8 +25,8 @@ from chatkit.errors import BadBody, BadRequest
 
 CLIENT_KEYS = ("server", "name", "token", "backend")
 CLIENT_COMMANDS = (
-    "join", "publish", "reply", "edit", "react", "redact", "history", "rooms", "invite", "redeem", "export", "import",
-    "backup",
+    "join", "publish", "reply", "edit", "react", "redact", "history", "rooms", "unread", "mentions", "invite",
+    "redeem", "export", "import", "backup",
 )  # fmt: skip
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate", "remove"),

@@ -21,6 +21,7 @@ from chatkit.cli import (
     import_,
     invite,
     join,
+    mentions,
     publish,
     redact,
     redeem,
@@ -28,6 +29,7 @@ from chatkit.cli import (
     rooms,
     serve,
     token,
+    unread,
 )
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
@@ -112,6 +114,8 @@ _add(changes.react, changes.REACT_EPILOG)
 _add(redact.redact, redact.EPILOG)
 _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
+_add(unread.unread, unread.EPILOG)
+_add(mentions.mentions, mentions.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)

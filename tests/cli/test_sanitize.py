@@ -74,7 +74,7 @@ def test_json_escapes_characters_beyond_sixteen_bits_as_surrogate_pairs() -> Non
 
 
 def test_a_csv_field_is_quoted_and_not_changed() -> None:
-    assert csv_line(message('say "hi", =1+1\n@x')).endswith(',ann,"say ""hi"", =1+1\n@x",,,')
+    assert csv_line(message('say "hi", =1+1\n@x')).endswith(',ann,"say ""hi"", =1+1\n@x",,,,,,,,,')
 
 
 @pytest.mark.parametrize(

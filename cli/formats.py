@@ -82,8 +82,8 @@ def csv_line(message: Message) -> str:
         _flag(wire.pinned),
     )  # fmt: skip
     written = io.StringIO()
-    csv.writer(written, lineterminator="").writerow(row)
-    return written.getvalue()
+    csv.writer(written, lineterminator="\r\n").writerow(row)  # a field with a character of the terminator is quoted
+    return written.getvalue().removesuffix("\r\n")
 
 
 def _json_cell(value: object) -> str | None:

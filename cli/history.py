@@ -216,7 +216,7 @@ async def _print_item(item: Message | Gap, printer: "HistoryPrinter", quotes: "Q
 def left_out_sentence(reader: "HistoryReader", selection: "Selection") -> str:
     """Return the notice that older messages are not printed, and how to print them."""
     what = "that match" if selection.has_filters else f"of the {reader.n_entries:,} messages and changes in the room"
-    before = "" if selection.as_of else f", --before {reader.left_out} the ones before"
+    before = "" if selection.as_of else f", --before {reader.left_out} the older ones"
     return f"these are the newest {selection.count} messages {what} (-n 0 prints all{before})"
 
 

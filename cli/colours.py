@@ -1,8 +1,15 @@
-"""Colours of printed messages: Select Graphic Rendition sequences (ECMA-48), or none. No I/O."""
+"""Colours of printed messages: Select Graphic Rendition sequences (ECMA-48), or none."""
 
+import os
+import sys
 from typing import Final
 
 NAME_COLOURS: Final = (31, 32, 33, 34, 35, 36)  # the six of ECMA-48 that are neither black nor white
+
+
+def has_colours() -> bool:
+    """Return whether standard output may be coloured (no-color.org)."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 class Colours:

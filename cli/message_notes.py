@@ -13,7 +13,7 @@ ASCII_ARROW: Final = "->"
 
 
 def state_note(message: Message) -> str:
-    """Return the current state of a message, such as `(edited)  👍 3 ann, bob, cat`; empty if there is none."""
+    """Return the current state of a message, such as `(edited)  👍 3 ann, bob, cat`; empty if it has no state."""
     state = message.state
     if state is None:
         return ""
@@ -33,7 +33,7 @@ def _reaction_text(reaction: Reaction) -> str:
 
 
 def reply_note(message: Message, quoted: Message | None, arrow: str = REPLY_ARROW, marks: Marks = UNICODE) -> str:
-    """Return which message a reply answers, such as `↳ #42 ann: first words`; empty if it is no reply.
+    """Return which message a reply answers, such as `↳ #42 ann: first words`; empty if the message is not a reply.
 
     `quoted` is that message, or None if it is not known.
     """

@@ -170,6 +170,6 @@ def _describe(error: ChatkitError, room: str) -> str:
         case BadReference():
             return f"{error} ({look_for_numbers(room)})"
         case Forbidden() if "edits" in str(error):
-            return f"{error} (--token TOKEN of that sender; to answer the message, use 'chatkit reply')"
+            return f"{error} (send that token to the server with --token; to answer, use 'chatkit reply')"
         case _:
             return with_next_step(error)

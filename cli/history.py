@@ -193,8 +193,7 @@ async def print_history(
 
     async with target.open() as source:
         reader = HistoryReader(source, selection)
-        has_source = printer.shows_quotes and selection.as_of is None
-        quotes = QuotedMessages(source if has_source else None, selection.room, raw=selection.raw)
+        quotes = QuotedMessages(source if selection.as_of is None else None, selection.room, raw=selection.raw)
         printer.begin()
         async for item in reader.read():
             await _print_item(item, printer, quotes)
@@ -210,7 +209,8 @@ async def print_history(
 
 
 async def _print_item(item: Message | Gap, printer: "HistoryPrinter", quotes: "QuotedMessages") -> None:
-    printer.print(item, await quotes.find(item) if isinstance(item, Message) else None)
+    quoted = await quotes.find(item) if printer.shows_quotes and isinstance(item, Message) else None
+    printer.print(item, quoted)
 
 
 def left_out_sentence(reader: "HistoryReader", selection: "Selection") -> str:

@@ -8,6 +8,9 @@ from cli_runner import CommandRunner
 from harness import run
 from in_process import serve_in_process
 
+from chatkit.backends import open_backend
+from chatkit.core.model import Draft
+
 STORE = "sqlite:///rooms.db"
 
 
@@ -67,6 +70,21 @@ def test_mentions_are_listed_newest_first(chatkit: CommandRunner) -> None:
     ]
     assert [row["seq"] for row in chatkit.rows("mentions")] == [3, 2, 1]
     assert chatkit.run("unread").splitlines()[1].split() == ["ops", "3", "3", "0"]
+
+
+def test_a_search_and_a_list_of_mentions_are_read_page_by_page(chatkit: CommandRunner, tmp_path: Path) -> None:
+    async def publish() -> None:
+        async with open_backend(f"sqlite:///{tmp_path / 'rooms.db'}") as backend:
+            for n in range(3):  # at one moment: rooms and numbers order what has the same time
+                rooms = [Draft(f"room-{room}", "ann", f"@carol {n}", mentions=("carol",)) for room in range(50)]
+                await backend.append(rooms + rooms)
+
+    run(publish())
+    for words in (["history", "--search", "@CAROL"], ["mentions"]):
+        rows = chatkit.rows(*words, "-n", "0")
+        assert len({(row["room"], row["seq"]) for row in rows}) == len(rows) == 300
+        newest = chatkit.rows(*words, "-n", "150")
+        assert newest == (rows[-150:] if words[0] == "history" else rows[:150])
 
 
 @pytest.mark.parametrize(

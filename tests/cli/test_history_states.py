@@ -171,7 +171,7 @@ def test_a_notice_says_that_older_messages_are_left_out(chatkit: CommandRunner, 
     assert len(chatkit.run("history", "ops", "--search", "line").splitlines()) == 50
     assert (
         chatkit.stderr
-        == "chatkit: these are the newest 50 messages that match (-n 0 prints all, --before 19 the ones before)\n"
+        == "chatkit: these are the newest 50 messages that match (-n 0 prints all, --before 19 the older ones)\n"
     )
     chatkit.run("history", "ops")
     assert "the newest 50 messages of the 68 messages and changes in the room (-n 0 prints all" in chatkit.stderr

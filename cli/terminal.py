@@ -72,9 +72,7 @@ class Terminal:
         self._size = _kernel_size()
         self._n_asked = 0  # questions that the terminal has not answered
         self._timeout: asyncio.TimerHandle | None = None  # ends the wait for the answers
-        self._held: list[
-            str
-        ] = []  # shown since the rows were drawn; kept during this wait, when their place is unknown
+        self._held: list[str] = []  # shown since the rows were drawn, whose place is not known during this wait
         self._is_drawing_soon = False
 
     @contextmanager

@@ -6,15 +6,17 @@ import { Refused } from "./protocol.js";
  * Make a call and return its answer. The browser adds the session cookie.
  * @param {string} method
  * @param {string} path relative to the page, which may be below a prefix
- * @param {{name?: string, body?: unknown}} [options] `name` is the name that a guest chose
+ * @param {{name?: string, body?: unknown, token?: string}} [options] `name` is the name that a guest chose; `token` is used
+ *   in place of the cookie
  * @returns {Promise<any>}
  * @throws {Refused} if the server refuses the call or cannot be reached
  */
-export async function call(method, path, { name, body } = {}) {
+export async function call(method, path, { name, body, token } = {}) {
   const query = name === undefined ? "" : `?name=${encodeURIComponent(name)}`;
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (token !== undefined) headers.Authorization = `Bearer ${token}`;
   const sent = body === undefined ? null : JSON.stringify(body);
   let answer;
   try {

@@ -25,7 +25,12 @@ from chatkit.wire.http import RoomView
 MAX_FOUND: Final = 20  # messages that a search shows: about a screen
 TYPING_EVERY_S: Final = 3.0  # between two notifications that this person is typing
 
-_ACTS: Final = {CommandName.EDIT: Act.EDIT, CommandName.REACT: Act.REACT, CommandName.UNREACT: Act.UNREACT}
+_ACTS: Final = {
+    CommandName.EDIT: Act.EDIT,
+    CommandName.REACT: Act.REACT,
+    CommandName.UNREACT: Act.UNREACT,
+    CommandName.REDACT: Act.REDACT,
+}
 
 
 class Chat:
@@ -106,10 +111,9 @@ class Chat:
                 | CommandName.EDIT
                 | CommandName.REACT
                 | CommandName.UNREACT
+                | CommandName.REDACT
             ):
                 await self._send(command)
-            case CommandName.REDACT:
-                await self._connection.client.redact(self.display.room, command.seq or 0)
             case CommandName.SEARCH:
                 await self._search(command.text)
             case CommandName.TOPIC:
@@ -136,6 +140,8 @@ class Chat:
             self._interface.warn(f"not sent: {with_next_step(error)}")
 
     def _last_own(self) -> int:
+        if self._publisher.sent.waiting:
+            raise BadRequest("your last line is not stored yet: edit it when it is")
         seq = self._context.recent.last_of(self._context.people.name)
         if seq is None:
             raise BadRequest("none of your messages is known here: type /edit N TEXT")
@@ -143,11 +149,11 @@ class Chat:
 
     async def _search(self, text: str) -> None:
         page = await self._connection.client.history(self.display.room, search=check_search(text), limit=MAX_FOUND)
-        if not page.messages:
-            self._interface.note("no message contains that")
+        count = len(page.messages)
+        which = f"{count} {'message' if count == 1 else 'messages'}" if page.complete else f"the newest {count} messages"
+        self._interface.note(f"{which} with {text!r}{':' if count else ''}")
+        if not count:
             return
-        which = "the newest messages that contain that" if not page.complete else "the messages that contain that"
-        self._interface.note(f"{which}:")
         self._interface.show(self._context.transcript.listing(page.messages, self._interface.width))
         self._interface.note("end of the search")
 

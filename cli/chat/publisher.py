@@ -52,12 +52,12 @@ class Publisher:
 
     def _on_change(self) -> None:
         self._changed.set()
-        width = self._interface.width
-        self._interface.set_waiting([self._transcript.waiting(text, width) for text in self._rows_due()])
+        if self._interface.is_interactive:
+            self._interface.set_waiting(self._waiting_rows(self.sent.waiting, self._interface.width))
 
-    def _rows_due(self) -> list[str]:
-        """Return the texts of the lines to show: the first ones, as they will be the next messages."""
-        waiting = self.sent.waiting
-        if len(waiting) <= MAX_WAITING:
-            return waiting
-        return [*waiting[: MAX_WAITING - 1], f"and {len(waiting) - MAX_WAITING + 1} more lines"]
+    def _waiting_rows(self, texts: list[str], width: int) -> list[str]:
+        """Return the rows for the lines that are not shown yet: the first ones, and how many more there are."""
+        if len(texts) <= MAX_WAITING:
+            return [self._transcript.waiting(text, width) for text in texts]
+        first = [self._transcript.waiting(text, width) for text in texts[: MAX_WAITING - 1]]
+        return [*first, self._transcript.waiting(f"and {len(texts) - len(first)} more", width, has_name=False)]

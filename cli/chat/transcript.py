@@ -59,15 +59,17 @@ class Transcript:
         return "\n".join(rows)
 
     def listing(self, messages: Iterable[Message], width: int) -> str:
-        """Return the rows of earlier messages. The next message begins with a day line again."""
-        self._day = ""
+        """Return the rows of earlier messages, which begin with a day line."""
+        before, self._day = self._day, ""
         rows = "\n".join(self.message(message, width) for message in messages)
-        self._day = ""
+        if self._day != before:
+            self._day = ""  # the next message begins with a day line again
         return rows
 
-    def waiting(self, text: str, width: int) -> str:
-        """Return the one row, without renditions, of a message of this person that is not stored yet."""
+    def waiting(self, text: str, width: int, *, has_name: bool = True) -> str:
+        """Return one row, without renditions, of a message of this person that is not stored yet."""
         label, indent = self._label(f"{one_line(self._people.name)}:", width)
+        label = label if has_name else " " * cells_of(label)
         begin = f"{' ' * TIME_CELLS}{label}"
         if cells_of(begin) > indent:
             begin = f"{shorten(begin, indent - 1, self._symbols.ellipsis)} "
@@ -183,8 +185,9 @@ class Transcript:
             case _:
                 return f"{name} redacted #{target}"
         left = width - cells_of(text) - 2
-        is_known = self._recent.get(target) is not None
-        return f"{text} ({self._excerpt(target, left - 2)})" if is_known and left > MIN_TEXT_CELLS + 2 else text
+        known = self._recent.get(target)
+        has_excerpt = known is not None and not known.redacted and left > MIN_TEXT_CELLS + 2
+        return f"{text} ({self._excerpt(target, left - 2)})" if has_excerpt else text
 
     def _names_of(self, seq: int, reaction: Message) -> list[str]:
         """Return the names that have reacted with the same emoji, as far as the message is known."""

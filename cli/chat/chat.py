@@ -150,7 +150,8 @@ class Chat:
     async def _search(self, text: str) -> None:
         page = await self._connection.client.history(self.display.room, search=check_search(text), limit=MAX_FOUND)
         count = len(page.messages)
-        which = f"{count} {'message' if count == 1 else 'messages'}" if page.complete else f"the newest {count} messages"
+        which = f"{count} {'message' if count == 1 else 'messages'}"
+        which = which if page.complete else f"the newest {which}"
         self._interface.note(f"{which} with {text!r}{':' if count else ''}")
         if not count:
             return

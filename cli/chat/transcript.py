@@ -23,7 +23,9 @@ from chatkit.core.model import Message
 
 MAX_NAME_CELLS: Final = 16  # of the column of names; a longer name has a row of its own
 MIN_NAME_CELLS: Final = 6
-MIN_TEXT_CELLS: Final = 12  # in a terminal that is too narrow, rows reach over its edge
+NARROW_CELLS: Final = 32  # in a terminal with fewer columns, every name has a row of its own
+NARROW_INDENT: Final = 2
+MIN_TEXT_CELLS: Final = 10  # in a terminal that is too narrow, rows reach over its edge
 TIME_CELLS: Final = 6  # with the space behind it
 TAB: Final = "    "
 ACTION: Final = "/me "  # begins the body of a message that says what its sender does
@@ -55,7 +57,7 @@ class Transcript:
 
     def message(self, message: Message, width: int) -> str:
         """Return the rows of a message or a change in a terminal of `width` columns, after a day line if one is due."""
-        rows = [*self._day_line(message), *self._rows(message, width)]
+        rows = [*self._day_line(message, width), *self._rows(message, width)]
         return "\n".join(rows)
 
     def listing(self, messages: Iterable[Message], width: int) -> str:
@@ -75,12 +77,13 @@ class Transcript:
             begin = f"{shorten(begin, indent - 1, self._symbols.ellipsis)} "
         return begin + shorten(one_line(text), max(MIN_TEXT_CELLS, width - 1 - indent), self._symbols.ellipsis)
 
-    def _day_line(self, message: Message) -> Iterator[str]:
-        when = local_time(message.time_ms)
-        day = f"{when:%A}, {when.day} {when:%B %Y}"
+    def _day_line(self, message: Message, width: int) -> Iterator[str]:
+        when, rule = local_time(message.time_ms), self._symbols.rule
+        day = f"{when:%Y-%m-%d}"
         if day != self._day:
             self._day = day
-            yield self._style.dim(f"{self._symbols.rule} {day} {self._symbols.rule}")
+            line = f"{rule} {when:%A}, {when.day} {when:%B %Y} {rule}"
+            yield self._style.dim(line if len(line) < width else f"{rule} {day} {rule}")
 
     def _rows(self, message: Message, width: int) -> list[str]:
         name, marks = sender_of(message, self._marks)
@@ -103,6 +106,8 @@ class Transcript:
 
     def _label(self, label: str, width: int) -> tuple[str, int]:
         """Return the label, right-aligned with a space behind it, and the column at which the text begins."""
+        if width < NARROW_CELLS:
+            return f"{label} ", NARROW_INDENT
         limit = max(MIN_NAME_CELLS, min(MAX_NAME_CELLS, width // 5))
         cells = cells_of(label)
         if cells <= MAX_NAME_CELLS:

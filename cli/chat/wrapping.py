@@ -25,14 +25,15 @@ def wrap(text: str, width: int) -> list[tuple[int, int]]:
         if word.isspace():
             used += cells
             continue
-        if used + cells > width and (end > start or used >= width):
-            rows += [(start, end)] if end > start else []
+        if used + cells > width and end > start:
+            rows.append((start, end))
             start = end = at
             used = 0
         for index, piece, size in [(at, word, cells)] if used + cells <= width else _clusters(word, at):
-            if used + size > width and end > start:
-                rows.append((start, end))
-                start, used = index, 0
+            if used and used + size > width:
+                rows += [(start, end)] if end > start else []
+                start = end = index
+                used = 0
             used += size
             end = index + len(piece)
     return [*rows, (start, end)]

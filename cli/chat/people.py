@@ -32,7 +32,8 @@ class People:
 
     def typed(self, name: str, now: float) -> None:
         """Record that somebody is typing."""
-        if name != self.name and (name in self._typing or len(self._typing) < MAX_TYPING):
+        typing = self.typing(now)
+        if name != self.name and (name in typing or len(typing) < MAX_TYPING):
             self._typing[name] = now + TYPING_S
 
     def left(self, names: Iterable[str]) -> None:

@@ -65,6 +65,37 @@ def test_ctrl_d_ends_the_input_only_on_an_empty_line() -> None:
         list(editor.receive("\x04"))
 
 
+def test_tab_replaces_the_word_by_one_completion_after_the_other() -> None:
+    editor = LineEditor(lambda text: (text.rfind("@"), ("@bob ", "@Bert ") if "@b" in text else ()))
+    texts = []
+    list(editor.receive("hi @b!" + LEFT))
+    for key in ("\t", "\t", "\t", "\t", "\x1b[Z", "\x1b[Z"):
+        list(editor.receive(key))
+        texts.append(editor.text)
+    assert texts == ["hi @bob !", "hi @Bert !", "hi @b!", "hi @bob !", "hi @b!", "hi @Bert !"]
+    assert list(editor.receive("x\t\n")) == ["hi @Bert x!"]  # another key ends the completion
+    assert list(editor.receive("none\t\n")) == ["none"]
+
+
+def test_a_cleared_line_can_be_recalled() -> None:
+    editor = LineEditor()
+    assert not editor.clear()
+    list(editor.receive("half a line" + PASTE + "pas"))
+    assert editor.clear()
+    assert editor.text == ""
+    assert not editor.clear()
+    list(editor.receive(UP + "!"))
+    assert editor.text == "half a linepas!"
+
+
+def test_reports_of_the_terminal_are_no_keys() -> None:
+    editor = LineEditor()
+    list(editor.receive("\x1b[I\x1b[3;4R"))
+    assert (editor.has_focus, editor.positions, editor.n_pressed, editor.text) == (True, [(3, 4)], 0, "")
+    list(editor.receive("\x1b[Ox"))
+    assert (editor.has_focus, editor.n_pressed, editor.text) == (False, 1, "x")
+
+
 FLAGS = "\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7"
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 CLUSTERS = [

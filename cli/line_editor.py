@@ -36,6 +36,10 @@ Complete = Callable[[str], tuple[int, Sequence[str]]]
 """Returns, for the text before the cursor, the start of the word to complete, and what may replace it."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C was pressed on an empty line."""
+
+
 class LineEditor:
     """The line being typed, its cursor, and the earlier lines."""
 
@@ -54,7 +58,7 @@ class LineEditor:
         self._completion: tuple[int, Sequence[str], int] | None = None  # the start, the texts, and the index of one
 
     def receive(self, keys: str) -> Iterator[str]:
-        """Process input of the terminal and iterate over the finished lines. Raise `EndOfInput`."""
+        """Process input of the terminal and iterate over the finished lines. Raise `EndOfInput` or `Interrupted`."""
         self._unread += keys
         while self._unread:
             if self._is_pasting:
@@ -112,6 +116,8 @@ class LineEditor:
             self._is_pasting = True
         elif key == "\x04" and not self.text:
             raise EndOfInput
+        elif key == "\x03":
+            self._clear()
         elif key in _ACTIONS:
             _ACTIONS[key](self)
         elif key in ("\x1b\r", "\x1b\n"):
@@ -128,10 +134,11 @@ class LineEditor:
         self.text, self.at = "", 0
         return line
 
-    def clear(self) -> bool:
-        """Remove the line, which can be recalled. Return whether there was one."""
-        self._unread, self._is_pasting, self._completion = "", False, None
-        return bool(self._finish())
+    def _clear(self) -> None:
+        """Remove the line, which can be recalled. Raise `Interrupted` if it is empty."""
+        if not self.text:
+            raise Interrupted
+        self._finish()
 
     def complete(self, step: int) -> None:
         """Complete the word before the cursor or, after a completion, replace it by the next one or one before."""
@@ -142,7 +149,7 @@ class LineEditor:
             self._completion = (start, [*texts, self.text[start : self.at]], -1 if step > 0 else len(texts))
         start, texts, index = self._completion
         index = (index + step) % len(texts)
-        self._completion = (start, texts, index)
+        self._completion = (start, texts, index) if len(texts) > 2 else None  # the only one may have more after it
         self.text = self.text[:start] + texts[index] + self.text[self.at :]
         self.move(start + len(texts[index]))
 

@@ -23,7 +23,7 @@ from chatkit.cli.chat.input_area import MAX_WAITING, with_hint, with_waiting
 from chatkit.cli.chat.style import Style
 from chatkit.cli.chat.wrapping import wrap
 from chatkit.cli.input import InputFailed
-from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Complete, EndOfInput, LineEditor
+from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Complete, EndOfInput, Interrupted, LineEditor
 from chatkit.cli.line_layout import InputRow, Layout
 from chatkit.cli.sanitize import visible
 
@@ -50,6 +50,7 @@ def has_colour() -> bool:
 
 
 NOTE = "-- "  # before a note
+NO_KEY = b"\0"  # in termios: the function has no key (_POSIX_VDISABLE of Linux)
 
 
 class Terminal:
@@ -86,7 +87,6 @@ class Terminal:
         self._original = termios.tcgetattr(0)
         handlers: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGWINCH: self._ask,
-            signal.SIGINT: self._interrupt,
             signal.SIGTSTP: self._stop,
             signal.SIGCONT: self._start_editing,  # after Ctrl-Z and fg: the shell has changed the terminal
             signal.SIGTERM: partial(_exit_by_signal, signal.SIGTERM),
@@ -159,6 +159,7 @@ class Terminal:
 
     def _start_editing(self) -> None:
         tty.setcbreak(0)
+        self._set_interrupt_key(is_signal=False)
         self._drawn = None
         self._size = _kernel_size()
         self._write(PASTE_ON + self._attention.begin() + self._painted())
@@ -176,11 +177,11 @@ class Terminal:
         self._restore()
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _interrupt(self) -> None:
-        """Clear the line on Ctrl-C. If it is empty, end the program."""
-        if not self._editor.clear():
-            raise KeyboardInterrupt
-        self._draw()
+    def _set_interrupt_key(self, *, is_signal: bool) -> None:
+        """Let Ctrl-C be a key, in the order of the others, or a signal, which discards the keys that were not read."""
+        attributes = termios.tcgetattr(0)
+        attributes[6][termios.VINTR] = self._original[6][termios.VINTR] if is_signal else NO_KEY
+        termios.tcsetattr(0, termios.TCSANOW, attributes)
 
     def _leave_rows_above(self) -> None:
         """Move the input line down, if the terminal would scroll its rows away when it becomes narrower."""
@@ -205,6 +206,8 @@ class Terminal:
                 self._typed.put_nowait(line)
         except EndOfInput:
             self._end(None)
+        except Interrupted:
+            raise KeyboardInterrupt from None
         self._receive_answers()
         self._receive_focus(is_key=self._editor.n_pressed > n_pressed)
         if self._editor.text not in ("", before):
@@ -217,6 +220,8 @@ class Terminal:
 
     def _end(self, error: InputFailed | None) -> None:
         asyncio.get_running_loop().remove_reader(0)
+        with suppress(OSError, termios.error):  # the terminal hung up
+            self._set_interrupt_key(is_signal=True)
         self._typed.put_nowait(error)
 
     def _ask(self) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from serving import ServerProcess, clean_environment, serve
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from chatkit.backends import open_backend
 from chatkit.cli.line_layout import lay_out
@@ -20,6 +22,7 @@ from chatkit.core.access import EVERYTHING, Credential, Identity
 from chatkit.core.hub import Hub
 
 PATIENCE_S = 30
+INDENT = " " * 15  # of the text in a terminal of 80 columns
 
 
 class Screen:
@@ -58,6 +61,9 @@ class Screen:
     def row_is(self, text: str) -> None:
         """Wait until the last row has this text."""
         self.wait_for(lambda: self.rows()[-1:] == [text])
+
+    def title(self) -> str:
+        return self.tmux("display-message", "-p", "#{pane_title}").strip()
 
     def running(self) -> int:
         """Return the id of the process that the shell waits for."""
@@ -103,9 +109,9 @@ def test_messages_are_printed_above_the_input_line(screen: Screen, server: Serve
     screen.type("half a li")
     screen.row_is("talk> half a li")
     publish(server, "talk", "two\nlines")
-    screen.shows("bob: two\n    lines\ntalk> half a li")
+    screen.shows(f"bob: two\n{INDENT}lines  #2\ntalk> half a li")
     screen.type("ne", "Enter")
-    screen.shows("ann: half a line")
+    screen.shows("ann: half a line  #3")
     screen.row_is("talk>")
     assert bodies_of(server, "talk") == ["earlier", "two\nlines", "half a line"]
 
@@ -145,7 +151,7 @@ def test_messages_are_printed_above_all_rows_of_a_long_input_line(screen: Screen
     screen.row_is("x" * 27 + "last")
     assert screen.rows()[-2] == "long> " + "x" * 73
     publish(server, "long", "above")
-    screen.shows("bob: above\nlong> " + "x" * 73 + "\n" + "x" * 27 + "last")
+    screen.shows("bob: above  #1\nlong> " + "x" * 73 + "\n" + "x" * 27 + "last")
     screen.type("C-a", "first")
     screen.shows("long> first" + "x" * 68 + "\n" + "x" * 32 + "last")
     screen.type("C-k", "!")
@@ -177,7 +183,7 @@ def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: Se
     screen.shows("goes on")
     for width in (60, 30, 21, 40, 80, 33, 27, 100):
         resize(screen, "size", text, (width, 24))
-        assert screen.all_rows().count("    sent before") == 29
+        assert screen.all_rows().replace("\n", "").count("sent before") == 30
     screen.type("C-a", "so ")
     screen.wait_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
     for width in (40, 25, 80):
@@ -221,17 +227,76 @@ def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_p
     screen.tmux("paste-buffer", "-p")
     screen.row_is("paste> one⏎two⏎three")
     screen.type("Enter")
-    screen.shows("ann: one\n    two\n    three")
+    screen.shows(f"ann: one\n{INDENT}two\n{INDENT}three  #1")
     assert bodies_of(server, "paste") == ["one\ntwo\nthree"]
 
 
 def test_commands_are_run_and_explained(screen: Screen, server: ServerProcess) -> None:
     screen.join("commands")
-    screen.type("/help", "Enter", "/who", "Enter", "/nonsense", "Enter", "//me waves", "Enter")
-    screen.shows("/quit", "-- ann is here\n", "unknown command /nonsense", "ann: /me waves")
+    screen.type("/help", "Enter", "/who", "Enter", "/nonsense", "Enter", "//usr waves", "Enter")
+    screen.shows("/quit", "-- ann is here\n", "unknown command /nonsense", "ann: /usr waves  #1")
     screen.type("/quit", "Enter")
     screen.shows("status 0")
-    assert bodies_of(server, "commands") == ["/me waves"]
+    assert bodies_of(server, "commands") == ["/usr waves"]
+
+
+def test_a_message_is_answered_corrected_and_redacted(screen: Screen, server: ServerProcess) -> None:
+    publish(server, "relations", "shall we deploy?")
+    screen.join("relations")
+    screen.type("/rep", "Tab", "Tab")
+    screen.row_is("relations> /reply 1")
+    screen.type("yess", "Enter")
+    screen.shows(f"ann: ↳ bob: shall we deploy?\n{INDENT}yess  #2")
+    screen.type("/edit 2 yes", "Enter")
+    screen.shows("* ann edited #2: yes")
+    screen.type("/react 1 👍", "Enter")
+    screen.shows("* 👍 ann on #1 (bob: shall we deploy?)")
+    screen.type("/react 1 👍", "Enter", "/search deploy", "Enter")
+    screen.shows("-- nothing to change: that was so already", "-- 1 message with 'deploy':")
+    screen.type("/topic deploys", "Enter", "/nick zoë", "Enter")
+    screen.shows("-- topic: deploys", "-- you are zoë now")
+    screen.type("/me waves", "Enter")
+    screen.shows("* zoë waves  #5")
+
+
+def test_typing_is_shown_and_sent(screen: Screen, server: ServerProcess) -> None:
+    screen.join("typing")
+    with connect(f"{server.ws_url}/ws/typing?name=bob", subprotocols=[Subprotocol("chatkit.v1")]) as bob:
+        bob.send('{"op":"join","room":"typing"}')
+        bob.send('{"op":"typing","room":"typing"}')
+        screen.row_is("typing>" + " " * 59 + "bob is typing")
+        screen.type("/who", "C-u", "h")
+        events = (json.loads(bob.recv(PATIENCE_S)) for _ in range(100))
+        assert next(event["sender"] for event in events if event["type"] == "typing") == "ann"
+        screen.row_is("typing> h" + " " * 57 + "bob is typing")
+        bob.send('{"op":"publish","room":"typing","body":"done"}')
+        screen.shows("bob: done  #1")
+        screen.row_is("typing> h")
+
+
+def test_ctrl_c_clears_the_line_before_it_leaves(screen: Screen) -> None:
+    screen.join("clear")
+    screen.type("half a line", "C-c")
+    screen.row_is("clear>")
+    screen.type("Up", "!")
+    screen.row_is("clear> half a line!")
+    screen.type("C-c")
+    screen.row_is("clear>")
+    screen.type("C-c")
+    screen.shows("status 130")
+
+
+def test_the_title_counts_unread_messages_and_is_set_back(screen: Screen, server: ServerProcess) -> None:
+    screen.tmux("select-pane", "-T", "before")
+    screen.join("title")
+    for text in ("one", "two"):
+        publish(server, "title", text)
+    screen.wait_for(lambda: screen.title() == "(2) title")
+    screen.type("x")
+    screen.wait_for(lambda: screen.title() == "title")
+    screen.type("BSpace", "C-d")
+    screen.shows("status 0")
+    assert screen.title() == "before"
 
 
 def test_joining_and_leaving_members_are_shown(screen: Screen, server: ServerProcess) -> None:
@@ -252,7 +317,7 @@ def test_control_characters_of_a_message_do_not_change_the_screen(screen: Screen
     screen.join("hostile")
     screen.type("mine")
     publish(server, "hostile", "\x1b[2J\x1b[H\x1b]0;owned\x07\rann: forged\u202e[bold]x")
-    screen.shows("bob: ␛[2J␛[H␛]0;owned␇␍ann: forged\\u202e[bold]x\nhostile> mine")
+    screen.shows("bob: ␛[2J␛[H␛]0;owned␇␍ann: forged\\u202e[bold]x  #1\nhostile> mine")
 
 
 @pytest.mark.parametrize(("end", "status"), [("C-c", 130), ("C-d", 0), (signal.SIGTERM, 143)])
@@ -291,9 +356,10 @@ def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path
             server.kill9()
             screen.shows("trying again\n-- what you send is kept until then")
             screen.type("sent while away", "Enter")
+            screen.shows("     ann: sent while away\naway>")
             server.start()
             publish(server, "away", "back")
-            screen.shows("connected again", "ann: sent while away", "bob: back")
+            screen.shows("connected again", "ann: sent while away  #", "bob: back")
             assert sorted(bodies_of(server, "away")) == ["back", "sent while away"]
         finally:
             screen.tmux("kill-server")

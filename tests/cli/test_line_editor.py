@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkit.cli.line_editor import EndOfInput, LineEditor
+from chatkit.cli.line_editor import EndOfInput, Interrupted, LineEditor
 from chatkit.cli.terminal import rewraps_rows
 
 LEFT, RIGHT, UP, DOWN, HOME, END = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B", "\x1b[H", "\x1b[F"
@@ -75,17 +75,18 @@ def test_tab_replaces_the_word_by_one_completion_after_the_other() -> None:
     assert texts == ["hi @bob !", "hi @Bert !", "hi @b!", "hi @bob !", "hi @b!", "hi @Bert !"]
     assert list(editor.receive("x\t\n")) == ["hi @Bert x!"]  # another key ends the completion
     assert list(editor.receive("none\t\n")) == ["none"]
+    only = LineEditor(lambda text: (0, ("/reply ",) if text == "/r" else ("/reply 7 ", "/reply 6 ")))
+    assert list(only.receive("/r\t\t\n")) == ["/reply 7 "]
 
 
-def test_a_cleared_line_can_be_recalled() -> None:
+def test_ctrl_c_clears_the_line_and_interrupts_on_an_empty_one() -> None:
     editor = LineEditor()
-    assert not editor.clear()
-    list(editor.receive("half a line" + PASTE + "pas"))
-    assert editor.clear()
+    list(editor.receive("half a line\x03"))
     assert editor.text == ""
-    assert not editor.clear()
     list(editor.receive(UP + "!"))
-    assert editor.text == "half a linepas!"
+    assert editor.text == "half a line!"
+    with pytest.raises(Interrupted):
+        list(editor.receive("\x03\x03"))
 
 
 def test_reports_of_the_terminal_are_no_keys() -> None:

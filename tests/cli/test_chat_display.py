@@ -2,10 +2,12 @@
 
 import asyncio
 
+import pytest
 from chat_display import KeptScreen, context_of, entry
 from harness import run
 
 from chatkit.cli.chat.attention import BELL_S, Attention
+from chatkit.cli.chat.interface import PipeInterface
 from chatkit.cli.chat.people import TYPING_S, People
 from chatkit.cli.chat.recent_messages import MAX_MESSAGES, RecentMessages
 from chatkit.cli.chat.room_display import RoomDisplay
@@ -76,6 +78,24 @@ def test_news_of_others_call_a_person_and_mentions_more_so() -> None:
         assert len(screen.shown) == 6
 
     run(main())
+
+
+def test_a_pipe_prints_messages_and_edits(capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        display = RoomDisplay("ops", context_of(PipeInterface()))
+        display.receive(entry(1, "ann", "one\ntwo"))
+        display.receive(entry(2, "bob", "👍", 1, Act.REACT))
+        display.receive(entry(3, "ann", "three", 1, Act.EDIT))
+        display.receive(entry(4, "bob", "four", 1))
+
+    run(main())
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(":00 ")[2] or line for line in printed] == [
+        "ann: one",
+        "    two",
+        "ann: * three",
+        "bob: four",
+    ]
 
 
 def test_who_is_typing_is_shown_until_a_message_arrives() -> None:

@@ -1,105 +1,20 @@
-"""`chatkit join` in a real terminal: the tests type into tmux and read its screen."""
+"""`chatkit join` in a real terminal: the input line, and what the terminal shows around it."""
 
-import asyncio
-import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import ServerProcess, clean_environment, serve
-from websockets.sync.client import connect
-from websockets.typing import Subprotocol
+from serving import ServerProcess
+from tmux_screen import Screen, bodies_of, publish
 
-from chatkit.backends import open_backend
 from chatkit.cli.line_layout import lay_out
-from chatkit.core.access import EVERYTHING, Credential, Identity
-from chatkit.core.hub import Hub
 
-PATIENCE_S = 30
+pytest_plugins = ["screen_fixtures"]
+
 INDENT = " " * 15  # of the text in a terminal of 80 columns
-
-
-class Screen:
-    """A tmux server with one window, in which a shell runs."""
-
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
-        self._env = clean_environment({"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "} | env)
-        self.tmux("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "ENV", "sh")
-        self.wait_for(lambda: self.rows()[-1:] == ["$"])
-
-    def tmux(self, *words: str) -> str:
-        done = subprocess.run([*self._tmux, *words], env=self._env, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    def type(self, *keys: str) -> None:
-        """Press keys by their names in tmux, or type text."""
-        self.tmux("send-keys", *keys)
-
-    def rows(self) -> list[str]:
-        """Return the rows of the screen, without empty rows at its end."""
-        return self.tmux("capture-pane", "-p").rstrip().splitlines()
-
-    def all_rows(self) -> str:
-        """Return the screen and the rows that have scrolled out of it."""
-        return self.tmux("capture-pane", "-p", "-S", "-").rstrip()
-
-    def wait_for(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not holds():
-            assert time.monotonic() < deadline, "\n".join(self.rows())
-
-    def shows(self, *texts: str) -> None:
-        self.wait_for(lambda: all(text in "\n".join(self.rows()) for text in texts))
-
-    def row_is(self, text: str) -> None:
-        """Wait until the last row has this text."""
-        self.wait_for(lambda: self.rows()[-1:] == [text])
-
-    def title(self) -> str:
-        return self.tmux("display-message", "-p", "#{pane_title}").strip()
-
-    def running(self) -> int:
-        """Return the id of the process that the shell waits for."""
-        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
-        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
-
-    def join(self, room: str, *words: str) -> None:
-        command = [sys.executable, "-m", "chatkit.cli", "join", room, *words]
-        self.type(f"clear; {shlex.join(command)}; echo status $?", "Enter")
-        self.shows("is here; type /help")
-        self.row_is(f"{room}>")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db") as process:
-        yield process
-
-
-@pytest.fixture
-def screen(tmp_path: Path, server: ServerProcess) -> Iterator[Screen]:
-    env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-    screen = Screen(tmp_path, env)
-    yield screen
-    screen.tmux("kill-server")
-
-
-def publish(server: ServerProcess, room: str, text: str, name: str = "bob") -> None:
-    command = [sys.executable, "-m", "chatkit.cli", "publish", room, text, "--name", name, "--server", server.url]
-    subprocess.run(command, check=True, env=clean_environment({}))
-
-
-def bodies_of(server: ServerProcess, room: str) -> list[str]:
-    command = [sys.executable, "-m", "chatkit.cli", "history", room, "--json", "--server", server.url]
-    done = subprocess.run(command, check=True, env=clean_environment({}), capture_output=True)
-    return [json.loads(line)["body"] for line in done.stdout.splitlines()]
 
 
 def test_messages_are_printed_above_the_input_line(screen: Screen, server: ServerProcess) -> None:
@@ -231,49 +146,6 @@ def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_p
     assert bodies_of(server, "paste") == ["one\ntwo\nthree"]
 
 
-def test_commands_are_run_and_explained(screen: Screen, server: ServerProcess) -> None:
-    screen.join("commands")
-    screen.type("/help", "Enter", "/who", "Enter", "/nonsense", "Enter", "//usr waves", "Enter")
-    screen.shows("/quit", "-- ann is here\n", "unknown command /nonsense", "ann: /usr waves  #1")
-    screen.type("/quit", "Enter")
-    screen.shows("status 0")
-    assert bodies_of(server, "commands") == ["/usr waves"]
-
-
-def test_a_message_is_answered_corrected_and_redacted(screen: Screen, server: ServerProcess) -> None:
-    publish(server, "relations", "shall we deploy?")
-    screen.join("relations")
-    screen.type("/rep", "Tab", "Tab")
-    screen.row_is("relations> /reply 1")
-    screen.type("yess", "Enter")
-    screen.shows(f"ann: ↳ bob: shall we deploy?\n{INDENT}yess  #2")
-    screen.type("/edit 2 yes", "Enter")
-    screen.shows("* ann edited #2: yes")
-    screen.type("/react 1 👍", "Enter")
-    screen.shows("* 👍 ann on #1 (bob: shall we deploy?)")
-    screen.type("/react 1 👍", "Enter", "/search deploy", "Enter")
-    screen.shows("-- nothing to change: that was so already", "-- 1 message with 'deploy':")
-    screen.type("/topic deploys", "Enter", "/nick zoë", "Enter")
-    screen.shows("-- topic: deploys", "-- you are zoë now")
-    screen.type("/me waves", "Enter")
-    screen.shows("* zoë waves  #5")
-
-
-def test_typing_is_shown_and_sent(screen: Screen, server: ServerProcess) -> None:
-    screen.join("typing")
-    with connect(f"{server.ws_url}/ws/typing?name=bob", subprotocols=[Subprotocol("chatkit.v1")]) as bob:
-        bob.send('{"op":"join","room":"typing"}')
-        bob.send('{"op":"typing","room":"typing"}')
-        screen.row_is("typing>" + " " * 59 + "bob is typing")
-        screen.type("/who", "C-u", "h")
-        events = (json.loads(bob.recv(PATIENCE_S)) for _ in range(100))
-        assert next(event["sender"] for event in events if event["type"] == "typing") == "ann"
-        screen.row_is("typing> h" + " " * 57 + "bob is typing")
-        bob.send('{"op":"publish","room":"typing","body":"done"}')
-        screen.shows("bob: done  #1")
-        screen.row_is("typing> h")
-
-
 def test_ctrl_c_clears_the_line_before_it_leaves(screen: Screen) -> None:
     screen.join("clear")
     screen.type("half a line", "C-c")
@@ -284,33 +156,6 @@ def test_ctrl_c_clears_the_line_before_it_leaves(screen: Screen) -> None:
     screen.row_is("clear>")
     screen.type("C-c")
     screen.shows("status 130")
-
-
-def test_the_title_counts_unread_messages_and_is_set_back(screen: Screen, server: ServerProcess) -> None:
-    screen.tmux("select-pane", "-T", "before")
-    screen.join("title")
-    for text in ("one", "two"):
-        publish(server, "title", text)
-    screen.wait_for(lambda: screen.title() == "(2) title")
-    screen.type("x")
-    screen.wait_for(lambda: screen.title() == "title")
-    screen.type("BSpace", "C-d")
-    screen.shows("status 0")
-    assert screen.title() == "before"
-
-
-def test_joining_and_leaving_members_are_shown(screen: Screen, server: ServerProcess) -> None:
-    screen.join("presence")
-    other = subprocess.Popen(
-        [sys.executable, "-m", "chatkit.cli", "join", "presence", "--name", "bob", "--server", server.url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env=clean_environment({}),
-    )
-    with other:
-        screen.shows("-- bob joined")
-        other.communicate(b"")
-    screen.shows("-- bob left")
 
 
 def test_control_characters_of_a_message_do_not_change_the_screen(screen: Screen, server: ServerProcess) -> None:
@@ -343,62 +188,6 @@ def test_the_input_line_is_shown_again_after_a_stop(screen: Screen) -> None:
     screen.row_is("stop> kept")
     screen.type("!", "Enter")
     screen.shows("ann: kept!")
-
-
-def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path) -> None:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            screen.join("away")
-            server.kill9()
-            screen.shows("trying again\n-- what you send is kept until then")
-            screen.type("sent while away", "Enter")
-            screen.shows("     ann: sent while away\naway>")
-            server.start()
-            publish(server, "away", "back")
-            screen.shows("connected again", "ann: sent while away  #", "bob: back")
-            assert sorted(bodies_of(server, "away")) == ["back", "sent while away"]
-        finally:
-            screen.tmux("kill-server")
-
-
-def test_a_renamed_room_is_followed_with_all_lines_that_are_typed(tmp_path: Path) -> None:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            publish(server, "ops", "one")
-            screen.join("ops")
-            rename(server, "ops", "dev")
-            screen.shows("-- the room 'ops' was renamed to 'dev'")
-            screen.row_is("dev>")
-            screen.type("two", "Enter", "/who", "Enter")
-            screen.shows("ann: two", "-- ann is here\n")
-            server.kill9()
-            screen.shows("trying again")
-            screen.type("three", "Enter", "four", "Enter", "half")
-            rename(server, "dev", "lab")
-            server.start()
-            screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
-            screen.row_is("lab> half")
-            assert bodies_of(server, "lab") == ["one", "two", "three", "four"]
-            assert screen.all_rows().count("ann: ") == 3
-        finally:
-            screen.tmux("kill-server")
-
-
-def rename(server: ServerProcess, room: str, new: str) -> None:
-    async def main() -> None:
-        async with open_backend(server.store) as backend, Hub(backend) as hub:
-            root = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
-            await hub.moderation.rename_room(root, room, new)
-
-    asyncio.run(main())
 
 
 def test_a_dumb_terminal_is_treated_as_a_pipe(screen: Screen) -> None:

@@ -78,6 +78,7 @@ class Chat:
             await self._connection.client.typing(self.display.room)
 
     async def _receive_all(self, connection: RoomConnection) -> None:
+        self.display.receive(connection.first)
         async for item in connection.items:
             self.display.receive(item)
 
@@ -190,9 +191,12 @@ class Chat:
         except ChatkitError:
             self._target.name = before
             raise
-        await self._replace(connection)
         self._context.people.name = connection.client.name
-        self._interface.note(f"you are {one_line(connection.client.name)} now")
+        await self._replace(connection)
+        if connection.client.name == self._target.name:
+            self._interface.note(f"you are {one_line(connection.client.name)} now")
+        else:
+            self._interface.warn(f"the token is {one_line(connection.client.name)}'s: your name stays that")
 
     async def _replace(self, connection: RoomConnection) -> None:
         """Continue with another connection."""
@@ -200,5 +204,4 @@ class Chat:
         if self._receiving is not None:
             self._receiving.cancel()
             await asyncio.gather(self._receiving, return_exceptions=True)
-        self.display.receive(connection.first)
         await old.close()

@@ -60,9 +60,9 @@ class RoomDisplay:
         shown = self._sent.last_shown
         if message.epoch == shown.epoch and message.seq <= shown.seq:
             return  # shown before this person changed the name
-        self._recent.add(message)
-        self._people.spoke(message.sender)
         if self._interface.is_interactive:
+            self._recent.add(message)
+            self._people.spoke(message.sender)
             self._interface.show(self._transcript.message(message, self._interface.width))
             self._call(message)
             self._show_typing()

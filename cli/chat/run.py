@@ -27,6 +27,5 @@ async def run_chat(target: Target, room: str, history: int) -> bool:
     context = ChatContext.of(terminal or PipeInterface(), style, people, recent)
     chat = Chat(target, room, connection, context)
     with needs_reader(), nullcontext() if terminal is None else terminal.raw_mode(chat.on_edit):
-        chat.display.receive(connection.first)
         await chat.run()
     return chat.display.has_gap and terminal is None

@@ -48,12 +48,12 @@ class Style:
     def set_present(self, names: Iterable[str]) -> None:
         """Give the names that are present different colours. Those that were present before keep theirs."""
         before, self._present = self._present, set(names)
-        if len(self._colours) > MAX_KNOWN:
-            self._colours = {name: colour for name, colour in self._colours.items() if name in self._present}
         for name in sorted(self._present - before):
             self._choose(name)
 
     def _choose(self, name: str) -> None:
+        if len(self._colours) >= MAX_KNOWN:
+            self._colours = {known: colour for known, colour in self._colours.items() if known in self._present}
         used = [self._colours[other] for other in self._present if other != name and other in self._colours]
         count = len(self._palette)
         preferred = self._colours.get(name, zlib.crc32(name.encode()) % count)

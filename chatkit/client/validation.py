@@ -9,9 +9,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
+from chatkit.core.model import MAX_TIME_MS, Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.wire.access import MAX_TIME_MS
 from chatkit.wire.http import MessagePage, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,

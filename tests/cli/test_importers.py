@@ -149,6 +149,12 @@ def test_a_bad_line_of_a_log_is_named_or_skipped(chatkit: CommandRunner) -> None
     assert lines(chatkit, "ops")[-1][2] == "café"
 
 
+def test_a_message_of_a_time_that_no_client_reads_is_refused(chatkit: CommandRunner) -> None:
+    Path("#ops.log").write_text("9999-06-01 11:47:21\tann\thello\n")
+    refused = chatkit.refused("import", "#ops.log", "--format", "weechat", status=1)
+    assert refused == "a message of ann is of the year 9999 or later"
+
+
 def test_a_room_with_newer_messages_is_left_alone(chatkit: CommandRunner) -> None:
     chatkit.run("publish", "ops", "new")
     Path("#ops.log").write_text(IRSSI.replace("2026", "2020"))

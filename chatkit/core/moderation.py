@@ -29,7 +29,7 @@ from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft, Message, check_room, check_sender, format_time
+from chatkit.core.model import Draft, Message, check_end, check_room, check_sender, format_time
 from chatkit.core.read_state import move_markers
 from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
@@ -96,8 +96,7 @@ class Moderation:
             until_ms,
             is_mute,
         )
-        if until_ms is not None and until_ms <= ban.created_ms:
-            raise BadRequest("the end of a ban is in the future")
+        check_end(until_ms, ban.created_ms, "a ban")
         if BanList([ban]).on(by):
             raise BadRequest("this ban would concern you")
         await self._make_place_for_ban(by)

@@ -35,7 +35,7 @@ DEFAULT_SIZE = os.terminal_size((80, 24))  # for a terminal that does not report
 # Ask for the position of the cursor, and for that of the last cell, which is the size (DECSC, CUP, CPR, DECRC).
 ASK_POSITION = "\x1b[6n\x1b7\x1b[9999;9999H\x1b[6n\x1b8"
 ANSWERS = 2  # to each question
-ANSWER_TIMEOUT_S = 0.5  # for terminals that do not answer
+ANSWER_TIMEOUT_S = 2.0  # a slow link answers within this time; a terminal that never answers is rare
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 

@@ -74,7 +74,7 @@ class Terminal:
         self._n_asked = 0  # questions that the terminal has not answered
         self._timeout: asyncio.TimerHandle | None = None  # ends the wait for the answers
         self._held: list[str] = []  # shown since the rows were drawn, whose place is not known during this wait
-        self._is_drawing_soon = False
+        self._due: asyncio.Handle | None = None  # draws at the end of this turn of the event loop
 
     @contextmanager
     def raw_mode(self, on_edit: Callable[[str], None]) -> Iterator[None]:
@@ -167,6 +167,9 @@ class Terminal:
 
     def _restore(self) -> None:
         """Leave the terminal as it was before."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         self._write(self._erased() + "".join(self._held) + self._attention.end() + PASTE_OFF)
         self._held.clear()
         # The shell must not read an answer of the terminal as typed keys.
@@ -276,13 +279,12 @@ class Terminal:
 
     def _draw_soon(self) -> None:
         """Draw once for all that changes in this turn of the event loop."""
-        if not self._is_drawing_soon:
-            self._is_drawing_soon = True
-            asyncio.get_running_loop().call_soon(self._draw)
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self._draw)
 
     def _draw(self) -> None:
         """Draw the input line, and above it what was shown since it was drawn."""
-        self._is_drawing_soon = False
+        self._due = None
         if self._n_asked:
             return
         shown, self._held = "".join(self._held), []

@@ -86,23 +86,27 @@ class Transcript:
             yield self._style.dim(line if len(line) < width else f"{rule} {day} {rule}")
 
     def _rows(self, message: Message, width: int) -> list[str]:
-        name, marks = sender_of(message, self._marks)
-        colour = self._style.colour_of(message.sender)
-        action = message.act is None and not message.redacted and message.body.startswith(ACTION)
-        if message.act is not None or action:
-            label, indent = self._label("*", width)
-            painted = self._style.dim(label)
-        else:
-            label, indent = self._label(f"{name}{marks}:", width)
-            spaces = " " * (len(label) - len(label.lstrip(" ")))
-            painted = f"{spaces}{self._style.paint(name, colour)}{marks}: "
+        label, label_cells, indent = self._sender(message, width)
         text_width = max(MIN_TEXT_CELLS, width - 1 - indent)
         rows = [row for line in self._lines(message, text_width) for row in line.rows(text_width, self._style)]
-        when = self._style.dim(f"{local_time(message.time_ms):%H:%M}")
-        gutter = f"{when} {painted}"
-        if TIME_CELLS + cells_of(label) > indent:
+        gutter = f"{self._style.dim(f'{local_time(message.time_ms):%H:%M}')} {label}"
+        if TIME_CELLS + label_cells > indent:
             return [gutter.rstrip(), *(" " * indent + row for row in rows)]
         return [gutter + rows[0], *(" " * indent + row for row in rows[1:])]
+
+    def _sender(self, message: Message, width: int) -> tuple[str, int, int]:
+        """Return the label of the sender with its width, and the column at which the text begins.
+
+        What a sender does has an asterisk as the label, and the name in the text.
+        """
+        if message.act is not None or _is_action(message):
+            label, indent = self._label("*", width)
+            return self._style.dim(label), cells_of(label), indent
+        name, marks = sender_of(message, self._marks)
+        label, indent = self._label(f"{name}{marks}:", width)
+        spaces = " " * (len(label) - len(label.lstrip(" ")))
+        painted = self._style.paint(name, self._style.colour_of(message.sender))
+        return f"{spaces}{painted}{marks}: ", cells_of(label), indent
 
     def _label(self, label: str, width: int) -> tuple[str, int]:
         """Return the label, right-aligned with a space behind it, and the column at which the text begins."""
@@ -147,7 +151,7 @@ class Transcript:
             return [StyledText("(redacted)", DIM)]
         body = visible(message.body).expandtabs(len(TAB))
         lines = [StyledText()]
-        if body.startswith(ACTION):
+        if _is_action(message):
             lines[0].add(f"{''.join(sender_of(message, self._marks))} ", self._style.colour_of(message.sender))
             body = body.removeprefix(ACTION)
         self._add_body(lines, body, message)
@@ -200,3 +204,7 @@ class Transcript:
         reactions = () if target is None or target.state is None else target.state.reactions
         names = next((each.by for each in reactions if each.emoji == reaction.body), ())
         return [one_line(name) for name in names]
+
+
+def _is_action(message: Message) -> bool:
+    return message.act is None and not message.redacted and message.body.startswith(ACTION)

@@ -12,6 +12,7 @@ from chatkit.cli.chat.room_connection import RoomConnection
 from chatkit.cli.chat.room_display import RoomDisplay
 from chatkit.cli.chat.transcript import ACTION
 from chatkit.cli.input import InputFailed
+from chatkit.cli.marks import printable_marks
 from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.target import Target
@@ -175,7 +176,7 @@ class Chat:
         client = self._connection.client
         view = await client.room(self.display.room)
         members = await client.members(self.display.room)  # at most 200 by name
-        self._interface.note(present_sentence(members, max(view.members, len(members))))
+        self._interface.note(present_sentence(members, max(view.members, len(members)), printable_marks()))
 
     async def _rename(self, name: str) -> None:
         """Connect again with another name. With a token, the name stays that of the token."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from chatkit.cli.marks import Marks, member_of
 from chatkit.cli.sanitize import one_line
 from chatkit.client import Joined
 from chatkit.core.model import Member
@@ -10,9 +11,9 @@ from chatkit.core.model import Member
 MAX_NAMED: Final = 12  # names in a note; the other members are only counted
 
 
-def present_sentence(members: Sequence[Member], count: int) -> str:
+def present_sentence(members: Sequence[Member], count: int, marks: Marks) -> str:
     """Return who is in the room. `members` may be only some of all, which `count` counts."""
-    names = [one_line(member.name) for member in members[:MAX_NAMED]]
+    names = [member_of(member, marks) for member in members[:MAX_NAMED]]
     more = f" and {count - len(names)} more" if count > len(names) else ""
     return f"{', '.join(names)}{more} {'is' if count == 1 else 'are'} here" if names else f"{count} are here"
 

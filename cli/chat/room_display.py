@@ -97,7 +97,8 @@ class RoomDisplay:
         if not self._has_joined:  # later events follow a reconnection
             self._has_joined = True
             self._last_known = item.last
-            self._interface.note(f"{self.room}: {present_sentence(item.members, item.count)}; type /help for help")
+            who = present_sentence(item.members, item.count, self._marks)
+            self._interface.note(f"{self.room}: {who}; type /help for help")
             for note in room_notes(item):
                 self._interface.note(note)
 

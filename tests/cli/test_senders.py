@@ -13,7 +13,7 @@ from chatkit.cli.formats import markdown, text_line
 from chatkit.cli.marks import ASCII, UNICODE, Marks, sender_of
 from chatkit.cli.next_steps import with_next_step
 from chatkit.client import Joined
-from chatkit.core.model import Message
+from chatkit.core.model import Member, Message
 from chatkit.errors import Banned, ChatkitError, Forbidden, NameTaken, NotFound, Unauthorized
 
 
@@ -79,6 +79,13 @@ def test_a_joined_room_has_notes_on_what_may_be_done(joined: Joined, notes: list
     screen = KeptScreen()
     RoomDisplay("ops", context_of(screen)).receive(joined)
     assert screen.notes[1:] == notes
+
+
+def test_the_members_of_a_joined_room_have_their_marks() -> None:
+    screen = KeptScreen()
+    members = [Member("ann", 0, verified=True), Member("bob✓", 0), Member("deploy", 0, verified=True, bot=True)]
+    RoomDisplay("ops", context_of(screen)).receive(Joined("ops", "e", 1, 0, members, 3))
+    assert screen.notes == ["ops: ann✓, bob?, deploy✓⚙ are here; type /help for help"]
 
 
 @pytest.fixture(scope="module")

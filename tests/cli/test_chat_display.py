@@ -7,15 +7,20 @@ from chat_display import KeptScreen, context_of, entry
 from harness import run
 
 from chatkit.cli.chat.attention import BELL_S, Attention
+from chatkit.cli.chat.input_area import with_hint, with_waiting
 from chatkit.cli.chat.interface import PipeInterface
 from chatkit.cli.chat.people import TYPING_S, People
 from chatkit.cli.chat.recent_messages import MAX_MESSAGES, RecentMessages
 from chatkit.cli.chat.room_display import RoomDisplay
+from chatkit.cli.chat.style import Style
+from chatkit.cli.line_layout import lay_out
 from chatkit.client import Joined, Presence
 from chatkit.core.message_state import Act
 from chatkit.core.model import Member, Receipt
 from chatkit.core.signals import Typing
 from chatkit.errors import Forbidden
+
+PLAIN = Style(is_coloured=False)
 
 
 def title(text: str) -> str:
@@ -129,6 +134,32 @@ def test_who_has_stopped_typing_is_forgotten() -> None:
         people.spoke(f"speaker-{number}")
     assert len(people.typing(10)) == 20
     assert len([*people.names()]) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "row"),
+    [
+        ("hi", 40, "ops> hi" + " " * 19 + "bob is typing"),
+        ("hi", 23, "ops> hi" + " " * 2 + "bob is typing"),
+        ("hi", 22, "ops> hi"),
+        ("a line of two rows", 16, "ops> a line of "),
+    ],
+)
+def test_a_hint_stands_at_the_edge_if_there_is_space(text: str, width: int, row: str) -> None:
+    layout = with_hint(lay_out("ops> ", text, len(text), width, 9), "bob is typing", width, PLAIN)
+    drawn = ""
+    for column, piece in layout.rows[0].pieces:
+        drawn = drawn.ljust(column) + piece
+    assert drawn == row
+    assert sum(layout.rows[0].widths) == layout.rows[0].width < width
+
+
+def test_waiting_rows_move_the_cursor_down() -> None:
+    line = lay_out("ops> ", "日本", 2, 12, 9)
+    layout = with_waiting(line, ["ann: 日本語 x", "\x1b[2Jann: y"], 12, PLAIN)
+    assert [row.text for row in layout.rows] == ["ann: 日本語", "[2Jann: y", "ops> 日本"]
+    assert (layout.cursor_row, layout.cursor_column) == (2, line.cursor_column)
+    assert layout.rows_above_cursor(6) == 5  # two rows for each, and one for what the cursor is behind
 
 
 def test_the_title_counts_until_a_key_is_pressed() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, assert_never
 
-from chatkit.cli.chat.commands import HELP, Command, CommandName, parse_line
+from chatkit.cli.chat.commands import HELP, ChatCommand, CommandName, parse_line
 from chatkit.cli.chat.context import ChatContext
 from chatkit.cli.chat.notes import present_sentence, topic_sentence
 from chatkit.cli.chat.room_connection import RoomConnection
@@ -104,7 +104,7 @@ class Chat:
                 except ChatkitError as error:
                     self._interface.warn(with_next_step(error))
 
-    async def _carry_out(self, command: Command) -> None:
+    async def _carry_out(self, command: ChatCommand) -> None:
         match command.name:
             case (
                 CommandName.SAY
@@ -131,7 +131,7 @@ class Chat:
             case _:
                 assert_never(command.name)
 
-    async def _send(self, command: Command) -> None:
+    async def _send(self, command: ChatCommand) -> None:
         of, act = command.seq, _ACTS.get(command.name)
         if act is Act.EDIT and of is None:
             of = self._last_own()

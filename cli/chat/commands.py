@@ -11,7 +11,7 @@ from chatkit.errors import BadRequest
 
 
 class CommandName(StrEnum):
-    """A command. A line that is none is a message."""
+    """What a line asks for. A line without a command is a message."""
 
     SAY = "say"  # a message: it has no slash
     ME = "me"
@@ -40,7 +40,7 @@ class Usage(NamedTuple):
         return f"{self.number} {self.text}".strip()
 
 
-class Command(NamedTuple):
+class ChatCommand(NamedTuple):
     """What a line asks for. `seq` is the number of a message; `text` is the rest of the line."""
 
     name: CommandName
@@ -77,11 +77,11 @@ _COMMAND: Final = re.compile(r"/(\S*)\s*")
 _NUMBER: Final = re.compile(r"#?(\d{1,18})(?:\s+|$)", re.ASCII)
 
 
-def parse_line(line: str) -> Command:
+def parse_line(line: str) -> ChatCommand:
     """Return what a line asks for. Raise `BadRequest` for a command that does not exist or lacks an argument."""
     match = _COMMAND.match(line)
     if match is None or line.startswith("//"):
-        return Command(CommandName.SAY, line if match is None else line.removeprefix("/"))
+        return ChatCommand(CommandName.SAY, line if match is None else line.removeprefix("/"))
     name = next((each for each in COMMANDS if each == match[1]), None)
     if name is None:
         raise BadRequest(
@@ -90,7 +90,7 @@ def parse_line(line: str) -> Command:
     return _parse_arguments(name, line[match.end() :].rstrip())
 
 
-def _parse_arguments(name: CommandName, text: str) -> Command:
+def _parse_arguments(name: CommandName, text: str) -> ChatCommand:
     usage = COMMANDS[name]
     number = _NUMBER.match(text) if usage.number else None
     if number is not None:
@@ -101,4 +101,4 @@ def _parse_arguments(name: CommandName, text: str) -> Command:
         raise BadRequest(f"usage: /{name} {usage.arguments}".rstrip())
     if name in (CommandName.REACT, CommandName.UNREACT):
         check_emoji(text)
-    return Command(name, text, None if number is None else min(int(number[1]), MAX_SEQ))
+    return ChatCommand(name, text, None if number is None else min(int(number[1]), MAX_SEQ))

@@ -5,7 +5,7 @@ from typing import Self
 
 from chatkit.cli.chat.interface import ChatInterface
 from chatkit.cli.chat.people import People
-from chatkit.cli.chat.publisher import Publisher
+from chatkit.cli.chat.publisher import ChatPublisher
 from chatkit.cli.chat.recent_messages import RecentMessages
 from chatkit.cli.chat.style import Style
 from chatkit.cli.chat.transcript import ASCII, UNICODE, Transcript
@@ -22,11 +22,11 @@ class ChatContext:
     people: People
     recent: RecentMessages
     transcript: Transcript
-    publisher: Publisher
+    publisher: ChatPublisher
 
     @classmethod
     def of(cls, interface: ChatInterface, style: Style, people: People, recent: RecentMessages) -> Self:
         """Make the context of a chat whose messages are printed on standard output."""
         symbols = UNICODE if can_print("".join(UNICODE)) else ASCII
         transcript = Transcript(people, style, printable_marks(), symbols, recent)
-        return cls(interface, style, people, recent, transcript, Publisher(interface, transcript))
+        return cls(interface, style, people, recent, transcript, ChatPublisher(interface, transcript))

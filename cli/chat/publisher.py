@@ -13,7 +13,7 @@ from chatkit.core.model import Receipt
 from chatkit.errors import ChatkitError
 
 
-class Publisher:
+class ChatPublisher:
     """Publishes to one room. `sent` are the lines of this chat."""
 
     def __init__(self, interface: ChatInterface, transcript: Transcript) -> None:

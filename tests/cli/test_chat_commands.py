@@ -5,7 +5,7 @@ import re
 import pytest
 from chat_display import entry
 
-from chatkit.cli.chat.commands import COMMANDS, HELP, Command, CommandName, parse_line
+from chatkit.cli.chat.commands import COMMANDS, HELP, ChatCommand, CommandName, parse_line
 from chatkit.cli.chat.completion import Completer
 from chatkit.cli.chat.people import People
 from chatkit.cli.chat.recent_messages import RecentMessages
@@ -15,27 +15,27 @@ from chatkit.errors import BadRequest
 @pytest.mark.parametrize(
     ("line", "command"),
     [
-        ("hello", Command(CommandName.SAY, "hello")),
-        (" /me is no command", Command(CommandName.SAY, " /me is no command")),
-        ("//usr/bin is a path", Command(CommandName.SAY, "/usr/bin is a path")),
-        ("/me waves", Command(CommandName.ME, "waves")),
-        ("/reply 42 yes\nit is", Command(CommandName.REPLY, "yes\nit is", 42)),
-        ("/reply #42  yes ", Command(CommandName.REPLY, "yes", 42)),
-        ("/edit 42 is the answer", Command(CommandName.EDIT, "is the answer", 42)),
-        ("/edit the answer is 42", Command(CommandName.EDIT, "the answer is 42")),
-        ("/react 42 👍", Command(CommandName.REACT, "👍", 42)),
-        ("/unreact 42 :tada:", Command(CommandName.UNREACT, ":tada:", 42)),
-        ("/redact #42", Command(CommandName.REDACT, "", 42)),
-        ("/search two words", Command(CommandName.SEARCH, "two words")),
-        ("/topic", Command(CommandName.TOPIC)),
-        ("/topic deploys", Command(CommandName.TOPIC, "deploys")),
-        ("/nick zoë", Command(CommandName.NICK, "zoë")),
-        ("/who", Command(CommandName.WHO)),
-        ("/help ", Command(CommandName.HELP)),
-        ("/quit", Command(CommandName.QUIT)),
+        ("hello", ChatCommand(CommandName.SAY, "hello")),
+        (" /me is no command", ChatCommand(CommandName.SAY, " /me is no command")),
+        ("//usr/bin is a path", ChatCommand(CommandName.SAY, "/usr/bin is a path")),
+        ("/me waves", ChatCommand(CommandName.ME, "waves")),
+        ("/reply 42 yes\nit is", ChatCommand(CommandName.REPLY, "yes\nit is", 42)),
+        ("/reply #42  yes ", ChatCommand(CommandName.REPLY, "yes", 42)),
+        ("/edit 42 is the answer", ChatCommand(CommandName.EDIT, "is the answer", 42)),
+        ("/edit the answer is 42", ChatCommand(CommandName.EDIT, "the answer is 42")),
+        ("/react 42 👍", ChatCommand(CommandName.REACT, "👍", 42)),
+        ("/unreact 42 :tada:", ChatCommand(CommandName.UNREACT, ":tada:", 42)),
+        ("/redact #42", ChatCommand(CommandName.REDACT, "", 42)),
+        ("/search two words", ChatCommand(CommandName.SEARCH, "two words")),
+        ("/topic", ChatCommand(CommandName.TOPIC)),
+        ("/topic deploys", ChatCommand(CommandName.TOPIC, "deploys")),
+        ("/nick zoë", ChatCommand(CommandName.NICK, "zoë")),
+        ("/who", ChatCommand(CommandName.WHO)),
+        ("/help ", ChatCommand(CommandName.HELP)),
+        ("/quit", ChatCommand(CommandName.QUIT)),
     ],
 )
-def test_a_line_is_a_message_or_a_command(line: str, command: Command) -> None:
+def test_a_line_is_a_message_or_a_command(line: str, command: ChatCommand) -> None:
     assert parse_line(line) == command
 
 

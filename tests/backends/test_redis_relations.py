@@ -108,6 +108,21 @@ def test_nothing_remains_of_what_referred_to_dropped_and_redacted_messages(serve
     asyncio.run(go())
 
 
+def test_a_new_log_does_not_begin_with_the_relations_of_one_that_an_older_version_deleted(server: RedisServer) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            for is_loaded in (False, True):
+                await backend.append([*drafts_in("a", "one"), change(Act.PIN, 1), change(Act.REACT, 1, THUMB)])
+                old = (await backend.read("a", limit=1, before=2)).messages
+                server.ask("DEL", LOG, KEYS, GONE)
+                server.ask("HDEL", META, "last", "dropped", "time", "redacted")
+                await (backend.load(old) if is_loaded else backend.append(drafts_in("a", "new")))
+                assert [message.state for message in await folded(backend)] == [None]
+                await backend.delete_room("a")
+
+    asyncio.run(go())
+
+
 # Many changes
 
 

@@ -235,6 +235,18 @@ def test_unread_messages_behind_many_of_ones_own_are_counted(server: RedisServer
     asyncio.run(go())
 
 
+def test_a_key_of_another_type_affects_the_unread_messages_of_no_other_room(server: RedisServer) -> None:
+    server.ask("SET", "chatkit:{bad}:meta", "x")
+
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            await backend.append(drafts_in("a", "one"))
+            found = await backend.count_unread("bob", {"bad": 0, "a": 0})
+            assert list(found) == [RoomUnread("a", 0, 1, 1, 0)]
+
+    asyncio.run(go())
+
+
 def test_mentions_of_a_time_are_in_the_order_of_the_times(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:

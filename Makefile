@@ -43,12 +43,12 @@ node_modules: package.json
 	@npm install --silent --no-audit --no-fund
 	@touch $@
 
-# The page is tested in Debian's Chromium, the terminal client in tmux, the WebSocket protocol with a client on Node, which
-# npm brings along, the backends with servers of their own, and examples/deploy behind nginx. Elsewhere, install them
-# yourself.
+# The page is tested in Debian's Chromium without a user interface, the terminal client in tmux, the WebSocket protocol
+# with a client on Node, which npm brings along, the backends with servers of their own, and examples/deploy behind
+# nginx. Elsewhere, install them yourself.
 .PHONY: programs
 programs:
-	@missing=; PATH="$$PATH:/usr/sbin"; for program in chromium tmux nginx npm openssl redis-server; do \
+	@missing=; PATH="$$PATH:/usr/sbin"; for program in chromium-headless-shell tmux nginx npm openssl redis-server; do \
 	  command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	command -v initdb >/dev/null || test -n "$$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" || missing="$$missing postgresql"; \
 	test -z "$$missing" || { \

@@ -1,6 +1,6 @@
 """PostgresServer: a private PostgreSQL server in a temporary folder, on a free port of this machine.
 
-It keeps its guarantees of durability (fsync stays on) and otherwise uses the defaults.
+It keeps its guarantees of durability (fsync stays on) and otherwise uses the defaults, unless options change them.
 """
 
 import os
@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,9 +27,13 @@ USER = "chatkit"
 
 
 class PostgresServer(LocalStore):
-    """One database cluster. As root, it runs as another user of this machine, because PostgreSQL refuses root."""
+    """One database cluster, with additional `options` of postgres.
 
-    def __init__(self) -> None:
+    As root, it runs as another user of this machine, because PostgreSQL refuses root.
+    """
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        self._options = options
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = free_port()
@@ -65,6 +70,7 @@ class PostgresServer(LocalStore):
                 [
                     *(f"{self._programs}/postgres", "-D", f"{data}", "-p", f"{self._port}"),
                     *("-c", f"unix_socket_directories={folder}", "-c", "listen_addresses=127.0.0.1"),
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

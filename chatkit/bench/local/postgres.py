@@ -62,9 +62,8 @@ class PostgresServer(LocalStore):
 
     def _start(self, folder: Path) -> None:
         data = folder / "data"
-        (data / "postmaster.pid").unlink(
-            missing_ok=True
-        )  # left by a kill; its process ID may belong to another process now
+        # Left by a kill; its process ID may belong to another process now.
+        (data / "postmaster.pid").unlink(missing_ok=True)
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - found by `_programs`
                 [

@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
-# Four at a time on two cores: most tests wait for servers most of the time. The order is that of tests/conftest.py.
+# Six at a time on two cores: most tests wait for servers most of the time. The order is that of tests/conftest.py.
 # Bytecode is always written: without it, every process compiles everything.
 test: $(VENV)/developing programs node_modules
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check

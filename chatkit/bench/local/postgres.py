@@ -69,6 +69,7 @@ class PostgresServer(LocalStore):
                 [
                     *(f"{self._programs}/postgres", "-D", f"{data}", "-p", f"{self._port}"),
                     *("-c", f"unix_socket_directories={folder}", "-c", "listen_addresses=127.0.0.1"),
+                    *("-c", "dynamic_shared_memory_type=mmap"),  # in the folder: a kill leaves nothing elsewhere
                     *self._options,
                 ],
                 stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,10 +39,21 @@ settings.load_profile("tests")
 FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project", "cli", "protocols")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Take all modules and test items out of every later garbage collection: they are 250,000 objects."""
+    gc.disable()
+    try:
+        import_modules(session)
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+def import_modules(session: pytest.Session) -> None:
     """In a whole run, let each process begin with other modules: it compiles them, and the others load the result."""
-    gc.disable()  # until all is imported: what is imported stays
     worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if not worker or session.config.args_source != session.config.ArgsSource.TESTPATHS:
         return
@@ -57,14 +69,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the modules that take long, so that none of them is still running when all others have ended."""
     order = {folder: place for place, folder in enumerate(FOLDERS_OF_LONG_MODULES)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Take all modules and test items out of every later garbage collection: they are 250,000 objects."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
 
 
 @pytest.fixture

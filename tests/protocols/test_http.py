@@ -151,7 +151,11 @@ def test_an_incomplete_body_is_reported_to_both_sides(loop: str) -> None:
         POST.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked") + b"x",
     ],
 )
-def test_an_incomplete_request_does_not_affect_earlier_responses(loop: str, broken: bytes, caplog: Any) -> None:
+def test_an_incomplete_request_does_not_affect_earlier_responses(
+    loop: str, broken: bytes, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatkit.protocols.http._LINGER_S", 0.2)  # the client reads until the server closes
+
     async def test() -> None:
         site = Site()
         site.may_answer.clear()

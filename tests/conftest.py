@@ -41,7 +41,7 @@ FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Take all modules and test items out of every later garbage collection: they are 250,000 objects."""
+    """Exclude all modules and test items from later garbage collections: they are 250,000 objects."""
     gc.disable()
     try:
         import_modules(session)

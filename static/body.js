@@ -8,7 +8,8 @@
  */
 
 const FENCE = /^```([\w+#.-]{0,20})\s*$/;
-const MAX_LINK_CHARS = 2_048; // nobody follows a longer link, and trimming it would be slow
+const MAX_LINK_CHARS = 2_048; // nobody follows a longer link
+const PUNCTUATION = ".,;:!?'*_"; // of the sentence around a link
 const INLINE = /`([^`\n]+)`|(https?:\/\/[^\s<>"`\p{C}]+)/gu;
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]/g;
 
@@ -109,13 +110,14 @@ function markOf(char) {
  */
 function trimLink(text) {
   if (text.length > MAX_LINK_CHARS) return null;
-  let link = text;
-  for (;;) {
-    const shorter = link.replace(/[.,;:!?'*_]+$/, "");
-    const isOpen = shorter.endsWith(")") && count(shorter, ")") > count(shorter, "(");
-    if (!isOpen && shorter === link) break;
-    link = isOpen ? shorter.slice(0, -1) : shorter;
+  let end = text.length;
+  let unopened = count(text, ")") - count(text, "(");
+  for (; end > 0; end--) {
+    const last = text[end - 1] ?? "";
+    if (last === ")" && unopened > 0) unopened--;
+    else if (!PUNCTUATION.includes(last)) break;
   }
+  const link = text.slice(0, end);
   return URL.canParse(link) ? link : null;
 }
 

@@ -1,18 +1,19 @@
 /** The page: connects the session with the views. The fragment of the address decides which room is open. */
 
+import { hideToken, roomInAddress, socketAddress } from "./address.js";
 import { find, hueOf, initialOf, setText } from "./dom.js";
 import { explainReadOnly, explainRoom } from "./explanations.js";
 import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
 import { actionsOn, Moderation } from "./moderation.js";
 import { linesOf } from "./transcript.js";
-import { checkRoom } from "./validation.js";
 import { Announcer } from "./announcer.js";
 import { Session } from "./session.js";
 import { openStore } from "./storage.js";
 import { showCommands } from "./views/commands.js";
 import { ComposerView } from "./views/composer.js";
 import { LogView } from "./views/log.js";
+import { NoticesView } from "./views/notices.js";
 import { PanesView } from "./views/panes.js";
 import { PeopleView } from "./views/people.js";
 import { RoomAccessView } from "./views/room_access.js";
@@ -25,17 +26,14 @@ import { ThemeView } from "./views/theme.js";
 
 const ROOMS_EVERY_MS = 15_000; // the server does not push the list of rooms
 const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title is still updated
-const PROBLEM_MS = 8_000;
-const NOTICE_MS = 20_000; // it may hold a command to copy
 
 class Page {
   #store = openStore();
   #announcer = new Announcer(find("#announcer", HTMLElement));
+  #notices = new NoticesView();
   /** @type {Room | null} */
   #room = null;
   #isDue = false;
-  #problemTimer = 0;
-  #noticeTimer = 0;
   #typingTimer = 0;
   /** @type {string | null} the message to scroll to after the next drawing */
   #reveal = null;
@@ -44,11 +42,11 @@ class Page {
     const store = this.#store;
     this.session = new Session({
       store,
-      url: () => this.#url(),
+      url: () => socketAddress(this.identification.chosenName),
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
       onRenamed: (room, oldName, name) => this.#onRenamed(room, oldName, name),
-      onProblem: (sentence) => this.#showProblem(sentence),
+      onProblem: (sentence) => this.#notices.showProblem(sentence),
       onBadName: () => this.identification.onBadName(),
       onWelcome: (event) => this.identification.onWelcome(event),
     });
@@ -80,7 +78,7 @@ class Page {
     this.moderation = new Moderation({
       user: () => this.session,
       chosenName: () => this.identification.chosenName,
-      onDone: (sentence) => this.#showNotice(sentence),
+      onDone: (sentence) => this.#notices.show(sentence),
     });
     this.access = new RoomAccessView({
       onAction: (action) => this.#onRoomAction(action),
@@ -90,7 +88,7 @@ class Page {
   }
 
   start() {
-    this.#hideToken();
+    hideToken();
     this.#addListeners();
     this.#openFromAddress();
     this.identification.start();
@@ -123,21 +121,6 @@ class Page {
       },
       onEscape: () => this.panes.close() || this.#toNewest(),
     });
-  }
-
-  #url() {
-    const url = new URL("ws", document.baseURI); // relative, because the page may be below a prefix
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = `?name=${encodeURIComponent(this.identification.chosenName)}`;
-    return url.href;
-  }
-
-  /** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
-  #hideToken() {
-    const url = new URL(window.location.href);
-    if (!url.searchParams.has("token")) return;
-    url.searchParams.delete("token");
-    window.history.replaceState(null, "", url);
   }
 
   /** @param {string} room */
@@ -244,23 +227,6 @@ class Page {
   #onLive(room, message) {
     if (room !== this.#room || message.sender === this.session.name) return;
     this.#announcer.announce(message.sender, message.body);
-  }
-
-  /** @param {string} sentence */
-  #showProblem(sentence) {
-    clearTimeout(this.#problemTimer);
-    setText(find("#problem", HTMLElement), sentence);
-    if (sentence) this.#problemTimer = window.setTimeout(() => this.#showProblem(""), PROBLEM_MS);
-  }
-
-  /**
-   * Show that something was done.
-   * @param {string} sentence
-   */
-  #showNotice(sentence) {
-    clearTimeout(this.#noticeTimer);
-    setText(find("#notice", HTMLElement), sentence);
-    if (sentence) this.#noticeTimer = window.setTimeout(() => this.#showNotice(""), NOTICE_MS);
   }
 
   /** Schedule one drawing for all changes until then. */
@@ -379,14 +345,6 @@ class Page {
     if (!this.session.connection.isOnline) return "Waiting for the connection";
     if (this.session.storeProblem) return "Waiting for the store";
     return this.session.delivery.isPaused ? "Waiting to try again" : "Sending…";
-  }
-}
-
-function roomInAddress() {
-  try {
-    return checkRoom(decodeURIComponent(window.location.hash));
-  } catch {
-    return null; // an invalid escape in the address
   }
 }
 

@@ -80,7 +80,7 @@ def test_an_input_line_longer_than_the_screen_shows_the_part_around_the_cursor(s
     screen.join("longer")
     screen.tmux("resize-window", "-x", "40", "-y", "8")
     screen.type("x" * 400, "last")
-    screen.wait_for(lambda: screen.rows()[-1].endswith("last"))
+    screen.wait_for(lambda: "\n".join(screen.rows()).endswith("last"))
     screen.type("C-a", "first")
     screen.wait_for(lambda: any(row.startswith("longer> first") for row in screen.rows()))
     screen.type("C-u", "C-k", "short")
@@ -118,7 +118,7 @@ def test_the_input_line_is_shown_once_after_several_resizes_of_a_new_terminal(sc
     for sizes in [(61, 24)], [(47, 24)], [(100, 30)], [(60, 24), (45, 24)], [(30, 24), (90, 24)], [(70, 24), (38, 40)]:
         resize(screen, "sizes", text, *sizes)
     screen.type("C-l", "!")
-    screen.wait_for(lambda: screen.rows()[-1].endswith("now!"))
+    screen.wait_for(lambda: "\n".join(screen.rows()).endswith("now!"))
     assert typed_rows(screen, "sizes") == f"{text}!".replace(" ", "")
 
 

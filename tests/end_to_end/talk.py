@@ -18,8 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from serving import ServerProcess, serve
 
@@ -30,6 +29,7 @@ from chatkit.core.relations import fold
 from chatkit.errors import BadReference, Forbidden, NotFound, Unavailable
 from chatkit.wire.protocol import WireMessage
 
+ROOT = Path(__file__).parents[2]
 ROOM = "talk"
 NAMES = ("ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal", "ida", "jan")
 EMOJIS = ("👍", "🎉", ":ok:", "❤️")

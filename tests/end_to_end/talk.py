@@ -18,8 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from serving import ServerProcess, serve
 
@@ -30,6 +29,7 @@ from chatkit.core.relations import fold
 from chatkit.errors import BadReference, Forbidden, NotFound, Unavailable
 from chatkit.wire.protocol import WireMessage
 
+ROOT = Path(__file__).parents[2]
 ROOM = "talk"
 NAMES = ("ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal", "ida", "jan")
 EMOJIS = ("👍", "🎉", ":ok:", "❤️")
@@ -180,9 +180,9 @@ async def talk(servers: list[ServerProcess], seconds: float, seed: int = 0) -> R
         await first.publish(ROOM, "one")
     talkers = [Talker(servers[n % len(servers)], name, seed + n) for n, name in enumerate(NAMES)]
     all_ended = asyncio.Barrier(len(talkers))
-    *_, n_kills = await asyncio.gather(
-        *(talker.run(until_s, all_ended) for talker in talkers), kill_now_and_then(servers, until_s - KILL_EVERY_S)
-    )
+    killing = asyncio.ensure_future(kill_now_and_then(servers, until_s - KILL_EVERY_S))
+    await asyncio.gather(*(talker.run(until_s, all_ended) for talker in talkers))
+    n_kills = await killing
     async with Client(servers[0].url) as reader:
         raw = [item async for item in reader.scroll(ROOM, raw=True) if isinstance(item, Message)]
         shown = [item async for item in reader.scroll(ROOM) if isinstance(item, Message)]

@@ -1,16 +1,24 @@
 /**
  * The frames of chatkit.v1 as types, and their parser. Knows no socket and no room.
  *
+ * With `of`, an entry refers to an earlier message: it is a reply or, with `act`, a change of that message. The fields
+ * from `edited` on are the state of a message that was read in a page of history.
+ *
+ * @typedef {"edit" | "react" | "unreact" | "pin" | "unpin" | "redact"} Act
+ * @typedef {{count: number, by: string[]}} Reaction `by` lists at most 20 names
  * @typedef {{room: string, seq: number, time: string, sender: string, body: string, data?: unknown, key?: string,
- *   redacted?: boolean, verified?: boolean, bot?: boolean}} Message
+ *   redacted?: boolean, verified?: boolean, bot?: boolean, of?: number, act?: Act, mentions?: string[],
+ *   edited?: {seq: number, time: string}, reactions?: Record<string, Reaction>, replies?: number,
+ *   pinned?: boolean}} Message
  * @typedef {{name: string, since: string}} Member
  * @typedef {{after: number, before: number, reason: "trimmed" | "epoch" | "no-history"}} Gap
  * @typedef {{body: number, history: number}} Limits
  *
  * @typedef {{op: "join", room: string, after?: string, history?: number}} Join
  * @typedef {{op: "leave", room: string}} Leave
- * @typedef {{op: "publish", room: string, body: string, key: string}} Publish
- * @typedef {{op: "history", room: string, before?: number, after?: number, limit?: number, search?: string}} History
+ * @typedef {{op: "publish", room: string, body: string, key?: string, data?: unknown, of?: number, act?: Act}} Publish
+ * @typedef {{op: "history", room: string, before?: number, after?: number, limit?: number, search?: string,
+ *   of?: number, raw?: boolean}} History
  * @typedef {{op: "members", room: string}} Members
  * @typedef {{op: "typing", room: string}} Typing
  * @typedef {{op: "ping"}} Ping
@@ -27,7 +35,8 @@
  * @typedef {Message & {type: "message", ref?: Ref}} MessageEvent
  * @typedef {Gap & {type: "gap", room: string, ref?: Ref}} GapEvent
  * @typedef {{type: "ack", room: string, seq: number, cursor: string, repeat: boolean, ref?: Ref}} AckEvent
- * @typedef {{type: "history", room: string, messages: Message[], complete: boolean, ref?: Ref}} HistoryEvent
+ * @typedef {{type: "history", room: string, messages: Message[], complete: boolean, last?: number,
+ *   ref?: Ref}} HistoryEvent
  * @typedef {{type: "members", room: string, members: Member[], count: number, ref?: Ref}} MembersEvent
  * @typedef {{type: "presence", room: string, joined?: string[], left?: string[], count: number,
  *   ref?: Ref}} PresenceEvent

@@ -6,17 +6,26 @@
  * messages are appended. Otherwise live messages only advance `last`, and the window is extended from history when the
  * reader scrolls there.
  *
+ * A message of the window is in its current state: pages of history have the state as of their end, and the changes that
+ * are delivered later are applied here.
+ *
  * @typedef {import("./protocol.js").Message} Message
- * @typedef {{kind: "message", generation: number, message: Message}} MessageItem
+ * @typedef {{messages: Message[], complete: boolean, last?: number}} HistoryPage `last` is the newest seq at the time
+ *   of reading
+ * @typedef {{kind: "message", generation: number, message: Message, asOf: number}} MessageItem `asOf` is the newest
+ *   seq that the state of the message takes into account
  * @typedef {{kind: "gap", generation: number, gap: import("./protocol.js").Gap}} GapItem
  * @typedef {MessageItem | GapItem} Item
  */
 
 import { splitCursor } from "./protocol.js";
+import { applyChange, isChange, redacted } from "./relations.js";
 
 /** With more items, layout is slow in browsers; with fewer, loading is visible while scrolling. */
 export const WINDOW = 500;
 const TYPING_MS = 5_000;
+// A page of history may arrive after changes that were made since it was read, but not long after.
+const MAX_RECENT = 200;
 
 export class Room {
   epoch = "";
@@ -57,6 +66,9 @@ export class Room {
 
   /** Whether messages in the window may have been redacted while there was no connection. */
   isStale = false;
+
+  /** @type {Message[]} the newest entries that refer to an earlier one, as they were delivered */
+  #recent = [];
 
   /** Whether `joined` announced a new epoch whose gap has not arrived yet. */
   #isEpochAnnounced = false;
@@ -108,7 +120,10 @@ export class Room {
 
   /** Whether history has messages before the window. The server has no messages of an earlier epoch. */
   get hasOlder() {
-    return this.oldest?.generation === this.generation && this.oldest.message.seq > this.first;
+    const { oldest } = this;
+    if (oldest) return oldest.generation === this.generation && oldest.message.seq > this.first;
+    // What was delivered may consist of changes of older messages.
+    return this.joined && this.items.length === 0 && this.last >= this.head && this.last >= this.first;
   }
 
   get hasNewer() {
@@ -160,15 +175,28 @@ export class Room {
   }
 
   /**
-   * Add a live message; return false if it was received before.
-   * @param {Message} message
+   * Add a live message, or change the message that it changes. Return false if it was received before.
+   * @param {Message} entry
    */
-  onMessage(message) {
-    if (message.seq <= this.last) return false;
-    this.last = message.seq;
-    this.typing.delete(message.sender);
-    this.#append({ kind: "message", generation: this.generation, message });
+  onMessage(entry) {
+    // First, because a newer page may have advanced `last` without changing the messages beside it.
+    if (entry.of !== undefined) this.#onReference(entry, entry.of);
+    if (entry.seq <= this.last) return false;
+    this.last = entry.seq;
+    this.typing.delete(entry.sender);
+    if (isChange(entry)) return true;
+    this.#append({ kind: "message", generation: this.generation, message: entry, asOf: entry.seq });
     return true;
+  }
+
+  /**
+   * @param {Message} entry
+   * @param {number} target
+   */
+  #onReference(entry, target) {
+    this.#recent = [...this.#recent.slice(1 - MAX_RECENT), entry];
+    const item = this.find(target);
+    if (item) applyTo(item, entry);
   }
 
   /**
@@ -187,7 +215,7 @@ export class Room {
   /** @param {number} seq */
   onRedacted(seq) {
     const item = this.find(seq);
-    if (item) item.message = { ...item.message, body: "", data: undefined, redacted: true };
+    if (item) item.message = redacted(item.message);
   }
 
   /** @param {{members: import("./protocol.js").Member[], count: number}} event */
@@ -232,13 +260,12 @@ export class Room {
 
   /**
    * Add an older page before the window.
-   * @param {Message[]} messages
-   * @param {boolean} complete
+   * @param {HistoryPage} page
    */
-  prepend(messages, complete) {
+  prepend(page) {
     const oldest = this.oldest?.message.seq ?? Infinity;
-    const older = this.#items(messages).filter((item) => item.message.seq < oldest);
-    if (complete) this.first = older[0]?.message.seq ?? oldest;
+    const older = this.#items(page).filter((item) => item.message.seq < oldest);
+    if (page.complete) this.first = older[0]?.message.seq ?? (this.oldest ? oldest : this.last + 1);
     this.items = [...older, ...this.items];
     if (this.items.length <= WINDOW) return;
     this.items.length = WINDOW;
@@ -247,24 +274,44 @@ export class Room {
 
   /**
    * Add a newer page after the window.
-   * @param {Message[]} messages
-   * @param {boolean} complete
+   * @param {HistoryPage} page
    */
-  append(messages, complete) {
+  append(page) {
     const newest = this.newest?.message.seq ?? 0;
-    const newer = this.#items(messages).filter((item) => item.message.seq > newest);
+    const newer = this.#items(page).filter((item) => item.message.seq > newest);
     this.items = [...this.items, ...newer].slice(-WINDOW);
-    this.#attachAt(newer.at(-1)?.message.seq ?? (complete ? this.last : newest));
+    this.#attachAt(page.complete ? this.#endOf(page) : (newer.at(-1)?.message.seq ?? newest));
   }
 
   /**
    * Replace the window by another part of the log.
-   * @param {Message[]} messages
+   * @param {HistoryPage[]} pages consecutive pages
+   * @param {{isAtEnd: boolean}} where whether the last page ends at the end of the log
    */
-  replace(messages) {
+  replace(pages, { isAtEnd }) {
     this.windowVersion += 1;
-    this.items = this.#items(messages);
-    this.#attachAt(messages.at(-1)?.seq ?? this.last);
+    this.items = pages.flatMap((page) => this.#items(page));
+    const page = pages.at(-1);
+    this.#attachAt(isAtEnd && page ? this.#endOf(page) : (this.newest?.message.seq ?? 0));
+  }
+
+  /**
+   * Put messages of the window into the state that a page has.
+   * @param {HistoryPage} page
+   */
+  refresh(page) {
+    for (const fresh of this.#items(page)) {
+      const item = this.find(fresh.message.seq);
+      if (item) Object.assign(item, fresh);
+    }
+  }
+
+  /**
+   * The seq that a page reaches at the end of the log. The last entries may be changes, which a page does not list.
+   * @param {HistoryPage} page
+   */
+  #endOf({ messages, last }) {
+    return last ?? messages.at(-1)?.seq ?? this.last;
   }
 
   /** @param {number} seq the newest seq of the window */
@@ -274,10 +321,18 @@ export class Room {
     this.attached = seq >= this.last;
   }
 
-  /** @param {Message[]} messages */
-  #items(messages) {
+  /** @param {HistoryPage} page */
+  #items({ messages, last = messages.at(-1)?.seq ?? 0 }) {
     const { generation } = this;
-    return messages.map((message) => /** @type {MessageItem} */ ({ kind: "message", generation, message }));
+    const items = messages.map(
+      (message) => /** @type {MessageItem} */ ({ kind: "message", generation, message, asOf: last }),
+    );
+    const bySeq = new Map(items.map((item) => [item.message.seq, item]));
+    for (const entry of this.#recent) {
+      const item = bySeq.get(entry.of ?? 0);
+      if (item) applyTo(item, entry);
+    }
+    return items;
   }
 
   /** @param {Item} item */
@@ -308,7 +363,19 @@ export class Room {
     this.windowVersion += 1;
     this.first = 1;
     this.last = this.head = this.read = this.newAfter = 0;
+    this.#recent = [];
     if (!this.attached) this.items = [];
     this.attached = true;
   }
+}
+
+/**
+ * Apply an entry to the message that it refers to, unless the state of the message contains it.
+ * @param {MessageItem} item
+ * @param {Message} entry
+ */
+function applyTo(item, entry) {
+  if (entry.seq <= item.asOf) return;
+  item.message = applyChange(item.message, entry);
+  item.asOf = entry.seq;
 }

@@ -8,6 +8,7 @@ import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Outbox } from "./outbox.js";
 import { ConnectionLost, Refused } from "./protocol.js";
+import { isChange } from "./relations.js";
 import { WINDOW } from "./room.js";
 import { Rooms } from "./rooms.js";
 
@@ -127,16 +128,15 @@ export class Session {
 
   /** @param {Room} room */
   async loadOlder(room) {
-    const oldest = room.oldest;
-    if (!oldest || !room.hasOlder) return;
-    const before = oldest.message.seq;
-    await this.#load(room, "older", { before }, (page) => room.prepend(page.messages, page.complete));
+    if (!room.hasOlder) return;
+    const before = room.oldest?.message.seq ?? room.last + 1;
+    await this.#load(room, "older", { before }, (page) => room.prepend(page));
   }
 
   /** @param {Room} room */
   async loadNewer(room) {
     const newest = room.newest?.message.seq ?? 0;
-    await this.#load(room, "newer", { after: newest }, (page) => room.append(page.messages, page.complete));
+    await this.#load(room, "newer", { after: newest }, (page) => room.append(page));
   }
 
   /** @param {Room} room */
@@ -145,12 +145,12 @@ export class Session {
     this.owner.onChange();
     if (room.attached) return;
     const page = await this.#page(room, { limit: PAGE });
-    if (page) room.replace(page.messages);
+    if (page) room.replace([page], { isAtEnd: true });
     this.owner.onChange();
   }
 
   /**
-   * Find messages that were redacted while there was no connection: after a join, only new messages are delivered.
+   * Read the messages in the window again, because changes of them were missed.
    * @param {Room} room
    */
   async refresh(room) {
@@ -160,7 +160,7 @@ export class Session {
     const { generation } = room;
     const page = await this.#page(room, { after: first - 1, limit: WINDOW });
     if (!page || room.generation !== generation) return;
-    for (const { seq } of page.messages.filter(({ redacted }) => redacted)) room.onRedacted(seq);
+    room.refresh(page);
     this.owner.onChange();
   }
 
@@ -177,7 +177,7 @@ export class Session {
     ]);
     if (!before || !after) return;
     room.following = false;
-    room.replace([...before.messages, ...after.messages]);
+    room.replace([before, after], { isAtEnd: after.complete });
     this.owner.onChange();
   }
 
@@ -295,7 +295,7 @@ export class Session {
     const isNew = message.seq > room.head;
     if (!room.onMessage(message)) return;
     this.outbox.seen(message);
-    if (isNew) this.owner.onLive(room, message);
+    if (isNew && !isChange(message)) this.owner.onLive(room, message);
   }
 
   /**
@@ -350,7 +350,7 @@ export class Session {
    * @param {Room} room
    * @param {"older" | "newer"} direction
    * @param {{before?: number, after?: number}} where
-   * @param {(page: {messages: Message[], complete: boolean}) => void} apply
+   * @param {(page: import("./room.js").HistoryPage) => void} apply
    */
   async #load(room, direction, where, apply) {
     if (room.loading || !room.joined) return;

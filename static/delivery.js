@@ -60,8 +60,8 @@ export class Delivery {
     const { outbox, ask, seenSeq, onChange } = this.parts;
     if (this.isPaused) return false;
     try {
-      const { room, body, key } = entry;
-      const answer = await ask({ op: "publish", room, body, key });
+      const { room, body, key, of } = entry;
+      const answer = await ask({ op: "publish", room, body, key, of });
       if (answer.type === "ack") outbox.stored(key, answer.seq, seenSeq(outbox.get(key)?.room ?? room));
       return true;
     } catch (error) {

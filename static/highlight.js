@@ -10,7 +10,7 @@ const HASH = new Set("bash conf dockerfile elixir ini make nginx perl php py pyt
 const DASHES = new Set("haskell hs lua sql".split(" "));
 const WITHOUT = new Set(["", "text", "txt", "log", "md", "markdown", "diff", "csv"]);
 const STRING = /"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|`(?:[^`\\]|\\[^])*`?/.source;
-const REST = /\/\*[^]*?(?:\*\/|$)|\b\d[\w.]*|[\p{L}_$][\p{L}\p{N}_$]*/.source;
+const REST = /\/\*[^]*?(?:\*\/|$)|\b\d[\w.]*|[\p{L}_$][\p{L}\p{N}_$]*/u.source;
 const KEYWORDS = new Set(
   (
     "and as assert async await break case catch class const continue def default defer del delete do done echo elif " +

@@ -88,9 +88,10 @@ export class Session {
   /**
    * @param {Room} room
    * @param {string} body
+   * @param {{of?: number}} [relation] `of` is the seq of the message that this one answers
    */
-  publish(room, body) {
-    this.outbox.add(room.name, body);
+  publish(room, body, relation) {
+    this.outbox.add(room.name, body, relation);
     this.#deliver();
   }
 

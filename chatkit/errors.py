@@ -9,6 +9,7 @@ ChatkitError
 │   ├── BadRequest       a command or query does not have the required form
 │   ├── UnknownOp        the protocol has no such command
 │   └── TooManyRooms     a connection tried to join more rooms than the limit
+├── BadReference         a message cannot refer to that one: it is missing, a change itself, or redacted
 ├── NotFound             there is no such room, message or page
 ├── RoomRenamed          the room has another name; carries it
 ├── KeyConflict          the sender has used the key for another message
@@ -107,6 +108,12 @@ class TooManyRooms(BadInput):
     def __init__(self, max_rooms: int) -> None:
         super().__init__(f"a connection joins at most {max_rooms} rooms")
         self.max_rooms = max_rooms
+
+
+class BadReference(ChatkitError):
+    """A message refers to one that does not exist, that is a change itself, or that is redacted. Nothing was stored."""
+
+    code = "bad-reference"
 
 
 class NotFound(ChatkitError):

@@ -150,7 +150,7 @@ async def _choose(source: "Client | StoreClient", names: Sequence[str]) -> list[
 
 async def read_page(source: "Client | StoreClient", view: "RoomView", after: Cursor | int) -> "HistoryResult":
     """Return the next page of a room. Raise `ExportInterrupted` if messages after the cursor are missing."""
-    page = await source.history(view.room, after=after, before=view.last + 1, limit=PAGE_MESSAGES)
+    page = await source.history(view.room, after=after, before=view.last + 1, limit=PAGE_MESSAGES, raw=True)
     if page.cursor.epoch != Cursor.parse(view.cursor).epoch:
         raise ExportInterrupted(f"the room {view.room} was deleted or began again during the export: run it again")
     if isinstance(after, Cursor) and (not page.messages or page.messages[0].seq != after.seq + 1):

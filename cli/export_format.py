@@ -7,8 +7,9 @@
     {"type":"end","rooms":1,"messages":2}
 
 A line without `type` is a message, in the same form as everywhere in the protocol; so the output of `chatkit history
---json` is an export, too. The messages of a room are in ascending order of `seq`, without holes. The line of a room
-comes before its messages, and has the room's settings. A file without `end` is not complete.
+--raw --json` is an export, too. The messages of a room are in ascending order of `seq`, without holes, and as they were
+written: changes are lines of their own. The line of a room comes before its messages, and has the room's settings. A
+file without `end` is not complete.
 """
 
 from typing import Final, TypeAlias
@@ -16,7 +17,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from chatkit.cli.formats import wire_json
-from chatkit.core.model import Message, check_body, check_data, check_key, check_room, check_sender, parse_time
+from chatkit.core.mentions import MAX_MENTIONS
+from chatkit.core.model import MAX_SEQ, Message, check_body, check_data, check_key, check_room, check_sender, parse_time
 from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import BadBody, BadRequest
 from chatkit.wire.access import MAX_TIME_MS
@@ -107,4 +109,13 @@ def check_message(wire: WireMessage) -> Message:
         wire.redacted,
         wire.verified,
         wire.bot,
+        None if wire.of is None else _check_of(wire.of),
+        wire.act,
+        tuple(map(check_sender, wire.mentions[:MAX_MENTIONS])),
     )
+
+
+def _check_of(of: int) -> int:
+    if not 1 <= of <= MAX_SEQ:
+        raise BadBody("`of` is the number of an earlier message")
+    return of

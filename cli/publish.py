@@ -90,7 +90,7 @@ def publish_one(target: Target, room: str, body: str, *, key: str | None = None,
     if target.backend is not None:
         import asyncio
 
-        return WireMessage.of(asyncio.run(_publish_to_store(target, room, body, key, data)))
+        return WireMessage.of_message(asyncio.run(_publish_to_store(target, room, body, key, data)))
     with target.http_client() as client:
         return _publish_to_server(client, room, body, key=key, data=data)
 

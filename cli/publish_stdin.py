@@ -105,7 +105,7 @@ async def _publish(target: Target, room: str, progress: PublishProgress, show: S
                 answer = await client.submit(room, line)
                 progress.add(number, answer)
                 if show is not None:
-                    show(WireMessage.of((await answer).message))
+                    show(WireMessage.of_message((await answer).message))
         await progress.wait_until_settled()
         progress.clear()
         target.report_name(client.name)

@@ -139,7 +139,7 @@ class StoreAdministration:
         message = self.message(check_room(room), seq)
         if message is None:
             raise NotFound(f"there is no message {seq} in {room!r}")
-        return WireMessage.of(self._run(self._moderation.redact(self._by, message)))
+        return WireMessage.of_message(self._run(self._moderation.redact(self._by, message)))
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(call)

@@ -12,12 +12,14 @@ from typing import Any, Self
 
 from chatkit.cli.store_publisher import StorePublisher
 from chatkit.client import HistoryResult, Item, RoomView
+from chatkit.client.changes import Changes
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.core import access_records
 from chatkit.core.access import DEFAULT_ROOM_SETTINGS, EVERYTHING, Credential, Identity, Right, RoomSettings, refusal
 from chatkit.core.access_store import AccessStore
 from chatkit.core.history import read_history
+from chatkit.core.message_state import Act
 from chatkit.core.roster import Roster
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Receipt, open_backend
@@ -26,7 +28,7 @@ DEFAULT_PAGE = 100
 At = int | str | Cursor
 
 
-class StoreClient:
+class StoreClient(Changes):
     """Reads and writes the store at a URL, for `chatkit --backend URL`. Enter it with `async with`.
 
     `watcher` is called when the store becomes unavailable and when it is available again; submitted messages and
@@ -52,12 +54,21 @@ class StoreClient:
     ) -> None:
         await self._exit.__aexit__(None, None, None)
 
-    async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
+    async def publish(
+        self,
+        room: str,
+        body: str,
+        *,
+        data: Any = None,
+        key: str | None = None,
+        of: int | None = None,
+        act: Act | None = None,
+    ) -> Receipt:
         """Store a message and return its receipt.
 
         Raise `Forbidden` if the room is archived, and `RoomRenamed` for the old name of a room.
         """
-        draft = Draft.new(room, body, sender=self.name, data=data, key=key)
+        draft = Draft.new(room, body, sender=self.name, data=data, key=key, of=of, act=act)
         return await self._store(await self._open_hub(), draft)
 
     async def submit(
@@ -83,9 +94,19 @@ class StoreClient:
         since: datetime | None = None,
         until: datetime | None = None,
         sender: str | None = None,
+        of: int | None = None,
+        pinned: bool = False,
+        raw: bool = False,
     ) -> HistoryResult:
-        """Return a page of the room's history."""
-        where = Filter(search=search, sender=sender, since_ms=_ms(since), until_ms=_ms(until))
+        """Return a page of the room's history; see `Client.history`."""
+        where = Filter(
+            search=search,
+            sender=sender,
+            since_ms=_ms(since),
+            until_ms=_ms(until),
+            of=of,
+            pinned=pinned and not raw,
+        )
         past = await read_history(
             self._backend,
             room,
@@ -93,6 +114,7 @@ class StoreClient:
             before=_position(before),
             limit=min(limit or DEFAULT_PAGE, Limits().history),
             where=None if where == Filter() else where,
+            folded=not raw,
         )
         head = past.head
         return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap)

@@ -1,17 +1,20 @@
 /** The page: connects the session with the views. The fragment of the address decides which room is open. */
 
+import { Actions } from "./actions.js";
+import { placeIn } from "./address.js";
 import { find, hueOf, initialOf, setText } from "./dom.js";
 import { explainReadOnly, explainRoom } from "./explanations.js";
 import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
-import { actionsOn, Moderation } from "./moderation.js";
+import { Moderation } from "./moderation.js";
+import { Parents } from "./parents.js";
 import { linesOf } from "./transcript.js";
-import { checkRoom } from "./validation.js";
 import { Announcer } from "./announcer.js";
 import { Client } from "./client.js";
 import { openStore } from "./storage.js";
+import { Writing } from "./writing.js";
 import { showCommands } from "./views/commands.js";
-import { ComposerView } from "./views/composer.js";
+import { openHelp } from "./views/help.js";
 import { LogView } from "./views/log.js";
 import { PanesView } from "./views/panes.js";
 import { PeopleView } from "./views/people.js";
@@ -39,6 +42,8 @@ class Page {
   #typingTimer = 0;
   /** @type {string | null} the message to scroll to after the next drawing */
   #reveal = null;
+  /** @type {number | null} the message in the address, to be shown when the room is joined */
+  #wanted = null;
 
   constructor() {
     const store = this.#store;
@@ -61,14 +66,21 @@ class Page {
       onJump: () => this.#toNewest(),
       onRetry: (key) => this.session.resend(key),
       onForget: (key) => this.session.forget(key),
-      onMenu: (message, button) => this.#room && this.moderation.openMenu(this.#room, message, button),
+      onJumpUp: () => void this.#toFirstNew(),
+      onParent: (seq) => void this.#showMessage(seq),
+      onReaction: (message, emoji) => this.actions.toggle(message, emoji),
+      onName: (name) => this.writing.view.insert(`@${name} `),
+      onLeave: () => this.writing.view.focus(),
+      actions: (seq) => this.actions.of(seq),
+      onAction: (action, seq, anchor) => this.actions.run(action, seq, anchor),
+      onMenu: (seq, anchor) => this.actions.openMenu(seq, anchor),
     });
-    this.composer = new ComposerView({ onSend: (text) => this.#send(text), onDraft: (text) => this.#keepDraft(text) });
+    this.parents = new Parents(() => this.#draw());
     this.people = new PeopleView();
     this.status = new StatusView({ onRetry: () => this.session.connection.open() });
     this.search = new SearchView({
       search: async (text, before) => (this.#room ? this.session.search(this.#room, text, before) : null),
-      onOpen: (message) => void this.#showFound(message),
+      onOpen: (message) => void this.#showMessage(message.seq),
       hasMarks: () => this.#room?.rights !== undefined,
     });
     this.identification = new Identification({
@@ -78,9 +90,27 @@ class Page {
       onChange: () => this.#draw(),
     });
     this.moderation = new Moderation({
-      user: () => this.session,
       chosenName: () => this.identification.chosenName,
       onDone: (sentence) => this.#showNotice(sentence),
+    });
+    this.actions = new Actions({
+      session: this.session,
+      room: () => this.#room,
+      user: () => this.#me,
+      moderation: this.moderation,
+      onReply: (message) => this.writing.reply(message),
+      onEdit: (message) => this.writing.edit(message),
+      onDone: (sentence) => this.#showNotice(sentence),
+      onProblem: (sentence) => this.#showProblem(sentence),
+    });
+    this.writing = new Writing({
+      session: this.session,
+      store,
+      user: () => this.#me,
+      edit: (message, body) => this.actions.change(message, "edit", body),
+      command: (name, argument) => this.#runCommand(name, argument),
+      onProblem: (sentence) => this.#showProblem(sentence),
+      onSent: () => this.#toNewest(),
     });
     this.access = new RoomAccessView({
       onAction: (action) => this.#onRoomAction(action),
@@ -113,9 +143,11 @@ class Page {
       this.#draw();
     });
     find("#me", HTMLButtonElement).onclick = () => this.identification.show();
+    find("#help", HTMLButtonElement).onclick = openHelp;
     find("#leave", HTMLButtonElement).onclick = () => this.#leave();
-    find("#skip", HTMLButtonElement).onclick = () => this.composer.focus();
+    find("#skip", HTMLButtonElement).onclick = () => this.writing.view.focus();
     listenToKeys({
+      onHelp: openHelp,
       onSwitch: (step) => this.#switch(step),
       onFind: () => {
         this.panes.openRooms();
@@ -140,18 +172,22 @@ class Page {
   }
 
   #openFromAddress() {
-    const name = roomInAddress();
-    if (name === null) return this.#closeRoom();
+    const place = placeIn(window.location.hash);
+    if (!place) return this.#closeRoom();
+    const { room: name, seq } = place;
+    const isOpen = this.#room?.name === name;
     this.#room = this.session.join(name);
+    this.#wanted = seq;
+    if (isOpen) return this.#draw();
     this.#store.set("last-room", name);
     this.log.clear();
     this.search.clear();
     this.#drawFrame(); // the composer can measure its height only if it is visible
-    this.composer.open(name, this.#store.get(`draft.${name}`) ?? "");
+    this.writing.open(this.#room);
     this.panes.showConversation();
     // On a phone, the keyboard would cover the room.
-    if (window.matchMedia("(hover: hover)").matches) this.composer.focus();
-    this.#toNewest();
+    if (window.matchMedia("(hover: hover)").matches) this.writing.view.focus();
+    if (seq === null) this.#toNewest();
   }
 
   /**
@@ -169,6 +205,7 @@ class Page {
 
   #closeRoom() {
     this.#room = null;
+    this.writing.close();
     this.#draw();
   }
 
@@ -193,19 +230,24 @@ class Page {
     else if (this.#room) this.session.retry(this.#room);
   }
 
-  /** @param {string} text */
-  #send(text) {
-    if (!this.#room) return;
-    this.session.publish(this.#room, text);
-    this.#toNewest();
+  get #me() {
+    return { name: this.session.name || this.identification.chosenName, verified: this.session.verified };
   }
 
-  /** @param {string} text */
-  #keepDraft(text) {
-    if (!this.#room) return;
-    if (text) this.#store.set(`draft.${this.#room.name}`, text);
-    else this.#store.delete(`draft.${this.#room.name}`);
-    if (text.trim()) this.session.typing(this.#room);
+  /**
+   * Carry out a command from the composer; return the problem, or an empty string.
+   * @param {string} name
+   * @param {string} argument
+   */
+  async #runCommand(name, argument) {
+    if (name === "help") openHelp();
+    if (name === "nick") return this.identification.rename(argument);
+    if (name === "topic") return this.#room ? this.moderation.setTopic(this.#room, argument) : "";
+    if (name === "search") {
+      this.panes.openSearch();
+      this.search.find(argument);
+    }
+    return "";
   }
 
   /** @param {boolean} follows */
@@ -219,14 +261,26 @@ class Page {
     if (this.#room) void this.session.showNewest(this.#room);
   }
 
-  /** @param {import("./protocol.js").Message} message */
-  async #showFound(message) {
+  async #toFirstNew() {
+    const room = this.#room;
+    if (!room) return;
+    if (room.hasOlder && (room.oldest?.message.seq ?? 0) > room.newAfter + 1) {
+      await this.session.showAround(room, room.newAfter + 1);
+    }
+    room.following = false;
+    this.#reveal = "new";
+    this.#draw();
+  }
+
+  /** @param {number} seq */
+  async #showMessage(seq) {
     const room = this.#room;
     if (!room) return;
     this.panes.showConversation();
-    await this.session.showAround(room, message.seq);
+    await this.session.showAround(room, seq);
+    if (!room.find(seq)) return this.#showProblem(`Message ${seq} cannot be shown. It may not be kept any more.`);
     room.following = false;
-    this.#reveal = `${room.generation}:${message.seq}`;
+    this.#reveal = `${room.generation}:${seq}`;
     this.#draw();
   }
 
@@ -321,10 +375,20 @@ class Page {
   #drawRoom(room) {
     const { session } = this;
     const pending = session.outbox.of(room.name);
-    const me = { name: session.name || this.identification.chosenName, verified: session.verified };
-    /** @param {import("./protocol.js").Message} message */
-    const hasMenu = (message) => actionsOn(message, room, me).length > 0;
-    const lines = linesOf(room, { pending, me, note: (entry) => this.#statusOf(entry), hasMenu, now: new Date() });
+    const me = this.#me;
+    const { joined, listed } = session.rooms;
+    const lines = linesOf(room, {
+      pending,
+      me,
+      status: (entry) => this.#statusOf(entry),
+      known: {
+        names: new Set([me.name, ...room.members.keys()]),
+        rooms: new Set([...joined.keys(), ...listed.map(({ room }) => room)]),
+        me: me.name,
+      },
+      parentOf: (seq) => room.find(seq)?.message ?? this.parents.get(room, seq),
+      now: new Date(),
+    });
     this.log.show(lines, {
       top: topText(room),
       follows: room.following,
@@ -333,11 +397,13 @@ class Page {
     });
     if (this.#reveal) this.log.reveal(this.#reveal);
     this.#reveal = null;
+    if (this.#wanted !== null && room.joined) void this.#showMessage(this.#wanted);
+    if (room.joined) this.#wanted = null;
     const isQuiet = room.joined && room.items.length === 0 && pending.length === 0 && room.head === 0;
     find("#quiet", HTMLElement).hidden = !isQuiet;
     if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
     this.#drawAccess(room);
-    this.composer.maxBytes = session.maxBody;
+    this.writing.view.maxBytes = session.maxBody;
     this.people.show([...room.members.keys()], room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
@@ -367,19 +433,12 @@ class Page {
 
   /** @param {import("./outbox.js").Entry} entry */
   #statusOf(entry) {
-    if (entry.problem) return entry.problem;
-    if (this.session.outbox.isStored(entry.key)) return "";
-    if (!this.session.connection.isOnline) return "Waiting for the connection";
-    if (this.session.storeProblem) return "Waiting for the store";
-    return this.session.delivery.isPaused ? "Waiting to try again" : "Sending…";
-  }
-}
-
-function roomInAddress() {
-  try {
-    return checkRoom(decodeURIComponent(window.location.hash));
-  } catch {
-    return null; // an invalid escape in the address
+    if (entry.problem) return { note: entry.problem, canDiscard: true };
+    if (this.session.outbox.isStored(entry.key)) return { note: "", canDiscard: false };
+    if (!this.session.connection.isOnline) return { note: "Waiting for the connection", canDiscard: true };
+    if (this.session.storeProblem) return { note: "Waiting for the store", canDiscard: true };
+    if (this.session.delivery.isPaused) return { note: "Waiting to try again", canDiscard: true };
+    return { note: "Sending…", canDiscard: false };
   }
 }
 

@@ -6,6 +6,7 @@
 import { Account, roomOf } from "./account.js";
 import { explain, explainTaken, sentenceOf } from "./explanations.js";
 import { Refused } from "./protocol.js";
+import { checkSender, SENDER_RULE } from "./validation.js";
 import { AccountDialog, InviteDialog, NameDialog, SecretDialog, TokenDialog } from "./views/dialogs.js";
 
 const INVITE = "#invite=";
@@ -76,6 +77,18 @@ export class Identification {
   /** @param {string} reason */
   askToken(reason) {
     this.tokens.ask(reason, this.page.store.get("signed-in") !== null);
+  }
+
+  /**
+   * Change the name; return the problem, or an empty string.
+   * @param {string} text
+   */
+  rename(text) {
+    const name = checkSender(text);
+    if (this.account.me?.verified) return "Your name belongs to your token. Sign out to use another one.";
+    if (!name) return SENDER_RULE;
+    this.#onName(name);
+    return "";
   }
 
   /** The server refused the name as invalid. */

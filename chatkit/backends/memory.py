@@ -6,24 +6,29 @@ method runs without interruption and is therefore atomic.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from heapq import nlargest
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
+from chatkit.backends.memory_log import MemoryLog
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.records import MemoryRecords
 from chatkit.backends.renaming import check_rename
 from chatkit.core.backend import (
     Backend,
     Filter,
+    MentionPosition,
     MessageRedacted,
     Notification,
     Page,
     PresenceChange,
     RoomAdvanced,
     RoomInfo,
+    RoomUnread,
     new_epoch,
 )
 from chatkit.core.loading import check_keys, check_load, choose_new
@@ -36,54 +41,6 @@ from chatkit.errors import NotFound
 DEFAULT_KEEP = 1_000  # a room of short messages then takes less than a megabyte
 SLICE_CHARS = 1 << 14  # of bodies, searched in one turn of the event loop: a few hundred microseconds
 CHARS_A_MESSAGE = 64  # the cost of a message besides its body
-
-
-class MemoryLog:
-    """One room: the messages that are kept, without holes, and their keys by sender.
-
-    The number of the first new message is `last + 1`.
-    """
-
-    __slots__ = ("keys", "last", "messages", "time_ms")
-
-    def __init__(self, last: int = 0) -> None:
-        self.messages: list[Message] = []
-        self.keys: dict[tuple[str, str], int] = {}
-        self.last = last
-        self.time_ms = 0
-
-    @property
-    def first(self) -> int:
-        """The number of the oldest message that is kept; `last + 1` if none is."""
-        return self.last - len(self.messages) + 1
-
-    def between(self, after: int, before: int) -> list[Message]:
-        """Return the messages between two numbers, both exclusive."""
-        return self.messages[max(after + 1 - self.first, 0) : max(before - self.first, 0)]
-
-    def recheck(self, messages: Iterable[Message], where: Filter) -> list[Message]:
-        """Return the current state of messages that a search found, without those that no longer match.
-
-        A search yields to the event loop, so that messages may be redacted or trimmed before it ends.
-        """
-        kept = [self.messages[message.seq - self.first] for message in messages if message.seq >= self.first]
-        return kept if where.search is None else [message for message in kept if not message.redacted]
-
-    def add(self, message: Message) -> None:
-        """Append a message."""
-        self.messages.append(message)
-        self.last, self.time_ms = message.seq, message.time_ms
-        if message.key is not None:
-            self.keys[message.sender, message.key] = message.seq
-
-    def drop(self, count: int) -> int:
-        """Drop the `count` oldest messages; return how many were dropped."""
-        dropped = self.messages[: max(count, 0)]
-        del self.messages[: len(dropped)]
-        for message in dropped:
-            if message.key is not None:
-                del self.keys[message.sender, message.key]
-        return len(dropped)
 
 
 class MemoryBackend(Backend):
@@ -125,14 +82,20 @@ class MemoryBackend(Backend):
         before: int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> Page:
         log = self._logs.get(room) or MemoryLog()  # a read must not create the room
         head, is_forward = self._head(room, log), after is not None
-        found = log.between(after or 0, log.last + 1 if before is None else before)
-        if where is not None:
-            found = await choose(found if is_forward else found[::-1], where, limit + 1)
-            found = log.recheck(found if is_forward else found[::-1], where)
-        page = cut_page(found[:limit] if is_forward else found[-limit:], is_forward=is_forward)
+        entries = log.between(after or 0, log.last + 1 if before is None else before)
+        in_order: Iterable[Message] = entries if is_forward else reversed(entries)
+        if folded:
+            in_order = log.fold(in_order)
+        if where is None:
+            found = list(islice(in_order, limit + 1))
+        else:
+            found = log.recheck(await choose(in_order, where, limit + 1), where, folded=folded)
+        chosen = found[:limit] if is_forward else found[:limit][::-1]
+        page = cut_page(chosen, is_forward=is_forward)
         return Page(head, page, complete=len(page) == len(found))
 
     async def rooms(self) -> list[RoomInfo]:
@@ -142,13 +105,36 @@ class MemoryBackend(Backend):
         log = self._logs.get(room)
         if log is None or not log.first <= seq <= log.last:
             raise NotFound(f"there is no message {seq} in {room!r}")
-        index = seq - log.first
-        message = log.messages[index]
-        if not message.redacted:
-            message = msgspec.structs.replace(message, body="", data=None, redacted=True)
-            log.messages[index] = message
-            self._notify([MessageRedacted(room, seq)])
-        return message
+        self._notify([MessageRedacted(room, number) for number in log.redact(seq)])
+        return log.messages[seq - log.first]
+
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        log = self._logs.get(room)
+        return log is not None and log.has_reaction(seq, emoji, sender)
+
+    async def read_mentions(
+        self,
+        name: str,
+        *,
+        rooms: Collection[str] | None = None,
+        before: MentionPosition | None = None,
+        limit: int = 100,
+    ) -> Sequence[Message]:
+        logs = self._logs.items()
+        found = [message for room, log in logs if rooms is None or room in rooms for message in log.mentions_of(name)]
+        earlier = [message for message in found if before is None or _mention_position(message) < before]
+        return nlargest(limit, earlier, key=_mention_position)
+
+    async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
+        found: list[RoomUnread] = []
+        for room, log in sorted(self._logs.items()):
+            mentions = [message.seq for message in log.mentions_of(name)]
+            if log.last and (room in markers or mentions):
+                marker = markers.get(room, 0)
+                n_mentions = min(sum(seq > marker for seq in mentions), limit)
+                found.append(RoomUnread(room, marker, log.last, _count_unread(log, name, marker, limit), n_mentions))
+                await asyncio.sleep(0)
+        return found
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         logs = self._logs.values() if room is None else [log] if (log := self._logs.get(room)) else []
@@ -201,7 +187,7 @@ class MemoryBackend(Backend):
             return False
         check_rename(room, new, is_taken=new in self._logs and self._logs[new].last > 0)
         self._logs[new] = log
-        log.messages[:] = [msgspec.structs.replace(message, room=new) for message in log.messages]
+        log.rename(new)
         self._epochs[new] = self._epoch_of(room)
         del self._logs[room]
         self._epochs[room] = new_epoch()
@@ -262,6 +248,19 @@ class MemoryBackend(Backend):
         message = draft.to_message(self._epoch_of(draft.room), log.last + 1, _now_ms())
         log.add(message)
         return Receipt(message)
+
+
+def _mention_position(message: Message) -> MentionPosition:
+    return MentionPosition(message.time_ms, message.room, message.seq)
+
+
+def _count_unread(log: MemoryLog, name: str, marker: int, limit: int) -> int:
+    unread = (
+        message
+        for message in log.between(marker, log.last + 1)
+        if message.act is None and message.sender != name and not message.redacted
+    )
+    return sum(1 for _ in islice(unread, limit))
 
 
 async def choose(messages: Iterable[Message], where: Filter, limit: int) -> list[Message]:

@@ -113,7 +113,7 @@ class AdminClient(HttpClient):
 
     def message(self, room: str, seq: int) -> Message | None:
         """Return a message, or None if it is not stored."""
-        return next(iter(self.history(room, after=seq - 1, before=seq + 1, limit=1).messages), None)
+        return next(iter(self.history(room, after=seq - 1, before=seq + 1, limit=1, raw=True).messages), None)
 
     def _new_token(
         self, path: str, request: TokenRequest | InviteRequest | RedeemRequest | RotateRequest

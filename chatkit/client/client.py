@@ -7,22 +7,22 @@ yields. Knows no JSON and no sockets.
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from datetime import datetime
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from chatkit.client.changes import Changes
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
 from chatkit.client.follower import RoomFollower
-from chatkit.client.http import HistoryResult, HttpClient
+from chatkit.client.http import HttpClient
 from chatkit.client.outgoing import Outgoing, iterate_outgoing
-from chatkit.client.pagination import scroll
+from chatkit.client.reading import Reading
 from chatkit.client.signals import ConnectionWatcher, Item, Signal
+from chatkit.core.message_state import Act
 from chatkit.core.model import (
     ANONYMOUS,
     Cursor,
     Limits,
-    Member,
     Receipt,
     check_body,
     check_data,
@@ -32,22 +32,15 @@ from chatkit.core.model import (
     check_sender,
 )
 from chatkit.errors import ChatkitError, Unavailable
-from chatkit.wire.http import RoomView
-from chatkit.wire.protocol import Position, PublishCommand, TypingCommand
+from chatkit.wire.protocol import PublishCommand, TypingCommand
 
 if TYPE_CHECKING:
     from chatkit.client.connection import PersistentConnection
 
 MAX_UNANSWERED = 1_000  # messages in flight: enough for 1,000 messages a second at a round trip of a second
 
-At = int | str | Cursor
-"""A position in a room's log: a `seq`, a cursor as text, or a `Cursor`."""
 
-Params = ParamSpec("Params")
-ValueT = TypeVar("ValueT")
-
-
-class Client:
+class Client(Changes, Reading):
     """A client of one server.
 
     Use `Client` as an asynchronous context manager:
@@ -111,7 +104,7 @@ class Client:
         self._give_up_after_s = give_up_after_s
         self._ping_s = ping_s
         self._watcher: ConnectionWatcher = watcher or _ignore
-        self._calls = HttpClient(self._endpoint)
+        super().__init__(HttpClient(self._endpoint))
         self._connections: list[PersistentConnection] = []
         self._unanswered = asyncio.Semaphore(MAX_UNANSWERED)
         self._tasks: list[asyncio.Task[None]] = []  # of the connections
@@ -140,7 +133,16 @@ class Client:
         """The name of this client's messages: that of its token or, before the first connection, the given one."""
         return self._connections[0].name if self._connections else self._endpoint.name or ANONYMOUS
 
-    async def publish(self, room: str, body: str, *, data: Any = None, key: str | None = None) -> Receipt:
+    async def publish(
+        self,
+        room: str,
+        body: str,
+        *,
+        data: Any = None,
+        key: str | None = None,
+        of: int | None = None,
+        act: Act | None = None,
+    ) -> Receipt:
         """Publish a message and return when it is committed.
 
         Waits while the server limits the rate. Concurrent calls share the socket, and their messages are stored in the
@@ -153,6 +155,8 @@ class Client:
             data: JSON value for programs, or None; at most 65,536 bytes as JSON, nested at most 64 deep.
             key: Key of the message: 1 to 128 printable ASCII characters, or None for one that is generated. A
                 message whose key the sender used before, in this room, is not stored again.
+            of: Number of the earlier message that this one replies to, or, with an `act`, changes.
+            act: How it changes that message. `reply`, `edit`, `react` and the like are shorter.
 
         Returns:
             Receipt: The message as it is stored, with the server's `seq` and time, and whether its key was used
@@ -163,13 +167,22 @@ class Client:
             BadBody: If `body` is not UTF-8 text or `data` is not JSON.
             TooLarge: If `body` or `data` is over the server's limit.
             RoomRenamed: If the room was renamed.
-            KeyConflict: If the sender used `key` before for another body or other data.
+            KeyConflict: If the sender used `key` before for another message.
+            BadReference: If a message cannot refer to `of`.
 
         """
-        return await (await self.submit(room, body, data=data, key=key))
+        return await (await self.submit(room, body, data=data, key=key, of=of, act=act))
 
     async def submit(
-        self, room: str, body: str, *, data: Any = None, key: str | None = None, follow_rename: bool = False
+        self,
+        room: str,
+        body: str,
+        *,
+        data: Any = None,
+        key: str | None = None,
+        of: int | None = None,
+        act: Act | None = None,
+        follow_rename: bool = False,
     ) -> asyncio.Future[Receipt]:
         """Send a message and return a future for its receipt; wait while 1,000 messages are unanswered.
 
@@ -186,6 +199,8 @@ class Client:
             body=check_body(body, limits.body),
             data=data if data is None else check_data(data, limits.data),
             key=secrets.token_urlsafe(12) if key is None else check_key(key),
+            of=of,
+            act=act,
         )
         await self._unanswered.acquire()
         answer = connection.publish(command, has_own_key=key is not None, follow_rename=follow_rename).answer
@@ -271,97 +286,11 @@ class Client:
         finally:
             connection.unfollow(follow)
 
-    async def history(
-        self,
-        room: str,
-        *,
-        after: At | None = None,
-        before: At | None = None,
-        limit: int | None = None,
-        search: str | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-        sender: str | None = None,
-    ) -> HistoryResult:
-        """Read one page of a room's messages, in ascending order.
-
-        Without a position, the page holds the newest messages.
-
-        Args:
-            room: Name of the room.
-            after: Position behind which to read; the page holds the oldest messages there.
-            before: Position before which to read; without `after`, the page holds the newest messages there.
-            limit: Largest number of messages; the server has a limit of its own, and ends a page at 1 MiB.
-            search: Text that a message must contain, without regard to case.
-            since: Time from which on a message was stored: a `datetime.datetime` or an RFC 3339 time.
-            until: Time before which a message was stored.
-            sender: Sender of the messages.
-
-        Raises:
-            BadName: If `room` or `sender` breaks its rule.
-            BadCursor: If a position is not a cursor.
-            BadRequest: If another parameter is not valid.
-
-        """
-        return await self._call(
-            self._calls.history,
-            check_readable_room(room),
-            after=_position(after),
-            before=_position(before),
-            limit=limit,
-            search=search,
-            since=_time_text(since),
-            until=_time_text(until),
-            sender=sender,
-        )
-
-    def scroll(
-        self,
-        room: str,
-        *,
-        after: At = 0,
-        before: At | None = None,
-        search: str | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-        sender: str | None = None,
-    ) -> AsyncIterator[Item]:
-        """Iterate over all messages behind `after`, page by page, with a `Gap` where some are missing.
-
-        Parameters and errors are those of `history`. Memory holds one page.
-        """
-        which = {"before": before, "search": search, "since": since, "until": until, "sender": sender}
-        return scroll(self.history, room, after=after, **which)
-
-    async def rooms(self) -> list[RoomView]:
-        """Return the rooms of the server, sorted by name."""
-        return list(await self._call(self._calls.rooms))
-
-    async def room(self, room: str) -> RoomView:
-        """Return one room; raise `NotFound`."""
-        return await self._call(self._calls.room, check_readable_room(room))
-
-    async def members(self, room: str) -> list[Member]:
-        """Return the members of a room: at most 200."""
-        return list(await self._call(self._calls.members, check_readable_room(room)))
-
-    async def redact(self, room: str, seq: int) -> None:
-        """Remove a message's body and data for good; its `seq` stays.
-
-        Raises:
-            NotFound: If the room has no such message.
-
-        """
-        await self._call(self._calls.redact, check_room(room), seq)
-
     async def typing(self, room: str) -> None:
         """Notify the other members of a room that this one is writing. The notification may be lost."""
         connection = self._connection()
         await connection.ready()
         connection.send(TypingCommand(room=check_room(room)))
-
-    async def _call(self, call: Callable[Params, ValueT], /, *args: Params.args, **kwargs: Params.kwargs) -> ValueT:
-        return await asyncio.to_thread(call, *args, **kwargs)
 
     def _connection(self, without: str | None = None) -> "PersistentConnection":
         """Return a connection that does not follow the room `without`; open one if all do.
@@ -390,11 +319,3 @@ class Client:
 
 def _ignore(_signal: object) -> None:
     """Ignore a signal."""
-
-
-def _position(at: At | None) -> Position | None:
-    return str(at) if isinstance(at, Cursor) else at
-
-
-def _time_text(at: datetime | str | None) -> str | None:
-    return at.isoformat() if isinstance(at, datetime) else at

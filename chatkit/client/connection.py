@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import Final, NoReturn
 
+import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -103,7 +104,7 @@ class PersistentConnection:
     def publish(self, command: PublishCommand, *, has_own_key: bool, follow_rename: bool = False) -> Entry:
         """Queue a message; return its entry, which has the answer."""
         ref = next(self._refs)
-        command = PublishCommand(room=command.room, body=command.body, data=command.data, key=command.key, ref=ref)
+        command = msgspec.structs.replace(command, ref=ref)
         entry = Entry(ref, self.name, command, has_own_key=has_own_key, follow_rename=follow_rename)
         self._outbox.add(entry)
         self._wake.set()

@@ -26,6 +26,7 @@ from chatkit.client.validation import (
     read_members,
     read_messages,
 )
+from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Member, Message
 from chatkit.errors import Unavailable
 from chatkit.wire.http import MemberList, MessagePage, PublishRequest, RoomList, RoomView
@@ -91,9 +92,18 @@ class HttpClient:
         with self._lock:
             self._drop()
 
-    def publish(self, room: str, body: str, *, key: str, data: Any = None) -> PublishResult:
+    def publish(
+        self,
+        room: str,
+        body: str,
+        *,
+        key: str,
+        data: Any = None,
+        of: int | None = None,
+        act: Act | None = None,
+    ) -> PublishResult:
         """Publish one message. Because of the key, it is stored once even if the connection breaks."""
-        body_bytes = msgspec.json.encode(PublishRequest(body, data, key))
+        body_bytes = msgspec.json.encode(PublishRequest(body, data, key, of, act))
         answer = self._call("POST", f"{room_path(room)}/messages", body_bytes, name=self._endpoint.name)
         message = decode(answer.body, WireMessage)
         check_message(message)
@@ -110,8 +120,11 @@ class HttpClient:
         since: str | None = None,
         until: str | None = None,
         sender: str | None = None,
+        of: int | None = None,
+        pinned: bool = False,
+        raw: bool = False,
     ) -> HistoryResult:
-        """Read a page of a room's messages."""
+        """Read a page of a room's messages; see `Client.history`."""
         answer = self._call(
             "GET",
             f"{room_path(room)}/messages",
@@ -122,6 +135,9 @@ class HttpClient:
             since=since,
             until=until,
             sender=sender,
+            of=of,
+            pinned="true" if pinned else None,
+            raw="true" if raw else None,
         )
         page = decode(answer.body, MessagePage)
         cursor = read_cursor(page.cursor)

@@ -49,9 +49,13 @@ class Entry:
         body: str = self.command.body or ""
         data: Any = self.command.data
         room, time_ms = self.command.room or ack.room, parse_time(ack.time)
-        message = Message(room, cursor.epoch, ack.seq, time_ms, self.sender, body, data, self.command.key)
-        # With a generated key, a repeat is the first attempt, whose answer was lost: to the publisher it is new.
-        self.answer.set_result(Receipt(message, ack.repeat and self.has_own_key))
+        of, act = self.command.of, self.command.act
+        message = Message(
+            room, cursor.epoch, ack.seq, time_ms, self.sender, body, data, self.command.key, of=of, act=act
+        )
+        # With a generated key, a repeat is the first attempt, whose answer was lost: to the publisher it is new. The
+        # answer to a change that changes nothing has the number of the message that it refers to.
+        self.answer.set_result(Receipt(message, ack.repeat and (self.has_own_key or ack.seq == of)))
 
     def rename(self, room: str) -> bool:
         """Address the message to the new name of its room; return false if the message is not to follow there."""

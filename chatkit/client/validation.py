@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from chatkit.core.message_state import MAX_LISTED_NAMES
 from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
 from chatkit.wire.access import MAX_TIME_MS
@@ -40,6 +41,8 @@ MAX_FRAME_BYTES: Final = 16 * 2**20  # an event with the largest body and data, 
 MAX_NAME_CHARS: Final = 256  # four times the longest name that this version has
 MAX_SENTENCE_CHARS: Final = 1_000  # of an error's text: it is printed
 MAX_RIGHTS: Final = 16  # of a client in a room: four times as many as this version knows
+MAX_MENTIONS: Final = 128  # of a message: four times as many as this version computes
+MAX_REACTIONS: Final = 4_096  # different emojis on one message
 MAX_COUNT: Final = 2**53 - 1  # what every JSON parser reads exactly
 MIN_RETRY_AFTER_S: Final = 0.1  # shorter waits are a loop that only costs round trips
 MAX_RETRY_AFTER_S: Final = 300.0  # a person at a terminal gives up before
@@ -203,11 +206,36 @@ def check_message(message: WireMessage | MessageEvent) -> None:
     _check_name(message.sender)
     _check_name(message.key or "")
     read_time(message.time)
+    for name in message.mentions[: MAX_MENTIONS + 1]:
+        _check_name(name)
+    if len(message.mentions) > MAX_MENTIONS:
+        raise incompatible(f"a message with {len(message.mentions)} mentions")
+    if message.of is not None:
+        _check_seq(message.of)
+    if isinstance(message, WireMessage):
+        _check_state(message)
     if message.data is not None:
         try:
             check_data(message.data, MAX_FRAME_BYTES)
         except ChatkitError as error:
             raise incompatible(error) from error
+
+
+def _check_state(message: WireMessage) -> None:
+    """Check the state of a message; raise `Unavailable`."""
+    if message.edited is not None:
+        _check_seq(message.edited.seq)
+        read_time(message.edited.time)
+    if not 0 <= message.replies <= MAX_COUNT:
+        raise incompatible(f"a message with {_short(message.replies)} replies")
+    reactions = message.reactions or {}
+    if len(reactions) > MAX_REACTIONS:
+        raise incompatible(f"a message with {len(reactions)} different reactions")
+    for emoji, reaction in reactions.items():
+        if len(reaction.by) > MAX_LISTED_NAMES or not len(reaction.by) <= reaction.count <= MAX_COUNT:
+            raise incompatible("a reaction whose count and names do not agree")
+        for name in (emoji, *reaction.by):
+            _check_name(name)
 
 
 def read_messages(

@@ -21,22 +21,28 @@ changes is sent the whole log again.
 import secrets
 import string
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
-from functools import lru_cache
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
-import msgspec
-
-from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
+from chatkit.core.notifications import (
+    Disconnected,
+    MessageRedacted,
+    Notification,
+    PresenceChange,
+    Reconnected,
+    RoomAdvanced,
+)
+from chatkit.core.reading import Filter, MentionPosition, Page, RoomInfo, RoomUnread
 from chatkit.core.records import Record, RecordChanges
 from chatkit.core.signals import Typing
-from chatkit.core.text import fold
 
 __all__ = [
     "Backend",
     "Disconnected",
     "Filter",
+    "MentionPosition",
     "MessageRedacted",
     "Notification",
     "Page",
@@ -46,6 +52,7 @@ __all__ = [
     "RecordChanges",
     "RoomAdvanced",
     "RoomInfo",
+    "RoomUnread",
     "Typing",
     "new_epoch",
 ]
@@ -53,105 +60,10 @@ __all__ = [
 EPOCH_ALPHABET: Final = string.ascii_lowercase + string.digits
 EPOCH_CHARS: Final = 8  # 41 bits: two logs of one store practically never get the same epoch
 
-# One search is compared with many messages. Four are enough: a process rarely runs more searches at the same time.
-_fold_search = lru_cache(maxsize=4)(fold)
-
 
 def new_epoch() -> str:
     """Return a random epoch for a log that is created or starts again."""
     return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_CHARS))
-
-
-class Filter(msgspec.Struct, frozen=True):
-    """Conditions on the messages of a room. A message matches if it meets every condition that is not None.
-
-    `search` is text that the body contains, regardless of case and of composed or decomposed letters (`text.fold`).
-    Times are Unix milliseconds: `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`,
-    not even an empty one.
-    """
-
-    search: str | None = None
-    sender: str | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-
-    def matches(self, message: Message) -> bool:
-        """Return whether the message meets all conditions.
-
-        A backend that filters in another way, such as in SQL, MUST choose the same messages.
-        """
-        return (
-            (self.search is None or (not message.redacted and _fold_search(self.search) in fold(message.body)))
-            and (self.sender is None or message.sender == self.sender)
-            and (self.since_ms is None or message.time_ms >= self.since_ms)
-            and (self.until_ms is None or message.time_ms < self.until_ms)
-        )
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Some messages of a room in `seq` order, and the head of its log when they were read.
-
-    `complete` is true if no further message matches in the direction of the read.
-    """
-
-    head: Head
-    messages: Sequence[Message]
-    complete: bool
-
-
-class RoomInfo(msgspec.Struct, frozen=True):
-    """An entry of the list of rooms. `time_ms` is the time of the room's newest message."""
-
-    room: str
-    head: Head
-    time_ms: int
-
-
-class RoomAdvanced(msgspec.Struct, frozen=True):
-    """Notification: the room's log reached `last`.
-
-    `messages` are the newest of the log, without holes, if they arrived with the notification. `epoch` is that of the
-    log, if it is known and no message carries it.
-    """
-
-    room: str
-    last: int
-    messages: Sequence[Message] = ()
-    epoch: str = ""
-
-
-class MessageRedacted(msgspec.Struct, frozen=True):
-    """Notification: the body of a message was removed."""
-
-    room: str
-    seq: int
-
-
-class Disconnected(msgspec.Struct, frozen=True):
-    """Notification: the connection for notifications was lost and is being restored; `reason` is a sentence."""
-
-    reason: str
-
-
-class Reconnected(msgspec.Struct, frozen=True):
-    """Notification: the connection works again. Before it, a `RoomAdvanced` came for each watched room that grew."""
-
-
-Notification: TypeAlias = RoomAdvanced | MessageRedacted | Typing | Disconnected | Reconnected
-
-
-class PresenceChange(msgspec.Struct, frozen=True):
-    """The changes in the members of one other process.
-
-    `joined` are the members that joined, or whose time of joining changed. `left` are the rooms and names of those that
-    left, even if they were never returned as joined. No name of a room is in both. If `whole`, `joined` is the complete
-    list of members: for a process that was not known before, and, empty, for a process that expired.
-    """
-
-    process: str
-    joined: Sequence[tuple[str, Member]] = ()
-    left: Sequence[tuple[str, str]] = ()
-    whole: bool = False
 
 
 class Backend(ABC):
@@ -189,11 +101,15 @@ class Backend(ABC):
         3. Durability: MUST return only when the messages are as durable as the backend's URL promises.
         4. Duplicates: a key belongs to a room and a sender. A draft whose sender has already used its `key` in its
            room, or uses it earlier in the same drafts, MUST NOT be appended: its receipt carries the stored message and
-           `repeat=True`, and `conflict=True` as well if the two differ in body or data (`repeat_of` decides). The other
+           `repeat=True`, and `conflict=True` as well if their contents differ (`repeat_of` decides). The other
            drafts MUST be appended nevertheless. A key MUST be kept as long as its message is kept, also after a
            redaction. A backend that keeps no history keeps no keys.
         5. `time_ms` is the time of the store's clock at commit. It does not order messages: if the clock ran ahead for
            a while, only the messages of that while have a wrong time.
+        6. References: a draft with `of` is stored as every other is, also if there is no such message; whoever appends
+           it has checked it. From then on, a read that is `folded` MUST show what it changes. It changes nothing if
+           it was made before, such as a second identical reaction, if the message is redacted or a change itself, or,
+           for an edit, if its sender is another than the message's. A redaction is `redact`; its entry changes nothing.
         """
 
     @abstractmethod
@@ -205,6 +121,7 @@ class Backend(ABC):
         before: int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> Page:
         """Return at most `limit` (at least 1) messages of a room in order. A room never written to is an empty room.
 
@@ -216,6 +133,11 @@ class Backend(ABC):
         and little more than that MUST be read into memory. A page that is shortened for this holds the messages at the
         end from which the read started, and is not `complete`.
 
+        Messages are returned as they were written, with changes among them and without a `state`. If `folded`, the
+        changes MUST be left out, and each message MUST be returned as by `Relations.show`: in the state that all
+        changes up to the page's head add up to, with the newest text. What a page costs MUST grow with its messages and
+        with the different emojis on them, and not with the number of their replies, edits or reactions.
+
         A read with a `where` MUST return the messages that `Filter.matches` chooses. It MUST NOT delay reads without a
         `where`, nor appends. After it is cancelled, its work MUST end soon.
         """
@@ -226,11 +148,46 @@ class Backend(ABC):
 
     @abstractmethod
     async def redact(self, room: str, seq: int) -> Message:
-        """Remove a message's body and data permanently; return the tombstone, with its number, sender, time and key.
+        """Remove a message's body, data and mentions permanently; return the tombstone: number, sender, time and key.
 
-        MUST raise `NotFound` if there is no such message. Redacting a message again MUST change nothing and MUST return
-        the same tombstone. Every process that watches the room, also this one, MUST get `MessageRedacted` in its
-        `notifications()`.
+        The bodies and mentions of its edits MUST be removed with it, as if each was redacted, and its reactions and
+        pins MUST NOT be shown any more. MUST raise `NotFound` if there is no such message. Redacting a message again
+        MUST change nothing and MUST return the same tombstone. Every process that watches the room, also this one, MUST
+        get `MessageRedacted` in its `notifications()`, for the message and for each of its edits.
+        """
+
+    # What refers to messages
+
+    @abstractmethod
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        """Return whether a sender has put an emoji to a message, and has not taken it back.
+
+        The cost MUST NOT grow with the number of reactions.
+        """
+
+    @abstractmethod
+    async def read_mentions(
+        self,
+        name: str,
+        *,
+        rooms: Collection[str] | None = None,
+        before: MentionPosition | None = None,
+        limit: int = 100,
+    ) -> Sequence[Message]:
+        """Return the newest messages that mention a name in their current text, before a position, the newest first.
+
+        They are at most `limit`, of the given `rooms`, or of all, and in the state that a `folded` read shows. Redacted
+        messages mention nobody. The cost MUST NOT grow with the number of messages that mention others.
+        """
+
+    @abstractmethod
+    async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
+        """Return what a name has not read: for each room in `markers`, and each other one that mentions the name.
+
+        In the order of the rooms' names, without rooms that hold no message. A marker is the number up to which the
+        name has read; without one, it is 0. Unread are the messages after it that are no changes, not the name's own
+        and not redacted; the mentions are those of `read_mentions`, after it. Counting stops at `limit`. This is one
+        round trip for all rooms. The cost MUST NOT grow with the number of messages before the markers.
         """
 
     @abstractmethod
@@ -379,7 +336,8 @@ class Backend(ABC):
         If the first of the others is not the next `seq`, MUST raise `BadRequest` and store nothing, unless the room
         holds no message: then the log begins at that `seq`, like a log that was trimmed. If its sender has used the key
         of a message for another one, MUST raise `KeyConflict` and store nothing. `seq`, `time_ms`, `sender`, `body`,
-        `data`, `key`, `redacted`, `verified` and `bot` MUST be kept; the epoch is the room's. All or none are stored,
-        as with `append`. Every process that watches the room, also this one, MUST get a `RoomAdvanced`. The caller
-        limits the size of a call, as it does for `append`. A backend that keeps no history raises `BadRequest`.
+        `data`, `key`, `redacted`, `verified`, `bot`, `of`, `act` and `mentions` MUST be kept, and what refers to a
+        message MUST be folded as after `append`; the epoch is the room's. All or none are stored, as with `append`.
+        Every process that watches the room, also this one, MUST get a `RoomAdvanced`. The caller limits the size of a
+        call, as it does for `append`. A backend that keeps no history raises `BadRequest`.
         """

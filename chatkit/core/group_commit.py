@@ -33,13 +33,14 @@ _logger = logging.getLogger(__name__)
 class Committer:
     """Passes drafts to `append` in the order of their arrival, one batch at a time, and settles each draft.
 
-    `on_committed` is called with the receipts of every batch, in order, before the drafts of the batch are settled.
-    `on_failed` is called with the error of every batch that was not committed.
+    `append` returns the receipt of each draft, or the error for which it alone was not appended. `on_committed` is
+    called with the receipts of every batch, in order, before the drafts of the batch are settled. `on_failed` is called
+    with the error of every batch that was not committed.
     """
 
     def __init__(
         self,
-        append: Callable[[Sequence[Draft]], Awaitable[list[Receipt]]],
+        append: Callable[[Sequence[Draft]], Awaitable[Sequence[Receipt | ChatkitError]]],
         on_committed: Callable[[Sequence[Receipt]], None],
         on_failed: Callable[[ChatkitError], None],
     ) -> None:
@@ -110,7 +111,7 @@ class Committer:
             part = parts[0]
             began = perf_counter()
             try:
-                receipts = await self._append([pending[0] for pending in part])
+                outcomes = await self._append([pending[0] for pending in part])
             except asyncio.CancelledError:
                 _settle_all(chain(*parts), Unavailable("the server is shutting down"))
                 raise
@@ -130,8 +131,11 @@ class Committer:
                 return
             else:
                 self.durations.observe(perf_counter() - began)
+                receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
                 self._notify_readers(receipts)
-                _settle_each(part, [_outcome(receipt) if receipt.repeat else receipt for receipt in receipts])
+                if any(receipt.conflict for receipt in receipts):
+                    outcomes = [_without_conflict(outcome) for outcome in outcomes]
+                _settle_each(part, outcomes)
             del parts[0]
 
     def _fail(self, batch: Iterable[_Pending], error: ChatkitError) -> None:
@@ -178,11 +182,11 @@ def _by_room(batch: Sequence[_Pending]) -> list[list[_Pending]]:
     return list(rooms.values())
 
 
-def _outcome(repeat: Receipt) -> Receipt | KeyConflict:
-    """Return the receipt of a draft whose key is known, or the error if its content differs."""
-    if not repeat.conflict:
-        return repeat
-    return KeyConflict(repeat.message.key or "")
+def _without_conflict(outcome: Receipt | ChatkitError) -> Receipt | ChatkitError:
+    """Return the error of a draft whose key is known with another content; any other outcome as it is."""
+    if isinstance(outcome, Receipt) and outcome.conflict:
+        return KeyConflict(outcome.message.key or "")
+    return outcome
 
 
 def _settle_all(batch: Iterable[_Pending], error: ChatkitError) -> None:

@@ -31,6 +31,7 @@ async def read_history(
     before: Cursor | int | None = None,
     limit: int = 100,
     where: Filter | None = None,
+    folded: bool = False,
 ) -> HistoryPage:
     """Read a page; see `Backend.read` for the arguments, and `position` for cursors of another log.
 
@@ -39,7 +40,7 @@ async def read_history(
     start, end = _seq(after), _seq(before)
     gap: Gap | None = None
     while True:
-        page = await backend.read(room, after=start, before=end, limit=limit, where=where)
+        page = await backend.read(room, after=start, before=end, limit=limit, where=where, folded=folded)
         if before is not None and not is_in_log(before, page.head):
             before = end = None  # a cursor of a log that is gone is no bound: the page is read again without it
         elif after is None or start is None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from chatkit.core.backend import Filter
 from chatkit.core.fair_queue import Client, FairQueue
 from chatkit.core.history import HistoryPage
@@ -33,10 +35,16 @@ class HistoryQueue:
         before: Cursor | int | None,
         limit: int,
         where: Filter | None,
+        folded: bool = False,
     ) -> HistoryPage:
         """Read a page when it is the client's turn; see `Hub.history`.
 
         Raise `RateLimited`, `Unavailable` or `StoreError`.
         """
-        queue = self._pages if where is None or where == Filter() else self._searches
-        return await queue.run(client, lambda: hub.history(room, after=after, before=before, limit=limit, where=where))
+        # What refers to a message, and what is pinned, is found by an index.
+        is_search = where is not None and replace(where, of=None, pinned=False) != Filter()
+        queue = self._searches if is_search else self._pages
+        return await queue.run(
+            client,
+            lambda: hub.history(room, after=after, before=before, limit=limit, where=where, folded=folded),
+        )

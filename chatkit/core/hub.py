@@ -15,7 +15,9 @@ from math import inf
 from types import TracebackType
 from typing import Final, Self, cast
 
-from chatkit.core.access import RoomSettings
+from msgspec.structs import replace
+
+from chatkit.core.access import RoomSettings, is_system_room
 from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
@@ -24,17 +26,21 @@ from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.measures import HubMeasures
-from chatkit.core.model import Cursor, Draft, Head, Member, Message, Receipt
+from chatkit.core.mentions import find_mentions
+from chatkit.core.message_state import Act
+from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.presence import PresenceTracker
 from chatkit.core.record_watcher import RecordWatcher
+from chatkit.core.references import References
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
 from chatkit.core.signals import RoomChanged, Signal, Typing
 from chatkit.core.steady_clock import SteadyClock
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
-from chatkit.errors import ChatkitError
+from chatkit.core.text import fold
+from chatkit.errors import ChatkitError, NotFound
 
 USES_S: Final = 60.0  # between two writes of when tokens were used
 CLEANED_AFTER: Final = 60  # times that: then bans that have ended are removed
@@ -66,7 +72,8 @@ class Hub:
             before_restart=self._wait_until_moved,
         )
         self._presence = PresenceTracker(backend, self._rooms.notify)
-        self._committer = Committer(backend.append, self._on_committed, self._on_append_failed)
+        references = References(backend, is_open=lambda: self.access.is_open)
+        self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
         self._records = RecordWatcher(backend, self._notifier.apply)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
@@ -133,16 +140,32 @@ class Hub:
     def submit(self, draft: Draft, settle: Settle) -> None:
         """Queue the draft for the next commit, and call `settle` with its receipt, or with the error that prevented it.
 
-        `settle` is called in the event loop. Drafts are committed in the order in which they were submitted. Raise
-        `Unavailable` if no draft can be accepted.
+        `settle` is called in the event loop. Drafts are committed in the order in which they were submitted, and those
+        that refer to a message are checked before. Raise `Unavailable` if no draft can be accepted.
         """
+        if "@" in draft.body and (mentions := self._mentions(draft)):
+            draft = replace(draft, mentions=mentions)
         self._committer.submit(draft, settle)
+
+    def _mentions(self, draft: Draft) -> tuple[str, ...]:
+        """Return whom a draft mentions: names that tokens hold, and members of the room."""
+        if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
+            return ()
+
+        def known_name(text: str) -> str | None:
+            if self._presence.roster.is_member(draft.room, text):
+                return text
+            holder = self.access.holder_of(text)
+            return holder if holder is not None and fold(holder) == fold(text) else None
+
+        return find_mentions(draft.body, known_name)
 
     async def publish(self, draft: Draft) -> Receipt:
         """Commit the draft, and return its receipt when the message is as durable as the backend promises.
 
-        Raise `Unavailable` or `StoreError` if it was not committed, `KeyConflict` if its key has another message. If
-        the call is cancelled, the draft may be committed nevertheless; a `key` makes it safe to publish again.
+        Raise `Unavailable` or `StoreError` if it was not committed, `KeyConflict` if its key has another message, and
+        `BadReference` or `Forbidden` if it may not refer to a message as it does. If the call is cancelled, the draft
+        may be committed nevertheless; a `key` makes it safe to publish again.
         """
         settled: asyncio.Future[Receipt] = self._loop.create_future()
 
@@ -206,13 +229,25 @@ class Hub:
         before: Cursor | int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> HistoryPage:
         """Return a page of the room's log, with the gap before it if messages are missing.
 
         Without `after` and `before`, the page has the newest messages. `limit` is the most that it has, `where` a
-        filter. Raise `Unavailable` if the room cannot be read. See `Backend.read` for the order.
+        filter. If `folded`, messages are in their current state, without the changes that led to it. Raise
+        `Unavailable` if the room cannot be read. See `Backend.read` for the order.
         """
-        return await read_history(self._backend, room, after=after, before=before, limit=limit, where=where)
+        return await read_history(
+            self._backend, room, after=after, before=before, limit=limit, where=where, folded=folded
+        )
+
+    async def find(self, room: str, seq: int, *, folded: bool = False) -> Message:
+        """Return one message as it was written, or, if `folded`, in its current state. Raise `NotFound`."""
+        if 0 < seq <= MAX_SEQ:
+            page = await self._backend.read(room, after=seq - 1, before=seq + 1, limit=1, folded=folded)
+            if page.messages:
+                return page.messages[0]
+        raise NotFound(f"there is no message {seq} in {room!r}")
 
     def close_readers(self) -> None:
         """Close every subscription, which ends the iterators over them."""

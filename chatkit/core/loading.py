@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
 
-from chatkit.core.model import Head, Message
+from chatkit.core.model import MAX_SEQ, Head, Message
 from chatkit.errors import BadRequest, KeyConflict
-
-MAX_SEQ: Final = 10**17  # a cursor has 18 digits, so that numbers are left for later messages
 
 
 def check_load(messages: Sequence[Message]) -> None:

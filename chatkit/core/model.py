@@ -6,12 +6,13 @@ Nothing here reads a clock, waits, or knows how it is stored or sent.
 import unicodedata
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, assert_never
 
 import msgspec
 
+from chatkit.core.message_state import Act, MessageState, check_emoji
 from chatkit.core.text import BLANKS, has_invisible, normalize
-from chatkit.errors import BadBody, BadCursor, BadName, TooLarge
+from chatkit.errors import BadBody, BadCursor, BadName, BadRequest, TooLarge
 
 MAX_ROOM_CHARS = 64
 MAX_SENDER_CHARS = 32
@@ -19,6 +20,7 @@ MAX_KEY_CHARS = 128
 MAX_DECOMPOSED = 4  # code points that compose to one: the NFC of a longer text is too long for a name
 MAX_DATA_DEPTH = 64  # far below the depth at which the recursion of an encoder or decoder fails
 ANONYMOUS = "anonymous"
+MAX_SEQ = 10**17  # a cursor has 18 digits, so that numbers are left for later messages
 
 GapReason: TypeAlias = Literal["trimmed", "epoch", "no-history"]
 
@@ -68,7 +70,9 @@ class Message(msgspec.Struct, frozen=True):
 
     `seq` counts 1, 2, 3 … in its room and gives the order. `time_ms` is the store's clock at commit, as Unix time in
     milliseconds; it goes back if that clock is set back. If `redacted`, `body` and `data` were removed. If `verified`,
-    the sender's name was bound to a token; if `bot`, that token was a bot's or a hook's.
+    the sender's name was bound to a token; if `bot`, that token was a bot's or a hook's. `of` is the number of the
+    earlier message that this one refers to: a reply, or, with an `act`, a change of it. `mentions` are the names that
+    the body mentions. `state` is what later messages say about it, if it was asked for and there are some.
     """
 
     room: str
@@ -82,6 +86,10 @@ class Message(msgspec.Struct, frozen=True):
     redacted: bool = False
     verified: bool = False
     bot: bool = False
+    of: int | None = None
+    act: Act | None = None
+    mentions: tuple[str, ...] = ()
+    state: MessageState | None = None
 
     @property
     def cursor(self) -> Cursor:
@@ -104,6 +112,9 @@ class Draft(msgspec.Struct, frozen=True):
     key: str | None = None
     verified: bool = False
     bot: bool = False
+    of: int | None = None
+    act: Act | None = None
+    mentions: tuple[str, ...] = ()
 
     @classmethod
     def new(
@@ -117,8 +128,12 @@ class Draft(msgspec.Struct, frozen=True):
         limits: Limits = DEFAULT_LIMITS,
         verified: bool = False,
         bot: bool = False,
+        of: int | None = None,
+        act: Act | None = None,
     ) -> Self:
-        """Make a draft from checked and normalised parts. Raise `BadName`, `BadBody` or `TooLarge`."""
+        """Make a draft from checked and normalised parts. Raise `BadName`, `BadBody`, `TooLarge` or `BadRequest`."""
+        if of is not None or act is not None:
+            check_reference(of, act, body, data)
         return cls(
             check_room(room),
             check_sender(sender),
@@ -127,6 +142,8 @@ class Draft(msgspec.Struct, frozen=True):
             key if key is None else check_key(key),
             verified,
             bot,
+            of,
+            act,
         )
 
     def to_message(self, epoch: str, seq: int, time_ms: int) -> Message:
@@ -142,6 +159,9 @@ class Draft(msgspec.Struct, frozen=True):
             self.key,
             verified=self.verified,
             bot=self.bot,
+            of=self.of,
+            act=self.act,
+            mentions=self.mentions,
         )
 
 
@@ -149,7 +169,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """The outcome of a draft. If `repeat`, its sender had used its key before, and nothing was appended.
 
     `message` is the draft's, or the earlier one with its key. `conflict` is true if that earlier message has another
-    body or other data; the hub then refuses the draft with `KeyConflict`.
+    body, other data, or refers to another message or in another way; the hub then refuses the draft with `KeyConflict`.
+    For a change that changes nothing, `message` is the one that it refers to.
     """
 
     message: Message
@@ -259,6 +280,29 @@ def check_body(body: str, max_bytes: int) -> str:
         if size > max_bytes:
             raise TooLarge("body", max_bytes)
     return body
+
+
+def check_reference(of: int | None, act: Act | None, body: str, data: Any) -> None:
+    """Raise `BadRequest` unless the parts are those of a reply or of a change that a client may publish."""
+    if of is None or not 1 <= of <= MAX_SEQ:
+        raise BadRequest("`of` is the number of an earlier message of the room")
+    if act is not None and data is not None:
+        raise BadRequest("a change of a message has no data")
+    match act:
+        case None:
+            return
+        case Act.EDIT:
+            if not body:
+                raise BadRequest("an edit needs the new text: to remove a message, redact it")
+        case Act.REACT | Act.UNREACT:
+            check_emoji(body)
+        case Act.PIN | Act.UNPIN:
+            if body:
+                raise BadRequest("a pin has no body")
+        case Act.REDACT:
+            raise BadRequest("a redaction is not published: delete the message")
+        case _:
+            assert_never(act)
 
 
 def check_data(data: Any, max_bytes: int) -> Any:

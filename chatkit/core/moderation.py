@@ -26,10 +26,11 @@ from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
-from chatkit.core.model import Message, check_room, check_sender, format_time
+from chatkit.core.message_state import Act
+from chatkit.core.model import Draft, Message, check_room, check_sender, format_time
 from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
-from chatkit.errors import BadRequest, NotFound
+from chatkit.errors import BadReference, BadRequest, NotFound
 
 MAX_BANS: Final = 10_000  # of a store: each process keeps all of them in memory
 MAX_REASON_CHARS: Final = 200
@@ -195,18 +196,33 @@ class Moderation:
 
     # Messages
 
-    async def redact(self, by: Identity, message: Message) -> Message:
-        """Remove the body and data of a stored message permanently, and return what remains of it.
+    async def redact(self, by: Identity, message: Message, *, is_audited: bool = True) -> Message:
+        """Remove the body, data and edits of a stored message permanently, and return what remains of it.
 
-        The caller checks whether `by` may: a sender may redact its own messages. To redact a message again changes
-        nothing, and is no entry. Raise `NotFound` if the message is not stored any more.
+        An entry of the room's log says so, for readers that are away, and, if `is_audited`, one of the audit. The
+        caller checks whether `by` may: a sender may redact its own messages. To redact a message again changes nothing,
+        and is no entry. Raise `BadReference` for a change of another message, and `NotFound` if
+        the message is not stored any more.
         """
+        if message.act is not None:
+            raise BadReference(f"message {message.seq} is a change of message {message.of}: redact that one")
         redacted = await self._backend.redact(message.room, message.seq)
         if not message.redacted:
+            entry = Draft(
+                message.room, by.name, "", verified=by.is_verified, bot=by.is_bot, of=message.seq, act=Act.REDACT
+            )
+            await self._backend.append([entry])
+        if is_audited and not message.redacted:
             sentence = f"redacted message {message.seq} of {message.sender} in {message.room}"
             details = {"seq": message.seq, "sender": message.sender}
             await self._audit.append(AuditEvent.MESSAGE_REDACTED, by, sentence, message.room, details)
         return redacted
+
+
+def redaction_right(by: Identity, message: Message) -> Right:
+    """Return the right on the room that `by` needs to redact a message: that to write suffices for one's own."""
+    is_own = by.is_verified and message.verified and message.sender == by.name
+    return Right.WRITE if is_own else Right.MODERATE
 
 
 def _moderates(by: Identity, room: str) -> bool:

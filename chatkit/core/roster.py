@@ -90,6 +90,10 @@ class Roster:
         """Return how many members the room has."""
         return len(self._rooms.get(room, ()))
 
+    def is_member(self, room: str, name: str) -> bool:
+        """Return whether a name is present in a room."""
+        return name in self._rooms.get(room, ())
+
     def members(self, room: str, limit: int) -> list[Member]:
         """Return at most `limit` members in the order in which they joined; of more, those first known here."""
         # Every join calls this: sorting ten thousand members for a list of two hundred would take milliseconds.

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from chatkit.backends.memory import MemoryBackend, MemoryLog
+from chatkit.backends.memory import MemoryBackend
+from chatkit.backends.memory_log import MemoryLog
 from chatkit.core.backend import RoomAdvanced
 from chatkit.core.model import Cursor, Draft, Message, Receipt
 from chatkit.litestar.backends import NOT_STARTED, AbandonedChannels, LogChannelsBackend

@@ -14,15 +14,15 @@ MAX_BYTES: Final = 1 << 16  # a token with as many grants as it may have is a fi
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-async def read_body(request: HttpRequest, kind: type[Body]) -> Body:
+async def read_body(request: HttpRequest, kind: type[Body], max_bytes: int = MAX_BYTES) -> Body:
     """Return the body of a request. An empty one stands for an object without fields.
 
     Raise `BadRequest` for anything but JSON of this kind, also for unknown fields, and `TooLarge`. No error repeats
     more of the body than a word.
     """
     sent = await request.body()
-    if len(sent) > MAX_BYTES:
-        raise TooLarge("body", MAX_BYTES)
+    if len(sent) > max_bytes:
+        raise TooLarge("body", max_bytes)
     if sent and request.content_type[0] != MediaType.JSON:  # a form of a web page cannot send JSON
         raise BadRequest("send JSON, with 'Content-Type: application/json'")
     try:

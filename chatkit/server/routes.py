@@ -5,32 +5,28 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, cast
 
 import msgspec
-from litestar import MediaType, Response, Router, delete, get, post
+from litestar import MediaType, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
+from msgspec.structs import replace
 
-from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.backend import Filter
 from chatkit.core.history import HistoryPage
-from chatkit.core.hub import Hub
 from chatkit.core.model import (
     Cursor,
-    Draft,
-    Message,
     check_key,
-    check_readable_room,
-    check_room,
     check_sender,
     parse_time,
 )
 from chatkit.core.text import check_search
-from chatkit.errors import BadBody, BadRequest, Forbidden, NotFound
+from chatkit.errors import BadBody, BadRequest
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.long_answer import answer_encoded
+from chatkit.server.message_routes import message_handlers, publish_as, readable_room
 from chatkit.server.moderation_routes import room_handlers
 from chatkit.server.room_list import read_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
@@ -45,7 +41,6 @@ from chatkit.wire.protocol import encode
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # in a page, when no limit is given
 MAX_TIME_CHARS = 64  # an RFC 3339 time has about 30
-MAX_SEQ = (1 << 63) - 1  # the largest number that a store holds
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +59,7 @@ async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest
 async def show_room(room: FromPath[str], admission: NamedDependency[Admission], request: HttpRequest) -> RoomView:
     """Show a room. A room without messages exists, and is empty, for a client that may read it."""
     await admission.charge(request, PAGE_COST)
-    room = _readable(admission, request, room)
+    room = readable_room(admission, request, room)
     return await read_room(admission.hub, room)
 
 
@@ -77,35 +72,18 @@ async def publish(
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
     idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
 ) -> Response[protocol.WireMessage]:
-    """Publish a message: JSON with `body`, `data` and `key`, or, with any other content type, the text itself.
+    """Publish a message: JSON with `body`, `data`, `key`, `of` and `act`, or, with any other content type, the text.
 
-    Answer 201 with the message once it is committed, or 200 with the stored message if its key was published before.
+    With `of`, the message is a reply to that one, or, with an `act` too, a change of it. Answer 201 with the message
+    once it is committed, or 200 with the stored message if its key was published before.
     """
     sent = await request.body()
     published = _read_publish(request.content_type[0], sent)
     if published.key is not None:
         check_key(published.key)  # also if the header has another key, which overrides it
-    admission.check(request.user, Right.WRITE, check_room(room))
-    draft = Draft.new(
-        room,
-        published.body or "",
-        sender=request.user.name,
-        data=published.data,
-        key=published.key if idempotency_key is None else idempotency_key,
-        limits=admission.context.limits,
-        verified=request.user.is_verified,
-        bot=request.user.is_bot,
-    )
-    admission.consume(request, len(sent))
-    receipt = await admission.context.hub.publish(draft)
-    return Response(protocol.WireMessage.of(receipt.message), status_code=200 if receipt.repeat else 201)
-
-
-def _readable(admission: Admission, request: HttpRequest, room: str) -> str:
-    """Return the name of a room that the client may read. Raise `BadName`, `NotFound` or `Banned`."""
-    room = check_readable_room(room)
-    admission.check(request.user, Right.READ, room)
-    return room
+    if idempotency_key is not None:
+        published = replace(published, key=idempotency_key)
+    return await publish_as(admission, request, room, published, len(sent))
 
 
 def _read_publish(media_type: str, body: bytes) -> PublishRequest:
@@ -120,7 +98,7 @@ def _read_publish(media_type: str, body: bytes) -> PublishRequest:
         published = msgspec.json.decode(body, type=PublishRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"not a message: {error}") from error
-    if published.body is None and published.data is None:
+    if published.body is None and published.data is None and published.act is None:
         raise BadRequest("a message needs a body")
     return published
 
@@ -138,18 +116,23 @@ async def read_messages(
     since: FromQuery[str | None] = None,
     until: FromQuery[str | None] = None,
     sender: FromQuery[str | None] = None,
+    of: FromQuery[int | None] = None,
+    pinned: FromQuery[bool] = False,
+    raw: FromQuery[bool] = False,
 ) -> Response[Any]:
     """Return a page of messages in order of `seq`: the newest, or those `after` or `before` a cursor or `seq`.
 
-    `since` (inclusive) and `until` (exclusive) are RFC 3339 times. With `Accept: application/x-ndjson`, the answer has
-    one message per line, after a line for the gap, if there is one.
+    Each message is in its current state, without the changes that led to it; with `raw`, the log is returned as it was
+    written. `of` chooses the replies to a message, or, with `raw`, all that refers to it; `pinned` those that are
+    pinned now. `since` (inclusive) and `until` (exclusive) are RFC 3339 times. With `Accept: application/x-ndjson`, the
+    answer has one message per line, after a line for the gap, if there is one.
     """
     context = admission.context
     if limit > context.limits.history:
         raise BadRequest(f"limit must be at most {context.limits.history}")
     client = admission.client(request)
     await admission.charge(request, SEARCH_COST if search or sender else PAGE_COST)
-    room = _readable(admission, request, room)
+    room = readable_room(admission, request, room)
     reading = context.history_queue.read(
         client,
         context.hub,
@@ -157,10 +140,11 @@ async def read_messages(
         after=protocol.position(after),
         before=protocol.position(before),
         limit=limit,
-        where=_read_filter(search, sender, since, until),
+        where=_read_filter(search, sender, since, until, of=of, pinned=pinned and not raw),
+        folded=not raw,
     )
     history = await while_connected(request, reading)
-    _readable(admission, request, room)  # again: a search takes seconds
+    readable_room(admission, request, room)  # again: a search takes seconds
     page = await encode_page(history, is_forward=after is not None)
     if _accepts(request, NDJSON):
         lines = [] if history.gap is None else [json_line(history.gap, history.head.epoch)]
@@ -173,12 +157,18 @@ async def read_messages(
     return Response(encode(_page(history, page)), media_type=MediaType.JSON)
 
 
-def _read_filter(search: str | None, sender: str | None, since: str | None, until: str | None) -> Filter | None:
-    if not (search or sender or since or until):
-        return None
-    return Filter(
-        check_search(search) if search else None, sender and check_sender(sender), _read_time(since), _read_time(until)
+def _read_filter(
+    search: str | None, sender: str | None, since: str | None, until: str | None, *, of: int | None, pinned: bool
+) -> Filter | None:
+    where = Filter(
+        check_search(search) if search else None,
+        sender and check_sender(sender),
+        _read_time(since),
+        _read_time(until),
+        of,
+        pinned,
     )
+    return None if where == Filter() else where
 
 
 def _read_time(text: str | None) -> int | None:
@@ -212,7 +202,7 @@ async def follow(
     """Stream a room as server-sent events whose ids are cursors, or, with that `Accept`, as lines of JSON."""
     context = admission.context
     await admission.charge(request, JOIN_COST)
-    room = _readable(admission, request, room)
+    room = readable_room(admission, request, room)
     start = read_start(after, history)
     if last_event_id:
         start = StartPosition(Cursor.parse(last_event_id), start.history)
@@ -234,52 +224,8 @@ async def list_members(room: FromPath[str], admission: NamedDependency[Admission
     """List the members of a room."""
     await admission.charge(request, MEMBERS_COST)
     hub = admission.context.hub
-    room = _readable(admission, request, room)
+    room = readable_room(admission, request, room)
     return MemberList(protocol.wire_members(hub.members(room, protocol.MAX_LISTED_MEMBERS)), hub.count(room))
-
-
-@delete("/rooms/{room:str}/messages/{seq:int}", status_code=200)
-async def redact(
-    room: FromPath[str], seq: FromPath[int], admission: NamedDependency[Admission], request: HttpRequest
-) -> protocol.WireMessage:
-    """Remove a message's body and data permanently; its `seq` stays.
-
-    This needs `moderate`, or the token of the message's sender. It counts as a message.
-    """
-    room = _readable(admission, request, room)
-    admission.consume(request)
-    if is_system_room(room):
-        raise Forbidden(f"nobody changes {room!r}")
-    if not 0 < seq <= MAX_SEQ:
-        raise NotFound(f"there is no message {seq} in {room}")
-    message = await _find(admission, room, seq)
-    _check_redaction(admission, request.user, message)
-    return protocol.WireMessage.of(await _redact(admission.hub, request.user, message))
-
-
-async def _find(admission: Admission, room: str, seq: int) -> Message:
-    page = await admission.hub.history(room, after=seq - 1, limit=1)
-    if not page.messages or page.messages[0].seq != seq:
-        raise NotFound(f"there is no message {seq} in {room!r}")
-    return page.messages[0]
-
-
-def _check_redaction(admission: Admission, by: Identity, message: Message) -> None:
-    """Raise `Forbidden` unless `by` moderates the room, or sent the message with a token and may still write."""
-    is_own = by.is_verified and message.verified and message.sender == by.name
-    admission.check(by, Right.WRITE if is_own else Right.MODERATE, message.room)
-
-
-async def _redact(hub: Hub, by: Identity, message: Message) -> Message:
-    if not hub.access.is_open:
-        return await hub.moderation.redact(by, message)
-    redacted = await hub.redact(message.room, message.seq)
-    if not message.redacted:  # no entry of the audit: nobody is known, and everybody may read the audit
-        _logger.warning(
-            "%s, from %s, redacted message %d of %s in %s",
-            by.name, by.address or "this machine", message.seq, message.sender, message.room,
-        )  # fmt: skip
-    return redacted
 
 
 def _accepts(request: HttpRequest, media_type: str) -> bool:
@@ -288,6 +234,15 @@ def _accepts(request: HttpRequest, media_type: str) -> bool:
 
 rooms_router = Router(
     "/",
-    route_handlers=[list_rooms, show_room, publish, read_messages, follow, list_members, redact, *room_handlers],
+    route_handlers=[
+        list_rooms,
+        show_room,
+        publish,
+        read_messages,
+        follow,
+        list_members,
+        *message_handlers,
+        *room_handlers,
+    ],
     guards=[check_request],
 )

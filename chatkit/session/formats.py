@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 
+from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.segment import Encode
 from chatkit.core.signals import MembersChanged
@@ -22,21 +23,34 @@ def event_frame(message: Message) -> bytes:
 
 
 def body_frame(message: Message) -> bytes:
-    """Return the frame of a message's body. A line that looks like one of the server's own gets one more `!`."""
-    body = message.body
+    """Return the frame of a message's body, or nothing for a change that has none to show.
+
+    A line that looks like one of the server's own gets one more `!`.
+    """
+    if message.act is not None and message.act is not Act.EDIT:
+        return b""
+    body = _text_of(message)
     return text_frame((_LIKE_SERVER.sub(r"!\g<0>", body) if "! " in body else body).encode())
 
 
 def line_frame(message: Message) -> bytes:
     """Return the frame of a message as `sender: body`.
 
-    Further lines of the body are indented, so that none of them looks like a message.
+    Further lines of the body are indented, so that none of them looks like a message. For a change that has no text to
+    show, return nothing.
     """
-    body = message.body
+    if message.act is not None and message.act is not Act.EDIT:
+        return b""
+    body = _text_of(message)
     if not body.isprintable():
         body = _LINE_END.sub(r"\g<0>  ", body)
     line = f"{message.sender}: {body}"
     return text_frame((f"!{line}" if line.startswith("!") and _LIKE_SERVER.match(line) else line).encode())
+
+
+def _text_of(message: Message) -> str:
+    """Return the body; that of an edit as people who talk in plain text mark a correction."""
+    return message.body if message.act is None else f"* {message.body}"
 
 
 def json_frame(message: Message) -> bytes:
@@ -57,8 +71,8 @@ def format_for(encode: Encode, window_bits: int | None) -> Encode:
         return encode
 
     def compressed(message: Message) -> bytes:
-        (payload,) = payloads(encode(message))
-        return make_message(TEXT, payload, window_bits)
+        frames = encode(message)
+        return b"".join(make_message(TEXT, payload, window_bits) for payload in payloads(frames)) if frames else b""
 
     return compressed
 

@@ -5,6 +5,7 @@ from typing import assert_never, cast
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.backend import Filter
+from chatkit.core.message_state import Act
 from chatkit.core.model import (
     Cursor,
     Draft,
@@ -13,8 +14,10 @@ from chatkit.core.model import (
     check_data,
     check_key,
     check_readable_room,
+    check_reference,
     check_room,
 )
+from chatkit.core.moderation import redaction_right
 from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.text import check_search
@@ -86,6 +89,9 @@ class JsonSession(Session):
             return
         room = self._room_of(command)
         match command:
+            case protocol.PublishCommand(act=Act.REDACT):
+                self._queue_job(partial(self._redact, check_room(room), command), command.ref)
+                self._charge(PAGE_COST)
             case protocol.PublishCommand():
                 self._publish(check_room(room), command, n_bytes)
             case protocol.JoinCommand():
@@ -121,13 +127,17 @@ class JsonSession(Session):
 
     def _publish(self, room: str, command: protocol.PublishCommand, n_bytes: int) -> None:
         limits = self._context.limits
-        if command.body is None and command.data is None:
+        if command.of is not None or command.act is not None:
+            check_reference(command.of, command.act, command.body or "", command.data)
+        elif command.body is None and command.data is None:
             raise BadRequest("publish needs a body")
         body = "" if command.body is None else check_body(command.body, limits.body)
         data = None if command.data is None else check_data(command.data, limits.data)
         key = None if command.key is None else check_key(command.key)
         identity = self.identity
-        draft = Draft(room, self._sender, body, data, key, identity.is_verified, identity.is_bot)
+        draft = Draft(
+            room, self._sender, body, data, key, identity.is_verified, identity.is_bot, command.of, command.act
+        )
         if command.ref is None:
             self._submit(draft, self._on_settled, n_bytes)
         elif command.behind is None:
@@ -155,6 +165,18 @@ class JsonSession(Session):
         if self._order is not None and isinstance(outcome, RateLimited | Unavailable):
             self._order.refused(ref, outcome)
         self._on_settled(outcome, ref)
+
+    async def _redact(self, room: str, command: protocol.PublishCommand) -> None:
+        """Redact a message, and acknowledge it with the number of the message that is redacted."""
+        hub = self._context.hub
+        self._check_write(room)
+        message = await hub.find(room, command.of or 0)
+        self._check(redaction_right(self.identity, message), room)
+        await hub.moderation.redact(self.identity, message, is_audited=not self._access.is_open)
+        if command.ref is not None:
+            self._send(
+                protocol.AckEvent(room, message.seq, str(message.cursor), message.redacted, command.ref, message.time)
+            )
 
     async def _join_when_free(self, room: str, start: StartPosition, ref: protocol.Ref | None) -> None:
         async with self._context.join_slots:
@@ -240,13 +262,14 @@ class JsonSession(Session):
             after=protocol.position(command.after),
             before=protocol.position(command.before),
             limit=limit,
-            where=Filter(search=check_search(command.search)) if command.search else None,
+            where=_filter_of(command),
+            folded=not command.raw,
         )
         encoded = await encode_page(page, is_forward=command.after is not None)
         self._check(Right.READ, room)  # again: a search takes seconds
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
-        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap))
+        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last))
 
     def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
         members, count = self._members(room)
@@ -293,3 +316,9 @@ class JsonSession(Session):
 
     def _send_error(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
         self._send(protocol.error_event(error, ref))
+
+
+def _filter_of(command: protocol.HistoryCommand) -> Filter | None:
+    if not command.search and command.of is None:
+        return None
+    return Filter(search=check_search(command.search) if command.search else None, of=command.of)

@@ -4,6 +4,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
+from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, UnknownOp
 from chatkit.wire.decoding import field_of, sentence_of
@@ -43,7 +44,7 @@ class LeaveCommand(Command, frozen=True):
 
 
 class PublishCommand(Command, frozen=True):
-    """Commit a message.
+    """Commit a message. With `of`, it is a reply to that message, or, with an `act` too, a change of it.
 
     `behind` is the `ref` of the message that this one was sent after, or any other value for the first. If that one
     was refused temporarily, so is this one. Then a client with many messages in flight can send them again in order.
@@ -53,15 +54,22 @@ class PublishCommand(Command, frozen=True):
     data: Any = None
     key: str | None = None
     behind: Ref | None = None
+    of: int | None = None
+    act: Act | None = None
 
 
 class HistoryCommand(Command, frozen=True):
-    """Send a page of the room's history."""
+    """Send a page of the room's history: messages in their current state, or, if `raw`, the log as it was written.
+
+    `of` chooses the replies to a message, or, if `raw`, everything that refers to it.
+    """
 
     before: Position | None = None
     after: Position | None = None
     limit: int | None = None
     search: str | None = None
+    of: int | None = None
+    raw: bool = False
 
 
 class MembersCommand(Command, frozen=True):

@@ -5,60 +5,15 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from chatkit.core.model import Gap, GapReason, Member, Message, parse_time
+from chatkit.core.message_state import Act
+from chatkit.core.model import Gap, GapReason, Member, Message
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of
 from chatkit.wire.commands import Ref
 from chatkit.wire.decoding import field_of, sentence_of
+from chatkit.wire.messages import WireMessage, encode
 
 MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
-
-
-class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message as JSON. `time` is RFC 3339."""
-
-    room: str
-    seq: int
-    time: str
-    sender: str
-    body: str
-    data: Any = None
-    key: str | None = None
-    redacted: bool = False
-    verified: bool = False
-    bot: bool = False
-
-    @classmethod
-    def of(cls, message: Message) -> "WireMessage":
-        """Make the JSON form of a message."""
-        return cls(
-            message.room,
-            message.seq,
-            message.time,
-            message.sender,
-            message.body,
-            message.data,
-            message.key,
-            message.redacted,
-            message.verified,
-            message.bot,
-        )
-
-    def to_message(self, epoch: str) -> Message:
-        """Return the message, with the epoch of the log from which the receiver got it."""
-        return Message(
-            self.room,
-            epoch,
-            self.seq,
-            parse_time(self.time),
-            self.sender,
-            self.body,
-            self.data,
-            self.key,
-            self.redacted,
-            self.verified,
-            self.bot,
-        )
 
 
 class WireMember(msgspec.Struct, frozen=True):
@@ -171,6 +126,9 @@ class MessageEvent(ServerEvent, frozen=True, tag="message"):
     redacted: bool = False
     verified: bool = False
     bot: bool = False
+    of: int | None = None
+    act: Act | None = None
+    mentions: tuple[str, ...] = ()
 
 
 class GapEvent(ServerEvent, frozen=True, tag="gap"):
@@ -194,13 +152,18 @@ class AckEvent(ServerEvent, frozen=True, tag="ack"):
 
 
 class HistoryEvent(ServerEvent, frozen=True, tag="history"):
-    """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page."""
+    """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page.
+
+    `last` is the number of the room's newest message. Unless the page was asked for as `raw`, the messages are in the
+    state after it: a change that is delivered with a higher number is to be applied to them.
+    """
 
     room: str
     messages: list[WireMessage]
     complete: bool
     ref: Ref | None = None
     gap: WireGap | None = None
+    last: int = 0
 
 
 class MembersEvent(ServerEvent, frozen=True, tag="members"):
@@ -281,9 +244,6 @@ AnyEvent: TypeAlias = (
 _EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _EVENT_TYPES = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
-encode = msgspec.json.Encoder().encode
-"""Encode a command or an event as compact JSON."""
-
 
 def decode_event(frame: bytes | str) -> AnyEvent | None:
     """Decode a server's frame. Return None for an unknown type. Raise `BadRequest` if the frame is not an event."""
@@ -312,13 +272,11 @@ def message_event(message: Message) -> bytes:
             message.redacted,
             message.verified,
             message.bot,
+            message.of,
+            message.act,
+            message.mentions,
         )
     )
-
-
-def message_json(message: Message) -> bytes:
-    """Encode a message as its JSON object."""
-    return encode(WireMessage.of(message))
 
 
 def gap_event(room: str, gap: Gap) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 import msgspec
 
 from chatkit.core.access import RoomSettings
+from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Head, format_time
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, status_of
@@ -60,7 +61,10 @@ class RoomList(msgspec.Struct, frozen=True):
 
 
 class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Messages in `seq` order. The next page, with `after=cursor`, misses and repeats none."""
+    """Messages in `seq` order. The next page, with `after=cursor`, misses and repeats none.
+
+    Unless the page was asked for as `raw`, they are in the state after the message `last`.
+    """
 
     messages: list[WireMessage]
     cursor: str
@@ -78,11 +82,22 @@ class MemberList(msgspec.Struct, frozen=True):
 
 
 class PublishRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message to publish. With a `key`, it is stored once even if it is published again."""
+    """A message to publish. With a `key`, it is stored once even if it is published again.
+
+    With `of`, it is a reply to that message, or, with an `act` too, a change of it.
+    """
 
     body: str | None = None
     data: Any = None
     key: str | None = None
+    of: int | None = None
+    act: Act | None = None
+
+
+class EditRequest(msgspec.Struct, frozen=True):
+    """The new text of a message."""
+
+    body: str
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):

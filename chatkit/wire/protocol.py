@@ -41,15 +41,13 @@ from chatkit.wire.events import (
     WireGap,
     WireLimits,
     WireMember,
-    WireMessage,
     decode_event,
-    encode,
     error_event,
     gap_event,
     message_event,
-    message_json,
     wire_members,
 )
+from chatkit.wire.messages import WireEdit, WireMessage, WireReaction, encode, message_json
 
 __all__ = [
     "MAX_LISTED_MEMBERS",
@@ -83,10 +81,12 @@ __all__ = [
     "TypingCommand",
     "TypingEvent",
     "WelcomeEvent",
+    "WireEdit",
     "WireGap",
     "WireLimits",
     "WireMember",
     "WireMessage",
+    "WireReaction",
     "decode_command",
     "decode_event",
     "encode",

@@ -61,6 +61,10 @@ export class PanesView {
     else if (side === "search") this.on.onSearch();
   }
 
+  openSearch() {
+    if (this.#side !== "search") this.toggle("search");
+  }
+
   /** Close the pane that covers the conversation, or the search; return false if no pane is open. */
   close() {
     if (this.#isDrawerOpen) {

@@ -40,6 +40,12 @@ export class SearchView {
     this.#box.select();
   }
 
+  /** @param {string} text */
+  find(text) {
+    this.#box.value = text;
+    void this.#search();
+  }
+
   clear() {
     this.#searchNumber++;
     this.#box.value = "";

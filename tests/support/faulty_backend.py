@@ -2,14 +2,23 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 from harness import turns
 
 from chatkit.backends.memory import MemoryBackend
-from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.backend import (
+    Backend,
+    Filter,
+    MentionPosition,
+    Notification,
+    Page,
+    PresenceChange,
+    RoomInfo,
+    RoomUnread,
+)
 from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
 from chatkit.core.records import Record, RecordChanges
 
@@ -89,9 +98,11 @@ class Faults(Backend):
         before: int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> Page:
         return await self._do(
-            "read", lambda: self.inner.read(room, after=after, before=before, limit=limit, where=where)
+            "read",
+            lambda: self.inner.read(room, after=after, before=before, limit=limit, where=where, folded=folded),
         )
 
     async def rooms(self) -> list[RoomInfo]:
@@ -99,6 +110,24 @@ class Faults(Backend):
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._do("redact", lambda: self.inner.redact(room, seq))
+
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        return await self._do("has_reaction", lambda: self.inner.has_reaction(room, seq, emoji, sender))
+
+    async def read_mentions(
+        self,
+        name: str,
+        *,
+        rooms: Collection[str] | None = None,
+        before: MentionPosition | None = None,
+        limit: int = 100,
+    ) -> Sequence[Message]:
+        return await self._do(
+            "read_mentions", lambda: self.inner.read_mentions(name, rooms=rooms, before=before, limit=limit)
+        )
+
+    async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
+        return await self._do("count_unread", lambda: self.inner.count_unread(name, markers, limit=limit))
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         return await self._do("trim", lambda: self.inner.trim(room, keep=keep, before_ms=before_ms))

@@ -55,7 +55,7 @@ messages = st.builds(
     st.none() | text,
     st.booleans(),
 )
-wire_messages = messages.map(protocol.WireMessage.of)
+wire_messages = messages.map(protocol.WireMessage.of_message)
 members = st.lists(st.builds(protocol.WireMember, text, text), max_size=2)
 events = st.one_of(
     st.builds(protocol.WelcomeEvent, text, text, st.builds(protocol.WireLimits, integers, integers)),

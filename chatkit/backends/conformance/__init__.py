@@ -20,9 +20,11 @@ from chatkit.backends.conformance import (  # noqa: F401
     presence,
     reads,
     records,
+    relations,
     renaming,
     retention,
     sharing,
+    unread,
 )
 from chatkit.backends.conformance.suite import Case, Factory, cases, run
 

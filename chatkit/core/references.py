@@ -1,0 +1,143 @@
+"""References: what refers to a message is checked against it just before it is committed.
+
+Drafts of one process are checked and committed one batch after another, so a second identical reaction finds the first.
+Two processes may commit the same change at the same moment: folded, it counts once.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from chatkit.core.backend import Backend
+from chatkit.core.message_state import NO_STATE, Act
+from chatkit.core.model import Draft, Message, Receipt
+from chatkit.errors import BadReference, ChatkitError, Forbidden
+
+Outcome: TypeAlias = Receipt | ChatkitError
+
+MAX_EMOJIS: Final = 100  # different ones on one message: each takes a place in every page that shows it
+
+_Target: TypeAlias = tuple[str, int]
+"""The room and the number of a message that drafts refer to."""
+
+
+class References:
+    """Appends drafts to a backend, except those that may not refer to a message as they do.
+
+    `is_open` returns whether nobody is identified: then a name alone makes somebody the sender of a message.
+    """
+
+    def __init__(self, backend: Backend, *, is_open: Callable[[], bool]) -> None:
+        self._backend = backend
+        self._is_open = is_open
+
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+        """Append drafts, and return a receipt or `BadReference` or `Forbidden` for each; see `Backend.append`."""
+        if all(draft.of is None or draft.act is Act.REDACT for draft in drafts):
+            return await self._backend.append(drafts)
+        decided = await self._check(drafts)
+        accepted = [draft for n, draft in enumerate(drafts) if n not in decided]
+        receipts = iter(await self._backend.append(accepted) if accepted else ())
+        outcomes = [decided[n] if n in decided else next(receipts) for n in range(len(drafts))]
+        await self._redact_late_edits(outcomes)
+        return outcomes
+
+    async def _check(self, drafts: Sequence[Draft]) -> dict[int, Outcome]:
+        """Return the outcomes of the drafts that are not to be appended, by their index."""
+        referring = [(n, draft) for n, draft in enumerate(drafts) if draft.of is not None]
+        targets = await self._read({(draft.room, draft.of or 0) for _, draft in referring})
+        batch = _Batch(self._backend)
+        decided: dict[int, Outcome] = {}
+        for n, draft in referring:
+            target = targets[draft.room, draft.of or 0]
+            error = self._refusal(draft, target)
+            if error is not None:
+                decided[n] = error
+            elif target is not None and (outcome := await batch.decide(draft, target)) is not None:
+                decided[n] = outcome
+        return decided
+
+    async def _read(self, targets: set[_Target]) -> dict[_Target, Message | None]:
+        found = await asyncio.gather(*(_read(self._backend, *target) for target in targets))
+        return dict(zip(targets, found, strict=True))
+
+    def _refusal(self, draft: Draft, target: Message | None) -> ChatkitError | None:
+        if target is None:
+            return BadReference(f"there is no message {draft.of} in {draft.room!r}")
+        if target.act is not None:
+            return BadReference(f"message {draft.of} is itself a change of message {target.of}: refer to that one")
+        if target.redacted:
+            return BadReference(f"message {draft.of} was redacted")
+        is_same_sender = draft.sender == target.sender and draft.verified == target.verified
+        if draft.act is Act.EDIT and not (is_same_sender and (draft.verified or self._is_open())):
+            return Forbidden("only the sender of a message edits it, and has to be identified by a token")
+        return None
+
+    async def _redact_late_edits(self, outcomes: Sequence[Outcome]) -> None:
+        """Redact the edits of messages that another process redacted after the check: no text of theirs may stay."""
+        for outcome in outcomes:
+            if isinstance(outcome, Receipt) and outcome.message.act is Act.EDIT:
+                edit = outcome.message
+                target = await _read(self._backend, edit.room, edit.of or 0)
+                if target is not None and target.redacted:
+                    await self._backend.redact(edit.room, edit.seq)
+
+
+class _Batch:
+    """What the drafts of a batch that were accepted so far change: the store does not know of them yet."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._reactions: dict[tuple[_Target, str, str], bool] = {}
+        self._emojis: dict[_Target, set[str]] = {}
+        self._pins: dict[_Target, bool] = {}
+
+    async def decide(self, draft: Draft, target: Message) -> Outcome | None:
+        """Return the outcome of a draft that is not to be appended, or None for one that is, and from now on count it.
+
+        `target` is in its current state.
+        """
+        match draft.act:
+            case Act.REACT | Act.UNREACT:
+                return await self._react(draft, target, is_wanted=draft.act is Act.REACT)
+            case Act.PIN | Act.UNPIN:
+                is_wanted = draft.act is Act.PIN
+                key = target.room, target.seq
+                was = self._pins.get(key, (target.state or NO_STATE).is_pinned)
+                self._pins[key] = is_wanted
+                return Receipt(target, repeat=True) if was == is_wanted else None
+            case _:
+                return None
+
+    async def _react(self, draft: Draft, target: Message, *, is_wanted: bool) -> Outcome | None:
+        key = target.room, target.seq
+        reaction = key, draft.body, draft.sender
+        was = self._reactions.get(reaction)
+        if was is None:
+            was = await self._has_reaction(draft, target)
+        if was == is_wanted:
+            return Receipt(target, repeat=True)
+        if is_wanted:
+            emojis = self._emojis.setdefault(key, {each.emoji for each in (target.state or NO_STATE).reactions})
+            if draft.body not in emojis and len(emojis) >= MAX_EMOJIS:
+                return BadReference(f"message {target.seq} has {MAX_EMOJIS} different reactions already")
+            emojis.add(draft.body)
+        self._reactions[reaction] = is_wanted
+        return None
+
+    async def _has_reaction(self, draft: Draft, target: Message) -> bool:
+        found = [each for each in (target.state or NO_STATE).reactions if each.emoji == draft.body]
+        if not found or draft.sender in found[0].by:
+            return bool(found)
+        if found[0].count <= len(found[0].by):
+            return False
+        return await self._backend.has_reaction(target.room, target.seq, draft.body, draft.sender)
+
+
+async def _read(backend: Backend, room: str, seq: int) -> Message | None:
+    """Return a message in its current state, or a change as it was written."""
+    for folded in (True, False):
+        page = await backend.read(room, after=seq - 1, before=seq + 1, limit=1, folded=folded)
+        if page.messages or page.head.last < seq:
+            break
+    return page.messages[0] if page.messages else None

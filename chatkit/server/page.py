@@ -1,5 +1,10 @@
-"""The browser page: `GET /` and its files, with headers that isolate it from other sites."""
+"""The browser page: `GET /`, its files, and the client module for other pages.
 
+The page has headers that isolate it from other sites.
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +23,7 @@ from chatkit.server.access import port_of
 from chatkit.server.admission import Admission
 from chatkit.server.browser_site import is_secure
 from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.page_files import read_page_files, split_version
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -29,7 +35,12 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+# Of a file at an address that has its version: it never changes, and a year is long enough.
+VERSIONED_HEADERS: Final = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+# The service worker is in `static/`, but the page that it serves offline is above.
+WORKER_HEADERS: Final = {**HEADERS, "Service-Worker-Allowed": "../"}
 CUSTOM_PAGE_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+COMPRESSIBLE: Final = frozenset({".css", ".html", ".js", ".svg", ".webmanifest"})
 MEDIA_TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
@@ -49,25 +60,41 @@ def static_folder() -> Path:
 
 
 def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHandler]:
-    """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy."""
+    """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy.
+
+    Also a page in `folder` can import the client module of chatkit's own page.
+    """
     root = (folder or static_folder()).resolve()
     headers = HEADERS if folder is None else CUSTOM_PAGE_HEADERS
+    files = read_page_files(static_folder())
 
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
         admission.policy.check_host(request.headers.get("host"))
-        if token is None:
+        if token is not None:
+            return _exchange_token(request, admission, token)
+        if folder is not None:
             return _file(request, root / "index.html", headers)
-        return _exchange_token(request, admission, token)
+        return _content(request, files.index, lambda: files.compressed_index, ".html", HEADERS)
 
     @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
-        found = _find(root, path)
+        version, name = split_version(path)
+        if version == files.version and (content := files.get(name)) is not None:
+            suffix = Path(name).suffix
+            return _content(request, content, lambda: files.compress(name), suffix, VERSIONED_HEADERS)
+        # A page of another version, which is open while the server is replaced, gets the present files.
+        found = _find(root, name)
         if found is None:
             raise NotFoundException(f"there is no file {path[:80]}")
-        return _file(request, found, headers)
+        is_worker = folder is None and found == root / "service_worker.js"
+        return _file(request, found, WORKER_HEADERS if is_worker else headers)
 
-    return [index, asset]
+    @route("/client.js", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+    async def client_module(request: HttpRequest) -> Response[Any]:
+        return _content(request, files.client_module, None, ".js", HEADERS)
+
+    return [index, asset, client_module]
 
 
 def _exchange_token(request: HttpRequest, admission: Admission, token: str) -> Response[Any]:
@@ -124,6 +151,28 @@ def _file(request: HttpRequest, path: Path, headers: dict[str, str]) -> Response
     # With nosniff, browsers ignore scripts and images without a declared type.
     media_type = MEDIA_TYPES.get(path.suffix) or guess_type(path.name)[0]
     return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers), etag=tag)
+
+
+def _content(
+    request: HttpRequest,
+    content: bytes,
+    compress: Callable[[], bytes] | None,
+    suffix: str,
+    headers: dict[str, str],
+) -> Response[Any]:
+    """Answer with content that is in memory, compressed if the client accepts it."""
+    tag = ETag(value=sha256(content).hexdigest()[:16])
+    headers = {**headers, "Vary": "Accept-Encoding", "ETag": tag.to_header()}
+    if _has_tag(request.headers.get("if-none-match"), tag):
+        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers=headers)
+    if compress is not None and suffix in COMPRESSIBLE and _accepts_gzip(request.headers.get("accept-encoding")):
+        content, headers["Content-Encoding"] = compress(), "gzip"
+    return Response(content, media_type=MEDIA_TYPES.get(suffix) or guess_type(f"file{suffix}")[0], headers=headers)
+
+
+def _accepts_gzip(accept_encoding: str | None) -> bool:
+    """Return whether a client accepts gzip (RFC 9110 section 12.5.3): browsers name it, without a weight."""
+    return "gzip" in [each.strip().lower() for each in (accept_encoding or "").split(",")]
 
 
 def _has_tag(if_none_match: str | None, tag: ETag) -> bool:

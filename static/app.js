@@ -10,7 +10,7 @@ import { Moderation } from "./moderation.js";
 import { Parents } from "./parents.js";
 import { linesOf } from "./transcript.js";
 import { Announcer } from "./announcer.js";
-import { Session } from "./session.js";
+import { Client } from "./client.js";
 import { openStore } from "./storage.js";
 import { Writing } from "./writing.js";
 import { showCommands } from "./views/commands.js";
@@ -47,9 +47,9 @@ class Page {
 
   constructor() {
     const store = this.#store;
-    this.session = new Session({
+    this.session = new Client({
       store,
-      url: () => this.#url(),
+      name: () => this.identification.chosenName,
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
       onRenamed: (room, oldName, name) => this.#onRenamed(room, oldName, name),
@@ -155,13 +155,6 @@ class Page {
       },
       onEscape: () => this.panes.close() || this.#toNewest(),
     });
-  }
-
-  #url() {
-    const url = new URL("ws", document.baseURI); // relative, because the page may be below a prefix
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = `?name=${encodeURIComponent(this.identification.chosenName)}`;
-    return url.href;
   }
 
   /** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
@@ -333,7 +326,7 @@ class Page {
     const { session } = this;
     const { state } = session.connection;
     const room = this.#room;
-    if (room?.following && room.attached && !document.hidden && room.unread > 0) room.markRead();
+    if (room?.following && room.attached && !document.hidden && !room.isRead) session.markRead(room);
     if (room) session.rooms.remember(room);
     this.status.show(state, session.outbox.unsent, session.storeProblem);
     this.identification.onState(state);

@@ -90,7 +90,7 @@ export class Delivery {
   #pauseFor(ms) {
     const wait = Math.max(MIN_WAIT_MS, ms);
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, Date.now() + wait);
-    window.setTimeout(() => {
+    setTimeout(() => {
       // Set here: if the timer fires early, the clock would still report a pause, and sending would stop.
       this.#pausedUntilMs = 0;
       this.run();

@@ -23,7 +23,7 @@ export class Writing {
 
   /**
    * @param {object} page
-   * @param {import("./session.js").Session} page.session
+   * @param {import("./client.js").Client} page.session
    * @param {import("./storage.js").Store} page.store
    * @param {() => import("./message_actions.js").User} page.user
    * @param {(message: Message, body: string) => Promise<boolean>} page.edit

@@ -112,7 +112,7 @@ export class Actions {
   /**
    * Send a change of a message; return whether the server accepted it.
    * @param {Message} message
-   * @param {Act} act
+   * @param {Exclude<Act, "redact">} act
    * @param {string} [body]
    */
   async change(message, act, body = "") {

@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from serving import ServerProcess
-
-pytest_plugins = ["page_fixtures"]
+from serving import serve
 
 MODULES = Path(__file__).parent / "modules"
 ONLINE = ["client.test.mjs"]  # they need a server
@@ -20,8 +18,9 @@ def test_a_module_by_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ONLINE)
-def test_a_module_with_a_server(name: str, server: ServerProcess) -> None:
-    run_node(name, {"CHATKIT_TEST_SERVER": server.url})
+def test_a_module_with_a_server(name: str, tmp_path: Path) -> None:
+    with serve("memory://", "--rate-limit", "0", folder=tmp_path) as server:
+        run_node(name, {"CHATKIT_TEST_SERVER": server.url})
 
 
 def run_node(name: str, settings: dict[str, str]) -> None:

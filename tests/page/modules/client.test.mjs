@@ -73,3 +73,26 @@ test("a refusal is an error with its code", async () => {
     (error) => error instanceof Refused && typeof error.code === "string",
   );
 });
+
+test("replies, edits and reactions are shown by both clients, live and in history", async () => {
+  const [ann, bob] = [await open("ann", "tower"), await open("bob", "tower")];
+  ann.client.publish(ann.room, "hi");
+  await bob.until(() => bob.room.find(1));
+  bob.client.publish(bob.room, "hello", { of: 1 });
+  await bob.client.react(bob.room, 1, "👍");
+  await ann.client.react(ann.room, 1, "👍");
+  await bob.client.unreact(bob.room, 1, "👍");
+  await ann.client.edit(ann.room, 1, "hi all");
+  await assert.rejects(bob.client.edit(bob.room, 1, "bye"), { code: "forbidden" });
+  await bob.until(() => bob.room.find(1).message.edited && bob.room.find(1).message.replies);
+  const cat = await open("cat", "tower");
+  await cat.until(() => cat.room.last === cat.room.head);
+  cat.room.replace([], { isAtEnd: false }); // so that the page of history is read
+  await cat.client.showNewest(cat.room);
+  for (const { room } of [ann, bob, cat]) {
+    const { body, replies, reactions } = room.find(1).message;
+    assert.deepEqual([body, replies, reactions], ["hi all", 1, { "👍": { count: 1, by: ["ann"] } }]);
+  }
+  await ann.client.redact(ann.room, 1);
+  await bob.until(() => bob.room.find(1).message.redacted);
+});

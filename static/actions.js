@@ -3,7 +3,7 @@
  * not at all, unlike messages, which wait for the connection.
  *
  * @typedef {import("./protocol.js").Message} Message
- * @typedef {import("./protocol.js").Act} Act
+ * @typedef {Exclude<import("./protocol.js").Act, "redact">} Act
  * @typedef {import("./room.js").Room} Room
  * @typedef {import("./message_actions.js").Action} Action
  */
@@ -14,6 +14,7 @@ import { ConnectionLost, Refused } from "./protocol.js";
 import { MenuView } from "./views/menu.js";
 import { showReactions } from "./views/reactions.js";
 
+const OFFLINE = "This requires a connection. Try again when you are online.";
 const REACTION = "react ";
 const KEY_OF = Object.fromEntries(Object.entries(KEYS).map(([key, action]) => [action, key === "Delete" ? "Del" : key]));
 
@@ -122,7 +123,7 @@ export class Actions {
       return true;
     } catch (error) {
       if (error instanceof Refused) this.page.onProblem(explain(error));
-      else if (error instanceof ConnectionLost) this.page.onProblem("This requires a connection. Try again when you are online.");
+      else if (error instanceof ConnectionLost) this.page.onProblem(OFFLINE);
       else throw error;
       return false;
     }

@@ -16,7 +16,8 @@ EMOJI_RULE: Final = f"one emoji or its :name:, at most {MAX_EMOJI_CHARS} charact
 _EMOJI_NAME: Final = re.compile(r":[a-z0-9_+-]{1,30}:")
 _JOINER: Final = "\u200d"
 _KEYCAP: Final = re.compile("[0-9#*]\ufe0f?\u20e3")
-_FLAG: Final = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
+_FLAG_LETTER: Final = re.compile("[\U0001f1e6-\U0001f1ff]")
+_FLAG: Final = re.compile(f"{_FLAG_LETTER.pattern}{{2}}")
 # What follows a pictograph and belongs to it: the variation selector, a skin colour, and the letters of a flag's tag.
 _EXTENDER: Final = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]+")
 
@@ -74,6 +75,8 @@ def _is_emoji(text: str) -> bool:
     if _KEYCAP.fullmatch(text) or _FLAG.fullmatch(text):
         return True
     return all(
-        unicodedata.category(part[:1] or " ") == "So" and (len(part) == 1 or _EXTENDER.fullmatch(part, 1) is not None)
+        unicodedata.category(part[:1] or " ") == "So"
+        and not _FLAG_LETTER.match(part)
+        and (len(part) == 1 or _EXTENDER.fullmatch(part, 1) is not None)
         for part in text.split(_JOINER)
     )

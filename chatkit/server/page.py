@@ -18,10 +18,11 @@ from litestar.response import File, Redirect
 from litestar.status_codes import HTTP_304_NOT_MODIFIED
 
 import chatkit
-from chatkit.errors import Banned, Unauthorized
+from chatkit.errors import Banned, Forbidden, Unauthorized
 from chatkit.server.access import port_of
 from chatkit.server.admission import Admission
 from chatkit.server.browser_site import is_secure
+from chatkit.server.host_page import unknown_host
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.page_files import read_page_files, split_version
 
@@ -70,7 +71,13 @@ def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHa
 
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
-        admission.policy.check_host(request.headers.get("host"))
+        host = request.headers.get("host")
+        try:
+            admission.policy.check_host(host)
+        except Forbidden:
+            if host is None or "text/html" not in request.headers.get("accept", ""):
+                raise  # a problem document, for programs
+            return unknown_host(host, "https" if is_secure(request, admission) else "http")
         if token is not None:
             return _exchange_token(request, admission, token)
         if folder is not None:

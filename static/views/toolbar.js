@@ -37,7 +37,9 @@ export class ToolbarView {
     });
     log.addEventListener("pointerleave", () => this.#moveTo(messageAt(document.activeElement)));
     log.addEventListener("focusin", (event) => this.#onFocus(messageAt(event.target)));
-    log.addEventListener("focusout", () => this.#moveTo(null));
+    log.addEventListener("focusout", (event) => {
+      if (!messageAt(event.relatedTarget) && !messageAt(this.#bar)?.matches(":hover")) this.#moveTo(null);
+    });
     this.#scroller.addEventListener("keydown", (event) => this.#onKey(event));
     this.#bar.addEventListener("click", (event) => this.#onClick(event));
     this.#listenToTouch();
@@ -52,8 +54,10 @@ export class ToolbarView {
   /** @param {HTMLElement | null} message */
   #moveTo(message) {
     const seq = seqOf(message);
+    if (this.#bar.parentElement === message || this.#bar.querySelector("[data-open]")) return;
+    // The bar cannot keep the focus while it moves.
+    if (this.#bar.contains(document.activeElement)) messageAt(this.#bar)?.focus({ preventScroll: true });
     if (!message || seq === null) return this.#bar.remove();
-    if (this.#bar.parentElement === message) return;
     const actions = this.on.actions(seq);
     for (const button of this.#buttons) {
       button.hidden = button.dataset.action !== "menu" && !actions.includes(/** @type {Action} */ (button.dataset.action));

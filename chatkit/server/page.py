@@ -3,7 +3,7 @@
 The page has headers that isolate it from other sites.
 """
 
-from collections.abc import Callable
+import asyncio
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
@@ -24,7 +24,7 @@ from chatkit.server.admission import Admission
 from chatkit.server.browser_site import is_secure
 from chatkit.server.host_page import unknown_host
 from chatkit.server.litestar_types import HttpRequest
-from chatkit.server.page_files import read_page_files, split_version
+from chatkit.server.page_files import PageFiles, read_page_files, split_version
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -67,7 +67,6 @@ def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHa
     """
     root = (folder or static_folder()).resolve()
     headers = HEADERS if folder is None else CUSTOM_PAGE_HEADERS
-    files = read_page_files(static_folder())
 
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
@@ -82,14 +81,14 @@ def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHa
             return _exchange_token(request, admission, token)
         if folder is not None:
             return _file(request, root / "index.html", headers)
-        return _content(request, files.index, lambda: files.compressed_index, ".html", HEADERS)
+        files = await _own_files()
+        return _content(request, files, files.index, ".html", HEADERS)
 
     @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
         version, name = split_version(path)
-        if version == files.version and (content := files.get(name)) is not None:
-            suffix = Path(name).suffix
-            return _content(request, content, lambda: files.compress(name), suffix, VERSIONED_HEADERS)
+        if version is not None and (answer := await _versioned(request, version, name)):
+            return answer
         # A page of another version, which is open while the server is replaced, gets the present files.
         found = _find(root, name)
         if found is None:
@@ -97,11 +96,28 @@ def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHa
         is_worker = folder is None and found == root / "service_worker.js"
         return _file(request, found, WORKER_HEADERS if is_worker else headers)
 
-    @route("/client.js", http_method=[HttpMethod.GET, HttpMethod.HEAD])
-    async def client_module(request: HttpRequest) -> Response[Any]:
-        return _content(request, files.client_module, None, ".js", HEADERS)
-
     return [index, asset, client_module]
+
+
+@route("/client.js", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+async def client_module(request: HttpRequest) -> Response[Any]:
+    """Answer with the module that pages import to use this server."""
+    files = await _own_files()
+    return _content(request, files, files.client_module, ".js", HEADERS)
+
+
+async def _own_files() -> PageFiles:
+    # In a thread, because the first call takes 100 ms.
+    return await asyncio.to_thread(read_page_files, static_folder())
+
+
+async def _versioned(request: HttpRequest, version: str, name: str) -> Response[Any] | None:
+    """Answer with a file of chatkit's own page, or return None if this is not its version or there is no such file."""
+    files = await _own_files()
+    content = files.get(name)
+    if content is None or version != files.version:
+        return None
+    return _content(request, files, content, Path(name).suffix, VERSIONED_HEADERS)
 
 
 def _exchange_token(request: HttpRequest, admission: Admission, token: str) -> Response[Any]:
@@ -161,19 +177,15 @@ def _file(request: HttpRequest, path: Path, headers: dict[str, str]) -> Response
 
 
 def _content(
-    request: HttpRequest,
-    content: bytes,
-    compress: Callable[[], bytes] | None,
-    suffix: str,
-    headers: dict[str, str],
+    request: HttpRequest, files: PageFiles, content: bytes, suffix: str, headers: dict[str, str]
 ) -> Response[Any]:
     """Answer with content that is in memory, compressed if the client accepts it."""
     tag = ETag(value=sha256(content).hexdigest()[:16])
     headers = {**headers, "Vary": "Accept-Encoding", "ETag": tag.to_header()}
     if _has_tag(request.headers.get("if-none-match"), tag):
         return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers=headers)
-    if compress is not None and suffix in COMPRESSIBLE and _accepts_gzip(request.headers.get("accept-encoding")):
-        content, headers["Content-Encoding"] = compress(), "gzip"
+    if suffix in COMPRESSIBLE and _accepts_gzip(request.headers.get("accept-encoding")):
+        content, headers["Content-Encoding"] = files.compress(content), "gzip"
     return Response(content, media_type=MEDIA_TYPES.get(suffix) or guess_type(f"file{suffix}")[0], headers=headers)
 
 

@@ -1,83 +1,70 @@
 """The files of chatkit's own page, at addresses that change with their content.
 
 `static/VERSION/app.js` never changes: a browser keeps it and does not ask for it again. VERSION is a digest of all
-files, because the modules import each other by relative addresses. At these addresses, scripts and styles come without
-comments, which are a third of them; the lines keep their numbers. Knows no request.
+files, because the modules import each other by relative addresses. The scripts and styles that the page loads at once
+are joined to one file each, without comments. Knows no request.
 """
 
 import gzip
 import re
-from functools import cache, cached_property
+from functools import cache
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
+from chatkit.server.page_bundle import bundle
+
 VERSION_CHARS: Final = 16  # 64 bits: two versions of the page do not collide
-MAIN_MODULE: Final = "app.js"
-CLIENT_MODULE: Final = "client.js"
+SCRIPT: Final = "page.js"
+STYLE: Final = "page.css"
+CLIENT: Final = "client.js"
 # Browsers ask for these again at addresses that must stay the same.
 UNVERSIONED: Final = frozenset({"manifest.webmanifest", "service_worker.js"})
 
 _LINK: Final = re.compile(r'\b(href|src)="static/([^"]+)"')
-_MAIN_SCRIPT: Final = re.compile(r'^( *)<script type="module" src="[^"]+"></script>\n', re.MULTILINE)
-_IMPORT: Final = re.compile(r'^(?:import|export)\b[^"();]*"(\.{1,2}/[^"]+)"', re.MULTILINE)
-_COMMENT: Final = re.compile(
-    r"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*$", re.MULTILINE | re.DOTALL
-)  # one with its own lines
+_STYLES: Final = re.compile(r'(?:[ \t]*<link rel="stylesheet" href="static/[^"]+">\n)+')
 _VERSION: Final = re.compile(rf"[0-9a-f]{{{VERSION_CHARS}}}")
+_COMMENT: Final = re.compile(  # on lines of its own
+    r"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL
+)
 
 
 class PageFiles:
-    """The files of a folder as they are when this object is made. They are kept in memory, compressed on demand."""
+    """The files of the page in a folder, as they are when this object is made.
+
+    `version` is their version, `index` the page with links to this version, and `client_module` the module that other
+    pages import. Making this object takes 100 ms of processor time.
+    """
 
     def __init__(self, folder: Path) -> None:
-        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file())
-        self._contents = {name: _read(folder / name) for name in names if not name.endswith((".py", ".pyc"))}
-        self._compressed: dict[str, bytes] = {}
-        digest = sha256()
-        for name, content in self._contents.items():
-            digest.update(b"%s %d " % (name.encode(), len(content)) + content)
-        self.version = digest.hexdigest()[:VERSION_CHARS]
+        self._contents = _read(folder)
+        self.version = _digest(self._contents)
+        texts = {name: _without_comments(content) for name, content in self._contents.items() if _is_code(name)}
+        page = self._contents["index.html"].decode()
+        styles = re.findall(r'"static/([^"]+\.css)"', "".join(_STYLES.findall(page)))
+        self._contents |= {name: text.encode() for name, text in texts.items()}
+        self._contents[SCRIPT] = bundle("app.js", texts, has_exports=False).encode()
+        self._contents[STYLE] = "".join(texts[name] for name in styles).encode()
+        self.client_module = bundle(CLIENT, texts, has_exports=True).encode()
+        self.index = self._render(page)
+        self._compressed: dict[bytes, bytes] = {}
+        for content in (self.index, self.client_module, self._contents[SCRIPT], self._contents[STYLE]):
+            self.compress(content)
 
     def get(self, name: str) -> bytes | None:
-        """Return the content of a file, or None if there is no such file."""
+        """Return the content of a file of this version, or None if there is no such file."""
         return self._contents.get(name)
 
-    def compress(self, name: str) -> bytes:
-        """Return the content of a file with gzip."""
-        if name not in self._compressed:
-            self._compressed[name] = gzip.compress(self._contents[name], mtime=0)
-        return self._compressed[name]
+    def compress(self, content: bytes) -> bytes:
+        """Return one of these contents with gzip."""
+        if content not in self._compressed:
+            self._compressed[content] = gzip.compress(content, mtime=0)
+        return self._compressed[content]
 
-    @cached_property
-    def index(self) -> bytes:
-        """The page: its links have the version, and it names all modules, so that the browser loads them at once."""
-        text = self._contents["index.html"].decode()
-        text = _MAIN_SCRIPT.sub(lambda script: self._preloads(script[1]) + script[0], text)
-        return _LINK.sub(self._with_version, text).encode()
-
-    @cached_property
-    def compressed_index(self) -> bytes:
-        """The page with gzip."""
-        return gzip.compress(self.index, mtime=0)
-
-    @cached_property
-    def client_module(self) -> bytes:
-        """The module at the root of the server that other pages import."""
-        return f'export * from "./static/{self.version}/{CLIENT_MODULE}";\n'.encode()
-
-    def modules(self, main: str) -> list[str]:
-        """Return the names of a module and all that it imports, directly or not, in the order of the imports."""
-        found = [main]
-        for name in found:  # which grows
-            folder = PurePosixPath(name).parent
-            imported = (_resolve(folder, path) for path in _IMPORT.findall(self._contents[name].decode()))
-            found += [each for each in dict.fromkeys(imported) if each not in found]
-        return found
-
-    def _preloads(self, indent: str) -> str:
-        links = (f'{indent}<link rel="modulepreload" href="static/{name}">\n' for name in self.modules(MAIN_MODULE))
-        return "".join(links)
+    def _render(self, page: str) -> bytes:
+        page = _STYLES.sub(f'    <link rel="stylesheet" href="static/{STYLE}">\n', page, count=1)
+        page = page.replace('src="static/app.js"', f'src="static/{SCRIPT}"')
+        return _LINK.sub(self._with_version, page).encode()
 
     def _with_version(self, link: re.Match[str]) -> str:
         attribute, name = link.groups()
@@ -97,18 +84,21 @@ def split_version(path: str) -> tuple[str | None, str]:
     return (first, rest) if _VERSION.fullmatch(first) else (None, path)
 
 
-def _read(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix not in {".css", ".js"}:
-        return content
-    return _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), content.decode()).encode()
+def _read(folder: Path) -> dict[str, bytes]:
+    paths = sorted(path for path in folder.rglob("*.*") if path.is_file() and path.suffix not in {".py", ".pyc"})
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def _resolve(folder: PurePosixPath, relative: str) -> str:
-    parts: list[str] = list(folder.parts)
-    for part in relative.split("/"):
-        if part == "..":
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    return "/".join(parts)
+def _digest(contents: dict[str, bytes]) -> str:
+    digest = sha256()
+    for name, content in contents.items():
+        digest.update(b"%s %d " % (name.encode(), len(content)) + content)
+    return digest.hexdigest()[:VERSION_CHARS]
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith((".css", ".js"))
+
+
+def _without_comments(content: bytes) -> str:
+    return _COMMENT.sub("", content.decode())

@@ -143,7 +143,7 @@ class Page {
   #addListeners() {
     const { connection } = this.session;
     window.addEventListener("hashchange", () => {
-      this.identification.takeInvite();
+      if (!this.identification.takeInvite()) this.identification.takeToken();
       this.#openFromAddress();
     });
     window.addEventListener("online", () => connection.retryNow());
@@ -410,7 +410,7 @@ class Page {
     if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
     this.#drawAccess(room);
     this.writing.view.maxBytes = session.maxBody;
-    this.people.show([...room.members.keys()], room.count, session.name);
+    this.people.show(room.members, room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
   }

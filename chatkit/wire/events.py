@@ -11,16 +11,18 @@ from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of
 from chatkit.wire.commands import Ref
 from chatkit.wire.decoding import field_of, sentence_of
-from chatkit.wire.messages import WireMessage, encode
+from chatkit.wire.messages import WireMessage, WireUnread, encode
 
 MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
 
 
-class WireMember(msgspec.Struct, frozen=True):
+class WireMember(msgspec.Struct, frozen=True, omit_defaults=True):
     """A member as JSON. `since` is RFC 3339."""
 
     name: str
     since: str
+    verified: bool = False
+    bot: bool = False
 
 
 class WireGap(msgspec.Struct, frozen=True):
@@ -176,12 +178,32 @@ class MembersEvent(ServerEvent, frozen=True, tag="members"):
 
 
 class PresenceEvent(ServerEvent, frozen=True, tag="presence", kw_only=True):
-    """The members that joined and left since the last such event; in a large room only the number of members."""
+    """The members that joined and left since the last such event; in a large room only the number of members.
+
+    `verified` and `bots` are the names among `joined` that are verified, and those that are bots'.
+    """
 
     room: str
     joined: list[str] | None = None
     left: list[str] | None = None
     count: int
+    verified: list[str] | None = None
+    bots: list[str] | None = None
+
+
+class MarkedEvent(ServerEvent, frozen=True, tag="marked"):
+    """The client's name has read the room up to the message `seq`: by this connection, if there is a `ref`."""
+
+    room: str
+    seq: int
+    ref: Ref | None = None
+
+
+class UnreadEvent(ServerEvent, frozen=True, tag="unread"):
+    """What the client's name has not read: each room that it has marked, or that mentions it."""
+
+    rooms: list[WireUnread]
+    ref: Ref | None = None
 
 
 class TypingEvent(ServerEvent, frozen=True, tag="typing"):
@@ -233,6 +255,8 @@ AnyEvent: TypeAlias = (
     | AckEvent
     | HistoryEvent
     | MembersEvent
+    | MarkedEvent
+    | UnreadEvent
     | PresenceEvent
     | TypingEvent
     | RedactedEvent
@@ -291,4 +315,4 @@ def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
 
 def wire_members(members: Iterable[Member]) -> list[WireMember]:
     """Make the JSON forms of members."""
-    return [WireMember(member.name, member.since) for member in members]
+    return [WireMember(member.name, member.since, member.verified, member.bot) for member in members]

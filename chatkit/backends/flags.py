@@ -6,6 +6,7 @@ from chatkit.core.model import Draft, Message
 
 VERIFIED: Final = 1
 BOT: Final = 2
+REFERRED: Final = 4  # of a row in a store: later messages refer to it. No attribute of a message
 
 
 def flags_of(message: Draft | Message) -> int:

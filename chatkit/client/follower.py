@@ -192,4 +192,7 @@ def _message(event: MessageEvent, epoch: str) -> Message:
         event.redacted,
         event.verified,
         event.bot,
+        event.of,
+        event.act,
+        event.mentions,
     )

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from chatkit.core.message_state import Act, Edit, MessageState, Reaction
 from chatkit.core.model import Cursor, Gap, Member, Message
 from chatkit.core.signals import MembersChanged
 from chatkit.core.subscription import Subscription  # noqa: TC001  # a cheap import is no reason to hide it
@@ -30,13 +32,23 @@ base: dict[str, Any] = {"room": st.none() | text, "ref": refs}
 commands = st.one_of(
     st.builds(protocol.JoinCommand, after=st.none() | text, history=st.none() | integers, **base),
     st.builds(protocol.LeaveCommand, **base),
-    st.builds(protocol.PublishCommand, body=st.none() | text, data=values, key=st.none() | text, **base),
+    st.builds(
+        protocol.PublishCommand,
+        body=st.none() | text,
+        data=values,
+        key=st.none() | text,
+        of=st.none() | integers,
+        act=st.none() | st.sampled_from(Act),
+        **base,
+    ),
     st.builds(
         protocol.HistoryCommand,
         before=positions,
         after=positions,
         limit=st.none() | integers,
         search=st.none() | text,
+        of=st.none() | integers,
+        raw=st.booleans(),
         **base,
     ),
     st.builds(protocol.MembersCommand, **base),
@@ -54,8 +66,25 @@ messages = st.builds(
     values,
     st.none() | text,
     st.booleans(),
+    of=st.none() | integers,
+    act=st.none() | st.sampled_from(Act),
+    mentions=st.lists(text, max_size=2).map(tuple),
 )
-wire_messages = messages.map(protocol.WireMessage.of_message)
+states = st.builds(
+    MessageState,
+    st.none() | st.builds(Edit, integers, st.integers(0, 4 * 10**12)),
+    st.lists(st.builds(Reaction, text, integers, st.tuples(text)), max_size=2, unique_by=lambda each: each.emoji).map(
+        tuple
+    ),
+    st.integers(1, 9),
+    st.booleans(),
+)
+wire_messages = st.one_of(
+    messages.map(protocol.WireMessage.of_message),
+    st.builds(lambda message, state: replace(message, state=state), messages, states).map(
+        protocol.WireMessage.of_message
+    ),
+)
 members = st.lists(st.builds(protocol.WireMember, text, text), max_size=2)
 events = st.one_of(
     st.builds(protocol.WelcomeEvent, text, text, st.builds(protocol.WireLimits, integers, integers)),

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,20 @@ from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.presence import announce, insert_typing, read_presence
 from chatkit.backends.sqlite.reader import plan_trim, read_page, read_rooms
 from chatkit.backends.sqlite.records import get_record, put_record, read_record_changes, scan_records
+from chatkit.backends.sqlite.relations import has_reaction
 from chatkit.backends.sqlite.schema import Synchronous, open_checkpointer, open_reader
+from chatkit.backends.sqlite.unread import count_unread, read_mentions
 from chatkit.backends.sqlite.writer import SqliteWriter
-from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.backend import (
+    Backend,
+    Filter,
+    MentionPosition,
+    Notification,
+    Page,
+    PresenceChange,
+    RoomInfo,
+    RoomUnread,
+)
 from chatkit.core.loading import check_load
 from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
 from chatkit.core.records import Record, RecordChanges
@@ -113,9 +124,19 @@ class SqliteBackend(Backend):
         before: int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> Page:
         def do(connection: sqlite3.Connection) -> Page:
-            return read_page(connection, self._writer.epoch, room, after=after, before=before, limit=limit, where=where)
+            return read_page(
+                connection,
+                self._writer.epoch,
+                room,
+                after=after,
+                before=before,
+                limit=limit,
+                where=where,
+                folded=folded,
+            )
 
         if where is None or where == Filter():
             return await self._pages.run(do)
@@ -128,11 +149,32 @@ class SqliteBackend(Backend):
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.run(lambda _: self._writer.redact(room, seq))
 
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        return await self._pages.run(lambda connection: has_reaction(connection, room, seq, emoji, sender))
+
+    async def read_mentions(
+        self,
+        name: str,
+        *,
+        rooms: Collection[str] | None = None,
+        before: MentionPosition | None = None,
+        limit: int = 100,
+    ) -> Sequence[Message]:
+        return await self._scans.run_interruptibly(
+            lambda connection: read_mentions(connection, self._writer.epoch, name, rooms, before, limit)
+        )
+
+    async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
+        return await self._scans.run_interruptibly(lambda connection: count_unread(connection, name, markers, limit))
+
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         steps = await self._scans.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
         dropped = 0
         for step in steps:  # one call each: waiting appends run in between
             dropped += await self._writer.run(partial(self._writer.drop, step))
+        ends = [end for step in steps for end in step]
+        while ends and await self._writer.run(partial(self._writer.drop_senders, ends)):
+            pass
         return dropped
 
     async def watch(self, room: str) -> None:

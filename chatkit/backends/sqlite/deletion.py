@@ -5,6 +5,8 @@ its epoch. Its former id is kept in a table until all rows are removed. So a kil
 next one that opens the store continues.
 """
 
+# ruff: noqa: S608 - the statements are composed of constants
+
 import sqlite3
 from typing import NamedTuple
 
@@ -24,6 +26,15 @@ _NEXT = "SELECT room FROM deleted_log LIMIT 1"
 _REMOVE = (
     "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE room = ? LIMIT ?)",
     "DELETE FROM redaction WHERE id IN (SELECT id FROM redaction WHERE room = ? LIMIT ?)",
+    *(
+        f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE room = ? LIMIT ?)"
+        for table, key in (
+            ("message_state", "room, seq"),
+            ("reaction", "room, seq, emoji"),
+            ("reaction_sender", "room, seq, emoji, sender"),
+            ("mention", "name, room, seq"),
+        )
+    ),
 )
 
 

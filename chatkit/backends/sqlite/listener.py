@@ -18,7 +18,7 @@ import msgspec
 
 from chatkit.backends.sqlite.errors import is_damage, to_chatkit_error
 from chatkit.backends.sqlite.file import SqliteFile
-from chatkit.backends.sqlite.reader import ROW, decode_room_rows
+from chatkit.backends.sqlite.message_row import ROW, decode_room_rows
 from chatkit.backoff import Backoff
 from chatkit.core.backend import Disconnected, MessageRedacted, Notification, Reconnected, RoomAdvanced, Typing
 from chatkit.core.model import Message  # noqa: TC001 - a cheap import is no reason to hide it

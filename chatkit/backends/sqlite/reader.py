@@ -12,14 +12,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from chatkit.backends.flags import BOT, VERIFIED
+from chatkit.backends.sqlite.message_row import BODY, FOLDED, FOLDED_ROW, ROW, STATE, decode_rows
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 from chatkit.core.text import fold
 
-# A row of the table `message`, or of a subquery with this alias, as `MessageRow` decodes it.
-ROW = "json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key, message.flags)"
 BEYOND = 2**62  # a number that no message has
 STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
 PREFILTER_CHARS = 16  # a longer pattern excludes hardly more rows
@@ -32,18 +30,19 @@ _PAGE = """
     FROM room LEFT JOIN (
         SELECT count(*) AS count, json_group_array({row}) FILTER (WHERE message.id IS NOT NULL) AS rows FROM (
             SELECT id, n_bytes, sum(n_bytes) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM (
-                SELECT message.id, {size} AS n_bytes FROM message
-                WHERE message.room = (SELECT id FROM room WHERE name = :room) AND seq > :after AND seq < :before {where}
-                ORDER BY seq {order} LIMIT :limit + 1
+                SELECT message.id, {size} AS n_bytes FROM message {state}
+                WHERE message.room = (SELECT id FROM room WHERE name = :room)
+                AND message.seq > :after AND message.seq < :before {where}
+                ORDER BY message.seq {order} LIMIT :limit + 1
             )
-        ) AS found LEFT JOIN message ON message.id = found.id AND (total <= :max_bytes OR total = n_bytes)
+        ) AS found LEFT JOIN message ON message.id = found.id AND (total <= :max_bytes OR total = n_bytes) {state}
     ) AS chosen WHERE name = :room
 """
-_SIZE = "coalesce(length(CAST(body AS BLOB)), 0) + coalesce(length(CAST(data AS BLOB)), 0)"
+_SIZE = "coalesce(length(CAST({body} AS BLOB)), 0) + coalesce(length(CAST(message.data AS BLOB)), 0)"
 # LIKE is a prefilter that halves the time. It folds ASCII only; rows for which that is not enough have `folded`.
 _SEARCH = """
-    AND (body LIKE :prefilter OR folded IS NOT NULL)
-    AND CASE WHEN folded IS NULL THEN instr(lower(body), :search) ELSE instr(folded, :search) END
+    AND ({body} LIKE :prefilter OR {folded} IS NOT NULL)
+    AND CASE WHEN {folded} IS NULL THEN instr(lower({body}), :search) ELSE instr({folded}, :search) END
 """
 _ROOMS = """
     SELECT json_group_array(json_array(name, dropped, last, time_ms, life)) FROM (
@@ -74,39 +73,6 @@ _TO_DROP = """
 """
 
 
-class MessageRow(msgspec.Struct, array_like=True, frozen=True):
-    """One message as encoded by SQLite's JSON; `data` is JSON text within it. A redacted message has no body."""
-
-    seq: int
-    time_ms: int
-    sender: str
-    body: str | None
-    data: str | None
-    key: str | None
-    flags: int
-
-    def to_message(self, room: str, epoch: str) -> Message:
-        """Return the row as a `Message`."""
-        data = None if self.data is None else msgspec.json.decode(self.data)
-        redacted = self.body is None
-        return Message(
-            room,
-            epoch,
-            self.seq,
-            self.time_ms,
-            self.sender,
-            self.body or "",
-            data,
-            self.key,
-            redacted,
-            verified=bool(self.flags & VERIFIED),
-            bot=bool(self.flags & BOT),
-        )
-
-
-decode_row = msgspec.json.Decoder(MessageRow).decode
-decode_rows = msgspec.json.Decoder(list[MessageRow]).decode
-decode_room_rows = msgspec.json.Decoder(list[tuple[str, str, MessageRow]]).decode
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, str]]).decode
 _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
@@ -120,9 +86,10 @@ def read_page(
     before: int | None,
     limit: int,
     where: Filter | None,
+    folded: bool,
 ) -> Page:
     """Read a page; see `Backend.read`. A long page is read in steps of one snapshot, until it has enough bytes."""
-    request = _PageRequest(epoch, room, after, before, where or Filter())
+    request = _PageRequest(epoch, room, after, before, where or Filter(), folded)
     if limit <= STEP_MESSAGES:
         return _read_step(connection, request, limit, MAX_PAGE_BYTES)
     connection.execute("BEGIN")
@@ -141,6 +108,7 @@ class _PageRequest(msgspec.Struct, frozen=True):
     after: int | None
     before: int | None
     where: Filter
+    folded: bool
 
     def after_messages(self, messages: Sequence[Message]) -> "_PageRequest":
         """Return the rest of the range after these messages, in the direction of reading."""
@@ -166,7 +134,7 @@ def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: in
 
 def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int, max_bytes: int) -> Page:
     is_forward = request.after is not None
-    statement, values = _page_statement(request.where, is_forward=is_forward)
+    statement, values = _page_statement(request.where, is_forward=is_forward, folded=request.folded)
     values |= {"room": request.room, "after": request.after or 0, "limit": limit, "max_bytes": max_bytes}
     values["before"] = BEYOND if request.before is None else request.before
     found = connection.execute(statement, values).fetchone()
@@ -201,25 +169,36 @@ def plan_trim(
     return list(_steps(_decode_to_drop(found)))
 
 
-def _page_statement(where: Filter, *, is_forward: bool) -> tuple[str, dict[str, str | int | None]]:
-    conditions = ""
+def _page_statement(where: Filter, *, is_forward: bool, folded: bool) -> tuple[str, dict[str, str | int | None]]:
+    body, folded_body = (BODY, FOLDED) if folded else ("message.body", "message.folded")
+    conditions = " AND message.act IS NULL" if folded else ""
     values: dict[str, str | int | None] = {}
     if where.search is not None:
-        conditions += _SEARCH
+        conditions += _SEARCH.format(body=body, folded=folded_body)
         search = fold(where.search)
         values |= {"search": search, "prefilter": prefilter(search)}
     for name, condition in _CONDITIONS.items():
         if (value := getattr(where, name)) is not None:
             conditions += condition
             values[name] = value
-    return _PAGE.format(row=ROW, size=_SIZE, where=conditions, order="ASC" if is_forward else "DESC"), values
+    if where.pinned:
+        conditions += _PINNED if folded else " AND FALSE"
+    parts = {"row": FOLDED_ROW, "state": STATE} if folded else {"row": ROW, "state": ""}
+    order = "ASC" if is_forward else "DESC"
+    return _PAGE.format(size=_SIZE.format(body=body), where=conditions, order=order, **parts), values
 
 
 _CONDITIONS = {
-    "sender": " AND sender = :sender",
-    "since_ms": " AND time_ms >= :since_ms",
-    "until_ms": " AND time_ms < :until_ms",
+    "sender": " AND message.sender = :sender",
+    "since_ms": " AND message.time_ms >= :since_ms",
+    "until_ms": " AND message.time_ms < :until_ms",
+    "of": " AND message.of = :of",
 }
+_PINNED = """
+    AND message.seq IN (
+        SELECT seq FROM message_state WHERE room = (SELECT id FROM room WHERE name = :room) AND is_pinned
+    )
+"""
 
 
 def prefilter(search: str) -> str:

@@ -4,7 +4,7 @@
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -14,23 +14,25 @@ from chatkit.core.text import fold as fold_text
 
 # Numbers of rows for which the statement stays prepared. A batch uses the next larger size; unused rows are NULL.
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-MAX_ROWS = SIZES[-1]  # 10 values a row: fewer than the 32,766 that SQLite binds to a statement
+MAX_ROWS = SIZES[-1]  # 13 values a row: fewer than the 32,766 that SQLite binds to a statement
 
 PLAIN = ("id", "room", "seq", "time_ms", "sender", "body", "flags")  # most messages have no other columns
-EXTRA = ("data", "key", "folded")
+EXTRA = ("data", "key", "folded", "of", "act", "mentions")
 
-Extra: TypeAlias = tuple[str | None, str | None, str | None]
+Extra: TypeAlias = tuple[str | None, str | None, str | None, int | None, str | None, str | None]
 
 _encode = msgspec.json.Encoder().encode
+_NO_EXTRA: Final = (None,) * len(EXTRA)
 
 
 class Rows:
-    """The rows of one batch, as they are bound to the statement."""
+    """The rows of one batch, as they are bound to the statement. If they are `related`, they are to be folded then."""
 
-    __slots__ = ("count", "extras", "values")
+    __slots__ = ("count", "extras", "related", "values")
 
     def __init__(self) -> None:
         self.count = 0
+        self.related = False  # one of them refers to a message, or mentions somebody
         self.values: list[Any] = []  # the PLAIN columns of all rows
         self.extras: dict[int, Extra] = {}  # the EXTRA columns of the rows that have any
 
@@ -38,8 +40,21 @@ class Rows:
         """Add a message as it is."""
         body = None if message.redacted else message.body
         self.values += (id_, room_id, message.seq, message.time_ms, message.sender, body, flags_of(message))
-        self.extras[self.count] = (None, message.key, None) if message.redacted else extra_of(message)
+        self.add_extra(message)
+        if message.redacted:
+            self.extras[self.count] = (None, message.key, None, message.of, message.act, None)
         self.count += 1
+
+    def add_extra(self, item: Draft | Message) -> None:
+        """Add the EXTRA columns of the next row."""
+        self.extras[self.count] = extra_of(item)
+        if item.of is not None or item.mentions:
+            self.related = True
+
+    @property
+    def first_id(self) -> int:
+        """The id of the first row."""
+        return int(self.values[0])
 
     def parts(self) -> Iterable["Rows"]:
         """Split into parts of at most MAX_ROWS rows."""
@@ -64,7 +79,7 @@ class Rows:
             values, width = [], len(PLAIN)
             for i in range(self.count):
                 values += self.values[i * width : (i + 1) * width]
-                values += self.extras.get(i, (None, None, None))
+                values += self.extras.get(i, _NO_EXTRA)
         width = len(PLAIN) + len(EXTRA) if self.extras else len(PLAIN)
         return values + [None] * ((size - self.count) * width)
 
@@ -72,7 +87,8 @@ class Rows:
 def extra_of(item: Draft | Message) -> Extra:
     """Return the EXTRA columns of a draft or message."""
     data = None if item.data is None else _encode(item.data).decode()
-    return data, item.key, fold(item.body)
+    mentions = _encode(item.mentions).decode() if item.mentions else None
+    return data, item.key, fold(item.body), item.of, item.act, mentions
 
 
 def fold(body: str) -> str | None:

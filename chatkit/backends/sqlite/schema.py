@@ -13,12 +13,21 @@ from typing import Literal, TypeAlias
 
 from chatkit.backends.sqlite.errors import BUSY_TIMEOUT_S, retry_while_busy, to_chatkit_error
 from chatkit.backends.sqlite.file import SqliteFile
+from chatkit.backends.sqlite.relations import create_view
 from chatkit.core.backend import new_epoch
 from chatkit.errors import ChatkitError, NotAStore, StoreTooNew, Unavailable
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 APPLICATION_ID = 0x63686B74  # "chkt": by this, `file` and other programs recognise a store
-MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql", "6.sql")  # script N upgrades a store from version N - 1 to N
+MIGRATIONS = (
+    "1.sql",
+    "2.sql",
+    "3.sql",
+    "4.sql",
+    "5.sql",
+    "6.sql",
+    "7.sql",
+)  # script N upgrades a store from version N - 1 to N
 CACHED_STATEMENTS = 256  # the append statement of every size stays prepared, with all other statements
 
 _logger = logging.getLogger(__name__)
@@ -46,6 +55,7 @@ def open_writer(file: SqliteFile, synchronous: Synchronous, *, make: bool) -> tu
         _migrate(connection, path)
         epoch = _renew_epoch_of_copy(connection, file)
         file.record_companions()
+        create_view(connection)
         connection.execute("PRAGMA busy_timeout = 0")  # see `retry_while_busy`
         return connection, epoch
 

@@ -30,10 +30,11 @@ from chatkit.backends.sqlite.deletion import hide_room, remove_step
 from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy, to_chatkit_error
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
-from chatkit.backends.sqlite.reader import ROW, decode_room_rows, decode_row
+from chatkit.backends.sqlite.message_row import ROW, decode_room_rows, decode_row
+from chatkit.backends.sqlite.relations import drop_senders, drop_state, redact_entry, relate
 from chatkit.backends.sqlite.renaming import rename_room
 from chatkit.backends.sqlite.room_ends import RoomEnds
-from chatkit.backends.sqlite.rows import MAX_ROWS, Rows, extra_of
+from chatkit.backends.sqlite.rows import MAX_ROWS, Rows
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
 from chatkit.core.loading import check_keys, choose_new
 from chatkit.core.model import Draft, Head, Message, Receipt
@@ -61,7 +62,6 @@ _READ_KEYS = f"""
 _READ_ONE = f"""
     SELECT room.id, life, {ROW} FROM room JOIN message ON message.room = room.id WHERE name = ? AND seq = ?
 """
-_REDACT = "UPDATE message SET body = NULL, data = NULL, folded = NULL WHERE room = ? AND seq = ?"
 _MARK_TRIM = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0))"
 _MARK_DROPPED = """
     UPDATE room SET dropped = ?2, dropped_time_ms = (SELECT time_ms FROM message WHERE room = ?1 AND seq = ?2)
@@ -206,16 +206,22 @@ class SqliteWriter:
         """Append after the cached ends without reading. Return None if the cache is outdated and nothing is stored."""
         receipts, rows = self._assign_numbers(drafts, {})
         try:
-            return receipts if self._insert(rows) else None
+            return receipts if (self._insert_and_relate(rows) if rows.related else self._insert(rows)) else None
         except sqlite3.IntegrityError:
             return None
+
+    def _insert_and_relate(self, rows: Rows) -> bool:
+        with transaction(self._connection):
+            is_inserted = self._insert(rows)
+            if is_inserted:
+                relate(self._cursor, rows.first_id)
+        return is_inserted
 
     def _append_locked(self, drafts: Sequence[Draft], rooms: AbstractSet[str]) -> list[Receipt]:
         with transaction(self._connection):
             self._ends.load(self._cursor, rooms, self.epoch)
             receipts, rows = self._assign_numbers(drafts, self._find_repeats(drafts))
-            for part in rows.parts():
-                self._insert(part)
+            self._insert_all(rows)
         return receipts
 
     def _assign_numbers(self, drafts: Iterable[Draft], stored: dict[_Key, Message]) -> tuple[list[Receipt], Rows]:
@@ -232,14 +238,23 @@ class SqliteWriter:
             end.last = seq = end.last + 1
             ends.last_id += 1
             rows.values += (ends.last_id, end.id, seq, now_ms, draft.sender, body, flags_of(draft))
-            if key is not None or draft.data is not None or not body.isascii() or "\0" in body:
-                rows.extras[rows.count] = extra_of(draft)
+            if key is not None or draft.data is not None or draft.of is not None or draft.mentions:
+                rows.add_extra(draft)
+            elif not body.isascii() or "\0" in body:
+                rows.add_extra(draft)
             rows.count += 1
             message = draft.to_message(end.epoch, seq, now_ms)
             receipts.append(Receipt(message))
             if key is not None:
                 stored[room, draft.sender, key] = message
         return receipts, rows
+
+    def _insert_all(self, rows: Rows) -> None:
+        """Insert any number of rows, and fold them, in a transaction."""
+        for part in rows.parts():
+            self._insert(part)
+        if rows.related:
+            relate(self._cursor, rows.first_id)
 
     def _insert(self, rows: Rows) -> bool:
         """Insert at most MAX_ROWS rows in one statement. Return false if `top` has changed; then none is inserted."""
@@ -262,17 +277,16 @@ class SqliteWriter:
         }
 
     def redact(self, room: str, seq: int) -> Message:
-        """Remove a message's body and data; see `Backend.redact`."""
+        """Remove the body of a message and of its edits; see `Backend.redact`."""
         with transaction(self._connection):
             found = self._cursor.execute(_READ_ONE, [room, seq]).fetchone()
             if found is None:
                 raise NotFound(f"there is no message {seq} in {room!r}")
             room_id, life, row = found
-            self._cursor.execute(_REDACT, [room_id, seq])
-            self._cursor.execute("INSERT OR IGNORE INTO redaction (room, seq) VALUES (?, ?)", [room_id, seq])
+            redact_entry(self._cursor, room_id, seq)
         self._checkpoints.post(self._checkpointer.empty)  # the write-ahead log still contains the body
         self._poll()
-        return msgspec.structs.replace(decode_row(row), body=None, data=None).to_message(room, self.epoch + life)
+        return decode_row(row).to_tombstone().to_message(room, self.epoch + life)
 
     def drop(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
         """Drop all messages up to a number in each of the rooms, given by id; return how many. One step of a trim."""
@@ -284,6 +298,7 @@ class SqliteWriter:
                 # If another process has dropped them already, this finds nothing and changes nothing.
                 self._cursor.execute(_MARK_DROPPED, [room, last])
                 self._cursor.execute("DELETE FROM redaction WHERE room = ? AND seq <= ?", [room, last])
+                drop_state(self._cursor, room, last)
                 dropped += self._cursor.execute(
                     "DELETE FROM message WHERE room = ? AND seq <= ?", [room, last]
                 ).rowcount
@@ -291,6 +306,13 @@ class SqliteWriter:
             self._ends.top = self._ends.last_id
         # The messages of different rooms are interleaved: each may be on a different page.
         self.count_growth(dropped * PAGE_BYTES)
+        return dropped
+
+    def drop_senders(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
+        """Drop some senders of reactions to messages that were dropped; return how many. One step of a trim."""
+        with transaction(self._connection):
+            dropped = drop_senders(self._cursor, slices)
+        self.count_growth(dropped * MESSAGE_BYTES)
         return dropped
 
     def load(self, messages: Sequence[Message]) -> int:
@@ -319,8 +341,7 @@ class SqliteWriter:
                 self._ends.last_id += 1
                 rows.add(message, self._ends.last_id, end.id)
             end.last = new[-1].seq
-            for part in rows.parts():
-                self._insert(part)
+            self._insert_all(rows)
         return new
 
     def delete_room(self, room: str) -> bool:

@@ -20,6 +20,7 @@ PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 
 # One key: an escape sequence (ECMA-48), Alt with a key, or a character.
 _KEY = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b[^\[O]|[^\x1b]", re.DOTALL)
+_POSITION = re.compile(r"\x1b\[(\d{1,5});(\d{1,5})R")  # the terminal's answer to CSI 6n
 _WORD_LEFT = re.compile(r"\S*\s*$")
 _WORD_RIGHT = re.compile(r"^\s*\S*")
 
@@ -36,6 +37,7 @@ class LineEditor:
         self.at = 0
         self._unread = ""  # the start of a key whose other characters have not arrived
         self._is_pasting = False
+        self.positions: list[tuple[int, int]] = []  # rows and columns of the cursor that the terminal has reported
         self._lines: list[str] = []
         self._shown = 0  # the index in `_lines` of the recalled line; their count for the new line
         self._draft = ""
@@ -87,6 +89,8 @@ class LineEditor:
             raise EndOfInput
         elif key in _ACTIONS:
             _ACTIONS[key](self)
+        elif position := _POSITION.fullmatch(key):
+            self.positions.append((int(position[1]), int(position[2])))
         elif key in ("\x1b\r", "\x1b\n"):
             self._insert("\n")
         elif not key.startswith("\x1b"):

@@ -26,6 +26,10 @@ from chatkit.cli.sanitize import visible
 CLEAR_BELOW = "\r\x1b[K\x1b[C\x1b[J\r"
 WRAP_ON, WRAP_OFF = "\x1b[?7h", "\x1b[?7l"  # off while the rows are drawn, because they are wrapped already
 DEFAULT_SIZE = os.terminal_size((80, 24))  # for a terminal that does not report its size
+# Ask for the position of the cursor, and for that of the last cell, which is the size (DECSC, CUP, CPR, DECRC).
+ASK_POSITION = "\x1b[6n\x1b7\x1b[9999;9999H\x1b[6n\x1b8"
+ANSWERS = 2  # to each question
+ANSWER_TIMEOUT_S = 0.5  # for terminals that do not answer
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 MAX_LINE_BYTES = 16 * 2**20  # bounds the memory for one line of a pipe
 COLOURS = (31, 32, 33, 34, 35, 36)  # the six of ECMA-48 that are neither black nor white
@@ -97,6 +101,10 @@ class Terminal:
         self._typed: asyncio.Queue[str | InputFailed | None] = asyncio.Queue()  # lines; None is the end
         self._drawn: Layout | None = None  # the rows on the screen, and the cursor in them
         self._drawn_width = 0
+        self._size = _kernel_size()
+        self._n_asked = 0  # questions that the terminal has not answered
+        self._timeout: asyncio.TimerHandle | None = None  # ends the wait for the answers
+        self._held: list[str] = []  # shown during this wait: the place of the rows is not known then
 
     @contextmanager
     def raw_mode(self) -> Iterator[None]:
@@ -106,7 +114,7 @@ class Terminal:
         try:
             self._start_editing()
             loop.add_reader(0, self._read)
-            loop.add_signal_handler(signal.SIGWINCH, self._draw)
+            loop.add_signal_handler(signal.SIGWINCH, self._ask)
             # After Ctrl-Z and fg: the shell has changed the terminal.
             loop.add_signal_handler(signal.SIGCONT, self._start_editing)
             for number in (signal.SIGTERM, signal.SIGHUP):
@@ -114,15 +122,19 @@ class Terminal:
             yield
         finally:
             loop.remove_reader(0)
+            if self._timeout is not None:
+                self._timeout.cancel()
             for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
             with suppress(OSError, termios.error):  # the terminal hung up
-                self._write(self._erased() + PASTE_OFF)
-                termios.tcsetattr(0, termios.TCSADRAIN, before)
+                self._write(self._erased() + "".join(self._held) + PASTE_OFF)
+                # The shell must not read an answer of the terminal as typed keys.
+                termios.tcsetattr(0, termios.TCSAFLUSH if self._n_asked else termios.TCSADRAIN, before)
 
     def show(self, text: str) -> None:
         """Print a message above the input line."""
-        self._write(f"{self._erased()}{text}\n{self._painted()}")
+        self._held.append(f"{text}\n")
+        self._draw()
 
     def note(self, text: str) -> None:
         """Print a note, dimmed, above the input line."""
@@ -147,7 +159,14 @@ class Terminal:
     def _start_editing(self) -> None:
         tty.setcbreak(0)
         self._drawn = None
+        self._size = _kernel_size()
         self._write(PASTE_ON + self._painted())
+        self._leave_rows_above()
+
+    def _leave_rows_above(self) -> None:
+        """Move the input line down, if the terminal would scroll its rows away when it becomes narrower."""
+        if scrolls_for_wrapped_rows():
+            self._ask()
 
     def _read(self) -> None:
         try:
@@ -166,9 +185,10 @@ class Terminal:
                 self._typed.put_nowait(line)
         except EndOfInput:
             self._end(None)
+        self._receive_answers()
         if "\x0c" in text:  # Ctrl-L
-            self._write(CLEAR_SCREEN)
-            self._drawn = None
+            self._write(self._erased() + CLEAR_SCREEN)
+            self._leave_rows_above()
         if not self._editor.is_pasting:  # a long text arrives in many parts, and is drawn once
             self._draw()
 
@@ -176,28 +196,80 @@ class Terminal:
         asyncio.get_running_loop().remove_reader(0)
         self._typed.put_nowait(error)
 
+    def _ask(self) -> None:
+        """Ask the terminal for its size and the cursor: the kernel learns of the size later, in tmux up to 250 ms."""
+        if self._editor.is_pasting:  # the answer could become a part of the pasted text
+            self._resize(_kernel_size(), None)
+            return
+        self._n_asked += 1
+        self._write(ASK_POSITION)
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self._timeout = asyncio.get_running_loop().call_later(ANSWER_TIMEOUT_S, self._stop_waiting)
+
+    def _receive_answers(self) -> None:
+        answers = self._editor.positions
+        if self._n_asked and len(answers) >= ANSWERS * self._n_asked:  # the size has not changed since the last ones
+            (row, _), (lines, columns) = answers[-ANSWERS:]
+            self._resize(os.terminal_size((columns, lines)), row)
+        elif not self._n_asked:
+            answers.clear()
+
+    def _stop_waiting(self) -> None:
+        if self._n_asked:
+            self._resize(_kernel_size(), None)
+
+    def _resize(self, size: os.terminal_size, row: int | None) -> None:
+        """Draw again in a terminal of this size, whose cursor is in this row (from 1) if it has told."""
+        self._n_asked = 0
+        self._editor.positions.clear()
+        self._size = size
+        top = None if row is None else row - self._rows_above_cursor()
+        erased = self._erased()
+        if top is not None and scrolls_for_wrapped_rows():
+            erased += self._moved_down(top)
+        self._write(erased)
+        self._draw()
+
+    def _moved_down(self, top: int) -> str:
+        """Return the sequence that moves the screen down to leave half of it above the input line, erased at `top`."""
+        n_rows = len(self._layout().rows)
+        spare = self._size.lines + 1 - n_rows - top
+        if spare <= 0 or top > self._size.lines // 2:
+            return ""
+        return f"\x1b[H\x1b[{spare}L\x1b[{top + spare}H"
+
     def _draw(self) -> None:
-        self._write(self._erased() + self._painted())
+        """Draw the input line, and above it what was shown since it was drawn."""
+        if self._n_asked:
+            return
+        shown, self._held = "".join(self._held), []
+        self._write(self._erased() + shown + self._painted())
 
     def _erased(self) -> str:
         """Return the sequence that erases the rows and moves the cursor to the start of the first."""
-        drawn, self._drawn = self._drawn, None
-        if drawn is None:
-            return CLEAR_BELOW
-        width = _size().columns
-        above = drawn.cursor_row
-        if width != self._drawn_width and rewraps_rows():
-            above = drawn.rows_above_cursor(width)
+        above = self._rows_above_cursor()
+        self._drawn = None
         return _up(above) + CLEAR_BELOW
+
+    def _rows_above_cursor(self) -> int:
+        if self._drawn is None:
+            return 0
+        width = self._size.columns
+        if width != self._drawn_width and rewraps_rows():
+            return self._drawn.rows_above_cursor(width)
+        return self._drawn.cursor_row
 
     def _painted(self) -> str:
         """Return the sequence that draws the rows at the cursor and then moves it to its position in them."""
-        size = _size()
-        rows = self._editor.layout(self._prompt, size.columns, max(1, size.lines - 1))
-        self._drawn, self._drawn_width = rows, size.columns
+        rows = self._layout()
+        self._drawn, self._drawn_width = rows, self._size.columns
         text = "\r\n".join(map(_painted_row, rows.rows))
         up = _up(len(rows.rows) - 1 - rows.cursor_row)
         return f"{WRAP_OFF}{text}{WRAP_ON}{up}\x1b[{rows.cursor_column + 1}G"
+
+    def _layout(self) -> Layout:
+        return self._editor.layout(self._prompt, self._size.columns, max(1, self._size.lines - 1))
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
@@ -219,12 +291,20 @@ def _encodable(text: str) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
-def _size() -> os.terminal_size:
+def _kernel_size() -> os.terminal_size:
     try:
         size = os.get_terminal_size(1)
     except OSError:
         return DEFAULT_SIZE
     return os.terminal_size((size.columns or DEFAULT_SIZE.columns, size.lines or DEFAULT_SIZE.lines))
+
+
+def scrolls_for_wrapped_rows(env: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the terminal scrolls when it wraps rows again, even if there are empty rows at its bottom.
+
+    tmux does. Rows that scroll away cannot be erased.
+    """
+    return "TMUX" in env
 
 
 def rewraps_rows(env: Mapping[str, str] = os.environ) -> bool:

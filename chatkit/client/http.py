@@ -17,19 +17,34 @@ from chatkit.client.endpoint import Endpoint, room_path
 from chatkit.client.errors import refusal_of_response
 from chatkit.client.http_connection import Answer, DeadlineConnection
 from chatkit.client.validation import (
+    MessageListing,
     check_log,
     check_message,
     check_room_view,
+    clamp_count,
     decode,
     read_cursor,
     read_gap,
+    read_listing,
     read_members,
     read_messages,
+    read_unread,
 )
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Member, Message
+from chatkit.core.reading import RoomUnread
 from chatkit.errors import Unavailable
-from chatkit.wire.http import MemberList, MessagePage, PublishRequest, RoomList, RoomView
+from chatkit.wire.http import (
+    MarkerRequest,
+    MarkerView,
+    MemberList,
+    MessageList,
+    MessagePage,
+    PublishRequest,
+    RoomList,
+    RoomView,
+    UnreadList,
+)
 from chatkit.wire.protocol import Position, WireMessage
 
 TIMEOUT_S: Final = (
@@ -168,6 +183,27 @@ class HttpClient:
         message = decode(self._call("DELETE", f"{room_path(room)}/messages/{seq}").body, WireMessage)
         check_message(message)
         return message
+
+    def mark(self, room: str, seq: int) -> int:
+        """Note that the client's name has read a room up to a message; return the marker."""
+        body = msgspec.json.encode(MarkerRequest(seq))
+        answer = self._call("PUT", f"{room_path(room)}/marker", body, name=self._endpoint.name)
+        return clamp_count(decode(answer.body, MarkerView).seq)
+
+    def unread(self) -> Sequence[RoomUnread]:
+        """List what the client's name has not read."""
+        answer = self._call("GET", "/unread", name=self._endpoint.name)
+        return [read_unread(each) for each in decode(answer.body, UnreadList).rooms]
+
+    def mentions(self, *, before: str | None = None, limit: int | None = None) -> MessageListing:
+        """List the newest messages of all rooms that mention the client's name."""
+        answer = self._call("GET", "/mentions", before=before, limit=limit, name=self._endpoint.name)
+        return read_listing(decode(answer.body, MessageList))
+
+    def search(self, text: str, *, before: str | None = None, limit: int | None = None) -> MessageListing:
+        """List the newest messages of all rooms that contain a text."""
+        answer = self._call("GET", "/search", q=text, before=before, limit=limit)
+        return read_listing(decode(answer.body, MessageList))
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, *, once: bool = False, **query: str | int | None

@@ -8,7 +8,9 @@ from typing import ParamSpec, TypeVar
 from chatkit.client.http import HistoryResult, HttpClient
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import Item
+from chatkit.client.validation import MessageListing
 from chatkit.core.model import Cursor, Member, check_readable_room, check_room
+from chatkit.core.reading import RoomUnread
 from chatkit.wire.http import RoomView
 from chatkit.wire.protocol import Position
 
@@ -118,6 +120,51 @@ class Reading:
 
         """
         await self._call(self._calls.redact, check_room(room), seq)
+
+    async def mark(self, room: str, seq: int) -> int:
+        """Note that this client's name has read a room up to a message.
+
+        Args:
+            room: Name of the room.
+            seq: Number of the message; beyond the end of the room, it is the newest one.
+
+        Returns:
+            int: The marker, which does not move back.
+
+        Raises:
+            Forbidden: If the client has no token, unless the server is open and the client has a name.
+            NotFound: If the room has no messages.
+
+        """
+        return await self._call(self._calls.mark, check_room(room), seq)
+
+    async def unread(self) -> list[RoomUnread]:
+        """Return what this client's name has not read: each room that it has marked, or that mentions it.
+
+        Counting stops at 1,000. Raise `Forbidden` as `mark` does.
+        """
+        return list(await self._call(self._calls.unread))
+
+    async def mentions(self, *, before: str | None = None, limit: int | None = None) -> MessageListing:
+        """Return the newest messages of all rooms that mention this client's name.
+
+        Args:
+            before: Cursor of an earlier list, to read the older ones.
+            limit: Largest number of messages: 50 by default, at most 100.
+
+        """
+        return await self._call(self._calls.mentions, before=before, limit=limit)
+
+    async def search(self, text: str, *, before: str | None = None, limit: int | None = None) -> MessageListing:
+        """Return the newest messages of all rooms that contain a text, regardless of case.
+
+        Args:
+            text: Text of at most 200 characters.
+            before: Cursor of an earlier list, to read the older ones.
+            limit: Largest number of messages: 50 by default, at most 100.
+
+        """
+        return await self._call(self._calls.search, text, before=before, limit=limit)
 
     async def _call(self, call: Callable[Params, ValueT], /, *args: Params.args, **kwargs: Params.kwargs) -> ValueT:
         return await asyncio.to_thread(call, *args, **kwargs)

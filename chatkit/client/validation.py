@@ -11,9 +11,10 @@ import msgspec
 
 from chatkit.core.message_state import MAX_LISTED_NAMES
 from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
+from chatkit.core.reading import RoomUnread
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
 from chatkit.wire.access import MAX_TIME_MS
-from chatkit.wire.http import MessagePage, RoomView
+from chatkit.wire.http import MessageList, MessagePage, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,
     MAX_POSITION,
@@ -34,6 +35,7 @@ from chatkit.wire.protocol import (
     WireLimits,
     WireMember,
     WireMessage,
+    WireUnread,
     decode_event,
 )
 
@@ -252,6 +254,33 @@ def read_messages(
             raise incompatible(f"a page with message {message.seq} of {message.room!r}, which was not asked for")
         last = message.seq
     return [message.to_message(cursor.epoch) for message in page.messages]
+
+
+class MessageListing(msgspec.Struct, frozen=True):
+    """Messages of several rooms, the newest first. `cursor` is where the older ones start; None if there are none.
+
+    Their `epoch` is empty: such a list says nothing of the logs.
+    """
+
+    messages: Sequence[Message]
+    cursor: str | None
+
+
+def read_listing(listing: MessageList) -> MessageListing:
+    """Return a list of messages; raise `Unavailable`."""
+    for message in listing.messages:
+        check_message(message)
+    if listing.cursor is not None and len(listing.cursor) > MAX_SENTENCE_CHARS:
+        raise incompatible("a cursor that is too long")
+    cursor = None if listing.complete else listing.cursor
+    return MessageListing([message.to_message("") for message in listing.messages], cursor)
+
+
+def read_unread(unread: WireUnread) -> RoomUnread:
+    """Return what is unread in a room; raise `Unavailable`."""
+    _check_name(unread.room)
+    counts = (unread.marker, unread.last, unread.unread, unread.mentions)
+    return RoomUnread(unread.room, *map(clamp_count, counts))
 
 
 def _seq_in(cursor: Cursor, position: Position | None, default: int) -> int:

@@ -1,6 +1,7 @@
 """HistoryQueue: reads of history for clients. Pages and searches have separate queues, so neither delays the other."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -9,6 +10,8 @@ from chatkit.core.fair_queue import Client, FairQueue
 from chatkit.core.history import HistoryPage
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor
+
+T = TypeVar("T")
 
 SEARCHES: Final = 2  # at a time: a search uses a whole processor, and may scan a whole room
 SEARCH_S: Final = 20.0  # enough for some ten million messages; chatkit's clients wait for 30 s
@@ -24,6 +27,14 @@ class HistoryQueue:
             "a search", max_running=SEARCHES, max_waiting=256, max_waiting_each=4, limit_s=SEARCH_S
         )
         self._pages = FairQueue("a page", max_running=PAGES, max_waiting=4_096, max_waiting_each=16, limit_s=PAGE_S)
+
+    async def search(self, client: Client, call: Callable[[], Awaitable[T]]) -> T:
+        """Run a search in many rooms when it is the client's turn. Raise as `read` does."""
+        return await self._searches.run(client, call)
+
+    async def list(self, client: Client, call: Callable[[], Awaitable[T]]) -> T:
+        """Run a call that reads a page of several rooms when it is the client's turn. Raise as `read` does."""
+        return await self._pages.run(client, call)
 
     async def read(
         self,

@@ -15,31 +15,30 @@ from math import inf
 from types import TracebackType
 from typing import Final, Self, cast
 
-from msgspec.structs import replace
-
-from chatkit.core.access import RoomSettings, is_system_room
+from chatkit.core.access import RoomSettings
 from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
-from chatkit.core.backend import Backend, Filter, RoomInfo
+from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.measures import HubMeasures
-from chatkit.core.mentions import find_mentions
-from chatkit.core.message_state import Act
+from chatkit.core.mentions import with_mentions
 from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.presence import PresenceTracker
+from chatkit.core.read_state import ReadState
 from chatkit.core.record_watcher import RecordWatcher
+from chatkit.core.records import RecordChanges
 from chatkit.core.references import References
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
+from chatkit.core.search import search_rooms
 from chatkit.core.signals import RoomChanged, Signal, Typing
 from chatkit.core.steady_clock import SteadyClock
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
-from chatkit.core.text import fold
 from chatkit.errors import ChatkitError, NotFound
 
 USES_S: Final = 60.0  # between two writes of when tokens were used
@@ -75,8 +74,9 @@ class Hub:
         references = References(backend, is_open=lambda: self.access.is_open)
         self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
-        self._records = RecordWatcher(backend, self._notifier.apply)
+        self._records = RecordWatcher(backend, self._on_records_changed)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
+        self.read_state = ReadState(backend, self.records)
         store = cast("Backend", self.records)  # of which they use no more than there is
         self.administration = Administration(store, self.now_ms)
         self.moderation = Moderation(store, self.now_ms, refusal_s=REFUSAL_S if backend.shared else 0)
@@ -143,22 +143,9 @@ class Hub:
         `settle` is called in the event loop. Drafts are committed in the order in which they were submitted, and those
         that refer to a message are checked before. Raise `Unavailable` if no draft can be accepted.
         """
-        if "@" in draft.body and (mentions := self._mentions(draft)):
-            draft = replace(draft, mentions=mentions)
+        if "@" in draft.body:
+            draft = with_mentions(draft, self.access, self._presence.roster)
         self._committer.submit(draft, settle)
-
-    def _mentions(self, draft: Draft) -> tuple[str, ...]:
-        """Return whom a draft mentions: names that tokens hold, and members of the room."""
-        if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
-            return ()
-
-        def known_name(text: str) -> str | None:
-            if self._presence.roster.is_member(draft.room, text):
-                return text
-            holder = self.access.holder_of(text)
-            return holder if holder is not None and fold(holder) == fold(text) else None
-
-        return find_mentions(draft.body, known_name)
 
     async def publish(self, draft: Draft) -> Receipt:
         """Commit the draft, and return its receipt when the message is as durable as the backend promises.
@@ -259,6 +246,12 @@ class Hub:
         """Return every room that holds or held a message, in the order of their names."""
         return await self._backend.rooms()
 
+    async def search(
+        self, rooms: Sequence[RoomInfo], text: str, *, before: MentionPosition | None = None, limit: int = 100
+    ) -> list[Message]:
+        """Return the newest messages of several rooms that contain a text; see `search_rooms`."""
+        return await search_rooms(self._backend, rooms, text, before=before, limit=limit)
+
     def heads(self) -> dict[str, Head]:
         """Return the head of the log of each room that is read in this process."""
         return self._rooms.heads()
@@ -340,6 +333,10 @@ class Hub:
         Changes that other processes make apply after about a second also without it.
         """
         await self._records.refresh()
+
+    def _on_records_changed(self, changes: RecordChanges) -> None:
+        self._notifier.apply(changes)
+        self.read_state.apply(changes)
 
     def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
         self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))

@@ -5,11 +5,33 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final
 
-from chatkit.core.model import MAX_SENDER_CHARS
+from msgspec.structs import replace
+
+from chatkit.core.access import is_system_room
+from chatkit.core.access_table import AccessTable
+from chatkit.core.message_state import Act
+from chatkit.core.model import MAX_SENDER_CHARS, Draft
+from chatkit.core.roster import Roster
+from chatkit.core.text import fold
 
 MAX_MENTIONS: Final = 32  # names that are looked for in one message: this bounds the work for a body of `@`
 
 _AT: Final = re.compile(r"(?<!\w)@(?=\S)")  # not the one in an address of electronic mail
+
+
+def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
+    """Return a draft with the names that it mentions: those that tokens hold, and those of members of its room."""
+    if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
+        return draft
+
+    def known_name(text: str) -> str | None:
+        if roster.is_member(draft.room, text):
+            return text
+        holder = access.holder_of(text)
+        return holder if holder is not None and fold(holder) == fold(text) else None
+
+    mentions = find_mentions(draft.body, known_name)
+    return replace(draft, mentions=mentions) if mentions else draft
 
 
 def find_mentions(body: str, known_name: Callable[[str], str | None]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, check_room, check_sender, format_time
+from chatkit.core.read_state import move_markers
 from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
 from chatkit.errors import BadReference, BadRequest, NotFound
@@ -177,6 +178,7 @@ class Moderation:
         settings, _ = await self._store.update(access_records.ROOM, room, RoomSettings, lambda _: None)
         if not has_log and settings is None:
             raise no_such_room(room)
+        await move_markers(self._backend, room, None)
         await self._audit.append(AuditEvent.ROOM_DELETED, by, f"deleted the room {room}", room)
 
     async def rename_room(self, by: Identity, room: str, new: str) -> None:
@@ -190,6 +192,7 @@ class Moderation:
         if room == new:
             raise BadRequest(f"the room has the name {room!r} already")
         await Renaming(self._backend, self._store, room, new, self._refusal_s).run()
+        await move_markers(self._backend, room, new)
         await self._audit.append(
             AuditEvent.ROOM_RENAMED, by, f"renamed the room {room} to {new}", room, {"renamed_to": new}
         )

@@ -22,6 +22,8 @@ def size_of(message: Message) -> int:
 
 def cut_page(messages: Sequence[Message], *, is_forward: bool) -> Sequence[Message]:
     """Return as many messages as a page may hold, at least one, from the end from which the read started."""
+    if not messages:
+        return messages
     in_order = messages if is_forward else messages[::-1]
     n_kept = max(1, sum(1 for n_bytes in accumulate(map(size_of, in_order)) if n_bytes <= MAX_PAGE_BYTES))
     return messages[:n_kept] if is_forward else messages[-n_kept:]

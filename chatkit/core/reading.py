@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final, Self
 
 import msgspec
 
 from chatkit.core.model import Head, Message
 from chatkit.core.text import fold
+from chatkit.errors import BadCursor
+
+MAX_DIGITS: Final = 18  # of a number in a position: they fit in a store's 64 bits
 
 # One search is compared with many messages. Four are enough: a process rarely runs more searches at the same time.
 _fold_search = lru_cache(maxsize=4)(fold)
@@ -64,11 +68,26 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class MentionPosition(msgspec.Struct, frozen=True, order=True):
-    """A position in the mentions of a name, which are in the order of their times, rooms and numbers."""
+    """A position among messages of several rooms, by their times, rooms and numbers. Opaque to clients."""
 
     time_ms: int
     room: str
     seq: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the result of `str(position)`. Raise `BadCursor` for anything else."""
+        time_ms, _, rest = text.partition(":")
+        seq, _, room = rest.partition(":")
+        if (
+            not all(len(part) <= MAX_DIGITS and part.isascii() and part.isdigit() for part in (time_ms, seq))
+            or not room
+        ):
+            raise BadCursor(text)
+        return cls(int(time_ms), room, int(seq))
+
+    def __str__(self) -> str:
+        return f"{self.time_ms}:{self.seq}:{self.room}"
 
 
 class RoomUnread(msgspec.Struct, frozen=True):

@@ -36,6 +36,8 @@ DESCRIPTION: Final = (
 )
 _STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
 
+TIMES: Final = {"time", "created", "expires", "last_used", "revoked", "previous_until", "until"}  # RFC 3339
+
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
@@ -44,6 +46,8 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
     schemas["RoomSettingsChange"]["minProperties"] = 1
+    schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
+    _mark_times(schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
@@ -68,16 +72,26 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     }
 
 
+def _mark_times(schemas: Json) -> None:
+    """Give the times of answers their format: msgspec derives plain strings."""
+    for schema in schemas.values():
+        for name in TIMES & schema.get("properties", {}).keys():
+            for variant in (schema["properties"][name], *schema["properties"][name].get("anyOf", ())):
+                if variant.get("type") == "string":
+                    variant["format"] = "date-time"
+
+
 def _publish_schema(limits: Limits) -> Json:
-    """Return the parts of the schema that msgspec cannot derive: a body or data is required, and both have limits."""
+    """Return the parts of the schema that msgspec cannot derive: a body or data is required, and both have limits.
+
+    `not` says that one of them is required, because generators of clients make several classes from an `anyOf`.
+    """
     body = {"type": ["string", "null"], "description": f"Text of at most {limits.body} bytes of UTF-8."}
     data = {"description": f"Any JSON value of at most {limits.data} bytes."}
+    null = {"type": "null"}
     return {
-        "properties": {"body": body, "data": data, "key": {"anyOf": [key_schema(), {"type": "null"}]}},
-        "anyOf": [
-            {"required": ["body"], "properties": {"body": {"type": "string"}}},
-            {"required": ["data"], "properties": {"data": {"not": {"type": "null"}}}},
-        ],
+        "properties": {"body": body, "data": data, "key": {"anyOf": [key_schema(), null]}},
+        "not": {"properties": {"body": null, "data": null}},
         "example": {"body": "hello"},
     }
 

@@ -28,6 +28,7 @@ from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.long_answer import answer_encoded
 from chatkit.server.message_routes import message_handlers, publish_as, readable_room
 from chatkit.server.moderation_routes import room_handlers
+from chatkit.server.read_routes import read_handlers
 from chatkit.server.room_list import read_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.session.formats import with_cursor
@@ -242,6 +243,7 @@ rooms_router = Router(
         follow,
         list_members,
         *message_handlers,
+        *read_handlers,
         *room_handlers,
     ],
     guards=[check_request],

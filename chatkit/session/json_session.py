@@ -18,6 +18,7 @@ from chatkit.core.model import (
     check_room,
 )
 from chatkit.core.moderation import redaction_right
+from chatkit.core.read_state import reader_of
 from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.text import check_search
@@ -32,11 +33,13 @@ from chatkit.wire import protocol
 from chatkit.wire.costs import (
     JOIN_COST,
     LEAVE_COST,
+    MARK_COST,
     MEMBERS_COST,
     PAGE_COST,
     PING_COST,
     SEARCH_COST,
     TYPING_COST,
+    UNREAD_COST,
     refused_cost,
 )
 from chatkit.wire.page import encode_page
@@ -45,13 +48,15 @@ from chatkit.wire.page import encode_page
 class JsonSession(Session):
     """A session in `chatkit.v1`: commands and events as JSON, any number of rooms."""
 
-    __slots__ = ("_order", "_path_room", "_rights", "_stale_rooms")
+    __slots__ = ("_order", "_own_mark", "_path_room", "_rights", "_stale_rooms", "_watched_name")
 
     def __init__(
         self, context: SessionContext, socket: DirectSocket, identity: Identity, limiter: Limiter | None
     ) -> None:
         super().__init__(context, socket, identity, limiter)
         self._path_room: str | None = None
+        self._own_mark: tuple[str, int] | None = None  # the marker that this connection moved last
+        self._watched_name: str | None = None  # the name whose markers are reported, after it asked for what is unread
         self._order: SendingOrder | None = None  # of a client that sends `behind` with its messages
         self._rights: dict[str, list[str] | None] = {}  # as the client knows them, by joined room
         self._stale_rooms: set[str] = set()  # rooms whose changes of members were not sent, because the socket was full
@@ -82,10 +87,14 @@ class JsonSession(Session):
             self._charge(refused_cost(len(text)))
             self._refuse(error, command.ref)
 
-    def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:
+    def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:  # noqa: C901 - a table of cases
         if isinstance(command, protocol.PingCommand):  # it concerns the connection, not a room
             self._charge(PING_COST)
             self._send(protocol.PongEvent(command.ref))
+            return
+        if isinstance(command, protocol.UnreadCommand):
+            self._queue_job(partial(self._send_unread, command.ref), command.ref)
+            self._charge(UNREAD_COST)
             return
         room = self._room_of(command)
         match command:
@@ -110,6 +119,9 @@ class JsonSession(Session):
                 self._charge(MEMBERS_COST)
                 self._check(Right.READ, room)
                 self._send_members(room, command.ref)
+            case protocol.MarkCommand():
+                self._queue_job(partial(self._mark, room, command.seq, command.ref), command.ref)
+                self._charge(MARK_COST)
             case protocol.TypingCommand():
                 self._charge(TYPING_COST)
                 self._check_write(room)
@@ -270,6 +282,36 @@ class JsonSession(Session):
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
         self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last))
+
+    def _reader(self) -> str:
+        return reader_of(self.identity, is_open=self._access.is_open)
+
+    async def _mark(self, room: str, seq: int, ref: protocol.Ref | None) -> None:
+        self._check(Right.READ, room)
+        self._own_mark = room, seq
+        marker = await self._context.hub.read_state.mark(self._reader(), room, seq)
+        if ref is not None:
+            self._send(protocol.MarkedEvent(room, marker, ref))
+
+    async def _send_unread(self, ref: protocol.Ref | None) -> None:
+        name, read_state = self._reader(), self._context.hub.read_state
+        if self._watched_name is None and not self.is_closed:
+            self._watched_name = name
+            read_state.watch(name, self._on_marked)
+        found = await read_state.unread(name, lambda room: self._refusal(Right.READ, room) is None)
+        self._send(protocol.UnreadEvent([protocol.WireUnread.of(each) for each in found], ref))
+
+    def _on_marked(self, room: str, seq: int) -> None:
+        """Report a marker that another connection of this client's name has moved."""
+        is_own = (room, seq) == self._own_mark
+        if not is_own and self._socket.is_writable and self._refusal(Right.READ, room) is None:
+            self._send(protocol.MarkedEvent(room, seq))
+
+    def closed(self, code: int) -> None:
+        if self._watched_name is not None:
+            self._context.hub.read_state.unwatch(self._watched_name, self._on_marked)
+            self._watched_name = None
+        super().closed(code)
 
     def _send_members(self, room: str, ref: protocol.Ref | None) -> None:
         members, count = self._members(room)

@@ -80,12 +80,30 @@ class TypingCommand(Command, frozen=True):
     """Notify the other readers of the room that this client is typing."""
 
 
+class MarkCommand(Command, frozen=True):
+    """Note that the client's name has read the room up to the message `seq`."""
+
+    seq: int
+
+
+class UnreadCommand(Command, frozen=True):
+    """Send what the client's name has not read, in all rooms. From then on, `marked` reports moved markers."""
+
+
 class PingCommand(Command, frozen=True):
     """Ask for a `pong`. A browser cannot send WebSocket pings, but must detect a dead connection."""
 
 
 AnyCommand: TypeAlias = (
-    JoinCommand | LeaveCommand | PublishCommand | HistoryCommand | MembersCommand | TypingCommand | PingCommand
+    JoinCommand
+    | LeaveCommand
+    | PublishCommand
+    | HistoryCommand
+    | MembersCommand
+    | TypingCommand
+    | MarkCommand
+    | UnreadCommand
+    | PingCommand
 )
 
 _COMMANDS: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)

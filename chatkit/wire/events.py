@@ -11,7 +11,7 @@ from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of
 from chatkit.wire.commands import Ref
 from chatkit.wire.decoding import field_of, sentence_of
-from chatkit.wire.messages import WireMessage, encode
+from chatkit.wire.messages import WireMessage, WireUnread, encode
 
 MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
 
@@ -184,6 +184,21 @@ class PresenceEvent(ServerEvent, frozen=True, tag="presence", kw_only=True):
     count: int
 
 
+class MarkedEvent(ServerEvent, frozen=True, tag="marked"):
+    """The client's name has read the room up to the message `seq`: by this connection, if there is a `ref`."""
+
+    room: str
+    seq: int
+    ref: Ref | None = None
+
+
+class UnreadEvent(ServerEvent, frozen=True, tag="unread"):
+    """What the client's name has not read: each room that it has marked, or that mentions it."""
+
+    rooms: list[WireUnread]
+    ref: Ref | None = None
+
+
 class TypingEvent(ServerEvent, frozen=True, tag="typing"):
     """The sender is typing."""
 
@@ -233,6 +248,8 @@ AnyEvent: TypeAlias = (
     | AckEvent
     | HistoryEvent
     | MembersEvent
+    | MarkedEvent
+    | UnreadEvent
     | PresenceEvent
     | TypingEvent
     | RedactedEvent

@@ -13,7 +13,7 @@ from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Head, format_time
 from chatkit.errors import ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, status_of
-from chatkit.wire.protocol import WireGap, WireMember, WireMessage
+from chatkit.wire.protocol import WireGap, WireMember, WireMessage, WireUnread
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 
@@ -72,6 +72,33 @@ class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
     last: int
     complete: bool
     gap: WireGap | None = None
+
+
+class MessageList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Messages of several rooms, the newest first. With `before=cursor`, the older ones follow."""
+
+    messages: list[WireMessage]
+    complete: bool
+    cursor: str | None = None
+
+
+class MarkerView(msgspec.Struct, frozen=True):
+    """The number up to which the client's name has read a room."""
+
+    room: str
+    seq: int
+
+
+class MarkerRequest(msgspec.Struct, frozen=True):
+    """The number up to which the client's name has read a room now."""
+
+    seq: int
+
+
+class UnreadList(msgspec.Struct, frozen=True):
+    """What the client's name has not read: each room that it has marked, or that mentions it."""
+
+    rooms: list[WireUnread]
 
 
 class MemberList(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from chatkit.core.message_state import Act, Edit, MessageState, Reaction
 from chatkit.core.model import Message, format_time, parse_time
+from chatkit.core.reading import RoomUnread
 
 encode = msgspec.json.Encoder().encode
 """Encode a command or an event as compact JSON."""
@@ -103,6 +104,21 @@ def _state_parts(state: MessageState) -> tuple[WireEdit | None, dict[str, WireRe
     edited = None if state.edited is None else WireEdit(state.edited.seq, format_time(state.edited.time_ms))
     reactions = {reaction.emoji: WireReaction(reaction.count, reaction.by) for reaction in state.reactions}
     return edited, reactions or None, state.n_replies, state.is_pinned
+
+
+class WireUnread(msgspec.Struct, frozen=True):
+    """What a name has not read in a room as JSON; see `RoomUnread`. Counting stops at 1,000."""
+
+    room: str
+    marker: int
+    last: int
+    unread: int
+    mentions: int
+
+    @classmethod
+    def of(cls, unread: RoomUnread) -> "WireUnread":
+        """Make the JSON form."""
+        return cls(unread.room, unread.marker, unread.last, unread.n_unread, unread.n_mentions)
 
 
 def message_json(message: Message) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 from serving import ServerProcess, clean_environment, serve
 
 from chatkit.backends import open_backend
+from chatkit.cli.line_layout import lay_out
 from chatkit.core.access import EVERYTHING, Credential, Identity
 from chatkit.core.hub import Hub
 
@@ -128,6 +129,16 @@ def typed_rows(screen: Screen, room: str) -> str:
     return rows.partition(f"{room}> ")[2].replace("\n", "").replace(" ", "")  # tmux omits spaces at the end of a row
 
 
+def resize(screen: Screen, room: str, text: str, *sizes: tuple[int, int]) -> None:
+    """Give the terminal these sizes at once, and wait until the input line is drawn for the last and is shown once."""
+    commands = [["resize-window", "-x", str(width), "-y", str(height), ";"] for width, height in sizes]
+    screen.tmux(*(word for words in commands for word in words))
+    # tmux has wrapped the old rows before the client draws them, also in the last column, which the client leaves free.
+    drawn = [row.text.rstrip() for row in lay_out(f"{room}> ", text, len(text), sizes[-1][0], 24).rows]
+    screen.wait_for(lambda: screen.rows()[-len(drawn) :] == drawn)
+    assert typed_rows(screen, room) == text.replace(" ", "")
+
+
 def test_messages_are_printed_above_all_rows_of_a_long_input_line(screen: Screen, server: ServerProcess) -> None:
     screen.join("long")
     screen.type("x" * 100, "last")
@@ -165,8 +176,7 @@ def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: Se
     screen.type(text)
     screen.shows("goes on")
     for width in (60, 30, 21, 40, 80, 33, 27, 100):
-        screen.tmux("resize-window", "-x", str(width), "-y", "24")
-        screen.wait_for(lambda: typed_rows(screen, "size") == text.replace(" ", ""))
+        resize(screen, "size", text, (width, 24))
         assert screen.all_rows().count("    sent before") == 29
     screen.type("C-a", "so ")
     screen.wait_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
@@ -176,6 +186,19 @@ def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: Se
     screen.type("C-e", "!", "Enter")
     screen.row_is("size>")
     assert bodies_of(server, "size") == [before, f"so {text}!"]
+
+
+def test_the_input_line_is_shown_once_after_several_resizes_of_a_new_terminal(screen: Screen) -> None:
+    screen.join("sizes")
+    text = "\u65e5\u672c\u8a9e the quick brown fox jumps over \u65e5\u672c the lazy dog and goes on " * 2 + "now"
+    screen.type(text)
+    screen.shows("now")
+    # Narrower, wider, and two sizes before the client has drawn for the first of them.
+    for sizes in [(61, 24)], [(47, 24)], [(100, 30)], [(60, 24), (45, 24)], [(30, 24), (90, 24)], [(70, 24), (38, 40)]:
+        resize(screen, "sizes", text, *sizes)
+    screen.type("C-l", "!")
+    screen.wait_for(lambda: screen.rows()[-1].endswith("now!"))
+    assert typed_rows(screen, "sizes") == f"{text}!".replace(" ", "")
 
 
 @pytest.mark.parametrize(

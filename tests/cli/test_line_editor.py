@@ -39,6 +39,13 @@ def test_keys_make_a_line(keys: str, line: str) -> None:
     assert [done for key in keys for done in one_by_one.receive(key)] == [line]
 
 
+def test_the_answers_of_the_terminal_are_kept_and_are_no_part_of_the_line() -> None:
+    editor = LineEditor()
+    keys = "he\x1b[12;40Rllo\x1b[24;80R\x1b[999999;1R\n"
+    assert [line for key in keys for line in editor.receive(key)] == ["hello"]
+    assert editor.positions == [(12, 40), (24, 80)]
+
+
 def test_earlier_lines_are_recalled_and_the_new_line_is_kept() -> None:
     editor = LineEditor()
     assert list(editor.receive("one\ntwo\n")) == ["one", "two"]

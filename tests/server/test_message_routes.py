@@ -1,6 +1,7 @@
 """Single messages over HTTP: show, reply, edit, react, redact; pages in their current state or as written."""
 
 import json
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
@@ -156,3 +157,62 @@ async def _first(items: Any, count: int) -> Any:
         if not count:
             await items.aclose()
             return
+
+
+def test_markers_unread_mentions_and_the_search_in_all_rooms() -> None:
+    async def go() -> None:
+        async with serve_in_process() as server, Client(server.url, "ann") as ann, Client(server.url, "bob") as bob:
+            await ann.publish("ops", "one")
+            await bob.publish("dev", "deploy one")
+            async with aclosing(bob.follow("ops")) as following:
+                await anext(following)  # so that bob is a name that can be mentioned here
+                await ann.publish("ops", "deploy two @bob")
+            assert await bob.mark("dev", 1) == 1
+            found = await bob.unread()
+            assert [(each.room, each.marker, each.n_unread, each.n_mentions) for each in found] == [
+                ("dev", 1, 0, 0), ("ops", 0, 2, 1),
+            ]  # fmt: skip
+            listing = await bob.mentions()
+            assert [(message.room, message.seq) for message in listing.messages] == [("ops", 2)]
+            assert listing.cursor is None
+            first = await bob.search("DEPLOY", limit=1)
+            second = await bob.search("DEPLOY", limit=1, before=first.cursor)
+            assert [message.body for page in (first, second) for message in page.messages] == [
+                "deploy two @bob", "deploy one",
+            ]  # fmt: skip
+            assert second.cursor is None
+            marker = await server.call("GET", "/rooms/dev/marker?name=bob")
+            assert marker.json == {"room": "dev", "seq": 1}
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/unread", None, 403, "forbidden"),
+        ("GET", "/mentions", None, 403, "forbidden"),
+        ("PUT", "/rooms/ops/marker", '{"seq":1}', 403, "forbidden"),
+        ("PUT", "/rooms/ops/marker?name=ann", "{}", 400, "bad-request"),
+        ("PUT", "/rooms/ops/marker?name=ann", '{"seq":"x"}', 400, "bad-request"),
+        ("PUT", "/rooms/none/marker?name=ann", '{"seq":1}', 404, "not-found"),
+        ("GET", "/mentions?name=ann&before=x", None, 400, "bad-cursor"),
+        ("GET", "/mentions?name=ann&limit=0", None, 400, "bad-request"),
+        ("GET", "/search", None, 400, "bad-request"),
+        ("GET", "/search?q=", None, 400, "bad-request"),
+        ("GET", "/search?q=x&before=1", None, 400, "bad-cursor"),
+        ("GET", "/search?q=x&limit=1000", None, 400, "bad-request"),
+        ("GET", f"/search?q={'x' * 201}", None, 400, "bad-request"),
+    ],
+)
+def test_bad_questions_about_what_was_read_are_answered_with_a_problem(
+    method: str, path: str, body: str | None, status: int, code: str
+) -> None:
+    async def go() -> None:
+        async with serve_in_process() as server:
+            await post(server, "ann", body="one")
+            headers = {"Content_Type": JSON} if body else {}
+            answer = await server.call(method, path, body, **headers)
+            assert (answer.status, answer.json["code"]) == (status, code), answer.json
+
+    run(go())

@@ -71,6 +71,62 @@ def test_publishing_is_described_with_its_body_its_errors_and_its_media_types(do
     assert document["security"] == [{"bearer": []}, {"query": []}, {"cookie": []}]
 
 
+def test_a_generated_client_has_one_class_for_each_body_and_one_function_for_each_operation(
+    document: dict[str, Any],
+) -> None:
+    operations = [
+        (path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    names = [operation["operationId"] for _, operation in operations]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+    for path, operation in operations:
+        assert {"200", "201", "204"} & set(operation["responses"]), path
+        parameters = [*document["paths"][path].get("parameters", ()), *operation.get("parameters", ())]
+        in_path = {each["name"] for each in parameters if each["in"] == "path" and each["required"]}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        media_types = [body["content"] for body in bodies if "application/json" in body.get("content", {})]
+        for schema in (each["application/json"]["schema"] for each in media_types):
+            name = schema["$ref"].removeprefix("#/components/schemas/")
+            assert document["components"]["schemas"][name]["type"] == "object"
+            # A generator makes one class of each of these, none with all properties.
+            assert not {"anyOf", "oneOf", "allOf"} & set(document["components"]["schemas"][name])
+
+
+def test_errors_and_times_of_answers_are_typed(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["Problem"]["required"] == ["code", "title", "status", "detail"]
+    assert schemas["WireMessage"]["properties"]["time"] == {"type": "string", "format": "date-time"}
+    assert {"type": "string", "format": "date-time"} in schemas["TokenView"]["properties"]["expires"]["anyOf"]
+
+
+@pytest.mark.parametrize(
+    ("body", "is_valid"),
+    [
+        ({"body": "x"}, True),
+        ({"data": 0}, True),
+        ({"body": None, "data": {}}, True),
+        ({"body": "x", "data": None}, True),
+        ({}, False),
+        ({"key": "k"}, False),
+        ({"body": None, "data": None}, False),
+    ],
+)
+def test_the_described_body_of_a_message_is_the_accepted_one(
+    server: ServerProcess, document: dict[str, Any], body: dict[str, object], is_valid: bool
+) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json"}
+    answer = call(server, "POST", "/rooms/bodies/messages", json.dumps(body), **headers)
+    assert answer.status == (201 if is_valid else 400)
+    absent = document["components"]["schemas"]["PublishRequest"]["not"]["properties"]
+    assert absent == {"body": {"type": "null"}, "data": {"type": "null"}}
+    assert is_valid == any(body.get(name) is not None for name in absent)
+
+
 def test_the_token_is_described_as_optional_if_the_server_needs_none(tmp_path_factory: pytest.TempPathFactory) -> None:
     with serve("memory://", folder=tmp_path_factory.mktemp("open")) as server:
         assert call(server, "GET", "/schema/openapi.json").json["security"][0] == {}

@@ -144,3 +144,28 @@ def test_plain_text_shows_edits_as_corrections_and_no_other_change(form: str, li
         assert [text.decode() for text in reader.socket.texts] == lines
 
     hosted(test)
+
+
+def test_markers_are_moved_and_reported_to_the_other_sessions_of_a_name() -> None:
+    async def test(host: Host) -> None:
+        await publish_all(host.hub, "one", "two", "three")
+        desk, phone, cat = await host.json("ops", "bob"), await host.json(None, "bob"), await host.json("ops", "cat")
+        await desk.ask("publish", body="hi @cat")
+        before = [await client.ask("unread") for client in (phone, cat)]
+        assert [answer["rooms"] for answer in before] == [
+            [],
+            [{"room": "ops", "marker": 0, "last": 4, "unread": 4, "mentions": 1}],
+        ]
+        marked = await desk.ask("mark", seq=2)
+        assert (marked["type"], marked["room"], marked["seq"]) == ("marked", "ops", 2)
+        await until(lambda: phone.socket.of_type("marked"))
+        assert [(event["room"], event["seq"]) for event in phone.socket.of_type("marked")] == [("ops", 2)]
+        assert len(desk.socket.of_type("marked")) == 1
+        assert cat.socket.of_type("marked") == []
+        after = await phone.ask("unread")
+        assert after["rooms"] == [{"room": "ops", "marker": 2, "last": 4, "unread": 1, "mentions": 0}]
+        stranger = await host.json("ops", "anonymous")
+        for op, fields in (("unread", {}), ("mark", {"seq": 1})):
+            assert (await stranger.ask(op, **fields))["code"] == "forbidden"
+
+    hosted(test)

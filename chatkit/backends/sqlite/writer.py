@@ -238,9 +238,14 @@ class SqliteWriter:
             end.last = seq = end.last + 1
             ends.last_id += 1
             rows.values += (ends.last_id, end.id, seq, now_ms, draft.sender, body, flags_of(draft))
-            if key is not None or draft.data is not None or draft.of is not None or draft.mentions:
-                rows.add_extra(draft)
-            elif not body.isascii() or "\0" in body:
+            if (
+                key is not None
+                or draft.data is not None
+                or draft.of is not None
+                or draft.mentions
+                or not body.isascii()
+                or "\0" in body
+            ):
                 rows.add_extra(draft)
             rows.count += 1
             message = draft.to_message(end.epoch, seq, now_ms)

@@ -1,0 +1,138 @@
+"""The HTTP API of what a client has read: markers, unread messages, mentions; and the search in all rooms."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from litestar import Response, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from chatkit.core.access import Right, is_system_room
+from chatkit.core.backend import MentionPosition, RoomInfo
+from chatkit.core.model import Message
+from chatkit.core.page_size import cut_page
+from chatkit.core.read_state import reader_of
+from chatkit.core.text import check_search
+from chatkit.errors import BadRequest
+from chatkit.server.admission import Admission
+from chatkit.server.disconnect import while_connected
+from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.message_routes import readable_room
+from chatkit.server.request_body import read_body
+from chatkit.wire.costs import LIST_COST, MARK_COST, PAGE_COST, SEARCH_ALL_COST, UNREAD_COST
+from chatkit.wire.http import MarkerRequest, MarkerView, MessageList, UnreadList
+from chatkit.wire.protocol import WireMessage, WireUnread
+
+LISTED: Final = 50  # messages in a list, when no limit is given
+MAX_LISTED: Final = 100
+
+
+def _reader(admission: Admission, request: HttpRequest) -> str:
+    return reader_of(request.user, is_open=admission.hub.access.is_open)
+
+
+@get("/rooms/{room:str}/marker")
+async def show_marker(
+    room: FromPath[str],
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
+) -> MarkerView:
+    """Show up to which message the client's name has read a room."""
+    await admission.charge(request, PAGE_COST)
+    room = readable_room(admission, request, room)
+    return MarkerView(room, await admission.hub.read_state.marker(_reader(admission, request), room))
+
+
+@put("/rooms/{room:str}/marker", status_code=200)
+async def mark(
+    room: FromPath[str],
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
+) -> MarkerView:
+    """Note that the client's name has read a room up to a message. A marker does not move back."""
+    await admission.charge(request, MARK_COST)
+    room = readable_room(admission, request, room)
+    body = await read_body(request, MarkerRequest)
+    return MarkerView(room, await admission.hub.read_state.mark(_reader(admission, request), room, body.seq))
+
+
+@get("/unread")
+async def list_unread(
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
+) -> UnreadList:
+    """List what the client's name has not read: in each room that it has marked, or that mentions it."""
+    await admission.charge(request, UNREAD_COST)
+    found = await admission.hub.read_state.unread(
+        _reader(admission, request), lambda room: admission.allows(request.user, Right.READ, room)
+    )
+    return UnreadList([WireUnread.of(each) for each in found])
+
+
+@get("/mentions")
+async def list_mentions(
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    before: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = LISTED,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
+) -> Response[Any]:
+    """List the messages of all rooms that mention the client's name, the newest first."""
+    await admission.charge(request, LIST_COST)
+    reader = _reader(admission, request)
+    position = MentionPosition.parse(before) if before else None
+    rooms = None
+    if not admission.hub.access.reads_everything(request.user, admission.hub.now_ms()):
+        rooms = {info.room for info in await _readable_rooms(admission, request)}
+
+    async def run() -> Sequence[Message]:
+        return await admission.hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
+
+    found = await while_connected(request, admission.context.history_queue.list(admission.client(request), run))
+    return _listed(found, limit)
+
+
+@get("/search")
+async def search(
+    *,
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    q: FromQuery[str] = "",
+    before: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = LISTED,
+) -> Response[Any]:
+    """Search all rooms that the client may read for a text, and return the newest messages first."""
+    if not q:
+        raise BadRequest("search for a text: ?q=TEXT")
+    text = check_search(q)
+    position = MentionPosition.parse(before) if before else None
+    await admission.charge(request, SEARCH_ALL_COST)
+    rooms = await _readable_rooms(admission, request)
+
+    async def run() -> list[Message]:
+        return await admission.hub.search(rooms, text, before=position, limit=limit + 1)
+
+    found = await while_connected(request, admission.context.history_queue.search(admission.client(request), run))
+    return _listed([message for message in found if admission.allows(request.user, Right.READ, message.room)], limit)
+
+
+async def _readable_rooms(admission: Admission, request: HttpRequest) -> list[RoomInfo]:
+    return [
+        info
+        for info in await admission.hub.rooms()
+        if not is_system_room(info.room) and admission.allows(request.user, Right.READ, info.room)
+    ]
+
+
+def _listed(found: Sequence[Message], limit: int) -> Response[Any]:
+    messages = cut_page(found[:limit], is_forward=True)
+    is_complete = len(messages) == len(found)
+    last = messages[-1] if messages else None
+    cursor = None if last is None or is_complete else str(MentionPosition(last.time_ms, last.room, last.seq))
+    return Response(MessageList([WireMessage.of_message(message) for message in messages], is_complete, cursor))
+
+
+read_handlers: Final[tuple[Any, ...]] = (show_marker, mark, list_unread, list_mentions, search)

@@ -177,7 +177,7 @@ export class Writing {
       case "room":
         return matching(query, this.#rooms(), MAX_CANDIDATES).map((name) => simple(`#${name}`));
       case "emoji":
-        return findEmoji(query, isClosed);
+        return emoji ? findEmoji(emoji, query, isClosed) : loadAndFindEmoji(query, isClosed);
     }
   }
 
@@ -201,12 +201,24 @@ function simple(text) {
   return { insert: `${text} `, label: text, detail: "" };
 }
 
+/** @type {typeof import("./emoji.js") | null} loaded when the first name is typed */
+let emoji = null;
+
 /**
  * @param {string} query
  * @param {boolean} isClosed whether the whole name was typed
  */
-async function findEmoji(query, isClosed) {
-  const { emojiNamed, searchEmoji } = await import("./emoji.js");
+async function loadAndFindEmoji(query, isClosed) {
+  emoji = await import("./emoji.js");
+  return findEmoji(emoji, query, isClosed);
+}
+
+/**
+ * @param {typeof import("./emoji.js")} emoji
+ * @param {string} query
+ * @param {boolean} isClosed
+ */
+function findEmoji({ emojiNamed, searchEmoji }, query, isClosed) {
   const named = isClosed ? emojiNamed(query) : undefined;
   if (isClosed) return named ? [{ insert: named, label: named, detail: "" }] : [];
   return searchEmoji(query)

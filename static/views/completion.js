@@ -39,7 +39,8 @@ export class CompletionView {
     const version = ++this.#version;
     const { value, selectionStart, selectionEnd } = this.box;
     const word = selectionStart === selectionEnd ? wordAt(value, selectionStart) : null;
-    const candidates = word ? await this.on.find(word) : [];
+    const found = word ? this.on.find(word) : [];
+    const candidates = found instanceof Promise ? await found : found; // without a pause, if nothing has to be loaded
     if (version !== this.#version) return;
     this.#from = word?.from ?? 0;
     this.#candidates = candidates;

@@ -72,7 +72,6 @@ function parentElement({ seq, sender, text }, onParent) {
   find(".sender", HTMLElement, button).append(sender);
   find(".excerpt", HTMLElement, button).append(...plainNodes(text));
   if (sender) button.classList.add(hueOf(sender));
-  button.ariaLabel = `In reply to ${sender ? `${sender}: ` : ""}${text}. Show that message.`;
   button.onclick = () => onParent(seq);
   return button;
 }

@@ -6,7 +6,7 @@ import { find, setText } from "../dom.js";
 
 /** @type {Record<string, string>} */
 const STATES = {
-  default: "This browser does not show notifications yet.",
+  default: "Notifications are off in this browser.",
   denied: "This browser blocks the notifications of this page. Allow them in its settings for this site.",
   granted: "",
   unsupported: "This browser has no notifications for pages without https.",

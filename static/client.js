@@ -36,7 +36,8 @@ export { Store } from "./storage.js";
  * @property {string} [token] for pages of another site. The server's own page uses a cookie, which scripts cannot read
  * @property {Store} [store] where unsent messages and positions are kept. By default, they last as long as the page;
  *   `new Store(localStorage, "/my-chat/")` keeps them in the browser
- * @property {() => void} [onChange] something changed: the connection, a room, the outbox
+ * @property {() => void} [onChange] something changed: the connection, a room, the outbox. Called once for all changes
+ *   of a task, after it
  * @property {(room: Room, message: Message) => void} [onLive] a new message arrived, after the state at joining
  * @property {(room: Room, oldName: string, name: string) => void} [onRenamed] a room was renamed and is read further
  * @property {(sentence: string) => void} [onProblem] the server refused something, or reports a problem
@@ -74,7 +75,7 @@ export class Client extends Session {
       server,
       token,
       url: () => socketUrl(server, typeof name === "function" ? name() : name, token),
-      onChange: options.onChange ?? nothing,
+      onChange: oncePerTask(options.onChange ?? nothing),
       onLive: options.onLive ?? nothing,
       onRenamed: options.onRenamed ?? nothing,
       onProblem: options.onProblem ?? nothing,
@@ -276,6 +277,22 @@ export class Client extends Session {
   async searchAll(text, before) {
     return this.call("GET", "search", { name: this.name || undefined, query: { q: text, before, limit: FOUND } });
   }
+}
+
+/**
+ * Return a function that calls another one, once for all its calls until the running task ends.
+ * @param {() => void} run
+ */
+function oncePerTask(run) {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    queueMicrotask(() => {
+      isDue = false;
+      run();
+    });
+  };
 }
 
 /**

@@ -48,7 +48,8 @@ export class Notifications {
    * @param {Level} level
    */
   setLevel(room, level) {
-    this.page.store.set(`notify.${room}`, level);
+    if (level === "mentions") this.page.store.delete(`notify.${room}`);
+    else this.page.store.set(`notify.${room}`, level);
   }
 
   /**
@@ -56,8 +57,9 @@ export class Notifications {
    * @param {string} name
    */
   renameRoom(oldName, name) {
-    this.setLevel(name, this.levelOf(oldName));
+    const level = this.levelOf(oldName);
     this.page.store.delete(`notify.${oldName}`);
+    this.setLevel(name, level);
   }
 
   get hasSound() {

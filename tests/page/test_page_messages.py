@@ -306,4 +306,3 @@ def test_a_first_visit_is_welcomed(open_window: OpenWindow) -> None:
     expect(visitor.page.locator("#name-title")).to_have_text("Welcome")
     expect(visitor.page.locator("#link-word")).to_have_text("Welcome")
     assert violations(visitor) == []
-

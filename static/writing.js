@@ -13,6 +13,7 @@ import { isOwn } from "./message_actions.js";
 import { excerpt } from "./transcript.js";
 import { ComposerView } from "./views/composer.js";
 
+const RECENT = 100; // messages whose senders are offered, although they may have left
 const MAX_CANDIDATES = 8; // as many lines fit above a phone's keyboard
 
 export class Writing {
@@ -96,7 +97,7 @@ export class Writing {
   #showContext() {
     const context = this.#context;
     const title = context?.kind === "edit" ? "Editing your message" : context && `Answering ${context.message.sender}`;
-    this.view.showContext(title ?? "", context ? excerpt(context.message.body) : "");
+    this.view.showContext(title ?? "", context ? excerpt(context.message) : "");
   }
 
   /** @param {string} text */
@@ -185,8 +186,11 @@ export class Writing {
   *#names() {
     const room = this.#room;
     if (!room) return;
-    yield* room.members.keys();
-    for (const item of room.items.slice(-100)) if (item.kind === "message") yield item.message.sender;
+    const me = this.page.user().name;
+    for (const name of room.members.keys()) if (name !== me) yield name;
+    for (const item of room.items.slice(-RECENT)) {
+      if (item.kind === "message" && item.message.sender !== me) yield item.message.sender;
+    }
   }
 
   *#rooms() {

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from chatkit.cli.output import can_print
 from chatkit.cli.sanitize import one_line
-from chatkit.core.model import Message
+from chatkit.core.model import Member, Message
 
 REPLACEMENT: Final = "?"
 
@@ -31,7 +31,16 @@ def printable_marks() -> Marks:
 
 def sender_of(message: Message, marks: Marks = UNICODE) -> tuple[str, str]:
     """Return the sender's name, safe for a terminal, and its marks."""
-    name = one_line(message.sender)
+    return _marked(message.sender, marks, is_verified=message.verified, is_bot=message.bot)
+
+
+def member_of(member: Member, marks: Marks = UNICODE) -> str:
+    """Return a member's name with its marks, safe for a terminal."""
+    return "".join(_marked(member.name, marks, is_verified=member.verified, is_bot=member.bot))
+
+
+def _marked(name: str, marks: Marks, *, is_verified: bool, is_bot: bool) -> tuple[str, str]:
+    name = one_line(name)
     genuine = name.rstrip("".join(marks))
     name = genuine + REPLACEMENT * (len(name) - len(genuine))
-    return name, (marks.verified if message.verified else "") + (marks.bot if message.bot else "")
+    return name, (marks.verified if is_verified else "") + (marks.bot if is_bot else "")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chatkit.cli.exit_codes import report_errors
+from chatkit.cli.marks import member_of, printable_marks
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_room, readable_room
 from chatkit.cli.output import begin_json, print_lines
-from chatkit.cli.sanitize import one_line
 from chatkit.cli.table import facts, table, terminal_width
 from chatkit.cli.target import Target
 from chatkit.cli.times import shown_duration, shown_time
@@ -102,7 +102,8 @@ def room_facts(view: "RoomView", listed: int) -> list[tuple[str, str]]:
 
 def _member_lines(view: "RoomView", members: "Sequence[Member]") -> list[str]:
     indent = " " * len("messages  ")  # below the values
-    lines = [f"{one_line(member.name)}, since {shown_time(member.since)}" for member in members]
+    marks = printable_marks()
+    lines = [f"{member_of(member, marks)}, since {shown_time(member.since)}" for member in members]
     if view.members > len(members):
         lines.append(f"and {view.members - len(members)} more")
     return [f"{indent}{line}" for line in lines]

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from chatkit.cli.store_client import view_of_room
 from chatkit.core.access import ALL_ROOMS, EVERYTHING, BanSubject, Credential, Grant, Identity
 from chatkit.core.administration import Administration, NewToken
+from chatkit.core.audit import Audit
 from chatkit.core.history import read_history
 from chatkit.core.model import Message, check_room
 from chatkit.core.moderation import REFUSAL_S, Moderation
@@ -35,8 +36,9 @@ class StoreAdministration:
     def __init__(self, url: str, name: str, *, make: bool) -> None:
         self._by = Identity(name, grants=EVERYTHING, credential=Credential.STORE)
         self._backend = open_backend(url, make=make)
-        self._administration = Administration(self._backend, _now_ms)
-        self._moderation = Moderation(self._backend, _now_ms, refusal_s=REFUSAL_S)
+        self._audit = Audit(self._backend, _now_ms)
+        self._administration = Administration(self._backend, _now_ms, self._audit)
+        self._moderation = Moderation(self._backend, _now_ms, self._audit, refusal_s=REFUSAL_S)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
 
@@ -45,6 +47,7 @@ class StoreAdministration:
             opened.enter_context(self._runner)
             self._run(self._backend.__aenter__())
             opened.callback(lambda: self._run(self._backend.__aexit__(None, None, None)))
+            opened.callback(lambda: self._run(self._audit.close()))
             self._opened = opened.pop_all()
         return self
 

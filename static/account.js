@@ -39,6 +39,15 @@ export class Account {
     this.me = await call("GET", "me", { name: this.chosenName() });
   }
 
+  /**
+   * Return who a token is for, without signing in. Throws `Refused`.
+   * @param {string} token
+   * @returns {Promise<Me>}
+   */
+  async identify(token) {
+    return call("GET", "me", { token });
+  }
+
   /** @param {string} token */
   async signIn(token) {
     this.me = await call("POST", "session", { body: { token } });

@@ -2,20 +2,27 @@
 
 import { Actions } from "./actions.js";
 import { placeIn } from "./address.js";
+import { findMessages } from "./finding.js";
 import { find, hueOf, initialOf, setText } from "./dom.js";
-import { explainReadOnly, explainRoom } from "./explanations.js";
+import { explainReadOnly, explainRoom, explainTop } from "./explanations.js";
 import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
 import { Moderation } from "./moderation.js";
+import { Notifications } from "./notifications.js";
 import { Parents } from "./parents.js";
+import { roomList } from "./room_list.js";
 import { linesOf } from "./transcript.js";
+import { installWorker } from "./installation.js";
 import { Announcer } from "./announcer.js";
 import { Client } from "./client.js";
 import { openStore } from "./storage.js";
 import { Writing } from "./writing.js";
+import { BadgeView } from "./views/badge.js";
 import { showCommands } from "./views/commands.js";
 import { openHelp } from "./views/help.js";
 import { LogView } from "./views/log.js";
+import { NoticesView } from "./views/notices.js";
+import { NotificationsView } from "./views/notifications.js";
 import { PanesView } from "./views/panes.js";
 import { PeopleView } from "./views/people.js";
 import { RoomAccessView } from "./views/room_access.js";
@@ -28,8 +35,6 @@ import { ThemeView } from "./views/theme.js";
 
 const ROOMS_EVERY_MS = 15_000; // the server does not push the list of rooms
 const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title is still updated
-const PROBLEM_MS = 8_000;
-const NOTICE_MS = 20_000; // it may hold a command to copy
 
 class Page {
   #store = openStore();
@@ -37,8 +42,6 @@ class Page {
   /** @type {Room | null} */
   #room = null;
   #isDue = false;
-  #problemTimer = 0;
-  #noticeTimer = 0;
   #typingTimer = 0;
   /** @type {string | null} the message to scroll to after the next drawing */
   #reveal = null;
@@ -47,13 +50,15 @@ class Page {
 
   constructor() {
     const store = this.#store;
+    this.notices = new NoticesView();
+    this.badge = new BadgeView();
     this.session = new Client({
       store,
       name: () => this.identification.chosenName,
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
       onRenamed: (room, oldName, name) => this.#onRenamed(room, oldName, name),
-      onProblem: (sentence) => this.#showProblem(sentence),
+      onProblem: (sentence) => this.notices.showProblem(sentence),
       onBadName: () => this.identification.onBadName(),
       onWelcome: (event) => this.identification.onWelcome(event),
     });
@@ -79,8 +84,8 @@ class Page {
     this.people = new PeopleView();
     this.status = new StatusView({ onRetry: () => this.session.connection.open() });
     this.search = new SearchView({
-      search: async (text, before) => (this.#room ? this.session.search(this.#room, text, before) : null),
-      onOpen: (message) => void this.#showMessage(message.seq),
+      search: (scope, text, more) => findMessages(this.session, this.#room, scope, text, more),
+      onOpen: (message) => this.#goTo(message.room, message.seq),
       hasMarks: () => this.#room?.rights !== undefined,
     });
     this.identification = new Identification({
@@ -91,7 +96,7 @@ class Page {
     });
     this.moderation = new Moderation({
       chosenName: () => this.identification.chosenName,
-      onDone: (sentence) => this.#showNotice(sentence),
+      onDone: (sentence) => this.notices.showNotice(sentence),
     });
     this.actions = new Actions({
       session: this.session,
@@ -100,8 +105,8 @@ class Page {
       moderation: this.moderation,
       onReply: (message) => this.writing.reply(message),
       onEdit: (message) => this.writing.edit(message),
-      onDone: (sentence) => this.#showNotice(sentence),
-      onProblem: (sentence) => this.#showProblem(sentence),
+      onDone: (sentence) => this.notices.showNotice(sentence),
+      onProblem: (sentence) => this.notices.showProblem(sentence),
     });
     this.writing = new Writing({
       session: this.session,
@@ -109,13 +114,20 @@ class Page {
       user: () => this.#me,
       edit: (message, body) => this.actions.change(message, "edit", body),
       command: (name, argument) => this.#runCommand(name, argument),
-      onProblem: (sentence) => this.#showProblem(sentence),
+      onProblem: (sentence) => this.notices.showProblem(sentence),
       onSent: () => this.#toNewest(),
     });
     this.access = new RoomAccessView({
       onAction: (action) => this.#onRoomAction(action),
       onEditTopic: () => this.#room && this.moderation.editTopic(this.#room),
     });
+    this.notifications = new Notifications({
+      store,
+      isWatching: (room) => this.#isWatching(room),
+      onOpen: (room, seq) => this.#goTo(room, seq),
+      onChange: () => this.#draw(),
+    });
+    this.notificationsView = new NotificationsView(this.notifications);
     new ThemeView(store);
   }
 
@@ -124,13 +136,14 @@ class Page {
     this.#addListeners();
     this.#openFromAddress();
     this.identification.start();
+    void installWorker();
     window.setInterval(() => document.hidden || void this.session.refreshRooms(), ROOMS_EVERY_MS);
   }
 
   #addListeners() {
     const { connection } = this.session;
     window.addEventListener("hashchange", () => {
-      this.identification.takeInvite();
+      if (!this.identification.takeInvite()) this.identification.takeToken();
       this.#openFromAddress();
     });
     window.addEventListener("online", () => connection.retryNow());
@@ -145,6 +158,12 @@ class Page {
     find("#me", HTMLButtonElement).onclick = () => this.identification.show();
     find("#help", HTMLButtonElement).onclick = openHelp;
     find("#leave", HTMLButtonElement).onclick = () => this.#leave();
+    find("#notify-open", HTMLButtonElement).onclick = () => this.#room && this.notificationsView.open(this.#room.name);
+    find("#mentions-open", HTMLButtonElement).onclick = () => {
+      this.panes.showConversation();
+      this.panes.openSearch();
+      this.search.showMentions();
+    };
     find("#skip", HTMLButtonElement).onclick = () => this.writing.view.focus();
     listenToKeys({
       onHelp: openHelp,
@@ -165,9 +184,14 @@ class Page {
     window.history.replaceState(null, "", url);
   }
 
-  /** @param {string} room */
-  #goTo(room) {
-    window.location.hash = encodeURIComponent(room);
+  /**
+   * @param {string} room
+   * @param {number} [seq] the message to show
+   */
+  #goTo(room, seq) {
+    const hash = `#${encodeURIComponent(room)}${seq === undefined ? "" : `/${seq}`}`;
+    if (window.location.hash === hash) this.#openFromAddress();
+    else window.location.hash = hash;
     this.panes.showConversation();
   }
 
@@ -181,7 +205,7 @@ class Page {
     if (isOpen) return this.#draw();
     this.#store.set("last-room", name);
     this.log.clear();
-    this.search.clear();
+    this.search.onRoom(name);
     this.#drawFrame(); // the composer can measure its height only if it is visible
     this.writing.open(this.#room);
     this.panes.showConversation();
@@ -199,12 +223,14 @@ class Page {
     const draft = this.#store.get(`draft.${oldName}`);
     this.#store.delete(`draft.${oldName}`);
     if (draft) this.#store.set(`draft.${name}`, draft);
+    this.notifications.renameRoom(oldName, name);
     // Replaced, because going back to the old name would lead here again.
     if (room === this.#room) window.location.replace(`#${encodeURIComponent(name)}`);
   }
 
   #closeRoom() {
     this.#room = null;
+    this.search.onRoom(null);
     this.writing.close();
     this.#draw();
   }
@@ -278,7 +304,7 @@ class Page {
     if (!room) return;
     this.panes.showConversation();
     await this.session.showAround(room, seq);
-    if (!room.find(seq)) return this.#showProblem(`Message ${seq} cannot be shown. It may not be kept any more.`);
+    if (!room.find(seq)) return this.notices.showProblem(`Message ${seq} cannot be shown. It may not be kept any more.`);
     room.following = false;
     this.#reveal = `${room.generation}:${seq}`;
     this.#draw();
@@ -289,25 +315,15 @@ class Page {
    * @param {import("./protocol.js").Message} message
    */
   #onLive(room, message) {
-    if (room !== this.#room || message.sender === this.session.name) return;
-    this.#announcer.announce(message.sender, message.body);
+    if (message.sender === this.session.name) return;
+    this.notifications.onMessage(message, this.session.name);
+    if (room === this.#room) this.#announcer.announce(message.sender, message.body);
   }
 
-  /** @param {string} sentence */
-  #showProblem(sentence) {
-    clearTimeout(this.#problemTimer);
-    setText(find("#problem", HTMLElement), sentence);
-    if (sentence) this.#problemTimer = window.setTimeout(() => this.#showProblem(""), PROBLEM_MS);
-  }
-
-  /**
-   * Show that something was done.
-   * @param {string} sentence
-   */
-  #showNotice(sentence) {
-    clearTimeout(this.#noticeTimer);
-    setText(find("#notice", HTMLElement), sentence);
-    if (sentence) this.#noticeTimer = window.setTimeout(() => this.#showNotice(""), NOTICE_MS);
+  /** @param {string} room */
+  #isWatching(room) {
+    const isOpen = this.#room?.name === room && this.#room.following;
+    return isOpen && !document.hidden && document.hasFocus();
   }
 
   /** Schedule one drawing for all changes until then. */
@@ -336,19 +352,8 @@ class Page {
   }
 
   #drawRooms() {
-    const { rooms, outbox } = this.session;
-    const waiting = outbox.rooms;
-    const listed = new Map(rooms.listed.map(({ room, members }) => [room, members]));
-    this.roomsView.show(
-      [...rooms.joined.values()].map((room) => ({
-        name: room.name,
-        unread: room === this.#room && room.following ? 0 : room.unread,
-        members: room.joined ? room.count : (listed.get(room.name) ?? 0),
-        isOpen: room === this.#room,
-        hasPending: waiting.has(room.name),
-      })),
-      rooms.others.map(({ room, members }) => ({ name: room, unread: 0, members, isOpen: false, hasPending: false })),
-    );
+    const { joined, others } = roomList(this.session, this.#room);
+    this.roomsView.show(joined, others);
   }
 
   #drawFrame() {
@@ -359,8 +364,9 @@ class Page {
     setText(find("#me-name", HTMLElement), name);
     setText(find("#me-avatar", HTMLElement), initialOf(name));
     find("#me", HTMLElement).className = `who ${hueOf(name)}`;
-    const { unread } = this.session.rooms;
-    document.title = `${unread ? `(${unread}) ` : ""}${room ? `#${room.name} · ` : ""}chatkit`;
+    const { unread, mentions } = this.session.rooms;
+    this.badge.show({ room: room && room.name, unread, mentions });
+    this.notificationsView.show();
     find("#menu-dot", HTMLElement).hidden = unread === 0;
     setText(find("#room-title", HTMLElement), room ? `#${room.name}` : "chatkit");
     find("#home", HTMLElement).hidden = room !== null;
@@ -390,7 +396,7 @@ class Page {
       now: new Date(),
     });
     this.log.show(lines, {
-      top: topText(room),
+      top: explainTop(room),
       follows: room.following,
       hasNewer: room.hasNewer,
       unread: room.unread,
@@ -404,7 +410,7 @@ class Page {
     if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
     this.#drawAccess(room);
     this.writing.view.maxBytes = session.maxBody;
-    this.people.show([...room.members.keys()], room.count, session.name);
+    this.people.show(room.members, room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
   }
@@ -440,16 +446,6 @@ class Page {
     if (this.session.delivery.isPaused) return { note: "Waiting to try again", canDiscard: true };
     return { note: "Sending…", canDiscard: false };
   }
-}
-
-/** @param {Room} room */
-function topText(room) {
-  if (!room.oldest) return "";
-  if (room.loading === "older") return "Loading older messages…";
-  if (room.hasOlder) return "";
-  if (room.oldest.generation !== room.generation) return "";
-  const kept = room.oldest.message.seq;
-  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is the beginning of #${room.name}.`;
 }
 
 new Page().start();

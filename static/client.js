@@ -263,7 +263,7 @@ export class Client extends Session {
    * @throws {import("./protocol.js").Refused}
    */
   async mentions(before) {
-    return this.call("GET", "mentions", { query: { before, limit: FOUND } });
+    return this.call("GET", "mentions", { name: this.name || undefined, query: { before, limit: FOUND } });
   }
 
   /**
@@ -274,7 +274,7 @@ export class Client extends Session {
    * @throws {import("./protocol.js").Refused}
    */
   async searchAll(text, before) {
-    return this.call("GET", "search", { query: { q: text, before, limit: FOUND } });
+    return this.call("GET", "search", { name: this.name || undefined, query: { q: text, before, limit: FOUND } });
   }
 }
 

@@ -91,3 +91,16 @@ function detailOf(message) {
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/**
+ * Return the sentence above the first message of the window.
+ * @param {import("./room.js").Room} room
+ */
+export function explainTop(room) {
+  if (!room.oldest) return "";
+  if (room.loading === "older") return "Loading older messages…";
+  if (room.hasOlder) return "";
+  if (room.oldest.generation !== room.generation) return "";
+  const kept = room.oldest.message.seq;
+  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is the beginning of #${room.name}.`;
+}

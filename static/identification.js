@@ -7,9 +7,10 @@ import { Account, roomOf } from "./account.js";
 import { explain, explainTaken, sentenceOf } from "./explanations.js";
 import { Refused } from "./protocol.js";
 import { checkSender, SENDER_RULE } from "./validation.js";
-import { AccountDialog, InviteDialog, NameDialog, SecretDialog, TokenDialog } from "./views/dialogs.js";
+import { AccountDialog, InviteDialog, LinkDialog, NameDialog, SecretDialog, TokenDialog } from "./views/dialogs.js";
 
 const INVITE = "#invite=";
+const TOKEN = "#token=";
 const ANONYMOUS = "anonymous";
 
 export class Identification {
@@ -40,6 +41,10 @@ export class Identification {
       onSignIn: () => this.askToken(""),
     });
     this.secrets = new SecretDialog();
+    this.links = new LinkDialog({
+      onAccept: (token) => this.#replace(token),
+      onCancel: () => this.page.connection.isOnline || this.#connectOrAskName(),
+    });
   }
 
   /** The name for a user without a token. */
@@ -52,7 +57,7 @@ export class Identification {
   }
 
   start() {
-    if (this.takeInvite()) return;
+    if (this.takeInvite() || this.takeToken()) return;
     if (this.page.store.get("name") !== null) this.page.connection.open();
     else void this.#identify();
   }
@@ -65,6 +70,54 @@ export class Identification {
     this.#invite = decoded(hash.slice(INVITE.length));
     this.invites.ask(this.page.store.get("name") ?? "");
     return true;
+  }
+
+  /**
+   * Handle the token of a link in the address, if there is one: remove it from the address and sign in. The server passes
+   * it on if the user may be signed in as somebody else, who is replaced only if the user agrees.
+   */
+  takeToken() {
+    const { hash, pathname, search } = window.location;
+    if (!hash.startsWith(TOKEN)) return false;
+    window.history.replaceState(null, "", pathname + search);
+    void this.#takeToken(decoded(hash.slice(TOKEN.length)));
+    return true;
+  }
+
+  /** @param {string} token */
+  async #takeToken(token) {
+    const refusal = await this.#load();
+    const { me } = this.account;
+    if (refusal || !me || !this.isSignedIn) {
+      const problem = await this.#signIn(token);
+      if (problem) this.askToken(problem);
+      return;
+    }
+    let other;
+    try {
+      other = await this.account.identify(token);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      return this.#connectOrAskName(); // the link is of no use, and the user is signed in
+    }
+    if (other.token === me.token) this.#connectOrAskName();
+    else this.links.ask(me.name, other.name, token);
+  }
+
+  /**
+   * Sign in as somebody else; return the problem, or an empty string.
+   * @param {string} token
+   */
+  async #replace(token) {
+    try {
+      await this.account.signIn(token);
+    } catch (error) {
+      if (error instanceof Refused) return explain(error);
+      throw error;
+    }
+    this.page.store.close();
+    window.location.reload(); // so that nothing of the former user stays on the screen
+    return "";
   }
 
   /** Show who the user is, and let the user change what may be changed. */

@@ -10,7 +10,7 @@
  *   redacted?: boolean, verified?: boolean, bot?: boolean, of?: number, act?: Act, mentions?: string[],
  *   edited?: {seq: number, time: string}, reactions?: Record<string, Reaction>, replies?: number,
  *   pinned?: boolean}} Message
- * @typedef {{name: string, since: string}} Member
+ * @typedef {{name: string, since: string, verified?: boolean, bot?: boolean}} Member
  * @typedef {{after: number, before: number, reason: "trimmed" | "epoch" | "no-history"}} Gap
  * @typedef {{body: number, history: number}} Limits
  *
@@ -44,7 +44,7 @@
  * @typedef {{type: "unread", rooms: UnreadRoom[], ref?: Ref}} UnreadEvent
  * @typedef {{type: "members", room: string, members: Member[], count: number, ref?: Ref}} MembersEvent
  * @typedef {{type: "presence", room: string, joined?: string[], left?: string[], count: number,
- *   ref?: Ref}} PresenceEvent
+ *   verified?: string[], bots?: string[], ref?: Ref}} PresenceEvent
  * @typedef {{type: "typing", room: string, sender: string, ref?: Ref}} TypingEvent
  * @typedef {{type: "redacted", room: string, seq: number, ref?: Ref}} RedactedEvent
  * @typedef {{type: "error", code: string, message: string, retry_after_s?: number,

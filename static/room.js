@@ -28,7 +28,7 @@ export class Room extends LogWindow {
   topic = "";
   archived = false;
   count = 0;
-  /** @type {Map<string, string>} name to the time of joining */
+  /** @type {Map<string, {verified?: boolean, bot?: boolean}>} */
   members = new Map();
   /** @type {Map<string, number>} name to the time until which it is shown, in ms */
   typing = new Map();
@@ -153,14 +153,14 @@ export class Room extends LogWindow {
 
   /** @param {{members: import("./protocol.js").Member[], count: number}} event */
   onMembers({ members, count }) {
-    this.members = new Map(members.map(({ name, since }) => [name, since]));
+    this.members = new Map(members.map((member) => [member.name, member]));
     this.count = count;
   }
 
   /** @param {import("./protocol.js").PresenceEvent} event */
-  onPresence({ joined = [], left = [], count }) {
+  onPresence({ joined = [], left = [], count, verified = [], bots = [] }) {
     for (const name of left) this.members.delete(name);
-    for (const name of joined) this.members.set(name, "");
+    for (const name of joined) this.members.set(name, { verified: verified.includes(name), bot: bots.includes(name) });
     for (const name of left) this.typing.delete(name);
     this.count = count;
   }

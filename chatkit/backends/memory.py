@@ -17,7 +17,7 @@ import msgspec
 from chatkit.backends.memory_log import MemoryLog
 from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.records import MemoryRecords
-from chatkit.backends.renaming import check_rename
+from chatkit.backends.renaming import check_rename, choose_suffix
 from chatkit.core.backend import (
     Backend,
     Filter,
@@ -186,14 +186,15 @@ class MemoryBackend(Backend):
         if log is None or not log.last:
             return False
         check_rename(room, new, is_taken=new in self._logs and self._logs[new].last > 0)
+        own = "" if self._epoch_of(room) == self._epoch else self._epoch_of(room)
+        log.home = log.home or room
+        epoch = choose_suffix(own, log.home, new, self._epochs.get(new, "")) or self._epoch
         self._logs[new] = log
-        log.rename(new)
-        self._epochs[new] = self._epoch_of(room)
+        log.rename(new, epoch)
+        self._epochs[new] = epoch
         del self._logs[room]
         self._epochs[room] = new_epoch()
-        self._notify(
-            [RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=self._epochs[new])]
-        )
+        self._notify([RoomAdvanced(room, 0, epoch=self._epochs[room]), RoomAdvanced(new, log.last, epoch=epoch)])
         return True
 
     async def load(self, messages: Sequence[Message]) -> int:

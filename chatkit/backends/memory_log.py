@@ -17,13 +17,14 @@ class MemoryLog:
     The number of the first new message is `last + 1`.
     """
 
-    __slots__ = ("_mentions", "_relations", "keys", "last", "messages", "time_ms")
+    __slots__ = ("_mentions", "_relations", "home", "keys", "last", "messages", "time_ms")
 
     def __init__(self, last: int = 0) -> None:
         self.messages: list[Message] = []
         self.keys: dict[tuple[str, str], int] = {}
         self.last = last
         self.time_ms = 0
+        self.home = ""  # the first name of a log that was renamed
         self._relations: dict[int, Relations] = {}  # by the number of the message that others refer to
         self._mentions: defaultdict[str, set[int]] = defaultdict(set)  # the messages that mention a name now
 
@@ -124,8 +125,6 @@ class MemoryLog:
         del self.messages[: len(dropped)]
         return len(dropped)
 
-    def rename(self, room: str) -> None:
-        """Give the log another name."""
-        self.messages[:] = [replace(message, room=room) for message in self.messages]
-        for relations in self._relations.values():
-            relations.rename(room)
+    def rename(self, room: str, epoch: str) -> None:
+        """Give the log another name, and the epoch that it has there."""
+        self.messages[:] = [replace(message, room=room, epoch=epoch) for message in self.messages]

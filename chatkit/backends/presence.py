@@ -10,6 +10,7 @@ from itertools import groupby
 
 import msgspec
 
+from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 
@@ -29,6 +30,7 @@ class PresenceRow(msgspec.Struct, frozen=True, array_like=True):
     name: str | None
     since_ms: int | None
     is_gone: bool | None
+    flags: int | None = 0
 
 
 class RemotePresence:
@@ -62,5 +64,6 @@ def _to_change(process: str, rows: Iterable[PresenceRow]) -> PresenceChange:
         if row.is_gone:
             left.append((row.room, row.name))
         else:
-            joined.append((row.room, Member(row.name, row.since_ms)))
+            flags = row.flags or 0
+            joined.append((row.room, Member(row.name, row.since_ms, flags & VERIFIED > 0, flags & BOT > 0)))
     return PresenceChange(process, joined, left, whole=is_whole)

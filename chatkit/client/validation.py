@@ -198,7 +198,7 @@ def read_members(members: Sequence[WireMember]) -> list[Member]:
     listed = members[:MAX_LISTED_MEMBERS]
     for member in listed:
         _check_name(member.name)
-    return [Member(member.name, read_time(member.since)) for member in listed]
+    return [Member(member.name, read_time(member.since), member.verified, member.bot) for member in listed]
 
 
 def check_message(message: WireMessage | MessageEvent) -> None:

@@ -40,10 +40,13 @@ class NewToken(msgspec.Struct, frozen=True):
 
 
 class Administration:
-    """Changes the tokens in the store of a backend. `now_ms` is the clock, as Unix milliseconds."""
+    """Changes the tokens in the store of a backend. `now_ms` is the clock, as Unix milliseconds.
 
-    def __init__(self, backend: Backend, now_ms: Callable[[], int]) -> None:
-        self._audit = Audit(backend)
+    The caller closes the `audit`; without one, entries that the store refuses may be missing at the end.
+    """
+
+    def __init__(self, backend: Backend, now_ms: Callable[[], int], audit: Audit | None = None) -> None:
+        self._audit = audit or Audit(backend, now_ms)
         self._store = AccessStore(backend)
         self._now_ms = now_ms
         self._attempts = RefusedAttempts()

@@ -321,10 +321,12 @@ class Backend(ABC):
 
         MUST raise `BadRequest` and change nothing if `new` is in `rooms()` or is `room`, or if the store cannot do it.
         Afterwards, the log with its epoch, numbers, times and keys is at `new`, so that cursors stay valid there, and
-        `room` is as after `delete_room`. Every process that watches `room` or `new`, also this one, MUST get a
-        `RoomAdvanced`: for `room` with its new epoch and `last` 0, for `new` with the epoch and end of the log.
-        Atomicity: no reader MUST see the log at both names or at none. A concurrent append is in the log or, if it
-        comes later, the first of the new log of `room`; it is never lost. The records are the caller's.
+        `room` is as after `delete_room`. Two logs that were at one name at different times MUST NOT have the same epoch
+        there: if another log may have had this epoch at `new`, the log MUST get a new one, and its readers get a gap.
+        Every process that watches `room` or `new`, also this one, MUST get a `RoomAdvanced`: for `room` with its new
+        epoch and `last` 0, for `new` with the epoch and end of the log. Atomicity: no reader MUST see the log at both
+        names or at none. A concurrent append is in the log or, if it comes later, the first of the new log of `room`;
+        it is never lost. The records are the caller's.
         """
 
     @abstractmethod

@@ -19,6 +19,7 @@ from chatkit.core.access import RoomSettings
 from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
+from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
@@ -34,6 +35,7 @@ from chatkit.core.records import RecordChanges
 from chatkit.core.references import References
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
+from chatkit.core.roster import UNMARKED, Marks
 from chatkit.core.search import search_rooms
 from chatkit.core.signals import RoomChanged, Signal, Typing
 from chatkit.core.steady_clock import SteadyClock
@@ -78,8 +80,9 @@ class Hub:
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         self.read_state = ReadState(backend, self.records)
         store = cast("Backend", self.records)  # of which they use no more than there is
-        self.administration = Administration(store, self.now_ms)
-        self.moderation = Moderation(store, self.now_ms, refusal_s=REFUSAL_S if backend.shared else 0)
+        self._audit = Audit(store, self.now_ms)
+        self.administration = Administration(store, self.now_ms, self._audit)
+        self.moderation = Moderation(store, self.now_ms, self._audit, refusal_s=REFUSAL_S if backend.shared else 0)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._n_repeated = 0
@@ -94,7 +97,8 @@ class Hub:
         except BaseException:
             await self._tasks.__aexit__(None, None, None)
             raise
-        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired(), self._maintain_access()]
+        services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired()]
+        services += [self._maintain_access(), self._audit.run()]
         if self._backend.shared:
             services += [self._presence.share(), self._records.run()]
         self._services = [self.spawn(service) for service in services]
@@ -106,6 +110,7 @@ class Hub:
         """Commit the accepted drafts, and end every subscription and task. Leaving again does nothing."""
         if self._is_closed:
             return
+        await self._audit.close()
         self._is_closed = True
         self._rooms.refuse()
         try:
@@ -188,20 +193,22 @@ class Hub:
         after: Cursor | None = None,
         history: int = 0,
         member: str | None = None,
+        marks: Marks = UNMARKED,
         wake: Wake | None = None,
         on_signal: Callable[[Signal], None] | None = None,
     ) -> Subscription:
         """Start to read the room after the cursor `after`, or, without one, from `history` messages before its end.
 
-        With `member`, that name is present in the room until the subscription is closed. `wake` is called when there is
-        something to read, at most once in a turn of the event loop. `on_signal` is called with each signal. Both must
-        neither wait nor raise. Raise `Unavailable` if the room cannot be read.
+        With `member`, that name is present in the room until the subscription is closed; `marks` say whether it is
+        verified and a bot's. `wake` is called when there is something to read, at most once in a turn of the event
+        loop. `on_signal` is called with each signal. Both must neither wait nor raise. Raise `Unavailable` if the room
+        cannot be read.
         """
         subscription = await self._rooms.subscribe(
             room, after=after, history=history, wake=wake, member=member, on_signal=on_signal
         )
         if member is not None:
-            self._presence.enter(room, member)
+            self._presence.enter(room, member, marks)
         return subscription
 
     def _on_reader_closed(self, subscription: Subscription) -> None:

@@ -195,10 +195,15 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A name that is present in a room. `since_ms` is when it joined, as Unix time in milliseconds."""
+    """A name that is present in a room. `since_ms` is when it joined, as Unix time in milliseconds.
+
+    `verified` and `bot` are those of the identity that has the name, as in a `Message`.
+    """
 
     name: str
     since_ms: int
+    verified: bool = False
+    bot: bool = False
 
     @property
     def since(self) -> str:

@@ -4,7 +4,7 @@ As with `Administration`, each method checks the grants of `by`, and the caller 
 Only for a redaction does the caller check the grants, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -34,6 +34,8 @@ from chatkit.core.token import new_token_id, parse_secret
 from chatkit.errors import BadReference, BadRequest, NotFound
 
 MAX_BANS: Final = 10_000  # of a store: each process keeps all of them in memory
+MAX_BANS_OF_MODERATOR: Final = 1_000  # so that one moderator cannot use up all of them
+KEPT_FOR_ADMINS: Final = 1_000  # of all bans: many moderators cannot use them up, either
 MAX_REASON_CHARS: Final = 200
 MAX_TOPIC_CHARS: Final = 250
 MAX_SUBJECT_CHARS: Final = 64
@@ -48,9 +50,11 @@ class Moderation:
     `refusal_s` is the time after which every process on the store refuses what a changed setting forbids.
     """
 
-    def __init__(self, backend: Backend, now_ms: Callable[[], int], *, refusal_s: float = 0) -> None:
+    def __init__(
+        self, backend: Backend, now_ms: Callable[[], int], audit: Audit | None = None, *, refusal_s: float = 0
+    ) -> None:
         self._refusal_s = refusal_s
-        self._audit = Audit(backend)
+        self._audit = audit or Audit(backend, now_ms)
         self._backend = backend
         self._store = AccessStore(backend)
         self._now_ms = now_ms
@@ -91,11 +95,19 @@ class Moderation:
             raise BadRequest("the end of a ban is in the future")
         if BanList([ban]).on(by):
             raise BadRequest("this ban would concern you")
-        if await self._store.count(access_records.BAN) >= MAX_BANS:
-            raise BadRequest(f"a store holds at most {MAX_BANS} bans: remove some that have ended")
+        await self._make_place_for_ban(by)
         await self._store.update(access_records.BAN, ban.id, Ban, lambda _: ban)
         await self._record_ban(AuditEvent.BAN_ADDED, by, "muted" if is_mute else "banned", ban)
         return ban
+
+    async def _make_place_for_ban(self, by: Identity) -> None:
+        """Raise `BadRequest` if there are too many bans. Those that have ended are removed first."""
+        try:
+            _check_number(by, await self._store.all(access_records.BAN, Ban))
+        except BadRequest:
+            if not await self.remove_ended_bans():
+                raise
+            _check_number(by, await self._store.all(access_records.BAN, Ban))
 
     async def kick(self, by: Identity, name: str, room: str, reason: str = "") -> Ban:
         """Ban a name from a room for a minute. Needs what `ban` needs."""
@@ -237,6 +249,19 @@ def _moderates(by: Identity, room: str) -> bool:
 def _require_moderator(by: Identity, room: str) -> None:
     if not _moderates(by, room):
         require(by, Right.MODERATE, None if room == ALL_ROOMS else room)
+
+
+def _check_number(by: Identity, bans: Sequence[Ban]) -> None:
+    """Raise `BadRequest` if `by` may not make another ban beside these."""
+    advice = "remove some with 'chatkit ban remove', or ban a network in place of many names"
+    if len(bans) >= MAX_BANS:
+        raise BadRequest(f"a store holds at most {MAX_BANS} bans: {advice}")
+    if by.has(Right.ADMIN, None):
+        return
+    if len(bans) >= MAX_BANS - KEPT_FOR_ADMINS:
+        raise BadRequest(f"moderators can make {MAX_BANS - KEPT_FOR_ADMINS} bans in all: ask an administrator")
+    if sum(ban.made_by == by.name for ban in bans) >= MAX_BANS_OF_MODERATOR:
+        raise BadRequest(f"a moderator can make {MAX_BANS_OF_MODERATOR} bans: {advice}")
 
 
 def _kind_of(subject: str) -> BanSubject:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf
 
 from chatkit.core.backend import Backend
-from chatkit.core.roster import Roster
+from chatkit.core.roster import UNMARKED, Marks, Roster
 from chatkit.core.signals import MembersChanged
 from chatkit.errors import ChatkitError
 
@@ -36,8 +36,8 @@ class PresenceTracker:
         # When members were last announced; -inf if all are due. By the wall clock, as a loop's stops in suspend.
         self._announced_at = -inf
 
-    def enter(self, room: str, name: str) -> None:
-        self.roster.enter(room, name, time.time_ns() // 1_000_000)
+    def enter(self, room: str, name: str, marks: Marks = UNMARKED) -> None:
+        self.roster.enter(room, name, time.time_ns() // 1_000_000, marks)
         self._schedule_report()
 
     def leave(self, room: str, name: str) -> None:

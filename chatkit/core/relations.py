@@ -56,10 +56,6 @@ class Relations:
         self._reactions.clear()
         self._is_pinned = False
 
-    def rename(self, room: str) -> None:
-        """Follow the messages to another name of their room."""
-        self._edit = None if self._edit is None else replace(self._edit, room=room)
-
     def has_reaction(self, emoji: str, sender: str) -> bool:
         """Return whether a sender has put an emoji to the message."""
         return sender in self._reactions.get(emoji, ())

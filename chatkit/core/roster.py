@@ -6,22 +6,49 @@ has left. Reads no clock and does no I/O: the callers pass the time.
 
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from typing import Final, TypeAlias
 
 from chatkit.core.backend import PresenceChange
 from chatkit.core.model import Member
 from chatkit.core.signals import MembersChanged
 
+Marks: TypeAlias = tuple[bool, bool]  # whether a member is verified, and whether it is a bot
+UNMARKED: Final[Marks] = (False, False)
+
 
 class _Entry:
-    """One name in one room: its entries in this process, the number of other processes that have it, and since when."""
+    """One name in one room: its entries in this process, the number of other processes that have it, and since when.
 
-    __slots__ = ("n_entered", "n_remote", "remote_since_ms", "since_ms")
+    `marks` and `remote_marks` say whether it is verified and a bot's: of the last entry, and of the other processes.
+    """
+
+    __slots__ = ("marks", "n_entered", "n_remote", "remote_marks", "remote_since_ms", "since_ms")
 
     def __init__(self) -> None:
         self.n_entered = 0
         self.since_ms = 0
+        self.marks = UNMARKED
         self.n_remote = 0
         self.remote_since_ms = 0
+        self.remote_marks = UNMARKED
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the name is verified or a bot's anywhere."""
+        return self.marks != UNMARKED or (self.n_remote > 0 and self.remote_marks != UNMARKED)
+
+    def local(self, name: str) -> Member:
+        """Return the member as it is in this process."""
+        return Member(name, self.since_ms, *self.marks)
+
+    def member(self, name: str) -> Member:
+        """Return the member as it is in all processes."""
+        if not self.n_remote:
+            return self.local(name)
+        if not self.n_entered:
+            return Member(name, self.remote_since_ms, *self.remote_marks)
+        since_ms = min(self.since_ms, self.remote_since_ms)
+        return Member(name, since_ms, *map(max, self.marks, self.remote_marks))
 
 
 class Roster:
@@ -31,19 +58,21 @@ class Roster:
         self.n_members = 0  # of all rooms
         self._is_shared = is_shared  # otherwise announcements are never read, and would only grow
         self._rooms: dict[str, dict[str, _Entry]] = {}
-        self._remote: dict[str, dict[tuple[str, str], int]] = {}  # by process: its members, and since when
+        self._remote: dict[str, dict[tuple[str, str], Member]] = {}  # by process: its members
         # By room: the names whose change was not reported yet; True if they joined. Leaving and joining cancel out.
         self._unreported: dict[str, dict[str, bool]] = {}
-        # Changes that other processes lack: since when, or None for a member that left; and those being announced.
-        self._unannounced: dict[tuple[str, str], int | None] = {}
-        self._announcing: dict[tuple[str, str], int | None] = {}
+        # Changes that other processes lack, with None for a member that left; and those being announced.
+        self._unannounced: dict[tuple[str, str], Member | None] = {}
+        self._announcing: dict[tuple[str, str], Member | None] = {}
 
-    def enter(self, room: str, name: str, now_ms: int) -> None:
+    def enter(self, room: str, name: str, now_ms: int, marks: Marks = UNMARKED) -> None:
         """Add one entry of the name."""
         entry = self._entry(room, name)
         if entry.n_entered == 0:
             entry.since_ms = now_ms
-            self._announce(room, name, now_ms)
+        if entry.n_entered == 0 or entry.marks != marks:
+            entry.marks = marks
+            self._announce(room, name, entry.local(name))
         entry.n_entered += 1
 
     def leave(self, room: str, name: str) -> None:
@@ -57,12 +86,15 @@ class Roster:
     def apply_remote(self, change: PresenceChange) -> None:
         """Apply the changes of another process. The cost grows with the changes, not with the members."""
         remote = self._remote.setdefault(change.process, {})
-        joined = {(room, member.name): member.since_ms for room, member in change.joined}
-        for key, since_ms in joined.items():
+        joined = {(room, member.name): member for room, member in change.joined}
+        for key, member in joined.items():
             entry = self._entry(*key)
             entry.n_remote += key not in remote
-            remote[key] = since_ms
-            entry.remote_since_ms = since_ms if entry.n_remote == 1 else self._earliest_remote(key)
+            remote[key] = member
+            if entry.n_remote == 1:  # the common case: no other process is asked
+                entry.remote_since_ms, entry.remote_marks = member.since_ms, (member.verified, member.bot)
+            else:
+                self._update_remote(key, entry)
         for key in remote.keys() - joined.keys() if change.whole else change.left:
             if remote.pop(key, None) is not None:
                 self._leave_remote(key)
@@ -74,12 +106,14 @@ class Roster:
         entry = self._rooms[room][name]
         entry.n_remote -= 1
         if entry.n_remote:
-            entry.remote_since_ms = self._earliest_remote(key)
+            self._update_remote(key, entry)
         else:
             self._remove_if_gone(room, name, entry)
 
-    def _earliest_remote(self, key: tuple[str, str]) -> int:
-        return min(since_ms for remote in self._remote.values() if (since_ms := remote.get(key)) is not None)
+    def _update_remote(self, key: tuple[str, str], entry: _Entry) -> None:
+        members = [member for remote in self._remote.values() if (member := remote.get(key)) is not None]
+        entry.remote_since_ms = min([member.since_ms for member in members])
+        entry.remote_marks = any(member.verified for member in members), any(member.bot for member in members)
 
     @property
     def rooms(self) -> AbstractSet[str]:
@@ -98,7 +132,7 @@ class Roster:
         """Return at most `limit` members in the order in which they joined; of more, those first known here."""
         # Every join calls this: sorting ten thousand members for a list of two hundred would take milliseconds.
         first = islice(self._rooms.get(room, {}).items(), limit)
-        members = [Member(name, _since_ms(entry)) for name, entry in first]
+        members = [entry.member(name) for name, entry in first]
         return sorted(members, key=lambda member: (member.since_ms, member.name))
 
     @property
@@ -109,15 +143,20 @@ class Roster:
     def pop_changes(self) -> list[MembersChanged]:
         """Return the changes in each room since the last call."""
         untold, self._unreported = self._unreported, {}
-        return [
-            MembersChanged(
-                room,
-                [n for n, has_joined in names.items() if has_joined],
-                [n for n, has_joined in names.items() if not has_joined],
-                self.count(room),
-            )
-            for room, names in untold.items()
-        ]
+        return [self._change(room, names) for room, names in untold.items()]
+
+    def _change(self, room: str, names: dict[str, bool]) -> MembersChanged:
+        present = self._rooms.get(room, {})
+        joined = [name for name, has_joined in names.items() if has_joined]
+        marked = [present[name].member(name) for name in joined if present[name].is_marked]
+        return MembersChanged(
+            room,
+            joined,
+            [name for name, has_joined in names.items() if not has_joined],
+            self.count(room),
+            [member.name for member in marked if member.verified],
+            [member.name for member in marked if member.bot],
+        )
 
     @property
     def has_announcements(self) -> bool:
@@ -128,8 +167,8 @@ class Roster:
         """Return the members that joined and left in this process, again and again until `announced` is called."""
         self._announcing |= self._unannounced
         self._unannounced = {}
-        joined = [(room, Member(name, since)) for (room, name), since in self._announcing.items() if since is not None]
-        left = [(room, Member(name, 0)) for (room, name), since in self._announcing.items() if since is None]
+        joined = [(room, member) for (room, _), member in self._announcing.items() if member is not None]
+        left = [(room, Member(name, 0)) for (room, name), member in self._announcing.items() if member is None]
         return joined, left
 
     def announced(self) -> None:
@@ -141,11 +180,11 @@ class Roster:
         for room, names in self._rooms.items():
             for name, entry in names.items():
                 if entry.n_entered:
-                    self._announce(room, name, entry.since_ms)
+                    self._announce(room, name, entry.local(name))
 
-    def _announce(self, room: str, name: str, since_ms: int | None) -> None:
+    def _announce(self, room: str, name: str, member: Member | None) -> None:
         if self._is_shared:
-            self._unannounced[room, name] = since_ms
+            self._unannounced[room, name] = member
 
     def _entry(self, room: str, name: str) -> _Entry:
         names = self._rooms.setdefault(room, {})
@@ -174,9 +213,3 @@ class Roster:
                 del self._unreported[room]
         else:
             changes[name] = has_joined
-
-
-def _since_ms(entry: _Entry) -> int:
-    if not entry.n_remote:
-        return entry.since_ms
-    return min(entry.since_ms, entry.remote_since_ms) if entry.n_entered else entry.remote_since_ms

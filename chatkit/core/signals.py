@@ -3,18 +3,24 @@
 A signal has no number, is not stored, and is not repeated to a reader that was disconnected.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
 
 
 class MembersChanged(msgspec.Struct, frozen=True, eq=False):
-    """The members that joined and left a room since the last such signal, and how many the room has now."""
+    """The members that joined and left a room since the last such signal, and how many the room has now.
+
+    `verified` and `bots` are the names among `joined` that are verified, and those that are bots'.
+    """
 
     room: str
     joined: list[str]
     left: list[str]
     count: int
+    verified: Sequence[str] = ()
+    bots: Sequence[str] = ()
 
 
 class Redaction(msgspec.Struct, frozen=True):

@@ -4,10 +4,12 @@ The page has headers that isolate it from other sites.
 """
 
 import asyncio
+from contextlib import suppress
 from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from litestar import HttpMethod, Response, route
 from litestar.datastructures import ETag
@@ -16,9 +18,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 from litestar.response import File, Redirect
 from litestar.status_codes import HTTP_304_NOT_MODIFIED
+from msgspec.structs import replace
 
 import chatkit
-from chatkit.errors import Banned, Forbidden, Unauthorized
+from chatkit.core.access import Credential, Identity
+from chatkit.errors import Banned, ChatkitError, Forbidden, Unauthorized
 from chatkit.server.access import port_of
 from chatkit.server.admission import Admission
 from chatkit.server.browser_site import is_secure
@@ -125,18 +129,37 @@ def _exchange_token(request: HttpRequest, admission: Admission, token: str) -> R
 
     So the token stays neither in the address bar nor in the browser's history. The redirect is relative, because a
     proxy may serve the page below a prefix that this server does not know.
+
+    A link that somebody else made must not sign a visitor in as another without asking. If it may, the redirect passes
+    the token on to the page, which asks, in the fragment.
     """
-    response: Response[Any] = Redirect("./", status_code=303, headers={"Referrer-Policy": "no-referrer"})
     authenticator = admission.authenticator
     address = authenticator.address(authenticator.read(request.scope))
-    try:
+    path, headers = "./", {"Referrer-Policy": "no-referrer"}
+    with suppress(Unauthorized, Banned):
         identity = authenticator.by_token(token, None, address)
-    except (Unauthorized, Banned):
-        return response
-    value = authenticator.cookie_value(identity)
-    if value is not None:
-        response.headers["Set-Cookie"] = session_cookie(request, admission, value)
-    return response
+        value = authenticator.cookie_value(identity)
+        if value is not None and _may_replace_another(request, admission, identity):
+            path = f"./#token={quote(token, safe='')}"
+        elif value is not None:
+            headers["Set-Cookie"] = session_cookie(request, admission, value)
+    return Redirect(path, status_code=303, headers=headers)
+
+
+def _may_replace_another(request: HttpRequest, admission: Admission, identity: Identity) -> bool:
+    """Return whether the visitor may be signed in already, and not as this identity.
+
+    When a page of another site opens the link, the browser does not send the cookie, which is `SameSite=Strict`.
+    """
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        return True
+    authenticator = admission.authenticator
+    try:
+        present = authenticator.identify(replace(authenticator.read(request.scope), token=None))
+    except ChatkitError:
+        return False
+    is_signed_in = present.credential in {Credential.TOKEN, Credential.SECRET, Credential.PROXY}
+    return is_signed_in and (present.credential, present.token_id) != (identity.credential, identity.token_id)
 
 
 def session_cookie(request: HttpRequest, admission: Admission, value: str | None) -> str:

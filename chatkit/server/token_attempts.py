@@ -55,7 +55,7 @@ class TokenAttempts:
 
     def add_right(self, address: str) -> None:
         """Count a right token from an address."""
-        self._of(address).write(PROVEN, self._clock() + PROVEN_S)
+        self._of(address).extend(PROVEN, self._clock() + PROVEN_S)
 
     def add_wrong(self, address: str) -> None:
         """Count a wrong token from an address. Raise `TooManyAttempts` if the address may not try any more."""
@@ -74,5 +74,5 @@ class TokenAttempts:
         if wait_s > 0:
             if entry.read(LOGGED) <= now:
                 _logger.warning("too many wrong tokens from %s: its tokens are refused for a while", address)
-            entry.write(LOGGED, full_at)
+            entry.extend(LOGGED, full_at)
             raise TooManyAttempts(wait_s)

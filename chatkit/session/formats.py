@@ -3,6 +3,8 @@
 import re
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.segment import Encode
@@ -108,8 +110,10 @@ def gap_sentence(gap: Gap) -> str:
 def presence_frame(change: MembersChanged) -> bytes:
     """Return the frame of the members that joined and left; in a large room only of the number of members."""
     is_large = max(change.count, len(change.joined) + len(change.left)) > protocol.MAX_LISTED_MEMBERS
-    joined, left = (None, None) if is_large else (change.joined, change.left)
-    event = protocol.PresenceEvent(room=change.room, joined=joined, left=left, count=change.count)
+    event = protocol.PresenceEvent(room=change.room, count=change.count)
+    if not is_large:
+        verified, bots = list(change.verified) or None, list(change.bots) or None
+        event = replace(event, joined=change.joined, left=change.left, verified=verified, bots=bots)
     return text_frame(protocol.encode(event))
 
 

@@ -254,6 +254,7 @@ class Session(ABC):
             after=start.after,
             history=history,
             member=self._sender,
+            marks=(self.identity.is_verified, self.identity.is_bot),
             wake=delivery.wake,
             on_signal=self._on_signal,
         )

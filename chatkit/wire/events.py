@@ -16,11 +16,13 @@ from chatkit.wire.messages import WireMessage, WireUnread, encode
 MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
 
 
-class WireMember(msgspec.Struct, frozen=True):
+class WireMember(msgspec.Struct, frozen=True, omit_defaults=True):
     """A member as JSON. `since` is RFC 3339."""
 
     name: str
     since: str
+    verified: bool = False
+    bot: bool = False
 
 
 class WireGap(msgspec.Struct, frozen=True):
@@ -176,12 +178,17 @@ class MembersEvent(ServerEvent, frozen=True, tag="members"):
 
 
 class PresenceEvent(ServerEvent, frozen=True, tag="presence", kw_only=True):
-    """The members that joined and left since the last such event; in a large room only the number of members."""
+    """The members that joined and left since the last such event; in a large room only the number of members.
+
+    `verified` and `bots` are the names among `joined` that are verified, and those that are bots'.
+    """
 
     room: str
     joined: list[str] | None = None
     left: list[str] | None = None
     count: int
+    verified: list[str] | None = None
+    bots: list[str] | None = None
 
 
 class MarkedEvent(ServerEvent, frozen=True, tag="marked"):
@@ -308,4 +315,4 @@ def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
 
 def wire_members(members: Iterable[Member]) -> list[WireMember]:
     """Make the JSON forms of members."""
-    return [WireMember(member.name, member.since) for member in members]
+    return [WireMember(member.name, member.since, member.verified, member.bot) for member in members]

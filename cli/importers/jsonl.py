@@ -9,6 +9,7 @@ from chatkit.cli.export_format import ExportedRoom, ExportEnd, ExportHeader, Lin
 from chatkit.cli.importers.lines import LineReader
 from chatkit.cli.importers.log_loader import ImportCounts, ImportFailed, LogLoader
 from chatkit.core.access import DEFAULT_ROOM_SETTINGS, EVERYTHING, Credential, Identity, RoomSettings
+from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend
 from chatkit.core.model import Message
 from chatkit.core.moderation import Moderation
@@ -32,7 +33,8 @@ class ExportImporter:
     ) -> None:
         self._loader = LogLoader(backend, counts)
         self._counts = counts
-        self._moderation = Moderation(backend, now_ms)
+        self._audit = Audit(backend, now_ms)
+        self._moderation = Moderation(backend, now_ms, self._audit)
         self._by = Identity(by, grants=EVERYTHING, credential=Credential.STORE)
         self._only = only
         self._found: set[str] = set()
@@ -65,6 +67,7 @@ class ExportImporter:
                     show(line.room)
         finally:
             await self._loader.flush()
+            await self._audit.close()
         if missing := sorted(set(self._only) - self._found):
             raise NotFound(f"the file has no room {missing[0]!r}")
 

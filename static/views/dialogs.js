@@ -182,6 +182,40 @@ export class InviteDialog {
   }
 }
 
+/** Asks whether a link may sign the user in as somebody else. */
+export class LinkDialog {
+  #dialog = find("#link-dialog", HTMLDialogElement);
+  #token = "";
+
+  /** @param {{onAccept: (token: string) => Promise<string>, onCancel: () => void}} on */
+  constructor(on) {
+    const form = find("#link-form", HTMLFormElement);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void submit(form, find("#link-problem", HTMLElement), () => on.onAccept(this.#token));
+    });
+    find("#link-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
+    this.#dialog.addEventListener("close", () => {
+      this.#token = "";
+      on.onCancel();
+    });
+  }
+
+  /**
+   * @param {string} present the name of the user
+   * @param {string} other the name that the link gives
+   * @param {string} token
+   */
+  ask(present, other, token) {
+    this.#token = token;
+    setText(find("#link-present", HTMLElement), present);
+    setText(find("#link-other", HTMLElement), other);
+    setText(find("#link-problem", HTMLElement), "");
+    this.#dialog.showModal();
+    find("#link-cancel", HTMLButtonElement).focus();
+  }
+}
+
 /** Shows a new token once. It is removed from the page when the dialog closes. */
 export class SecretDialog {
   #dialog = find("#secret-dialog", HTMLDialogElement);

@@ -86,8 +86,8 @@ export class PanesView {
   }
 
   get #side() {
-    if (!this.#hasRoom) return null;
-    return this.#open.search ? "search" : this.#open.people ? "people" : null;
+    if (this.#open.search) return "search"; // which needs no room: it finds messages of all rooms
+    return this.#hasRoom && this.#open.people ? "people" : null;
   }
 
   #show() {

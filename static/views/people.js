@@ -2,7 +2,7 @@
 
 import { Children, clone, find, hueOf, initialOf, make, setText } from "../dom.js";
 
-/** @typedef {{id: string, look: string, name: string, isMe: boolean}} PersonRow */
+/** @typedef {{id: string, look: string, name: string, isMe: boolean, verified?: boolean, bot?: boolean}} PersonRow */
 
 export class PeopleView {
   #count = find("#people-count", HTMLElement);
@@ -12,17 +12,17 @@ export class PeopleView {
   #people = new Children(find("#people-list", HTMLElement), personElement);
 
   /**
-   * @param {string[]} names
+   * @param {Map<string, {verified?: boolean, bot?: boolean}>} members by name
    * @param {number} count
    * @param {string} me
    */
-  show(names, count, me) {
-    const sorted = names.toSorted((a, b) => a.localeCompare(b));
-    this.#people.show(sorted.map((name) => ({ id: name, look: String(name === me), name, isMe: name === me })));
+  show(members, count, me) {
+    const sorted = [...members].toSorted(([a], [b]) => a.localeCompare(b));
+    this.#people.show(sorted.map(([name, member]) => rowOf(name, member, name === me)));
     setText(this.#count, String(count));
-    const unnamed = count - names.length;
+    const unnamed = count - members.size;
     this.#more.hidden = unnamed <= 0;
-    setText(this.#more, names.length ? `and ${unnamed} more` : `${unnamed} members`);
+    setText(this.#more, members.size ? `and ${unnamed} more` : `${unnamed} members`);
   }
 
   /** @param {string[]} names */
@@ -33,12 +33,25 @@ export class PeopleView {
   }
 }
 
+/**
+ * @param {string} name
+ * @param {{verified?: boolean, bot?: boolean}} marks
+ * @param {boolean} isMe
+ * @returns {PersonRow}
+ */
+function rowOf(name, { verified = false, bot = false }, isMe) {
+  return { id: name, look: `${isMe} ${verified} ${bot}`, name, isMe, verified, bot };
+}
+
 /** @param {PersonRow} row */
-function personElement({ name, isMe }) {
+function personElement({ name, isMe, verified, bot }) {
   const element = clone("person");
   element.classList.add(hueOf(name));
   find(".avatar", HTMLElement, element).append(initialOf(name));
-  find(".name", HTMLElement, element).append(name);
+  const label = find(".name", HTMLElement, element);
+  label.append(name);
+  if (bot) label.after(clone("bot-mark"));
+  if (verified) label.after(clone("verified-mark"));
   find(".you", HTMLElement, element).hidden = !isMe;
   return element;
 }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chatkit.backends import conformance, open_backend
-from chatkit.backends.conformance import renaming, retention
+from chatkit.backends.conformance import retention
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
 from chatkit.core.model import Draft, Message
@@ -25,10 +25,7 @@ Make = Callable[[], Backend]
 Step = tuple[Any, ...]  # the name of a function below, and its arguments
 MATRIX = [("memory", case) for case in conformance.cases(shared=False)]
 MATRIX += [
-    (kind, case)
-    for kind in ("sqlite", "redis", "redis-cluster", "postgres")
-    for case in conformance.cases(shared=True)
-    if kind != "redis-cluster" or case.__module__ != renaming.__name__  # a cluster cannot rename
+    (kind, case) for kind in ("sqlite", "redis", "redis-cluster", "postgres") for case in conformance.cases(shared=True)
 ]
 
 FRESH: dict[str, Callable[[], str]] = {
@@ -221,8 +218,6 @@ async def read(backend: Backend, model: Model, room: str, after: int | None, bef
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, max_size=25))
 def test_a_backend_behaves_like_lists(kind: str, tmp_path: Path, script: list[Step]) -> None:
-    if kind == "redis-cluster":
-        script = [step for step in script if step[0] != "rename"]
     asyncio.run(follow(factory(kind, tmp_path)(), script))
 
 

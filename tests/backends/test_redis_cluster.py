@@ -1,7 +1,7 @@
 """A Redis Cluster: rooms on several nodes, nodes that stop and restart, slots that move."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 
 import pytest
@@ -9,10 +9,11 @@ import stores
 from redis_retries import append_until_taken, impatient, in_thread, is_a
 
 from chatkit.backends import open_backend
-from chatkit.backends.conformance.suite import drafts_in, texts, until
+from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, texts, until
 from chatkit.backends.redis import Address, RedisBackend
 from chatkit.backends.redis.codec import KeyNames
 from chatkit.backends.redis.connection import Command
+from chatkit.backends.redis.moving import RoomMove
 from chatkit.backends.redis.topology import ClusterServers
 from chatkit.bench.local.redis import RedisCluster
 from chatkit.core.backend import Backend, Disconnected, Notification, Reconnected, RoomAdvanced
@@ -178,13 +179,104 @@ def test_a_key_of_another_type_fails_a_batch_over_several_nodes_as_unavailable()
     asyncio.run(go())
 
 
-def test_a_room_is_not_renamed_if_its_log_would_move_to_another_slot() -> None:
+def rename_steps(move: RoomMove) -> list[Callable[[], Awaitable[object]]]:
+    return [move.begin, move.copy, move.reserve, move.commit]
+
+
+async def is_refused(call: Awaitable[object]) -> bool:
+    try:
+        await call
+    except Unavailable:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("n_steps", range(1, 5))
+def test_a_renaming_that_was_killed_is_completed_by_the_same_call(n_steps: int) -> None:
+    async def go() -> None:
+        url = stores.redis_cluster()
+        async with open_backend(url) as killed, open_backend(url) as backend:
+            assert isinstance(killed, RedisBackend)
+            epoch = (await backend.append([*drafts_in("a", 1, 2), *keyed_drafts("a", "k")]))[0].message.epoch
+            await backend.redact("a", 1)
+            for step in rename_steps(killed._writer.make_move("a", "b"))[:n_steps]:
+                await step()
+            if n_steps < 4:
+                assert await texts(backend, "a") == ["", "2", "k"]
+                assert await is_refused(backend.append(drafts_in("a", "lost")))
+                assert await is_refused(backend.redact("a", 2))
+                assert await is_refused(backend.delete_room("a"))
+                assert await backend.trim(keep=1) == 0
+            else:
+                assert await texts(backend, "a") == []
+                await backend.append(drafts_in("a", "new"))
+            assert await is_refused(backend.read("b")) == (n_steps >= 3)
+            if n_steps >= 3:
+                assert await is_refused(backend.append(drafts_in("b", "lost")))
+                assert await is_refused(backend.delete_room("b")) or n_steps < 3
+            assert await backend.rename_room("a", "b")
+            assert await texts(backend, "b") == ["", "2", "k"]
+            assert (await backend.read("b")).head.epoch == epoch
+            assert await texts(backend, "a") == (["new"] if n_steps == 4 else [])
+            (repeat, new) = await backend.append([*keyed_drafts("b", "k"), *drafts_in("b", 4)])
+            assert (repeat.repeat, repeat.message.seq, new.message.seq) == (True, 3, 4)
+            assert await backend.delete_room("b")
+            await backend.append(drafts_in("a", "next"))
+            assert await backend.rename_room("a", "b")
+            assert (await texts(backend, "b"))[-1] == "next"
+            assert [key async for key, ttl in all_keys(backend) if key.count(b":") > 2 and ttl < 0] == []
+
+    asyncio.run(go())
+
+
+async def all_keys(backend: Backend) -> AsyncIterator[tuple[bytes, int]]:
+    """Iterate over all keys of a store and the seconds until they expire, -1 for never."""
+    assert isinstance(backend, RedisBackend)
+    prefix = backend._reader._names.of("a").meta.partition(b"{")[0]
+    for address in backend._router.topology.masters():
+        for key in await backend._router.call_at("searches", address, ("KEYS", prefix + b"*")):
+            yield key, await backend._router.call_at("searches", address, ("TTL", key))
+
+
+def test_of_two_renamings_of_one_room_one_gives_up() -> None:
+    async def go() -> None:
+        url = stores.redis_cluster()
+        async with open_backend(url) as one, open_backend(url) as two:
+            assert isinstance(one, RedisBackend)
+            assert isinstance(two, RedisBackend)
+            await one.append(drafts_in("a", *range(1200)))
+            first, second = (backend._writer.make_move("a", "b") for backend in (one, two))
+            for step in rename_steps(first)[:3]:
+                await step()
+            with pytest.raises(BadRequest, match="being renamed to 'b'"):
+                await two.rename_room("a", "c")
+            for step in rename_steps(second)[:3]:
+                await step()
+            with pytest.raises(BadRequest, match="try again"):
+                await first.commit()
+            assert await two.rename_room("a", "b")
+            assert await texts(one, "b") == [str(n) for n in range(1200)]
+
+    asyncio.run(go())
+
+
+def test_a_renaming_that_is_cancelled_or_refused_changes_nothing() -> None:
     async def go() -> None:
         async with open_backend(stores.redis_cluster()) as backend:
-            await backend.append(drafts_in(ROOMS[0], 1))
-            with pytest.raises(BadRequest, match="cannot rename"):
-                await backend.rename_room(ROOMS[0], ROOMS[1])
-            assert await texts(backend, ROOMS[0]) == ["1"]
+            assert isinstance(backend, RedisBackend)
+            await backend.append([*drafts_in("a", *range(900)), *drafts_in("b", 1)])
+            with pytest.raises(BadRequest, match="exists"):
+                await backend.rename_room("a", "b")
+            move = backend._writer.make_move("a", "c")
+            moving = asyncio.ensure_future(move.run())
+            while not move.has_begun:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0)
+            moving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await moving
+            (receipt,) = await backend.append(drafts_in("a", "next"))
+            assert receipt.message.seq == 901
+            assert [key async for key, _ in all_keys(backend) if b"{c}" in key] == []
 
     asyncio.run(go())
 

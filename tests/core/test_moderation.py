@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from administration_site import NOBODY, ROOT, Site, outcome, with_site
 
+from chatkit.core import moderation
 from chatkit.core.access import BanSubject, Grant, Identity, Right, RoomSettings
 from chatkit.core.audit import AUDIT_ROOM
 from chatkit.core.model import Draft
@@ -44,6 +45,32 @@ async def test_a_moderator_acts_in_their_rooms(at: Site) -> None:
     at.now_ms += 60_000
     assert await at.moderation.remove_ended_bans() == 1
     assert await at.moderation.bans(ROOT) == [elsewhere, mute]
+
+
+@with_site
+async def test_a_moderator_cannot_use_up_all_bans(at: Site) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("MAX_BANS", 7), ("MAX_BANS_OF_MODERATOR", 3), ("KEPT_FOR_ADMINS", 2)):
+            patch.setattr(moderation, name, value)
+        one, two = (Identity(name, is_verified=True, grants=MODERATE_OPS) for name in ("mod", "other"))
+        until_ms = at.now_ms + 1_000
+        kept = await at.moderation.ban(one, "a0", room="ops")
+        for name in ("a1", "a2"):
+            await at.moderation.ban(one, name, room="ops", until_ms=until_ms)
+        with pytest.raises(BadRequest, match="a moderator can make 3 bans: remove some"):
+            await at.moderation.ban(one, "b", room="ops")
+        await at.moderation.ban(two, "c0", room="ops")
+        await at.moderation.ban(two, "c1", room="ops")
+        with pytest.raises(BadRequest, match="moderators can make 5 bans in all: ask an administrator"):
+            await at.moderation.ban(two, "c2", room="ops")
+        await at.moderation.ban(ROOT, "d0")
+        last = await at.moderation.ban(ROOT, "d1")
+        with pytest.raises(BadRequest, match="a store holds at most 7 bans"):
+            await at.moderation.ban(ROOT, "d2")
+        await at.moderation.unban(ROOT, last.id)
+        at.now_ms = until_ms
+        await at.moderation.ban(one, "e", room="ops")
+        assert {ban.subject for ban in await at.moderation.bans(ROOT)} == {kept.subject, "c0", "c1", "d0", "e"}
 
 
 @with_site

@@ -29,6 +29,25 @@ def test_a_name_that_entered_twice_is_present_until_both_entries_left() -> None:
     assert (roster.count("ops"), names(roster)) == (0, [])
 
 
+def test_a_member_is_marked_as_its_last_entry_here_or_as_in_any_other_process() -> None:
+    roster = Roster()
+    roster.enter("ops", "ann", 5, (True, False))
+    roster.enter("ops", "bob", 5)
+    roster.apply_remote(PresenceChange("p", [("ops", Member("bot", 3, verified=True, bot=True))], whole=True))
+    marked = [Member("bot", 3, verified=True, bot=True), Member("ann", 5, verified=True), Member("bob", 5)]
+    assert roster.members("ops", 10) == marked
+    (change,) = roster.pop_changes()
+    assert (change.verified, change.bots) == (["ann", "bot"], ["bot"])
+    assert ("ops", Member("ann", 5, verified=True)) in roster.announcements()[0]
+    roster.announced()
+    roster.enter("ops", "bob", 7, (True, False))  # the name was given a token since
+    assert roster.announcements() == ([("ops", Member("bob", 5, verified=True))], [])
+    roster.apply_remote(PresenceChange("q", [("ops", Member("ann", 1, bot=True)), ("ops", Member("bot", 9))]))
+    assert roster.members("ops", 1) == [Member("ann", 1, verified=True, bot=True)]
+    roster.apply_remote(PresenceChange("p", whole=True))
+    assert Member("bot", 9) in roster.members("ops", 10)
+
+
 def test_changes_that_cancel_out_are_not_reported() -> None:
     roster = Roster()
     roster.enter("ops", "ann", 1)

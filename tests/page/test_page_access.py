@@ -100,6 +100,31 @@ def test_a_token_is_exchanged_for_a_cookie_and_not_kept(server: TokenServer, ope
     assert not [cookie for cookie in tess.context.cookies() if cookie.get("value")]
 
 
+def test_a_link_does_not_replace_who_is_signed_in_without_asking(server: TokenServer, open_window: OpenWindow) -> None:
+    own, other = server.token("olga", "hall", WRITE), server.token("otto", "hall", WRITE)
+    olga = sign_in(open_window(), own, "hall")
+    olga.open(f"/?token={own}#hall").await_connection()
+    expect(olga.page.locator("#link-dialog")).to_be_hidden()
+    for answer, name in (("Stay signed in", "olga"), ("Change", "otto")):
+        olga.open(f"/?token={other}")
+        dialog = olga.page.locator("#link-dialog")
+        expect(dialog).to_contain_text("Sign in as otto? You are signed in as olga.", use_inner_text=True)
+        assert olga.page.url == f"{server.url}/"
+        assert other not in everything_stored(olga)
+        dialog.get_by_role("button", name=answer).click()
+        expect(dialog).to_be_hidden()
+        expect(olga.page.locator("#me-name")).to_have_text(name)
+        olga.reopen("/#hall").await_connection()
+        expect(olga.page.locator("#me-name")).to_have_text(name)
+
+
+def test_a_link_of_another_site_signs_in_who_is_not_signed_in(server: TokenServer, open_window: OpenWindow) -> None:
+    token = server.token("nils", "hall", WRITE)
+    nils = open_window().open(f"/#token={token}")  # to which the server redirects then
+    expect(nils.page.locator("#me-name")).to_have_text("nils")
+    assert token not in everything_stored(nils)
+
+
 def test_an_invite_asks_for_a_name_and_opens_its_room(server: TokenServer, open_window: OpenWindow, ann: str) -> None:
     assert ann
     link = server.invite("team", WRITE)
@@ -152,6 +177,12 @@ def test_senders_are_marked_as_verified_and_as_bots(
     mara.page.locator("#search-open").click()
     mara.page.locator("#search-box").fill("from a")
     expect(mara.page.locator("#search-list .mark-verified")).to_have_count(2)
+    sign_in(open_window(), ann, "open-marks")  # while the list of members is open
+    people = mara.page.locator("#people-list li")
+    expect(people.filter(has_text="ann").locator(".mark-verified")).to_have_count(1)
+    expect(people.filter(has_text="mara").locator(".mark-verified")).to_have_count(0)
+    mara.reopen("/#open-marks").await_connection()  # now it is in the answer to the join
+    expect(mara.page.locator("#people-list .mark-verified")).to_have_count(1)
 
 
 def test_a_name_that_a_token_holds_is_refused_with_a_next_step(

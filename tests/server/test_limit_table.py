@@ -21,7 +21,7 @@ TOKEN = Identity("ann", is_verified=True, token_id="ann1", address="192.0.2.1")
 
 def test_all_processes_see_the_times_of_a_key_and_a_key_has_its_own() -> None:
     with tables(2) as (one, two):
-        one.entry("name", "ann").write(1, 7.5)
+        one.entry("name", "ann").extend(1, 7.5)
         assert two.entry("name", "ann").read(1) == 7.5
         assert two.entry("name", "ann").read(0) == 0
         assert two.entry("name", "bob").read(1) == 0
@@ -31,26 +31,64 @@ def test_all_processes_see_the_times_of_a_key_and_a_key_has_its_own() -> None:
 def test_a_key_in_use_keeps_its_entry_under_a_flood_of_other_keys() -> None:
     with tables(1) as (table,):
         kept = table.entry("token", "ann")
-        kept.write(0, 1_000_000.0)
+        kept.extend(0, 1_000_000.0)
         for number in range(N_ENTRIES):
-            table.entry("name", number).write(0, number)
+            table.entry("name", number).extend(0, number)
         assert kept.read(0) == 1_000_000.0
 
 
 def test_an_entry_that_another_key_got_is_not_read_as_the_former_keys() -> None:
     with tables(1) as (table,):
         first = table.entry("name", "ann")
-        first.write(0, 5.0)
+        first.extend(0, 5.0)
         n_others = 0
         numbers = count()
         while n_others < ENTRIES_PER_SET:  # of the same set, and used for longer
             other = table.entry("name", next(numbers))
             if _set_of(other._tag) == _set_of(first._tag):
-                other.write(0, 9.0)
+                other.extend(0, 9.0)
                 n_others += 1
         assert first.read(0) == 0
-        first.write(1, 11.0)
+        first.extend(1, 11.0)
         assert (first.read(0), first.read(1)) == (0, 11.0)
+
+
+def test_uses_at_the_same_moment_are_all_counted() -> None:
+    with tables(8) as all_tables:
+        entries = [table.entry("token", "ann") for table in all_tables]
+        for now in range(100):
+            rows = [(entry, entry._claim(), entry._merge(0)) for entry in entries]  # each has read before any writes
+            for entry, _, (time_s, total) in rows:
+                entry._write(0, max(now, time_s) + 1.0, total + 1.0, 1.0)
+        assert [entry.read(0) for entry in entries] == [800.0] * 8
+        assert LimitTable(os.dup(all_tables[0].fd or 0), 8, 3).entry("token", "ann").read(0) == 800.0
+
+
+def test_a_time_in_the_past_does_not_count() -> None:
+    with tables(2) as (one, two):
+        mine, others = one.entry("token", "ann"), two.entry("token", "ann")
+        mine.use(0, 1.0, 0.0)
+        others.use(0, 1.0, 50.0)
+        mine.use(0, 2.0, 50.5)
+        assert mine.read(0) == others.read(0) == 53.0
+        others.extend(1, 9.0)
+        mine.extend(1, 7.0)
+        assert mine.read(1) == others.read(1) == 9.0
+
+
+def test_processes_that_use_one_entry_at_once_lose_nothing() -> None:
+    n_processes, n_uses = 8, 2_000
+    with LimitTable.create(n_processes) as table:
+        children = []
+        for n in range(n_processes):
+            if not (pid := os.fork()):
+                entry = LimitTable(table.fd, n_processes, n).entry("token", "ann")
+                for _ in range(n_uses):
+                    entry.use(0, 1.0, 0.0)
+                os._exit(0)
+            children.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * n_processes
+        assert table.entry("token", "ann").read(0) == pytest.approx(n_uses * n_processes, rel=0.001)
 
 
 @pytest.mark.parametrize("identity", [TOKEN, Identity("ann", address="192.0.2.1")], ids=["token", "guest"])
@@ -111,8 +149,8 @@ class Clock:
 def tables(n_workers: int) -> Iterator[list[LimitTable]]:
     """Open one table in several processes' ways."""
     with ExitStack() as stack:
-        created = stack.enter_context(LimitTable.create())
-        yield [stack.enter_context(LimitTable(os.dup(created.fd or 0))) for _ in range(n_workers)]
+        created = stack.enter_context(LimitTable.create(n_workers))
+        yield [stack.enter_context(LimitTable(os.dup(created.fd or 0), n_workers, n)) for n in range(n_workers)]
 
 
 @contextmanager

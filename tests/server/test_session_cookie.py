@@ -84,6 +84,20 @@ def test_a_link_with_a_wrong_token_sets_no_cookie(guarded: ServerProcess) -> Non
     assert "set-cookie" not in answer.headers
 
 
+def test_a_link_that_may_replace_an_identity_leaves_the_question_to_the_page(
+    guarded: ServerProcess, unguarded: ServerProcess
+) -> None:
+    answer = call(guarded, "GET", f"/?token={QUOTED}", Sec_Fetch_Site="cross-site")
+    assert answer.status == 303
+    assert answer.headers["location"] == f"./#token={QUOTED}"
+    assert "set-cookie" not in answer.headers
+    cookie = enter(guarded, Sec_Fetch_Site="none")
+    again = enter(guarded, Cookie=f"{cookie.key}={cookie.value}", Sec_Fetch_Site="same-origin")
+    assert again.value == cookie.value
+    answer = call(unguarded, "GET", "/?token=any", Sec_Fetch_Site="cross-site")
+    assert answer.headers["location"] == "./"
+
+
 def test_a_page_of_another_origin_cannot_use_the_cookie(guarded: ServerProcess) -> None:
     cookie = enter(guarded)
     sent = f"{cookie.key}={cookie.value}"

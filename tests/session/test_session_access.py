@@ -21,6 +21,7 @@ from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
+from chatkit.core.token import TokenKind
 from chatkit.session.json_session import JsonSession
 from chatkit.session.session import MAX_WRITABLE
 from chatkit.session.text_session import TextSession
@@ -85,6 +86,20 @@ def calls_of(work: Callable[[], object]) -> int:
         sys.setprofile(None)
         gc.enable()
     return count
+
+
+def test_members_are_marked_as_their_identities_are() -> None:
+    async def test(server: Server) -> None:
+        bot = server.identify(await server.token("deploy", kind=TokenKind.BOT))
+        watcher = await server.json(server.identify(await server.token("ann")))
+        await server.json(bot)
+        await until(lambda: watcher.socket.of_type("presence"))
+        (change,) = watcher.socket.of_type("presence")
+        assert (change["verified"], change["bots"]) == (change["joined"], ["deploy"])
+        ann, deploy = (await watcher.ask("members"))["members"]
+        assert (ann["verified"], ann.get("bot"), deploy["verified"], deploy["bot"]) == (True, None, True, True)
+
+    served(test)
 
 
 def test_a_publish_makes_no_more_calls_with_a_token_than_on_an_open_server() -> None:

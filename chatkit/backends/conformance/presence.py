@@ -33,7 +33,7 @@ class _RemoteMembers:
 
 @shared_case
 async def members_of_other_processes_stay_until_they_expire(factory: Factory) -> None:
-    bob, cat = Member("bob", 1_000), Member("cat", 2_000)
+    bob, cat = Member("bob", 1_000, verified=True), Member("cat", 2_000, verified=True, bot=True)
     async with factory() as one, factory() as two:
         remote = _RemoteMembers(two, "p2")
         await one.announce("p1", joined=[("a", bob), ("b", bob), ("a", cat)], left=[], ttl_s=60)
@@ -58,7 +58,7 @@ async def only_changes_of_presence_are_returned(factory: Factory) -> None:
         expect(await remote.poll(), members, "the members")
         for n in range(150):
             joined, left = ("b", Member(f"name {n}", n)), ("a", Member(f"name {n}", n))
-            again = ("a", Member("name 1999", n))
+            again = ("a", Member("name 1999", n, verified=n % 2 > 0, bot=n % 3 > 0))
             await one.announce("p1", joined=[joined, again], left=[left], ttl_s=60)
             members = {(room, member) for room, member in members if member.name != "name 1999"} - {left} | {
                 joined,

@@ -68,6 +68,26 @@ async def the_old_name_of_a_room_can_be_used_again(factory: Factory) -> None:
 
 
 @case
+async def two_logs_of_one_name_never_have_the_same_epoch(factory: Factory) -> None:
+    async with factory() as backend:
+        logs: dict[tuple[str, str], str] = {}  # a name and an epoch, and the first message of the log that had both
+        await backend.append([*drafts_in("a", 1), *drafts_in("b", 2), *drafts_in("c", 3)])
+        await backend.append(drafts_in("d", 4))
+        await record_logs(backend, logs)
+        await backend.delete_room("a")
+        for room, new in (("b", "a"), ("a", "e"), ("c", "a"), ("a", "c"), ("e", "b"), ("d", "a")):
+            check(await backend.rename_room(room, new), f"{room} was renamed to {new}")
+            await record_logs(backend, logs)
+        await backend.delete_room("a")
+        await backend.append([*drafts_in("a", 5), *drafts_in("d", 6), *drafts_in("e", 7)])
+        await record_logs(backend, logs)
+        (back,) = [epoch for (room, epoch), text in logs.items() if room == "d" and text == "6"]
+        check(await backend.rename_room("d", "f"), "a log got a name that was never used")
+        check(await backend.rename_room("f", "d"), "the log got its name back")
+        expect((await backend.read("d")).head.epoch, back, "the epoch of a log that only one name had")
+
+
+@case
 async def a_room_is_not_renamed_to_one_that_exists(factory: Factory) -> None:
     async with factory() as backend:
         await backend.append([*drafts_in("a", 1), *drafts_in("b", 2), *drafts_in("c", 3)])
@@ -145,3 +165,11 @@ async def expect_refused(backend: Backend, room: str, new: str) -> None:
     except BadRequest:
         return
     raise AssertionError(f"{room} was renamed to {new}")
+
+
+async def record_logs(backend: Backend, logs: dict[tuple[str, str], str]) -> None:
+    for room in "abcdef":
+        page = await backend.read(room, after=0)
+        if page.messages:
+            body = page.messages[0].body
+            expect(logs.setdefault((room, page.head.epoch), body), body, f"whose epoch {page.head.epoch} is in {room}")

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from math import inf
 
+from chatkit.backends.flags import flags_of
 from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.presence import PresenceRow, RemotePresence
@@ -18,11 +19,11 @@ from chatkit.core.model import Member
 MemberKey = tuple[str, str]  # a room, and a name in it
 
 _ANNOUNCE = (
-    "SELECT set_config('synchronous_commit', 'off', true), {schema}.announce($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    "SELECT set_config('synchronous_commit', 'off', true), {schema}.announce($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 )
 _PRESENT = """
     SELECT process.name AS process, process.life, process.version, known.version IS NULL AS is_whole,
-        member.room, member.name, member.since_ms, member.is_gone
+        member.room, member.name, member.since_ms, member.is_gone, member.flags
     FROM {schema}.process LEFT JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS known (name, life, version)
     ON known.name = process.name AND known.life = process.life AND known.version >= process.forgotten
     LEFT JOIN {schema}.member ON member.process = process.name AND member.version > coalesce(known.version, 0)
@@ -36,7 +37,7 @@ class OwnPresence:
 
     def __init__(self) -> None:
         self._life = secrets.token_hex(8)
-        self._members: dict[MemberKey, int] = {}
+        self._members: dict[MemberKey, Member] = {}
         self._expires_at_s = -inf
         self._is_stored = False
         self._lock = asyncio.Lock()  # keeps the announcements in order
@@ -56,10 +57,10 @@ class OwnPresence:
             now_s = asyncio.get_running_loop().time()
             if now_s > self._expires_at_s:  # everything that was announced has expired
                 self._members, self._is_stored = {}, False
-            members = self._members | {(room, member.name): member.since_ms for room, member in joined}
+            members = self._members | {(room, member.name): member for room, member in joined}
             for room, member in left:
                 members.pop((room, member.name), None)
-            changes = {(room, member.name): member.since_ms for room, member in joined}
+            changes = {(room, member.name): member for room, member in joined}
             gone = [(room, member.name) for room, member in left]
             if not (
                 self._is_stored
@@ -76,7 +77,7 @@ class OwnPresence:
         schema: PostgresSchema,
         process: str,
         *,
-        joined: dict[MemberKey, int],
+        joined: dict[MemberKey, Member],
         left: Sequence[MemberKey],
         ttl_s: float,
         is_whole: bool = False,
@@ -84,7 +85,8 @@ class OwnPresence:
         row = await connection.fetchrow(
             schema.fill_in(_ANNOUNCE),
             *(process, self._life, is_whole, ttl_s),
-            *([room for room, _ in joined], [name for _, name in joined], list(joined.values())),
+            *([room for room, _ in joined], [name for _, name in joined]),
+            *([member.since_ms for member in joined.values()], [flags_of(member) for member in joined.values()]),
             *([room for room, _ in left], [name for _, name in left]),
         )
         return row is not None and bool(row["announce"])

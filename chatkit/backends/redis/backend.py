@@ -171,7 +171,8 @@ class RedisBackend(Backend):
         return await self._writer.delete_room(room)
 
     async def rename_room(self, room: str, new: str) -> bool:
-        return await self._writer.rename_room(room, new)
+        with self._appends:
+            return await self._writer.rename_room(room, new)
 
     async def load(self, messages: Sequence[Message]) -> int:
         with self._appends:

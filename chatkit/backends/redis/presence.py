@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from chatkit.backends.flags import BOT, VERIFIED, flags_of
 from chatkit.backends.redis.connection import Command, Reply, Word
 from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
@@ -129,7 +130,8 @@ class RedisPresence:
 
 def _words(changes: Iterable[_Change]) -> Iterable[Word]:
     for sign, room, member in changes:
-        yield from (sign, msgspec.json.encode((room, member.name)), member.since_ms)
+        # The number of leading zeros of the time is the flags: older versions read the same time.
+        yield from (sign, msgspec.json.encode((room, member.name)), "0" * flags_of(member) + str(member.since_ms))
 
 
 def _presence(process: bytes, reply: Reply) -> PresenceChange:
@@ -146,7 +148,8 @@ def _presence(process: bytes, reply: Reply) -> PresenceChange:
 
 def _decode(name: bytes, since: bytes) -> tuple[str, Member]:
     room, member = _decode_name(name)
-    return room, Member(member, int(since))
+    flags = len(since) - len(since.lstrip(b"0") or b"0")
+    return room, Member(member, int(since), flags & VERIFIED > 0, flags & BOT > 0)
 
 
 _decode_name = msgspec.json.Decoder(tuple[str, str]).decode

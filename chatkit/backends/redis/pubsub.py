@@ -105,9 +105,8 @@ class PubSub:
         by_connection: dict[RedisConnection, list[list[tuple[str, RoomPosition]]]] = {}
         for slot, of_slot in by_slot.items():
             by_connection.setdefault(self._connection(slot), []).append(of_slot)
-        epoch = new_epoch()
         asked = [
-            self._ask(connection, [self._heads_command(epoch, of_slot) for of_slot in slots])
+            self._ask(connection, [self._heads_command(of_slot) for of_slot in slots])
             for connection, slots in by_connection.items()
         ]
         found: dict[str, RoomPosition | ChatkitError] = {}
@@ -131,8 +130,8 @@ class PubSub:
         self._check(replies, connection)
         return replies
 
-    def _heads_command(self, epoch: str, rooms: Sequence[tuple[str, RoomPosition]]) -> Command:
-        arguments: list[Word] = [epoch]
+    def _heads_command(self, rooms: Sequence[tuple[str, RoomPosition]]) -> Command:
+        arguments: list[Word] = [new_epoch()]
         for _, known in rooms:
             arguments += (known.epoch, known.last)
         return _HEADS([self._names.of(room).meta for room, _ in rooms], arguments)

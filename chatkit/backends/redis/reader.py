@@ -10,7 +10,7 @@ from chatkit.core.backend import Filter, Page, RoomInfo, new_epoch
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, cut_page, size_of
 
-NO_EPOCH = "none"  # epoch of a missing room; real epochs have eight characters
+NO_EPOCH = "none"  # epoch of a missing room; real epochs have more characters
 BEYOND = 2**62  # larger than any seq
 SCAN_STEP = 500  # messages that a search examines in one round trip: some milliseconds of server and client
 ROOMS_STEP = 1_000  # keys examined by one SCAN, and rooms read or trimmed in one round trip

@@ -140,7 +140,7 @@ class Router:
                 return [*(call.result() for call in routed), *trailing]
             if attempt:
                 await asyncio.sleep(RETRY_S)
-        raise Unavailable("the Redis Cluster is moving these rooms: they could not be reached")
+        raise Unavailable("Redis is moving or renaming these rooms: try again")
 
     async def call_at(self, purpose: Purpose, address: Address, command: Command) -> Reply:
         """Send one command to one server; return its answer. Raise `Unavailable`, `StoreError`."""

@@ -15,6 +15,7 @@ from chatkit.backends.redis.codec import (
     encode_tombstone,
 )
 from chatkit.backends.redis.connection import Command, Reply, Word
+from chatkit.backends.redis.moving import RoomMove
 from chatkit.backends.redis.reader import ROOMS_STEP, RedisReader
 from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
@@ -23,7 +24,7 @@ from chatkit.core.backend import new_epoch
 from chatkit.core.loading import check_load, choose_new
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.repeat import repeat_of
-from chatkit.errors import BadRequest, KeyConflict, NotFound, StoreError, Unavailable
+from chatkit.errors import KeyConflict, NotFound, StoreError, Unavailable
 
 TRIM_STEP = 1_000  # messages dropped by one script: about a millisecond, for which an append can wait
 SCRUB_STEP = 500  # messages that one script copies: a millisecond or two, for which an append can wait
@@ -62,11 +63,10 @@ class RedisWriter:
         slots: dict[int, list[str]] = {}
         for room in rooms:
             slots.setdefault(self._reader.slot(room), []).append(room)
-        epoch = new_epoch()
         calls = [
             SlotCommand(
                 slot,
-                self._append_command(append_id, epoch, [(room, rooms[room], position(room)) for room in names], drafts),
+                self._append_command(append_id, [(room, rooms[room], position(room)) for room in names], drafts),
             )
             for slot, names in slots.items()
         ]
@@ -94,10 +94,10 @@ class RedisWriter:
             raise Unavailable(f"fewer than {self._replicas} replicas have the messages, which may be lost")
 
     def _append_command(
-        self, append_id: str, epoch: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
+        self, append_id: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
     ) -> Command:
         keys: list[bytes] = []
-        arguments: list[Word] = [self.publish_command, append_id, epoch, self._is_kept]
+        arguments: list[Word] = [self.publish_command, append_id, new_epoch(), self._is_kept]
         for room, numbers, known in rooms:
             keys += self._names.of(room)
             arguments += (known.epoch, known.last, len(numbers))
@@ -163,15 +163,19 @@ class RedisWriter:
         return bool(await self.write(self._reader.slot(room), _DELETE(list(self._names.of(room)), arguments)))
 
     async def rename_room(self, room: str, new: str) -> bool:
-        """Move the log of a room to another name; see `Backend.rename_room`. Both must be in one slot of a cluster."""
+        """Move the log of a room to another name; see `Backend.rename_room`."""
         check_rename(room, new, is_taken=False)
         slot = self._reader.slot(room)
         if self._reader.slot(new) != slot:
-            raise BadRequest("this store, a Redis Cluster, cannot rename rooms: export the room, and import it renamed")
+            return await self.make_move(room, new).run()
         arguments: list[Word] = [self.publish_command, ADMINISTRATION, new_epoch()]
         outcome = await self.write(slot, _RENAME([*self._names.of(room), *self._names.of(new)], arguments))
         check_rename(room, new, is_taken=outcome < 0)
         return bool(outcome)
+
+    def make_move(self, room: str, new: str) -> RoomMove:
+        """Return a move of a room to a name in another slot of the cluster, not yet begun."""
+        return RoomMove(self._router, self.write, self._names, room, new, publish=self.publish_command)
 
     async def load(self, messages: Sequence[Message]) -> int:
         """Store messages of another store; see `Backend.load`."""

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from chatkit.backends.flags import flags_of
 from chatkit.backends.presence import PresenceRow
 from chatkit.backends.sqlite.schema import transaction
 from chatkit.core.model import Member
@@ -21,9 +22,9 @@ _RENEW = """
 """
 _BOUND = "UPDATE process SET expires_ms = :latest_ms WHERE expires_ms > :latest_ms"
 _JOIN = """
-    INSERT INTO member (process, room, name, since_ms, version) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO member (process, room, name, since_ms, version, flags) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (process, room, name)
-    DO UPDATE SET since_ms = excluded.since_ms, version = excluded.version, is_gone = FALSE
+    DO UPDATE SET since_ms = excluded.since_ms, version = excluded.version, flags = excluded.flags, is_gone = FALSE
 """
 _LEAVE = "UPDATE member SET version = ?, is_gone = TRUE WHERE process = ? AND room = ? AND name = ?"
 _FORGET = "DELETE FROM member WHERE process = ? AND version <= ? AND is_gone"
@@ -38,7 +39,7 @@ _PRESENT = """
     )
     SELECT json_group_array(json_array(
         alive.name, life, alive.version, json(iif(is_whole, 'true', 'false')), room, member.name, since_ms,
-        json(iif(is_gone, 'true', 'false'))
+        json(iif(is_gone, 'true', 'false')), flags
     )) FROM alive LEFT JOIN member
         ON member.process = alive.name AND member.version > seen AND NOT (is_whole AND is_gone)
 """
@@ -71,7 +72,7 @@ def announce(
         connection.execute(_RENEW, values)
         (version,) = connection.execute("SELECT version FROM process WHERE name = ?", [process]).fetchone()
         connection.executemany(_LEAVE, [(version, process, room, member.name) for room, member in left])
-        members = [(process, room, member.name, member.since_ms, version) for room, member in joined]
+        members = [(process, room, member.name, member.since_ms, version, flags_of(member)) for room, member in joined]
         connection.executemany(_JOIN, members)
         connection.execute(_FORGET, [process, version - _N_KEPT])
 

@@ -19,7 +19,7 @@ from chatkit.wire.codes import error_of
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):
-    """What a worker serves: settings, file descriptors, and its own cell in the connection counts.
+    """What a worker serves: settings, file descriptors, and its own cell in the connection counts and the limits.
 
     `limits_fd` is the table of the limits; None if the supervisor is of a version without one.
     """

@@ -55,7 +55,7 @@ def run(settings: Settings, application: str | None = None) -> int:
     with (
         listen(settings) as listening,
         ConnectionCounts.create(CELLS_PER_WORKER * settings.workers) as counts,
-        LimitTable.create() as limits,
+        LimitTable.create(CELLS_PER_WORKER * settings.workers) as limits,
     ):
         port = listening.getsockname()[1]
         if application is None:

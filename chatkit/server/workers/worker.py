@@ -64,7 +64,9 @@ class Worker:
         self._config = config
         self._control = control
         self._counts = ConnectionCounts(_make_private(config.counts_fd), config.n_cells, config.cell)
-        self._limits = None if config.limits_fd is None else LimitTable(_make_private(config.limits_fd))
+        self._limits = None
+        if config.limits_fd is not None:
+            self._limits = LimitTable(_make_private(config.limits_fd), config.n_cells, config.cell)
         self._acceptor = Acceptor(socket.socket(fileno=_make_private(config.listening_fd)), self._counts)
 
     def run(self) -> None:

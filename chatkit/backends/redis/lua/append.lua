@@ -1,6 +1,6 @@
 -- Append drafts to rooms, and publish them to the processes that watch the rooms.
 -- KEYS: for each room its meta, log, keys, gone, channel.
--- ARGV: the command that publishes, the append's id, a new epoch, whether messages are kept; then for each room the
+-- ARGV: the command that publishes, the append's id, the beginning of new epochs, whether messages are kept; then for each room the
 -- epoch and last seq that this process knows, the number of drafts, and for each draft its key with its sender ('' for
 -- none) and its text.
 -- Returns for each room its epoch, the time, the first new seq, and for each repeat: its index among the drafts, its
@@ -26,6 +26,7 @@ for r = 0, #KEYS / 5 - 1 do
   local meta, log, keys, gone = KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4]
   check_rights({ { publish, KEYS[r * 5 + 5], '' } })
   local state = state_of(meta)
+  check_settled(state.moving, state.arriving)
   redis.call('XLEN', log)
   state.is_new_to_keys = redis.call('ZCARD', keys) == 0 and not state.is_by_sender
   state.is_by_sender = state.is_by_sender or state.is_new_to_keys
@@ -62,7 +63,7 @@ for r = 0, #KEYS / 5 - 1 do
   local meta, log, keys, gone, channel =
     KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4], KEYS[r * 5 + 5]
   local state = states[r]
-  renew(meta, log, keys, gone, state, new_epoch, ARGV[at], tonumber(ARGV[at + 1]))
+  renew(meta, log, keys, gone, state, new_epoch .. number(r), ARGV[at], tonumber(ARGV[at + 1]))
   local time_text = number(now)
   local reply = { state.epoch, time_text, state.last + 1 }
   local fresh, n_fresh, bytes = {}, 0, 0

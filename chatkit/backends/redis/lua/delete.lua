@@ -6,6 +6,7 @@ local meta, log, keys, gone, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[
 local publish, origin, epoch = ARGV[1], ARGV[2], ARGV[3]
 check_rights({ { 'UNLINK', meta, log, keys, gone }, { 'HSET', meta, 'epoch', epoch }, { publish, channel, '' } })
 local state = state_of(meta)
+check_settled(state.moving, state.moved, state.arriving)
 if state.last == 0 then
   return 0
 end

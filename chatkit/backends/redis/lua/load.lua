@@ -17,6 +17,7 @@ check_rights({
   { publish, channel, '' },
 })
 local state = state_of(meta)
+check_settled(state.moving, state.arriving)
 redis.call('XLEN', log)
 renew(meta, log, keys, gone, state, ARGV[3], '', 0)
 if state.last == 0 then

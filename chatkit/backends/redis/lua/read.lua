@@ -7,6 +7,7 @@
 local STEP = 32 -- entries read at once: entries beyond the limit of bytes are not read
 local meta, log, keys, gone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local state = state_of(meta)
+check_settled(state.arriving)
 if not state.epoch then
   return false
 end

@@ -10,6 +10,7 @@ check_rights({
   { 'HINCRBY', meta, 'redacted', 1 },
   { publish, channel, '' },
 })
+check_settled(redis.call('HGET', meta, 'moving'))
 if redis.call('HGET', meta, 'epoch') ~= epoch or redis.call('XDEL', log, seq .. '-0') == 0 then
   return 0
 end

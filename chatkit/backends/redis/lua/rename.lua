@@ -11,11 +11,12 @@ end
 commands[#commands + 1] = { publish, KEYS[5], '' }
 commands[#commands + 1] = { publish, KEYS[10], '' }
 check_rights(commands)
-local state = state_of(KEYS[1])
+local state, state_of_new = state_of(KEYS[1]), state_of(KEYS[6])
+check_settled(state.moving, state.moved, state.arriving, state_of_new.moved, state_of_new.arriving)
 if state.last == 0 then
   return 0
 end
-if state_of(KEYS[6]).last > 0 then
+if state_of_new.last > 0 then
   return -1
 end
 for n = 1, 4 do

@@ -1,7 +1,8 @@
 -- The common part of all scripts. A room consists of
 --   meta   a hash: epoch, last (seq), dropped (number of trimmed messages), time (of the newest, in ms); redacted
 --          (number of redactions), scrubbed (their number when the log was last rewritten); by_sender, if every key in
---          'keys' has its sender
+--          'keys' has its sender; and, while the room is renamed to a name in another slot of a cluster, the marks
+--          'moving', 'moved' and 'arriving' of moving.py
 --   log    a stream: entry seq-0 holds the time (t) and the message (m)
 --   keys   a sorted set: a message's key and sender ('key\n"sender"'), by its seq. Older versions stored keys without
 --          senders; a room without 'by_sender' in its meta may contain such keys until they are trimmed
@@ -11,7 +12,8 @@
 local EMPTY_S = 86400 -- a room that was read and never written to expires after a day
 
 local function state_of(meta)
-  local found = redis.call('HMGET', meta, 'epoch', 'last', 'dropped', 'time', 'redacted', 'by_sender')
+  local found = redis.call('HMGET', meta, 'epoch', 'last', 'dropped', 'time', 'redacted', 'by_sender', 'moving',
+    'moved', 'arriving')
   return {
     epoch = found[1],
     last = tonumber(found[2] or 0),
@@ -19,7 +21,19 @@ local function state_of(meta)
     time = tonumber(found[4] or 0),
     redacted = tonumber(found[5] or 0),
     is_by_sender = found[6] == '1',
+    moving = found[7],
+    moved = found[8],
+    arriving = found[9],
   }
+end
+
+-- Refuse a call while the room is renamed. The error is one that a router repeats for a moment.
+local function check_settled(...)
+  for _, mark in ipairs({ ... }) do
+    if mark then
+      error({ err = 'TRYAGAIN the room is being renamed' })
+    end
+  end
 end
 
 local function id(seq)

@@ -58,6 +58,21 @@ export class Writing {
     this.#room = null;
   }
 
+  /**
+   * Keep the draft, the answer and the edit of a room that was renamed.
+   * @param {string} oldName
+   * @param {string} name
+   */
+  rename(oldName, name) {
+    const { store } = this.page;
+    const draft = store.get(`draft.${oldName}`);
+    store.delete(`draft.${oldName}`);
+    if (draft) store.set(`draft.${name}`, draft);
+    const context = this.#contexts.get(oldName);
+    this.#contexts.delete(oldName);
+    if (context) this.#contexts.set(name, context);
+  }
+
   /** @param {Message} message */
   reply(message) {
     if (!this.#room) return;

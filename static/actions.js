@@ -16,7 +16,9 @@ import { showReactions } from "./views/reactions.js";
 
 const OFFLINE = "This requires a connection. Try again when you are online.";
 const REACTION = "react ";
-const KEY_OF = Object.fromEntries(Object.entries(KEYS).map(([key, action]) => [action, key === "Delete" ? "Del" : key]));
+/** @type {Record<string, string>} */
+const SHOWN_KEYS = { Delete: "Del" };
+const KEY_OF = Object.fromEntries(Object.entries(KEYS).map(([key, action]) => [action, SHOWN_KEYS[key] ?? key]));
 
 export class Actions {
   /** @type {Message | null} of the menu that is open */
@@ -59,7 +61,7 @@ export class Actions {
     const items = actions.map((action) => ({
       id: action,
       label: LABELS[action],
-      key: KEY_OF[action] ?? "",
+      key: KEY_OF[action === "unpin" ? "pin" : action] ?? "",
       isDangerous: DANGEROUS.has(action),
     }));
     const row = actions.includes("react") ? QUICK_REACTIONS : [];

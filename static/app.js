@@ -3,15 +3,15 @@
 import { Actions } from "./actions.js";
 import { placeIn } from "./address.js";
 import { findMessages } from "./finding.js";
-import { find, hueOf, initialOf, setText } from "./dom.js";
-import { explainReadOnly, explainRoom, explainTop } from "./explanations.js";
+import { find, setText } from "./dom.js";
+import { explainAccess, explainTop } from "./explanations.js";
 import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
 import { Moderation } from "./moderation.js";
 import { Notifications } from "./notifications.js";
 import { Parents } from "./parents.js";
 import { roomList } from "./room_list.js";
-import { linesOf } from "./transcript.js";
+import { roomLines } from "./room_lines.js";
 import { installWorker } from "./installation.js";
 import { Announcer } from "./announcer.js";
 import { Client } from "./client.js";
@@ -21,6 +21,7 @@ import { BadgeView } from "./views/badge.js";
 import { showCommands } from "./views/commands.js";
 import { openHelp } from "./views/help.js";
 import { LogView } from "./views/log.js";
+import { showMe } from "./views/me.js";
 import { NoticesView } from "./views/notices.js";
 import { NotificationsView } from "./views/notifications.js";
 import { PanesView } from "./views/panes.js";
@@ -132,7 +133,6 @@ class Page {
   }
 
   start() {
-    this.#hideToken();
     this.#addListeners();
     this.#openFromAddress();
     this.identification.start();
@@ -176,14 +176,6 @@ class Page {
     });
   }
 
-  /** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
-  #hideToken() {
-    const url = new URL(window.location.href);
-    if (!url.searchParams.has("token")) return;
-    url.searchParams.delete("token");
-    window.history.replaceState(null, "", url);
-  }
-
   /**
    * @param {string} room
    * @param {number} [seq] the message to show
@@ -220,9 +212,7 @@ class Page {
    * @param {string} name
    */
   #onRenamed(room, oldName, name) {
-    const draft = this.#store.get(`draft.${oldName}`);
-    this.#store.delete(`draft.${oldName}`);
-    if (draft) this.#store.set(`draft.${name}`, draft);
+    this.writing.rename(oldName, name);
     this.notifications.renameRoom(oldName, name);
     // Replaced, because going back to the old name would lead here again.
     if (room === this.#room) window.location.replace(`#${encodeURIComponent(name)}`);
@@ -358,12 +348,7 @@ class Page {
 
   #drawFrame() {
     const room = this.#room;
-    const name = this.session.name || this.identification.chosenName;
-    find("#me-verified", SVGElement).toggleAttribute("hidden", !this.session.verified);
-    setText(find("#me-action", HTMLElement), this.session.verified ? "Your account" : "Change your name");
-    setText(find("#me-name", HTMLElement), name);
-    setText(find("#me-avatar", HTMLElement), initialOf(name));
-    find("#me", HTMLElement).className = `who ${hueOf(name)}`;
+    showMe(this.#me);
     const { unread, mentions } = this.session.rooms;
     this.badge.show({ room: room && room.name, unread, mentions });
     this.notificationsView.show();
@@ -380,21 +365,7 @@ class Page {
   /** @param {Room} room */
   #drawRoom(room) {
     const { session } = this;
-    const pending = session.outbox.of(room.name);
-    const me = this.#me;
-    const { joined, listed } = session.rooms;
-    const lines = linesOf(room, {
-      pending,
-      me,
-      status: (entry) => this.#statusOf(entry),
-      known: {
-        names: new Set([me.name, ...room.members.keys()]),
-        rooms: new Set([...joined.keys(), ...listed.map(({ room }) => room)]),
-        me: me.name,
-      },
-      parentOf: (seq) => room.find(seq)?.message ?? this.parents.get(room, seq),
-      now: new Date(),
-    });
+    const lines = roomLines(session, room, { me: this.#me, parents: this.parents });
     this.log.show(lines, {
       top: explainTop(room),
       follows: room.following,
@@ -405,28 +376,14 @@ class Page {
     this.#reveal = null;
     if (this.#wanted !== null && room.joined) void this.#showMessage(this.#wanted);
     if (room.joined) this.#wanted = null;
-    const isQuiet = room.joined && room.items.length === 0 && pending.length === 0 && room.head === 0;
+    const isQuiet = room.joined && lines.length === 0 && room.head === 0;
     find("#quiet", HTMLElement).hidden = !isQuiet;
     if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
-    this.#drawAccess(room);
+    this.access.show(explainAccess(room, this.identification));
     this.writing.view.maxBytes = session.maxBody;
     this.people.show(room.members, room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
-  }
-
-  /** @param {Room} room */
-  #drawAccess(room) {
-    const { account, isSignedIn } = this.identification;
-    const { refusal, topic } = room;
-    const isWriter = account.isWriterOf(room.name);
-    this.access.show({
-      topic,
-      canEditTopic: room.rights?.includes("moderate") ?? false,
-      readOnly: room.canWrite ? "" : explainReadOnly({ isArchived: room.archived, isWriter, isSignedIn }),
-      canSignIn: !room.archived && !isSignedIn,
-      closed: refusal && explainRoom(room.name, refusal, { isSignedIn, wasInside: refusal.wasInside }),
-    });
   }
 
   /** @param {Room} room */
@@ -435,16 +392,6 @@ class Page {
     this.people.showTyping(typingNames);
     clearTimeout(this.#typingTimer);
     if (typingNames.length) this.#typingTimer = window.setTimeout(() => this.#draw(), 500);
-  }
-
-  /** @param {import("./outbox.js").Entry} entry */
-  #statusOf(entry) {
-    if (entry.problem) return { note: entry.problem, canDiscard: true };
-    if (this.session.outbox.isStored(entry.key)) return { note: "", canDiscard: false };
-    if (!this.session.connection.isOnline) return { note: "Waiting for the connection", canDiscard: true };
-    if (this.session.storeProblem) return { note: "Waiting for the store", canDiscard: true };
-    if (this.session.delivery.isPaused) return { note: "Waiting to try again", canDiscard: true };
-    return { note: "Sending…", canDiscard: false };
   }
 }
 

@@ -57,6 +57,7 @@ export class Identification {
   }
 
   start() {
+    hideToken();
     if (this.takeInvite() || this.takeToken()) return;
     if (this.page.store.get("name") !== null) this.page.connection.open();
     else void this.#identify();
@@ -279,6 +280,14 @@ export class Identification {
     this.secrets.show(made.name, made.secret);
     return "";
   }
+}
+
+/** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
+function hideToken() {
+  const url = new URL(window.location.href);
+  if (!url.searchParams.has("token")) return;
+  url.searchParams.delete("token");
+  window.history.replaceState(null, "", url);
 }
 
 /** @param {string} text */

@@ -4,7 +4,7 @@
  * markup stays as it was typed. A pure function.
  *
  * @typedef {import("./characters.js").Plain} Plain
- * @typedef {"strong" | "em" | "strike"} Style
+ * @typedef {import("./delimiters.js").Style} Style
  * @typedef {Plain | {kind: "code", text: string} | {kind: "url", href: string}
  *   | {kind: "name", name: string} | {kind: "room", room: string, seq: string}
  *   | {kind: Style, spans: Span[]} | {kind: "link", href: string, spans: Span[]}} Span
@@ -16,6 +16,7 @@
  */
 
 import { markSpans } from "./characters.js";
+import { isCloser, isOpener, sizesOf, STYLES } from "./delimiters.js";
 
 const MAX_LINK_CHARS = 2_048; // nobody follows a longer link
 const MAX_NAMES = 100; // of the names that a message mentions, so many are looked for
@@ -25,15 +26,6 @@ const NAME = /[\p{L}\p{N}][\p{L}\p{N}\p{M}_.-]{0,31}/uy;
 const ROOM = /([\p{L}\p{N}_-][\p{L}\p{N}\p{M}_.-]{0,63})(?:\/(\d{1,15}))?/uy;
 const WORD = /[\p{L}\p{N}\p{M}_@#&/.]/u; // before `@` and `#`, these belong to a mail address, an entity or a URL
 const LETTER = /[\p{L}\p{N}_]/u;
-// Scripts without spaces, or whose particles follow a word directly, and their punctuation.
-const UNSPACED = /[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Hang}\p{scx=Thai}\p{scx=Laoo}\p{scx=Khmr}\p{scx=Mymr}]/u;
-const BEFORE_OPENER = /[\s([{"'“‘«—–|*_~]/u;
-const AFTER_OPENER = /[^\s.,;:!?)\]}]/u;
-const BEFORE_CLOSER = /[^\s/\\([{]/u;
-const AFTER_CLOSER = /[\s.,;:!?)\]}"'”’»—–|…*_~]/u;
-
-/** @type {Record<string, Style>} */
-const STYLES = { "*": "em", _: "em", "**": "strong", "~~": "strike" };
 
 /**
  * @param {string} text
@@ -302,32 +294,6 @@ class InlineParser {
     this.#at = Math.max(end, start + 1);
     return this.#parts.length - 1;
   }
-}
-
-/**
- * Return the delimiters in a run: `***` is the beginning of bold and italic text. Null if the run is text.
- * @param {string} mark
- * @param {number} length
- */
-function sizesOf(mark, length) {
-  if (mark === "*") return [[], [1], [2], [2, 1]][length] ?? null;
-  return (mark === "_" && length === 1) || (mark === "~" && length === 2) ? [length] : null;
-}
-
-/**
- * @param {string} before
- * @param {string} after
- */
-function isOpener(before, after) {
-  return (before === "" || BEFORE_OPENER.test(before) || UNSPACED.test(before)) && AFTER_OPENER.test(after);
-}
-
-/**
- * @param {string} before
- * @param {string} after
- */
-function isCloser(before, after) {
-  return (after === "" || AFTER_CLOSER.test(after) || UNSPACED.test(after)) && BEFORE_CLOSER.test(before);
 }
 
 /**

@@ -46,3 +46,41 @@ function collect(spans, found) {
     else if ("spans" in span) collect(span.spans, found);
   }
 }
+
+/**
+ * Return the text of blocks without their markdown.
+ * @param {Block[]} blocks
+ * @returns {string}
+ */
+export function textOf(blocks) {
+  return blocks.map(textOfBlock).join("\n");
+}
+
+/**
+ * @param {Block} block
+ * @returns {string}
+ */
+function textOfBlock(block) {
+  switch (block.kind) {
+    case "prose":
+      return block.spans.map(textOfSpan).join("");
+    case "list":
+      return block.items.map(({ spans }) => spans.map(textOfSpan).join("")).join("\n");
+    case "quote":
+      return textOf(block.blocks);
+    default:
+      return block.text;
+  }
+}
+
+/**
+ * @param {Span} span
+ * @returns {string}
+ */
+function textOfSpan(span) {
+  if ("spans" in span) return span.spans.map(textOfSpan).join("");
+  if (span.kind === "url") return span.href;
+  if (span.kind === "name") return `@${span.name}`;
+  if (span.kind === "room") return `#${span.room}${span.seq && `/${span.seq}`}`;
+  return span.text;
+}

@@ -19,7 +19,7 @@
  * @typedef {DayLine | GapLine | NewLine | MessageLine | PendingLine} Line
  */
 
-import { parsedOf } from "./parsed.js";
+import { parsedOf, textOf } from "./parsed.js";
 
 const EXCERPT_CHARS = 140; // fits in one line of a wide window
 const GROUP_MS = 5 * 60_000; // after a longer pause, the sender's name is shown again
@@ -138,16 +138,16 @@ function messageLine(message, id, { room, me, follows, known, parentOf }) {
  */
 function parentLine(seq, message) {
   if (!message) return { seq, sender: "", text: `message ${seq}` };
-  const text = message.redacted ? "This message was removed." : excerpt(message.body);
+  const text = message.redacted ? "This message was removed." : excerpt(message);
   return { seq, sender: message.sender, text };
 }
 
 /**
- * Return the beginning of a text in one line.
- * @param {string} body
+ * Return the beginning of a message's text in one line, without its markdown.
+ * @param {Message} message
  */
-export function excerpt(body) {
-  const line = body.slice(0, 2 * EXCERPT_CHARS).replace(/\s+/g, " ").trim();
+export function excerpt(message) {
+  const line = textOf(parsedOf(message).blocks).slice(0, 2 * EXCERPT_CHARS).replace(/\s+/g, " ").trim();
   return line.length > EXCERPT_CHARS ? `${line.slice(0, EXCERPT_CHARS)}…` : line;
 }
 

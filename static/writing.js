@@ -13,6 +13,7 @@ import { isOwn } from "./message_actions.js";
 import { excerpt } from "./transcript.js";
 import { ComposerView } from "./views/composer.js";
 
+const RECENT = 100; // messages whose senders are offered, although they may have left
 const MAX_CANDIDATES = 8; // as many lines fit above a phone's keyboard
 
 export class Writing {
@@ -57,6 +58,21 @@ export class Writing {
     this.#room = null;
   }
 
+  /**
+   * Keep the draft, the answer and the edit of a room that was renamed.
+   * @param {string} oldName
+   * @param {string} name
+   */
+  rename(oldName, name) {
+    const { store } = this.page;
+    const draft = store.get(`draft.${oldName}`);
+    store.delete(`draft.${oldName}`);
+    if (draft) store.set(`draft.${name}`, draft);
+    const context = this.#contexts.get(oldName);
+    this.#contexts.delete(oldName);
+    if (context) this.#contexts.set(name, context);
+  }
+
   /** @param {Message} message */
   reply(message) {
     if (!this.#room) return;
@@ -96,7 +112,7 @@ export class Writing {
   #showContext() {
     const context = this.#context;
     const title = context?.kind === "edit" ? "Editing your message" : context && `Answering ${context.message.sender}`;
-    this.view.showContext(title ?? "", context ? excerpt(context.message.body) : "");
+    this.view.showContext(title ?? "", context ? excerpt(context.message) : "");
   }
 
   /** @param {string} text */
@@ -185,8 +201,11 @@ export class Writing {
   *#names() {
     const room = this.#room;
     if (!room) return;
-    yield* room.members.keys();
-    for (const item of room.items.slice(-100)) if (item.kind === "message") yield item.message.sender;
+    const me = this.page.user().name;
+    for (const name of room.members.keys()) if (name !== me) yield name;
+    for (const item of room.items.slice(-RECENT)) {
+      if (item.kind === "message" && item.message.sender !== me) yield item.message.sender;
+    }
   }
 
   *#rooms() {

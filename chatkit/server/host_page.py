@@ -18,7 +18,7 @@ PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>chatkit: unknown host name</title>
 <style>
-  :root { color-scheme: light dark; font: 100%/1.5 system-ui, sans-serif; }
+  :root { color-scheme: light dark; font: 100%%/1.5 system-ui, sans-serif; }
   main { max-width: 40rem; margin: 15vh auto; padding: 0 1.5rem; overflow-wrap: anywhere; }
   pre { padding: 0.75rem 1rem; border: 1px solid; border-radius: 0.5rem; white-space: pre-wrap; }
 </style>

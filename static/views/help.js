@@ -41,6 +41,7 @@ export function openHelp() {
     find("#help-close", HTMLButtonElement).onclick = () => dialog.close();
   }
   dialog.showModal();
+  find("#help-title", HTMLElement).focus(); // the button is below the edge of a small screen
 }
 
 /**

@@ -42,7 +42,7 @@ export function messageElement({ message, follows, own, hasMarks, parsed, known,
     element.classList.toggle("mentions-me", mentions.includes(known.me) && !own);
     fill(text, message.body, parsed.blocks, { ...known, names: new Set([...known.names, ...mentions]) });
     if (actionOf(message.body) !== null) asAction(element, text, message.sender);
-    if (message.edited) text.append(editedMark(message.edited.time));
+    if (message.edited) text.append(" ", editedMark(message.edited.time));
     if (message.data !== undefined) text.after(dataElement(message.data));
     if (message.reactions) {
       find(".content", HTMLElement, element).append(reactionsElement(message, known.me, canReact, on.onReaction));

@@ -89,6 +89,10 @@ class Audit:
         draft = Draft(
             AUDIT_ROOM, by.name, sentence, data, key=secrets.token_hex(8), verified=by.is_verified, bot=by.is_bot
         )
+        await self.keep(draft)
+
+    async def keep(self, draft: Draft) -> None:
+        """Append an entry about a change that was made, which has a key; if the store fails, later."""
         if len(self._waiting) >= MAX_WAITING:
             _log_missing(draft)
             return
@@ -98,7 +102,7 @@ class Audit:
             await self.flush()
         except ChatkitError as error:
             self._mark_late(draft)
-            _logger.warning("the audit cannot be written now, its entries wait: %s", error)
+            _logger.warning("the store takes no entries now, so those about changes wait: %s", error)
 
     async def flush(self) -> None:
         """Append the entries that wait. Raise the error of the store if that fails."""
@@ -135,7 +139,7 @@ class Audit:
 
 
 def _log_missing(draft: Draft) -> None:
-    _logger.error("the audit has no entry of this: %s %s", draft.sender, draft.body)
+    _logger.error("%s has no entry of this: %s %s", draft.room, draft.sender, draft.body or draft.act)
 
 
 class RefusedAttempts:

@@ -4,6 +4,7 @@ As with `Administration`, each method checks the grants of `by`, and the caller 
 Only for a redaction does the caller check the grants, too.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
@@ -216,22 +217,32 @@ class Moderation:
 
         An entry of the room's log says so, for readers that are away, and, if `is_audited`, one of the audit. The
         caller checks whether `by` may: a sender may redact its own messages. To redact a message again changes nothing,
-        and is no entry. Raise `BadReference` for a change of another message, and `NotFound` if
-        the message is not stored any more.
+        and is no entry. Raise `BadReference` for a change of another message, and `NotFound` if the message is not
+        stored any more.
         """
         if message.act is not None:
             raise BadReference(f"message {message.seq} is a change of message {message.of}: redact that one")
         redacted = await self._backend.redact(message.room, message.seq)
         if not message.redacted:
-            entry = Draft(
-                message.room, by.name, "", verified=by.is_verified, bot=by.is_bot, of=message.seq, act=Act.REDACT
-            )
-            await self._backend.append([entry])
+            await self._audit.keep(_entry_of_redaction(by, message))
         if is_audited and not message.redacted:
             sentence = f"redacted message {message.seq} of {message.sender} in {message.room}"
             details = {"seq": message.seq, "sender": message.sender}
             await self._audit.append(AuditEvent.MESSAGE_REDACTED, by, sentence, message.room, details)
         return redacted
+
+
+def _entry_of_redaction(by: Identity, message: Message) -> Draft:
+    return Draft(
+        message.room,
+        by.name,
+        "",
+        key=secrets.token_hex(8),
+        verified=by.is_verified,
+        bot=by.is_bot,
+        of=message.seq,
+        act=Act.REDACT,
+    )
 
 
 def redaction_right(by: Identity, message: Message) -> Right:

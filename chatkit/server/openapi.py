@@ -5,9 +5,13 @@ from typing import Final
 import msgspec
 
 from chatkit import __version__
+from chatkit.core.message_state import Act
 from chatkit.core.model import Limits
 from chatkit.server.metrics import METRICS, WORKER
-from chatkit.server.openapi_access import STRUCTS, access_paths, access_schemas, room_operations
+from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
+from chatkit.server.openapi_access import access_paths, access_schemas, room_operations
+from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
+from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
     CURSOR_PATTERN,
     ERRORS,
@@ -36,12 +40,15 @@ DESCRIPTION: Final = (
 )
 _STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
 
+_ACTS: Final = [act.value for act in Act if act is not Act.REDACT]
+
 TIMES: Final = {"time", "created", "expires", "last_used", "revoked", "previous_until", "until"}  # RFC 3339
 
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
-    _, schemas = msgspec.json.schema_components((*_STRUCTS, *STRUCTS), ref_template="#/components/schemas/{name}")
+    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS)
+    _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
@@ -90,7 +97,16 @@ def _publish_schema(limits: Limits) -> Json:
     data = {"description": f"Any JSON value of at most {limits.data} bytes."}
     null = {"type": "null"}
     return {
-        "properties": {"body": body, "data": data, "key": {"anyOf": [key_schema(), null]}},
+        "properties": {
+            "body": body,
+            "data": data,
+            "key": {"anyOf": [key_schema(), null]},
+            "of": {"anyOf": [{"type": "integer", "minimum": 1}, null], "description": "The message that it refers to."},
+            "act": {
+                "anyOf": [{"type": "string", "enum": _ACTS}, null],
+                "description": "What it does to that message; without it, it is a reply.",
+            },
+        },
         "not": {"properties": {"body": null, "data": null}},
         "example": {"body": "hello"},
     }
@@ -109,15 +125,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
             "get": _read_operation(limits),
             "post": _publish_operation(limits),
         },
-        "/rooms/{room}/messages/{seq}": {
-            "parameters": [
-                room_parameter(),
-                parameter("seq", "path", {"type": "integer", "minimum": 1}, "The message."),
-            ],
-            "delete": operation(
-                "redact", "Redact a message: remove its body and data", responses_of(WireMessage, 400, 404, 503)
-            ),
-        },
+        **message_paths(limits),
         "/rooms/{room}/events": {"parameters": [room_parameter()], "get": _follow_operation(limits)},
         "/rooms/{room}/members": {
             "parameters": [room_parameter()],
@@ -141,6 +149,9 @@ def _read_operation(limits: Limits) -> Json:
         parameter("since", "query", time, "Inclusive."),
         parameter("until", "query", time, "Exclusive."),
         parameter("sender", "query", sender_schema(), "Only messages of this sender."),
+        parameter("of", "query", {"type": "integer"}, "Replies to this message; with `raw`, all that refers to it."),
+        parameter("pinned", "query", {"type": "boolean", "default": False}, "Only messages that are pinned now."),
+        parameter("raw", "query", {"type": "boolean", "default": False}, "The log as it was written."),
     ]
     responses = responses_of(MessagePage, 400, 404, 503, other={NDJSON: {"schema": {"type": "string"}}})
     return operation(
@@ -159,7 +170,7 @@ def _publish_operation(limits: Limits) -> Json:
     responses = {
         "201": {"description": "The message is committed.", **message},
         "200": {"description": "A message with this key was stored before; this is that message.", **message},
-        **error_responses(400, 404, 409, 413, 503),
+        **error_responses(400, 404, 409, 413, 422, 503),
     }
     raw = {"schema": {"type": "string", "minLength": 1, "example": "hello"}}
     body = {

@@ -141,10 +141,25 @@ OPERATIONS = {
     "publish": Operation(Right.WRITE, command("publish", body="x")),
     "typing": Operation(Right.WRITE, typing),
     "publish as text": Operation(Right.WRITE, publish_as_text),
+    "GET message": Operation(Right.READ, http("GET", "/rooms/{room}/messages/1")),
+    "GET marker": Operation(Right.READ, http("GET", "/rooms/{room}/marker")),
+    "PUT marker": Operation(Right.READ, http("PUT", "/rooms/{room}/marker", content='{"seq":1}', headers=JSON)),
+    "mark": Operation(Right.READ, command("mark", seq=1)),
+    "history as written": Operation(Right.READ, command("history", raw=True)),
+    "POST reply": Operation(
+        Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x","of":1}', headers=JSON)
+    ),
+    "PUT reaction": Operation(Right.WRITE, http("PUT", "/rooms/{room}/messages/1/reactions/:ok:")),
+    "DELETE reaction": Operation(Right.WRITE, http("DELETE", "/rooms/{room}/messages/1/reactions/:no:")),
+    "react": Operation(Right.WRITE, command("publish", body=":ok:", of=1, act="react")),
     "DELETE message": Operation(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
 }
 NEEDS_READ_TOO = {"publish as text", "DELETE message"}
-INVALID_IN_SYSTEM_ROOMS = {"POST text", "POST JSON", "publish"}  # these have no valid name of such a room
+# These have no valid name of such a room.
+INVALID_IN_SYSTEM_ROOMS = {
+    "POST text", "POST JSON", "publish", "POST reply", "PUT reaction", "DELETE reaction", "react",
+}  # fmt: skip
+NEEDS_TOKEN = {"GET marker", "PUT marker", "mark"}  # what was read is kept for names that a token holds
 
 
 def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:
@@ -214,6 +229,8 @@ async def check_all(server: AccessServer, secret: str | None, grants: tuple[Gran
     for name, operation in OPERATIONS.items():
         for room in (OWN, OTHER, SYSTEM):
             found, right = await operation.use(server, secret, room), expected(name, grants, room)
+            if secret is None and name in NEEDS_TOKEN and right == "ok":
+                right = "forbidden"
             if found != right:
                 wrong.append(f"{name} of {room}: {found} in place of {right}")
     assert not wrong, wrong

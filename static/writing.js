@@ -91,7 +91,7 @@ export class Writing {
     this.view.focus();
   }
 
-  /** End the answer or the edit; return false if there is none. */
+  /** End the answer or the edit; return false if nothing is answered or edited. */
   drop() {
     const context = this.#context;
     if (!this.#room || !context) return false;

@@ -1,7 +1,6 @@
 """What a server answers at a host name that it does not know: a page for browsers, a problem for programs."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from raw_client import call

@@ -45,7 +45,7 @@ class Changes(ABC):
         return await self.publish(room, emoji, of=seq, act=Act.REACT)
 
     async def unreact(self, room: str, seq: int, emoji: str) -> Receipt:
-        """Take one's own emoji back."""
+        """Remove one's own emoji from a message."""
         return await self.publish(room, emoji, of=seq, act=Act.UNREACT)
 
     async def pin(self, room: str, seq: int) -> Receipt:

@@ -257,7 +257,7 @@ def read_messages(
 
 
 class MessageListing(msgspec.Struct, frozen=True):
-    """Messages of several rooms, the newest first. `cursor` is where the older ones start; None if there are none.
+    """Messages of several rooms, the newest first. `cursor` is where the older ones start; None if no older ones exist.
 
     Their `epoch` is empty: such a list says nothing of the logs.
     """

@@ -106,8 +106,8 @@ class Backend(ABC):
            redaction. A backend that keeps no history keeps no keys.
         5. `time_ms` is the time of the store's clock at commit. It does not order messages: if the clock ran ahead for
            a while, only the messages of that while have a wrong time.
-        6. References: a draft with `of` is stored as every other is, also if there is no such message; whoever appends
-           it has checked it. From then on, a read that is `folded` MUST show what it changes. It changes nothing if
+        6. References: a draft with `of` is stored as every other is, also if there is no such message: the caller has
+           checked it. From then on, a read that is `folded` MUST show what it changes. It changes nothing if
            it was made before, such as a second identical reaction, if the message is redacted or a change itself, or,
            for an edit, if its sender is another than the message's. A redaction is `redact`; its entry changes nothing.
         """

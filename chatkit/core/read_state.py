@@ -1,6 +1,6 @@
 """ReadState: up to where each name has read each room, what it has not read, and who mentions it.
 
-A marker is a record: a cursor, so that it is void in a log that began anew. It only moves forward.
+A marker is a record: a cursor, so that it is void in a log that began again. It only moves forward.
 """
 
 from collections import defaultdict
@@ -110,7 +110,7 @@ class ReadState:
     # Watchers
 
     def watch(self, name: str, on_marked: OnMarked) -> None:
-        """Call a function for each marker of a name that moves from now on, whoever moves it."""
+        """Call a function for each marker of a name that moves from now on, by any client."""
         self._watchers[name].add(on_marked)
 
     def unwatch(self, name: str, on_marked: OnMarked) -> None:

@@ -87,9 +87,9 @@ class RedisChannelsStreamBackend(StreamKeyName, RedisChannelsBackend):
         n_streams = 0
         async for key in self._redis.scan_iter(match=self._names.pattern, count=SCAN_STEP):
             room = self._names.room(key if isinstance(key, bytes) else key.encode())
-            meta, log, keys, gone, _ = self._names.of(room)
-            n_streams += await self._redis.exists(log)
-            await self._redis.unlink(meta, log, keys, gone)
+            names = self._names.of(room)
+            n_streams += await self._redis.exists(names.log)
+            await self._redis.unlink(*names.stored)
         return n_streams
 
 

@@ -211,7 +211,11 @@ class HttpConnection(HttpToolsProtocol):
                 self._phase = Phase.BODY
                 self._body = RequestBody(self.headers, self.loop.time())
                 self._has_to_close = False
-            super().on_headers_complete()
+            try:
+                super().on_headers_complete()
+            except Exception:  # the target is not a URL: no cycle was made, so this is rejected like a head
+                self._phase = Phase.HEAD
+                raise
 
     def on_body(self, body: bytes) -> None:
         """Store a part of the body for the application."""

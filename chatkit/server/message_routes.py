@@ -105,7 +105,7 @@ async def unreact(
     request: HttpRequest,
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> Response[protocol.WireMessage]:
-    """Take a reaction back. Answer 200 with the entry, or with the message if the emoji was not there."""
+    """Remove a reaction. Answer 200 with the entry, or with the message if the emoji was not there."""
     published = PublishRequest(emoji, of=seq, act=Act.UNREACT)
     answer = await publish_as(admission, request, room, published, len(emoji))
     answer.status_code = 200

@@ -40,7 +40,7 @@ def message_paths(limits: Limits) -> dict[str, Json]:
         "/rooms/{room}/messages/{seq}/reactions/{emoji}": {
             "parameters": [room_parameter(), _seq_parameter(), _emoji_parameter()],
             "put": _react_operation(),
-            "delete": operation("unreact", "Take a reaction back", _answers(), [_name_parameter()]),
+            "delete": operation("unreact", "Remove a reaction", _answers(), [_name_parameter()]),
         },
         "/rooms/{room}/marker": {
             "parameters": [room_parameter()],

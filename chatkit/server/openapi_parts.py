@@ -31,7 +31,7 @@ ERRORS: Final[dict[int, str]] = {
     404: "There is no such room, message, token or ban, or the client may not know of it.",
     409: "The key belongs to another message.",
     413: "The body or the data is larger than the limit.",
-    422: "A message cannot refer to that one: there is none, it is a change itself, or it was redacted.",
+    422: "A message cannot refer to that one: it does not exist, is a change itself, or was redacted.",
     429: (
         "The client exceeds the rate limit, or its address has sent too many wrong tokens; `Retry-After` and "
         "`retry_after_s` give the seconds to wait."

@@ -15,6 +15,7 @@ from chatkit.backends.sqlite import SqliteBackend
 from chatkit.backends.sqlite import schema as sqlite_schema
 from chatkit.backends.sqlite.file import no_store
 from chatkit.backends.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Member, Receipt
 from chatkit.errors import NotAStore, StoreTooNew, Unavailable
 
@@ -122,6 +123,9 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path, version: int) -
             assert found[2].conflict
             await backend.announce("p1", joined=[("ops", Member("ann", 1))], left=[], ttl_s=60)
             assert [notifications.process for notifications in await backend.poll_presence("p2")] == ["p1"]
+            await backend.append([Draft("ops", "ann", "uno", of=1, act=Act.EDIT), Draft("ops", "bob", "👍", of=1)])
+            (message, *_) = (await backend.read("ops", after=0, folded=True)).messages
+            assert (message.body, message.state and message.state.n_replies) == ("uno", 1)
             record = await backend.put_record("token", "k", b"v", expected_version=0)
             assert (await backend.record_changes(None)).records == [record]
             assert await backend.delete_room("ops")

@@ -68,7 +68,7 @@ def test_rooms_that_may_not_be_read_are_left_out() -> None:
     on_a_hub(test)
 
 
-def test_a_marker_is_void_in_a_log_that_began_anew() -> None:
+def test_a_marker_is_void_in_a_log_that_began_again() -> None:
     async def test(hub: Hub) -> None:
         await fill(hub, "ops", 5)
         await hub.read_state.mark("bob", "ops", 4)

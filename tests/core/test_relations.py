@@ -57,7 +57,7 @@ def test_a_folded_read_of_any_log_is_its_fold(drafts: list[Draft], data: st.Data
     expected, found = run(go())
     assert found == expected
     start = data.draw(st.integers(0, len(drafts)))
-    # Changes come after what they change: whoever reads from the middle folds the messages from there on rightly.
+    # Changes come after what they change: a reader from the middle folds the messages from there on rightly.
     assert [message for message in expected if message.seq > start] == [
         message for message in found if message.seq > start
     ]

@@ -397,3 +397,20 @@ def check_looks(window: Window) -> None:
 def test_a_guest_may_only_read_what_is_open(server: TokenServer) -> None:
     rooms = [{"rooms": "lobby", "rights": READ}, {"rooms": "open*", "rights": WRITE}]
     assert server.call("GET", "/me", token="", sender="gus")["grants"] == rooms
+
+
+def test_a_verified_name_has_one_marker_in_all_browsers(server: TokenServer, open_window: OpenWindow) -> None:
+    token = server.token("eve", "*", WRITE)
+    one, two = (sign_in(open_window(), token, "open-marked") for _ in range(2))
+    two.page.goto(f"{server.url}/#open-away")
+    two.await_connection()
+    badge = two.page.locator("#joined-list li", has_text="open-marked").locator(".badge")
+    for number in range(3):
+        server.publish("open-marked", f"message {number}", token="", sender="guest")
+    one.expect_texts([f"message {number}" for number in range(3)])
+    expect(badge).to_be_hidden()  # because the other browser shows the room
+    one.page.close()
+    server.publish("open-marked", "one more", token="", sender="guest")
+    expect(badge).to_contain_text("1 new message")
+    three = sign_in(open_window(), token, "open-marked")
+    expect(three.page.locator(".rule.new + .message")).to_have_attribute("data-seq", "4")

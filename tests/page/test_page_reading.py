@@ -1,31 +1,16 @@
 """Finding and reading on the page: links to messages, mentions, search, markers, notifications, and working offline."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from page_access import WRITE, TokenServer, token_server
 from page_server import fill, publish
-from page_window import OpenWindow, Window, windows
+from page_window import OpenWindow, windows
 from playwright.sync_api import Browser, expect
 from serving import ServerProcess, serve
 
 pytest_plugins = ["page_fixtures"]
 
 EXAMPLE = Path(__file__).parents[2] / "examples/page.html"
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenServer]:
-    with token_server(tmp_path_factory.mktemp("reading"), "--open", "*:read,write") as server:
-        yield server
-
-
-def badge(window: Window, room: str) -> str:
-    """Return the number in the badge of a room."""
-    row = window.page.locator("#joined-list li", has_text=room)
-    return row.locator(".badge").inner_text().split(" ")[0].split("\n")[0]
 
 
 def test_a_link_opens_a_message_with_those_around_it(open_window: OpenWindow, server: ServerProcess) -> None:
@@ -96,24 +81,6 @@ def test_a_search_over_all_rooms_opens_its_hits(open_window: OpenWindow, server:
     expect(ann.page.locator("#room-title")).to_have_text("#blue")
     expect(ann.page.locator(".revealed .text")).to_have_text("the Walrus of blue")
     expect(ann.page.locator("#search-list button")).to_have_count(2)  # the results stay
-
-
-def test_a_verified_name_has_one_marker_in_all_browsers(guarded: TokenServer, browser: Browser) -> None:
-    token = guarded.token("eve", "*", WRITE)
-    with windows(browser, guarded.url) as open_window:
-        one, two = (open_window().open(f"/?token={token}#marked").await_connection() for _ in range(2))
-        two.page.goto(f"{guarded.url}/#away")
-        two.await_connection()
-        for number in range(3):
-            guarded.publish("marked", f"message {number}", token="", sender="guest")
-        one.expect_texts([f"message {number}" for number in range(3)])
-        two.page.locator("#joined-list li", has_text="marked").locator(".badge[hidden]").wait_for(state="attached")
-        one.page.close()
-        guarded.publish("marked", "one more", token="", sender="guest")
-        expect(two.page.locator("#joined-list li", has_text="marked").locator(".badge")).to_contain_text("1 new")
-        three = open_window().open(f"/?token={token}#marked").await_connection()
-        expect(three.page.locator(".rule.new")).to_have_count(1)
-        assert three.value("document.querySelector('.rule.new').nextElementSibling.dataset.seq") == "4"
 
 
 def test_a_message_is_announced_while_the_page_is_not_watched(open_window: OpenWindow, server: ServerProcess) -> None:

@@ -149,6 +149,7 @@ def test_an_incomplete_body_is_reported_to_both_sides(loop: str) -> None:
     [
         POST + b"0123456789" + b"no request\r\n\r\n",
         POST.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked") + b"x",
+        GET.replace(b"/first", b"a://"),
     ],
 )
 def test_an_incomplete_request_does_not_affect_earlier_responses(loop: str, broken: bytes, caplog: Any) -> None:
@@ -223,6 +224,9 @@ def test_a_response_to_http_1_0_has_no_chunks_and_ends_with_the_connection(loop:
         (b"GET / HTTP/1.1\r\nHost: test\r\n" + b"X:\r\n" * 128 + b"\r\n", 431),
         (b"GET / HTTP/2.0\r\nHost: test\r\n\r\n", 505),
         (b"CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n", 400),
+        (b"GET a:// HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (b"GET a://test HTTP/1.0\r\n\r\n", 400),
+        (b"POST a:// HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", 400),
     ],
 )

@@ -1,6 +1,6 @@
 """PostgresBackend: rooms in a schema of a PostgreSQL database, for processes on many machines.
 
-A batch is one statement, and so one transaction and one round trip: see `append` in migrations/3.sql. Each room is
+A batch is one statement, and so one transaction and one round trip: see `append` in migrations/5.sql. Each room is
 numbered under the lock of its own row. One connection listens (listener.py); each of the others executes one statement
 at a time.
 """
@@ -8,7 +8,7 @@ at a time.
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -27,12 +27,23 @@ from chatkit.backends.postgres.connection import (
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, to_chatkit_error
 from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, read_heads
 from chatkit.backends.postgres.notifications import encode_typing
+from chatkit.backends.postgres.page_statement import BEYOND
 from chatkit.backends.postgres.presence import OwnPresence, PresencePoller
 from chatkit.backends.postgres.reader import plan_trim, read_page, read_rooms
 from chatkit.backends.postgres.records import PostgresRecords
 from chatkit.backends.postgres.schema import PostgresSchema
+from chatkit.backends.postgres.unread import count_unread, has_reaction, read_mentions
 from chatkit.backends.postgres.writer import TIMEOUT_S, PostgresWriter
-from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.backend import (
+    Backend,
+    Filter,
+    MentionPosition,
+    Notification,
+    Page,
+    PresenceChange,
+    RoomInfo,
+    RoomUnread,
+)
 from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
 from chatkit.core.records import Record, RecordChanges
 from chatkit.errors import BadBackendURL
@@ -148,9 +159,19 @@ class PostgresBackend(Backend):
         before: int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> Page:
         async def do(connection: PostgresConnection) -> Page:
-            return await read_page(connection, self._schema, room, after=after, before=before, limit=limit, where=where)
+            return await read_page(
+                connection,
+                self._schema,
+                room,
+                after=after,
+                before=before,
+                limit=limit,
+                where=where,
+                folded=folded,
+            )
 
         if where is None or where == Filter():
             page = await self._pages.run(do, timeout_s=TIMEOUT_S)
@@ -164,11 +185,32 @@ class PostgresBackend(Backend):
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)
 
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        do = partial(has_reaction, schema=self._schema, room=room, seq=min(seq, BEYOND), emoji=emoji, sender=sender)
+        return await self._pages.run(do, timeout_s=TIMEOUT_S)
+
+    async def read_mentions(
+        self,
+        name: str,
+        *,
+        rooms: Collection[str] | None = None,
+        before: MentionPosition | None = None,
+        limit: int = 100,
+    ) -> Sequence[Message]:
+        do = partial(read_mentions, schema=self._schema, name=name, rooms=rooms, before=before, limit=limit)
+        return await self._pages.run(do, timeout_s=TIMEOUT_S)
+
+    async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
+        do = partial(count_unread, schema=self._schema, name=name, markers=markers, limit=limit)
+        return await self._pages.run(do, timeout_s=TIMEOUT_S)
+
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         plan = partial(plan_trim, schema=self._schema, room=room, keep=keep, before_ms=before_ms)
         dropped = 0
-        for step in await self._scans.run(plan, timeout_s=LONG_S):  # one call each: waiting appends run in between
+        steps = await self._scans.run(plan, timeout_s=LONG_S)
+        for step in steps:  # one call each: waiting appends run in between
             dropped += await self._writer.drop(step)
+        await self._writer.drop_senders({name for step in steps for name in step.names})
         if room is None:
             await self._writer.purge()
         return dropped

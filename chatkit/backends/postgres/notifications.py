@@ -11,6 +11,7 @@ import msgspec
 
 from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.core.backend import Notification, RoomAdvanced
+from chatkit.core.message_state import Act
 from chatkit.core.model import Message
 
 
@@ -36,6 +37,9 @@ class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
     data: Any
     key: str | None
     flags: int = 0
+    of: int | None = None
+    act: Act | None = None
+    mentions: tuple[str, ...] = ()
 
     def to_message(self, room: str, epoch: str, seq: int, time_ms: int) -> Message:
         """Convert it to a message."""
@@ -50,6 +54,9 @@ class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
             self.key,
             verified=self.flags & VERIFIED > 0,
             bot=self.flags & BOT > 0,
+            of=self.of,
+            act=self.act,
+            mentions=self.mentions,
         )
 
 

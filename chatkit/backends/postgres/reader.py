@@ -8,33 +8,16 @@ from typing import Any
 
 import msgspec
 
-from chatkit.backends.flags import BOT, VERIFIED
 from chatkit.backends.postgres.connection import PostgresConnection
-from chatkit.backends.postgres.escaping import escape, prefilter, unescape
-from chatkit.backends.postgres.schema import FOLDED, PostgresSchema
+from chatkit.backends.postgres.message_row import to_message
+from chatkit.backends.postgres.page_statement import BEYOND, page_statement
+from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.core.backend import Filter, Page, RoomInfo
-from chatkit.core.model import Head, Message
+from chatkit.core.model import Head
 from chatkit.core.page_size import MAX_PAGE_BYTES
-from chatkit.core.text import fold
 
-BEYOND = 2**62  # a number that no message has
 TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
-# The sizes are added up first, without reading long bodies; bodies beyond the limit on bytes are not sent.
-_PAGE = """
-    SELECT epoch || coalesce(epoch_suffix, '') AS epoch, coalesce(dropped, 0) AS dropped, coalesce(last, 0) AS last,
-        found.*
-    FROM {schema}.meta LEFT JOIN {schema}.room ON name = $1 LEFT JOIN LATERAL (
-        SELECT sized.*, count(*) OVER () AS n_found FROM (
-            SELECT *, sum(n_bytes) OVER (ORDER BY seq {order} ROWS UNBOUNDED PRECEDING) AS total FROM (
-                SELECT seq, message.time_ms, sender, body, data, key, redaction IS NOT NULL AS redacted, flags,
-                    octet_length(body) + coalesce(octet_length(data), 0) AS n_bytes
-                FROM {schema}.message WHERE room = room.id AND seq > $2 AND seq < $3 {where}
-                ORDER BY seq {order} LIMIT $4
-            ) AS asked
-        ) AS sized
-    ) AS found ON total <= $5 OR total = n_bytes ORDER BY seq {order}
-"""
 _ROOMS = """
     SELECT epoch || epoch_suffix AS epoch, name, dropped, last, time_ms
     FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
@@ -73,17 +56,17 @@ async def read_page(
     before: int | None,
     limit: int,
     where: Filter | None,
+    folded: bool,
 ) -> Page:
     """Read a page; see `Backend.read`."""
     is_forward = after is not None
-    conditions, values = _conditions(where or Filter())
-    statement = schema.fill_in(_PAGE).replace("{where}", conditions).replace("{order}", "ASC" if is_forward else "DESC")
+    statement, values = page_statement(where or Filter(), is_forward=is_forward, folded=folded)
     low, high = min(after or 0, BEYOND), BEYOND if before is None else min(before, BEYOND)
-    rows = await connection.fetch(statement, room, low, high, limit + 1, MAX_PAGE_BYTES, *values)
+    rows = await connection.fetch(schema.fill_in(statement), room, low, high, limit + 1, MAX_PAGE_BYTES, *values)
     if not rows:
         raise schema.missing_epoch_error()
     head = Head(rows[0]["epoch"], rows[0]["dropped"] + 1, rows[0]["last"])
-    messages = [_to_message(room, row) for row in rows[:limit] if row["seq"] is not None]
+    messages = [to_message(room, row, folded=folded) for row in rows[:limit] if row["seq"] is not None]
     is_complete = len(messages) == (rows[0]["n_found"] or 0)
     if not is_forward:
         messages.reverse()
@@ -102,47 +85,6 @@ async def plan_trim(
     """Return the steps of a trim, of one room or all."""
     statement = schema.fill_in(_TO_DROP).replace("{which}", "" if room is None else "AND name = $3")
     return list(_steps(await connection.fetch(statement, keep, before_ms, *([] if room is None else [room]))))
-
-
-def _to_message(room: str, row: Mapping[str, Any]) -> Message:
-    data = None if row["data"] is None else msgspec.json.decode(row["data"])
-    body, flags = unescape(row["body"]), row["flags"]
-    return Message(
-        room,
-        row["epoch"],
-        row["seq"],
-        row["time_ms"],
-        row["sender"],
-        body,
-        data,
-        row["key"],
-        row["redacted"],
-        verified=flags & VERIFIED > 0,
-        bot=flags & BOT > 0,
-    )
-
-
-def _conditions(where: Filter) -> tuple[str, list[str | int]]:
-    conditions: list[str] = []
-    values: list[str | int] = []
-
-    def add(condition: str, value: str | int) -> None:
-        values.append(value)
-        conditions.append(condition.replace("$?", f"${5 + len(values)}"))
-
-    if where.search is not None:
-        conditions.append("redaction IS NULL")
-        search = escape(fold(where.search))
-        if search:
-            add(f"{FOLDED} LIKE $?", prefilter(search))  # uses the index; the next condition decides
-            add(f"strpos({FOLDED}, $?) > 0", search)
-    if where.sender is not None:
-        add("sender = $?", escape(where.sender))
-    if where.since_ms is not None:
-        add("message.time_ms >= $?", max(min(where.since_ms, BEYOND), -BEYOND))
-    if where.until_ms is not None:
-        add("message.time_ms < $?", max(min(where.until_ms, BEYOND), -BEYOND))
-    return "".join(f" AND {condition}" for condition in conditions), values
 
 
 def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:

@@ -12,7 +12,7 @@ from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.errors import DUPLICATE, state_of
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
-MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql")  # script N upgrades a store from version N - 1 to N
+MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql", "6.sql")  # script N upgrades a store from version N - 1 to N
 RESYNC = '["c"]'  # the payload after which each process compares all rooms that it watches
 LOCK_ID = 0x63686B74  # "chkt": separates chatkit's advisory locks from others in the database
 
@@ -32,8 +32,13 @@ _FIND_TRIGRAMS = """
     SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
     WHERE extname = 'pg_trgm'
 """
-# The expression of the index, which a search must repeat: see reader.py.
-FOLDED = """coalesce(folded, lower(body COLLATE "C"))"""
+# The expression of the index, which a search must repeat: see page_statement.py.
+_FOLDED = """coalesce({table}folded, lower({table}body COLLATE "C"))"""
+
+
+def folded_text(table: str = "") -> str:
+    """Return the expression for the folded body of a row, of a table that a statement names so."""
+    return _FOLDED.replace("{table}", table and f"{table}.")
 
 
 class PostgresSchema(msgspec.Struct, frozen=True):
@@ -129,5 +134,5 @@ class PostgresSchema(msgspec.Struct, frozen=True):
             trigrams = await connection.fetchval(_FIND_TRIGRAMS)
         await connection.execute(
             self.fill_in("CREATE INDEX message_trigrams ON {schema}.message")
-            + f" USING gin (({FOLDED}) {trigrams}.gin_trgm_ops)"
+            + f" USING gin (({folded_text()}) {trigrams}.gin_trgm_ops)"
         )

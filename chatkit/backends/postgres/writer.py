@@ -4,7 +4,7 @@ A batch is sent as arrays, and its receipts are made from the answer. The databa
 locks: it assigns numbers and times, and finds known keys.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,11 +14,13 @@ from chatkit.backends.flags import BOT, VERIFIED, flags_of
 from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
 from chatkit.backends.postgres.escaping import escape, fold, unescape
 from chatkit.backends.postgres.listener import PostgresListener
-from chatkit.backends.postgres.reader import BEYOND, TrimStep
+from chatkit.backends.postgres.page_statement import BEYOND
+from chatkit.backends.postgres.reader import TrimStep
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.renaming import check_rename
 from chatkit.core.in_flight import InFlight
 from chatkit.core.loading import check_load, choose_new
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import ChatkitError, KeyConflict, NotFound
@@ -30,14 +32,15 @@ MAX_CARRIED_CHARS = 7_500  # about the size of a payload; the drafts of a larger
 
 _encode = msgspec.json.Encoder().encode
 
-_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 _REDACT = "SELECT * FROM {schema}.redact($1, $2)"
 _DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
+_DROP_SENDERS = "SELECT {schema}.drop_senders($1, $2)"
 _DELETE_ROOM = "SELECT {schema}.delete_room($1)"
 _RENAME_ROOM = "SELECT {schema}.rename_room($1, $2)"
 _HAS_DELETED = "SELECT EXISTS (SELECT FROM {schema}.deleted_log)"
 _PURGE = "SELECT {schema}.purge($1)"
-_LOAD = "SELECT * FROM {schema}.load($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_LOAD = "SELECT * FROM {schema}.load($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
 
 class PostgresWriter:
@@ -85,7 +88,7 @@ class PostgresWriter:
         return receipts
 
     async def redact(self, room: str, seq: int) -> Message:
-        """Remove a message's body and data; see `Backend.redact`."""
+        """Remove the body of a message and of its edits; see `Backend.redact`."""
         statement = self._schema.fill_in(_REDACT)
         seq = min(seq, BEYOND)
         row = await self._pages.run(lambda connection: connection.fetchrow(statement, room, seq), timeout_s=TIMEOUT_S)
@@ -104,6 +107,8 @@ class PostgresWriter:
             redacted=True,
             verified=flags & VERIFIED > 0,
             bot=flags & BOT > 0,
+            of=row["of"],
+            act=None if row["act"] is None else Act(row["act"]),
         )
 
     async def drop(self, step: TrimStep) -> int:
@@ -114,6 +119,14 @@ class PostgresWriter:
             timeout_s=TIMEOUT_S,
         )
         return int(n_dropped)
+
+    async def drop_senders(self, rooms: Collection[str]) -> None:
+        """Drop the senders of reactions to messages that a trim of these rooms dropped."""
+        statement, names = self._schema.fill_in(_DROP_SENDERS), list(rooms)
+        while names and await self._pages.run(
+            lambda connection: connection.fetchval(statement, names, PURGE_STEP), timeout_s=TIMEOUT_S
+        ):
+            pass
 
     async def delete_room(self, room: str) -> bool:
         """Replace the room's log by an empty one, and then delete the old one's rows; see `Backend.delete_room`."""
@@ -167,7 +180,7 @@ class PostgresWriter:
         return int(row["n_loaded"])
 
 
-def _loaded_values(messages: Sequence[Message]) -> tuple[list[Any], ...]:
+def _loaded_values(messages: Sequence[Message]) -> tuple[list[Any] | None, ...]:
     """Return the arguments for the database's `load` after the room."""
     return (
         [message.seq for message in messages],
@@ -179,7 +192,16 @@ def _loaded_values(messages: Sequence[Message]) -> tuple[list[Any], ...]:
         [fold(message.body) for message in messages],
         [flags_of(message) for message in messages],
         [message.redacted for message in messages],
+        *_relation_values(messages),
     )
+
+
+def _relation_values(items: Sequence[Draft | Message]) -> tuple[list[Any] | None, list[Any] | None, list[Any] | None]:
+    """Return to what each refers, how, and whom it mentions, as JSON; None for an array without values."""
+    if not any(item.of is not None or item.mentions for item in items):
+        return None, None, None
+    mentions = [_encode(item.mentions).decode() if item.mentions else None for item in items]
+    return [item.of for item in items], [item.act for item in items], mentions
 
 
 class StoredRow(msgspec.Struct, array_like=True, frozen=True):
@@ -194,6 +216,9 @@ class StoredRow(msgspec.Struct, array_like=True, frozen=True):
     key: str
     redacted: bool
     flags: int
+    of: int | None
+    act: Act | None
+    mentions: tuple[str, ...] | None
 
     def to_message(self, room: str, epoch: str) -> Message:
         """Return the row as a `Message`."""
@@ -210,6 +235,9 @@ class StoredRow(msgspec.Struct, array_like=True, frozen=True):
             self.redacted,
             verified=self.flags & VERIFIED > 0,
             bot=self.flags & BOT > 0,
+            of=self.of,
+            act=self.act,
+            mentions=self.mentions or (),
         )
 
 
@@ -220,6 +248,14 @@ def count_chars(values: Iterable[Any]) -> int:
 
 
 _decode_repeats = msgspec.json.Decoder(list[StoredRow]).decode
+
+
+def _carry(room: int, draft: Draft, flags: int) -> tuple[Any, ...]:
+    """Return a draft as `notifications.CarriedMessage` decodes it, without the last parts if it does not have them."""
+    parts = room, draft.sender, draft.body, draft.data, draft.key
+    if draft.of is not None or draft.mentions:
+        return *parts, flags, draft.of, draft.act, draft.mentions
+    return (*parts, flags) if flags else parts
 
 
 class Batch:
@@ -261,6 +297,7 @@ class Batch:
             keys if any(keys) else None,
             foldeds if any(folded is not None for folded in foldeds) else None,
             flags if any(flags) else None,
+            *_relation_values(drafts),
             self._carried(rooms, datas, flags),
         )
 
@@ -269,14 +306,7 @@ class Batch:
         if self._n_body_chars + sum(map(len, filter(None, datas))) > MAX_CARRIED_CHARS:
             return None
         rows = zip(rooms, self._drafts, flags, strict=True)
-        return _encode(
-            [
-                (room, draft.sender, draft.body, draft.data, draft.key, flag)
-                if flag
-                else (room, draft.sender, draft.body, draft.data, draft.key)
-                for room, draft, flag in rows
-            ]
-        ).decode()
+        return _encode([_carry(room, draft, flag) for room, draft, flag in rows]).decode()
 
     def receipts(
         self, epochs: Sequence[str], lasts: Sequence[int], times_ms: Sequence[int], repeats: str | None

@@ -7,7 +7,7 @@ node fails in the middle of a batch, some of its rooms may have their messages, 
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -21,8 +21,18 @@ from chatkit.backends.redis.reader import RedisReader
 from chatkit.backends.redis.records import RedisRecords
 from chatkit.backends.redis.router import Router
 from chatkit.backends.redis.topology import Topology
+from chatkit.backends.redis.unread import RedisUnread
 from chatkit.backends.redis.writer import RedisWriter
-from chatkit.core.backend import Backend, Filter, Notification, Page, PresenceChange, RoomInfo
+from chatkit.core.backend import (
+    Backend,
+    Filter,
+    MentionPosition,
+    Notification,
+    Page,
+    PresenceChange,
+    RoomInfo,
+    RoomUnread,
+)
 from chatkit.core.in_flight import InFlight
 from chatkit.core.model import Cursor, Draft, Member, Message, Receipt
 from chatkit.core.records import Record, RecordChanges
@@ -59,6 +69,7 @@ class RedisBackend(Backend):
         self._writer = RedisWriter(
             self._router, self._reader, names, keeps_history=self.keeps_history, replicas=replicas
         )
+        self._unread = RedisUnread(self._router, self._reader, names)
         self._own_publishes = OwnPublishes(secrets.token_hex(6))
         self._replicas = replicas
         self._expire_after_s = expire_after_s
@@ -123,14 +134,31 @@ class RedisBackend(Backend):
         before: int | None = None,
         limit: int = 100,
         where: Filter | None = None,
+        folded: bool = False,
     ) -> Page:
-        return await self._reader.read(room, after, before, limit, where)
+        return await self._reader.read(room, after, before, limit, where, folded=folded)
 
     async def rooms(self) -> list[RoomInfo]:
         return await self._reader.rooms()
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)
+
+    async def has_reaction(self, room: str, seq: int, emoji: str, sender: str) -> bool:
+        return await self._unread.has_reaction(room, seq, emoji, sender)
+
+    async def read_mentions(
+        self,
+        name: str,
+        *,
+        rooms: Collection[str] | None = None,
+        before: MentionPosition | None = None,
+        limit: int = 100,
+    ) -> Sequence[Message]:
+        return await self._unread.read_mentions(name, rooms, before, limit)
+
+    async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
+        return await self._unread.count_unread(name, markers, limit)
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
         return await self._writer.trim(room, keep, before_ms)
@@ -188,6 +216,15 @@ class RedisPubSubBackend(RedisBackend):
     """
 
     keeps_history = False
+
+    async def count_unread(
+        self,
+        name: str,  # noqa: ARG002 - the contract's
+        markers: Mapping[str, int],  # noqa: ARG002 - the same
+        *,
+        limit: int = 1_000,  # noqa: ARG002 - the same
+    ) -> Sequence[RoomUnread]:
+        return ()
 
     async def load(self, messages: Sequence[Message]) -> int:  # noqa: ARG002 - the contract's
         raise BadRequest("this store keeps no history, so that no messages can be loaded into it")

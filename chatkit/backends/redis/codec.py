@@ -7,6 +7,7 @@ import msgspec
 
 from chatkit.backends.flags import BOT, VERIFIED, flags_of
 from chatkit.core.backend import MessageRedacted, RoomAdvanced, Typing
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message
 
 MAX_NAMES = 16_384  # rooms whose key names are cached: those of a busy server
@@ -19,7 +20,13 @@ class RoomKeys(NamedTuple):
     log: bytes
     keys: bytes
     gone: bytes
+    refs: bytes
     channel: bytes
+
+    @property
+    def stored(self) -> list[bytes]:
+        """The keys, without the channel."""
+        return list(self[:-1])
 
 
 class RoomPosition(NamedTuple):
@@ -46,14 +53,18 @@ class KeyNames:
 
     def _of(self, room: str) -> RoomKeys:
         base = f"{self._prefix}{{{room}}}"
-        parts = (":meta", ":log", ":keys", ":gone", self._channel)
+        parts = (":meta", ":log", ":keys", ":gone", ":refs", self._channel)
         return RoomKeys(*((base + part).encode() for part in parts))
 
     @property
     def pattern(self) -> bytes:
         """The SCAN pattern that matches rooms."""
+        return self.pattern_of("meta")
+
+    def pattern_of(self, part: str) -> bytes:
+        """Return the SCAN pattern that matches one key of each room."""
         escaped = "".join("\\" + char if char in "*?[]^\\-" else char for char in self._prefix)
-        return f"{escaped}{{*}}:meta".encode()
+        return f"{escaped}{{*}}:{part}".encode()
 
     def room(self, key: bytes) -> str:
         """Return the room of a key or Redis channel."""
@@ -68,6 +79,9 @@ class StreamEntry(msgspec.Struct, array_like=True, frozen=True):
     data: Any
     key: str | None
     flags: int = 0
+    of: int | None = None
+    act: Act | None = None
+    mentions: tuple[str, ...] = ()
 
     def to_message(self, room: str, epoch: str, seq: int, time_ms: int) -> Message:
         """Convert it to a message."""
@@ -82,6 +96,9 @@ class StreamEntry(msgspec.Struct, array_like=True, frozen=True):
             self.key,
             verified=self.flags & VERIFIED > 0,
             bot=self.flags & BOT > 0,
+            of=self.of,
+            act=self.act,
+            mentions=self.mentions,
         )
 
 
@@ -93,6 +110,8 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True):
     sender: str
     key: str | None
     flags: int = 0
+    of: int | None = None
+    act: Act | None = None
 
     def to_message(self, room: str, epoch: str) -> Message:
         """Convert it to a message."""
@@ -108,6 +127,8 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True):
             redacted=True,
             verified=self.flags & VERIFIED > 0,
             bot=self.flags & BOT > 0,
+            of=self.of,
+            act=self.act,
         )
 
 
@@ -142,10 +163,18 @@ _decode_typing = msgspec.json.Decoder(_TypingPayload).decode
 
 
 def encode_draft(draft: Draft | Message) -> bytes:
-    """Encode a draft as it is stored in the stream. Most messages have no flags, which are then left out."""
+    """Encode a draft as it is stored in the stream. Most messages need only the first parts; the rest is left out."""
+    if draft.of is not None or draft.mentions:
+        of, act, mentions = draft.of, draft.act, draft.mentions
+        return encode((draft.sender, draft.body, draft.data, draft.key, flags_of(draft), of, act, mentions))
     if draft.verified or draft.bot:
         return encode((draft.sender, draft.body, draft.data, draft.key, flags_of(draft)))
     return encode((draft.sender, draft.body, draft.data, draft.key))
+
+
+def is_related(draft: Draft | Message) -> bool:
+    """Return whether a draft or message refers to a message or mentions names."""
+    return draft.of is not None or bool(draft.mentions)
 
 
 def encode_key(draft: Draft | Message) -> bytes:
@@ -158,7 +187,8 @@ def encode_key(draft: Draft | Message) -> bytes:
 
 def encode_tombstone(message: Message) -> bytes:
     """Encode the tombstone of a message."""
-    return encode((message.seq, message.time_ms, message.sender, message.key, flags_of(message)))
+    parts = (message.seq, message.time_ms, message.sender, message.key, flags_of(message))
+    return encode(parts if message.of is None else (*parts, message.of, message.act))
 
 
 def decode_entry(room: str, epoch: str, seq: int, parts: list[bytes]) -> Message:

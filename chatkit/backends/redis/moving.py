@@ -120,11 +120,11 @@ class RoomMove:
         """Copy the room's keys to the slot of the new name. Raise `BadRequest` if the name is taken."""
         last = await self._router.call("pages", self._new_slot, ("HGET", self._new.meta, "last"))
         check_rename(self._room, self._new_name, is_taken=int(last or 0) > 0)
-        head, log, keys, gone = self._copies(self._token)
+        head, log, keys, gone, refs = self._copies(self._token)
         await self._add(head, "hash", [word for pair in self._head.items() for word in pair])
         async for items in self._read_stream():
             await self._add(log, "stream", items)
-        for source, part in ((self._old.keys, keys), (self._old.gone, gone)):
+        for source, part in ((self._old.keys, keys), (self._old.gone, gone), (self._old.refs, refs)):
             async for items in self._read_set(source):
                 await self._add(part, "set", items)
 
@@ -188,4 +188,4 @@ class RoomMove:
 
     def _copies(self, token: str, names: RoomKeys | None = None) -> list[bytes]:
         names = names or self._new
-        return [name + b":" + token.encode() for name in (names.meta, names.log, names.keys, names.gone)]
+        return [name + b":" + token.encode() for name in names.stored]

@@ -13,6 +13,7 @@ from chatkit.backends.redis.codec import (
     encode_draft,
     encode_key,
     encode_tombstone,
+    is_related,
 )
 from chatkit.backends.redis.connection import Command, Reply, Word
 from chatkit.backends.redis.moving import RoomMove
@@ -22,6 +23,7 @@ from chatkit.backends.redis.scripts import Script
 from chatkit.backends.renaming import check_rename
 from chatkit.core.backend import new_epoch
 from chatkit.core.loading import check_load, choose_new
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import KeyConflict, NotFound, StoreError, Unavailable
@@ -29,11 +31,13 @@ from chatkit.errors import KeyConflict, NotFound, StoreError, Unavailable
 TRIM_STEP = 1_000  # messages dropped by one script: about a millisecond, for which an append can wait
 SCRUB_STEP = 500  # messages that one script copies: a millisecond or two, for which an append can wait
 ADMINISTRATION = "-"  # replaces the append's id: every process handles the publication, including this one
+N_RELATED = 4  # the place of their number in the arguments of an append
 WAIT_MS = 3_000  # for replicas: less than a connection's time-out for an answer
 
-_APPEND, _DELETE, _LOAD, _REDACT, _RENAME, _SCRUB, _TRIM = map(
-    Script, ("append", "delete", "load", "redact", "rename", "scrub", "trim")
-)
+MORE = 2  # the answer to a step of a redaction after which there may be another
+
+_APPEND, _DELETE, _RENAME, _SCRUB = map(Script, ("append", "delete", "rename", "scrub"))
+_APPEND_RELATED, _LOAD, _REDACT, _TRIM = (Script("relations", name) for name in ("append", "load", "redact", "trim"))
 
 
 class RedisWriter:
@@ -97,14 +101,18 @@ class RedisWriter:
         self, append_id: str, rooms: Iterable[tuple[str, list[int], RoomPosition]], drafts: Sequence[Draft]
     ) -> Command:
         keys: list[bytes] = []
-        arguments: list[Word] = [self.publish_command, append_id, new_epoch(), self._is_kept]
+        arguments: list[Word] = [self.publish_command, append_id, new_epoch(), self._is_kept, 0]
+        related: list[Word] = []
         for room, numbers, known in rooms:
             keys += self._names.of(room)
             arguments += (known.epoch, known.last, len(numbers))
             for n in numbers:
                 draft = drafts[n]
                 arguments += (encode_key(draft), encode_draft(draft))
-        return _APPEND(keys, arguments)
+                if (draft.of is not None or draft.mentions) and self._is_kept:
+                    related.append(len(arguments))
+        arguments[N_RELATED] = len(related)
+        return (_APPEND_RELATED if related else _APPEND)(keys, arguments + related)
 
     async def typing(self, room: str, sender: str, process: str) -> None:
         """Publish that a sender is typing."""
@@ -117,14 +125,23 @@ class RedisWriter:
             message = await self._reader.read_one(room, seq)
             if message is None:
                 raise NotFound(f"there is no message {seq} in {room!r}")
+            await self._bury(message)
             if message.redacted:
                 await self._scrub(room)
                 return message
-            tombstone = encode_tombstone(message)
-            arguments: list[Word] = [self.publish_command, ADMINISTRATION, message.epoch, seq, tombstone]
-            names = self._names.of(room)
-            keys = [names.meta, names.log, names.gone, names.channel]
-            await self._router.call("writes", self._reader.slot(room), _REDACT(keys, arguments))
+
+    async def _bury(self, message: Message) -> None:
+        """Replace a message and its edits by tombstones, and remove what refers to it."""
+        names = self._names.of(message.room)
+        keys = [names.meta, names.log, names.gone, names.refs, names.channel]
+        tombstone = b"" if message.redacted else encode_tombstone(message)
+        edited = message.of if message.of is not None and message.act is Act.EDIT else ""
+        outcome: Reply = MORE
+        while outcome == MORE:
+            arguments: list[Word] = [message.epoch, message.seq, tombstone, edited]
+            command = _REDACT(keys, [self.publish_command, ADMINISTRATION, *arguments])
+            outcome = await self._router.call("writes", self._reader.slot(message.room), command)
+            tombstone = b""
 
     async def _scrub(self, room: str) -> None:
         """Rewrite the stream if it was redacted since the last rewrite: a deleted entry's bytes stay in its block."""
@@ -147,7 +164,7 @@ class RedisWriter:
             calls = [
                 SlotCommand(
                     self._reader.slot(room),
-                    _TRIM(list(self._names.of(room)[:4]), [*arguments, examined.get(room, 0)]),
+                    _TRIM(self._names.of(room).stored, [*arguments, examined.get(room, 0)]),
                 )
                 for room in step
             ]
@@ -186,6 +203,7 @@ class RedisWriter:
         arguments: list[Word] = [self.publish_command, ADMINISTRATION, new_epoch(), messages[0].seq]
         for message in messages:
             kind, text = ("g", encode_tombstone(message)) if message.redacted else ("m", encode_draft(message))
+            kind = kind.upper() if is_related(message) else kind
             arguments += (message.time_ms, encode_key(message), kind, text)
         command = _LOAD(list(self._names.of(room)), arguments)
         n_loaded, first, last, *used = await self.write(self._reader.slot(room), command)
@@ -200,9 +218,7 @@ class RedisWriter:
         await self._router.calls("writes", [call for room in rooms for call in self._expiries(room, after_ms)])
 
     def _expiries(self, room: str, after_ms: int) -> list[SlotCommand]:
-        names = self._names.of(room)
-        # `meta` is last: while it is there, the room exists.
-        keys = (names.log, names.keys, names.gone, names.meta)
+        keys = reversed(self._names.of(room).stored)  # `meta` is last: while it is there, the room exists
         return [SlotCommand(self._reader.slot(room), ("PEXPIRE", key, after_ms)) for key in keys]
 
 

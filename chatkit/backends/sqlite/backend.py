@@ -161,7 +161,9 @@ class SqliteBackend(Backend):
         limit: int = 100,
     ) -> Sequence[Message]:
         return await self._scans.run_interruptibly(
-            lambda connection: read_mentions(connection, self._writer.epoch, name, rooms, before, limit)
+            lambda connection: read_mentions(
+                connection, self._writer.epoch, name, rooms=rooms, before=before, limit=limit
+            )
         )
 
     async def count_unread(self, name: str, markers: Mapping[str, int], *, limit: int = 1_000) -> Sequence[RoomUnread]:
@@ -173,8 +175,9 @@ class SqliteBackend(Backend):
         for step in steps:  # one call each: waiting appends run in between
             dropped += await self._writer.run(partial(self._writer.drop, step))
         ends = [end for step in steps for end in step]
-        while ends and await self._writer.run(partial(self._writer.drop_senders, ends)):
-            pass
+        n_removed = len(ends)
+        while n_removed:
+            n_removed = await self._writer.run(partial(self._writer.drop_senders, ends))
         return dropped
 
     async def watch(self, room: str) -> None:

@@ -32,6 +32,7 @@ _REMOVE = (
             ("message_state", "room, seq"),
             ("reaction", "room, seq, emoji"),
             ("reaction_sender", "room, seq, emoji, sender"),
+            ("change_run", "room, first"),
             ("mention", "name, room, seq"),
         )
     ),

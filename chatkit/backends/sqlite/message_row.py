@@ -1,5 +1,7 @@
 """MessageRow: one row of the table `message` as SQL returns it, with or without the message's state."""
 
+# ruff: noqa: S608 - the statements are composed of constants
+
 from typing import Final
 
 import msgspec
@@ -12,11 +14,12 @@ from chatkit.core.model import Message
 # A row of the table `message`, or of a subquery with this alias, as `MessageRow` decodes it.
 ROW: Final = """json_array(message.seq, message.time_ms, message.sender, message.body, message.data, message.key,
     message.flags, message.of, message.act, json(message.mentions))"""
+IS_REFERRED: Final = f"message.flags & {REFERRED}"
 # To join to `message`: its state and its newest edit, which are looked up only for a message that has a state.
 STATE: Final = f"""
     LEFT JOIN message_state AS state
-    ON message.flags & {REFERRED} AND state.room = message.room AND state.seq = message.seq
-    LEFT JOIN message AS edit ON edit.room = state.room AND edit.seq = state.edit
+    ON {IS_REFERRED} AND state.room = message.room AND state.seq = message.seq
+    LEFT JOIN message AS edit ON edit.room = state.room AND edit.seq = state.edit AND edit.body IS NOT NULL
 """
 BODY: Final = "CASE WHEN edit.id IS NULL THEN message.body ELSE edit.body END"
 FOLDED: Final = "CASE WHEN edit.id IS NULL THEN message.folded ELSE edit.folded END"  # the column `folded` of the text

@@ -5,45 +5,22 @@ made within one step of SQLite: if they were read row by row, Python's sqlite3 w
 each, and wait for it behind a busy event loop.
 """
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from chatkit.backends.sqlite.message_row import BODY, FOLDED, FOLDED_ROW, ROW, STATE, decode_rows
+from chatkit.backends.sqlite.message_row import decode_rows
+from chatkit.backends.sqlite.page_statement import page_statement
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
-from chatkit.core.text import fold
 
 BEYOND = 2**62  # a number that no message has
 STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
-PREFILTER_CHARS = 16  # a longer pattern excludes hardly more rows
 TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
-# The sizes of the messages are added up first: bodies beyond the limit on bytes are never read.
-_PAGE = """
-    SELECT dropped, coalesce((SELECT max(seq) FROM message WHERE room = room.id), dropped), life, chosen.count,
-        chosen.rows
-    FROM room LEFT JOIN (
-        SELECT count(*) AS count, json_group_array({row}) FILTER (WHERE message.id IS NOT NULL) AS rows FROM (
-            SELECT id, n_bytes, sum(n_bytes) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM (
-                SELECT message.id, {size} AS n_bytes FROM message {state}
-                WHERE message.room = (SELECT id FROM room WHERE name = :room)
-                AND message.seq > :after AND message.seq < :before {where}
-                ORDER BY message.seq {order} LIMIT :limit + 1
-            )
-        ) AS found LEFT JOIN message ON message.id = found.id AND (total <= :max_bytes OR total = n_bytes) {state}
-    ) AS chosen WHERE name = :room
-"""
-_SIZE = "coalesce(length(CAST({body} AS BLOB)), 0) + coalesce(length(CAST(message.data AS BLOB)), 0)"
-# LIKE is a prefilter that halves the time. It folds ASCII only; rows for which that is not enough have `folded`.
-_SEARCH = """
-    AND ({body} LIKE :prefilter OR {folded} IS NOT NULL)
-    AND CASE WHEN {folded} IS NULL THEN instr(lower({body}), :search) ELSE instr({folded}, :search) END
-"""
 _ROOMS = """
     SELECT json_group_array(json_array(name, dropped, last, time_ms, life)) FROM (
         SELECT name, life, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
@@ -134,7 +111,7 @@ def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: in
 
 def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int, max_bytes: int) -> Page:
     is_forward = request.after is not None
-    statement, values = _page_statement(request.where, is_forward=is_forward, folded=request.folded)
+    statement, values = page_statement(request.where, is_forward=is_forward, folded=request.folded)
     values |= {"room": request.room, "after": request.after or 0, "limit": limit, "max_bytes": max_bytes}
     values["before"] = BEYOND if request.before is None else request.before
     found = connection.execute(statement, values).fetchone()
@@ -167,47 +144,6 @@ def plan_trim(
     values = {"room": room, "keep": keep, "before_ms": before_ms, "now_ms": time.time_ns() // 1_000_000}
     (found,) = connection.execute(statement, values).fetchone()
     return list(_steps(_decode_to_drop(found)))
-
-
-def _page_statement(where: Filter, *, is_forward: bool, folded: bool) -> tuple[str, dict[str, str | int | None]]:
-    body, folded_body = (BODY, FOLDED) if folded else ("message.body", "message.folded")
-    conditions = " AND message.act IS NULL" if folded else ""
-    values: dict[str, str | int | None] = {}
-    if where.search is not None:
-        conditions += _SEARCH.format(body=body, folded=folded_body)
-        search = fold(where.search)
-        values |= {"search": search, "prefilter": prefilter(search)}
-    for name, condition in _CONDITIONS.items():
-        if (value := getattr(where, name)) is not None:
-            conditions += condition
-            values[name] = value
-    if where.pinned:
-        conditions += _PINNED if folded else " AND FALSE"
-    parts = {"row": FOLDED_ROW, "state": STATE} if folded else {"row": ROW, "state": ""}
-    order = "ASC" if is_forward else "DESC"
-    return _PAGE.format(size=_SIZE.format(body=body), where=conditions, order=order, **parts), values
-
-
-_CONDITIONS = {
-    "sender": " AND message.sender = :sender",
-    "since_ms": " AND message.time_ms >= :since_ms",
-    "until_ms": " AND message.time_ms < :until_ms",
-    "of": " AND message.of = :of",
-}
-_PINNED = """
-    AND message.seq IN (
-        SELECT seq FROM message_state WHERE room = (SELECT id FROM room WHERE name = :room) AND is_pinned
-    )
-"""
-
-
-def prefilter(search: str) -> str:
-    """Return a LIKE pattern that every matching body matches: the longest part of the search without wildcards.
-
-    The time for a pattern with many wildcards has no bound; and a long pattern, in a repetitive body, takes its length
-    for each character of the body.
-    """
-    return f"%{max(re.split('[%_]', search), key=len)[:PREFILTER_CHARS]}%"
 
 
 def _steps(to_drop: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int]]]:

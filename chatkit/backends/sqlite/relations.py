@@ -29,6 +29,15 @@ _HAS_SENDER = """
             AND sender = new.sender)
 """
 _TRIGGERS: Final = {
+    "run": """
+        IS NOT NULL BEGIN
+            INSERT OR IGNORE INTO change_run (room, first, last) VALUES (new.room, 0, 0);
+            UPDATE change_run SET last = new.seq WHERE room = new.room AND last = new.seq - 1
+            AND first = (SELECT max(first) FROM change_run WHERE room = new.room);
+            INSERT INTO change_run (room, first, last) SELECT new.room, new.seq, new.seq
+            WHERE new.seq > (SELECT last FROM change_run WHERE room = new.room ORDER BY first DESC LIMIT 1);
+        END
+    """,
     "mention": f"IS NULL AND new.mentions IS NOT NULL BEGIN {_MENTION.format(seq='new.seq')} END",
     "reply": f"""
         IS NULL AND new.of IS NOT NULL BEGIN
@@ -37,7 +46,7 @@ _TRIGGERS: Final = {
         END
     """,
     "edit": f"""
-        = '{Act.EDIT}' BEGIN
+        = '{Act.EDIT}' AND new.of IS NOT NULL BEGIN
             {_KNOW_STATE}
             UPDATE message_state SET edit = new.seq WHERE room = new.room AND seq = new.of;
             DELETE FROM mention WHERE room = new.room AND seq = new.of;
@@ -45,7 +54,7 @@ _TRIGGERS: Final = {
         END
     """,
     "react": f"""
-        = '{Act.REACT}' AND NOT {_HAS_SENDER} BEGIN
+        = '{Act.REACT}' AND new.of IS NOT NULL AND NOT {_HAS_SENDER} BEGIN
             {_KNOW_STATE}
             INSERT INTO reaction (room, seq, emoji, since, n_senders)
             VALUES (new.room, new.of, new.body, new.seq, 1) ON CONFLICT DO UPDATE SET n_senders = n_senders + 1;
@@ -62,7 +71,7 @@ _TRIGGERS: Final = {
         END
     """,
     "pin": f"""
-        IN ('{Act.PIN}', '{Act.UNPIN}') BEGIN
+        IN ('{Act.PIN}', '{Act.UNPIN}') AND new.of IS NOT NULL BEGIN
             {_KNOW_STATE}
             UPDATE message_state SET is_pinned = new.act = '{Act.PIN}' WHERE room = new.room AND seq = new.of;
         END
@@ -72,18 +81,18 @@ _VIEW = """
     CREATE TEMP VIEW relation (room, seq, time_ms, sender, body, mentions, of, act) AS
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 """
-# A change of what is not there, is a change itself or is redacted is left out, as is an edit by somebody else. `time_ms`
-# is that of the message whose mentions change.
+# `of` is NULL for a change of what is not there, is a change itself or is redacted, and for an edit by somebody else.
+# `time_ms` is that of the message whose mentions change.
 _RELATE = f"""
     INSERT INTO temp.relation (room, seq, time_ms, sender, body, mentions, of, act)
     SELECT entry.room, entry.seq, CASE WHEN entry.act IS NULL THEN entry.time_ms ELSE target.time_ms END, entry.sender,
         entry.body, entry.mentions, target.seq, entry.act
     FROM message AS entry LEFT JOIN message AS target
-    ON target.room = entry.room AND target.seq = entry.of AND target.seq <= entry.seq AND target.act IS NULL
-    WHERE entry.id >= ? AND (entry.of IS NOT NULL OR entry.mentions IS NOT NULL) AND (
+    ON target.room = entry.room AND target.seq = entry.of AND target.seq <= entry.seq AND target.act IS NULL AND (
         entry.act IS NULL OR entry.body IS NOT NULL AND target.body IS NOT NULL
         AND (entry.act <> '{Act.EDIT}' OR entry.sender = target.sender)
     )
+    WHERE entry.id >= ? AND (entry.of IS NOT NULL OR entry.mentions IS NOT NULL)
     ORDER BY entry.id
 """
 _EDITS = f"""
@@ -92,6 +101,7 @@ _EDITS = f"""
 """
 _CLEAR = "UPDATE message SET body = NULL, data = NULL, folded = NULL, mentions = NULL WHERE room = ? AND seq = ?"
 _FORGET_STATE = "UPDATE message_state SET edit = NULL, is_pinned = FALSE WHERE room = ? AND seq = ?"
+_DROP_RUNS = "DELETE FROM change_run WHERE room = ? AND first BETWEEN 1 AND ? AND last <= ?"
 _DROP_SENDERS = f"""
     DELETE FROM reaction_sender WHERE (room, seq, emoji, sender) IN (
         SELECT room, seq, emoji, sender FROM reaction_sender WHERE room = ? AND seq <= ? LIMIT {SENDERS_STEP}
@@ -133,6 +143,7 @@ def drop_state(cursor: sqlite3.Cursor, room: int, last: int) -> None:
     """Remove the state of the messages up to a number, but not all senders of reactions. In a transaction."""
     for table in ("message_state", "reaction", "mention"):
         cursor.execute(f"DELETE FROM {table} WHERE room = ? AND seq <= ?", [room, last])
+    cursor.execute(_DROP_RUNS, [room, last, last])
 
 
 def drop_senders(cursor: sqlite3.Cursor, rooms: Iterable[tuple[int, int]]) -> int:

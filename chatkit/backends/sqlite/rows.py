@@ -17,12 +17,13 @@ SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 
 MAX_ROWS = SIZES[-1]  # 13 values a row: fewer than the 32,766 that SQLite binds to a statement
 
 PLAIN = ("id", "room", "seq", "time_ms", "sender", "body", "flags")  # most messages have no other columns
-EXTRA = ("data", "key", "folded", "of", "act", "mentions")
+EXTRA = ("data", "key", "folded")
+RELATION = ("of", "act", "mentions")  # bound only for a batch that is `related`
 
 Extra: TypeAlias = tuple[str | None, str | None, str | None, int | None, str | None, str | None]
 
 _encode = msgspec.json.Encoder().encode
-_NO_EXTRA: Final = (None,) * len(EXTRA)
+_NO_EXTRA: Final = (None,) * len(EXTRA + RELATION)
 
 
 class Rows:
@@ -34,7 +35,7 @@ class Rows:
         self.count = 0
         self.related = False  # one of them refers to a message, or mentions somebody
         self.values: list[Any] = []  # the PLAIN columns of all rows
-        self.extras: dict[int, Extra] = {}  # the EXTRA columns of the rows that have any
+        self.extras: dict[int, Extra] = {}  # the EXTRA and RELATION columns of the rows that have any
 
     def add(self, message: Message, id_: int, room_id: int) -> None:
         """Add a message as it is."""
@@ -46,7 +47,7 @@ class Rows:
         self.count += 1
 
     def add_extra(self, item: Draft | Message) -> None:
-        """Add the EXTRA columns of the next row."""
+        """Add the EXTRA and RELATION columns of the next row."""
         self.extras[self.count] = extra_of(item)
         if item.of is not None or item.mentions:
             self.related = True
@@ -62,30 +63,35 @@ class Rows:
             part = Rows()
             part.count = min(MAX_ROWS, self.count - start)
             part.values = self.values[start * len(PLAIN) : (start + part.count) * len(PLAIN)]
+            part.related = self.related
             part.extras = {i - start: extra for i, extra in self.extras.items() if 0 <= i - start < part.count}
             yield part
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are bound."""
+        return PLAIN if not self.extras else PLAIN + EXTRA + RELATION if self.related else PLAIN + EXTRA
+
     def bind(self, top: int) -> tuple[str, list[Any]]:
         """Return the statement and the values to bind to it; it inserts nothing unless `meta.top` is `top`."""
-        size = next(size for size in SIZES if size >= self.count)
-        values = self.bind_values(size)
+        size, columns = next(size for size in SIZES if size >= self.count), self.columns
+        values = self.bind_values(size, len(columns))
         values.append(top)
-        return insert_statement(size, has_extras=bool(self.extras)), values
+        return insert_statement(size, columns), values
 
-    def bind_values(self, size: int) -> list[Any]:
-        """Return the values to bind to a statement of `size` rows."""
-        values = self.values
+    def bind_values(self, size: int, width: int) -> list[Any]:
+        """Return the values to bind to a statement of `size` rows with `width` columns."""
+        values, n_plain = self.values, len(PLAIN)
         if self.extras:
-            values, width = [], len(PLAIN)
+            values = []
             for i in range(self.count):
-                values += self.values[i * width : (i + 1) * width]
-                values += self.extras.get(i, _NO_EXTRA)
-        width = len(PLAIN) + len(EXTRA) if self.extras else len(PLAIN)
+                values += self.values[i * n_plain : (i + 1) * n_plain]
+                values += self.extras.get(i, _NO_EXTRA)[: width - n_plain]
         return values + [None] * ((size - self.count) * width)
 
 
 def extra_of(item: Draft | Message) -> Extra:
-    """Return the EXTRA columns of a draft or message."""
+    """Return the EXTRA and RELATION columns of a draft or message."""
     data = None if item.data is None else _encode(item.data).decode()
     mentions = _encode(item.mentions).decode() if item.mentions else None
     return data, item.key, fold(item.body), item.of, item.act, mentions
@@ -99,9 +105,8 @@ def fold(body: str) -> str | None:
 
 
 @cache
-def insert_statement(size: int, *, has_extras: bool) -> str:
+def insert_statement(size: int, columns: tuple[str, ...]) -> str:
     """Return the statement for a number of rows."""
-    columns = PLAIN + EXTRA if has_extras else PLAIN
     row = f"({', '.join('?' * len(columns))})"
     return (
         f"INSERT INTO message ({', '.join(columns)}) SELECT * FROM (VALUES {', '.join([row] * size)})"

@@ -11,7 +11,7 @@ from chatkit.backends.sqlite.message_row import FOLDED_ROW, STATE, decode_room_r
 from chatkit.core.model import Message
 from chatkit.core.reading import MentionPosition, RoomUnread
 
-_MENTIONS = f"""
+MENTIONS = f"""
     SELECT json_group_array(json_array(name, life, json(entry))) FROM (
         SELECT room.name, room.life, {FOLDED_ROW} AS entry
         FROM mention CROSS JOIN room ON room.id = mention.room
@@ -24,7 +24,7 @@ _MENTIONS = f"""
     )
 """
 # The rooms that mention the name are found by one look-up each, however many mentions they hold.
-_UNREAD = """
+UNREAD = """
     WITH RECURSIVE marked(room, marker) AS (
         SELECT room.id, asked.value FROM json_each(:markers) AS asked CROSS JOIN room ON room.name = asked.key
     ), mentioning(room) AS (
@@ -59,6 +59,7 @@ def read_mentions(
     connection: sqlite3.Connection,
     epoch: str,
     name: str,
+    *,
     rooms: Collection[str] | None,
     before: MentionPosition | None,
     limit: int,
@@ -68,7 +69,7 @@ def read_mentions(
     values["rooms"] = None if rooms is None else _encode(list(rooms)).decode()
     if before is not None:
         values |= {"time_ms": before.time_ms, "room": before.room, "seq": before.seq}
-    (found,) = connection.execute(_MENTIONS, values).fetchone()
+    (found,) = connection.execute(MENTIONS, values).fetchone()
     return [row.to_message(room, epoch + life) for room, life, row in decode_room_rows(found)]
 
 
@@ -77,5 +78,5 @@ def count_unread(
 ) -> Sequence[RoomUnread]:
     """Return what a name has not read; see `Backend.count_unread`."""
     values = {"name": name, "markers": _encode(dict(markers)).decode(), "limit": limit}
-    (found,) = connection.execute(_UNREAD, values).fetchone()
+    (found,) = connection.execute(UNREAD, values).fetchone()
     return [RoomUnread(*row) for row in _decode_unread(found)]

@@ -45,6 +45,7 @@ from chatkit.errors import NotFound, Unavailable
 T = TypeVar("T")
 
 MAX_DRAFTS_IN_LOOP = 256  # some 400 microseconds; the thread commits larger batches
+MAX_RELATED_IN_LOOP = 32  # of batches in which some refer to a message or mention somebody, which take longer to fold
 SLOW_S = 0.01  # a commit that takes longer has waited for the disk: then the thread commits for SLOW_REST_S
 SLOW_REST_S = 5.0
 COMMIT_BYTES = 2 * PAGE_BYTES  # a commit writes whole pages: the last of the table and the last of its index
@@ -109,6 +110,8 @@ class SqliteWriter:
         """Commit in the event loop. Return None if that could block the loop, or another process holds the lock."""
         began_s = time.perf_counter()
         if len(drafts) > MAX_DRAFTS_IN_LOOP or began_s < self._thread_only_until_s or self._checkpointer.is_sync_due:
+            return None
+        if len(drafts) > MAX_RELATED_IN_LOOP and any(draft.of is not None or draft.mentions for draft in drafts):
             return None
         if not self.thread.try_acquire():
             return None
@@ -238,14 +241,8 @@ class SqliteWriter:
             end.last = seq = end.last + 1
             ends.last_id += 1
             rows.values += (ends.last_id, end.id, seq, now_ms, draft.sender, body, flags_of(draft))
-            if (
-                key is not None
-                or draft.data is not None
-                or draft.of is not None
-                or draft.mentions
-                or not body.isascii()
-                or "\0" in body
-            ):
+            is_plain = key is None and draft.data is None and draft.of is None and not draft.mentions
+            if not (is_plain and body.isascii() and "\0" not in body):
                 rows.add_extra(draft)
             rows.count += 1
             message = draft.to_message(end.epoch, seq, now_ms)

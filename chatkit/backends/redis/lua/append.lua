@@ -1,8 +1,9 @@
 -- Append drafts to rooms, and publish them to the processes that watch the rooms.
--- KEYS: for each room its meta, log, keys, gone, channel.
--- ARGV: the command that publishes, the append's id, the beginning of new epochs, whether messages are kept; then for each room the
--- epoch and last seq that this process knows, the number of drafts, and for each draft its key with its sender ('' for
--- none) and its text.
+-- KEYS: for each room its meta, log, keys, gone, refs, channel.
+-- ARGV: the command that publishes, the append's id, the beginning of new epochs, whether messages are kept, and the
+-- number of drafts that refer to messages or mention names; then for each room the epoch and last seq that this process
+-- knows, the number of drafts, and for each draft its key with its sender ('' for none) and its text; then the places of
+-- those drafts' texts in ARGV. If there are some, relations.lua is a part of this script.
 -- Returns for each room its epoch, the time, the first new seq, and for each repeat: its index among the drafts, its
 -- seq, and its entry (time, text) or its tombstone.
 
@@ -15,16 +16,23 @@ local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 -- Every room is checked before anything is written: a key of another type fails the whole batch.
-local states, at = {}, 5
+local states, at = {}, 6
 check_rights({ { 'HSET', KEYS[1], 'last', '' } })
 if is_kept then
   check_rights({ { 'XADD', KEYS[2], '1-0', 't', '' }, { 'ZADD', KEYS[3], 1, '' }, { 'PERSIST', KEYS[1] } })
 else
   check_rights({ { 'EXPIRE', KEYS[1], EMPTY_S } })
 end
-for r = 0, #KEYS / 5 - 1 do
-  local meta, log, keys, gone = KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4]
-  check_rights({ { publish, KEYS[r * 5 + 5], '' } })
+local related = {}
+for n = #ARGV - tonumber(ARGV[5]) + 1, #ARGV do
+  related[tonumber(ARGV[n])] = cjson.decode(ARGV[tonumber(ARGV[n])])
+end
+if next(related) then
+  check_rights({ { 'ZREM', KEYS[5], '' }, { 'ZREMRANGEBYLEX', KEYS[5], '-', '-' } })
+end
+for r = 0, #KEYS / 6 - 1 do
+  local meta, log, keys, gone = KEYS[r * 6 + 1], KEYS[r * 6 + 2], KEYS[r * 6 + 3], KEYS[r * 6 + 4]
+  check_rights({ { publish, KEYS[r * 6 + 6], '' } })
   local state = state_of(meta)
   check_settled(state.moving, state.arriving)
   redis.call('XLEN', log)
@@ -59,11 +67,10 @@ local function publish_all(channel, state, time, texts, bytes)
 end
 
 local replies = {}
-for r = 0, #KEYS / 5 - 1 do
-  local meta, log, keys, gone, channel =
-    KEYS[r * 5 + 1], KEYS[r * 5 + 2], KEYS[r * 5 + 3], KEYS[r * 5 + 4], KEYS[r * 5 + 5]
+for r = 0, #KEYS / 6 - 1 do
+  local meta, log, keys, gone, refs, channel = unpack(KEYS, r * 6 + 1, r * 6 + 6)
   local state = states[r]
-  renew(meta, log, keys, gone, state, new_epoch .. number(r), ARGV[at], tonumber(ARGV[at + 1]))
+  renew(meta, log, keys, gone, refs, state, new_epoch .. number(r), ARGV[at], tonumber(ARGV[at + 1]))
   local time_text = number(now)
   local reply = { state.epoch, time_text, state.last + 1 }
   local fresh, n_fresh, bytes = {}, 0, 0
@@ -82,6 +89,10 @@ for r = 0, #KEYS / 5 - 1 do
         redis.call('XADD', log, id(state.last + n_fresh), 't', time_text, 'm', text)
         if key ~= '' then
           redis.call('ZADD', keys, state.last + n_fresh, key)
+        end
+        local entry = related[at + n * 2 + 1]
+        if entry then
+          relate(log, gone, refs, state, state.last + n_fresh, now, entry)
         end
       end
     end

@@ -7,6 +7,7 @@
 --   keys   a sorted set: a message's key and sender ('key\n"sender"'), by its seq. Older versions stored keys without
 --          senders; a room without 'by_sender' in its meta may contain such keys until they are trimmed
 --   gone   a sorted set: the tombstones of redacted messages, by seq
+--   refs   a sorted set: what refers to messages; see relations.lua
 -- and a Redis channel for publications.
 
 local EMPTY_S = 86400 -- a room that was read and never written to expires after a day
@@ -57,29 +58,38 @@ local function check_rights(commands)
   end
 end
 
+-- A seq or a time as a part of a member of 'refs': after its number of digits, so that the order of the bytes is that of
+-- the numbers.
+local function code(n)
+  local digits = number(n)
+  return string.char(64 + #digits) .. digits
+end
+
 -- Drop the messages up to a seq.
-local function drop(meta, log, keys, gone, state, up_to)
+local function drop(meta, log, keys, gone, refs, state, up_to)
   redis.call('XTRIM', log, 'MINID', '=', id(up_to + 1))
   redis.call('ZREMRANGEBYSCORE', keys, '-inf', number(up_to))
   redis.call('ZREMRANGEBYSCORE', gone, '-inf', number(up_to))
+  redis.call('ZREMRANGEBYLEX', refs, '[c', '(c' .. code(up_to + 1))
+  redis.call('ZREMRANGEBYLEX', refs, '[p', '(p' .. code(up_to + 1))
   redis.call('HSET', meta, 'dropped', number(up_to))
   state.dropped = up_to
 end
 
 -- Start a new epoch if the old one cannot be continued: the room is missing, or a part of it was evicted, or its newest
 -- messages were lost (the caller has seen more of this epoch than is stored).
-local function renew(meta, log, keys, gone, state, epoch, known_epoch, known_last)
+local function renew(meta, log, keys, gone, refs, state, epoch, known_epoch, known_last)
   local is_lost = state.epoch == known_epoch and state.last < known_last
   local is_whole = state.epoch
     and redis.call('XLEN', log) + redis.call('ZCARD', gone) == state.last - state.dropped
   if is_whole and not is_lost then
     return
   end
-  check_rights({ { 'HSET', meta, 'epoch', epoch }, { 'UNLINK', log, keys, gone } })
+  check_rights({ { 'HSET', meta, 'epoch', epoch }, { 'UNLINK', log, keys, gone, refs } })
   state.epoch = epoch
   redis.call('HSET', meta, 'epoch', epoch)
   if not is_whole then
-    redis.call('UNLINK', log, keys, gone)
+    redis.call('UNLINK', log, keys, gone, refs)
     state.dropped = state.last
     redis.call('HSET', meta, 'dropped', number(state.last))
   end

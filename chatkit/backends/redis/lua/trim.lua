@@ -1,11 +1,11 @@
--- Drop one step of the messages of a room that are beyond a number or an age. KEYS: its meta, log, keys, gone.
+-- Drop one step of the messages of a room that are beyond a number or an age. KEYS: its meta, log, keys, gone, refs.
 -- ARGV: the number to keep and the time before which to drop ('' for no limit), the maximum number to drop or to
 -- examine, and the seq at which the search for old messages starts.
 -- Returns the number dropped, 1 if there may be more to drop, and the seq at which to continue the search.
 
 local READ_BYTES = 1048576 -- read in one step to find the times of messages: about a millisecond
 
-local meta, log, keys, gone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, log, keys, gone, refs = unpack(KEYS)
 local keep, before, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local state = state_of(meta)
 if state.moving or state.arriving then
@@ -44,6 +44,22 @@ local function last_old(from)
   return found, nil
 end
 
+-- Remove one step of what refers to messages that were dropped. Returns whether there may be more.
+local function forget_dropped()
+  local found = redis.call('ZRANGEBYLEX', refs, '-', '(' .. code(state.dropped + 1), 'LIMIT', 0, step)
+  if #found > 0 then
+    check_rights({ { 'ZREM', refs, '' }, { 'ZREMRANGEBYLEX', refs, '-', '-' } })
+    for _, member in ipairs(found) do
+      remove_mention(refs, member)
+    end
+    redis.call('ZREMRANGEBYLEX', refs, '-', '[' .. found[#found])
+  end
+  return #found > 0
+end
+
+if forget_dropped() then
+  return { 0, 1, tonumber(ARGV[4] or 0) }
+end
 local from = math.max(tonumber(ARGV[4] or 0), state.dropped + 1)
 local next_seq
 local up_to = state.dropped
@@ -62,11 +78,13 @@ if n_dropped > 0 then
     { 'XTRIM', log, 'MINID', '=', '1-0' },
     { 'ZREMRANGEBYSCORE', keys, 0, 1 },
     { 'ZREMRANGEBYSCORE', gone, 0, 1 },
+    { 'ZREMRANGEBYLEX', refs, '-', '-' },
     { 'HSET', meta, 'dropped', '' },
   })
-  drop(meta, log, keys, gone, state, reached)
+  drop(meta, log, keys, gone, refs, state, reached)
 end
 if reached < up_to then
   return { n_dropped, 1, from } -- continue at the same seq: the messages found are not all dropped yet
 end
-return { n_dropped, next_seq and 1 or 0, next_seq or 0 }
+local has_rest = n_dropped > 0 and redis.call('ZLEXCOUNT', refs, '-', '(' .. code(state.dropped + 1)) > 0
+return { n_dropped, (next_seq or has_rest) and 1 or 0, next_seq or 0 }

@@ -20,6 +20,14 @@ CREATE TABLE message_state (
 
 CREATE INDEX message_state_pinned ON message_state (room, seq) WHERE is_pinned;
 
+-- Runs of consecutive changes, which a folded page skips, however many there are. `first` 0 is before all of a room.
+CREATE TABLE change_run (
+    room INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (room, first)
+) WITHOUT ROWID;
+
 -- The emojis on each message, counted, so that a page does not read the senders of all.
 CREATE TABLE reaction (
     room INTEGER NOT NULL,

@@ -111,6 +111,14 @@ export class LogWindow {
   }
 
   /**
+   * Return the seq of the newest delivered entry that refers to a message, or 0. The message may be outside the window.
+   * @param {number} target
+   */
+  newestReference(target) {
+    return this.#recent.findLast(({ of }) => of === target)?.seq ?? 0;
+  }
+
+  /**
    * Add an older page before the window.
    * @param {HistoryPage} page
    */

@@ -88,6 +88,8 @@ def test_the_message_before_the_window_is_shown_above_its_answer(ann: Window, se
     ann.join("parents")
     expect(message(ann, "late answer").locator(".parent")).to_contain_text("bob")
     expect(message(ann, "late answer").locator(".parent")).to_contain_text("long ago")
+    request(server, "DELETE", "/rooms/parents/messages/1", None, "bob")
+    expect(message(ann, "late answer").locator(".parent")).to_contain_text("This message was removed.")
 
 
 def test_messages_are_edited_from_the_keyboard(ann: Window, server: ServerProcess) -> None:

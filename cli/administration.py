@@ -9,7 +9,7 @@ import typer
 from chatkit.cli.options import complete_words
 from chatkit.cli.output import begin_json, needs_reader, print_lines
 from chatkit.cli.target import Target
-from chatkit.errors import Forbidden, Unauthorized
+from chatkit.errors import Forbidden, NotFound, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chatkit.client.admin import AdminClient
 
 WHO_MAY = "use an administrator's token (--token), or open the store itself (--backend)"
+LOOK_FOR_ROOMS = "'chatkit rooms' lists the rooms"
 
 Expires = Annotated[
     str | None,
@@ -33,11 +34,18 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 @contextmanager
-def administering(target: Target, *, make: bool = False) -> "Iterator[AdminClient | StoreAdministration]":
-    """Open the server or the store of a command; with `make`, create the store if it does not exist."""
+def administering(
+    target: Target, *, make: bool = False, look: str = ""
+) -> "Iterator[AdminClient | StoreAdministration]":
+    """Open the server or the store of a command; with `make`, create the store if it does not exist.
+
+    `look` says where a person finds the names or numbers of what the command may not find.
+    """
     try:
         with target.administrator(make=make) as administrator:
             yield administrator
+    except NotFound as error:
+        raise (NotFound(f"{error}: {look}") if look else error) from error
     except (Unauthorized, Forbidden) as error:
         if target.backend is not None:
             raise

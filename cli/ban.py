@@ -105,7 +105,8 @@ def remove(
 ) -> None:
     """Remove a ban."""
     with report_errors():
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
+        look = "'chatkit ban list' shows the ids"
+        with administering(Target(ctx, server, backend, None, token), look=look) as administrator:
             view = administrator.unban(ban_id)
         if json:
             print_json(view)

@@ -21,7 +21,6 @@ PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 # One key: an escape sequence (ECMA-48), Alt with a key, or a character.
 _KEY = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b[^\[O]|[^\x1b]", re.DOTALL)
 _POSITION = re.compile(r"\x1b\[(\d{1,5});(\d{1,5})R")  # the terminal's answer to CSI 6n
-_WORD_LEFT = re.compile(r"\S*\s*$")
 _WORD_RIGHT = re.compile(r"^\s*\S*")
 
 
@@ -135,8 +134,9 @@ class LineEditor:
 
     def word_left(self) -> int:
         """Return the start of the word before the cursor."""
-        found = _WORD_LEFT.search(self.text[: self.at])
-        return self._start_of_cluster(found.start()) if found else 0
+        before = self.text[: self.at].rstrip()
+        word = before.rsplit(maxsplit=1)[-1:]  # not a pattern that ends in `$`: its time would grow with the square
+        return self._start_of_cluster(len(before) - len(word[0])) if word else 0
 
     def word_right(self) -> int:
         """Return the end of the word after the cursor."""

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -178,8 +178,20 @@ def _run_command() -> None:
         raise typer.Exit(status)
 
 
+# How Typer says what a value must be, and how we do.
+_VALUE_RULES: Final = (
+    (re.compile(r"Input should be a valid integer.*"), "it must be a whole number"),
+    (re.compile(r"Input should be a valid number.*"), "it must be a number"),
+    (re.compile(r"Input should be "), "it must be "),
+    (re.compile(r"greater than or equal to (\S+)"), r"at least \1"),
+    (re.compile(r"less than or equal to (\S+)"), r"at most \1"),
+)
+
+
 def _usage_sentence(error: typer.TyperException) -> str:
     sentence = error.format_message().rstrip(".")
+    for pattern, words in _VALUE_RULES:
+        sentence = pattern.sub(words, sentence)
     ctx = getattr(error, "ctx", None)
     command = "chatkit" if ctx is None else ctx.command_path
     return f"{sentence[:1].lower()}{sentence[1:]} (see '{command} --help')"

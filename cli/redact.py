@@ -41,7 +41,8 @@ def redact(
     """
     with report_errors():
         name = room_name(room)
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
+        look = f"'chatkit history {name} --json' shows the numbers"
+        with administering(Target(ctx, server, backend, None, token), look=look) as administrator:
             if not yes:
                 confirm(_question(administrator.message(name, seq), name, seq), yes=yes)
             message = administrator.redact(name, seq)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from chatkit.cli.administration import Yes, administering, print_json
+from chatkit.cli.administration import LOOK_FOR_ROOMS, Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room, room_name
@@ -76,7 +76,7 @@ def set_(
     with report_errors():
         name = room_name(room)
         change = _read_change(topic, keep, keep_for, archive)
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
+        with administering(Target(ctx, server, backend, None, token), look=LOOK_FOR_ROOMS) as administrator:
             view = administrator.set_room(name, change)
         if json:
             print_json(view)
@@ -100,7 +100,7 @@ def delete(
     """
     with report_errors():
         name = room_name(room)
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
+        with administering(Target(ctx, server, backend, None, token), look=LOOK_FOR_ROOMS) as administrator:
             view = _find(administrator, name)
             if view is None:
                 question = f"The room {name} was renamed. Free its old name?"
@@ -141,7 +141,7 @@ def rename(
     """
     with report_errors():
         name, new_name = room_name(room), room_name(new)
-        with administering(Target(ctx, server, backend, None, token)) as administrator:
+        with administering(Target(ctx, server, backend, None, token), look=LOOK_FOR_ROOMS) as administrator:
             confirm(f"Rename the room {name} to {new_name}?", yes=yes)
             view = administrator.rename_room(name, new_name)
         if json:

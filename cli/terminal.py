@@ -29,7 +29,7 @@ DEFAULT_SIZE = os.terminal_size((80, 24))  # for a terminal that does not report
 # Ask for the position of the cursor, and for that of the last cell, which is the size (DECSC, CUP, CPR, DECRC).
 ASK_POSITION = "\x1b[6n\x1b7\x1b[9999;9999H\x1b[6n\x1b8"
 ANSWERS = 2  # to each question
-ANSWER_TIMEOUT_S = 0.5  # for terminals that do not answer
+ANSWER_TIMEOUT_S = 2.0  # a slow link answers within this time; a terminal that never answers is rare
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 MAX_LINE_BYTES = 16 * 2**20  # bounds the memory for one line of a pipe
 COLOURS = (31, 32, 33, 34, 35, 36)  # the six of ECMA-48 that are neither black nor white

@@ -19,6 +19,7 @@ import { markSpans } from "./characters.js";
 import { isCloser, isOpener, sizesOf, STYLES } from "./delimiters.js";
 
 const MAX_LINK_CHARS = 2_048; // nobody follows a longer link
+const PUNCTUATION = ".,;:!?'*_~]"; // of the sentence around a link
 const MAX_NAMES = 100; // of the names that a message mentions, so many are looked for
 const TOKEN = /\n|`+|https?:\/\/[^\s<>"`\p{C}]+|\*+|_+|~+|\[|\]|@|#/gu;
 const TARGET = /\]\(((?:https?:\/\/|mailto:)(?:[^\s()<>"`\p{C}]|\([^\s()<>"`\p{C}]*\))+)\)/uy;
@@ -354,7 +355,7 @@ function trimLink(text) {
   for (; end > 0; end--) {
     const last = text[end - 1] ?? "";
     if (last === ")" && unopened > 0) unopened--;
-    else if (!".,;:!?'*_~]".includes(last)) break;
+    else if (!PUNCTUATION.includes(last)) break;
   }
   const link = text.slice(0, end);
   return URL.canParse(link) ? link : null;

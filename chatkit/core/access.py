@@ -108,7 +108,7 @@ class BanSubject(StrEnum):
     NETWORK = "network"
 
 
-class Ban(msgspec.Struct, frozen=True):
+class Ban(msgspec.Struct, frozen=True, gc=False):
     """A ban of a token, a name or a network from a room, or from all rooms if `room` is `*`.
 
     A mute forbids everything except reading. `until_ms` is the first millisecond after the ban, or None for no end.

@@ -1,10 +1,13 @@
 """AccessStore: the records of access, changed by compare-and-set. Knows nothing of rights."""
 
 import asyncio
+import heapq
 from collections.abc import Callable
-from typing import Final
+from operator import attrgetter
+from typing import Final, TypeVar
 
 from chatkit.core import access_records
+from chatkit.core.access import Ban
 from chatkit.core.access_records import NameHolders, Value, decode, encode, name_keys
 from chatkit.core.backend import Backend
 from chatkit.core.token import Token
@@ -12,7 +15,10 @@ from chatkit.errors import BadRequest, ChatkitError, NameTaken, VersionConflict
 
 MAX_TRIES: Final = 20  # of one change: a record of access is rarely changed twice at the same moment
 MAX_TOKENS_OF_NAME: Final = 100  # they stand in one record
-_DECODED_AT_ONCE: Final = 200  # records: about 0.5 ms
+AT_ONCE: Final = 200  # values decoded, sorted or merged in one turn of the loop: about 0.5 ms
+
+Aged = TypeVar("Aged", Token, Ban)
+_created_ms = attrgetter("created_ms")
 
 
 class AccessStore:
@@ -26,15 +32,34 @@ class AccessStore:
         record = await self._backend.get_record(kind, key)
         return None if record is None else decode(record, value_type)
 
-    async def all(self, kind: str, value_type: type[Value]) -> list[Value]:
-        """Return all values of a kind, in the order of their keys."""
+    async def all(
+        self, kind: str, value_type: type[Value], is_wanted: Callable[[Value], bool] = lambda _: True
+    ) -> list[Value]:
+        """Return all values of a kind that are wanted, in the order of their keys. Other tasks run in between."""
         values = []
         for index, record in enumerate(await self._backend.scan_records(kind)):
-            if index % _DECODED_AT_ONCE == _DECODED_AT_ONCE - 1:
-                await asyncio.sleep(0)  # other tasks run between two pieces of work
-            if (value := decode(record, value_type)) is not None:
+            if index % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            value = decode(record, value_type)
+            if value is not None and is_wanted(value):
                 values.append(value)
         return values
+
+    async def by_age(
+        self, kind: str, value_type: type[Aged], is_wanted: Callable[[Aged], bool] = lambda _: True
+    ) -> list[Aged]:
+        """Return all tokens or bans that are wanted, the oldest first. Other tasks run in between."""
+        values = await self.all(kind, value_type, is_wanted)
+        runs = []
+        for start in range(0, len(values), AT_ONCE):
+            runs.append(sorted(values[start : start + AT_ONCE], key=_created_ms))
+            await asyncio.sleep(0)
+        merged = []
+        for index, value in enumerate(heapq.merge(*runs, key=_created_ms)):
+            if index % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            merged.append(value)
+        return merged
 
     async def count(self, kind: str) -> int:
         """Return the number of records of a kind."""

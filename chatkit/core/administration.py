@@ -19,7 +19,7 @@ from chatkit.core.access import Grant, Identity, Right, check_grants, require
 from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent, RefusedAttempts
 from chatkit.core.backend import Backend
-from chatkit.core.model import check_sender, format_time
+from chatkit.core.model import check_end, check_sender, format_time
 from chatkit.core.names import is_anonymous, is_role, skeletons
 from chatkit.core.token import Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
 from chatkit.errors import BadRequest, ChatkitError, InviteUsed, NameTaken, NotFound, Unauthorized
@@ -81,8 +81,7 @@ class Administration:
         self, name: str, grants: tuple[Grant, ...], kind: TokenKind, made_by: str, expires_ms: int | None
     ) -> NewToken:
         now_ms = self._now_ms()
-        if expires_ms is not None and expires_ms <= now_ms:
-            raise BadRequest("the expiry of a token is in the future")
+        check_end(expires_ms, now_ms, "a token")
         token_id = new_token_id()
         secret = new_secret(token_id)
         return NewToken(Token(token_id, name, kind, grants, digest_of(secret), now_ms, made_by, expires_ms), secret)
@@ -103,7 +102,7 @@ class Administration:
     async def tokens(self, by: Identity) -> list[Token]:
         """Return all tokens, the oldest first. Needs `admin` on all rooms."""
         require(by, Right.ADMIN, None)
-        return sorted(await self._store.all(access_records.TOKEN, Token), key=lambda token: token.created_ms)
+        return await self._store.by_age(access_records.TOKEN, Token)
 
     async def revoke(self, by: Identity, token_id: str) -> Token:
         """Revoke one token, and no other of its name. Needs `admin` on all rooms, except for the token of `by`.
@@ -150,7 +149,7 @@ class Administration:
         """
         _require_owner(by, token_id)
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
-            raise BadRequest(f"an overlap is 0 to {MAX_OVERLAP_S} seconds")
+            raise BadRequest(f"an overlap is at most {MAX_OVERLAP_S // 86_400} days ({MAX_OVERLAP_S} seconds)")
         secret, now_ms = new_secret(token_id), self._now_ms()
 
         def change(token: Token) -> Token:

@@ -19,6 +19,7 @@ MAX_SENDER_CHARS = 32
 MAX_KEY_CHARS = 128
 MAX_DECOMPOSED = 4  # code points that compose to one: the NFC of a longer text is too long for a name
 MAX_DATA_DEPTH = 64  # far below the depth at which the recursion of an encoder or decoder fails
+MAX_TIME_MS = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 ANONYMOUS = "anonymous"
 MAX_SEQ = 10**17  # a cursor has 18 digits, so that numbers are left for later messages
 
@@ -226,6 +227,12 @@ def parse_time(text: str) -> int:
     """Parse an RFC 3339 time as Unix milliseconds. Raise `ValueError` for anything else."""
     time = datetime.fromisoformat(text)
     return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def check_end(end_ms: int | None, now_ms: int, what: str) -> None:
+    """Raise `BadRequest` if the end of `what` is not in the future, or is later than a time can be; None is no end."""
+    if end_ms is not None and not now_ms < end_ms < MAX_TIME_MS:
+        raise BadRequest(f"the end of {what} is in the future, and before the year 9999")
 
 
 @lru_cache(maxsize=4096)  # every message carries one of the same few names

@@ -4,6 +4,7 @@ As with `Administration`, each method checks the grants of `by`, and the caller 
 Only for a redaction does the caller check the grants, too.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
@@ -28,7 +29,7 @@ from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft, Message, check_room, check_sender, format_time
+from chatkit.core.model import Draft, Message, check_end, check_room, check_sender, format_time
 from chatkit.core.read_state import move_markers
 from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
@@ -42,6 +43,9 @@ MAX_TOPIC_CHARS: Final = 250
 MAX_SUBJECT_CHARS: Final = 64
 MAX_KEEP: Final = 2**53  # what JSON numbers hold exactly
 REFUSAL_S: Final = 1.5  # processes look for changed settings once a second
+_LIKE_NETWORK: Final = re.compile(
+    r"[0-9]+(\.[0-9]+){3}|[0-9.]+/[0-9]+|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(/[0-9]*)?"
+)
 KICK_S: Final = 60  # longer than the back-off of clients, so that they do not simply come back
 
 
@@ -92,8 +96,7 @@ class Moderation:
             until_ms,
             is_mute,
         )
-        if until_ms is not None and until_ms <= ban.created_ms:
-            raise BadRequest("the end of a ban is in the future")
+        check_end(until_ms, ban.created_ms, "a ban")
         if BanList([ban]).on(by):
             raise BadRequest("this ban would concern you")
         await self._make_place_for_ban(by)
@@ -130,13 +133,12 @@ class Moderation:
 
     async def bans(self, by: Identity) -> list[Ban]:
         """Return the bans of the rooms that `by` moderates, the oldest first."""
-        bans = await self._store.all(access_records.BAN, Ban)
-        return sorted((ban for ban in bans if _moderates(by, ban.room)), key=lambda ban: ban.created_ms)
+        return await self._store.by_age(access_records.BAN, Ban, lambda ban: _moderates(by, ban.room))
 
     async def remove_ended_bans(self) -> int:
         """Delete the bans that have ended, and return their number. To be called now and then."""
         now_ms = self._now_ms()
-        ended = [ban for ban in await self._store.all(access_records.BAN, Ban) if ban.has_ended(now_ms)]
+        ended = await self._store.all(access_records.BAN, Ban, lambda ban: ban.has_ended(now_ms))
         for ban in ended:
             await self._store.update(access_records.BAN, ban.id, Ban, lambda _: None)
         return len(ended)
@@ -276,9 +278,12 @@ def _check_number(by: Identity, bans: Sequence[Ban]) -> None:
 
 
 def _kind_of(subject: str) -> BanSubject:
+    """Return `NETWORK` for a network. Raise `BadRequest` for what looks like one: as a name, it is banned in vain."""
     try:
         parse_network(subject)
     except BadRequest:
+        if _LIKE_NETWORK.fullmatch(subject):
+            raise
         return BanSubject.NAME
     return BanSubject.NETWORK
 

@@ -15,6 +15,7 @@ from chatkit.backends.postgres import schema as postgres_schema
 from chatkit.backends.postgres import writer as postgres_writer
 from chatkit.backends.postgres.schema import MIGRATIONS, PostgresSchema
 from chatkit.core.backend import Notification, RoomAdvanced
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import StoreTooNew
 
@@ -59,6 +60,9 @@ def test_messages_and_keys_of_an_older_version_are_kept(version: int) -> None:
             assert receipts[0] == Receipt(page.messages[0], repeat=True)
             assert (receipts[1].repeat, receipts[1].message.seq, receipts[1].message.bot) == (False, 4, True)
             assert receipts[2].conflict
+            await backend.append([Draft("ops", "ann", "uno", of=1, act=Act.EDIT), Draft("ops", "bob", "a reply", of=1)])
+            (message, *_) = (await backend.read("ops", after=0, folded=True)).messages
+            assert (message.body, message.state and message.state.n_replies) == ("uno", 1)
             assert (await backend.put_record("token", "a", b"", expected_version=0)).version == 1
             assert await backend.delete_room("ops")
             assert sql(N_ROWS, url) == "0"

@@ -11,9 +11,9 @@ from sqlite_stores import open_store
 from chatkit.backends.sqlite.page_statement import page_statement
 from chatkit.backends.sqlite.relations import SENDERS_STEP
 from chatkit.backends.sqlite.unread import MENTIONS, UNREAD
-from chatkit.core.backend import Filter
+from chatkit.core.backend import Filter, RoomAdvanced
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft
+from chatkit.core.model import Draft, Message
 
 RELATION_TABLES = ("message_state", "reaction", "reaction_sender", "change_run", "mention")
 N_SENDERS = SENDERS_STEP + 500  # more than a trim removes in one step
@@ -80,6 +80,28 @@ def test_messages_without_relations_have_no_further_rows(tmp_path: Path) -> None
 
     asyncio.run(main())
     assert not any(count_rows(tmp_path / "x.db", *RELATION_TABLES))
+
+
+def test_another_process_is_notified_of_what_a_message_refers_to(tmp_path: Path) -> None:
+    drafts = [
+        Draft("a", "ann", "one @bob", mentions=("bob",)),
+        Draft("a", "bob", "a reply", of=1, key="k"),
+        Draft("a", "ann", "👍", of=2, act=Act.REACT, verified=True),
+    ]
+
+    async def main() -> None:
+        async with open_store(tmp_path / "x.db") as one, open_store(tmp_path / "x.db") as two:
+            await two.watch("a")
+            receipts = await one.append(drafts)
+            heard: list[Message] = []
+            async for item in two.notifications():
+                assert isinstance(item, RoomAdvanced)
+                heard += item.messages
+                if item.last == len(drafts):
+                    break
+            assert heard == [receipt.message for receipt in receipts]
+
+    asyncio.run(main())
 
 
 def plan_of(path: Path, statement: str) -> str:

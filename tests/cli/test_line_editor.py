@@ -46,6 +46,16 @@ def test_the_answers_of_the_terminal_are_kept_and_are_no_part_of_the_line() -> N
     assert editor.positions == [(12, 40), (24, 80)]
 
 
+def test_the_cursor_moves_by_words_in_a_long_pasted_text() -> None:
+    editor = LineEditor()  # a time that grows with the square of the length would take hours
+    list(editor.receive(PASTE + "a" * 200_000 + " " * 200_000 + "b" + PASTED + "\x1bb"))
+    assert editor.at == 400_000
+    list(editor.receive("\x1bb"))
+    assert editor.at == 0
+    list(editor.receive("\x1bf"))
+    assert editor.at == 200_000
+
+
 def test_earlier_lines_are_recalled_and_the_new_line_is_kept() -> None:
     editor = LineEditor()
     assert list(editor.receive("one\ntwo\n")) == ["one", "two"]

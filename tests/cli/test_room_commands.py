@@ -6,6 +6,8 @@ from cli_runner import CommandRunner
 
 pytest_plugins = ["admin_fixtures"]
 
+NO_ROOM = "there is no room 'ops': 'chatkit rooms' lists the rooms"
+
 
 def test_a_ban_is_made_listed_and_removed(chatkit: CommandRunner) -> None:
     chatkit.run("publish", "ops", "hi")
@@ -20,7 +22,9 @@ def test_a_ban_is_made_listed_and_removed(chatkit: CommandRunner) -> None:
     assert chatkit.json("ban", "remove", made["id"]) == made
     assert len(chatkit.rows("ban", "list")) == 1
     assert chatkit.refused("ban", "add", "carol") == "this ban would concern you"
-    assert chatkit.refused("ban", "remove", made["id"], status=1) == f"there is no ban '{made['id']}'"
+    assert chatkit.refused("ban", "remove", made["id"], status=1) == (
+        f"there is no ban '{made['id']}': 'chatkit ban list' shows the ids"
+    )
 
 
 def test_settings_of_a_room_change_one_by_one(chatkit: CommandRunner) -> None:
@@ -48,7 +52,7 @@ def test_a_room_gets_another_name_and_its_old_name_is_freed(chatkit: CommandRunn
     assert chatkit.refused("room", "rename", "ops", "x", "--yes", status=1) == renamed
     assert "Free its old name?" in chatkit.refused("room", "delete", "ops")
     chatkit.run("room", "delete", "ops", "--yes")
-    assert chatkit.refused("room", "delete", "ops", "--yes", status=1) == "there is no room 'ops'"
+    assert chatkit.refused("room", "delete", "ops", "--yes", status=1) == NO_ROOM
 
 
 def test_a_room_is_deleted_with_its_messages(chatkit: CommandRunner) -> None:
@@ -56,14 +60,16 @@ def test_a_room_is_deleted_with_its_messages(chatkit: CommandRunner) -> None:
     assert "Delete the room ops and its message for good?" in chatkit.refused("room", "delete", "ops")
     chatkit.run("room", "delete", "ops", "--yes")
     assert "ops" not in [row["room"] for row in chatkit.rows("rooms")]
-    assert chatkit.refused("room", "delete", "ops", "--yes", status=1) == "there is no room 'ops'"
+    assert chatkit.refused("room", "delete", "ops", "--yes", status=1) == NO_ROOM
 
 
 def test_a_message_is_redacted_after_it_was_shown(chatkit: CommandRunner) -> None:
     chatkit.run("publish", "ops", "a secret\nof mine", "--name", "bob")
     sentence = chatkit.refused("redact", "ops", "1")
     assert sentence.startswith("Redact message 1 of bob in ops for good: a secret\u240aof mine?")
-    assert chatkit.refused("redact", "ops", "2", status=1) == "there is no message 2 in the room ops"
+    assert chatkit.refused("redact", "ops", "2", status=1) == (
+        "there is no message 2 in the room ops: 'chatkit history ops --json' shows the numbers"
+    )
     redacted = chatkit.json("redact", "ops", "1", "--yes")
     assert (redacted["seq"], redacted["sender"], redacted["body"], redacted["redacted"]) == (1, "bob", "", True)
     assert "(redacted)" in chatkit.run("history", "ops")

@@ -91,6 +91,22 @@ def test_whole_input_is_read_from_a_nonblocking_pipe(shell: Shell) -> None:
     assert shell.bodies("whole") == ["one\ntwo"]
 
 
+def test_an_import_is_read_from_a_nonblocking_pipe(shell: Shell) -> None:
+    lines = [
+        b'{"room":"moved","seq":%d,"time":"2026-11-20T11:47:21Z","sender":"ann","body":"%d"}\n' % (seq, seq)
+        for seq in (1, 2)
+    ]
+    with pipe() as (reads, writes):
+        set_nonblocking(reads)
+        with start(shell, "import - --backend sqlite:///moved.db", stdin=reads) as process:
+            writes.write(lines[0])
+            wait_until(lambda: unread(reads) == 0)
+            writes.write(lines[1])
+            writes.close()
+            output, _ = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, output) == (0, b"imported 2 messages into 1 rooms\n")
+
+
 def unread(descriptor: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(descriptor, 0x541B, bytes(4)))[0])  # FIONREAD
 

@@ -1,11 +1,13 @@
 """Moderation: bans, mutes and kicks, and the settings and deletion of a room."""
 
+import asyncio
+
 import msgspec
 import pytest
 from administration_site import NOBODY, ROOT, Site, outcome, with_site
 
-from chatkit.core import moderation
-from chatkit.core.access import BanSubject, Grant, Identity, Right, RoomSettings
+from chatkit.core import access_records, access_store, moderation
+from chatkit.core.access import Ban, BanSubject, Grant, Identity, Right, RoomSettings
 from chatkit.core.audit import AUDIT_ROOM
 from chatkit.core.model import Draft
 from chatkit.errors import BadName, BadRequest, Banned, NotFound
@@ -25,6 +27,33 @@ async def test_a_ban_is_in_force_until_it_is_removed(at: Site) -> None:
     with pytest.raises(NotFound):
         await at.moderation.unban(ROOT, ban.id)
     assert await at.events() == ["ban-added", "ban-removed"]
+
+
+@with_site
+async def test_long_lists_are_made_in_short_turns_of_the_loop(at: Site) -> None:
+    by = Identity("mod", is_verified=True, grants=MODERATE_OPS)
+    n_values = 5 * access_store.AT_ONCE
+    for n in range(n_values):
+        ban = Ban(f"id{n}", BanSubject.NAME, "dan", "dev" if n % 5 else "ops", "", "root", (n * 7919) % n_values)
+        await at.backend.put_record(access_records.BAN, ban.id, access_records.encode(ban), expected_version=0)
+    for listing, n_listed in ((at.moderation.bans(ROOT), n_values), (at.moderation.bans(by), n_values // 5)):
+        task = asyncio.ensure_future(listing)
+        n_turns = 0
+        while not task.done():
+            n_turns += 1
+            await asyncio.sleep(0)
+        assert n_turns >= (n_values + 2 * n_listed) // access_store.AT_ONCE
+        times = [ban.created_ms for ban in task.result()]
+        assert (len(times), times) == (n_listed, sorted(times))
+
+
+@with_site
+async def test_a_mistyped_network_is_not_banned_as_a_name(at: Site) -> None:
+    for subject in ("300.1.1.1", "10.0.0.0/99", "10.0.0/8", "2001:db8::1::2", "fe80::/999"):
+        with pytest.raises(BadRequest, match="not an IP address or network"):
+            await at.moderation.ban(ROOT, subject)
+    for name in ("1.2.3", "a.b.c.d", "ann:bob", "1/2 ann"):
+        assert (await at.moderation.ban(ROOT, name)).kind is BanSubject.NAME
 
 
 @with_site

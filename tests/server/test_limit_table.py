@@ -57,8 +57,10 @@ def test_uses_at_the_same_moment_are_all_counted() -> None:
     with tables(8) as all_tables:
         entries = [table.entry("token", "ann") for table in all_tables]
         for now in range(100):
-            rows = [(entry, entry._claim(), entry._merge(0)) for entry in entries]  # each has read before any writes
-            for entry, _, (time_s, total) in rows:
+            for entry in entries:
+                entry._claim()
+            merged = [entry._merge(0) for entry in entries]  # each has read before any writes
+            for entry, (time_s, total) in zip(entries, merged, strict=True):
                 entry._write(0, max(now, time_s) + 1.0, total + 1.0, 1.0)
         assert [entry.read(0) for entry in entries] == [800.0] * 8
         assert LimitTable(os.dup(all_tables[0].fd or 0), 8, 3).entry("token", "ann").read(0) == 800.0

@@ -12,7 +12,7 @@ from chatkit.core.model import Message
 from chatkit.core.reading import MentionPosition, RoomUnread
 
 # One look-up for each row or room, so that the planner never scans a table, whatever its statistics say.
-_MENTIONS = f"""
+MENTIONS = f"""
     SELECT found.*, {REACTIONS} FROM (
         SELECT meta.epoch || epoch_suffix AS epoch, room.name, {FOLDED_COLUMNS}
         FROM {{schema}}.meta, {{schema}}.mention JOIN {{schema}}.room ON room.id = mention.room CROSS JOIN LATERAL (
@@ -24,8 +24,9 @@ _MENTIONS = f"""
         ORDER BY mention.time_ms DESC, room.name DESC, mention.seq DESC LIMIT $6
     ) AS found ORDER BY time_ms DESC, name DESC, seq DESC
 """
-# The rooms that mention the name are found by one look-up each, however many mentions they hold.
-_UNREAD = """
+# The rooms that mention the name are found by one look-up each, however many mentions they hold. Messages and mentions
+# are counted in the order of an index, so that the planner uses it and counting ends at the limit.
+UNREAD = """
     WITH RECURSIVE mentioning (room) AS (
         (SELECT room FROM {schema}.mention WHERE name = $1 ORDER BY room LIMIT 1)
         UNION ALL
@@ -40,12 +41,16 @@ _UNREAD = """
         SELECT room, 0 FROM mentioning WHERE room IS NOT NULL AND room NOT IN (SELECT id FROM marked)
     ) AS asked JOIN {schema}.room USING (id) CROSS JOIN LATERAL (
         SELECT count(*) AS n_unread FROM (
-            SELECT FROM {schema}.message WHERE room = room.id AND seq > marker
-            AND act IS NULL AND sender <> $4 AND redaction IS NULL LIMIT $5
+            SELECT FROM {schema}.message AS entry
+            WHERE (entry.room, entry.seq) > (room.id, marker) AND (entry.room, entry.seq) <= (room.id, last)
+            AND act IS NULL AND sender <> $4 AND redaction IS NULL ORDER BY entry.room, entry.seq LIMIT $5
         ) AS unread
     ) AS unread CROSS JOIN LATERAL (
         SELECT count(*) AS n_mentions FROM (
-            SELECT FROM {schema}.mention WHERE mention.name = $1 AND room = room.id AND seq > marker LIMIT $5
+            SELECT FROM {schema}.mention AS entry
+            WHERE (entry.name, entry.room, entry.seq) > ($1, room.id, marker)
+            AND (entry.name, entry.room, entry.seq) <= ($1, room.id, last)
+            ORDER BY entry.name, entry.room, entry.seq LIMIT $5
         ) AS mentions
     ) AS mentions WHERE last > 0 ORDER BY name
 """
@@ -77,7 +82,7 @@ async def read_mentions(
     """Return the newest messages that mention a name; see `Backend.read_mentions`."""
     position = (None, None, None) if before is None else (before.time_ms, before.room, before.seq)
     asked = None if rooms is None else list(rooms)
-    rows = await connection.fetch(schema.fill_in(_MENTIONS), name, asked, *position, limit)
+    rows = await connection.fetch(schema.fill_in(MENTIONS), name, asked, *position, limit)
     return [to_message(row["name"], row, folded=True) for row in rows]
 
 
@@ -85,5 +90,5 @@ async def count_unread(
     connection: PostgresConnection, schema: PostgresSchema, name: str, markers: Mapping[str, int], limit: int
 ) -> Sequence[RoomUnread]:
     """Return what a name has not read; see `Backend.count_unread`."""
-    rows = await connection.fetch(schema.fill_in(_UNREAD), name, list(markers), list(markers.values()), name, limit)
+    rows = await connection.fetch(schema.fill_in(UNREAD), name, list(markers), list(markers.values()), name, limit)
     return [RoomUnread(*row.values()) for row in rows]

@@ -19,7 +19,7 @@ from chatkit.core.model import Message
 
 T = TypeVar("T")
 
-MENTIONS_STEP = 2_500  # mentions that are found in one round trip, at most: a millisecond or two
+MENTIONS_STEP = 2_500  # mentions that are found in one round trip: a millisecond or two
 ROOMS_STEP = 100  # rooms that are asked in one round trip: a millisecond or two of client and server
 ROOMS_A_SCRIPT = 20  # rooms of one slot that one script counts: less than a millisecond
 EXAMINED = 1_000  # entries that one script examines: about a millisecond
@@ -53,19 +53,21 @@ class RedisUnread:
         """Return the newest messages that mention a name; see `Backend.read_mentions`."""
         found: list[MentionPosition] = []
         names = await self._reader.room_names(of_related=True) if rooms is None else list(dict.fromkeys(rooms))
-        for step in _steps(names, max(MENTIONS_STEP // limit, 1)):
+        n_rooms = min(max(MENTIONS_STEP // limit, 1), ROOMS_STEP)
+        while names:
+            step, names = names[:n_rooms], names[n_rooms:]
             after_ms = found[-1].time_ms if len(found) == limit else 0
-            commands = [self._newest(room, name, after_ms, before, limit) for room in step]
-            calls = [
-                SlotCommand(self._reader.slot(room), command) for room, command in zip(step, commands, strict=True)
-            ]
-            for room, members in zip(step, await self._router.calls("searches", calls), strict=True):
+            calls = [self._newest(room, name, after_ms, before, limit) for room in step]
+            replies = await self._router.calls("searches", calls)
+            for room, members in zip(step, replies, strict=True):
                 found += (_position(room, name, member) for member in members)
             found = nlargest(limit, found)
+            if sum(map(len, replies)) < MENTIONS_STEP // 4:  # most rooms mention the name rarely
+                n_rooms = min(n_rooms * 2, ROOMS_STEP)
         return await self._read(name, found)
 
-    def _newest(self, room: str, name: str, after_ms: int, before: MentionPosition | None, limit: int) -> Command:
-        """Return the command that finds the newest mentions of a name in a room, from a time to a position."""
+    def _newest(self, room: str, name: str, after_ms: int, before: MentionPosition | None, limit: int) -> SlotCommand:
+        """Return the call that finds the newest mentions of a name in a room, from a time to a position."""
         prefix = b"t" + name.encode()
         if before is None:
             high = prefix + b"\1"
@@ -74,7 +76,8 @@ class RedisUnread:
             high += encode_number(before.seq) if room == before.room else b""
         refs = self._names.of(room).refs
         low = prefix + b"\0" + encode_number(after_ms)
-        return ("ZREVRANGEBYLEX", refs, b"(" + high, b"[" + low, "LIMIT", 0, limit)
+        command: Command = ("ZREVRANGEBYLEX", refs, b"(" + high, b"[" + low, "LIMIT", 0, limit)
+        return SlotCommand(self._reader.slot(room), command)
 
     async def _read(self, name: str, positions: Sequence[MentionPosition]) -> list[Message]:
         """Read messages in their current state, without those that have ceased to mention the name."""

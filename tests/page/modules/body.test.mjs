@@ -73,6 +73,17 @@ test("a link whose text is another address is not made", () => {
   assert.doesNotMatch(shown("[see https://bank.example now](https://evil.example)").join(""), /<a /);
 });
 
+test("a link ends before the punctuation of its sentence", () => {
+  const expected = {
+    "see http://x.org/a.": "see <http://x.org/a>.",
+    "(see http://x.org/a).": "(see <http://x.org/a>).",
+    "(http://x.org/a_(b)!)": "(<http://x.org/a_(b)>!)",
+    "http://x.org/?a=(b))).,)": "<http://x.org/?a=(b)>)).,)",
+    "http://x.org/a.b": "<http://x.org/a.b>",
+  };
+  for (const [body, text] of Object.entries(expected)) assert.deepEqual(shown(body), [text]);
+});
+
 test("names that a message mentions may contain spaces, and the longest wins", () => {
   assert.deepEqual(shown("hi @Ann Smith, @Ann, @Anna", ["Ann", "Ann Smith"]), ["hi <@Ann Smith>, <@Ann>, <@Anna>"]);
 });

@@ -24,7 +24,8 @@ if #source > 1 then -- the replies to one message: they are not found here if it
   local of = decode(source, 1)
   source = (of <= state.dropped or is_change(refs, of)) and '*' or source
 end
-local entries, tombstones, states, n_bytes, is_cut = {}, {}, {}, 0, 0
+local is_folded = source ~= ''
+local entries, tombstones, states, n_entries, n_bytes, is_cut = {}, {}, {}, 0, 0, 0
 
 -- The next message in the order of reading that others refer to: most messages have nothing to look for.
 local next_target
@@ -45,20 +46,16 @@ local function seq_of_entry(entry)
   return tonumber(string.match(entry[1], '^%d+'))
 end
 
--- Add an entry to the page, with what refers to it. Returns false if the page is full.
-local function add_entry(entry, seq)
-  local size, found = #entry[2][4], nil
-  if seq and has_state(seq) then
-    found = state_of_message(log, gone, refs, seq)
-    size = size + #found[6] + #found[7] * EMOJI_BYTES
+-- Examine an entry in a page of messages. Returns its size and what refers to it; or nothing if it is a change.
+local function examine(entry, changes)
+  local seq, size = seq_of_entry(entry), #entry[2][4]
+  if changes[seq] then
+    return nil
+  elseif not has_state(seq) then
+    return size
   end
-  n_bytes = n_bytes + size
-  if #entries > 0 and n_bytes > max_bytes then
-    return false
-  end
-  entries[#entries + 1] = entry
-  states[#states + 1] = found
-  return true
+  local found = state_of_message(log, gone, refs, seq)
+  return size + #found[6] + #found[7] * EMOJI_BYTES, found
 end
 
 local function add_tombstones(first, last, count_of, changes)
@@ -69,7 +66,7 @@ local function add_tombstones(first, last, count_of, changes)
     found = redis.call('ZRANGEBYSCORE', gone, first, last, 'LIMIT', 0, count_of)
   end
   for _, text in ipairs(found) do
-    local seq = source ~= '' and tonumber(string.match(text, '^%[(%d+)'))
+    local seq = is_folded and tonumber(string.match(text, '^%[(%d+)'))
     if not changes[seq] then
       tombstones[#tombstones + 1] = text
     end
@@ -80,14 +77,11 @@ local function add_tombstones(first, last, count_of, changes)
 end
 
 -- Read the entries and tombstones from one seq to another, except changes. Returns whether more are wanted.
-local function read_part(first, last, changes)
-  local n_missing, n_read, n_changes = wanted - #entries - #tombstones, 0, 0
-  for _ in pairs(changes) do
-    n_changes = n_changes + 1
-  end
+local function read_part(first, last, changes, n_changes)
+  local n_missing, n_before = wanted - n_entries - #tombstones, n_entries
   local from, to = first, last
-  while n_read < n_missing and is_cut == 0 do
-    local step = math.min(STEP, n_missing - n_read + n_changes)
+  while n_entries - n_before < n_missing and is_cut == 0 do
+    local step = math.min(STEP, n_missing - (n_entries - n_before) + n_changes)
     local found
     if sign < 0 then
       found = redis.call('XREVRANGE', log, id(to), id(from), 'COUNT', step)
@@ -96,13 +90,23 @@ local function read_part(first, last, changes)
     end
     local reached
     for _, entry in ipairs(found) do
-      local seq = source ~= '' and seq_of_entry(entry)
-      if not changes[seq] then
-        if n_read == n_missing or not add_entry(entry, seq) then
-          is_cut = n_read < n_missing and 1 or 0
+      local size, of_message
+      if is_folded then
+        size, of_message = examine(entry, changes)
+      else
+        size = #entry[2][4]
+      end
+      if size then
+        n_bytes = n_bytes + size
+        if n_entries > 0 and n_bytes > max_bytes then
+          is_cut = 1
           break
         end
-        n_read = n_read + 1
+        n_entries = n_entries + 1
+        entries[n_entries] = entry
+        if of_message then
+          states[#states + 1] = of_message
+        end
       end
       reached = entry
     end
@@ -119,19 +123,19 @@ local function read_part(first, last, changes)
     end
   end
   add_tombstones(number(first), number(last), n_missing + n_changes, changes)
-  return is_cut == 0 and #entries + #tombstones < wanted
+  return is_cut == 0 and n_entries + #tombstones < wanted
 end
 
 if low > high then
   -- nothing to read
-elseif source == '' then
-  read_part(low, high, {})
+elseif not is_folded then
+  read_part(low, high, {}, 0)
 elseif source == '*' then
   each_part(refs, low, high, sign, read_part)
 elseif source == '=' then
   for n = 8, #ARGV do
     local seq = tonumber(ARGV[n])
-    if not read_part(seq, seq, {}) then
+    if not read_part(seq, seq, {}, 0) then
       break
     end
   end
@@ -144,7 +148,7 @@ else
   end
   for _, member in ipairs(found) do
     local seq = decode(member, #source + 1)
-    if not read_part(seq, seq, {}) then
+    if not read_part(seq, seq, {}, 0) then
       break
     end
   end

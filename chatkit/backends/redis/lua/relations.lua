@@ -136,12 +136,12 @@ local function relate(log, gone, refs, state, seq, time, entry)
   end
 end
 
--- Call `visit` with the first and the last seq of parts of a range, and a table of the changes there, in ascending order,
--- or if `sign` is -1 in descending order, until it returns false. Many changes in a row are skipped: they cost no more
--- than a few.
+-- Call `visit` with the first and the last seq of parts of a range, a table of the changes there, and their number, in
+-- ascending order, or if `sign` is -1 in descending order, until it returns false. Many changes in a row are skipped:
+-- they cost no more than a few.
 local function each_part(refs, low, high, sign, visit)
   if redis.call('ZLEXCOUNT', refs, '[c' .. code(low), '[c' .. code(high)) == 0 then
-    visit(low, high, {})
+    visit(low, high, {}, 0)
     return
   end
   local WINDOW = 32 -- changes that are looked up at once
@@ -199,7 +199,7 @@ local function each_part(refs, low, high, sign, visit)
       local last = #window == WINDOW and window[WINDOW] or sign * math.huge
       last = math.max(low, math.min(last, high))
       local is_inside = low <= first and first <= high
-      if is_inside and not visit(math.min(first, last), math.max(first, last), changes) then
+      if is_inside and not visit(math.min(first, last), math.max(first, last), changes, #window) then
         return
       end
       seq, rank = last + sign, rank + sign * #window

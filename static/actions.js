@@ -9,8 +9,9 @@
  */
 
 import { explain } from "./explanations.js";
-import { actionsOn, DANGEROUS, KEYS, LABELS, QUICK_REACTIONS } from "./message_actions.js";
+import { actionsOn, DANGEROUS, KEYS, LABELS } from "./message_actions.js";
 import { ConnectionLost, Refused } from "./protocol.js";
+import { countUse, mostUsed, pickEmoji } from "./reaction_choice.js";
 import { MenuView } from "./views/menu.js";
 import { showReactions } from "./views/reactions.js";
 
@@ -25,12 +26,11 @@ export class Actions {
   #message = null;
   /** @type {HTMLElement | null} */
   #anchor = null;
-  /** @type {import("./views/picker.js").PickerView | null} */
-  #picker = null;
 
   /**
    * @param {object} page
    * @param {import("./client.js").Client} page.session
+   * @param {import("./storage.js").Store} page.store
    * @param {() => Room | null} page.room
    * @param {() => import("./message_actions.js").User} page.user
    * @param {import("./moderation.js").Moderation} page.moderation
@@ -64,7 +64,7 @@ export class Actions {
       key: KEY_OF[action === "unpin" ? "pin" : action] ?? "",
       isDangerous: DANGEROUS.has(action),
     }));
-    const row = actions.includes("react") ? QUICK_REACTIONS : [];
+    const row = actions.includes("react") ? mostUsed(this.page.store) : [];
     this.menu.open(
       anchor,
       items,
@@ -86,7 +86,10 @@ export class Actions {
       case "edit":
         return this.page.onEdit(message);
       case "react":
-        return void this.#pick(message, anchor);
+        return void pickEmoji((emoji) => {
+          this.toggle(message, emoji);
+          anchor.focus();
+        });
       case "pin":
       case "unpin":
         return void this.change(message, action);
@@ -108,6 +111,7 @@ export class Actions {
    */
   toggle(message, emoji) {
     const isMine = message.reactions?.[emoji]?.by.includes(this.page.user().name) ?? false;
+    if (!isMine) countUse(this.page.store, emoji);
     void this.change(message, isMine ? "unreact" : "react", emoji);
   }
 
@@ -142,19 +146,6 @@ export class Actions {
     if (!message || !anchor) return;
     if (id.startsWith(REACTION)) this.toggle(message, id.slice(REACTION.length));
     else this.run(/** @type {Action} */ (id), message.seq, anchor);
-  }
-
-  /**
-   * @param {Message} message
-   * @param {HTMLElement} anchor
-   */
-  async #pick(message, anchor) {
-    const { PickerView } = await import("./views/picker.js");
-    this.#picker ??= new PickerView();
-    this.#picker.open((emoji) => {
-      this.toggle(message, emoji);
-      anchor.focus();
-    });
   }
 
   /**

@@ -101,6 +101,7 @@ class Page {
     });
     this.actions = new Actions({
       session: this.session,
+      store,
       room: () => this.#room,
       user: () => this.#me,
       moderation: this.moderation,

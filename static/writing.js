@@ -10,6 +10,7 @@
 import { COMMANDS, readInput } from "./commands.js";
 import { matching } from "./completion.js";
 import { isOwn } from "./message_actions.js";
+import { pickEmoji } from "./reaction_choice.js";
 import { excerpt } from "./transcript.js";
 import { ComposerView } from "./views/composer.js";
 
@@ -40,6 +41,7 @@ export class Writing {
       onDraft: (text) => this.#keepDraft(text),
       onEditLast: () => this.#editLast(),
       onDrop: () => this.drop(),
+      onEmoji: () => void pickEmoji((emoji) => this.view.insert(emoji)),
       onFiles: () =>
         page.onProblem("Files and pictures cannot be sent yet. Put the file where others can open it, and send a link."),
       find: (word) => this.#find(word),

@@ -20,6 +20,7 @@ export class ComposerView {
    * @param {(text: string) => void} on.onDraft
    * @param {() => boolean} on.onEditLast edit the user's last message; false if the user has not written one
    * @param {() => boolean} on.onDrop end the answer or the edit; false if the user has not written one
+   * @param {() => void} on.onEmoji choose an emoji
    * @param {() => void} on.onFiles files were pasted or dropped
    * @param {import("./completion.js").Find} on.find
    */
@@ -38,6 +39,7 @@ export class ComposerView {
       on.onDrop();
       this.focus();
     };
+    find("#emoji-open", HTMLButtonElement).onclick = on.onEmoji;
     this.#refuseFiles();
   }
 

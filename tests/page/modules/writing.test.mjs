@@ -6,7 +6,9 @@ import { placeIn } from "../../../static/address.js";
 import { actionOf, readInput } from "../../../static/commands.js";
 import { matching, wordAt } from "../../../static/completion.js";
 import { emojiNamed, GROUPS, searchEmoji } from "../../../static/emoji.js";
-import { actionsOn, isOwn } from "../../../static/message_actions.js";
+import { actionsOn, isOwn, QUICK_REACTIONS } from "../../../static/message_actions.js";
+import { countUse, mostUsed } from "../../../static/reaction_choice.js";
+import { Store } from "../../../static/storage.js";
 
 const word = (text) => {
   const found = wordAt(text, text.length);
@@ -69,6 +71,15 @@ test("the address names a room, or a message in it", () => {
   assert.deepEqual(placeIn("#ops/42"), { room: "ops", seq: 42 });
   assert.deepEqual(placeIn("#%E6%97%A5/7"), { room: "日", seq: 7 });
   for (const text of ["", "#", "#/42", "#ops/", "#ops/x", "#ops/1/2", "#%zz"]) assert.equal(placeIn(text), null, text);
+});
+
+test("the reactions that were used most are offered first", () => {
+  const store = new Store(null, "/");
+  assert.deepEqual(mostUsed(store), QUICK_REACTIONS);
+  for (const emoji of ["🚀", "🚀", "👀", "✅", "✅", "✅"]) countUse(store, emoji);
+  assert.deepEqual(mostUsed(store), ["✅", "🚀", "👀", "👍", "❤️", "😂"]);
+  store.set("reactions", "[1");
+  assert.deepEqual(mostUsed(store), QUICK_REACTIONS);
 });
 
 const MESSAGE = { room: "ops", seq: 1, time: "2026-11-20T11:47:21Z", sender: "ann", body: "hi" };

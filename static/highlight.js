@@ -6,7 +6,9 @@
  */
 
 const MAX_CHARS = 20_000; // longer code is not coloured: each token becomes an element
-const HASH = new Set("bash conf dockerfile elixir ini make nginx perl php py python r ruby rb sh shell toml yaml yml zsh".split(" "));
+const HASH = new Set(
+  "bash conf dockerfile elixir ini make nginx perl php py python r rb ruby sh shell toml yaml yml zsh".split(" "),
+);
 const DASHES = new Set("haskell hs lua sql".split(" "));
 const WITHOUT = new Set(["", "text", "txt", "log", "md", "markdown", "diff", "csv"]);
 const STRING = /"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|`(?:[^`\\]|\\[^])*`?/.source;

@@ -400,7 +400,7 @@ def test_a_guest_may_only_read_what_is_open(server: TokenServer) -> None:
 
 
 def test_a_verified_name_has_one_marker_in_all_browsers(server: TokenServer, open_window: OpenWindow) -> None:
-    token = server.token("eve", "*", WRITE)
+    token = server.token("vera", "*", WRITE)
     one, two = (sign_in(open_window(), token, "open-marked") for _ in range(2))
     two.page.goto(f"{server.url}/#open-away")
     two.await_connection()

@@ -8,6 +8,7 @@
  * @typedef {import("./message_actions.js").Action} Action
  */
 
+import { fragmentOf } from "./address.js";
 import { explain } from "./explanations.js";
 import { actionsOn, DANGEROUS, KEYS, LABELS } from "./message_actions.js";
 import { ConnectionLost, Refused } from "./protocol.js";
@@ -167,5 +168,5 @@ export class Actions {
  * @param {Message} message
  */
 function linkTo(room, message) {
-  return new URL(`#${encodeURIComponent(room.name)}/${message.seq}`, document.baseURI).href;
+  return new URL(fragmentOf(room.name, message.seq), document.baseURI).href;
 }

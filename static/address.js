@@ -1,6 +1,6 @@
 /**
- * The place that the fragment of the page's address names: a room (`#ops`), or a message in it (`#ops/42`). A pure
- * function.
+ * The place that the fragment of the page's address names: a room (`#ops`), or a message in it (`#ops/42`). Pure
+ * functions.
  */
 
 import { checkRoom } from "./validation.js";
@@ -17,4 +17,13 @@ export function placeIn(fragment) {
   } catch {
     return null; // an invalid escape in the address
   }
+}
+
+/**
+ * Return the fragment for a room, or for a message in it.
+ * @param {string} room
+ * @param {number} [seq]
+ */
+export function fragmentOf(room, seq) {
+  return `#${encodeURIComponent(room)}${seq === undefined ? "" : `/${seq}`}`;
 }

@@ -1,7 +1,7 @@
 /** The page: connects the session with the views. The fragment of the address decides which room is open. */
 
 import { Actions } from "./actions.js";
-import { placeIn } from "./address.js";
+import { fragmentOf, placeIn } from "./address.js";
 import { findMessages } from "./finding.js";
 import { find, setText } from "./dom.js";
 import { explainAccess, explainTop } from "./explanations.js";
@@ -161,7 +161,6 @@ class Page {
     find("#leave", HTMLButtonElement).onclick = () => this.#leave();
     find("#notify-open", HTMLButtonElement).onclick = () => this.#room && this.notificationsView.open(this.#room.name);
     find("#mentions-open", HTMLButtonElement).onclick = () => {
-      this.panes.showConversation();
       this.panes.openSearch();
       this.search.showMentions();
     };
@@ -182,7 +181,7 @@ class Page {
    * @param {number} [seq] the message to show
    */
   #goTo(room, seq) {
-    const hash = `#${encodeURIComponent(room)}${seq === undefined ? "" : `/${seq}`}`;
+    const hash = fragmentOf(room, seq);
     if (window.location.hash === hash) this.#openFromAddress();
     else window.location.hash = hash;
     this.panes.showConversation();
@@ -195,7 +194,7 @@ class Page {
     const isOpen = this.#room?.name === name;
     this.#room = this.session.join(name);
     this.#wanted = seq;
-    if (isOpen) return this.#draw();
+    if (isOpen) return seq === null ? this.#toNewest() : this.#draw();
     this.#store.set("last-room", name);
     this.log.clear();
     this.search.onRoom(name);
@@ -216,7 +215,7 @@ class Page {
     this.writing.rename(oldName, name);
     this.notifications.renameRoom(oldName, name);
     // Replaced, because going back to the old name would lead here again.
-    if (room === this.#room) window.location.replace(`#${encodeURIComponent(name)}`);
+    if (room === this.#room) window.location.replace(fragmentOf(name));
   }
 
   #closeRoom() {
@@ -231,7 +230,7 @@ class Page {
     if (!room) return;
     const next = this.session.rooms.neighbour(room.name, 1);
     this.session.leave(room.name);
-    window.location.hash = next && next !== room.name ? encodeURIComponent(next) : "";
+    window.location.hash = next && next !== room.name ? fragmentOf(next) : "";
   }
 
   /** @param {number} step */
@@ -275,7 +274,11 @@ class Page {
   }
 
   #toNewest() {
-    if (this.#room) void this.session.showNewest(this.#room);
+    const room = this.#room;
+    if (!room) return;
+    // Without a message: reloading the page would show it again.
+    window.history.replaceState(null, "", fragmentOf(room.name));
+    void this.session.showNewest(room);
   }
 
   async #toFirstNew() {
@@ -337,14 +340,9 @@ class Page {
     if (room) session.rooms.remember(room);
     this.status.show(state, session.outbox.unsent, session.storeProblem);
     this.identification.onState(state);
-    this.#drawRooms();
+    this.roomsView.show(roomList(session, room));
     this.#drawFrame();
     if (room) this.#drawRoom(room);
-  }
-
-  #drawRooms() {
-    const { joined, others } = roomList(this.session, this.#room);
-    this.roomsView.show(joined, others);
   }
 
   #drawFrame() {

@@ -1,6 +1,6 @@
 /** Removing messages and moderating a room: the dialogs, and the calls that carry out what was confirmed. */
 
-import { call } from "./api.js";
+import { call, pathOf } from "./api.js";
 import { explain } from "./explanations.js";
 import { Refused } from "./protocol.js";
 import { ModerationDialog, TopicDialog } from "./views/moderation.js";
@@ -58,7 +58,7 @@ export class Moderation {
   async #confirm({ action, reason, until, isEverywhere }) {
     const [room, message] = [this.#room, this.#message];
     if (!room || !message) return "";
-    const path = `rooms/${encodeURIComponent(room.name)}`;
+    const path = pathOf(room.name);
     const { sender } = message;
     if (action === "redact") {
       return this.#call("DELETE", `${path}/messages/${message.seq}`, undefined, () => "The message was removed.");
@@ -81,7 +81,7 @@ export class Moderation {
    * @param {string} topic
    */
   async setTopic(room, topic) {
-    return this.#call("PATCH", `rooms/${encodeURIComponent(room.name)}`, { topic }, () => "");
+    return this.#call("PATCH", pathOf(room.name), { topic }, () => "");
   }
 
   /**

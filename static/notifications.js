@@ -6,6 +6,8 @@
  * @typedef {import("./protocol.js").Message} Message
  */
 
+import { fragmentOf } from "./address.js";
+
 const MAX_BODY_CHARS = 200; // the systems show about this much
 const TONES_HZ = [660, 880];
 const TONE_S = 0.12;
@@ -120,7 +122,7 @@ async function show({ room, seq, sender, body }) {
   const notification = new Notification(`${sender} in #${room}`, options);
   notification.onclick = () => {
     window.focus();
-    window.location.hash = `${encodeURIComponent(room)}/${seq}`;
+    window.location.hash = fragmentOf(room, seq);
     notification.close();
   };
 }

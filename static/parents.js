@@ -3,7 +3,7 @@
  * an entry that refers to it is delivered: a removed text must not stay above its replies. Knows no DOM.
  */
 
-import { call } from "./api.js";
+import { call, pathOf } from "./api.js";
 import { Refused } from "./protocol.js";
 
 /**
@@ -49,7 +49,7 @@ export class Parents {
     const parent = { message: this.#known.get(key)?.message ?? null, asOf: room.last };
     this.#known.set(key, parent);
     try {
-      parent.message = await call("GET", `rooms/${encodeURIComponent(room.name)}/messages/${seq}`);
+      parent.message = await call("GET", `${pathOf(room.name)}/messages/${seq}`);
     } catch (error) {
       if (!(error instanceof Refused)) throw error; // it is not kept any more: the reply shows its number
       parent.message = null;

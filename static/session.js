@@ -106,6 +106,7 @@ export class Session {
     try {
       this.rooms.listed = (await this.call("GET", "rooms")).rooms;
       this.owner.onChange();
+      if (this.verified && this.connection.isOnline) await this.readState.load(); // for rooms that are not joined
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (error.code === "unauthorized") return { code: 4401, reason: error.message };

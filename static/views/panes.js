@@ -62,6 +62,7 @@ export class PanesView {
   }
 
   openSearch() {
+    this.closeRooms();
     if (this.#side !== "search") this.toggle("search");
   }
 

@@ -35,11 +35,8 @@ export class RoomsView {
     });
   }
 
-  /**
-   * @param {RoomState[]} joined
-   * @param {RoomState[]} others
-   */
-  show(joined, others) {
+  /** @param {{joined: RoomState[], others: RoomState[]}} rooms */
+  show({ joined, others }) {
     const typed = this.#box.value.trim().replace(/^#/, "");
     const query = typed.toLocaleLowerCase();
     /** @param {RoomState} row */

@@ -125,7 +125,7 @@ def test_the_drafts_of_one_batch_know_of_each_other() -> None:
                     Draft("a", "ann", "after"),
                 ]
             )
-            found = [o.message.seq if isinstance(o, Receipt) else type(o) for o in outcomes]
+            found: list[object] = [o.message.seq if isinstance(o, Receipt) else type(o) for o in outcomes]
             return found, list((await backend.read("a", after=1)).messages)
 
     outcomes, log = run(go())

@@ -1,31 +1,29 @@
-/** The page's address: its fragment names the open room. Also the address of the WebSocket. */
+/**
+ * The place that the fragment of the page's address names: a room (`#ops`), or a message in it (`#ops/42`). Pure
+ * functions.
+ */
 
 import { checkRoom } from "./validation.js";
 
-/** Return the name of the room in the fragment, or null. */
-export function roomInAddress() {
+/**
+ * Return the room and the seq of the message, if there is one; null if the fragment names no room.
+ * @param {string} fragment
+ */
+export function placeIn(fragment) {
+  const [, name = "", digits] = /^(.*?)(?:\/(\d{1,15}))?$/s.exec(fragment) ?? [];
   try {
-    return checkRoom(decodeURIComponent(window.location.hash));
+    const room = checkRoom(decodeURIComponent(name));
+    return room === null ? null : { room, seq: digits === undefined ? null : Number(digits) };
   } catch {
     return null; // an invalid escape in the address
   }
 }
 
-/** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
-export function hideToken() {
-  const url = new URL(window.location.href);
-  if (!url.searchParams.has("token")) return;
-  url.searchParams.delete("token");
-  window.history.replaceState(null, "", url);
-}
-
 /**
- * Return the address of the WebSocket for a sender.
- * @param {string} name
+ * Return the fragment for a room, or for a message in it.
+ * @param {string} room
+ * @param {number} [seq]
  */
-export function socketAddress(name) {
-  const url = new URL("ws", document.baseURI); // relative, because the page may be below a prefix
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = `?name=${encodeURIComponent(name)}`;
-  return url.href;
+export function fragmentOf(room, seq) {
+  return `#${encodeURIComponent(room)}${seq === undefined ? "" : `/${seq}`}`;
 }

@@ -1,4 +1,4 @@
-/** One sentence for a problem, and one for what was done. Each is shown for some seconds. */
+/** Sentences above the composer: problems, and what was done. They disappear by themselves. */
 
 import { find, setText } from "../dom.js";
 
@@ -6,23 +6,26 @@ const PROBLEM_MS = 8_000;
 const NOTICE_MS = 20_000; // it may hold a command to copy
 
 export class NoticesView {
-  #problemTimer = 0;
-  #noticeTimer = 0;
+  #timers = { problem: 0, notice: 0 };
 
   /** @param {string} sentence */
   showProblem(sentence) {
-    clearTimeout(this.#problemTimer);
-    setText(find("#problem", HTMLElement), sentence);
-    if (sentence) this.#problemTimer = window.setTimeout(() => this.showProblem(""), PROBLEM_MS);
+    this.#show("problem", sentence, PROBLEM_MS);
+  }
+
+  /** @param {string} sentence */
+  showNotice(sentence) {
+    this.#show("notice", sentence, NOTICE_MS);
   }
 
   /**
-   * Show that something was done.
+   * @param {"problem" | "notice"} place
    * @param {string} sentence
+   * @param {number} ms
    */
-  show(sentence) {
-    clearTimeout(this.#noticeTimer);
-    setText(find("#notice", HTMLElement), sentence);
-    if (sentence) this.#noticeTimer = window.setTimeout(() => this.show(""), NOTICE_MS);
+  #show(place, sentence, ms) {
+    clearTimeout(this.#timers[place]);
+    setText(find(`#${place}`, HTMLElement), sentence);
+    if (sentence) this.#timers[place] = window.setTimeout(() => this.#show(place, "", 0), ms);
   }
 }

@@ -193,7 +193,7 @@ def test_a_refused_message_stays_with_its_reason(browser: Browser, tmp_path: Pat
         expect(ann.page.locator(".message[data-seq] .text")).to_have_text(["other messages are not delayed"])
         ann.page.get_by_role("button", name="Try again").click()
         expect(ann.page.locator(".foot.failed")).to_have_count(1)
-        ann.page.get_by_role("button", name="Remove").click()
+        ann.page.get_by_role("button", name="Discard").click()
         ann.expect_texts(["other messages are not delayed"])
 
 

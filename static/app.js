@@ -298,7 +298,7 @@ class Page {
     if (!room) return;
     this.panes.showConversation();
     await this.session.showAround(room, seq);
-    if (!room.find(seq)) return this.notices.showProblem(`Message ${seq} cannot be shown. It may not be kept any more.`);
+    if (!room.find(seq)) return this.notices.showProblem(`Message ${seq} cannot be shown. Perhaps it is not kept.`);
     room.following = false;
     this.#reveal = `${room.generation}:${seq}`;
     this.#draw();

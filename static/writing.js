@@ -43,7 +43,7 @@ export class Writing {
       onDrop: () => this.drop(),
       onEmoji: () => void pickEmoji((emoji) => this.view.insert(emoji)),
       onFiles: () =>
-        page.onProblem("Files and pictures cannot be sent yet. Put the file where others can open it, and send a link."),
+        page.onProblem("Files and pictures cannot be sent yet. Put the file where others can open it and send a link."),
       find: (word) => this.#find(word),
     });
   }

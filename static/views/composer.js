@@ -1,4 +1,4 @@
-/** The box for writing a message, and the bar above it that says what is answered or edited. Knows no socket and no room. */
+/** The box for writing a message, and the bar about what is answered or edited. Knows no socket and no room. */
 
 import { find, setText } from "../dom.js";
 import { CompletionView } from "./completion.js";
@@ -104,7 +104,7 @@ export class ComposerView {
     const isPlain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
     if (event.key === "Enter" && !event.shiftKey) this.#submit();
     else if (event.key === "ArrowUp" && isPlain && !this.#box.value && this.on.onEditLast()) event.stopPropagation();
-    else if (event.key === "Escape" && this.on.onDrop()) event.stopPropagation(); // or it would jump to the newest message
+    else if (event.key === "Escape" && this.on.onDrop()) event.stopPropagation(); // it would jump to the newest message
     else return;
     event.preventDefault();
   }

@@ -22,8 +22,8 @@ export class LogView {
   #lines;
   #follows = true;
   #jumpUp = find("#jump-up", HTMLButtonElement);
-  /** Whether the room was opened with new messages. */
-  #isNewShown = false;
+  /** The first new message; empty if there are no new ones. */
+  #firstNew = "";
   /** The number of messages after the "New" line; 0 when the user has seen it. */
   #newCount = 0;
   #sticky = new StickyView(this.#scroller, find("#log", HTMLElement));
@@ -68,7 +68,7 @@ export class LogView {
     this.#lines.clear();
     this.#follows = true;
     this.#newCount = 0;
-    this.#isNewShown = false;
+    this.#firstNew = "";
     this.#jumpUp.hidden = true;
   }
 
@@ -106,10 +106,12 @@ export class LogView {
   /** @param {Line[]} lines */
   #showJumpUp(lines) {
     const at = lines.findIndex(({ kind }) => kind === "new");
-    const count = at < 0 ? 0 : lines.slice(at).filter(({ kind }) => kind === "message").length;
-    if (this.#newCount === 0 && this.#isNewShown) return; // the user has seen it
+    const added = at < 0 ? [] : lines.slice(at).filter(({ kind }) => kind === "message");
+    const count = added.length;
+    const firstNew = added[0]?.id ?? "";
+    if (this.#newCount === 0 && this.#firstNew === firstNew) return; // the user has seen it
     this.#newCount = count;
-    this.#isNewShown = count > 0;
+    this.#firstNew = firstNew;
     setText(find("#jump-up-text", HTMLElement), `${count} new ${count === 1 ? "message" : "messages"}`);
     this.#hideJumpUp();
   }

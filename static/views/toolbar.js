@@ -60,7 +60,8 @@ export class ToolbarView {
     if (!message || seq === null) return this.#bar.remove();
     const actions = this.on.actions(seq);
     for (const button of this.#buttons) {
-      button.hidden = button.dataset.action !== "menu" && !actions.includes(/** @type {Action} */ (button.dataset.action));
+      const { action } = button.dataset;
+      button.hidden = action !== "menu" && !actions.includes(/** @type {Action} */ (action));
     }
     message.append(this.#bar);
   }

@@ -258,9 +258,8 @@ def _in_room_name(char: str) -> bool:
 
 def check_sender(name: str) -> str:
     """Return the sender's name, trimmed and in NFC. Raise `BadName` if it breaks the rule."""
-    return _check_sender(
-        name.strip(BLANKS)
-    )  # before the cache, which would otherwise keep texts with any number of blanks
+    # Before the cache, which would otherwise keep texts with any number of blanks.
+    return _check_sender(name.strip(BLANKS))
 
 
 @lru_cache(maxsize=4096)
@@ -326,9 +325,8 @@ def check_data(data: Any, max_bytes: int) -> Any:
     if len(encoded) > max_bytes:
         raise TooLarge("data", max_bytes)
     try:
-        data = msgspec.json.decode(
-            encoded
-        )  # so a tuple becomes a list in every store, not only in those that store JSON
+        # So a tuple becomes a list in every store, not only in those that store JSON.
+        data = msgspec.json.decode(encoded)
     except (ValueError, RecursionError) as error:
         raise BadBody("data is a JSON value") from error
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DATA_DEPTH and _depth(data) > MAX_DATA_DEPTH:

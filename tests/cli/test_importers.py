@@ -163,9 +163,8 @@ def test_a_room_with_newer_messages_is_left_alone(chatkit: CommandRunner) -> Non
     assert len(messages(chatkit, "ops")) == 1
     assert chatkit.json(*words, "--room", "#old-ops")["messages"] == 5
     chatkit.run("publish", "old-ops", "new")
-    assert (
-        chatkit.json(*words, "--room", "old-ops")["known"] == 5
-    )  # newer messages do not matter if none is to be added
+    # Newer messages do not matter if none is to be added.
+    assert chatkit.json(*words, "--room", "old-ops")["known"] == 5
 
 
 def test_an_import_that_was_interrupted_continues(chatkit: CommandRunner) -> None:

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cli_process import PATIENCE_S, Shell, wait_until
+from cli_process import PATIENCE_S, STDERR, STDIN, STDOUT, Shell, wait_until
 from harness import run, turns
 from serving import ServerProcess, serve
 from websockets.sync.client import connect
@@ -135,7 +134,7 @@ def test_a_pipe_that_prints_stored_messages_survives_a_killed_server(tmp_path: P
         assert [json.loads(line)["body"] for line in printed.splitlines()] == ["one", "two", "three"]
 
 
-READS, WRITES = {"<&-"}, {">&-"}
+READS, WRITES = {STDIN}, {STDOUT}
 
 
 @pytest.mark.parametrize(
@@ -153,21 +152,12 @@ READS, WRITES = {"<&-"}, {">&-"}
     ],
 )
 def test_a_command_fails_only_without_a_standard_stream_that_it_needs(
-    shell: Shell, words: str, needed: set[str], status: int
+    shell: Shell, words: str, needed: set[int], status: int
 ) -> None:
     shell.run("publish", "closed", "hi")
-    command = f'"{sys.executable}" -m chatkit.cli {words}'
-    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-        done = subprocess.run(
-            ["sh", "-c", f"{command} {closed}"],
-            cwd=shell.folder,
-            env=shell.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        wanted = 1 if needed & {*closed.split()} else status
+    for closed in ({STDIN}, {STDOUT}, {STDERR}, {STDIN, STDOUT, STDERR}):
+        done = shell.run_without(closed, *words.split())
+        wanted = 1 if needed & closed else status
         assert done.returncode == wanted, (closed, done.stderr)
         assert b"Traceback" not in done.stderr
 

@@ -173,7 +173,7 @@ function linkNode(href, ...children) {
  */
 function nameNode(name, { names, me }) {
   if (!names.has(name)) return textNode(`@${name}`);
-  const button = make("button", name === me ? "mention me" : "mention", `@${name}`);
+  const button = make("button", name === me ? "mention to-me" : "mention", `@${name}`);
   button.type = "button";
   button.dataset.name = name;
   button.title = `Mention ${name}`;

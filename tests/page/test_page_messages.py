@@ -292,6 +292,9 @@ def test_every_kind_of_message_is_accessible(
     ann = open_window("ann", viewport={"width": width, "height": 900}, color_scheme=scheme).join(room)
     expect(ann.page.locator(".message")).to_have_count(4)
     expect(ann.page.locator(".reaction")).to_have_count(1)
+    # The mention is in the line of the words around it.
+    assert ann.value("() => document.querySelector('.mention.to-me').getBoundingClientRect().height") <= 25
+    assert ann.value("() => getComputedStyle(document.querySelector('.mention.to-me')).display") == "inline-block"
     message(ann, "a better answer").hover()
     assert violations(ann) == []
     assert ann.value(OVERFLOWING) == []

@@ -41,7 +41,7 @@ def make_draft(chance: random.Random, last: int) -> Draft:
         case Act.EDIT:
             return Draft("a", sender, chance.choice(WORDS), of=of, act=Act.EDIT, mentions=mentions_of(chance))
         case Act.REACT | Act.UNREACT as act:
-            return Draft("a", sender, chance.choice(EMOJIS), of=of, act=act)
+            return Draft("a", sender, chance.choice(EMOJIS), of=of, act=Act(act))
         case act:
             return Draft("a", sender, "", of=of, act=Act(act))
 

@@ -180,9 +180,9 @@ async def talk(servers: list[ServerProcess], seconds: float, seed: int = 0) -> R
         await first.publish(ROOM, "one")
     talkers = [Talker(servers[n % len(servers)], name, seed + n) for n, name in enumerate(NAMES)]
     all_ended = asyncio.Barrier(len(talkers))
-    *_, n_kills = await asyncio.gather(
-        *(talker.run(until_s, all_ended) for talker in talkers), kill_now_and_then(servers, until_s - KILL_EVERY_S)
-    )
+    killing = asyncio.ensure_future(kill_now_and_then(servers, until_s - KILL_EVERY_S))
+    await asyncio.gather(*(talker.run(until_s, all_ended) for talker in talkers))
+    n_kills = await killing
     async with Client(servers[0].url) as reader:
         raw = [item async for item in reader.scroll(ROOM, raw=True) if isinstance(item, Message)]
         shown = [item async for item in reader.scroll(ROOM) if isinstance(item, Message)]

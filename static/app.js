@@ -150,7 +150,7 @@ class Page {
     window.addEventListener("online", () => connection.retryNow());
     window.addEventListener("offline", () => void this.session.probe());
     document.addEventListener("visibilitychange", () => {
-      if (document.hidden) return;
+      if (document.hidden) return this.session.readState.flush();
       connection.retryNow();
       void this.session.probe(); // after a sleep of the machine, the connection may be dead
       if (this.#room?.unread) this.#room.newAfter = this.#room.read;

@@ -41,7 +41,7 @@ export class ReadState {
       this.#sent.set(count.room, Math.max(count.marker, this.#sent.get(count.room) ?? 0));
       this.parts.rooms.get(count.room)?.onCount(count);
     }
-    if (this.#due.size && !this.#timer) this.#flush();
+    if (!this.#timer) this.flush();
     this.parts.onChange();
   }
 
@@ -52,11 +52,18 @@ export class ReadState {
   mark(room) {
     this.#due.add(room);
     if (!this.#isKept || this.#timer) return;
-    this.#flush();
+    this.flush();
     this.#timer = setTimeout(() => {
       this.#timer = 0;
-      if (this.#due.size && this.#isKept) this.#flush();
+      this.flush();
     }, MARK_EVERY_MS);
+  }
+
+  /** Send the markers that wait, for example because the page is being closed. */
+  flush() {
+    if (!this.#isKept) return;
+    for (const room of this.#due) this.#send(room);
+    this.#due.clear();
   }
 
   /**
@@ -89,12 +96,10 @@ export class ReadState {
     }
   }
 
-  #flush() {
-    for (const room of this.#due) {
-      if (room.read <= (this.#sent.get(room.name) ?? 0)) continue;
-      this.#sent.set(room.name, room.read);
-      void this.#ask({ op: "mark", room: room.name, seq: room.read });
-    }
-    this.#due.clear();
+  /** @param {Room} room */
+  #send(room) {
+    if (room.read <= (this.#sent.get(room.name) ?? 0)) return;
+    this.#sent.set(room.name, room.read);
+    void this.#ask({ op: "mark", room: room.name, seq: room.read });
   }
 }

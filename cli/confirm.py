@@ -2,6 +2,7 @@
 
 import sys
 
+from chatkit.cli.input import open_input
 from chatkit.cli.sanitize import one_line
 from chatkit.errors import BadRequest, ChatkitError
 
@@ -26,5 +27,5 @@ def confirm(question: str, *, yes: bool) -> None:
         raise BadRequest(f"{one_line(question)} There is no terminal to ask at: confirm it with --yes")
     sys.stderr.write(f"{one_line(question)} [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    if open_input(sys.stdin.fileno()).readline().strip().lower() not in {b"y", b"yes"}:
         raise NotConfirmed

@@ -18,10 +18,19 @@ import msgspec
 
 from chatkit.cli.formats import wire_json
 from chatkit.core.mentions import MAX_MENTIONS
-from chatkit.core.model import MAX_SEQ, Message, check_body, check_data, check_key, check_room, check_sender, parse_time
+from chatkit.core.model import (
+    MAX_SEQ,
+    MAX_TIME_MS,
+    Message,
+    check_body,
+    check_data,
+    check_key,
+    check_room,
+    check_sender,
+    parse_time,
+)
 from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import BadBody, BadRequest
-from chatkit.wire.access import MAX_TIME_MS
 from chatkit.wire.protocol import WireMessage
 
 VERSION: Final = 1

@@ -15,6 +15,7 @@ from chatkit.cli.marks import UNICODE, Marks, sender_of
 from chatkit.cli.message_notes import change_text, reply_note, state_note
 from chatkit.cli.sanitize import escaped, visible
 from chatkit.cli.times import local_time
+from chatkit.core.message_state import Act
 from chatkit.core.model import Gap, GapReason, Message
 from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
 
@@ -41,10 +42,10 @@ def text_line(message: Message, marks: Marks = UNICODE) -> str:
 
 
 def body_lines(message: Message) -> str:
-    """Return a message's body, with later lines indented and its data on a separate line."""
+    """Return a message's body, with later lines indented and its data on a separate line; an edit after an asterisk."""
     if message.redacted:
         return "(redacted)"
-    lines = visible(message.body).split("\n")
+    lines = visible(f"{'* ' if message.act is Act.EDIT else ''}{message.body}").split("\n")
     if message.data is not None:
         lines.append(escaped(msgspec.json.encode(message.data).decode()))
     return f"\n{INDENT}".join(lines)

@@ -3,10 +3,11 @@
 At the end of the input, a read returns an empty chunk; on an error, it raises `InputFailed`; otherwise it waits.
 """
 
+import io
 import os
 import select
 from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from typing import Any, Final
 
 from chatkit.errors import BadBody, ChatkitError
 
@@ -28,11 +29,36 @@ class InputFailed(ChatkitError):
         super().__init__(f"standard input could not be read: {error.strerror or error}")
 
 
-def read_chunk(descriptor: int = STDIN) -> bytes:
+class StandardInput(io.RawIOBase):
+    """Standard input as a file, which waits in non-blocking mode, too. Closing it does not close the descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into the buffer and return the number of bytes, which is 0 at the end. Raise `InputFailed`."""
+        chunk = read_chunk(self._descriptor, len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def open_input(descriptor: int = STDIN) -> io.BufferedReader:
+    """Return standard input as a buffered file of bytes."""
+    return io.BufferedReader(StandardInput(descriptor))
+
+
+def read_chunk(descriptor: int = STDIN, size: int = CHUNK_BYTES) -> bytes:
     """Wait for input and return a chunk of it, which is empty at the end. Raise `InputFailed`."""
     while True:
         try:
-            return os.read(descriptor, CHUNK_BYTES)
+            return os.read(descriptor, size)
         except BlockingIOError:  # another process, such as Node or ssh, set O_NONBLOCK on the shared descriptor
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)

@@ -36,7 +36,7 @@ def join(
     with report_errors(with_next_step):
         import asyncio
 
-        from chatkit.cli.chat import run_chat
+        from chatkit.cli.chat.run import run_chat
 
         target = Target(ctx, server, None, name, token)
         if asyncio.run(run_chat(target, room_name(room), history)):

@@ -7,7 +7,7 @@ Pasted text stays in the line, with its line feeds, until Enter is pressed.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import wcwidth
@@ -18,10 +18,12 @@ MAX_REMEMBERED = 500  # earlier lines that can be recalled
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"  # bracketed paste, introduced by xterm
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 
+COMPLETION_STEPS: Final = {"\t": 1, "\x1b[Z": -1}  # Tab and Shift-Tab
+
 # One key: an escape sequence (ECMA-48), Alt with a key, or a character.
 _KEY = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b[^\[O]|[^\x1b]", re.DOTALL)
+FOCUS_IN, FOCUS_OUT = "\x1b[I", "\x1b[O"  # reported by terminals that are asked to
 _POSITION = re.compile(r"\x1b\[(\d{1,5});(\d{1,5})R")  # the terminal's answer to CSI 6n
-_WORD_LEFT = re.compile(r"\S*\s*$")
 _WORD_RIGHT = re.compile(r"^\s*\S*")
 
 
@@ -29,10 +31,18 @@ class EndOfInput(Exception):
     """Ctrl-D was pressed on an empty line."""
 
 
+Complete = Callable[[str], tuple[int, Sequence[str]]]
+"""Returns, for the text before the cursor, the start of the word to complete, and what may replace it."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed on an empty line."""
+
+
 class LineEditor:
     """The line being typed, its cursor, and the earlier lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, complete: Complete = lambda text: (len(text), ())) -> None:
         self.text = ""
         self.at = 0
         self._unread = ""  # the start of a key whose other characters have not arrived
@@ -41,9 +51,13 @@ class LineEditor:
         self._lines: list[str] = []
         self._shown = 0  # the index in `_lines` of the recalled line; their count for the new line
         self._draft = ""
+        self.n_pressed = 0  # keys, without the reports of the terminal
+        self.has_focus: bool | None = None  # as the terminal has reported last
+        self._complete = complete
+        self._completion: tuple[int, Sequence[str], int] | None = None  # the start, the texts, and the index of one
 
     def receive(self, keys: str) -> Iterator[str]:
-        """Process input of the terminal and iterate over the finished lines. Raise `EndOfInput`."""
+        """Process input of the terminal and iterate over the finished lines. Raise `EndOfInput` or `Interrupted`."""
         self._unread += keys
         while self._unread:
             if self._is_pasting:
@@ -81,16 +95,30 @@ class LineEditor:
         return bool(is_over)
 
     def _press(self, key: str) -> str | None:
+        if key in (FOCUS_IN, FOCUS_OUT):
+            self.has_focus = key == FOCUS_IN
+            return None
+        if position := _POSITION.fullmatch(key):
+            self.positions.append((int(position[1]), int(position[2])))
+            return None
+        self.n_pressed += 1
+        if key in COMPLETION_STEPS:
+            self.complete(COMPLETION_STEPS[key])
+            return None
+        self._completion = None
+        return self._edit(key)
+
+    def _edit(self, key: str) -> str | None:
         if key in ("\r", "\n"):
             return self._finish()
         if key == PASTE_BEGIN:
             self._is_pasting = True
         elif key == "\x04" and not self.text:
             raise EndOfInput
+        elif key == "\x03":
+            self._clear()
         elif key in _ACTIONS:
             _ACTIONS[key](self)
-        elif position := _POSITION.fullmatch(key):
-            self.positions.append((int(position[1]), int(position[2])))
         elif key in ("\x1b\r", "\x1b\n"):
             self._insert("\n")
         elif not key.startswith("\x1b"):
@@ -104,6 +132,25 @@ class LineEditor:
         self._shown = len(self._lines)
         self.text, self.at = "", 0
         return line
+
+    def _clear(self) -> None:
+        """Remove the line, which can be recalled. Raise `Interrupted` if it is empty."""
+        if not self.text:
+            raise Interrupted
+        self._finish()
+
+    def complete(self, step: int) -> None:
+        """Complete the word before the cursor or, after a completion, replace it by the next one or one before."""
+        if self._completion is None:
+            start, texts = self._complete(self.text[: self.at])
+            if not texts:
+                return
+            self._completion = (start, [*texts, self.text[start : self.at]], -1 if step > 0 else len(texts))
+        start, texts, index = self._completion
+        index = (index + step) % len(texts)
+        self._completion = (start, texts, index) if len(texts) > 2 else None  # the only one may have more after it
+        self.text = self.text[:start] + texts[index] + self.text[self.at :]
+        self.move(start + len(texts[index]))
 
     def _insert(self, text: str) -> None:
         if not self.text:
@@ -135,8 +182,9 @@ class LineEditor:
 
     def word_left(self) -> int:
         """Return the start of the word before the cursor."""
-        found = _WORD_LEFT.search(self.text[: self.at])
-        return self._start_of_cluster(found.start()) if found else 0
+        before = self.text[: self.at].rstrip()
+        word = before.rsplit(maxsplit=1)[-1:]  # not a pattern that ends in `$`: its time would grow with the square
+        return self._start_of_cluster(len(before) - len(word[0])) if word else 0
 
     def word_right(self) -> int:
         """Return the end of the word after the cursor."""

@@ -1,7 +1,7 @@
 """`chatkit redeem`: redeem an invite for a token, as its link does in a browser."""
 
 from typing import Annotated
-from urllib.parse import parse_qs, urldefrag
+from urllib.parse import parse_qs
 
 import typer
 
@@ -54,7 +54,7 @@ def redeem(
 
 def read_link(link: str) -> tuple[str, str]:
     """Return the server and the secret of an invite's link. Raise `BadRequest`."""
-    server, fragment = urldefrag(link)
+    server, _, fragment = link.partition("#")
     (secret,) = parse_qs(fragment).get("invite", [""])[:1]
     if not server or not secret:
         raise BadRequest("this is not the link of an invite: it ends in #invite= and a secret (put it in quotes)")

@@ -1,10 +1,10 @@
 """Reading a secret from a file or from standard input, so that it does not appear in the list of processes."""
 
 import stat
-import sys
 from pathlib import Path
 from typing import Final
 
+from chatkit.cli.input import open_input
 from chatkit.cli.output import print_notice
 from chatkit.errors import BadRequest
 
@@ -27,7 +27,7 @@ def read_secret(path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     if str(path) == "-":
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        return open_input().read(MAX_BYTES + 1)
     with path.open("rb") as file:
         if stat.S_IMODE(path.stat().st_mode) & 0o077 and path.is_file():
             print_notice(f"other users of this machine can read {path}; make it private with: chmod 600 {path}")

@@ -1,6 +1,8 @@
-"""The two interfaces of a chat on standard input and output: a terminal with an input line, and a pipe.
+"""The interface of a chat in a terminal: messages are printed above the input line, which may take several rows.
 
-In the terminal, messages are printed above the input line, which may take several rows. Knows nothing of rooms.
+Knows nothing of rooms. The editor of the line is our own and not prompt_toolkit's. That one edits by code points, so
+that Backspace leaves half an emoji; after a resize, its line is on the screen twice; and its import takes 64 ms of
+processor time, where these modules take 10 ms.
 """
 
 import asyncio
@@ -10,15 +12,19 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import chain, repeat
 from typing import NoReturn
 
+from chatkit.cli.chat.attention import Attention
+from chatkit.cli.chat.input_area import MAX_WAITING, with_hint, with_waiting
+from chatkit.cli.chat.style import Style
+from chatkit.cli.chat.wrapping import wrap
 from chatkit.cli.input import InputFailed
-from chatkit.cli.input_lines import read_lines
-from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, EndOfInput, LineEditor
+from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Complete, EndOfInput, Interrupted, LineEditor
 from chatkit.cli.line_layout import InputRow, Layout
-from chatkit.cli.output import print_notice
 from chatkit.cli.sanitize import visible
 
 # Clear the row, then everything below from its second column on. Clearing from the top left corner would make tmux copy
@@ -29,10 +35,8 @@ DEFAULT_SIZE = os.terminal_size((80, 24))  # for a terminal that does not report
 # Ask for the position of the cursor, and for that of the last cell, which is the size (DECSC, CUP, CPR, DECRC).
 ASK_POSITION = "\x1b[6n\x1b7\x1b[9999;9999H\x1b[6n\x1b8"
 ANSWERS = 2  # to each question
-ANSWER_TIMEOUT_S = 0.5  # for terminals that do not answer
+ANSWER_TIMEOUT_S = 2.0  # a slow link answers within this time; a terminal that never answers is rare
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
-MAX_LINE_BYTES = 16 * 2**20  # bounds the memory for one line of a pipe
-COLOURS = (31, 32, 33, 34, 35, 36)  # the six of ECMA-48 that are neither black nor white
 
 
 def can_edit() -> bool:
@@ -45,47 +49,8 @@ def has_colour() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 
 
-class Style:
-    """Colours for a terminal, or plain text."""
-
-    def __init__(self, *, is_coloured: bool) -> None:
-        self._is_coloured = is_coloured
-
-    def dim(self, text: str) -> str:
-        """Return text of minor importance, dimmed."""
-        return f"\x1b[2m{text}\x1b[0m" if self._is_coloured else text
-
-    def name(self, name: str) -> str:
-        """Return a name in a colour that depends only on the name."""
-        if not self._is_coloured:
-            return name
-        return f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{name}\x1b[0m"
-
-
-class PipeInterface:
-    """A pipe: it reads lines from standard input, and prints messages and, on standard error, warnings."""
-
-    is_interactive = False
-
-    def show(self, text: str) -> None:
-        """Print a message."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-
-    def note(self, text: str) -> None:
-        """Ignore a note: notes are for people."""
-
-    def warn(self, text: str) -> None:
-        """Print a warning to standard error."""
-        print_notice(text)
-
-    def set_prompt(self, prompt: str) -> None:
-        """Ignore a prompt: a pipe has no input line."""
-
-    async def lines(self) -> AsyncIterator[str]:
-        """Iterate over the lines of standard input."""
-        async for _, line in read_lines(MAX_LINE_BYTES):
-            yield line
+NOTE = "-- "  # before a note
+NO_KEY = b"\0"  # in termios: the function has no key (_POSIX_VDISABLE of Linux)
 
 
 class Terminal:
@@ -93,10 +58,14 @@ class Terminal:
 
     is_interactive = True
 
-    def __init__(self, prompt: str, style: Style) -> None:
-        self._prompt = prompt
+    def __init__(self, title: str, style: Style, complete: Complete) -> None:
+        self._title = title
+        self._hint = ""
+        self._waiting: Sequence[str] = ()
         self._style = style
-        self._editor = LineEditor()
+        self._editor = LineEditor(complete)
+        self._on_edit: Callable[[str], None] = _ignore
+        self._attention = Attention(title, has_window=os.environ.get("TERM") != "linux")
         self._decoder = codecs.getincrementaldecoder(sys.stdin.encoding)("replace")
         self._typed: asyncio.Queue[str | InputFailed | None] = asyncio.Queue()  # lines; None is the end
         self._drawn: Layout | None = None  # the rows on the screen, and the cursor in them
@@ -104,50 +73,82 @@ class Terminal:
         self._size = _kernel_size()
         self._n_asked = 0  # questions that the terminal has not answered
         self._timeout: asyncio.TimerHandle | None = None  # ends the wait for the answers
-        self._held: list[str] = []  # shown during this wait: the place of the rows is not known then
+        self._held: list[str] = []  # shown since the rows were drawn, whose place is not known during this wait
+        self._due: asyncio.Handle | None = None  # draws at the end of this turn of the event loop
 
     @contextmanager
-    def raw_mode(self) -> Iterator[None]:
-        """Read keys as they are pressed, and restore the terminal at the end."""
+    def raw_mode(self, on_edit: Callable[[str], None]) -> Iterator[None]:
+        """Read keys as they are pressed, and restore the terminal at the end.
+
+        `on_edit` is called with the line after each change.
+        """
+        self._on_edit = on_edit
         loop = asyncio.get_running_loop()
-        before = termios.tcgetattr(0)
+        self._original = termios.tcgetattr(0)
+        handlers: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGWINCH: self._ask,
+            signal.SIGTSTP: self._stop,
+            signal.SIGCONT: self._start_editing,  # after Ctrl-Z and fg: the shell has changed the terminal
+            signal.SIGTERM: partial(_exit_by_signal, signal.SIGTERM),
+            signal.SIGHUP: partial(_exit_by_signal, signal.SIGHUP),
+        }
         try:
             self._start_editing()
             loop.add_reader(0, self._read)
-            loop.add_signal_handler(signal.SIGWINCH, self._ask)
-            # After Ctrl-Z and fg: the shell has changed the terminal.
-            loop.add_signal_handler(signal.SIGCONT, self._start_editing)
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, _exit_by_signal, number)
+            for number, handle in handlers.items():
+                loop.add_signal_handler(number, handle)
             yield
         finally:
             loop.remove_reader(0)
             if self._timeout is not None:
                 self._timeout.cancel()
-            for number in (signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP):
+            for number in handlers:
                 loop.remove_signal_handler(number)
             with suppress(OSError, termios.error):  # the terminal hung up
-                self._write(self._erased() + "".join(self._held) + PASTE_OFF)
-                # The shell must not read an answer of the terminal as typed keys.
-                termios.tcsetattr(0, termios.TCSAFLUSH if self._n_asked else termios.TCSADRAIN, before)
+                self._restore()
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return self._size.columns
 
     def show(self, text: str) -> None:
         """Print a message above the input line."""
         self._held.append(f"{text}\n")
-        self._draw()
+        self._draw_soon()
 
     def note(self, text: str) -> None:
         """Print a note, dimmed, above the input line."""
-        self.show(self._style.dim(f"-- {visible(text)}"))
+        width = max(1, self.width - 1 - len(NOTE))
+        lines = visible(text).split("\n")
+        rows = [line[start:end] for line in lines for start, end in wrap(line, width)]
+        self.show("\n".join(self._style.dim(f"{begin}{row}") for begin, row in zip(_note_begins(), rows, strict=False)))
 
     def warn(self, text: str) -> None:
         """Print a warning, in the same way as a note."""
         self.note(text)
 
-    def set_prompt(self, prompt: str) -> None:
-        """Change the text before the input line."""
-        self._prompt = prompt
-        self._draw()
+    def set_title(self, title: str) -> None:
+        """Change the text before the input line, and the title of the window."""
+        self._title = title
+        self._write(self._attention.set_title(title))
+        self._draw_soon()
+
+    def set_hint(self, hint: str) -> None:
+        """Change the text at the right edge of the input line."""
+        if hint != self._hint:
+            self._hint = hint
+            self._draw_soon()
+
+    def set_waiting(self, rows: Sequence[str]) -> None:
+        """Change the rows above the input line that are replaced by messages later."""
+        if rows != self._waiting:
+            self._waiting = rows
+            self._draw_soon()
+
+    def call(self, *, is_mention: bool) -> None:
+        """Count a message in the title of the window, and ring the bell for a mention."""
+        self._write(self._attention.arrived(asyncio.get_running_loop().time(), is_mention=is_mention))
 
     async def lines(self) -> AsyncIterator[str]:
         """Iterate over the lines that are typed."""
@@ -158,10 +159,32 @@ class Terminal:
 
     def _start_editing(self) -> None:
         tty.setcbreak(0)
+        self._set_interrupt_key(is_signal=False)
         self._drawn = None
         self._size = _kernel_size()
-        self._write(PASTE_ON + self._painted())
+        self._write(PASTE_ON + self._attention.begin() + self._painted())
         self._leave_rows_above()
+
+    def _restore(self) -> None:
+        """Leave the terminal as it was before."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self._write(self._erased() + "".join(self._held) + self._attention.end() + PASTE_OFF)
+        self._held.clear()
+        # The shell must not read an answer of the terminal as typed keys.
+        termios.tcsetattr(0, termios.TCSAFLUSH if self._n_asked else termios.TCSADRAIN, self._original)
+
+    def _stop(self) -> None:
+        """Stop the process, as Ctrl-Z does, without leaving the terminal's modes to the shell."""
+        self._restore()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _set_interrupt_key(self, *, is_signal: bool) -> None:
+        """Let Ctrl-C be a key, in the order of the others, or a signal, which discards the keys that were not read."""
+        attributes = termios.tcgetattr(0)
+        attributes[6][termios.VINTR] = self._original[6][termios.VINTR] if is_signal else NO_KEY
+        termios.tcsetattr(0, termios.TCSANOW, attributes)
 
     def _leave_rows_above(self) -> None:
         """Move the input line down, if the terminal would scroll its rows away when it becomes narrower."""
@@ -180,12 +203,18 @@ class Terminal:
             self._end(None)
             return
         text = self._decoder.decode(keys)
+        before, n_pressed = self._editor.text, self._editor.n_pressed
         try:
             for line in self._editor.receive(text):
                 self._typed.put_nowait(line)
         except EndOfInput:
             self._end(None)
+        except Interrupted:
+            raise KeyboardInterrupt from None
         self._receive_answers()
+        self._receive_focus(is_key=self._editor.n_pressed > n_pressed)
+        if self._editor.text not in ("", before):
+            self._on_edit(self._editor.text)
         if "\x0c" in text:  # Ctrl-L
             self._write(self._erased() + CLEAR_SCREEN)
             self._leave_rows_above()
@@ -194,6 +223,8 @@ class Terminal:
 
     def _end(self, error: InputFailed | None) -> None:
         asyncio.get_running_loop().remove_reader(0)
+        with suppress(OSError, termios.error):  # the terminal hung up
+            self._set_interrupt_key(is_signal=True)
         self._typed.put_nowait(error)
 
     def _ask(self) -> None:
@@ -214,6 +245,13 @@ class Terminal:
             self._resize(os.terminal_size((columns, lines)), row)
         elif not self._n_asked:
             answers.clear()
+
+    def _receive_focus(self, *, is_key: bool) -> None:
+        if self._editor.has_focus is not None:
+            self._write(self._attention.focused(has_focus=self._editor.has_focus))
+            self._editor.has_focus = None
+        if is_key:
+            self._write(self._attention.pressed())
 
     def _stop_waiting(self) -> None:
         if self._n_asked:
@@ -239,8 +277,14 @@ class Terminal:
             return ""
         return f"\x1b[H\x1b[{spare}L\x1b[{top + spare}H"
 
+    def _draw_soon(self) -> None:
+        """Draw once for all that changes in this turn of the event loop."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self._draw)
+
     def _draw(self) -> None:
         """Draw the input line, and above it what was shown since it was drawn."""
+        self._due = None
         if self._n_asked:
             return
         shown, self._held = "".join(self._held), []
@@ -269,11 +313,22 @@ class Terminal:
         return f"{WRAP_OFF}{text}{WRAP_ON}{up}\x1b[{rows.cursor_column + 1}G"
 
     def _layout(self) -> Layout:
-        return self._editor.layout(self._prompt, self._size.columns, max(1, self._size.lines - 1))
+        width, max_rows = self._size.columns, max(1, self._size.lines - 1)
+        layout = self._editor.layout(f"{self._title}> ", width, max_rows)
+        waiting = self._waiting[: min(MAX_WAITING, max_rows - len(layout.rows))]
+        return with_waiting(with_hint(layout, self._hint, width, self._style), waiting, width, self._style)
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _note_begins() -> Iterator[str]:
+    return chain([NOTE], repeat(" " * len(NOTE)))
+
+
+def _ignore(_text: str) -> None:
+    """Ignore a change of the line."""
 
 
 def _up(n_rows: int) -> str:

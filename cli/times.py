@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from chatkit.core.model import MAX_TIME_MS
 from chatkit.errors import BadRequest
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -36,6 +37,8 @@ def read_end(text: str, now: datetime) -> datetime:
         end = now + read_duration(text) if _is_duration(text) else read_moment(text, now)
     except OverflowError as error:
         raise BadRequest(f"the duration is too long: {text!r}") from error
+    if end.timestamp() * 1000 >= MAX_TIME_MS:
+        raise BadRequest(f"{text!r} is too far in the future: leave it out for no end")
     if end <= now:
         raise BadRequest(f"{text!r} is over already: give a duration, such as 2h or 30d, or a later time")
     return end

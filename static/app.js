@@ -1,18 +1,29 @@
 /** The page: connects the session with the views. The fragment of the address decides which room is open. */
 
-import { find, hueOf, initialOf, setText } from "./dom.js";
-import { explainReadOnly, explainRoom } from "./explanations.js";
+import { Actions } from "./actions.js";
+import { fragmentOf, placeIn } from "./address.js";
+import { findMessages } from "./finding.js";
+import { find, setText } from "./dom.js";
+import { explainAccess, explainTop } from "./explanations.js";
 import { Identification } from "./identification.js";
 import { listenToKeys } from "./keys.js";
-import { actionsOn, Moderation } from "./moderation.js";
-import { linesOf } from "./transcript.js";
-import { checkRoom } from "./validation.js";
+import { Moderation } from "./moderation.js";
+import { Notifications } from "./notifications.js";
+import { Parents } from "./parents.js";
+import { roomList } from "./room_list.js";
+import { roomLines } from "./room_lines.js";
+import { installWorker } from "./installation.js";
 import { Announcer } from "./announcer.js";
-import { Session } from "./session.js";
+import { Client } from "./client.js";
 import { openStore } from "./storage.js";
+import { Writing } from "./writing.js";
+import { BadgeView } from "./views/badge.js";
 import { showCommands } from "./views/commands.js";
-import { ComposerView } from "./views/composer.js";
+import { openHelp } from "./views/help.js";
 import { LogView } from "./views/log.js";
+import { showMe } from "./views/me.js";
+import { NoticesView } from "./views/notices.js";
+import { NotificationsView } from "./views/notifications.js";
 import { PanesView } from "./views/panes.js";
 import { PeopleView } from "./views/people.js";
 import { RoomAccessView } from "./views/room_access.js";
@@ -25,8 +36,6 @@ import { ThemeView } from "./views/theme.js";
 
 const ROOMS_EVERY_MS = 15_000; // the server does not push the list of rooms
 const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title is still updated
-const PROBLEM_MS = 8_000;
-const NOTICE_MS = 20_000; // it may hold a command to copy
 
 class Page {
   #store = openStore();
@@ -34,21 +43,23 @@ class Page {
   /** @type {Room | null} */
   #room = null;
   #isDue = false;
-  #problemTimer = 0;
-  #noticeTimer = 0;
   #typingTimer = 0;
   /** @type {string | null} the message to scroll to after the next drawing */
   #reveal = null;
+  /** @type {number | null} the message in the address, to be shown when the room is joined */
+  #wanted = null;
 
   constructor() {
     const store = this.#store;
-    this.session = new Session({
+    this.notices = new NoticesView();
+    this.badge = new BadgeView();
+    this.session = new Client({
       store,
-      url: () => this.#url(),
+      name: () => this.identification.chosenName,
       onChange: () => this.#draw(),
       onLive: (room, message) => this.#onLive(room, message),
       onRenamed: (room, oldName, name) => this.#onRenamed(room, oldName, name),
-      onProblem: (sentence) => this.#showProblem(sentence),
+      onProblem: (sentence) => this.notices.showProblem(sentence),
       onBadName: () => this.identification.onBadName(),
       onWelcome: (event) => this.identification.onWelcome(event),
     });
@@ -61,14 +72,21 @@ class Page {
       onJump: () => this.#toNewest(),
       onRetry: (key) => this.session.resend(key),
       onForget: (key) => this.session.forget(key),
-      onMenu: (message, button) => this.#room && this.moderation.openMenu(this.#room, message, button),
+      onJumpUp: () => void this.#toFirstNew(),
+      onParent: (seq) => void this.#showMessage(seq),
+      onReaction: (message, emoji) => this.actions.toggle(message, emoji),
+      onName: (name) => this.writing.view.insert(`@${name} `),
+      onLeave: () => this.writing.view.focus(),
+      actions: (seq) => this.actions.of(seq),
+      onAction: (action, seq, anchor) => this.actions.run(action, seq, anchor),
+      onMenu: (seq, anchor) => this.actions.openMenu(seq, anchor),
     });
-    this.composer = new ComposerView({ onSend: (text) => this.#send(text), onDraft: (text) => this.#keepDraft(text) });
+    this.parents = new Parents(() => this.#draw());
     this.people = new PeopleView();
     this.status = new StatusView({ onRetry: () => this.session.connection.open() });
     this.search = new SearchView({
-      search: async (text, before) => (this.#room ? this.session.search(this.#room, text, before) : null),
-      onOpen: (message) => void this.#showFound(message),
+      search: (scope, text, more) => findMessages(this.session, this.#room, scope, text, more),
+      onOpen: (message) => this.#goTo(message.room, message.seq),
       hasMarks: () => this.#room?.rights !== undefined,
     });
     this.identification = new Identification({
@@ -78,22 +96,48 @@ class Page {
       onChange: () => this.#draw(),
     });
     this.moderation = new Moderation({
-      user: () => this.session,
       chosenName: () => this.identification.chosenName,
-      onDone: (sentence) => this.#showNotice(sentence),
+      onDone: (sentence) => this.notices.showNotice(sentence),
+    });
+    this.actions = new Actions({
+      session: this.session,
+      store,
+      room: () => this.#room,
+      user: () => this.#me,
+      moderation: this.moderation,
+      onReply: (message) => this.writing.reply(message),
+      onEdit: (message) => this.writing.edit(message),
+      onDone: (sentence) => this.notices.showNotice(sentence),
+      onProblem: (sentence) => this.notices.showProblem(sentence),
+    });
+    this.writing = new Writing({
+      session: this.session,
+      store,
+      user: () => this.#me,
+      edit: (message, body) => this.actions.change(message, "edit", body),
+      command: (name, argument) => this.#runCommand(name, argument),
+      onProblem: (sentence) => this.notices.showProblem(sentence),
+      onSent: () => this.#toNewest(),
     });
     this.access = new RoomAccessView({
       onAction: (action) => this.#onRoomAction(action),
       onEditTopic: () => this.#room && this.moderation.editTopic(this.#room),
     });
+    this.notifications = new Notifications({
+      store,
+      isWatching: (room) => this.#isWatching(room),
+      onOpen: (room, seq) => this.#goTo(room, seq),
+      onChange: () => this.#draw(),
+    });
+    this.notificationsView = new NotificationsView(this.notifications);
     new ThemeView(store);
   }
 
   start() {
-    this.#hideToken();
     this.#addListeners();
     this.#openFromAddress();
     this.identification.start();
+    void installWorker();
     window.setInterval(() => document.hidden || void this.session.refreshRooms(), ROOMS_EVERY_MS);
   }
 
@@ -106,16 +150,23 @@ class Page {
     window.addEventListener("online", () => connection.retryNow());
     window.addEventListener("offline", () => void this.session.probe());
     document.addEventListener("visibilitychange", () => {
-      if (document.hidden) return;
+      if (document.hidden) return this.session.readState.flush();
       connection.retryNow();
       void this.session.probe(); // after a sleep of the machine, the connection may be dead
       if (this.#room?.unread) this.#room.newAfter = this.#room.read;
       this.#draw();
     });
     find("#me", HTMLButtonElement).onclick = () => this.identification.show();
+    find("#help", HTMLButtonElement).onclick = openHelp;
     find("#leave", HTMLButtonElement).onclick = () => this.#leave();
-    find("#skip", HTMLButtonElement).onclick = () => this.composer.focus();
+    find("#notify-open", HTMLButtonElement).onclick = () => this.#room && this.notificationsView.open(this.#room.name);
+    find("#mentions-open", HTMLButtonElement).onclick = () => {
+      this.panes.openSearch();
+      this.search.showMentions();
+    };
+    find("#skip", HTMLButtonElement).onclick = () => this.writing.view.focus();
     listenToKeys({
+      onHelp: openHelp,
       onSwitch: (step) => this.#switch(step),
       onFind: () => {
         this.panes.openRooms();
@@ -125,40 +176,34 @@ class Page {
     });
   }
 
-  #url() {
-    const url = new URL("ws", document.baseURI); // relative, because the page may be below a prefix
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    url.search = `?name=${encodeURIComponent(this.identification.chosenName)}`;
-    return url.href;
-  }
-
-  /** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
-  #hideToken() {
-    const url = new URL(window.location.href);
-    if (!url.searchParams.has("token")) return;
-    url.searchParams.delete("token");
-    window.history.replaceState(null, "", url);
-  }
-
-  /** @param {string} room */
-  #goTo(room) {
-    window.location.hash = encodeURIComponent(room);
+  /**
+   * @param {string} room
+   * @param {number} [seq] the message to show
+   */
+  #goTo(room, seq) {
+    const hash = fragmentOf(room, seq);
+    if (window.location.hash === hash) this.#openFromAddress();
+    else window.location.hash = hash;
     this.panes.showConversation();
   }
 
   #openFromAddress() {
-    const name = roomInAddress();
-    if (name === null) return this.#closeRoom();
+    const place = placeIn(window.location.hash);
+    if (!place) return this.#closeRoom();
+    const { room: name, seq } = place;
+    const isOpen = this.#room?.name === name;
     this.#room = this.session.join(name);
+    this.#wanted = seq;
+    if (isOpen) return seq === null ? this.#toNewest() : this.#draw();
     this.#store.set("last-room", name);
     this.log.clear();
-    this.search.clear();
+    this.search.onRoom(name);
     this.#drawFrame(); // the composer can measure its height only if it is visible
-    this.composer.open(name, this.#store.get(`draft.${name}`) ?? "");
+    this.writing.open(this.#room);
     this.panes.showConversation();
     // On a phone, the keyboard would cover the room.
-    if (window.matchMedia("(hover: hover)").matches) this.composer.focus();
-    this.#toNewest();
+    if (window.matchMedia("(hover: hover)").matches) this.writing.view.focus();
+    if (seq === null) this.#toNewest();
   }
 
   /**
@@ -167,15 +212,16 @@ class Page {
    * @param {string} name
    */
   #onRenamed(room, oldName, name) {
-    const draft = this.#store.get(`draft.${oldName}`);
-    this.#store.delete(`draft.${oldName}`);
-    if (draft) this.#store.set(`draft.${name}`, draft);
+    this.writing.rename(oldName, name);
+    this.notifications.renameRoom(oldName, name);
     // Replaced, because going back to the old name would lead here again.
-    if (room === this.#room) window.location.replace(`#${encodeURIComponent(name)}`);
+    if (room === this.#room) window.location.replace(fragmentOf(name));
   }
 
   #closeRoom() {
     this.#room = null;
+    this.search.onRoom(null);
+    this.writing.close();
     this.#draw();
   }
 
@@ -184,7 +230,7 @@ class Page {
     if (!room) return;
     const next = this.session.rooms.neighbour(room.name, 1);
     this.session.leave(room.name);
-    window.location.hash = next && next !== room.name ? encodeURIComponent(next) : "";
+    window.location.hash = next && next !== room.name ? fragmentOf(next) : "";
   }
 
   /** @param {number} step */
@@ -200,19 +246,24 @@ class Page {
     else if (this.#room) this.session.retry(this.#room);
   }
 
-  /** @param {string} text */
-  #send(text) {
-    if (!this.#room) return;
-    this.session.publish(this.#room, text);
-    this.#toNewest();
+  get #me() {
+    return { name: this.session.name || this.identification.chosenName, verified: this.session.verified };
   }
 
-  /** @param {string} text */
-  #keepDraft(text) {
-    if (!this.#room) return;
-    if (text) this.#store.set(`draft.${this.#room.name}`, text);
-    else this.#store.delete(`draft.${this.#room.name}`);
-    if (text.trim()) this.session.typing(this.#room);
+  /**
+   * Carry out a command from the composer; return the problem, or an empty string.
+   * @param {string} name
+   * @param {string} argument
+   */
+  async #runCommand(name, argument) {
+    if (name === "help") openHelp();
+    if (name === "nick") return this.identification.rename(argument);
+    if (name === "topic") return this.#room ? this.moderation.setTopic(this.#room, argument) : "";
+    if (name === "search") {
+      this.panes.openSearch();
+      this.search.find(argument);
+    }
+    return "";
   }
 
   /** @param {boolean} follows */
@@ -223,17 +274,33 @@ class Page {
   }
 
   #toNewest() {
-    if (this.#room) void this.session.showNewest(this.#room);
+    const room = this.#room;
+    if (!room) return;
+    // Without a message: reloading the page would show it again.
+    window.history.replaceState(null, "", fragmentOf(room.name));
+    void this.session.showNewest(room);
   }
 
-  /** @param {import("./protocol.js").Message} message */
-  async #showFound(message) {
+  async #toFirstNew() {
+    const room = this.#room;
+    if (!room) return;
+    if (room.hasOlder && (room.oldest?.message.seq ?? 0) > room.newAfter + 1) {
+      await this.session.showAround(room, room.newAfter + 1);
+    }
+    room.following = false;
+    this.#reveal = "new";
+    this.#draw();
+  }
+
+  /** @param {number} seq */
+  async #showMessage(seq) {
     const room = this.#room;
     if (!room) return;
     this.panes.showConversation();
-    await this.session.showAround(room, message.seq);
+    await this.session.showAround(room, seq);
+    if (!room.find(seq)) return this.notices.showProblem(`Message ${seq} cannot be shown. Perhaps it is not kept.`);
     room.following = false;
-    this.#reveal = `${room.generation}:${message.seq}`;
+    this.#reveal = `${room.generation}:${seq}`;
     this.#draw();
   }
 
@@ -242,25 +309,15 @@ class Page {
    * @param {import("./protocol.js").Message} message
    */
   #onLive(room, message) {
-    if (room !== this.#room || message.sender === this.session.name) return;
-    this.#announcer.announce(message.sender, message.body);
+    if (message.sender === this.session.name) return;
+    this.notifications.onMessage(message, this.session.name);
+    if (room === this.#room) this.#announcer.announce(message.sender, message.body);
   }
 
-  /** @param {string} sentence */
-  #showProblem(sentence) {
-    clearTimeout(this.#problemTimer);
-    setText(find("#problem", HTMLElement), sentence);
-    if (sentence) this.#problemTimer = window.setTimeout(() => this.#showProblem(""), PROBLEM_MS);
-  }
-
-  /**
-   * Show that something was done.
-   * @param {string} sentence
-   */
-  #showNotice(sentence) {
-    clearTimeout(this.#noticeTimer);
-    setText(find("#notice", HTMLElement), sentence);
-    if (sentence) this.#noticeTimer = window.setTimeout(() => this.#showNotice(""), NOTICE_MS);
+  /** @param {string} room */
+  #isWatching(room) {
+    const isOpen = this.#room?.name === room && this.#room.following;
+    return isOpen && !document.hidden && document.hasFocus();
   }
 
   /** Schedule one drawing for all changes until then. */
@@ -279,41 +336,21 @@ class Page {
     const { session } = this;
     const { state } = session.connection;
     const room = this.#room;
-    if (room?.following && room.attached && !document.hidden && room.unread > 0) room.markRead();
+    if (room?.following && room.attached && !document.hidden && !room.isRead) session.markRead(room);
     if (room) session.rooms.remember(room);
     this.status.show(state, session.outbox.unsent, session.storeProblem);
     this.identification.onState(state);
-    this.#drawRooms();
+    this.roomsView.show(roomList(session, room));
     this.#drawFrame();
     if (room) this.#drawRoom(room);
   }
 
-  #drawRooms() {
-    const { rooms, outbox } = this.session;
-    const waiting = outbox.rooms;
-    const listed = new Map(rooms.listed.map(({ room, members }) => [room, members]));
-    this.roomsView.show(
-      [...rooms.joined.values()].map((room) => ({
-        name: room.name,
-        unread: room === this.#room && room.following ? 0 : room.unread,
-        members: room.joined ? room.count : (listed.get(room.name) ?? 0),
-        isOpen: room === this.#room,
-        hasPending: waiting.has(room.name),
-      })),
-      rooms.others.map(({ room, members }) => ({ name: room, unread: 0, members, isOpen: false, hasPending: false })),
-    );
-  }
-
   #drawFrame() {
     const room = this.#room;
-    const name = this.session.name || this.identification.chosenName;
-    find("#me-verified", SVGElement).toggleAttribute("hidden", !this.session.verified);
-    setText(find("#me-action", HTMLElement), this.session.verified ? "Your account" : "Change your name");
-    setText(find("#me-name", HTMLElement), name);
-    setText(find("#me-avatar", HTMLElement), initialOf(name));
-    find("#me", HTMLElement).className = `who ${hueOf(name)}`;
-    const { unread } = this.session.rooms;
-    document.title = `${unread ? `(${unread}) ` : ""}${room ? `#${room.name} · ` : ""}chatkit`;
+    showMe(this.#me);
+    const { unread, mentions } = this.session.rooms;
+    this.badge.show({ room: room && room.name, unread, mentions });
+    this.notificationsView.show();
     find("#menu-dot", HTMLElement).hidden = unread === 0;
     setText(find("#room-title", HTMLElement), room ? `#${room.name}` : "chatkit");
     find("#home", HTMLElement).hidden = room !== null;
@@ -327,41 +364,25 @@ class Page {
   /** @param {Room} room */
   #drawRoom(room) {
     const { session } = this;
-    const pending = session.outbox.of(room.name);
-    const me = { name: session.name || this.identification.chosenName, verified: session.verified };
-    /** @param {import("./protocol.js").Message} message */
-    const hasMenu = (message) => actionsOn(message, room, me).length > 0;
-    const lines = linesOf(room, { pending, me, note: (entry) => this.#statusOf(entry), hasMenu, now: new Date() });
+    const lines = roomLines(session, room, { me: this.#me, parents: this.parents });
     this.log.show(lines, {
-      top: topText(room),
+      top: explainTop(room),
       follows: room.following,
       hasNewer: room.hasNewer,
       unread: room.unread,
     });
     if (this.#reveal) this.log.reveal(this.#reveal);
     this.#reveal = null;
-    const isQuiet = room.joined && room.items.length === 0 && pending.length === 0 && room.head === 0;
+    if (this.#wanted !== null && room.joined) void this.#showMessage(this.#wanted);
+    if (room.joined) this.#wanted = null;
+    const isQuiet = room.joined && lines.length === 0 && room.head === 0;
     find("#quiet", HTMLElement).hidden = !isQuiet;
     if (isQuiet) showCommands(find("#quiet-commands", HTMLElement), room.name, this.identification.isSignedIn);
-    this.#drawAccess(room);
-    this.composer.maxBytes = session.maxBody;
+    this.access.show(explainAccess(room, this.identification));
+    this.writing.view.maxBytes = session.maxBody;
     this.people.show(room.members, room.count, session.name);
     this.#drawTyping(room);
     if (room.isStale) void session.refresh(room);
-  }
-
-  /** @param {Room} room */
-  #drawAccess(room) {
-    const { account, isSignedIn } = this.identification;
-    const { refusal, topic } = room;
-    const isWriter = account.isWriterOf(room.name);
-    this.access.show({
-      topic,
-      canEditTopic: room.rights?.includes("moderate") ?? false,
-      readOnly: room.canWrite ? "" : explainReadOnly({ isArchived: room.archived, isWriter, isSignedIn }),
-      canSignIn: !room.archived && !isSignedIn,
-      closed: refusal && explainRoom(room.name, refusal, { isSignedIn, wasInside: refusal.wasInside }),
-    });
   }
 
   /** @param {Room} room */
@@ -371,33 +392,6 @@ class Page {
     clearTimeout(this.#typingTimer);
     if (typingNames.length) this.#typingTimer = window.setTimeout(() => this.#draw(), 500);
   }
-
-  /** @param {import("./outbox.js").Entry} entry */
-  #statusOf(entry) {
-    if (entry.problem) return entry.problem;
-    if (this.session.outbox.isStored(entry.key)) return "";
-    if (!this.session.connection.isOnline) return "Waiting for the connection";
-    if (this.session.storeProblem) return "Waiting for the store";
-    return this.session.delivery.isPaused ? "Waiting to try again" : "Sending…";
-  }
-}
-
-function roomInAddress() {
-  try {
-    return checkRoom(decodeURIComponent(window.location.hash));
-  } catch {
-    return null; // an invalid escape in the address
-  }
-}
-
-/** @param {Room} room */
-function topText(room) {
-  if (!room.oldest) return "";
-  if (room.loading === "older") return "Loading older messages…";
-  if (room.hasOlder) return "";
-  if (room.oldest.generation !== room.generation) return "";
-  const kept = room.oldest.message.seq;
-  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is the beginning of #${room.name}.`;
 }
 
 new Page().start();

@@ -64,7 +64,7 @@ export class Connection {
     this.#set({ kind: "connecting" });
     const socket = new WebSocket(this.owner.url(), SUBPROTOCOL);
     this.#socket = socket;
-    this.#timer = window.setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_WITHIN_MS);
+    this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_WITHIN_MS);
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
   }
@@ -105,7 +105,7 @@ export class Connection {
     if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
     return new Promise((resolve, reject) => {
       const overdue = () => this.#lost(1006, "the server does not answer");
-      this.#pending.set(ref, { resolve, reject, timer: window.setTimeout(overdue, ANSWER_WITHIN_MS) });
+      this.#pending.set(ref, { resolve, reject, timer: setTimeout(overdue, ANSWER_WITHIN_MS) });
     });
   }
 
@@ -122,7 +122,7 @@ export class Connection {
   /** Restart the time after which a ping is sent. */
   #restartHeartbeat() {
     clearTimeout(this.#heartbeat);
-    this.#heartbeat = window.setTimeout(() => void this.ping(), HEARTBEAT_MS);
+    this.#heartbeat = setTimeout(() => void this.ping(), HEARTBEAT_MS);
   }
 
   /** @param {unknown} data */
@@ -156,7 +156,7 @@ export class Connection {
     // Half of the wait is random, so that the pages of a failed server do not all reconnect at the same moment.
     const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempts++) * (0.5 + Math.random() / 2);
     this.#set({ kind: "waiting", untilMs: Date.now() + wait, reason: reason || reasonOf(code) });
-    this.#timer = window.setTimeout(() => this.open(), wait);
+    this.#timer = setTimeout(() => this.open(), wait);
     if (!wasOpen) void this.#findReason();
   }
 

@@ -60,8 +60,8 @@ export class Delivery {
     const { outbox, ask, seenSeq, onChange } = this.parts;
     if (this.isPaused) return false;
     try {
-      const { room, body, key } = entry;
-      const answer = await ask({ op: "publish", room, body, key });
+      const { room, body, key, of } = entry;
+      const answer = await ask({ op: "publish", room, body, key, of });
       if (answer.type === "ack") outbox.stored(key, answer.seq, seenSeq(outbox.get(key)?.room ?? room));
       return true;
     } catch (error) {
@@ -90,7 +90,7 @@ export class Delivery {
   #pauseFor(ms) {
     const wait = Math.max(MIN_WAIT_MS, ms);
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, Date.now() + wait);
-    window.setTimeout(() => {
+    setTimeout(() => {
       // Set here: if the timer fires early, the clock would still report a pause, and sending would stop.
       this.#pausedUntilMs = 0;
       this.run();

@@ -1,5 +1,7 @@
 /** Finds and creates elements, with types. Inserts text as text and never parses markup. */
 
+const CHARACTERS = new Intl.Segmenter(); // making one takes 0.3 ms
+
 /**
  * @template {Element} E
  * @param {string} selector
@@ -115,6 +117,6 @@ export function hueOf(name) {
  * @param {string} name
  */
 export function initialOf(name) {
-  const [first] = new Intl.Segmenter().segment(name);
+  const [first] = CHARACTERS.segment(name);
   return (first?.segment ?? "?").slice(0, 12).toLocaleUpperCase();
 }

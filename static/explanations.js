@@ -6,13 +6,30 @@
  */
 
 /**
+ * Explain what the user may do in a room.
+ * @param {import("./room.js").Room} room
+ * @param {{account: {isWriterOf: (room: string) => boolean}, isSignedIn: boolean}} user
+ */
+export function explainAccess(room, { account, isSignedIn }) {
+  const { refusal, topic, archived } = room;
+  const isWriter = account.isWriterOf(room.name);
+  return {
+    topic,
+    canEditTopic: room.rights?.includes("moderate") ?? false,
+    readOnly: room.canWrite ? "" : explainReadOnly({ isArchived: archived, isWriter, isSignedIn }),
+    canSignIn: !archived && !isSignedIn,
+    closed: refusal && explainRoom(room.name, refusal, { isSignedIn, wasInside: refusal.wasInside }),
+  };
+}
+
+/**
  * Explain why a room is not shown.
  * @param {string} room
  * @param {{code: string, message: string}} error
  * @param {{isSignedIn: boolean, wasInside: boolean}} state `wasInside`: the server took the user out of the room
  * @returns {Explanation}
  */
-export function explainRoom(room, error, { isSignedIn, wasInside }) {
+function explainRoom(room, error, { isSignedIn, wasInside }) {
   const way = isSignedIn ? "Ask a moderator or the operator of the server." : "If you have a token, sign in with it.";
   const action = isSignedIn ? "rooms" : "sign-in";
   switch (error.code) {
@@ -37,7 +54,7 @@ export function explainRoom(room, error, { isSignedIn, wasInside }) {
  * @param {{isArchived: boolean, isWriter: boolean, isSignedIn: boolean}} state `isWriter`: the user has the right to
  *   write, but a ban takes it away
  */
-export function explainReadOnly({ isArchived, isWriter, isSignedIn }) {
+function explainReadOnly({ isArchived, isWriter, isSignedIn }) {
   if (isArchived) return "This room is archived. It can be read, but nobody can write to it.";
   if (isWriter) return "You are muted in this room: you can read it, but not write to it.";
   if (isSignedIn) return "You can read this room. To write, ask a moderator for the right to do so.";
@@ -91,3 +108,16 @@ function detailOf(message) {
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/**
+ * Return the sentence above the first message of the window.
+ * @param {import("./room.js").Room} room
+ */
+export function explainTop(room) {
+  if (!room.oldest) return "";
+  if (room.loading === "older") return "Loading older messages…";
+  if (room.hasOlder) return "";
+  if (room.oldest.generation !== room.generation) return "";
+  const kept = room.oldest.message.seq;
+  return kept > 1 ? `Messages 1–${kept - 1} are no longer kept.` : `This is the beginning of #${room.name}.`;
+}

@@ -6,6 +6,7 @@
 import { Account, roomOf } from "./account.js";
 import { explain, explainTaken, sentenceOf } from "./explanations.js";
 import { Refused } from "./protocol.js";
+import { checkSender, SENDER_RULE } from "./validation.js";
 import { AccountDialog, InviteDialog, LinkDialog, NameDialog, SecretDialog, TokenDialog } from "./views/dialogs.js";
 
 const INVITE = "#invite=";
@@ -56,6 +57,7 @@ export class Identification {
   }
 
   start() {
+    hideToken();
     if (this.takeInvite() || this.takeToken()) return;
     if (this.page.store.get("name") !== null) this.page.connection.open();
     else void this.#identify();
@@ -129,6 +131,18 @@ export class Identification {
   /** @param {string} reason */
   askToken(reason) {
     this.tokens.ask(reason, this.page.store.get("signed-in") !== null);
+  }
+
+  /**
+   * Change the name; return the problem, or an empty string.
+   * @param {string} text
+   */
+  rename(text) {
+    const name = checkSender(text);
+    if (this.account.me?.verified) return "Your name belongs to your token. Sign out to use another one.";
+    if (!name) return SENDER_RULE;
+    this.#onName(name);
+    return "";
   }
 
   /** The server refused the name as invalid. */
@@ -266,6 +280,14 @@ export class Identification {
     this.secrets.show(made.name, made.secret);
     return "";
   }
+}
+
+/** Remove the token from the address, because the cookie is set now: it should not be in bookmarks or on screens. */
+function hideToken() {
+  const url = new URL(window.location.href);
+  if (!url.searchParams.has("token")) return;
+  url.searchParams.delete("token");
+  window.history.replaceState(null, "", url);
 }
 
 /** @param {string} text */

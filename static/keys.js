@@ -4,6 +4,7 @@
  * @param {object} on
  * @param {(step: number) => void} on.onSwitch
  * @param {() => void} on.onFind
+ * @param {() => void} on.onHelp
  * @param {() => void} on.onEscape
  */
 export function listenToKeys(on) {
@@ -26,6 +27,7 @@ function actionFor({ key, altKey, ctrlKey, metaKey, shiftKey, target }, on) {
   if (altKey && !ctrlKey && !metaKey && !shiftKey && key === "ArrowDown") return () => on.onSwitch(1);
   if ((ctrlKey || metaKey) && !altKey && key.toLowerCase() === "k") return on.onFind;
   if (isPlain && key === "/" && !isWriting(target)) return on.onFind;
+  if (isPlain && key === "?" && !isWriting(target)) return on.onHelp;
   if (isPlain && key === "Escape") return on.onEscape;
   return null;
 }

@@ -1,25 +1,15 @@
-/** Moderating a room: which actions a user has on a message, their dialogs, and the calls that carry them out. */
+/** Removing messages and moderating a room: the dialogs, and the calls that carry out what was confirmed. */
 
-import { call } from "./api.js";
+import { call, pathOf } from "./api.js";
 import { explain } from "./explanations.js";
 import { Refused } from "./protocol.js";
-import { MenuView } from "./views/menu.js";
 import { ModerationDialog, TopicDialog } from "./views/moderation.js";
 
 /**
  * @typedef {import("./protocol.js").Message} Message
  * @typedef {import("./room.js").Room} Room
  * @typedef {"redact" | "mute" | "kick" | "ban"} Action
- * @typedef {{name: string, verified: boolean}} User
  */
-
-/** @type {Record<Action, string>} */
-const LABELS = {
-  redact: "Remove message…",
-  mute: "Mute…",
-  kick: "Remove from room…",
-  ban: "Ban…",
-};
 
 export class Moderation {
   /** @type {Room | null} of the menu or dialog that is open */
@@ -29,30 +19,13 @@ export class Moderation {
 
   /**
    * @param {object} page
-   * @param {() => User} page.user
    * @param {() => string} page.chosenName
    * @param {(sentence: string) => void} page.onDone
    */
   constructor(page) {
     this.page = page;
-    this.menu = new MenuView({ onChoose: (action) => this.#choose(/** @type {Action} */ (action)) });
     this.dialog = new ModerationDialog({ onConfirm: (choice) => this.#confirm(choice) });
-    this.topics = new TopicDialog({ onTopic: (topic) => this.#setTopic(topic) });
-  }
-
-  /**
-   * @param {Room} room
-   * @param {Message} message
-   * @param {HTMLElement} button
-   */
-  openMenu(room, message, button) {
-    this.#room = room;
-    this.#message = message;
-    const actions = actionsOn(message, room, this.page.user());
-    this.menu.open(
-      button,
-      actions.map((action) => ({ id: action, label: LABELS[action], isDangerous: action !== "mute" })),
-    );
+    this.topics = new TopicDialog({ onTopic: async (topic) => (this.#room ? this.setTopic(this.#room, topic) : "") });
   }
 
   /** @param {Room} room */
@@ -61,14 +34,20 @@ export class Moderation {
     this.topics.ask(room.name, room.topic);
   }
 
-  /** @param {Action} action */
-  #choose(action) {
-    if (!this.#room || !this.#message) return;
+  /**
+   * Ask whether an action should be carried out.
+   * @param {Action} action
+   * @param {Room} room
+   * @param {Message} message
+   */
+  ask(action, room, message) {
+    this.#room = room;
+    this.#message = message;
     this.dialog.ask(action, {
-      room: this.#room.name,
-      sender: this.#message.sender,
-      text: this.#message.body,
-      isForAllRooms: action === "ban" && (this.#room.rights ?? []).includes("admin"),
+      room: room.name,
+      sender: message.sender,
+      text: message.body,
+      isForAllRooms: action === "ban" && (room.rights ?? []).includes("admin"),
     });
   }
 
@@ -79,7 +58,7 @@ export class Moderation {
   async #confirm({ action, reason, until, isEverywhere }) {
     const [room, message] = [this.#room, this.#message];
     if (!room || !message) return "";
-    const path = `rooms/${encodeURIComponent(room.name)}`;
+    const path = pathOf(room.name);
     const { sender } = message;
     if (action === "redact") {
       return this.#call("DELETE", `${path}/messages/${message.seq}`, undefined, () => "The message was removed.");
@@ -96,10 +75,13 @@ export class Moderation {
     );
   }
 
-  /** @param {string} topic */
-  async #setTopic(topic) {
-    if (!this.#room) return "";
-    return this.#call("PATCH", `rooms/${encodeURIComponent(this.#room.name)}`, { topic }, () => "");
+  /**
+   * Set the topic of a room; return the problem, or an empty string.
+   * @param {Room} room
+   * @param {string} topic
+   */
+  async setTopic(room, topic) {
+    return this.#call("PATCH", pathOf(room.name), { topic }, () => "");
   }
 
   /**
@@ -117,22 +99,4 @@ export class Moderation {
       throw error;
     }
   }
-}
-
-/**
- * Return what a user may do with a message and its sender. On an open server, where nobody is known, that is nothing.
- * @param {Message} message
- * @param {Room} room
- * @param {User} user
- * @returns {Action[]}
- */
-export function actionsOn(message, room, user) {
-  const rights = room.rights ?? [];
-  const isModerator = rights.includes("moderate");
-  const isOwn = user.verified && message.verified === true && message.sender === user.name;
-  /** @type {Action[]} */
-  const actions = [];
-  if (!message.redacted && (isModerator || (isOwn && room.canWrite))) actions.push("redact");
-  if (isModerator && message.sender !== user.name) actions.push("mute", "kick", "ban");
-  return actions;
 }

@@ -3,7 +3,8 @@
  * key. Therefore tabs do not overwrite each other's messages, and a message that two tabs send is stored once. Knows no
  * socket and no DOM.
  *
- * @typedef {{key: string, room: string, body: string, time: string, problem?: string}} Entry
+ * @typedef {{key: string, room: string, body: string, time: string, of?: number, problem?: string}} Entry `of` is the
+ *   seq of the message that it answers
  */
 
 const PREFIX = "outbox.";
@@ -62,9 +63,10 @@ export class Outbox {
   /**
    * @param {string} room
    * @param {string} body
+   * @param {{of?: number}} [relation]
    */
-  add(room, body) {
-    const entry = { key: newKey(), room, body, time: new Date().toISOString() };
+  add(room, body, relation) {
+    const entry = { key: newKey(), room, body, time: new Date().toISOString(), ...relation };
     this.#write(entry);
     return entry;
   }

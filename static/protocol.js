@@ -22,7 +22,9 @@
  * @typedef {{op: "members", room: string}} Members
  * @typedef {{op: "typing", room: string}} Typing
  * @typedef {{op: "ping"}} Ping
- * @typedef {Join | Leave | Publish | History | Members | Typing | Ping} Command
+ * @typedef {{op: "mark", room: string, seq: number}} Mark
+ * @typedef {{op: "unread"}} Unread
+ * @typedef {Join | Leave | Publish | History | Members | Typing | Ping | Mark | Unread} Command
  *
  * @typedef {number | string} Ref
  * @typedef {{type: "welcome", name: string, server: string, limits: Limits, verified?: boolean, bot?: boolean,
@@ -37,6 +39,9 @@
  * @typedef {{type: "ack", room: string, seq: number, cursor: string, repeat: boolean, ref?: Ref}} AckEvent
  * @typedef {{type: "history", room: string, messages: Message[], complete: boolean, last?: number,
  *   ref?: Ref}} HistoryEvent
+ * @typedef {{type: "marked", room: string, seq: number, ref?: Ref}} MarkedEvent
+ * @typedef {{room: string, marker: number, unread: number, mentions: number, last: number}} UnreadRoom
+ * @typedef {{type: "unread", rooms: UnreadRoom[], ref?: Ref}} UnreadEvent
  * @typedef {{type: "members", room: string, members: Member[], count: number, ref?: Ref}} MembersEvent
  * @typedef {{type: "presence", room: string, joined?: string[], left?: string[], count: number,
  *   verified?: string[], bots?: string[], ref?: Ref}} PresenceEvent
@@ -47,7 +52,8 @@
  * @typedef {{type: "restored", ref?: Ref}} RestoredEvent
  * @typedef {{type: "pong", ref?: Ref}} PongEvent
  * @typedef {WelcomeEvent | JoinedEvent | LeftEvent | RoomEvent | MessageEvent | GapEvent | AckEvent | HistoryEvent
- *   | MembersEvent | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent | PongEvent} Event
+ *   | MembersEvent | PresenceEvent | TypingEvent | RedactedEvent | ErrorEvent | RestoredEvent | PongEvent
+ *   | MarkedEvent | UnreadEvent} Event
  */
 
 export const SUBPROTOCOL = "chatkit.v1";

@@ -103,6 +103,10 @@ export class Rooms {
   get unread() {
     return [...this.joined.values()].reduce((sum, room) => sum + room.unread, 0);
   }
+
+  get mentions() {
+    return [...this.joined.values()].reduce((sum, room) => sum + room.position.mentions, 0);
+  }
 }
 
 /**

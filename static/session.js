@@ -1,6 +1,6 @@
 /**
- * The page's conversation with a server: joins and resumes rooms, applies events, sends messages. Holds the connection,
- * the rooms and the outbox; knows no DOM. `onChange` reports that the state changed; the owner then reads it.
+ * The conversation with a server: joins and resumes rooms, and applies events to them. Holds the connection, the rooms
+ * and the outbox; knows no DOM. `onChange` reports that the state changed; the owner then reads it.
  */
 
 import { call } from "./api.js";
@@ -8,22 +8,30 @@ import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Outbox } from "./outbox.js";
 import { ConnectionLost, Refused } from "./protocol.js";
+import { ReadState } from "./read_state.js";
 import { isChange } from "./relations.js";
-import { WINDOW } from "./room.js";
 import { Rooms } from "./rooms.js";
 
 /**
  * @typedef {import("./protocol.js").Event} Event
  * @typedef {import("./protocol.js").Message} Message
  * @typedef {import("./room.js").Room} Room
+ *
+ * @typedef {object} Owner
+ * @property {import("./storage.js").Store} store
+ * @property {() => string} url called for each attempt to connect
+ * @property {string} server the address of the server's HTTP calls
+ * @property {string | undefined} token
+ * @property {() => void} onChange
+ * @property {(room: Room, message: Message) => void} onLive a message that is newer than the state at joining
+ * @property {(room: Room, oldName: string, name: string) => void} onRenamed
+ * @property {(sentence: string) => void} onProblem
+ * @property {() => void} onBadName the server refused the name
+ * @property {(event: import("./protocol.js").WelcomeEvent) => void} onWelcome
  */
 
 const FIRST_PAGE = 60;
-const PAGE = 100;
-const FOUND = 50;
-const AFTER_FAILURE_MS = 2_000; // a refused page of history is not requested again immediately
 const MAX_NAMED = 200; // the protocol lists at most this many members by name
-const TYPING_EVERY_MS = 3_000;
 
 export class Session {
   /** The name that the server confirmed; empty before that. */
@@ -31,19 +39,8 @@ export class Session {
   /** Whether that name is bound to a token. */
   verified = false;
   maxBody = 65_536;
-  #typedMs = 0;
 
-  /**
-   * @param {object} owner
-   * @param {import("./storage.js").Store} owner.store
-   * @param {() => string} owner.url
-   * @param {() => void} owner.onChange
-   * @param {(room: Room, message: Message) => void} owner.onLive a message that is newer than the state at joining
-   * @param {(room: Room, oldName: string, name: string) => void} owner.onRenamed
-   * @param {(sentence: string) => void} owner.onProblem
-   * @param {() => void} owner.onBadName the server refused the name
-   * @param {(event: import("./protocol.js").WelcomeEvent) => void} owner.onWelcome
-   */
+  /** @param {Owner} owner */
   constructor(owner) {
     this.owner = owner;
     this.rooms = new Rooms(owner.store);
@@ -56,6 +53,11 @@ export class Session {
     });
     /** The server's sentence about a store that it cannot reach, or an empty string. */
     this.storeProblem = "";
+    this.readState = new ReadState({
+      ask: (command) => this.connection.ask(command),
+      rooms: this.rooms,
+      onChange: owner.onChange,
+    });
     this.delivery = new Delivery({
       outbox: this.outbox,
       ask: (command) => this.connection.ask(command),
@@ -86,33 +88,6 @@ export class Session {
   }
 
   /**
-   * @param {Room} room
-   * @param {string} body
-   */
-  publish(room, body) {
-    this.outbox.add(room.name, body);
-    this.#deliver();
-  }
-
-  /** @param {string} key */
-  resend(key) {
-    this.outbox.retry(key);
-    this.#deliver();
-  }
-
-  /** @param {string} key */
-  forget(key) {
-    this.outbox.remove(key);
-    this.owner.onChange();
-  }
-
-  /** @param {Room} room */
-  typing(room) {
-    if (Date.now() - this.#typedMs < TYPING_EVERY_MS) return;
-    if (this.connection.send({ op: "typing", room: room.name })) this.#typedMs = Date.now();
-  }
-
-  /**
    * Try again to join a room that the server refused.
    * @param {Room} room
    */
@@ -126,75 +101,12 @@ export class Session {
     if (this.connection.isOnline) await this.connection.ping();
   }
 
-  /** @param {Room} room */
-  async loadOlder(room) {
-    if (!room.hasOlder) return;
-    const before = room.oldest?.message.seq ?? room.last + 1;
-    await this.#load(room, "older", { before }, (page) => room.prepend(page));
-  }
-
-  /** @param {Room} room */
-  async loadNewer(room) {
-    const newest = room.newest?.message.seq ?? 0;
-    await this.#load(room, "newer", { after: newest }, (page) => room.append(page));
-  }
-
-  /** @param {Room} room */
-  async showNewest(room) {
-    room.following = true;
-    this.owner.onChange();
-    if (room.attached) return;
-    const page = await this.#page(room, { limit: PAGE });
-    if (page) room.replace([page], { isAtEnd: true });
-    this.owner.onChange();
-  }
-
-  /**
-   * Read the messages in the window again, because changes of them were missed.
-   * @param {Room} room
-   */
-  async refresh(room) {
-    const first = room.firstShown;
-    if (!room.isStale || !room.joined || first === undefined) return;
-    room.isStale = false;
-    const { generation } = room;
-    const page = await this.#page(room, { after: first - 1, limit: WINDOW });
-    if (!page || room.generation !== generation) return;
-    room.refresh(page);
-    this.owner.onChange();
-  }
-
-  /**
-   * Show the part of the log around a message.
-   * @param {Room} room
-   * @param {number} seq
-   */
-  async showAround(room, seq) {
-    if (room.find(seq)) return;
-    const [before, after] = await Promise.all([
-      this.#page(room, { before: seq + 1, limit: FOUND }),
-      this.#page(room, { after: seq, limit: FOUND }),
-    ]);
-    if (!before || !after) return;
-    room.following = false;
-    room.replace([before, after], { isAtEnd: after.complete });
-    this.owner.onChange();
-  }
-
-  /**
-   * @param {Room} room
-   * @param {string} search
-   * @param {number} [before]
-   */
-  async search(room, search, before) {
-    return this.#page(room, { search, before, limit: FOUND });
-  }
-
   /** Read the list of rooms; return the reason if the server does not allow it, else null. */
   async refreshRooms() {
     try {
-      this.rooms.listed = (await call("GET", "rooms")).rooms;
+      this.rooms.listed = (await this.call("GET", "rooms")).rooms;
       this.owner.onChange();
+      if (this.verified && this.connection.isOnline) await this.readState.load(); // for rooms that are not joined
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (error.code === "unauthorized") return { code: 4401, reason: error.message };
@@ -204,9 +116,23 @@ export class Session {
     return null;
   }
 
+  /**
+   * Make an HTTP call to the server.
+   * @param {string} method
+   * @param {string} path
+   * @param {import("./api.js").CallOptions} [options]
+   */
+  call(method, path, options) {
+    const { server, token } = this.owner;
+    return call(method, path, { ...options, server, token });
+  }
+
   /** @param {import("./connection.js").ConnectionState} state */
   #onState(state) {
-    if (state.kind !== "online") for (const room of this.rooms.joined.values()) room.onConnectionLost();
+    if (state.kind !== "online") {
+      for (const room of this.rooms.joined.values()) room.onConnectionLost();
+      this.readState.onConnectionLost();
+    }
     this.owner.onChange();
   }
 
@@ -215,7 +141,7 @@ export class Session {
     if (event.type === "welcome") this.#onWelcome(event);
     else if (event.type === "error") this.#onError(event);
     else if (event.type === "restored") this.#onRestored();
-    else if (event.type === "pong") return;
+    else if (event.type === "pong" || event.type === "unread") return;
     else this.#onRoomEvent(event);
     this.owner.onChange();
   }
@@ -227,8 +153,9 @@ export class Session {
     this.owner.onWelcome(event);
     this.maxBody = event.limits.body;
     this.storeProblem = "";
+    if (this.verified) void this.readState.load(); // before the rooms are joined, and so before they are read
     for (const room of this.rooms.joined.values()) this.#join(room);
-    this.#deliver();
+    this.deliver();
     void this.refreshRooms();
   }
 
@@ -241,10 +168,10 @@ export class Session {
 
   #onRestored() {
     this.storeProblem = "";
-    this.#deliver();
+    this.deliver();
   }
 
-  /** @param {Exclude<Event, {type: "welcome" | "error" | "restored" | "pong"}>} event */
+  /** @param {Exclude<Event, {type: "welcome" | "error" | "restored" | "pong" | "unread"}>} event */
   #onRoomEvent(event) {
     const room = this.rooms.get(event.room);
     if (!room) return;
@@ -262,6 +189,8 @@ export class Session {
         return room.onSettings(event);
       case "redacted":
         return room.onRedacted(event.seq);
+      case "marked":
+        return this.readState.onMarked(room, event.seq);
       case "presence":
         return this.#onPresence(room, event);
       case "members":
@@ -284,7 +213,7 @@ export class Session {
     this.outbox.rename(oldName, name);
     if (this.rooms.rename(room, name)) this.#join(room);
     this.owner.onRenamed(room, oldName, name);
-    this.#deliver();
+    this.deliver();
   }
 
   /**
@@ -293,7 +222,7 @@ export class Session {
    */
   #onMessage(room, message) {
     const isNew = message.seq > room.head;
-    if (!room.onMessage(message)) return;
+    if (!room.onMessage(message, this.name)) return;
     this.outbox.seen(message);
     if (isNew && !isChange(message)) this.owner.onLive(room, message);
   }
@@ -314,7 +243,7 @@ export class Session {
   #onPresence(room, event) {
     room.onPresence(event);
     // A large room reports only its count: request the names once the count is small enough.
-    if (room.members.size !== room.count && room.count <= MAX_NAMED) void this.#ask({ op: "members", room: room.name });
+    if (room.members.size !== room.count && room.count <= MAX_NAMED) void this.ask({ op: "members", room: room.name });
   }
 
   /** @param {Room} room */
@@ -330,7 +259,7 @@ export class Session {
   #onJoinRefused(room, error) {
     if (!(error instanceof Refused)) return; // the connection was lost: all rooms are joined again after reconnecting
     if (error.renamedTo !== undefined && this.rooms.get(room.name) === room) this.#followRenamed(room, error.renamedTo);
-    else if (error.retryAfterS !== undefined) window.setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
+    else if (error.retryAfterS !== undefined) setTimeout(() => this.#retryJoin(room), error.retryAfterS * 1000);
     else room.onRefused(error.code, error.message, { wasInside: room.refusal?.wasInside ?? false });
     this.owner.onChange();
   }
@@ -341,46 +270,17 @@ export class Session {
     if (isWanted && this.connection.isOnline) this.#join(room);
   }
 
-  #deliver() {
+  /** Send what is in the outbox, if there is a connection. */
+  deliver() {
     if (this.connection.isOnline) this.delivery.run();
     this.owner.onChange();
   }
 
   /**
-   * @param {Room} room
-   * @param {"older" | "newer"} direction
-   * @param {{before?: number, after?: number}} where
-   * @param {(page: import("./room.js").HistoryPage) => void} apply
-   */
-  async #load(room, direction, where, apply) {
-    if (room.loading || !room.joined) return;
-    room.loading = direction;
-    this.owner.onChange();
-    const { windowVersion } = room;
-    const page = await this.#page(room, { ...where, limit: PAGE });
-    if (!page) await pause(AFTER_FAILURE_MS);
-    room.loading = null;
-    // If the window was replaced during the request, this page would leave a hole.
-    if (page && room.windowVersion === windowVersion) apply(page);
-    this.owner.onChange();
-  }
-
-  /**
-   * @param {Room} room
-   * @param {{before?: number, after?: number, limit?: number, search?: string}} where
-   */
-  async #page(room, where) {
-    const answer = await this.#ask({ op: "history", room: room.name, ...where });
-    if (answer?.type !== "history") return null;
-    for (const message of answer.messages) this.outbox.seen(message);
-    return answer;
-  }
-
-  /**
-   * Send a command for the view; return null if it is refused or the connection is lost.
+   * Send a command; return null if it is refused, which `onProblem` reports, or if the connection is lost.
    * @param {import("./protocol.js").Command} command
    */
-  async #ask(command) {
+  async ask(command) {
     try {
       return await this.connection.ask(command);
     } catch (error) {
@@ -389,9 +289,4 @@ export class Session {
       return null;
     }
   }
-}
-
-/** @param {number} ms */
-function pause(ms) {
-  return new Promise((done) => window.setTimeout(done, ms));
 }

@@ -84,6 +84,7 @@ export class Store {
    * @param {(name: string, text: string | null) => void} onWrite
    */
   onChange(onWrite) {
+    if (!this.storage) return;
     window.addEventListener("storage", ({ key, newValue }) => {
       if (key?.startsWith(this.prefix)) onWrite(key.slice(this.prefix.length), newValue);
     });

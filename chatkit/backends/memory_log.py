@@ -73,7 +73,7 @@ class MemoryLog:
         target = self.get(of)
         if target is None or target.act is not None or (entry.act is not None and target.redacted):
             return
-        if entry.act is Act.EDIT and entry.sender != target.sender:
+        if entry.act is Act.REDACT or (entry.act is Act.EDIT and entry.sender != target.sender):
             return
         relations = self._relations.setdefault(of, Relations())
         self._forget(relations.show(target))

@@ -8,7 +8,7 @@ import msgspec
 
 from chatkit.client.endpoint import room_path
 from chatkit.client.http import HttpClient
-from chatkit.client.validation import MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
+from chatkit.client.validation import MAX_COUNT, MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
 from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
 from chatkit.core.model import Message, format_time
 from chatkit.core.token import TokenKind, parse_secret
@@ -129,7 +129,9 @@ class AdminClient(HttpClient):
 
 def _check_token(view: View) -> View:
     _check_texts(view.id, view.name, view.made_by)
-    _check_times(view.created, view.expires, view.last_used, view.revoked)
+    _check_times(view.created, view.expires, view.last_used, view.revoked, view.previous_until)
+    if view.uses_left is not None and not 0 <= view.uses_left <= MAX_COUNT:
+        raise incompatible("a number of uses out of range")
     return view
 
 

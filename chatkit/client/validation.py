@@ -10,10 +10,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from chatkit.core.message_state import MAX_LISTED_NAMES
-from chatkit.core.model import Cursor, Gap, Member, Message, check_data, parse_time
+from chatkit.core.model import MAX_TIME_MS, Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.core.reading import RoomUnread
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.wire.access import MAX_TIME_MS
 from chatkit.wire.http import MessageList, MessagePage, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,

@@ -19,7 +19,7 @@ from chatkit.core.access import Grant, Identity, Right, check_grants, require
 from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent, RefusedAttempts
 from chatkit.core.backend import Backend
-from chatkit.core.model import check_sender, format_time
+from chatkit.core.model import check_end, check_sender, format_time
 from chatkit.core.names import is_anonymous, is_role, skeletons
 from chatkit.core.token import Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
 from chatkit.errors import BadRequest, ChatkitError, InviteUsed, NameTaken, NotFound, Unauthorized
@@ -81,8 +81,7 @@ class Administration:
         self, name: str, grants: tuple[Grant, ...], kind: TokenKind, made_by: str, expires_ms: int | None
     ) -> NewToken:
         now_ms = self._now_ms()
-        if expires_ms is not None and expires_ms <= now_ms:
-            raise BadRequest("the expiry of a token is in the future")
+        check_end(expires_ms, now_ms, "a token")
         token_id = new_token_id()
         secret = new_secret(token_id)
         return NewToken(Token(token_id, name, kind, grants, digest_of(secret), now_ms, made_by, expires_ms), secret)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from chatkit.core.backend import Backend
+from chatkit.core.backend import Backend, Filter, Page
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.core.records import Record
 from chatkit.errors import ChatkitError
@@ -44,6 +44,10 @@ class HubStore:
     async def scan_records(self, kind: str, prefix: str = "") -> Sequence[Record]:
         """Return the records of a kind; see `Backend.scan_records`."""
         return await self._backend.scan_records(kind, prefix)
+
+    async def read(self, room: str, *, where: Filter) -> Page:
+        """Return the newest messages of a room that match; see `Backend.read`."""
+        return await self._backend.read(room, where=where)
 
     async def redact(self, room: str, seq: int) -> Message:
         """Remove a message's body and data; see `Backend.redact`."""

@@ -19,6 +19,7 @@ MAX_SENDER_CHARS = 32
 MAX_KEY_CHARS = 128
 MAX_DECOMPOSED = 4  # code points that compose to one: the NFC of a longer text is too long for a name
 MAX_DATA_DEPTH = 64  # far below the depth at which the recursion of an encoder or decoder fails
+MAX_TIME_MS = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 ANONYMOUS = "anonymous"
 MAX_SEQ = 10**17  # a cursor has 18 digits, so that numbers are left for later messages
 
@@ -228,6 +229,12 @@ def parse_time(text: str) -> int:
     return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def check_end(end_ms: int | None, now_ms: int, what: str) -> None:
+    """Raise `BadRequest` if the end of `what` is not in the future, or is later than a time can be; None is no end."""
+    if end_ms is not None and not now_ms < end_ms < MAX_TIME_MS:
+        raise BadRequest(f"the end of {what} is in the future, and before the year 9999")
+
+
 @lru_cache(maxsize=4096)  # every message carries one of the same few names
 def check_room(name: str) -> str:
     """Return the room's name in NFC. Raise `BadName` if it breaks the rule."""
@@ -251,9 +258,8 @@ def _in_room_name(char: str) -> bool:
 
 def check_sender(name: str) -> str:
     """Return the sender's name, trimmed and in NFC. Raise `BadName` if it breaks the rule."""
-    return _check_sender(
-        name.strip(BLANKS)
-    )  # before the cache, which would otherwise keep texts with any number of blanks
+    # Before the cache, which would otherwise keep texts with any number of blanks.
+    return _check_sender(name.strip(BLANKS))
 
 
 @lru_cache(maxsize=4096)
@@ -319,9 +325,8 @@ def check_data(data: Any, max_bytes: int) -> Any:
     if len(encoded) > max_bytes:
         raise TooLarge("data", max_bytes)
     try:
-        data = msgspec.json.decode(
-            encoded
-        )  # so a tuple becomes a list in every store, not only in those that store JSON
+        # So a tuple becomes a list in every store, not only in those that store JSON.
+        data = msgspec.json.decode(encoded)
     except (ValueError, RecursionError) as error:
         raise BadBody("data is a JSON value") from error
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DATA_DEPTH and _depth(data) > MAX_DATA_DEPTH:

@@ -26,10 +26,10 @@ from chatkit.core.access import (
 )
 from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import Audit, AuditEvent
-from chatkit.core.backend import Backend
+from chatkit.core.backend import Backend, Filter
 from chatkit.core.ban_list import BanList, parse_network
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft, Message, check_room, check_sender, format_time
+from chatkit.core.model import Draft, Message, check_end, check_room, check_sender, format_time
 from chatkit.core.read_state import move_markers
 from chatkit.core.renaming import Renaming
 from chatkit.core.token import new_token_id, parse_secret
@@ -96,8 +96,7 @@ class Moderation:
             until_ms,
             is_mute,
         )
-        if until_ms is not None and until_ms <= ban.created_ms:
-            raise BadRequest("the end of a ban is in the future")
+        check_end(until_ms, ban.created_ms, "a ban")
         if BanList([ban]).on(by):
             raise BadRequest("this ban would concern you")
         await self._make_place_for_ban(by)
@@ -220,19 +219,23 @@ class Moderation:
 
         An entry of the room's log says so, for readers that are away, and, if `is_audited`, one of the audit. The
         caller checks whether `by` may: a sender may redact its own messages. To redact a message again changes nothing,
-        and is no entry. Raise `BadReference` for a change of another message, and `NotFound` if the message is not
-        stored any more.
+        and is no entry, unless the process was killed before it had stored the first one. Raise `BadReference` for a
+        change of another message, and `NotFound` if the message is not stored any more.
         """
         if message.act is not None:
             raise BadReference(f"message {message.seq} is a change of message {message.of}: redact that one")
         redacted = await self._backend.redact(message.room, message.seq)
-        if not message.redacted:
+        if not message.redacted or not await self._has_entry_of_redaction(message):
             await self._audit.keep(_entry_of_redaction(by, message))
         if is_audited and not message.redacted:
             sentence = f"redacted message {message.seq} of {message.sender} in {message.room}"
             details = {"seq": message.seq, "sender": message.sender}
             await self._audit.append(AuditEvent.MESSAGE_REDACTED, by, sentence, message.room, details)
         return redacted
+
+    async def _has_entry_of_redaction(self, message: Message) -> bool:
+        page = await self._backend.read(message.room, where=Filter(of=message.seq))
+        return any(entry.act is Act.REDACT for entry in page.messages)
 
 
 def _entry_of_redaction(by: Identity, message: Message) -> Draft:

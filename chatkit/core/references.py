@@ -33,7 +33,7 @@ class References:
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
         """Append drafts, and return a receipt or `BadReference` or `Forbidden` for each; see `Backend.append`."""
-        if all(draft.of is None or draft.act is Act.REDACT for draft in drafts):
+        if not any(map(_has_to_be_checked, drafts)):
             return await self._backend.append(drafts)
         decided = await self._check(drafts)
         accepted = [draft for n, draft in enumerate(drafts) if n not in decided]
@@ -44,7 +44,7 @@ class References:
 
     async def _check(self, drafts: Sequence[Draft]) -> dict[int, Outcome]:
         """Return the outcomes of the drafts that are not to be appended, by their index."""
-        referring = [(n, draft) for n, draft in enumerate(drafts) if draft.of is not None]
+        referring = [(n, draft) for n, draft in enumerate(drafts) if _has_to_be_checked(draft)]
         targets = await self._read({(draft.room, draft.of or 0) for _, draft in referring})
         batch = _Batch(self._backend)
         decided: dict[int, Outcome] = {}
@@ -132,6 +132,10 @@ class _Batch:
         if found[0].count <= len(found[0].by):
             return False
         return await self._backend.has_reaction(target.room, target.seq, draft.body, draft.sender)
+
+
+def _has_to_be_checked(draft: Draft) -> bool:
+    return draft.of is not None and draft.act is not Act.REDACT  # the entry of a redaction that was made
 
 
 async def _read(backend: Backend, room: str, seq: int) -> Message | None:

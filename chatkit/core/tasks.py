@@ -36,9 +36,8 @@ class Tasks:
             job.close()
             raise Unavailable("the server is shutting down")
         task = self._group.create_task(_logged(job))
-        task.add_done_callback(
-            lambda _: job.close()
-        )  # a task that is cancelled before its first turn never started its coroutine
+        # A task that is cancelled before its first turn never started its coroutine.
+        task.add_done_callback(lambda _: job.close())
         return task
 
 

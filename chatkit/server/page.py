@@ -1,6 +1,11 @@
-"""The browser page: `GET /` and its files, with headers that isolate it from other sites."""
+"""The browser page: `GET /`, its files, and the client module for other pages.
 
+The page has headers that isolate it from other sites.
+"""
+
+import asyncio
 from contextlib import suppress
+from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +22,13 @@ from msgspec.structs import replace
 
 import chatkit
 from chatkit.core.access import Credential, Identity
-from chatkit.errors import Banned, ChatkitError, Unauthorized
+from chatkit.errors import Banned, ChatkitError, Forbidden, Unauthorized
 from chatkit.server.access import port_of
 from chatkit.server.admission import Admission
 from chatkit.server.browser_site import is_secure
+from chatkit.server.host_page import unknown_host
 from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.page_files import PageFiles, read_page_files, split_version
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -33,7 +40,12 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+# Of a file at an address that has its version: it never changes, and a year is long enough.
+VERSIONED_HEADERS: Final = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+# The service worker is in `static/`, but the page that it serves offline is above.
+WORKER_HEADERS: Final = {**HEADERS, "Service-Worker-Allowed": "../"}
 CUSTOM_PAGE_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+COMPRESSIBLE: Final = frozenset({".css", ".html", ".js", ".svg", ".webmanifest"})
 MEDIA_TYPES: Final = {
     ".css": "text/css",
     ".html": "text/html",
@@ -53,25 +65,63 @@ def static_folder() -> Path:
 
 
 def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHandler]:
-    """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy."""
+    """Return the handlers of chatkit's own page, or of a page in `folder`, which declares its own security policy.
+
+    Also a page in `folder` can import the client module of chatkit's own page.
+    """
     root = (folder or static_folder()).resolve()
     headers = HEADERS if folder is None else CUSTOM_PAGE_HEADERS
 
     @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def index(request: HttpRequest, token: FromQuery[str | None] = None) -> Response[Any]:
-        admission.policy.check_host(request.headers.get("host"))
-        if token is None:
+        host = request.headers.get("host")
+        try:
+            admission.policy.check_host(host)
+        except Forbidden:
+            if host is None or "text/html" not in request.headers.get("accept", ""):
+                raise  # a problem document, for programs
+            return unknown_host(host, "https" if is_secure(request, admission) else "http")
+        if token is not None:
+            return _exchange_token(request, admission, token)
+        if folder is not None:
             return _file(request, root / "index.html", headers)
-        return _exchange_token(request, admission, token)
+        files = await _own_files()
+        return _content(request, files, files.index, ".html", HEADERS)
 
     @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
-        found = _find(root, path)
+        version, name = split_version(path)
+        if version is not None and (answer := await _versioned(request, version, name)):
+            return answer
+        # A page of another version, which is open while the server is replaced, gets the present files.
+        found = _find(root, name)
         if found is None:
             raise NotFoundException(f"there is no file {path[:80]}")
-        return _file(request, found, headers)
+        is_worker = folder is None and found == root / "service_worker.js"
+        return _file(request, found, WORKER_HEADERS if is_worker else headers)
 
-    return [index, asset]
+    return [index, asset, client_module]
+
+
+@route("/client.js", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+async def client_module(request: HttpRequest) -> Response[Any]:
+    """Answer with the module that pages import to use this server."""
+    files = await _own_files()
+    return _content(request, files, files.client_module, ".js", HEADERS)
+
+
+async def _own_files() -> PageFiles:
+    # In a thread, because the first call takes 100 ms.
+    return await asyncio.to_thread(read_page_files, static_folder())
+
+
+async def _versioned(request: HttpRequest, version: str, name: str) -> Response[Any] | None:
+    """Answer with a file of chatkit's own page, or return None if this is not its version or there is no such file."""
+    files = await _own_files()
+    content = files.get(name)
+    if content is None or version != files.version:
+        return None
+    return _content(request, files, content, Path(name).suffix, VERSIONED_HEADERS)
 
 
 def _exchange_token(request: HttpRequest, admission: Admission, token: str) -> Response[Any]:
@@ -147,6 +197,24 @@ def _file(request: HttpRequest, path: Path, headers: dict[str, str]) -> Response
     # With nosniff, browsers ignore scripts and images without a declared type.
     media_type = MEDIA_TYPES.get(path.suffix) or guess_type(path.name)[0]
     return File(path, media_type=media_type, content_disposition_type="inline", headers=dict(headers), etag=tag)
+
+
+def _content(
+    request: HttpRequest, files: PageFiles, content: bytes, suffix: str, headers: dict[str, str]
+) -> Response[Any]:
+    """Answer with content that is in memory, compressed if the client accepts it."""
+    tag = ETag(value=sha256(content).hexdigest()[:16])
+    headers = {**headers, "Vary": "Accept-Encoding", "ETag": tag.to_header()}
+    if _has_tag(request.headers.get("if-none-match"), tag):
+        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers=headers)
+    if suffix in COMPRESSIBLE and _accepts_gzip(request.headers.get("accept-encoding")):
+        content, headers["Content-Encoding"] = files.compress(content), "gzip"
+    return Response(content, media_type=MEDIA_TYPES.get(suffix) or guess_type(f"file{suffix}")[0], headers=headers)
+
+
+def _accepts_gzip(accept_encoding: str | None) -> bool:
+    """Return whether a client accepts gzip (RFC 9110 section 12.5.3): browsers name it, without a weight."""
+    return "gzip" in [each.strip().lower() for each in (accept_encoding or "").split(",")]
 
 
 def _has_tag(if_none_match: str | None, tag: ETag) -> bool:

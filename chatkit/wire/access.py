@@ -4,17 +4,15 @@ Times are RFC 3339. No text of a body, such as its `repr`, holds a secret: only 
 fields are refused, because a misspelled `expires` would make a token without an end.
 """
 
-from typing import Final, Self
+from typing import Self
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from chatkit.core.access import ALL_ROOMS, Ban, BanSubject, Grant, RoomSettings
-from chatkit.core.model import format_time, parse_time
+from chatkit.core.model import MAX_TIME_MS, format_time, parse_time
 from chatkit.core.token import Token, TokenKind
 from chatkit.errors import BadRequest
-
-MAX_TIME_MS: Final = 253_370_764_800_000  # 9999-01-01: later times do not fit in every time zone
 
 
 class TokenView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -6,7 +6,7 @@ from chatkit.cli.export_format import MAX_TEXT_BYTES
 from chatkit.cli.importers.foreign_message import ForeignMessage
 from chatkit.cli.importers.log_loader import ImportCounts, ImportFailed, LogLoader
 from chatkit.core.backend import Backend
-from chatkit.core.model import Message, check_body, check_data, format_time
+from chatkit.core.model import MAX_TIME_MS, Message, check_body, check_data, format_time
 from chatkit.errors import BadInput
 
 PAGE_MESSAGES = 1_000
@@ -33,6 +33,8 @@ class ForeignLoader:
         newest_ms, last_key = 0, ""
         try:
             for foreign in messages:
+                if foreign.time_ms >= MAX_TIME_MS:  # nobody could read the room
+                    raise ImportFailed(f"a message of {foreign.sender} is of the year 9999 or later")
                 newest_ms = max(newest_ms, foreign.time_ms)
                 if foreign.key != last_key and await self._is_new(room, foreign, newest_ms, stored):
                     stored.last += 1

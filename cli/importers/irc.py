@@ -69,12 +69,11 @@ class WeechatParser:
         prefix, tab, text = rest.partition("\t")
         try:
             when = datetime.fromisoformat(stamp)
-        except ValueError as error:
+            when = when if when.tzinfo is None else when.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise BadRequest("the line does not begin with a date, a time and a tab") from error
         if not tab:
             raise BadRequest("the line has no tab after the nick")
-        if when.tzinfo is not None:
-            when = when.astimezone(UTC)
         prefix = prefix.strip()
         if prefix == "*":
             nick, _, text = text.partition(" ")

@@ -61,7 +61,7 @@ class ExportImporter:
                     if lines.is_cut and self._has_header:  # an interrupted export ends within a line
                         break
                     raise ImportFailed(f"{lines.place}: {error}") from error
-                self._counts.unknown_fields |= unknown
+                self._counts.add_unknown(unknown)
                 await self._import(line, lines.place)
                 if lines.number % SHOW_LINES == 0 and isinstance(line, Message):
                     show(line.room)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from chatkit.cli.input import without_mark
+from chatkit.cli.input import open_input, without_mark
 from chatkit.errors import BadRequest
 
 # A line with a body and data of 1 MiB each, all of it escaped as \u0000, has 12 MiB.
@@ -26,7 +26,7 @@ class LineReader:
         self._file: BinaryIO
 
     def __enter__(self) -> Self:
-        self._file = os.fdopen(0, "rb", closefd=False) if self._path == "-" else Path(self._path).open("rb")
+        self._file = open_input() if self._path == "-" else Path(self._path).open("rb")
         self._total = os.fstat(self._file.fileno()).st_size  # 0 for a pipe
         return self
 

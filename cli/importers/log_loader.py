@@ -1,6 +1,6 @@
 """LogLoader: stores messages that have numbers. Messages that the store has already are compared, not stored again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -11,6 +11,8 @@ from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 from chatkit.errors import BadInput, BadRequest, ChatkitError, KeyConflict
 
 MAX_BATCH: Final = 1_000  # messages in one call: few enough that other writers do not wait long
+MAX_UNKNOWN_FIELDS: Final = 20  # names that are printed at the end
+MAX_FIELD_CHARS: Final = 80
 
 
 class ImportFailed(ChatkitError):
@@ -30,6 +32,13 @@ class ImportCounts:
         self.n_redacted = 0
         self.n_skipped = 0  # lines
         self.unknown_fields: set[str] = set()
+
+    def add_unknown(self, fields: Iterable[str]) -> None:
+        """Remember the names of fields that are not stored, up to a number and a length that a person reads."""
+        for field in fields:
+            if len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
+                return
+            self.unknown_fields.add(field[:MAX_FIELD_CHARS])
 
     @property
     def n_messages(self) -> int:

@@ -4,6 +4,7 @@ Nothing is written to disk, and what is read is bounded: by the sizes that the z
 it really has.
 """
 
+import itertools
 import re
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ MAX_MEMBER_BYTES: Final = 32 * 2**20  # the messages of a day: some 20,000; twen
 MAX_RATIO: Final = 100  # of the content to the zip file: JSON is compressed to a tenth
 MIN_TOTAL_BYTES: Final = 2**26  # that a small zip file may contain
 MAX_DATA_BYTES: Final = 60_000  # of a message: below the default limit of a server
+MAX_OMITTED_BYTES: Final = 2_000  # of the names of the fields that have no place in it
 
 _DAY: Final = re.compile(r"([^/]+)/(\d{4}-\d\d-\d\d)\.json")
 _TS: Final = re.compile(r"(\d{1,11})\.(\d{1,6})")
@@ -214,13 +216,25 @@ def _decode(name: str, content: bytes, kind: Any) -> Any:
 
 
 def _bounded(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the data, without its largest fields if there is more than a message may have."""
-    sizes = {field: len(msgspec.json.encode(value)) for field, value in data.items()}
+    """Return the data, without its largest fields if there is more than a message may have.
+
+    `omitted` then lists the first of their names.
+    """
+    sizes = {field: len(msgspec.json.encode({field: value})) for field, value in data.items()}
+    total = sum(sizes.values())
+    if total <= MAX_DATA_BYTES:
+        return data
     omitted: list[str] = []
     for field in sorted(sizes, key=lambda field: -sizes[field]):
-        if len(msgspec.json.encode(data)) <= MAX_DATA_BYTES:
+        if total <= MAX_DATA_BYTES - MAX_OMITTED_BYTES:
             break
+        total -= sizes[field]
         del data[field]
         omitted.append(field)
-        data["omitted"] = omitted
-    return data
+    return data | {"omitted": _shortened(omitted)}
+
+
+def _shortened(names: list[str]) -> list[str]:
+    """Return the first of the names that have `MAX_OMITTED_BYTES` together."""
+    ends = itertools.accumulate(len(msgspec.json.encode(name)) + 1 for name in names)
+    return [name for name, end in zip(names, ends, strict=True) if end <= MAX_OMITTED_BYTES]

@@ -1,6 +1,7 @@
-/** The box for writing a message. Knows no socket and no room; passes text to its owner. */
+/** The box for writing a message, and the bar about what is answered or edited. Knows no socket and no room. */
 
 import { find, setText } from "../dom.js";
+import { CompletionView } from "./completion.js";
 
 const ENCODER = new TextEncoder();
 const COUNT_FROM = 0.8; // from this share of the limit on, the size is shown
@@ -10,27 +11,40 @@ export class ComposerView {
   #box = find("#message-box", HTMLTextAreaElement);
   #send = find("#send", HTMLButtonElement);
   #count = find("#composer-count", HTMLElement);
+  #context = find("#context", HTMLElement);
   maxBytes = 65_536;
 
-  /** @param {{onSend: (text: string) => void, onDraft: (text: string) => void}} on */
+  /**
+   * @param {object} on
+   * @param {(text: string) => void} on.onSend the owner empties the box when the text is on its way
+   * @param {(text: string) => void} on.onDraft
+   * @param {() => boolean} on.onEditLast edit the user's last message; false if the user has not written one
+   * @param {() => boolean} on.onDrop end the answer or the edit; false if the user has not written one
+   * @param {() => void} on.onEmoji choose an emoji
+   * @param {() => void} on.onFiles files were pasted or dropped
+   * @param {import("./completion.js").Find} on.find
+   */
   constructor(on) {
     this.on = on;
+    this.completion = new CompletionView(this.#box, { find: on.find, onInsert: () => this.#onInput() });
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
     });
-    this.#box.addEventListener("input", () => {
-      on.onDraft(this.#box.value);
-      this.#fit();
-    });
+    this.#box.addEventListener("input", () => this.#onInput());
     // Its height depends on the width, and it has none while the composer is hidden.
     new ResizeObserver(() => this.#fit()).observe(this.#form);
-    this.#box.addEventListener("keydown", (event) => {
-      // An Enter that confirms a composition of an input method does not send.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-      event.preventDefault();
-      this.#submit();
-    });
+    this.#box.addEventListener("keydown", (event) => this.#onKey(event));
+    find("#context-close", HTMLButtonElement).onclick = () => {
+      on.onDrop();
+      this.focus();
+    };
+    find("#emoji-open", HTMLButtonElement).onclick = on.onEmoji;
+    this.#refuseFiles();
+  }
+
+  get text() {
+    return this.#box.value;
   }
 
   /**
@@ -39,21 +53,85 @@ export class ComposerView {
    */
   open(room, draft) {
     this.#box.placeholder = `Message #${room}`;
-    this.#box.value = draft;
+    this.setText(draft);
+  }
+
+  /** @param {string} text */
+  setText(text) {
+    this.#box.value = text;
+    this.#box.setSelectionRange(text.length, text.length);
+    this.completion.close();
     this.#fit();
+  }
+
+  /**
+   * Insert text at the caret, separated from the word before it.
+   * @param {string} text
+   */
+  insert(text) {
+    const { selectionStart: at, value } = this.#box;
+    const space = at > 0 && !/\s$/.test(value.slice(0, at)) ? " " : "";
+    this.#box.setRangeText(space + text, at, this.#box.selectionEnd, "end");
+    this.#onInput();
+    this.focus();
+  }
+
+  /**
+   * Show what is answered or edited; an empty title shows nothing.
+   * @param {string} title
+   * @param {string} text
+   */
+  showContext(title, text) {
+    this.#context.hidden = !title;
+    setText(find(".title", HTMLElement, this.#context), title);
+    setText(find(".excerpt", HTMLElement, this.#context), text);
   }
 
   focus() {
     this.#box.focus();
   }
 
+  #onInput() {
+    this.on.onDraft(this.#box.value);
+    this.#fit();
+    void this.completion.update();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    // A key that belongs to the composition of an input method has no other effect.
+    if (event.isComposing || event.keyCode === 229 || this.completion.onKey(event)) return;
+    const isPlain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;
+    if (event.key === "Enter" && !event.shiftKey) this.#submit();
+    else if (event.key === "ArrowUp" && isPlain && !this.#box.value && this.on.onEditLast()) event.stopPropagation();
+    else if (event.key === "Escape" && this.on.onDrop()) event.stopPropagation(); // it would jump to the newest message
+    else return;
+    event.preventDefault();
+  }
+
   #submit() {
     const text = this.#box.value;
     if (!text.trim() || ENCODER.encode(text).length > this.maxBytes) return this.#fit();
-    this.#box.value = "";
-    this.on.onDraft("");
-    this.#fit();
+    this.completion.close();
     this.on.onSend(text);
+  }
+
+  /** A dropped file would otherwise replace the page. */
+  #refuseFiles() {
+    document.addEventListener("dragover", (event) => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
+    document.addEventListener("drop", (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      this.on.onFiles();
+    });
+    this.#box.addEventListener("paste", (event) => {
+      const { clipboardData } = event;
+      if (!clipboardData?.files.length || clipboardData.types.includes("text/plain")) return;
+      event.preventDefault();
+      this.on.onFiles();
+    });
   }
 
   #fit() {

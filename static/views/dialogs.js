@@ -43,7 +43,11 @@ export class NameDialog {
     if (this.#dialog.open) return;
     this.#box.value = name;
     this.#box.dataset.previous = name;
-    find("#name-cancel", HTMLButtonElement).textContent = name ? "Cancel" : "Stay anonymous";
+    const isFirst = name === "";
+    setText(find("#name-title", HTMLElement), isFirst ? "Welcome" : "Choose a name");
+    const what = isFirst ? "Here, people and programs talk in rooms. Choose a name: other" : "Other";
+    setText(find("#name-text", HTMLElement), `${what} members of a room see it next to your messages.`);
+    find("#name-cancel", HTMLButtonElement).textContent = isFirst ? "Stay anonymous" : "Cancel";
     this.#signIn.hidden = !canSignIn;
     this.#signOut.hidden = !canSignOut;
     this.#dialog.returnValue = "";

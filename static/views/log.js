@@ -5,6 +5,8 @@
 
 import { Children, find, make, setText } from "../dom.js";
 import { messageElement, pendingElement } from "./message.js";
+import { StickyView } from "./sticky.js";
+import { ToolbarView } from "./toolbar.js";
 
 /** @typedef {import("../transcript.js").Line} Line */
 
@@ -19,6 +21,12 @@ export class LogView {
   /** @type {Children<Line>} */
   #lines;
   #follows = true;
+  #jumpUp = find("#jump-up", HTMLButtonElement);
+  /** The first new message; empty if there are no new ones. */
+  #firstNew = "";
+  /** The number of messages after the "New" line; 0 when the user has seen it. */
+  #newCount = 0;
+  #sticky = new StickyView(this.#scroller, find("#log", HTMLElement));
 
   /**
    * @param {object} on
@@ -28,13 +36,29 @@ export class LogView {
    * @param {() => void} on.onJump
    * @param {(key: string) => void} on.onRetry
    * @param {(key: string) => void} on.onForget
-   * @param {(message: import("../protocol.js").Message, button: HTMLElement) => void} on.onMenu
+   * @param {() => void} on.onJumpUp go to the first message that was not read
+   * @param {(seq: number) => void} on.onParent
+   * @param {(message: import("../protocol.js").Message, emoji: string) => void} on.onReaction
+   * @param {(name: string) => void} on.onName
+   * @param {() => void} on.onLeave
+   * @param {(seq: number) => readonly import("../message_actions.js").Action[]} on.actions
+   * @param {(action: import("../message_actions.js").Action, seq: number, anchor: HTMLElement) => void} on.onAction
+   * @param {(seq: number, anchor: HTMLElement) => void} on.onMenu
    */
   constructor(on) {
     this.on = on;
     this.#lines = new Children(find("#log", HTMLElement), (line) => this.#build(line));
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.#jump.onclick = on.onJump;
+    this.#jumpUp.onclick = () => {
+      this.#newCount = 0;
+      on.onJumpUp();
+    };
+    this.toolbar = new ToolbarView(on);
+    find("#log", HTMLElement).addEventListener("click", (event) => {
+      const name = event.target instanceof Element ? event.target.closest(".mention") : null;
+      if (name instanceof HTMLElement && name.dataset.name) on.onName(name.dataset.name);
+    });
     // Stay at the end when the composer grows or a phone's keyboard opens.
     new ResizeObserver(() => this.#follows && this.#toEnd()).observe(this.#scroller);
   }
@@ -43,6 +67,9 @@ export class LogView {
   clear() {
     this.#lines.clear();
     this.#follows = true;
+    this.#newCount = 0;
+    this.#firstNew = "";
+    this.#jumpUp.hidden = true;
   }
 
   /**
@@ -52,13 +79,49 @@ export class LogView {
   show(lines, { top, follows, hasNewer, unread }) {
     const anchor = follows ? null : this.#findAnchor(new Set(lines.map(({ id }) => id)));
     setText(this.#top, top);
-    this.#lines.show(lines);
+    this.#keepFocus(() => this.#lines.show(lines));
+    this.toolbar.refresh();
     this.#follows = follows;
     if (follows) this.#toEnd();
     else if (anchor) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.offset;
     this.#jump.hidden = follows && !hasNewer;
     setText(this.#jumpText, unread > 0 ? `${unread} new ${unread === 1 ? "message" : "messages"}` : "Newest messages");
+    this.#showJumpUp(lines);
+    this.#sticky.update();
     this.#reportEnds();
+  }
+
+  /**
+   * Change lines; if the message with the focus was built again, give the focus to its new element.
+   * @param {() => void} change
+   */
+  #keepFocus(change) {
+    const { activeElement } = document;
+    const line = activeElement?.closest("[data-line]");
+    const id = line instanceof HTMLElement ? line.dataset.line : undefined;
+    change();
+    if (id !== undefined && !activeElement?.isConnected) this.#lines.element(id)?.focus({ preventScroll: true });
+  }
+
+  /** @param {Line[]} lines */
+  #showJumpUp(lines) {
+    const at = lines.findIndex(({ kind }) => kind === "new");
+    const added = at < 0 ? [] : lines.slice(at).filter(({ kind }) => kind === "message");
+    const count = added.length;
+    const firstNew = added[0]?.id ?? "";
+    if (this.#newCount === 0 && this.#firstNew === firstNew) return; // the user has seen it
+    this.#newCount = count;
+    this.#firstNew = firstNew;
+    setText(find("#jump-up-text", HTMLElement), `${count} new ${count === 1 ? "message" : "messages"}`);
+    this.#hideJumpUp();
+  }
+
+  /** Hide the button that leads to the "New" line when that line was in view. */
+  #hideJumpUp() {
+    const line = this.#lines.element("new");
+    const isAbove = line !== undefined && line.offsetTop + line.offsetHeight < this.#scroller.scrollTop;
+    if (line && !isAbove) this.#newCount = 0;
+    this.#jumpUp.hidden = this.#newCount === 0;
   }
 
   /**
@@ -69,6 +132,7 @@ export class LogView {
     const element = this.#lines.element(id);
     if (!element) return;
     element.scrollIntoView({ block: "center" });
+    element.focus({ preventScroll: true });
     element.classList.remove("revealed");
     void element.offsetWidth; // a layout restarts the animation
     element.classList.add("revealed");
@@ -84,6 +148,8 @@ export class LogView {
       this.#follows = follows;
       this.on.onFollow(follows);
     }
+    this.#hideJumpUp();
+    this.#sticky.update();
     this.#reportEnds();
   }
 
@@ -126,13 +192,13 @@ export class LogView {
   #element(line) {
     switch (line.kind) {
       case "day":
-        return make("li", "rule day", make("span", "", line.label));
+        return make("li", "rule day", make("h2", "", line.label));
       case "new":
         return make("li", "rule new", make("span", "", "New"));
       case "gap":
         return make("li", "rule gap", make("span", "", line.text));
       case "message":
-        return messageElement(line, this.on.onMenu);
+        return messageElement(line, this.on);
       case "pending":
         return pendingElement(line, this.on);
     }

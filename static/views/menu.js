@@ -1,17 +1,19 @@
 /**
- * A menu that opens at a button, for mouse, touch and keyboard (the menu pattern of WAI-ARIA). Knows no message.
+ * A menu that opens at an element, for mouse, touch and keyboard (the menu pattern of WAI-ARIA); on a narrow screen, a
+ * sheet at its lower edge. Knows no message.
  *
- * @typedef {{id: string, label: string, isDangerous: boolean}} Item
+ * @typedef {{id: string, label: string, key: string, isDangerous: boolean}} Item
  */
 
 import { find, make } from "../dom.js";
 
-const GAP_PX = 4; // between the button and the menu
+const GAP_PX = 4; // between the element and the menu
+const SHEET = window.matchMedia("(max-width: 47.99rem)");
 
 export class MenuView {
   #menu = find("#menu", HTMLElement);
   /** @type {HTMLElement | null} */
-  #button = null;
+  #anchor = null;
 
   /** @param {{onChoose: (id: string) => void}} on */
   constructor(on) {
@@ -19,32 +21,42 @@ export class MenuView {
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
     this.#menu.addEventListener("toggle", (event) => {
       const { newState } = /** @type {ToggleEvent} */ (event);
-      if (newState === "closed") this.#button?.setAttribute("aria-expanded", "false");
+      if (newState === "closed") this.#anchor?.removeAttribute("data-open");
     });
     // A menu that stayed in place would point to another message.
     find("#scroller", HTMLElement).addEventListener("scroll", () => this.#menu.hidePopover(), { passive: true });
   }
 
   /**
-   * @param {HTMLElement} button
+   * @param {HTMLElement} anchor
    * @param {Item[]} items
+   * @param {Item[]} row short items in one row above the others
    */
-  open(button, items) {
-    this.#button = button;
-    this.#menu.replaceChildren(...items.map((item) => this.#element(item)));
+  open(anchor, items, row) {
+    this.#anchor = anchor;
+    const quick = make("div", "row", ...row.map((item) => this.#element(item)));
+    quick.role = "group";
+    quick.ariaLabel = "Reactions";
+    this.#menu.replaceChildren(...(row.length ? [quick] : []), ...items.map((item) => this.#element(item)));
     this.#menu.showPopover();
-    this.#place(button.getBoundingClientRect());
-    button.setAttribute("aria-expanded", "true");
-    this.#items[0]?.focus();
+    if (!SHEET.matches) this.#place(anchor.getBoundingClientRect());
+    else this.#menu.style.left = this.#menu.style.top = "";
+    anchor.dataset.open = "true";
+    this.#items[row.length % this.#items.length]?.focus();
   }
 
   get #items() {
-    return /** @type {HTMLElement[]} */ ([...this.#menu.children]);
+    return /** @type {HTMLElement[]} */ ([...this.#menu.querySelectorAll("button")]);
   }
 
   /** @param {Item} item */
-  #element({ id, label, isDangerous }) {
-    const element = make("button", isDangerous ? "dangerous" : "", label);
+  #element({ id, label, key, isDangerous }) {
+    const element = make("button", isDangerous ? "dangerous" : "", make("span", "", label));
+    if (key) {
+      const hint = make("kbd", "", key);
+      hint.ariaHidden = "true";
+      element.append(hint);
+    }
     element.type = "button";
     element.role = "menuitem";
     element.tabIndex = -1;
@@ -65,7 +77,7 @@ export class MenuView {
 
   #close() {
     this.#menu.hidePopover();
-    this.#button?.focus();
+    this.#anchor?.focus();
   }
 
   /** @param {KeyboardEvent} event */
@@ -73,7 +85,14 @@ export class MenuView {
     const items = this.#items;
     const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     /** @type {Record<string, number>} */
-    const targets = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 };
+    const targets = {
+      ArrowDown: at + 1,
+      ArrowRight: at + 1,
+      ArrowUp: at - 1,
+      ArrowLeft: at - 1,
+      Home: 0,
+      End: items.length - 1,
+    };
     const target = targets[event.key];
     if (target !== undefined) items.at(target % items.length)?.focus();
     else if (event.key === "Escape" || event.key === "Tab") this.#close();

@@ -1,15 +1,21 @@
 /** Builds the elements of a message. Knows no room and no socket. */
 
-import { markSpans, parseBody } from "../body.js";
+import { isEmojiOnly } from "../body.js";
+import { actionOf } from "../commands.js";
 import { clone, find, hueOf, initialOf, make } from "../dom.js";
+import { parsedOf } from "../parsed.js";
+import { bodyNodes, plainNodes } from "./body.js";
 
 /**
+ * @typedef {import("../protocol.js").Message} Message
+ * @typedef {import("./body.js").Known} Known
  * @typedef {import("../transcript.js").MessageLine} MessageLine
  * @typedef {import("../transcript.js").PendingLine} PendingLine
  */
 
 const FOLD_LINES = 30; // a longer message is folded, so that the messages around it stay visible
 const FOLD_CHARS = 3_000;
+const LABEL_CHARS = 300; // of a long text, a screen reader reads the rest in the message itself
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const SHORT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -17,36 +23,112 @@ const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 
 /**
  * @param {MessageLine} line
- * @param {(message: import("../protocol.js").Message, button: HTMLElement) => void} onMenu
+ * @param {{onParent: (seq: number) => void, onReaction: (message: Message, emoji: string) => void}} on
  */
-export function messageElement({ message, follows, own, hasMarks, hasMenu }, onMenu) {
+export function messageElement({ message, follows, own, hasMarks, parsed, known, parent, canReact }, on) {
   const element = frame(message.sender, message.time, follows, own);
   element.dataset.seq = String(message.seq);
+  element.tabIndex = -1; // the view moves the focus between messages
   if (hasMarks) mark(find(".sender", HTMLElement, element), message);
-  if (hasMenu) element.append(menuButton(message, onMenu));
+  const head = find(".head", HTMLElement, element);
+  if (message.pinned) head.append(clone("pinned-mark"));
+  if (parent) head.before(parentElement(parent, on.onParent));
   const text = find(".text", HTMLElement, element);
   if (message.redacted) {
     element.classList.add("redacted");
     text.append("This message was removed.");
-    return element;
+  } else {
+    const { mentions = [] } = message;
+    element.classList.toggle("mentions-me", mentions.includes(known.me) && !own);
+    fill(text, message.body, parsed.blocks, { ...known, names: new Set([...known.names, ...mentions]) });
+    if (actionOf(message.body) !== null) asAction(element, text, message.sender);
+    if (message.edited) text.append(" ", editedMark(message.edited.time));
+    if (message.data !== undefined) text.after(dataElement(message.data));
+    if (message.reactions) {
+      find(".content", HTMLElement, element).append(reactionsElement(message, known.me, canReact, on.onReaction));
+    }
   }
-  fill(text, message.body);
-  if (message.data !== undefined) text.after(dataElement(message.data));
+  element.ariaLabel = labelOf(message);
   return element;
+}
+
+/**
+ * Describe a message to a screen reader that has moved to it.
+ * @param {Message} message
+ */
+function labelOf({ sender, time, body, redacted, edited, pinned, reactions = {} }) {
+  const text = redacted ? "This message was removed." : body.slice(0, LABEL_CHARS);
+  const counts = Object.entries(reactions).map(([emoji, { count }]) => `${emoji} ${count}`);
+  const states = [edited ? "edited" : "", pinned ? "pinned" : "", ...counts].filter(Boolean);
+  return [`${sender}, ${CLOCK.format(new Date(time))}: ${text}`, ...states].join(", ");
+}
+
+/**
+ * @param {import("../transcript.js").Parent} parent
+ * @param {(seq: number) => void} onParent
+ */
+function parentElement({ seq, sender, text }, onParent) {
+  const button = clone("parent");
+  find(".sender", HTMLElement, button).append(sender);
+  find(".excerpt", HTMLElement, button).append(...plainNodes(text));
+  if (sender) button.classList.add(hueOf(sender));
+  button.onclick = () => onParent(seq);
+  return button;
+}
+
+/**
+ * Show what the sender does, as `/me` says it: the text continues the name.
+ * @param {HTMLElement} element
+ * @param {HTMLElement} text
+ * @param {string} sender
+ */
+function asAction(element, text, sender) {
+  element.classList.add("action");
+  (text.querySelector("p") ?? text).prepend(make("bdi", "actor", sender), " ");
+}
+
+/** @param {string} time */
+function editedMark(time) {
+  const element = make("span", "edited", "(edited)");
+  element.title = `Edited ${FULL.format(new Date(time))}`;
+  return element;
+}
+
+/**
+ * @param {Message} message
+ * @param {string} me
+ * @param {boolean} canReact
+ * @param {(message: Message, emoji: string) => void} onReaction
+ */
+function reactionsElement(message, me, canReact, onReaction) {
+  const chips = Object.entries(message.reactions ?? {}).map(([emoji, { count, by }]) => {
+    const chip = make("button", "reaction", make("span", "emoji", emoji), ` ${count}`);
+    chip.type = "button";
+    chip.disabled = !canReact;
+    chip.ariaPressed = String(by.includes(me));
+    const more = count > by.length ? ` and ${count - by.length} more` : "";
+    chip.title = by.join(", ") + more;
+    chip.ariaLabel = `${emoji} ${count}: ${by.slice(0, 5).join(", ")}`;
+    chip.onclick = () => onReaction(message, emoji);
+    return chip;
+  });
+  return make("div", "reactions", ...chips);
 }
 
 /**
  * @param {PendingLine} line
  * @param {{onRetry: (key: string) => void, onForget: (key: string) => void}} on
  */
-export function pendingElement({ entry, follows, note, sender }, on) {
+export function pendingElement({ entry, follows, note, canDiscard, sender, known }, on) {
   const element = frame(sender, entry.time, follows, true);
   element.classList.add("pending");
   element.dataset.key = entry.key;
-  fill(find(".text", HTMLElement, element), entry.body);
+  fill(find(".text", HTMLElement, element), entry.body, parsedOf(entry).blocks, known);
   const foot = clone("pending-foot");
   find(".note", HTMLElement, foot).append(entry.problem ? `Not sent: ${entry.problem}` : note);
   foot.classList.toggle("failed", entry.problem !== undefined);
+  find(".retry", HTMLButtonElement, foot).hidden = entry.problem === undefined;
+  find(".forget", HTMLButtonElement, foot).hidden = entry.problem === undefined && !canDiscard;
   find(".retry", HTMLButtonElement, foot).onclick = () => on.onRetry(entry.key);
   find(".forget", HTMLButtonElement, foot).onclick = () => on.onForget(entry.key);
   find(".content", HTMLElement, element).append(foot);
@@ -55,7 +137,7 @@ export function pendingElement({ entry, follows, note, sender }, on) {
 
 /**
  * Build the element of a search result.
- * @param {import("../protocol.js").Message} message
+ * @param {Message} message
  * @param {boolean} hasMarks
  * @param {() => void} onOpen
  */
@@ -65,7 +147,7 @@ export function foundElement(message, hasMarks, onOpen) {
   if (hasMarks) mark(find(".sender", HTMLElement, element), message);
   setTime(find("time", HTMLTimeElement, element), message.time, SHORT);
   const body = message.body.length > 400 ? `${message.body.slice(0, 400)}…` : message.body;
-  find(".text", HTMLElement, element).append(...markSpans(body).map(spanNode));
+  find(".text", HTMLElement, element).append(...plainNodes(body));
   find("button", HTMLButtonElement, element).onclick = onOpen;
   return element;
 }
@@ -73,23 +155,12 @@ export function foundElement(message, hasMarks, onOpen) {
 /**
  * Add the marks of a sender after the name.
  * @param {HTMLElement} sender
- * @param {import("../protocol.js").Message} message
+ * @param {Message} message
  */
 function mark(sender, { verified, bot }) {
   if (bot) sender.after(clone("bot-mark"));
   if (verified) sender.after(clone("verified-mark"));
   else sender.title = "This name is not verified: it was chosen freely.";
-}
-
-/**
- * @param {import("../protocol.js").Message} message
- * @param {(message: import("../protocol.js").Message, button: HTMLElement) => void} onMenu
- */
-function menuButton(message, onMenu) {
-  const button = clone("more");
-  button.ariaLabel = `Actions for message ${message.seq} of ${message.sender}`;
-  button.onclick = () => onMenu(message, button);
-  return button;
 }
 
 /**
@@ -124,9 +195,12 @@ function setTime(element, time, format) {
 /**
  * @param {HTMLElement} element
  * @param {string} body
+ * @param {import("../body.js").Block[]} blocks
+ * @param {Known} known
  */
-function fill(element, body) {
-  element.append(...parseBody(body).map(blockNode));
+function fill(element, body, blocks, known) {
+  element.append(...bodyNodes(blocks, known));
+  element.classList.toggle("large", isEmojiOnly(body));
   const lines = body.split("\n", FOLD_LINES + 1).length;
   if (lines > FOLD_LINES || body.length > FOLD_CHARS) fold(element);
 }
@@ -145,54 +219,6 @@ function fold(element) {
   element.after(button);
 }
 
-/** @param {import("../body.js").Block} block */
-function blockNode(block) {
-  if (block.kind === "prose") return make("p", "", ...block.spans.map(spanNode));
-  const code = make("pre", "fence", make("code", "", ...markSpans(block.text).map(spanNode)));
-  code.tabIndex = 0; // long lines can be scrolled by keyboard
-  if (block.language) code.dataset.language = block.language;
-  return code;
-}
-
-/**
- * @param {import("../body.js").Span} span
- * @returns {Node}
- */
-function spanNode(span) {
-  switch (span.kind) {
-    case "text":
-      return document.createTextNode(span.text);
-    case "mark":
-      return markNode(span.text, span.name);
-    case "code":
-      return make("code", "", ...markSpans(span.text).map(spanNode));
-    case "link":
-      return linkNode(span.text, span.href);
-  }
-}
-
-/**
- * @param {string} text
- * @param {string} name
- */
-function markNode(text, name) {
-  const element = make("span", "mark", text);
-  element.title = `Control character ${name}`;
-  return element;
-}
-
-/**
- * @param {string} text
- * @param {string} href
- */
-function linkNode(text, href) {
-  const link = make("a", "", text);
-  link.href = href;
-  link.target = "_blank";
-  link.rel = "noopener noreferrer nofollow";
-  return link;
-}
-
 /** @param {unknown} data */
 function dataElement(data) {
   const details = make("details", "data", make("summary", "", "data"));
@@ -200,7 +226,7 @@ function dataElement(data) {
     "toggle",
     () => {
       const json = JSON.stringify(data, null, 2);
-      details.append(make("pre", "", make("code", "", ...markSpans(json).map(spanNode))));
+      details.append(make("pre", "", make("code", "", ...plainNodes(json))));
     },
     { once: true },
   );

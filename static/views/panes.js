@@ -61,6 +61,11 @@ export class PanesView {
     else if (side === "search") this.on.onSearch();
   }
 
+  openSearch() {
+    this.closeRooms();
+    if (this.#side !== "search") this.toggle("search");
+  }
+
   /** Close the pane that covers the conversation, or the search; return false if no pane is open. */
   close() {
     if (this.#isDrawerOpen) {
@@ -82,8 +87,8 @@ export class PanesView {
   }
 
   get #side() {
-    if (!this.#hasRoom) return null;
-    return this.#open.search ? "search" : this.#open.people ? "people" : null;
+    if (this.#open.search) return "search"; // which needs no room: it finds messages of all rooms
+    return this.#hasRoom && this.#open.people ? "people" : null;
   }
 
   #show() {

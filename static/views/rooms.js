@@ -4,7 +4,8 @@ import { checkRoom, ROOM_RULE } from "../validation.js";
 import { Children, clone, find, setText } from "../dom.js";
 
 /**
- * @typedef {{name: string, unread: number, members: number, isOpen: boolean, hasPending: boolean}} RoomState
+ * @typedef {{name: string, unread: number, mentions: number, members: number, isOpen: boolean,
+ *   hasPending: boolean}} RoomState `mentions` are messages that mention the user, among the unread ones
  * @typedef {RoomState & {id: string, look: string}} RoomRow
  */
 
@@ -12,6 +13,7 @@ export class RoomsView {
   #box = find("#room-box", HTMLInputElement);
   #problem = find("#room-problem", HTMLElement);
   #make = find("#room-make", HTMLButtonElement);
+  #mentions = find("#mentions-count", HTMLElement);
   #joinedPart = find("#joined-part", HTMLElement);
   #otherPart = find("#other-part", HTMLElement);
   /** @type {Children<RoomRow>} */
@@ -33,11 +35,8 @@ export class RoomsView {
     });
   }
 
-  /**
-   * @param {RoomState[]} joined
-   * @param {RoomState[]} others
-   */
-  show(joined, others) {
+  /** @param {{joined: RoomState[], others: RoomState[]}} rooms */
+  show({ joined, others }) {
     const typed = this.#box.value.trim().replace(/^#/, "");
     const query = typed.toLocaleLowerCase();
     /** @param {RoomState} row */
@@ -45,6 +44,9 @@ export class RoomsView {
     const [mine, rest] = [joined.filter(matches), others.filter(matches)];
     this.#joined.show(mine.map(keyed));
     this.#others.show(rest.map(keyed));
+    const mentions = [...joined, ...others].reduce((sum, row) => sum + row.mentions, 0);
+    this.#mentions.hidden = mentions === 0;
+    setText(this.#mentions, mentions > 999 ? "999+" : String(mentions));
     this.#joinedPart.hidden = mine.length === 0;
     this.#otherPart.hidden = rest.length === 0;
     const isKnown = [...mine, ...rest].some(({ name }) => name === checkRoom(typed));
@@ -72,11 +74,12 @@ export class RoomsView {
 
 /** @param {RoomState} row */
 function keyed(row) {
-  return { ...row, id: row.name, look: `${row.unread} ${row.members} ${row.isOpen} ${row.hasPending}` };
+  const look = `${row.unread} ${row.mentions} ${row.members} ${row.isOpen} ${row.hasPending}`;
+  return { ...row, id: row.name, look };
 }
 
 /** @param {RoomRow} row */
-function rowElement({ name, unread, members, isOpen, hasPending }) {
+function rowElement({ name, unread, mentions, members, isOpen, hasPending }) {
   const element = clone("room-row");
   const link = find("a", HTMLAnchorElement, element);
   link.href = `#${encodeURIComponent(name)}`;
@@ -85,7 +88,9 @@ function rowElement({ name, unread, members, isOpen, hasPending }) {
   find(".name", HTMLElement, element).append(name);
   const badge = find(".badge", HTMLElement, element);
   badge.hidden = unread === 0;
+  badge.classList.toggle("for-me", mentions > 0);
   badge.append(unread > 999 ? "999+" : String(unread), srText(unread === 1 ? " new message" : " new messages"));
+  if (mentions > 0) badge.append(srText(mentions === 1 ? ", one mentions you" : `, ${mentions} mention you`));
   const people = find(".people", HTMLElement, element);
   people.hidden = unread > 0 || members === 0;
   people.append(String(members), srText(members === 1 ? " member" : " members"));

@@ -1,13 +1,21 @@
-/** Searches a room's history: the box, and the results, newest first. Knows no socket. */
+/**
+ * Finds messages: in the open room, in all rooms, or those that mention the user. Shows the results, newest first. Knows
+ * no socket.
+ *
+ * @typedef {import("../protocol.js").Message} Message
+ * @typedef {"room" | "all" | "mentions"} Scope
+ * @typedef {{messages: Message[], more: number | string | undefined}} Results newest first; `more` continues with older
+ *   ones
+ */
 
 import { find, setText } from "../dom.js";
+import { markText } from "./mark_text.js";
 import { foundElement } from "./message.js";
-
-/** @typedef {import("../protocol.js").Message} Message */
 
 const PAUSE_MS = 300; // a search is sent after a pause in typing, not for each letter
 
 export class SearchView {
+  #form = find("#search-form", HTMLFormElement);
   #box = find("#search-box", HTMLInputElement);
   #status = find("#search-status", HTMLElement);
   #list = find("#search-list", HTMLElement);
@@ -18,7 +26,8 @@ export class SearchView {
 
   /**
    * @param {object} on
-   * @param {(text: string, before?: number) => Promise<{messages: Message[], complete: boolean} | null>} on.search
+   * @param {(scope: Scope, text: string, more?: number | string) => Promise<Results | string>} on.search returns the
+   *   problem as a sentence
    * @param {(message: Message) => void} on.onOpen
    * @param {() => boolean} on.hasMarks whether senders are marked as verified
    */
@@ -28,7 +37,10 @@ export class SearchView {
       clearTimeout(this.#timer);
       this.#timer = window.setTimeout(() => this.#search(), PAUSE_MS);
     });
-    find("#search-form", HTMLFormElement).addEventListener("submit", (event) => {
+    this.#form.addEventListener("change", (event) => {
+      if (event.target !== this.#box) this.#show(this.#scope);
+    });
+    this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       clearTimeout(this.#timer);
       void this.#search();
@@ -36,35 +48,94 @@ export class SearchView {
   }
 
   focus() {
+    if (this.#scope === "mentions") return;
     this.#box.focus();
     this.#box.select();
   }
 
-  clear() {
-    this.#searchNumber++;
+  /** @param {string} text */
+  find(text) {
+    this.#box.value = text;
+    if (this.#scope === "mentions") this.#scope = "room";
+    this.#show(this.#scope);
+  }
+
+  showMentions() {
+    this.#show("mentions");
+  }
+
+  /**
+   * Another room is open, or none.
+   * @param {string | null} room
+   */
+  onRoom(room) {
+    find("#search-room", HTMLInputElement).disabled = room === null;
+    if (this.#scope !== "room") return;
+    if (room === null) this.#scope = "all";
     this.#box.value = "";
+    this.#clear();
+  }
+
+  get #scope() {
+    return /** @type {Scope} */ (new FormData(this.#form).get("scope"));
+  }
+
+  /** @param {Scope} scope */
+  set #scope(scope) {
+    find(`#search-${scope}`, HTMLInputElement).checked = true;
+  }
+
+  /** @param {Scope} scope */
+  #show(scope) {
+    this.#scope = scope;
+    this.#box.hidden = scope === "mentions";
+    this.#clear();
+    void this.#search();
+  }
+
+  #clear() {
+    this.#searchNumber++;
     this.#list.replaceChildren();
     this.#more.hidden = true;
     setText(this.#status, "");
   }
 
-  /** @param {number} [before] */
-  async #search(before) {
-    const text = this.#box.value.trim();
-    if (!text) return this.clear();
+  /** @param {number | string} [more] */
+  async #search(more) {
+    const scope = this.#scope;
+    const text = scope === "mentions" ? "" : this.#box.value.trim();
+    if (!text && scope !== "mentions") return this.#clear();
     const number = ++this.#searchNumber;
-    setText(this.#status, "Searching…");
-    const page = await this.on.search(text, before);
+    setText(this.#status, scope === "mentions" ? "Loading…" : "Searching…");
+    const results = await this.on.search(scope, text, more);
     if (number !== this.#searchNumber) return;
-    if (before === undefined) this.#list.replaceChildren();
-    if (!page) return setText(this.#status, "Search requires a connection. Try again when you are online.");
-    const found = page.messages.toReversed();
-    const hasMarks = this.on.hasMarks();
-    this.#list.append(...found.map((message) => foundElement(message, hasMarks, () => this.on.onOpen(message))));
-    const oldest = page.messages[0]?.seq;
-    this.#more.hidden = page.complete || oldest === undefined;
-    this.#more.onclick = () => void this.#search(oldest);
-    const { length } = this.#list.children;
-    setText(this.#status, length ? `${length}${page.complete ? "" : " or more"} found` : "Nothing found.");
+    if (more === undefined) this.#list.replaceChildren();
+    if (typeof results === "string") return setText(this.#status, results);
+    this.#list.append(...results.messages.map((message) => this.#element(message, scope, text)));
+    this.#more.hidden = results.more === undefined;
+    this.#more.onclick = () => void this.#search(results.more);
+    setText(this.#status, summary(this.#list.children.length, results.more !== undefined, scope));
   }
+
+  /**
+   * @param {Message} message
+   * @param {Scope} scope
+   * @param {string} text
+   */
+  #element(message, scope, text) {
+    const element = foundElement(message, this.on.hasMarks(), () => this.on.onOpen(message));
+    if (scope !== "room") find(".head", HTMLElement, element).prepend(`#${message.room} · `);
+    if (text) markText(find(".text", HTMLElement, element), text);
+    return element;
+  }
+}
+
+/**
+ * @param {number} count
+ * @param {boolean} hasMore
+ * @param {Scope} scope
+ */
+function summary(count, hasMore, scope) {
+  if (count) return `${count}${hasMore ? " or more" : ""} found`;
+  return scope === "mentions" ? "Nobody has mentioned you yet." : "Nothing found.";
 }

@@ -30,8 +30,10 @@ export class StatusView {
   show(state, unsent, storeProblem) {
     clearTimeout(this.#timer);
     const isHealthy = state.kind === "online" && !storeProblem;
-    this.#dot.dataset.state = isHealthy || state.kind !== "online" ? state.kind : "waiting";
-    setText(this.#word, isHealthy || state.kind !== "online" ? WORDS[state.kind] : "Store unavailable");
+    const isNew = state.kind === "stopped" && state.code === 0; // before the first connection: a visitor without a name
+    this.#dot.dataset.state = isNew ? "new" : isHealthy || state.kind !== "online" ? state.kind : "waiting";
+    const word = isHealthy || state.kind !== "online" ? WORDS[state.kind] : "Store unavailable";
+    setText(this.#word, isNew ? "Welcome" : word);
     if (state.kind === "online") this.#brokenMs = 0;
     else this.#brokenMs ||= Date.now();
     const isBroken = state.kind === "stopped" ? state.code !== 0 : Date.now() - this.#brokenMs >= BANNER_AFTER_MS;

@@ -162,7 +162,7 @@ def plan_of(url: str, statement: str, *values: object) -> str:
             assert isinstance(backend, PostgresBackend)
             filled_in = backend._schema.fill_in(f"EXPLAIN {statement}")
             rows = await backend._pages.run(lambda connection: connection.fetch(filled_in, *values), timeout_s=5)
-            return "\n".join(row[0] for row in rows)
+            return "\n".join(row["QUERY PLAN"] for row in rows)
 
     return asyncio.run(explain())
 

@@ -108,6 +108,21 @@ def test_nothing_remains_of_what_referred_to_dropped_and_redacted_messages(serve
     asyncio.run(go())
 
 
+def test_a_new_log_does_not_begin_with_the_relations_of_one_that_an_older_version_deleted(server: RedisServer) -> None:
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            for is_loaded in (False, True):
+                await backend.append([*drafts_in("a", "one"), change(Act.PIN, 1), change(Act.REACT, 1, THUMB)])
+                old = (await backend.read("a", limit=1, before=2)).messages
+                server.ask("DEL", LOG, KEYS, GONE)
+                server.ask("HDEL", META, "last", "dropped", "time", "redacted")
+                await (backend.load(old) if is_loaded else backend.append(drafts_in("a", "new")))
+                assert [message.state for message in await folded(backend)] == [None]
+                await backend.delete_room("a")
+
+    asyncio.run(go())
+
+
 # Many changes
 
 
@@ -216,6 +231,18 @@ def test_unread_messages_behind_many_of_ones_own_are_counted(server: RedisServer
             assert list(found) == [RoomUnread("a", 0, 3_703, 3, 0), RoomUnread("b", 0, 1, 1, 0)]
             (few,) = await backend.count_unread("ann", {"a": 0}, limit=7)
             assert few.n_unread == 7
+
+    asyncio.run(go())
+
+
+def test_a_key_of_another_type_affects_the_unread_messages_of_no_other_room(server: RedisServer) -> None:
+    server.ask("SET", "chatkit:{bad}:meta", "x")
+
+    async def go() -> None:
+        async with open_backend(server.url) as backend:
+            await backend.append(drafts_in("a", "one"))
+            found = await backend.count_unread("bob", {"bad": 0, "a": 0})
+            assert list(found) == [RoomUnread("a", 0, 1, 1, 0)]
 
     asyncio.run(go())
 

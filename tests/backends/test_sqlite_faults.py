@@ -20,6 +20,11 @@ from chatkit.core.model import Draft, Message
 from chatkit.errors import StoreError, Unavailable
 
 
+@pytest.fixture
+def quick_file_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatkit.backends.sqlite.listener.FILE_CHECK_S", 0.05)
+
+
 def remove(path: Path) -> None:
     path.unlink()
 
@@ -68,6 +73,7 @@ def make_the_folder_unreachable(path: Path) -> None:
         make_the_folder_unreachable,
     ],
 )
+@pytest.mark.usefixtures("quick_file_checks")
 def test_a_replaced_or_damaged_file_accepts_no_messages(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -92,6 +98,7 @@ def test_a_replaced_or_damaged_file_accepts_no_messages(tmp_path: Path, damage: 
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("quick_file_checks")
 def test_a_file_that_is_moved_back_accepts_messages_again(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "x.db"

@@ -5,10 +5,11 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from accepting import accepting
 from bench_process import PATIENCE_S, Bench, wait_until
 from serving import ServerProcess, free_port, serve
 
@@ -167,19 +168,20 @@ class Line:
     @contextmanager
     def running(self) -> Iterator[str]:
         loop = asyncio.new_event_loop()
-        listening = loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        listening = accepting(self._serve)
+        port = loop.run_until_complete(listening.__aenter__())
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+            yield f"http://127.0.0.1:{port}"
         finally:
             asyncio.run_coroutine_threadsafe(self._end(listening), loop).result(PATIENCE_S)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
-    async def _end(self, listening: asyncio.Server) -> None:
-        listening.close()
+    async def _end(self, listening: AbstractAsyncContextManager[int]) -> None:
+        await listening.__aexit__(None, None, None)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -89,6 +89,11 @@ def test_a_group_without_a_command_prints_its_help(tmp_path: Path, monkeypatch: 
         (["token", "add", "a\u202eb", "--read", "*"], "a sender is"),
         (["token", "add", "ann", "--read", "*", "--expires", "2020-01-01"], "'2020-01-01' is over already"),
         (["token", "add", "ann", "--read", "*", "--expires", "0s"], "'0s' is over already"),
+        (
+            ["token", "add", "ann", "--read", "*", "--expires", "9999-12-31T23:59:59-12:00"],
+            "'9999-12-31",
+        ),
+        (["ban", "add", "ann", "--for", "9999-12-31T23:59:59-12:00"], "'9999-12-31"),
         (["token", "add", "ann", "--read", "*", "--expires", "soon"], "not a time: 'soon'"),
         (["token", "add", "ann", "--read", "*", "--expires", "99999999w"], "the duration is too long"),
         (["token", "add", "ann", "--hook", "ops", "--read", "ops"], "--hook gives all the rights of its token"),

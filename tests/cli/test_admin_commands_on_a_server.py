@@ -118,6 +118,12 @@ def test_only_the_link_of_an_invite_is_redeemed(link: str) -> None:
     assert "this is not the link of an invite" in redeem.stderr
 
 
+def test_a_link_to_an_address_that_is_none_is_refused() -> None:
+    redeem = CliRunner().invoke(app, ["redeem", "http://[x#invite=ck_1", "--name", "ann"])
+    assert (redeem.exit_code, redeem.stdout) == (2, "")
+    assert "not a server's URL" in redeem.stderr
+
+
 def test_a_moderator_bans_redacts_and_sets_the_topic_of_a_room(served: Served, runner: Any) -> None:
     bob, ann = runner(served.writer), runner(served.moderator)
     bob.run("publish", "ops", "off topic")

@@ -172,6 +172,13 @@ def test_fields_that_are_not_known_are_reported(chatkit: CommandRunner) -> None:
     assert "does not store the fields colour" in chatkit.stderr
 
 
+def test_few_of_many_fields_that_are_not_known_are_reported(chatkit: CommandRunner) -> None:
+    fields = ",".join(f'"{"x" * 500}{number}":1' for number in range(1_000))
+    line = '{"room":"ops","seq":1,"time":"2026-01-01T00:00:00Z","sender":"ann","body":"hi",' + fields + "}"
+    chatkit.run("import", save(f"{line}\n"), "--backend", TARGET)
+    assert len(chatkit.stderr) < 2_000
+
+
 def test_the_documented_example_is_an_export(chatkit: CommandRunner) -> None:
     (example,) = re.findall(r"```json\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     chatkit.run("import", save(example), "--backend", TARGET)

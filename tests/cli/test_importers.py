@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cli_runner import CommandRunner
 
@@ -148,6 +149,12 @@ def test_a_bad_line_of_a_log_is_named_or_skipped(chatkit: CommandRunner) -> None
     assert lines(chatkit, "ops")[-1][2] == "café"
 
 
+def test_a_message_of_a_time_that_no_client_reads_is_refused(chatkit: CommandRunner) -> None:
+    Path("#ops.log").write_text("9999-06-01 11:47:21\tann\thello\n")
+    refused = chatkit.refused("import", "#ops.log", "--format", "weechat", status=1)
+    assert refused == "a message of ann is of the year 9999 or later"
+
+
 def test_a_room_with_newer_messages_is_left_alone(chatkit: CommandRunner) -> None:
     chatkit.run("publish", "ops", "new")
     Path("#ops.log").write_text(IRSSI.replace("2026", "2020"))
@@ -156,9 +163,8 @@ def test_a_room_with_newer_messages_is_left_alone(chatkit: CommandRunner) -> Non
     assert len(messages(chatkit, "ops")) == 1
     assert chatkit.json(*words, "--room", "#old-ops")["messages"] == 5
     chatkit.run("publish", "old-ops", "new")
-    assert (
-        chatkit.json(*words, "--room", "old-ops")["known"] == 5
-    )  # newer messages do not matter if none is to be added
+    # Newer messages do not matter if none is to be added.
+    assert chatkit.json(*words, "--room", "old-ops")["known"] == 5
 
 
 def test_an_import_that_was_interrupted_continues(chatkit: CommandRunner) -> None:
@@ -179,7 +185,15 @@ def test_the_options_of_a_log_are_checked(chatkit: CommandRunner) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "junk", "2026-11-20 11:47:21", "2026-11-20 11:47:21\tann", "2026-13-20 11:47\ta\tb"]
+    "line",
+    [
+        "",
+        "junk",
+        "2026-11-20 11:47:21",
+        "2026-11-20 11:47:21\tann",
+        "2026-13-20 11:47\ta\tb",
+        "0001-01-01T00:00+14:00\ta\tb",
+    ],
 )
 def test_lines_that_are_not_weechats_are_refused(line: str) -> None:
     with pytest.raises(BadRequest):
@@ -281,6 +295,26 @@ def test_data_that_is_too_large_loses_its_largest_fields(chatkit: CommandRunner)
     message = {**FIRST_DAY[0], "attachments": [{"text": "y" * 70_000}]}
     chatkit.run("import", slack_zip(whole_export(**{"general/2020-01-01.json": [message]})), "--format", "slack")
     assert messages(chatkit, "general")[0]["data"]["slack"]["omitted"] == ["attachments"]
+
+
+def test_a_message_of_many_fields_is_bounded_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encoded_bytes(n_fields: int) -> int:
+        n_bytes = 0
+
+        def encode(value: object) -> bytes:
+            nonlocal n_bytes
+            encoded = json.dumps(value, separators=(",", ":")).encode()
+            n_bytes += len(encoded)
+            return encoded
+
+        with monkeypatch.context() as patch:
+            patch.setattr(msgspec.json, "encode", encode)
+            bounded = slack._bounded({f"field{number}": "x" for number in range(n_fields)})
+        assert len(msgspec.json.encode(bounded)) <= slack.MAX_DATA_BYTES
+        assert bounded["omitted"]
+        return n_bytes
+
+    assert encoded_bytes(20_000) <= 2.5 * encoded_bytes(10_000)
 
 
 def test_a_message_that_is_in_two_files_is_imported_once(chatkit: CommandRunner) -> None:

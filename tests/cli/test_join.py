@@ -1,99 +1,20 @@
-"""`chatkit join` in a real terminal: the tests type into tmux and read its screen."""
+"""`chatkit join` in a real terminal: the input line, and what the terminal shows around it."""
 
-import asyncio
-import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from serving import ServerProcess, clean_environment, serve
+from serving import ServerProcess
+from tmux_screen import Screen, bodies_of, publish
 
-from chatkit.backends import open_backend
 from chatkit.cli.line_layout import lay_out
-from chatkit.core.access import EVERYTHING, Credential, Identity
-from chatkit.core.hub import Hub
 
-PATIENCE_S = 30
+pytest_plugins = ["screen_fixtures"]
 
-
-class Screen:
-    """A tmux server with one window, in which a shell runs."""
-
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
-        self._env = clean_environment({"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "} | env)
-        self.tmux("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "ENV", "sh")
-        self.wait_for(lambda: self.rows()[-1:] == ["$"])
-
-    def tmux(self, *words: str) -> str:
-        done = subprocess.run([*self._tmux, *words], env=self._env, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    def type(self, *keys: str) -> None:
-        """Press keys by their names in tmux, or type text."""
-        self.tmux("send-keys", *keys)
-
-    def rows(self) -> list[str]:
-        """Return the rows of the screen, without empty rows at its end."""
-        return self.tmux("capture-pane", "-p").rstrip().splitlines()
-
-    def all_rows(self) -> str:
-        """Return the screen and the rows that have scrolled out of it."""
-        return self.tmux("capture-pane", "-p", "-S", "-").rstrip()
-
-    def wait_for(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not holds():
-            assert time.monotonic() < deadline, "\n".join(self.rows())
-
-    def shows(self, *texts: str) -> None:
-        self.wait_for(lambda: all(text in "\n".join(self.rows()) for text in texts))
-
-    def row_is(self, text: str) -> None:
-        """Wait until the last row has this text."""
-        self.wait_for(lambda: self.rows()[-1:] == [text])
-
-    def running(self) -> int:
-        """Return the id of the process that the shell waits for."""
-        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
-        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
-
-    def join(self, room: str, *words: str) -> None:
-        command = [sys.executable, "-m", "chatkit.cli", "join", room, *words]
-        self.type(f"clear; {shlex.join(command)}; echo status $?", "Enter")
-        self.shows("is here; type /help")
-        self.row_is(f"{room}>")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("server") / "rooms.db") as process:
-        yield process
-
-
-@pytest.fixture
-def screen(tmp_path: Path, server: ServerProcess) -> Iterator[Screen]:
-    env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-    screen = Screen(tmp_path, env)
-    yield screen
-    screen.tmux("kill-server")
-
-
-def publish(server: ServerProcess, room: str, text: str, name: str = "bob") -> None:
-    command = [sys.executable, "-m", "chatkit.cli", "publish", room, text, "--name", name, "--server", server.url]
-    subprocess.run(command, check=True, env=clean_environment({}))
-
-
-def bodies_of(server: ServerProcess, room: str) -> list[str]:
-    command = [sys.executable, "-m", "chatkit.cli", "history", room, "--json", "--server", server.url]
-    done = subprocess.run(command, check=True, env=clean_environment({}), capture_output=True)
-    return [json.loads(line)["body"] for line in done.stdout.splitlines()]
+INDENT = " " * 15  # of the text in a terminal of 80 columns
 
 
 def test_messages_are_printed_above_the_input_line(screen: Screen, server: ServerProcess) -> None:
@@ -103,9 +24,9 @@ def test_messages_are_printed_above_the_input_line(screen: Screen, server: Serve
     screen.type("half a li")
     screen.row_is("talk> half a li")
     publish(server, "talk", "two\nlines")
-    screen.shows("bob: two\n    lines\ntalk> half a li")
+    screen.shows(f"bob: two\n{INDENT}lines  #2\ntalk> half a li")
     screen.type("ne", "Enter")
-    screen.shows("ann: half a line")
+    screen.shows("ann: half a line  #3")
     screen.row_is("talk>")
     assert bodies_of(server, "talk") == ["earlier", "two\nlines", "half a line"]
 
@@ -145,7 +66,7 @@ def test_messages_are_printed_above_all_rows_of_a_long_input_line(screen: Screen
     screen.row_is("x" * 27 + "last")
     assert screen.rows()[-2] == "long> " + "x" * 73
     publish(server, "long", "above")
-    screen.shows("bob: above\nlong> " + "x" * 73 + "\n" + "x" * 27 + "last")
+    screen.shows("bob: above  #1\nlong> " + "x" * 73 + "\n" + "x" * 27 + "last")
     screen.type("C-a", "first")
     screen.shows("long> first" + "x" * 68 + "\n" + "x" * 32 + "last")
     screen.type("C-k", "!")
@@ -159,7 +80,7 @@ def test_an_input_line_longer_than_the_screen_shows_the_part_around_the_cursor(s
     screen.join("longer")
     screen.tmux("resize-window", "-x", "40", "-y", "8")
     screen.type("x" * 400, "last")
-    screen.wait_for(lambda: screen.rows()[-1].endswith("last"))
+    screen.wait_for(lambda: "\n".join(screen.rows()).endswith("last"))
     screen.type("C-a", "first")
     screen.wait_for(lambda: any(row.startswith("longer> first") for row in screen.rows()))
     screen.type("C-u", "C-k", "short")
@@ -177,7 +98,7 @@ def test_a_resized_terminal_shows_the_input_line_once(screen: Screen, server: Se
     screen.shows("goes on")
     for width in (60, 30, 21, 40, 80, 33, 27, 100):
         resize(screen, "size", text, (width, 24))
-        assert screen.all_rows().count("    sent before") == 29
+        assert screen.all_rows().replace("\n", "").count("sent before") == 30
     screen.type("C-a", "so ")
     screen.wait_for(lambda: typed_rows(screen, "size") == f"so{text}".replace(" ", ""))
     for width in (40, 25, 80):
@@ -197,7 +118,7 @@ def test_the_input_line_is_shown_once_after_several_resizes_of_a_new_terminal(sc
     for sizes in [(61, 24)], [(47, 24)], [(100, 30)], [(60, 24), (45, 24)], [(30, 24), (90, 24)], [(70, 24), (38, 40)]:
         resize(screen, "sizes", text, *sizes)
     screen.type("C-l", "!")
-    screen.wait_for(lambda: screen.rows()[-1].endswith("now!"))
+    screen.wait_for(lambda: "\n".join(screen.rows()).endswith("now!"))
     assert typed_rows(screen, "sizes") == f"{text}!".replace(" ", "")
 
 
@@ -221,38 +142,27 @@ def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_p
     screen.tmux("paste-buffer", "-p")
     screen.row_is("paste> one⏎two⏎three")
     screen.type("Enter")
-    screen.shows("ann: one\n    two\n    three")
+    screen.shows(f"ann: one\n{INDENT}two\n{INDENT}three  #1")
     assert bodies_of(server, "paste") == ["one\ntwo\nthree"]
 
 
-def test_commands_are_run_and_explained(screen: Screen, server: ServerProcess) -> None:
-    screen.join("commands")
-    screen.type("/help", "Enter", "/who", "Enter", "/nonsense", "Enter", "//me waves", "Enter")
-    screen.shows("/quit", "-- ann is here\n", "unknown command /nonsense", "ann: /me waves")
-    screen.type("/quit", "Enter")
-    screen.shows("status 0")
-    assert bodies_of(server, "commands") == ["/me waves"]
-
-
-def test_joining_and_leaving_members_are_shown(screen: Screen, server: ServerProcess) -> None:
-    screen.join("presence")
-    other = subprocess.Popen(
-        [sys.executable, "-m", "chatkit.cli", "join", "presence", "--name", "bob", "--server", server.url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env=clean_environment({}),
-    )
-    with other:
-        screen.shows("-- bob joined")
-        other.communicate(b"")
-    screen.shows("-- bob left")
+def test_ctrl_c_clears_the_line_before_it_leaves(screen: Screen) -> None:
+    screen.join("clear")
+    screen.type("half a line", "C-c")
+    screen.row_is("clear>")
+    screen.type("Up", "!")
+    screen.row_is("clear> half a line!")
+    screen.type("C-c")
+    screen.row_is("clear>")
+    screen.type("C-c")
+    screen.shows("status 130")
 
 
 def test_control_characters_of_a_message_do_not_change_the_screen(screen: Screen, server: ServerProcess) -> None:
     screen.join("hostile")
     screen.type("mine")
     publish(server, "hostile", "\x1b[2J\x1b[H\x1b]0;owned\x07\rann: forged\u202e[bold]x")
-    screen.shows("bob: ␛[2J␛[H␛]0;owned␇␍ann: forged\\u202e[bold]x\nhostile> mine")
+    screen.shows("bob: ␛[2J␛[H␛]0;owned␇␍ann: forged\\u202e[bold]x  #1\nhostile> mine")
 
 
 @pytest.mark.parametrize(("end", "status"), [("C-c", 130), ("C-d", 0), (signal.SIGTERM, 143)])
@@ -278,61 +188,6 @@ def test_the_input_line_is_shown_again_after_a_stop(screen: Screen) -> None:
     screen.row_is("stop> kept")
     screen.type("!", "Enter")
     screen.shows("ann: kept!")
-
-
-def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path) -> None:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            screen.join("away")
-            server.kill9()
-            screen.shows("trying again\n-- what you send is kept until then")
-            screen.type("sent while away", "Enter")
-            server.start()
-            publish(server, "away", "back")
-            screen.shows("connected again", "ann: sent while away", "bob: back")
-            assert sorted(bodies_of(server, "away")) == ["back", "sent while away"]
-        finally:
-            screen.tmux("kill-server")
-
-
-def test_a_renamed_room_is_followed_with_all_lines_that_are_typed(tmp_path: Path) -> None:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            publish(server, "ops", "one")
-            screen.join("ops")
-            rename(server, "ops", "dev")
-            screen.shows("-- the room 'ops' was renamed to 'dev'")
-            screen.row_is("dev>")
-            screen.type("two", "Enter", "/who", "Enter")
-            screen.shows("ann: two", "-- ann is here\n")
-            server.kill9()
-            screen.shows("trying again")
-            screen.type("three", "Enter", "four", "Enter", "half")
-            rename(server, "dev", "lab")
-            server.start()
-            screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
-            screen.row_is("lab> half")
-            assert bodies_of(server, "lab") == ["one", "two", "three", "four"]
-            assert screen.all_rows().count("ann: ") == 3
-        finally:
-            screen.tmux("kill-server")
-
-
-def rename(server: ServerProcess, room: str, new: str) -> None:
-    async def main() -> None:
-        async with open_backend(server.store) as backend, Hub(backend) as hub:
-            root = Identity("root", grants=EVERYTHING, credential=Credential.STORE)
-            await hub.moderation.rename_room(root, room, new)
-
-    asyncio.run(main())
 
 
 def test_a_dumb_terminal_is_treated_as_a_pipe(screen: Screen) -> None:

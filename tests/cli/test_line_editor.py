@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkit.cli.line_editor import EndOfInput, LineEditor
+from chatkit.cli.line_editor import EndOfInput, Interrupted, LineEditor
 from chatkit.cli.terminal import rewraps_rows
 
 LEFT, RIGHT, UP, DOWN, HOME, END = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B", "\x1b[H", "\x1b[F"
@@ -46,6 +46,16 @@ def test_the_answers_of_the_terminal_are_kept_and_are_no_part_of_the_line() -> N
     assert editor.positions == [(12, 40), (24, 80)]
 
 
+def test_the_cursor_moves_by_words_in_a_long_pasted_text() -> None:
+    editor = LineEditor()  # a time that grows with the square of the length would take hours
+    list(editor.receive(PASTE + "a" * 200_000 + " " * 200_000 + "b" + PASTED + "\x1bb"))
+    assert editor.at == 400_000
+    list(editor.receive("\x1bb"))
+    assert editor.at == 0
+    list(editor.receive("\x1bf"))
+    assert editor.at == 200_000
+
+
 def test_earlier_lines_are_recalled_and_the_new_line_is_kept() -> None:
     editor = LineEditor()
     assert list(editor.receive("one\ntwo\n")) == ["one", "two"]
@@ -63,6 +73,38 @@ def test_ctrl_d_ends_the_input_only_on_an_empty_line() -> None:
     assert editor.text == ""
     with pytest.raises(EndOfInput):
         list(editor.receive("\x04"))
+
+
+def test_tab_replaces_the_word_by_one_completion_after_the_other() -> None:
+    editor = LineEditor(lambda text: (text.rfind("@"), ("@bob ", "@Bert ") if "@b" in text else ()))
+    texts = []
+    list(editor.receive("hi @b!" + LEFT))
+    for key in ("\t", "\t", "\t", "\t", "\x1b[Z", "\x1b[Z"):
+        list(editor.receive(key))
+        texts.append(editor.text)
+    assert texts == ["hi @bob !", "hi @Bert !", "hi @b!", "hi @bob !", "hi @b!", "hi @Bert !"]
+    assert list(editor.receive("x\t\n")) == ["hi @Bert x!"]  # another key ends the completion
+    assert list(editor.receive("none\t\n")) == ["none"]
+    only = LineEditor(lambda text: (0, ("/reply ",) if text == "/r" else ("/reply 7 ", "/reply 6 ")))
+    assert list(only.receive("/r\t\t\n")) == ["/reply 7 "]
+
+
+def test_ctrl_c_clears_the_line_and_interrupts_on_an_empty_one() -> None:
+    editor = LineEditor()
+    list(editor.receive("half a line\x03"))
+    assert editor.text == ""
+    list(editor.receive(UP + "!"))
+    assert editor.text == "half a line!"
+    with pytest.raises(Interrupted):
+        list(editor.receive("\x03\x03"))
+
+
+def test_reports_of_the_terminal_are_no_keys() -> None:
+    editor = LineEditor()
+    list(editor.receive("\x1b[I\x1b[3;4R"))
+    assert (editor.has_focus, editor.positions, editor.n_pressed, editor.text) == (True, [(3, 4)], 0, "")
+    list(editor.receive("\x1b[Ox"))
+    assert (editor.has_focus, editor.n_pressed, editor.text) == (False, 1, "x")
 
 
 FLAGS = "\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7"

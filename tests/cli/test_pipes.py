@@ -3,21 +3,21 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cli_process import PATIENCE_S, Shell, wait_until
+from chat_display import context_of, entry
+from cli_process import PATIENCE_S, STDERR, STDIN, STDOUT, Shell, wait_until
 from harness import run, turns
 from serving import ServerProcess, serve
 from websockets.sync.client import connect
 
-from chatkit.cli.chat import Chat
-from chatkit.cli.terminal import PipeInterface, Style
-from chatkit.client import Client, Item, Joined, Signal
-from chatkit.core.model import Gap, Message, Receipt
+from chatkit.cli.chat.interface import PipeInterface
+from chatkit.cli.chat.room_display import RoomDisplay
+from chatkit.client import Item, Joined, Signal
+from chatkit.core.model import Gap, Receipt
 
 CROWD = 210  # more than the 200 members that a server lists
 
@@ -86,33 +86,30 @@ def test_pipes_into_a_renamed_room_follow_or_say_its_new_name(tmp_path: Path) ->
 @pytest.mark.parametrize("is_reset_reported_first", [True, False])
 def test_a_message_in_a_log_that_was_reset_is_shown_before_the_end(is_reset_reported_first: bool) -> None:
     async def main() -> None:
-        chat = Chat(Client("http://127.0.0.1"), "ops", PipeInterface(), Style(is_coloured=False))
+        context = context_of(PipeInterface())
+        display, publisher = RoomDisplay("ops", context), context.publisher
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        answer.set_result(Receipt(message_of("new", 1)))
-        chat.receive(Joined("ops", "old", 1, 0, [], 0))
+        answer.set_result(Receipt(entry(1, "ann", epoch="new")))
+        display.receive(Joined("ops", "old", 1, 0, [], 0))
         for seq in (1, 2, 3):
-            chat.receive(message_of("old", seq))
+            display.receive(entry(seq, "ann", epoch="old"))
         reset: list[Item | Signal] = [Joined("ops", "new", 1, 1, [], 0), Gap(3, 1, "epoch")]
         if is_reset_reported_first:
             for item in reset:
-                chat.receive(item)
-        chat._on_answer(answer)
-        ending = asyncio.ensure_future(chat._finish())
+                display.receive(item)
+        publisher.on_answer(answer)
+        ending = asyncio.ensure_future(publisher.finish())
         await turns()
         assert not ending.done()
         if not is_reset_reported_first:
             for item in reset:
-                chat.receive(item)
+                display.receive(item)
             await turns()
             assert not ending.done()
-        chat.receive(message_of("new", 1))
+        display.receive(entry(1, "ann", epoch="new"))
         await ending
 
     run(main())
-
-
-def message_of(epoch: str, seq: int) -> Message:
-    return Message("ops", epoch, seq, 0, "ann", f"{seq}")
 
 
 def test_a_pipe_that_prints_stored_messages_survives_a_killed_server(tmp_path: Path) -> None:
@@ -135,7 +132,7 @@ def test_a_pipe_that_prints_stored_messages_survives_a_killed_server(tmp_path: P
         assert [json.loads(line)["body"] for line in printed.splitlines()] == ["one", "two", "three"]
 
 
-READS, WRITES = {"<&-"}, {">&-"}
+READS, WRITES = {STDIN}, {STDOUT}
 
 
 @pytest.mark.parametrize(
@@ -153,21 +150,12 @@ READS, WRITES = {"<&-"}, {">&-"}
     ],
 )
 def test_a_command_fails_only_without_a_standard_stream_that_it_needs(
-    shell: Shell, words: str, needed: set[str], status: int
+    shell: Shell, words: str, needed: set[int], status: int
 ) -> None:
     shell.run("publish", "closed", "hi")
-    command = f'"{sys.executable}" -m chatkit.cli {words}'
-    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-        done = subprocess.run(
-            ["sh", "-c", f"{command} {closed}"],
-            cwd=shell.folder,
-            env=shell.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        wanted = 1 if needed & {*closed.split()} else status
+    for closed in ({STDIN}, {STDOUT}, {STDERR}, {STDIN, STDOUT, STDERR}):
+        done = shell.run_without(closed, *words.split())
+        wanted = 1 if needed & closed else status
         assert done.returncode == wanted, (closed, done.stderr)
         assert b"Traceback" not in done.stderr
 

@@ -4,30 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chat_display import KeptScreen, context_of
 from cli_process import Shell
-from harness import run
 from page_access import WRITE, TokenServer, token_server
 
-from chatkit.cli.chat import Chat
+from chatkit.cli.chat.room_display import RoomDisplay
 from chatkit.cli.formats import markdown, text_line
 from chatkit.cli.marks import ASCII, UNICODE, Marks, sender_of
 from chatkit.cli.next_steps import with_next_step
-from chatkit.cli.terminal import PipeInterface, Style
-from chatkit.client import Client, Joined
-from chatkit.core.model import Message
+from chatkit.client import Joined
+from chatkit.core.model import Member, Message
 from chatkit.errors import Banned, ChatkitError, Forbidden, NameTaken, NotFound, Unauthorized
-
-
-class Notes(PipeInterface):
-    """A terminal that keeps its notes."""
-
-    is_interactive = True
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def message(sender: str, *, verified: bool = False, bot: bool = False) -> Message:
@@ -89,13 +76,16 @@ def test_a_refusal_has_a_next_step(error: ChatkitError, step: str) -> None:
     ],
 )
 def test_a_joined_room_has_notes_on_what_may_be_done(joined: Joined, notes: list[str]) -> None:
-    interface = Notes()
+    screen = KeptScreen()
+    RoomDisplay("ops", context_of(screen)).receive(joined)
+    assert screen.notes[1:] == notes
 
-    async def main() -> None:
-        Chat(Client("http://127.0.0.1"), "ops", interface, Style(is_coloured=False)).receive(joined)
 
-    run(main())
-    assert interface.notes[1:] == notes
+def test_the_members_of_a_joined_room_have_their_marks() -> None:
+    screen = KeptScreen()
+    members = [Member("ann", 0, verified=True), Member("bob✓", 0), Member("deploy", 0, verified=True, bot=True)]
+    RoomDisplay("ops", context_of(screen)).receive(Joined("ops", "e", 1, 0, members, 3))
+    assert screen.notes == ["ops: ann✓, bob?, deploy✓⚙ are here; type /help for help"]
 
 
 @pytest.fixture(scope="module")

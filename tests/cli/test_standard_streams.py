@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from cli_process import PATIENCE_S, Shell, wait_until
+from cli_process import PATIENCE_S, STDERR, STDIN, STDOUT, Shell, wait_until
 from serving import ServerProcess, serve
 
 from chatkit.cli.input import without_mark
@@ -89,6 +89,22 @@ def test_whole_input_is_read_from_a_nonblocking_pipe(shell: Shell) -> None:
             writes.close()
             assert process.wait(PATIENCE_S) == 0
     assert shell.bodies("whole") == ["one\ntwo"]
+
+
+def test_an_import_is_read_from_a_nonblocking_pipe(shell: Shell) -> None:
+    lines = [
+        b'{"room":"moved","seq":%d,"time":"2026-11-20T11:47:21Z","sender":"ann","body":"%d"}\n' % (seq, seq)
+        for seq in (1, 2)
+    ]
+    with pipe() as (reads, writes):
+        set_nonblocking(reads)
+        with start(shell, "import - --backend sqlite:///moved.db", stdin=reads) as process:
+            writes.write(lines[0])
+            wait_until(lambda: unread(reads) == 0)
+            writes.write(lines[1])
+            writes.close()
+            output, _ = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, output) == (0, b"imported 2 messages into 1 rooms\n")
 
 
 def unread(descriptor: int) -> int:
@@ -226,29 +242,22 @@ def test_notices_that_cannot_be_written_do_not_change_the_exit_code(shell: Shell
             assert process.returncode == status, words
 
 
-def run_closed(shell: Shell, words: str, redirection: str) -> subprocess.CompletedProcess[bytes]:
-    command = f"exec {sys.executable} -m chatkit {words} {redirection}"
-    return subprocess.run(
-        ["sh", "-c", command], cwd=shell.folder, env=shell.env, capture_output=True, timeout=PATIENCE_S, check=False
-    )
-
-
 @pytest.mark.parametrize("words", ["rooms", "--version"])
 def test_a_command_without_standard_output_does_not_succeed(shell: Shell, words: str) -> None:
     shell.run("publish", "closed", "hi")
-    done = run_closed(shell, words, ">&-")
+    done = shell.run_without({STDOUT}, words)
     assert done.returncode == 1
     assert b"standard output could not be written" in done.stderr
 
 
 def test_a_command_without_standard_input_does_not_take_it_for_empty(shell: Shell) -> None:
-    done = run_closed(shell, "publish closed", "<&-")
+    done = shell.run_without({STDIN}, "publish", "closed")
     assert done.returncode == 1
     assert b"standard input could not be read" in done.stderr
 
 
 def test_a_command_that_needs_no_standard_stream_works_without_any(shell: Shell) -> None:
-    assert run_closed(shell, "publish unneeded hi", "<&- >&- 2>&-").returncode == 0
+    assert shell.run_without({STDIN, STDOUT, STDERR}, "publish", "unneeded", "hi").returncode == 0
     assert shell.bodies("unneeded") == ["hi"]
 
 

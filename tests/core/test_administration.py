@@ -12,6 +12,7 @@ from chatkit.core import access_records
 from chatkit.core.access import EVERYTHING, Grant, Identity, Right, RoomSettings
 from chatkit.core.administration import Administration
 from chatkit.core.audit import MAX_ATTEMPTS
+from chatkit.core.model import MAX_TIME_MS
 from chatkit.core.token import TokenKind
 from chatkit.errors import BadName, BadRequest, Forbidden, NameTaken, Unauthorized, VersionConflict
 
@@ -133,11 +134,13 @@ async def test_numbers_and_times_are_checked(at: Site) -> None:
     new = await at.admin.add_token(ROOT, "ann", READ_OPS)
     for job in (
         at.admin.add_token(ROOT, "bob", READ_OPS, expires_ms=at.now_ms),
+        at.admin.add_token(ROOT, "bob", READ_OPS, expires_ms=MAX_TIME_MS),  # the year 10000 has no RFC 3339 time
         at.admin.add_token(ROOT, "bob", READ_OPS, kind=TokenKind.INVITE),
         at.admin.make_invite(ROOT, READ_OPS, uses=0),
         at.admin.make_invite(ROOT, READ_OPS, uses=10**9),
         at.admin.rotate(ROOT, new.token.id, overlap_s=10**9),
         at.moderation.ban(ROOT, "ann", until_ms=at.now_ms),
+        at.moderation.ban(ROOT, "ann", until_ms=MAX_TIME_MS),
         at.moderation.ban(ROOT, "ann", reason="x" * 1000),
         at.moderation.ban(ROOT, "ann", reason="two\nlines"),
         at.moderation.set_room(ROOT, "ops", lambda _: RoomSettings(keep=0)),

@@ -122,19 +122,21 @@ def test_the_drafts_of_one_batch_know_of_each_other() -> None:
                     change(Act.REACT, 9, THUMB),
                     change(Act.PIN, 1),
                     change(Act.PIN, 1),
+                    change(Act.REDACT, 9),  # the entry of a redaction, which is not checked
                     Draft("a", "ann", "after"),
                 ]
             )
-            found = [o.message.seq if isinstance(o, Receipt) else type(o) for o in outcomes]
+            found: list[object] = [o.message.seq if isinstance(o, Receipt) else type(o) for o in outcomes]
             return found, list((await backend.read("a", after=1)).messages)
 
     outcomes, log = run(go())
-    assert outcomes == [2, 3, 1, 4, BadReference, 5, 1, 6]
+    assert outcomes == [2, 3, 1, 4, BadReference, 5, 1, 6, 7]
     assert [(message.body, message.act) for message in log] == [
         ("beside", None),
         (THUMB, Act.REACT),
         (THUMB, Act.UNREACT),
         ("", Act.PIN),
+        ("", Act.REDACT),
         ("after", None),
     ]
 

@@ -1,30 +1,21 @@
 """The Redis and PostgreSQL classes on real servers: Litestar's guarantees, and faults of Litestar's own classes."""
 
 import asyncio
-import inspect
-import subprocess
-import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import stores
 from channel_backends import KEPT, Make, maker, started
 from channels import read_events, run
 from litestar import Litestar
-from litestar.channels import ChannelsBackend
-from litestar.channels.backends import asyncpg as asyncpg_reference
-from litestar.channels.backends import redis as redis_reference
 from litestar.testing import TestClient
 
-import chatkit.litestar as toolkit
 from chatkit.core.model import Cursor
 from chatkit.litestar import ChannelsPlugin
 
 LIMIT_S = 20.0  # only a hanging test takes this long
 WITH_HISTORY = ["stream", "cluster", "asyncpg", "psycopg"]
 ALL = [*WITH_HISTORY, "pubsub", "cluster-pubsub"]
-NAMES = ["RedisChannelsStreamBackend", "RedisChannelsPubSubBackend", "AsyncPgChannelsBackend", "PsycoPgChannelsBackend"]
 
 
 @pytest.fixture(params=ALL)
@@ -35,51 +26,6 @@ def make(request: pytest.FixtureRequest) -> Make:
 @pytest.fixture(params=WITH_HISTORY)
 def make_keeping(request: pytest.FixtureRequest) -> Make:
     return maker(request.param)
-
-
-# Imports
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_signatures_are_those_of_litestar(name: str) -> None:
-    reference: Any = getattr(redis_reference, name, None) or getattr(asyncpg_reference, name, None)
-    known = ["self", "pg_dsn"] if reference is None else list(inspect.signature(reference.__init__).parameters)
-    ours = inspect.signature(getattr(toolkit, name).__init__).parameters
-    assert list(ours)[: len(known)] == known
-    if reference is not None:
-        theirs = inspect.signature(reference.__init__).parameters
-        assert all(ours[each].kind == theirs[each].kind for each in theirs)
-        defaults = {each: (ours[each].default, theirs[each].default) for each in theirs if each != "stream_ttl"}
-        assert all(one == other for one, other in defaults.values())
-    assert issubclass(getattr(toolkit, name), ChannelsBackend)
-    assert name in dir(toolkit)
-
-
-def python(code: str) -> str:
-    """Run code in a new interpreter and return its output."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def test_drivers_are_imported_on_first_use() -> None:
-    loaded = "import sys; print(*[name for name in ('redis', 'asyncpg') if name in sys.modules])"
-    assert python(f"import chatkit.litestar; {loaded}") == ""
-    assert python(f"from chatkit.litestar import AsyncPgChannelsBackend; {loaded}") == "asyncpg"
-    assert python(f"from chatkit.litestar import RedisChannelsStreamBackend; {loaded}") == "redis"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_error_for_a_missing_driver_contains_the_command_that_installs_it(name: str) -> None:
-    driver, command = ("redis", "pip install redis") if "Redis" in name else ("asyncpg", "'chatkit[postgres]'")
-    code = f"""
-import sys
-sys.modules[{driver!r}] = None  # as if it were not installed
-try:
-    from chatkit.litestar import {name}
-except ImportError as error:
-    print(error)
-"""
-    assert f"{name} needs a driver that is not installed: pip install" in python(code)
-    assert command in python(code)
 
 
 # Guarantees of Litestar's backends

@@ -193,7 +193,7 @@ def test_a_refused_message_stays_with_its_reason(browser: Browser, tmp_path: Pat
         expect(ann.page.locator(".message[data-seq] .text")).to_have_text(["other messages are not delayed"])
         ann.page.get_by_role("button", name="Try again").click()
         expect(ann.page.locator(".foot.failed")).to_have_count(1)
-        ann.page.get_by_role("button", name="Remove").click()
+        ann.page.get_by_role("button", name="Discard").click()
         ann.expect_texts(["other messages are not delayed"])
 
 
@@ -214,9 +214,8 @@ def test_messages_redacted_while_offline_are_marked(browser: Browser, own_server
 def test_a_server_with_a_secret_asks_for_the_token(browser: Browser, tmp_path: Path) -> None:
     secret = "open sesame, 8+"
     with serve(tmp_path / "rooms.db", "--secret", secret) as server, windows(browser, server.url) as open_window:
-        ann = Window(
-            browser.new_context(), server.url, "ann"
-        )  # without the check of the console: Chromium reports each 401 there
+        # Without the check of the console: Chromium reports each 401 there.
+        ann = Window(browser.new_context(), server.url, "ann")
         ann.open("/#ops")
         expect(ann.page.locator("#token-dialog")).to_be_visible()
         ann.page.locator("#token-box").fill(secret)

@@ -17,7 +17,7 @@ PROBE = """
 import gc, json, os, random, signal, sys, threading, time
 streams = [sys.__stdin__, sys.__stdout__, sys.__stderr__]
 found = {
-    "streams": [(s.name, s.mode, s.encoding, s.errors, s.line_buffering, s.write_through, type(s.buffer).__name__)
+    "streams": [s and (s.name, s.mode, s.encoding, s.errors, s.line_buffering, s.write_through, type(s.buffer).__name__)
                 for s in streams],
     "handlers": {n: str(signal.getsignal(n)).split(" at ")[0] for n in sorted(signal.valid_signals())},
     "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
@@ -53,6 +53,7 @@ def probe(folder: Path, popen: Any, **options: Any) -> tuple[dict[str, Any], int
         {"env": {"TZ": "Asia/Tokyo", "PYTHONPATH": "/nowhere:relative", "A": "\udcff", "LANG": "C.UTF-8"}},
         {"env": {"PYTHONUNBUFFERED": "1"}},
         {"env": {"PYTHONIOENCODING": "latin-1"}},
+        {"preexec_fn": forking.ClosedStreams(0, 1, 2)},
     ],
 )
 def test_a_forked_command_starts_as_a_new_interpreter_does(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -75,9 +76,10 @@ def test_blocked_and_ignored_signals_are_inherited(tmp_path: Path) -> None:
     assert forked[0]["blocked"] == [signal.SIGHUP]
 
 
-def test_commands_are_forked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"preexec_fn": forking.ClosedStreams(0, 1)}])
+def test_commands_are_forked(tmp_path: Path, options: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "chatkit.cli", "serve", "--port", "0", "--backend", "memory://"]
-    with forking.ForkingPopen(command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+    with forking.ForkingPopen(command, stderr=subprocess.PIPE, cwd=tmp_path, **options) as process:
         assert process.stderr is not None
         process.stderr.readline()
         assert "fork_server.py" in Path(f"/proc/{process.pid}/cmdline").read_text()

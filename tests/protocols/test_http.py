@@ -112,6 +112,13 @@ def test_a_handshake_after_the_last_request_is_ignored(loop: str) -> None:
     run(test, loop)
 
 
+@pytest.fixture
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests whose client reads until the server closes."""
+    monkeypatch.setattr("chatkit.protocols.http._LINGER_S", 0.2)
+
+
+@pytest.mark.usefixtures("short_linger")
 def test_an_invalid_request_does_not_interrupt_the_response_before_it(loop: str) -> None:
     async def test() -> None:
         site = Site()
@@ -152,6 +159,7 @@ def test_an_incomplete_body_is_reported_to_both_sides(loop: str) -> None:
         GET.replace(b"/first", b"a://"),
     ],
 )
+@pytest.mark.usefixtures("short_linger")
 def test_an_incomplete_request_does_not_affect_earlier_responses(loop: str, broken: bytes, caplog: Any) -> None:
     async def test() -> None:
         site = Site()

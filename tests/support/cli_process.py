@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from forking import ClosedStreams
 from serving import clean_environment
 
 PATIENCE_S = 60
+STDIN, STDOUT, STDERR = range(3)
 
 
 class Shell:
@@ -39,6 +41,19 @@ class Shell:
         self.stderr = err.decode()
         assert process.returncode == status, (out[-2_000:], self.stderr[-2_000:])
         return out.decode()
+
+    def run_without(self, streams: set[int], *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a command without some of the standard streams, as the shell does with `<&-` and `>&-`."""
+        return subprocess.run(
+            [sys.executable, "-m", "chatkit.cli", *words],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+            preexec_fn=ClosedStreams(*streams),
+        )
 
     def bodies(self, room: str) -> list[str]:
         return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]

@@ -190,9 +190,8 @@ class Faults(Backend):
             self._inner_notifications = self.inner.notifications()
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._inner_notifications))
-            self._next.add_done_callback(
-                lambda task: task.cancelled() or task.exception()
-            )  # its end may be read by no one
+            # Its end may be read by no one.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         waking = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({self._next, waking}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ A forked process is set up as `python -m MODULE` is after its start, and then ru
 """
 
 import atexit
+import codecs
 import ctypes
 import fcntl
 import gc
@@ -104,7 +105,11 @@ def become(request: dict[str, Any], connection: socket.socket) -> None:
     paths = [os.path.abspath(path) for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]  # noqa: PTH100
     sys.path[:0] = ([] if request["is_safe"] else [request["cwd"]]) + paths
     sys.argv[:] = request["argv"]
-    open_streams(is_unbuffered=bool(env.get("PYTHONUNBUFFERED")))
+    for number in request["closed"]:
+        os.close(number)
+    open_streams(
+        env.get("PYTHONIOENCODING", ""), set(request["closed"]), is_unbuffered=bool(env.get("PYTHONUNBUFFERED"))
+    )
     reset_signals(set(request["ignored"]), set(request["blocked"]))
 
 
@@ -124,10 +129,14 @@ def place_descriptors(received: list[int], numbers: list[int], connection: socke
     connection.__init__(fileno=kept)  # type: ignore[misc]
 
 
-def open_streams(*, is_unbuffered: bool) -> None:
-    """Make the standard streams as the interpreter does at its start."""
-    encoding, errors = ENCODING
+def open_streams(encoding: str, closed: set[int], *, is_unbuffered: bool) -> None:
+    """Make the standard streams as the interpreter does at its start: those that are closed are None."""
+    encoding, errors = (codecs.lookup(encoding).name, "strict") if encoding else ENCODING
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if descriptor in closed:
+            setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
+            continue
         is_written = descriptor > 0
         raw = io.FileIO(descriptor, "w" if is_written else "r", closefd=False)
         raw.name = f"<{name}>"

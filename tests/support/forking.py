@@ -21,7 +21,7 @@ MODULES = {"chatkit", "chatkit.cli", "chatkit.server.workers.worker"}
 EXECUTED = ["/usr/bin/env", sys.executable, "-m", "chatkit.cli"]  # is never forked: for tests of the process list
 OFF = "CHATKIT_TESTS_EXEC"  # the environment variable that turns forking off
 READ_BY_PYTHON = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_")  # prefixes of variables that are read only at the start
-APPLIED = {"PYTHONUNBUFFERED", "PYTHONPATH"}  # of these, those that the fork server applies
+APPLIED = {"PYTHONUNBUFFERED", "PYTHONPATH", "PYTHONIOENCODING"}  # of these, those that the fork server applies
 HEADER = struct.Struct("=II")  # length of the request, number of descriptors
 REPLY = struct.Struct("=i")  # process ID, 0 if the fork failed
 MAX_DESCRIPTORS = 16
@@ -48,12 +48,23 @@ PARAMETERS = (  # of `Popen._execute_child`, in CPython 3.11 to 3.13
 )
 # What forks do not do, and its default.
 PLAIN = {
-    **dict.fromkeys(("executable", "preexec_fn", "gid", "gids", "uid")),
+    **dict.fromkeys(("executable", "gid", "gids", "uid")),
     "umask": -1,
     "shell": False,
     "close_fds": True,
     "restore_signals": True,
 }
+
+
+class ClosedStreams:
+    """A `preexec_fn` of `Popen`: starts a process without the standard streams of these numbers, as `<&-` does."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = numbers
+
+    def __call__(self) -> None:
+        for number in self.numbers:
+            os.close(number)
 
 
 class ForkServer:
@@ -113,7 +124,10 @@ class ForkingPopen(subprocess.Popen[Any]):
 def describe(call: dict[str, Any]) -> dict[str, Any] | None:
     """Return what to run, where, and in which state of signals; None if it is not a `chatkit` command."""
     args, env = call["args"], os.environ if call["env"] is None else call["env"]
+    before = call["preexec_fn"] or ClosedStreams()
     if isinstance(args, str | bytes | os.PathLike) or any(call[name] != plain for name, plain in PLAIN.items()):
+        return None
+    if not isinstance(before, ClosedStreams):
         return None
     words = [os.fsdecode(word) for word in args]
     is_safe = words[1:2] == ["-P"]  # Python's option: the working folder is not on the path
@@ -130,6 +144,7 @@ def describe(call: dict[str, Any]) -> dict[str, Any] | None:
         "new_session": call["start_new_session"],
         "group": call["process_group"],
         "pass_fds": list(call["pass_fds"]),
+        "closed": before.numbers,
         "ignored": [each for each in signal.valid_signals() if signal.getsignal(each) is signal.SIG_IGN],
         "blocked": list(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
     }

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from accepting import accepting
+
 WELCOME: dict[str, Any] = {
     "type": "welcome",
     "name": "ann",
@@ -42,12 +44,11 @@ class RawServer:
 
     @asynccontextmanager
     async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["RawServer"]:
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls) as server:
-            self.port = server.sockets[0].getsockname()[1]
+        async with accepting(self._serve, ssl=tls) as self.port:
             yield self
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -109,8 +110,8 @@ async def connect_proxy(target_port: int, refuse_with: int | None = None) -> Asy
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
         await _join(reader, writer, target_port)
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1], heads
+    async with accepting(serve) as port:
+        yield port, heads
 
 
 @asynccontextmanager
@@ -142,8 +143,8 @@ async def socks_proxy(target_port: int, reply: int = 0) -> AsyncIterator[tuple[i
         else:
             await _join(reader, writer, target_port)
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1], asked
+    async with accepting(serve) as port:
+        yield port, asked
 
 
 def header(head: str, name: str) -> str | None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from accepting import accepting
 from serving import free_port
 
 
@@ -19,7 +20,6 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
 
     def cut(self) -> None:
         self._era += 1
@@ -41,24 +41,29 @@ class Relay:
 
     async def _serve(self) -> None:
         self._done = self._loop.create_future()
-        async with await asyncio.start_server(self._accept, "127.0.0.1", self.port):
+        async with accepting(self._accept, self.port):
             self._ready.set()
             await self._done
-            for task in self._tasks:
-                task.cancel()
-            for writer in self._writers:
-                writer.transport.abort()
-            await asyncio.gather(
-                *self._tasks, *(writer.wait_closed() for writer in self._writers), return_exceptions=True
-            )
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
-        self._writers += [writer, back]
-        for source, target in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._carry(source, target, self._era))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        writers = [writer]
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
+            writers.append(back)
+            await asyncio.gather(self._carry(reader, back, self._era), self._carry(there, writer, self._era))
+        except (OSError, asyncio.CancelledError):  # the server is away, or the relay ends
+            pass
+        finally:
+            for each in writers:
+                each.transport.abort()
+            await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
+            self._tasks.discard(task)
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, era: int) -> None:
         try:

@@ -17,6 +17,7 @@ Store = TypeVar("Store", bound=LocalStore)
 
 # Acknowledged writes survive a kill; only a power failure could lose them.
 UNSYNCED = ("--appendfsync", "no")
+UNSYNCED_POSTGRES = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 _numbers = itertools.count()
 
@@ -39,7 +40,7 @@ def postgres() -> str:
 @cache
 def postgres_server() -> PostgresServer:
     """Return the PostgreSQL that tests share; none of them stops it."""
-    return _started(PostgresServer())
+    return _started(PostgresServer(UNSYNCED_POSTGRES))
 
 
 def _fresh() -> str:

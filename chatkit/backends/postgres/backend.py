@@ -1,6 +1,6 @@
 """PostgresBackend: rooms in a schema of a PostgreSQL database, for processes on many machines.
 
-A batch is one statement, and so one transaction and one round trip: see `append` in migrations/5.sql. Each room is
+A batch is one statement, and so one transaction and one round trip: see `append` in migrations/6.sql. Each room is
 numbered under the lock of its own row. One connection listens (listener.py); each of the others executes one statement
 at a time.
 """

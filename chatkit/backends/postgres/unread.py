@@ -24,8 +24,8 @@ MENTIONS = f"""
         ORDER BY mention.time_ms DESC, room.name DESC, mention.seq DESC LIMIT $6
     ) AS found ORDER BY time_ms DESC, name DESC, seq DESC
 """
-# The rooms that mention the name are found by one look-up each, however many mentions they hold. Messages and mentions
-# are counted in the order of an index, so that the planner uses it and counting ends at the limit.
+# The rooms that mention the name are found by one look-up each, however many mentions they hold. Messages are
+# counted in the order of an index, so that the planner uses it and counting ends at the limit.
 UNREAD = """
     WITH RECURSIVE mentioning (room) AS (
         (SELECT room FROM {schema}.mention WHERE name = $1 ORDER BY room LIMIT 1)
@@ -47,10 +47,7 @@ UNREAD = """
         ) AS unread
     ) AS unread CROSS JOIN LATERAL (
         SELECT count(*) AS n_mentions FROM (
-            SELECT FROM {schema}.mention AS entry
-            WHERE (entry.name, entry.room, entry.seq) > ($1, room.id, marker)
-            AND (entry.name, entry.room, entry.seq) <= ($1, room.id, last)
-            ORDER BY entry.name, entry.room, entry.seq LIMIT $5
+            SELECT FROM {schema}.mention WHERE mention.name = $1 AND room = room.id AND seq > marker LIMIT $5
         ) AS mentions
     ) AS mentions WHERE last > 0 ORDER BY name
 """

@@ -89,46 +89,31 @@ class RedisUnread:
 
     async def count_unread(self, name: str, markers: Mapping[str, int], limit: int) -> list[RoomUnread]:
         """Count what a name has not read; see `Backend.count_unread`."""
-        counts: dict[str, RoomUnread] = {}
+        counts = _Counts(name, markers, limit)
         rooms = list(dict.fromkeys([*markers, *await self._reader.room_names(of_related=True)]))
         for step in _steps(rooms, ROOMS_STEP):
             unfinished = dict.fromkeys(step, 0)  # rooms, and the number at which the count continues
             while unfinished:
-                starts, unfinished = unfinished, {}
-                for room, (last, n_more, n_mentions, next_seq) in await self._count(
-                    name, markers, starts, counts, limit
-                ):
-                    n_unread = _n_unread(counts, room) + n_more
-                    counts[room] = RoomUnread(room, markers.get(room, 0), last, n_unread, min(n_mentions, limit))
-                    if next_seq:
-                        unfinished[room] = next_seq
-        return [counts[room] for room in sorted(counts)]
+                unfinished = await self._count(counts, unfinished)
+        return [counts.of_room[room] for room in sorted(counts.of_room)]
 
-    async def _count(
-        self,
-        name: str,
-        markers: Mapping[str, int],
-        starts: Mapping[str, int],
-        counts: Mapping[str, RoomUnread],
-        limit: int,
-    ) -> list[tuple[str, Reply]]:
-        """Count one step of each room in one round trip; return the answers for the rooms that count."""
+    async def _count(self, counts: "_Counts", starts: Mapping[str, int]) -> dict[str, int]:
+        """Count one step of each room in one round trip; return the unfinished rooms, and where to continue."""
         slots: dict[int, list[str]] = {}
         for room in starts:
             slots.setdefault(self._reader.slot(room), []).append(room)
+        scripts = [(slot, rooms) for slot, of_slot in slots.items() for rooms in _steps(of_slot, ROOMS_A_SCRIPT)]
         calls: list[SlotCommand] = []
-        asked: list[str] = []
-        for slot, of_slot in slots.items():
-            for rooms in _steps(of_slot, ROOMS_A_SCRIPT):
-                arguments: list[Word] = [name, b"[%s," % encode(name), EXAMINED]  # an entry begins with its sender
-                for room in rooms:
-                    read_to = max(markers[room], 0) if room in markers else NOTHING_READ
-                    arguments += (read_to, starts[room], limit - _n_unread(counts, room))
-                keys = [key for room in rooms for key in self._keys(room)]
-                calls.append(SlotCommand(slot, _UNREAD(keys, arguments)))
-                asked += rooms
-        replies = chain.from_iterable(await self._router.calls("searches", calls))
-        return [(room, reply) for room, reply in zip(asked, replies, strict=True) if reply is not None]
+        for slot, rooms in scripts:
+            arguments: list[Word] = [counts.name, b"[%s," % encode(counts.name), EXAMINED]  # an entry begins so
+            arguments += chain.from_iterable(counts.words(room, starts[room]) for room in rooms)
+            calls.append(SlotCommand(slot, _UNREAD([key for room in rooms for key in self._keys(room)], arguments)))
+        unfinished: dict[str, int] = {}
+        for (_, rooms), replies in zip(scripts, await self._router.calls("searches", calls), strict=True):
+            for room, reply in zip(rooms, replies, strict=True):
+                if reply is not None and (next_seq := counts.add(room, reply)):
+                    unfinished[room] = next_seq
+        return unfinished
 
     def _keys(self, room: str) -> tuple[bytes, bytes, bytes]:
         names = self._names.of(room)
@@ -139,13 +124,34 @@ class RedisUnread:
         return await self._router.calls("pages", [SlotCommand(slot, command) for command in commands])
 
 
+class _Counts:
+    """What was counted so far for a name, by room."""
+
+    def __init__(self, name: str, markers: Mapping[str, int], limit: int) -> None:
+        self.name = name
+        self.of_room: dict[str, RoomUnread] = {}
+        self._markers = markers
+        self._limit = limit
+
+    def _n_unread(self, room: str) -> int:
+        return self.of_room[room].n_unread if room in self.of_room else 0
+
+    def words(self, room: str, start: int) -> tuple[int, int, int]:
+        """Return the arguments of the script for a room."""
+        read_to = max(self._markers[room], 0) if room in self._markers else NOTHING_READ
+        return read_to, start, self._limit - self._n_unread(room)
+
+    def add(self, room: str, reply: Reply) -> int:
+        """Add the script's answer for a room; return where to continue, or 0."""
+        last, n_more, n_mentions, next_seq = reply
+        n_unread, marker = self._n_unread(room) + n_more, self._markers.get(room, 0)
+        self.of_room[room] = RoomUnread(room, marker, last, n_unread, min(n_mentions, self._limit))
+        return int(next_seq)
+
+
 def _position(room: str, name: str, member: bytes) -> MentionPosition:
     time_ms, at = decode_number(member, len(name.encode()) + 2)
     return MentionPosition(time_ms, room, decode_number(member, at)[0])
-
-
-def _n_unread(counts: Mapping[str, RoomUnread], room: str) -> int:
-    return counts[room].n_unread if room in counts else 0
 
 
 def _steps(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

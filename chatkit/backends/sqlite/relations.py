@@ -97,7 +97,7 @@ _RELATE = f"""
 """
 _EDITS = f"""
     SELECT seq FROM message INDEXED BY message_of
-    WHERE room = ? AND of = ? AND act = '{Act.EDIT}' AND body IS NOT NULL
+    WHERE room = ?1 AND of = ?2 AND act = '{Act.EDIT}' AND seq > ?2 AND body IS NOT NULL
 """
 _CLEAR = "UPDATE message SET body = NULL, data = NULL, folded = NULL, mentions = NULL WHERE room = ? AND seq = ?"
 _FORGET_STATE = "UPDATE message_state SET edit = NULL, is_pinned = FALSE WHERE room = ? AND seq = ?"

@@ -59,9 +59,8 @@ class LoadConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Reset the state for a new connection."""
-        self.transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's transports have the same interface, but another class
+        # The transports of uvloop have the same interface, but another class.
+        self.transport = cast("asyncio.Transport", transport)
         self._partial_frame = b""
         self._close_error = None
 

@@ -78,9 +78,8 @@ class ClientHandshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request."""
-        self._transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's transports have the same interface, but another class
+        # The transports of uvloop have the same interface, but another class.
+        self._transport = cast("asyncio.Transport", transport)
         request = self._handshake.connect()
         request.headers.update(self._endpoint.headers)
         self._handshake.send_request(request)

@@ -1,6 +1,6 @@
 """PostgresServer: a private PostgreSQL server in a temporary folder, on a free port of this machine.
 
-It keeps its guarantees of durability (fsync stays on) and otherwise uses the defaults.
+It keeps its guarantees of durability (fsync stays on) and otherwise uses the defaults, unless options change them.
 """
 
 import os
@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,9 +27,13 @@ USER = "chatkit"
 
 
 class PostgresServer(LocalStore):
-    """One database cluster. As root, it runs as another user of this machine, because PostgreSQL refuses root."""
+    """One database cluster, with additional `options` of postgres.
 
-    def __init__(self) -> None:
+    As root, it runs as another user of this machine, because PostgreSQL refuses root.
+    """
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        self._options = options
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = free_port()
@@ -57,14 +62,15 @@ class PostgresServer(LocalStore):
 
     def _start(self, folder: Path) -> None:
         data = folder / "data"
-        (data / "postmaster.pid").unlink(
-            missing_ok=True
-        )  # left by a kill; its process ID may belong to another process now
+        # Left by a kill; its process ID may belong to another process now.
+        (data / "postmaster.pid").unlink(missing_ok=True)
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - found by `_programs`
                 [
                     *(f"{self._programs}/postgres", "-D", f"{data}", "-p", f"{self._port}"),
                     *("-c", f"unix_socket_directories={folder}", "-c", "listen_addresses=127.0.0.1"),
+                    *("-c", "dynamic_shared_memory_type=mmap"),  # in the folder: a kill leaves nothing elsewhere
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -122,9 +122,8 @@ def main() -> int:
     """Read the configuration and serve; return the exit status."""
     for number in SUPERVISOR_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS
-    )  # the supervisor blocked them until they were ignored
+    # The supervisor blocked them until they were ignored.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS)
     control = socket.socket(fileno=_make_private(int(sys.argv[1])))
     with control, control.makefile("rb") as lines:
         line = lines.readline()

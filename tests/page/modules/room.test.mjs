@@ -19,7 +19,7 @@ const shown = (room) => room.items.map(({ message }) => [message.seq, message.bo
 
 test("a delivered change is applied to its message and is no message itself", () => {
   const room = joined({ last: 0 });
-  for (const each of [entry(1), entry(2), react(3, 1), edit(4, 1, "changed")]) assert.equal(room.onMessage(each), true);
+  for (const each of [entry(1), entry(2), react(3, 1), edit(4, 1, "changed")]) assert.equal(room.onMessage(each, "zoe"), true);
   assert.deepEqual(shown(room), [[1, "changed", 1], [2, "message 2", 0]]);
   assert.equal(room.last, 4);
   assert.equal(room.onMessage(react(3, 1, "cat")), false);

@@ -326,7 +326,8 @@ BEGIN
         FOR entry IN
             SELECT in_seq UNION ALL (
                 SELECT seq FROM {schema}.message
-                WHERE room = room_id AND message.of = in_seq AND message.act = 'edit' AND redaction IS NULL ORDER BY seq
+                WHERE room = room_id AND message.of = in_seq AND message.act = 'edit' AND seq > in_seq
+                AND redaction IS NULL ORDER BY seq
             )
         LOOP
             number := number + 1;

@@ -71,6 +71,9 @@ for r = 0, #KEYS / 6 - 1 do
   local meta, log, keys, gone, refs, channel = unpack(KEYS, r * 6 + 1, r * 6 + 6)
   local state = states[r]
   renew(meta, log, keys, gone, refs, state, new_epoch .. number(r), ARGV[at], tonumber(ARGV[at + 1]))
+  if is_kept and state.last == 0 then
+    redis.call('UNLINK', refs) -- of a log that a server of an older version deleted
+  end
   local time_text = number(now)
   local reply = { state.epoch, time_text, state.last + 1 }
   local fresh, n_fresh, bytes = {}, 0, 0

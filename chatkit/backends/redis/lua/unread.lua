@@ -43,7 +43,8 @@ for r = 0, #KEYS / 3 - 1 do
   local meta, log, refs = KEYS[r * 3 + 1], KEYS[r * 3 + 2], KEYS[r * 3 + 3]
   local at = 4 + r * 3
   local marker, start, limit = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local state = state_of(meta)
+  local is_room, state = pcall(state_of, meta)
+  state = is_room and state or { last = 0, dropped = 0 } -- a key of another type concerns no other room
   check_settled(state.arriving)
   local read_to = math.max(marker, state.dropped, 0)
   local mentions = 'm' .. name .. '\0'

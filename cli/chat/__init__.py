@@ -1,0 +1,1 @@
+"""`chatkit join`: a chat in one room, through a terminal or a pipe."""

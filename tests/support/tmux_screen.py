@@ -1,0 +1,76 @@
+"""A terminal in tmux, in which tests type and whose screen they read."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from serving import ServerProcess, clean_environment
+
+PATIENCE_S = 30
+
+
+class Screen:
+    """A tmux server with one window, in which a shell runs."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
+        self._env = clean_environment({"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "} | env)
+        self.tmux("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "ENV", "sh")
+        self.wait_for(lambda: self.rows()[-1:] == ["$"])
+
+    def tmux(self, *words: str) -> str:
+        done = subprocess.run([*self._tmux, *words], env=self._env, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def type(self, *keys: str) -> None:
+        """Press keys by their names in tmux, or type text."""
+        self.tmux("send-keys", *keys)
+
+    def rows(self) -> list[str]:
+        """Return the rows of the screen, without empty rows at its end."""
+        return self.tmux("capture-pane", "-p").rstrip().splitlines()
+
+    def all_rows(self) -> str:
+        """Return the screen and the rows that have scrolled out of it."""
+        return self.tmux("capture-pane", "-p", "-S", "-").rstrip()
+
+    def wait_for(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            assert time.monotonic() < deadline, "\n".join(self.rows())
+
+    def shows(self, *texts: str) -> None:
+        self.wait_for(lambda: all(text in "\n".join(self.rows()) for text in texts))
+
+    def row_is(self, text: str) -> None:
+        """Wait until the last row has this text."""
+        self.wait_for(lambda: self.rows()[-1:] == [text])
+
+    def title(self) -> str:
+        return self.tmux("display-message", "-p", "#{pane_title}").strip()
+
+    def running(self) -> int:
+        """Return the id of the process that the shell waits for."""
+        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
+
+    def join(self, room: str, *words: str) -> None:
+        command = [sys.executable, "-m", "chatkit.cli", "join", room, *words]
+        self.type(f"clear; {shlex.join(command)}; echo status $?", "Enter")
+        self.shows("is here; type /help")
+        self.row_is(f"{room}>")
+
+
+def publish(server: ServerProcess, room: str, text: str, name: str = "bob") -> None:
+    command = [sys.executable, "-m", "chatkit.cli", "publish", room, text, "--name", name, "--server", server.url]
+    subprocess.run(command, check=True, env=clean_environment({}))
+
+
+def bodies_of(server: ServerProcess, room: str) -> list[str]:
+    command = [sys.executable, "-m", "chatkit.cli", "history", room, "--json", "--server", server.url]
+    done = subprocess.run(command, check=True, env=clean_environment({}), capture_output=True)
+    return [json.loads(line)["body"] for line in done.stdout.splitlines()]

@@ -1,14 +1,15 @@
 """HistoryPrinter: prints messages in a format, and gaps on standard error."""
 
+import os
 import sys
 from collections.abc import Callable
 
-from chatkit.cli.colours import Colours, has_colours
+from chatkit.cli.chat.style import Style, palette_of
 from chatkit.cli.formats import csv_header, csv_line, gap_sentence, json_line, markdown
 from chatkit.cli.history_text import HistoryText
 from chatkit.cli.marks import printable_marks
 from chatkit.cli.message_notes import ASCII_ARROW, REPLY_ARROW
-from chatkit.cli.output import begin_export, begin_json, can_print, print_notice
+from chatkit.cli.output import begin_export, begin_json, can_print, has_colour, print_notice
 from chatkit.cli.sanitize import visible
 from chatkit.core.model import Gap, Message
 
@@ -18,7 +19,7 @@ Format = Callable[[Message, Message | None], str]
 def text_for_output(*, search: str | None = None, shows_room: bool = False) -> HistoryText:
     """Return how messages are printed to standard output: in a terminal with their numbers, and with colours."""
     return HistoryText(
-        Colours(is_coloured=has_colours()),
+        Style(is_coloured=has_colour(), palette=palette_of(os.environ)),
         printable_marks(),
         REPLY_ARROW if can_print(REPLY_ARROW) else ASCII_ARROW,
         shows_seq=sys.stdout.isatty(),

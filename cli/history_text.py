@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from chatkit.cli.colours import Colours
+from chatkit.cli.chat.style import REVERSE, Style
 from chatkit.cli.formats import INDENT
 from chatkit.cli.hits import split_at_hits
 from chatkit.cli.marks import UNICODE, Marks, sender_of
@@ -27,7 +27,7 @@ class HistoryText(msgspec.Struct, frozen=True):
     if there are colours.
     """
 
-    colours: Colours = Colours(is_coloured=False)
+    style: Style = Style(is_coloured=False)
     marks: Marks = UNICODE
     arrow: str = REPLY_ARROW
     shows_seq: bool = False
@@ -37,9 +37,9 @@ class HistoryText(msgspec.Struct, frozen=True):
     def text_of(self, message: Message, quoted: Message | None = None) -> str:
         """Return a message or a change, without a final line feed. `quoted` is the message that it answers, or None."""
         if message.act is not None:
-            return self.colours.dim(f"{NOTE_INDENT}{self._head(message)} {_indented(change_text(message))}")
+            return self.style.dim(f"{NOTE_INDENT}{self._head(message)} {_indented(change_text(message))}")
         notes = (reply_note(message, quoted, self.arrow, self.marks), state_note(message))
-        lines = [self.colours.dim(f"{NOTE_INDENT}{note}") for note in notes if note]
+        lines = [self.style.dim(f"{NOTE_INDENT}{note}") for note in notes if note]
         return "\n".join((f"{self._head(message)}: {self._body(message)}", *lines))
 
     def _head(self, message: Message) -> str:
@@ -47,15 +47,18 @@ class HistoryText(msgspec.Struct, frozen=True):
         room = [message.room] if self.shows_room else []
         seq = [f"#{message.seq}"] if self.shows_seq else []
         name, marks = sender_of(message, self.marks)
+        where = " ".join((when, *room, *seq))
         if message.act is not None:  # dimmed as a whole
-            return f"{' '.join((when, *room, *seq))} {name}{marks}"
-        return f"{self.colours.dim(' '.join((when, *room, *seq)))} {self.colours.name(name)}{marks}"
+            return f"{where} {name}{marks}"
+        return f"{self.style.dim(where)} {self.style.paint(name, self.style.colour_of(name))}{marks}"
 
     def _body(self, message: Message) -> str:
         if message.redacted:
-            return self.colours.dim("(redacted)")
+            return self.style.dim("(redacted)")
         pieces = split_at_hits(message.body, self.search) if self.search else [(message.body, False)]
-        text = "".join(self.colours.hit(visible(piece)) if is_hit else visible(piece) for piece, is_hit in pieces)
+        text = "".join(
+            self.style.paint(visible(piece), REVERSE) if is_hit else visible(piece) for piece, is_hit in pieces
+        )
         data = [] if message.data is None else [escaped(msgspec.json.encode(message.data).decode())]
         return _indented("\n".join((text, *data)))
 

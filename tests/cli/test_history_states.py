@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkit.backends import open_backend
-from chatkit.cli.colours import Colours
+from chatkit.cli.chat.style import Style
 from chatkit.cli.formats import markdown
 from chatkit.cli.history_text import HistoryText
 from chatkit.cli.hits import split_at_hits
@@ -188,7 +188,7 @@ def test_a_notice_says_that_older_messages_are_left_out(chatkit: CommandRunner, 
 
 
 def test_a_terminal_shows_numbers_and_marks_hits() -> None:
-    text = HistoryText(Colours(is_coloured=True), shows_seq=True, shows_room=True, search="DONE")
+    text = HistoryText(Style(is_coloured=True, palette=("36",)), shows_seq=True, shows_room=True, search="DONE")
     assert text.text_of(LOG[0]) == "\x1b[2m2020-09-13 12:27:40 ops #1\x1b[0m \x1b[36mann\x1b[0m: backup dnoe"
     assert text.text_of(entry(9, "ann", "done, Done")).endswith(": \x1b[1;7mdone\x1b[0m, \x1b[1;7mDone\x1b[0m")
     assert text.text_of(LOG[4]) == "\x1b[2m  2020-09-13 12:31:40 ops #5 bob pinned #1\x1b[0m"

@@ -24,7 +24,10 @@ from chatkit.cli.input import without_mark
 from chatkit.errors import BadBody, BadRequest
 
 CLIENT_KEYS = ("server", "name", "token", "backend")
-CLIENT_COMMANDS = ("join", "publish", "history", "rooms", "invite", "redeem", "redact", "export", "import", "backup")
+CLIENT_COMMANDS = (
+    "join", "publish", "reply", "edit", "react", "redact", "history", "rooms", "unread", "mentions", "invite",
+    "redeem", "export", "import", "backup",
+)  # fmt: skip
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate", "remove"),
     "ban": ("add", "list", "remove"),

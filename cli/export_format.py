@@ -100,6 +100,10 @@ def _check(line: ExportHeader | ExportedRoom | ExportEnd) -> ExportHeader | Expo
 
 def check_message(wire: WireMessage) -> Message:
     """Return the message, without an epoch. Raise `BadInput` for values that no store holds."""
+    if wire.edited or wire.reactions or wire.replies or wire.pinned:
+        raise BadRequest(
+            "the file has the current state of messages, not the log: use 'chatkit export', or 'chatkit history --raw'"
+        )
     try:
         time_ms = parse_time(wire.time)
     except (ValueError, OverflowError) as error:

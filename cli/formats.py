@@ -7,20 +7,23 @@ necessary, and the caller sanitizes them for a terminal.
 import csv
 import io
 import re
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from chatkit.cli.marks import UNICODE, Marks, sender_of
+from chatkit.cli.message_notes import change_text, reply_note, state_note
 from chatkit.cli.sanitize import escaped, visible
 from chatkit.cli.times import local_time
 from chatkit.core.message_state import Act
 from chatkit.core.model import Gap, GapReason, Message
-from chatkit.wire.protocol import WireGap, encode, message_json
+from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
 
 INDENT = "    "  # for the second and later lines of a body, so that no body can imitate another message
-CSV_COLUMNS = ("room", "seq", "time", "sender", "body", "data", "key", "redacted")
+CSV_COLUMNS = (
+    "room", "seq", "time", "sender", "body", "data", "key", "redacted",
+    "of", "act", "edited", "reactions", "replies", "pinned",
+)  # fmt: skip
 
 _REASONS: Final[dict[GapReason, str]] = {
     "trimmed": "no longer stored",
@@ -73,23 +76,45 @@ def csv_header() -> str:
 
 def csv_line(message: Message) -> str:
     """Return a message as a CSV row (RFC 4180), without a final line feed."""
-    data = "" if message.data is None else msgspec.json.encode(message.data).decode()
-    row = (message.room, message.seq, message.time, message.sender, message.body, data, message.key or "")
+    wire = WireMessage.of_message(message)
+    row = (
+        wire.room, wire.seq, wire.time, wire.sender, wire.body, _json_cell(wire.data), wire.key, _flag(wire.redacted),
+        wire.of, wire.act, wire.edited and wire.edited.time, _json_cell(wire.reactions), wire.replies or None,
+        _flag(wire.pinned),
+    )  # fmt: skip
     written = io.StringIO()
-    csv.writer(written, lineterminator="").writerow((*row, "true" if message.redacted else ""))
-    return written.getvalue()
+    csv.writer(written, lineterminator="\r\n").writerow(row)  # a field with a character of the terminator is quoted
+    return written.getvalue().removesuffix("\r\n")
 
 
-def markdown(message: Message) -> str:
-    """Return a message as a Markdown heading line and a quotation, with all markup in the message escaped."""
+def _json_cell(value: object) -> str | None:
+    return None if value is None else encode(value).decode()
+
+
+def _flag(is_set: bool) -> str | None:
+    return "true" if is_set else None
+
+
+def markdown(message: Message, quoted: Message | None = None) -> str:
+    """Return a message as a Markdown heading line, a quotation and notes, with all markup in the message escaped.
+
+    `quoted` is the message that it answers, if that is known. A change is a heading line with what it did.
+    """
     when = local_time(message.time_ms).strftime("%Y-%m-%d %H:%M:%S")
-    body = "(redacted)" if message.redacted else visible(message.body).replace("\t", " ")
-    lines = [_plain_markdown(line) for line in body.split("\n")]
-    if message.data is not None and not message.redacted:
-        lines.append(_plain_markdown(escaped(msgspec.json.encode(message.data).decode())))
-    quoted = "\\\n> ".join(lines)  # a backslash at the end of a line is a line break
     name, marks = sender_of(message)
-    return f"**{_plain_markdown(name)}**{marks} {when}\n\n> {quoted}\n"
+    head = f"**{_plain_markdown(name)}**{marks} {when}"
+    if message.act is not None:
+        return f"{head} {_quoted_markdown(change_text(message))}\n"
+    body = "(redacted)" if message.redacted else visible(message.body).replace("\t", " ")
+    if message.data is not None and not message.redacted:
+        body += f"\n{escaped(msgspec.json.encode(message.data).decode())}"
+    notes = (reply_note(message, quoted), state_note(message))
+    below = "".join(f"\n{_plain_markdown(note)}\n" for note in notes if note)
+    return f"{head}\n\n> {_quoted_markdown(body)}\n{below}"
+
+
+def _quoted_markdown(text: str) -> str:
+    return "\\\n> ".join(map(_plain_markdown, text.split("\n")))  # a backslash at the end of a line is a line break
 
 
 def _plain_markdown(line: str) -> str:
@@ -97,7 +122,3 @@ def _plain_markdown(line: str) -> str:
     line = _LINE_MARKS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", line))
     spaces = len(line) - len(line.lstrip(" "))
     return "\u00a0" * spaces + line[spaces:] if line.strip() else "\u00a0"
-
-
-Format = Callable[[Message], str]
-FORMATS: Final[dict[str, Format]] = {"text": text_line, "json": json_line, "csv": csv_line, "markdown": markdown}

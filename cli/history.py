@@ -1,69 +1,64 @@
-"""`chatkit history`: read, search, follow and export a room."""
+"""`chatkit history`: read, search, follow and export a room, or search all rooms."""
 
-import sys
-from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.next_steps import with_next_step
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, readable_room
-from chatkit.cli.output import begin_export, begin_json, print_notice
+from chatkit.cli.options import (
+    DEFAULT_SERVER,
+    BackendURL,
+    Json,
+    ServerURL,
+    Token,
+    complete_room,
+    message_seq,
+    readable_room,
+)
+from chatkit.cli.output import print_notice
 from chatkit.cli.target import Target
 from chatkit.cli.times import read_moment
-from chatkit.core.model import Cursor, Gap, Message, check_sender
-from chatkit.core.text import check_search, fold
+from chatkit.core.model import Gap, Message, check_sender
+from chatkit.core.text import check_search
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
-    from chatkit.cli.store_client import StoreClient
-    from chatkit.client import Client
+    from chatkit.cli.history_printer import HistoryPrinter
+    from chatkit.cli.history_reader import HistoryReader, Selection
+    from chatkit.cli.quoted_messages import QuotedMessages
 
 FORMAT_NAMES = ("text", "json", "csv", "markdown")
 NEWEST = 50  # printed by default: about what fits on a tall terminal
-PAGE_MESSAGES = 500  # per request
 
 EPILOG = """
 chatkit history ops
 
 chatkit history ops --since 2h --search deploy
 
+chatkit history --search deploy
+
 chatkit history ops --follow
+
+chatkit history ops --as-of 2026-11-20T12:00
 
 chatkit history ops --format csv > ops.csv
 """
 
 
-class Selection(msgspec.Struct, frozen=True):
-    """The messages of a room to print. `count` None is all of them."""
-
-    room: str
-    count: int | None = None
-    after: str | None = None
-    before: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    sender: str | None = None
-    search: str | None = None
-
-    @property
-    def filters(self) -> dict[str, Any]:
-        return {"since": self.since, "until": self.until, "sender": self.sender, "search": self.search}
-
-    def matches(self, message: Message) -> bool:
-        """Return whether a new message is selected."""
-        if self.sender is not None and message.sender != self.sender:
-            return False
-        return self.search is None or fold(self.search) in fold(message.body)
-
-
 def history(
     ctx: typer.Context,
-    room: RoomName,
+    room: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ROOM",
+            help="The name of the room, such as ops or '#ops'. Without it, --search searches all rooms.",
+            show_default=False,
+            autocompletion=complete_room,
+        ),
+    ] = None,
     *,
     count: Annotated[
         int | None,
@@ -86,6 +81,18 @@ def history(
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Print only messages that contain this text.")
     ] = None,
+    pinned: Annotated[bool, typer.Option("--pinned", help="Print only messages that are pinned.")] = False,
+    of: Annotated[
+        int | None,
+        typer.Option(metavar="SEQ", parser=message_seq, help="Print only the replies to this message."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print the log as it was written: first texts, and each change as an entry.")
+    ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Print the room as it was at this time, without later changes and messages."),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Also print new messages as they arrive, until Ctrl-C.")
     ] = False,
@@ -100,36 +107,49 @@ def history(
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """Print a room's messages, oldest first.
+    """Print a room's messages, oldest first, with their edits, reactions and replies.
 
     By default, the newest 50 messages are printed. With --after or --since, and in the formats json, csv and markdown,
-    all messages are printed. Missing messages are reported on standard error, and the exit code is then 5. In csv,
-    fields are printed exactly as they are stored.
+    all messages are printed. Missing messages are reported on standard error, and the exit code is then 5.
+
+    As text, a message is a line 'TIME SENDER: TEXT'. Later lines of its text are indented by four spaces, and
+    notes, such as its reactions, by two. On a terminal, a message has its number, too. In csv, fields are exactly as
+    stored.
     """
     with report_errors(with_next_step):
         import asyncio
 
+        from chatkit.cli.history_printer import HistoryPrinter, text_for_output
+        from chatkit.cli.history_reader import Selection
+
         form = "json" if json else form
         if form not in FORMAT_NAMES:
             raise BadRequest(f"--format must be one of {', '.join(FORMAT_NAMES)}, not {form!r}")
-        if follow and (before is not None or until is not None):
-            raise BadRequest("--follow has no end: leave out --before and --until")
         for option, text in (("search", search), ("sender", sender), ("after", after), ("before", before)):
             _check_text(option, text)
+        _check_options(ctx, room)
         now = datetime.now(UTC)
         shows_all = form != "text" or after is not None or since is not None
         selection = Selection(
-            readable_room(room),
-            (None if shows_all else NEWEST) if count is None else count or None,
-            after,
-            before,
-            None if since is None else read_moment(since, now),
-            None if until is None else read_moment(until, now),
-            sender and check_sender(sender),
-            search and check_search(search),
+            room="" if room is None else readable_room(room),
+            count=(None if shows_all else NEWEST) if count is None else count or None,
+            after=after,
+            before=before,
+            since=None if since is None else read_moment(since, now),
+            until=None if until is None else read_moment(until, now),
+            sender=sender and check_sender(sender),
+            search=search and check_search(search),
+            of=of,
+            pinned=pinned,
+            raw=raw,
+            as_of=None if as_of is None else read_moment(as_of, now),
         )
-        printer = HistoryPrinter(form)
-        asyncio.run(print_history(Target(ctx, server, backend, None, token), selection, printer, follow=follow))
+        printer = HistoryPrinter(form, text_for_output(search=selection.search, shows_room=room is None))
+        target = Target(ctx, server, backend, None, token)
+        if room is None:
+            asyncio.run(print_hits(target, selection, printer))
+        else:
+            asyncio.run(print_history(target, selection, printer, follow=follow, is_default=count is None))
         if printer.has_gap:
             raise typer.Exit(ExitCode.MESSAGES_MISSING)
 
@@ -141,119 +161,75 @@ def _check_text(option: str, text: str | None) -> None:
         raise BadRequest(f"--{option} is not UTF-8 text") from error
 
 
-async def print_history(target: Target, selection: Selection, printer: "HistoryPrinter", *, follow: bool) -> None:
-    """Print the selected messages and, with `follow`, new ones as they arrive."""
+_WITH_ALL_ROOMS = frozenset({"search", "count", "json", "form", "server", "backend", "token", "room"})
+_EXCLUDED = {
+    "follow": ({"before", "until", "as_of", "pinned"}, "--follow has no end: leave out {}"),
+    "raw": ({"as_of", "pinned"}, "--raw prints the log, which has no state: leave out {}"),
+    "as_of": ({"after", "before"}, "--as-of prints the state of a time: leave out {}"),
+}
+
+
+def _check_options(ctx: typer.Context, room: str | None) -> None:
+    """Raise `BadRequest` for options that cannot be given together."""
+    given = {param.name or "": param.opts[0] for param in ctx.command.params if ctx.params.get(param.name or "")}
+    if room is None and "search" not in given:
+        raise BadRequest("give a ROOM ('chatkit rooms' lists them), or search all rooms with --search TEXT")
+    if room is None and (left_over := sorted(given[name] for name in given.keys() - _WITH_ALL_ROOMS)):
+        raise BadRequest(f"{left_over[0]} is for one room: give a ROOM before --search")
+    for option, (excluded, sentence) in _EXCLUDED.items():
+        if option in given and (names := sorted(given[name] for name in given.keys() & excluded)):
+            raise BadRequest(sentence.format(" and ".join(names)))
+
+
+async def print_history(
+    target: Target, selection: "Selection", printer: "HistoryPrinter", *, follow: bool, is_default: bool
+) -> None:
+    """Print the selected messages and, with `follow`, new ones as they arrive.
+
+    With `is_default`, nobody said how many messages to print, and a notice says if older ones are left out.
+    """
+    from chatkit.cli.history_reader import HistoryReader
+    from chatkit.cli.quoted_messages import QuotedMessages
+
     async with target.open() as source:
         reader = HistoryReader(source, selection)
+        quotes = QuotedMessages(source if selection.as_of is None else None, selection.room, raw=selection.raw)
         printer.begin()
         async for item in reader.read():
-            printer.print(item)
+            await _print_item(item, printer, quotes)
+        printer.flush()
+        if is_default and reader.left_out is not None:
+            print_notice(left_out_sentence(reader, selection))
         if not follow:
             return
-        printer.flush()
         async for item in source.follow(selection.room, after=reader.cursor):
             if isinstance(item, Gap) or selection.matches(item):
-                printer.print(item)
+                await _print_item(item, printer, quotes)
                 printer.flush()
 
 
-class HistoryReader:
-    """Reads the selected messages. `cursor` is the position from selection a follow continues."""
-
-    def __init__(self, source: "Client | StoreClient", selection: Selection) -> None:
-        self.cursor = Cursor("none", 0)
-        self._source = source
-        self._selection = selection
-
-    async def read(self) -> AsyncIterator[Message | Gap]:
-        """Iterate over the selected messages and the gaps between them, oldest first."""
-        # Messages that arrive during the reading are after this cursor, where a follow continues.
-        self.cursor = (await self._source.history(self._selection.room, limit=1)).cursor
-        left = self._selection.count
-        items = self._all() if left is None or self._selection.after is not None else self._newest(left)
-        async for item in items:
-            if isinstance(item, Message):
-                self._advance(item.cursor)
-                left = None if left is None else left - 1
-            yield item
-            if left == 0:
-                return
-
-    def _advance(self, cursor: Cursor) -> None:
-        if cursor.epoch != self.cursor.epoch or cursor.seq > self.cursor.seq:
-            self.cursor = cursor
-
-    async def _all(self) -> AsyncIterator[Message | Gap]:
-        selection = self._selection
-        is_first = True
-        async for item in self._source.scroll(
-            selection.room,
-            after=0 if selection.after is None else selection.after,
-            before=selection.before,
-            **selection.filters,
-        ):
-            # Without --after, all stored messages are wanted: it is no gap that older ones were trimmed.
-            is_expected = is_first and selection.after is None and isinstance(item, Gap) and item.reason == "trimmed"
-            is_first = False
-            if not is_expected:
-                yield item
-
-    async def _newest(self, count: int) -> AsyncIterator[Message | Gap]:
-        selection = self._selection
-        pages: list[Sequence[Message]] = []
-        before: int | str | None = selection.before
-        while count > 0:
-            page = await self._source.history(
-                selection.room, before=before, limit=min(count, PAGE_MESSAGES), **selection.filters
-            )
-            pages.append(page.messages)
-            count -= len(page.messages)
-            if page.complete or not page.messages:
-                break
-            before = page.messages[0].seq
-        for page_messages in reversed(pages):
-            for message in page_messages:
-                yield message
+async def _print_item(item: Message | Gap, printer: "HistoryPrinter", quotes: "QuotedMessages") -> None:
+    quoted = await quotes.find(item) if printer.shows_quotes and isinstance(item, Message) else None
+    printer.print(item, quoted)
 
 
-class HistoryPrinter:
-    """Prints messages in a format, and gaps on standard error."""
+def left_out_sentence(reader: "HistoryReader", selection: "Selection") -> str:
+    """Return the notice that older messages are not printed, and how to print them."""
+    what = "that match" if selection.has_filters else f"of the {reader.n_entries:,} messages and changes in the room"
+    before = "" if selection.as_of else f", --before {reader.left_out} the older ones"
+    return f"these are the newest {selection.count} messages {what} (-n 0 prints all{before})"
 
-    def __init__(self, form: str) -> None:
-        from functools import partial
 
-        from chatkit.cli.formats import FORMATS, text_line
-        from chatkit.cli.marks import printable_marks
-        from chatkit.cli.sanitize import visible
+async def print_hits(target: Target, selection: "Selection", printer: "HistoryPrinter") -> None:
+    """Print the newest messages of all rooms that contain a text, oldest first."""
+    from chatkit.cli.listing import read_listing
 
-        self.has_gap = False
-        self._name = form
-        self._format = partial(text_line, marks=printable_marks()) if form == "text" else FORMATS[form]
-        self._sanitize = visible if form == "csv" and sys.stdout.isatty() else str
-
-    def begin(self) -> None:
-        """Print the header of the format, if it has one."""
-        from chatkit.cli.formats import csv_header
-
-        if self._name == "json":
-            begin_json()
-        elif self._name != "text":
-            begin_export()
-        if self._name == "csv":
-            sys.stdout.write(f"{csv_header()}\n")
-
-    def print(self, item: Message | Gap) -> None:
-        """Print a message or a gap."""
-        from chatkit.cli.formats import gap_sentence, json_line
-
-        if isinstance(item, Message):
-            sys.stdout.write(f"{self._sanitize(self._format(item))}\n")
-            return
-        self.has_gap = True
-        if self._name == "json":
-            sys.stdout.write(f"{json_line(item)}\n")
-        self.flush()  # so that the sentence is printed at the position of the missing messages
-        print_notice(gap_sentence(item))
-
-    def flush(self) -> None:
-        sys.stdout.flush()
+    async with target.open() as source:
+        search = selection.search or ""
+        messages, has_more = await read_listing(lambda **page: source.search(search, **page), selection.count)
+    printer.begin()
+    for message in reversed(messages):
+        printer.print(message)
+    printer.flush()
+    if has_more and selection.count == NEWEST:
+        print_notice(f"these are the newest {NEWEST} messages that match (-n 0 prints all)")

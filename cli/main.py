@@ -15,11 +15,13 @@ from chatkit.cli import (
     backup,
     ban,
     bench,
+    changes,
     export,
     history,
     import_,
     invite,
     join,
+    mentions,
     publish,
     redact,
     redeem,
@@ -27,6 +29,7 @@ from chatkit.cli import (
     rooms,
     serve,
     token,
+    unread,
 )
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
@@ -105,14 +108,19 @@ def _print_help(ctx: typer.Context) -> None:
 _add(serve.serve, serve.EPILOG, serve.ServeCommand)
 _add(join.join, join.EPILOG)
 _add(publish.publish, publish.EPILOG)
+_add(changes.reply, changes.REPLY_EPILOG)
+_add(changes.edit, changes.EDIT_EPILOG)
+_add(changes.react, changes.REACT_EPILOG)
+_add(redact.redact, redact.EPILOG)
 _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
+_add(unread.unread, unread.EPILOG)
+_add(mentions.mentions, mentions.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)
 _add_group("ban", ban.HELP, ban.COMMANDS)
 _add_group("room", room.HELP, room.COMMANDS)
-_add(redact.redact, redact.EPILOG)
 _add(export.export, export.EPILOG)
 _add(import_.import_, import_.EPILOG)
 _add(backup.backup, backup.EPILOG)

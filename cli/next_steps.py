@@ -17,3 +17,8 @@ def with_next_step(error: ChatkitError) -> str:
     """Return the sentence of an error and, after a refusal, what can be done about it."""
     step = next((step for kind, step in _STEPS.items() if isinstance(error, kind)), None)
     return str(error) if step is None else f"{error} ({step})"
+
+
+def look_for_numbers(room: str) -> str:
+    """Return where a person finds the numbers of a room's messages."""
+    return f"'chatkit history {room}' shows the numbers on a terminal"

@@ -7,7 +7,7 @@ import typer
 
 from chatkit.cli.output import can_print
 from chatkit.cli.token_scope import is_for_server
-from chatkit.core.model import ANONYMOUS, check_readable_room, check_room, check_sender
+from chatkit.core.model import ANONYMOUS, MAX_SEQ, check_readable_room, check_room, check_sender
 from chatkit.errors import BadName, ChatkitError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
+MAX_SEQ_DIGITS = len(str(MAX_SEQ))
 COMPLETION_TIMEOUT_S = 1.0  # the person waits for it after pressing Tab
 
 
@@ -58,6 +59,22 @@ RoomName = Annotated[
         help="The name of the room, such as ops or '#ops'.",
         show_default=False,
         autocompletion=complete_room,
+    ),
+]
+
+
+def message_seq(text: str) -> int:
+    """Parse the number of a message, with or without a leading #. Raise `typer.BadParameter`."""
+    digits = text.removeprefix("#")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_SEQ_DIGITS and 1 <= int(digits) <= MAX_SEQ):
+        raise typer.BadParameter(f"{text!r} is not the number of a message, such as 42")
+    return int(digits)
+
+
+Seq = Annotated[
+    int,
+    typer.Argument(
+        metavar="SEQ", parser=message_seq, help="The number of the message in its room.", show_default=False
     ),
 ]
 ServerURL = Annotated[

@@ -149,6 +149,11 @@ def can_print(text: str) -> bool:
     return True
 
 
+def has_colour() -> bool:
+    """Return whether standard output may be coloured (no-color.org)."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+
+
 def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name == "utf-8"
 

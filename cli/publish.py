@@ -13,6 +13,7 @@ from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, ServerURL, Token, room_name
 from chatkit.cli.output import begin_json, needs_reader
 from chatkit.cli.target import Target
+from chatkit.core.message_state import Act
 from chatkit.core.model import Message, check_body, check_key
 from chatkit.errors import BadBody, BadRequest, RateLimited
 from chatkit.wire.protocol import WireMessage
@@ -85,24 +86,37 @@ def publish(
             publish_stdin(target, room, json=json)
 
 
-def publish_one(target: Target, room: str, body: str, *, key: str | None = None, data: Any = None) -> WireMessage:
-    """Publish a message and return it as it is stored."""
+def publish_one(
+    target: Target,
+    room: str,
+    body: str,
+    *,
+    key: str | None = None,
+    data: Any = None,
+    of: int | None = None,
+    act: Act | None = None,
+) -> WireMessage:
+    """Publish a message and return it as it is stored; for a change that changes nothing, the message `of`."""
     if target.backend is not None:
         import asyncio
 
-        return WireMessage.of_message(asyncio.run(_publish_to_store(target, room, body, key, data)))
+        return WireMessage.of_message(
+            asyncio.run(_publish_to_store(target, room, body, key=key, data=data, of=of, act=act))
+        )
     with target.http_client() as client:
-        return _publish_to_server(client, room, body, key=key, data=data)
+        return _publish_to_server(client, room, body, key=key, data=data, of=of, act=act)
 
 
-def _publish_to_server(client: "HttpClient", room: str, body: str, *, key: str | None, data: Any) -> WireMessage:
+def _publish_to_server(
+    client: "HttpClient", room: str, body: str, *, key: str | None, data: Any, of: int | None, act: Act | None
+) -> WireMessage:
     """Publish a message by one HTTP call, repeated while the server limits the rate."""
     check_body(body, sys.maxsize)  # that it is text; the server checks its size
     # All attempts have the same key, so that the message is stored once.
     key = secrets.token_urlsafe(12) if key is None else check_key(key)
     while True:
         try:
-            return client.publish(room, body, key=key, data=data).message
+            return client.publish(room, body, key=key, data=data, of=of, act=act).message
         except RateLimited as error:
             time.sleep(error.retry_after_s)
 
@@ -130,9 +144,11 @@ def print_stored(message: WireMessage, *, json: bool) -> None:
         sys.stdout.flush()
 
 
-async def _publish_to_store(target: Target, room: str, body: str, key: str | None, data: Any) -> Message:
-    async with target.store(make=True) as store:
-        return (await store.publish(room, body, key=key, data=data)).message
+async def _publish_to_store(
+    target: Target, room: str, body: str, *, key: str | None, data: Any, of: int | None, act: Act | None
+) -> Message:
+    async with target.store(make=of is None) as store:  # a new store has no message to refer to
+        return (await store.publish(room, body, key=key, data=data, of=of, act=act)).message
 
 
 def _body(text: list[str] | None, *, whole: bool) -> str | None:
@@ -140,11 +156,19 @@ def _body(text: list[str] | None, *, whole: bool) -> str | None:
     if text and text != ["-"]:
         if whole:
             raise BadRequest("--whole reads standard input: leave out the text")
-        return " ".join(text).removeprefix(BYTE_ORDER_MARK)
+        return join_words(text)
     if not text and sys.stdin.isatty():
         raise BadRequest("no text to publish: give a TEXT, use a pipe, or give '-' to type line by line")
-    if not whole:
-        return None
+    return read_whole() if whole else None
+
+
+def join_words(text: list[str]) -> str:
+    """Return the text that the words of a command line make up."""
+    return " ".join(text).removeprefix(BYTE_ORDER_MARK)
+
+
+def read_whole() -> str:
+    """Return all of standard input as one text. Raise `BadBody` or `InputFailed`."""
     try:
         return read_all().decode().removesuffix("\n")
     except UnicodeDecodeError as error:

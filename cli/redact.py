@@ -1,13 +1,12 @@
 """`chatkit redact`: remove the text of a message for good."""
 
-from typing import Annotated
-
 import typer
 
 from chatkit.cli.administration import Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, ServerURL, Token, room_name
+from chatkit.cli.next_steps import look_for_numbers
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, Seq, ServerURL, Token, room_name
 from chatkit.cli.output import print_notice
 from chatkit.cli.target import Target
 from chatkit.core.model import Message
@@ -25,9 +24,7 @@ SHOWN_CHARS = 60  # of a text, to recognize it
 def redact(
     ctx: typer.Context,
     room: RoomName,
-    seq: Annotated[
-        int, typer.Argument(metavar="SEQ", min=1, help="The number of the message in its room.", show_default=False)
-    ],
+    seq: Seq,
     *,
     yes: Yes = False,
     json: Json = False,
@@ -37,11 +34,11 @@ def redact(
 ) -> None:
     """Remove the text and the data of a message for good, from the store and from the screens of all readers.
 
-    The number, the sender and the time of the message stay. 'chatkit history ROOM --json' shows the numbers.
+    The number, the sender and the time of the message stay. 'chatkit history ROOM' shows the numbers on a terminal.
     """
     with report_errors():
         name = room_name(room)
-        look = f"'chatkit history {name} --json' shows the numbers"
+        look = look_for_numbers(name)
         with administering(Target(ctx, server, backend, None, token), look=look) as administrator:
             if not yes:
                 confirm(_question(administrator.message(name, seq), name, seq), yes=yes)

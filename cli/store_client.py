@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
@@ -15,14 +15,27 @@ from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.changes import Changes
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
+from chatkit.client.validation import MessageListing
 from chatkit.core import access_records
-from chatkit.core.access import DEFAULT_ROOM_SETTINGS, EVERYTHING, Credential, Identity, Right, RoomSettings, refusal
+from chatkit.core.access import (
+    DEFAULT_ROOM_SETTINGS,
+    EVERYTHING,
+    Credential,
+    Identity,
+    Right,
+    RoomSettings,
+    is_system_room,
+    refusal,
+)
 from chatkit.core.access_store import AccessStore
 from chatkit.core.history import read_history
 from chatkit.core.message_state import Act
+from chatkit.core.read_state import ReadState
+from chatkit.core.reading import MentionPosition, RoomUnread
 from chatkit.core.roster import Roster
+from chatkit.core.search import search_rooms
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
-from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Receipt, open_backend
+from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Message, Receipt, open_backend
 
 DEFAULT_PAGE = 100
 At = int | str | Cursor
@@ -39,6 +52,7 @@ class StoreClient(Changes):
         self._backend = open_backend(url, make=make)
         self.name = name
         self._watcher = watcher
+        self._read_state = ReadState(self._backend, self._backend)
         self._process = secrets.token_hex(6)
         self._roster = Roster()
         self._exit = AsyncExitStack()
@@ -145,6 +159,27 @@ class StoreClient(Changes):
         present = await self._read_presence()
         return present.members(room, present.count(room))
 
+    async def mark(self, room: str, seq: int) -> int:
+        """Note that this client's name has read a room up to a message, and return the marker; see `Client.mark`."""
+        return await self._read_state.mark(self.name, room, seq)
+
+    async def unread(self) -> list[RoomUnread]:
+        """Return what this client's name has not read; see `Client.unread`."""
+        return await self._read_state.unread(self.name, lambda _room: True)
+
+    async def mentions(self, *, before: str | None = None, limit: int | None = None) -> MessageListing:
+        """Return the newest messages that mention this client's name; see `Client.mentions`."""
+        limit = limit or DEFAULT_PAGE
+        found = await self._read_state.mentions(self.name, None, before=_list_position(before), limit=limit + 1)
+        return _listing(found, limit)
+
+    async def search(self, text: str, *, before: str | None = None, limit: int | None = None) -> MessageListing:
+        """Return the newest messages of all rooms that contain a text; see `Client.search`."""
+        limit = limit or DEFAULT_PAGE
+        rooms = [info for info in await self._backend.rooms() if not is_system_room(info.room)]
+        found = await search_rooms(self._backend, rooms, text, before=_list_position(before), limit=limit + 1)
+        return _listing(found, limit)
+
     async def _open_hub(self) -> Hub:
         if self._hub is None:
             # The command reports or raises what the hub would only log.
@@ -188,6 +223,17 @@ async def view_of_room(backend: Backend, room: str, members: int = 0) -> RoomVie
     time_ms = page.messages[-1].time_ms if page.messages else None
     settings = await AccessStore(backend).get(access_records.ROOM, room, RoomSettings)
     return RoomView.of(room, page.head, members, time_ms).with_settings(settings or DEFAULT_ROOM_SETTINGS)
+
+
+def _listing(found: Sequence[Message], limit: int) -> MessageListing:
+    """Return a list of at most `limit` messages, of which one more was read if there are more."""
+    messages = found[:limit]
+    last = messages[-1] if len(found) > limit else None
+    return MessageListing(messages, None if last is None else str(MentionPosition(last.time_ms, last.room, last.seq)))
+
+
+def _list_position(before: str | None) -> MentionPosition | None:
+    return None if before is None else MentionPosition.parse(before)
 
 
 def _position(at: At | None) -> Cursor | int | None:

@@ -44,11 +44,6 @@ def can_edit() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def has_colour() -> bool:
-    """Return whether output may be coloured (no-color.org)."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
-
-
 NOTE = "-- "  # before a note
 NO_KEY = b"\0"  # in termios: the function has no key (_POSIX_VDISABLE of Linux)
 

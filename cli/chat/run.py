@@ -11,9 +11,9 @@ from chatkit.cli.chat.people import People
 from chatkit.cli.chat.recent_messages import RecentMessages
 from chatkit.cli.chat.room_connection import RoomConnection
 from chatkit.cli.chat.style import Style, palette_of
-from chatkit.cli.output import needs_reader
+from chatkit.cli.output import has_colour, needs_reader
 from chatkit.cli.target import Target
-from chatkit.cli.terminal import Terminal, can_edit, has_colour
+from chatkit.cli.terminal import Terminal, can_edit
 
 
 async def run_chat(target: Target, room: str, history: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 DIM: Final = "2"
 BOLD: Final = "1"
-REVERSE: Final = "1;7"  # a mention of this person, in any theme
+REVERSE: Final = "1;7"  # a mention of this person, and a hit of a search, in any theme
 # Of xterm's 256 colours: each has a contrast of at least 4 to black and to white.
 PALETTE: Final = tuple(f"38;5;{number}" for number in (27, 130, 28, 164, 30, 131, 99, 64, 162, 31, 129))
 BASIC_PALETTE: Final = ("31", "32", "33", "34", "35", "36")  # the six of ECMA-48 that are neither black nor white

@@ -51,7 +51,7 @@ def test_the_commands_of_the_page_about_access_work_in_its_order(chatkit: Comman
 
 COMMANDS = [
     ["invite"],
-    ["redact"],
+    *([name] for name in ("reply", "edit", "react", "redact", "history", "unread", "mentions")),
     *([group, name] for group, names in CLIENT_GROUPS.items() for name in names),
 ]
 

@@ -38,7 +38,7 @@ pytest_plugins = ["shell_fixtures"]
         (["serve", "--log-level", "loud"], "--log-level must be one of"),
         (["serve", "--port", "99999"], "--port"),
         (["invite", "--read", "ops", "--uses", "0"], "'--uses': it must be at least 1 (see 'chatkit invite --help')"),
-        (["redact", "ops", "x"], "'SEQ': it must be a whole number (see 'chatkit redact --help')"),
+        (["redact", "ops", "x"], "'SEQ': 'x' is not the number of a message, such as 42 (see 'chatkit redact --help')"),
         (["sevre"], "no such command"),
     ],
 )

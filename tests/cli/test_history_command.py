@@ -66,6 +66,24 @@ def test_follow_prints_new_messages_that_match_the_filter(shell: Shell) -> None:
         assert (process.returncode, errors) == (130, b"")
 
 
+def test_follow_prints_changes_as_they_arrive(shell: Shell) -> None:
+    shell.run("publish", "changes", "dnoe")
+    with shell.start("history", "changes", "--follow") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(b" ann: dnoe\n")
+        shell.run("edit", "changes", "1", "done")
+        shell.run("react", "changes", "1", "👍", "--name", "bob")
+        shell.run("reply", "changes", "1", "thanks", "--name", "bob")
+        printed = [process.stdout.readline().decode() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+    assert [line[:2] for line in printed] == ["  ", "  ", "20", "  "]
+    assert printed[0].endswith(" ann edited #1: done\n")
+    assert printed[1].endswith(" bob reacted to #1 with 👍\n")
+    assert printed[2].endswith(" bob: thanks\n")
+    assert printed[3] == "  ↳ #1 ann: done\n"
+
+
 def test_missing_messages_are_reported_with_exit_code_5(shell: Shell) -> None:
     shell.run("publish", "missing", "here")
     printed = shell.run("history", "missing", "--after", "elsewhere:7", status=5)

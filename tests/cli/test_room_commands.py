@@ -68,7 +68,7 @@ def test_a_message_is_redacted_after_it_was_shown(chatkit: CommandRunner) -> Non
     sentence = chatkit.refused("redact", "ops", "1")
     assert sentence.startswith("Redact message 1 of bob in ops for good: a secret\u240aof mine?")
     assert chatkit.refused("redact", "ops", "2", status=1) == (
-        "there is no message 2 in the room ops: 'chatkit history ops --json' shows the numbers"
+        "there is no message 2 in the room ops: 'chatkit history ops' shows the numbers on a terminal"
     )
     redacted = chatkit.json("redact", "ops", "1", "--yes")
     assert (redacted["seq"], redacted["sender"], redacted["body"], redacted["redacted"]) == (1, "bob", "", True)

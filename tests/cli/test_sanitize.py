@@ -1,5 +1,7 @@
 """Text of other people is printed without characters that a terminal interprets, and is otherwise unchanged."""
 
+import csv
+import io
 import sys
 import unicodedata
 
@@ -74,7 +76,13 @@ def test_json_escapes_characters_beyond_sixteen_bits_as_surrogate_pairs() -> Non
 
 
 def test_a_csv_field_is_quoted_and_not_changed() -> None:
-    assert csv_line(message('say "hi", =1+1\n@x')).endswith(',ann,"say ""hi"", =1+1\n@x",,,')
+    assert csv_line(message('say "hi", =1+1\n@x')).endswith(',ann,"say ""hi"", =1+1\n@x",,,,,,,,,')
+
+
+@pytest.mark.parametrize("body", ["a\nb", "a\rb", "a\r\nb", '"', ",", "\n"])
+def test_a_csv_row_is_read_as_it_was_written(body: str) -> None:
+    ((*_, read),) = [row[:5] for row in csv.reader(io.StringIO(csv_line(message(body)), newline=""))]
+    assert read == body
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""Lists of messages of all rooms, newest first, read page by page."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from chatkit.client.validation import MessageListing
+from chatkit.core.model import Message
+
+PAGE_MESSAGES = 100  # the largest page of a server
+
+
+async def read_listing(read: Callable[..., Awaitable[MessageListing]], count: int | None) -> tuple[list[Message], bool]:
+    """Return the newest `count` messages of a list, or all, and whether it has more.
+
+    `read` is `search` or `mentions` of a client; it is called with `before` and `limit`.
+    """
+    messages: list[Message] = []
+    which: dict[str, Any] = {"before": None}
+    while True:
+        which["limit"] = PAGE_MESSAGES if count is None else min(count - len(messages), PAGE_MESSAGES)
+        page = await read(**which)
+        messages += page.messages
+        which["before"] = page.cursor
+        if page.cursor is None or not page.messages or len(messages) == count:
+            return messages, page.cursor is not None

@@ -37,7 +37,7 @@ from chatkit.wire.protocol import SUBPROTOCOL, encode
 SOCKET_PATH: Final = "/ws"  # WebSockets are at this path and below it
 HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 NO_METHOD: Final = "NONE"  # no route has it, so that the router's 405 lists the methods that a route has
-METHODS: Final = (b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST")  # of the whole server, for `OPTIONS *`
+METHODS: Final = (b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")  # of the whole server, for `OPTIONS *`
 NEEDS_UPGRADE: Final = Problem(
     "bad-request", "Upgrade Required", HTTPStatus.UPGRADE_REQUIRED, "this is the address of a WebSocket"
 )

@@ -71,6 +71,7 @@ class Model:
     def __init__(self) -> None:
         self.rooms: dict[str, list[Message]] = {}
         self.dropped: dict[str, int] = {}
+        self.used: set[str] = set()  # names that a log had
 
     def last(self, room: str) -> int:
         return self.dropped.get(room, 0) + len(self.rooms.get(room, []))
@@ -141,6 +142,7 @@ async def append(backend: Backend, model: Model, batch: list[Draft]) -> None:
             draft.key,
         )
         model.rooms.setdefault(draft.room, []).append(message)
+        model.used.add(draft.room)
 
 
 async def trim(backend: Backend, model: Model, keep: int) -> None:
@@ -179,10 +181,15 @@ async def rename(backend: Backend, model: Model, room: str, new: str) -> None:
         with pytest.raises(BadRequest):
             await backend.rename_room(room, new)
     elif new != room:
+        before = (await backend.read(room)).head.epoch
         assert await backend.rename_room(room, new) == (model.last(room) > 0)
         if model.last(room):
-            model.rooms[new] = [replace(message, room=new) for message in model.rooms.pop(room, [])]
+            epoch = (await backend.read(new)).head.epoch
+            assert epoch == before or new in model.used  # another log may have had this epoch there
+            kept = model.rooms.pop(room, [])
+            model.rooms[new] = [replace(message, room=new, epoch=epoch) for message in kept]
             model.dropped[new] = model.dropped.pop(room, 0)
+            model.used |= {room, new}
 
 
 async def load(backend: Backend, model: Model, room: str, shift: int, count: int) -> None:
@@ -197,6 +204,7 @@ async def load(backend: Backend, model: Model, room: str, shift: int, count: int
             await backend.load(messages)
         return
     assert await backend.load(messages) == len(new)
+    model.used.add(room)
     if new:
         if not model.rooms.get(room):
             model.dropped[room] = new[0].seq - 1

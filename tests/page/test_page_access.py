@@ -3,10 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
-from page_access import MODERATE, READ, WRITE, TokenServer, token_server
+from page_access import (
+    MODERATE,
+    READ,
+    WRITE,
+    TokenServer,
+    choose,
+    everything_stored,
+    removable,
+    sign_in,
+    token_server,
+)
 from page_layout import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, expect
 from relay import Relay
 
 NARROW = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -41,37 +51,6 @@ def bot(server: TokenServer) -> str:
 def open_window(browser: Browser, server: TokenServer) -> Iterator[OpenWindow]:
     with windows(browser, server.url) as open_window:
         yield open_window
-
-
-def sign_in(window: Window, token: str, room: str) -> Window:
-    return window.open(f"/?token={token}#{room}").await_connection()
-
-
-def choose(window: Window, message: Locator, action: str) -> None:
-    """Choose from the menu of a message, by mouse."""
-    message.hover()
-    message.locator(".more").click()
-    window.page.get_by_role("menuitem", name=action).click()
-
-
-def removable(window: Window) -> list[bool]:
-    """Return for each message in the log whether its menu offers to remove it."""
-    offers = []
-    for message in window.page.locator(".message").all():
-        message.focus()
-        window.page.keyboard.press("Enter")
-        offers.append(window.page.get_by_role("menuitem", name="Remove message…").is_visible())
-        window.page.keyboard.press("Escape")
-    return offers
-
-
-def everything_stored(window: Window) -> str:
-    """Return all that scripts can read in the browser: the storage, the cookies and the page with its fields."""
-    text: str = window.value(
-        """() => JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location.href
-          + document.documentElement.outerHTML + [...document.querySelectorAll("input")].map((box) => box.value)"""
-    )
-    return text
 
 
 def test_a_token_is_exchanged_for_a_cookie_and_not_kept(server: TokenServer, open_window: OpenWindow) -> None:

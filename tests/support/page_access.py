@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from page_window import Window
+from playwright.sync_api import Locator
 from serving import ServerProcess, serve
 
 from chatkit.backends import open_backend
@@ -73,3 +75,34 @@ async def _add_admin(store: str) -> str:
     async with open_backend(store) as backend:
         new = await Administration(backend, lambda: time.time_ns() // 1_000_000).add_token(ROOT, "root", EVERYTHING)
     return new.secret
+
+
+def sign_in(window: Window, token: str, room: str) -> Window:
+    return window.open(f"/?token={token}#{room}").await_connection()
+
+
+def choose(window: Window, message: Locator, action: str) -> None:
+    """Choose from the menu of a message, by mouse."""
+    message.hover()
+    message.locator(".more").click()
+    window.page.get_by_role("menuitem", name=action).click()
+
+
+def removable(window: Window) -> list[bool]:
+    """Return for each message in the log whether its menu offers to remove it."""
+    offers = []
+    for message in window.page.locator(".message").all():
+        message.focus()
+        window.page.keyboard.press("Enter")
+        offers.append(window.page.get_by_role("menuitem", name="Remove message…").is_visible())
+        window.page.keyboard.press("Escape")
+    return offers
+
+
+def everything_stored(window: Window) -> str:
+    """Return all that scripts can read in the browser: the storage, the cookies and the page with its fields."""
+    text: str = window.value(
+        """() => JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie + location.href
+          + document.documentElement.outerHTML + [...document.querySelectorAll("input")].map((box) => box.value)"""
+    )
+    return text

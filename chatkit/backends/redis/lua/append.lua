@@ -71,8 +71,10 @@ for r = 0, #KEYS / 6 - 1 do
   local meta, log, keys, gone, refs, channel = unpack(KEYS, r * 6 + 1, r * 6 + 6)
   local state = states[r]
   renew(meta, log, keys, gone, refs, state, new_epoch .. number(r), ARGV[at], tonumber(ARGV[at + 1]))
-  if is_kept and state.last == 0 then
-    redis.call('UNLINK', refs) -- of a log that a server of an older version deleted
+  -- Of a log that a server of an older version deleted. A full store refuses only the first write of a script, so there
+  -- has to be none before that of the messages.
+  if is_kept and state.last == 0 and redis.call('EXISTS', refs) == 1 then
+    redis.call('UNLINK', refs)
   end
   local time_text = number(now)
   local reply = { state.epoch, time_text, state.last + 1 }

@@ -25,7 +25,9 @@ redis.call('XLEN', log)
 renew(meta, log, keys, gone, refs, state, ARGV[3], '', 0)
 if state.last == 0 then
   redis.call('EXPIRE', meta, EMPTY_S) -- in case nothing is stored
-  redis.call('UNLINK', refs) -- of a log that a server of an older version deleted
+  if redis.call('EXISTS', refs) == 1 then
+    redis.call('UNLINK', refs) -- of a log that a server of an older version deleted
+  end
 end
 local newest = first + n_messages - 1
 local from = math.max(first, state.last + 1)

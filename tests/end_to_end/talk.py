@@ -143,11 +143,11 @@ class Talker:
                 self._cursor = item.cursor
 
 
-async def kill_now_and_then(servers: list[ServerProcess], until_s: float) -> int:
+async def kill_now_and_then(servers: list[ServerProcess], every_s: float, until_s: float) -> int:
     """Kill one server after another, start it again, and return how often."""
     n_kills = 0
-    while time.monotonic() + KILL_EVERY_S < until_s:
-        await asyncio.sleep(KILL_EVERY_S)
+    while time.monotonic() + every_s < until_s:
+        await asyncio.sleep(every_s)
         server = servers[n_kills % len(servers)]
         await asyncio.to_thread(server.kill9)
         await asyncio.to_thread(server.start)
@@ -173,14 +173,16 @@ def fold_in_node(entries: list[Message]) -> list[Message]:
     return [each.to_message("") for each in msgspec.json.decode(node.stdout, type=list[WireMessage])]
 
 
-async def talk(servers: list[ServerProcess], seconds: float, seed: int = 0) -> Report:
+async def talk(
+    servers: list[ServerProcess], seconds: float, *, kill_every_s: float = KILL_EVERY_S, seed: int = 0
+) -> Report:
     """Run ten clients on the servers. Raise `AssertionError` if they do not agree at the end."""
     until_s = time.monotonic() + seconds
     async with Client(servers[0].url, "first") as first:
         await first.publish(ROOM, "one")
     talkers = [Talker(servers[n % len(servers)], name, seed + n) for n, name in enumerate(NAMES)]
     all_ended = asyncio.Barrier(len(talkers))
-    killing = asyncio.ensure_future(kill_now_and_then(servers, until_s - KILL_EVERY_S))
+    killing = asyncio.ensure_future(kill_now_and_then(servers, kill_every_s, until_s - kill_every_s))
     await asyncio.gather(*(talker.run(until_s, all_ended) for talker in talkers))
     n_kills = await killing
     async with Client(servers[0].url) as reader:

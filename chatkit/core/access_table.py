@@ -31,6 +31,7 @@ from chatkit.core.ban_list import BanList
 from chatkit.core.model import check_sender
 from chatkit.core.names import is_role
 from chatkit.core.records import Record, RecordChanges
+from chatkit.core.text import fold
 from chatkit.core.token import MAX_SECRET_CHARS, Secret, Token, TokenKind, parse_secret
 from chatkit.errors import ChatkitError, NameTaken, Unauthorized
 
@@ -82,6 +83,8 @@ class AccessTable:
     def _clear(self) -> None:
         self._tokens: dict[str, Token] = {}
         self._holders: dict[str, NameHolders] = {}
+        self._names: dict[str, str] = {}  # the names that tokens hold, by their folded forms
+        self._beginnings: frozenset[str] | None = None  # of these names, until the next change
         self._bans: dict[str, Ban] = {}
         self._ban_list = BanList()
         self._settings: dict[str, RoomSettings] = {}
@@ -157,6 +160,11 @@ class AccessTable:
 
     def _apply_name(self, record: Record) -> AccessChange:
         before, holders = _set(self._holders, record, NameHolders)
+        self._beginnings = None
+        if before is not None:
+            self._names.pop(fold(before.name), None)
+        if holders is not None:
+            self._names[fold(holders.name)] = holders.name
         is_taken = holders is not None and (before is None or before.name != holders.name)
         return AccessChange(name_keys=frozenset({record.key})) if is_taken else NO_CHANGE
 
@@ -345,6 +353,19 @@ class AccessTable:
     def token(self, token_id: str) -> Token | None:
         """Return a token by its id."""
         return self._tokens.get(token_id)
+
+    @property
+    def held_names(self) -> Mapping[str, str]:
+        """The names that tokens hold, by their folded forms (`text.fold`)."""
+        return self._names
+
+    @property
+    def held_beginnings(self) -> frozenset[str]:
+        """The characters with which the names that tokens hold begin, in small letters and capitals."""
+        if self._beginnings is None:
+            firsts = {name[0] for names in self._names.items() for name in names}
+            self._beginnings = frozenset(firsts | {first.upper()[0] for first in firsts})
+        return self._beginnings
 
     def holder_of(self, name: str) -> str | None:
         """Return the reserved name that a name looks like, or None if it is free."""

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from chatkit.core.text import fold
 
 MAX_MENTIONS: Final = 32  # names that are looked for in one message: this bounds the work for a body of `@`
 
-_AT: Final = re.compile(r"(?<!\w)@(?=\S)")  # not the one in an address of electronic mail
+MAX_EXAMINED: Final = 32  # members of a room whose names' first characters are looked at
 
 
 def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
@@ -24,26 +25,36 @@ def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
     if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
         return draft
 
-    def known_name(text: str) -> str | None:
-        if roster.is_member(draft.room, text):
-            return text
-        holder = access.holder_of(text)
-        return holder if holder is not None and fold(holder) == fold(text) else None
+    held, members = access.held_names, roster.names(draft.room)
+    if len(members) > MAX_EXAMINED:
+        beginnings = frozenset()
+    else:
+        beginnings = access.held_beginnings.union([name[0] for name in members])
+        if not beginnings or _at_before(beginnings).search(draft.body) is None:
+            return draft
 
-    mentions = find_mentions(draft.body, known_name)
+    def known_name(text: str) -> str | None:
+        if text in members:
+            return text
+        return held.get(fold(text)) if held else None
+
+    mentions = find_mentions(draft.body, known_name, beginnings)
     return replace(draft, mentions=mentions) if mentions else draft
 
 
-def find_mentions(body: str, known_name: Callable[[str], str | None]) -> tuple[str, ...]:
+def find_mentions(
+    body: str, known_name: Callable[[str], str | None], beginnings: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Return the names that a body mentions, each once, in their order.
 
     After an `@`, the longest text that is a name counts, if a word ends there: `@release-bot` never mentions `release`.
-    `known_name` returns the name that a text stands for, or None if it is no name.
+    `known_name` returns the name that a text stands for, or None if it is no name. `beginnings` are the characters with
+    which a name may begin; empty if they are not known.
     """
     if "@" not in body:
         return ()
     found: dict[str, None] = {}
-    for n, at in enumerate(_AT.finditer(body)):
+    for n, at in enumerate(_at_before(beginnings).finditer(body)):
         if n == MAX_MENTIONS:
             break
         name = _longest_name(body[at.end() : at.end() + MAX_SENDER_CHARS + 2], known_name)
@@ -52,9 +63,16 @@ def find_mentions(body: str, known_name: Callable[[str], str | None]) -> tuple[s
     return tuple(found)
 
 
+@lru_cache(maxsize=64)
+def _at_before(beginnings: frozenset[str]) -> re.Pattern[str]:
+    """Return the pattern of an `@` before one of these characters, or before any that can be seen."""
+    following = f"[{''.join(map(re.escape, sorted(beginnings)))}]" if beginnings else r"\S"
+    return re.compile(rf"(?<!\w)@(?={following})")  # not the one in an address of electronic mail
+
+
 def _longest_name(text: str, known_name: Callable[[str], str | None]) -> str | None:
     for end in range(min(len(text), MAX_SENDER_CHARS), 0, -1):
-        if not _continues(text, end) and (name := known_name(text[:end])) is not None:
+        if (name := known_name(text[:end])) is not None and not _continues(text, end):
             return name
     return None
 

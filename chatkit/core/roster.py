@@ -51,6 +51,9 @@ class _Entry:
         return Member(name, since_ms, *map(max, self.marks, self.remote_marks))
 
 
+_NOBODY: Final[dict[str, _Entry]] = {}
+
+
 class Roster:
     """Every room's members. The cost of entering, leaving and asking does not depend on the number of members."""
 
@@ -124,9 +127,9 @@ class Roster:
         """Return how many members the room has."""
         return len(self._rooms.get(room, ()))
 
-    def is_member(self, room: str, name: str) -> bool:
-        """Return whether a name is present in a room."""
-        return name in self._rooms.get(room, ())
+    def names(self, room: str) -> AbstractSet[str]:
+        """Return the names that are present in a room."""
+        return self._rooms.get(room, _NOBODY).keys()
 
     def members(self, room: str, limit: int) -> list[Member]:
         """Return at most `limit` members in the order in which they joined; of more, those first known here."""

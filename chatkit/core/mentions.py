@@ -22,15 +22,13 @@ MAX_EXAMINED: Final = 32  # members of a room whose names' first characters are 
 
 def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
     """Return a draft with the names that it mentions: those that tokens hold, and those of members of its room."""
-    if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
-        return draft
-
     held, members = access.held_names, roster.names(draft.room)
     if len(members) > MAX_EXAMINED:
         beginnings = frozenset()
     else:
         beginnings = access.held_beginnings.union([name[0] for name in members])
-        if not beginnings or _at_before(beginnings).search(draft.body) is None:
+        body = draft.body
+        if not [opening for opening in _openings(beginnings) if opening in body]:
             return draft
 
     def known_name(text: str) -> str | None:
@@ -38,6 +36,8 @@ def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
             return text
         return held.get(fold(text)) if held else None
 
+    if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
+        return draft
     mentions = find_mentions(draft.body, known_name, beginnings)
     return replace(draft, mentions=mentions) if mentions else draft
 
@@ -61,6 +61,12 @@ def find_mentions(
         if name is not None:
             found[name] = None
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _openings(beginnings: frozenset[str]) -> tuple[str, ...]:
+    """Return the texts with which a mention may begin."""
+    return tuple(f"@{char}" for char in beginnings)
 
 
 @lru_cache(maxsize=64)

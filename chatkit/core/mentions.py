@@ -24,7 +24,7 @@ def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
     """Return a draft with the names that it mentions: those that tokens hold, and those of members of its room."""
     held, members = access.held_names, roster.names(draft.room)
     if len(members) > MAX_EXAMINED:
-        beginnings = frozenset()
+        beginnings: frozenset[str] = frozenset()
     else:
         beginnings = access.held_beginnings.union([name[0] for name in members])
         body = draft.body

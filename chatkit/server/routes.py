@@ -23,6 +23,7 @@ from chatkit.core.text import check_search
 from chatkit.errors import BadBody, BadRequest
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
+from chatkit.server.consumer_routes import consumer_handlers
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.long_answer import answer_encoded
@@ -244,6 +245,7 @@ rooms_router = Router(
         list_members,
         *message_handlers,
         *read_handlers,
+        *consumer_handlers,
         *room_handlers,
     ],
     guards=[check_request],

@@ -1,7 +1,7 @@
 """Rooms with readers: opening and closing, notifications, redactions."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence  # noqa: TC003  # a cheap import is no reason to hide it
 from pathlib import Path
 
 import pytest

@@ -22,6 +22,7 @@ from chatkit.cli import (
     invite,
     join,
     mentions,
+    on,
     publish,
     redact,
     redeem,
@@ -116,6 +117,7 @@ _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
 _add(unread.unread, unread.EPILOG)
 _add(mentions.mentions, mentions.EPILOG)
+_add(on.on, on.EPILOG, on.OnCommand)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)

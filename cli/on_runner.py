@@ -6,9 +6,9 @@ The first signal ends the workers that wait, and lets those that run a command f
 import asyncio
 import hashlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -123,7 +123,7 @@ class OnRunner:
         for _ in range(n_workers):
             self._add(self._work(room, lambda: self._messages(room, followed, is_new=is_new), is_listed=is_listed))
 
-    def _add(self, work: "asyncio.coroutines.Coroutine[None, None, None]") -> None:
+    def _add(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(asyncio.create_task(work))
 
     def _on_end(self, task: "asyncio.Task[None]") -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from chatkit.core.consumer import Consumer, Taken
+from chatkit.core.consumers import Start
 from chatkit.core.model import Cursor
 from chatkit.toolkit import Hub
 
@@ -22,7 +23,7 @@ class StoreConsumer:
             self.room,
             self._name,
             owner=self._owner,
-            after="start" if after == "start" else "end" if after == "end" else Cursor.parse(after),
+            after=read_start(after),
             only_if_missing=True,
             retries=retries,
             ordered=ordered,
@@ -53,3 +54,12 @@ class StoreConsumer:
 
     async def _consumer(self) -> Consumer:
         return (await self._open_hub()).consumers.consumer(self.room, self._name)
+
+
+def read_start(after: str) -> Start:
+    """Return the place `start`, `end` or a cursor. Raise `BadCursor`."""
+    match after:
+        case "start" | "end":
+            return after
+        case _:
+            return Cursor.parse(after)

@@ -61,17 +61,8 @@ class MessageCommand:
     async def run(self, given: bytes, env: Mapping[str, str]) -> CommandResult:
         """Run the program with this standard input, and these variables in its environment, and wait for its end."""
         started_at = time.monotonic()
-        loop = asyncio.get_running_loop()
         try:
-            transport, process = await loop.subprocess_exec(
-                lambda: _Process(self._on_errors),
-                *self._words,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=self._stdout,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **env},
-                start_new_session=True,  # a group of its own: Ctrl-C is for this command, and the group can be ended
-            )
+            transport, process = await self._start({**os.environ, **env})
         except OSError as error:
             return CommandResult(0.0, reason=f"cannot be run: {error.strerror or error}")
         group = transport.get_pid()
@@ -85,16 +76,32 @@ class MessageCommand:
                 async with asyncio.timeout(PIPES_S):
                     await process.ended.wait()
         finally:
-            if transport.get_returncode() is None:
-                _signal(group, signal.SIGKILL)
-            transport.close()
             self._running.discard(group)
+            await _kill(transport, process)
         return _result(transport.get_returncode(), process, time.monotonic() - started_at, is_late=is_late)
 
     def kill(self) -> None:
         """Kill what runs."""
         for group in self._running:
             _signal(group, signal.SIGKILL)
+
+    async def _start(self, env: Mapping[str, str]) -> "tuple[asyncio.SubprocessTransport, _Process]":
+        starting = asyncio.ensure_future(
+            asyncio.get_running_loop().subprocess_exec(
+                lambda: _Process(self._on_errors),
+                *self._words,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=self._stdout,
+                stderr=asyncio.subprocess.PIPE,
+                env=env,
+                start_new_session=True,  # a group of its own: Ctrl-C is for this command, and the group can be ended
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # not passed on: a start that is cancelled half-way may never end
+            await _kill(*await starting)
+            raise
 
     async def _wait(self, process: "_Process", group: int) -> bool:
         """Wait for the program's end; end it after its time. Return whether that was necessary."""
@@ -138,6 +145,14 @@ class _Process(asyncio.SubprocessProtocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.exited.set()
         self.ended.set()
+
+
+async def _kill(transport: asyncio.SubprocessTransport, process: _Process) -> None:
+    """Kill a process that has not exited, and release what it used here."""
+    if not process.exited.is_set():
+        _signal(transport.get_pid(), signal.SIGKILL)
+        await process.exited.wait()
+    transport.close()
 
 
 def _result(returncode: int | None, process: _Process, duration_s: float, *, is_late: bool) -> CommandResult:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from chatkit.client import Client
 
 LEASE_S: Final = 10.0  # after this time, the messages of a process that was killed come again
-SHARED_LIMIT: Final = 10  # messages that one of several workers holds
 LOOK_S: Final = 2.0  # between two looks for new rooms
 SETTLE_S: Final = 5.0  # for what is settled after the first signal
 MAX_LOOPS: Final = 200  # each has a thread and a connection
@@ -170,15 +169,13 @@ class OnRunner:
         if followed is not None:
             retries = DEFAULT_RETRIES if options.retries is None else options.retries
             return FollowedMessages(followed, self._matches, retries)
-        is_ordered = options.n_workers == 1
         return self._source.consume(
             room,
             as_=options.consumer or "",
             after="start" if is_new else options.after,
-            limit=None if is_ordered else SHARED_LIMIT,
             lease_s=LEASE_S,
             retries=options.retries,
-            ordered=is_ordered,
+            ordered=options.n_workers == 1,
             changes=options.changes,
             where=self._filter.matches,
         )

@@ -32,7 +32,7 @@ class Consuming(ABC):
         *,
         as_: str,
         after: str | Cursor = "end",
-        limit: int | None = None,
+        limit: int = 100,
         lease_s: float = 30.0,
         retries: int | None = None,
         ordered: bool = True,
@@ -73,7 +73,8 @@ class Consuming(ABC):
             as_: Name of the consumer: 1 to 64 letters, digits, `-`, `_` and `.`. Several programs with the same name
                 share its messages. It is made if it does not exist, and belongs to this client's name.
             after: Where a new consumer begins: `end`, `start`, or a cursor. One that exists continues where it was.
-            limit: Number of messages that are taken at once: at most 1,000. By default 100, or 10 if not `ordered`.
+            limit: Largest number of messages that are taken at once: at most 1,000. Programs that share the messages
+                take one, then more and more while their bodies are fast; what a slow body holds up is given back.
             lease_s: Time in seconds after which the messages of a killed program come again: at least 0.1. It is
                 extended while the body works, so this does not limit the body.
             retries: How often a message comes again after a failure; None keeps the consumer's, which is 5 at first.

@@ -53,16 +53,13 @@ class ConsumeOptions(msgspec.Struct, frozen=True, kw_only=True):
     give_up_after_s: float | None = None
 
 
-def consume_options(
-    *, limit: int | None, ordered: bool, changes: bool, where: Callable[[Message], bool] | None, **given: Any
-) -> ConsumeOptions:
+def consume_options(*, changes: bool, where: Callable[[Message], bool] | None, **given: Any) -> ConsumeOptions:
     """Make options from the arguments of `Client.consume`."""
 
     def is_wanted(message: Message) -> bool:
         return (changes or (message.act is None and not message.redacted)) and (where is None or where(message))
 
-    limit = (100 if ordered else 10) if limit is None else limit
-    return ConsumeOptions(limit=limit, ordered=ordered, where=is_wanted, **given)
+    return ConsumeOptions(where=is_wanted, **given)
 
 
 class _Lease:
@@ -95,6 +92,7 @@ class Consumption:
         self._lease: _Lease | None = None
         self._current: Item | None = None  # the item that the body of the loop works on
         self._begun_at = 0.0  # of `_current`
+        self._size = options.limit if options.ordered else 1  # of the next lease
         self._failing: dict[int, Backoff] = {}  # by the number of a message that has failed
         self._lost_at: float | None = None  # since when the server does not answer
         self._reconnect = Backoff(RECONNECT_S, MAX_RECONNECT_S)
@@ -199,8 +197,9 @@ class Consumption:
                 continue
             item = self._next_wanted(lease)
             if item is None:
-                await self._ack(lease, is_whole=True)
+                await self._ack(lease)
                 self._lease = None
+                self._size = min(2 * self._size, self._options.limit)
             elif self._must_ack(lease):
                 await self._ack(lease)
             if item is not None and not lease.is_lost:
@@ -234,13 +233,13 @@ class Consumption:
         now = _now()
         return lease.has_done and (now - self._begun_at > PROMPT_S or now - lease.acked_at > ACK_S)
 
-    async def _ack(self, lease: _Lease, *, is_whole: bool = False) -> None:
-        """Acknowledge what is done; with `is_whole`, that is all of the lease."""
+    async def _ack(self, lease: _Lease) -> None:
+        """Acknowledge what is done."""
         async with self._settling:
             if not lease.has_done or lease.is_lost:
                 return
             seqs = list(lease.done)
-            await self._settle(lease, lambda: self._calls.ack(lease.id, None if is_whole else seqs))
+            await self._settle(lease, lambda: self._calls.ack(lease.id, seqs))
             del lease.done[: len(seqs)]
             lease.has_gap_done = False
             lease.acked_at = _now()
@@ -266,7 +265,7 @@ class Consumption:
         """Wait for messages."""
         options = self._options
         began_at = _now()
-        taken = await self._persist(lambda: self._calls.take(options.limit, options.lease_s, WAIT_S))
+        taken = await self._persist(lambda: self._calls.take(self._size, options.lease_s, WAIT_S))
         if taken.lease is None:
             await asyncio.sleep(max(0.0, began_at + MIN_TAKE_S - _now()))
             return
@@ -280,14 +279,37 @@ class Consumption:
             self._changed.clear()
             lease = self._lease
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if lease is None or lease.is_lost else _due_in_s(lease)):
+                async with asyncio.timeout(None if lease is None or lease.is_lost else self._due_in_s(lease)):
                     await self._changed.wait()
             if lease is None or lease is not self._lease or lease.is_lost:
                 continue
             if lease.done and _now() >= lease.acked_at + ACK_S:
                 await self._ack(lease)
+            if self._shares(lease) and self._current is not None and _now() >= self._begun_at + ACK_S:
+                await self._share(lease)
             if _now() >= lease.extend_at:
                 await self._extend(lease)
+
+    def _due_in_s(self, lease: _Lease) -> float:
+        """Return the seconds until the keeper has something to do for a lease."""
+        due = lease.extend_at
+        if lease.done:
+            due = min(due, lease.acked_at + ACK_S)
+        if self._shares(lease):
+            due = min(due, _now() + ACK_S)
+        return max(0.0, due - _now())
+
+    def _shares(self, lease: _Lease) -> bool:
+        """Return whether other workers could begin messages of this lease."""
+        return bool(lease.items) and not self._options.ordered
+
+    async def _share(self, lease: _Lease) -> None:
+        """Give back the messages that are not begun: this body is slow, and other workers may be free."""
+        async with self._settling:
+            seqs = [item.seq for item in lease.items if isinstance(item, Message)]
+            lease.items.clear()
+            self._size = 1
+            await self._settle(lease, lambda: self._calls.release(lease.id, seqs))
 
     async def _extend(self, lease: _Lease) -> None:
         lease_s = self._options.lease_s
@@ -333,12 +355,6 @@ class Consumption:
             self._lost_at = None
             self._reconnect.reset()
             self._watcher(ConnectionRestored())
-
-
-def _due_in_s(lease: _Lease) -> float:
-    """Return the seconds until the lease has to be extended, or messages to be acknowledged."""
-    due = min(lease.extend_at, lease.acked_at + ACK_S) if lease.done else lease.extend_at
-    return max(0.0, due - _now())
 
 
 def _outcome(task: "asyncio.Task[object] | None") -> BaseException | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from access_server import AccessServer, access_server, grant
-from harness import run, until
+from harness import eventually, run, until
 
 from chatkit.client import Client, ConnectionLost, ConnectionRestored
 from chatkit.client import consumption as module
@@ -83,9 +83,19 @@ def test_each_message_is_acknowledged_when_the_next_is_asked_for() -> None:
 
 
 async def until_settled(site: Site, *, cursor: int, leased: int) -> None:
-    async with asyncio.timeout(10):
-        while ((found := await site.status()).cursor.seq, found.leased) != (cursor, leased):
-            await asyncio.sleep(0.005)
+    async def is_settled() -> bool:
+        status = await site.status()
+        return (status.cursor.seq, status.leased) == (cursor, leased)
+
+    await eventually(is_settled)
+
+
+async def fail(client: Client, seq: int) -> None:
+    """Raise an error in the body of a loop, at a message."""
+    async with client.consume("ops", as_="c", after="start", retries=0) as messages:
+        async for message in messages:
+            if isinstance(message, Message) and message.seq == seq:
+                raise ValueError("no disk")
 
 
 def test_what_was_fast_is_acknowledged_soon_while_the_next_body_works() -> None:
@@ -105,10 +115,7 @@ def test_an_error_in_the_body_is_a_failure_with_its_reason_and_the_rest_is_given
     async def test(site: Site) -> None:
         await site.publish(3)
         with pytest.raises(ValueError, match="no disk"):
-            async with site.client.consume("ops", as_="c", after="start", retries=0) as messages:
-                async for message in messages:
-                    if isinstance(message, Message) and message.seq == 2:
-                        raise ValueError("no disk")
+            await fail(site.client, 2)
         status = await site.status()
         assert (status.cursor.seq, status.failed, status.leased, status.waiting) == (2, 1, 0, 1)
         letters = (await site.hub.history("ops.failed")).messages
@@ -121,10 +128,14 @@ def test_an_error_in_the_body_is_a_failure_with_its_reason_and_the_rest_is_given
 def test_an_error_that_ends_the_clients_block_is_a_failure_too() -> None:
     async def test(site: Site) -> None:
         await site.publish(1)
-        with pytest.raises(ValueError, match="no disk"):
+
+        async def main() -> None:
             async with Client(site.server.url, "bot") as client:
                 async for _ in client.consume("ops", as_="c", after="start", retries=0):
                     raise ValueError("no disk")
+
+        with pytest.raises(ValueError, match="no disk"):
+            await main()
         assert (await site.hub.history("ops.failed")).messages[0].data["reason"] == "ValueError: no disk"
 
     with_site(test)
@@ -322,6 +333,22 @@ def test_several_loops_share_the_messages_of_a_consumer() -> None:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         assert sorted(seen) == list(range(1, 41))
+
+    with_site(test)
+
+
+def test_a_slow_body_holds_up_no_message_that_another_loop_could_begin() -> None:
+    async def test(site: Site) -> None:
+        await site.publish(8)
+        begun: list[int] = []
+        async with site.client.consume("ops", as_="c", after="start", ordered=False) as messages:
+            async for message in messages:
+                assert isinstance(message, Message)
+                begun.append(message.seq)
+                if message.seq == 4:  # the leases had 1, 2 and 4 messages
+                    await until_settled(site, cursor=3, leased=1)
+                    break
+        assert begun == [1, 2, 3, 4]
 
     with_site(test)
 

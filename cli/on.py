@@ -10,7 +10,7 @@ from chatkit.cli.help import HelpCommand
 from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, SenderName, ServerURL, Token, complete_room
 from chatkit.cli.output import begin_json
-from chatkit.cli.target import Target
+from chatkit.cli.target import Target, source_rank
 from chatkit.cli.times import read_duration
 from chatkit.core.model import MAX_SENDER_CHARS, check_room
 from chatkit.errors import BadName, BadRequest
@@ -119,8 +119,10 @@ def on(
 
     With --as, the server keeps the place: after a restart, or after being away, no message is missed. With one worker,
     messages come in order, and one that fails holds back those behind it. With several, or in several processes with
-    --workers 2 or more, they share the messages. Messages with your own name are left out; with --as and without
-    --name, your name is that of the consumer.
+    --workers 2 or more, they share the messages.
+
+    Messages with your own name are left out. That is the name of the token; without one, with --as and without --name,
+    it is the name of the consumer.
 
     Ctrl-C and SIGTERM let the commands that run finish. A second one kills them.
     """
@@ -141,9 +143,10 @@ def on(
         )
         patterns = RoomPatterns(rooms)
         which = MessageFilter.parse(mention, match, sender)
-        target = Target(ctx, server, backend, name, token)
-        if name is None and options.consumer is not None and len(options.consumer) <= MAX_SENDER_CHARS:
-            target.name = options.consumer
+        is_bot = options.consumer is not None and source_rank(ctx, "name") > 0  # another source has a person's name
+        target = Target(ctx, server, backend, None if is_bot else name, token)
+        if is_bot:
+            target.name = (options.consumer or "")[:MAX_SENDER_CHARS]
         if json:
             begin_json()
         command = MessageCommand(

@@ -41,7 +41,7 @@ class ConsumerCalls(Protocol):
         """Let a lease run out `lease_s` seconds from now."""
 
     async def close(self) -> None:
-        """End the calls."""
+        """Close the connection."""
 
 
 class ServerConsumer:

@@ -261,14 +261,20 @@ def test_runs_are_printed_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_an_error_of_a_room_ends_the_command_and_of_a_found_room_leaves_it_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    printed: list[str] = []
+
     async def test(site: Site) -> None:
         await site.publish("one", room="dev")
+
+        def collected() -> str:
+            printed.append(capsys.readouterr().err)
+            return "".join(printed)
+
         with pytest.raises(Forbidden) as error:
             async with site.on("dev") as running:
                 await running
         async with site.on("de*"):
-            await until(lambda: "dev is left out" in (printed.append(capsys.readouterr().err) or "".join(printed)))
+            await until(lambda: "dev is left out" in collected())
         assert str(error.value) in "".join(printed)
 
-    printed: list[str] = []
     with_site(test, tmp_path, host="localhost", secret="not-used-here", open_grants=(grant("*", "read"),))

@@ -17,6 +17,7 @@ from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.access_log import AccessLog
 from chatkit.server.admission import Admission, provide_admission
+from chatkit.server.asyncapi import asyncapi_document
 from chatkit.server.health import health
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
@@ -71,9 +72,9 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
     async def gather() -> Snapshots:  # replaced in a worker, which asks the others too
         return {0: await take_snapshot(admission)}
 
-    document = openapi_document(
-        settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants)
-    )
+    needs_token = not (settings.is_open or settings.open_grants)
+    document = openapi_document(settings.limits, settings.path_prefix, needs_token=needs_token)
+    asyncapi = asyncapi_document(settings.limits, settings.path_prefix, needs_token=needs_token)
     app = Litestar(
         route_handlers=[
             rooms_router,
@@ -84,7 +85,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
             metrics,
             rooms_socket,
             *page_handlers(settings.page, admission),
-            *schema_handlers(document, policy),
+            *schema_handlers(document, asyncapi, policy),
         ],
         state=State(
             {

@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 
 from chatkit import __version__
-from chatkit.core.message_state import Act
 from chatkit.core.model import Limits
 from chatkit.server.metrics import METRICS, WORKER
 from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
@@ -13,22 +12,26 @@ from chatkit.server.openapi_access import access_paths, access_schemas, room_ope
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
-    CURSOR_PATTERN,
     ERRORS,
     JSON,
     NDJSON,
     POSITION_PATTERN,
     SECURITY,
+    SECURITY_SCHEMES,
     Json,
+    cursor_schema,
+    draft_schemas,
     error_response,
     error_responses,
     key_schema,
+    mark_times,
     operation,
     parameter,
     ref,
     responses_of,
     room_parameter,
     sender_schema,
+    start_schema,
 )
 from chatkit.wire.http import Health, MemberList, MessagePage, Problem, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import WireMessage
@@ -40,10 +43,6 @@ DESCRIPTION: Final = (
 )
 _STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
 
-_ACTS: Final = [act.value for act in Act if act is not Act.REDACT]
-
-TIMES: Final = {"time", "created", "expires", "last_used", "revoked", "previous_until", "until"}  # RFC 3339
-
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
@@ -54,7 +53,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
         schemas[name]["properties"] |= properties
     schemas["RoomSettingsChange"]["minProperties"] = 1
     schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
-    _mark_times(schemas)
+    mark_times(schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
@@ -65,27 +64,9 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
         "components": {
             "schemas": schemas,
             "responses": {f"Error{status}": error_response(status) for status in ERRORS},
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "A token, or the server's secret."},
-                "query": {"type": "apiKey", "in": "query", "name": "token", "description": "For EventSource."},
-                "cookie": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": "chatkit_8000",
-                    "description": "Set by `POST /session` and `/?token=TOKEN`; the name contains the port.",
-                },
-            },
+            "securitySchemes": SECURITY_SCHEMES,
         },
     }
-
-
-def _mark_times(schemas: Json) -> None:
-    """Give the times of answers their format: msgspec derives plain strings."""
-    for schema in schemas.values():
-        for name in TIMES & schema.get("properties", {}).keys():
-            for variant in (schema["properties"][name], *schema["properties"][name].get("anyOf", ())):
-                if variant.get("type") == "string":
-                    variant["format"] = "date-time"
 
 
 def _publish_schema(limits: Limits) -> Json:
@@ -93,20 +74,9 @@ def _publish_schema(limits: Limits) -> Json:
 
     `not` says that one of them is required, because generators of clients make several classes from an `anyOf`.
     """
-    body = {"type": ["string", "null"], "description": f"Text of at most {limits.body} bytes of UTF-8."}
-    data = {"description": f"Any JSON value of at most {limits.data} bytes."}
     null = {"type": "null"}
     return {
-        "properties": {
-            "body": body,
-            "data": data,
-            "key": {"anyOf": [key_schema(), null]},
-            "of": {"anyOf": [{"type": "integer", "minimum": 1}, null], "description": "The message that it refers to."},
-            "act": {
-                "anyOf": [{"type": "string", "enum": _ACTS}, null],
-                "description": "What it does to that message; without it, it is a reply.",
-            },
-        },
+        "properties": draft_schemas(limits),
         "not": {"properties": {"body": null, "data": null}},
         "example": {"body": "hello"},
     }
@@ -182,12 +152,14 @@ def _publish_operation(limits: Limits) -> Json:
 
 
 def _follow_operation(limits: Limits) -> Json:
-    cursor = {"type": "string", "pattern": CURSOR_PATTERN, "example": "k3f9x2ab:42"}
-    history = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+    cursor = cursor_schema()
     parameters = [
         parameter("after", "query", cursor, "The cursor to resume from."),
         parameter(
-            "history", "query", history, f"How many messages to start with, without `after`; {limits.history} at most."
+            "history",
+            "query",
+            start_schema(),
+            f"How many messages to start with, without `after`; {limits.history} at most.",
         ),
         parameter("Last-Event-ID", "header", cursor, "The cursor to resume from; it overrides `after`."),
     ]

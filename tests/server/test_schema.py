@@ -21,6 +21,7 @@ from chatkit.server.openapi_parts import CURSOR_PATTERN, ROOM_PATTERN, SENDER_PA
 from chatkit.server.settings import Settings
 
 TOKEN = "eight-or-more"
+DOCUMENTS = ("/schema", "/schema/openapi.json", "/schema/openapi.yaml", "/schema/asyncapi.json")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,11 @@ def test_an_invalid_key_in_the_body_is_refused_even_if_the_header_has_a_valid_on
     assert answer.problem == (400, "bad-key")
 
 
-def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, document: dict[str, Any]) -> None:
+def test_the_page_shows_every_call_and_message_and_runs_no_script(
+    server: ServerProcess, document: dict[str, Any]
+) -> None:
+    socket = call(server, "GET", "/schema/asyncapi.json", Authorization=f"Bearer {TOKEN}")
+    assert socket.headers["content-type"] == "application/vnd.aai.asyncapi+json"
     answer = call(server, "GET", f"/schema?token={TOKEN}")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -152,23 +157,30 @@ def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, doc
     assert b"https://" not in answer.body
     requests: list[str] = []
     with chromium() as browser:
-        page = browser.new_page()
+        page = browser.new_page(viewport={"width": 390, "height": 800})
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{server.url}/schema?token={TOKEN}")
         shown = page.inner_text("main")
         radius = page.evaluate("getComputedStyle(document.querySelector('section')).borderRadius")
+        sections = page.evaluate("[...document.querySelectorAll('section')].map(each => each.id)")
+        links = page.evaluate("[...document.querySelectorAll('main a[href^=\\'#\\']')].map(each => each.hash.slice(1))")
+        width = page.evaluate("document.documentElement.scrollWidth")
     assert all(path in shown for path in document["paths"])
+    assert set(socket.json["components"]["messages"]) <= set(sections)
+    assert len(set(sections)) == len(sections)
+    assert set(links) <= {*sections, "http", "schemas", "websocket"}
+    assert width == 390
     assert radius != "0px", "the page has no style"
     assert all(url.startswith(server.url) for url in requests)
 
 
 def test_the_document_is_refused_for_another_host(server: ServerProcess) -> None:
-    for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
+    for path in DOCUMENTS:
         assert call(server, "GET", path, Host="rebind.evil").problem == (403, "forbidden")
 
 
 def test_the_document_needs_a_token_if_the_server_does(server: ServerProcess) -> None:
-    for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
+    for path in DOCUMENTS:
         assert call(server, "GET", path).problem == (401, "unauthorized")
 
 

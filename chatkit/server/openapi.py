@@ -11,11 +11,11 @@ from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
 from chatkit.server.openapi_access import access_paths, access_schemas, room_operations
 from chatkit.server.openapi_consumers import STRUCTS as CONSUMER_STRUCTS
 from chatkit.server.openapi_consumers import consumer_paths
+from chatkit.server.openapi_errors import error_examples, name_errors
+from chatkit.server.openapi_examples import EVENTS, LINES
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
-    ERRORS,
-    JSON,
     NDJSON,
     POSITION_PATTERN,
     SECURITY,
@@ -23,13 +23,12 @@ from chatkit.server.openapi_parts import (
     Json,
     cursor_schema,
     draft_schemas,
-    error_response,
     error_responses,
+    json_content,
     key_schema,
     mark_times,
     operation,
     parameter,
-    ref,
     responses_of,
     room_parameter,
     sender_schema,
@@ -41,14 +40,14 @@ from chatkit.wire.protocol import WireMessage
 DESCRIPTION: Final = (
     "Rooms are logs of messages. Every message has a `seq`, and every answer a `cursor` from which to read on. "
     "A token is a name with rights; a room that a client may not read does not exist for it. "
-    "Errors are problem details (RFC 9457) with a `code`. The WebSocket is at `/ws/{room}`."
+    "Errors are problem details (RFC 9457) with a `code`. The WebSocket is described by `asyncapi.json` beside this."
 )
-_STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
+STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
 
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
-    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
+    structs = (*STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
@@ -56,16 +55,19 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     schemas["RoomSettingsChange"]["minProperties"] = 1
     schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
     mark_times(schemas)
+    paths = _paths(limits)
+    responses = name_errors(paths, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": path_prefix or "/"}],
         "security": SECURITY if needs_token else [{}, *SECURITY],  # an empty requirement makes the token optional
         "tags": [{"name": name} for name in ("rooms", "access", "moderation", "server")],
-        "paths": _paths(limits),
+        "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {f"Error{status}": error_response(status) for status in ERRORS},
+            "responses": responses,
+            "examples": error_examples(),
             "securitySchemes": SECURITY_SCHEMES,
         },
     }
@@ -80,7 +82,6 @@ def _publish_schema(limits: Limits) -> Json:
     return {
         "properties": draft_schemas(limits),
         "not": {"properties": {"body": null, "data": null}},
-        "example": {"body": "hello"},
     }
 
 
@@ -126,10 +127,14 @@ def _read_operation(limits: Limits) -> Json:
         parameter("pinned", "query", {"type": "boolean", "default": False}, "Only messages that are pinned now."),
         parameter("raw", "query", {"type": "boolean", "default": False}, "The log as it was written."),
     ]
-    responses = responses_of(MessagePage, 400, 404, 503, other={NDJSON: {"schema": {"type": "string"}}})
+    responses = responses_of(MessagePage, 400, 404, 503, other=_lines())
     return operation(
         "readMessages", "Read a page of messages: the newest, without `after` and `before`", responses, parameters
     )
+
+
+def _lines() -> Json:
+    return {NDJSON: {"schema": {"type": "string"}, "example": LINES}}
 
 
 def _publish_operation(limits: Limits) -> Json:
@@ -139,17 +144,17 @@ def _publish_operation(limits: Limits) -> Json:
             "Idempotency-Key", "header", key_schema(), "The message's key: repeated requests store the message once."
         ),
     ]
-    message = {"content": {JSON: {"schema": ref(WireMessage)}}}
+    message = {"content": json_content(WireMessage)}
     responses = {
         "201": {"description": "The message is committed.", **message},
         "200": {"description": "A message with this key was stored before; this is that message.", **message},
         **error_responses(400, 404, 409, 413, 422, 503),
     }
-    raw = {"schema": {"type": "string", "minLength": 1, "example": "hello"}}
+    raw = {"schema": {"type": "string", "minLength": 1}, "example": "hello"}
     body = {
         "required": True,
         "description": f"JSON; or, with any other content type, the text itself, of at most {limits.body} bytes.",
-        "content": {JSON: {"schema": ref(PublishRequest)}, "text/plain": raw},
+        "content": {**json_content(PublishRequest), "text/plain": raw},
     }
     return {**operation("publish", "Publish a message", responses, parameters), "requestBody": body}
 
@@ -180,13 +185,13 @@ def _follow_operation(limits: Limits) -> Json:
     }
     stream = {
         "description": "Events whose ids are cursors, or lines of JSON. After every 15 s of silence there is a `ping`.",
-        "content": {"text/event-stream": {"schema": event}, NDJSON: {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": event, "example": EVENTS}, **_lines()},
     }
     return operation("followRoom", "Follow a room", {"200": stream, **error_responses(400, 404, 503)}, parameters)
 
 
 def _health_operation() -> Json:
-    content = {"content": {JSON: {"schema": ref(Health)}}}
+    content = {"content": json_content(Health)}
     responses = {
         "200": {"description": "The server works.", **content},
         "503": {"description": "The store is unavailable.", **content},
@@ -203,7 +208,7 @@ def _health_operation() -> Json:
 
 
 def _metrics_operation() -> Json:
-    text = {"schema": {"type": "string", "example": 'chatkit_connections{kind="json",worker="0"} 12.0'}}
+    text = {"schema": {"type": "string"}, "example": 'chatkit_connections{kind="json",worker="0"} 12.0'}
     responses = {
         "200": {"description": "One line for each value.", "content": {"text/plain": text}},
         **error_responses(429),

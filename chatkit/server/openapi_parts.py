@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chatkit.core.message_state import Act
 from chatkit.core.model import MAX_KEY_CHARS, MAX_ROOM_CHARS, MAX_SENDER_CHARS, Limits
-from chatkit.wire.http import Problem
+from chatkit.server.openapi_examples import EXAMPLES
 
 Json = dict[str, Any]
 
@@ -74,7 +74,7 @@ def operation(
 
 def responses_of(struct: type, *errors: int, other: Json | None = None, status: int = 200) -> Json:
     """Return the responses of an operation that answers with a value, beside the errors of every operation."""
-    content = {JSON: {"schema": ref(struct)}, **(other or {})}
+    content = {**json_content(struct), **(other or {})}
     return {
         str(status): {"description": (struct.__doc__ or "").splitlines()[0], "content": content},
         **error_responses(*errors),
@@ -82,18 +82,13 @@ def responses_of(struct: type, *errors: int, other: Json | None = None, status: 
 
 
 def error_responses(*statuses: int) -> Json:
-    """Return the responses for errors with these statuses, and with those of every operation."""
-    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in (*statuses, 401, 403, 429)}
+    """Return the responses for errors with these statuses, and those of every operation. `name_errors` fills them."""
+    return {str(status): {} for status in (*statuses, 401, 403, 429)}
 
 
-def error_response(status: int) -> Json:
-    """Return the response for errors with a status, to which `error_responses` refers."""
-    retry = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}} if status == 429 else {}
-    return {
-        "description": ERRORS[status],
-        "content": {PROBLEM: {"schema": ref(Problem)}},
-        **({"headers": retry} if retry else {}),
-    }
+def json_content(struct: type, example: Json | None = None) -> Json:
+    """Return a body of JSON, with the example of its type unless another is given."""
+    return {JSON: {"schema": ref(struct), "example": example or EXAMPLES[struct]}}
 
 
 def room_parameter() -> Json:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from harness import publish_all, until
+from json_schema import part_of, without_patterns
 from jsonschema import Draft7Validator
 from session_host import Client, Host, hosted
 
@@ -34,20 +35,6 @@ COMMAND_TYPES = get_args(AnyCommand)
 EVENT_TYPES = get_args(AnyEvent)
 
 
-def target(reference: str) -> Any:
-    part: Any = DOCUMENT
-    for key in reference.removeprefix("#/").split("/"):
-        part = part[key]
-    return part
-
-
-def without_patterns(schema: Any) -> Any:
-    """Return a schema without its patterns: their `\\p{L}` is not known to Python's `re`."""
-    if isinstance(schema, dict):
-        return {key: without_patterns(value) for key, value in schema.items() if key != "pattern"}
-    return [without_patterns(each) for each in schema] if isinstance(schema, list) else schema
-
-
 def examples() -> list[tuple[str, Any]]:
     messages = DOCUMENT["components"]["messages"]
     return [(name, each["payload"]) for name, message in messages.items() for each in message["examples"]]
@@ -68,7 +55,7 @@ def answers(client: Client, ref: Ref | None) -> list[dict[str, Any]]:
 def test_every_reference_has_a_target() -> None:
     references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(DOCUMENT)))
     assert len(references) > 100
-    assert all(target(reference) for reference in references)
+    assert all(part_of(DOCUMENT, reference) for reference in references)
 
 
 @pytest.mark.parametrize("channel", ["room", "rooms"])
@@ -127,7 +114,7 @@ def test_a_token_can_be_sent_in_three_ways_if_the_server_needs_one() -> None:
         ("httpApiKey", "cookie"),
     }
     for server in DOCUMENT["servers"].values():
-        assert [target(each["$ref"]) for each in server["security"]] == list(schemes.values())
+        assert [part_of(DOCUMENT, each["$ref"]) for each in server["security"]] == list(schemes.values())
         assert server["pathname"] == "/chat"
     assert "security" not in asyncapi_document(DEFAULT_LIMITS, "", needs_token=False)["servers"]["ws"]
 

@@ -5,6 +5,7 @@ import { actionOf } from "../commands.js";
 import { clone, find, hueOf, initialOf, make } from "../dom.js";
 import { parsedOf } from "../parsed.js";
 import { bodyNodes, plainNodes } from "./body.js";
+import { emojiElement } from "./emoji.js";
 
 /**
  * @typedef {import("../protocol.js").Message} Message
@@ -102,7 +103,7 @@ function editedMark(time) {
  */
 function reactionsElement(message, me, canReact, onReaction) {
   const chips = Object.entries(message.reactions ?? {}).map(([emoji, { count, by }]) => {
-    const chip = make("button", "reaction", make("span", "emoji", emoji), ` ${count}`);
+    const chip = make("button", "reaction", emojiElement(emoji), ` ${count}`);
     chip.type = "button";
     chip.disabled = !canReact;
     chip.ariaPressed = String(by.includes(me));

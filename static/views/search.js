@@ -9,6 +9,7 @@
  */
 
 import { find, setText } from "../dom.js";
+import { parsedOf, textOf } from "../parsed.js";
 import { markText } from "./mark_text.js";
 import { foundElement } from "./message.js";
 
@@ -127,7 +128,9 @@ export class SearchView {
    * @param {string} text
    */
   #element(message, scope, text) {
-    const element = foundElement(message, this.on.hasMarks(), () => this.on.onOpen(message));
+    // A search finds text as it was written, with its markdown.
+    const shown = text ? message.body : textOf(parsedOf(message).blocks);
+    const element = foundElement(message, shown, this.on.hasMarks(), () => this.on.onOpen(message));
     if (scope === "all" || scope === "mentions") find(".head", HTMLElement, element).prepend(`#${message.room} · `);
     if (text) markText(find(".text", HTMLElement, element), text);
     return element;

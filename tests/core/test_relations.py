@@ -79,7 +79,9 @@ entries = st.builds(
         "a", "e", 1, 0, sender, body, None if act else {"n": 1}, None, redacted, of=of, act=act, mentions=mentions
     ),
     st.one_of(odd_senders, st.just("a")),  # whose edits count
-    st.sampled_from(["👍", "1️⃣", "#️⃣", ":1:", ":constructor:", ":__proto__:", "constructor", "__proto__", "", "\u2028"]),
+    st.sampled_from(
+        ["👍", "❤", "❤️", "1️⃣", "#️⃣", ":1:", ":constructor:", ":__proto__:", "constructor", "__proto__", "", "\u2028"]
+    ),
     st.none() | st.integers(1, 3) | st.integers(1, 60),
     st.sampled_from([None, *Act]) | st.just(Act.REACT),
     st.lists(odd_senders, unique=True, max_size=2).map(tuple),

@@ -97,7 +97,7 @@ def test_a_search_over_all_rooms_opens_its_hits(open_window: OpenWindow, server:
 def test_the_pinned_messages_of_the_open_room_are_listed(open_window: OpenWindow, server: ServerProcess) -> None:
     for room in ("board", "wall"):
         for number in (1, 2, 3):
-            publish(server, room, f"note {number} of the {room}")
+            publish(server, room, f"**note {number}** of the {room}")
             request(server, "POST", f"/rooms/{room}/messages", {"body": "", "of": 2 * number - 1, "act": "pin"})
     request(server, "POST", "/rooms/board/messages", {"body": "", "of": 3, "act": "unpin"})
     ann = open_window("ann").join("board")

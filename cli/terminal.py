@@ -15,13 +15,12 @@ import tty
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain, repeat
 from typing import NoReturn
 
 from chatkit.cli.chat.attention import Attention
 from chatkit.cli.chat.input_area import MAX_WAITING, with_hint, with_waiting
 from chatkit.cli.chat.style import Style
-from chatkit.cli.chat.wrapping import wrap
+from chatkit.cli.chat.wrapping import wrapped
 from chatkit.cli.input import InputFailed
 from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Complete, EndOfInput, Interrupted, LineEditor
 from chatkit.cli.line_layout import InputRow, Layout
@@ -114,10 +113,8 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a note, dimmed, above the input line."""
-        width = max(1, self.width - 1 - len(NOTE))
-        lines = visible(text).split("\n")
-        rows = [line[start:end] for line in lines for start, end in wrap(line, width)]
-        self.show("\n".join(self._style.dim(f"{begin}{row}") for begin, row in zip(_note_begins(), rows, strict=False)))
+        rows = wrapped(visible(text), self.width - 1, NOTE, " " * len(NOTE))
+        self.show("\n".join(map(self._style.dim, rows)))
 
     def warn(self, text: str) -> None:
         """Print a warning, in the same way as a note."""
@@ -316,10 +313,6 @@ class Terminal:
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _note_begins() -> Iterator[str]:
-    return chain([NOTE], repeat(" " * len(NOTE)))
 
 
 def _ignore(_text: str) -> None:

@@ -133,7 +133,7 @@ class Committer:
                 self.durations.observe(perf_counter() - began)
                 receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
                 self._notify_readers(receipts)
-                if any(receipt.conflict for receipt in receipts):
+                if [receipt for receipt in receipts if receipt.conflict]:
                     outcomes = [_without_conflict(outcome) for outcome in outcomes]
                 _settle_each(part, outcomes)
             del parts[0]

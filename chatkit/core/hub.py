@@ -25,7 +25,7 @@ from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.measures import HubMeasures
-from chatkit.core.mentions import with_mentions
+from chatkit.core.mentions import MentionFinder
 from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Member, Message, Receipt
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.presence import PresenceTracker
@@ -73,6 +73,7 @@ class Hub:
             before_restart=self._wait_until_moved,
         )
         self._presence = PresenceTracker(backend, self._rooms.notify)
+        self._mentions = MentionFinder(self.access, self._presence.roster)
         references = References(backend, is_open=lambda: self.access.is_open)
         self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
@@ -149,7 +150,7 @@ class Hub:
         that refer to a message are checked before. Raise `Unavailable` if no draft can be accepted.
         """
         if "@" in draft.body:
-            draft = with_mentions(draft, self.access, self._presence.roster)
+            draft = self._mentions.add_to(draft)
         self._committer.submit(draft, settle)
 
     async def publish(self, draft: Draft) -> Receipt:

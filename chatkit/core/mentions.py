@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,65 +14,75 @@ from chatkit.core.model import MAX_SENDER_CHARS, Draft
 from chatkit.core.roster import Roster
 from chatkit.core.text import fold
 
+_AT: Final = re.compile(r"(?<!\w)@(?=\S)")  # not the one in an address of electronic mail
+
 MAX_MENTIONS: Final = 32  # names that are looked for in one message: this bounds the work for a body of `@`
+MAX_EXAMINED: Final = 32  # members of a room whose names' beginnings are looked for before anything else
+MAX_ROOMS: Final = 1_000  # of which the beginnings are kept
 
-MAX_EXAMINED: Final = 32  # members of a room whose names' first characters are looked at
 
+class MentionFinder:
+    """Finds whom drafts mention: names that tokens hold, and members of the draft's room.
 
-def with_mentions(draft: Draft, access: AccessTable, roster: Roster) -> Draft:
-    """Return a draft with the names that it mentions: those that tokens hold, and those of members of its room."""
-    held, members = access.held_names, roster.names(draft.room)
-    if len(members) > MAX_EXAMINED:
-        beginnings: frozenset[str] = frozenset()
-    else:
-        beginnings = access.held_beginnings.union([name[0] for name in members])
+    Most messages with an `@` mention nobody. For each room, the finder keeps with what a mention can begin, such as
+    `@a`, until a name comes or goes.
+    """
+
+    def __init__(self, access: AccessTable, roster: Roster) -> None:
+        self._access = access
+        self._roster = roster
+        self._openings: dict[str, tuple[str, ...]] = {}  # by room
+        self._generation = 0  # of the names from which they were made
+
+    def add_to(self, draft: Draft) -> Draft:
+        """Return a draft with the names that its body, which contains an `@`, mentions."""
+        generation = self._access.generation + self._roster.generation  # both only grow
+        if generation != self._generation or len(self._openings) > MAX_ROOMS:
+            self._openings.clear()
+            self._generation = generation
+        openings = self._openings.get(draft.room)
+        if openings is None:
+            openings = self._openings[draft.room] = self._find_openings(draft.room)
         body = draft.body
-        if not [opening for opening in _openings(beginnings) if opening in body]:
-            return draft
-
-    def known_name(text: str) -> str | None:
-        if text in members:
-            return text
-        return held.get(fold(text)) if held else None
-
-    if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
+        for opening in openings:
+            if opening in body:
+                return self._search(draft)
         return draft
-    mentions = find_mentions(draft.body, known_name, beginnings)
-    return replace(draft, mentions=mentions) if mentions else draft
+
+    def _find_openings(self, room: str) -> tuple[str, ...]:
+        members = self._roster.names(room)
+        if len(members) > MAX_EXAMINED:
+            return ("@",)
+        return tuple(f"@{char}" for char in self._access.held_beginnings.union(name[0] for name in members))
+
+    def _search(self, draft: Draft) -> Draft:
+        if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
+            return draft
+        held, members = self._access.held_names, self._roster.names(draft.room)
+
+        def known_name(text: str) -> str | None:
+            return text if text in members else held.get(fold(text)) if held else None
+
+        mentions = find_mentions(draft.body, known_name)
+        return replace(draft, mentions=mentions) if mentions else draft
 
 
-def find_mentions(
-    body: str, known_name: Callable[[str], str | None], beginnings: frozenset[str] = frozenset()
-) -> tuple[str, ...]:
+def find_mentions(body: str, known_name: Callable[[str], str | None]) -> tuple[str, ...]:
     """Return the names that a body mentions, each once, in their order.
 
     After an `@`, the longest text that is a name counts, if a word ends there: `@release-bot` never mentions `release`.
-    `known_name` returns the name that a text stands for, or None if it is no name. `beginnings` are the characters with
-    which a name may begin; empty if they are not known.
+    `known_name` returns the name that a text stands for, or None if it is no name.
     """
     if "@" not in body:
         return ()
     found: dict[str, None] = {}
-    for n, at in enumerate(_at_before(beginnings).finditer(body)):
+    for n, at in enumerate(_AT.finditer(body)):
         if n == MAX_MENTIONS:
             break
         name = _longest_name(body[at.end() : at.end() + MAX_SENDER_CHARS + 2], known_name)
         if name is not None:
             found[name] = None
     return tuple(found)
-
-
-@lru_cache(maxsize=64)
-def _openings(beginnings: frozenset[str]) -> tuple[str, ...]:
-    """Return the texts with which a mention may begin."""
-    return tuple(f"@{char}" for char in beginnings)
-
-
-@lru_cache(maxsize=64)
-def _at_before(beginnings: frozenset[str]) -> re.Pattern[str]:
-    """Return the pattern of an `@` before one of these characters, or before any that can be seen."""
-    following = f"[{''.join(map(re.escape, sorted(beginnings)))}]" if beginnings else r"\S"
-    return re.compile(rf"(?<!\w)@(?={following})")  # not the one in an address of electronic mail
 
 
 def _longest_name(text: str, known_name: Callable[[str], str | None]) -> str | None:

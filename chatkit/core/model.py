@@ -158,11 +158,12 @@ class Draft(msgspec.Struct, frozen=True):
             self.body,
             self.data,
             self.key,
-            verified=self.verified,
-            bot=self.bot,
-            of=self.of,
-            act=self.act,
-            mentions=self.mentions,
+            False,  # noqa: FBT003 - all by position: once for each message
+            self.verified,
+            self.bot,
+            self.of,
+            self.act,
+            self.mentions,
         )
 
 

@@ -59,6 +59,7 @@ class Roster:
 
     def __init__(self, *, is_shared: bool = True) -> None:
         self.n_members = 0  # of all rooms
+        self.generation = 0  # grows whenever a name comes to a room or leaves it
         self._is_shared = is_shared  # otherwise announcements are never read, and would only grow
         self._rooms: dict[str, dict[str, _Entry]] = {}
         self._remote: dict[str, dict[tuple[str, str], Member]] = {}  # by process: its members
@@ -195,6 +196,7 @@ class Roster:
         if entry is None:
             entry = names[name] = _Entry()
             self.n_members += 1
+            self.generation += 1
             self._record(room, name, has_joined=True)
         return entry
 
@@ -204,6 +206,7 @@ class Roster:
         names = self._rooms[room]
         del names[name]
         self.n_members -= 1
+        self.generation += 1
         if not names:
             del self._rooms[room]
         self._record(room, name, has_joined=False)

@@ -29,9 +29,11 @@ def body_frame(message: Message) -> bytes:
 
     A line that looks like one of the server's own gets one more `!`.
     """
-    if message.act is not None and message.act is not Act.EDIT:
-        return b""
-    body = _text_of(message)
+    body = message.body
+    if message.act is not None:
+        if message.act is not Act.EDIT:
+            return b""
+        body = _corrected(body)
     return text_frame((_LIKE_SERVER.sub(r"!\g<0>", body) if "! " in body else body).encode())
 
 
@@ -41,18 +43,20 @@ def line_frame(message: Message) -> bytes:
     Further lines of the body are indented, so that none of them looks like a message. For a change that has no text to
     show, return nothing.
     """
-    if message.act is not None and message.act is not Act.EDIT:
-        return b""
-    body = _text_of(message)
+    body = message.body
+    if message.act is not None:
+        if message.act is not Act.EDIT:
+            return b""
+        body = _corrected(body)
     if not body.isprintable():
         body = _LINE_END.sub(r"\g<0>  ", body)
     line = f"{message.sender}: {body}"
     return text_frame((f"!{line}" if line.startswith("!") and _LIKE_SERVER.match(line) else line).encode())
 
 
-def _text_of(message: Message) -> str:
-    """Return the body; that of an edit as people who talk in plain text mark a correction."""
-    return message.body if message.act is None else f"* {message.body}"
+def _corrected(body: str) -> str:
+    """Return the new text of an edit as people who talk in plain text mark a correction."""
+    return f"* {body}"
 
 
 def json_frame(message: Message) -> bytes:

@@ -88,6 +88,9 @@ class JsonSession(Session):
             self._refuse(error, command.ref)
 
     def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:  # noqa: C901 - a table of cases
+        if isinstance(command, protocol.PublishCommand):  # most commands, so it is asked first
+            self._publish(check_room(self._room_of(command)), command, n_bytes)
+            return
         if isinstance(command, protocol.PingCommand):  # it concerns the connection, not a room
             self._charge(PING_COST)
             self._send(protocol.PongEvent(command.ref))
@@ -98,11 +101,6 @@ class JsonSession(Session):
             return
         room = self._room_of(command)
         match command:
-            case protocol.PublishCommand(act=Act.REDACT):
-                self._queue_job(partial(self._redact, check_room(room), command), command.ref)
-                self._charge(PAGE_COST)
-            case protocol.PublishCommand():
-                self._publish(check_room(room), command, n_bytes)
             case protocol.JoinCommand():
                 start = StartPosition(
                     command.after if command.after is None else Cursor.parse(command.after), command.history
@@ -139,6 +137,10 @@ class JsonSession(Session):
 
     def _publish(self, room: str, command: protocol.PublishCommand, n_bytes: int) -> None:
         limits = self._context.limits
+        if command.act is Act.REDACT:
+            self._queue_job(partial(self._redact, room, command), command.ref)
+            self._charge(PAGE_COST)
+            return
         if command.of is not None or command.act is not None:
             check_reference(command.of, command.act, command.body or "", command.data)
         elif command.body is None and command.data is None:

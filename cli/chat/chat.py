@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from chatkit.cli.chat.commands import HELP, ChatCommand, CommandName, parse_line
 from chatkit.cli.chat.context import ChatContext
-from chatkit.cli.chat.notes import present_sentence, topic_sentence
+from chatkit.cli.chat.notes import present_sentence
 from chatkit.cli.chat.room_connection import RoomConnection
 from chatkit.cli.chat.room_display import RoomDisplay
 from chatkit.cli.chat.transcript import ACTION
@@ -161,12 +161,13 @@ class Chat:
         self._interface.note("end of the search")
 
     async def _topic(self, text: str) -> None:
-        room = self.display.room
+        room, before = self.display.room, self.display.topic
         if text:
             view = await asyncio.to_thread(self._set_topic, room, text)
         else:
             view = await self._connection.client.room(room)
-        self._interface.note(topic_sentence(view.topic))
+        if self.display.topic == before:  # the room's event may have come first
+            self.display.show_topic(view.topic)
 
     def _set_topic(self, room: str, text: str) -> RoomView:
         with self._target.administrator() as administrator:

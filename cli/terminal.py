@@ -106,6 +106,11 @@ class Terminal:
         """The number of columns."""
         return self._size.columns
 
+    @property
+    def note_width(self) -> int:
+        """The number of columns for the text of a note."""
+        return self.width - 1 - len(NOTE)
+
     def show(self, text: str) -> None:
         """Print a message above the input line."""
         self._held.append(f"{text}\n")
@@ -113,7 +118,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a note, dimmed, above the input line."""
-        rows = wrapped(visible(text), self.width - 1, NOTE, " " * len(NOTE))
+        rows = wrapped(visible(text), self.note_width + len(NOTE), NOTE, " " * len(NOTE))
         self.show("\n".join(map(self._style.dim, rows)))
 
     def warn(self, text: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, assert_never
 
-from chatkit.cli.chat.commands import HELP, ChatCommand, CommandName, parse_line
+from chatkit.cli.chat.commands import ChatCommand, CommandName, help_text, parse_line
 from chatkit.cli.chat.context import ChatContext
 from chatkit.cli.chat.notes import present_sentence
 from chatkit.cli.chat.room_connection import RoomConnection
@@ -125,7 +125,7 @@ class Chat:
             case CommandName.NICK:
                 await self._rename(command.text)
             case CommandName.HELP:
-                self._interface.note(HELP)
+                self._interface.note(help_text(self._interface.note_width))
             case CommandName.QUIT:
                 pass  # ends the input
             case _:

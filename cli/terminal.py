@@ -118,12 +118,14 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a note, dimmed, above the input line."""
-        rows = wrapped(visible(text), self.note_width + len(NOTE), NOTE, " " * len(NOTE))
-        self.show("\n".join(map(self._style.dim, rows)))
+        self.show("\n".join(map(self._style.dim, self._note_rows(text))))
 
     def warn(self, text: str) -> None:
-        """Print a warning, in the same way as a note."""
-        self.note(text)
+        """Print a warning in the way of a note, but not dimmed."""
+        self.show("\n".join(self._note_rows(text)))
+
+    def _note_rows(self, text: str) -> list[str]:
+        return wrapped(visible(text), self.note_width + len(NOTE), NOTE, " " * len(NOTE))
 
     def set_title(self, title: str) -> None:
         """Change the text before the input line, and the title of the window."""

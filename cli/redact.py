@@ -51,12 +51,14 @@ def redact(
         room = room_name(room)
         with administering(Target(ctx, server, backend, name, token), look=look_for_numbers(room)) as administrator:
             if not yes:
-                confirm(_question(administrator.message(room, seq), room, seq), yes=yes)
-            message = administrator.redact(room, seq)
+                message = administrator.message(room, seq)
+                if message is None or message.act is None:  # to redact a change is refused
+                    confirm(_question(message, room, seq), yes=yes)
+            redacted = administrator.redact(room, seq)
         if json:
-            print_json(message)
+            print_json(redacted)
         else:
-            print_notice(f"redacted message {seq} of {message.sender} in {room}")
+            print_notice(f"redacted message {seq} of {redacted.sender} in {room}")
 
 
 def _question(message: Message | None, room: str, seq: int) -> str:

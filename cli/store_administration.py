@@ -130,16 +130,16 @@ class StoreAdministration:
         return self.room(new)
 
     def message(self, room: str, seq: int) -> Message | None:
-        """Return a message in its current state, or None if it is not stored, or is a change."""
-        return self._find(room, seq, folded=True)
-
-    def _find(self, room: str, seq: int, *, folded: bool) -> Message | None:
-        page = self._run(read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1, folded=folded))
-        return next(iter(page.messages), None)
+        """Return a message in its current state, or a change as it was written; None if it is not stored."""
+        for folded in (True, False):
+            page = self._run(read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1, folded=folded))
+            if page.messages:
+                return page.messages[0]
+        return None
 
     def redact(self, room: str, seq: int) -> WireMessage:
         """Redact a message: remove its body and data for good. Return what remains of it."""
-        message = self._find(check_room(room), seq, folded=False)
+        message = self.message(check_room(room), seq)
         if message is None:
             raise NotFound(f"there is no message {seq} in {room!r}")
         return WireMessage.of_message(self._run(self._moderation.redact(self._by, message)))

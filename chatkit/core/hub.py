@@ -21,6 +21,7 @@ from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
 from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.consumers import Consumers
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
@@ -80,6 +81,9 @@ class Hub:
         self._records = RecordWatcher(backend, self._on_records_changed)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         self.read_state = ReadState(backend, self.records)
+        self.consumers = Consumers(
+            backend, self.records, lambda room, after: self.subscribe(room, after=after), self.now_ms
+        )
         store = cast("Backend", self.records)  # of which they use no more than there is
         self._audit = Audit(store, self.now_ms)
         self.administration = Administration(store, self.now_ms, self._audit)
@@ -345,6 +349,7 @@ class Hub:
     def _on_records_changed(self, changes: RecordChanges) -> None:
         self._notifier.apply(changes)
         self.read_state.apply(changes)
+        self.consumers.apply(changes)
 
     def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
         self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))

@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal
 from chatkit.client.validation import read_members
-from chatkit.core.model import Cursor, Gap, Message, check_room, parse_time
+from chatkit.core.model import Cursor, Gap, check_room
 from chatkit.core.signals import RoomChanged, Typing
 from chatkit.errors import BadName
 from chatkit.wire.protocol import (
@@ -157,7 +157,7 @@ class RoomFollower:
             case MessageEvent():
                 if self._is_new(event.seq):
                     self._cursor = Cursor(self._epoch, event.seq)
-                    self._put(_message(event, self._epoch), size)
+                    self._put(event.to_message(self._epoch), size)
             case GapEvent():
                 self._cursor = Cursor(self._epoch, event.before - 1)
                 self._put(Gap(event.after, event.before, event.reason), size)
@@ -180,22 +180,3 @@ class RoomFollower:
         self._items.append((item, size))
         self._n_bytes += size
         self._arrived.set()
-
-
-def _message(event: MessageEvent, epoch: str) -> Message:
-    return Message(
-        event.room,
-        epoch,
-        event.seq,
-        parse_time(event.time),
-        event.sender,
-        event.body,
-        event.data,
-        event.key,
-        event.redacted,
-        event.verified,
-        event.bot,
-        event.of,
-        event.act,
-        event.mentions,
-    )

@@ -34,7 +34,8 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     """A consumer as it is now.
 
     `cursor` is the position up to which everything is settled. `lag` is the number of messages that are not settled, of
-    which `leased` are with workers and `waiting` come again. `failed` is the number of dead letters so far.
+    which `leased` are with workers and `waiting` come again. `failed` is the number of dead letters so far, and
+    `missed` that of the messages that retention removed before a worker took them: the next one gets them as a gap.
     """
 
     room: str
@@ -45,15 +46,17 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     leased: int
     waiting: int
     failed: int
+    missed: int
     retries: int
     ordered: bool
 
     @classmethod
     def of(cls, room: str, name: str, state: ConsumerState, head: Head | None) -> "ConsumerStatus":
         """Return the status of a consumer with this state, in a room with this head, if it has messages."""
-        n_new = 0
+        n_new = n_missed = 0
         if head is not None:
-            n_new = head.last - max(state.high if state.epoch == head.epoch else 0, head.first - 1)
+            high = state.high if state.epoch == head.epoch else head.first - 1
+            n_new, n_missed = head.last - max(high, head.first - 1), head.first - 1 - high
         return cls(
             room,
             name,
@@ -63,6 +66,7 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
             state.n_leased,
             len(state.waiting),
             state.n_failed,
+            max(0, n_missed),
             state.retries,
             state.ordered,
         )
@@ -117,8 +121,8 @@ class Consumer:
         self.room = room
         self.name = name
 
-    async def take(self, *, limit: int = 10, lease_s: float = 30.0, wait_s: float = 0.0) -> Taken:
-        """Take the next messages for `lease_s` seconds; wait up to `wait_s` seconds if there are none.
+    async def receive(self, *, limit: int = 10, lease_s: float = 30.0, wait_s: float = 0.0) -> Taken:
+        """Lease the next messages for `lease_s` seconds; wait up to `wait_s` seconds for the first one.
 
         They are at most `limit`, in the order of their numbers: those that come again, then new ones. Raise
         `BadRequest` for a number out of its range.
@@ -134,7 +138,7 @@ class Consumer:
         try:
             while True:
                 changed.clear()
-                taken, state = await self._take(limit, lease_s)
+                taken, state = await self._receive(limit, lease_s)
                 if taken.lease is not None or clock() >= end_s:
                     return taken
                 await self._wait(state, changed, end_s - clock())
@@ -181,7 +185,7 @@ class Consumer:
 
     # Steps of these
 
-    async def _take(self, limit: int, lease_s: float) -> tuple[Taken, ConsumerState]:
+    async def _receive(self, limit: int, lease_s: float) -> tuple[Taken, ConsumerState]:
         taken = Taken()
 
         async def took(known: ConsumerState | None) -> ConsumerState:
@@ -197,7 +201,7 @@ class Consumer:
                 return state
             taken = Taken(secrets.token_urlsafe(9), messages, gap)
             until_ms = self._context.now_ms() + round(lease_s * 1000)
-            return state.take(taken.lease or "", [message.seq for message in messages], until_ms)
+            return state.lease(taken.lease or "", [message.seq for message in messages], until_ms)
 
         state = await self._context.records.update(self._key, took)
         return taken, state

@@ -12,7 +12,8 @@ class ConsumerView(msgspec.Struct, frozen=True):
     """A consumer as it is now.
 
     Everything up to `cursor` is settled. `lag` is the number of messages that are not, of which `leased` are with
-    workers and `waiting` come again. `failed` is the number of messages that were given up.
+    workers and `waiting` come again. `failed` is the number of messages that were given up, and `missed` that of the
+    messages that retention removed before a worker took them.
     """
 
     room: str
@@ -23,6 +24,7 @@ class ConsumerView(msgspec.Struct, frozen=True):
     leased: int
     waiting: int
     failed: int
+    missed: int
     retries: int
     ordered: bool
 
@@ -84,7 +86,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 class RetryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The messages of a lease that have failed: all of them, or those with the numbers `seqs`.
 
-    They come again after `delay_s` seconds. The `reason` is told where they are given up.
+    They come again after `delay_s` seconds. The `reason` is shown where they are given up.
     """
 
     lease: str

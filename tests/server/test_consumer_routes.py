@@ -29,7 +29,7 @@ def test_a_consumer_is_made_taken_from_settled_moved_and_deleted() -> None:
             epoch = view["cursor"].partition(":")[0]
             assert view == {
                 "room": "ops", "name": "indexer", "owner": "anonymous", "cursor": f"{epoch}:0", "lag": 3, "leased": 0,
-                "waiting": 0, "failed": 0, "retries": 0, "ordered": False,
+                "waiting": 0, "failed": 0, "missed": 0, "retries": 0, "ordered": False,
             }  # fmt: skip
             again = await server.call("PUT", INDEXER, body={"after": "end", "only_if_missing": True, "ordered": True})
             assert (again.status_code, again.json()) == (200, view | {"ordered": True})

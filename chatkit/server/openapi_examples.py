@@ -58,7 +58,19 @@ _GRANTS: Final = (Grant("ops*", (Right.READ, Right.WRITE)),)
 _TOKEN: Final = TokenView("y8x2ftwocr", "ann", TokenKind.PERSON, _GRANTS, MESSAGE.time, "boss")
 _SECRET: Final = f"ck_{_TOKEN.id}_" + "A" * 43
 _BAN: Final = BanView("muktaqip41", BanSubject.NAME, "bob", "ops", MESSAGE.time, "ann", "spam")
-_CONSUMER: Final = ConsumerView("ops", "indexer", "ann", "k3f9x2ab:40", 2, 1, 0, 0, 5, ordered=False)
+_CONSUMER: Final = ConsumerView(
+    room="ops",
+    name="indexer",
+    owner="ann",
+    cursor="k3f9x2ab:40",
+    lag=2,
+    leased=1,
+    waiting=0,
+    failed=0,
+    missed=0,
+    retries=5,
+    ordered=False,
+)
 
 _VALUES: Final[tuple[msgspec.Struct, ...]] = (
     RoomList([_ROOM]),

@@ -1,8 +1,9 @@
-"""The asyncio client: `async with Client(url) as client`, then publish, follow and read."""
+"""The clients, for asyncio (`Client`) and for threads (`SyncClient`): publish to rooms, follow and read them."""
 
 from chatkit.client.client import Client
 from chatkit.client.http import HistoryResult
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal
+from chatkit.client.sync_client import SyncClient
 from chatkit.core.signals import RoomChanged, Typing
 from chatkit.wire.http import RoomView
 
@@ -18,5 +19,6 @@ __all__ = [
     "RoomChanged",
     "RoomView",
     "Signal",
+    "SyncClient",
     "Typing",
 ]

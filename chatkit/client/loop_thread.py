@@ -69,18 +69,23 @@ class LoopThread:
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()  # ends the loop
-        is_entered = threading.Event()  # what is submitted starts after that
-        self._thread = threading.Thread(target=self._run, args=(loop, is_entered), name="chatkit-client", daemon=True)
+        entered: Future[None] = Future()  # what is submitted starts after that
+        self._thread = threading.Thread(target=self._run, args=(loop, entered), name="chatkit-client", daemon=True)
         self._thread.start()
-        is_entered.wait()
+        entered.result()
         self._loop = loop
         return loop
 
-    def _run(self, loop: asyncio.AbstractEventLoop, is_entered: threading.Event) -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:  # it cancels at the end what still runs
-            runner.run(self._stay(is_entered))
+    def _run(self, loop: asyncio.AbstractEventLoop, entered: "Future[None]") -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:  # it cancels at the end what still runs
+                runner.run(self._stay(entered))
+        except BaseException as error:
+            if entered.done():
+                raise
+            entered.set_exception(error)
 
-    async def _stay(self, is_entered: threading.Event) -> None:
+    async def _stay(self, entered: "Future[None]") -> None:
         async with self._resource:
-            is_entered.set()
+            entered.set_result(None)
             await self._stop.wait()

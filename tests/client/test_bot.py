@@ -15,6 +15,7 @@ from chatkit.client import Bot, Client, Presence, ReceivedMessage
 from chatkit.core.model import Message
 from chatkit.core.token import TokenKind
 from chatkit.errors import BadName, Unauthorized
+from chatkit.pytest_plugin.chatkit_server import ChatkitServer
 
 EXAMPLE = Path(__file__).parents[2] / "examples/bot.py"
 PATIENCE_S = 20  # bounds a test that would hang
@@ -53,14 +54,14 @@ class Asker:
 
 
 @asynccontextmanager
-async def asking(server: AccessServer, bot: Bot, *rooms: str, name: str = "helper") -> AsyncIterator[Asker]:
+async def asking(server: AccessServer | ChatkitServer, bot: Bot, *rooms: str) -> AsyncIterator[Asker]:
     """Run a bot in rooms, and yield a person in the first of them."""
     async with Client(server.url, "ann") as client:
         asker = Asker(client, rooms[0])
         await client.publish(rooms[0], "!ping before the start")
         await anext(asker.items)
         running = asyncio.create_task(bot.run(*rooms))
-        waiting = asyncio.create_task(asker.wait_for(name))
+        waiting = asyncio.create_task(asker.wait_for("helper"))
         await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
         assert waiting.done(), running.exception()
         try:
@@ -163,6 +164,31 @@ def test_bots_changes_and_its_own_messages_are_not_handled() -> None:
                 assert (await ann.ask("second")).body == "s"
 
     run(test())
+
+
+def test_after_lost_connections_each_message_is_handled_once(chatkit_server: ChatkitServer) -> None:
+    handled: list[str] = []
+
+    async def test() -> None:
+        bot = Bot("helper", chatkit_server.url)
+        is_done = asyncio.Event()
+
+        @bot.on_message()
+        async def note(message: ReceivedMessage) -> None:
+            handled.append(message.body)
+            if message.body == "last":
+                is_done.set()
+
+        async with asking(chatkit_server, bot, "ops"):
+            for number in range(5):
+                chatkit_server.publish("ops", f"before {number}")
+                chatkit_server.drop_links()
+                chatkit_server.publish("ops", f"after {number}")
+            chatkit_server.publish("ops", "last")
+            await is_done.wait()
+
+    run(test())
+    assert handled == [*(f"{when} {number}" for number in range(5) for when in ("before", "after")), "last"]
 
 
 def test_one_bot_answers_in_several_rooms() -> None:

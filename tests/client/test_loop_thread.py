@@ -46,6 +46,20 @@ def test_an_error_is_raised_where_its_result_is_waited_for() -> None:
     loop.close()
 
 
+def test_an_error_of_the_resource_is_raised_by_the_first_call() -> None:
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        raise NotFound("no such thing")
+        yield
+
+    loop = LoopThread(resource())
+    with pytest.raises(NotFound, match="no such thing"):
+        loop.submit(never)
+    with pytest.raises(Unavailable):
+        loop.submit(never)
+    loop.close()
+
+
 def test_closing_ends_what_waits_and_what_comes_later() -> None:
     loop = LoopThread(nullcontext())
     waiting = loop.submit(never)

@@ -4,8 +4,9 @@ import asyncio
 import inspect
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from chatkit.client.bot_command import BotCommand
@@ -13,7 +14,7 @@ from chatkit.client.client import Client
 from chatkit.client.endpoint import DEFAULT_URL
 from chatkit.client.received_message import ReceivedMessage
 from chatkit.client.signals import Item
-from chatkit.core.model import Gap, Message, check_sender
+from chatkit.core.model import Message, check_sender
 from chatkit.errors import BadRequest
 
 Handler = Callable[..., Awaitable[object]]
@@ -105,9 +106,11 @@ class Bot:
     def on_mention(self, handler: HandlerT) -> HandlerT:
         """Register a handler for messages that mention the bot, such as `@helper hello`. It gets the message."""
         _check_handler(handler)
-        self._matchers.append(
-            lambda message: (lambda: handler(message)) if message.client.name in message.mentions else None
-        )
+
+        def find(message: ReceivedMessage) -> Call | None:
+            return partial(handler, message) if message.client.name in message.mentions else None
+
+        self._matchers.append(find)
         return handler
 
     def on_message(self, *, match: str | re.Pattern[str] = "") -> Callable[[HandlerT], HandlerT]:
@@ -122,7 +125,7 @@ class Bot:
 
             def find(message: ReceivedMessage) -> Call | None:
                 found = pattern.search(message.body)
-                return (lambda: handler(message, **found.groupdict())) if found else None
+                return partial(handler, message, **found.groupdict()) if found else None
 
             self._matchers.append(find)
             return handler
@@ -157,18 +160,20 @@ class Bot:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer_in(self, room: str, client: Client) -> None:
-        async with aclosing(self._items(room, client)) as items:
+        async with self._items(room, client) as items:
             async for item in items:
                 if isinstance(item, Message):
                     await self._handle(ReceivedMessage.new(item, client))
                 else:
-                    _log_gap(room, item)
+                    _logger.warning("%s: messages are missing: %s", room, item)
 
-    def _items(self, room: str, client: Client) -> AsyncGenerator[Item, None]:
-        return client.follow(room, history=0)
+    def _items(self, room: str, client: Client) -> AbstractAsyncContextManager[AsyncIterable[Item]]:
+        return aclosing(client.follow(room, history=0))
 
     async def _handle(self, message: ReceivedMessage) -> None:
-        if message.act is not None or message.sender == message.client.name or (message.bot and not self._answers_bots):
+        is_change = message.act is not None or message.redacted
+        is_ignored = message.sender == message.client.name or (message.bot and not self._answers_bots)
+        if is_change or is_ignored:
             return
         for match in self._matchers:
             call = match(message)
@@ -184,9 +189,8 @@ class Bot:
         try:
             arguments = command.parse("".join(rest))
         except BadRequest as error:
-            answer = f"{error} Usage: {command.usage}"
-            return lambda: message.reply(answer)
-        return lambda: command.handler(message, *arguments)
+            return partial(message.reply, f"{error} Usage: {command.usage}")
+        return partial(command.handler, message, *arguments)
 
 
 def _check_handler(handler: Any) -> Handler:
@@ -206,7 +210,3 @@ async def _call(call: Call, message: ReceivedMessage) -> None:
             await message.reply(FAILED)
         except Exception:
             _logger.exception("%s #%d: no reply is possible", message.room, message.seq)
-
-
-def _log_gap(room: str, gap: Gap) -> None:
-    _logger.warning("%s: the messages %d to %d are missing (%s)", room, gap.after + 1, gap.before - 1, gap.reason)

@@ -205,11 +205,11 @@ class SyncClient:
         Parameters, items and errors are those of `Client.follow`. The iterator waits for new messages without an end;
         leave the loop to stop.
         """
-        items: AsyncGenerator[Item | Signal, None] = (
-            self._client.follow(room, after=after, history=history, signals=True)
-            if signals
-            else self._client.follow(room, after=after, history=history)
-        )
+        if signals:
+            return self._iterate(self._client.follow(room, after=after, history=history, signals=True))
+        return self._iterate(self._client.follow(room, after=after, history=history))
+
+    def _iterate(self, items: AsyncGenerator[ValueT, None]) -> Generator[ValueT, None, None]:
         try:
             while True:
                 yield self._loop.wait(self._loop.submit(_next, items))

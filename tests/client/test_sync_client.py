@@ -43,7 +43,7 @@ def test_it_has_the_methods_and_parameters_of_the_asynchronous_client() -> None:
     def parameters(of: type, name: str) -> list[str]:
         return list(inspect.signature(getattr(of, name), follow_wrapped=True).parameters)
 
-    names = {name for name in dir(Client) if not name.startswith("_")} - {"submit", "name"}
+    names = {name for name in dir(Client) if not name.startswith("_")} - {"submit", "consume", "name"}
     assert names == {name for name in dir(SyncClient) if not name.startswith("_")} - {"close", "name"}
     assert {name for name in names if parameters(Client, name) != parameters(SyncClient, name)} == set()
     assert SyncClient.publish.__doc__ == Client.publish.__doc__

@@ -56,7 +56,7 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """End all coroutines, leave the resource and end the thread. Closing again does nothing."""
+        """Cancel all coroutines, leave the resource and end the thread. Closing again does nothing."""
         with self._lock:
             is_first, self._is_closed = not self._is_closed, True
             if self._thread is None or self._loop is None or not self._thread.is_alive():

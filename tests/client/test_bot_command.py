@@ -12,7 +12,7 @@ async def deploy(message: object, target: Literal["prod", "dev"], count: int = 1
     """Accept a word, and a number that may be left out."""
 
 
-async def say(message: object, room, *words: str) -> None:  # type: ignore[no-untyped-def]
+async def announce(message: object, room, *words: str) -> None:  # type: ignore[no-untyped-def]
     """Accept a word and all others."""
 
 
@@ -43,8 +43,8 @@ def test_words_are_split_at_blanks_outside_of_quotation_marks(text: str, words: 
     [
         (deploy, "prod", ["prod"]),
         (deploy, "dev 12", ["dev", 12]),
-        (say, "ops", ["ops"]),
-        (say, 'ops good "morning, all"', ["ops", "good", "morning, all"]),
+        (announce, "ops", ["ops"]),
+        (announce, 'ops good "morning, all"', ["ops", "good", "morning, all"]),
         (scale, "1 2.5", [1.0, 2.5]),
         (stop, " ", []),
     ],
@@ -72,8 +72,8 @@ def test_what_does_not_fit_is_answered_by_a_sentence(handler: Any, text: str, an
 
 
 def test_the_usage_names_the_parameters() -> None:
-    forms = [BotCommand(f"!{each.__name__}", each).usage for each in (deploy, say, stop)]
-    assert forms == ["!deploy TARGET [COUNT]", "!say ROOM [WORDS ...]", "!stop"]
+    forms = [BotCommand(f"!{each.__name__}", each).usage for each in (deploy, announce, stop)]
+    assert forms == ["!deploy TARGET [COUNT]", "!announce ROOM [WORDS ...]", "!stop"]
 
 
 async def without_message() -> None:

@@ -47,11 +47,11 @@ def test_an_error_is_raised_where_its_result_is_waited_for() -> None:
 
 
 def test_an_error_of_the_resource_is_raised_by_the_first_call() -> None:
-    class Broken(nullcontext[None]):
+    class Failing(nullcontext[None]):
         async def __aenter__(self) -> None:
             raise NotFound("no such thing")
 
-    loop = LoopThread(Broken())
+    loop = LoopThread(Failing())
     with pytest.raises(NotFound, match="no such thing"):
         loop.submit(never)
     with pytest.raises(Unavailable):

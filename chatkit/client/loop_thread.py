@@ -72,8 +72,8 @@ class LoopThread:
         entered: Future[None] = Future()  # what is submitted starts after that
         self._thread = threading.Thread(target=self._run, args=(loop, entered), name="chatkit-client", daemon=True)
         self._thread.start()
+        self._loop = loop  # before the wait, which Ctrl-C may end
         entered.result()
-        self._loop = loop
         return loop
 
     def _run(self, loop: asyncio.AbstractEventLoop, entered: "Future[None]") -> None:

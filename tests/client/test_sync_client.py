@@ -163,6 +163,26 @@ def test_ctrl_c_ends_a_call_that_waits(server: ServerProcess, client: SyncClient
     assert client.publish("interrupted", "three").message.seq == 3
 
 
+def test_ctrl_c_ends_a_call_over_http_to_a_server_that_does_not_answer(
+    server: ServerProcess, client: SyncClient
+) -> None:
+    client.publish("stalled", "one")
+    thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+
+    def read_until_interrupted() -> None:
+        thread.start()
+        client.history("stalled")
+
+    server.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            read_until_interrupted()
+    finally:
+        server.signal(signal.SIGCONT)
+    thread.join()
+    assert read(iter(client.history("stalled").messages), 1) == ["one"]
+
+
 FORGOTTEN = """
 import sys
 from chatkit.client import SyncClient

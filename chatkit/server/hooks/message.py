@@ -105,12 +105,18 @@ def _field_text(shown: CardField) -> str:
 
 
 def data_of(message: HookMessage, hook: str, lines: int, max_bytes: int) -> Any:
-    """Return the data of a message, with as many cards as fit in `max_bytes` of JSON."""
+    """Return the data of a message, with as many cards as fit in `max_bytes` of JSON; None if the body says all."""
     if message.data is not None:
         return message.data
-    username = payload.one_line(message.username, MAX_NAME_CHARS)
-    icon = payload.one_line(message.icon, MAX_NAME_CHARS)
-    data = HookData(hook, lines, username, icon, message.event[:MAX_NAME_CHARS], message.cards[:MAX_CARDS])
+    cards = message.cards[:MAX_CARDS]
+    data = HookData(
+        hook,
+        lines if cards else 0,
+        payload.one_line(message.username, MAX_NAME_CHARS),
+        payload.one_line(message.icon, MAX_NAME_CHARS),
+        payload.one_line(message.event, MAX_NAME_CHARS),
+        cards,
+    )
     while data.cards and len(encode(data)) > max_bytes:
         data = replace(data, cards=data.cards[:-1])
-    return msgspec.to_builtins(data)
+    return None if data == HookData(hook) else msgspec.to_builtins(data)

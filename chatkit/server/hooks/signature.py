@@ -5,7 +5,9 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-NOT_SIGNED: Final = "this webhook accepts signed requests only: give its signing secret to GitHub, to Grafana (HMAC), or to GitLab (token)"
+NOT_SIGNED: Final = (
+    "this webhook accepts signed requests only: its signing secret has to be set in GitHub, Grafana or GitLab, too"
+)
 WRONG_SIGNATURE: Final = "the signature is not that of this webhook's signing secret"
 HEADERS: Final = ("x-hub-signature-256", "x-grafana-alerting-signature", "x-gitlab-token")
 

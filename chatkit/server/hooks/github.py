@@ -7,7 +7,7 @@ from typing import Any
 
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import HookMessage, card, field, shortened
-from chatkit.server.hooks.repository import branch_of, color_of, commit_lines, count, is_tag, words
+from chatkit.server.hooks.repository import branch_of, color_of, commit_lines, count, is_tag, with_article, words
 
 MAX_DESCRIPTION_CHARS = 1_000  # of an issue, a pull request or a comment: the title links to the whole
 
@@ -119,7 +119,8 @@ def _other(sent: Any, event: str) -> HookMessage:
     ref = payload.line(sent, "ref") if event in {"create", "delete"} else ""
     did = {"create": "created", "delete": "deleted"}.get(event, action)
     what = payload.line(sent, "ref_type") or words(subject)
-    text = payload.join([_who(sent), did, what, f"`{ref}`" if ref else "", f"in {_repository(sent)}"], " ")
+    what = f"the {what} `{ref}`" if ref else with_article(what)
+    text = payload.join([_who(sent), did or "sent", what, f"in {_repository(sent)}"], " ")
     cards = card(
         title=title or (f"on {on}" if on else ""),
         url=payload.url(found, "html_url"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import HookMessage, card, field, shortened
-from chatkit.server.hooks.repository import ZEROS, branch_of, color_of, commit_lines, count, words
+from chatkit.server.hooks.repository import ZEROS, branch_of, color_of, commit_lines, count, done, with_article, words
 
 MAX_DESCRIPTION_CHARS = 1_000  # of an issue, a merge request or a comment: the title links to the whole
 
@@ -76,7 +76,7 @@ def _discussed(sent: Any, kind: str) -> HookMessage:
             *field("labels", labels, short=True),
         ],
     )
-    text = f"{_who(sent)}: {words(kind)} {number} {words(action)} in {_project(sent)}"
+    text = f"{_who(sent)} {done(action)} {words(kind)} {number} in {_project(sent)}"
     return HookMessage(text, cards, event=kind)
 
 
@@ -135,6 +135,7 @@ def _other(sent: Any, kind: str) -> HookMessage:
         about = sent  # a release or a deployment has its fields at the top
     action = payload.line(about, "action") or payload.line(about, "status")
     title = payload.line(about, "title") or payload.line(about, "name") or payload.line(about, "tag")
-    text = payload.join([f"{_who(sent)}:", words(kind) or "event", words(action), f"in {_project(sent)}"], " ")
+    did = payload.join([done(action) or "sent", with_article(words(kind))], " ")
+    text = f"{_who(sent)} {did} in {_project(sent)}"
     shown = card(title=title, url=payload.url(about, "url"), color=color_of(action))
     return HookMessage(text, shown if title else (), event=kind)

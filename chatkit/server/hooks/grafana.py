@@ -23,7 +23,9 @@ def convert(sent: Any) -> HookMessage:
 
 
 def _title(sent: Any) -> str:
-    """Return the title without the status and the number of alerts that Grafana writes before it."""
+    """Return the title without the status and the labels of Grafana's own template: `[FIRING:1] name (labels)`."""
     title = payload.line(sent, "title")
     before, bracket, rest = title.partition("]")
-    return rest.strip() if bracket and before.startswith("[") else title
+    if not (bracket and before.startswith("[")):
+        return title
+    return rest.partition("(")[0].strip()

@@ -15,6 +15,11 @@ COLORS: Final = {
     "cancelled": NEUTRAL, "canceled": NEUTRAL, "skipped": NEUTRAL,
 }  # fmt: skip
 
+DONE: Final = {
+    "open": "opened", "close": "closed", "reopen": "reopened", "merge": "merged", "update": "updated",
+    "create": "created", "delete": "deleted", "approval": "approved", "unapproval": "unapproved",
+}  # fmt: skip
+
 
 def branch_of(ref: str) -> str:
     """Return the name of a branch or a tag."""
@@ -55,3 +60,13 @@ def color_of(state: str) -> str:
 def words(name: str) -> str:
     """Return the name of an event or an action as words."""
     return name.replace("_", " ").replace(".", " ")
+
+
+def done(action: str) -> str:
+    """Return what was done by an action, such as `opened` for GitLab's `open`."""
+    return DONE.get(action, words(action))
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with its article."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}" if noun else "something"

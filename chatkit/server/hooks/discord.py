@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chatkit.core.model import Message
-from chatkit.errors import BadRequest
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import HookMessage, card, field
 from chatkit.wire.cards import Card, hook_data_of
@@ -18,14 +17,9 @@ _REFERENCE: Final = re.compile(r"<([^<>\s]{1,2048})>")
 
 
 def convert(sent: Any) -> HookMessage:
-    """Return the message of a payload. Raise `BadRequest` if there is nothing in it."""
+    """Return the message of a payload."""
     cards = [made for embed in payload.items(sent, "embeds") for made in _embed(embed)]
-    message = HookMessage(
-        _markdown(payload.text(sent, "content")), tuple(cards), username=payload.line(sent, "username")
-    )
-    if message.is_empty:
-        raise BadRequest("a message needs content or embeds")
-    return message
+    return HookMessage(_markdown(payload.text(sent, "content")), tuple(cards), payload.line(sent, "username"))
 
 
 def _embed(sent: Any) -> tuple[Card, ...]:

@@ -47,15 +47,24 @@ def _format_of_value(value: Any) -> HookFormat:
     return HookFormat.JSON
 
 
-def convert(  # noqa: PLR0911 - a table of cases
+def convert(
     hook_format: HookFormat, headers: Mapping[str, str], body: JsonBody | TextBody, max_data_bytes: int
 ) -> HookMessage:
-    """Return the message of a request. Raise `BadRequest` if its body cannot have this format."""
-    if isinstance(body, TextBody):
-        if hook_format is not HookFormat.TEXT:
-            raise BadRequest("the body is not JSON")
-        return HookMessage(payload.clean(body.text))
-    value = body.value
+    """Return the message of a request. Raise `BadRequest` if its body cannot have this format, or says nothing."""
+    if isinstance(body, JsonBody):
+        message = _convert_value(hook_format, headers, body.value, max_data_bytes)
+    elif hook_format is HookFormat.TEXT:
+        message = HookMessage(payload.clean(body.text))
+    else:
+        raise BadRequest("the body is not JSON")
+    if message.is_empty:
+        raise BadRequest("no_text: there is nothing to show in this payload")  # begins as Slack's answer
+    return message
+
+
+def _convert_value(  # noqa: PLR0911 - a table of cases
+    hook_format: HookFormat, headers: Mapping[str, str], value: Any, max_data_bytes: int
+) -> HookMessage:
     match hook_format:
         case HookFormat.SLACK:
             return slack.convert(value)
@@ -66,9 +75,9 @@ def convert(  # noqa: PLR0911 - a table of cases
         case HookFormat.GRAFANA:
             return grafana.convert(value)
         case HookFormat.GITHUB:
-            return github.convert(value, payload.one_line(headers.get("x-github-event", "")) or "event")
+            return github.convert(value, payload.line(dict(headers), "x-github-event") or "event")
         case HookFormat.GITLAB:
-            return gitlab.convert(value, payload.one_line(headers.get("x-gitlab-event", "")))
+            return gitlab.convert(value, payload.line(dict(headers), "x-gitlab-event"))
         case HookFormat.JSON | HookFormat.TEXT:
             return unknown.convert(value, max_data_bytes)
         case _:

@@ -6,7 +6,6 @@ Source: https://api.slack.com/messaging/webhooks, https://api.slack.com/referenc
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chatkit.errors import BadRequest
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import BAD, GOOD, WARNING, HookMessage, card, field
 from chatkit.server.hooks.mrkdwn import to_markdown, unescape
@@ -17,7 +16,7 @@ COLORS: Final = {"good": GOOD, "warning": WARNING, "danger": BAD}
 
 
 def convert(sent: Any) -> HookMessage:
-    """Return the message of a payload. Raise `BadRequest` if there is nothing in it."""
+    """Return the message of a payload."""
     text = to_markdown(payload.text(sent, "text"))
     shown, fields = read_blocks(payload.items(sent, "blocks"))
     lines = [shown or ("" if fields else text)]  # with blocks, the text is for notifications only
@@ -25,15 +24,8 @@ def convert(sent: Any) -> HookMessage:
     for attachment in payload.items(sent, "attachments"):
         lines.append(to_markdown(payload.text(attachment, "pretext")))
         cards += _attachment(attachment)
-    message = HookMessage(
-        payload.join(lines),
-        tuple(cards),
-        unescape(payload.line(sent, "username")),
-        payload.line(sent, "icon_emoji"),
-    )
-    if message.is_empty:
-        raise BadRequest("no_text: a message needs text, attachments or blocks")
-    return message
+    username, icon = unescape(payload.line(sent, "username")), payload.line(sent, "icon_emoji")
+    return HookMessage(payload.join(lines), tuple(cards), username, icon)
 
 
 def _attachment(sent: Any) -> tuple[Card, ...]:

@@ -18,6 +18,7 @@ DECODINGS: Final = 3  # a proxy in front of the server may have encoded the URL 
 
 _PAIR: Final = re.compile(r"([^?&;\s\"'=]{1,100})=([^&\s]+)")  # the bound on the key keeps the search linear
 _SEGMENT: Final = re.compile(r"[^?&;\s\"']+")  # of a path, at the beginning of what follows a slash
+_TOKEN: Final = re.compile(rf"{SECRET.pattern}|ck_[a-z0-9]{{8,12}}_{MASK}")  # also one that is masked already
 _BEARER: Final = re.compile(r"(?i)(\bbearer[ \t]+)[^\s\"',]+")
 
 
@@ -41,7 +42,7 @@ def _mask_hooks(text: str) -> str:
     for index in range(1, len(parts) - 1):
         if len(parts[index]) <= MAX_SEGMENT_CHARS and _decoded(parts[index]) == HOOKS:
             segment = _SEGMENT.match(parts[index + 1])
-            if segment and not SECRET.fullmatch(segment[0]):
+            if segment and not _TOKEN.fullmatch(segment[0]):
                 parts[index + 1] = MASK + parts[index + 1][segment.end() :]
     return "/".join(parts)
 

@@ -10,6 +10,7 @@ from chatkit.core.model import Limits
 from chatkit.server.metrics import METRICS, WORKER
 from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
 from chatkit.server.openapi_access import access_paths, access_schemas, room_operations
+from chatkit.server.openapi_hooks import hook_paths, hook_schemas
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
@@ -52,6 +53,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
+    schemas |= hook_schemas()
     schemas["RoomSettingsChange"]["minProperties"] = 1
     schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
     _mark_times(schemas)
@@ -132,6 +134,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
             "get": operation("listMembers", "List the members of a room", responses_of(MemberList, 400, 404, 503)),
         },
         **access_paths(),
+        **hook_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},
     }

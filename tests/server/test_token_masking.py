@@ -52,7 +52,10 @@ def test_the_id_of_a_hooks_token_is_shown_however_often_it_is_masked() -> None:
     assert mask_tokens(mask_tokens(path)) == "/hooks/ck_abcdefghij_…/slack"
 
 
-@pytest.mark.parametrize("text", ["/rooms?after=a:1&limit=2", "see /hooks and hooks", "a/hooked/x", "x=1", "a token is needed", "", "=", "?=&=;"])
+@pytest.mark.parametrize(
+    "text",
+    ["/rooms?after=a:1&limit=2", "see /hooks and hooks", "a/hooked/x", "x=1", "a token is needed", "", "=", "?=&=;"],
+)
 def test_other_text_is_unchanged(text: str) -> None:
     assert mask_tokens(text) == text
 

@@ -62,4 +62,6 @@ def _reference(inner: str) -> str:
     address = checked_url(unescape(target))
     if address:
         return link(label, address)
-    return label or unescape(target.removeprefix("mailto:"))
+    if label or target.startswith("mailto:"):
+        return label or unescape(target.removeprefix("mailto:"))
+    return f"<{unescape(target)}>"  # of a sender that does not escape its texts

@@ -13,6 +13,7 @@ from chatkit.wire.cards import MAX_CARDS, MAX_FIELDS, Card, CardField, HookData
 from chatkit.wire.messages import encode
 
 MAX_CARD_CHARS: Final = 6_000  # of the texts of a card: Discord's limit for all embeds of a message
+MAX_SHORT_CHARS: Final = 24  # of a value that can be beside another one
 MAX_NAME_CHARS: Final = 80  # of the name that a sender gives itself: Discord's limit
 
 GOOD: Final = "#2f9e5b"
@@ -55,10 +56,10 @@ def card(
 
 
 def field(name: str, value: str, *, short: bool = False) -> list[CardField]:
-    """Return a field, or nothing if it has no value."""
+    """Return a field, or nothing if it has no value. It is only short if its value is."""
     name = payload.one_line(name)
     value = shortened(value, 1_024)  # Discord's limit
-    return [CardField(name, value, short)] if value else []
+    return [CardField(name, value, short and len(value) <= MAX_SHORT_CHARS)] if value else []
 
 
 def shortened(text: str, max_chars: int = MAX_CARD_CHARS) -> str:

@@ -25,7 +25,7 @@ def shown_text(message: Message) -> str:
 
 
 def shown_data(message: Message) -> str | None:
-    """Return the data of a message as JSON on one line, or None if there is none that its text does not show."""
+    """Return the data of a message as JSON on one line; None without data, and if the text shows it."""
     if message.data is None or hook_data_of(message) is not None:
         return None
     return escaped(msgspec.json.encode(message.data).decode())

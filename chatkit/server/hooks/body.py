@@ -1,7 +1,7 @@
 """Reads the body of a webhook's request: JSON, a form whose field `payload` is JSON, or text.
 
 Senders are not exact about `Content-Type`: `curl -d` sends JSON as a form, and others send it as text. So a body that
-looks like JSON is read as JSON, and is text only if it is none and was not said to be JSON.
+looks like JSON is read as JSON. If that fails, it is text, unless its type is JSON.
 """
 
 from typing import Any, Final

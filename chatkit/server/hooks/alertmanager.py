@@ -12,13 +12,14 @@ from chatkit.server.hooks.message import HookMessage
 
 def convert(sent: Any) -> HookMessage:
     """Return the message of a notification."""
-    n_left_out = payload.get(sent, "truncatedAlerts")
+    cards, n_left_out = cards_of(sent)
+    n_truncated = payload.get(sent, "truncatedAlerts")
     more = (
-        f"{payload.number(n_left_out)} more alerts were left out" if isinstance(n_left_out, int) and n_left_out else ""
+        f"{payload.number(n_truncated)} more alerts were left out"
+        if isinstance(n_truncated, int) and n_truncated
+        else ""
     )
-    link = payload.link("Alertmanager", payload.url(sent, "externalURL")) if payload.url(sent, "externalURL") else ""
-    return HookMessage(
-        payload.join([text_of(sent), payload.join([more, link], " · ")]),
-        cards_of(sent),
-        event=payload.line(sent, "status"),
-    )
+    address = payload.url(sent, "externalURL")
+    below = payload.join([more, payload.link("Alertmanager", address) if address else ""], " · ")
+    text = payload.join([text_of(sent), below])
+    return HookMessage(text, cards, event=payload.line(sent, "status"), n_left_out=n_left_out)

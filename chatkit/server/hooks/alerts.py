@@ -1,9 +1,10 @@
 """Alerts as Prometheus' Alertmanager and Grafana describe them: each one becomes a card."""
 
+from functools import partial
 from typing import Any, Final
 
 from chatkit.server.hooks import payload
-from chatkit.server.hooks.message import BAD, GOOD, WARNING, card, field
+from chatkit.server.hooks.message import BAD, GOOD, MAX_CARD_CHARS, MAX_VALUE_CHARS, WARNING, card, field, read_cards
 from chatkit.wire.cards import Card, CardField
 
 FIRING: Final = "firing"
@@ -34,15 +35,21 @@ def _parenthesis(text: str) -> str:
     return f" ({text})" if text else ""
 
 
-def cards_of(sent: Any, links: tuple[tuple[str, str], ...] = ()) -> tuple[Card, ...]:
-    """Return a card for each alert. `links` are names of links with the keys of an alert that hold their addresses."""
-    return tuple(made for alert in payload.items(sent, "alerts") for made in _card(alert, links))
+def cards_of(sent: Any, links: tuple[tuple[str, str], ...] = ()) -> tuple[tuple[Card, ...], int]:
+    """Return cards for the first alerts, and the number of the others.
+
+    `links` are names of links with the keys of an alert that hold their addresses.
+    """
+    return read_cards(payload.items(sent, "alerts"), partial(_card, links))
 
 
-def _card(alert: Any, links: tuple[tuple[str, str], ...]) -> tuple[Card, ...]:
+def _card(links: tuple[tuple[str, str], ...], alert: Any) -> tuple[Card, ...]:
     status = payload.line(alert, "status")
     name = payload.line(alert, "labels", "alertname") or "alert"
-    annotations = [payload.text(alert, "annotations", key) for key in ("summary", "description", "message")]
+    annotations = [
+        payload.text(alert, "annotations", key, max_chars=MAX_CARD_CHARS)
+        for key in ("summary", "description", "message")
+    ]
     addresses = [(label, payload.url(alert, key)) for label, key in links]
     return card(
         title=payload.one_line(f"{status.upper()} {name}".strip()),
@@ -72,7 +79,7 @@ def _fields(alert: Any, kind: str) -> list[CardField]:
         each
         for key, value in pairs
         if key not in NOT_SHOWN and not key.startswith("__")
-        for each in field(payload.clean(key), payload.text(value), short=True)
+        for each in field(payload.clean(key), payload.text(value, max_chars=MAX_VALUE_CHARS), short=True)
     ]
 
 

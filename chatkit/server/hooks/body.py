@@ -11,7 +11,9 @@ import msgspec
 
 from chatkit.errors import BadBody, BadRequest
 
-MAX_VALUES: Final = 50_000  # of JSON: a megabyte of values of a few bytes would take tens of milliseconds to decode
+# Of JSON: a megabyte of values of a few bytes, or of empty objects, would take tens of milliseconds to decode.
+MAX_VALUES: Final = 50_000
+MAX_CONTAINERS: Final = 10_000
 MAX_FORM_FIELDS: Final = 100
 FIELDS: Final = ("payload", "payload_json")  # of a form: Slack's and GitHub's, and Discord's
 JSON: Final = "application/json"
@@ -65,8 +67,8 @@ class NotJson(BadRequest):
 
 def decode_json(sent: bytes) -> Any:
     """Return the value of a JSON text. Raise `NotJson`, or `BadRequest` if it has more values than are read."""
-    if sent.count(b",") + sent.count(b"[") + sent.count(b"{") > MAX_VALUES:
-        raise BadRequest(f"a payload has at most {MAX_VALUES} values")
+    if sent.count(b",") > MAX_VALUES or sent.count(b"[") + sent.count(b"{") > MAX_CONTAINERS:
+        raise BadRequest(f"a payload has at most {MAX_VALUES} values, {MAX_CONTAINERS} of them objects or lists")
     try:
         return msgspec.json.decode(sent)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

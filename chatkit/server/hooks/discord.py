@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from chatkit.core.model import Message
 from chatkit.server.hooks import payload
-from chatkit.server.hooks.message import HookMessage, card, field
-from chatkit.wire.cards import Card, hook_data_of
+from chatkit.server.hooks.message import MAX_CARD_CHARS, MAX_VALUE_CHARS, HookMessage, card, field, read_cards
+from chatkit.wire.cards import MAX_FIELDS, Card, hook_data_of
 
 # Mentions, emoji, times and links without a preview. Between `<` and `>` is no other `<`, so the time is linear.
 _REFERENCE: Final = re.compile(r"<([^<>\s]{1,2048})>")
@@ -18,17 +18,18 @@ _REFERENCE: Final = re.compile(r"<([^<>\s]{1,2048})>")
 
 def convert(sent: Any) -> HookMessage:
     """Return the message of a payload."""
-    cards = [made for embed in payload.items(sent, "embeds") for made in _embed(embed)]
-    return HookMessage(_markdown(payload.text(sent, "content")), tuple(cards), payload.line(sent, "username"))
+    cards, n_left_out = read_cards(payload.items(sent, "embeds"), _embed)
+    text, username = _markdown(payload.text(sent, "content")), payload.line(sent, "username")
+    return HookMessage(text, cards, username, n_left_out=n_left_out)
 
 
 def _embed(sent: Any) -> tuple[Card, ...]:
     fields = [
         each
-        for sent_field in payload.items(sent, "fields")
+        for sent_field in payload.items(sent, "fields")[:MAX_FIELDS]
         for each in field(
             payload.line(sent_field, "name"),
-            _markdown(payload.text(sent_field, "value")),
+            _markdown(payload.text(sent_field, "value", max_chars=MAX_VALUE_CHARS)),
             short=payload.get(sent_field, "inline") is True,
         )
     ]
@@ -40,7 +41,10 @@ def _embed(sent: Any) -> tuple[Card, ...]:
         color=payload.color(payload.get(sent, "color")),
         author=payload.line(sent, "author", "name"),
         text=payload.join(
-            [_markdown(payload.text(sent, "description")), payload.link("image", image) if image else ""]
+            [
+                _markdown(payload.text(sent, "description", max_chars=MAX_CARD_CHARS)),
+                payload.link("image", image) if image else "",
+            ]
         ),
         fields=fields,
         footer=payload.join([payload.line(sent, "footer", "text"), _time(payload.line(sent, "timestamp"))], " · "),

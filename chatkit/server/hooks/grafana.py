@@ -13,13 +13,11 @@ LINKS: Final = (("dashboard", "dashboardURL"), ("panel", "panelURL"), ("silence"
 
 
 def convert(sent: Any) -> HookMessage:
-    """Return the message of a notification. A text that a template made stands for that of the alerts."""
-    cards = cards_of(sent, LINKS)
-    if not cards:  # such as a message whose whole payload a template makes
-        return HookMessage(
-            payload.join([_title(sent), payload.text(sent, "message")]), event=payload.line(sent, "status")
-        )
-    return HookMessage(text_of(sent, _title(sent)), cards, event=payload.line(sent, "status"))
+    """Return the message of a notification."""
+    cards, n_left_out = cards_of(sent, LINKS)
+    # Without alerts, the text is that of a template.
+    text = text_of(sent, _title(sent)) if cards else payload.join([_title(sent), payload.text(sent, "message")])
+    return HookMessage(text, cards, event=payload.line(sent, "status"), n_left_out=n_left_out)
 
 
 def _title(sent: Any) -> str:

@@ -3,6 +3,7 @@
 The body is complete in itself: after the text, each card is a quotation. The data repeats the cards in parts.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,8 @@ from chatkit.wire.cards import MAX_CARDS, MAX_FIELDS, Card, CardField, HookData
 from chatkit.wire.messages import encode
 
 MAX_CARD_CHARS: Final = 6_000  # of the texts of a card: Discord's limit for all embeds of a message
+MAX_VALUE_CHARS: Final = 1_024  # of a field: Discord's limit
+MAX_CHARS: Final = 40_000  # of all cards: about as much as a body holds
 MAX_SHORT_CHARS: Final = 24  # of a value that can be beside another one
 MAX_NAME_CHARS: Final = 80  # of the name that a sender gives itself: Discord's limit
 
@@ -24,7 +27,10 @@ NEUTRAL: Final = "#6b7280"
 
 
 class HookMessage(msgspec.Struct, frozen=True):
-    """A message of a webhook. `text` is Markdown as in a body. `data`, if not None, is stored in place of the cards."""
+    """A message of a webhook. `text` is Markdown as in a body. `data`, if not None, is stored in place of the cards.
+
+    `n_left_out` is the number of cards that are too many.
+    """
 
     text: str = ""
     cards: tuple[Card, ...] = ()
@@ -32,11 +38,25 @@ class HookMessage(msgspec.Struct, frozen=True):
     icon: str = ""
     event: str = ""
     data: Any = None
+    n_left_out: int = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show."""
         return not self.text and not self.cards
+
+
+def read_cards(items: Sequence[Any], read: Callable[[Any], tuple[Card, ...]]) -> tuple[tuple[Card, ...], int]:
+    """Return the cards of the first items, as many as are shown, and the number of the other items."""
+    cards: list[Card] = []
+    n_chars = 0
+    for index, item in enumerate(items):
+        if len(cards) >= MAX_CARDS or n_chars > MAX_CHARS:
+            return tuple(cards), len(items) - index
+        found = read(item)
+        cards += found
+        n_chars += sum(len(each.text) + sum(len(part.value) for part in each.fields) for each in found)
+    return tuple(cards), 0
 
 
 def card(
@@ -58,7 +78,7 @@ def card(
 def field(name: str, value: str, *, short: bool = False) -> list[CardField]:
     """Return a field, or nothing if it has no value. It is only short if its value is."""
     name = payload.one_line(name)
-    value = shortened(value, 1_024)  # Discord's limit
+    value = shortened(value, MAX_VALUE_CHARS)
     return [CardField(name, value, short and len(value) <= MAX_SHORT_CHARS)] if value else []
 
 
@@ -70,7 +90,7 @@ def shortened(text: str, max_chars: int = MAX_CARD_CHARS) -> str:
 def body_of(message: HookMessage, max_bytes: int) -> tuple[str, int]:
     """Return the body of a message, and how many lines of it are its text. It has at most `max_bytes` of UTF-8."""
     text = cut(message.text, max_bytes)
-    body = "\n\n".join(filter(None, (text, *map(_quoted, message.cards[:MAX_CARDS]), _left_out(message))))
+    body = "\n\n".join(filter(None, (text, *map(_quoted, message.cards), _left_out(message))))
     return cut(body, max_bytes), text.count("\n") + 1 if text else 0
 
 
@@ -84,8 +104,7 @@ def cut(text: str, max_bytes: int) -> str:
 
 
 def _left_out(message: HookMessage) -> str:
-    n_more = len(message.cards) - MAX_CARDS
-    return f"… and {n_more} more" if n_more > 0 else ""
+    return f"… and {message.n_left_out} more" if message.n_left_out else ""
 
 
 def _quoted(shown: Card) -> str:
@@ -109,14 +128,13 @@ def data_of(message: HookMessage, hook: str, lines: int, max_bytes: int) -> Any:
     """Return the data of a message, with as many cards as fit in `max_bytes` of JSON; None if the body says all."""
     if message.data is not None:
         return message.data
-    cards = message.cards[:MAX_CARDS]
     data = HookData(
         hook,
-        lines if cards else 0,
+        lines if message.cards else 0,
         payload.one_line(message.username, MAX_NAME_CHARS),
         payload.one_line(message.icon, MAX_NAME_CHARS),
         payload.one_line(message.event, MAX_NAME_CHARS),
-        cards,
+        message.cards,
     )
     while data.cards and len(encode(data)) > max_bytes:
         data = replace(data, cards=data.cards[:-1])

@@ -28,7 +28,8 @@ def to_markdown(text: str) -> str:
             parts[index + 1] = parts[index + 1].removeprefix("\n")
         else:  # outside of a fence, or after one that is not closed
             outside.append((_FENCE if index % 2 else "") + _take_out(part, kept))
-    marked = _STRUCK.sub(r"~~\1~~", _BOLD.sub(r"**\1**", "".join(outside)))
+    bold = _BOLD.sub(lambda found: f"**{found[1]}**", "".join(outside))
+    marked = _STRUCK.sub(lambda found: f"~~{found[1]}~~", bold)
     rest = iter(kept)
     # One piece a mark, in order: the patterns neither add marks nor move them.
     return "".join(unescape(piece) + next(rest, "") for piece in marked.split(_MARK)).strip()

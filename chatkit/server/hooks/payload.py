@@ -32,14 +32,14 @@ def items(value: Any, *path: str) -> list[Any]:
     return found[:MAX_ITEMS] if isinstance(found, list) else []
 
 
-def text(value: Any, *path: str) -> str:
+def text(value: Any, *path: str, max_chars: int = MAX_TEXT_CHARS) -> str:
     """Return the text at a path, without control characters; a number as text."""
     found = get(value, *path)
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         return ""
     if not isinstance(found, str):
         return number(found)
-    return clean(found)
+    return clean(found, max_chars)
 
 
 def number(value: float) -> str:
@@ -49,16 +49,16 @@ def number(value: float) -> str:
     return str(value)
 
 
-def clean(found: str) -> str:
+def clean(found: str, max_chars: int = MAX_TEXT_CHARS) -> str:
     """Return the text without control characters, with a sentence at its end if it was cut."""
-    kept = found[:MAX_TEXT_CHARS].replace("\r\n", "\n")
+    kept = found[:max_chars].replace("\r\n", "\n")
     cleaned = _UNSAFE.sub("", kept.replace("\r", "\n")).strip()
-    return cleaned + CUT if len(found) > MAX_TEXT_CHARS else cleaned
+    return cleaned + CUT if len(found) > max_chars else cleaned
 
 
 def line(value: Any, *path: str) -> str:
     """Return the text at a path on one line."""
-    return one_line(text(value, *path))
+    return one_line(text(value, *path, max_chars=2 * MAX_LINE_CHARS))
 
 
 def one_line(found: str, max_chars: int = MAX_LINE_CHARS) -> str:

@@ -3,6 +3,7 @@
 `/hooks/TOKEN/FORMAT` fixes the format, as the suffixes `/slack` and `/github` of Discord's URLs do.
 """
 
+import asyncio
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,14 +19,15 @@ from chatkit.core.model import Draft, Receipt
 from chatkit.errors import Forbidden, KeyConflict, NotFound, TooLarge, Unauthorized
 from chatkit.server.admission import Admission, check_site
 from chatkit.server.hooks import discord
-from chatkit.server.hooks.body import MULTIPART, JsonBody, TextBody, read_body, read_form
+from chatkit.server.hooks.body import MULTIPART, read_body, read_form
 from chatkit.server.hooks.delivery_key import key_of
-from chatkit.server.hooks.formats import HookFormat, convert, format_of
-from chatkit.server.hooks.message import HookMessage, body_of, data_of
+from chatkit.server.hooks.formats import HookFormat
+from chatkit.server.hooks.preparation import Prepared, prepare
 from chatkit.server.hooks.signature import NOT_SIGNED, WRONG_SIGNATURE, is_right, is_signed
 from chatkit.server.litestar_types import HttpRequest
 
 MAX_BYTES: Final = 1 << 20  # of a payload: the server reads no longer body
+SHORT_BYTES: Final = 8_192  # of a payload that takes less than a millisecond to convert
 
 
 async def check_hook(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -51,11 +53,9 @@ async def receive_hook(admission: NamedDependency[Admission], request: HttpReque
     sent = await _read(request)
     admission.consume(request, len(sent))
     _check_signature(admission, request, sent)
-    body = await _read_payload(request, sent)
-    hook_format = hook_format or format_of(request.headers, body)
-    message = convert(hook_format, request.headers, body, admission.context.limits.data)
-    receipt = await _publish(admission, request, room=room, hook_format=hook_format, message=message, sent=sent)
-    return _answer(request, hook_format, receipt)
+    prepared = await _prepare(admission, request, hook_format, sent)
+    receipt = await _publish(admission, request, room, prepared, sent)
+    return _answer(request, prepared.hook_format, receipt)
 
 
 def _room_of(identity: Identity) -> str:
@@ -96,28 +96,30 @@ def _check_signature(admission: Admission, request: HttpRequest, sent: bytes) ->
     )
 
 
-async def _read_payload(request: HttpRequest, sent: bytes) -> JsonBody | TextBody:
+async def _prepare(admission: Admission, request: HttpRequest, hook_format: HookFormat | None, sent: bytes) -> Prepared:
+    """Convert a payload; a long one in a thread, because that may take tens of milliseconds."""
     media_type = request.content_type[0]
     if media_type == MULTIPART:
-        return read_form(dict(await request.form()))
-    return read_body(media_type, sent)
+        read = partial(read_form, dict(await request.form()))
+    else:
+        read = partial(read_body, media_type, sent)
+    job = partial(prepare, hook_format, dict(request.headers), read, admission.context.limits)
+    return job() if len(sent) <= SHORT_BYTES else await asyncio.to_thread(job)
 
 
 async def _publish(
-    admission: Admission, request: HttpRequest, *, room: str, hook_format: HookFormat, message: HookMessage, sent: bytes
+    admission: Admission, request: HttpRequest, room: str, prepared: Prepared, sent: bytes
 ) -> Receipt | None:
     """Publish a message. Return None if it is a delivery that was stored before, in other words."""
-    limits = admission.context.limits
     admission.check(request.user, Right.WRITE, room)  # again: the body may have taken long to arrive
     key = key_of(request.headers, sent)
-    body, lines = body_of(message, limits.body)
     draft = Draft.new(
         room,
-        body,
+        prepared.body,
         sender=request.user.name,
-        data=data_of(message, hook_format, lines, limits.data),
+        data=prepared.data,
         key=None if key is None else key.key,
-        limits=limits,
+        limits=admission.context.limits,
         verified=request.user.is_verified,
         bot=request.user.is_bot,
     )

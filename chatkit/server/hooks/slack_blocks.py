@@ -8,19 +8,23 @@ from typing import Any, Final
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import field
 from chatkit.server.hooks.mrkdwn import to_markdown, unescape
-from chatkit.wire.cards import CardField
+from chatkit.wire.cards import MAX_FIELDS, CardField
 
+MAX_CHARS: Final = 3_000  # of a block: Slack's limit of a section
 MAX_DEPTH: Final = 6  # of rich text: a list in a quotation has three levels
 MAX_RUN_CHARS: Final = 10_000  # of a run of rich text: far more than a block may hold
 
 
 def read_blocks(blocks: list[Any]) -> tuple[str, list[CardField]]:
     """Return the text of blocks, and the fields of their sections."""
-    texts, fields = [], []
+    texts: list[str] = []
+    fields: list[CardField] = []
+    n_chars = 0
     for block in blocks:
-        texts.append(_block(block))
-        if payload.get(block, "type") == "section":
-            fields += [each for sent in payload.items(block, "fields") for each in _field(_text(sent))]
+        texts.append(_block(block) if n_chars < payload.MAX_TEXT_CHARS else "")
+        n_chars += len(texts[-1])
+        if payload.get(block, "type") == "section" and len(fields) < MAX_FIELDS:
+            fields += [each for sent in payload.items(block, "fields")[:MAX_FIELDS] for each in _field(_text(sent))]
     return payload.clean(payload.join(texts)), fields
 
 
@@ -46,7 +50,7 @@ def _block(block: Any) -> str:  # noqa: PLR0911 - a table of cases
 
 
 def _text(sent: Any) -> str:
-    text = payload.text(sent, "text")
+    text = payload.text(sent, "text", max_chars=MAX_CHARS)
     return unescape(text) if payload.get(sent, "type") == "plain_text" else to_markdown(text)
 
 

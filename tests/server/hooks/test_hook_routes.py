@@ -57,7 +57,7 @@ def test_each_sender_gets_the_answer_that_it_expects() -> None:
             assert answer.status_code == 200
             assert (told["content"], told["author"]["username"]) == ("discord", "Captain Hook")
             assert told["id"] == str((await stored(server))[-1].seq)
-            files = {"payload_json": (None, json.dumps(body)), "file": ("a.txt", b"not stored")}
+            files: Any = {"payload_json": (None, json.dumps(body)), "file": ("a.txt", b"not stored")}
             assert (await server.http.post(path, files=files)).status_code == 204
             message = (await stored(server))[-1]
             assert (message.sender, message.verified, message.bot, message.body) == ("alerts", True, True, "discord")
@@ -175,7 +175,7 @@ def test_a_hook_with_a_signing_secret_accepts_signed_requests_only() -> None:
             path = f"/hooks/{(await hook(server, signing_secret=SIGNING_SECRET)).secret}"
             sent = b"Hello, World!"
             digest = hmac.new(SIGNING_SECRET.encode(), sent, hashlib.sha256).hexdigest()
-            for headers, status in (
+            cases: list[tuple[dict[str, Any], int]] = [
                 ({"X-Hub-Signature-256": GITHUB_SIGNATURE}, 200),
                 ({"X-Grafana-Alerting-Signature": digest}, 200),
                 ({"X-Gitlab-Token": SIGNING_SECRET}, 200),
@@ -184,8 +184,9 @@ def test_a_hook_with_a_signing_secret_accepts_signed_requests_only() -> None:
                 ({"X-Hub-Signature-256": GITHUB_SIGNATURE[:-1]}, 401),
                 ({"X-Gitlab-Token": "Ü".encode("latin-1")}, 401),
                 ({"X-Gitlab-Token": ""}, 401),
-            ):
-                answer = await server.http.post(path, content=sent, headers=headers)  # type: ignore[arg-type]  # bytes too
+            ]
+            for headers, status in cases:
+                answer = await server.http.post(path, content=sent, headers=headers)
                 assert answer.status_code == status, headers
             wrong = {"X-Hub-Signature-256": GITHUB_SIGNATURE}
             assert (await server.http.post(path, content=b"other", headers=wrong)).status_code == 401

@@ -53,7 +53,7 @@ def read_body(media_type: str, sent: bytes) -> JsonBody | TextBody:
     return TextBody(_text(sent))
 
 
-def read_form(form: dict[str, Any]) -> JsonBody:
+def read_form(form: dict[str, Any]) -> JsonBody | TextBody:
     """Return the JSON in a form of several parts. Its files are left out. Raise `BadRequest` if it holds no JSON."""
     for name in FIELDS:
         if isinstance(field := form.get(name), str):

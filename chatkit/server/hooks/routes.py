@@ -4,7 +4,6 @@
 """
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -20,7 +19,7 @@ from chatkit.core.model import Draft, Receipt
 from chatkit.errors import Forbidden, KeyConflict, NotFound, TooLarge, Unauthorized
 from chatkit.server.admission import Admission, check_site
 from chatkit.server.hooks import discord
-from chatkit.server.hooks.body import MULTIPART, JsonBody, TextBody, read_body, read_form
+from chatkit.server.hooks.body import MULTIPART, read_body, read_form
 from chatkit.server.hooks.delivery_key import key_of
 from chatkit.server.hooks.formats import HookFormat
 from chatkit.server.hooks.preparation import Prepared, prepare
@@ -100,7 +99,6 @@ def _check_signature(admission: Admission, request: HttpRequest, sent: bytes) ->
 async def _prepare(admission: Admission, request: HttpRequest, hook_format: HookFormat | None, sent: bytes) -> Prepared:
     """Convert a payload; a long one in a thread, because that may take tens of milliseconds."""
     media_type = request.content_type[0]
-    read: Callable[[], JsonBody | TextBody]
     if media_type == MULTIPART:
         read = partial(read_form, dict(await request.form()))
     else:

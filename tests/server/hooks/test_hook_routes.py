@@ -157,7 +157,7 @@ def test_an_id_with_other_content() -> None:
             assert problem(answers[1]) == (409, "key-conflict")
             github = {"X-GitHub-Delivery": "d", "X-GitHub-Event": "x"}
             for n in range(2):
-                sent = {"sender": {"login": str(n)}}
+                sent: Any = {"sender": {"login": str(n)}}
                 assert (await server.http.post(path, json=sent, headers=github)).text == "ok"
             gitlab = {"X-Gitlab-Event-UUID": "u", "X-Gitlab-Event": "x"}
             for n in range(2):  # GitLab gives the events that an event causes the same id

@@ -48,7 +48,7 @@ export function messageElement({ message, follows, own, hasMarks, parsed, known,
     if (actionOf(shown) !== null) asAction(element, text, message.sender);
     if (message.edited) text.append(" ", editedMark(message.edited.time));
     const hook = hookOf(message);
-    if (hook) showHook(element, hook, { ...known, names });
+    if (hook) showHook(element, message.body, hook, { ...known, names });
     else if (message.data !== undefined) text.after(dataElement(message.data));
     if (message.reactions) {
       find(".content", HTMLElement, element).append(reactionsElement(message, known.me, canReact, on.onReaction));
@@ -61,16 +61,20 @@ export function messageElement({ message, follows, own, hasMarks, parsed, known,
 /**
  * Show the name that the sender of a webhook gave itself, which nobody has checked, and its cards.
  * @param {HTMLElement} element
+ * @param {string} body with the texts of the cards
  * @param {import("../hook.js").Hook} hook
  * @param {Known} known
  */
-function showHook(element, { username, cards }, known) {
+function showHook(element, body, { username, cards }, known) {
   if (username) {
     const alias = make("bdi", "alias", `(${username})`);
     alias.title = "The program calls itself this; the name before it belongs to its token.";
     find(".head time", HTMLTimeElement, element).before(alias);
   }
-  if (cards.length) find(".content", HTMLElement, element).append(cardsElement(cards, known));
+  if (cards.length === 0) return;
+  const shown = cardsElement(cards, known);
+  find(".content", HTMLElement, element).append(shown);
+  if (isLong(body)) fold(shown);
 }
 
 /**
@@ -223,8 +227,12 @@ function setTime(element, time, format) {
 function fill(element, body, blocks, known) {
   element.append(...bodyNodes(blocks, known));
   element.classList.toggle("large", isEmojiOnly(body));
-  const lines = body.split("\n", FOLD_LINES + 1).length;
-  if (lines > FOLD_LINES || body.length > FOLD_CHARS) fold(element);
+  if (isLong(body)) fold(element);
+}
+
+/** @param {string} text */
+function isLong(text) {
+  return text.length > FOLD_CHARS || text.split("\n", FOLD_LINES + 1).length > FOLD_LINES;
 }
 
 /** @param {HTMLElement} element */

@@ -106,6 +106,16 @@ def test_cards_are_readable_in_both_themes_and_on_a_phone(
     assert window.problems == []
 
 
+def test_many_cards_are_folded(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+    send(server, "long", {"text": "many", "attachments": [{"title": f"card {n}", "text": "a\nb"} for n in range(15)]})
+    window = sign_in(open_window(), ann, "long")
+    message = window.page.locator(".message")
+    expect(message.locator(".cards")).to_have_class("cards folded")
+    message.get_by_role("button", name="Show all").click()
+    expect(message.locator(".card").last).to_be_in_viewport()
+    expect(message.locator(".cards")).to_have_class("cards")
+
+
 def test_an_edit_replaces_the_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
     send(server, "edited", "slack-attachments")
     hook = server.token("alerts-edited", "edited", ["write"], kind="hook")

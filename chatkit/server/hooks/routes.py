@@ -16,7 +16,7 @@ from litestar.handlers import BaseRouteHandler
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.model import Draft, Receipt
-from chatkit.errors import Forbidden, KeyConflict, NotFound, TooLarge, Unauthorized
+from chatkit.errors import BadRequest, Forbidden, KeyConflict, NotFound, TooLarge, Unauthorized
 from chatkit.server.admission import Admission, check_site
 from chatkit.server.hooks import discord
 from chatkit.server.hooks.body import MULTIPART, read_body, read_form
@@ -100,11 +100,18 @@ async def _prepare(admission: Admission, request: HttpRequest, hook_format: Hook
     """Convert a payload; a long one in a thread, because that may take tens of milliseconds."""
     media_type = request.content_type[0]
     if media_type == MULTIPART:
-        read = partial(read_form, dict(await request.form()))
+        read = partial(read_form, await _read_form(request))
     else:
         read = partial(read_body, media_type, sent)
     job = partial(prepare, hook_format, dict(request.headers), read, admission.context.limits)
     return job() if len(sent) <= SHORT_BYTES else await asyncio.to_thread(job)
+
+
+async def _read_form(request: HttpRequest) -> dict[str, Any]:
+    try:
+        return dict(await request.form())
+    except (UnicodeDecodeError, LookupError) as error:  # of the text or the charset of a field
+        raise BadRequest("a field of this form is not text") from error
 
 
 async def _publish(

@@ -17,6 +17,9 @@ from chatkit.errors import BadRequest
 SIGNING_SECRET = "It's a Secret to Everybody"  # of GitHub's documentation, with the signature of "Hello, World!"
 GITHUB_SIGNATURE = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
+FIELD = b"--a\r\nContent-Disposition: form-data; name=%s"
+CHARSET = b"\r\nContent-Type: text/plain; charset=nonsense"
+
 
 async def hook(server: AccessServer, room: str = "ops", **more: Any) -> NewToken:
     return await server.token("alerts", grant(room, "write"), kind=TokenKind.HOOK, **more)
@@ -245,6 +248,28 @@ def test_the_secret_in_the_url_is_in_no_log_line(caplog: pytest.LogCaptureFixtur
 
     with caplog.at_level(logging.INFO):
         run(check())
+
+
+def test_a_form_that_cannot_be_read_is_refused() -> None:
+    end = b"\r\n--a--"
+    cases = [
+        (b"multipart/form-data", b"x"),
+        (b"multipart/form-data; boundary=a", b""),
+        (b"multipart/form-data; boundary=a", b"--a\r\n\r\nx"),
+        (b"multipart/form-data; boundary=\xff", b"--a--"),
+        (b"multipart/form-data; boundary=a", FIELD % b"payload_json" + b"\r\n\r\n\xff" + end),
+        (b"multipart/form-data; boundary=a", FIELD % b"payload_json" + CHARSET + b"\r\n\r\n{}" + end),
+        (b"multipart/form-data; boundary=a", FIELD % b"other" + b"\r\n\r\n{}" + end),
+    ]
+
+    async def check() -> None:
+        async with access_server() as server:
+            path = f"/hooks/{(await hook(server)).secret}"
+            for content_type, sent in cases:
+                answer = await server.http.post(path, content=sent, headers={b"content-type": content_type})
+                assert problem(answer) == (400, "bad-request")
+
+    run(check())
 
 
 def test_a_payload_that_is_too_large_is_refused() -> None:

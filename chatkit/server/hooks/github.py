@@ -3,13 +3,20 @@
 Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
-from typing import Any
+from typing import Any, Final
 
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import HookMessage, card, field, shortened
 from chatkit.server.hooks.repository import branch_of, color_of, commit_lines, count, is_tag, with_article, words
+from chatkit.wire.cards import Card
 
-MAX_DESCRIPTION_CHARS = 1_000  # of an issue, a pull request or a comment: the title links to the whole
+DONE_BY_EVENT: Final = {"create": "created", "delete": "deleted", "fork": "made"}  # of events without an action
+DONE_BY_ACTION: Final = {  # of actions that are no past participles
+    "synchronize": "updated",
+    "review_requested": "requested a review of",
+    "ready_for_review": "opened for review",
+}
+MAX_DESCRIPTION_CHARS: Final = 1_000  # of an issue, a pull request or a comment: the title links to the whole
 
 
 def convert(sent: Any, event: str) -> HookMessage:
@@ -79,14 +86,15 @@ def _discussed(sent: Any, event: str, what: str, action: str) -> HookMessage:
         color=color_of(
             action if action in {"opened", "closed", "merged", "reopened"} else payload.line(subject, "state")
         ),
-        text=shortened(payload.text(subject, "body"), MAX_DESCRIPTION_CHARS) if has_text else "",
+        text=_description(payload.text(subject, "body")) if has_text else "",
         fields=[
             *field("branch", f"`{branches[0]}` → `{branches[1]}`" if all(branches) else "", short=True),
             *field("labels", labels, short=True),
             *field("assignee", payload.line(sent, "assignee", "login"), short=True),
         ],
     )
-    return HookMessage(f"{_who(sent)} {words(action)} {what} #{number} in {_repository(sent)}", cards, event=event)
+    did = DONE_BY_ACTION.get(action) or words(action)
+    return HookMessage(f"{_who(sent)} {did} {what} #{number} in {_repository(sent)}", cards, event=event)
 
 
 def _workflow_run(sent: Any) -> HookMessage:
@@ -111,28 +119,38 @@ def _workflow_run(sent: Any) -> HookMessage:
 
 def _other(sent: Any, event: str) -> HookMessage:
     """Return who did what to what, with a link to the object of the event."""
-    subject, found = _subject(sent, event)
-    title = payload.line(found, "title") or payload.line(found, "name") or payload.line(found, "tag_name")
+    found = _subject(sent, event)
+    action, state = payload.line(sent, "action"), payload.line(found, "conclusion") or payload.line(found, "state")
+    ref = payload.line(sent, "ref") if event in {"create", "delete"} else ""
+    what = payload.line(sent, "ref_type") or words(event)
+    text = payload.join(
+        [
+            _who(sent),
+            words(action) or DONE_BY_EVENT.get(event, "sent"),
+            f"the {what} `{ref}`" if ref else with_article(what),
+            f"in {_repository(sent)}" + (f": {words(state)}" if state else ""),
+        ],
+        " ",
+    )
+    return HookMessage(text, _card_of(sent, found, color_of(state or action)), event=event)
+
+
+def _card_of(sent: Any, found: Any, color: str) -> tuple[Card, ...]:
+    """Return the card of an object, or nothing if it has neither a title nor a text, and belongs to nothing."""
     parent = payload.get(sent, "pull_request") or payload.get(sent, "issue") or payload.get(sent, "discussion")
     on = payload.line(parent, "title") if parent is not found else ""
-    action = words(payload.line(sent, "action"))
-    ref = payload.line(sent, "ref") if event in {"create", "delete"} else ""
-    did = {"create": "created", "delete": "deleted"}.get(event, action)
-    what = payload.line(sent, "ref_type") or words(subject)
-    what = f"the {what} `{ref}`" if ref else with_article(what)
-    text = payload.join([_who(sent), did or "sent", what, f"in {_repository(sent)}"], " ")
-    cards = card(
-        title=title or (f"on {on}" if on else ""),
-        url=payload.url(found, "html_url"),
-        color=color_of(payload.line(found, "state") or payload.line(found, "conclusion") or action),
-        text=shortened(payload.text(found, "body") or payload.text(found, "description"), MAX_DESCRIPTION_CHARS),
-    )
-    return HookMessage(text, cards if title or on or payload.text(found, "body") else (), event=event)
+    titles = [payload.line(found, key) for key in ("title", "name", "tag_name")] + ([f"on {on}"] if on else [])
+    text = payload.text(found, "body") or payload.text(found, "description")
+    title = next(filter(None, titles), "")
+    made = card(title=title, url=payload.url(found, "html_url"), color=color, text=_description(text))
+    return made if title or text else ()
 
 
-def _subject(sent: Any, event: str) -> tuple[str, Any]:
-    """Return the object that an event is about: it has the name of the event, or of its last part."""
-    for name in (event, event.rpartition("_")[2], event.removesuffix("s")):
-        if isinstance(found := payload.get(sent, name), dict):
-            return event, found
-    return event, None
+def _description(text: str) -> str:
+    return shortened(text, MAX_DESCRIPTION_CHARS)
+
+
+def _subject(sent: Any, event: str) -> Any:
+    """Return the object that an event is about: its key is the name of the event, or the last word of it."""
+    names = (event, event.rpartition("_")[2], event.removesuffix("s"))
+    return next((found for name in names if isinstance(found := payload.get(sent, name), dict)), None)

@@ -3,13 +3,13 @@
 Source: https://docs.gitlab.com/user/project/integrations/webhook_events/
 """
 
-from typing import Any
+from typing import Any, Final
 
 from chatkit.server.hooks import payload
 from chatkit.server.hooks.message import HookMessage, card, field, shortened
 from chatkit.server.hooks.repository import ZEROS, branch_of, color_of, commit_lines, count, done, with_article, words
 
-MAX_DESCRIPTION_CHARS = 1_000  # of an issue, a merge request or a comment: the title links to the whole
+MAX_DESCRIPTION_CHARS: Final = 1_000  # of an issue, a merge request or a comment: the title links to the whole
 
 
 def convert(sent: Any, event: str) -> HookMessage:

@@ -5,7 +5,8 @@
  * @typedef {{name: string, value: string, short: boolean}} Field
  * @typedef {{title: string, url: string, color: string, author: string, text: string, fields: Field[],
  *   footer: string}} Card `url` and `color` are empty if they are not valid
- * @typedef {{username: string, text: string, cards: Card[]}} Hook `text` is the part of the body that is no card
+ * @typedef {{username: string, icon: string, text: string, cards: Card[]}} Hook `icon` is the name of an emoji
+ *   between colons, or empty; `text` is the part of the body that is no card
  * @typedef {{body: string, bot?: boolean, redacted?: boolean, data?: unknown, edited?: object}} Message
  */
 
@@ -46,7 +47,8 @@ function readHook({ bot, redacted, data, body, edited }) {
   const cards = edited ? [] : list(data.cards).slice(0, MAX_CARDS).map(readCard); // an edit replaces the whole body
   const lines = typeof data.lines === "number" ? Math.max(0, data.lines) : 0;
   const text = cards.length ? body.split("\n").slice(0, lines).join("\n") : body;
-  return { username: shortName(data.username), text, cards };
+  const icon = /^:[\w+-]{1,40}:$/.test(string(data.icon)) ? string(data.icon) : "";
+  return { username: shortName(data.username), icon, text, cards };
 }
 
 /**

@@ -65,9 +65,9 @@ export function messageElement({ message, follows, own, hasMarks, parsed, known,
  * @param {import("../hook.js").Hook} hook
  * @param {Known} known
  */
-function showHook(element, body, { username, cards }, known) {
+function showHook(element, body, { username, icon, cards }, known) {
   if (username) {
-    const alias = make("bdi", "alias", `(${username})`);
+    const alias = make("bdi", "alias", "(", ...(icon ? [emojiElement(icon), " "] : []), `${username})`);
     alias.title = "The program calls itself this; the name before it belongs to its token.";
     find(".head time", HTMLTimeElement, element).before(alias);
   }

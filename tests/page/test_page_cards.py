@@ -62,9 +62,9 @@ def send(server: TokenServer, room: str, *payloads: Any) -> None:
 
 
 def test_a_webhooks_message_is_drawn_with_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
-    send(server, "drawn", "slack-attachments", "discord-embeds", "discord-content", "json-object")
+    send(server, "drawn", "slack-attachments", "discord-embeds", "discord-content", "json-object", "slack-custom")
     window = sign_in(open_window(), ann, "drawn")
-    first, second, third, fourth = window.page.locator(".message").all()
+    first, second, third, fourth, fifth = window.page.locator(".message").all()
     expect(first.locator(".card")).to_have_count(2)
     expect(first.locator(".content > .text")).to_have_text("Optional text above the attachment")
     card = first.locator(".card").first
@@ -78,6 +78,7 @@ def test_a_webhooks_message_is_drawn_with_cards(server: TokenServer, ann: str, o
     assert "follows" not in (third.get_attribute("class") or ""), "another name begins another group"
     expect(third.locator(".card")).to_have_count(0)
     expect(fourth.locator("summary")).to_have_text("data")
+    expect(fifth.locator(".alias")).to_have_text("(👻 webhookbot)")
     assert window.problems == []
 
 

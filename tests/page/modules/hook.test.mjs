@@ -11,10 +11,10 @@ const message = (data, parts = {}) => ({ body: "one\ntwo\n\n> **T**", bot: true,
 const hook = (parts = {}) => ({ hook: "slack", lines: 2, cards: [CARD], ...parts });
 
 test("the text of a message ends where its cards begin", () => {
-  const given = message(hook({ username: "CI Bot" }));
+  const given = message(hook({ username: "CI Bot", icon: ":ship:" }));
   assert.equal(shownText(given), "one\ntwo");
   assert.equal(textOf(parsedOf(given).blocks), "one\ntwo");
-  assert.deepEqual(hookOf(given), { username: "CI Bot", text: "one\ntwo", cards: [{ ...EMPTY, ...CARD }] });
+  assert.deepEqual(hookOf(given), { username: "CI Bot", icon: ":ship:", text: "one\ntwo", cards: [{ ...EMPTY, ...CARD }] });
   assert.equal(hookOf(given), hookOf(given), "it is read once");
 });
 
@@ -43,8 +43,8 @@ test("only a bot's message with the data of a webhook has cards", () => {
 
 test("values of another type, addresses that are not HTTP's and colours of another form are left out", () => {
   const cards = [1, null, { title: 1, url: "javascript:alert(1)", color: "red", fields: "x", text: ["a"] }, { fields: [null] }];
-  const read = hookOf(message(hook({ cards, lines: "two", username: 7 })));
-  assert.equal(read?.username, "");
+  const read = hookOf(message(hook({ cards, lines: "two", username: 7, icon: "<b>" })));
+  assert.deepEqual([read?.username, read?.icon], ["", ""]);
   assert.equal(read?.text, "");
   assert.deepEqual(read?.cards.slice(0, 3), [EMPTY, EMPTY, EMPTY]);
   assert.deepEqual(read?.cards[3]?.fields, [{ name: "", value: "", short: false }]);

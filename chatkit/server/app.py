@@ -21,6 +21,7 @@ from chatkit.server.access_log import AccessLog
 from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.asyncapi import asyncapi_document
 from chatkit.server.health import health
+from chatkit.server.hooks.routes import hooks_router
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.metrics import Snapshots, metrics
@@ -81,6 +82,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
             session_router,
             tokens_router,
             moderation_router,
+            hooks_router,
             health,
             metrics,
             rooms_socket,

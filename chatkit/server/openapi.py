@@ -13,6 +13,7 @@ from chatkit.server.openapi_consumers import STRUCTS as CONSUMER_STRUCTS
 from chatkit.server.openapi_consumers import consumer_paths
 from chatkit.server.openapi_errors import error_examples, name_errors
 from chatkit.server.openapi_examples import EVENTS, LINES
+from chatkit.server.openapi_hooks import hook_paths, hook_schemas
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
@@ -52,6 +53,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
+    schemas |= hook_schemas()
     schemas["RoomSettingsChange"]["minProperties"] = 1
     schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
     mark_times(schemas)
@@ -106,6 +108,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
         },
         **consumer_paths(),
         **access_paths(),
+        **hook_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},
     }

@@ -49,7 +49,10 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
     `table` is that of the limits of all workers; without it, the application has its own.
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
-    async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
+    async with (
+        open_backend(settings.backend) as backend,
+        Hub(backend, access=access_table(settings), bot_limit=settings.bot_limit) as hub,
+    ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
         trimming = hub.spawn(retention.run())
         try:

@@ -20,6 +20,7 @@ from chatkit.server.admission import Admission, provide_admission
 from chatkit.server.health import health
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
+from chatkit.server.mcp_route import mcp
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
@@ -85,6 +86,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
             moderation_router,
             health,
             metrics,
+            mcp,
             rooms_socket,
             *page_handlers(settings.page, admission),
             *schema_handlers(document, policy),

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery
 from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.hub import Hub
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft, Message, check_readable_room, check_room
+from chatkit.core.model import Draft, Message, Receipt, check_readable_room, check_room
 from chatkit.core.moderation import redaction_right
 from chatkit.errors import Forbidden
 from chatkit.server.admission import Admission
@@ -36,6 +36,14 @@ async def publish_as(
     admission: Admission, request: HttpRequest, room: str, published: PublishRequest, n_bytes: int
 ) -> Response[protocol.WireMessage]:
     """Publish what the client of a request sent: 201 with the message, or 200 with the one that was stored before."""
+    receipt = await commit_as(admission, request, room, published, n_bytes)
+    return Response(protocol.WireMessage.of_message(receipt.message), status_code=200 if receipt.repeat else 201)
+
+
+async def commit_as(
+    admission: Admission, request: HttpRequest, room: str, published: PublishRequest, n_bytes: int
+) -> Receipt:
+    """Publish a message of `n_bytes` with the name and the rights of the client of a request."""
     admission.check(request.user, Right.WRITE, check_room(room))
     draft = Draft.new(
         room,
@@ -50,8 +58,7 @@ async def publish_as(
         act=published.act,
     )
     admission.consume(request, n_bytes)
-    receipt = await admission.context.hub.publish(draft)
-    return Response(protocol.WireMessage.of_message(receipt.message), status_code=200 if receipt.repeat else 201)
+    return await admission.context.hub.publish(draft)
 
 
 @get("/rooms/{room:str}/messages/{seq:int}")

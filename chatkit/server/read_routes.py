@@ -27,7 +27,8 @@ LISTED: Final = 50  # messages in a list, when no limit is given
 MAX_LISTED: Final = 100
 
 
-def _reader(admission: Admission, request: HttpRequest) -> str:
+def reader_name(admission: Admission, request: HttpRequest) -> str:
+    """Return the name for which the client's markers are kept. Raise `Forbidden` if it is not known whose it is."""
     return reader_of(request.user, is_open=admission.hub.access.is_open)
 
 
@@ -41,7 +42,7 @@ async def show_marker(
     """Show up to which message the client's name has read a room."""
     await admission.charge(request, PAGE_COST)
     room = readable_room(admission, request, room)
-    return MarkerView(room, await admission.hub.read_state.marker(_reader(admission, request), room))
+    return MarkerView(room, await admission.hub.read_state.marker(reader_name(admission, request), room))
 
 
 @put("/rooms/{room:str}/marker", status_code=200)
@@ -55,7 +56,7 @@ async def mark(
     await admission.charge(request, MARK_COST)
     room = readable_room(admission, request, room)
     body = await read_body(request, MarkerRequest)
-    return MarkerView(room, await admission.hub.read_state.mark(_reader(admission, request), room, body.seq))
+    return MarkerView(room, await admission.hub.read_state.mark(reader_name(admission, request), room, body.seq))
 
 
 @get("/unread")
@@ -67,7 +68,7 @@ async def list_unread(
     """List what the client's name has not read: in each room that it has marked, or that mentions it."""
     await admission.charge(request, UNREAD_COST)
     found = await admission.hub.read_state.unread(
-        _reader(admission, request), lambda room: admission.allows(request.user, Right.READ, room)
+        reader_name(admission, request), lambda room: admission.allows(request.user, Right.READ, room)
     )
     return UnreadList([WireUnread.of(each) for each in found])
 
@@ -81,8 +82,15 @@ async def list_mentions(
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> Response[Any]:
     """List the messages of all rooms that mention the client's name, the newest first."""
+    return _listed(await while_connected(request, find_mentions(admission, request, before, limit)), limit)
+
+
+async def find_mentions(
+    admission: Admission, request: HttpRequest, before: str | None, limit: int
+) -> Sequence[Message]:
+    """Return the newest mentions of the client's name, and one more than `limit` if there are more."""
     await admission.charge(request, LIST_COST)
-    reader = _reader(admission, request)
+    reader = reader_name(admission, request)
     position = MentionPosition.parse(before) if before else None
     rooms = None
     if not admission.hub.access.reads_everything(request.user, admission.hub.now_ms()):
@@ -91,8 +99,7 @@ async def list_mentions(
     async def run() -> Sequence[Message]:
         return await admission.hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
 
-    found = await while_connected(request, admission.context.history_queue.list(admission.client(request), run))
-    return _listed(found, limit)
+    return await admission.context.history_queue.list(admission.client(request), run)
 
 
 @get("/search")
@@ -107,7 +114,14 @@ async def search(
     """Search all rooms that the client may read for a text, and return the newest messages first."""
     if not q:
         raise BadRequest("search for a text: ?q=TEXT")
-    text = check_search(q)
+    return _listed(await while_connected(request, find_text(admission, request, q, before, limit)), limit)
+
+
+async def find_text(
+    admission: Admission, request: HttpRequest, text: str, before: str | None, limit: int
+) -> Sequence[Message]:
+    """Return the newest messages of all rooms that contain a text, and one more than `limit` if there are more."""
+    text = check_search(text)
     position = MentionPosition.parse(before) if before else None
     await admission.charge(request, SEARCH_ALL_COST)
     rooms = await _readable_rooms(admission, request)
@@ -115,8 +129,8 @@ async def search(
     async def run() -> list[Message]:
         return await admission.hub.search(rooms, text, before=position, limit=limit + 1)
 
-    found = await while_connected(request, admission.context.history_queue.search(admission.client(request), run))
-    return _listed([message for message in found if admission.allows(request.user, Right.READ, message.room)], limit)
+    found = await admission.context.history_queue.search(admission.client(request), run)
+    return [message for message in found if admission.allows(request.user, Right.READ, message.room)]
 
 
 async def _readable_rooms(admission: Admission, request: HttpRequest) -> list[RoomInfo]:

@@ -35,9 +35,12 @@ def mcp(
         target = Target(ctx, server, None, name, token)
         _check_installed()
         import asyncio
+        import signal
 
         from chatkit.mcp.stdio import AgentClient, serve
 
+        # Ctrl-C ends the process at once: the SDK reads standard input in a thread, which cannot be cancelled.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         asyncio.run(serve(AgentClient(target.server, target.name, target.token, give_up_after_s=GIVE_UP_S)))
 
 

@@ -10,6 +10,7 @@ from chatkit.core.model import Limits
 from chatkit.server.metrics import METRICS, WORKER
 from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
 from chatkit.server.openapi_access import access_paths, access_schemas, room_operations
+from chatkit.server.openapi_mcp import mcp_paths, mcp_schemas
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
@@ -49,6 +50,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     """Return the document for a server with these limits at this path prefix."""
     structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    schemas |= mcp_schemas()
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
@@ -132,6 +134,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
             "get": operation("listMembers", "List the members of a room", responses_of(MemberList, 400, 404, 503)),
         },
         **access_paths(),
+        **mcp_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},
     }

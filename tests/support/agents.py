@@ -44,9 +44,7 @@ class Agent(msgspec.Struct, frozen=True):
         return code
 
     async def result(self, tool: str, /, **arguments: Any) -> CallToolResult:
-        result = await self.session.call_tool(tool, arguments)
-        assert isinstance(result, CallToolResult)
-        return result
+        return await self.session.call_tool(tool, arguments)
 
 
 def text_of(result: CallToolResult) -> str:

@@ -163,9 +163,9 @@ class RateLimited(ChatkitError):
 
 
 class BotLoop(ChatkitError):
-    """The newest messages of a room are all of bots, which may be answering each other. Bots wait for a person there.
+    """The newest messages of a room are all of bots that take turns. Bots wait for a person there.
 
-    `n_messages` is the number of messages of bots in a row that the server allows. Nothing was stored, and retrying
+    `n_messages` is the number of such messages that the server allows. Nothing was stored, and retrying
     does not help before a person has written.
     """
 

@@ -163,8 +163,8 @@ def serve(
             metavar="N",
             envvar="CHATKIT_BOT_LIMIT",
             min=0,
-            help="Refuse messages of bots in a room after this many of them in a row, until a person writes; 0 is no"
-            " limit.",
+            help="Refuse messages of bots in a room after they have written this many in turn, until a person writes;"
+            " 0 is no limit.",
         ),
     ] = 100,
     max_connections: Annotated[

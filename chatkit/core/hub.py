@@ -66,7 +66,7 @@ class Hub:
         """Make a hub. Without `access`, everybody may moderate every room until the store holds a token.
 
         `now_ms` is the clock by which tokens and bans end, as Unix milliseconds. `bot_limit` is the number of messages
-        of bots in a row that a room accepts (see `LoopGuard`); 0 is no limit.
+        of bots that take turns that a room accepts (see `LoopGuard`); 0 is no limit.
         """
         self.access = AccessTable(is_loopback=True) if access is None else access
         self.now_ms = _steady_now_ms() if now_ms is None else now_ms

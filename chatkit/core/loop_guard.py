@@ -4,8 +4,12 @@ Two bots that answer each other would fill a room without an end. Only drafts of
 store is asked for the newest messages, so the guard also sees what other processes committed.
 """
 
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import pairwise
 from typing import Final, TypeAlias
+
+import msgspec
 
 from chatkit.core.backend import Backend
 from chatkit.core.group_commit import Settle
@@ -13,20 +17,30 @@ from chatkit.core.model import Draft, Message
 from chatkit.errors import BotLoop, ChatkitError, Unavailable
 
 DEFAULT_BOT_LIMIT: Final = 100  # far more than bots answer each other on purpose; a loop gets there in seconds
-MAX_BOT_LIMIT: Final = 10_000  # a check reads as many messages
+MAX_BOT_LIMIT: Final = 1_000  # a check reads as many messages
+TURNS: Final = 10  # in a loop, at least one message of so many is by another sender than the message before it
 WINDOW_MS: Final = 3_600_000  # older messages belong to no loop: bots that report once a minute are never refused
+ALONE: Final = 10  # times the limit: so many messages of a bot that writes alone need no check
 MAX_WAITING: Final = 10_000  # drafts that wait for checks, which take milliseconds
 MAX_ROOMS: Final = 10_000  # whose counts are kept; a room that is forgotten is checked with its next message
 
 Pending: TypeAlias = tuple[Draft, Settle]
 
 
+class Allowance(msgspec.Struct):
+    """How many drafts of bots a room accepts without a check; with `only`, those of this sender."""
+
+    n_left: int
+    only: str | None
+
+
 class LoopGuard:
     """Passes the drafts of bots on to `submit`, or refuses them with `BotLoop`.
 
-    A room is blocked if its newest `limit` messages are of bots, of at least two different ones, and of the last hour.
-    Changes of messages, such as reactions, neither count nor are refused. Messages of senders for whom `is_exempt` is
-    true count, but are not refused.
+    A room is blocked if its newest `limit` messages are of bots that take turns: all are of the last hour, and at least
+    a tenth of them are by another sender than the message before. So a bot that writes alone is never refused, nor
+    because another bot remarks on it now and then. Changes of messages, such as reactions, neither count nor are
+    refused. Messages of senders for whom `is_exempt` is true count, but are not refused.
 
     `limit` is exact for bots that wait for each other's messages. If several processes serve a room, or if bots publish
     many messages at once, a few more may be stored before the guard notices.
@@ -44,11 +58,12 @@ class LoopGuard:
     ) -> None:
         self._backend = backend
         self._limit = limit
+        self._n_turns = max(1, limit // TURNS)
         self._submit = submit
         self._spawn = spawn
         self._is_exempt = is_exempt
         self._now_ms = now_ms
-        self._n_free: dict[str, int] = {}  # by room: the drafts that need no check
+        self._allowances: dict[str, Allowance] = {}  # by room
         self._waiting: dict[str, list[Pending]] = {}  # by room: the drafts that wait for the check in progress
         self._n_waiting = 0
 
@@ -69,9 +84,14 @@ class LoopGuard:
         return True
 
     def _is_free(self, draft: Draft) -> bool:
-        n_free = self._n_free.get(draft.room, 0)
-        if n_free and draft.room not in self._waiting:
-            self._n_free[draft.room] = n_free - 1
+        allowance = self._allowances.get(draft.room)
+        if (
+            allowance
+            and allowance.n_left > 0
+            and allowance.only in {None, draft.sender}
+            and draft.room not in self._waiting
+        ):
+            allowance.n_left -= 1
             return True
         return self._is_exempt(draft.sender)
 
@@ -85,14 +105,14 @@ class LoopGuard:
                 run = await self._read_run(room)
                 while batch:
                     self._decide(run, *batch.pop(0))
-                self._set_free(room, run)
+                self._allow(room, run)
         finally:  # if the hub is left during a read
             for _, settle in batch + self._waiting.pop(room):
                 settle(Unavailable("the server is shutting down"))
 
-    def _decide(self, run: list[str], draft: Draft, settle: Settle) -> None:
+    def _decide(self, run: deque[str], draft: Draft, settle: Settle) -> None:
         """Submit a draft and add its sender to the run, or refuse it."""
-        if len(run) >= self._limit and len({*run, draft.sender}) > 1:
+        if len(run) == self._limit and _count_turns((*run, draft.sender)) >= self._n_turns:
             settle(BotLoop(draft.room, self._limit))
             return
         try:
@@ -102,22 +122,24 @@ class LoopGuard:
         else:
             run.append(draft.sender)
 
-    def _set_free(self, room: str, run: list[str]) -> None:
+    def _allow(self, room: str, run: deque[str]) -> None:
         """Note how many drafts need no check: half of what is left, because other processes accept drafts as well."""
-        n_left = self._limit - len(run)
-        if n_left <= 0 and len(set(run)) == 1:  # nobody to answer: another bot gets this far before the next check
-            n_left = self._limit
-        if len(self._n_free) >= MAX_ROOMS and room not in self._n_free:
-            del self._n_free[next(iter(self._n_free))]
-        self._n_free[room] = max(0, n_left // 2)
+        if len(self._allowances) >= MAX_ROOMS and room not in self._allowances:
+            del self._allowances[next(iter(self._allowances))]
+        n_turns = _count_turns(run)
+        if len(run) == self._limit and not n_turns:
+            self._allowances[room] = Allowance(self._limit * ALONE, run[0])
+        else:
+            n_left = max(self._limit - len(run), self._n_turns - n_turns)
+            self._allowances[room] = Allowance(n_left // 2, None)
 
-    async def _read_run(self, room: str) -> list[str]:
-        """Return the senders of the newest messages of a room, back to one of a person or of more than an hour ago.
+    async def _read_run(self, room: str) -> deque[str]:
+        """Return the senders of a room's newest messages, after the last one that is a person's or an hour old.
 
         It is empty if the store does not answer: then the commit fails as well, and reports why.
         """
         begin_ms = self._now_ms() - WINDOW_MS
-        run: list[str] = []
+        run: deque[str] = deque(maxlen=self._limit)
         before: int | None = None
         try:
             while len(run) < self._limit:
@@ -125,13 +147,18 @@ class LoopGuard:
                 for message in reversed(page.messages):
                     if not _is_in_run(message, begin_ms):
                         return run
-                    run.append(message.sender)
+                    run.appendleft(message.sender)
                 if page.complete or not page.messages:
                     break
                 before = page.messages[0].seq
         except ChatkitError:
-            return []
+            run.clear()
         return run
+
+
+def _count_turns(senders: Sequence[str]) -> int:
+    """Return how often the sender changes."""
+    return sum(before != after for before, after in pairwise(senders))
 
 
 def _is_in_run(message: Message, begin_ms: int) -> bool:

@@ -45,8 +45,8 @@ class Settings:
     """How a server runs. Times are in seconds, rates per second; a `rate_limit` of 0 turns the rate limits off.
 
     `open_grants` are the rights of everybody without a token. `local_rate_limit` is that of programs on this machine;
-    None stands for `rate_limit`. `bot_limit` is the number of messages of bots in a row that a room accepts; 0 is no
-    limit. `trust_proxies` are the networks of proxies, and `trust_header` is the header in which
+    None stands for `rate_limit`. `bot_limit` is the number of messages of bots that take turns that a room accepts;
+    0 is no limit. `trust_proxies` are the networks of proxies, and `trust_header` is the header in which
     they name a person.
     """
 

@@ -100,11 +100,29 @@ def test_one_bot_alone_and_bots_of_other_rooms_are_not_refused() -> None:
     run(main())
 
 
-def test_a_second_bot_after_a_long_run_of_one_is_soon_stopped() -> None:
+def test_a_bot_that_writes_much_is_not_refused_because_another_one_remarks_on_it() -> None:
+    async def main() -> None:
+        async with guarded(bot_limit=100) as hub:
+            for _ in range(10):
+                assert await write_until_refused(hub, ("cron",), most=25) == 25
+                await write(hub, "helper", "many alerts today")
+
+    run(main())
+
+
+def test_a_second_bot_that_answers_a_bot_which_was_alone_is_soon_stopped() -> None:
     async def main() -> None:
         async with guarded() as hub:
             await write_until_refused(hub, ("cron",), most=3 * LIMIT)
-            assert await write_until_refused(hub, ("cron", "helper")) <= LIMIT
+            assert await write_until_refused(hub, ("helper", "cron")) <= LIMIT
+
+    run(main())
+
+
+def test_bots_that_write_several_messages_in_each_turn_are_stopped() -> None:
+    async def main() -> None:
+        async with guarded() as hub:
+            assert await write_until_refused(hub, ("cat", "cat", "cat", "dog", "dog", "dog")) <= LIMIT + 3
 
     run(main())
 
@@ -151,8 +169,7 @@ def test_incoming_webhooks_count_but_are_not_refused() -> None:
         async with guarded() as hub:
             grants = [Grant("ops", (Right.WRITE,))]
             await hub.administration.add_token(ROOT, "alerts", grants, kind=TokenKind.HOOK)
-            for n in range(2 * LIMIT):
-                await write(hub, ("alerts", "helper")[n % 2 if n < LIMIT else 0], str(n))
+            assert await write_until_refused(hub, ("helper", "alerts")) == LIMIT
             with pytest.raises(BotLoop):
                 await write(hub, "helper")
             await write(hub, "alerts")

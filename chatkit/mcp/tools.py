@@ -4,6 +4,7 @@ Knows no MCP. An operation raises the `ChatkitError` with which the server refus
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from chatkit.core.model import Cursor, Gap, Message, Receipt
 from chatkit.core.reading import MentionPosition
 from chatkit.errors import BadRequest
 from chatkit.mcp.arguments import (
+    MAX_MESSAGES,
     ListRoomsArguments,
     MarkReadArguments,
     MentionsArguments,
@@ -69,16 +71,32 @@ async def read_messages(access: RoomAccess, arguments: ReadArguments) -> ToolAns
 
 
 def _page_answer(room: str, page: RoomPage, *, is_forward: bool) -> ToolAnswer:
-    kept = cut_messages(page.messages, keeps_last=not is_forward)
-    is_cut = len(kept) < len(page.messages)
-    result = MessagesResult(
+    if is_forward:
+        return _some_answer(room, page, page.messages, len(page.messages))
+    kept = cut_messages(page.messages, keeps_last=True)
+    is_complete = page.complete and len(kept) == len(page.messages)
+    return _messages_answer(_result_of(room, page, kept, page.cursor, is_complete=is_complete), is_forward=False)
+
+
+def _some_answer(room: str, page: RoomPage, chosen: Sequence[Message], limit: int) -> ToolAnswer:
+    """Return the first of some messages of a page. The cursor is after the page, if these are all of them."""
+    kept = cut_messages(chosen[:limit])
+    is_cut = len(kept) < len(chosen)
+    cursor = kept[-1].cursor if is_cut else page.cursor
+    result = _result_of(room, page, kept, cursor, is_complete=page.complete and not is_cut)
+    return _messages_answer(result, is_forward=True)
+
+
+def _result_of(
+    room: str, page: RoomPage, messages: Sequence[Message], cursor: Cursor, *, is_complete: bool
+) -> MessagesResult:
+    return MessagesResult(
         room=room,
-        messages=in_wire_form(kept),
-        cursor=str(kept[-1].cursor if is_cut and is_forward else page.cursor),
-        complete=page.complete and not is_cut,
+        messages=in_wire_form(messages),
+        cursor=str(cursor),
+        complete=is_complete,
         gap=None if page.gap is None else WireGap.of(page.gap),
     )
-    return _messages_answer(result, is_forward=is_forward)
 
 
 def _messages_answer(result: MessagesResult, *, is_forward: bool) -> ToolAnswer:
@@ -95,20 +113,31 @@ async def wait_for_messages(access: RoomAccess, arguments: WaitArguments) -> Too
     """Wait until somebody else writes to a room, or mentions the identity, for a limited time."""
     room = _room(arguments.room)
     at = await _start(access, room, arguments.after)
-    own_name = await access.own_name()
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + arguments.timeout_s
+    is_wanted = _filter_of(await access.own_name(), mentions_only=arguments.mentions_only)
+    now_s = asyncio.get_running_loop().time
+    deadline_s = now_s() + arguments.timeout_s
     while True:
-        page = await access.history(room, after=str(at), limit=arguments.limit)
-        wanted = [each for each in page.messages if _is_wanted(each, own_name, mentions_only=arguments.mentions_only)]
-        if page.gap is not None or (wanted and not arguments.mentions_only):
+        limit = MAX_MESSAGES if arguments.mentions_only else arguments.limit
+        page = await access.history(room, after=str(at), limit=limit)
+        wanted = list(filter(is_wanted, page.messages))
+        if arguments.mentions_only and (wanted or page.gap is not None):
+            return _some_answer(room, page, wanted, arguments.limit)
+        if wanted or page.gap is not None:
             return _page_answer(room, page, is_forward=True)
-        if wanted:
-            return _mentions_answer(room, page, wanted)
         at = page.cursor
-        if page.complete and not await _grows(access, room, at, deadline_s):
-            result = MessagesResult(room=room, messages=[], cursor=str(at), complete=True)
+        is_over = now_s() >= deadline_s
+        if page.complete:
+            is_over = not await _is_written(access, room, at, deadline_s, is_wanted)
+        if is_over:
+            result = MessagesResult(room=room, messages=[], cursor=str(at), complete=page.complete)
             return ToolAnswer(result, f"Nothing new so far. To wait on in {room}, use after={at}")
+
+
+def _filter_of(own_name: str, *, mentions_only: bool) -> Callable[[Message], bool]:
+    """Return whether a message ends the wait of a name."""
+    if mentions_only:
+        return lambda message: message.sender != own_name and own_name in message.mentions
+    return lambda message: message.sender != own_name
 
 
 async def _start(access: RoomAccess, room: str, after: Position | None) -> Cursor:
@@ -120,28 +149,14 @@ async def _start(access: RoomAccess, room: str, after: Position | None) -> Curso
     return end if parsed is None else Cursor(end.epoch, min(parsed, end.seq))
 
 
-def _is_wanted(message: Message, own_name: str, *, mentions_only: bool) -> bool:
-    return message.sender != own_name and (not mentions_only or own_name in message.mentions)
-
-
-def _mentions_answer(room: str, page: RoomPage, mentions: list[Message]) -> ToolAnswer:
-    kept = cut_messages(mentions)
-    is_cut = len(kept) < len(mentions)
-    result = MessagesResult(
-        room=room,
-        messages=in_wire_form(kept),
-        cursor=str(kept[-1].cursor if is_cut else page.cursor),
-        complete=page.complete and not is_cut,
-    )
-    return _messages_answer(result, is_forward=True)
-
-
-async def _grows(access: RoomAccess, room: str, after: Cursor, deadline_s: float) -> bool:
-    """Wait for a message, but not for a mere change of one, until a time of the event loop's clock."""
+async def _is_written(
+    access: RoomAccess, room: str, after: Cursor, deadline_s: float, is_wanted: Callable[[Message], bool]
+) -> bool:
+    """Wait for a message that is wanted, and not a mere change of one, until a time of the event loop's clock."""
     try:
         async with asyncio.timeout_at(deadline_s), aclosing(access.follow(room, after=after)) as items:
             async for item in items:
-                if isinstance(item, Gap) or item.act is None:
+                if isinstance(item, Gap) or (item.act is None and is_wanted(item)):
                     return True
     except TimeoutError:
         pass

@@ -14,6 +14,7 @@ from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft
 from chatkit.core.token import TokenKind
+from chatkit.mcp.arguments import MAX_MESSAGES
 from chatkit.mcp.results import MAX_RESULT_BYTES
 from chatkit.mcp.tool_list import TOOLS
 
@@ -219,6 +220,25 @@ def test_an_agent_can_wait_for_mentions_of_its_name(shared: Shared, connection: 
             "wait_for_messages", room=site.room, after=found["cursor"], mentions_only=True, timeout_s=0.01
         )
         assert again["messages"] == []
+
+    shared.run(connection, use)
+
+
+@both
+def test_mentions_among_many_messages_are_found_and_returned_in_parts(shared: Shared, connection: str) -> None:
+    async def use(site: Site, agent: Agent) -> None:
+        for n in range(3 * MAX_MESSAGES):
+            await site.write(f"@{site.bot} {n}" if n % MAX_MESSAGES > MAX_MESSAGES - 3 else str(n))
+        expected = [f"@{site.bot} {n}" for n in (98, 99, 198, 199, 298, 299)]
+        found, cursor = [], "0"
+        while len(found) < len(expected):
+            page = await agent.call(
+                "wait_for_messages", room=site.room, after=cursor, mentions_only=True, limit=1, timeout_s=0.01
+            )
+            assert len(page["messages"]) == 1
+            found += bodies(page)
+            cursor = page["cursor"]
+        assert found == expected
 
     shared.run(connection, use)
 

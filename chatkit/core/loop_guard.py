@@ -5,7 +5,7 @@ store is asked for the newest messages, so the guard also sees what other proces
 """
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -22,6 +22,7 @@ TURNS: Final = 10  # in a loop, at least one message of so many is by another se
 WINDOW_MS: Final = 3_600_000  # older messages belong to no loop: bots that report once a minute are never refused
 ALONE: Final = 10  # times the limit: so many messages of a bot that writes alone need no check
 MAX_WAITING: Final = 10_000  # drafts that wait for checks, which take milliseconds
+BATCH: Final = 500  # drafts that one check decides, in less than a millisecond of the event loop
 MAX_ROOMS: Final = 10_000  # whose counts are kept; a room that is forgotten is checked with its next message
 
 Pending: TypeAlias = tuple[Draft, Settle]
@@ -32,6 +33,30 @@ class Allowance(msgspec.Struct):
 
     n_left: int
     only: str | None
+
+
+class BotRun:
+    """The senders of a room's newest messages, which are all of bots: at most `limit`, the oldest first."""
+
+    def __init__(self, limit: int, senders: Sequence[str] = ()) -> None:
+        self._senders = deque(senders, limit)
+        self.n_turns = sum(before != after for before, after in pairwise(self._senders))  # changes of sender
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    @property
+    def last(self) -> str | None:
+        """The sender of the newest message."""
+        return self._senders[-1] if self._senders else None
+
+    def append(self, sender: str) -> None:
+        """Add a message. If there are too many, the oldest leaves."""
+        senders = self._senders
+        if len(senders) == senders.maxlen and len(senders) > 1:
+            self.n_turns -= senders[0] != senders[1]
+        self.n_turns += len(senders) > 0 and senders[-1] != sender
+        senders.append(sender)
 
 
 class LoopGuard:
@@ -99,20 +124,22 @@ class LoopGuard:
         """Submit or refuse the drafts that wait in a room. Those that arrive during a read need another one."""
         batch: list[Pending] = []
         try:
-            while batch := self._waiting[room]:
-                self._waiting[room] = []
+            while waiting := self._waiting[room]:
+                batch, self._waiting[room] = waiting[:BATCH], waiting[BATCH:]
                 self._n_waiting -= len(batch)
                 run = await self._read_run(room)
                 while batch:
                     self._decide(run, *batch.pop(0))
                 self._allow(room, run)
         finally:  # if the hub is left during a read
-            for _, settle in batch + self._waiting.pop(room):
+            waiting = self._waiting.pop(room)
+            self._n_waiting -= len(waiting)
+            for _, settle in batch + waiting:
                 settle(Unavailable("the server is shutting down"))
 
-    def _decide(self, run: deque[str], draft: Draft, settle: Settle) -> None:
+    def _decide(self, run: BotRun, draft: Draft, settle: Settle) -> None:
         """Submit a draft and add its sender to the run, or refuse it."""
-        if len(run) == self._limit and _count_turns((*run, draft.sender)) >= self._n_turns:
+        if len(run) == self._limit and run.n_turns + (run.last != draft.sender) >= self._n_turns:
             settle(BotLoop(draft.room, self._limit))
             return
         try:
@@ -122,44 +149,41 @@ class LoopGuard:
         else:
             run.append(draft.sender)
 
-    def _allow(self, room: str, run: deque[str]) -> None:
+    def _allow(self, room: str, run: BotRun) -> None:
         """Note how many drafts need no check: half of what is left, because other processes accept drafts as well."""
         if len(self._allowances) >= MAX_ROOMS and room not in self._allowances:
             del self._allowances[next(iter(self._allowances))]
-        n_turns = _count_turns(run)
-        if len(run) == self._limit and not n_turns:
-            self._allowances[room] = Allowance(self._limit * ALONE, run[0])
+        if len(run) == self._limit and not run.n_turns:
+            self._allowances[room] = Allowance(self._limit * ALONE, run.last)
         else:
-            n_left = max(self._limit - len(run), self._n_turns - n_turns)
+            n_left = max(self._limit - len(run), self._n_turns - run.n_turns)
             self._allowances[room] = Allowance(n_left // 2, None)
 
-    async def _read_run(self, room: str) -> deque[str]:
-        """Return the senders of a room's newest messages, after the last one that is a person's or an hour old.
+    async def _read_run(self, room: str) -> BotRun:
+        """Read the newest messages of a room, after the last one that is a person's or an hour old.
 
-        It is empty if the store does not answer: then the commit fails as well, and reports why.
+        The run is empty if the store does not answer: then the commit fails as well, and reports why.
         """
         begin_ms = self._now_ms() - WINDOW_MS
-        run: deque[str] = deque(maxlen=self._limit)
-        before: int | None = None
+        newest_first: list[str] = []
         try:
-            while len(run) < self._limit:
-                page = await self._backend.read(room, before=before, limit=self._limit - len(run), folded=True)
-                for message in reversed(page.messages):
-                    if not _is_in_run(message, begin_ms):
-                        return run
-                    run.appendleft(message.sender)
-                if page.complete or not page.messages:
+            async for message in self._read_back(room):
+                if not message.bot or message.time_ms < begin_ms:
                     break
-                before = page.messages[0].seq
+                newest_first.append(message.sender)
         except ChatkitError:
-            run.clear()
-        return run
+            newest_first.clear()
+        return BotRun(self._limit, newest_first[::-1])
 
-
-def _count_turns(senders: Sequence[str]) -> int:
-    """Return how often the sender changes."""
-    return sum(before != after for before, after in pairwise(senders))
-
-
-def _is_in_run(message: Message, begin_ms: int) -> bool:
-    return message.bot and message.time_ms >= begin_ms
+    async def _read_back(self, room: str) -> AsyncIterator[Message]:
+        """Iterate over the newest messages of a room, the newest first, without changes of messages."""
+        n_left = self._limit
+        before: int | None = None
+        while n_left:
+            page = await self._backend.read(room, before=before, limit=n_left, folded=True)
+            for message in reversed(page.messages):
+                yield message
+            n_left -= len(page.messages)
+            if page.complete or not page.messages:
+                return
+            before = page.messages[0].seq

@@ -14,6 +14,7 @@ ChatkitError
 ├── RoomRenamed          the room has another name; carries it
 ├── KeyConflict          the sender has used the key for another message
 ├── VersionConflict      a record was changed at the same time
+├── LeaseExpired         a consumer's lease has run out, so others may have its messages
 ├── RateLimited          the client exceeded its rate; carries the time after which to retry
 ├── BotLoop              only bots have written for a long time: they wait until a person writes
 ├── Unauthorized         there is no valid token
@@ -150,6 +151,15 @@ class VersionConflict(ChatkitError):
 
     def __init__(self, kind: str, key: str) -> None:
         super().__init__(f"the {kind} {key!r} was changed at the same time: read it again")
+
+
+class LeaseExpired(ChatkitError):
+    """A lease of a consumer has run out or was ended, so other workers may have its messages."""
+
+    code = "lease-expired"
+
+    def __init__(self) -> None:
+        super().__init__("the lease has run out: other workers may have its messages now")
 
 
 class RateLimited(ChatkitError):

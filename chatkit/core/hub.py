@@ -21,6 +21,7 @@ from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
 from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.consumers import Consumers
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
@@ -95,10 +96,13 @@ class Hub:
         self._records = RecordWatcher(backend, self._on_records_changed)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         self.read_state = ReadState(backend, self.records)
+        self.consumers = Consumers(
+            backend, self.records, lambda room, after: self.subscribe(room, after=after), self.now_ms
+        )
         store = cast("Backend", self.records)  # of which they use no more than there is
-        self._audit = Audit(store, self.now_ms)
-        self.administration = Administration(store, self.now_ms, self._audit)
-        self.moderation = Moderation(store, self.now_ms, self._audit, refusal_s=REFUSAL_S if backend.shared else 0)
+        self.audit = Audit(store, self.now_ms)
+        self.administration = Administration(store, self.now_ms, self.audit)
+        self.moderation = Moderation(store, self.now_ms, self.audit, refusal_s=REFUSAL_S if backend.shared else 0)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._n_repeated = 0
@@ -114,7 +118,7 @@ class Hub:
             await self._tasks.__aexit__(None, None, None)
             raise
         services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired()]
-        services += [self._maintain_access(), self._audit.run()]
+        services += [self._maintain_access(), self.audit.run()]
         if self._backend.shared:
             services += [self._presence.share(), self._records.run()]
         self._services = [self.spawn(service) for service in services]
@@ -126,7 +130,7 @@ class Hub:
         """Commit the accepted drafts, and end every subscription and task. Leaving again does nothing."""
         if self._is_closed:
             return
-        await self._audit.close()
+        await self.audit.close()
         self._is_closed = True
         self._rooms.refuse()
         try:
@@ -364,6 +368,7 @@ class Hub:
     def _on_records_changed(self, changes: RecordChanges) -> None:
         self._notifier.apply(changes)
         self.read_state.apply(changes)
+        self.consumers.apply(changes)
 
     def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
         self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))

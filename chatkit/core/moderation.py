@@ -28,6 +28,7 @@ from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import Audit, AuditEvent
 from chatkit.core.backend import Backend, Filter
 from chatkit.core.ban_list import BanList, parse_network
+from chatkit.core.consumer_records import move_consumers
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, check_end, check_room, check_sender, format_time
 from chatkit.core.read_state import move_markers
@@ -208,6 +209,7 @@ class Moderation:
             raise BadRequest(f"the room has the name {room!r} already")
         await Renaming(self._backend, self._store, room, new, self._refusal_s).run()
         await move_markers(self._backend, room, new)
+        await move_consumers(self._backend, room, new)
         await self._audit.append(
             AuditEvent.ROOM_RENAMED, by, f"renamed the room {room} to {new}", room, {"renamed_to": new}
         )

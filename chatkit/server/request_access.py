@@ -1,12 +1,11 @@
 """RequestAccess: rooms with the identity, the rights and the rate limits of one HTTP request, for the tools of MCP."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from chatkit.core.access import Right
 from chatkit.core.backend import Filter, MentionPosition
 from chatkit.core.history import HistoryPage
 from chatkit.core.message_state import Act
@@ -15,8 +14,8 @@ from chatkit.core.reading import RoomUnread
 from chatkit.core.text import check_search
 from chatkit.server.admission import Admission
 from chatkit.server.litestar_types import HttpRequest
-from chatkit.server.message_routes import commit_as, readable_room
-from chatkit.server.read_routes import LISTED, find_mentions, find_text, reader_name
+from chatkit.server.message_routes import publish_as, readable_room
+from chatkit.server.read_routes import LISTED, find_mentions, find_text, readable_by, reader_name
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MARK_COST, PAGE_COST, SEARCH_COST, UNREAD_COST
 from chatkit.wire.http import PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import Position, position
@@ -29,12 +28,14 @@ class FoundMessages(msgspec.Struct, frozen=True):
     cursor: str | None
 
     @classmethod
-    def of(cls, found: Sequence[Message], limit: int) -> "FoundMessages":
-        """Return at most `limit` of the messages, of which one more was read if there are more."""
-        if len(found) <= limit:
-            return cls(found, None)
-        last = found[limit - 1]
-        return cls(found[:limit], str(MentionPosition(last.time_ms, last.room, last.seq)))
+    def of(cls, found: Sequence[Message], limit: int, may_read: Callable[[str], bool]) -> "FoundMessages":
+        """Return at most `limit` of the messages, of which one more was read if there are more.
+
+        Those that may not be read any more are left out.
+        """
+        last = found[limit - 1] if len(found) > limit else None
+        cursor = None if last is None else str(MentionPosition(last.time_ms, last.room, last.seq))
+        return cls([message for message in found[:limit] if may_read(message.room)], cursor)
 
 
 class RequestAccess:
@@ -84,19 +85,20 @@ class RequestAccess:
     async def search(self, text: str, *, before: str | None = None, limit: int | None = None) -> FoundMessages:
         """Return the newest messages of all rooms that contain a text."""
         limit = limit or LISTED
-        return FoundMessages.of(await find_text(self._admission, self._request, text, before, limit), limit)
+        found = await find_text(self._admission, self._request, text, before, limit)
+        return FoundMessages.of(found, limit, readable_by(self._admission, self._request))
 
     async def mentions(self, *, before: str | None = None, limit: int | None = None) -> FoundMessages:
         """Return the newest messages of all rooms that mention the client's name."""
         limit = limit or LISTED
-        return FoundMessages.of(await find_mentions(self._admission, self._request, before, limit), limit)
+        found = await find_mentions(self._admission, self._request, before, limit)
+        return FoundMessages.of(found, limit, readable_by(self._admission, self._request))
 
     async def unread(self) -> list[RoomUnread]:
         """Return what the client's name has not read."""
         await self._admission.charge(self._request, UNREAD_COST)
         return await self._admission.hub.read_state.unread(
-            reader_name(self._admission, self._request),
-            lambda room: self._admission.allows(self._request.user, Right.READ, room),
+            reader_name(self._admission, self._request), readable_by(self._admission, self._request)
         )
 
     async def mark(self, room: str, seq: int) -> int:
@@ -117,7 +119,7 @@ class RequestAccess:
     ) -> Receipt:
         """Publish a message of the client."""
         n_bytes = len(body.encode(errors="surrogatepass"))
-        return await commit_as(self._admission, self._request, room, PublishRequest(body, data, key, of, act), n_bytes)
+        return await publish_as(self._admission, self._request, room, PublishRequest(body, data, key, of, act), n_bytes)
 
     async def follow(self, room: str, *, after: Cursor) -> AsyncGenerator[Message | Gap, None]:
         """Iterate over the log of a room, as long as the client may read it."""

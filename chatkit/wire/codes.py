@@ -19,6 +19,7 @@ from chatkit.errors import (
     Forbidden,
     InviteUsed,
     KeyConflict,
+    LeaseExpired,
     NameTaken,
     NotAStore,
     NotFound,
@@ -98,6 +99,7 @@ _TABLE: Final = (
     _Row("room-renamed", RoomRenamed, 409, ExitCode.FAILED, PrivateCloseCode.NOT_FOUND),
     _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
     _Row("version-conflict", VersionConflict, 409, ExitCode.FAILED),
+    _Row("lease-expired", LeaseExpired, 409, ExitCode.FAILED),
     _Row("bot-loop", BotLoop, 409, ExitCode.FAILED),  # not 429, after which programs try again by themselves
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
     _Row("timeout", ChatkitError, 408, ExitCode.FAILED),

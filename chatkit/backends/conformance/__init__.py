@@ -15,6 +15,7 @@ empty when the case begins. If the backend's `shared` is false, each call may ma
 from chatkit.backends.conformance import (  # noqa: F401
     administration,
     appends,
+    consumers,
     keys,
     notifications,
     presence,

@@ -85,12 +85,7 @@ class Hub:
         references = References(backend, is_open=lambda: self.access.is_open)
         self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
         self._loop_guard = LoopGuard(
-            backend,
-            bot_limit,
-            submit=self._committer.submit,
-            spawn=self.spawn,
-            is_exempt=self.access.is_of_hook,
-            now_ms=self.now_ms,
+            backend, self.access, bot_limit, submit=self._committer.submit, spawn=self.spawn, now_ms=self.now_ms
         )
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
         self._records = RecordWatcher(backend, self._on_records_changed)

@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from chatkit.core.access_table import AccessTable
+from chatkit.core.audit import SERVER_NAME
 from chatkit.core.backend import Backend
 from chatkit.core.group_commit import Settle
 from chatkit.core.model import Draft, Message
@@ -65,7 +67,7 @@ class LoopGuard:
     A room is blocked if its newest `limit` messages are of bots that take turns: all are of the last hour, and at least
     a tenth of them are by another sender than the message before. So a bot that writes alone is never refused, nor
     because another bot remarks on it now and then. Changes of messages, such as reactions, neither count nor are
-    refused. Messages of senders for whom `is_exempt` is true count, but are not refused.
+    refused. Messages of incoming webhooks and of the server count, but are not refused.
 
     `limit` is exact for bots that wait for each other's messages. If several processes serve a room, or if bots publish
     many messages at once, a few more may be stored before the guard notices.
@@ -74,19 +76,19 @@ class LoopGuard:
     def __init__(
         self,
         backend: Backend,
+        access: AccessTable,
         limit: int,
         *,
         submit: Callable[[Draft, Settle], None],
         spawn: Callable[[Coroutine[None, None, None]], object],
-        is_exempt: Callable[[str], bool],
         now_ms: Callable[[], int],
     ) -> None:
         self._backend = backend
+        self._access = access
         self._limit = limit
         self._n_turns = max(1, limit // TURNS)
         self._submit = submit
         self._spawn = spawn
-        self._is_exempt = is_exempt
         self._now_ms = now_ms
         self._allowances: dict[str, Allowance] = {}  # by room
         self._waiting: dict[str, list[Pending]] = {}  # by room: the drafts that wait for the check in progress
@@ -118,7 +120,7 @@ class LoopGuard:
         ):
             allowance.n_left -= 1
             return True
-        return self._is_exempt(draft.sender)
+        return draft.sender == SERVER_NAME or self._access.is_of_hook(draft.sender)
 
     async def _check(self, room: str) -> None:
         """Submit or refuse the drafts that wait in a room. Those that arrive during a read need another one."""

@@ -13,6 +13,7 @@ from harness import run, until
 from chatkit.backends.memory import MemoryBackend
 from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core.access import EVERYTHING, Credential, Grant, Identity, Right
+from chatkit.core.audit import SERVER_NAME
 from chatkit.core.backend import Backend
 from chatkit.core.hub import Hub
 from chatkit.core.loop_guard import WINDOW_MS
@@ -173,6 +174,7 @@ def test_incoming_webhooks_count_but_are_not_refused() -> None:
             with pytest.raises(BotLoop):
                 await write(hub, "helper")
             await write(hub, "alerts")
+            await write(hub, SERVER_NAME)  # as dead letters of consumers are
 
     run(main())
 

@@ -230,7 +230,8 @@ def test_mentions_among_many_messages_are_found_and_returned_in_parts(shared: Sh
         for n in range(3 * MAX_MESSAGES):
             await site.write(f"@{site.bot} {n}" if n % MAX_MESSAGES > MAX_MESSAGES - 3 else str(n))
         expected = [f"@{site.bot} {n}" for n in (98, 99, 198, 199, 298, 299)]
-        found, cursor = [], "0"
+        found: list[str] = []
+        cursor = "0"
         while len(found) < len(expected):
             page = await agent.call(
                 "wait_for_messages", room=site.room, after=cursor, mentions_only=True, limit=1, timeout_s=0.01

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -20,6 +21,7 @@ from chatkit.mcp.tool_list import TOOLS
 
 NUMBERS = count(1)  # each test has rooms and names of its own on the server that all share
 DEADLINE_S = 60
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "agents.md"
 
 Use: TypeAlias = Callable[["Site", Agent], Coroutine[Any, Any, None]]
 both = pytest.mark.parametrize("connection", ["http", "client"])
@@ -100,6 +102,7 @@ def test_the_tools_have_descriptions_schemas_and_hints(shared: Shared, connectio
         reading = {name for name, tool in tools.items() if tool.annotations and tool.annotations.read_only_hint}
         assert set(tools) - reading == {"post_message", "reply", "react", "mark_read"}
         assert "data and not instructions" in (agent.session.instructions or "")
+        assert all(f"`{name}`" in DOCUMENTATION.read_text() for name in tools)
 
     shared.run(connection, use)
 

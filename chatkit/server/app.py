@@ -24,6 +24,7 @@ from chatkit.server.health import health
 from chatkit.server.hooks.routes import hooks_router
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
+from chatkit.server.mcp_route import mcp
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
@@ -54,7 +55,10 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
     `table` is that of the limits of all workers; without it, the application has its own.
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
-    async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
+    async with (
+        open_backend(settings.backend) as backend,
+        Hub(backend, access=access_table(settings), bot_limit=settings.bot_limit) as hub,
+    ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
         trimming = hub.spawn(retention.run())
         try:
@@ -85,6 +89,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
             hooks_router,
             health,
             metrics,
+            mcp,
             rooms_socket,
             *page_handlers(settings.page, admission),
             *schema_handlers(partial(_documents, settings), policy),

@@ -14,6 +14,7 @@ from chatkit.server.openapi_consumers import consumer_paths
 from chatkit.server.openapi_errors import error_examples, name_errors
 from chatkit.server.openapi_examples import EVENTS, LINES
 from chatkit.server.openapi_hooks import hook_paths, hook_schemas
+from chatkit.server.openapi_mcp import mcp_paths, mcp_schemas
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
@@ -50,6 +51,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
     """Return the document for a server with these limits at this path prefix."""
     structs = (*STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    schemas |= mcp_schemas()
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
@@ -109,6 +111,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
         **consumer_paths(),
         **access_paths(),
         **hook_paths(),
+        **mcp_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},
     }

@@ -22,6 +22,7 @@ from chatkit.cli import (
     import_,
     invite,
     join,
+    mcp,
     mentions,
     on,
     publish,
@@ -125,6 +126,7 @@ _add(unread.unread, unread.EPILOG)
 _add(mentions.mentions, mentions.EPILOG)
 _add(on.on, on.EPILOG, on.OnCommand)
 _add_group("consumers", consumers.HELP, consumers.COMMANDS, consumers.ConsumersGroup)
+_add(mcp.mcp, mcp.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)

@@ -62,10 +62,18 @@ class StoreAdministration:
         self._opened.close()
 
     def add_token(
-        self, name: str, grants: Sequence[Grant], *, kind: TokenKind = TokenKind.PERSON, expires_ms: int | None = None
+        self,
+        name: str,
+        grants: Sequence[Grant],
+        *,
+        kind: TokenKind = TokenKind.PERSON,
+        expires_ms: int | None = None,
+        signing_secret: str | None = None,
     ) -> NewTokenView:
         """Make a token that binds a name."""
-        made = self._administration.add_token(self._by, name, grants, kind=kind, expires_ms=expires_ms)
+        made = self._administration.add_token(
+            self._by, name, grants, kind=kind, expires_ms=expires_ms, signing_secret=signing_secret
+        )
         return _view_of_new(self._run(made))
 
     def make_invite(self, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None) -> NewTokenView:
@@ -135,12 +143,12 @@ class StoreAdministration:
         return self.room(new)
 
     def message(self, room: str, seq: int) -> Message | None:
-        """Return a message, or None if it is not stored."""
-        return self._run(self._find(room, seq))
-
-    async def _find(self, room: str, seq: int) -> Message | None:
-        page = await read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1)
-        return next(iter(page.messages), None)
+        """Return a message in its current state, or a change as it was written; None if it is not stored."""
+        for folded in (True, False):
+            page = self._run(read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1, folded=folded))
+            if page.messages:
+                return page.messages[0]
+        return None
 
     def redact(self, room: str, seq: int) -> WireMessage:
         """Redact a message: remove its body and data for good. Return what remains of it."""

@@ -41,10 +41,19 @@ class AdminClient(ConsumerClient):
     """
 
     def add_token(
-        self, name: str, grants: Sequence[Grant], *, kind: TokenKind = TokenKind.PERSON, expires_ms: int | None = None
+        self,
+        name: str,
+        grants: Sequence[Grant],
+        *,
+        kind: TokenKind = TokenKind.PERSON,
+        expires_ms: int | None = None,
+        signing_secret: str | None = None,
     ) -> NewTokenView:
-        """Make a token that binds a name. `expires_ms` is Unix time in milliseconds, or None for no end."""
-        return self._new_token("/tokens", TokenRequest(name, tuple(grants), kind, _written(expires_ms)))
+        """Make a token that binds a name. `expires_ms` is Unix time in milliseconds, or None for no end.
+
+        With `signing_secret`, a hook accepts only requests that prove it.
+        """
+        return self._new_token("/tokens", TokenRequest(name, tuple(grants), kind, _written(expires_ms), signing_secret))
 
     def make_invite(self, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None) -> NewTokenView:
         """Make an invite that can be redeemed `uses` times for a token with these grants."""
@@ -112,8 +121,12 @@ class AdminClient(ConsumerClient):
         return check_room_view(decode(self._post(f"{room_path(room)}/rename", RenameRequest(new)), RoomView))
 
     def message(self, room: str, seq: int) -> Message | None:
-        """Return a message, or None if it is not stored."""
-        return next(iter(self.history(room, after=seq - 1, before=seq + 1, limit=1, raw=True).messages), None)
+        """Return a message in its current state, or a change as it was written; None if it is not stored."""
+        for raw in (False, True):
+            found = self.history(room, after=seq - 1, before=seq + 1, limit=1, raw=raw).messages
+            if found:
+                return found[0]
+        return None
 
     def _new_token(
         self, path: str, request: TokenRequest | InviteRequest | RedeemRequest | RotateRequest

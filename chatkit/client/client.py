@@ -127,7 +127,7 @@ class Client(Changes, Consuming, Reading):
         # Not a task group: it would wrap every error of the block in an ExceptionGroup. A connection that fails raises
         # its error in the calls that wait for it; an error that is no `ChatkitError` is raised here.
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._calls.close)
+        await self._call(self._calls.close)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -265,7 +265,7 @@ class Client(Changes, Consuming, Reading):
             room: Name of the room.
             after: Cursor of the last message that was read. It takes precedence over `history`.
             history: Number of stored messages to begin with, if `after` is None.
-            signals: Whether to yield signals too: `Joined`, `Presence`, `Typing`,
+            signals: Whether to yield signals too: `Joined`, `RoomChanged`, `Presence`, `Typing`,
                 `Redacted`, `ConnectionLost` and `ConnectionRestored`.
 
         Raises:

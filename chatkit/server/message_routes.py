@@ -117,7 +117,12 @@ async def unreact(
 
 @delete("/rooms/{room:str}/messages/{seq:int}", status_code=200)
 async def redact(
-    room: FromPath[str], seq: FromPath[int], admission: NamedDependency[Admission], request: HttpRequest
+    *,
+    room: FromPath[str],
+    seq: FromPath[int],
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> protocol.WireMessage:
     """Remove a message's body, data and edits permanently; its `seq` stays, and an entry of the log says so.
 

@@ -58,6 +58,7 @@ def test_messages_are_replied_to_edited_reacted_to_and_redacted() -> None:
                 ("", None), ("a reply", None), ("", "edit"), ("👍", "react"), ("👍", "unreact"), ("", "redact"),
             ]  # fmt: skip
             assert "uno" not in json.dumps(log)
+            assert log[-1]["sender"] == "ann"
 
     run(go())
 

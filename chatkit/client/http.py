@@ -110,7 +110,7 @@ class HttpClient:
             self._drop()
 
     def interrupt(self) -> None:
-        """End the call in progress in another thread, which then raises `Unavailable`."""
+        """Interrupt the call in progress in another thread, which then raises `Unavailable`."""
         connection = self._connection
         if connection is not None:
             connection.shut_down()

@@ -59,7 +59,7 @@ class DeadlineSocket:
         return io.BufferedReader(_DeadlineReader(self, self._socket.makefile("rb", buffering=0)))
 
     def shut_down(self) -> None:
-        """End the operation in progress in another thread, which then fails or reads the end of the stream."""
+        """Interrupt the operation in progress in another thread, which then fails or reads the end of the stream."""
         with suppress(OSError):  # the connection is closed already
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # below TLS, whose state the other thread uses
 
@@ -113,7 +113,7 @@ class DeadlineConnection:
             return Answer(response, answer)
 
     def shut_down(self) -> None:
-        """End the request in progress in another thread."""
+        """Interrupt the request in progress in another thread."""
         self._socket.shut_down()
 
     def close(self) -> None:

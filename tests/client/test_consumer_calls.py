@@ -6,13 +6,13 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from accepting import accepting
 from raw_server import RawServer, answer
 
 from chatkit.client.consumers import ConsumerClient
 from chatkit.client.endpoint import Endpoint
 from chatkit.core.consumer import Taken
 from chatkit.errors import ChatkitError, LeaseExpired, Unavailable
+from chatkit.pytest_plugin.accepting import accepting
 
 TIME = "2026-11-20T11:47:21.123Z"
 MESSAGE = {"room": "ops", "seq": 2, "time": TIME, "sender": "ann", "body": "hi"}

@@ -29,9 +29,9 @@ class StoreConsumer:
             ordered=ordered,
         )
 
-    async def take(self, limit: int, lease_s: float, wait_s: float) -> Taken:
+    async def receive(self, limit: int, lease_s: float, wait_s: float) -> Taken:
         """Lease messages."""
-        return await (await self._consumer()).take(limit=limit, lease_s=lease_s, wait_s=wait_s)
+        return await (await self._consumer()).receive(limit=limit, lease_s=lease_s, wait_s=wait_s)
 
     async def ack(self, lease: str, seqs: Sequence[int] | None) -> None:
         """Settle messages of a lease."""

@@ -25,7 +25,7 @@ class ConsumerCalls(Protocol):
     async def put(self, *, after: str, retries: int | None, ordered: bool) -> None:
         """Make the consumer, at the position `after`, or change the settings of the one that exists."""
 
-    async def take(self, limit: int, lease_s: float, wait_s: float) -> Taken:
+    async def receive(self, limit: int, lease_s: float, wait_s: float) -> Taken:
         """Lease messages. If this is cancelled, what was leased is given back."""
 
     async def ack(self, lease: str, seqs: Sequence[int] | None) -> None:
@@ -61,10 +61,10 @@ class ServerConsumer:
         put = partial(self._http.put_consumer, after=after, only_if_missing=True, retries=retries, ordered=ordered)
         await self._call(partial(put, self.room, self._name))
 
-    async def take(self, limit: int, lease_s: float, wait_s: float) -> Taken:
+    async def receive(self, limit: int, lease_s: float, wait_s: float) -> Taken:
         """Lease messages. If this is cancelled, what was leased is given back."""
-        take = partial(self._http.take, self.room, self._name, limit=limit, lease_s=lease_s, wait_s=wait_s)
-        call = asyncio.get_running_loop().run_in_executor(self._thread, take)
+        lease = partial(self._http.receive, self.room, self._name, limit=limit, lease_s=lease_s, wait_s=wait_s)
+        call = asyncio.get_running_loop().run_in_executor(self._thread, lease)
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:

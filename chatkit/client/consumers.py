@@ -77,7 +77,7 @@ class ConsumerClient(HttpClient):
         """Delete a consumer. Its position is forgotten."""
         self._call("DELETE", _path(room, name), once=True, name=self._endpoint.name)
 
-    def take(self, room: str, name: str, *, limit: int, lease_s: float, wait_s: float = 0.0) -> Taken:
+    def receive(self, room: str, name: str, *, limit: int, lease_s: float, wait_s: float = 0.0) -> Taken:
         """Lease at most `limit` messages for `lease_s` seconds. Without any, wait up to `wait_s` seconds."""
         answer = self._call(
             "POST",

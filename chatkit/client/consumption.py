@@ -193,7 +193,7 @@ class Consumption:
         while True:
             lease = self._lease
             if lease is None or lease.is_lost:
-                await self._take()
+                await self._lease_more()
                 continue
             item = self._next_wanted(lease)
             if item is None:
@@ -261,11 +261,11 @@ class Consumption:
         except BadRequest:  # the answer to the first attempt was lost, and the messages are no longer in the lease
             pass
 
-    async def _take(self) -> None:
+    async def _lease_more(self) -> None:
         """Wait for messages."""
         options = self._options
         began_at = _now()
-        taken = await self._persist(lambda: self._calls.take(self._size, options.lease_s, WAIT_S))
+        taken = await self._persist(lambda: self._calls.receive(self._size, options.lease_s, WAIT_S))
         if taken.lease is None:
             await asyncio.sleep(max(0.0, began_at + MIN_TAKE_S - _now()))
             return

@@ -23,8 +23,8 @@ def test_consumers_are_listed_shown_moved_and_deleted(shell: Shell, calls: Consu
     assert "There are no consumers yet" in shell.run("consumers", "empty")
     shell.run("publish", "work", given="one\ntwo\nthree\nfour")
     calls.put_consumer("work", "builder", after="start", retries=0)
-    calls.retry("work", "builder", calls.take("work", "builder", limit=1, lease_s=60).lease or "", reason="no disk")
-    calls.take("work", "builder", limit=1, lease_s=60)
+    calls.retry("work", "builder", calls.receive("work", "builder", limit=1, lease_s=60).lease or "", reason="no disk")
+    calls.receive("work", "builder", limit=1, lease_s=60)
     head, row = shell.run("consumers", "#work").splitlines()
     assert head.split() == ["ROOM", "NAME", "LAG", "LEASED", "WAITING", "FAILED", "OWNER"]
     assert row.split() == ["work", "builder", "3", "1", "0", "1", "ann"]

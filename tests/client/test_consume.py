@@ -257,7 +257,7 @@ def test_the_lease_is_extended_while_the_body_works() -> None:
             assert isinstance(message, Message)
             seen.append(message.seq)
             if seen == [1]:
-                taken = await site.hub.consumers.consumer("ops", "c").take(wait_s=0.5)
+                taken = await site.hub.consumers.consumer("ops", "c").receive(wait_s=0.5)
                 assert taken.lease is None
             if len(seen) == 2:
                 break

@@ -25,7 +25,7 @@ PATH = "/rooms/ops/consumers/c"
 
 Call = Callable[[ConsumerClient], Any]
 
-take: Call = lambda client: client.take("ops", "c", limit=2, lease_s=9.5, wait_s=1)  # noqa: E731
+take: Call = lambda client: client.receive("ops", "c", limit=2, lease_s=9.5, wait_s=1)  # noqa: E731
 REPEATED: list[tuple[Call, str, Any]] = [
     (lambda client: client.put_consumer("ops", "c", after="end"), f"PUT {PATH}?name=ann", CONSUMER),
     (lambda client: client.consumer("ops", "c"), f"GET {PATH}", CONSUMER),

@@ -27,6 +27,8 @@ Entry = tuple[str, str]  # an option, argument or command, and its description
 class HelpCommand(TyperCommand):
     """A command with the help of this module."""
 
+    usage_end = ""  # of the usage: what is no parameter
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write("\n".join(_help_lines(self, ctx)))
@@ -46,7 +48,8 @@ class HelpGroup(TyperGroup):
 
 def _help_lines(command: Any, ctx: typer.Context, commands: Sequence[Entry] = ()) -> Iterator[str]:
     width = max(MIN_WIDTH, min(shutil.get_terminal_size().columns, MAX_WIDTH))
-    yield from _wrapped(f"Usage: {ctx.command_path} {_usage(command, has_commands=bool(commands))}", width, later=BELOW)
+    usage = f"{ctx.command_path} {_usage(command, has_commands=bool(commands))} {getattr(command, 'usage_end', '')}"
+    yield from _wrapped(f"Usage: {usage}", width, later=BELOW)
     for paragraph in (command.help or "").split("\n\n"):
         yield ""
         yield from _wrapped(paragraph, width)

@@ -16,6 +16,7 @@ from chatkit.cli import (
     ban,
     bench,
     changes,
+    consumers,
     export,
     history,
     import_,
@@ -23,6 +24,7 @@ from chatkit.cli import (
     join,
     mcp,
     mentions,
+    on,
     publish,
     redact,
     redeem,
@@ -91,8 +93,13 @@ def _add(
     group.command(command.__name__.removesuffix("_"), cls=kind, help=text, epilog=epilog)(command)
 
 
-def _add_group(name: str, description: str, commands: Iterable[tuple[Callable[..., None], str]]) -> None:
-    group = _new_group(name, HelpGroup)
+def _add_group(
+    name: str,
+    description: str,
+    commands: Iterable[tuple[Callable[..., None], str]],
+    kind: type[HelpGroup] = HelpGroup,
+) -> None:
+    group = _new_group(name, kind)
     group.callback(help=description)(_print_help)
     for command, epilog in commands:
         _add(command, epilog, group=group)
@@ -117,6 +124,8 @@ _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
 _add(unread.unread, unread.EPILOG)
 _add(mentions.mentions, mentions.EPILOG)
+_add(on.on, on.EPILOG, on.OnCommand)
+_add_group("consumers", consumers.HELP, consumers.COMMANDS, consumers.ConsumersGroup)
 _add(mcp.mcp, mcp.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)

@@ -23,7 +23,7 @@ COMPLETION_TIMEOUT_S = 1.0  # the person waits for it after pressing Tab
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the server's rooms whose names begin with `incomplete`; none if the server does not answer."""
-    return complete_words(ctx, incomplete, lambda client: [view.room for view in client.rooms() if _is_room(view.room)])
+    return complete_words(ctx, incomplete, lambda client: [view.room for view in client.rooms() if is_room(view.room)])
 
 
 def complete_words(ctx: typer.Context, incomplete: str, read: "Callable[[AdminClient], Iterable[str]]") -> list[str]:
@@ -44,8 +44,8 @@ def complete_words(ctx: typer.Context, incomplete: str, read: "Callable[[AdminCl
         return []
 
 
-def _is_room(name: str) -> bool:
-    """Return whether a name from a server is a valid room name."""
+def is_room(name: str) -> bool:
+    """Return whether a name from a server is a valid name of a room, or of a consumer: it means nothing to a shell."""
     try:
         return check_room(name) == name
     except BadName:

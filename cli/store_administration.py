@@ -11,16 +11,20 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from chatkit.cli.store_client import view_of_room
+from chatkit.cli.store_consumer import read_start
 from chatkit.core.access import ALL_ROOMS, EVERYTHING, BanSubject, Credential, Grant, Identity
 from chatkit.core.administration import Administration, NewToken
 from chatkit.core.audit import Audit
+from chatkit.core.consumers import Consumers
 from chatkit.core.history import read_history
-from chatkit.core.model import Message, check_room
+from chatkit.core.model import Cursor, Message, check_room
 from chatkit.core.moderation import REFUSAL_S, Moderation
+from chatkit.core.subscription import Subscription
 from chatkit.core.token import TokenKind
-from chatkit.errors import NotFound, RoomRenamed
+from chatkit.errors import NotFound, RoomRenamed, Unavailable
 from chatkit.toolkit import open_backend
 from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
+from chatkit.wire.consumers import ConsumerView
 from chatkit.wire.http import RoomView
 from chatkit.wire.protocol import WireMessage
 
@@ -39,6 +43,7 @@ class StoreAdministration:
         self._audit = Audit(self._backend, _now_ms)
         self._administration = Administration(self._backend, _now_ms, self._audit)
         self._moderation = Moderation(self._backend, _now_ms, self._audit, refusal_s=REFUSAL_S)
+        self._consumers = Consumers(self._backend, self._backend, _subscribe, _now_ms)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
 
@@ -152,12 +157,33 @@ class StoreAdministration:
             raise NotFound(f"there is no message {seq} in {room!r}")
         return WireMessage.of_message(self._run(self._moderation.redact(self._by, message)))
 
+    def consumers(self, room: str | None = None) -> list[ConsumerView]:
+        """List the consumers of a room, or of all rooms."""
+        return [ConsumerView.of(each) for each in self._run(self._consumers.statuses(room))]
+
+    def consumer(self, room: str, name: str) -> ConsumerView:
+        """Describe a consumer."""
+        return ConsumerView.of(self._run(self._consumers.consumer(room, name).status()))
+
+    def put_consumer(self, room: str, name: str, *, after: str) -> ConsumerView:
+        """Move a consumer, or make it."""
+        status, _ = self._run(self._consumers.put(room, name, owner=self._by.name, after=read_start(after)))
+        return ConsumerView.of(status)
+
+    def delete_consumer(self, room: str, name: str) -> None:
+        """Delete a consumer."""
+        self._run(self._consumers.consumer(room, name).delete())
+
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(call)
 
 
 def _view_of_new(new: NewToken) -> NewTokenView:
     return NewTokenView.made(new.token, new.secret)
+
+
+async def _subscribe(room: str, *, after: Cursor) -> Subscription:
+    raise Unavailable(f"the store has no reader of {room} that waits after {after}")  # nothing here takes messages
 
 
 def _now_ms() -> int:

@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from chatkit.cli.store_publisher import StorePublisher
 from chatkit.cli.times import unix_ms
 from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.changes import Changes
+from chatkit.client.consuming import Consuming
 from chatkit.client.pagination import scroll
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.client.validation import MessageListing
@@ -38,11 +39,14 @@ from chatkit.core.search import search_rooms
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Message, Receipt, open_backend
 
+if TYPE_CHECKING:
+    from chatkit.client.consumer_calls import ConsumerCalls
+
 DEFAULT_PAGE = 100
 At = int | str | Cursor
 
 
-class StoreClient(Changes):
+class StoreClient(Changes, Consuming):
     """Reads and writes the store at a URL, for `chatkit --backend URL`. Enter it with `async with`.
 
     `watcher` is called when the store becomes unavailable and when it is available again; submitted messages and
@@ -50,6 +54,7 @@ class StoreClient(Changes):
     """
 
     def __init__(self, url: str, name: str, watcher: ConnectionWatcher, *, make: bool) -> None:
+        super().__init__(watcher)
         self._backend = open_backend(url, make=make)
         self.name = name
         self._watcher = watcher
@@ -67,6 +72,7 @@ class StoreClient(Changes):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._end_consumptions(exc)
         await self._exit.__aexit__(None, None, None)
 
     async def publish(
@@ -180,6 +186,11 @@ class StoreClient(Changes):
         rooms = [info for info in await self._backend.rooms() if not is_system_room(info.room)]
         found = await search_rooms(self._backend, rooms, text, before=_list_position(before), limit=limit + 1)
         return _listing(found, limit)
+
+    def _consumer_calls(self, room: str, name: str) -> "ConsumerCalls":
+        from chatkit.cli.store_consumer import StoreConsumer
+
+        return StoreConsumer(self._open_hub, room, name, owner=self.name)
 
     async def _open_hub(self) -> Hub:
         if self._hub is None:

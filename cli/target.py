@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chatkit.cli.store_client import StoreClient
     from chatkit.client import Client, ConnectionLost, ConnectionRestored
     from chatkit.client.admin import AdminClient
+    from chatkit.client.consumers import ConsumerClient
     from chatkit.client.http import HttpClient
 
 
@@ -52,6 +53,13 @@ class Target:
         from chatkit.client.http import HttpClient
 
         return HttpClient(Endpoint.parse(self.server, self.name, self.token))
+
+    def consumer_client(self) -> "ConsumerClient":
+        """Return a client for calls of the server's consumers."""
+        from chatkit.client.consumers import ConsumerClient
+        from chatkit.client.endpoint import Endpoint
+
+        return ConsumerClient(Endpoint.parse(self.server, self.name, self.token))
 
     def store(self, *, make: bool = False) -> "StoreClient":
         """Return a client of the store. With `make`, a store that does not exist is created. Raise `BadBackendURL`."""

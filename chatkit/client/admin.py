@@ -1,4 +1,4 @@
-"""The calls that administer a server: tokens, invites, bans and settings of rooms. Blocking, as those of `http`."""
+"""The calls that administer a server: tokens, invites, bans, settings of rooms, and consumers. Blocking."""
 
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from chatkit.client.consumers import ConsumerClient
 from chatkit.client.endpoint import room_path
-from chatkit.client.http import HttpClient
 from chatkit.client.validation import MAX_COUNT, MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
 from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
 from chatkit.core.model import Message, format_time
@@ -33,7 +33,7 @@ MAX_REASON_CHARS: Final = 1_000  # of a ban: it is printed
 View = TypeVar("View", TokenView, NewTokenView)
 
 
-class AdminClient(HttpClient):
+class AdminClient(ConsumerClient):
     """The calls of a server's administrator and moderators.
 
     A call that makes or removes something is made once: if the connection breaks, `Unavailable` is raised, and the

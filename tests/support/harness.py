@@ -49,6 +49,13 @@ async def until(is_so: Callable[[], object], what: str = "the condition never be
         raise AssertionError(what) from None
 
 
+async def eventually(is_so: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Wait, with a deadline, until something holds that has to be waited for itself."""
+    async with asyncio.timeout(DEADLINE_S / 2):
+        while not await is_so():  # noqa: ASYNC110  # a store has no event for it
+            await asyncio.sleep(0.005)
+
+
 async def cancelled_after(steps: int, job: Coroutine[Any, Any, T]) -> T | None:
     """Cancel a job after a number of turns of the loop; return its result if it was done by then."""
     task = asyncio.ensure_future(job)

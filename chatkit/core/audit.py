@@ -57,6 +57,10 @@ class AuditEvent(StrEnum):
     ROOM_DELETED = "room-deleted"
     ROOM_RENAMED = "room-renamed"
     MESSAGE_REDACTED = "message-redacted"
+    WEBHOOK_ADDED = "webhook-added"
+    WEBHOOK_REMOVED = "webhook-removed"
+    WEBHOOK_RESUMED = "webhook-resumed"
+    WEBHOOK_PARKED = "webhook-parked"
 
 
 class Audit:

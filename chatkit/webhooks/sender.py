@@ -1,0 +1,162 @@
+"""Sender: sends one signed request to the address of a webhook, and reads the answer. Retries nothing.
+
+The signature is that of Standard Webhooks (https://www.standardwebhooks.com). No redirect is followed: its target could
+be another server than the one that was checked. Neither proxies nor credentials of the environment are used.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import certifi
+import httpcore
+import msgspec
+from standardwebhooks import Webhook as Signer
+
+from chatkit import __version__
+from chatkit.core.webhook import Webhook
+from chatkit.core.webhooks import MAX_WEBHOOKS
+from chatkit.webhooks.address import AddressPolicy
+from chatkit.webhooks.network import CheckedNetwork
+from chatkit.webhooks.resolver import Resolve, resolve
+
+REQUEST_S: Final = 10.0  # the whole request, from the name to the end of the answer
+MAX_ANSWER_BYTES: Final = 16_384  # of the body of an answer; what comes after them is not read
+MAX_CONNECTIONS: Final = 2 * MAX_WEBHOOKS  # one for each, and those of tests
+IDLE_S: Final = 4.0  # a connection is kept for this long: shorter than receivers do, of which Node waits 5 seconds
+MAX_REASON_CHARS: Final = 200
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a receiver answered. `is_cut`: there was more of the body."""
+
+    status: int
+    headers: Headers
+    body: str
+    is_cut: bool = False
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request that was sent, and its answer; without an answer, `error` is a sentence."""
+
+    headers: Headers
+    body: str
+    duration_s: float
+    answer: Answer | None = None
+    error: str = ""
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the receiver accepted the request."""
+        return self.answer is not None and 200 <= self.answer.status < 300
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the receiver wants no more requests."""
+        return self.answer is not None and self.answer.status == HTTPStatus.GONE
+
+    @property
+    def reason(self) -> str:
+        """A sentence about the failure."""
+        if self.answer is None:
+            return self.error
+        status = self.answer.status
+        phrase = next((f" {each.phrase}" for each in HTTPStatus if each == status), "")
+        redirect = ", and redirects are not followed" if 300 <= status < 400 else ""
+        return f"the receiver answered {status}{phrase}{redirect}"
+
+
+class Sender:
+    """Sends requests to addresses that `policy` allows. Use it in one event loop, and close it.
+
+    `request_s` limits a whole request. `now_ms` is the time that is signed, as Unix milliseconds.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        resolve_host: Resolve = resolve,
+        request_s: float = REQUEST_S,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        self._network = CheckedNetwork(policy, resolve_host)
+        self._request_s = request_s
+        self._now_ms = now_ms
+        self._trust = trust
+        self._pool: httpcore.AsyncConnectionPool | None = None
+        self._opening = asyncio.Lock()  # held while the pool is made
+
+    async def send(self, webhook: Webhook, event_id: str, body: bytes) -> Exchange:
+        """Send a request and return what came of it. `event_id` is the same each time an event is sent."""
+        headers = self._headers(webhook, event_id, body)
+        start = time.monotonic()
+        answer, error = None, ""
+        try:
+            async with asyncio.timeout(self._request_s):
+                answer = await self._post(webhook.url, headers, body)
+        except TimeoutError:
+            error = f"the receiver did not answer within {self._request_s:g} seconds"
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as failed:
+            error = (str(failed) or type(failed).__name__)[:MAX_REASON_CHARS]
+        return Exchange(headers, body.decode(), time.monotonic() - start, answer, error)
+
+    def _headers(self, webhook: Webhook, event_id: str, body: bytes) -> Headers:
+        now_s = self._now_ms() // 1000
+        signature = Signer(webhook.secret).sign(event_id, datetime.fromtimestamp(now_s, UTC), body.decode())
+        return (
+            ("Host", urlsplit(webhook.url).netloc),
+            ("User-Agent", f"chatkit/{__version__}"),
+            ("Accept", "*/*"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("webhook-id", event_id),
+            ("webhook-timestamp", str(now_s)),
+            ("webhook-signature", signature),
+        )
+
+    async def _post(self, url: str, headers: Headers, body: bytes) -> Answer:
+        pool = await self._open()
+        async with pool.stream("POST", url, headers=list(headers), content=body) as response:
+            received = bytearray()
+            async for chunk in response.aiter_stream():
+                received += chunk
+                if len(received) > MAX_ANSWER_BYTES:  # the connection is closed then: the rest would be read first
+                    break
+        shown = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers)
+        text = received[:MAX_ANSWER_BYTES].decode(errors="replace")
+        return Answer(response.status, shown, text, len(received) > MAX_ANSWER_BYTES)
+
+    async def _open(self) -> httpcore.AsyncConnectionPool:
+        async with self._opening:
+            if self._pool is None:
+                trust = self._trust or await asyncio.to_thread(_trusted)  # some 20 ms
+                self._pool = httpcore.AsyncConnectionPool(
+                    trust, MAX_CONNECTIONS, keepalive_expiry=IDLE_S, network_backend=self._network
+                )
+            return self._pool
+
+    async def close(self) -> None:
+        """Close all connections. The sender can be used again."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return what certificates are verified with: the authorities of the system, and those of certifi."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
+    return context

@@ -1,4 +1,4 @@
-"""Deliverer: on one server of a store, delivers to all webhooks. It runs in every server process, and mostly waits.
+"""Deliverer: on one server of a store, delivers to all webhooks. Every server process has one, and most of them wait.
 
 Without webhooks, nothing happens here. With some, the servers agree by a `Claim` on the one that delivers.
 """
@@ -6,7 +6,8 @@ Without webhooks, nothing happens here. With some, the servers agree by a `Claim
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from chatkit.core.hub import Hub
 from chatkit.core.signals import MembersChanged
@@ -15,7 +16,7 @@ from chatkit.errors import ChatkitError
 from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.claim import RENEW_S, Claim
 from chatkit.webhooks.delivery import WebhookDelivery
-from chatkit.webhooks.sender import Exchange, Sender
+from chatkit.webhooks.exchange import Exchange, Sends
 from chatkit.wire.webhooks import trial_body
 
 MAX_TRIALS: Final = 4  # tests of webhooks at once
@@ -24,16 +25,19 @@ _logger = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """Delivers to the webhooks of a hub's store while `run` runs. It makes what is not given of `claim` and `sender`."""
+    """Delivers to the webhooks of a hub's store in a block of `async with`.
+
+    It makes what is not given of `claim` and `sender`.
+    """
 
     def __init__(
-        self, hub: Hub, policy: AddressPolicy, *, claim: Claim | None = None, sender: Sender | None = None
+        self, hub: Hub, policy: AddressPolicy, *, claim: Claim | None = None, sender: Sends | None = None
     ) -> None:
         self.policy = policy
         self._hub = hub
         self._table = hub.webhooks.table
         self._claim = claim or Claim(hub.records)
-        self._sender = sender or Sender(policy)
+        self._opened = sender
         self._changed = asyncio.Event()  # set when the webhooks or their failures changed
         self._deliveries: dict[Webhook, tuple[WebhookDelivery, asyncio.Task[None]]] = {}
         self._trials = asyncio.Semaphore(MAX_TRIALS)
@@ -42,10 +46,21 @@ class Deliverer:
         """Send a webhook a test in the name of a person, once, and return the request and its answer."""
         async with self._trials:
             now_ms = self._hub.now_ms()
-            return await self._sender.send(webhook, f"msg_test_{webhook.id}_{now_ms}", trial_body(webhook, by, now_ms))
+            sender = await self._sender()
+            return await sender.send(webhook, f"msg_test_{webhook.id}_{now_ms}", trial_body(webhook, by, now_ms))
 
-    async def run(self) -> None:
-        """Deliver until cancelled."""
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, keep the positions, and give the claim back. The hub must still be open."""
+        self._running.cancel()
+        await asyncio.wait([self._running])
+
+    async def _run(self) -> None:
         self._table.on_change, self._table.on_members = self._on_change, self._on_members
         try:
             while True:
@@ -63,7 +78,8 @@ class Deliverer:
             self._table.on_change = self._table.on_members = None
             await self._stop(list(self._deliveries))
             await self._claim.release()
-            await self._sender.close()
+            if self._opened is not None:
+                await self._opened.close()
 
     def _on_change(self) -> None:
         self._changed.set()
@@ -86,8 +102,14 @@ class Deliverer:
         ended = [webhook for webhook, (_, task) in self._deliveries.items() if task.done() or webhook not in wanted]
         await self._stop(ended)
         for webhook in wanted - self._deliveries.keys():
-            delivery = WebhookDelivery(self._hub, webhook, self._sender, lambda: self._claim.is_held)
+            delivery = WebhookDelivery(self._hub, webhook, await self._sender(), lambda: self._claim.is_held)
             self._deliveries[webhook] = delivery, asyncio.create_task(_logged(delivery))
+
+    async def _sender(self) -> Sends:
+        if self._opened is None:
+            made = await asyncio.to_thread(_new_sender, self.policy)
+            self._opened = self._opened or made
+        return self._opened
 
     async def _stop(self, webhooks: list[Webhook]) -> None:
         tasks = [self._deliveries.pop(webhook)[1] for webhook in webhooks]
@@ -95,6 +117,12 @@ class Deliverer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _new_sender(policy: AddressPolicy) -> Sends:
+    from chatkit.webhooks.sender import Sender  # noqa: PLC0415  # most servers never send, and it takes 100 ms
+
+    return Sender(policy)
 
 
 async def _logged(delivery: WebhookDelivery) -> None:

@@ -21,8 +21,8 @@ from chatkit.core.signals import MembersChanged
 from chatkit.core.webhook import Webhook, WebhookEvent
 from chatkit.core.webhooks import MAX_MATCHED
 from chatkit.errors import ChatkitError, NotFound, Unavailable
+from chatkit.webhooks.exchange import REQUEST_S, Exchange, Sends
 from chatkit.webhooks.schedule import next_delay_s, read_retry_after
-from chatkit.webhooks.sender import REQUEST_S, Exchange, Sender
 from chatkit.wire.webhooks import gap_body, message_body, presence_body
 
 BATCH: Final = 20  # messages that are taken at once: so many come again after a server was killed
@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 class WebhookDelivery:
     """The delivery to one webhook. `may_send` returns whether this server still holds the claim."""
 
-    def __init__(self, hub: Hub, webhook: Webhook, sender: Sender, may_send: Callable[[], bool]) -> None:
+    def __init__(self, hub: Hub, webhook: Webhook, sender: Sends, may_send: Callable[[], bool]) -> None:
         self.webhook = webhook
         self._hub = hub
         self._sender = sender

@@ -9,72 +9,25 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
 import certifi
 import httpcore
-import msgspec
 from standardwebhooks import Webhook as Signer
 
 from chatkit import __version__
 from chatkit.core.webhook import Webhook
 from chatkit.core.webhooks import MAX_WEBHOOKS
 from chatkit.webhooks.address import AddressPolicy
+from chatkit.webhooks.exchange import REQUEST_S, Answer, Exchange, Headers
 from chatkit.webhooks.network import CheckedNetwork
 from chatkit.webhooks.resolver import Resolve, resolve
 
-REQUEST_S: Final = 10.0  # the whole request, from the name to the end of the answer
 MAX_ANSWER_BYTES: Final = 16_384  # of the body of an answer; what comes after them is not read
 MAX_CONNECTIONS: Final = 2 * MAX_WEBHOOKS  # one for each, and those of tests
 IDLE_S: Final = 4.0  # a connection is kept for this long: shorter than receivers do, of which Node waits 5 seconds
 MAX_REASON_CHARS: Final = 200
-
-Headers = tuple[tuple[str, str], ...]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a receiver answered. `is_cut`: there was more of the body."""
-
-    status: int
-    headers: Headers
-    body: str
-    is_cut: bool = False
-
-    def header(self, name: str) -> str | None:
-        """Return the value of a header."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """A request that was sent, and its answer; without an answer, `error` is a sentence."""
-
-    headers: Headers
-    body: str
-    duration_s: float
-    answer: Answer | None = None
-    error: str = ""
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether the receiver accepted the request."""
-        return self.answer is not None and 200 <= self.answer.status < 300
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the receiver wants no more requests."""
-        return self.answer is not None and self.answer.status == HTTPStatus.GONE
-
-    @property
-    def reason(self) -> str:
-        """A sentence about the failure."""
-        if self.answer is None:
-            return self.error
-        status = self.answer.status
-        phrase = next((f" {each.phrase}" for each in HTTPStatus if each == status), "")
-        redirect = ", and redirects are not followed" if 300 <= status < 400 else ""
-        return f"the receiver answered {status}{phrase}{redirect}"
 
 
 class Sender:
@@ -144,7 +97,10 @@ class Sender:
             if self._pool is None:
                 trust = self._trust or await asyncio.to_thread(_trusted)  # some 20 ms
                 self._pool = httpcore.AsyncConnectionPool(
-                    trust, MAX_CONNECTIONS, keepalive_expiry=IDLE_S, network_backend=self._network
+                    trust,
+                    max_connections=MAX_CONNECTIONS,
+                    keepalive_expiry=IDLE_S,
+                    network_backend=self._network,
                 )
             return self._pool
 

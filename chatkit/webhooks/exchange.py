@@ -1,0 +1,65 @@
+"""Exchange: a request to a webhook and what came of it. Values only; `sender` makes them."""
+
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import msgspec
+
+from chatkit.core.webhook import Webhook
+
+REQUEST_S: Final = 10.0  # the whole request, from the name to the end of the answer
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a receiver answered. `is_cut`: there was more of the body."""
+
+    status: int
+    headers: Headers
+    body: str
+    is_cut: bool = False
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A request that was sent, and its answer; without an answer, `error` is a sentence."""
+
+    headers: Headers
+    body: str
+    duration_s: float
+    answer: Answer | None = None
+    error: str = ""
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the receiver accepted the request."""
+        return self.answer is not None and 200 <= self.answer.status < 300
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the receiver wants no more requests."""
+        return self.answer is not None and self.answer.status == HTTPStatus.GONE
+
+    @property
+    def reason(self) -> str:
+        """A sentence about the failure."""
+        if self.answer is None:
+            return self.error
+        status = self.answer.status
+        phrase = next((f" {each.phrase}" for each in HTTPStatus if each == status), "")
+        redirect = ", and redirects are not followed" if 300 <= status < 400 else ""
+        return f"the receiver answered {status}{phrase}{redirect}"
+
+
+class Sends(Protocol):
+    """Sends requests to webhooks, as `Sender` does."""
+
+    async def send(self, webhook: Webhook, event_id: str, body: bytes) -> Exchange:
+        """Send a request and return what came of it."""
+
+    async def close(self) -> None:
+        """Close all connections."""

@@ -2,22 +2,14 @@
 
 import re
 import sys
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
 
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.next_steps import look_for_numbers, with_next_step
-from chatkit.cli.options import (
-    DEFAULT_SERVER,
-    BackendURL,
-    RoomName,
-    SenderName,
-    Seq,
-    ServerURL,
-    Token,
-    room_name,
-)
+from chatkit.cli.options import DEFAULT_SERVER, BackendURL, RoomName, SenderName, Seq, ServerURL, Token, room_name
 from chatkit.cli.output import begin_json, print_notice
 from chatkit.cli.publish import join_words, print_stored, publish_one, read_whole
 from chatkit.cli.target import Target
@@ -44,6 +36,8 @@ chatkit react ops 42 :tada:
 
 chatkit react ops 42 👍 --remove
 """
+
+_WHO_EDITS = "give it to a server with --token: --backend identifies nobody; to answer, use 'chatkit reply'"
 
 Text = Annotated[
     list[str] | None,
@@ -72,8 +66,7 @@ def reply(
 
     On a terminal, 'chatkit history ROOM' shows the numbers of the messages.
     """
-    room = room.removeprefix("#")
-    with report_errors(lambda error: _describe(error, room)):
+    with _reporting(room):
         target = Target(ctx, server, backend, name, token)
         _publish(target, room_name(room), seq, None, _reply_text(text), json=json)
 
@@ -92,11 +85,10 @@ def edit(
 ) -> None:
     """Give a message that you sent another text.
 
-    Readers see the new text, and that it was edited. The earlier text stays in the log ('chatkit history --raw'). On a
-    server with tokens, you need the token with which you sent the message.
+    Readers see the new text, and that it was edited. The earlier text stays in the log ('chatkit history --raw'). Where
+    there are tokens, you need the token with which you sent the message, and a server: --backend identifies nobody.
     """
-    room = room.removeprefix("#")
-    with report_errors(lambda error: _describe(error, room)):
+    with _reporting(room):
         target = Target(ctx, server, backend, name, token)
         _publish(target, room_name(room), seq, Act.EDIT, _text(text), json=json)
 
@@ -120,10 +112,13 @@ def react(
 
     On a terminal, 'chatkit history ROOM' shows the numbers of the messages.
     """
-    room = room.removeprefix("#")
-    with report_errors(lambda error: _describe(error, room)):
+    with _reporting(room):
         target = Target(ctx, server, backend, name, token)
         _publish(target, room_name(room), seq, Act.UNREACT if remove else Act.REACT, _emoji(emoji), json=json)
+
+
+def _reporting(room: str) -> AbstractContextManager[None]:
+    return report_errors(lambda error: _describe(error, room.removeprefix("#")))
 
 
 def _publish(target: Target, room: str, seq: int, act: Act | None, body: str, *, json: bool) -> None:
@@ -170,6 +165,6 @@ def _describe(error: ChatkitError, room: str) -> str:
         case BadReference():
             return f"{error} ({look_for_numbers(room)})"
         case Forbidden() if "edits" in str(error):
-            return f"{error} (send that token to the server with --token; to answer, use 'chatkit reply')"
+            return f"{error} ({_WHO_EDITS})"
         case _:
             return with_next_step(error)

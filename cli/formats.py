@@ -14,7 +14,7 @@ import msgspec
 from chatkit.cli.marks import UNICODE, Marks, sender_of
 from chatkit.cli.message_notes import change_text, reply_note, state_note
 from chatkit.cli.sanitize import escaped, visible
-from chatkit.cli.times import local_time
+from chatkit.cli.times import date_and_time
 from chatkit.core.message_state import Act
 from chatkit.core.model import Gap, GapReason, Message
 from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
@@ -37,11 +37,10 @@ _LINE_MARKS = re.compile(r"^(\s*)([-+=]|\d{1,9}(?=[.)]))", re.MULTILINE)
 
 def text_line(message: Message, marks: Marks = UNICODE) -> str:
     """Return a message as text for people, without a final line feed."""
-    when = local_time(message.time_ms).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{when} {''.join(sender_of(message, marks))}: {body_lines(message)}"
+    return f"{date_and_time(message.time_ms)} {''.join(sender_of(message, marks))}: {_body_lines(message)}"
 
 
-def body_lines(message: Message) -> str:
+def _body_lines(message: Message) -> str:
     """Return a message's body, with later lines indented and its data on a separate line; an edit after an asterisk."""
     if message.redacted:
         return "(redacted)"
@@ -100,9 +99,8 @@ def markdown(message: Message, quoted: Message | None = None) -> str:
 
     `quoted` is the message that it answers, if that is known. A change is a heading line with what it did.
     """
-    when = local_time(message.time_ms).strftime("%Y-%m-%d %H:%M:%S")
     name, marks = sender_of(message)
-    head = f"**{_plain_markdown(name)}**{marks} {when}"
+    head = f"**{_plain_markdown(name)}**{marks} {date_and_time(message.time_ms)}"
     if message.act is not None:
         return f"{head} {_quoted_markdown(change_text(message))}\n"
     body = "(redacted)" if message.redacted else visible(message.body).replace("\t", " ")

@@ -227,9 +227,6 @@ async def print_hits(target: Target, selection: "Selection", printer: "HistoryPr
     async with target.open() as source:
         search = selection.search or ""
         messages, has_more = await read_listing(lambda **page: source.search(search, **page), selection.count)
-    printer.begin()
-    for message in reversed(messages):
-        printer.print(message)
-    printer.flush()
+    printer.print_all(reversed(messages))
     if has_more and selection.count == NEWEST:
         print_notice(f"these are the newest {NEWEST} messages that match (-n 0 prints all)")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from chatkit.cli.chat.style import Style, palette_of
 from chatkit.cli.formats import csv_header, csv_line, gap_sentence, json_line, markdown
@@ -11,13 +11,14 @@ from chatkit.cli.marks import printable_marks
 from chatkit.cli.message_notes import ASCII_ARROW, REPLY_ARROW
 from chatkit.cli.output import begin_export, begin_json, can_print, has_colour, print_notice
 from chatkit.cli.sanitize import visible
+from chatkit.cli.table import terminal_width
 from chatkit.core.model import Gap, Message
 
 Format = Callable[[Message, Message | None], str]
 
 
 def text_for_output(*, search: str | None = None, shows_room: bool = False) -> HistoryText:
-    """Return how messages are printed to standard output: in a terminal with their numbers, and with colours."""
+    """Return how messages are printed to standard output: in a terminal with numbers, colours and wrapped notes."""
     return HistoryText(
         Style(is_coloured=has_colour(), palette=palette_of(os.environ)),
         printable_marks(),
@@ -25,6 +26,7 @@ def text_for_output(*, search: str | None = None, shows_room: bool = False) -> H
         shows_seq=sys.stdout.isatty(),
         shows_room=shows_room,
         search=search,
+        width=terminal_width(),
     )
 
 
@@ -67,6 +69,13 @@ class HistoryPrinter:
             sys.stdout.write(f"{json_line(item)}\n")
         self.flush()  # so that the sentence is printed at the position of the missing messages
         print_notice(gap_sentence(item))
+
+    def print_all(self, messages: Iterable[Message]) -> None:
+        """Print messages after the header, and write what is buffered."""
+        self.begin()
+        for message in messages:
+            self.print(message)
+        self.flush()
 
     def flush(self) -> None:
         """Write what is buffered."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from chatkit.cli.times import unix_ms
 from chatkit.client.pagination import PAGE_MESSAGES, scroll
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.reading import Filter
@@ -47,7 +48,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     def matches(self, message: Message) -> bool:
         """Return whether a message, in the state in which it is printed, meets the conditions."""
         return Filter(
-            self.search, self.sender, _ms(self.since), _ms(self.until), of=self.of, pinned=self.pinned
+            self.search, self.sender, unix_ms(self.since), unix_ms(self.until), of=self.of, pinned=self.pinned
         ).matches(message)
 
 
@@ -159,7 +160,3 @@ class HistoryReader:
                 break
             before = page.messages[0].seq
         return list(chain.from_iterable(reversed(pages)))
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)

@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 
 from chatkit.cli.chat.style import REVERSE, Style
+from chatkit.cli.chat.wrapping import wrapped
 from chatkit.cli.formats import INDENT
 from chatkit.cli.hits import split_at_hits
 from chatkit.cli.marks import UNICODE, Marks, sender_of
 from chatkit.cli.message_notes import REPLY_ARROW, change_text, reply_note, state_note
 from chatkit.cli.sanitize import escaped, visible
-from chatkit.cli.times import local_time
+from chatkit.cli.times import date_and_time
 from chatkit.core.model import Message
 
 NOTE_INDENT: Final = "  "  # fewer spaces than `INDENT`, and never followed by another
@@ -24,7 +25,7 @@ class HistoryText(msgspec.Struct, frozen=True):
     """How messages are printed.
 
     `shows_seq` adds the number of each message after its time, and `shows_room` its room. Hits of `search` are marked
-    if there are colours.
+    if there are colours. Notes are wrapped by words to `width` cells, that of a terminal; None does not wrap.
     """
 
     style: Style = Style(is_coloured=False)
@@ -33,21 +34,24 @@ class HistoryText(msgspec.Struct, frozen=True):
     shows_seq: bool = False
     shows_room: bool = False
     search: str | None = None
+    width: int | None = None
 
     def text_of(self, message: Message, quoted: Message | None = None) -> str:
         """Return a message or a change, without a final line feed. `quoted` is the message that it answers, or None."""
         if message.act is not None:
             return self.style.dim(f"{NOTE_INDENT}{self._head(message)} {_indented(change_text(message))}")
         notes = (reply_note(message, quoted, self.arrow, self.marks), state_note(message))
-        lines = [self.style.dim(f"{NOTE_INDENT}{note}") for note in notes if note]
+        lines = (self.style.dim(row) for note in notes if note for row in self._note_rows(note))
         return "\n".join((f"{self._head(message)}: {self._body(message)}", *lines))
 
+    def _note_rows(self, note: str) -> list[str]:
+        return [f"{NOTE_INDENT}{note}"] if self.width is None else wrapped(note, self.width, NOTE_INDENT, INDENT)
+
     def _head(self, message: Message) -> str:
-        when = local_time(message.time_ms).strftime("%Y-%m-%d %H:%M:%S")
         room = [message.room] if self.shows_room else []
         seq = [f"#{message.seq}"] if self.shows_seq else []
         name, marks = sender_of(message, self.marks)
-        where = " ".join((when, *room, *seq))
+        where = " ".join((date_and_time(message.time_ms), *room, *seq))
         if message.act is not None:  # dimmed as a whole
             return f"{where} {name}{marks}"
         return f"{self.style.dim(where)} {self.style.paint(name, self.style.colour_of(name))}{marks}"

@@ -50,10 +50,7 @@ async def print_mentions(target: Target, count: int | None, *, json: bool) -> No
     async with target.open() as source:
         messages, has_more = await read_listing(source.mentions, count)
     printer = HistoryPrinter("json" if json else "text", text_for_output(shows_room=True))
-    printer.begin()
-    for message in messages:
-        printer.print(message)
-    printer.flush()
+    printer.print_all(messages)
     if not messages and not json:
         print_notice("nobody has mentioned you")
     elif has_more and count == NEWEST:

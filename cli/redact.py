@@ -6,7 +6,17 @@ from chatkit.cli.administration import Yes, administering, print_json
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.next_steps import look_for_numbers
-from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, RoomName, Seq, ServerURL, Token, room_name
+from chatkit.cli.options import (
+    DEFAULT_SERVER,
+    BackendURL,
+    Json,
+    RoomName,
+    SenderName,
+    Seq,
+    ServerURL,
+    Token,
+    room_name,
+)
 from chatkit.cli.output import print_notice
 from chatkit.cli.target import Target
 from chatkit.core.model import Message
@@ -30,6 +40,7 @@ def redact(
     json: Json = False,
     server: ServerURL = DEFAULT_SERVER,
     backend: BackendURL = None,
+    name: SenderName = None,
     token: Token = None,
 ) -> None:
     """Remove the text and the data of a message for good, from the store and from the screens of all readers.
@@ -37,16 +48,17 @@ def redact(
     The number, the sender and the time of the message stay. 'chatkit history ROOM' shows the numbers on a terminal.
     """
     with report_errors():
-        name = room_name(room)
-        look = look_for_numbers(name)
-        with administering(Target(ctx, server, backend, None, token), look=look) as administrator:
+        room = room_name(room)
+        with administering(Target(ctx, server, backend, name, token), look=look_for_numbers(room)) as administrator:
             if not yes:
-                confirm(_question(administrator.message(name, seq), name, seq), yes=yes)
-            message = administrator.redact(name, seq)
+                message = administrator.message(room, seq)
+                if message is None or message.act is None:  # to redact a change is refused
+                    confirm(_question(message, room, seq), yes=yes)
+            redacted = administrator.redact(room, seq)
         if json:
-            print_json(message)
+            print_json(redacted)
         else:
-            print_notice(f"redacted message {seq} of {message.sender} in {name}")
+            print_notice(f"redacted message {seq} of {redacted.sender} in {room}")
 
 
 def _question(message: Message | None, room: str, seq: int) -> str:

@@ -130,12 +130,12 @@ class StoreAdministration:
         return self.room(new)
 
     def message(self, room: str, seq: int) -> Message | None:
-        """Return a message, or None if it is not stored."""
-        return self._run(self._find(room, seq))
-
-    async def _find(self, room: str, seq: int) -> Message | None:
-        page = await read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1)
-        return next(iter(page.messages), None)
+        """Return a message in its current state, or a change as it was written; None if it is not stored."""
+        for folded in (True, False):
+            page = self._run(read_history(self._backend, room, after=seq - 1, before=seq + 1, limit=1, folded=folded))
+            if page.messages:
+                return page.messages[0]
+        return None
 
     def redact(self, room: str, seq: int) -> WireMessage:
         """Redact a message: remove its body and data for good. Return what remains of it."""

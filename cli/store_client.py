@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chatkit.cli.store_publisher import StorePublisher
+from chatkit.cli.times import unix_ms
 from chatkit.client import HistoryResult, Item, RoomView
 from chatkit.client.changes import Changes
 from chatkit.client.pagination import scroll
@@ -116,8 +117,8 @@ class StoreClient(Changes):
         where = Filter(
             search=search,
             sender=sender,
-            since_ms=_ms(since),
-            until_ms=_ms(until),
+            since_ms=unix_ms(since),
+            until_ms=unix_ms(until),
             of=of,
             pinned=pinned and not raw,
         )
@@ -240,7 +241,3 @@ def _position(at: At | None) -> Cursor | int | None:
     if not isinstance(at, str):
         return at
     return int(at) if at.isascii() and at.isdigit() and len(at) <= 18 else Cursor.parse(at)
-
-
-def _ms(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)

@@ -15,13 +15,12 @@ import tty
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain, repeat
 from typing import NoReturn
 
 from chatkit.cli.chat.attention import Attention
 from chatkit.cli.chat.input_area import MAX_WAITING, with_hint, with_waiting
 from chatkit.cli.chat.style import Style
-from chatkit.cli.chat.wrapping import wrap
+from chatkit.cli.chat.wrapping import wrapped
 from chatkit.cli.input import InputFailed
 from chatkit.cli.line_editor import PASTE_OFF, PASTE_ON, Complete, EndOfInput, Interrupted, LineEditor
 from chatkit.cli.line_layout import InputRow, Layout
@@ -107,6 +106,11 @@ class Terminal:
         """The number of columns."""
         return self._size.columns
 
+    @property
+    def note_width(self) -> int:
+        """The number of columns for the text of a note."""
+        return self.width - 1 - len(NOTE)
+
     def show(self, text: str) -> None:
         """Print a message above the input line."""
         self._held.append(f"{text}\n")
@@ -114,14 +118,14 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a note, dimmed, above the input line."""
-        width = max(1, self.width - 1 - len(NOTE))
-        lines = visible(text).split("\n")
-        rows = [line[start:end] for line in lines for start, end in wrap(line, width)]
-        self.show("\n".join(self._style.dim(f"{begin}{row}") for begin, row in zip(_note_begins(), rows, strict=False)))
+        self.show("\n".join(map(self._style.dim, self._note_rows(text))))
 
     def warn(self, text: str) -> None:
-        """Print a warning, in the same way as a note."""
-        self.note(text)
+        """Print a warning in the way of a note, but not dimmed."""
+        self.show("\n".join(self._note_rows(text)))
+
+    def _note_rows(self, text: str) -> list[str]:
+        return wrapped(visible(text), self.note_width + len(NOTE), NOTE, " " * len(NOTE))
 
     def set_title(self, title: str) -> None:
         """Change the text before the input line, and the title of the window."""
@@ -316,10 +320,6 @@ class Terminal:
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _note_begins() -> Iterator[str]:
-    return chain([NOTE], repeat(" " * len(NOTE)))
 
 
 def _ignore(_text: str) -> None:

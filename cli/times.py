@@ -46,7 +46,7 @@ def read_end(text: str, now: datetime) -> datetime:
 
 def read_end_ms(text: str | None) -> int | None:
     """Parse the end of something that begins now, as Unix milliseconds; None for no end. Raise `BadRequest`."""
-    return None if text is None else round(read_end(text, datetime.now(UTC)).timestamp() * 1000)
+    return None if text is None else unix_ms(read_end(text, datetime.now(UTC)))
 
 
 def shown_duration(seconds: int) -> str:
@@ -60,7 +60,7 @@ def shown_duration(seconds: int) -> str:
 
 def shown_time(text: str | None) -> str:
     """Return an RFC 3339 time as local time for people; nothing for None."""
-    return "" if text is None else datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "" if text is None else _shown(datetime.fromisoformat(text).astimezone())
 
 
 def is_over(text: str | None) -> bool:
@@ -71,6 +71,20 @@ def is_over(text: str | None) -> bool:
 def local_time(time_ms: int) -> datetime:
     """Return a Unix time in milliseconds as local time."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone()
+
+
+def date_and_time(time_ms: int) -> str:
+    """Return a Unix time in milliseconds as local time for people, as in `2026-11-20 11:47:21`."""
+    return _shown(local_time(time_ms))
+
+
+def unix_ms(moment: datetime | None) -> int | None:
+    """Return a time as Unix milliseconds; None for None."""
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def _shown(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _is_duration(text: str) -> bool:

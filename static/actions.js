@@ -13,20 +13,17 @@ import { explain } from "./explanations.js";
 import { actionsOn, DANGEROUS, KEYS, LABELS } from "./message_actions.js";
 import { ConnectionLost, Refused } from "./protocol.js";
 import { countUse, mostUsed, pickEmoji } from "./reaction_choice.js";
+import { emojiElement } from "./views/emoji.js";
 import { MenuView } from "./views/menu.js";
 import { showReactions } from "./views/reactions.js";
 
 const OFFLINE = "This requires a connection. Try again when you are online.";
-const REACTION = "react ";
 /** @type {Record<string, string>} */
 const SHOWN_KEYS = { Delete: "Del" };
 const KEY_OF = Object.fromEntries(Object.entries(KEYS).map(([key, action]) => [action, SHOWN_KEYS[key] ?? key]));
 
 export class Actions {
-  /** @type {Message | null} of the menu that is open */
-  #message = null;
-  /** @type {HTMLElement | null} */
-  #anchor = null;
+  #menu = new MenuView();
 
   /**
    * @param {object} page
@@ -42,7 +39,6 @@ export class Actions {
    */
   constructor(page) {
     this.page = page;
-    this.menu = new MenuView({ onChoose: (id) => this.#choose(id) });
   }
 
   /** @param {number} seq */
@@ -56,21 +52,21 @@ export class Actions {
    * @param {HTMLElement} anchor
    */
   openMenu(seq, anchor) {
-    const actions = this.of(seq);
-    this.#message = this.#find(seq);
-    this.#anchor = anchor;
+    const [actions, message] = [this.of(seq), this.#find(seq)];
+    if (!message) return;
     const items = actions.map((action) => ({
-      id: action,
       label: LABELS[action],
       key: KEY_OF[action === "unpin" ? "pin" : action] ?? "",
       isDangerous: DANGEROUS.has(action),
+      onChoose: () => this.run(action, seq, anchor),
     }));
-    const row = actions.includes("react") ? mostUsed(this.page.store) : [];
-    this.menu.open(
-      anchor,
-      items,
-      row.map((emoji) => ({ id: REACTION + emoji, label: emoji, key: "", isDangerous: false })),
-    );
+    const reactions = (actions.includes("react") ? mostUsed(this.page.store) : []).map((emoji) => ({
+      label: emojiElement(emoji),
+      key: "",
+      isDangerous: false,
+      onChoose: () => this.toggle(message, emoji),
+    }));
+    this.#menu.open(anchor, items, reactions);
   }
 
   /**
@@ -139,14 +135,6 @@ export class Actions {
   /** @param {number} seq */
   #find(seq) {
     return this.page.room()?.find(seq)?.message ?? null;
-  }
-
-  /** @param {string} id */
-  #choose(id) {
-    const [message, anchor] = [this.#message, this.#anchor];
-    if (!message || !anchor) return;
-    if (id.startsWith(REACTION)) this.toggle(message, id.slice(REACTION.length));
-    else this.run(/** @type {Action} */ (id), message.seq, anchor);
   }
 
   /**

@@ -35,6 +35,7 @@ import { ThemeView } from "./views/theme.js";
 /** @typedef {import("./room.js").Room} Room */
 
 const ROOMS_EVERY_MS = 15_000; // the server does not push the list of rooms
+const WORKER_AFTER_MS = 1_000; // it reads all files again, which would delay the first messages
 const HIDDEN_DRAW_MS = 250; // a hidden page gets no animation frames, but its title is still updated
 
 class Page {
@@ -134,10 +135,10 @@ class Page {
   }
 
   start() {
+    this.identification.start(); // first: the page is drawn while the connection is opened
     this.#addListeners();
     this.#openFromAddress();
-    this.identification.start();
-    void installWorker();
+    window.setTimeout(() => void installWorker(), WORKER_AFTER_MS);
     window.setInterval(() => document.hidden || void this.session.refreshRooms(), ROOMS_EVERY_MS);
   }
 

@@ -248,6 +248,18 @@ export class Client extends Session {
   }
 
   /**
+   * Find the messages of a room that are pinned now, in the order of the log.
+   * @param {Room} room
+   * @param {number} [before] the oldest message so far, to find older ones
+   * @returns {Promise<import("./log_window.js").HistoryPage>}
+   * @throws {import("./protocol.js").Refused}
+   */
+  async pinned(room, before) {
+    const query = { pinned: "true", before, limit: FOUND };
+    return this.call("GET", `${pathOf(room.name)}/messages`, { name: this.name || undefined, query });
+  }
+
+  /**
    * The user has read everything that the window of a room shows. For a verified name, the server moves its marker, and
    * the user's other browsers follow.
    * @param {Room} room

@@ -1,5 +1,5 @@
 /**
- * Carries out the searches of the search pane: in a room, in all rooms, and for mentions. Knows no DOM.
+ * Carries out the searches of the search pane: in a room, in all rooms, for mentions and pinned messages. Knows no DOM.
  *
  * @typedef {import("./views/search.js").Results} Results
  */
@@ -19,8 +19,8 @@ const OFFLINE = "Search requires a connection. Try again when you are online.";
  * @returns {Promise<Results | string>}
  */
 export async function findMessages(client, room, scope, text, more) {
-  if (scope === "room") return room ? inRoom(client, room, text, Number(more) || undefined) : "";
   try {
+    if (scope === "room" || scope === "pinned") return room ? await inRoom(client, room, scope, text, more) : "";
     const before = more === undefined ? undefined : String(more);
     const page = scope === "mentions" ? await client.mentions(before) : await client.searchAll(text, before);
     return { messages: page.messages, more: page.complete ? undefined : page.cursor };
@@ -33,11 +33,13 @@ export async function findMessages(client, room, scope, text, more) {
 /**
  * @param {import("./client.js").Client} client
  * @param {import("./room.js").Room} room
+ * @param {"room" | "pinned"} scope
  * @param {string} text
- * @param {number | undefined} before
+ * @param {number | string} [more]
  */
-async function inRoom(client, room, text, before) {
-  const page = await client.search(room, text, before);
+async function inRoom(client, room, scope, text, more) {
+  const before = Number(more) || undefined;
+  const page = await (scope === "pinned" ? client.pinned(room, before) : client.search(room, text, before));
   if (!page) return OFFLINE;
   return { messages: page.messages.toReversed(), more: page.complete ? undefined : page.messages[0]?.seq };
 }

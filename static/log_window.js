@@ -39,7 +39,6 @@ export class LogWindow {
   /** @type {Message[]} the newest entries that refer to an earlier one, as they were delivered */
   #recent = [];
 
-
   get oldest() {
     const item = this.items.find((item) => item.kind === "message");
     return item?.kind === "message" ? item : undefined;

@@ -32,9 +32,9 @@ export function applyChange(message, entry, maxNames = MAX_LISTED_NAMES) {
     case "edit":
       return edited(message, entry);
     case "react":
-      return withReaction(message, entry.body, reacted(message.reactions?.[entry.body], entry.sender, maxNames));
+      return withReaction(message, entry.body, reacted(reactionOf(message, entry.body), entry.sender, maxNames));
     case "unreact":
-      return withReaction(message, entry.body, unreacted(message.reactions?.[entry.body], entry.sender));
+      return withReaction(message, entry.body, unreacted(reactionOf(message, entry.body), entry.sender));
     case "pin":
       return message.pinned ? message : { ...message, pinned: true };
     case "unpin":
@@ -88,12 +88,20 @@ function edited(message, entry) {
 
 /**
  * @param {Message} message
+ * @param {string} emoji which may have the name of a method of all objects
+ */
+function reactionOf({ reactions }, emoji) {
+  return reactions && Object.hasOwn(reactions, emoji) ? reactions[emoji] : undefined;
+}
+
+/**
+ * @param {Message} message
  * @param {string} emoji
  * @param {Reaction | undefined} reaction undefined if nobody uses the emoji
  * @returns {Message}
  */
 function withReaction(message, emoji, reaction) {
-  if (reaction === message.reactions?.[emoji]) return message;
+  if (reaction === reactionOf(message, emoji)) return message;
   const { [emoji]: _, ...others } = message.reactions ?? {};
   if (reaction) return { ...message, reactions: { ...message.reactions, [emoji]: reaction } };
   return Object.keys(others).length ? { ...message, reactions: others } : without(message, "reactions");

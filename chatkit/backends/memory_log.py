@@ -95,14 +95,34 @@ class MemoryLog:
         message = self.messages[seq - self.first]
         if message.redacted:
             return []
+        if message.act is Act.EDIT:
+            self._clear(seq)
+            self._show_edit_before(message)
+            return [seq]
         self._forget(self.show(message))
         if seq in self._relations:
             self._relations[seq].redact()
-        edits = [entry.seq for entry in self.between(seq, self.last + 1) if entry.act is Act.EDIT and entry.of == seq]
-        for number in [seq, *edits]:
-            index = number - self.first
-            self.messages[index] = replace(self.messages[index], body="", data=None, mentions=(), redacted=True)
-        return [seq, *edits]
+        numbers = [seq, *(edit.seq for edit in self._edits(message))]
+        for number in numbers:
+            self._clear(number)
+        return numbers
+
+    def _clear(self, seq: int) -> None:
+        index = seq - self.first
+        self.messages[index] = replace(self.messages[index], body="", data=None, mentions=(), redacted=True)
+
+    def _edits(self, message: Message) -> Iterator[Message]:
+        later = self.between(message.seq, self.last + 1)
+        return (entry for entry in later if entry.act is Act.EDIT and entry.of == message.seq)
+
+    def _show_edit_before(self, redacted: Message) -> None:
+        target, relations = self.get(redacted.of or 0), self._relations.get(redacted.of or 0)
+        if target is None or relations is None or target.redacted:
+            return
+        self._forget(relations.show(target))
+        edits = (edit for edit in self._edits(target) if not edit.redacted and edit.sender == target.sender)
+        relations.show_edit(max(edits, key=lambda edit: edit.seq, default=None))
+        self._mention(relations.show(target))
 
     def has_reaction(self, seq: int, emoji: str, sender: str) -> bool:
         """Return whether a sender has put an emoji to a message."""

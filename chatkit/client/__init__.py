@@ -3,7 +3,7 @@
 from chatkit.client.client import Client
 from chatkit.client.http import HistoryResult
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal
-from chatkit.core.signals import Typing
+from chatkit.core.signals import RoomChanged, Typing
 from chatkit.wire.http import RoomView
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Joined",
     "Presence",
     "Redacted",
+    "RoomChanged",
     "RoomView",
     "Signal",
     "Typing",

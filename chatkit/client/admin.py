@@ -112,8 +112,12 @@ class AdminClient(HttpClient):
         return check_room_view(decode(self._post(f"{room_path(room)}/rename", RenameRequest(new)), RoomView))
 
     def message(self, room: str, seq: int) -> Message | None:
-        """Return a message, or None if it is not stored."""
-        return next(iter(self.history(room, after=seq - 1, before=seq + 1, limit=1, raw=True).messages), None)
+        """Return a message in its current state, or a change as it was written; None if it is not stored."""
+        for raw in (False, True):
+            found = self.history(room, after=seq - 1, before=seq + 1, limit=1, raw=raw).messages
+            if found:
+                return found[0]
+        return None
 
     def _new_token(
         self, path: str, request: TokenRequest | InviteRequest | RedeemRequest | RotateRequest

@@ -261,7 +261,7 @@ class Client(Changes, Reading):
             room: Name of the room.
             after: Cursor of the last message that was read. It takes precedence over `history`.
             history: Number of stored messages to begin with, if `after` is None.
-            signals: Whether to yield signals too: `Joined`, `Presence`, `Typing`,
+            signals: Whether to yield signals too: `Joined`, `RoomChanged`, `Presence`, `Typing`,
                 `Redacted`, `ConnectionLost` and `ConnectionRestored`.
 
         Raises:

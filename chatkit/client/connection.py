@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from chatkit.backoff import Backoff
 from chatkit.client.answer_deadline import AnswerDeadline
 from chatkit.client.endpoint import Endpoint
-from chatkit.client.follower import FollowState, RoomEvent, RoomFollower
+from chatkit.client.follower import FollowState, LiveEvent, RoomFollower
 from chatkit.client.outbox import Entry, Outbox
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, ConnectionWatcher
 from chatkit.client.validation import read_event
@@ -40,6 +40,7 @@ from chatkit.wire.protocol import (
     RedactedEvent,
     Ref,
     RestoredEvent,
+    RoomEvent,
     TypingEvent,
     WireLimits,
     encode,
@@ -250,7 +251,15 @@ class PersistentConnection:
 
     def _dispatch(self, event: AnyEvent, size: int) -> RoomFollower | None:
         match event:
-            case MessageEvent() | GapEvent() | JoinedEvent() | PresenceEvent() | TypingEvent() | RedactedEvent():
+            case (
+                MessageEvent()
+                | GapEvent()
+                | JoinedEvent()
+                | PresenceEvent()
+                | TypingEvent()
+                | RedactedEvent()
+                | RoomEvent()
+            ):
                 return self._deliver(event, size)
             case AckEvent():
                 self._accept(event)
@@ -261,14 +270,14 @@ class PersistentConnection:
             case LeftEvent():
                 self._end_follow(event)
             case _:
-                pass  # changed settings of rooms, and the answers to commands that this client sends over HTTP
+                pass  # the answers to commands that this client sends over HTTP
         return None
 
     def _answered(self, ref: Ref | None) -> None:
         if isinstance(ref, int) and self._deadline.answered(ref, time.monotonic()):
             self._n_silent = 0
 
-    def _deliver(self, event: RoomEvent, size: int) -> RoomFollower | None:
+    def _deliver(self, event: JoinedEvent | LiveEvent, size: int) -> RoomFollower | None:
         if isinstance(event, JoinedEvent):
             self._answered(event.ref)
         follow = self.follows.get(event.room)

@@ -8,12 +8,12 @@ and joined again by cursor when the buffer is empty. Nothing is lost by it, and 
 import asyncio
 from collections import deque
 from enum import Enum
-from typing import Final
+from typing import Final, assert_never
 
 from chatkit.client.signals import Item, Joined, Presence, Redacted, Signal
 from chatkit.client.validation import read_members
-from chatkit.core.model import Cursor, Gap, Message, check_room, parse_time
-from chatkit.core.signals import Typing
+from chatkit.core.model import Cursor, Gap, check_room
+from chatkit.core.signals import RoomChanged, Typing
 from chatkit.errors import BadName
 from chatkit.wire.protocol import (
     GapEvent,
@@ -22,6 +22,7 @@ from chatkit.wire.protocol import (
     MessageEvent,
     PresenceEvent,
     RedactedEvent,
+    RoomEvent,
     TypingEvent,
 )
 
@@ -29,7 +30,7 @@ MAX_ITEMS: Final = 2_000  # a page of history, and what arrives while it is prin
 MAX_RENAMES: Final = 16  # of one room, one after another: more come from a server that contradicts itself
 MAX_BYTES: Final = 4 * 2**20  # of the events that brought them: 64 bodies of the largest size
 
-RoomEvent = JoinedEvent | MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent
+LiveEvent = MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent | RoomEvent
 
 
 class FollowState(Enum):
@@ -93,7 +94,7 @@ class RoomFollower:
             return JoinCommand(room=self.room, ref=ref, history=self._history)
         return JoinCommand(room=self.room, ref=ref, after=str(self._cursor))
 
-    def receive(self, event: RoomEvent, size: int) -> None:
+    def receive(self, event: JoinedEvent | LiveEvent, size: int) -> None:
         """Add an event of the room, of `size` bytes."""
         if isinstance(event, JoinedEvent):
             if event.ref == self.join_ref and self.state is FollowState.JOINING:
@@ -151,14 +152,12 @@ class RoomFollower:
         settings = (event.rights, event.topic, event.archived)
         self.notify(Joined(self.room, at.epoch, event.first, event.last, members, event.count, *settings), size)
 
-    def _receive_live(
-        self, event: MessageEvent | GapEvent | PresenceEvent | TypingEvent | RedactedEvent, size: int
-    ) -> None:
+    def _receive_live(self, event: LiveEvent, size: int) -> None:
         match event:
             case MessageEvent():
                 if self._is_new(event.seq):
                     self._cursor = Cursor(self._epoch, event.seq)
-                    self._put(_message(event, self._epoch), size)
+                    self._put(event.to_message(self._epoch), size)
             case GapEvent():
                 self._cursor = Cursor(self._epoch, event.before - 1)
                 self._put(Gap(event.after, event.before, event.reason), size)
@@ -168,6 +167,10 @@ class RoomFollower:
                 self.notify(Typing(self.room, event.sender), size)
             case RedactedEvent():
                 self.notify(Redacted(self.room, event.seq), size)
+            case RoomEvent():
+                self.notify(RoomChanged(self.room, event.topic, event.archived), size)
+            case _:
+                assert_never(event)
 
     def _is_new(self, seq: int) -> bool:
         """Return whether a message is behind the last: a server that repeats some must not break the order."""
@@ -177,22 +180,3 @@ class RoomFollower:
         self._items.append((item, size))
         self._n_bytes += size
         self._arrived.set()
-
-
-def _message(event: MessageEvent, epoch: str) -> Message:
-    return Message(
-        event.room,
-        epoch,
-        event.seq,
-        parse_time(event.time),
-        event.sender,
-        event.body,
-        event.data,
-        event.key,
-        event.redacted,
-        event.verified,
-        event.bot,
-        event.of,
-        event.act,
-        event.mentions,
-    )

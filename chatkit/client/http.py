@@ -180,7 +180,8 @@ class HttpClient:
 
     def redact(self, room: str, seq: int) -> WireMessage:
         """Redact a message: remove its body and data for good. Return what remains of it."""
-        message = decode(self._call("DELETE", f"{room_path(room)}/messages/{seq}").body, WireMessage)
+        answer = self._call("DELETE", f"{room_path(room)}/messages/{seq}", name=self._endpoint.name)
+        message = decode(answer.body, WireMessage)
         check_message(message)
         return message
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from chatkit.core.model import Gap, Member, Message
-from chatkit.core.signals import Typing
+from chatkit.core.signals import RoomChanged, Typing
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -68,6 +68,6 @@ class ConnectionRestored(msgspec.Struct, frozen=True):
     """The connection or the store is available again; the messages that were missed follow."""
 
 
-Signal: TypeAlias = Joined | Presence | Typing | Redacted | ConnectionLost | ConnectionRestored
+Signal: TypeAlias = Joined | RoomChanged | Presence | Typing | Redacted | ConnectionLost | ConnectionRestored
 Item: TypeAlias = Message | Gap
 ConnectionWatcher: TypeAlias = Callable[[ConnectionLost | ConnectionRestored], None]

@@ -30,6 +30,7 @@ from chatkit.wire.protocol import (
     RoomEvent,
     TypingEvent,
     WelcomeEvent,
+    WireEntry,
     WireGap,
     WireLimits,
     WireMember,
@@ -200,7 +201,7 @@ def read_members(members: Sequence[WireMember]) -> list[Member]:
     return [Member(member.name, read_time(member.since), member.verified, member.bot) for member in listed]
 
 
-def check_message(message: WireMessage | MessageEvent) -> None:
+def check_message(message: WireEntry) -> None:
     """Check a message's names, number, time and data; raise `Unavailable`."""
     _check_seq(message.seq)
     _check_name(message.room)

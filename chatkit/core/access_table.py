@@ -6,6 +6,7 @@ that a wrong clock brought about does not last longer than the wrong time itself
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar, assert_never
 
@@ -83,8 +84,8 @@ class AccessTable:
     def _clear(self) -> None:
         self._tokens: dict[str, Token] = {}
         self._holders: dict[str, NameHolders] = {}
-        self._names: dict[str, str] = {}  # the names that tokens hold, by their folded forms
-        self._beginnings: frozenset[str] | None = None  # of these names, until the next change
+        self._held: dict[str, tuple[str, ...]] = {}  # by the folded form of a name: the keys in `_holders`
+        self._beginnings: set[str] = set()  # of the folded forms; only grows
         self._bans: dict[str, Ban] = {}
         self._ban_list = BanList()
         self._settings: dict[str, RoomSettings] = {}
@@ -159,14 +160,22 @@ class AccessTable:
         return AccessChange(token_ids=frozenset({record.key}))
 
     def _apply_name(self, record: Record) -> AccessChange:
-        before, holders = _set(self._holders, record, NameHolders)
-        self._beginnings = None
-        if before is not None:
-            self._names.pop(fold(before.name), None)
+        if before := self._holders.get(record.key):
+            self._release(before.name, record.key)
+        _, holders = _set(self._holders, record, NameHolders)
         if holders is not None:
-            self._names[fold(holders.name)] = holders.name
+            folded = fold(holders.name)
+            self._held[folded] = (*self._held.get(folded, ()), record.key)
+            self._beginnings.add(folded[:1])
         is_taken = holders is not None and (before is None or before.name != holders.name)
         return AccessChange(name_keys=frozenset({record.key})) if is_taken else NO_CHANGE
+
+    def _release(self, name: str, key: str) -> None:
+        """Note that one of the keys of a name is free. Two names with the same folded form may have different keys."""
+        folded = fold(name)
+        keys = tuple(each for each in self._held.pop(folded) if each != key)
+        if keys:
+            self._held[folded] = keys
 
     def _apply_ban(self, record: Record) -> AccessChange:
         if before := self._bans.get(record.key):
@@ -355,17 +364,14 @@ class AccessTable:
         return self._tokens.get(token_id)
 
     @property
-    def held_names(self) -> Mapping[str, str]:
-        """The names that tokens hold, by their folded forms (`text.fold`)."""
-        return self._names
-
-    @property
-    def held_beginnings(self) -> frozenset[str]:
-        """The characters with which the names that tokens hold begin, in small letters and capitals."""
-        if self._beginnings is None:
-            firsts = {name[0] for names in self._names.items() for name in names}
-            self._beginnings = frozenset(firsts | {first.upper()[0] for first in firsts})
+    def held_beginnings(self) -> AbstractSet[str]:
+        """The first characters of the folded forms (`text.fold`) of the names that tokens hold, or once held."""
         return self._beginnings
+
+    def held_name(self, text: str) -> str | None:
+        """Return the name that a text is, regardless of case, if a token holds it; otherwise None."""
+        keys = self._held.get(fold(text))
+        return None if keys is None else self._holders[keys[0]].name
 
     def holder_of(self, name: str) -> str | None:
         """Return the reserved name that a name looks like, or None if it is free."""

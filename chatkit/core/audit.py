@@ -57,6 +57,8 @@ class AuditEvent(StrEnum):
     ROOM_DELETED = "room-deleted"
     ROOM_RENAMED = "room-renamed"
     MESSAGE_REDACTED = "message-redacted"
+    CONSUMER_BEHIND = "consumer-behind"
+    CONSUMER_MISSED = "consumer-missed"
     WEBHOOK_ADDED = "webhook-added"
     WEBHOOK_REMOVED = "webhook-removed"
     WEBHOOK_RESUMED = "webhook-resumed"

@@ -154,6 +154,9 @@ class Backend(ABC):
         pins MUST NOT be shown any more. MUST raise `NotFound` if there is no such message. Redacting a message again
         MUST change nothing and MUST return the same tombstone. Every process that watches the room, also this one, MUST
         get `MessageRedacted` in its `notifications()`, for the message and for each of its edits.
+
+        Redacting an edit MUST show the text and the mentions that the message had before it: those of its newest edit
+        that is not redacted, or its own. The caller MUST NOT redact any other change.
         """
 
     # What refers to messages

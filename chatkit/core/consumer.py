@@ -34,7 +34,8 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     """A consumer as it is now.
 
     `cursor` is the position up to which everything is settled. `lag` is the number of messages that are not settled, of
-    which `leased` are with workers and `waiting` come again. `failed` is the number of dead letters so far.
+    which `leased` are with workers and `waiting` come again. `failed` is the number of dead letters so far, and
+    `missed` that of the messages that retention removed before a worker took them: the next one gets them as a gap.
     """
 
     room: str
@@ -45,15 +46,17 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     leased: int
     waiting: int
     failed: int
+    missed: int
     retries: int
     ordered: bool
 
     @classmethod
     def of(cls, room: str, name: str, state: ConsumerState, head: Head | None) -> "ConsumerStatus":
         """Return the status of a consumer with this state, in a room with this head, if it has messages."""
-        n_new = 0
+        n_new = n_missed = 0
         if head is not None:
-            n_new = head.last - max(state.high if state.epoch == head.epoch else 0, head.first - 1)
+            high = state.high if state.epoch == head.epoch else head.first - 1
+            n_new, n_missed = head.last - max(high, head.first - 1), head.first - 1 - high
         return cls(
             room,
             name,
@@ -63,6 +66,7 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
             state.n_leased,
             len(state.waiting),
             state.n_failed,
+            max(0, n_missed),
             state.retries,
             state.ordered,
         )

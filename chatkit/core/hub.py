@@ -86,10 +86,10 @@ class Hub:
             backend, self.records, lambda room, after: self.subscribe(room, after=after), self.now_ms
         )
         store = cast("Backend", self.records)  # of which they use no more than there is
-        self._audit = Audit(store, self.now_ms)
-        self.administration = Administration(store, self.now_ms, self._audit)
-        self.moderation = Moderation(store, self.now_ms, self._audit, refusal_s=REFUSAL_S if backend.shared else 0)
-        self.webhooks = Webhooks(backend, store, self.consumers, self.now_ms, self._audit)
+        self.audit = Audit(store, self.now_ms)
+        self.administration = Administration(store, self.now_ms, self.audit)
+        self.moderation = Moderation(store, self.now_ms, self.audit, refusal_s=REFUSAL_S if backend.shared else 0)
+        self.webhooks = Webhooks(backend, store, self.consumers, self.now_ms, self.audit)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._n_repeated = 0
@@ -105,7 +105,7 @@ class Hub:
             await self._tasks.__aexit__(None, None, None)
             raise
         services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired()]
-        services += [self._maintain_access(), self._audit.run()]
+        services += [self._maintain_access(), self.audit.run()]
         if self._backend.shared:
             services += [self._presence.share(), self._records.run()]
         self._services = [self.spawn(service) for service in services]
@@ -117,7 +117,7 @@ class Hub:
         """Commit the accepted drafts, and end every subscription and task. Leaving again does nothing."""
         if self._is_closed:
             return
-        await self._audit.close()
+        await self.audit.close()
         self._is_closed = True
         self._rooms.refuse()
         try:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,20 +13,21 @@ from chatkit.core.access_table import AccessTable
 from chatkit.core.message_state import Act
 from chatkit.core.model import MAX_SENDER_CHARS, Draft
 from chatkit.core.roster import Roster
-from chatkit.core.text import fold
 
-_AT: Final = re.compile(r"(?<!\w)@(?=\S)")  # not the one in an address of electronic mail
-
-MAX_MENTIONS: Final = 32  # names that are looked for in one message: this bounds the work for a body of `@`
+MAX_MENTIONS: Final = 32  # signs `@` of one message behind which a name is looked for: this bounds the work
 MAX_EXAMINED: Final = 32  # members of a room whose names' beginnings are looked for before anything else
+MAX_SCANNED_CHARS: Final = 1_000  # of a body, once for each beginning
 MAX_ROOMS: Final = 1_000  # of which the beginnings are kept
+
+_AT: Final = re.compile(r"@(?<!\w@)(?=\S)")  # not the one in an address of electronic mail
+_WORD_END: Final = re.compile(r"(?!\w|-[^\W_])")  # of ASCII text: in other scripts, a mark continues a word as well
 
 
 class MentionFinder:
     """Finds whom drafts mention: names that tokens hold, and members of the draft's room.
 
-    Most messages with an `@` mention nobody. For each room, the finder keeps with what a mention can begin, such as
-    `@a`, until a name comes or goes.
+    Most messages with an `@` mention nobody. For each room, the finder keeps with what a mention in ASCII can begin,
+    such as `@a`, until a name comes or goes.
     """
 
     def __init__(self, access: AccessTable, roster: Roster) -> None:
@@ -44,24 +46,29 @@ class MentionFinder:
         if openings is None:
             openings = self._openings[draft.room] = self._find_openings(draft.room)
         body = draft.body
-        for opening in openings:
-            if opening in body:
-                return self._search(draft)
-        return draft
+        if body.isascii() and len(body) <= MAX_SCANNED_CHARS:
+            for opening in openings:
+                if opening in body:
+                    break
+            else:
+                return draft
+        return self._search(draft)
 
     def _find_openings(self, room: str) -> tuple[str, ...]:
         members = self._roster.names(room)
         if len(members) > MAX_EXAMINED:
             return ("@",)
-        return tuple(f"@{char}" for char in self._access.held_beginnings.union(name[0] for name in members))
+        held = self._access.held_beginnings
+        beginnings = {*held, *map(str.upper, held), *(name[0] for name in members)}
+        return tuple(f"@{char}" for char in beginnings if char.isascii())
 
     def _search(self, draft: Draft) -> Draft:
-        if is_system_room(draft.room) or draft.act not in {None, Act.EDIT}:
+        if is_system_room(draft.room) or not (draft.act is None or draft.act is Act.EDIT):
             return draft
-        held, members = self._access.held_names, self._roster.names(draft.room)
+        access, members = self._access, self._roster.names(draft.room)
 
         def known_name(text: str) -> str | None:
-            return text if text in members else held.get(fold(text)) if held else None
+            return text if text in members else access.held_name(text)
 
         mentions = find_mentions(draft.body, known_name)
         return replace(draft, mentions=mentions) if mentions else draft
@@ -71,30 +78,23 @@ def find_mentions(body: str, known_name: Callable[[str], str | None]) -> tuple[s
     """Return the names that a body mentions, each once, in their order.
 
     After an `@`, the longest text that is a name counts, if a word ends there: `@release-bot` never mentions `release`.
-    `known_name` returns the name that a text stands for, or None if it is no name.
+    `known_name` returns the name that a text stands for, or None if it is no name. It is called at most
+    `MAX_SENDER_CHARS` times for each of the first `MAX_MENTIONS` signs, and once for text that is repeated.
     """
-    if "@" not in body:
-        return ()
-    found: dict[str, None] = {}
-    for n, at in enumerate(_AT.finditer(body)):
-        if n == MAX_MENTIONS:
-            break
-        name = _longest_name(body[at.end() : at.end() + MAX_SENDER_CHARS + 2], known_name)
-        if name is not None:
-            found[name] = None
-    return tuple(found)
+    starts = [at.end() for at in islice(_AT.finditer(body), MAX_MENTIONS)]
+    texts = dict.fromkeys([body[start : start + MAX_SENDER_CHARS + 2] for start in starts])
+    names = [_longest_name(text, known_name) for text in texts]
+    return tuple(dict.fromkeys([name for name in names if name is not None]))
 
 
 def _longest_name(text: str, known_name: Callable[[str], str | None]) -> str | None:
-    for end in range(min(len(text), MAX_SENDER_CHARS), 0, -1):
-        if (name := known_name(text[:end])) is not None and not _continues(text, end):
-            return name
+    for end in reversed([found.start() for found in _WORD_END.finditer(text, 1)]):
+        if end <= MAX_SENDER_CHARS and not _is_mark(text[end : end + 1]):
+            name = known_name(text[:end])
+            if name is not None:
+                return name
     return None
 
 
-def _continues(text: str, at: int) -> bool:
-    """Return whether the word before a position goes on there."""
-    rest = text[at : at + 2]
-    if rest.startswith("-"):
-        return rest[1:].isalnum()
-    return rest[:1].isalnum() or rest.startswith("_") or (rest != "" and unicodedata.category(rest[0])[0] == "M")
+def _is_mark(char: str) -> bool:
+    return not char.isascii() and unicodedata.category(char)[0] == "M"

@@ -3,6 +3,7 @@
 A marker is a record: a cursor, so that it is void in a log that began again. It only moves forward.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
@@ -10,6 +11,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from chatkit.core.access import Identity, is_system_room
+from chatkit.core.access_store import AT_ONCE
 from chatkit.core.backend import Backend, MentionPosition, RoomUnread
 from chatkit.core.model import ANONYMOUS, Cursor, Message
 from chatkit.core.records import Record, RecordChanges
@@ -133,7 +135,9 @@ class ReadState:
 
 async def move_markers(backend: Backend, room: str, new: str | None) -> None:
     """Give the markers of a room the room's new name, or remove them if `new` is None."""
-    for record in await backend.scan_records(MARKER):
+    for index, record in enumerate(await backend.scan_records(MARKER)):
+        if index % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(0)  # other tasks run in between
         name, marked = _parse_key(record.key)
         if marked != room:
             continue

@@ -39,8 +39,7 @@ class References:
         accepted = [draft for n, draft in enumerate(drafts) if n not in decided]
         receipts = iter(await self._backend.append(accepted) if accepted else ())
         outcomes = [decided[n] if n in decided else next(receipts) for n in range(len(drafts))]
-        await self._redact_late_edits(outcomes)
-        return outcomes
+        return [await self._redact_late_edit(outcome) for outcome in outcomes]
 
     async def _check(self, drafts: Sequence[Draft]) -> dict[int, Outcome]:
         """Return the outcomes of the drafts that are not to be appended, by their index."""
@@ -73,14 +72,21 @@ class References:
             return Forbidden("only the sender of a message edits it, and has to be identified by a token")
         return None
 
-    async def _redact_late_edits(self, outcomes: Sequence[Outcome]) -> None:
-        """Redact the edits of messages that another process redacted after the check: no text of theirs may stay."""
-        for outcome in outcomes:
-            if isinstance(outcome, Receipt) and outcome.message.act is Act.EDIT:
-                edit = outcome.message
+    async def _redact_late_edit(self, outcome: Outcome) -> Outcome:
+        """Redact an edit of a message that another process redacted after the check: no text of it may stay.
+
+        If the store fails, return its error in place of the receipt, and do not raise it: the drafts are committed. An
+        edit with a key is sent again, and then found and checked.
+        """
+        if isinstance(outcome, Receipt) and outcome.message.act is Act.EDIT:
+            edit = outcome.message
+            try:
                 target = await _read(self._backend, edit.room, edit.of or 0)
                 if target is not None and target.redacted:
                     await self._backend.redact(edit.room, edit.seq)
+            except ChatkitError as error:
+                return error
+        return outcome
 
 
 class _Batch:

@@ -56,6 +56,10 @@ class Relations:
         self._reactions.clear()
         self._is_pinned = False
 
+    def show_edit(self, edit: Message | None) -> None:
+        """Show the text of another edit, or that of the message itself: the newest edit was redacted."""
+        self._state, self._edit = None, edit
+
     def has_reaction(self, emoji: str, sender: str) -> bool:
         """Return whether a sender has put an emoji to the message."""
         return sender in self._reactions.get(emoji, ())

@@ -27,7 +27,8 @@ from chatkit.server.openapi import openapi_document
 from chatkit.server.page import page_handlers
 from chatkit.server.problems import answer_chatkit_error, answer_http_error, answer_unexpected_error
 from chatkit.server.rate_limit import RateLimits, burst
-from chatkit.server.retention import Retention, RetentionRule
+from chatkit.server.retention import Retention
+from chatkit.server.retention_rule import RetentionRule
 from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.session_routes import session_router

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery
 from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.hub import Hub
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft, Message, check_readable_room, check_room
+from chatkit.core.model import Draft, Message, Receipt, check_readable_room, check_room
 from chatkit.core.moderation import redaction_right
 from chatkit.errors import Forbidden
 from chatkit.server.admission import Admission
@@ -34,8 +34,8 @@ def readable_room(admission: Admission, request: HttpRequest, room: str) -> str:
 
 async def publish_as(
     admission: Admission, request: HttpRequest, room: str, published: PublishRequest, n_bytes: int
-) -> Response[protocol.WireMessage]:
-    """Publish what the client of a request sent: 201 with the message, or 200 with the one that was stored before."""
+) -> Receipt:
+    """Publish what the client of a request sent."""
     admission.check(request.user, Right.WRITE, check_room(room))
     draft = Draft.new(
         room,
@@ -50,7 +50,11 @@ async def publish_as(
         act=published.act,
     )
     admission.consume(request, n_bytes)
-    receipt = await admission.context.hub.publish(draft)
+    return await admission.context.hub.publish(draft)
+
+
+def answer_receipt(receipt: Receipt) -> Response[protocol.WireMessage]:
+    """Answer 201 with the message, or 200 with the one that was stored before."""
     return Response(protocol.WireMessage.of_message(receipt.message), status_code=200 if receipt.repeat else 201)
 
 
@@ -72,13 +76,12 @@ async def edit(
     admission: NamedDependency[Admission],
     request: HttpRequest,
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
-) -> Response[protocol.WireMessage]:
+) -> protocol.WireMessage:
     """Give a message another text, and return the entry that does so. Only its sender may."""
     changed = await read_body(request, EditRequest, MAX_EDIT_BYTES)
     published = PublishRequest(changed.body, of=seq, act=Act.EDIT)
-    answer = await publish_as(admission, request, room, published, len(await request.body()))
-    answer.status_code = 200
-    return answer
+    receipt = await publish_as(admission, request, room, published, len(await request.body()))
+    return protocol.WireMessage.of_message(receipt.message)
 
 
 @put("/rooms/{room:str}/messages/{seq:int}/reactions/{emoji:str}")
@@ -92,7 +95,8 @@ async def react(
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> Response[protocol.WireMessage]:
     """Put an emoji to a message. Answer 201 with the entry, or 200 with the message if the emoji was there."""
-    return await publish_as(admission, request, room, PublishRequest(emoji, of=seq, act=Act.REACT), len(emoji))
+    published = PublishRequest(emoji, of=seq, act=Act.REACT)
+    return answer_receipt(await publish_as(admission, request, room, published, len(emoji)))
 
 
 @delete("/rooms/{room:str}/messages/{seq:int}/reactions/{emoji:str}", status_code=200)
@@ -104,17 +108,21 @@ async def unreact(
     admission: NamedDependency[Admission],
     request: HttpRequest,
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
-) -> Response[protocol.WireMessage]:
+) -> protocol.WireMessage:
     """Remove a reaction. Answer 200 with the entry, or with the message if the emoji was not there."""
     published = PublishRequest(emoji, of=seq, act=Act.UNREACT)
-    answer = await publish_as(admission, request, room, published, len(emoji))
-    answer.status_code = 200
-    return answer
+    receipt = await publish_as(admission, request, room, published, len(emoji))
+    return protocol.WireMessage.of_message(receipt.message)
 
 
 @delete("/rooms/{room:str}/messages/{seq:int}", status_code=200)
 async def redact(
-    room: FromPath[str], seq: FromPath[int], admission: NamedDependency[Admission], request: HttpRequest
+    *,
+    room: FromPath[str],
+    seq: FromPath[int],
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> protocol.WireMessage:
     """Remove a message's body, data and edits permanently; its `seq` stays, and an entry of the log says so.
 

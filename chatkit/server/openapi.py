@@ -10,6 +10,8 @@ from chatkit.core.model import Limits
 from chatkit.server.metrics import METRICS, WORKER
 from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
 from chatkit.server.openapi_access import access_paths, access_schemas, room_operations
+from chatkit.server.openapi_consumers import STRUCTS as CONSUMER_STRUCTS
+from chatkit.server.openapi_consumers import consumer_paths
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
@@ -47,7 +49,7 @@ TIMES: Final = {"time", "created", "expires", "last_used", "revoked", "previous_
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
-    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS)
+    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
@@ -131,6 +133,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
             "parameters": [room_parameter()],
             "get": operation("listMembers", "List the members of a room", responses_of(MemberList, 400, 404, 503)),
         },
+        **consumer_paths(),
         **access_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},

@@ -29,7 +29,7 @@ def message_paths(limits: Limits) -> dict[str, Json]:
     """Return the addresses of single messages, and those of what a client has read."""
     show = operation("showMessage", "Show a message in its current state", responses_of(WireMessage, 400, 404, 503))
     redacted = responses_of(WireMessage, 400, 404, 422, 503)
-    redact = operation("redact", "Redact a message: remove its body, data and edits", redacted)
+    redact = operation("redact", "Redact a message: remove its body, data and edits", redacted, [_name_parameter()])
     return {
         "/rooms/{room}/messages/{seq}": {
             "parameters": [room_parameter(), _seq_parameter()],

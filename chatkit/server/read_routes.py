@@ -1,9 +1,10 @@
 """The HTTP API of what a client has read: markers, unread messages, mentions; and the search in all rooms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
-from litestar import Response, get, put
+from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
@@ -19,6 +20,7 @@ from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.message_routes import readable_room
 from chatkit.server.request_body import read_body
+from chatkit.server.room_list import choose_rooms
 from chatkit.wire.costs import LIST_COST, MARK_COST, PAGE_COST, SEARCH_ALL_COST, UNREAD_COST
 from chatkit.wire.http import MarkerRequest, MarkerView, MessageList, UnreadList
 from chatkit.wire.protocol import WireMessage, WireUnread
@@ -29,6 +31,10 @@ MAX_LISTED: Final = 100
 
 def _reader(admission: Admission, request: HttpRequest) -> str:
     return reader_of(request.user, is_open=admission.hub.access.is_open)
+
+
+def _may_read(admission: Admission, request: HttpRequest) -> Callable[[str], bool]:
+    return partial(admission.allows, request.user, Right.READ)
 
 
 @get("/rooms/{room:str}/marker")
@@ -66,9 +72,7 @@ async def list_unread(
 ) -> UnreadList:
     """List what the client's name has not read: in each room that it has marked, or that mentions it."""
     await admission.charge(request, UNREAD_COST)
-    found = await admission.hub.read_state.unread(
-        _reader(admission, request), lambda room: admission.allows(request.user, Right.READ, room)
-    )
+    found = await admission.hub.read_state.unread(_reader(admission, request), _may_read(admission, request))
     return UnreadList([WireUnread.of(each) for each in found])
 
 
@@ -79,20 +83,20 @@ async def list_mentions(
     before: FromQuery[str | None] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = LISTED,
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
-) -> Response[Any]:
+) -> MessageList:
     """List the messages of all rooms that mention the client's name, the newest first."""
     await admission.charge(request, LIST_COST)
     reader = _reader(admission, request)
     position = MentionPosition.parse(before) if before else None
-    rooms = None
-    if not admission.hub.access.reads_everything(request.user, admission.hub.now_ms()):
-        rooms = {info.room for info in await _readable_rooms(admission, request)}
+    hub = admission.hub
 
-    async def run() -> Sequence[Message]:
-        return await admission.hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
+    async def read() -> Sequence[Message]:
+        reads_all = hub.access.reads_everything(request.user, hub.now_ms())
+        rooms = None if reads_all else {info.room for info in await _readable_rooms(admission, request)}
+        return await hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
 
-    found = await while_connected(request, admission.context.history_queue.list(admission.client(request), run))
-    return _listed(found, limit)
+    found = await while_connected(request, admission.context.history_queue.list(admission.client(request), read))
+    return list_messages(found, limit, _may_read(admission, request))
 
 
 @get("/search")
@@ -103,36 +107,38 @@ async def search(
     q: FromQuery[str] = "",
     before: FromQuery[str | None] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = LISTED,
-) -> Response[Any]:
+) -> MessageList:
     """Search all rooms that the client may read for a text, and return the newest messages first."""
     if not q:
         raise BadRequest("search for a text: ?q=TEXT")
     text = check_search(q)
     position = MentionPosition.parse(before) if before else None
     await admission.charge(request, SEARCH_ALL_COST)
-    rooms = await _readable_rooms(admission, request)
 
-    async def run() -> list[Message]:
+    async def read() -> list[Message]:
+        rooms = await _readable_rooms(admission, request)
         return await admission.hub.search(rooms, text, before=position, limit=limit + 1)
 
-    found = await while_connected(request, admission.context.history_queue.search(admission.client(request), run))
-    return _listed([message for message in found if admission.allows(request.user, Right.READ, message.room)], limit)
+    found = await while_connected(request, admission.context.history_queue.search(admission.client(request), read))
+    return list_messages(found, limit, _may_read(admission, request))
 
 
 async def _readable_rooms(admission: Admission, request: HttpRequest) -> list[RoomInfo]:
-    return [
-        info
-        for info in await admission.hub.rooms()
-        if not is_system_room(info.room) and admission.allows(request.user, Right.READ, info.room)
-    ]
+    infos = [info for info in await admission.hub.rooms() if not is_system_room(info.room)]
+    readable = await choose_rooms([info.room for info in infos], _may_read(admission, request))
+    return [info for info in infos if info.room in readable]
 
 
-def _listed(found: Sequence[Message], limit: int) -> Response[Any]:
+def list_messages(found: Sequence[Message], limit: int, may_read: Callable[[str], bool]) -> MessageList:
+    """Return the list of at most `limit` of the messages that were found, without those that may not be read any more.
+
+    If more than `limit` were found, or they are too large for a page, the list has a cursor.
+    """
     messages = cut_page(found[:limit], is_forward=True)
     is_complete = len(messages) == len(found)
     last = messages[-1] if messages else None
     cursor = None if last is None or is_complete else str(MentionPosition(last.time_ms, last.room, last.seq))
-    return Response(MessageList([WireMessage.of_message(message) for message in messages], is_complete, cursor))
+    return MessageList([WireMessage.of_message(each) for each in messages if may_read(each.room)], is_complete, cursor)
 
 
 read_handlers: Final[tuple[Any, ...]] = (show_marker, mark, list_unread, list_mentions, search)

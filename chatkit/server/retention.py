@@ -8,43 +8,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
-from chatkit.core.access import RoomSettings, is_system_room
+from chatkit.core.access import is_system_room
 from chatkit.core.hub import Hub
 from chatkit.core.model import format_time
 from chatkit.core.retention import RetentionClock
 from chatkit.errors import ChatkitError
+from chatkit.server.consumer_retention import ConsumerRetention
+from chatkit.server.retention_rule import RetentionRule
 
 INTERVAL_S: Final = 60.0
 
 _logger = logging.getLogger(__name__)
-
-
-class RetentionRule(NamedTuple):
-    """The number of messages to keep and their age in seconds; None for no limit."""
-
-    keep: int | None
-    keep_for_s: float | None
-
-    @property
-    def has_limit(self) -> bool:
-        """Whether the rule removes any message."""
-        return self.keep is not None or self.keep_for_s is not None
-
-    def of_room(self, settings: RoomSettings) -> "RetentionRule":
-        """Return the rule of a room with these settings, where this one is the server's."""
-        keep = self.keep if settings.keep is None else settings.keep
-        return RetentionRule(keep, self.keep_for_s if settings.keep_for_s is None else settings.keep_for_s)
-
-    def in_room(self, room: str) -> "RetentionRule":
-        """Return the part of the server's rule that is for a room without settings."""
-        return RetentionRule(None, self.keep_for_s) if is_system_room(room) else self
-
-    def keeps_more_than(self, other: "RetentionRule") -> bool:
-        """Return whether this rule may keep a message that the other, which has fewer limits or as many, removes."""
-        pairs = ((self.keep, other.keep), (self.keep_for_s, other.keep_for_s))
-        return any(own is not None and others is not None and own > others for own, others in pairs)
 
 
 class Retention:
@@ -53,6 +29,7 @@ class Retention:
     def __init__(self, hub: Hub, rule: RetentionRule, clocks: Callable[[], tuple[int, float]] | None = None) -> None:
         self._hub = hub
         self._rule = rule
+        self._consumers = ConsumerRetention(hub)
         self._clocks = clocks or _clocks
         self._clock: RetentionClock | None = None
 
@@ -68,13 +45,17 @@ class Retention:
             await asyncio.sleep(INTERVAL_S)
 
     async def trim(self) -> None:
-        """Remove the messages that are old now. Raise `Unavailable` if the store does not answer."""
+        """Remove the messages that are old now, and report the consumers that this concerns. Raise `Unavailable`."""
         settings = self._hub.access.settings_of_rooms()
         own = {room: self._rule.of_room(settings[room]) for room in settings}
         own = {room: rule for room, rule in own.items() if rule != self._rule}
         if not own and not self._rule.has_limit:
             return
         now_ms = await self._now_ms()
+        await self._trim(own, now_ms)
+        await self._consumers.check(lambda room: own.get(room, self._rule.in_room(room)), now_ms)
+
+    async def _trim(self, own: dict[str, RetentionRule], now_ms: int) -> None:
         if any(rule.keeps_more_than(self._rule) for rule in own.values()):  # the server's rule is not for all rooms
             for info in await self._hub.rooms():
                 await self._apply(info.room, own.get(info.room, self._rule.in_room(info.room)), now_ms)

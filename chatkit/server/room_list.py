@@ -55,7 +55,7 @@ class EncodedRooms:
         """Return the list of the rooms for which `may_read` returns true, as JSON."""
         async with self._filtering:
             infos, heads = await self._rooms()
-            readable = await _choose({*(info.room for info in infos), *heads, *self._hub.occupied}, may_read)
+            readable = await choose_rooms({*(info.room for info in infos), *heads, *self._hub.occupied}, may_read)
             kept = [info for info in infos if info.room in readable]
             unwritten = await self._unwritten(infos, heads, readable.__contains__)
             if len(kept) + len(unwritten) <= FEW_ROOMS:
@@ -94,7 +94,7 @@ class EncodedRooms:
         return unwritten
 
 
-async def _choose(rooms: Collection[str], may_read: Callable[[str], bool]) -> set[str]:
+async def choose_rooms(rooms: Collection[str], may_read: Callable[[str], bool]) -> set[str]:
     """Return the rooms for which `may_read` returns true, and let other tasks run in between."""
     chosen: set[str] = set()
     for batch in _batched(rooms, CHECKED_AT_ONCE):

@@ -23,10 +23,11 @@ from chatkit.core.text import check_search
 from chatkit.errors import BadBody, BadRequest
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
+from chatkit.server.consumer_routes import consumer_handlers
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.long_answer import answer_encoded
-from chatkit.server.message_routes import message_handlers, publish_as, readable_room
+from chatkit.server.message_routes import answer_receipt, message_handlers, publish_as, readable_room
 from chatkit.server.moderation_routes import room_handlers
 from chatkit.server.read_routes import read_handlers
 from chatkit.server.room_list import read_room
@@ -84,7 +85,7 @@ async def publish(
         check_key(published.key)  # also if the header has another key, which overrides it
     if idempotency_key is not None:
         published = replace(published, key=idempotency_key)
-    return await publish_as(admission, request, room, published, len(sent))
+    return answer_receipt(await publish_as(admission, request, room, published, len(sent)))
 
 
 def _read_publish(media_type: str, body: bytes) -> PublishRequest:
@@ -244,6 +245,7 @@ rooms_router = Router(
         list_members,
         *message_handlers,
         *read_handlers,
+        *consumer_handlers,
         *room_handlers,
     ],
     guards=[check_request],

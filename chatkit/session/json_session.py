@@ -334,7 +334,9 @@ class JsonSession(Session):
                 if self._socket.is_writable and sender != self._sender:
                     self._send(protocol.TypingEvent(room, sender))
             case RoomChanged(room):
-                if room in self._rights:  # otherwise, `joined` is about to have the new settings
+                settings = self._access.room_settings(room)
+                is_renamed = settings.renamed_to is not None and not settings.is_moving  # `left` follows
+                if room in self._rights and not is_renamed:  # otherwise, `joined` is about to have the new settings
                     self._rights[room] = self._rights_in(room)
                     self._send_room(room)
             case MembersChanged(room, joined, left):

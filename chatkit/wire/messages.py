@@ -26,11 +26,8 @@ class WireReaction(msgspec.Struct, frozen=True):
     by: tuple[str, ...]
 
 
-class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message as JSON. `time` is RFC 3339.
-
-    The fields from `edited` on are its current state, on messages of a page that is not `raw`.
-    """
+class WireEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message as JSON, as it was written. `time` is RFC 3339."""
 
     room: str
     seq: int
@@ -45,6 +42,38 @@ class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     of: int | None = None
     act: Act | None = None
     mentions: tuple[str, ...] = ()
+
+    def to_message(self, epoch: str) -> Message:
+        """Return the message, with the epoch of the log from which the receiver got it."""
+        return Message(
+            self.room,
+            epoch,
+            self.seq,
+            parse_time(self.time),
+            self.sender,
+            self.body,
+            self.data,
+            self.key,
+            self.redacted,
+            self.verified,
+            self.bot,
+            self.of,
+            self.act,
+            self.mentions,
+            self._to_state(),
+        )
+
+    def _to_state(self) -> MessageState | None:
+        """Return the state that is sent with the message, if there is one."""
+        return None
+
+
+class WireMessage(WireEntry, frozen=True):
+    """A message as JSON. `time` is RFC 3339.
+
+    The fields from `edited` on are its current state, on messages of a page that is not `raw`.
+    """
+
     edited: WireEdit | None = None
     reactions: dict[str, WireReaction] | None = None
     replies: int = 0
@@ -69,26 +98,6 @@ class WireMessage(msgspec.Struct, frozen=True, omit_defaults=True):
             message.mentions,
         )
         return cls(*parts) if message.state is None else cls(*parts, *_state_parts(message.state))
-
-    def to_message(self, epoch: str) -> Message:
-        """Return the message, with the epoch of the log from which the receiver got it."""
-        return Message(
-            self.room,
-            epoch,
-            self.seq,
-            parse_time(self.time),
-            self.sender,
-            self.body,
-            self.data,
-            self.key,
-            self.redacted,
-            self.verified,
-            self.bot,
-            self.of,
-            self.act,
-            self.mentions,
-            self._to_state(),
-        )
 
     def _to_state(self) -> MessageState | None:
         if not (self.edited or self.reactions or self.replies or self.pinned):

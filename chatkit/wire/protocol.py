@@ -51,7 +51,7 @@ from chatkit.wire.events import (
     message_event,
     wire_members,
 )
-from chatkit.wire.messages import WireEdit, WireMessage, WireReaction, WireUnread, encode, message_json
+from chatkit.wire.messages import WireEdit, WireEntry, WireMessage, WireReaction, WireUnread, encode, message_json
 
 __all__ = [
     "MAX_LISTED_MEMBERS",
@@ -90,6 +90,7 @@ __all__ = [
     "UnreadEvent",
     "WelcomeEvent",
     "WireEdit",
+    "WireEntry",
     "WireGap",
     "WireLimits",
     "WireMember",

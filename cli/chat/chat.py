@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, assert_never
 
-from chatkit.cli.chat.commands import HELP, ChatCommand, CommandName, parse_line
+from chatkit.cli.chat.commands import ChatCommand, CommandName, help_text, parse_line
 from chatkit.cli.chat.context import ChatContext
-from chatkit.cli.chat.notes import present_sentence, topic_sentence
+from chatkit.cli.chat.notes import present_sentence
 from chatkit.cli.chat.room_connection import RoomConnection
 from chatkit.cli.chat.room_display import RoomDisplay
 from chatkit.cli.chat.transcript import ACTION
@@ -125,7 +125,7 @@ class Chat:
             case CommandName.NICK:
                 await self._rename(command.text)
             case CommandName.HELP:
-                self._interface.note(HELP)
+                self._interface.note(help_text(self._interface.note_width))
             case CommandName.QUIT:
                 pass  # ends the input
             case _:
@@ -161,12 +161,13 @@ class Chat:
         self._interface.note("end of the search")
 
     async def _topic(self, text: str) -> None:
-        room = self.display.room
+        room, before = self.display.room, self.display.topic
         if text:
             view = await asyncio.to_thread(self._set_topic, room, text)
         else:
             view = await self._connection.client.room(room)
-        self._interface.note(topic_sentence(view.topic))
+        if self.display.topic == before:  # the room's event may have come first
+            self.display.show_topic(view.topic)
 
     def _set_topic(self, room: str, text: str) -> RoomView:
         with self._target.administrator() as administrator:

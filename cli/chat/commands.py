@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from chatkit.cli.chat.wrapping import wrapped
 from chatkit.core.message_state import check_emoji
 from chatkit.core.model import MAX_SEQ
 from chatkit.errors import BadRequest
@@ -63,18 +64,27 @@ COMMANDS: Final[Mapping[CommandName, Usage]] = {
     CommandName.QUIT: Usage("", "", "leave the room, like Ctrl-D"),
 }
 
-HELP: Final = "\n".join(
-    [
-        "Enter sends the message, and Alt-Enter starts a new line in it. Pasted text is sent as one message.",
-        "The arrow keys and Ctrl-A, E, U, K and W edit the line. Up and Down recall earlier lines.",
-        "Tab completes names, commands and numbers of messages. Ctrl-C clears the line and, if it is empty, leaves.",
-        *(f"{f'/{name} {usage.arguments}':<18} {usage.help}" for name, usage in COMMANDS.items()),
-        f"{'//...':<18} send a message that begins with a slash",
-    ]
+_KEYS: Final = (
+    "Enter sends the message, and Alt-Enter starts a new line in it. Pasted text is sent as one message.",
+    "The arrow keys and Ctrl-A, E, U, K and W edit the line. Up and Down recall earlier lines.",
+    "Tab completes names, commands and numbers of messages. Ctrl-C clears the line and, if it is empty, leaves.",
 )
+_USAGE_CELLS: Final = 18  # of the longest command with its arguments
+MIN_COLUMNS_CELLS: Final = 34  # of a note: less would leave fewer than 15 cells for what a command does
 
 _COMMAND: Final = re.compile(r"/(\S*)\s*")
 _NUMBER: Final = re.compile(r"#?(\d{1,18})(?:\s+|$)", re.ASCII)
+
+
+def help_text(width: int) -> str:
+    """Return what keys and commands do, for notes of `width` cells: the commands in two columns if there is space."""
+    commands = [(f"/{name} {usage.arguments}", usage.help) for name, usage in COMMANDS.items()]
+    commands.append(("//...", "send a message that begins with a slash"))
+    if width < MIN_COLUMNS_CELLS:
+        return "\n".join((*_KEYS, *(f"{usage.rstrip()}: {text}" for usage, text in commands)))
+    indent = " " * (_USAGE_CELLS + 1)
+    rows = (row for usage, text in commands for row in wrapped(text, width, f"{usage:<{_USAGE_CELLS}} ", indent))
+    return "\n".join((*_KEYS, *rows))
 
 
 def parse_line(line: str) -> ChatCommand:

@@ -20,6 +20,11 @@ class ChatInterface(Protocol):
         """The number of columns."""
         ...
 
+    @property
+    def note_width(self) -> int:
+        """The number of columns for the text of a note."""
+        ...
+
     def show(self, text: str) -> None:
         """Print a message."""
         ...
@@ -57,7 +62,7 @@ class PipeInterface:
     """A pipe: it reads lines from standard input, and prints messages and, on standard error, warnings."""
 
     is_interactive = False
-    width = 80
+    width = note_width = 80
 
     def show(self, text: str) -> None:
         """Print a message."""

@@ -8,6 +8,7 @@ from chatkit.cli.sanitize import one_line
 from chatkit.client import Joined
 from chatkit.core.model import Member
 
+ARCHIVED: Final = "this room is archived: it can be read, but not written"
 MAX_NAMED: Final = 12  # names in a note; the other members are only counted
 
 
@@ -29,11 +30,16 @@ def topic_sentence(topic: str) -> str:
     return f"topic: {one_line(topic)}" if topic else "the room has no topic"
 
 
+def archive_sentence(*, is_archived: bool) -> str:
+    """Return whether the room can be written, after that has changed."""
+    return ARCHIVED if is_archived else "this room is not archived any more: it can be written again"
+
+
 def room_notes(item: Joined) -> list[str]:
     """Return what a person has to know about the room, apart from who is there."""
     notes = [topic_sentence(item.topic)] if item.topic else []
     if item.archived:
-        notes.append("this room is archived: it can be read, but not written")
+        notes.append(ARCHIVED)
     elif item.rights is not None and "write" not in item.rights:
         notes.append("you can read this room, but not write to it: ask a moderator for the right")
     return notes

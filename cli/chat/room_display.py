@@ -5,10 +5,27 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from chatkit.cli.chat.context import ChatContext
-from chatkit.cli.chat.notes import names_sentence, present_sentence, room_notes, typing_hint
+from chatkit.cli.chat.notes import (
+    archive_sentence,
+    names_sentence,
+    present_sentence,
+    room_notes,
+    topic_sentence,
+    typing_hint,
+)
 from chatkit.cli.formats import gap_sentence, text_line
 from chatkit.cli.marks import printable_marks
-from chatkit.client import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal, Typing
+from chatkit.client import (
+    ConnectionLost,
+    ConnectionRestored,
+    Item,
+    Joined,
+    Presence,
+    Redacted,
+    RoomChanged,
+    Signal,
+    Typing,
+)
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import RoomRenamed
@@ -17,10 +34,11 @@ TYPING_CHECK_S = 1.0  # between two checks whether somebody is still typing
 
 
 class RoomDisplay:
-    """Shows the items of one room. `room` is its name, which may change."""
+    """Shows the items of one room. `room` is its name and `topic` its topic; both may change."""
 
     def __init__(self, room: str, context: ChatContext) -> None:
         self.room = room
+        self.topic = ""
         self.has_gap = False
         self._interface = context.interface
         self._style = context.style
@@ -30,6 +48,7 @@ class RoomDisplay:
         self._sent = context.publisher.sent
         self._marks = printable_marks()
         self._has_joined = False
+        self._is_archived = False
         self._last_known = 0  # the room's newest message when it was joined: those up to it are not news
         self._epoch = ""  # of the log that is followed
 
@@ -42,6 +61,8 @@ class RoomDisplay:
                 self._on_gap(item)
             case Joined():
                 self._on_joined(item)
+            case RoomChanged():
+                self._on_settings(item.topic, is_archived=item.archived)
             case Presence():
                 self._on_presence(item)
             case Redacted():
@@ -94,13 +115,28 @@ class RoomDisplay:
             self._interface.warn(str(RoomRenamed(self.room, item.room)))
             self.room = item.room
             self._interface.set_title(item.room)
-        if not self._has_joined:  # later events follow a reconnection
-            self._has_joined = True
-            self._last_known = item.last
-            who = present_sentence(item.members, item.count, self._marks)
-            self._interface.note(f"{self.room}: {who}; type /help for help")
-            for note in room_notes(item):
-                self._interface.note(note)
+        if self._has_joined:  # this event follows a reconnection
+            self._on_settings(item.topic, is_archived=item.archived)
+            return
+        self._has_joined = True
+        self._last_known = item.last
+        self.topic, self._is_archived = item.topic, item.archived
+        who = present_sentence(item.members, item.count, self._marks)
+        self._interface.note(f"{self.room}: {who}; type /help for help")
+        for note in room_notes(item):
+            self._interface.note(note)
+
+    def show_topic(self, topic: str) -> None:
+        """Show the topic of the room."""
+        self.topic = topic
+        self._interface.note(topic_sentence(topic))
+
+    def _on_settings(self, topic: str, *, is_archived: bool) -> None:
+        if topic != self.topic:
+            self.show_topic(topic)
+        if is_archived is not self._is_archived:
+            self._is_archived = is_archived
+            self._interface.note(archive_sentence(is_archived=is_archived))
 
     def _on_presence(self, item: Presence) -> None:
         # Members that `joined` listed may be reported again, such as this person.

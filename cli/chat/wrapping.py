@@ -5,6 +5,7 @@ Time is linear in the length of the text. Tabs and line feeds are the caller's.
 
 import re
 from collections.abc import Iterator
+from itertools import chain, repeat
 
 import wcwidth
 
@@ -37,6 +38,17 @@ def wrap(text: str, width: int) -> list[tuple[int, int]]:
             used += size
             end = index + len(piece)
     return [*rows, (start, end)]
+
+
+def wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str]:
+    """Return the rows of a text of several lines, of at most `width` cells. The first begins differently.
+
+    The beginnings are ASCII.
+    """
+    begins = chain([first], repeat(later))
+    text_width = max(1, width - max(len(first), len(later)))
+    rows = (line[start:end] for line in text.split("\n") for start, end in wrap(line, text_width))
+    return [f"{begin}{row}" for begin, row in zip(begins, rows, strict=False)]
 
 
 def cells_of(text: str) -> int:

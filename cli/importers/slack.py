@@ -85,7 +85,7 @@ class SlackExport:
             raise BadRequest("a Slack export is a zip file, which cannot be read from a pipe: give its name")
         try:
             self._zip = zipfile.ZipFile(self._path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, RuntimeError, ValueError) as error:  # RuntimeError: its format is not supported
             raise BadRequest(f"{self._path} is not a zip file: {error}") from error
         self._max_total = max(MAX_RATIO * Path(self._path).stat().st_size, MIN_TOTAL_BYTES)
         return self
@@ -196,7 +196,7 @@ class SlackExport:
         try:
             with self._zip.open(info) as file:
                 content = file.read(MAX_MEMBER_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise ImportFailed(f"{name} in {self._path} cannot be read: {error}") from error
         self._n_read += len(content)
         if len(content) > MAX_MEMBER_BYTES or self._n_read > self._max_total:

@@ -70,7 +70,12 @@ export class TokenDialog {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const token = this.#box.value.trim();
-      if (token) void submit(form, find("#token-problem", HTMLElement), () => this.#send(on.onToken(token)));
+      const send = async () => {
+        const problem = await on.onToken(token);
+        if (problem) this.#box.select();
+        return problem;
+      };
+      if (token) void submit(form, find("#token-problem", HTMLElement), send, () => this.#dialog.close());
     });
     this.#dialog.addEventListener("close", () => (this.#box.value = ""));
     find("#token-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
@@ -90,14 +95,6 @@ export class TokenDialog {
     if (this.#dialog.open) return;
     setText(find("#token-problem", HTMLElement), "");
     this.#dialog.showModal();
-  }
-
-  /** @param {Promise<string>} answer */
-  async #send(answer) {
-    const problem = await answer;
-    if (problem) this.#box.select();
-    else this.#dialog.close();
-    return problem;
   }
 }
 
@@ -148,8 +145,8 @@ export class InviteDialog {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = checkSender(this.#box.value);
-      if (name) void submit(form, this.#problem, () => this.#send(on.onName(name)));
-      else setText(this.#problem, SENDER_RULE);
+      if (!name) return setText(this.#problem, SENDER_RULE);
+      void submit(form, this.#problem, () => on.onName(name), () => this.close());
     });
     find("#invite-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
     find("#invite-sign-in", HTMLButtonElement).onclick = on.onSignIn;
@@ -172,13 +169,6 @@ export class InviteDialog {
     setText(this.#problem, "");
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#box.select();
-  }
-
-  /** @param {Promise<string>} answer */
-  async #send(answer) {
-    const problem = await answer;
-    if (!problem) this.close();
-    return problem;
   }
 }
 
@@ -244,15 +234,18 @@ export class SecretDialog {
  * Send a form once: disable its main button until the answer arrives, and show the problem, if there is one.
  * @param {HTMLFormElement} form
  * @param {HTMLElement} place
- * @param {() => Promise<string>} send
+ * @param {() => Promise<string>} send returns the problem, or an empty string
+ * @param {() => void} [onDone] called if there is no problem
  */
-export async function submit(form, place, send) {
+export async function submit(form, place, send, onDone) {
   const button = find("button[type=submit]", HTMLButtonElement, form);
   if (button.disabled) return;
   button.disabled = true;
   setText(place, "");
   try {
-    setText(place, await send());
+    const problem = await send();
+    setText(place, problem);
+    if (!problem) onDone?.();
   } finally {
     button.disabled = false;
   }

@@ -2,7 +2,7 @@
  * A menu that opens at an element, for mouse, touch and keyboard (the menu pattern of WAI-ARIA); on a narrow screen, a
  * sheet at its lower edge. Knows no message.
  *
- * @typedef {{id: string, label: string, key: string, isDangerous: boolean}} Item
+ * @typedef {{label: string | Node, key: string, isDangerous: boolean, onChoose: () => void}} Item
  */
 
 import { find, make } from "../dom.js";
@@ -15,9 +15,7 @@ export class MenuView {
   /** @type {HTMLElement | null} */
   #anchor = null;
 
-  /** @param {{onChoose: (id: string) => void}} on */
-  constructor(on) {
-    this.on = on;
+  constructor() {
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
     this.#menu.addEventListener("toggle", (event) => {
       const { newState } = /** @type {ToggleEvent} */ (event);
@@ -50,7 +48,7 @@ export class MenuView {
   }
 
   /** @param {Item} item */
-  #element({ id, label, key, isDangerous }) {
+  #element({ label, key, isDangerous, onChoose }) {
     const element = make("button", isDangerous ? "dangerous" : "", make("span", "", label));
     if (key) {
       const hint = make("kbd", "", key);
@@ -62,7 +60,7 @@ export class MenuView {
     element.tabIndex = -1;
     element.onclick = () => {
       this.#close();
-      this.on.onChoose(id);
+      onChoose();
     };
     return element;
   }

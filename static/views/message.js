@@ -5,6 +5,7 @@ import { actionOf } from "../commands.js";
 import { clone, find, hueOf, initialOf, make } from "../dom.js";
 import { parsedOf } from "../parsed.js";
 import { bodyNodes, plainNodes } from "./body.js";
+import { emojiElement } from "./emoji.js";
 
 /**
  * @typedef {import("../protocol.js").Message} Message
@@ -102,7 +103,7 @@ function editedMark(time) {
  */
 function reactionsElement(message, me, canReact, onReaction) {
   const chips = Object.entries(message.reactions ?? {}).map(([emoji, { count, by }]) => {
-    const chip = make("button", "reaction", make("span", "emoji", emoji), ` ${count}`);
+    const chip = make("button", "reaction", emojiElement(emoji), ` ${count}`);
     chip.type = "button";
     chip.disabled = !canReact;
     chip.ariaPressed = String(by.includes(me));
@@ -138,16 +139,17 @@ export function pendingElement({ entry, follows, note, canDiscard, sender, known
 /**
  * Build the element of a search result.
  * @param {Message} message
+ * @param {string} text what is shown of it, up to a bound
  * @param {boolean} hasMarks
  * @param {() => void} onOpen
  */
-export function foundElement(message, hasMarks, onOpen) {
+export function foundElement(message, text, hasMarks, onOpen) {
   const element = clone("found");
   find(".sender", HTMLElement, element).append(message.sender);
   if (hasMarks) mark(find(".sender", HTMLElement, element), message);
   setTime(find("time", HTMLTimeElement, element), message.time, SHORT);
-  const body = message.body.length > 400 ? `${message.body.slice(0, 400)}…` : message.body;
-  find(".text", HTMLElement, element).append(...plainNodes(body));
+  const shown = text.length > 400 ? `${text.slice(0, 400)}…` : text;
+  find(".text", HTMLElement, element).append(...plainNodes(shown));
   find("button", HTMLButtonElement, element).onclick = onOpen;
   return element;
 }

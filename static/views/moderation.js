@@ -24,7 +24,7 @@ export class ModerationDialog {
     const form = find("#moderation-form", HTMLFormElement);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void submit(form, this.#problem, () => this.#send(on.onConfirm(this.#choice)));
+      void submit(form, this.#problem, () => on.onConfirm(this.#choice), () => this.#dialog.close());
     });
     find("#moderation-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
   }
@@ -65,13 +65,6 @@ export class ModerationDialog {
       isEverywhere: this.#everywhere.checked,
     };
   }
-
-  /** @param {Promise<string>} answer */
-  async #send(answer) {
-    const problem = await answer;
-    if (!problem) this.#dialog.close();
-    return problem;
-  }
 }
 
 /**
@@ -104,11 +97,7 @@ export class TopicDialog {
     const form = find("#topic-form", HTMLFormElement);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void submit(form, this.#problem, async () => {
-        const problem = await on.onTopic(this.#box.value.trim());
-        if (!problem) this.#dialog.close();
-        return problem;
-      });
+      void submit(form, this.#problem, () => on.onTopic(this.#box.value.trim()), () => this.#dialog.close());
     });
     find("#topic-cancel", HTMLButtonElement).onclick = () => this.#dialog.close();
   }

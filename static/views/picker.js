@@ -5,7 +5,7 @@ import { GROUPS, searchEmoji } from "../emoji.js";
 
 /** @typedef {import("../emoji.js").Emoji} Emoji */
 
-const COLUMNS = 8; // as many as fit in a row; see `.picker` in talk.css
+const COLUMNS = 8; // as many as fit in a row; see `.picker` in message.css
 
 export class PickerView {
   #dialog = find("#picker", HTMLDialogElement);

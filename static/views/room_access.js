@@ -57,7 +57,6 @@ export class RoomAccessView {
   /** @param {Explanation | null} closed */
   #showClosed(closed) {
     this.#closed.hidden = closed === null;
-    find("#talk", HTMLElement).hidden = closed !== null;
     if (!closed) return;
     setText(find("#closed-title", HTMLElement), closed.title);
     setText(find("#closed-text", HTMLElement), closed.text);

@@ -1,18 +1,21 @@
 /**
- * Finds messages: in the open room, in all rooms, or those that mention the user. Shows the results, newest first. Knows
- * no socket.
+ * Finds messages: in the open room, in all rooms, those that mention the user, or those that are pinned in the room.
+ * Shows the results, newest first. Knows no socket.
  *
  * @typedef {import("../protocol.js").Message} Message
- * @typedef {"room" | "all" | "mentions"} Scope
+ * @typedef {"room" | "all" | "mentions" | "pinned"} Scope
  * @typedef {{messages: Message[], more: number | string | undefined}} Results newest first; `more` continues with older
  *   ones
  */
 
 import { find, setText } from "../dom.js";
+import { parsedOf, textOf } from "../parsed.js";
 import { markText } from "./mark_text.js";
 import { foundElement } from "./message.js";
 
 const PAUSE_MS = 300; // a search is sent after a pause in typing, not for each letter
+/** @type {Partial<Record<Scope, string>>} what an empty list says, of the scopes that list messages without a search */
+const NONE = { mentions: "Nobody has mentioned you yet.", pinned: "No message of this room is pinned." };
 
 export class SearchView {
   #form = find("#search-form", HTMLFormElement);
@@ -47,7 +50,9 @@ export class SearchView {
     });
   }
 
+  /** The pane was opened. */
   focus() {
+    if (this.#scope === "pinned") return this.#show("pinned"); // others may have been pinned since
     if (this.#scope === "mentions") return;
     this.#box.focus();
     this.#box.select();
@@ -56,7 +61,7 @@ export class SearchView {
   /** @param {string} text */
   find(text) {
     this.#box.value = text;
-    if (this.#scope === "mentions") this.#scope = "room";
+    if (this.#scope in NONE) this.#scope = "room";
     this.#show(this.#scope);
   }
 
@@ -69,11 +74,11 @@ export class SearchView {
    * @param {string | null} room
    */
   onRoom(room) {
-    find("#search-room", HTMLInputElement).disabled = room === null;
-    if (this.#scope !== "room") return;
+    for (const scope of ["room", "pinned"]) find(`#search-${scope}`, HTMLInputElement).disabled = room === null;
+    if (this.#scope !== "room" && this.#scope !== "pinned") return;
     if (room === null) this.#scope = "all";
     this.#box.value = "";
-    this.#clear();
+    this.#show(this.#scope);
   }
 
   get #scope() {
@@ -88,7 +93,7 @@ export class SearchView {
   /** @param {Scope} scope */
   #show(scope) {
     this.#scope = scope;
-    this.#box.hidden = scope === "mentions";
+    this.#box.hidden = scope in NONE;
     this.#clear();
     void this.#search();
   }
@@ -103,10 +108,10 @@ export class SearchView {
   /** @param {number | string} [more] */
   async #search(more) {
     const scope = this.#scope;
-    const text = scope === "mentions" ? "" : this.#box.value.trim();
-    if (!text && scope !== "mentions") return this.#clear();
+    const text = scope in NONE ? "" : this.#box.value.trim();
+    if (!text && !(scope in NONE)) return this.#clear();
     const number = ++this.#searchNumber;
-    setText(this.#status, scope === "mentions" ? "Loading…" : "Searching…");
+    setText(this.#status, scope in NONE ? "Loading…" : "Searching…");
     const results = await this.on.search(scope, text, more);
     if (number !== this.#searchNumber) return;
     if (more === undefined) this.#list.replaceChildren();
@@ -123,8 +128,10 @@ export class SearchView {
    * @param {string} text
    */
   #element(message, scope, text) {
-    const element = foundElement(message, this.on.hasMarks(), () => this.on.onOpen(message));
-    if (scope !== "room") find(".head", HTMLElement, element).prepend(`#${message.room} · `);
+    // A search finds text as it was written, with its markdown.
+    const shown = text ? message.body : textOf(parsedOf(message).blocks);
+    const element = foundElement(message, shown, this.on.hasMarks(), () => this.on.onOpen(message));
+    if (scope === "all" || scope === "mentions") find(".head", HTMLElement, element).prepend(`#${message.room} · `);
     if (text) markText(find(".text", HTMLElement, element), text);
     return element;
   }
@@ -137,5 +144,5 @@ export class SearchView {
  */
 function summary(count, hasMore, scope) {
   if (count) return `${count}${hasMore ? " or more" : ""} found`;
-  return scope === "mentions" ? "Nobody has mentioned you yet." : "Nothing found.";
+  return NONE[scope] ?? "Nothing found.";
 }

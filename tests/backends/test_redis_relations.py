@@ -168,23 +168,6 @@ def test_a_redaction_that_was_interrupted_is_completed_by_the_next(
     asyncio.run(go())
 
 
-def test_a_redacted_edit_gives_way_to_the_text_before_it(server: RedisServer) -> None:
-    async def go() -> None:
-        async with open_backend(server.url) as backend:
-            await backend.append([Draft("a", "ann", "@bob", mentions=("bob",))])
-            await backend.append([change(Act.EDIT, 1, "@cat", mentions=("cat",)), change(Act.EDIT, 1, "secret")])
-            shown = []
-            for seq in (3, 2):
-                await backend.redact("a", seq)
-                (message,) = await folded(backend)
-                found = [name for name in ("bob", "cat") if await backend.read_mentions(name)]
-                shown.append((message.body, message.mentions, found))
-            assert shown == [("@cat", ("cat",), ["cat"]), ("@bob", ("bob",), ["bob"])]
-            assert message.state is None
-
-    asyncio.run(go())
-
-
 def test_an_emoji_that_nobody_uses_any_more_loses_its_place(server: RedisServer) -> None:
     async def go() -> None:
         async with open_backend(server.url) as backend:

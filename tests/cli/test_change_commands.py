@@ -78,6 +78,14 @@ def test_a_change_is_no_message_to_refer_to(chatkit: CommandRunner) -> None:
     assert sentence.startswith("message 3 is itself a change of message 1: refer to that one")
 
 
+def test_a_message_of_a_token_is_edited_through_a_server(chatkit: CommandRunner) -> None:
+    chatkit.run("token", "add", "ann", "--write", "ops")
+    assert chatkit.refused("edit", "ops", "1", "backup done", "--name", "ann", status=4).endswith(
+        "identified by a token (give it to a server with --token: --backend identifies nobody; to answer, use "
+        "'chatkit reply')"
+    )
+
+
 def test_changes_make_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = CommandRunner(tmp_path, monkeypatch, "--backend", STORE)
     assert "there is no store at rooms.db" in empty.refused("reply", "ops", "1", "hi", status=3)

@@ -5,7 +5,7 @@ import re
 import pytest
 from chat_display import entry
 
-from chatkit.cli.chat.commands import COMMANDS, HELP, ChatCommand, CommandName, parse_line
+from chatkit.cli.chat.commands import COMMANDS, ChatCommand, CommandName, help_text, parse_line
 from chatkit.cli.chat.completion import Completer
 from chatkit.cli.chat.people import People
 from chatkit.cli.chat.recent_messages import RecentMessages
@@ -63,7 +63,14 @@ def test_a_wrong_command_is_explained(line: str, sentence: str) -> None:
 
 
 def test_the_help_lists_every_command() -> None:
-    assert all(f"/{name} " in HELP for name in COMMANDS)
+    assert all(f"\n/{name} " in help_text(80) for name in COMMANDS)
+
+
+def test_the_help_stays_in_its_columns() -> None:
+    rows = help_text(36).split("\n")
+    at = rows.index("/react N EMOJI     put an emoji,")
+    assert rows[at + 1 : at + 3] == [" " * 19 + "such as 👍 or", " " * 19 + ":tada:, to"]
+    assert "/react N EMOJI: put an emoji, such as 👍 or :tada:, to message #N\n" in help_text(30)
 
 
 @pytest.fixture

@@ -194,6 +194,21 @@ def test_a_terminal_shows_numbers_and_marks_hits() -> None:
     assert text.text_of(LOG[4]) == "\x1b[2m  2020-09-13 12:31:40 ops #5 bob pinned #1\x1b[0m"
 
 
+def test_notes_are_wrapped_to_the_width_of_a_terminal() -> None:
+    state = MessageState(Edit(3, 0), (Reaction("👍", 4, ("ann", "bob", "cat", "dan")),))
+    answer = entry(2, "bob", "hi", of=1, state=state)
+    head, *notes = HistoryText(width=20).text_of(answer, entry(1, "ann", "is the backup done?")).split("\n")
+    assert head.endswith(" bob: hi")
+    assert notes == [
+        "  ↳ #1 ann: is the",
+        "    backup done?",
+        "  (edited)  👍 4",
+        "    ann, bob, cat,",
+        "    dan",
+    ]
+    assert HistoryText().text_of(answer).count("\n") == 2
+
+
 def test_no_text_imitates_a_message_or_a_note() -> None:
     body = "x\n  (pinned)\n2020-09-13 12:27:40 bob: hi\x1b[2J"
     for item in (entry(1, "ann", body), entry(2, "ann", body, 1, Act.EDIT)):

@@ -44,6 +44,7 @@ def test_a_message_is_answered_corrected_and_redacted(screen: Screen, server: Se
     screen.shows("-- nothing to change: that was so already", "-- 1 message with 'deploy':")
     screen.type("/topic deploys", "Enter", "/nick zoë", "Enter")
     screen.shows("-- topic: deploys", "-- you are zoë now")
+    assert screen.all_rows().count("-- topic: deploys") == 1
     screen.type("/me waves", "Enter")
     screen.shows("* zoë waves  #5")
 

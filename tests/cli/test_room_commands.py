@@ -70,6 +70,9 @@ def test_a_message_is_redacted_after_it_was_shown(chatkit: CommandRunner) -> Non
     assert chatkit.refused("redact", "ops", "2", status=1) == (
         "there is no message 2 in the room ops: 'chatkit history ops' shows the numbers on a terminal"
     )
+    chatkit.run("edit", "ops", "1", "no secret", "--name", "bob")
+    assert chatkit.refused("redact", "ops", "1").startswith("Redact message 1 of bob in ops for good: no secret?")
+    assert chatkit.refused("redact", "ops", "2", status=1) == "message 2 is a change of message 1: redact that one"
     redacted = chatkit.json("redact", "ops", "1", "--yes")
     assert (redacted["seq"], redacted["sender"], redacted["body"], redacted["redacted"]) == (1, "bob", "", True)
     assert "(redacted)" in chatkit.run("history", "ops")

@@ -12,7 +12,7 @@ from chatkit.cli.chat.room_display import RoomDisplay
 from chatkit.cli.formats import markdown, text_line
 from chatkit.cli.marks import ASCII, UNICODE, Marks, sender_of
 from chatkit.cli.next_steps import with_next_step
-from chatkit.client import Joined
+from chatkit.client import Joined, RoomChanged
 from chatkit.core.model import Member, Message
 from chatkit.errors import Banned, ChatkitError, Forbidden, NameTaken, NotFound, Unauthorized
 
@@ -79,6 +79,26 @@ def test_a_joined_room_has_notes_on_what_may_be_done(joined: Joined, notes: list
     screen = KeptScreen()
     RoomDisplay("ops", context_of(screen)).receive(joined)
     assert screen.notes[1:] == notes
+
+
+def test_changed_settings_of_a_room_are_shown_once() -> None:
+    screen = KeptScreen()
+    display = RoomDisplay("ops", context_of(screen))
+    display.receive(Joined("ops", "e", 1, 0, [], 1, topic="deploys"))
+    screen.notes.clear()
+    for item in (
+        RoomChanged("ops", "deploys", archived=False),  # rights, or what is kept
+        RoomChanged("ops", "on call\x1b[2J", archived=False),
+        RoomChanged("ops", "on call\x1b[2J", archived=True),
+        Joined("ops", "e", 1, 0, [], 1),  # changed while there was no connection
+    ):
+        display.receive(item)
+    assert screen.notes == [
+        "topic: on call␛[2J",
+        "this room is archived: it can be read, but not written",
+        "the room has no topic",
+        "this room is not archived any more: it can be written again",
+    ]
 
 
 def test_the_members_of_a_joined_room_have_their_marks() -> None:

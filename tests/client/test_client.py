@@ -11,9 +11,22 @@ from typing import Any, TypeVar
 import pytest
 from serving import ServerProcess, free_port, serve
 
-from chatkit.client import Client, ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal
+from chatkit.client import (
+    Client,
+    ConnectionLost,
+    ConnectionRestored,
+    Item,
+    Joined,
+    Presence,
+    Redacted,
+    RoomChanged,
+    Signal,
+)
+from chatkit.client.admin import AdminClient
+from chatkit.client.endpoint import Endpoint
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.errors import BadCursor, BadName, BadRequest, NotFound, TooLarge, Unauthorized, Unavailable
+from chatkit.wire.access import RoomSettingsChange
 
 ValueT = TypeVar("ValueT")
 PATIENCE_S = 60  # bounds a test that would hang; none waits for it
@@ -145,6 +158,25 @@ def test_signals_report_presence_and_redactions(server: ServerProcess) -> None:
                 await ann.redact("signals", receipt.message.seq)
                 await read_until(items, lambda item: item == Redacted("signals", receipt.message.seq))
             assert (await ann.history("signals")).messages[0].redacted
+
+    run(test())
+
+
+def test_signals_report_changed_settings(server: ServerProcess) -> None:
+    def set_topic() -> None:
+        with AdminClient(Endpoint.parse(server.url, "bob", None)) as admin:
+            admin.set_room("settings", RoomSettingsChange(topic="deploys"))
+
+    async def test() -> None:
+        async with (
+            Client(server.url, "ann") as client,
+            aclosing(client.follow("settings", signals=True)) as items,
+        ):
+            joined = await anext(items)
+            assert isinstance(joined, Joined)
+            assert joined.topic == ""
+            await asyncio.to_thread(set_topic)
+            await read_until(items, lambda item: item == RoomChanged("settings", "deploys", archived=False))
 
     run(test())
 

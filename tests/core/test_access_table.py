@@ -316,6 +316,42 @@ def test_a_record_that_cannot_be_read_gives_no_right() -> None:
         table.check(identity, Right.READ, "ops", NOW)
 
 
+def name_record(key: str, name: str | None) -> Record:
+    return Record(access_records.NAME, key, None if name is None else encode(NameHolders(name, ("t1",))), 1)
+
+
+def test_a_name_is_held_as_long_as_a_token_has_it() -> None:
+    table = table_of(token(name="Ann"))
+    found = [table.held_name(text) for text in ("Ann", "ANN", "ann", "an", "bob")]
+    apply(table, token(name="Ann"), deleted=True)
+    assert (found, table.held_name("ann")) == (["Ann", "Ann", "Ann", None, None], None)
+
+
+def test_a_name_stays_held_when_another_with_the_same_folded_form_is_released() -> None:
+    """To reserve a name, its keys are taken one after another, and given back if one is another's."""
+    held, other, capitals = "ηυ", "\u0397\u03c5", "\u0397\u03a5"  # Greek letters that look like Latin ones
+    mine, more = name_keys(held), [key for key in name_keys(other) if key not in name_keys(held)]
+    assert len(more) == 1
+    table = table_of()
+    found = []
+    for record in (
+        *(name_record(key, held) for key in mine),
+        name_record(more[0], other),
+        name_record(more[0], None),
+        *(name_record(key, None) for key in mine),
+    ):
+        table.apply(RecordChanges(Cursor("e", 2), [record]))
+        found.append(table.held_name(capitals))
+    assert found == [held] * (2 * len(mine) + 1) + [None]
+
+
+def test_a_name_whose_record_cannot_be_read_is_not_held() -> None:
+    table = table_of(token(name="ann"))
+    for value, name in ((b"{}", None), (encode(NameHolders("Ann", ("t1",))), "Ann")):
+        table.apply(RecordChanges(Cursor("e", 2), [Record(access_records.NAME, name_keys("ann")[0], value, 2)]))
+        assert table.held_name("ann") == name
+
+
 def test_a_record_that_cannot_be_read_opens_no_server() -> None:
     table = table_of(is_loopback=True)
     table.apply(RecordChanges(Cursor("e", 2), [Record(access_records.TOKEN, "abcdefghij", b"{}", 2)]))

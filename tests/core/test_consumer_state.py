@@ -1,7 +1,7 @@
 """The state of a consumer against a model that keeps every message by itself."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
@@ -232,7 +232,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, st.booleans(), st.integers(0, 2))
 def test_every_message_is_with_one_worker_or_comes_again_or_is_settled_once(
     steps: list[tuple[str, int, set[int] | None]], ordered: bool, retries: int

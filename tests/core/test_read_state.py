@@ -1,5 +1,6 @@
 """Markers, what is unread, mentions and the search in many rooms."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -8,10 +9,11 @@ from faulty_backend import Faults
 from harness import run, until
 
 from chatkit.core.access import Identity
+from chatkit.core.access_store import AT_ONCE
 from chatkit.core.backend import MentionPosition, RoomInfo, RoomUnread
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Message
-from chatkit.core.read_state import move_markers, reader_of
+from chatkit.core.read_state import MARKER, move_markers, reader_of
 from chatkit.errors import BadCursor, Forbidden, NotFound
 
 
@@ -96,6 +98,21 @@ def test_markers_follow_a_room_to_its_new_name() -> None:
         ]  # fmt: skip
         await move_markers(backend, "new", None)
         assert [each.room for each in await hub.read_state.unread("bob", bool)] == ["older"]
+
+    on_a_hub(test)
+
+
+def test_other_tasks_run_while_the_markers_of_a_room_are_looked_for() -> None:
+    async def test(hub: Hub) -> None:
+        backend: Any = hub._backend
+        for n in range(5 * AT_ONCE):
+            await backend.put_record(MARKER, f"ann/other{n}", b"", expected_version=0)
+        moving = asyncio.ensure_future(move_markers(backend, "old", "new"))
+        n_turns = 0
+        while not moving.done():
+            n_turns += 1
+            await asyncio.sleep(0)
+        assert n_turns >= 5
 
     on_a_hub(test)
 

@@ -1,5 +1,6 @@
 """What refers to a message is checked against it before it is committed."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -8,10 +9,11 @@ from harness import run
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
+from chatkit.core.group_commit import Committer
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.core.references import MAX_EMOJIS, Outcome, References
-from chatkit.errors import BadReference, Forbidden, Unavailable
+from chatkit.errors import BadReference, Forbidden, StoreError, Unavailable
 
 THUMB = "👍"
 
@@ -172,6 +174,33 @@ def test_an_edit_of_a_message_that_is_redacted_meanwhile_leaves_no_text() -> Non
 
     edit = run(go())
     assert (edit.seq, edit.body, edit.redacted) == (2, "", True)
+
+
+def test_only_the_edit_fails_if_it_cannot_be_checked_after_its_commit() -> None:
+    async def go() -> tuple[Sequence[Outcome], int]:
+        faults = Faults()
+        async with faults as backend:
+            await backend.append([Draft("a", "ann", "one")])
+            real = faults.inner.append
+
+            async def fail_afterwards(drafts: Sequence[Draft]) -> list[Receipt]:
+                faults.failures["read"] = StoreError("away")
+                return await real(drafts)
+
+            faults.inner.append = fail_afterwards  # type: ignore[method-assign]
+            committer = Committer(References(backend, is_open=lambda: True).append, lambda _: None, lambda _: None)
+            outcomes: list[Outcome] = []
+            for draft in (Draft("b", "ann", "beside"), change(Act.EDIT, 1, "uno")):
+                committer.submit(draft, outcomes.append)
+            task = asyncio.ensure_future(committer.run())
+            await committer.drain()
+            task.cancel()
+            return outcomes, (await faults.inner.read("b")).head.last
+
+    (beside, edit), last = run(go())
+    assert isinstance(beside, Receipt)
+    assert isinstance(edit, StoreError)
+    assert last == 1  # a batch that was committed is not committed again
 
 
 def test_nothing_can_be_referred_to_without_a_history() -> None:

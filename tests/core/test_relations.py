@@ -1,6 +1,7 @@
 """Folding what refers to messages: the shared vectors, and the same by the memory backend for any log."""
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from harness import run
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from page_fold import page_fold
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.message_state import Act, check_emoji
@@ -65,6 +68,39 @@ def test_a_folded_read_of_any_log_is_its_fold(drafts: list[Draft], data: st.Data
 
 def _is_message(drafts: list[Draft], seq: int) -> bool:
     return drafts[seq - 1].act is None
+
+
+# More than are listed, and some that JavaScript orders in another way or treats in a special way.
+odd_senders = st.sampled_from(
+    [*"abcdefghijklmnopqrst", "1", "10", "2", "\U0001d49c", "\uff61", "constructor", "__proto__", "İ"]
+)
+entries = st.builds(
+    lambda sender, body, of, act, mentions, redacted: Message(
+        "a", "e", 1, 0, sender, body, None if act else {"n": 1}, None, redacted, of=of, act=act, mentions=mentions
+    ),
+    st.one_of(odd_senders, st.just("a")),  # whose edits count
+    st.sampled_from(
+        ["👍", "❤", "❤️", "1️⃣", "#️⃣", ":1:", ":constructor:", ":__proto__:", "constructor", "__proto__", "", "\u2028"]
+    ),
+    st.none() | st.integers(1, 3) | st.integers(1, 60),
+    st.sampled_from([None, *Act]) | st.just(Act.REACT),
+    st.lists(odd_senders, unique=True, max_size=2).map(tuple),
+    st.sampled_from([False] * 9 + [True]),  # as a store returns a redacted message, and the edits of one
+)
+
+
+@pytest.fixture(scope="module")
+def fold_in_page() -> Iterator[Callable[[Sequence[Message]], list[Message]]]:
+    with page_fold() as fold_in_page:
+        yield fold_in_page
+
+
+@given(st.lists(entries, min_size=1, max_size=80))
+def test_the_page_folds_any_log_as_the_server_does(
+    fold_in_page: Callable[[Sequence[Message]], list[Message]], unnumbered: list[Message]
+) -> None:
+    log = [replace(entry, seq=seq, time_ms=seq * 1_000) for seq, entry in enumerate(unnumbered, 1)]
+    assert fold_in_page(log) == fold(log)
 
 
 @pytest.mark.parametrize(

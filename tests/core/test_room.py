@@ -1,11 +1,11 @@
 """Rooms with readers: opening and closing, notifications, redactions."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence  # noqa: TC003  # a cheap import is no reason to hide it
 from pathlib import Path
 
 import pytest
+from call_count import calls_of
 from faulty_backend import Faults
 from harness import cancelled_after, draft, drain, is_left_clean, publish_all, read_in_memory, run, seqs, turns, until
 
@@ -134,34 +134,18 @@ def test_ten_thousand_rooms_that_were_left_leave_nothing_in_memory() -> None:
     run(main())
 
 
-def operations(job: Callable[[], object]) -> int:
-    """Count the calls of Python and C functions that a job makes."""
-    count = 0
-
-    def profile(_frame: object, event: str, _arg: object) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    sys.setprofile(profile)
-    try:
-        job()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 def test_the_cost_of_leaving_does_not_depend_on_other_rooms_and_readers() -> None:
     async def main() -> None:
         async with Faults() as backend, Hub(backend) as hub:
             one = await hub.subscribe("one", member="one")
-            few = operations(one.close)
+            few = calls_of(one.close)
             for n in range(2000):
                 await hub.subscribe(f"room{n}", member="ann")
                 await hub.subscribe("big", member=f"member{n}")
             one = await hub.subscribe("one", member="one")
             big = await hub.subscribe("big", member="one")
-            assert operations(one.close) <= few + 5
-            assert operations(big.close) <= few + 5
+            assert calls_of(one.close) <= few + 5
+            assert calls_of(big.close) <= few + 5
 
     run(main())
 

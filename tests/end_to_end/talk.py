@@ -8,7 +8,6 @@ and what the store shows have to be the same.
 import asyncio
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from page_fold import page_fold
 from serving import ServerProcess, serve
 
 from chatkit.client import Client
@@ -27,9 +27,7 @@ from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.relations import fold
 from chatkit.errors import BadReference, Forbidden, NotFound, Unavailable
-from chatkit.wire.protocol import WireMessage
 
-ROOT = Path(__file__).parents[2]
 ROOM = "talk"
 NAMES = ("ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal", "ida", "jan")
 EMOJIS = ("👍", "🎉", ":ok:", "❤️")
@@ -37,13 +35,6 @@ RECENT = 30  # messages from whose numbers a target is chosen
 PAUSE_S = 0.02  # between two actions of a client
 KILL_EVERY_S = 3.0
 SETTLE_S = 60.0  # for the last entries to be delivered
-
-FOLD_IN_NODE = """
-import { fold } from "%s";
-let text = "";
-for await (const part of process.stdin) text += part;
-console.log(JSON.stringify(fold(JSON.parse(text))));
-"""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -160,19 +151,6 @@ def essence(messages: list[Message]) -> list[tuple[object, ...]]:
     return [(each.seq, each.sender, each.body, each.of, each.mentions, each.redacted, each.state) for each in messages]
 
 
-def fold_in_node(entries: list[Message]) -> list[Message]:
-    """Fold entries with the module of the page."""
-    module = (ROOT / "static" / "relations.js").as_uri()
-    node = subprocess.run(
-        ["node", "--input-type=module", "-e", FOLD_IN_NODE % module],
-        input=msgspec.json.encode([WireMessage.of_message(entry) for entry in entries]),
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    return [each.to_message("") for each in msgspec.json.decode(node.stdout, type=list[WireMessage])]
-
-
 async def talk(
     servers: list[ServerProcess], seconds: float, *, kill_every_s: float = KILL_EVERY_S, seed: int = 0
 ) -> Report:
@@ -190,7 +168,8 @@ async def talk(
         shown = [item async for item in reader.scroll(ROOM) if isinstance(item, Message)]
     wanted = essence(shown)
     assert essence(fold(raw)) == wanted, "what the store shows is not the fold of its log"
-    assert essence(fold_in_node(raw)) == wanted, "the page's module folds the log in another way"
+    with page_fold() as fold_in_page:
+        assert essence(fold_in_page(raw)) == wanted, "the page's module folds the log in another way"
     for talker, name in zip(talkers, NAMES, strict=True):
         assert talker.gaps == [], name
         assert sorted(talker.entries) == list(range(1, raw[-1].seq + 1)), f"{name} missed entries"

@@ -155,6 +155,22 @@ def test_the_keyboard_moves_between_messages_and_acts_on_them(ann: Window, serve
     keyboard.press("Escape")
 
 
+def test_a_reaction_with_a_name_shows_the_emoji(ann: Window, server: ServerProcess) -> None:
+    publish(server, "named", "ahoy", "bob")
+    for name in ("ship", "not_known"):
+        request(server, "PUT", f"/rooms/named/messages/1/reactions/%3A{name}%3A", None, "bob")
+    ann.join("named")
+    chips = message(ann, "ahoy").locator(".reaction")
+    expect(chips).to_have_text(["🚢 1", ":not_known: 1"])
+    chips.first.click()
+    expect(chips).to_have_text(["🚢 2", ":not_known: 1"])
+    choose(ann, "ahoy", "Who reacted…")
+    expect(ann.page.locator("#reactions-list li")).to_have_text(["🚢ann, bob", ":not_known:bob"])
+    ann.page.keyboard.press("Escape")
+    choose(ann, "ahoy", "🚢")  # among those that ann uses most
+    expect(chips).to_have_text(["🚢 1", ":not_known: 1"])
+
+
 def test_a_message_is_removed_after_a_question(ann: Window) -> None:
     ann.join("remove")
     ann.send("a mistake")

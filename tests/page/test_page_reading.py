@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from page_server import fill, publish
+from page_server import fill, publish, request
 from page_window import OpenWindow, windows
 from playwright.sync_api import Browser, expect
 from serving import ServerProcess, serve
@@ -92,6 +92,26 @@ def test_a_search_over_all_rooms_opens_its_hits(open_window: OpenWindow, server:
     expect(ann.page.locator("#room-title")).to_have_text("#blue")
     expect(ann.page.locator(".revealed .text")).to_have_text("the Walrus of blue")
     expect(ann.page.locator("#search-list button")).to_have_count(2)  # the results stay
+
+
+def test_the_pinned_messages_of_the_open_room_are_listed(open_window: OpenWindow, server: ServerProcess) -> None:
+    for room in ("board", "wall"):
+        for number in (1, 2, 3):
+            publish(server, room, f"**note {number}** of the {room}")
+            request(server, "POST", f"/rooms/{room}/messages", {"body": "", "of": 2 * number - 1, "act": "pin"})
+    request(server, "POST", "/rooms/board/messages", {"body": "", "of": 3, "act": "unpin"})
+    ann = open_window("ann").join("board")
+    ann.page.locator("#search-open").click()
+    ann.page.get_by_text("Pinned", exact=True).click()
+    found = ann.page.locator("#search-list .text")
+    expect(found).to_have_text(["note 3 of the board", "note 1 of the board"])
+    expect(ann.page.locator("#search-box")).to_be_hidden()
+    found.last.click()
+    expect(ann.page.locator(".revealed .text")).to_have_text("note 1 of the board")
+    ann.page.goto(f"{server.url}/#wall")
+    expect(found).to_have_text([f"note {number} of the wall" for number in (3, 2, 1)])
+    ann.page.goto(f"{server.url}/#floor")
+    expect(ann.page.locator("#search-status")).to_have_text("No message of this room is pinned.")
 
 
 def test_a_message_is_announced_while_the_page_is_not_watched(open_window: OpenWindow, server: ServerProcess) -> None:

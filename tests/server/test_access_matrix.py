@@ -152,6 +152,8 @@ OPERATIONS = {
     "PUT reaction": Operation(Right.WRITE, http("PUT", "/rooms/{room}/messages/1/reactions/:ok:")),
     "DELETE reaction": Operation(Right.WRITE, http("DELETE", "/rooms/{room}/messages/1/reactions/:no:")),
     "react": Operation(Right.WRITE, command("publish", body=":ok:", of=1, act="react")),
+    "GET consumers": Operation(Right.READ, http("GET", "/rooms/{room}/consumers")),
+    "PUT consumer": Operation(Right.READ, http("PUT", "/rooms/{room}/consumers/c", content="{}", headers=JSON)),
     "DELETE message": Operation(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
 }
 NEEDS_READ_TOO = {"publish as text", "DELETE message"}
@@ -160,6 +162,7 @@ INVALID_IN_SYSTEM_ROOMS = {
     "POST text", "POST JSON", "publish", "POST reply", "PUT reaction", "DELETE reaction", "react",
 }  # fmt: skip
 NEEDS_TOKEN = {"GET marker", "PUT marker", "mark"}  # what was read is kept for names that a token holds
+NEEDS_TOKEN_OR_MODERATOR = {"PUT consumer"}
 
 
 def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:
@@ -229,7 +232,10 @@ async def check_all(server: AccessServer, secret: str | None, grants: tuple[Gran
     for name, operation in OPERATIONS.items():
         for room in (OWN, OTHER, SYSTEM):
             found, right = await operation.use(server, secret, room), expected(name, grants, room)
-            if secret is None and name in NEEDS_TOKEN and right == "ok":
+            needs_token = name in NEEDS_TOKEN or (
+                name in NEEDS_TOKEN_OR_MODERATOR and expected("DELETE message", grants, room) != "ok"
+            )
+            if secret is None and needs_token and right == "ok":
                 right = "forbidden"
             if found != right:
                 wrong.append(f"{name} of {room}: {found} in place of {right}")

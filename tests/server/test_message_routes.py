@@ -11,8 +11,11 @@ from in_process import InProcess, serve_in_process
 from raw_client import Answer
 
 from chatkit.client import Client
+from chatkit.core.backend import MentionPosition
 from chatkit.core.message_state import Act, Edit, MessageState, Reaction
+from chatkit.core.model import Message
 from chatkit.errors import BadReference, Forbidden
+from chatkit.server.read_routes import list_messages
 
 JSON = "application/json"
 THUMB = quote("👍")
@@ -55,6 +58,7 @@ def test_messages_are_replied_to_edited_reacted_to_and_redacted() -> None:
                 ("", None), ("a reply", None), ("", "edit"), ("👍", "react"), ("👍", "unreact"), ("", "redact"),
             ]  # fmt: skip
             assert "uno" not in json.dumps(log)
+            assert log[-1]["sender"] == "ann"
 
     run(go())
 
@@ -185,6 +189,13 @@ def test_markers_unread_mentions_and_the_search_in_all_rooms() -> None:
             assert marker.json == {"room": "dev", "seq": 1}
 
     run(go())
+
+
+def test_a_list_without_what_may_not_be_read_any_more_still_leads_to_the_older_messages() -> None:
+    found = [Message(room, "e", 1, n, "ann", "one") for n, room in ((3, "secret"), (2, "ops"), (1, "dev"))]
+    listing = list_messages(found, 2, lambda room: room != "secret")
+    assert ([each.room for each in listing.messages], listing.complete) == (["ops"], False)
+    assert listing.cursor == str(MentionPosition(2, "ops", 1))
 
 
 @pytest.mark.parametrize(

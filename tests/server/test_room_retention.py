@@ -11,7 +11,8 @@ from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
 from chatkit.core.audit import AUDIT_ROOM
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft
-from chatkit.server.retention import Retention, RetentionRule
+from chatkit.server.retention import Retention
+from chatkit.server.retention_rule import RetentionRule
 
 ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
 NO_LIMIT = RetentionRule(None, None)
@@ -74,5 +75,39 @@ def test_the_audit_is_not_cut_to_a_number_of_entries(rooms: dict[str, RoomSettin
             newest_ms = max(info.time_ms for info in await hub.rooms())
             await Retention(hub, RetentionRule(5, 60), lambda: (newest_ms + 3_600_000, 0.0)).trim()
             assert (await hub.history(AUDIT_ROOM)).messages == []
+
+    run(test())
+
+
+def test_a_consumer_is_reported_once_before_and_after_retention_passes_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with filled_hub() as hub:
+            for name, after in (("slow", "start"), ("quick", "end")):
+                await hub.consumers.put("ops", name, owner="ann", after=after)  # type: ignore[arg-type]
+            retention = Retention(hub, RetentionRule(12, None))
+            for n_published in (0, 0, 5, 0):
+                for number in range(n_published):
+                    await hub.publish(Draft("ops", "ann", f"more {number}"))
+                await retention.trim()
+            entries = (await hub.history(AUDIT_ROOM)).messages
+            assert [(entry.data["event"], entry.data["target"]) for entry in entries] == [
+                ("consumer-behind", "ops/slow"), ("consumer-missed", "ops/slow"),
+            ]  # fmt: skip
+            assert "misses 3 messages" in entries[1].body
+            assert [record.getMessage() for record in caplog.records] == [entry.body for entry in entries]
+            assert (await hub.consumers.consumer("ops", "slow").status()).missed == 3
+
+    run(test())
+
+
+def test_a_consumer_whose_oldest_message_is_old_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with filled_hub() as hub:
+            await hub.consumers.put("ops", "slow", owner="ann", after="start")
+            newest_ms = max(info.time_ms for info in await hub.rooms())
+            for age_s, n_reports in ((70, 0), (85, 1)):
+                now_ms = newest_ms + age_s * 1000
+                await Retention(hub, RetentionRule(None, 100), lambda now_ms=now_ms: (now_ms, 0.0)).trim()  # type: ignore[misc]
+                assert len([record for record in caplog.records if "removed soon" in record.getMessage()]) == n_reports
 
     run(test())

@@ -1,8 +1,6 @@
 """What access costs a session, and how sessions end by the clock and in large numbers."""
 
 import asyncio
-import gc
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from call_count import calls_of
 from faulty_backend import Faults
 from harness import run, turns, until
 from recording_socket import RecordingSocket
@@ -68,24 +67,6 @@ def served(test: Callable[[Server], Any], *, is_loopback: bool = False) -> None:
             await test(Server(hub, clock))
 
     run(main())
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """Return how many calls the work makes, of Python's functions and of C's."""
-    count = 0
-
-    def count_call(_frame: Any, event: str, _argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    gc.disable()
-    sys.setprofile(count_call)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return count
 
 
 def test_members_are_marked_as_their_identities_are() -> None:

@@ -232,6 +232,34 @@ async def a_redaction_removes_edits_and_state(factory: Factory) -> None:
 
 
 @case
+async def a_redacted_edit_gives_way_to_the_text_before_it(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append([Draft("a", "ann", "@bob", mentions=("bob",))])
+        await backend.append(
+            [
+                change(Act.EDIT, 1, "@cat", mentions=("cat",)),
+                change(Act.EDIT, 1, "not mine", "bob"),
+                change(Act.EDIT, 1, "typo"),
+                change(Act.EDIT, 1, "secret"),
+            ]
+        )
+        for seq, wanted, mentioned in ((4, "secret", []), (5, "@cat", ["cat"]), (2, "@bob", ["bob"])):
+            await backend.redact("a", seq)
+            (message,) = await folded(backend)
+            expect((message.body, list(message.mentions)), (wanted, mentioned), f"the text after edit {seq}")
+            found = [name for name in ("bob", "cat") if await backend.read_mentions(name)]
+            expect(found, mentioned, f"who is mentioned after edit {seq}")
+        expect(message.state, None, "the state of a message without edits")
+        expect(numbers_of(await folded(backend, where=Filter(search="secret"))), [], "a search for the removed text")
+        await backend.redact("a", 1)
+        await backend.append([change(Act.EDIT, 1, "late", mentions=("cat",))])
+        await backend.redact("a", 6)
+        (message,) = await folded(backend)
+        expect((message.redacted, message.body), (True, ""), "a message that was redacted before its edit")
+        expect(await backend.read_mentions("cat"), [], "what mentions cat")
+
+
+@case
 async def a_trim_drops_the_state_of_what_it_drops(factory: Factory) -> None:
     async with factory() as backend:
         await backend.append(drafts_in("a", "one", "two"))

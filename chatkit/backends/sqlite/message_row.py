@@ -23,7 +23,7 @@ STATE: Final = f"""
 """
 BODY: Final = "CASE WHEN edit.id IS NULL THEN message.body ELSE edit.body END"
 FOLDED: Final = "CASE WHEN edit.id IS NULL THEN message.folded ELSE edit.folded END"  # the column `folded` of the text
-_MENTIONS = "CASE WHEN edit.id IS NULL THEN message.mentions ELSE edit.mentions END"
+MENTIONS: Final = "CASE WHEN edit.id IS NULL THEN message.mentions ELSE edit.mentions END"
 _SENDERS = f"""
     SELECT json_group_array(sender) FROM (
         SELECT sender FROM reaction_sender WHERE room = used.room AND seq = used.seq AND emoji = used.emoji
@@ -37,7 +37,7 @@ _REACTIONS = f"""
 """
 # The same with the state, for a statement that joins STATE.
 FOLDED_ROW: Final = f"""json_array(message.seq, message.time_ms, message.sender, {BODY}, message.data, message.key,
-    message.flags, message.of, message.act, json({_MENTIONS}), CASE WHEN state.seq IS NOT NULL
+    message.flags, message.of, message.act, json({MENTIONS}), CASE WHEN state.seq IS NOT NULL
     THEN json_array(edit.seq, edit.time_ms, json(({_REACTIONS})), state.n_replies, state.is_pinned) END)"""
 
 

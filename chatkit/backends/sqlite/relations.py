@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from chatkit.backends.flags import REFERRED
+from chatkit.backends.sqlite.message_row import MENTIONS, STATE
 from chatkit.core.message_state import Act
 
 SENDERS_STEP: Final = 2_000  # senders of reactions that are removed in one transaction: a few milliseconds
@@ -100,6 +101,21 @@ _EDITS = f"""
     WHERE room = ?1 AND of = ?2 AND act = '{Act.EDIT}' AND seq > ?2 AND body IS NOT NULL
 """
 _CLEAR = "UPDATE message SET body = NULL, data = NULL, folded = NULL, mentions = NULL WHERE room = ? AND seq = ?"
+_SHOW_EDIT_BEFORE = f"""
+    UPDATE message_state SET edit = (
+        SELECT max(entry.seq) FROM message AS target JOIN message AS entry INDEXED BY message_of
+        ON entry.room = target.room AND entry.of = target.seq AND entry.act = '{Act.EDIT}' AND entry.seq > target.seq
+        AND entry.sender = target.sender AND entry.body IS NOT NULL
+        WHERE target.room = message_state.room AND target.seq = message_state.seq
+    ) WHERE room = ?1 AND edit = ?2 AND seq = (SELECT of FROM message WHERE room = ?1 AND seq = ?2)
+    RETURNING room, seq
+"""
+_MENTION_AGAIN = f"""
+    INSERT INTO mention (name, room, seq, time_ms)
+    SELECT value, message.room, message.seq, message.time_ms FROM message {STATE} CROSS JOIN json_each({MENTIONS})
+    WHERE message.room = ? AND message.seq = ?
+"""
+_FORGET_MENTIONS = "DELETE FROM mention WHERE room = ? AND seq = ?"
 _FORGET_STATE = "UPDATE message_state SET edit = NULL, is_pinned = FALSE WHERE room = ? AND seq = ?"
 _DROP_RUNS = "DELETE FROM change_run WHERE room = ? AND first BETWEEN 1 AND ? AND last <= ?"
 _DROP_SENDERS = f"""
@@ -129,7 +145,10 @@ def relate(cursor: sqlite3.Cursor, first_id: int) -> None:
 
 
 def redact_entry(cursor: sqlite3.Cursor, room: int, seq: int) -> None:
-    """Remove the body of a message that has one, those of its edits, and its state. In a transaction."""
+    """Remove the body of a message that has one, those of its edits, and its state. In a transaction.
+
+    If the message is an edit itself, the text before it is shown again.
+    """
     edits = [number for (number,) in cursor.execute(_EDITS, [room, seq]).fetchall()]
     entries = [(room, number) for number in [seq, *edits]]
     cursor.executemany(_CLEAR, entries)
@@ -137,6 +156,9 @@ def redact_entry(cursor: sqlite3.Cursor, room: int, seq: int) -> None:
     cursor.execute(_FORGET_STATE, [room, seq])
     for table in ("reaction", "reaction_sender", "mention"):
         cursor.execute(f"DELETE FROM {table} WHERE room = ? AND seq = ?", [room, seq])
+    if (edited := cursor.execute(_SHOW_EDIT_BEFORE, [room, seq]).fetchone()) is not None:
+        cursor.execute(_FORGET_MENTIONS, edited)
+        cursor.execute(_MENTION_AGAIN, edited)
 
 
 def drop_state(cursor: sqlite3.Cursor, room: int, last: int) -> None:

@@ -38,3 +38,13 @@ test("an unknown act changes nothing", () => {
   assert.equal(applyChange(message, { ...message, seq: 2, of: 1, act: "frame" }), message);
   assert.equal(isChange({ ...message, of: 1, act: "frame" }), true);
 });
+
+test("a reaction may have the name of a method of all objects", () => {
+  const message = { room: "ops", seq: 1, time: "t", sender: "ann", body: "hi", reactions: { "👍": { count: 1, by: ["ann"] } } };
+  for (const body of ["constructor", "__proto__"]) {
+    const change = { room: "ops", seq: 2, time: "t", sender: "bob", body, of: 1 };
+    assert.equal(applyChange(message, { ...change, act: "unreact" }), message);
+    const { reactions } = applyChange(message, { ...change, act: "react" });
+    assert.deepEqual(Object.entries(reactions).at(-1), [body, { count: 1, by: ["bob"] }]);
+  }
+});

@@ -32,6 +32,8 @@ from chatkit.server.openapi_parts import (
     room_parameter,
     sender_schema,
 )
+from chatkit.server.openapi_webhooks import STRUCTS as WEBHOOK_STRUCTS
+from chatkit.server.openapi_webhooks import webhook_paths, webhook_schemas
 from chatkit.wire.http import Health, MemberList, MessagePage, Problem, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import WireMessage
 
@@ -44,15 +46,19 @@ _STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, Pub
 
 _ACTS: Final = [act.value for act in Act if act is not Act.REDACT]
 
-TIMES: Final = {"time", "created", "expires", "last_used", "revoked", "previous_until", "until"}  # RFC 3339
+# RFC 3339
+TIMES: Final = {
+    "time", "created", "expires", "last_used", "revoked", "previous_until", "until",
+    "failing_since", "next_try", "parked",
+}  # fmt: skip
 
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
-    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
+    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS, *WEBHOOK_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas["PublishRequest"] |= _publish_schema(limits)
-    for name, properties in access_schemas().items():
+    for name, properties in (access_schemas() | webhook_schemas()).items():
         schemas[name]["properties"] |= properties
     schemas["RoomSettingsChange"]["minProperties"] = 1
     schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
@@ -62,7 +68,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": path_prefix or "/"}],
         "security": SECURITY if needs_token else [{}, *SECURITY],  # an empty requirement makes the token optional
-        "tags": [{"name": name} for name in ("rooms", "access", "moderation", "server")],
+        "tags": [{"name": name} for name in ("rooms", "access", "moderation", "webhooks", "server")],
         "paths": _paths(limits),
         "components": {
             "schemas": schemas,
@@ -135,6 +141,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
         },
         **consumer_paths(),
         **access_paths(),
+        **webhook_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},
     }

@@ -28,7 +28,7 @@ ERRORS: Final[dict[int, str]] = {
         "The client does not have the right, or is banned; the name belongs to somebody else; the invite was used; the "
         "request comes from another site, or its `Host` is not a name of this server. See `code`."
     ),
-    404: "There is no such room, message, consumer, token or ban, or the client may not know of it.",
+    404: "There is no such room, message, consumer, token, ban or webhook, or the client may not know of it.",
     409: "The key belongs to another message, or the lease has run out. See `code`.",
     413: "The body or the data is larger than the limit.",
     422: "A message cannot refer to that one: it does not exist, is a change itself, or was redacted.",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
+from chatkit.errors import BadRequest
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -49,6 +51,17 @@ class AddressPolicy:
             return self.allows(ip_address(host.strip("[]")))
         except ValueError:
             return not (host == "localhost" or host.endswith(".localhost")) or self.allows(IPv4Address("127.0.0.1"))
+
+
+def check_networks(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the texts of IP addresses and networks. Raise `BadRequest` for another text."""
+    checked = tuple(texts)
+    for text in checked:
+        try:
+            ip_network(text.strip(), strict=False)
+        except ValueError as error:
+            raise BadRequest(f"webhook-allow must be an IP address or network, not {text[:80]!r}") from error
+    return checked
 
 
 def _is_public(address: Address) -> bool:

@@ -16,8 +16,7 @@ from chatkit.errors import ChatkitError
 from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.claim import RENEW_S, Claim
 from chatkit.webhooks.delivery import WebhookDelivery
-from chatkit.webhooks.exchange import Exchange, Sends
-from chatkit.wire.webhooks import trial_body
+from chatkit.webhooks.exchange import Exchange, Sends, send_test
 
 MAX_TRIALS: Final = 4  # tests of webhooks at once
 
@@ -45,9 +44,7 @@ class Deliverer:
     async def send_test(self, webhook: Webhook, by: str) -> Exchange:
         """Send a webhook a test in the name of a person, once, and return the request and its answer."""
         async with self._trials:
-            now_ms = self._hub.now_ms()
-            sender = await self._sender()
-            return await sender.send(webhook, f"msg_test_{webhook.id}_{now_ms}", trial_body(webhook, by, now_ms))
+            return await send_test(await self._sender(), webhook, by, self._hub.now_ms())
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run())

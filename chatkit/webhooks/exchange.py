@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import msgspec
 
 from chatkit.core.webhook import Webhook
+from chatkit.wire.webhooks import ExchangeAnswer, ExchangeRequest, ExchangeView, trial_body
 
 REQUEST_S: Final = 10.0  # the whole request, from the name to the end of the answer
 
@@ -44,6 +45,14 @@ class Exchange(msgspec.Struct, frozen=True):
         """Whether the receiver wants no more requests."""
         return self.answer is not None and self.answer.status == HTTPStatus.GONE
 
+    def view(self, url: str) -> ExchangeView:
+        """Return the exchange with the webhook at an address as JSON shows it."""
+        answer = self.answer
+        shown = answer and ExchangeAnswer(answer.status, answer.headers, answer.body, answer.is_cut)
+        request = ExchangeRequest("POST", url, self.headers, self.body)
+        error = None if self.is_delivered else self.reason
+        return ExchangeView(self.is_delivered, round(self.duration_s, 3), request, shown, error)
+
     @property
     def reason(self) -> str:
         """A sentence about the failure."""
@@ -63,3 +72,8 @@ class Sends(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
+
+
+async def send_test(sender: Sends, webhook: Webhook, by: str, now_ms: int) -> Exchange:
+    """Send a test to a webhook, once, in the name of a person."""
+    return await sender.send(webhook, f"msg_test_{webhook.id}_{now_ms}", trial_body(webhook, by, now_ms))

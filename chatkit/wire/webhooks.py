@@ -112,7 +112,7 @@ class ExchangeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ExchangeView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A test of a webhook: the request, and its answer or the `error` that prevented one. `ok`: it was accepted."""
+    """A test of a webhook: the request and its answer. If it was not `ok`, `error` is a sentence."""
 
     ok: bool
     duration_s: float

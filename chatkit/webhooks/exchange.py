@@ -13,26 +13,13 @@ REQUEST_S: Final = 10.0  # the whole request, from the name to the end of the an
 Headers = tuple[tuple[str, str], ...]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a receiver answered. `is_cut`: there was more of the body."""
-
-    status: int
-    headers: Headers
-    body: str
-    is_cut: bool = False
-
-    def header(self, name: str) -> str | None:
-        """Return the value of a header."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
-
-
 class Exchange(msgspec.Struct, frozen=True):
     """A request that was sent, and its answer; without an answer, `error` is a sentence."""
 
     headers: Headers
     body: str
     duration_s: float
-    answer: Answer | None = None
+    answer: ExchangeAnswer | None = None
     error: str = ""
 
     @property
@@ -47,11 +34,9 @@ class Exchange(msgspec.Struct, frozen=True):
 
     def view(self, url: str) -> ExchangeView:
         """Return the exchange with the webhook at an address as JSON shows it."""
-        answer = self.answer
-        shown = answer and ExchangeAnswer(answer.status, answer.headers, answer.body, answer.is_cut)
         request = ExchangeRequest("POST", url, self.headers, self.body)
         error = None if self.is_delivered else self.reason
-        return ExchangeView(self.is_delivered, round(self.duration_s, 3), request, shown, error)
+        return ExchangeView(self.is_delivered, round(self.duration_s, 3), request, self.answer, error)
 
     @property
     def reason(self) -> str:

@@ -20,9 +20,10 @@ from chatkit import __version__
 from chatkit.core.webhook import Webhook
 from chatkit.core.webhooks import MAX_WEBHOOKS
 from chatkit.webhooks.address import AddressPolicy
-from chatkit.webhooks.exchange import REQUEST_S, Answer, Exchange, Headers
+from chatkit.webhooks.exchange import REQUEST_S, Exchange, Headers
 from chatkit.webhooks.network import CheckedNetwork
 from chatkit.webhooks.resolver import Resolve, resolve
+from chatkit.wire.webhooks import ExchangeAnswer
 
 MAX_ANSWER_BYTES: Final = 16_384  # of the body of an answer; what comes after them is not read
 MAX_CONNECTIONS: Final = 2 * MAX_WEBHOOKS  # one for each, and those of tests
@@ -80,7 +81,7 @@ class Sender:
             ("webhook-signature", signature),
         )
 
-    async def _post(self, url: str, headers: Headers, body: bytes) -> Answer:
+    async def _post(self, url: str, headers: Headers, body: bytes) -> ExchangeAnswer:
         pool = await self._open()
         async with pool.stream("POST", url, headers=list(headers), content=body) as response:
             received = bytearray()
@@ -90,7 +91,7 @@ class Sender:
                     break
         shown = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers)
         text = received[:MAX_ANSWER_BYTES].decode(errors="replace")
-        return Answer(response.status, shown, text, len(received) > MAX_ANSWER_BYTES)
+        return ExchangeAnswer(response.status, shown, text, len(received) > MAX_ANSWER_BYTES)
 
     async def _open(self) -> httpcore.AsyncConnectionPool:
         async with self._opening:

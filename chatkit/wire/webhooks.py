@@ -110,6 +110,10 @@ class ExchangeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     body: str
     cut: bool = False
 
+    def header(self, name: str) -> str | None:
+        """Return the value of a header, whose name is given in small letters."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
 
 class ExchangeView(msgspec.Struct, frozen=True, omit_defaults=True):
     """A test of a webhook: the request and its answer. If it was not `ok`, `error` is a sentence."""

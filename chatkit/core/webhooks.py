@@ -14,7 +14,7 @@ from chatkit.core.access_records import decode
 from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent
 from chatkit.core.backend import Backend
-from chatkit.core.consumers import MAX_RETRIES, Consumers
+from chatkit.core.consumers import MAX_RETRIES, Consumers, Start
 from chatkit.core.measures import WebhookMeasures
 from chatkit.core.model import check_sender, format_time
 from chatkit.core.records import Record, RecordChanges
@@ -148,7 +148,7 @@ class Webhooks:
         if len(rooms) > MAX_MATCHED:
             raise BadRequest(f"these patterns match {len(rooms)} rooms, and a webhook is for at most {MAX_MATCHED}")
         for room in rooms:
-            await self.ensure_consumer(webhook, room)
+            await self._put_consumer(webhook, room, "end")
 
     async def rooms_of(self, webhook: Webhook) -> list[str]:
         """Return the rooms of which the webhook is sent messages: those it names, and those that a pattern matches."""
@@ -165,11 +165,14 @@ class Webhooks:
         """
         oldest = await self._backend.read(room, after=0, limit=1)
         is_older = any(message.time_ms < webhook.created_ms for message in oldest.messages)
+        await self._put_consumer(webhook, room, "end" if is_older else "start")
+
+    async def _put_consumer(self, webhook: Webhook, room: str, after: Start) -> None:
         await self._consumers.put(
             room,
             webhook.consumer,
             owner=SERVER_NAME,
-            after="end" if is_older else "start",
+            after=after,
             only_if_missing=True,
             retries=MAX_RETRIES,  # the failures of a webhook are those of its receiver: no message is given up for them
             ordered=True,

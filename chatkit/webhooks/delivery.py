@@ -29,6 +29,7 @@ BATCH: Final = 20  # messages that are taken at once: so many come again after a
 LEASE_S: Final = REQUEST_S + 2.0  # after which another server sends what a killed one had taken
 WAIT_S: Final = 30.0  # for a message, between two looks at a consumer
 LOOK_S: Final = 2.0  # between two looks for new rooms that a pattern matches, and for renamed ones
+GRACE_S: Final = 2.0  # for the answer to a request, when the delivery ends
 SETTLE_S: Final = 2.0  # for the positions, when the delivery ends
 MAX_WAITING: Final = 100  # of those who joined or left: older ones are dropped
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0  # between two attempts to read a store that does not answer
@@ -46,6 +47,7 @@ class WebhookDelivery:
         self._may_send = may_send
         self._sending = asyncio.Lock()  # held by who sends a request, or waits to repeat one
         self._changed = asyncio.Event()  # set when somebody has resumed the webhook
+        self._is_ending = False  # if true, no request is sent any more
         self._rooms: dict[str, asyncio.Task[None]] = {}
         self._members: deque[tuple[WebhookEvent, str, str, int]] = deque(maxlen=MAX_WAITING)
         self._has_members = asyncio.Event()  # set while there are some
@@ -113,13 +115,15 @@ class WebhookDelivery:
         """Send the messages of a room, until its consumer is gone: the room was renamed, or somebody deleted it."""
         consumer = self._hub.consumers.consumer(room, self.webhook.consumer)
         backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
-        while True:
+        while not self._is_ending:
             try:
                 await self._deliver_next(consumer)
                 backoff.reset()
             except NotFound:
                 return
             except ChatkitError as error:
+                if self._is_ending:
+                    return
                 _logger.info("the webhook %s waits: %s", self.webhook.id, error)
                 await asyncio.sleep(backoff.next_s())
 
@@ -180,7 +184,7 @@ class WebhookDelivery:
     # Who joins and leaves
 
     async def _send_members(self) -> None:
-        while True:
+        while not self._is_ending:
             await self._has_members.wait()
             async with self._sending:
                 await self._wait_until_due()
@@ -197,9 +201,9 @@ class WebhookDelivery:
 
     async def _attempt(self, event_id: str, body: Callable[[], bytes]) -> bool:
         """Send a request; return whether it was accepted, after its outcome was recorded."""
-        if not self._may_send():
+        if self._is_ending or not self._may_send():
             raise Unavailable("another server delivers to webhooks now")
-        exchange = await self._sender.send(self.webhook, event_id, body())
+        exchange = await self._send(event_id, body())
         table = self._hub.webhooks.table
         if exchange.is_delivered:
             table.n_delivered += 1
@@ -209,6 +213,17 @@ class WebhookDelivery:
         table.n_failed += 1
         await self._record_failure(exchange)
         return False
+
+    async def _send(self, event_id: str, body: bytes) -> Exchange:
+        """Send a request. If the delivery ends, wait a moment for the answer: otherwise it would be sent again."""
+        sending = asyncio.ensure_future(self._sender.send(self.webhook, event_id, body))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            self._is_ending = True
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(sending, GRACE_S)
+            raise
 
     async def _record_failure(self, exchange: Exchange) -> None:
         answer = exchange.answer

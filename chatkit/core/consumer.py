@@ -121,8 +121,8 @@ class Consumer:
         self.room = room
         self.name = name
 
-    async def take(self, *, limit: int = 10, lease_s: float = 30.0, wait_s: float = 0.0) -> Taken:
-        """Take the next messages for `lease_s` seconds; wait up to `wait_s` seconds if there are none.
+    async def receive(self, *, limit: int = 10, lease_s: float = 30.0, wait_s: float = 0.0) -> Taken:
+        """Lease the next messages for `lease_s` seconds; wait up to `wait_s` seconds for the first one.
 
         They are at most `limit`, in the order of their numbers: those that come again, then new ones. Raise
         `BadRequest` for a number out of its range.
@@ -138,7 +138,7 @@ class Consumer:
         try:
             while True:
                 changed.clear()
-                taken, state = await self._take(limit, lease_s)
+                taken, state = await self._receive(limit, lease_s)
                 if taken.lease is not None or clock() >= end_s:
                     return taken
                 await self._wait(state, changed, end_s - clock())
@@ -185,7 +185,7 @@ class Consumer:
 
     # Steps of these
 
-    async def _take(self, limit: int, lease_s: float) -> tuple[Taken, ConsumerState]:
+    async def _receive(self, limit: int, lease_s: float) -> tuple[Taken, ConsumerState]:
         taken = Taken()
 
         async def took(known: ConsumerState | None) -> ConsumerState:
@@ -201,7 +201,7 @@ class Consumer:
                 return state
             taken = Taken(secrets.token_urlsafe(9), messages, gap)
             until_ms = self._context.now_ms() + round(lease_s * 1000)
-            return state.take(taken.lease or "", [message.seq for message in messages], until_ms)
+            return state.lease(taken.lease or "", [message.seq for message in messages], until_ms)
 
         state = await self._context.records.update(self._key, took)
         return taken, state

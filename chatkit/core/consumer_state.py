@@ -130,7 +130,7 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         failed = [seq for lease in ended for seq in lease.seqs()]
         return _fail(kept, failed, now_ms, LEASE_RAN_OUT)
 
-    def take(self, lease_id: str, seqs: Sequence[int], until_ms: int) -> Self:
+    def lease(self, lease_id: str, seqs: Sequence[int], until_ms: int) -> Self:
         """Return the state in which the messages, those that were due and new ones, are leased."""
         taken = set(seqs)
         has_gap = self.gap_to_take() is not None

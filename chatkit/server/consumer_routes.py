@@ -105,7 +105,7 @@ async def delete_consumer(
 
 
 @post("/rooms/{room:str}/consumers/{consumer:str}/take", status_code=200)
-async def take(
+async def receive(
     *,
     room: FromPath[str],
     consumer: FromPath[str],
@@ -116,10 +116,10 @@ async def take(
     wait_s: FromQuery[float] = 0.0,
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> TakenView:
-    """Take the next messages for a while. If there are none, wait for `wait_s` seconds, and answer without a lease."""
+    """Lease the next messages. Wait for the first one for `wait_s` seconds, and then answer without a lease."""
     await admission.charge(request, PAGE_COST)
     used = _consumer(admission, request, room, consumer)
-    taking = used.take(limit=limit, lease_s=lease_s, wait_s=wait_s)
+    taking = used.receive(limit=limit, lease_s=lease_s, wait_s=wait_s)
     if not wait_s:
         return TakenView.of(await taking)
     with admission.counted_stream():
@@ -260,7 +260,7 @@ consumer_handlers: Final[tuple[Any, ...]] = (
     show_consumer,
     put_consumer,
     delete_consumer,
-    take,
+    receive,
     ack,
     retry,
     release,

@@ -86,7 +86,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 class RetryRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The messages of a lease that have failed: all of them, or those with the numbers `seqs`.
 
-    They come again after `delay_s` seconds. The `reason` is told where they are given up.
+    They come again after `delay_s` seconds. The `reason` is shown where they are given up.
     """
 
     lease: str

@@ -19,7 +19,7 @@ export class ComposerView {
    * @param {(text: string) => void} on.onSend the owner empties the box when the text is on its way
    * @param {(text: string) => void} on.onDraft
    * @param {() => boolean} on.onEditLast edit the user's last message; false if the user has not written one
-   * @param {() => boolean} on.onDrop end the answer or the edit; false if there is none
+   * @param {() => boolean} on.onDrop end the answer or the edit; false without one
    * @param {() => void} on.onEmoji choose an emoji
    * @param {() => void} on.onFiles files were pasted or dropped
    * @param {import("./completion.js").Find} on.find

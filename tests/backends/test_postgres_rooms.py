@@ -33,7 +33,8 @@ def make_old_store(url: str, version: int) -> None:
     for script in MIGRATIONS[:version]:
         script_text = (files(postgres_package) / "migrations" / script).read_text("utf-8")
         stores.postgres_server().run_sql(schema.fill_in(script_text))
-    sql(APPEND if version < 3 else APPEND.replace("NULL, NULL)\n", "NULL, NULL, NULL)\n"), url)  # 3 added the flags
+    n_added = 0 if version < 3 else 1 if version < 6 else 4  # 3 added the flags, 6 three columns of references
+    sql(APPEND.replace("NULL, NULL)\n", f"NULL, NULL{', NULL' * n_added})\n"), url)
     sql("SELECT {}.redact('ops', 2)", url)
 
 

@@ -23,12 +23,12 @@ def new(*, retries: int = 5, ordered: bool = False, seq: int = 0) -> ConsumerSta
     return ConsumerState.at("ann", Cursor(EPOCH, seq), retries=retries, ordered=ordered)
 
 
-def take(state: ConsumerState, lease: str, limit: int, last: int, now: int = 0, until: int = 1000) -> ConsumerState:
-    """Take as a worker does, from a log that ends with `last`."""
+def lease(state: ConsumerState, lease_id: str, limit: int, last: int, now: int = 0, until: int = 1000) -> ConsumerState:
+    """Lease as a worker does, from a log that ends with `last`."""
     due = state.due(now, limit)
     n_new = min(state.n_new(limit, len(due)), last - state.high)
     seqs = due + list(range(state.high + 1, state.high + 1 + n_new))
-    return state.take(lease, seqs, until) if seqs else state
+    return state.lease(lease_id, seqs, until) if seqs else state
 
 
 def held(state: ConsumerState, lease: str) -> list[int]:
@@ -36,7 +36,7 @@ def held(state: ConsumerState, lease: str) -> list[int]:
 
 
 def test_the_cursor_follows_what_is_settled_without_holes() -> None:
-    state = take(take(new(), "a", 3, 10), "b", 3, 10)
+    state = lease(lease(new(), "a", 3, 10), "b", 3, 10)
     assert (held(state, "a"), held(state, "b")) == ([1, 2, 3], [4, 5, 6])
     state = state.settle("b", None, 1)
     assert (state.seq, state.n_unsettled) == (0, 3)
@@ -46,7 +46,7 @@ def test_the_cursor_follows_what_is_settled_without_holes() -> None:
 
 
 def test_a_settled_lease_may_be_settled_again_and_an_unknown_one_may_not() -> None:
-    state = take(new(), "a", 3, 10).settle("a", [1], 1)
+    state = lease(new(), "a", 3, 10).settle("a", [1], 1)
     assert state.settle("a", [1], 1) == state  # its answer was lost
     done = state.settle("a", None, 1)
     assert done.settle("a", None, 2) == done
@@ -54,28 +54,28 @@ def test_a_settled_lease_may_be_settled_again_and_an_unknown_one_may_not() -> No
         with pytest.raises(LeaseExpired):
             change("b", None, 1)
     with pytest.raises(LeaseExpired):
-        take(new(), "a", 3, 10, until=50).settle("a", None, 50)
+        lease(new(), "a", 3, 10, until=50).settle("a", None, 50)
 
 
 def test_a_message_of_another_lease_or_a_later_one_is_refused() -> None:
-    state = take(take(new(), "a", 2, 10), "b", 2, 10)
+    state = lease(lease(new(), "a", 2, 10), "b", 2, 10)
     for seq in (3, 5):
         with pytest.raises(BadRequest, match=f"message {seq}$"):
             state.settle("a", [1, seq], 1)
 
 
 def test_failures_come_again_after_their_delay_and_end_as_dead_letters() -> None:
-    state = take(new(retries=1), "a", 2, 2)
+    state = lease(new(retries=1), "a", 2, 2)
     state, dead = state.retry("a", [1], 10, delay_ms=90, reason="no")
     assert (dead, state.due(99, 9), state.due(100, 9), state.seq) == ([], [], [1], 0)
-    state = take(state.settle("a", None, 10), "b", 9, 2, now=100)
+    state = lease(state.settle("a", None, 10), "b", 9, 2, now=100)
     state, dead = state.retry("b", None, 101, delay_ms=0, reason="still no")
     assert dead == [DeadLetter(1, 2, "still no")]
     assert (state.n_failed, state.seq, state.tries, state.n_unsettled) == (1, 2, {}, 0)
 
 
 def test_a_lease_that_ran_out_is_a_failure_and_a_release_is_none() -> None:
-    state = take(new(retries=0), "a", 2, 2, until=50)
+    state = lease(new(retries=0), "a", 2, 2, until=50)
     assert state.expire(49) == (state, [])
     expired, dead = state.expire(50)
     assert dead == [DeadLetter(1, 1, LEASE_RAN_OUT), DeadLetter(2, 1, LEASE_RAN_OUT)]
@@ -85,49 +85,49 @@ def test_a_lease_that_ran_out_is_a_failure_and_a_release_is_none() -> None:
 
 
 def test_an_extended_lease_runs_out_later() -> None:
-    state = take(new(), "a", 2, 2, until=50).extend("a", 90, 49)
+    state = lease(new(), "a", 2, 2, until=50).extend("a", 90, 49)
     assert state.expire(50) == (state, [])
     assert state.next_change_ms() == 90
 
 
 def test_an_ordered_consumer_has_one_lease_and_waits_for_what_failed() -> None:
-    state = take(new(ordered=True), "a", 2, 9)
-    assert take(state, "b", 2, 9) == state
+    state = lease(new(ordered=True), "a", 2, 9)
+    assert lease(state, "b", 2, 9) == state
     state, _ = state.retry("a", [1], 10, delay_ms=90, reason="")
     state = state.release("a", None, 10)  # of 2, which the worker has not begun
     assert (state.due(99, 9), state.n_new(9, 0), state.due(100, 9)) == ([], 0, [1, 2])
-    assert held(take(state, "c", 5, 9, now=100), "c") == [1, 2, 3, 4, 5]
-    assert held(take(state, "c", 1, 9, now=100), "c") == [1]
+    assert held(lease(state, "c", 5, 9, now=100), "c") == [1, 2, 3, 4, 5]
+    assert held(lease(state, "c", 1, 9, now=100), "c") == [1]
 
 
 def test_in_a_shared_consumer_what_failed_holds_back_nothing() -> None:
-    state, _ = take(new(), "a", 2, 9).retry("a", [1], 10, delay_ms=90, reason="")
-    assert held(take(state, "b", 2, 9, now=11), "b") == [3, 4]
+    state, _ = lease(new(), "a", 2, 9).retry("a", [1], 10, delay_ms=90, reason="")
+    assert held(lease(state, "b", 2, 9, now=11), "b") == [3, 4]
 
 
 def test_a_gap_is_given_with_one_lease_until_that_is_acknowledged() -> None:
     gap = Gap(0, 5, "trimmed")
     state = new().skip(Cursor(EPOCH, 4), gap)
     assert (state.cursor, state.gap_to_take()) == (Cursor(EPOCH, 4), gap)
-    state = take(state, "a", 2, 9)
+    state = lease(state, "a", 2, 9)
     assert (held(state, "a"), state.gap_to_take()) == ([5, 6], None)
     assert state.settle("a", [5], 1).gap is None
     assert state.expire(1000)[0].gap_to_take() == gap
     assert state.release("a", None, 1).gap_to_take() == gap
-    alone = new().skip(Cursor(EPOCH, 9), Gap(0, 10, "trimmed")).take("a", [], 1000)
+    alone = new().skip(Cursor(EPOCH, 9), Gap(0, 10, "trimmed")).lease("a", [], 1000)
     assert alone.settle("a", None, 1).leases == ()
 
 
 def test_gaps_that_follow_each_other_are_one() -> None:
     state = new().skip(Cursor(EPOCH, 4), Gap(0, 5, "trimmed")).skip(Cursor(EPOCH, 8), Gap(4, 9, "trimmed"))
     assert state.gap == Gap(0, 9, "trimmed")
-    state = take(new(seq=50), "a", 2, 60).skip(Cursor("e2", 0), Gap(52, 1, "epoch"))
+    state = lease(new(seq=50), "a", 2, 60).skip(Cursor("e2", 0), Gap(52, 1, "epoch"))
     assert (state.leases, state.cursor, state.gap) == ((), Cursor("e2", 0), Gap(52, 1, "epoch"))
     assert state.skip(Cursor("e2", 7), Gap(0, 8, "trimmed")).gap == Gap(52, 8, "epoch")
 
 
 def test_a_seek_ends_leases_and_forgets_failures() -> None:
-    state, _ = take(new(), "a", 2, 9).retry("a", [1], 0, delay_ms=0, reason="")
+    state, _ = lease(new(), "a", 2, 9).retry("a", [1], 0, delay_ms=0, reason="")
     moved = state.seek(Cursor(EPOCH, 7))
     assert (moved.seq, moved.high, moved.n_unsettled, moved.tries) == (7, 7, 0, {})
     with pytest.raises(LeaseExpired):
@@ -136,7 +136,7 @@ def test_a_seek_ends_leases_and_forgets_failures() -> None:
 
 def test_the_largest_state_fits_in_a_record() -> None:
     base = 10**17 - 5 * MAX_UNSETTLED
-    state = take(new(retries=1_000, seq=base), "a", MAX_UNSETTLED, base + MAX_UNSETTLED)
+    state = lease(new(retries=1_000, seq=base), "a", MAX_UNSETTLED, base + MAX_UNSETTLED)
     assert state.n_new(9, 0) == 0  # no more is given out
     state, _ = state.retry("a", None, 0, delay_ms=10**12, reason="x")
     assert len(json.encode(state)) < MAX_VALUE_BYTES
@@ -161,10 +161,10 @@ class Log:
         self.settled: set[int] = set()
         self.n_tries: dict[int, int] = {}
 
-    def take(self, limit: int, _: object = None) -> None:
+    def lease(self, limit: int, _: object = None) -> None:
         self.n_leases += 1
         waiting = {each.seq for each in self.state.waiting}
-        self.state = take(self.state, f"l{self.n_leases}", limit + 1, self.LAST, self.now, self.now + self.LEASE_MS)
+        self.state = lease(self.state, f"l{self.n_leases}", limit + 1, self.LAST, self.now, self.now + self.LEASE_MS)
         got = held(self.state, f"l{self.n_leases}")
         assert not self.settled & set(got)
         assert set(got) <= waiting | set(range(self.state.high - len(got), self.LAST + 1))
@@ -221,7 +221,7 @@ class Log:
         assert json.decode(json.encode(state), type=ConsumerState) == state
 
 
-NEEDS_NO_LEASE = ("take", "wait")
+NEEDS_NO_LEASE = ("lease", "wait")
 STEPS = st.lists(
     st.tuples(
         st.sampled_from([*NEEDS_NO_LEASE, "settle", "retry", "release"]),

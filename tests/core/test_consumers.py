@@ -49,7 +49,7 @@ def seqs(taken: Any) -> list[int]:
 def test_a_worker_that_waits_gets_a_message_that_is_published() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 0)
-        waiting = asyncio.ensure_future(consumer.take(wait_s=60))
+        waiting = asyncio.ensure_future(consumer.receive(wait_s=60))
         await until(lambda: hub.counts["subscriptions"])
         await hub.publish(Draft("ops", "ann", "hi"))
         assert seqs(await waiting) == [1]
@@ -61,9 +61,9 @@ def test_a_worker_that_waits_gets_a_message_that_is_published() -> None:
 def test_a_worker_that_waits_gets_what_another_gives_back() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 1, ordered=True)
-        taken = await consumer.take()
+        taken = await consumer.receive()
         before = backend.calls["get_record"]
-        waiting = asyncio.ensure_future(consumer.take(wait_s=60))
+        waiting = asyncio.ensure_future(consumer.receive(wait_s=60))
         await until(lambda: backend.calls["get_record"] > before)
         await consumer.release(taken.lease or "")
         assert seqs(await waiting) == [1]
@@ -74,9 +74,9 @@ def test_a_worker_that_waits_gets_what_another_gives_back() -> None:
 def test_a_worker_that_waits_in_vain_gets_nothing_and_asks_the_store_seldom() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 3, ordered=True)
-        await consumer.take(limit=1)
+        await consumer.receive(limit=1)
         before = backend.calls["get_record"]
-        assert await consumer.take(wait_s=0.2) == await consumer.take()
+        assert await consumer.receive(wait_s=0.2) == await consumer.receive()
         assert backend.calls["get_record"] - before <= 4  # though new messages are there, which have to wait
 
     on_a_hub(test)
@@ -85,9 +85,9 @@ def test_a_worker_that_waits_in_vain_gets_nothing_and_asks_the_store_seldom() ->
 def test_a_worker_that_waits_gets_what_is_due_again() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 1)
-        taken = await consumer.take()
+        taken = await consumer.receive()
         await consumer.retry(taken.lease or "", delay_s=0.05)
-        waiting = asyncio.ensure_future(consumer.take(wait_s=60))
+        waiting = asyncio.ensure_future(consumer.receive(wait_s=60))
         await asyncio.sleep(0)
         clock.now_ms += 50
         assert seqs(await waiting) == [1]
@@ -100,10 +100,10 @@ def test_only_its_owner_may_use_a_consumer() -> None:
         raise Forbidden(owner)
 
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
-        lease = (await (await filled(hub, 1)).take()).lease or ""
+        lease = (await (await filled(hub, 1)).receive()).lease or ""
         consumer = hub.consumers.consumer("ops", "indexer", check=check)
         calls: list[Coroutine[Any, Any, object]] = [
-            consumer.take(),
+            consumer.receive(),
             consumer.ack(lease),
             consumer.retry(lease),
             consumer.release(lease),
@@ -128,7 +128,7 @@ def test_numbers_out_of_their_ranges_are_refused(settings: Any) -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 1)
         with pytest.raises(BadRequest, match=next(iter(settings))):
-            await consumer.take(**settings)
+            await consumer.receive(**settings)
 
     on_a_hub(test)
 
@@ -149,12 +149,12 @@ def test_names_that_cannot_be_are_refused() -> None:
 def test_a_consumer_can_be_moved_and_keeps_its_settings() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 5, retries=2, ordered=True)
-        await consumer.take(limit=5)
+        await consumer.receive(limit=5)
         head = (await hub.history("ops")).head
         status, is_new = await hub.consumers.put("ops", "indexer", owner="bob", after=Cursor(head.epoch, 3))
         assert (is_new, status.owner, status.leased, status.lag) == (False, "ann", 0, 2)
         assert (status.retries, status.ordered) == (2, True)
-        assert seqs(await consumer.take()) == [4, 5]
+        assert seqs(await consumer.receive()) == [4, 5]
 
     on_a_hub(test)
 
@@ -163,7 +163,7 @@ def test_a_position_in_another_log_is_a_gap() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 3)
         await hub.consumers.put("ops", "indexer", owner="ann", after=Cursor("zzzz", 9))
-        taken = await consumer.take()
+        taken = await consumer.receive()
         assert (taken.gap, seqs(taken)) == (Gap(9, 1, "epoch"), [1, 2, 3])
 
     on_a_hub(test)
@@ -172,11 +172,11 @@ def test_a_position_in_another_log_is_a_gap() -> None:
 def test_a_gap_among_messages_that_come_again_is_found() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 9)
-        lease = (await consumer.take()).lease or ""
+        lease = (await consumer.receive()).lease or ""
         await consumer.ack(lease, [1, 3, 5, 8])
         await consumer.retry(lease)
         await hub.trim("ops", keep=3)
-        taken = await consumer.take()
+        taken = await consumer.receive()
         assert (taken.gap, seqs(taken)) == (Gap(1, 7, "trimmed"), [7, 9])
         assert (await consumer.ack(taken.lease or "")).lag == 0
 
@@ -186,20 +186,20 @@ def test_a_gap_among_messages_that_come_again_is_found() -> None:
 def test_messages_that_stand_far_apart_come_again_in_several_takes() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 60)
-        lease = (await consumer.take(limit=60)).lease or ""
+        lease = (await consumer.receive(limit=60)).lease or ""
         await consumer.ack(lease, range(2, 61, 2))
         await consumer.release(lease)
         before = backend.calls["read"]
-        first = await consumer.take(limit=60)
+        first = await consumer.receive(limit=60)
         assert backend.calls["read"] - before <= 20
-        assert seqs(first) + seqs(await consumer.take(limit=60)) == list(range(1, 61, 2))
+        assert seqs(first) + seqs(await consumer.receive(limit=60)) == list(range(1, 61, 2))
 
     on_a_hub(test)
 
 
 def test_a_renamed_room_takes_its_consumers_along() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
-        lease = (await (await filled(hub, 2)).take()).lease or ""
+        lease = (await (await filled(hub, 2)).receive()).lease or ""
         await hub.moderation.rename_room(ADMIN, "ops", "dev")
         assert [status.room for status in await hub.consumers.statuses()] == ["dev"]
         assert (await hub.consumers.consumer("dev", "indexer").ack(lease)).lag == 0
@@ -210,7 +210,7 @@ def test_a_renamed_room_takes_its_consumers_along() -> None:
 def test_dead_letters_are_reported_before_they_are_settled_and_once() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 1, retries=0)
-        lease = (await consumer.take()).lease or ""
+        lease = (await consumer.receive()).lease or ""
         backend.failures["put_record"] = Unavailable("gone")
         with pytest.raises(Unavailable):
             await consumer.retry(lease, reason="no")
@@ -228,7 +228,7 @@ def test_workers_that_conflict_try_again() -> None:
         async with Hub(backend, now_ms=clock) as hub_of_another_process:
             other = hub_of_another_process.consumers.consumer("ops", "indexer")
             backend.turns = 3
-            both = await asyncio.gather(*(each.take(limit=2) for each in (consumer, other) * 5))
+            both = await asyncio.gather(*(each.receive(limit=2) for each in (consumer, other) * 5))
         assert sorted(seq for taken in both for seq in seqs(taken)) == list(range(1, 21))
 
     on_a_hub(test)
@@ -238,6 +238,6 @@ def test_a_record_that_is_not_a_consumer_is_an_error() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         await backend.put_record(CONSUMER, "ops/c", b"{}", expected_version=0)
         with pytest.raises(StoreError, match="'ops/c' cannot be read"):
-            await hub.consumers.consumer("ops", "c").take()
+            await hub.consumers.consumer("ops", "c").receive()
 
     on_a_hub(test)

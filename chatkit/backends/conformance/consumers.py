@@ -35,16 +35,16 @@ async def a_consumer_takes_the_log_in_order_and_keeps_its_place(factory: Factory
         status, is_new = await hub.consumers.put("a", "c", owner="ann", after="start")
         expect((is_new, status.lag, status.cursor.seq), (True, 5, 0), "the new consumer")
         consumer = hub.consumers.consumer("a", "c")
-        first = await consumer.take(limit=3, lease_s=LEASE_S)
+        first = await consumer.receive(limit=3, lease_s=LEASE_S)
         expect(numbers_of(first.messages), [1, 2, 3], "the first messages")
-        expect(numbers_of((await consumer.take(lease_s=LEASE_S)).messages), [4, 5], "the next messages")
-        expect((await consumer.take()).lease, None, "the lease of nothing")
+        expect(numbers_of((await consumer.receive(lease_s=LEASE_S)).messages), [4, 5], "the next messages")
+        expect((await consumer.receive()).lease, None, "the lease of nothing")
         status = await consumer.ack(first.lease or "")
         expect((status.cursor.seq, status.lag, status.leased), (3, 2, 2), "the status after the acknowledgement")
         status, is_new = await hub.consumers.put("a", "c", owner="ann", after="start", only_if_missing=True)
         expect((is_new, status.cursor.seq), (False, 3), "a consumer that was there keeps its place")
         await backend.append(drafts_in("a", 6))
-        expect(numbers_of((await consumer.take()).messages), [6], "a message that was appended later")
+        expect(numbers_of((await consumer.receive()).messages), [6], "a message that was appended later")
 
 
 @case
@@ -56,7 +56,7 @@ async def what_fails_comes_again_and_is_reported_once_at_last(factory: Factory) 
         await backend.append(drafts_in("a", *range(3)))
         await hub.consumers.put("a", "c", owner="ann", after="start", retries=1)
         consumer = hub.consumers.consumer("a", "c")
-        taken = await consumer.take(limit=2, lease_s=LEASE_S)
+        taken = await consumer.receive(limit=2, lease_s=LEASE_S)
         clock.now_ms += 2 * round(LEASE_S * 1000)
         try:
             await consumer.ack(taken.lease or "")
@@ -64,7 +64,7 @@ async def what_fails_comes_again_and_is_reported_once_at_last(factory: Factory) 
             pass
         else:
             raise AssertionError("a lease that has run out settles nothing")
-        again = await consumer.take(limit=2, lease_s=LEASE_S)
+        again = await consumer.receive(limit=2, lease_s=LEASE_S)
         expect(numbers_of(again.messages), [1, 2], "the messages of the lease that ran out")
         await consumer.ack(again.lease or "", [2])
         status = await consumer.retry(again.lease or "", reason="no")
@@ -75,7 +75,7 @@ async def what_fails_comes_again_and_is_reported_once_at_last(factory: Factory) 
             [{"consumer": "c", "seq": 1, "reason": "no", "tries": 2}],
             "the dead letters",
         )
-        expect(numbers_of((await consumer.take()).messages), [3], "the message after it")
+        expect(numbers_of((await consumer.receive()).messages), [3], "the message after it")
 
 
 @case
@@ -88,14 +88,14 @@ async def a_gap_reaches_a_consumer_until_it_is_acknowledged(factory: Factory) ->
         consumer = hub.consumers.consumer("a", "c")
         await hub.trim("a", keep=2)
         for _ in range(2):
-            taken = await consumer.take(lease_s=LEASE_S)
+            taken = await consumer.receive(lease_s=LEASE_S)
             expect((taken.gap, numbers_of(taken.messages)), (Gap(0, 5, "trimmed"), [5, 6]), "what was taken")
             await consumer.release(taken.lease or "")
-        taken = await consumer.take(lease_s=LEASE_S)
+        taken = await consumer.receive(lease_s=LEASE_S)
         await consumer.ack(taken.lease or "")
         await hub.delete_room("a")
         await backend.append(drafts_in("a", 1))
-        taken = await consumer.take(lease_s=LEASE_S)
+        taken = await consumer.receive(lease_s=LEASE_S)
         expect((taken.gap, numbers_of(taken.messages)), (Gap(6, 1, "epoch"), [1]), "what was taken of the new log")
         status = await consumer.ack(taken.lease or "")
         expect((status.cursor.seq, status.lag), (1, 0), "the status in the new log")
@@ -110,7 +110,7 @@ async def a_deleted_consumer_is_gone(factory: Factory) -> None:
         await hub.consumers.put("a2", "c", owner="ann")
         await hub.consumers.consumer("a", "c").delete()
         expect([status.room for status in await hub.consumers.statuses()], ["a2"], "the consumers")
-        for call in (hub.consumers.consumer("a", "c").take, hub.consumers.consumer("a", "c").delete):
+        for call in (hub.consumers.consumer("a", "c").receive, hub.consumers.consumer("a", "c").delete):
             try:
                 await call()
             except NotFound:
@@ -130,7 +130,7 @@ async def workers_of_several_processes_share_a_consumer(factory: Factory) -> Non
         seen: Counter[int] = Counter()
 
         async def work(consumer: Consumer) -> None:
-            while (taken := await consumer.take(limit=7, lease_s=LEASE_S)).messages:
+            while (taken := await consumer.receive(limit=7, lease_s=LEASE_S)).messages:
                 seen.update(numbers_of(taken.messages))
                 await consumer.ack(taken.lease or "")
 
@@ -146,7 +146,7 @@ async def a_worker_that_waits_hears_of_messages_of_other_processes(factory: Fact
         if not first.keeps_history:
             return
         await hub.consumers.put("a", "c", owner="ann")
-        waiting = asyncio.ensure_future(hub.consumers.consumer("a", "c").take(wait_s=30))
+        waiting = asyncio.ensure_future(hub.consumers.consumer("a", "c").receive(wait_s=30))
         await asyncio.sleep(0.05)  # either way, the message has to arrive
         await second.append(drafts_in("a", "hi"))
         messages: list[Message] = list((await waiting).messages)

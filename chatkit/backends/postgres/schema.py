@@ -12,7 +12,15 @@ from chatkit.backends.postgres.connection import PostgresConnection
 from chatkit.backends.postgres.errors import DUPLICATE, state_of
 from chatkit.errors import NotAStore, StoreError, StoreTooNew
 
-MIGRATIONS = ("1.sql", "2.sql", "3.sql", "4.sql", "5.sql", "6.sql")  # script N upgrades a store from version N - 1 to N
+MIGRATIONS = (
+    "1.sql",
+    "2.sql",
+    "3.sql",
+    "4.sql",
+    "5.sql",
+    "6.sql",
+    "7.sql",
+)  # script N upgrades a store from version N - 1 to N
 RESYNC = '["c"]'  # the payload after which each process compares all rooms that it watches
 LOCK_ID = 0x63686B74  # "chkt": separates chatkit's advisory locks from others in the database
 

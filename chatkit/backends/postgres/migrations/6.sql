@@ -305,32 +305,6 @@ BEGIN
 END
 $$;
 
--- If an edit that was redacted is the one that is shown, show the text and the mentions before it.
-CREATE FUNCTION {schema}.show_edit_before(in_room bigint, in_edit bigint) RETURNS void LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    target record;
-    shown bigint;
-BEGIN
-    SELECT message.seq, message.sender, message.time_ms INTO target
-    FROM {schema}.message JOIN {schema}.message_state USING (room, seq)
-    WHERE room = in_room AND edit = in_edit
-    AND seq = (SELECT entry.of FROM {schema}.message AS entry WHERE entry.room = in_room AND entry.seq = in_edit);
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    SELECT max(seq) INTO shown FROM {schema}.message
-    WHERE room = in_room AND message.of = target.seq AND message.act = 'edit' AND seq > target.seq
-    AND message.sender = target.sender AND redaction IS NULL;
-    UPDATE {schema}.message_state SET edit = shown WHERE room = in_room AND seq = target.seq;
-    DELETE FROM {schema}.mention WHERE room = in_room AND seq = target.seq;
-    INSERT INTO {schema}.mention (name, room, seq, time_ms)
-    SELECT name, in_room, target.seq, target.time_ms
-    FROM {schema}.message, json_array_elements_text(mentions::json) AS asked (name)
-    WHERE room = in_room AND seq = coalesce(shown, target.seq) AND mentions IS NOT NULL ON CONFLICT DO NOTHING;
-END
-$$;
-
 DROP FUNCTION {schema}.redact(text, bigint);
 
 -- Remove the body of a message, and those of its edits, and return the tombstone, or nothing if there is no such
@@ -367,7 +341,6 @@ BEGIN
         DELETE FROM {schema}.reaction WHERE room = room_id AND seq = in_seq;
         DELETE FROM {schema}.reaction_sender WHERE room = room_id AND seq = in_seq;
         DELETE FROM {schema}.mention WHERE room = room_id AND seq = in_seq;
-        PERFORM {schema}.show_edit_before(room_id, in_seq);
     END IF;
     RETURN QUERY SELECT meta.epoch || epoch_suffix, message.time_ms, message.sender, message.key, message.flags,
             message.of, message.act

@@ -129,7 +129,7 @@ class WebhookDelivery:
 
     async def _deliver_next(self, consumer: Consumer) -> None:
         """Wait for messages and send them."""
-        taken = await consumer.take(limit=BATCH, lease_s=LEASE_S, wait_s=WAIT_S)
+        taken = await consumer.receive(limit=BATCH, lease_s=LEASE_S, wait_s=WAIT_S)
         if taken.lease is None:
             return
         if not self._sending.locked() and self._wait_s() <= 0:
@@ -139,7 +139,7 @@ class WebhookDelivery:
         await consumer.release(taken.lease)  # it would run out before it is this one's turn
         async with self._sending:
             await self._wait_until_due()
-            await self._send_taken(consumer, await consumer.take(limit=BATCH, lease_s=LEASE_S))
+            await self._send_taken(consumer, await consumer.receive(limit=BATCH, lease_s=LEASE_S))
 
     async def _send_taken(self, consumer: Consumer, taken: Taken) -> None:
         """Send what was taken, in order, up to the first failure; settle what was sent, and give the rest back."""

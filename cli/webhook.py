@@ -241,11 +241,11 @@ def _listed(views: "Sequence[WebhookView]") -> list[str]:
 
 def _shown_exchange(view: "ExchangeView") -> list[str]:
     request = view.request
-    lines = [f"> {request.method} {request.url}", *(f"> {name}: {value}" for name, value in request.headers)]
+    lines = [f"> {request.method} {request.url}", *(f"> {each.name}: {each.value}" for each in request.headers)]
     lines += [">", *(f"> {line}" for line in request.body.splitlines())]
     if view.answer is not None:
         answer = view.answer
-        lines += ["", f"< {answer.status}", *(f"< {name}: {value}" for name, value in answer.headers)]
+        lines += ["", f"< {answer.status}", *(f"< {each.name}: {each.value}" for each in answer.headers)]
         lines += ["<", *(f"< {line}" for line in answer.body.splitlines())]
         lines += ["< ... (cut)"] if answer.cut else []
     return [one_line(line) for line in lines]

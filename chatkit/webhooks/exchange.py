@@ -6,11 +6,11 @@ from typing import Final, Protocol
 import msgspec
 
 from chatkit.core.webhook import Webhook
-from chatkit.wire.webhooks import ExchangeAnswer, ExchangeRequest, ExchangeView, trial_body
+from chatkit.wire.webhooks import ExchangeAnswer, ExchangeRequest, ExchangeView, Header, trial_body
 
 REQUEST_S: Final = 10.0  # the whole request, from the name to the end of the answer
 
-Headers = tuple[tuple[str, str], ...]
+Headers = tuple[Header, ...]
 
 
 class Exchange(msgspec.Struct, frozen=True):

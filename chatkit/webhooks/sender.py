@@ -23,7 +23,7 @@ from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.exchange import REQUEST_S, Exchange, Headers
 from chatkit.webhooks.network import CheckedNetwork
 from chatkit.webhooks.resolver import Resolve, resolve
-from chatkit.wire.webhooks import ExchangeAnswer
+from chatkit.wire.webhooks import ExchangeAnswer, Header
 
 MAX_ANSWER_BYTES: Final = 16_384  # of the body of an answer; what comes after them is not read
 MAX_CONNECTIONS: Final = 2 * MAX_WEBHOOKS  # one for each, and those of tests
@@ -70,7 +70,7 @@ class Sender:
     def _headers(self, webhook: Webhook, event_id: str, body: bytes) -> Headers:
         now_s = self._now_ms() // 1000
         signature = Signer(webhook.secret).sign(event_id, datetime.fromtimestamp(now_s, UTC), body.decode())
-        return (
+        pairs = (
             ("Host", urlsplit(webhook.url).netloc),
             ("User-Agent", f"chatkit/{__version__}"),
             ("Accept", "*/*"),
@@ -80,16 +80,19 @@ class Sender:
             ("webhook-timestamp", str(now_s)),
             ("webhook-signature", signature),
         )
+        return tuple(Header(name, value) for name, value in pairs)
 
     async def _post(self, url: str, headers: Headers, body: bytes) -> ExchangeAnswer:
         pool = await self._open()
-        async with pool.stream("POST", url, headers=list(headers), content=body) as response:
+        async with pool.stream(
+            "POST", url, headers=[(each.name, each.value) for each in headers], content=body
+        ) as response:
             received = bytearray()
             async for chunk in response.aiter_stream():
                 received += chunk
                 if len(received) > MAX_ANSWER_BYTES:  # the connection is closed then: the rest would be read first
                     break
-        shown = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers)
+        shown = tuple(Header(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers)
         text = received[:MAX_ANSWER_BYTES].decode(errors="replace")
         return ExchangeAnswer(response.status, shown, text, len(received) > MAX_ANSWER_BYTES)
 

@@ -93,12 +93,19 @@ class WebhookRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unk
     mention: str | None = None
 
 
+class Header(msgspec.Struct, frozen=True):
+    """A header of a request or an answer."""
+
+    name: str
+    value: str
+
+
 class ExchangeRequest(msgspec.Struct, frozen=True):
-    """A request as it was sent. `headers` are pairs of a name and a value."""
+    """A request as it was sent."""
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[Header, ...]
     body: str
 
 
@@ -106,13 +113,13 @@ class ExchangeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the receiver answered. If `cut`, only the beginning of the body was read."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[Header, ...]
     body: str
     cut: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, whose name is given in small letters."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        return next((each.value for each in self.headers if each.name.lower() == name), None)
 
 
 class ExchangeView(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -68,7 +68,7 @@ async def test_a_request_is_signed_after_standard_webhooks(to: Receiver) -> None
         "msg_1",
         "application/json",
     )
-    assert dict(received.headers) == {name.lower(): value for name, value in exchange.headers}
+    assert dict(received.headers) == {each.name.lower(): each.value for each in exchange.headers}
     assert (exchange.body, received.body) == (BODY.decode(), BODY)
     for other in (new_secret(), hook.secret[:-4] + "AAA="):
         with pytest.raises(WebhookVerificationError):

@@ -1,7 +1,7 @@
 """Webhook: an address to which a server sends what happens in rooms. The values, and the rules for them.
 
-Pure and synchronous. A webhook's secret is stored as it is, because every request is signed with it: whoever can read
-the store can sign as the server does. No `repr` shows it.
+Pure and synchronous. A webhook's secret is stored as it is, because every request is signed with it: those who can
+read the store can sign as the server does. No `repr` shows it.
 """
 
 import base64
@@ -101,7 +101,7 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"msg_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
+class WebhookFailures(msgspec.Struct, frozen=True, omit_defaults=True):
     """The failures of a webhook since its last success. `reason` is a sentence about the last of them.
 
     It is tried again at `next_ms`, unless it was parked: then somebody has to resume it. Times are Unix milliseconds.
@@ -118,7 +118,7 @@ class WebhookStatus(msgspec.Struct, frozen=True):
     """A webhook, and its failures, or None if the last request succeeded."""
 
     webhook: Webhook
-    delivery: Delivery | None = None
+    failures: WebhookFailures | None = None
 
 
 def new_secret() -> str:

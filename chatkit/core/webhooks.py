@@ -21,9 +21,9 @@ from chatkit.core.records import Record, RecordChanges
 from chatkit.core.signals import MembersChanged
 from chatkit.core.token import new_token_id
 from chatkit.core.webhook import (
-    Delivery,
     Webhook,
     WebhookEvent,
+    WebhookFailures,
     WebhookStatus,
     check_events,
     check_rooms,
@@ -35,7 +35,7 @@ from chatkit.core.webhook import (
 from chatkit.errors import BadRequest, ChatkitError, NotFound
 
 WEBHOOK: Final = "webhook"  # the kind, by id
-DELIVERY: Final = "webhook_delivery"  # the kind, by the webhook's id: exists while its requests fail
+FAILURES: Final = "webhook_failures"  # the kind, by the webhook's id: exists while its requests fail
 MAX_WEBHOOKS: Final = 100  # of a store: each has a request of its own under way
 MAX_MATCHED: Final = 1_000  # rooms of one webhook: the server waits for the messages of each
 
@@ -51,7 +51,7 @@ class WebhookTable:
 
     def __init__(self) -> None:
         self.webhooks: dict[str, Webhook] = {}
-        self.deliveries: dict[str, Delivery] = {}
+        self.failures: dict[str, WebhookFailures] = {}
         self.on_change: Callable[[], None] | None = None
         self.on_members: Callable[[MembersChanged], None] | None = None
         self.n_delivered = 0
@@ -61,20 +61,20 @@ class WebhookTable:
         """Update the table by changed records, of any kind."""
         if changes.whole:
             self.webhooks.clear()
-            self.deliveries.clear()
-        changed = [record for record in changes.records if record.kind in {WEBHOOK, DELIVERY}]
+            self.failures.clear()
+        changed = [record for record in changes.records if record.kind in {WEBHOOK, FAILURES}]
         for record in changed:
             self._apply(record)
         if (changed or changes.whole) and self.on_change is not None:
             self.on_change()
 
     def _apply(self, record: Record) -> None:
-        self.webhooks.pop(record.key, None) if record.kind == WEBHOOK else self.deliveries.pop(record.key, None)
+        self.webhooks.pop(record.key, None) if record.kind == WEBHOOK else self.failures.pop(record.key, None)
         try:
             if record.kind == WEBHOOK and (webhook := decode(record, Webhook)) is not None:
                 self.webhooks[record.key] = webhook
-            elif record.kind == DELIVERY and (delivery := decode(record, Delivery)) is not None:
-                self.deliveries[record.key] = delivery
+            elif record.kind == FAILURES and (failures := decode(record, WebhookFailures)) is not None:
+                self.failures[record.key] = failures
         except ChatkitError as error:  # it was written by hand, or by a later version
             _logger.warning("a webhook is left out: %s", error)
 
@@ -86,7 +86,7 @@ class WebhookTable:
     @property
     def parked(self) -> list[str]:
         """The ids of the webhooks that somebody has to resume."""
-        return [key for key in self.webhooks if key in self.deliveries and self.deliveries[key].parked_ms is not None]
+        return [key for key in self.webhooks if key in self.failures and self.failures[key].parked_ms is not None]
 
     def measure(self) -> WebhookMeasures:
         """Return what this process knows and has counted."""
@@ -181,7 +181,9 @@ class Webhooks:
     async def statuses(self, by: Identity) -> list[WebhookStatus]:
         """Return the webhooks that `by` may manage, the oldest first."""
         webhooks = await self._store.all(WEBHOOK, Webhook, lambda webhook: may_manage(by, webhook))
-        found = [WebhookStatus(webhook, await self._store.get(DELIVERY, webhook.id, Delivery)) for webhook in webhooks]
+        found = [
+            WebhookStatus(webhook, await self._store.get(FAILURES, webhook.id, WebhookFailures)) for webhook in webhooks
+        ]
         return sorted(found, key=lambda status: (status.webhook.created_ms, status.webhook.id))
 
     async def status(self, by: Identity, webhook_id: str) -> WebhookStatus:
@@ -189,13 +191,13 @@ class Webhooks:
         webhook = await self._store.get(WEBHOOK, webhook_id, Webhook) if webhook_id else None
         if webhook is None or not may_manage(by, webhook):
             raise no_such_webhook(webhook_id)
-        return WebhookStatus(webhook, await self._store.get(DELIVERY, webhook_id, Delivery))
+        return WebhookStatus(webhook, await self._store.get(FAILURES, webhook_id, WebhookFailures))
 
     async def remove(self, by: Identity, webhook_id: str) -> WebhookStatus:
         """Remove a webhook with its consumers. Raise `NotFound` as `status` does."""
         status = await self.status(by, webhook_id)
         await self._store.update(WEBHOOK, webhook_id, Webhook, lambda _: None)
-        await self._store.update(DELIVERY, webhook_id, Delivery, lambda _: None)
+        await self._store.update(FAILURES, webhook_id, WebhookFailures, lambda _: None)
         await self._record(AuditEvent.WEBHOOK_REMOVED, by, "removed", status.webhook)
         for consumer in await self._consumers.statuses():
             if consumer.name == status.webhook.consumer:
@@ -205,7 +207,7 @@ class Webhooks:
     async def resume(self, by: Identity, webhook_id: str) -> WebhookStatus:
         """Forget the failures of a webhook: it is tried again at once. Raise `NotFound` as `status` does."""
         status = await self.status(by, webhook_id)
-        if status.delivery is not None:
+        if status.failures is not None:
             await self.forget_failures(webhook_id)
             await self._record(AuditEvent.WEBHOOK_RESUMED, by, "resumed", status.webhook)
         return WebhookStatus(status.webhook)
@@ -213,45 +215,45 @@ class Webhooks:
     # By the server that delivers
 
     async def record_failure(
-        self, webhook: Webhook, reason: str, next_s: Callable[[Delivery | None, int], float | None]
-    ) -> Delivery:
+        self, webhook: Webhook, reason: str, next_s: Callable[[WebhookFailures | None, int], float | None]
+    ) -> WebhookFailures:
         """Record that a request failed. `next_s` returns the seconds until the next, or None to park the webhook.
 
         It is called with the failures before this one, and the time as Unix milliseconds. Only the server that delivers
         calls this.
         """
         now_ms = self._now_ms()
-        delivery = Delivery(now_ms, 0, now_ms, reason)
+        failures = WebhookFailures(now_ms, 0, now_ms, reason)
 
-        def failed(before: Delivery | None) -> Delivery:
-            nonlocal delivery
+        def failed(before: WebhookFailures | None) -> WebhookFailures:
+            nonlocal failures
             wait_s = next_s(before, now_ms)
-            delivery = Delivery(
+            failures = WebhookFailures(
                 now_ms if before is None else before.failing_since_ms,
                 1 if before is None else before.n_failed + 1,
                 now_ms if wait_s is None else now_ms + round(wait_s * 1000),
                 reason,
                 now_ms if wait_s is None else None,
             )
-            return delivery
+            return failures
 
-        await self._store.update(DELIVERY, webhook.id, Delivery, failed)
-        if delivery.parked_ms is not None:
-            await self._report_parked(webhook, delivery)
-        return delivery
+        await self._store.update(FAILURES, webhook.id, WebhookFailures, failed)
+        if failures.parked_ms is not None:
+            await self._report_parked(webhook, failures)
+        return failures
 
-    async def _report_parked(self, webhook: Webhook, delivery: Delivery) -> None:
-        failures = f"after {delivery.n_failed} failures since {format_time(delivery.failing_since_ms)}"
+    async def _report_parked(self, webhook: Webhook, failures: WebhookFailures) -> None:
+        sentence = f"after {failures.n_failed} failures since {format_time(failures.failing_since_ms)}"
         _logger.error(
             "the webhook %s of %s is parked %s (%s): 'chatkit webhook resume %s' tries again",
-            webhook.id, ", ".join(webhook.rooms), failures, delivery.reason, webhook.id,
+            webhook.id, ", ".join(webhook.rooms), sentence, failures.reason, webhook.id,
         )  # fmt: skip
-        verb = f"{failures} ({delivery.reason}), parked"
+        verb = f"{sentence} ({failures.reason}), parked"
         await self._record(AuditEvent.WEBHOOK_PARKED, Identity(SERVER_NAME), verb, webhook)
 
     async def forget_failures(self, webhook_id: str) -> None:
         """Record that a request succeeded, or that somebody resumed the webhook."""
-        await self._store.update(DELIVERY, webhook_id, Delivery, lambda _: None)
+        await self._store.update(FAILURES, webhook_id, WebhookFailures, lambda _: None)
 
     async def _record(self, event: AuditEvent, by: Identity, verb: str, webhook: Webhook) -> None:
         details = {"rooms": list(webhook.rooms), "events": list(map(str, webhook.events)), "host": webhook.host}

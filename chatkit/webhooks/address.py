@@ -1,7 +1,7 @@
 """AddressPolicy: to which IP addresses a webhook may connect. Pure: resolves no name and opens no socket.
 
-Whoever makes a webhook chooses where the server connects. Without this rule, they could reach what only the server can
-reach: services of its own machine and network, and the metadata service of a cloud.
+The person who makes a webhook chooses where the server connects. Without this rule, they could reach what only the
+server can reach: services of its own machine and network, and the metadata service of a cloud.
 """
 
 from collections.abc import Iterable, Iterator

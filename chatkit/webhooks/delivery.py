@@ -207,7 +207,7 @@ class WebhookDelivery:
         table = self._hub.webhooks.table
         if exchange.is_delivered:
             table.n_delivered += 1
-            if self.webhook.id in table.deliveries:
+            if self.webhook.id in table.failures:
                 await self._hub.webhooks.forget_failures(self.webhook.id)
             return True
         table.n_failed += 1
@@ -235,7 +235,7 @@ class WebhookDelivery:
 
     def _wait_s(self) -> float:
         """Return how long to wait before the next request, in seconds."""
-        delivery = self._hub.webhooks.table.deliveries.get(self.webhook.id)
+        delivery = self._hub.webhooks.table.failures.get(self.webhook.id)
         if delivery is None:
             return 0
         return RETRY_MAX_S if delivery.parked_ms is not None else (delivery.next_ms - self._hub.now_ms()) / 1000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from chatkit.core.webhook import Delivery
+from chatkit.core.webhook import WebhookFailures
 
 MINUTE_S, HOUR_S = 60, 3_600
 # About three days: a receiver that breaks on a Friday can be repaired on Monday.
@@ -19,7 +19,7 @@ JITTER: Final = 0.1  # of a delay: the webhooks that one outage stopped are not 
 
 
 def next_delay_s(
-    before: Delivery | None,
+    before: WebhookFailures | None,
     now_ms: int,
     *,
     retry_after_s: float | None = None,

@@ -39,7 +39,7 @@ class WebhookView(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def of(cls, status: WebhookStatus) -> Self:
         """Make the view of a webhook."""
-        webhook, delivery = status.webhook, status.delivery
+        webhook, failures = status.webhook, status.failures
         base = cls(
             webhook.id,
             webhook.url,
@@ -50,17 +50,17 @@ class WebhookView(msgspec.Struct, frozen=True, omit_defaults=True):
             "active",
             webhook.mention,
         )
-        if delivery is None:
+        if failures is None:
             return base
-        is_parked = delivery.parked_ms is not None
+        is_parked = failures.parked_ms is not None
         return msgspec.structs.replace(
             base,
             state="parked" if is_parked else "failing",
-            failures=delivery.n_failed,
-            failing_since=format_time(delivery.failing_since_ms),
-            next_try=None if is_parked else format_time(delivery.next_ms),
-            parked=None if delivery.parked_ms is None else format_time(delivery.parked_ms),
-            reason=delivery.reason,
+            failures=failures.n_failed,
+            failing_since=format_time(failures.failing_since_ms),
+            next_try=None if is_parked else format_time(failures.next_ms),
+            parked=None if failures.parked_ms is None else format_time(failures.parked_ms),
+            reason=failures.reason,
         )
 
 

@@ -13,7 +13,7 @@ from chatkit.core.audit import AUDIT_ROOM
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Gap, Message
 from chatkit.core.webhook import MAX_ROOMS, MAX_URL_CHARS, Webhook, WebhookEvent, check_url, new_secret
-from chatkit.core.webhooks import DELIVERY, WEBHOOK
+from chatkit.core.webhooks import FAILURES, WEBHOOK
 from chatkit.errors import BadName, BadRequest, ChatkitError
 
 URL = "https://example.org/hook/secret-part?key=also-secret"
@@ -161,7 +161,7 @@ def test_the_audit_names_the_host_and_neither_the_secret_nor_the_rest_of_the_add
             for entry in entries:
                 assert "secret" not in f"{entry.body} {entry.data}"
                 assert made.secret not in f"{entry.body} {entry.data}"
-            assert await backend.scan_records(WEBHOOK) == await backend.scan_records(DELIVERY) == []
+            assert await backend.scan_records(WEBHOOK) == await backend.scan_records(FAILURES) == []
             assert await hub.consumers.statuses() == []
 
     run(go())
@@ -175,12 +175,12 @@ def test_each_process_knows_the_webhooks_of_the_store_and_their_failures(caplog:
             made = await hub.webhooks.add(ROOT, URL, ["ops"])
             assert table.webhooks == {made.id: made}
             failed = await hub.webhooks.record_failure(made, "no answer", lambda *_: 60.0)
-            assert table.deliveries == {made.id: failed}
+            assert table.failures == {made.id: failed}
             assert failed.next_ms - failed.failing_since_ms == 60_000
             again = await hub.webhooks.record_failure(made, "no answer", lambda before, _: float(before is failed))
             assert (again.n_failed, again.failing_since_ms) == (2, failed.failing_since_ms)
             await hub.webhooks.forget_failures(made.id)
-            assert (table.deliveries, table.parked) == ({}, [])
+            assert (table.failures, table.parked) == ({}, [])
             assert len(changes) == 4
             await hub.records.put_record(WEBHOOK, "other", b"nonsense", expected_version=0)
             assert set(table.webhooks) == {made.id}

@@ -221,7 +221,7 @@ async def test_a_message_that_fails_is_sent_again_with_its_id_and_holds_back_tho
     assert len({each.id for each in received}) == 3
     assert len({each.headers["webhook-signature"] for each in received}) >= 3
     table = at.hub.webhooks.table
-    await until(lambda: table.n_delivered == 3 and not table.deliveries)
+    await until(lambda: table.n_delivered == 3 and not table.failures)
     measures = table.measure()
     assert (measures.n_delivered, measures.n_failed, measures.n_parked) == (3, 4, 0)
 
@@ -232,8 +232,8 @@ async def test_the_time_that_a_receiver_asks_for_is_given(at: Site) -> None:
     webhook = await at.add()
     before_ms = at.hub.now_ms()
     await at.publish("m1", "m2")
-    await until(lambda: at.hub.webhooks.table.deliveries)
-    delivery = at.hub.webhooks.table.deliveries[webhook.id]
+    await until(lambda: at.hub.webhooks.table.failures)
+    delivery = at.hub.webhooks.table.failures[webhook.id]
     assert 1_000_000 <= delivery.next_ms - before_ms < 1_100_000
     assert delivery.reason == "the receiver answered 429 Too Many Requests"
     assert len(at.to.all) == 1
@@ -253,8 +253,8 @@ def test_a_webhook_is_parked_and_reported_and_goes_on_when_somebody_resumes_it(
             assert await at.to.bodies(tries) == ["m1"] * tries
             await until(lambda: at.hub.webhooks.table.parked)
             [shown] = await at.hub.webhooks.statuses(ROOT)
-            assert shown.delivery is not None
-            assert (shown.delivery.n_failed, shown.delivery.parked_ms is None) == (tries, False)
+            assert shown.failures is not None
+            assert (shown.failures.n_failed, shown.failures.parked_ms is None) == (tries, False)
             await eventually(lambda: at.has_audit("webhook-parked"))
             assert [record.levelname for record in caplog.records if "is parked" in record.message] == ["ERROR"]
             assert webhook.secret not in caplog.text
@@ -432,7 +432,7 @@ async def test_a_test_shows_the_request_and_its_answer(at: Site) -> None:
     assert view.answer is not None
     assert view.answer.header("x-kind") == "teapot"
     assert Header("webhook-id", received.id) in view.request.headers
-    assert not at.hub.webhooks.table.deliveries  # a test counts neither as a failure nor as a success
+    assert not at.hub.webhooks.table.failures  # a test counts neither as a failure nor as a success
 
 
 def test_a_room_that_is_being_renamed_is_waited_for() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatkit.core.webhook import Delivery
+from chatkit.core.webhook import WebhookFailures
 from chatkit.webhooks.schedule import DELAYS_S, PARKED_AFTER_S, next_delay_s, read_retry_after
 
 
@@ -10,8 +10,8 @@ def middle(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def failures(count: int, since_ms: int = 0) -> Delivery | None:
-    return Delivery(since_ms, count, 0, "") if count else None
+def failures(count: int, since_ms: int = 0) -> WebhookFailures | None:
+    return WebhookFailures(since_ms, count, 0, "") if count else None
 
 
 def test_delays_grow_from_seconds_to_hours_and_end_after_about_three_days() -> None:

@@ -93,7 +93,7 @@ async def resume_webhook(
 
 
 async def _status(admission: Admission, by: Identity, webhook_id: str) -> WebhookStatus:
-    """Return a webhook. Raise `NotFound` if there is none that the client may manage."""
+    """Return a webhook. Raise `NotFound` unless the client may manage it."""
     status = await admission.hub.webhooks.status(by, webhook_id)
     if not _may_manage(admission, by, status.webhook):
         raise no_such_webhook(webhook_id)

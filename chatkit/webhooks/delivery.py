@@ -47,7 +47,7 @@ class WebhookDelivery:
         self._may_send = may_send
         self._sending = asyncio.Lock()  # held by who sends a request, or waits to repeat one
         self._changed = asyncio.Event()  # set when somebody has resumed the webhook
-        self._is_ending = False  # if true, no request is sent any more
+        self._ending = asyncio.Event()  # once it is set, no request is sent any more
         self._rooms: dict[str, asyncio.Task[None]] = {}
         self._members: deque[tuple[WebhookEvent, str, str, int]] = deque(maxlen=MAX_WAITING)
         self._has_members = asyncio.Event()  # set while there are some
@@ -115,14 +115,14 @@ class WebhookDelivery:
         """Send the messages of a room, until its consumer is gone: the room was renamed, or somebody deleted it."""
         consumer = self._hub.consumers.consumer(room, self.webhook.consumer)
         backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
-        while not self._is_ending:
+        while not self._ending.is_set():
             try:
                 await self._deliver_next(consumer)
                 backoff.reset()
             except NotFound:
                 return
             except ChatkitError as error:
-                if self._is_ending:
+                if self._ending.is_set():
                     return
                 _logger.info("the webhook %s waits: %s", self.webhook.id, error)
                 await asyncio.sleep(backoff.next_s())
@@ -184,7 +184,7 @@ class WebhookDelivery:
     # Who joins and leaves
 
     async def _send_members(self) -> None:
-        while not self._is_ending:
+        while not self._ending.is_set():
             await self._has_members.wait()
             async with self._sending:
                 await self._wait_until_due()
@@ -201,7 +201,7 @@ class WebhookDelivery:
 
     async def _attempt(self, event_id: str, body: Callable[[], bytes]) -> bool:
         """Send a request; return whether it was accepted, after its outcome was recorded."""
-        if self._is_ending or not self._may_send():
+        if self._ending.is_set() or not self._may_send():
             raise Unavailable("another server delivers to webhooks now")
         exchange = await self._send(event_id, body())
         table = self._hub.webhooks.table
@@ -220,7 +220,7 @@ class WebhookDelivery:
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            self._is_ending = True
+            self._ending.set()
             with suppress(TimeoutError):
                 return await asyncio.wait_for(sending, GRACE_S)
             raise

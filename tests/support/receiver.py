@@ -47,6 +47,7 @@ class Receiver:
         self.answers: list[bytes | Answer] = []  # for the next requests; then all are accepted
         self.port = 0
         self.n_open = 0
+        self.writers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -64,12 +65,14 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_open += 1
+        self.writers.add(writer)
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
                     await self._serve_one(reader, writer)
         finally:
             self.n_open -= 1
+            self.writers.discard(writer)
             writer.close()
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,3 +99,5 @@ async def receiver(trust: ssl.SSLContext | None = None) -> AsyncIterator[Receive
         yield made
     finally:
         server.close()
+        for writer in made.writers:
+            writer.transport.abort()

@@ -27,13 +27,18 @@ PAGE = (Path(__file__).parents[2] / "docs/webhooks.md").read_text()
 @contextmanager
 def in_thread(serve: Any) -> Iterator[Any]:
     """Run a coroutine function in a thread, and yield what it passes to its first argument."""
-    is_ready, made = threading.Event(), []
+    is_ready = threading.Event()
+    made: list[Any] = []
     ended: list[Any] = []
+
+    def ready(value: Any) -> None:
+        made.append(value)
+        is_ready.set()
 
     async def main() -> None:
         end = asyncio.Event()
         ended.append((asyncio.get_running_loop(), end))
-        await serve(lambda value: (made.append(value), is_ready.set()), end)
+        await serve(ready, end)
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()

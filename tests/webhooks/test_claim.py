@@ -70,10 +70,9 @@ def test_a_claim_that_was_given_back_is_taken_at_once() -> None:
             assert await first.renew()
             assert not await second.renew()
             await second.release()  # it does not hold it
-            assert first.is_held
+            assert [first.is_held, second.is_held] == [True, False]
             await first.release()
-            assert not first.is_held
-            assert await second.renew()
+            assert [first.is_held, await second.renew()] == [False, True]
 
     run(go())
 

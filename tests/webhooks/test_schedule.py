@@ -15,7 +15,8 @@ def failures(count: int, since_ms: int = 0) -> WebhookFailures | None:
 
 
 def test_delays_grow_from_seconds_to_hours_and_end_after_about_three_days() -> None:
-    now_ms, delays = 0, []
+    now_ms = 0
+    delays: list[float] = []
     while (delay_s := next_delay_s(failures(len(delays)), now_ms, uniform=middle)) is not None:
         delays.append(delay_s)
         now_ms += round(delay_s * 1000)

@@ -62,7 +62,7 @@ class Site:
         return [message.data["event"] for message in page.messages]
 
     async def has_audit(self, event: str) -> bool:
-        return (await self.audit())[-1] == event
+        return bool((await self.audit())[-1] == event)
 
 
 async def eventually(is_so: Callable[[], Awaitable[object]]) -> None:

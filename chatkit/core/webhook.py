@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chatkit.core.access import Grant, Identity, Right, check_pattern
+from chatkit.core.access import Identity, Right, check_pattern, is_system_room
 from chatkit.core.model import Gap, Message
 from chatkit.errors import BadRequest
 
@@ -38,7 +38,7 @@ LOG_EVENTS: Final = frozenset({WebhookEvent.MESSAGE, WebhookEvent.MENTION})
 
 
 class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An address that gets events of the rooms that a name or pattern in `rooms` matches (see `Grant`).
+    """An address that gets events of the rooms that a name or pattern in `rooms` matches, as in a grant.
 
     `mention` is the name whose mentions are sent; None stands for those of anybody. `secret` signs every request.
     """
@@ -76,9 +76,17 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether it is sent who joins or leaves."""
         return WebhookEvent.JOIN in self.events or WebhookEvent.LEAVE in self.events
 
-    def matches(self, room: str) -> bool:
-        """Return whether it is sent what happens in a room."""
-        return any(Grant(pattern, ()).matches(room) for pattern in self.rooms)
+    @property
+    def named_rooms(self) -> list[str]:
+        """The rooms that it names, as they were called then."""
+        return [room for room in self.rooms if not room.endswith("*")]
+
+    def matching(self, rooms: Iterable[str]) -> list[str]:
+        """Return those of the rooms of which it is sent something."""
+        names = self.named_rooms
+        beginnings = tuple(room[:-1] for room in self.rooms if room.endswith("*"))
+        found = (room for room in rooms if room in names or room.startswith(beginnings))
+        return [room for room in found if not is_system_room(room)]
 
     def event_of(self, message: Message) -> WebhookEvent | None:
         """Return as what a message is sent; None if it is not."""

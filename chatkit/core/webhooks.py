@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from chatkit.core.access import Identity, is_system_room, require
+from chatkit.core.access import Identity, require
 from chatkit.core.access_records import decode
 from chatkit.core.access_store import AccessStore
 from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent
@@ -144,19 +144,13 @@ class Webhooks:
 
     async def _keep_positions(self, webhook: Webhook) -> None:
         """Make a consumer at the end of each room that the webhook matches, before the webhook exists."""
-        rooms = await self.rooms_of(webhook)
+        has_pattern = webhook.named_rooms != list(webhook.rooms)
+        there = [info.room for info in await self._backend.rooms()] if has_pattern else []
+        rooms = list(dict.fromkeys([*webhook.named_rooms, *webhook.matching(there)]))
         if len(rooms) > MAX_MATCHED:
             raise BadRequest(f"these patterns match {len(rooms)} rooms, and a webhook is for at most {MAX_MATCHED}")
         for room in rooms:
             await self._put_consumer(webhook, room, "end")
-
-    async def rooms_of(self, webhook: Webhook) -> list[str]:
-        """Return the rooms of which the webhook is sent messages: those it names, and those that a pattern matches."""
-        named = [room for room in webhook.rooms if not room.endswith("*")]
-        if len(named) == len(webhook.rooms):
-            return named
-        found = (info.room for info in await self._backend.rooms() if not is_system_room(info.room))
-        return list(dict.fromkeys([*named, *(room for room in found if webhook.matches(room))]))
 
     async def ensure_consumer(self, webhook: Webhook, room: str) -> None:
         """Make the consumer of a webhook in a room if it is missing.

@@ -17,6 +17,7 @@ from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.claim import RENEW_S, Claim
 from chatkit.webhooks.delivery import WebhookDelivery
 from chatkit.webhooks.exchange import Exchange, Sends, send_test
+from chatkit.webhooks.room_names import RoomNames
 
 MAX_TRIALS: Final = 4  # tests of webhooks at once
 
@@ -37,6 +38,7 @@ class Deliverer:
         self._table = hub.webhooks.table
         self._claim = claim or Claim(hub.records)
         self._opened = sender
+        self._names = RoomNames(hub)
         self._changed = asyncio.Event()  # set when the webhooks or their failures changed
         self._deliveries: dict[Webhook, tuple[WebhookDelivery, asyncio.Task[None]]] = {}
         self._trials = asyncio.Semaphore(MAX_TRIALS)
@@ -63,7 +65,10 @@ class Deliverer:
             while True:
                 self._changed.clear()
                 if self._table.webhooks:
-                    await self._step()
+                    try:
+                        await self._step()
+                    except Exception:  # one error must not end the delivery to all webhooks
+                        _logger.exception("the delivery to webhooks was not looked after; trying again")
                     with suppress(TimeoutError):
                         async with asyncio.timeout(RENEW_S):
                             await self._changed.wait()
@@ -99,7 +104,9 @@ class Deliverer:
         ended = [webhook for webhook, (_, task) in self._deliveries.items() if task.done() or webhook not in wanted]
         await self._stop(ended)
         for webhook in wanted - self._deliveries.keys():
-            delivery = WebhookDelivery(self._hub, webhook, await self._sender(), lambda: self._claim.is_held)
+            delivery = WebhookDelivery(
+                self._hub, webhook, await self._sender(), self._names, lambda: self._claim.is_held
+            )
             self._deliveries[webhook] = delivery, asyncio.create_task(_logged(delivery))
 
     async def _sender(self) -> Sends:

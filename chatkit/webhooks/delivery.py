@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -22,13 +22,13 @@ from chatkit.core.webhook import Webhook, WebhookEvent
 from chatkit.core.webhooks import MAX_MATCHED
 from chatkit.errors import ChatkitError, NotFound, Unavailable
 from chatkit.webhooks.exchange import REQUEST_S, Exchange, Sends
+from chatkit.webhooks.room_names import LOOK_S, RoomNames
 from chatkit.webhooks.schedule import next_delay_s, read_retry_after
 from chatkit.wire.webhooks import gap_body, message_body, presence_body
 
 BATCH: Final = 20  # messages that are taken at once: so many come again after a server was killed
 LEASE_S: Final = REQUEST_S + 2.0  # after which another server sends what a killed one had taken
 WAIT_S: Final = 30.0  # for a message, between two looks at a consumer
-LOOK_S: Final = 2.0  # between two looks for new rooms that a pattern matches, and for renamed ones
 GRACE_S: Final = 2.0  # for the answer to a request, when the delivery ends
 SETTLE_S: Final = 2.0  # for the positions, when the delivery ends
 MAX_WAITING: Final = 100  # of those who joined or left: older ones are dropped
@@ -40,7 +40,9 @@ _logger = logging.getLogger(__name__)
 class WebhookDelivery:
     """The delivery to one webhook. `may_send` returns whether this server still holds the claim."""
 
-    def __init__(self, hub: Hub, webhook: Webhook, sender: Sends, may_send: Callable[[], bool]) -> None:
+    def __init__(
+        self, hub: Hub, webhook: Webhook, sender: Sends, names: RoomNames, may_send: Callable[[], bool]
+    ) -> None:
         self.webhook = webhook
         self._hub = hub
         self._sender = sender
@@ -48,6 +50,9 @@ class WebhookDelivery:
         self._sending = asyncio.Lock()  # held by who sends a request, or waits to repeat one
         self._changed = asyncio.Event()  # set when somebody has resumed the webhook
         self._ending = asyncio.Event()  # once it is set, no request is sent any more
+        self._names = names
+        self._seen: Sequence[str] = ()  # the names that `_matching` was found in
+        self._matching: list[str] = []
         self._rooms: dict[str, asyncio.Task[None]] = {}
         self._members: deque[tuple[WebhookEvent, str, str, int]] = deque(maxlen=MAX_WAITING)
         self._has_members = asyncio.Event()  # set while there are some
@@ -58,7 +63,7 @@ class WebhookDelivery:
 
     def on_members(self, change: MembersChanged) -> None:
         """Queue who joined or left a room."""
-        if not self.webhook.sends_members or not self.webhook.matches(change.room):
+        if not self.webhook.sends_members or not self.webhook.matching([change.room]):
             return
         for event, names in ((WebhookEvent.LEAVE, change.left), (WebhookEvent.JOIN, change.joined)):
             if event in self.webhook.events:
@@ -78,7 +83,10 @@ class WebhookDelivery:
 
     async def _look_for_rooms(self, tasks: asyncio.TaskGroup) -> None:
         """Start to deliver the messages of rooms that were made or renamed."""
-        current = {self._current_name(room) for room in await self._hub.webhooks.rooms_of(self.webhook)}
+        names = await self._names.read() if self.webhook.named_rooms != list(self.webhook.rooms) else ()
+        if names is not self._seen:
+            self._seen, self._matching = names, self.webhook.matching(names)
+        current = {self._current_name(room) for room in (*self.webhook.named_rooms, *self._matching)}
         for room in [room for room, task in self._rooms.items() if task.done()]:
             del self._rooms[room]
         new = [room for room in current if room is not None and room not in self._rooms]

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from chatkit.webhooks.address import Address
 
-MAX_THREADS: Final = 16
+MAX_THREADS: Final = 128  # one for each webhook, and some for those whose caller has given up
 
 Resolve: TypeAlias = Callable[[str], Awaitable[list[Address]]]
 """Returns the addresses of a host, in the order in which to try them. Raises `OSError`."""

@@ -22,10 +22,11 @@ from chatkit.core.webhook import Webhook, WebhookEvent
 from chatkit.errors import VersionConflict
 from chatkit.webhooks import deliverer as deliverer_module
 from chatkit.webhooks import delivery as delivery_module
-from chatkit.webhooks import schedule
+from chatkit.webhooks import room_names, schedule
 from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.claim import KEY, KIND, TAKE_OVER_S, Claim
 from chatkit.webhooks.deliverer import Deliverer
+from chatkit.webhooks.room_names import RoomNames
 from chatkit.webhooks.sender import Sender
 from chatkit.wire.webhooks import Header
 
@@ -37,7 +38,8 @@ LOOPBACK = AddressPolicy(["127.0.0.0/8"])
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for changes often, and repeat requests at once."""
     monkeypatch.setattr(deliverer_module, "RENEW_S", 0.02)
-    monkeypatch.setattr(delivery_module, "LOOK_S", 0.02)
+    for module in (delivery_module, room_names):
+        monkeypatch.setattr(module, "LOOK_S", 0.02)
     monkeypatch.setattr(schedule, "DELAYS_S", (0.01,) * 8)
 
 
@@ -440,7 +442,9 @@ def test_a_room_that_is_being_renamed_is_waited_for() -> None:
         async with site() as at:
             webhook = await at.add()
             at.hub.access._settings["ops"] = RoomSettings(renamed_to="new", is_moving=True)
-            delivery = delivery_module.WebhookDelivery(at.hub, webhook, Sender(LOOPBACK), lambda: True)
+            delivery = delivery_module.WebhookDelivery(
+                at.hub, webhook, Sender(LOOPBACK), RoomNames(at.hub), lambda: True
+            )
             assert delivery._current_name("ops") is None
             at.hub.access._settings["ops"] = RoomSettings(renamed_to="new")
             assert delivery._current_name("ops") == "new"

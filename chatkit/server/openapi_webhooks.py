@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from chatkit.core.webhook import MAX_ROOMS, MAX_URL_CHARS, WebhookEvent
 from chatkit.server.openapi_access import PATTERN_PATTERN
-from chatkit.server.openapi_parts import JSON, Json, name_schema, operation, parameter, ref, responses_of
+from chatkit.server.openapi_parts import Json, json_content, name_schema, operation, parameter, responses_of
 from chatkit.wire.webhooks import ExchangeView, NewWebhookView, WebhookListing, WebhookRequest, WebhookView
 
 STRUCTS: Final = (WebhookListing, NewWebhookView, WebhookView, WebhookRequest, ExchangeView)
@@ -60,7 +60,7 @@ def _add() -> Json:
     body = {
         "required": True,
         "description": (WebhookRequest.__doc__ or "").splitlines()[0],
-        "content": {JSON: {"schema": ref(WebhookRequest), "example": example}},
+        "content": json_content(WebhookRequest, example),
     }
     return {**operation("addWebhook", "Make a webhook", made, tag=_TAG), "requestBody": body}
 

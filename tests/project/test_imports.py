@@ -33,6 +33,11 @@ def test_importing_the_client_loads_no_heavy_module() -> None:
     assert loaded_by("import chatkit.client", HEAVY) == []
 
 
+def test_importing_the_plugin_for_tests_loads_nothing_but_pytest() -> None:
+    names = (*HEAVY, "msgspec", "chatkit.client", "chatkit.bench", "chatkit.core", "chatkit.pytest_plugin.relay")
+    assert loaded_by("import chatkit.pytest_plugin.fixtures", names) == []
+
+
 def test_importing_the_connection_loads_only_websockets() -> None:
     assert loaded_by("import chatkit.client.connection", HEAVY) == ["websockets"]
 
@@ -40,6 +45,10 @@ def test_importing_the_connection_loads_only_websockets() -> None:
 def test_importing_the_commands_loads_only_typer() -> None:
     names = tuple(name for name in HEAVY if name not in {"typer", "rich", "pydantic"})
     assert loaded_by("import chatkit.cli", (*names, "asyncio", "http.client", "chatkit.client", "chatkit.server")) == []
+
+
+def test_importing_the_server_does_not_load_the_sdk_for_agents() -> None:
+    assert loaded_by("import chatkit.server.app", ("mcp", "mcp_types")) == []
 
 
 @pytest.mark.parametrize("module", ["model", "segment", "roster"])

@@ -20,8 +20,9 @@ _CAUSES: Final[dict[str, set[str]]] = {
     "invite-used": {"secret"},
     "room-renamed": {"room"},
     "version-conflict": {"consumer", "seq", "topic", "overlap_s"},
-    "key-conflict": {"key"},
+    "key-conflict": {"key", "Idempotency-Key"},
     "lease-expired": {"lease"},
+    "bot-loop": {"of"},
 }
 """The parameters and properties of which an operation needs one to be refused with a code. Other codes need none."""
 
@@ -54,7 +55,7 @@ def name_errors(paths: dict[str, Json], schemas: Json) -> Json:
 def _fields(shared: list[Json], operation: Json, schemas: Json) -> set[str]:
     """Return the names of an operation's parameters and of the properties of its body."""
     content: dict[str, Any] = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
-    properties = schemas[content["schema"]["$ref"].rpartition("/")[2]]["properties"] if content else {}
+    properties = schemas[content["schema"]["$ref"].rpartition("/")[2]].get("properties", {}) if content else {}
     return {each["name"] for each in (*shared, *operation.get("parameters", []))} | set(properties)
 
 

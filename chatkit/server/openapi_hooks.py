@@ -40,14 +40,19 @@ def _operations(suffix: str) -> Json:
 
 def _operation(name: str) -> Json:
     sent: Json = {"schema": {"$ref": "#/components/schemas/HookPayload"}, "example": {"text": "deployed"}}
-    form = {"schema": {"type": "object", "properties": {"payload": {"type": "string"}}}}
+    form = {
+        "schema": {"type": "object", "properties": {"payload": {"type": "string"}}},
+        "example": "payload=%7B%22text%22%3A%22deployed%22%7D",
+    }
+    text = {"type": "string", "minLength": 1}
     body = {
         "required": True,
         "description": DESCRIPTION,
-        "content": {JSON: sent, FORM: form, "text/plain": {"schema": {"type": "string", "minLength": 1}}},
+        "content": {JSON: sent, FORM: form, "text/plain": {"schema": text, "example": "deployed"}},
     }
-    ok = {"schema": {"type": "string", "const": "ok"}}
-    message = {"schema": {"$ref": "#/components/schemas/DiscordMessage"}}
+    ok = {"schema": {"type": "string", "const": "ok"}, "example": "ok"}
+    example = {"id": "42", "content": "deployed", "timestamp": "2026-11-20T11:47:21.123Z"}
+    message = {"schema": {"$ref": "#/components/schemas/DiscordMessage"}, "example": example}
     responses = {
         "200": {
             "description": "The message is committed. With Discord's format and `wait`, the message as Discord has it.",

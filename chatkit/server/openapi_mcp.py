@@ -7,18 +7,19 @@ from chatkit.server.openapi_parts import JSON, Json, error_responses, operation,
 _ID: Final[Json] = {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]}
 _VERSION: Final[Json] = {"type": "string", "const": "2.0"}
 _OBJECT: Final[Json] = {"type": "object"}
+_CALL: Final[Json] = {"name": "read_messages", "arguments": {"room": "ops"}}
+_REQUEST: Final[Json] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": _CALL}
+_ANSWER: Final[Json] = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "ops 42 ann: hi"}]}}
 
 
 def mcp_schemas() -> dict[str, Json]:
     """Return the schemas of the bodies."""
-    call = {"name": "read_messages", "arguments": {"room": "ops"}}
     return {
         "McpRequest": {
             "type": "object",
             "description": "A request or a notification of MCP, as JSON-RPC.",
             "properties": {"jsonrpc": _VERSION, "id": _ID, "method": {"type": "string"}, "params": _OBJECT},
             "required": ["jsonrpc", "method"],
-            "example": {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call},
         },
         "McpAnswer": {
             "type": "object",
@@ -32,7 +33,7 @@ def mcp_schemas() -> dict[str, Json]:
 def mcp_paths() -> dict[str, Json]:
     """Return the path of MCP."""
     responses = {
-        "200": {"description": "The answer.", "content": {JSON: {"schema": _schema_of("McpAnswer")}}},
+        "200": {"description": "The answer.", "content": {JSON: _content("McpAnswer", _ANSWER)}},
         "202": {"description": "A notification, which has no answer."},
         **error_responses(400, 404, 413),
     }
@@ -41,11 +42,11 @@ def mcp_paths() -> dict[str, Json]:
     body = {
         "required": True,
         "description": "One message of the protocol; it has no lists of them.",
-        "content": {JSON: {"schema": _schema_of("McpRequest")}},
+        "content": {JSON: _content("McpRequest", _REQUEST)},
     }
     description = "Stateless streamable HTTP: there are no sessions and no streams. 404 if the SDK is not installed."
     return {"/mcp": {"post": {**post, "description": description, "requestBody": body}}}
 
 
-def _schema_of(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _content(name: str, example: Json) -> Json:
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": example}

@@ -23,6 +23,8 @@ KINDS = {
     for kind in (*STRUCTS, *openapi_access.STRUCTS, *openapi_consumers.STRUCTS, *openapi_messages.STRUCTS)
 }
 VALUES = {"token_id": "aaaaaaaaaa", "ban_id": "aaaaaaaaaa", "seq": "1", "emoji": ":tada:", "consumer": "indexer"}
+VALUES |= {"token": f"ck_{'a' * 10}_{'A' * 43}", "format": "slack"}
+FOREIGN = {"HookPayload", "DiscordMessage", "McpRequest", "McpAnswer"}  # whose types are those of others
 WRONG = "\u202e"  # no name, number, cursor or time
 
 
@@ -84,9 +86,10 @@ def test_examples_are_decoded_to_the_types_of_the_api_and_follow_their_schemas(o
         schema = {**content["schema"], "components": COMPONENTS}
         plain = json.loads(json.dumps(content["example"]))
         Draft202012Validator(schema).validate(plain)
-        kind = KINDS[content["schema"]["$ref"].rpartition("/")[2]]
-        msgspec.convert(plain, kind)
-        assert set(plain) <= set(kind.__struct_fields__)
+        name = content["schema"]["$ref"].rpartition("/")[2]
+        if name not in FOREIGN:
+            msgspec.convert(plain, KINDS[name])
+            assert set(plain) <= set(KINDS[name].__struct_fields__)
 
 
 @pytest.mark.parametrize(("code", "example"), [(code, each["value"]) for code, each in COMPONENTS["examples"].items()])
@@ -123,7 +126,8 @@ async def refusals(server: AccessServer, operation: Operation, n: int, secret: s
     for path, query, body, has_token in requests(operation, n):
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {secret}"} if has_token else {})
         answer = await server.http.request(operation.method, path, params=query, content=body, headers=headers)
-        if answer.status_code >= 400 and operation.path != "/health":
+        is_foreign = operation.path == "/mcp" and "jsonrpc" in answer.json()  # errors of the protocol itself
+        if answer.status_code >= 400 and operation.path != "/health" and not is_foreign:
             found.add((answer.status_code, answer.json()["code"]))
     return iter(found)
 

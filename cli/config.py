@@ -32,6 +32,7 @@ CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate", "remove"),
     "ban": ("add", "list", "remove"),
     "room": ("show", "set", "delete", "rename"),
+    "webhook": ("add", "list", "show", "test", "resume", "remove"),
 }
 
 Defaults = dict[str, dict[str, Any]]  # by command, or by group and command
@@ -52,7 +53,7 @@ def read_defaults(file: ConfigFile, serve_options: Mapping[str, str]) -> Default
         raise BadRequest(f"in {path}, serve must be a table: [serve]")
     _check(path, settings, CLIENT_KEYS)
     _check(path, serve, sorted(serve_options), table="serve.")
-    for key in ("origin", "open", "trust-proxy"):
+    for key in ("origin", "open", "trust-proxy", "webhook-allow"):
         if isinstance(serve.get(key), str):  # a single value may be written without a list
             serve[key] = [serve[key]]
     if isinstance(serve.get("open"), bool):

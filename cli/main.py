@@ -33,6 +33,7 @@ from chatkit.cli import (
     serve,
     token,
     unread,
+    webhook,
 )
 from chatkit.cli.config import read_defaults
 from chatkit.cli.config_file import Warn, find_file
@@ -132,6 +133,7 @@ _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)
 _add_group("ban", ban.HELP, ban.COMMANDS)
 _add_group("room", room.HELP, room.COMMANDS)
+_add_group("webhook", webhook.HELP, webhook.COMMANDS)
 _add(export.export, export.EPILOG)
 _add(import_.import_, import_.EPILOG)
 _add(backup.backup, backup.EPILOG)

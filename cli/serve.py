@@ -39,7 +39,7 @@ chatkit serve --path-prefix /chat --origin https://example.org
 
 NOT_WITH_APP = (
     "history", "keep", "keep_for", "bot_limit", "open_", "secret", "secret_file", "origin", "page", "path_prefix",
-    "trust_proxy", "trust_header",
+    "trust_proxy", "trust_header", "webhook_allow",
 )  # fmt: skip
 ON, OFF = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 OPEN_TO_ALL = "*:read,write"  # what a bare --open stands for
@@ -198,6 +198,14 @@ def serve(
             help="Use the name in this header, such as Remote-User, which a trusted proxy sets for a person.",
         ),
     ] = None,
+    webhook_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            envvar="CHATKIT_WEBHOOK_ALLOW",
+            help="Let webhooks connect to this private network or address. Without it, they reach only the internet.",
+        ),
+    ] = None,
     page: Annotated[
         Path | None,
         typer.Option(
@@ -258,6 +266,7 @@ def serve(
             origins=tuple(origin or ()),
             trust_proxies=tuple(trust_proxy or ()),
             trust_header=trust_header,
+            webhook_allow=tuple(webhook_allow or ()),
             page=page,
             path_prefix=path_prefix,
             log_level=level,

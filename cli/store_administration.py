@@ -5,7 +5,7 @@ A person who can open the store may change everything in it. The audit names the
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,12 +21,16 @@ from chatkit.core.model import Cursor, Message, check_room
 from chatkit.core.moderation import REFUSAL_S, Moderation
 from chatkit.core.subscription import Subscription
 from chatkit.core.token import TokenKind
+from chatkit.core.webhook import WebhookEvent
+from chatkit.core.webhooks import Webhooks
 from chatkit.errors import NotFound, RoomRenamed, Unavailable
 from chatkit.toolkit import open_backend
+from chatkit.webhooks.address import AddressPolicy, check_networks
 from chatkit.wire.access import BanView, NewTokenView, RoomSettingsChange, TokenView
 from chatkit.wire.consumers import ConsumerView
 from chatkit.wire.http import RoomView
 from chatkit.wire.protocol import WireMessage
+from chatkit.wire.webhooks import ExchangeView, NewWebhookView, WebhookView
 
 Result = TypeVar("Result")
 
@@ -44,6 +48,7 @@ class StoreAdministration:
         self._administration = Administration(self._backend, _now_ms, self._audit)
         self._moderation = Moderation(self._backend, _now_ms, self._audit, refusal_s=REFUSAL_S)
         self._consumers = Consumers(self._backend, self._backend, _subscribe, _now_ms)
+        self._webhooks = Webhooks(self._backend, self._backend, self._consumers, _now_ms, self._audit)
         self._runner = asyncio.Runner()
         self._opened = ExitStack()
 
@@ -173,6 +178,48 @@ class StoreAdministration:
     def delete_consumer(self, room: str, name: str) -> None:
         """Delete a consumer."""
         self._run(self._consumers.consumer(room, name).delete())
+
+    def add_webhook(
+        self,
+        url: str,
+        rooms: Sequence[str],
+        events: Sequence[WebhookEvent] = (WebhookEvent.MESSAGE,),
+        *,
+        mention: str | None = None,
+    ) -> NewWebhookView:
+        """Make a webhook. The servers of the store send its requests."""
+        return NewWebhookView.made(self._run(self._webhooks.add(self._by, url, rooms, events, mention=mention)))
+
+    def webhooks(self) -> list[WebhookView]:
+        """List all webhooks."""
+        return [WebhookView.of(status) for status in self._run(self._webhooks.statuses(self._by))]
+
+    def webhook(self, webhook_id: str) -> WebhookView:
+        """Return a webhook."""
+        return WebhookView.of(self._run(self._webhooks.status(self._by, webhook_id)))
+
+    def remove_webhook(self, webhook_id: str) -> WebhookView:
+        """Remove a webhook and return it."""
+        return WebhookView.of(self._run(self._webhooks.remove(self._by, webhook_id)))
+
+    def resume_webhook(self, webhook_id: str) -> WebhookView:
+        """Let the servers try a webhook again, and return it."""
+        return WebhookView.of(self._run(self._webhooks.resume(self._by, webhook_id)))
+
+    def test_webhook(self, webhook_id: str, *, allow: Sequence[str] = ()) -> ExchangeView:
+        """Send a test to a webhook from this process, which may connect to the networks `allow`, too."""
+        return self._run(self._test_webhook(webhook_id, allow))
+
+    async def _test_webhook(self, webhook_id: str, allow: Sequence[str]) -> ExchangeView:
+        from chatkit.webhooks.exchange import send_test
+        from chatkit.webhooks.sender import Sender
+
+        webhook = (await self._webhooks.status(self._by, webhook_id)).webhook
+        sender = Sender(AddressPolicy(check_networks(allow)))
+        try:
+            return (await send_test(sender, webhook, self._by.name, _now_ms())).view(webhook.url)
+        finally:
+            await sender.close()
 
     def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(call)

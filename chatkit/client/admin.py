@@ -9,6 +9,7 @@ import msgspec
 from chatkit.client.consumers import ConsumerClient
 from chatkit.client.endpoint import room_path
 from chatkit.client.validation import MAX_COUNT, MAX_NAME_CHARS, check_room_view, decode, incompatible, read_time
+from chatkit.client.webhooks import WebhookClient
 from chatkit.core.access import ALL_ROOMS, BanSubject, Grant
 from chatkit.core.model import Message, format_time
 from chatkit.core.token import TokenKind, parse_secret
@@ -33,7 +34,7 @@ MAX_REASON_CHARS: Final = 1_000  # of a ban: it is printed
 View = TypeVar("View", TokenView, NewTokenView)
 
 
-class AdminClient(ConsumerClient):
+class AdminClient(ConsumerClient, WebhookClient):
     """The calls of a server's administrator and moderators.
 
     A call that makes or removes something is made once: if the connection breaks, `Unavailable` is raised, and the

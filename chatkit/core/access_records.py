@@ -6,10 +6,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from chatkit.core.access import Ban, RoomSettings
 from chatkit.core.names import skeletons
 from chatkit.core.records import MAX_KEY_BYTES, Record
-from chatkit.core.token import Token
 from chatkit.errors import StoreError
 
 TOKEN: Final = "token"  # by the token's id # noqa: S105 - not a secret
@@ -26,10 +24,10 @@ class NameHolders(msgspec.Struct, frozen=True):
     token_ids: tuple[str, ...]
 
 
-Value = TypeVar("Value", Token, NameHolders, Ban, RoomSettings)
+Value = TypeVar("Value", bound=msgspec.Struct)
 
 
-def encode(value: Token | NameHolders | Ban | RoomSettings) -> bytes:
+def encode(value: msgspec.Struct) -> bytes:
     """Return the bytes that a record keeps of a value."""
     return msgspec.json.encode(value)
 

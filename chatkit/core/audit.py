@@ -59,6 +59,10 @@ class AuditEvent(StrEnum):
     MESSAGE_REDACTED = "message-redacted"
     CONSUMER_BEHIND = "consumer-behind"
     CONSUMER_MISSED = "consumer-missed"
+    WEBHOOK_ADDED = "webhook-added"
+    WEBHOOK_REMOVED = "webhook-removed"
+    WEBHOOK_RESUMED = "webhook-resumed"
+    WEBHOOK_PARKED = "webhook-parked"
 
 
 class Audit:

@@ -39,10 +39,11 @@ from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
 from chatkit.core.roster import UNMARKED, Marks
 from chatkit.core.search import search_rooms
-from chatkit.core.signals import RoomChanged, Signal, Typing
+from chatkit.core.signals import MembersChanged, RoomChanged, Signal, Typing
 from chatkit.core.steady_clock import SteadyClock
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
+from chatkit.core.webhooks import Webhooks
 from chatkit.errors import ChatkitError, NotFound
 
 USES_S: Final = 60.0  # between two writes of when tokens were used
@@ -80,7 +81,7 @@ class Hub:
             on_close=self._on_reader_closed,
             before_restart=self._wait_until_moved,
         )
-        self._presence = PresenceTracker(backend, self._rooms.notify)
+        self._presence = PresenceTracker(backend, self._on_members_changed)
         self._mentions = MentionFinder(self.access, self._presence.roster)
         references = References(backend, is_open=lambda: self.access.is_open)
         self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
@@ -98,6 +99,7 @@ class Hub:
         self.audit = Audit(store, self.now_ms)
         self.administration = Administration(store, self.now_ms, self.audit)
         self.moderation = Moderation(store, self.now_ms, self.audit, refusal_s=REFUSAL_S if backend.shared else 0)
+        self.webhooks = Webhooks(backend, store, self.consumers, self.now_ms, self.audit)
         self._append_fault: str | None = None
         self._append_failed_at = -inf
         self._n_repeated = 0
@@ -336,6 +338,10 @@ class Hub:
         """Return at most `limit` members of the room, in the order in which they joined."""
         return self._presence.roster.members(room, limit)
 
+    def _on_members_changed(self, change: MembersChanged) -> None:
+        self._rooms.notify(change)
+        self.webhooks.table.notify_members(change)
+
     @property
     def occupied(self) -> AbstractSet[str]:
         """The rooms that have members."""
@@ -364,6 +370,7 @@ class Hub:
         self._notifier.apply(changes)
         self.read_state.apply(changes)
         self.consumers.apply(changes)
+        self.webhooks.table.apply(changes)
 
     def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
         self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))
@@ -410,6 +417,7 @@ class Hub:
             readers=readers,
             commit=self._committer.durations.read(),
             fanout=self._rooms.fanout,
+            webhooks=self.webhooks.table.measure(),
         )
 
 

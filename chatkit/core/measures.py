@@ -64,6 +64,15 @@ class ReaderMeasures(msgspec.Struct):
             self.max_lag = max(self.max_lag, n_due)
 
 
+class WebhookMeasures(msgspec.Struct, frozen=True):
+    """The webhooks of the store, of which `n_parked` are parked; and the requests to them that this process sent."""
+
+    n_webhooks: int = 0
+    n_parked: int = 0
+    n_delivered: int = 0
+    n_failed: int = 0
+
+
 class HubMeasures(msgspec.Struct, frozen=True):
     """What one hub has measured since it was entered, and its present state.
 
@@ -83,3 +92,4 @@ class HubMeasures(msgspec.Struct, frozen=True):
     readers: ReaderMeasures
     commit: Durations
     fanout: Durations
+    webhooks: WebhookMeasures = WebhookMeasures()

@@ -41,8 +41,11 @@ from chatkit.server.settings import MAX_RATE_BYTES, Settings
 from chatkit.server.snapshot import take_snapshot
 from chatkit.server.token_attempts import TokenAttempts
 from chatkit.server.token_routes import tokens_router
+from chatkit.server.webhook_routes import webhooks_router
 from chatkit.server.websockets import rooms_socket
 from chatkit.session.session import SessionContext
+from chatkit.webhooks.address import AddressPolicy
+from chatkit.webhooks.deliverer import Deliverer
 from chatkit.wire.protocol import WireLimits
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
@@ -61,8 +64,10 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
     ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
         trimming = hub.spawn(retention.run())
+        app = create_app(settings, hub, table)
         try:
-            yield create_app(settings, hub, table)
+            async with app.state.webhooks:
+                yield app
         finally:
             trimming.cancel()
 
@@ -86,6 +91,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
             session_router,
             tokens_router,
             moderation_router,
+            webhooks_router,
             hooks_router,
             health,
             metrics,
@@ -100,6 +106,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
                 "n_workers": settings.workers,
                 "path_prefix": settings.path_prefix,
                 "gather": gather,
+                "webhooks": Deliverer(hub, AddressPolicy(settings.webhook_allow)),
             }
         ),
         dependencies={"admission": Provide(provide_admission)},

@@ -35,6 +35,7 @@ def _report(admission: Admission, status: HealthStatus, n_workers: int) -> Healt
         hub.fault,
         n_workers,
         os.getpid() if n_workers > 1 else None,
+        tuple(hub.webhooks.table.parked),
     )
 
 

@@ -177,6 +177,23 @@ METRICS: Final = (
         lambda of: {str(status): count for status, count in of.responses.items()},
         "status",
     ),
+    MetricDefinition(
+        "chatkit_webhook_requests_total",
+        _COUNTER,
+        "Requests to webhooks, by whether the receiver accepted them (delivered) or not (failed).",
+        lambda of: {"delivered": of.hub.webhooks.n_delivered, "failed": of.hub.webhooks.n_failed},
+        "result",
+    ),
+    MetricDefinition(
+        "chatkit_webhooks",
+        _GAUGE,
+        "Webhooks of the store, by whether they are parked. Every worker reports the same numbers: do not add them up.",
+        lambda of: {
+            "active": of.hub.webhooks.n_webhooks - of.hub.webhooks.n_parked,
+            "parked": of.hub.webhooks.n_parked,
+        },
+        "state",
+    ),
     # As in the libraries of Prometheus, so that dashboards for any program show them.
     MetricDefinition(
         "process_start_time_seconds",

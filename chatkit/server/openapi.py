@@ -36,6 +36,8 @@ from chatkit.server.openapi_parts import (
     sender_schema,
     start_schema,
 )
+from chatkit.server.openapi_webhooks import STRUCTS as WEBHOOK_STRUCTS
+from chatkit.server.openapi_webhooks import webhook_paths, webhook_schemas
 from chatkit.wire.http import Health, MemberList, MessagePage, Problem, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import WireMessage
 
@@ -49,11 +51,11 @@ STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, Publ
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
-    structs = (*STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
+    structs = (*STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS, *WEBHOOK_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas |= mcp_schemas()
     schemas["PublishRequest"] |= _publish_schema(limits)
-    for name, properties in access_schemas().items():
+    for name, properties in (access_schemas() | webhook_schemas()).items():
         schemas[name]["properties"] |= properties
     schemas |= hook_schemas()
     schemas["RoomSettingsChange"]["minProperties"] = 1
@@ -66,7 +68,7 @@ def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> 
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": path_prefix or "/"}],
         "security": SECURITY if needs_token else [{}, *SECURITY],  # an empty requirement makes the token optional
-        "tags": [{"name": name} for name in ("rooms", "access", "moderation", "server")],
+        "tags": [{"name": name} for name in ("rooms", "access", "moderation", "webhooks", "server")],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -110,6 +112,7 @@ def _paths(limits: Limits) -> dict[str, Json]:
         },
         **consumer_paths(),
         **access_paths(),
+        **webhook_paths(),
         **hook_paths(),
         **mcp_paths(),
         "/health": {"get": _health_operation()},

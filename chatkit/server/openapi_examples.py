@@ -7,6 +7,7 @@ import msgspec
 from chatkit.core.access import BanSubject, Grant, Right
 from chatkit.core.message_state import Act
 from chatkit.core.token import TokenKind
+from chatkit.core.webhook import WebhookEvent
 from chatkit.errors import (
     BadBody,
     BadCursor,
@@ -46,6 +47,15 @@ from chatkit.wire.http import (
 )
 from chatkit.wire.messages import WireEdit, WireReaction
 from chatkit.wire.protocol import WireGap, WireMessage
+from chatkit.wire.webhooks import (
+    ExchangeAnswer,
+    ExchangeRequest,
+    ExchangeView,
+    Header,
+    NewWebhookView,
+    WebhookListing,
+    WebhookView,
+)
 
 _CURSOR: Final = str(MESSAGE.cursor)
 _STATE: Final = {
@@ -72,6 +82,25 @@ _CONSUMER: Final = ConsumerView(
     retries=5,
     ordered=False,
 )
+_WEBHOOK: Final = WebhookView(
+    id="k3f9x2m4qa",
+    url="https://example.org/hook",
+    rooms=("ops",),
+    events=(WebhookEvent.MESSAGE,),
+    created=MESSAGE.time,
+    made_by="ann",
+    state="failing",
+    failures=3,
+    failing_since=MESSAGE.time,
+    next_try=MESSAGE.time,
+    reason="the receiver answered 500 Internal Server Error",
+)
+_EXCHANGE: Final = ExchangeView(
+    ok=True,
+    duration_s=0.12,
+    request=ExchangeRequest("POST", _WEBHOOK.url, (Header("Content-Type", "application/json"),), '{"type":"test"}'),
+    answer=ExchangeAnswer(204, (Header("Server", "nginx"),), ""),
+)
 
 _VALUES: Final[tuple[msgspec.Struct, ...]] = (
     RoomList([_ROOM]),
@@ -93,6 +122,19 @@ _VALUES: Final[tuple[msgspec.Struct, ...]] = (
     ConsumerList([_CONSUMER]),
     _CONSUMER,
     TakenView([WIRE_MESSAGE], "c3Vydmlfb3Jz", _CURSOR),
+    WebhookListing([_WEBHOOK]),
+    _WEBHOOK,
+    NewWebhookView(
+        id=_WEBHOOK.id,
+        url=_WEBHOOK.url,
+        rooms=("ops",),
+        events=_WEBHOOK.events,
+        created=MESSAGE.time,
+        made_by="ann",
+        state="active",
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwM3yxYoYjR0M=",  # noqa: S106 - an example
+    ),
+    _EXCHANGE,
 )
 EXAMPLES: Final = {type(value): msgspec.to_builtins(value) for value in _VALUES}
 ENTRY: Final = msgspec.to_builtins(WireMessage("ops", 43, MESSAGE.time, "bob", ":tada:", of=42, act=Act.REACT))

@@ -25,6 +25,7 @@ POSITION_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:)?[0-9]{1,18}$"
 
 TIMES: Final = {
     "time", "since", "created", "expires", "last_used", "revoked", "previous_until", "until",
+    "failing_since", "next_try", "parked",
 }  # RFC 3339  # fmt: skip
 _ACTS: Final = [act.value for act in Act if act is not Act.REDACT]
 
@@ -52,7 +53,7 @@ ERRORS: Final[dict[int, str]] = {
         "The client does not have the right, or is banned; the name belongs to somebody else; the invite was used; the "
         "request comes from another site, or its `Host` is not a name of this server. See `code`."
     ),
-    404: "There is no such room, message, consumer, token or ban, or the client may not know of it.",
+    404: "There is no such room, message, consumer, token, ban or webhook, or the client may not know of it.",
     409: (
         "The key belongs to another message, the lease has run out, or a bot has to wait until a person has written. "
         "See `code`."

@@ -33,6 +33,7 @@ OWN_PATHS: Final = frozenset(
         "session",
         "static",
         "tokens",
+        "webhooks",
         "ws",
     }
 )  # the first part of each path that the server uses
@@ -47,7 +48,7 @@ class Settings:
     `open_grants` are the rights of everybody without a token. `local_rate_limit` is that of programs on this machine;
     None stands for `rate_limit`. `bot_limit` is the number of messages of bots that take turns that a room accepts;
     0 is no limit. `trust_proxies` are the networks of proxies, and `trust_header` is the header in which
-    they name a person.
+    they name a person. `webhook_allow` are the networks to which webhooks may connect beside the internet.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +67,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     trust_proxies: tuple[str, ...] = ()
     trust_header: str | None = None
+    webhook_allow: tuple[str, ...] = ()
     page: Path | None = None
     path_prefix: str = ""
     log_level: LogLevel = "warning"
@@ -106,6 +108,10 @@ class Settings:
                 *(
                     (not _is_network(text), f"trust-proxy must be an IP address or network, not {text!r}")
                     for text in self.trust_proxies
+                ),
+                *(
+                    (not _is_network(text), f"webhook-allow must be an IP address or network, not {text!r}")
+                    for text in self.webhook_allow
                 ),
                 (
                     self.trust_header is not None and not _is_header(self.trust_header),

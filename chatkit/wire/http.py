@@ -130,6 +130,7 @@ class EditRequest(msgspec.Struct, frozen=True):
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     """The health of a server. Everything but `status` is only sent to operators.
 
+    `webhooks_parked` are the ids of webhooks that have failed for days, and wait for somebody to resume them.
     If several workers serve, `workers` is their number, and the other values are those of the worker that answers. Its
     process is `pid`.
     """
@@ -142,6 +143,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
     workers: int = 1
     pid: int | None = None
+    webhooks_parked: tuple[str, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from raw_client import run
 
 from chatkit.core.model import DEFAULT_LIMITS, Draft
-from chatkit.server import openapi_access, openapi_consumers, openapi_messages
+from chatkit.server import openapi_access, openapi_consumers, openapi_messages, openapi_webhooks
 from chatkit.server.openapi import STRUCTS, openapi_document
 from chatkit.wire.codes import status_of
 from chatkit.wire.http import Problem
@@ -20,9 +20,22 @@ from chatkit.wire.http import Problem
 DOCUMENT = openapi_document(DEFAULT_LIMITS, "", needs_token=True)
 KINDS = {
     kind.__name__: kind
-    for kind in (*STRUCTS, *openapi_access.STRUCTS, *openapi_consumers.STRUCTS, *openapi_messages.STRUCTS)
+    for kind in (
+        *STRUCTS,
+        *openapi_access.STRUCTS,
+        *openapi_consumers.STRUCTS,
+        *openapi_messages.STRUCTS,
+        *openapi_webhooks.STRUCTS,
+    )
 }
-VALUES = {"token_id": "aaaaaaaaaa", "ban_id": "aaaaaaaaaa", "seq": "1", "emoji": ":tada:", "consumer": "indexer"}
+VALUES = {
+    "token_id": "aaaaaaaaaa",
+    "webhook_id": "k3f9x2m4qa",
+    "ban_id": "aaaaaaaaaa",
+    "seq": "1",
+    "emoji": ":tada:",
+    "consumer": "indexer",
+}
 VALUES |= {"token": f"ck_{'a' * 10}_{'A' * 43}", "format": "slack"}
 FOREIGN = {"HookPayload", "DiscordMessage", "McpRequest", "McpAnswer"}  # whose types are those of others
 WRONG = "\u202e"  # no name, number, cursor or time

@@ -43,7 +43,8 @@ class Bot:
     A message goes to all handlers that match it, in the order in which they were registered. The messages of a room are
     handled one after another, those of different rooms at the same time. If a handler raises an error, the error is
     logged, a reply says that it failed, and the bot continues. After a lost connection, the bot continues where it was:
-    it misses no message and handles none twice. It begins with the messages that are published after its start.
+    it misses no message and handles none twice. It begins with the messages that are published after its start, unless
+    the server keeps its place: see `run`.
 
     Handlers do not get messages of the bot itself, messages of other bots (those with the token of a bot), edits,
     reactions and other changes.
@@ -132,17 +133,21 @@ class Bot:
 
         return register
 
-    def start(self, room: str, *rooms: str) -> None:
+    def start(self, room: str, *rooms: str, as_: str | None = None) -> None:
         """Run the bot in an event loop of its own until Ctrl-C. Parameters and errors are those of `run`."""
         with suppress(KeyboardInterrupt):
-            asyncio.run(self.run(room, *rooms))
+            asyncio.run(self.run(room, *rooms, as_=as_))
 
-    async def run(self, room: str, *rooms: str) -> None:
+    async def run(self, room: str, *rooms: str, as_: str | None = None) -> None:
         """Answer in rooms until cancelled, or until an error ends it.
 
         Args:
             room: Name of a room.
             rooms: Names of more rooms.
+            as_: Name of the consumers in which the server keeps the bot's place in each room. The bot then continues
+                with the messages that were published while it was not running, and a message in whose handler it was
+                killed or cancelled comes again. Without a name, it begins with those that are published after its
+                start.
 
         Raises:
             BadName: If one of the names is not that of a room.
@@ -151,7 +156,7 @@ class Bot:
 
         """
         async with Client(self._server, self._name, self._token) as client:
-            tasks = [asyncio.create_task(self._answer_in(each, client)) for each in dict.fromkeys([room, *rooms])]
+            tasks = [asyncio.create_task(self._answer_in(each, client, as_)) for each in dict.fromkeys([room, *rooms])]
             try:
                 await asyncio.gather(*tasks)  # not a task group: it would wrap an error in an ExceptionGroup
             finally:
@@ -159,16 +164,13 @@ class Bot:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer_in(self, room: str, client: Client) -> None:
-        async with self._items(room, client) as items:
+    async def _answer_in(self, room: str, client: Client, as_: str | None) -> None:
+        async with _items(room, client, as_) as items:
             async for item in items:
                 if isinstance(item, Message):
                     await self._handle(ReceivedMessage.new(item, client))
                 else:
                     _logger.warning("%s: messages are missing: %s", room, item)
-
-    def _items(self, room: str, client: Client) -> AbstractAsyncContextManager[AsyncIterable[Item]]:
-        return aclosing(client.follow(room, history=0))
 
     async def _handle(self, message: ReceivedMessage) -> None:
         is_change = message.act is not None or message.redacted
@@ -191,6 +193,12 @@ class Bot:
         except BadRequest as error:
             return partial(message.reply, f"{error} Usage: {command.usage}")
         return partial(command.handler, message, *arguments)
+
+
+def _items(room: str, client: Client, as_: str | None) -> AbstractAsyncContextManager[AsyncIterable[Item]]:
+    if as_ is None:
+        return aclosing(client.follow(room, history=0))
+    return client.consume(room, as_=as_)
 
 
 def _check_handler(handler: Any) -> Handler:

@@ -12,7 +12,7 @@ import pytest
 from access_server import AccessServer, access_server, grant
 
 from chatkit.client import Bot, Client, Presence, ReceivedMessage
-from chatkit.core.model import Message
+from chatkit.core.model import Draft, Message
 from chatkit.core.token import TokenKind
 from chatkit.errors import BadName, Unauthorized
 from chatkit.pytest_plugin.chatkit_server import ChatkitServer
@@ -189,6 +189,31 @@ def test_after_lost_connections_each_message_is_handled_once(chatkit_server: Cha
 
     run(test())
     assert handled == [*(f"{when} {number}" for number in range(5) for when in ("before", "after")), "last"]
+
+
+def test_with_a_kept_place_it_continues_where_it_was_stopped() -> None:
+    async def test() -> None:
+        async with access_server() as server, Client(server.url, "ann") as client:
+            bot = Bot("helper", server.url)
+            handled: asyncio.Queue[str] = asyncio.Queue()
+
+            @bot.on_message()
+            async def note(message: ReceivedMessage) -> None:
+                handled.put_nowait(message.body)
+                if message.body == "two" and is_first_run:
+                    await asyncio.Event().wait()
+
+            await server.hub.publish(Draft("ops", "ann", "zero"))
+            await server.hub.consumers.put("ops", "place", owner="helper", after="end")
+            for is_first_run, bodies in ((True, ["one", "two"]), (False, ["two", "three"])):
+                await client.publish_all("ops", bodies if is_first_run else bodies[1:])
+                running = asyncio.create_task(bot.run("ops", as_="place"))
+                assert [await handled.get() for _ in bodies] == bodies
+                running.cancel()
+                await asyncio.wait({running})
+                assert running.cancelled()
+
+    run(test())
 
 
 def test_one_bot_answers_in_several_rooms() -> None:

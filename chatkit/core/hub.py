@@ -6,21 +6,21 @@ identity ask it, because the hub itself serves everybody.
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from math import inf
 from types import TracebackType
 from typing import Final, Self, cast
 
 from chatkit.core.access import RoomSettings
+from chatkit.core.access_maintenance import maintain_access
 from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
 from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
@@ -46,11 +46,8 @@ from chatkit.core.tasks import Tasks
 from chatkit.core.webhooks import Webhooks
 from chatkit.errors import ChatkitError, NotFound
 
-USES_S: Final = 60.0  # between two writes of when tokens were used
-CLEANED_AFTER: Final = 60  # times that: then bans that have ended are removed
 MOVE_S: Final = 5.0  # the longest wait for the end of a renaming, which takes milliseconds
 MOVE_POLL_S: Final = 0.02
-FAULT_S = 10.0  # a failed commit is reported as a fault for this long, or until a commit succeeds
 DRAIN_S = 5.0  # when the hub is left, the longest wait for a store that does not answer
 
 
@@ -92,18 +89,14 @@ class Hub:
         self._records = RecordWatcher(backend, self._on_records_changed)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
         self.read_state = ReadState(backend, self.records)
-        self.consumers = Consumers(
-            backend, self.records, lambda room, after: self.subscribe(room, after=after), self.now_ms
-        )
+        self.consumers = Consumers(backend, self.records, self.subscribe, self.now_ms)
         store = cast("Backend", self.records)  # of which they use no more than there is
         self.audit = Audit(store, self.now_ms)
         self.administration = Administration(store, self.now_ms, self.audit)
         self.moderation = Moderation(store, self.now_ms, self.audit, refusal_s=REFUSAL_S if backend.shared else 0)
         self.webhooks = Webhooks(backend, store, self.consumers, self.now_ms, self.audit)
-        self._append_fault: str | None = None
-        self._append_failed_at = -inf
+        self._commit_fault = CommitFault()
         self._n_repeated = 0
-        self._n_failed_commits = 0
         self._is_closed = False  # if true, nothing new is accepted
 
     async def __aenter__(self) -> Self:
@@ -115,7 +108,7 @@ class Hub:
             await self._tasks.__aexit__(None, None, None)
             raise
         services = [self._committer.run(), self._rooms.listen(), self._notifier.end_expired()]
-        services += [self._maintain_access(), self.audit.run()]
+        services += [maintain_access(self.access, self.administration, self.moderation), self.audit.run()]
         if self._backend.shared:
             services += [self._presence.share(), self._records.run()]
         self._services = [self.spawn(service) for service in services]
@@ -194,16 +187,14 @@ class Hub:
         return await settled
 
     def _on_committed(self, receipts: Sequence[Receipt]) -> None:
-        self._append_fault = None
+        self._commit_fault.clear()
         n_before = self._rooms.n_published
         self._rooms.on_committed(receipts)
         if self._rooms.n_published - n_before < len(receipts):
             self._n_repeated += sum(receipt.repeat and not receipt.conflict for receipt in receipts)
 
     def _on_append_failed(self, error: ChatkitError) -> None:
-        self._n_failed_commits += 1
-        self._append_fault = str(error)
-        self._append_failed_at = self._loop.time()
+        self._commit_fault.set(str(error), self._loop.time())
 
     # Reading
 
@@ -375,28 +366,16 @@ class Hub:
     def _on_room_changed(self, room: str, settings: RoomSettings) -> None:
         self._rooms.notify(RoomChanged(room, settings.topic, settings.archived))
 
-    async def _maintain_access(self) -> None:
-        for minutes in itertools.count(1):
-            await asyncio.sleep(USES_S)
-            for use in self.access.drain_uses():
-                with suppress(ChatkitError):  # a use of the next hour is recorded then
-                    await self.administration.record_use(*use)
-            if minutes % CLEANED_AFTER == 0:
-                with suppress(ChatkitError):
-                    await self.moderation.remove_ended_bans()
-
     # Health
 
     def _on_reconnect(self) -> None:
-        self._append_fault = None
+        self._commit_fault.clear()
         self._presence.renew()
 
     @property
     def fault(self) -> str | None:
         """A sentence that describes the current fault, or None."""
-        if self._loop.time() - self._append_failed_at > FAULT_S:
-            self._append_fault = None
-        return self._rooms.fault or self._append_fault
+        return self._rooms.fault or self._commit_fault.read(self._loop.time())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -410,7 +389,7 @@ class Hub:
             is_store_available=self.fault is None,
             n_published=self._rooms.n_published,
             n_repeated=self._n_repeated,
-            n_failed_commits=self._n_failed_commits,
+            n_failed_commits=self._commit_fault.n_failed,
             n_pending=self._committer.n_pending,
             n_rooms=self._rooms.counts["rooms"],
             n_members=self._presence.roster.n_members,

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from chatkit.client.changes import Changes
+from chatkit.client.consuming import Consuming
 from chatkit.client.endpoint import DEFAULT_URL, Endpoint
 from chatkit.client.follower import RoomFollower
 from chatkit.client.http import HttpClient
@@ -36,11 +37,12 @@ from chatkit.wire.protocol import PublishCommand, TypingCommand
 
 if TYPE_CHECKING:
     from chatkit.client.connection import PersistentConnection
+    from chatkit.client.consumer_calls import ConsumerCalls
 
 MAX_UNANSWERED = 1_000  # messages in flight: enough for 1,000 messages a second at a round trip of a second
 
 
-class Client(Changes, Reading):
+class Client(Changes, Consuming, Reading):
     """A client of one server.
 
     Use `Client` as an asynchronous context manager:
@@ -104,7 +106,8 @@ class Client(Changes, Reading):
         self._give_up_after_s = give_up_after_s
         self._ping_s = ping_s
         self._watcher: ConnectionWatcher = watcher or _ignore
-        super().__init__(HttpClient(self._endpoint))
+        Reading.__init__(self, HttpClient(self._endpoint))
+        Consuming.__init__(self, self._watcher, give_up_after_s)
         self._connections: list[PersistentConnection] = []
         self._unanswered = asyncio.Semaphore(MAX_UNANSWERED)
         self._tasks: list[asyncio.Task[None]] = []  # of the connections
@@ -118,6 +121,7 @@ class Client(Changes, Reading):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_open = False
+        await self._end_consumptions(exc)
         for task in self._tasks:
             task.cancel()
         # Not a task group: it would wrap every error of the block in an ExceptionGroup. A connection that fails raises
@@ -291,6 +295,13 @@ class Client(Changes, Reading):
         connection = self._connection()
         await connection.ready()
         connection.send(TypingCommand(room=check_room(room)))
+
+    def _consumer_calls(self, room: str, name: str) -> "ConsumerCalls":
+        if not self._is_open:
+            raise Unavailable("the client is not open: enter it with `async with`")
+        from chatkit.client.consumer_calls import ServerConsumer  # noqa: PLC0415 - most clients have no consumer
+
+        return ServerConsumer(self._endpoint, room, name)
 
     def _connection(self, without: str | None = None) -> "PersistentConnection":
         """Return a connection that does not follow the room `without`; open one if all do.

@@ -89,7 +89,7 @@ class Endpoint(msgspec.Struct, frozen=True):
             return {"Authorization": f"Basic {b64encode(self.login).decode()}"}
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
-    def target(self, path: str, **query: str | int | None) -> str:
+    def target(self, path: str, **query: str | float | None) -> str:
         """Return a request target: the server's own path, `path`, and those of `query` that are not None."""
         given = {key: str(value) for key, value in query.items() if value is not None}
         return f"{self.path}{path}{'?' + urlencode(given) if given else ''}"

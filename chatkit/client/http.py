@@ -51,6 +51,7 @@ TIMEOUT_S: Final = (
     30.0  # of a whole call: a search through a large room is slow, and no server may delay a command longer
 )
 MAX_ATTEMPTS: Final = 3  # at a call whose connection breaks: a kept one may be stale, and a server may be restarting
+FRESH_S: Final = 1.0  # after its last use, a kept connection is not stale yet: servers keep one for 5 s and longer
 
 
 class HistoryResult(msgspec.Struct, frozen=True):
@@ -92,6 +93,7 @@ class HttpClient:
         self._endpoint = endpoint
         self._current = endpoint  # where the server has redirected to
         self._connection: DeadlineConnection | None = None
+        self._used_at = 0.0  # when the last answer on it was read, by `time.monotonic`
         self._lock = threading.Lock()  # of `_connection` and `_current`: an answer belongs to the request before it
 
     def __enter__(self) -> Self:
@@ -106,6 +108,12 @@ class HttpClient:
         """Close the kept connection after the call in progress."""
         with self._lock:
             self._drop()
+
+    def interrupt(self) -> None:
+        """End the call in progress in another thread, which then raises `Unavailable`."""
+        connection = self._connection
+        if connection is not None:
+            connection.shut_down()
 
     def publish(
         self,
@@ -207,16 +215,27 @@ class HttpClient:
         return read_listing(decode(answer.body, MessageList))
 
     def _call(
-        self, method: str, path: str, body: bytes | None = None, *, once: bool = False, **query: str | int | None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        once: bool = False,
+        extra_s: float = 0.0,
+        **query: str | float | None,
     ) -> Answer:
-        """Make a call and return its answer. With `once`, it is not made again if the connection breaks."""
+        """Make a call and return its answer. With `once`, it is not made again if the connection breaks.
+
+        `extra_s` is how long the server may wait before it answers, beside the time that a call may take.
+        """
         with self._lock:
-            if once:
+            if once and time.monotonic() - self._used_at > FRESH_S:
                 self._drop()  # a kept connection may be stale
-            deadline = time.monotonic() + self._timeout_s
+            deadline = time.monotonic() + self._timeout_s + extra_s
             for _ in range(MAX_REDIRECTS + 1):
                 target = self._current.target(path, **query)
                 answer = self._answer(method, target, body, deadline, attempts=1 if once else MAX_ATTEMPTS)
+                self._used_at = time.monotonic()
                 if answer.status not in REDIRECT_STATUSES:
                     break
                 self._current = redirected(self._current, target, method, answer.status, answer.location)

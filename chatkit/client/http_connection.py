@@ -7,6 +7,7 @@ import http.client
 import io
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from chatkit.client.connect import Proxy, proxy_for, refused_by_proxy, tls_context
@@ -57,6 +58,11 @@ class DeadlineSocket:
         """Return a file that reads from the socket."""
         return io.BufferedReader(_DeadlineReader(self, self._socket.makefile("rb", buffering=0)))
 
+    def shut_down(self) -> None:
+        """End the operation in progress in another thread, which then fails or reads the end of the stream."""
+        with suppress(OSError):  # the connection is closed already
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # below TLS, whose state the other thread uses
+
     def close(self) -> None:
         """Close the socket, when the files that `makefile` returned are closed too."""
         self._socket.close()
@@ -105,6 +111,10 @@ class DeadlineConnection:
             if response.length:  # `http.client` reports a body that is too short only where all of it is asked for
                 raise http.client.IncompleteRead(answer, response.length)
             return Answer(response, answer)
+
+    def shut_down(self) -> None:
+        """End the request in progress in another thread."""
+        self._socket.shut_down()
 
     def close(self) -> None:
         """Close the connection."""

@@ -81,7 +81,7 @@ def read_event(frame: bytes) -> AnyEvent | None:
 def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901, PLR0911, PLR0912 - a table of cases
     match event:
         case WelcomeEvent():
-            _check_name(event.name)
+            check_name(event.name)
             return msgspec.structs.replace(event, limits=clamp_limits(event.limits))
         case MessageEvent():
             check_message(event)
@@ -101,14 +101,14 @@ def _checked_event(event: AnyEvent) -> AnyEvent:  # noqa: C901, PLR0911, PLR0912
         case PresenceEvent():
             joined, left = (event.joined or [])[:MAX_LISTED_MEMBERS], (event.left or [])[:MAX_LISTED_MEMBERS]
             for name in (*joined, *left):
-                _check_name(name)
+                check_name(name)
             return msgspec.structs.replace(event, joined=joined, left=left, count=clamp_count(event.count))
         case AckEvent():
             _check_seq(event.seq)
             read_cursor(event.cursor)
             read_time(event.time)
         case TypingEvent():
-            _check_name(event.sender)
+            check_name(event.sender)
         case RedactedEvent():
             _check_seq(event.seq)
         case ErrorEvent():
@@ -197,19 +197,19 @@ def read_members(members: Sequence[WireMember]) -> list[Member]:
     """Return at most 200 members; raise `Unavailable`."""
     listed = members[:MAX_LISTED_MEMBERS]
     for member in listed:
-        _check_name(member.name)
+        check_name(member.name)
     return [Member(member.name, read_time(member.since), member.verified, member.bot) for member in listed]
 
 
 def check_message(message: WireEntry) -> None:
     """Check a message's names, number, time and data; raise `Unavailable`."""
     _check_seq(message.seq)
-    _check_name(message.room)
-    _check_name(message.sender)
-    _check_name(message.key or "")
+    check_name(message.room)
+    check_name(message.sender)
+    check_name(message.key or "")
     read_time(message.time)
     for name in message.mentions[: MAX_MENTIONS + 1]:
-        _check_name(name)
+        check_name(name)
     if len(message.mentions) > MAX_MENTIONS:
         raise incompatible(f"a message with {len(message.mentions)} mentions")
     if message.of is not None:
@@ -237,7 +237,7 @@ def _check_state(message: WireMessage) -> None:
         if len(reaction.by) > MAX_LISTED_NAMES or not len(reaction.by) <= reaction.count <= MAX_COUNT:
             raise incompatible("a reaction whose count and names do not agree")
         for name in (emoji, *reaction.by):
-            _check_name(name)
+            check_name(name)
 
 
 def read_messages(
@@ -278,7 +278,7 @@ def read_listing(listing: MessageList) -> MessageListing:
 
 def read_unread(unread: WireUnread) -> RoomUnread:
     """Return what is unread in a room; raise `Unavailable`."""
-    _check_name(unread.room)
+    check_name(unread.room)
     counts = (unread.marker, unread.last, unread.unread, unread.mentions)
     return RoomUnread(unread.room, *map(clamp_count, counts))
 
@@ -293,9 +293,26 @@ def _seq_in(cursor: Cursor, position: Position | None, default: int) -> int:
     return default if position is None else max(position, 0)
 
 
+def read_batch(messages: Sequence[WireMessage], room: str, cursor: str | None) -> list[Message]:
+    """Return messages that a consumer has taken; raise `Unavailable` unless they are of `room` and in order.
+
+    `cursor` is the position after them.
+    """
+    if not messages:
+        return []
+    at = read_cursor(cursor or "")
+    last = 0
+    for message in messages:
+        check_message(message)
+        if message.room != room or not last < message.seq <= at.seq:
+            raise incompatible(f"a batch with message {message.seq} of {message.room!r}, which is not expected there")
+        last = message.seq
+    return [message.to_message(at.epoch) for message in messages]
+
+
 def check_room_view(view: RoomView) -> RoomView:
     """Return the description of a room with its counts clamped; raise `Unavailable`."""
-    _check_name(view.room)
+    check_name(view.room)
     check_log(view.first, view.last)
     read_cursor(view.cursor)
     if view.time is not None:
@@ -320,7 +337,8 @@ def _check_seq(seq: int) -> None:
         raise incompatible(f"a message with the number {_short(seq)}")
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Check that a name can be kept and printed; raise `Unavailable`."""
     if len(name) > MAX_NAME_CHARS:
         raise incompatible(f"a name of {len(name)} characters")
 

@@ -92,4 +92,4 @@ def _status(chaos: "Chaos", report: "ChaosReport") -> int:
         return ExitCode.FAILED
     if not report.is_flawless:
         return ExitCode.FAILED
-    return ExitCode.MESSAGES_MISSING if report.gaps else ExitCode.DONE
+    return ExitCode.MESSAGES_MISSING if report.has_gaps else ExitCode.DONE

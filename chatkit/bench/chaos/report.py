@@ -53,6 +53,11 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
 
     @property
+    def has_gaps(self) -> bool:
+        """Whether a reader or a worker received a gap."""
+        return bool(self.gaps or sum(each.gaps for each in self.consumers))
+
+    @property
     def is_flawless(self) -> bool:
         """Whether the run is complete and found no errors. A correctly reported gap is not an error."""
         findings = Findings(*(getattr(self, name) for name in Findings.__struct_fields__))

@@ -16,6 +16,7 @@ import msgspec
 
 from chatkit.bench.chaos.digest import digest_of
 from chatkit.bench.chaos.work_event import WorkEvent, WorkEventKind
+from chatkit.bench.chaos.worker_process import Job
 from chatkit.client.consumers import ConsumerClient
 from chatkit.client.endpoint import Endpoint
 from chatkit.core.consumer import Taken
@@ -33,16 +34,6 @@ FAILS_EVERY: Final = 60  # one message in so many fails each time, until it is g
 FAILS_AT: Final = 7
 DELAY_S: Final = (0.0, 0.3)  # before a message that failed comes again
 P_FAIL, P_STOP, P_PART, P_EXTEND = 0.01, 0.01, 0.05, 0.05  # probabilities, for each message
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What a worker does. `addresses` is a file with the URLs of the running servers, `events` a file descriptor."""
-
-    room: str
-    consumer: str
-    ordered: bool
-    addresses: str
-    events: int
 
 
 class Worker:

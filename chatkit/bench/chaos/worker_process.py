@@ -8,7 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from chatkit.bench.chaos.worker import Job
+
+class Job(msgspec.Struct, frozen=True):
+    """What a worker does. `addresses` is a file with the URLs of the running servers, `events` a file descriptor."""
+
+    room: str
+    consumer: str
+    ordered: bool
+    addresses: str
+    events: int
 
 
 class WorkerProcess:

@@ -1,12 +1,16 @@
-"""The asyncio client: `async with Client(url) as client`, then publish, follow and read."""
+"""The clients, for asyncio (`Client`) and for threads (`SyncClient`): publish to rooms, follow and read them."""
 
+from chatkit.client.bot import Bot
 from chatkit.client.client import Client
 from chatkit.client.http import HistoryResult
+from chatkit.client.received_message import ReceivedMessage
 from chatkit.client.signals import ConnectionLost, ConnectionRestored, Item, Joined, Presence, Redacted, Signal
+from chatkit.client.sync_client import SyncClient
 from chatkit.core.signals import RoomChanged, Typing
 from chatkit.wire.http import RoomView
 
 __all__ = [
+    "Bot",
     "Client",
     "ConnectionLost",
     "ConnectionRestored",
@@ -14,9 +18,11 @@ __all__ = [
     "Item",
     "Joined",
     "Presence",
+    "ReceivedMessage",
     "Redacted",
     "RoomChanged",
     "RoomView",
     "Signal",
+    "SyncClient",
     "Typing",
 ]

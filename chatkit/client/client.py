@@ -127,7 +127,7 @@ class Client(Changes, Consuming, Reading):
         # Not a task group: it would wrap every error of the block in an ExceptionGroup. A connection that fails raises
         # its error in the calls that wait for it; an error that is no `ChatkitError` is raised here.
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._calls.close)
+        await self._call(self._calls.close)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome

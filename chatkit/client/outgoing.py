@@ -13,13 +13,14 @@ async def iterate_outgoing(
     """Iterate over the body, data and key of each message."""
     if isinstance(messages, AsyncIterable):
         async for message in messages:
-            yield _parts(message)
+            yield parts_of(message)
     else:
         for message in messages:
-            yield _parts(message)
+            yield parts_of(message)
 
 
-def _parts(message: Outgoing) -> tuple[str, Any, str | None]:
+def parts_of(message: Outgoing) -> tuple[str, Any, str | None]:
+    """Return the body, data and key of a message."""
     if isinstance(message, str):
         return message, None, None
     return message[0], message[1], message[2] if len(message) == 3 else None

@@ -9,12 +9,12 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from accepting import accepting
 from bench_process import PATIENCE_S, Bench, wait_until
 from serving import ServerProcess, free_port, serve
 
 from chatkit.client.endpoint import Endpoint
 from chatkit.client.http import HttpClient
+from chatkit.pytest_plugin.accepting import accepting
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from page_access import (
 from page_layout import CONTRASTS, OVERFLOWING
 from page_window import OpenWindow, Window, chromium, windows
 from playwright.sync_api import Browser, expect
-from relay import Relay
+
+from chatkit.pytest_plugin.relay import Relay
 
 NARROW = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 

@@ -9,12 +9,12 @@ import stores
 from page_server import publish, stored
 from page_window import Window, windows
 from playwright.sync_api import Browser, expect
-from relay import Relay
 from serving import ServerProcess, serve
 
 from chatkit.backends import open_backend
 from chatkit.bench.local.redis import RedisServer
 from chatkit.core.model import Draft
+from chatkit.pytest_plugin.relay import Relay
 
 pytest_plugins = ["page_fixtures"]
 

@@ -33,6 +33,11 @@ def test_importing_the_client_loads_no_heavy_module() -> None:
     assert loaded_by("import chatkit.client", HEAVY) == []
 
 
+def test_importing_the_plugin_for_tests_loads_nothing_but_pytest() -> None:
+    names = (*HEAVY, "msgspec", "chatkit.client", "chatkit.bench", "chatkit.core", "chatkit.pytest_plugin.relay")
+    assert loaded_by("import chatkit.pytest_plugin.fixtures", names) == []
+
+
 def test_importing_the_connection_loads_only_websockets() -> None:
     assert loaded_by("import chatkit.client.connection", HEAVY) == ["websockets"]
 

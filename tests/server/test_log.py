@@ -79,7 +79,9 @@ def test_a_json_line_escapes_lone_surrogates() -> None:
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"], ["--log-json"]])
 def test_a_server_whose_log_is_not_read_keeps_serving(tmp_path: Path, options: list[str]) -> None:
-    server = ServerProcess("", free_port(), tmp_path, (), {})  # only the address: this test starts the process
+    server = ServerProcess(
+        "", free_port(), tmp_path, options=(), env={}
+    )  # only the address: this test starts the process
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     command = [sys.executable, "-m", "chatkit", "serve", "--port", str(server.port), "--log-level", "info", *options]

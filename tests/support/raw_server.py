@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from accepting import accepting
+from chatkit.pytest_plugin.accepting import accepting
 
 WELCOME: dict[str, Any] = {
     "type": "welcome",

@@ -89,6 +89,10 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         """The number of messages that were taken and are not settled."""
         return self.n_leased + len(self.waiting)
 
+    def unsettled_seqs(self) -> set[int]:
+        """Return the numbers of the messages that were taken and are not settled."""
+        return {each.seq for each in self.waiting}.union(*(lease.seqs() for lease in self.leases))
+
     # What can be taken
 
     def due(self, now_ms: int, limit: int) -> list[int]:
@@ -146,15 +150,18 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         lease = self._lease(lease_id, now_ms)
         if lease is None:
             return self
+        chosen = self._chosen(lease, seqs)
+        if strange := (self.unsettled_seqs() - set(lease.seqs())).intersection(seqs or ()):
+            raise _not_in_lease(min(strange))  # its worker would believe that it is settled
         known = replace(self, gap=None) if lease.has_gap else self
-        return _advanced(_without(known, replace(lease, has_gap=False), self._chosen(lease, seqs)))
+        return _advanced(_without(known, replace(lease, has_gap=False), chosen))
 
     def retry(
         self, lease_id: str, seqs: Collection[int] | None, now_ms: int, *, delay_ms: int, reason: str
     ) -> tuple[Self, list[DeadLetter]]:
         """Return the state in which messages of a lease have failed, and come again after a delay; and dead letters.
 
-        Raise `LeaseExpired` or `BadRequest`.
+        What the lease no longer has is left as it is. Raise `LeaseExpired` or `BadRequest`.
         """
         lease = self._lease(lease_id, now_ms)
         if lease is None:
@@ -163,7 +170,7 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         return _fail(_without(self, lease, chosen), chosen, now_ms + delay_ms, reason)
 
     def release(self, lease_id: str, seqs: Collection[int] | None, now_ms: int) -> Self:
-        """Return the state in which messages of a lease can be taken again, without a failure. Raise as `settle`."""
+        """Return the state in which messages of a lease can be taken again, without a failure. Raise as `retry`."""
         lease = self._lease(lease_id, now_ms)
         if lease is None:
             return self
@@ -210,14 +217,14 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         raise LeaseExpired
 
     def _chosen(self, lease: Lease, seqs: Collection[int] | None) -> list[int]:
+        """Return the messages to change. The lease may no longer have some: the answer to an earlier call was lost."""
         held = lease.seqs()
         if seqs is None:
             return held
-        unsettled = {each.seq for each in self.waiting}.union(*(each.seqs() for each in self.leases)) - set(held)
-        if strange := [seq for seq in seqs if seq in unsettled or seq > self.high]:
-            raise BadRequest(f"the lease does not have message {min(strange)}")
+        if (last := max(seqs, default=0)) > self.high:
+            raise _not_in_lease(last)
         wanted = set(seqs)
-        return [seq for seq in held if seq in wanted]  # others were settled before: the answer to that was lost
+        return [seq for seq in held if seq in wanted]
 
 
 State = TypeVar("State", bound=ConsumerState)
@@ -227,9 +234,10 @@ def _without(state: State, lease: Lease, seqs: Sequence[int]) -> State:
     """Return the state in which a lease no longer has these messages, and has ended if it has no others."""
     gone = set(seqs)
     left = [seq for seq in lease.seqs() if seq not in gone]
-    leases = tuple(each for each in state.leases if each.id != lease.id)
     if left:
-        return replace(state, leases=(*leases, replace(lease, ranges=ranges_of(left))))
+        shorter = replace(lease, ranges=ranges_of(left))
+        return replace(state, leases=tuple(shorter if each.id == lease.id else each for each in state.leases))
+    leases = tuple(each for each in state.leases if each.id != lease.id)
     return replace(state, leases=leases, settled_leases=(*state.settled_leases, lease.id)[-KEPT_LEASES:])
 
 
@@ -256,13 +264,17 @@ def _advanced(state: State) -> State:
     return replace(state, seq=max(state.seq, seq), tries=tries)
 
 
+def _not_in_lease(seq: int) -> BadRequest:
+    return BadRequest(f"the lease does not have message {seq}")
+
+
 def _seq_of(each: Waiting) -> int:
     return each.seq
 
 
 def _of_unsettled(state: ConsumerState) -> dict[int, int]:
     """Return the failures of the messages that are not settled."""
-    unsettled = {each.seq for each in state.waiting}.union(*(lease.seqs() for lease in state.leases))
+    unsettled = state.unsettled_seqs()
     return {seq: n for seq, n in state.tries.items() if seq in unsettled}
 
 

@@ -64,6 +64,24 @@ def test_a_message_of_another_lease_or_a_later_one_is_refused() -> None:
             state.settle("a", [1, seq], 1)
 
 
+def test_a_failure_may_be_reported_again_and_counts_once() -> None:
+    state = lease(new(), "a", 3, 3)
+    failed, _ = state.retry("a", [1], 1, delay_ms=0, reason="no")
+    again = failed.retry("a", [1], 2, delay_ms=0, reason="no")  # its answer was lost
+    assert again == (failed, [])
+    taken = lease(failed, "b", 1, 3, now=1)
+    assert taken.retry("a", [1], 2, delay_ms=0, reason="no") == (taken, [])
+    assert held(taken.release("a", [1, 2], 2), "b") == [1]
+    with pytest.raises(BadRequest, match="message 4"):
+        failed.retry("a", [1, 4], 2, delay_ms=0, reason="no")
+
+
+def test_messages_may_be_given_back_again() -> None:
+    state = lease(new(), "a", 3, 3).release("a", [2, 3], 1)
+    assert state.release("a", [2, 3], 2) == state  # its answer was lost
+    assert lease(state, "b", 2, 3, now=1).release("a", [2], 2).n_leased == 3
+
+
 def test_failures_come_again_after_their_delay_and_end_as_dead_letters() -> None:
     state = lease(new(retries=1), "a", 2, 2)
     state, dead = state.retry("a", [1], 10, delay_ms=90, reason="no")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
@@ -36,13 +37,21 @@ DELAY_S: Final = (0.0, 0.3)  # before a message that failed comes again
 P_FAIL, P_STOP, P_PART, P_EXTEND = 0.01, 0.01, 0.05, 0.05  # probabilities, for each message
 
 
+class Settlement(Enum):
+    """What becomes of messages of a lease."""
+
+    ACK = auto()
+    RETRY = auto()
+    RELEASE = auto()
+
+
 class Worker:
     """One worker. It runs until it is killed, or until its parent process has ended."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._parent = os.getppid()
-        self._unanswered: tuple[str, Sequence[int]] | None = None  # an acknowledgement: its lease and messages
+        self._unanswered: tuple[Settlement, str, Sequence[int]] | None = None  # with its lease and messages
 
     def run(self) -> None:
         """Work at one server after the other."""
@@ -50,7 +59,7 @@ class Worker:
             urls = Path(self._job.addresses).read_text().split()
             if urls:
                 endpoint = Endpoint.parse(random.choice(urls), "worker")  # noqa: S311 - spreads load
-                # Its leases run out, or are acknowledged through the next server.
+                # Its leases run out, or are settled through the next server.
                 with (
                     suppress(Unavailable, RateLimited, VersionConflict),
                     ConsumerClient(endpoint, CALL_WITHIN_S) as calls,
@@ -63,7 +72,7 @@ class Worker:
         job = self._job
         while time.monotonic() < until and os.getppid() == self._parent:
             with suppress(LeaseExpired):
-                self._repeat_acknowledgement(calls)
+                self._repeat_settlement(calls)
                 lease_s = random.uniform(*LEASE_S)  # noqa: S311 - varies the run
                 taken = calls.take(job.room, job.consumer, limit=LIMIT, lease_s=lease_s, wait_s=WAIT_S)
                 if taken.lease is not None:
@@ -91,10 +100,11 @@ class Worker:
                 self._acknowledge(calls, lease, done)
                 done = []
             if fails:
-                self._retry(calls, lease, message.seq)
+                self._settle(calls, Settlement.RETRY, lease, [message.seq])
             if (fails and self._job.ordered) or _happens(P_STOP):
                 self._acknowledge(calls, lease, done)
-                self._release(calls, lease, messages[index + 1 :])
+                if rest := [each.seq for each in messages[index + 1 :]]:
+                    self._settle(calls, Settlement.RELEASE, lease, rest)
                 return
             if _happens(P_EXTEND) and message is not messages[-1]:
                 self._extend(calls, lease)
@@ -105,33 +115,40 @@ class Worker:
     ) -> None:
         if seqs or has_only_gap:
             self._report(WorkEventKind.ACKNOWLEDGING, lease, seqs)
-            self._unanswered = (lease, seqs)
             try:
-                self._repeat_acknowledgement(calls)
+                self._settle(calls, Settlement.ACK, lease, seqs)
             except LeaseExpired:
                 self._report(WorkEventKind.REFUSED, lease, seqs)
                 raise
 
-    def _repeat_acknowledgement(self, calls: ConsumerClient) -> None:
-        """Make the acknowledgement that is not answered. If it is refused, an earlier one may have had success."""
+    def _settle(self, calls: ConsumerClient, how: Settlement, lease: str, seqs: Sequence[int]) -> None:
+        self._unanswered = (how, lease, seqs)
+        self._repeat_settlement(calls)
+
+    def _repeat_settlement(self, calls: ConsumerClient) -> None:
+        """Make the call that is not answered. If it is refused, an earlier attempt may have had success."""
         if self._unanswered is None:
             return
-        lease, seqs = self._unanswered
+        how, lease, seqs = self._unanswered
         try:
-            calls.ack(self._job.room, self._job.consumer, lease, seqs or None)
+            self._call(calls, how, lease, seqs or None)
         except LeaseExpired:
             self._unanswered = None
             raise
         self._unanswered = None
-        self._report(WorkEventKind.ACKNOWLEDGED, lease, seqs)
+        if how is Settlement.ACK:
+            self._report(WorkEventKind.ACKNOWLEDGED, lease, seqs)
 
-    def _retry(self, calls: ConsumerClient, lease: str, seq: int) -> None:
-        delay_s = random.uniform(*DELAY_S)  # noqa: S311 - varies the run
-        calls.retry(self._job.room, self._job.consumer, lease, [seq], delay_s=delay_s, reason="it fails")
-
-    def _release(self, calls: ConsumerClient, lease: str, messages: Sequence[Message]) -> None:
-        if messages:
-            calls.release(self._job.room, self._job.consumer, lease, [each.seq for each in messages])
+    def _call(self, calls: ConsumerClient, how: Settlement, lease: str, seqs: Sequence[int] | None) -> None:
+        room, consumer = self._job.room, self._job.consumer
+        match how:
+            case Settlement.ACK:
+                calls.ack(room, consumer, lease, seqs)
+            case Settlement.RETRY:
+                delay_s = random.uniform(*DELAY_S)  # noqa: S311 - varies the run
+                calls.retry(room, consumer, lease, seqs, delay_s=delay_s, reason="it fails")
+            case Settlement.RELEASE:
+                calls.release(room, consumer, lease, seqs)
 
     def _extend(self, calls: ConsumerClient, lease: str) -> None:
         lease_s = random.uniform(*LEASE_S)  # noqa: S311 - varies the run

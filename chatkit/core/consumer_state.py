@@ -121,7 +121,11 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
     def next_change_ms(self) -> int | None:
         """Return when there is more to take without a new message: when a lease runs out or a message is due."""
         times = [lease.until_ms for lease in self.leases]
-        return min([*times, *(each.due_ms for each in self.waiting)], default=None)
+        if not self.ordered:
+            times += [each.due_ms for each in self.waiting]
+        elif not times:  # otherwise what is due waits for the lease
+            times = [each.due_ms for each in self.waiting[:1]]  # which holds back the others
+        return min(times, default=None)
 
     # Changes
 
@@ -194,11 +198,14 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         if position.epoch != self.epoch:
             void = replace(self, epoch=position.epoch, seq=position.seq, high=position.seq, leases=(), waiting=())
             return replace(void, tries={}, gap=gap)
-        kept = tuple(each for each in self.waiting if each.seq > position.seq)
+        waiting = tuple(each for each in self.waiting if each.seq > position.seq)
         if known is not None:
             after = min(gap.after, known.after) if known.reason == gap.reason else known.after
             gap = Gap(after, gap.before, known.reason)
-        return _advanced(replace(self, waiting=kept, high=max(self.high, position.seq), gap=gap))
+        # A worker that has the gap as it was must not acknowledge the longer one.
+        leases = tuple(replace(each, has_gap=False) for each in self.leases)
+        high = max(self.high, position.seq)
+        return _advanced(replace(self, leases=leases, waiting=waiting, high=high, gap=gap))
 
     def seek(self, position: Cursor) -> Self:
         """Return the state in which the next message is the one after a position. Leases end."""

@@ -144,6 +144,20 @@ def test_gaps_that_follow_each_other_are_one() -> None:
     assert state.skip(Cursor("e2", 7), Gap(0, 8, "trimmed")).gap == Gap(52, 8, "epoch")
 
 
+def test_an_acknowledgement_leaves_the_rest_of_a_gap_that_has_grown() -> None:
+    state = lease(new().skip(Cursor(EPOCH, 4), Gap(0, 5, "trimmed")), "a", 2, 9).skip(
+        Cursor(EPOCH, 8), Gap(6, 9, "trimmed")
+    )
+    assert state.settle("a", None, 1).gap_to_take() == Gap(0, 9, "trimmed")
+
+
+def test_nothing_changes_for_an_ordered_consumer_before_its_lease_ends_and_its_first_message_is_due() -> None:
+    state, _ = lease(new(ordered=True), "a", 3, 9).retry("a", [1], 5, delay_ms=500, reason="")
+    assert state.next_change_ms() == 1000  # the end of the lease
+    state = state.release("a", None, 5)
+    assert (state.due(5, 9), state.next_change_ms()) == ([], 505)  # though the second message is due
+
+
 def test_a_seek_ends_leases_and_forgets_failures() -> None:
     state, _ = lease(new(), "a", 2, 9).retry("a", [1], 0, delay_ms=0, reason="")
     moved = state.seek(Cursor(EPOCH, 7))

@@ -16,6 +16,7 @@ ChatkitError
 ├── VersionConflict      a record was changed at the same time
 ├── LeaseExpired         a consumer's lease has run out, so others may have its messages
 ├── RateLimited          the client exceeded its rate; carries the time after which to retry
+├── BotLoop              only bots have written for a long time: they wait until a person writes
 ├── Unauthorized         there is no valid token
 ├── Forbidden            the token, or the page's origin, does not have the right
 ├── Banned               the token, name or network is banned
@@ -169,6 +170,22 @@ class RateLimited(ChatkitError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"too much at once: retry in {retry_after_s:.2g} s")
         self.retry_after_s = retry_after_s
+
+
+class BotLoop(ChatkitError):
+    """The newest messages of a room are all of bots that take turns. Bots wait for a person there.
+
+    `n_messages` is the number of such messages that the server allows. Nothing was stored, and retrying
+    does not help before a person has written.
+    """
+
+    code = "bot-loop"
+
+    def __init__(self, room: str, n_messages: int) -> None:
+        super().__init__(
+            f"the last {n_messages} messages in {room!r} are all of bots: stop, and wait there until a person writes"
+        )
+        self.n_messages = n_messages
 
 
 class Unauthorized(ChatkitError):

@@ -26,7 +26,7 @@ from chatkit.errors import BadBody, BadRequest
 CLIENT_KEYS = ("server", "name", "token", "backend")
 CLIENT_COMMANDS = (
     "join", "publish", "reply", "edit", "react", "redact", "history", "rooms", "unread", "mentions", "invite",
-    "redeem", "export", "import", "backup",
+    "redeem", "export", "import", "backup", "mcp",
 )  # fmt: skip
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate", "remove"),

@@ -9,8 +9,7 @@ import io
 import re
 from typing import Final
 
-import msgspec
-
+from chatkit.cli.hook_text import shown_data, shown_text
 from chatkit.cli.marks import UNICODE, Marks, sender_of
 from chatkit.cli.message_notes import change_text, reply_note, state_note
 from chatkit.cli.sanitize import escaped, visible
@@ -44,9 +43,9 @@ def _body_lines(message: Message) -> str:
     """Return a message's body, with later lines indented and its data on a separate line; an edit after an asterisk."""
     if message.redacted:
         return "(redacted)"
-    lines = visible(f"{'* ' if message.act is Act.EDIT else ''}{message.body}").split("\n")
-    if message.data is not None:
-        lines.append(escaped(msgspec.json.encode(message.data).decode()))
+    lines = visible(f"{'* ' if message.act is Act.EDIT else ''}{shown_text(message)}").split("\n")
+    if (data := shown_data(message)) is not None:
+        lines.append(data)
     return f"\n{INDENT}".join(lines)
 
 
@@ -103,9 +102,9 @@ def markdown(message: Message, quoted: Message | None = None) -> str:
     head = f"**{_plain_markdown(name)}**{marks} {date_and_time(message.time_ms)}"
     if message.act is not None:
         return f"{head} {_quoted_markdown(change_text(message))}\n"
-    body = "(redacted)" if message.redacted else visible(message.body).replace("\t", " ")
-    if message.data is not None and not message.redacted:
-        body += f"\n{escaped(msgspec.json.encode(message.data).decode())}"
+    body = "(redacted)" if message.redacted else visible(shown_text(message)).replace("\t", " ")
+    if (data := shown_data(message)) is not None and not message.redacted:
+        body += f"\n{data}"
     notes = (reply_note(message, quoted), state_note(message))
     below = "".join(f"\n{_plain_markdown(note)}\n" for note in notes if note)
     return f"{head}\n\n> {_quoted_markdown(body)}\n{below}"

@@ -12,9 +12,10 @@ from chatkit.cli.chat.style import REVERSE, Style
 from chatkit.cli.chat.wrapping import wrapped
 from chatkit.cli.formats import INDENT
 from chatkit.cli.hits import split_at_hits
+from chatkit.cli.hook_text import shown_data, shown_text
 from chatkit.cli.marks import UNICODE, Marks, sender_of
 from chatkit.cli.message_notes import REPLY_ARROW, change_text, reply_note, state_note
-from chatkit.cli.sanitize import escaped, visible
+from chatkit.cli.sanitize import visible
 from chatkit.cli.times import date_and_time
 from chatkit.core.model import Message
 
@@ -59,12 +60,13 @@ class HistoryText(msgspec.Struct, frozen=True):
     def _body(self, message: Message) -> str:
         if message.redacted:
             return self.style.dim("(redacted)")
-        pieces = split_at_hits(message.body, self.search) if self.search else [(message.body, False)]
+        shown = shown_text(message)
+        pieces = split_at_hits(shown, self.search) if self.search else [(shown, False)]
         text = "".join(
             self.style.paint(visible(piece), REVERSE) if is_hit else visible(piece) for piece, is_hit in pieces
         )
-        data = [] if message.data is None else [escaped(msgspec.json.encode(message.data).decode())]
-        return _indented("\n".join((text, *data)))
+        data = shown_data(message)
+        return _indented(text if data is None else f"{text}\n{data}")
 
 
 def _indented(text: str) -> str:

@@ -21,6 +21,7 @@ from chatkit.cli import (
     import_,
     invite,
     join,
+    mcp,
     mentions,
     publish,
     redact,
@@ -116,6 +117,7 @@ _add(history.history, history.EPILOG)
 _add(rooms.rooms, rooms.EPILOG)
 _add(unread.unread, unread.EPILOG)
 _add(mentions.mentions, mentions.EPILOG)
+_add(mcp.mcp, mcp.EPILOG)
 _add_group("token", token.HELP, token.COMMANDS)
 _add(invite.invite, invite.EPILOG)
 _add(redeem.redeem, redeem.EPILOG)

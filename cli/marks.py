@@ -6,6 +6,7 @@ imitate a mark.
 
 from typing import Final, NamedTuple
 
+from chatkit.cli.hook_text import shown_username
 from chatkit.cli.output import can_print
 from chatkit.cli.sanitize import one_line
 from chatkit.core.model import Member, Message
@@ -30,8 +31,12 @@ def printable_marks() -> Marks:
 
 
 def sender_of(message: Message, marks: Marks = UNICODE) -> tuple[str, str]:
-    """Return the sender's name, safe for a terminal, and its marks."""
-    return _marked(message.sender, marks, is_verified=message.verified, is_bot=message.bot)
+    """Return the sender's name, safe for a terminal, and its marks, followed by the name that a webhook gave.
+
+    Nobody has checked that name. It is in parentheses behind the marks, where no other text can be.
+    """
+    name, shown = _marked(message.sender, marks, is_verified=message.verified, is_bot=message.bot)
+    return name, shown + one_line(shown_username(message))
 
 
 def member_of(member: Member, marks: Marks = UNICODE) -> str:

@@ -38,8 +38,8 @@ chatkit serve --path-prefix /chat --origin https://example.org
 
 
 NOT_WITH_APP = (
-    "history", "keep", "keep_for", "open_", "secret", "secret_file", "origin", "page", "path_prefix", "trust_proxy",
-    "trust_header",
+    "history", "keep", "keep_for", "bot_limit", "open_", "secret", "secret_file", "origin", "page", "path_prefix",
+    "trust_proxy", "trust_header",
 )  # fmt: skip
 ON, OFF = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 OPEN_TO_ALL = "*:read,write"  # what a bare --open stands for
@@ -157,6 +157,16 @@ def serve(
             " machine may send 10000.",
         ),
     ] = 100,
+    bot_limit: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            envvar="CHATKIT_BOT_LIMIT",
+            min=0,
+            help="Refuse messages of bots in a room after they have written this many in turn, until a person writes;"
+            " 0 is no limit.",
+        ),
+    ] = 100,
     max_connections: Annotated[
         int,
         typer.Option(
@@ -243,6 +253,7 @@ def serve(
             secret=_secret(ctx, secret, secret_file),
             rate_limit=rate_limit,
             local_rate_limit=_local_rate_limit(ctx),
+            bot_limit=bot_limit,
             max_connections=max_connections,
             origins=tuple(origin or ()),
             trust_proxies=tuple(trust_proxy or ()),

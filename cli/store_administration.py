@@ -57,10 +57,18 @@ class StoreAdministration:
         self._opened.close()
 
     def add_token(
-        self, name: str, grants: Sequence[Grant], *, kind: TokenKind = TokenKind.PERSON, expires_ms: int | None = None
+        self,
+        name: str,
+        grants: Sequence[Grant],
+        *,
+        kind: TokenKind = TokenKind.PERSON,
+        expires_ms: int | None = None,
+        signing_secret: str | None = None,
     ) -> NewTokenView:
         """Make a token that binds a name."""
-        made = self._administration.add_token(self._by, name, grants, kind=kind, expires_ms=expires_ms)
+        made = self._administration.add_token(
+            self._by, name, grants, kind=kind, expires_ms=expires_ms, signing_secret=signing_secret
+        )
         return _view_of_new(self._run(made))
 
     def make_invite(self, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None) -> NewTokenView:

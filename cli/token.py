@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -19,9 +20,11 @@ from chatkit.cli.administration import (
 from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.grants import Moderate, Read, Write, read_grants, shown_grants
+from chatkit.cli.hook_token import hook_lines, with_hook_url
 from chatkit.cli.links import page_of, token_link
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, room_name
 from chatkit.cli.output import print_lines, print_notice
+from chatkit.cli.secret_file import read_secret
 from chatkit.cli.table import facts, table, terminal_width
 from chatkit.cli.target import Target
 from chatkit.cli.times import is_over, read_duration, read_end_ms, shown_time
@@ -61,6 +64,14 @@ def add(
             metavar="ROOM", help="Make a token that may only write to this room, as a program.", show_default=False
         ),
     ] = None,
+    signing_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --hook: accept only requests that are signed with the secret in this file ('-': stdin).",
+            show_default=False,
+        ),
+    ] = None,
     expires: Expires = None,
     json: Json = False,
     server: ServerURL = DEFAULT_SERVER,
@@ -75,13 +86,18 @@ def add(
     with report_errors():
         if hook is not None and (read or write or moderate or admin or bot):
             raise BadRequest("--hook gives all the rights of its token: leave out the other rights, and --bot")
+        if hook is None and signing_secret_file is not None:
+            raise BadRequest("--signing-secret-file is for webhooks: give --hook, too")
         name = check_sender(holder)
         grants = read_grants(read, write, moderate, admin=admin) if hook is None else _hook_grants(hook)
         kind = TokenKind.HOOK if hook is not None else TokenKind.BOT if bot else TokenKind.PERSON
         expires_ms = read_end_ms(expires)
+        signing_secret = None if signing_secret_file is None else read_secret(signing_secret_file)
         target = Target(ctx, server, backend, None, token)
         with administering(target, make=True) as administrator:
-            made = administrator.add_token(name, grants, kind=kind, expires_ms=expires_ms)
+            made = administrator.add_token(
+                name, grants, kind=kind, expires_ms=expires_ms, signing_secret=signing_secret
+            )
         with printing_secret():
             print_new_token(ctx, target, made, json=json)
 
@@ -216,10 +232,17 @@ def rotate(
 
 def print_new_token(ctx: typer.Context, target: Target, made: "NewTokenView", *, json: bool) -> None:
     """Print a token with its secret, and how to use it."""
+    from chatkit.client.endpoint import Endpoint
+
+    page = page_of(ctx, target)
+    if made.kind is TokenKind.HOOK:
+        made = with_hook_url(made, page or Endpoint.parse(DEFAULT_SERVER))
     if json:
         print_json(made)
         return
-    page = page_of(ctx, target)
+    if made.kind is TokenKind.HOOK:
+        print_lines([*facts(token_facts(made)), *hook_lines(made)])
+        return
     server = "" if page is None or page.url == DEFAULT_SERVER else f"CHATKIT_SERVER={shlex.quote(page.url)} "
     lines = [
         *facts([*token_facts(made), ("secret", made.secret)]),
@@ -246,6 +269,7 @@ def token_facts(view: "TokenView") -> list[tuple[str, str]]:
         ("expires", shown_time(view.expires) or "never"),
         ("revoked", shown_time(view.revoked)),
         ("overlap", _overlap(view)),
+        ("signed", "only signed requests are accepted" if view.signed else ""),
     ]
     return [(name, value) for name, value in pairs if value]
 
@@ -326,6 +350,8 @@ ADD_EXAMPLES = """
 chatkit token add ann --read '*' --write '*'
 
 chatkit token add cron --bot --write ops --expires 365d
+
+chatkit token add alerts --hook ops
 
 chatkit token add root --admin --backend sqlite:///rooms.db
 """

@@ -9,15 +9,17 @@
 
 import { parseBody } from "./body.js";
 import { actionOf } from "./commands.js";
+import { shownText } from "./hook.js";
 
 /** @type {WeakMap<object, Parsed>} a message that changes is another object */
 const cache = new WeakMap();
 
-/** @param {{body: string, mentions?: string[]}} message */
+/** @param {import("./hook.js").Message & {mentions?: string[]}} message */
 export function parsedOf(message) {
   const known = cache.get(message);
   if (known) return known;
-  const text = actionOf(message.body) ?? message.body;
+  const shown = shownText(message);
+  const text = actionOf(shown) ?? shown;
   /** @type {Parsed} */
   const parsed = { blocks: parseBody(text, message.mentions), names: new Set(), rooms: new Set() };
   for (const block of parsed.blocks) collectFromBlock(block, parsed);

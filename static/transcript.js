@@ -19,6 +19,7 @@
  * @typedef {DayLine | GapLine | NewLine | MessageLine | PendingLine} Line
  */
 
+import { hookOf } from "./hook.js";
 import { parsedOf, textOf } from "./parsed.js";
 
 const EXCERPT_CHARS = 140; // fits in one line of a wide window
@@ -53,7 +54,8 @@ export function linesOf(room, { pending, me, status, known, parentOf, now }) {
       isNewMarked = true;
       groups.interrupt(groups.lines.length ? { kind: "new", id: "new", look: "" } : null);
     }
-    const follows = groups.add(message.sender, hasMarks ? markOf(message) : "", message.time, message.of !== undefined);
+    const mark = `${hasMarks ? markOf(message) : ""} ${hookOf(message)?.username ?? ""}`;
+    const follows = groups.add(message.sender, mark.trim(), message.time, message.of !== undefined);
     groups.lines.push(messageLine(message, `${generation}:${message.seq}`, { room, me, follows, known, parentOf }));
   }
   for (const entry of room.attached ? pending : []) {
@@ -147,7 +149,8 @@ function parentLine(seq, message) {
  * @param {Message} message
  */
 export function excerpt(message) {
-  const line = textOf(parsedOf(message).blocks).slice(0, 2 * EXCERPT_CHARS).replace(/\s+/g, " ").trim();
+  const text = textOf(parsedOf(message).blocks) || (hookOf(message)?.cards[0]?.title ?? "");
+  const line = text.slice(0, 2 * EXCERPT_CHARS).replace(/\s+/g, " ").trim();
   return line.length > EXCERPT_CHARS ? `${line.slice(0, EXCERPT_CHARS)}…` : line;
 }
 

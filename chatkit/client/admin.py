@@ -41,10 +41,19 @@ class AdminClient(HttpClient):
     """
 
     def add_token(
-        self, name: str, grants: Sequence[Grant], *, kind: TokenKind = TokenKind.PERSON, expires_ms: int | None = None
+        self,
+        name: str,
+        grants: Sequence[Grant],
+        *,
+        kind: TokenKind = TokenKind.PERSON,
+        expires_ms: int | None = None,
+        signing_secret: str | None = None,
     ) -> NewTokenView:
-        """Make a token that binds a name. `expires_ms` is Unix time in milliseconds, or None for no end."""
-        return self._new_token("/tokens", TokenRequest(name, tuple(grants), kind, _written(expires_ms)))
+        """Make a token that binds a name. `expires_ms` is Unix time in milliseconds, or None for no end.
+
+        With `signing_secret`, a hook accepts only requests that prove it.
+        """
+        return self._new_token("/tokens", TokenRequest(name, tuple(grants), kind, _written(expires_ms), signing_secret))
 
     def make_invite(self, grants: Sequence[Grant], *, uses: int = 1, expires_ms: int | None = None) -> NewTokenView:
         """Make an invite that can be redeemed `uses` times for a token with these grants."""

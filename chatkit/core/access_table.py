@@ -363,6 +363,12 @@ class AccessTable:
         """Return a token by its id."""
         return self._tokens.get(token_id)
 
+    def is_of_hook(self, name: str) -> bool:
+        """Return whether a token of an incoming webhook holds a name."""
+        holders = next((self._holders[key] for key in name_keys(name) if key in self._holders), None)
+        tokens = () if holders is None else map(self.token, holders.token_ids)
+        return any(token is not None and token.kind is TokenKind.HOOK for token in tokens)
+
     @property
     def held_beginnings(self) -> AbstractSet[str]:
         """The first characters of the folded forms (`text.fold`) of the names that tokens hold, or once held."""

@@ -21,7 +21,7 @@ from chatkit.core.audit import SERVER_NAME, Audit, AuditEvent, RefusedAttempts
 from chatkit.core.backend import Backend
 from chatkit.core.model import check_end, check_sender, format_time
 from chatkit.core.names import is_anonymous, is_role, skeletons
-from chatkit.core.token import Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
+from chatkit.core.token import MAX_SIGNING_CHARS, Token, TokenKind, digest_of, new_secret, new_token_id, parse_secret
 from chatkit.errors import BadRequest, ChatkitError, InviteUsed, NameTaken, NotFound, Unauthorized
 
 MAX_TOKENS: Final = 20_000  # of a store: each process keeps all of them in memory, with about 1 KB each
@@ -61,16 +61,23 @@ class Administration:
         *,
         kind: TokenKind = TokenKind.PERSON,
         expires_ms: int | None = None,
+        signing_secret: str | None = None,
     ) -> NewToken:
         """Make a token for a name, which may have other tokens already.
 
         Needs `admin` on all rooms. Raise `NameTaken` if the name only looks like one that is held, and `BadName` or
-        `BadRequest` for an invalid name, grant or time.
+        `BadRequest` for an invalid name, grant or time. A hook may write to one room, and do nothing else; only a hook
+        may have a `signing_secret`.
         """
         require(by, Right.ADMIN, None)
         if kind is TokenKind.INVITE:
             raise BadRequest("an invite has no name: use make_invite")
-        new = self._new_token(_check_name(name), check_grants(grants), kind, by.name, expires_ms)
+        grants = check_grants(grants)
+        if kind is TokenKind.HOOK:
+            _check_hook(grants)
+        _check_signing_secret(kind, signing_secret)
+        new = self._new_token(_check_name(name), grants, kind, by.name, expires_ms)
+        new = NewToken(replace(new.token, signing_secret=signing_secret), new.secret)
         await self._check_room_for_token()
         await self._store.add_token(new.token, may_share=True)
         sentence = f"made a {kind} token for {new.token.name}: {_describe(new.token.grants)}"
@@ -286,6 +293,21 @@ def _check_name(name: str) -> str:
     if is_anonymous(name) or not all(skeletons(name)):  # a name of nothing but marks would look like any other
         raise NameTaken(name)
     return name
+
+
+def _check_hook(grants: Sequence[Grant]) -> None:
+    """Raise `BadRequest` unless the grants are those of a hook."""
+    if len(grants) != 1 or grants[0].rights != (Right.WRITE,) or grants[0].rooms.endswith("*"):
+        raise BadRequest("a hook has one grant: the right 'write' on one room")
+
+
+def _check_signing_secret(kind: TokenKind, secret: str | None) -> None:
+    if secret is None:
+        return
+    if kind is not TokenKind.HOOK:
+        raise BadRequest("only a hook has a signing secret")
+    if not 1 <= len(secret) <= MAX_SIGNING_CHARS or not secret.isprintable():
+        raise BadRequest(f"a signing secret is 1 to {MAX_SIGNING_CHARS} printable characters")
 
 
 def _describe(grants: Sequence[Grant]) -> str:

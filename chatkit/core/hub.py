@@ -25,6 +25,7 @@ from chatkit.core.consumers import Consumers
 from chatkit.core.group_commit import Committer, Settle
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
+from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, LoopGuard
 from chatkit.core.measures import HubMeasures
 from chatkit.core.mentions import MentionFinder
 from chatkit.core.model import MAX_SEQ, Cursor, Draft, Head, Member, Message, Receipt
@@ -56,11 +57,17 @@ class Hub:
     """Publishing, subscribing, history, presence and health, over one backend: the only way to its rooms."""
 
     def __init__(
-        self, backend: Backend, *, access: AccessTable | None = None, now_ms: Callable[[], int] | None = None
+        self,
+        backend: Backend,
+        *,
+        access: AccessTable | None = None,
+        now_ms: Callable[[], int] | None = None,
+        bot_limit: int = DEFAULT_BOT_LIMIT,
     ) -> None:
         """Make a hub. Without `access`, everybody may moderate every room until the store holds a token.
 
-        `now_ms` is the clock by which tokens and bans end, as Unix milliseconds.
+        `now_ms` is the clock by which tokens and bans end, as Unix milliseconds. `bot_limit` is the number of messages
+        of bots that take turns that a room accepts (see `LoopGuard`); 0 is no limit.
         """
         self.access = AccessTable(is_loopback=True) if access is None else access
         self.now_ms = _steady_now_ms() if now_ms is None else now_ms
@@ -77,6 +84,9 @@ class Hub:
         self._mentions = MentionFinder(self.access, self._presence.roster)
         references = References(backend, is_open=lambda: self.access.is_open)
         self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
+        self._loop_guard = LoopGuard(
+            backend, self.access, bot_limit, submit=self._committer.submit, spawn=self.spawn, now_ms=self.now_ms
+        )
         self._notifier = AccessNotifier(self.access, self.now_ms, self.spawn, self._on_room_changed)
         self._records = RecordWatcher(backend, self._on_records_changed)
         self.records = HubStore(backend, self.publish, self._records.refresh, self.delete_room, self.rename_room)
@@ -151,18 +161,22 @@ class Hub:
         """Queue the draft for the next commit, and call `settle` with its receipt, or with the error that prevented it.
 
         `settle` is called in the event loop. Drafts are committed in the order in which they were submitted, and those
-        that refer to a message are checked before. Raise `Unavailable` if no draft can be accepted.
+        that refer to a message are checked before. A bot's draft may be refused with `BotLoop`. Raise `Unavailable` if
+        no draft can be accepted.
         """
         if "@" in draft.body:
             draft = self._mentions.add_to(draft)
+        if draft.bot and self._loop_guard.holds_back(draft, settle):
+            return
         self._committer.submit(draft, settle)
 
     async def publish(self, draft: Draft) -> Receipt:
         """Commit the draft, and return its receipt when the message is as durable as the backend promises.
 
-        Raise `Unavailable` or `StoreError` if it was not committed, `KeyConflict` if its key has another message, and
-        `BadReference` or `Forbidden` if it may not refer to a message as it does. If the call is cancelled, the draft
-        may be committed nevertheless; a `key` makes it safe to publish again.
+        Raise `Unavailable` or `StoreError` if it was not committed, `KeyConflict` if its key has another message,
+        `BadReference` or `Forbidden` if it may not refer to a message as it does, and `BotLoop` if a bot has to wait
+        for a person. If the call is cancelled, the draft may be committed nevertheless; a `key` makes it safe to
+        publish again.
         """
         settled: asyncio.Future[Receipt] = self._loop.create_future()
 

@@ -16,6 +16,7 @@ ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 ID_CHARS: Final = 10  # 51 bits: two of 10,000 ids are equal with a probability of 1 in 50 million
 SECRET_BYTES: Final = 32
 SECRET: Final = re.compile(r"(?P<shown>ck_(?P<id>[a-z0-9]{8,12})_)[A-Za-z0-9_-]{43}")  # the rest must not be shown
+MAX_SIGNING_CHARS: Final = 1_024  # of a signing secret, which another service may have chosen
 MAX_SECRET_CHARS: Final = len("ck_") + 12 + len("_") + 43
 
 
@@ -33,6 +34,7 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 
     `digest` is the SHA-256 of the secret in hex. After a rotation, the secret before it (`previous_digest`) is valid
     until `previous_until_ms`. `uses_left` counts how often an invite can still be redeemed; it is None for others.
+    With `signing_secret`, a hook only accepts requests that prove it; it is kept as it is, because it is computed with.
     """
 
     id: str
@@ -48,6 +50,10 @@ class Token(msgspec.Struct, frozen=True, gc=False):
     revoked_ms: int | None = None
     previous_digest: str | None = None
     previous_until_ms: int | None = None
+    signing_secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Token({self.id!r})"  # a log or traceback must not hold the signing secret
 
     @property
     def is_bot(self) -> bool:

@@ -214,7 +214,7 @@ async def check_request(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
     Raise `Forbidden` for a wrong host or origin, and as `Authenticator.identify` does.
     """
     admission: Admission = connection.app.state.admission
-    credentials = _check_site(connection, admission)
+    credentials = check_site(connection, admission)
     connection.scope["user"] = admission.authenticator.identify(credentials)
 
 
@@ -224,12 +224,12 @@ async def check_visitor(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
     Raise `Forbidden` for a wrong host or origin.
     """
     admission: Admission = connection.app.state.admission
-    credentials = _check_site(connection, admission)
+    credentials = check_site(connection, admission)
     connection.scope["user"] = Identity(ANONYMOUS, address=admission.authenticator.address(credentials))
 
 
-def _check_site(connection: ASGIConnection[Any, Any, Any, Any], admission: Admission) -> Credentials:
-    """Raise `Forbidden` for a wrong host, or for a change that a page of another site asks for."""
+def check_site(connection: ASGIConnection[Any, Any, Any, Any], admission: Admission) -> Credentials:
+    """Return what a request says about its sender. Raise `Forbidden` for a wrong host, or a change by another site."""
     headers = connection.headers
     credentials = admission.authenticator.read(connection.scope)
     host = headers.get("host")

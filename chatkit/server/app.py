@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -17,9 +19,12 @@ from chatkit.errors import ChatkitError
 from chatkit.server.access import AccessPolicy
 from chatkit.server.access_log import AccessLog
 from chatkit.server.admission import Admission, provide_admission
+from chatkit.server.asyncapi import asyncapi_document
 from chatkit.server.health import health
+from chatkit.server.hooks.routes import hooks_router
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
+from chatkit.server.mcp_route import mcp
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
@@ -50,7 +55,10 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
     `table` is that of the limits of all workers; without it, the application has its own.
     Raise `BadBackendURL`, `StoreError` or `Unavailable` if the store cannot be used.
     """
-    async with open_backend(settings.backend) as backend, Hub(backend, access=access_table(settings)) as hub:
+    async with (
+        open_backend(settings.backend) as backend,
+        Hub(backend, access=access_table(settings), bot_limit=settings.bot_limit) as hub,
+    ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
         trimming = hub.spawn(retention.run())
         try:
@@ -72,20 +80,19 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
     async def gather() -> Snapshots:  # replaced in a worker, which asks the others too
         return {0: await take_snapshot(admission)}
 
-    document = openapi_document(
-        settings.limits, settings.path_prefix, needs_token=not (settings.is_open or settings.open_grants)
-    )
     app = Litestar(
         route_handlers=[
             rooms_router,
             session_router,
             tokens_router,
             moderation_router,
+            hooks_router,
             health,
             metrics,
+            mcp,
             rooms_socket,
             *page_handlers(settings.page, admission),
-            *schema_handlers(document, policy),
+            *schema_handlers(partial(_documents, settings), policy),
         ],
         state=State(
             {
@@ -111,6 +118,15 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
         proxies = admission.authenticator.proxies
         app.asgi_handler = AccessLog(app.asgi_handler, proxies)  # type: ignore[assignment]  # takes any server's scopes
     return app
+
+
+def _documents(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the OpenAPI and the AsyncAPI document."""
+    needs_token = not (settings.is_open or settings.open_grants)
+    return (
+        openapi_document(settings.limits, settings.path_prefix, needs_token=needs_token),
+        asyncapi_document(settings.limits, settings.path_prefix, needs_token=needs_token),
+    )
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -3,6 +3,7 @@
 A token that is not valid is refused. It never makes its sender a guest, who would have other rights than intended.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Self
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ from chatkit.core.access_table import INVALID, NEEDS_TOKEN, AccessTable
 from chatkit.core.administration import NewToken
 from chatkit.core.hub import Hub
 from chatkit.core.model import ANONYMOUS
+from chatkit.core.token import TokenKind
 from chatkit.errors import Banned, ChatkitError, Unauthorized
 from chatkit.server.client_address import MAX_HOPS, TrustedProxies, is_address, is_loopback_address, parse_networks
 from chatkit.server.session_cookie import SessionCookie, is_equal
@@ -30,6 +32,7 @@ PROXY_HEADERS: Final = frozenset(
 ONLY_THIS_MACHINE: Final = (
     "without tokens, this server is open to programs on its own machine only: make a token with 'chatkit token add'"
 )
+NOT_A_HOOK: Final = "this is not the address of a webhook: make one with 'chatkit token add NAME --hook ROOM'"
 SESSION_ENDED: Final = "the session of this page has ended: sign in again"
 
 
@@ -160,6 +163,27 @@ class Authenticator:
         if not is_right_one or isinstance(error, Banned):
             self._record_refusal(address, error)
         raise error
+
+    def by_hook(self, token: str, address: str) -> Identity:
+        """Return whose webhook a token is, which is a part of the webhook's URL. Raise as `by_token` does.
+
+        Raise `Unauthorized` for every other token, and for the server's secret: a URL is kept in more places than these
+        should be.
+        """
+        if self._access.is_open:  # then there is no token
+            raise Unauthorized(NOT_A_HOOK)
+        identity = self.by_token(token, None, address)
+        found = self._access.token(identity.token_id or "")
+        if found is None or found.kind is not TokenKind.HOOK:
+            raise Unauthorized(NOT_A_HOOK)
+        return identity
+
+    def check_proof(self, address: str, is_right: Callable[[], bool], sentence: str) -> None:
+        """Raise `Unauthorized` with a sentence unless a proof is right; a wrong one counts as a wrong token."""
+        if not self._attempts.check(address, is_right):
+            error = Unauthorized(sentence)
+            self._record_refusal(address, error)
+            raise error
 
     async def redeem(self, secret: str, name: str, address: str) -> NewToken:
         """Redeem an invite for a token with a name that is free.

@@ -5,32 +5,36 @@ from typing import Final
 import msgspec
 
 from chatkit import __version__
-from chatkit.core.message_state import Act
 from chatkit.core.model import Limits
 from chatkit.server.metrics import METRICS, WORKER
 from chatkit.server.openapi_access import STRUCTS as ACCESS_STRUCTS
 from chatkit.server.openapi_access import access_paths, access_schemas, room_operations
 from chatkit.server.openapi_consumers import STRUCTS as CONSUMER_STRUCTS
 from chatkit.server.openapi_consumers import consumer_paths
+from chatkit.server.openapi_errors import error_examples, name_errors
+from chatkit.server.openapi_examples import EVENTS, LINES
+from chatkit.server.openapi_hooks import hook_paths, hook_schemas
+from chatkit.server.openapi_mcp import mcp_paths, mcp_schemas
 from chatkit.server.openapi_messages import STRUCTS as MESSAGE_STRUCTS
 from chatkit.server.openapi_messages import message_paths
 from chatkit.server.openapi_parts import (
-    CURSOR_PATTERN,
-    ERRORS,
-    JSON,
     NDJSON,
     POSITION_PATTERN,
     SECURITY,
+    SECURITY_SCHEMES,
     Json,
-    error_response,
+    cursor_schema,
+    draft_schemas,
     error_responses,
+    json_content,
     key_schema,
+    mark_times,
     operation,
     parameter,
-    ref,
     responses_of,
     room_parameter,
     sender_schema,
+    start_schema,
 )
 from chatkit.wire.http import Health, MemberList, MessagePage, Problem, PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import WireMessage
@@ -38,56 +42,39 @@ from chatkit.wire.protocol import WireMessage
 DESCRIPTION: Final = (
     "Rooms are logs of messages. Every message has a `seq`, and every answer a `cursor` from which to read on. "
     "A token is a name with rights; a room that a client may not read does not exist for it. "
-    "Errors are problem details (RFC 9457) with a `code`. The WebSocket is at `/ws/{room}`."
+    "Errors are problem details (RFC 9457) with a `code`. The WebSocket is described by `asyncapi.json` beside this."
 )
-_STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
-
-_ACTS: Final = [act.value for act in Act if act is not Act.REDACT]
-
-TIMES: Final = {"time", "created", "expires", "last_used", "revoked", "previous_until", "until"}  # RFC 3339
+STRUCTS: Final = (RoomList, RoomView, MemberList, MessagePage, WireMessage, PublishRequest, Health, Problem)
 
 
 def openapi_document(limits: Limits, path_prefix: str, *, needs_token: bool) -> Json:
     """Return the document for a server with these limits at this path prefix."""
-    structs = (*_STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
+    structs = (*STRUCTS, *ACCESS_STRUCTS, *MESSAGE_STRUCTS, *CONSUMER_STRUCTS)
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    schemas |= mcp_schemas()
     schemas["PublishRequest"] |= _publish_schema(limits)
     for name, properties in access_schemas().items():
         schemas[name]["properties"] |= properties
+    schemas |= hook_schemas()
     schemas["RoomSettingsChange"]["minProperties"] = 1
     schemas["Problem"]["required"] = ["code", "title", "status", "detail"]  # optional only in the answers of proxies
-    _mark_times(schemas)
+    mark_times(schemas)
+    paths = _paths(limits)
+    responses = name_errors(paths, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatkit", "version": __version__, "description": DESCRIPTION},
         "servers": [{"url": path_prefix or "/"}],
         "security": SECURITY if needs_token else [{}, *SECURITY],  # an empty requirement makes the token optional
         "tags": [{"name": name} for name in ("rooms", "access", "moderation", "server")],
-        "paths": _paths(limits),
+        "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {f"Error{status}": error_response(status) for status in ERRORS},
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "A token, or the server's secret."},
-                "query": {"type": "apiKey", "in": "query", "name": "token", "description": "For EventSource."},
-                "cookie": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": "chatkit_8000",
-                    "description": "Set by `POST /session` and `/?token=TOKEN`; the name contains the port.",
-                },
-            },
+            "responses": responses,
+            "examples": error_examples(),
+            "securitySchemes": SECURITY_SCHEMES,
         },
     }
-
-
-def _mark_times(schemas: Json) -> None:
-    """Give the times of answers their format: msgspec derives plain strings."""
-    for schema in schemas.values():
-        for name in TIMES & schema.get("properties", {}).keys():
-            for variant in (schema["properties"][name], *schema["properties"][name].get("anyOf", ())):
-                if variant.get("type") == "string":
-                    variant["format"] = "date-time"
 
 
 def _publish_schema(limits: Limits) -> Json:
@@ -95,22 +82,10 @@ def _publish_schema(limits: Limits) -> Json:
 
     `not` says that one of them is required, because generators of clients make several classes from an `anyOf`.
     """
-    body = {"type": ["string", "null"], "description": f"Text of at most {limits.body} bytes of UTF-8."}
-    data = {"description": f"Any JSON value of at most {limits.data} bytes."}
     null = {"type": "null"}
     return {
-        "properties": {
-            "body": body,
-            "data": data,
-            "key": {"anyOf": [key_schema(), null]},
-            "of": {"anyOf": [{"type": "integer", "minimum": 1}, null], "description": "The message that it refers to."},
-            "act": {
-                "anyOf": [{"type": "string", "enum": _ACTS}, null],
-                "description": "What it does to that message; without it, it is a reply.",
-            },
-        },
+        "properties": draft_schemas(limits),
         "not": {"properties": {"body": null, "data": null}},
-        "example": {"body": "hello"},
     }
 
 
@@ -135,6 +110,8 @@ def _paths(limits: Limits) -> dict[str, Json]:
         },
         **consumer_paths(),
         **access_paths(),
+        **hook_paths(),
+        **mcp_paths(),
         "/health": {"get": _health_operation()},
         "/metrics": {"get": _metrics_operation()},
     }
@@ -156,10 +133,14 @@ def _read_operation(limits: Limits) -> Json:
         parameter("pinned", "query", {"type": "boolean", "default": False}, "Only messages that are pinned now."),
         parameter("raw", "query", {"type": "boolean", "default": False}, "The log as it was written."),
     ]
-    responses = responses_of(MessagePage, 400, 404, 503, other={NDJSON: {"schema": {"type": "string"}}})
+    responses = responses_of(MessagePage, 400, 404, 503, other=_lines())
     return operation(
         "readMessages", "Read a page of messages: the newest, without `after` and `before`", responses, parameters
     )
+
+
+def _lines() -> Json:
+    return {NDJSON: {"schema": {"type": "string"}, "example": LINES}}
 
 
 def _publish_operation(limits: Limits) -> Json:
@@ -169,28 +150,30 @@ def _publish_operation(limits: Limits) -> Json:
             "Idempotency-Key", "header", key_schema(), "The message's key: repeated requests store the message once."
         ),
     ]
-    message = {"content": {JSON: {"schema": ref(WireMessage)}}}
+    message = {"content": json_content(WireMessage)}
     responses = {
         "201": {"description": "The message is committed.", **message},
         "200": {"description": "A message with this key was stored before; this is that message.", **message},
         **error_responses(400, 404, 409, 413, 422, 503),
     }
-    raw = {"schema": {"type": "string", "minLength": 1, "example": "hello"}}
+    raw = {"schema": {"type": "string", "minLength": 1}, "example": "hello"}
     body = {
         "required": True,
         "description": f"JSON; or, with any other content type, the text itself, of at most {limits.body} bytes.",
-        "content": {JSON: {"schema": ref(PublishRequest)}, "text/plain": raw},
+        "content": {**json_content(PublishRequest), "text/plain": raw},
     }
     return {**operation("publish", "Publish a message", responses, parameters), "requestBody": body}
 
 
 def _follow_operation(limits: Limits) -> Json:
-    cursor = {"type": "string", "pattern": CURSOR_PATTERN, "example": "k3f9x2ab:42"}
-    history = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+    cursor = cursor_schema()
     parameters = [
         parameter("after", "query", cursor, "The cursor to resume from."),
         parameter(
-            "history", "query", history, f"How many messages to start with, without `after`; {limits.history} at most."
+            "history",
+            "query",
+            start_schema(),
+            f"How many messages to start with, without `after`; {limits.history} at most.",
         ),
         parameter("Last-Event-ID", "header", cursor, "The cursor to resume from; it overrides `after`."),
     ]
@@ -208,13 +191,13 @@ def _follow_operation(limits: Limits) -> Json:
     }
     stream = {
         "description": "Events whose ids are cursors, or lines of JSON. After every 15 s of silence there is a `ping`.",
-        "content": {"text/event-stream": {"schema": event}, NDJSON: {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": event, "example": EVENTS}, **_lines()},
     }
     return operation("followRoom", "Follow a room", {"200": stream, **error_responses(400, 404, 503)}, parameters)
 
 
 def _health_operation() -> Json:
-    content = {"content": {JSON: {"schema": ref(Health)}}}
+    content = {"content": json_content(Health)}
     responses = {
         "200": {"description": "The server works.", **content},
         "503": {"description": "The store is unavailable.", **content},
@@ -231,7 +214,7 @@ def _health_operation() -> Json:
 
 
 def _metrics_operation() -> Json:
-    text = {"schema": {"type": "string", "example": 'chatkit_connections{kind="json",worker="0"} 12.0'}}
+    text = {"schema": {"type": "string"}, "example": 'chatkit_connections{kind="json",worker="0"} 12.0'}
     responses = {
         "200": {"description": "One line for each value.", "content": {"text/plain": text}},
         **error_responses(429),

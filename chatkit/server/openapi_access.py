@@ -7,14 +7,13 @@ from chatkit.core.administration import MAX_OVERLAP_S, MAX_USES
 from chatkit.core.model import MAX_ROOM_CHARS
 from chatkit.core.moderation import MAX_KEEP, MAX_REASON_CHARS, MAX_SUBJECT_CHARS, MAX_TOPIC_CHARS
 from chatkit.server.openapi_parts import (
-    JSON,
     SECURITY,
     Json,
     error_responses,
+    json_content,
     name_schema,
     operation,
     parameter,
-    ref,
     responses_of,
     room_parameter,
     room_schema,
@@ -182,7 +181,7 @@ def _body(struct: type, example: Any) -> Json:
     return {
         "required": True,
         "description": (struct.__doc__ or "").splitlines()[0],
-        "content": {JSON: {"schema": ref(struct), "example": example}},
+        "content": json_content(struct, example),
     }
 
 

@@ -5,12 +5,11 @@ from typing import Any, Final
 from chatkit.core.consumer import MAX_LEASE_S, MAX_WAIT_S, MIN_LEASE_S
 from chatkit.core.consumer_state import MAX_UNSETTLED
 from chatkit.server.openapi_parts import (
-    JSON,
     Json,
     error_responses,
+    json_content,
     operation,
     parameter,
-    ref,
     responses_of,
     room_parameter,
     room_schema,
@@ -80,7 +79,7 @@ def consumer_paths() -> dict[str, Json]:
 
 
 def _put_operation() -> Json:
-    view = {"content": {JSON: {"schema": ref(ConsumerView)}}}
+    view = {"content": json_content(ConsumerView)}
     responses = {
         "201": {"description": "The consumer was made.", **view},
         "200": {"description": "The consumer was moved or changed.", **view},
@@ -115,7 +114,7 @@ def _settle(name: str, summary: str, request: type, example: Json) -> Json:
 
 def _body(request: type, example: Json) -> Json:
     described = (request.__doc__ or "").splitlines()[0]
-    return {"required": True, "description": described, "content": {JSON: {"schema": ref(request), "example": example}}}
+    return {"required": True, "description": described, "content": json_content(request, example)}
 
 
 def _parameters() -> list[Json]:

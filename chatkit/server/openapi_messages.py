@@ -6,13 +6,13 @@ from urllib.parse import quote
 from chatkit.core.message_state import MAX_EMOJI_CHARS
 from chatkit.core.model import Limits
 from chatkit.core.text import MAX_SEARCH_CHARS
+from chatkit.server.openapi_examples import ENTRY
 from chatkit.server.openapi_parts import (
-    JSON,
     Json,
     error_responses,
+    json_content,
     operation,
     parameter,
-    ref,
     responses_of,
     room_parameter,
     sender_schema,
@@ -73,17 +73,16 @@ def _edit_operation(limits: Limits) -> Json:
     described = {
         "required": True,
         "description": f"The new text, of at most {limits.body} bytes of UTF-8.",
-        "content": {JSON: {"schema": ref(EditRequest), "example": {"body": "corrected"}}},
+        "content": json_content(EditRequest, {"body": "corrected"}),
     }
     edit = operation("edit", "Give one's own message another text", _answers(413), [_name_parameter()])
     return {**edit, "requestBody": described}
 
 
 def _react_operation() -> Json:
-    message = {"content": {JSON: {"schema": ref(WireMessage)}}}
     responses = {
-        "201": {"description": "The entry that was stored.", **message},
-        "200": {"description": "The emoji was there; this is the message.", **message},
+        "201": {"description": "The entry that was stored.", "content": json_content(WireMessage, ENTRY)},
+        "200": {"description": "The emoji was there; this is the message.", "content": json_content(WireMessage)},
         **error_responses(400, 404, 422, 503),
     }
     return operation("react", "Put an emoji to a message", responses, [_name_parameter()])
@@ -97,7 +96,7 @@ def _mark_operation() -> Json:
     body = {
         "required": True,
         "description": described,
-        "content": {JSON: {"schema": ref(MarkerRequest), "example": {"seq": 42}}},
+        "content": json_content(MarkerRequest, {"seq": 42}),
     }
     return {**mark, "requestBody": body}
 

@@ -1,9 +1,13 @@
-"""The parts of the OpenAPI document that its operations share: parameters, schemas of values, and responses."""
+"""The parts that operations of the OpenAPI document share: parameters, schemas of values, and responses.
+
+The AsyncAPI document uses those that have no HTTP in them.
+"""
 
 from typing import Any, Final
 
-from chatkit.core.model import MAX_KEY_CHARS, MAX_ROOM_CHARS, MAX_SENDER_CHARS
-from chatkit.wire.http import Problem
+from chatkit.core.message_state import Act
+from chatkit.core.model import MAX_KEY_CHARS, MAX_ROOM_CHARS, MAX_SENDER_CHARS, Limits
+from chatkit.server.openapi_examples import EXAMPLES
 
 Json = dict[str, Any]
 
@@ -19,7 +23,27 @@ SENDER_PATTERN: Final = f"^({_NAME})?$"  # an empty name means no name
 CURSOR_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:[0-9]{1,18})?$"
 POSITION_PATTERN: Final = r"^([A-Za-z0-9]{1,32}:)?[0-9]{1,18}$"
 
-SECURITY: Final[list[Json]] = [{"bearer": []}, {"query": []}, {"cookie": []}]
+TIMES: Final = {
+    "time", "since", "created", "expires", "last_used", "revoked", "previous_until", "until",
+}  # RFC 3339  # fmt: skip
+_ACTS: Final = [act.value for act in Act if act is not Act.REDACT]
+
+SECURITY_SCHEMES: Final[dict[str, Json]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token, or the server's secret."},
+    "query": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "token",
+        "description": "For clients that cannot send headers, such as EventSource.",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "chatkit_8000",
+        "description": "Set by `POST /session` and `/?token=TOKEN`; the name contains the port.",
+    },
+}
+SECURITY: Final[list[Json]] = [{name: []} for name in SECURITY_SCHEMES]
 
 ERRORS: Final[dict[int, str]] = {
     400: "A name, cursor, query parameter or body is invalid.",
@@ -29,7 +53,10 @@ ERRORS: Final[dict[int, str]] = {
         "request comes from another site, or its `Host` is not a name of this server. See `code`."
     ),
     404: "There is no such room, message, consumer, token or ban, or the client may not know of it.",
-    409: "The key belongs to another message, or the lease has run out. See `code`.",
+    409: (
+        "The key belongs to another message, the lease has run out, or a bot has to wait until a person has written. "
+        "See `code`."
+    ),
     413: "The body or the data is larger than the limit.",
     422: "A message cannot refer to that one: it does not exist, is a change itself, or was redacted.",
     429: (
@@ -50,7 +77,7 @@ def operation(
 
 def responses_of(struct: type, *errors: int, other: Json | None = None, status: int = 200) -> Json:
     """Return the responses of an operation that answers with a value, beside the errors of every operation."""
-    content = {JSON: {"schema": ref(struct)}, **(other or {})}
+    content = {**json_content(struct), **(other or {})}
     return {
         str(status): {"description": (struct.__doc__ or "").splitlines()[0], "content": content},
         **error_responses(*errors),
@@ -58,18 +85,13 @@ def responses_of(struct: type, *errors: int, other: Json | None = None, status: 
 
 
 def error_responses(*statuses: int) -> Json:
-    """Return the responses for errors with these statuses, and with those of every operation."""
-    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in (*statuses, 401, 403, 429)}
+    """Return the responses for errors with these statuses, and those of every operation. `name_errors` fills them."""
+    return {str(status): {} for status in (*statuses, 401, 403, 429)}
 
 
-def error_response(status: int) -> Json:
-    """Return the response for errors with a status, to which `error_responses` refers."""
-    retry = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}} if status == 429 else {}
-    return {
-        "description": ERRORS[status],
-        "content": {PROBLEM: {"schema": ref(Problem)}},
-        **({"headers": retry} if retry else {}),
-    }
+def json_content(struct: type, example: Json | None = None) -> Json:
+    """Return a body of JSON, with the example of its type unless another is given."""
+    return {JSON: {"schema": ref(struct), "example": example or EXAMPLES[struct]}}
 
 
 def room_parameter() -> Json:
@@ -97,6 +119,45 @@ def name_schema() -> Json:
 def key_schema() -> Json:
     """Return the schema of a message's key."""
     return {"type": "string", "pattern": "^[ -~]+$", "minLength": 1, "maxLength": MAX_KEY_CHARS}
+
+
+def cursor_schema() -> Json:
+    """Return the schema of a cursor; an empty one means none."""
+    return {"type": "string", "pattern": CURSOR_PATTERN, "example": "k3f9x2ab:42"}
+
+
+def start_schema() -> Json:
+    """Return the schema of the number of messages with which a reader starts."""
+    return {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+
+
+def start_text(limits: Limits) -> str:
+    """Return the description of that number."""
+    return f"How many messages to start with, without `after`; {limits.history} at most."
+
+
+def draft_schemas(limits: Limits) -> dict[str, Json]:
+    """Return the schemas of the properties of a message to publish, whose limits msgspec cannot derive."""
+    null = {"type": "null"}
+    return {
+        "body": {"type": ["string", "null"], "description": f"Text of at most {limits.body} bytes of UTF-8."},
+        "data": {"description": f"Any JSON value of at most {limits.data} bytes."},
+        "key": {"anyOf": [key_schema(), null]},
+        "of": {"anyOf": [{"type": "integer", "minimum": 1}, null], "description": "The message that it refers to."},
+        "act": {
+            "anyOf": [{"type": "string", "enum": _ACTS}, null],
+            "description": "What it does to that message; without it, it is a reply.",
+        },
+    }
+
+
+def mark_times(schemas: dict[str, Json]) -> None:
+    """Give the times of answers their format: msgspec derives plain strings."""
+    for schema in schemas.values():
+        for name in TIMES & schema.get("properties", {}).keys():
+            for variant in (schema["properties"][name], *schema["properties"][name].get("anyOf", ())):
+                if variant.get("type") == "string":
+                    variant["format"] = "date-time"
 
 
 def parameter(name: str, location: str, schema: Json, description: str) -> Json:

@@ -29,11 +29,13 @@ LISTED: Final = 50  # messages in a list, when no limit is given
 MAX_LISTED: Final = 100
 
 
-def _reader(admission: Admission, request: HttpRequest) -> str:
+def reader_name(admission: Admission, request: HttpRequest) -> str:
+    """Return the name for which the client's markers are kept. Raise `Forbidden` if it is not known whose it is."""
     return reader_of(request.user, is_open=admission.hub.access.is_open)
 
 
-def _may_read(admission: Admission, request: HttpRequest) -> Callable[[str], bool]:
+def readable_by(admission: Admission, request: HttpRequest) -> Callable[[str], bool]:
+    """Return the check whether the client may read a room now."""
     return partial(admission.allows, request.user, Right.READ)
 
 
@@ -47,7 +49,7 @@ async def show_marker(
     """Show up to which message the client's name has read a room."""
     await admission.charge(request, PAGE_COST)
     room = readable_room(admission, request, room)
-    return MarkerView(room, await admission.hub.read_state.marker(_reader(admission, request), room))
+    return MarkerView(room, await admission.hub.read_state.marker(reader_name(admission, request), room))
 
 
 @put("/rooms/{room:str}/marker", status_code=200)
@@ -61,7 +63,7 @@ async def mark(
     await admission.charge(request, MARK_COST)
     room = readable_room(admission, request, room)
     body = await read_body(request, MarkerRequest)
-    return MarkerView(room, await admission.hub.read_state.mark(_reader(admission, request), room, body.seq))
+    return MarkerView(room, await admission.hub.read_state.mark(reader_name(admission, request), room, body.seq))
 
 
 @get("/unread")
@@ -72,7 +74,7 @@ async def list_unread(
 ) -> UnreadList:
     """List what the client's name has not read: in each room that it has marked, or that mentions it."""
     await admission.charge(request, UNREAD_COST)
-    found = await admission.hub.read_state.unread(_reader(admission, request), _may_read(admission, request))
+    found = await admission.hub.read_state.unread(reader_name(admission, request), readable_by(admission, request))
     return UnreadList([WireUnread.of(each) for each in found])
 
 
@@ -85,8 +87,16 @@ async def list_mentions(
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> MessageList:
     """List the messages of all rooms that mention the client's name, the newest first."""
+    found = await while_connected(request, find_mentions(admission, request, before, limit))
+    return list_messages(found, limit, readable_by(admission, request))
+
+
+async def find_mentions(
+    admission: Admission, request: HttpRequest, before: str | None, limit: int
+) -> Sequence[Message]:
+    """Return the newest mentions of the client's name, and one more than `limit` if there are more."""
     await admission.charge(request, LIST_COST)
-    reader = _reader(admission, request)
+    reader = reader_name(admission, request)
     position = MentionPosition.parse(before) if before else None
     hub = admission.hub
 
@@ -95,8 +105,7 @@ async def list_mentions(
         rooms = None if reads_all else {info.room for info in await _readable_rooms(admission, request)}
         return await hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
 
-    found = await while_connected(request, admission.context.history_queue.list(admission.client(request), read))
-    return list_messages(found, limit, _may_read(admission, request))
+    return await admission.context.history_queue.list(admission.client(request), read)
 
 
 @get("/search")
@@ -111,7 +120,15 @@ async def search(
     """Search all rooms that the client may read for a text, and return the newest messages first."""
     if not q:
         raise BadRequest("search for a text: ?q=TEXT")
-    text = check_search(q)
+    found = await while_connected(request, find_text(admission, request, q, before, limit))
+    return list_messages(found, limit, readable_by(admission, request))
+
+
+async def find_text(
+    admission: Admission, request: HttpRequest, text: str, before: str | None, limit: int
+) -> Sequence[Message]:
+    """Return the newest messages of all rooms that contain a text, and one more than `limit` if there are more."""
+    text = check_search(text)
     position = MentionPosition.parse(before) if before else None
     await admission.charge(request, SEARCH_ALL_COST)
 
@@ -119,13 +136,12 @@ async def search(
         rooms = await _readable_rooms(admission, request)
         return await admission.hub.search(rooms, text, before=position, limit=limit + 1)
 
-    found = await while_connected(request, admission.context.history_queue.search(admission.client(request), read))
-    return list_messages(found, limit, _may_read(admission, request))
+    return await admission.context.history_queue.search(admission.client(request), read)
 
 
 async def _readable_rooms(admission: Admission, request: HttpRequest) -> list[RoomInfo]:
     infos = [info for info in await admission.hub.rooms() if not is_system_room(info.room)]
-    readable = await choose_rooms([info.room for info in infos], _may_read(admission, request))
+    readable = await choose_rooms([info.room for info in infos], readable_by(admission, request))
     return [info for info in infos if info.room in readable]
 
 

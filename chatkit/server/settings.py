@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from chatkit.core.access import Grant
+from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, MAX_BOT_LIMIT
 from chatkit.core.model import DEFAULT_LIMITS, Limits
 from chatkit.errors import BadRequest
 
@@ -44,7 +45,8 @@ class Settings:
     """How a server runs. Times are in seconds, rates per second; a `rate_limit` of 0 turns the rate limits off.
 
     `open_grants` are the rights of everybody without a token. `local_rate_limit` is that of programs on this machine;
-    None stands for `rate_limit`. `trust_proxies` are the networks of proxies, and `trust_header` is the header in which
+    None stands for `rate_limit`. `bot_limit` is the number of messages of bots that take turns that a room accepts;
+    0 is no limit. `trust_proxies` are the networks of proxies, and `trust_header` is the header in which
     they name a person.
     """
 
@@ -59,6 +61,7 @@ class Settings:
     secret: str | None = None
     rate_limit: float = 100
     local_rate_limit: float | None = None
+    bot_limit: int = DEFAULT_BOT_LIMIT
     max_connections: int = 10_000
     origins: tuple[str, ...] = ()
     trust_proxies: tuple[str, ...] = ()
@@ -89,6 +92,7 @@ class Settings:
                     self.rate_limit == inf,
                     "rate-limit must be finite; for no limit, use 0",
                 ),  # JSON has no infinity for clients
+                (not 0 <= self.bot_limit <= MAX_BOT_LIMIT, f"bot-limit must be 0 to {MAX_BOT_LIMIT}"),
                 (self.max_connections < self.workers, _too_few_connections(self.workers)),
                 (self.log_level not in LOG_LEVELS, f"log-level must be one of {', '.join(LOG_LEVELS)}"),
                 (

@@ -4,6 +4,7 @@ from litestar import Response, Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from chatkit.core.token import TokenKind
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.browser_site import page_url
 from chatkit.server.litestar_types import HttpRequest
@@ -35,9 +36,15 @@ async def add_token(admission: NamedDependency[Admission], request: HttpRequest)
     admission.consume(request)
     body = await read_body(request, TokenRequest)
     new = await admission.hub.administration.add_token(
-        admission.current(request), body.name, body.grants, kind=body.kind, expires_ms=read_wire_time(body.expires)
+        admission.current(request),
+        body.name,
+        body.grants,
+        kind=body.kind,
+        expires_ms=read_wire_time(body.expires),
+        signing_secret=body.signing_secret,
     )
-    return NewTokenView.made(new.token, new.secret)
+    url = f"{page_url(request, admission)}hooks/{new.secret}" if body.kind is TokenKind.HOOK else None
+    return NewTokenView.made(new.token, new.secret, url)
 
 
 @delete("/tokens/{token_id:str}", status_code=200)

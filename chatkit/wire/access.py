@@ -16,7 +16,10 @@ from chatkit.errors import BadRequest
 
 
 class TokenView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A token without its secret. Until `previous_until`, the secret before the last rotation is valid too."""
+    """A token without its secret. Until `previous_until`, the secret before the last rotation is valid too.
+
+    If `signed`, it is a hook that accepts only requests that prove its signing secret.
+    """
 
     id: str
     name: str
@@ -29,6 +32,7 @@ class TokenView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     last_used: str | None = None
     revoked: str | None = None
     previous_until: str | None = None
+    signed: bool = False
 
     @classmethod
     def of(cls, token: Token) -> Self:
@@ -45,11 +49,12 @@ class TokenView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             _time(token.last_used_ms),
             _time(token.revoked_ms),
             _time(token.previous_until_ms),
+            token.signing_secret is not None,
         )
 
 
 class NewTokenView(TokenView, frozen=True, omit_defaults=True, kw_only=True):
-    """A token with its secret, in the only answer that holds it. `url` is the link of an invite."""
+    """A token with its secret, in the only answer that holds it. `url` is that of an invite or a hook."""
 
     secret: str
     url: str | None = None
@@ -70,12 +75,16 @@ class TokenList(msgspec.Struct, frozen=True):
 
 
 class TokenRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A token to make."""
+    """A token to make. With `signing_secret`, which only a hook may have, it accepts only requests that prove it."""
 
     name: str
     grants: tuple[Grant, ...]
     kind: TokenKind = TokenKind.PERSON
     expires: str | None = None
+    signing_secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"TokenRequest({self.name!r})"
 
 
 class RotateRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from chatkit.errors import (
     BadReference,
     BadRequest,
     Banned,
+    BotLoop,
     ChatkitError,
     Forbidden,
     InviteUsed,
@@ -99,6 +100,7 @@ _TABLE: Final = (
     _Row("key-conflict", KeyConflict, 409, ExitCode.FAILED),
     _Row("version-conflict", VersionConflict, 409, ExitCode.FAILED),
     _Row("lease-expired", LeaseExpired, 409, ExitCode.FAILED),
+    _Row("bot-loop", BotLoop, 409, ExitCode.FAILED),  # not 429, after which programs try again by themselves
     _Row("method-not-allowed", ChatkitError, 405, ExitCode.FAILED),
     _Row("timeout", ChatkitError, 408, ExitCode.FAILED),
     _Row("rate-limited", RateLimited, 429, ExitCode.FAILED, PrivateCloseCode.OVERLOADED),
@@ -165,6 +167,8 @@ def details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of ca
             return Details(limit=error.max_bytes)
         case TooManyRooms():
             return Details(limit=error.max_rooms)
+        case BotLoop():
+            return Details(limit=error.n_messages)
         case BadCursor():
             return Details(value=error.cursor[:MAX_VALUE_CHARS])
         case UnknownOp():
@@ -199,6 +203,8 @@ def error_of(  # noqa: C901 - a table of cases
             error.max_bytes = details.limit
         case TooManyRooms():
             error.max_rooms = details.limit
+        case BotLoop():
+            error.n_messages = details.limit or 0
         case BadName():
             error.kind = code.removeprefix("bad-")
         case BadCursor():

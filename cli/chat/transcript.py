@@ -7,16 +7,15 @@ Text of other people never reaches the columns on the left, so that no message c
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, assert_never
 
-import msgspec
-
 from chatkit.cli.chat.mentions import split_mentions
 from chatkit.cli.chat.people import People
 from chatkit.cli.chat.recent_messages import RecentMessages
 from chatkit.cli.chat.style import DIM, REVERSE, Style
 from chatkit.cli.chat.styled_text import StyledText
 from chatkit.cli.chat.wrapping import cells_of, shorten
+from chatkit.cli.hook_text import shown_data, shown_text
 from chatkit.cli.marks import Marks, sender_of
-from chatkit.cli.sanitize import escaped, one_line, visible
+from chatkit.cli.sanitize import one_line, visible
 from chatkit.cli.times import local_time
 from chatkit.core.message_state import Act
 from chatkit.core.model import Message
@@ -149,14 +148,14 @@ class Transcript:
     def _body(self, message: Message) -> list[StyledText]:
         if message.redacted:
             return [StyledText("(redacted)", DIM)]
-        body = visible(message.body).expandtabs(len(TAB))
+        body = visible(shown_text(message)).expandtabs(len(TAB))
         lines = [StyledText()]
         if _is_action(message):
             lines[0].add(f"{''.join(sender_of(message, self._marks))} ", self._style.colour_of(message.sender))
             body = body.removeprefix(ACTION)
         self._add_body(lines, body, message)
-        if message.data is not None:
-            lines.append(StyledText(escaped(msgspec.json.encode(message.data).decode()), DIM))
+        if (data := shown_data(message)) is not None:
+            lines.append(StyledText(data, DIM))
         return lines
 
     def _add_body(self, lines: list[StyledText], body: str, message: Message) -> None:

@@ -155,10 +155,10 @@ function markNode(text, name) {
 }
 
 /**
- * @param {string} href
+ * @param {string} href an address of HTTP
  * @param {...(Node | string)} children
  */
-function linkNode(href, ...children) {
+export function linkNode(href, ...children) {
   const link = make("a", "", ...children);
   link.href = href;
   link.target = "_blank";

@@ -3,8 +3,10 @@
 import { isEmojiOnly } from "../body.js";
 import { actionOf } from "../commands.js";
 import { clone, find, hueOf, initialOf, make } from "../dom.js";
+import { hookOf, shownText } from "../hook.js";
 import { parsedOf } from "../parsed.js";
 import { bodyNodes, plainNodes } from "./body.js";
+import { cardsElement } from "./card.js";
 import { emojiElement } from "./emoji.js";
 
 /**
@@ -41,16 +43,38 @@ export function messageElement({ message, follows, own, hasMarks, parsed, known,
   } else {
     const { mentions = [] } = message;
     element.classList.toggle("mentions-me", mentions.includes(known.me) && !own);
-    fill(text, message.body, parsed.blocks, { ...known, names: new Set([...known.names, ...mentions]) });
-    if (actionOf(message.body) !== null) asAction(element, text, message.sender);
+    const [shown, names] = [shownText(message), new Set([...known.names, ...mentions])];
+    fill(text, shown, parsed.blocks, { ...known, names });
+    if (actionOf(shown) !== null) asAction(element, text, message.sender);
     if (message.edited) text.append(" ", editedMark(message.edited.time));
-    if (message.data !== undefined) text.after(dataElement(message.data));
+    const hook = hookOf(message);
+    if (hook) showHook(element, message.body, hook, { ...known, names });
+    else if (message.data !== undefined) text.after(dataElement(message.data));
     if (message.reactions) {
       find(".content", HTMLElement, element).append(reactionsElement(message, known.me, canReact, on.onReaction));
     }
   }
   element.ariaLabel = labelOf(message);
   return element;
+}
+
+/**
+ * Show the name that the sender of a webhook gave itself, which nobody has checked, and its cards.
+ * @param {HTMLElement} element
+ * @param {string} body with the texts of the cards
+ * @param {import("../hook.js").Hook} hook
+ * @param {Known} known
+ */
+function showHook(element, body, { username, icon, cards }, known) {
+  if (username) {
+    const alias = make("bdi", "alias", "(", ...(icon ? [emojiElement(icon), " "] : []), `${username})`);
+    alias.title = "The program calls itself this; the name before it belongs to its token.";
+    find(".head time", HTMLTimeElement, element).before(alias);
+  }
+  if (cards.length === 0) return;
+  const shown = cardsElement(cards, known);
+  find(".content", HTMLElement, element).append(shown);
+  if (isLong(body)) fold(shown);
 }
 
 /**
@@ -203,8 +227,12 @@ function setTime(element, time, format) {
 function fill(element, body, blocks, known) {
   element.append(...bodyNodes(blocks, known));
   element.classList.toggle("large", isEmojiOnly(body));
-  const lines = body.split("\n", FOLD_LINES + 1).length;
-  if (lines > FOLD_LINES || body.length > FOLD_CHARS) fold(element);
+  if (isLong(body)) fold(element);
+}
+
+/** @param {string} text */
+function isLong(text) {
+  return text.length > FOLD_CHARS || text.split("\n", FOLD_LINES + 1).length > FOLD_LINES;
 }
 
 /** @param {HTMLElement} element */

@@ -128,8 +128,8 @@ export class SearchView {
    * @param {string} text
    */
   #element(message, scope, text) {
-    // A search finds text as it was written, with its markdown.
-    const shown = text ? message.body : textOf(parsedOf(message).blocks);
+    // A search finds text as it was written, with its markdown. A message may have nothing but cards.
+    const shown = text ? message.body : textOf(parsedOf(message).blocks) || message.body;
     const element = foundElement(message, shown, this.on.hasMarks(), () => this.on.onOpen(message));
     if (scope === "all" || scope === "mentions") find(".head", HTMLElement, element).prepend(`#${message.room} · `);
     if (text) markText(find(".text", HTMLElement, element), text);

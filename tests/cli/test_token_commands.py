@@ -45,6 +45,33 @@ def test_the_link_of_a_new_token_leads_to_the_server_that_is_configured(
     assert "?token=" not in chatkit.run("token", "add", "cron", "--bot", "--write", "ops")
 
 
+def test_the_address_of_a_new_webhook_is_printed_with_a_command_that_tries_it(
+    chatkit: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHATKIT_SERVER", "https://chat.example.org/team/")
+    made = chatkit.json("token", "add", "alerts", "--hook", "ops")
+    assert made["url"] == f"https://chat.example.org/team/hooks/{made['secret']}"
+    lines = chatkit.run("token", "rotate", "alerts").splitlines()
+    (url,) = [line.strip() for line in lines if line.startswith("  https://chat.example.org/team/hooks/ck_")]
+    assert f"  curl -d 'hello' {url}" in lines
+    assert not [line for line in lines if "CHATKIT_TOKEN" in line]
+
+
+def test_a_webhook_may_have_a_signing_secret_which_is_not_printed(chatkit: CommandRunner, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("shared with the sender\n")
+    file.chmod(0o600)
+    printed = chatkit.run("token", "add", "alerts", "--hook", "ops", "--signing-secret-file", str(file))
+    assert "curl" not in printed, "a request without a signature is refused"
+    assert chatkit.json("token", "show", "alerts")["signed"] is True
+    assert "only signed requests are accepted" in chatkit.run("token", "show", "alerts")
+    assert "shared with" not in printed + chatkit.run("token", "list", "--json")
+    why = chatkit.refused(
+        "token", "add", "cron", "--bot", "--write", "ops", "--signing-secret-file", str(file), status=2
+    )
+    assert why == "--signing-secret-file is for webhooks: give --hook, too"
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "grants"),
     [

@@ -32,6 +32,12 @@ async def receive_until(receive: Callable[[], Awaitable[Any]], is_it: Callable[[
     return received
 
 
+def check_refusals(server: ServerProcess) -> None:
+    assert call(server, "GET", "/health").status == 503
+    refused = call(server, "POST", "/rooms/ops/messages", "lost?")
+    assert (refused.status, refused.json["code"]) == (503, "unavailable")
+
+
 @pytest.mark.parametrize(
     ("kind", "is_paused"), [*((kind, False) for kind in STORES), ("redis", True), ("postgres", True)]
 )
@@ -60,12 +66,11 @@ def test_an_unavailable_store_is_reported_and_reading_continues_when_it_is_back(
             assert error["code"] == "unavailable"
             assert "ref" not in error
             assert str(await plain.recv()).startswith("! the store is unavailable")
-            for server in (one, two):
-                health = await asyncio.to_thread(call, server, "GET", "/health")
-                assert health.status == 503
-                refused = await asyncio.to_thread(call, server, "POST", "/rooms/ops/messages", "lost?")
-                assert (refused.status, refused.json["code"]) == (503, "unavailable")
-            assert (await ann.ask(op="publish", body="and this?"))["code"] == "unavailable"
+            asked, *_ = await asyncio.gather(
+                ann.ask(op="publish", body="and this?"),
+                *(asyncio.to_thread(check_refusals, server) for server in (one, two)),
+            )
+            assert asked["code"] == "unavailable"
             waiting = asyncio.ensure_future(cat.publish_all("ops", (f"kept {n}" for n in range(50))))
 
             if not is_paused:  # else the store may answer before it is given up

@@ -93,6 +93,20 @@ def command(op: str, **fields: Any) -> Use:
     return use
 
 
+def tool(name: str, **arguments: Any) -> Use:
+    """Call a tool of MCP."""
+
+    async def use(server: AccessServer, secret: str | None, room: str) -> str:
+        call = {"name": name, "arguments": {"room": room} | arguments}
+        headers = {"accept": "application/json"} | ({"authorization": f"Bearer {secret}"} if secret else {})
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        answer = (await server.http.post("/mcp", json=body, headers=headers)).json()
+        result = answer.get("result", {"_meta": {"chatkit/code": answer.get("code")}})
+        return str(result["_meta"]["chatkit/code"]) if "_meta" in result else "ok"
+
+    return use
+
+
 async def typing(server: AccessServer, secret: str | None, room: str) -> str:
     """Send a signal, which has no answer unless it is refused, and then a command that has one."""
     async with server.talk("/ws", secret) as talk:
@@ -154,15 +168,23 @@ OPERATIONS = {
     "react": Operation(Right.WRITE, command("publish", body=":ok:", of=1, act="react")),
     "GET consumers": Operation(Right.READ, http("GET", "/rooms/{room}/consumers")),
     "PUT consumer": Operation(Right.READ, http("PUT", "/rooms/{room}/consumers/c", content="{}", headers=JSON)),
+    "MCP read": Operation(Right.READ, tool("read_messages")),
+    "MCP wait": Operation(Right.READ, tool("wait_for_messages", after=0)),
+    "MCP search": Operation(Right.READ, tool("search_messages", text="hello")),
+    "MCP mark": Operation(Right.READ, tool("mark_read", seq=1)),
+    "MCP post": Operation(Right.WRITE, tool("post_message", text="x")),
+    "MCP reply": Operation(Right.WRITE, tool("reply", seq=1, text="x")),
+    "MCP react": Operation(Right.WRITE, tool("react", seq=1, emoji=":ok:")),
     "DELETE message": Operation(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
 }
 NEEDS_READ_TOO = {"publish as text", "DELETE message"}
 # These have no valid name of such a room.
 INVALID_IN_SYSTEM_ROOMS = {
     "POST text", "POST JSON", "publish", "POST reply", "PUT reaction", "DELETE reaction", "react",
+    "MCP post", "MCP reply", "MCP react",
 }  # fmt: skip
-NEEDS_TOKEN = {"GET marker", "PUT marker", "mark"}  # what was read is kept for names that a token holds
 NEEDS_TOKEN_OR_MODERATOR = {"PUT consumer"}
+NEEDS_TOKEN = {"GET marker", "PUT marker", "mark", "MCP mark"}  # what was read is kept for names that a token holds
 
 
 def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from json_schema import part_of
 from litestar.routes import HTTPRoute
 from page_window import chromium
 from raw_client import call, publish
@@ -21,6 +22,7 @@ from chatkit.server.openapi_parts import CURSOR_PATTERN, ROOM_PATTERN, SENDER_PA
 from chatkit.server.settings import Settings
 
 TOKEN = "eight-or-more"
+DOCUMENTS = ("/schema", "/schema/openapi.json", "/schema/openapi.yaml", "/schema/asyncapi.json")
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +56,7 @@ def test_exactly_the_calls_of_the_api_are_described(document: dict[str, Any]) ->
 
 def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     for reference in set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))):
-        part: Any = document
-        for key in reference.removeprefix("#/").split("/"):
-            part = part[key]
-        assert part
+        assert part_of(document, reference)
 
 
 def test_publishing_is_described_with_its_body_its_errors_and_its_media_types(document: dict[str, Any]) -> None:
@@ -143,7 +142,11 @@ def test_an_invalid_key_in_the_body_is_refused_even_if_the_header_has_a_valid_on
     assert answer.problem == (400, "bad-key")
 
 
-def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, document: dict[str, Any]) -> None:
+def test_the_page_shows_every_call_and_message_and_runs_no_script(
+    server: ServerProcess, document: dict[str, Any]
+) -> None:
+    socket = call(server, "GET", "/schema/asyncapi.json", Authorization=f"Bearer {TOKEN}")
+    assert socket.headers["content-type"] == "application/vnd.aai.asyncapi+json"
     answer = call(server, "GET", f"/schema?token={TOKEN}")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -152,23 +155,30 @@ def test_the_page_shows_every_call_and_runs_no_script(server: ServerProcess, doc
     assert b"https://" not in answer.body
     requests: list[str] = []
     with chromium() as browser:
-        page = browser.new_page()
+        page = browser.new_page(viewport={"width": 390, "height": 800})
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{server.url}/schema?token={TOKEN}")
         shown = page.inner_text("main")
         radius = page.evaluate("getComputedStyle(document.querySelector('section')).borderRadius")
+        sections = page.evaluate("[...document.querySelectorAll('section')].map(each => each.id)")
+        links = page.evaluate("[...document.querySelectorAll('main a[href^=\\'#\\']')].map(each => each.hash.slice(1))")
+        width = page.evaluate("document.documentElement.scrollWidth")
     assert all(path in shown for path in document["paths"])
+    assert set(socket.json["components"]["messages"]) <= set(sections)
+    assert len(set(sections)) == len(sections)
+    assert set(links) <= {*sections, "http", "schemas", "websocket"}
+    assert width == 390
     assert radius != "0px", "the page has no style"
     assert all(url.startswith(server.url) for url in requests)
 
 
 def test_the_document_is_refused_for_another_host(server: ServerProcess) -> None:
-    for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
+    for path in DOCUMENTS:
         assert call(server, "GET", path, Host="rebind.evil").problem == (403, "forbidden")
 
 
 def test_the_document_needs_a_token_if_the_server_does(server: ServerProcess) -> None:
-    for path in ("/schema", "/schema/openapi.json", "/schema/openapi.yaml"):
+    for path in DOCUMENTS:
         assert call(server, "GET", path).problem == (401, "unauthorized")
 
 
@@ -209,7 +219,7 @@ def test_an_unchanged_file_is_answered_with_304(server: ServerProcess) -> None:
 
 def test_the_example_of_the_document_can_be_published(server: ServerProcess, document: dict[str, Any]) -> None:
     operation = document["paths"]["/rooms/{room}/messages"]["post"]
-    example = document["components"]["schemas"]["PublishRequest"]["example"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
     assert operation["operationId"] == "publish"
     path = "/rooms/{room}/messages".format(room="generated")
     headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json"}

@@ -17,6 +17,8 @@ SECRET = "not-used-here"
 SERVER: dict[str, Any] = {"host": "localhost", "secret": SECRET}
 ADMIN = grant("*", "admin")
 OF_CLIENT = ("httpx", "httpcore", "asyncio")  # loggers
+SIGNING_SECRET = "a signing secret of another service"
+HOOK_GRANTS = [{"rooms": "ops", "rights": ["write"]}]
 GRANTS = [{"rooms": "ops", "rights": ["read"]}]
 
 
@@ -45,7 +47,9 @@ async def make(server: AccessServer, secrets: Secrets) -> None:
     """Make secrets of every kind, in every way."""
     admin = secrets.add((await server.token("boss", ADMIN)).secret)
     for kind in (TokenKind.PERSON, TokenKind.BOT, TokenKind.HOOK):
-        body = {"name": f"a-{kind}", "grants": GRANTS, "kind": kind}
+        body = {"name": f"a-{kind}", "grants": HOOK_GRANTS if kind is TokenKind.HOOK else GRANTS, "kind": kind}
+        if kind is TokenKind.HOOK:
+            body["signing_secret"] = secrets.add(SIGNING_SECRET)
         made = (await server.call("POST", "/tokens", admin, body)).json()
         secrets.add(made["secret"])
         path = f"/tokens/{made['id']}/rotate"
@@ -84,6 +88,8 @@ async def misplace(server: AccessServer, secret: str, secrets: Secrets) -> None:
         ("POST", "/tokens", {"name": "zoe", "grants": GRANTS, "kind": secret}),
         ("POST", "/tokens", {"name": "zoe", "grants": GRANTS, secret: 1}),
         ("POST", "/tokens", {"name": "zoe", "grants": GRANTS, "expires": secret}),
+        ("POST", f"/hooks/{secret}", {"text": "x"}),
+        ("POST", f"/hooks/{secret}/{secret}", {"text": "x"}),
         ("POST", "/bans", {"subject": secret}),
         ("POST", "/bans", {"subject": secret, "kind": "token"}),
         ("POST", "/session", {"token": secret, "name": secret}),
@@ -113,7 +119,8 @@ async def collect(server: AccessServer, secrets: Secrets) -> None:
         assert answer.is_success, answer.text
         secrets.texts.append(answer.text)
     for kind in (access_records.TOKEN, access_records.NAME, access_records.BAN, access_records.ROOM):
-        secrets.texts += [str(record) for record in await server.hub.records.scan_records(kind)]
+        records = [str(record) for record in await server.hub.records.scan_records(kind)]
+        secrets.texts += [record.replace(SIGNING_SECRET, "") for record in records]  # signatures are computed with it
     secrets.texts += [repr(token) for token in await server.hub.administration.tokens(ROOT)]
 
 

@@ -32,7 +32,30 @@ def test_a_token_is_masked_however_its_key_is_written(address: str) -> None:
     assert "sesame" not in mask_tokens(f'192.0.2.1 - "GET {address} HTTP/1.1" 200')
 
 
-@pytest.mark.parametrize("text", ["/rooms?after=a:1&limit=2", "x=1", "a token is needed", "", "=", "?=&=;"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/hooks/sesame",
+        "/chat/hooks/sesame/slack?wait=true",
+        "/%68ooks/sesame",
+        "/%2568ooks/sesame",
+        "http://chat.example/hooks/sesame",
+        "/hooks/ck_abcdefghij_sesame",
+    ],
+)
+def test_what_follows_hooks_in_a_path_is_masked(address: str) -> None:
+    assert "sesame" not in mask_tokens(f"POST {address} HTTP/1.1")
+
+
+def test_the_id_of_a_hooks_token_is_shown_however_often_it_is_masked() -> None:
+    path = f"/hooks/ck_abcdefghij_{'x' * 43}/slack"
+    assert mask_tokens(mask_tokens(path)) == "/hooks/ck_abcdefghij_…/slack"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/rooms?after=a:1&limit=2", "see /hooks and hooks", "a/hooked/x", "x=1", "a token is needed", "", "=", "?=&=;"],
+)
 def test_other_text_is_unchanged(text: str) -> None:
     assert mask_tokens(text) == text
 

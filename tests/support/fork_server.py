@@ -37,6 +37,7 @@ LOADED_LATE = (
     *("litestar._kwargs", "litestar.exceptions.responses", "litestar.middleware._internal.exceptions.middleware"),
     *("litestar.middleware.allowed_hosts", "litestar.middleware.csrf", "litestar.middleware.response_cache"),
     *(
+        "litestar.plugins.attrs",
         "litestar.plugins.pydantic",
         "pydantic.deprecated.class_validators",
         "pydantic.json_schema",

@@ -1,0 +1,1 @@
+"""Incoming webhooks: what other services send, in their own formats, becomes messages."""

@@ -1,0 +1,126 @@
+"""The messages of webhooks on the page: cards, and the name that the sender gave, in a real browser."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from page_access import READ, TokenServer, sign_in, token_server
+from page_layout import CONTRASTS, OVERFLOWING
+from page_window import OpenWindow, chromium, windows
+from playwright.sync_api import Browser, expect
+
+PAYLOADS = Path(__file__).parent.parent / "server" / "hooks" / "payloads"
+NARROW = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+HOSTILE = {
+    "username": "<b>x</b>",
+    "text": "",
+    "attachments": [
+        {
+            "title": "<img src=x onerror=alert(1)>",
+            "title_link": "javascript:alert(1)",
+            "color": "red;background:url(x)",
+            "text": "<script>alert(1)</script>",
+            "fields": [{"title": "a" * 300, "value": "b" * 3_000}],
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenServer]:
+    with token_server(tmp_path_factory.mktemp("cards")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ann(server: TokenServer) -> str:
+    return server.token("ann", "*", READ)
+
+
+@pytest.fixture
+def open_window(browser: Browser, server: TokenServer) -> Iterator[OpenWindow]:
+    with windows(browser, server.url) as open_window:
+        yield open_window
+
+
+def send(server: TokenServer, room: str, *payloads: Any) -> None:
+    """Send payloads to a webhook of a room, each as a path in the folder of payloads or as it is."""
+    secret = server.token(f"alerts-{room}", room, ["write"], kind="hook")
+    for given in payloads:
+        case = json.loads((PAYLOADS / f"{given}.json").read_text()) if isinstance(given, str) else {"payload": given}
+        address = f"{server.url}/hooks/{secret}/{case.get('format', 'slack')}"
+        httpx.post(address, json=case["payload"]).raise_for_status()
+
+
+def test_a_webhooks_message_is_drawn_with_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+    send(server, "drawn", "slack-attachments", "discord-embeds", "discord-content", "json-object", "slack-custom")
+    window = sign_in(open_window(), ann, "drawn")
+    first, second, third, fourth, fifth = window.page.locator(".message").all()
+    expect(first.locator(".card")).to_have_count(2)
+    expect(first.locator(".content > .text")).to_have_text("Optional text above the attachment")
+    card = first.locator(".card").first
+    expect(card.locator(".title a")).to_have_attribute("href", "https://api.slack.com/")
+    expect(card.locator("dt")).to_have_text(["Priority", "Notes"])
+    expect(card.locator("dd")).to_have_text(["High", "first line\nsecond line"], use_inner_text=True)
+    assert card.evaluate("card => getComputedStyle(card).borderInlineStartColor") == "rgb(54, 166, 79)"
+    expect(second.locator(".head")).to_contain_text("(Release Bot)")
+    expect(second.locator(".head .mark-bot")).to_be_visible()
+    expect(third.locator(".alias")).to_have_text("(Captain Hook)")
+    assert "follows" not in (third.get_attribute("class") or ""), "another name begins another group"
+    expect(third.locator(".card")).to_have_count(0)
+    expect(fourth.locator("summary")).to_have_text("data")
+    expect(fifth.locator(".alias")).to_have_text("(👻 webhookbot)")
+    assert window.problems == []
+
+
+def test_what_a_sender_writes_is_text(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+    send(server, "hostile", HOSTILE)
+    window = sign_in(open_window(), ann, "hostile")
+    message = window.page.locator(".message")
+    expect(message.locator(".alias")).to_have_text("(<b>x</b>)")
+    expect(message.locator(".card .title")).to_have_text("<img src=x onerror=alert(1)>")
+    expect(message.locator(".card .text").first).to_have_text("<script>alert(1)</script>")
+    expect(message.locator(".card :is(a, img, script)")).to_have_count(0)
+    assert message.locator(".card").get_attribute("style") is None
+    assert window.value(OVERFLOWING) == []
+    assert window.problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_cards_are_readable_in_both_themes_and_on_a_phone(
+    server: TokenServer, ann: str, open_window: OpenWindow, scheme: str
+) -> None:
+    send(server, f"seen-{scheme}", *(path.stem for path in sorted(PAYLOADS.glob("*.json"))))
+    window = sign_in(open_window(color_scheme=scheme, **NARROW), ann, f"seen-{scheme}")
+    expect(window.page.locator(".card").last).to_be_visible()
+    assert window.value(OVERFLOWING) == []
+    assert [found for found in window.value(CONTRASTS) if found[0] < 4.5] == []
+    assert window.problems == []
+
+
+def test_many_cards_are_folded(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+    send(server, "long", {"text": "many", "attachments": [{"title": f"card {n}", "text": "a\nb"} for n in range(15)]})
+    window = sign_in(open_window(), ann, "long")
+    message = window.page.locator(".message")
+    expect(message.locator(".cards")).to_have_class("cards folded")
+    message.get_by_role("button", name="Show all").click()
+    expect(message.locator(".card").last).to_be_in_viewport()
+    expect(message.locator(".cards")).to_have_class("cards")
+
+
+def test_an_edit_replaces_the_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
+    send(server, "edited", "slack-attachments")
+    hook = server.token("alerts-edited", "edited", ["write"], kind="hook")
+    server.call("PATCH", "/rooms/edited/messages/1", {"body": "it was nothing"}, token=hook)
+    window = sign_in(open_window(), ann, "edited")
+    expect(window.page.locator(".message .content > .text")).to_contain_text("it was nothing")
+    expect(window.page.locator(".card")).to_have_count(0)

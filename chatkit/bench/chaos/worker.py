@@ -45,7 +45,7 @@ class Settlement(Enum):
     RELEASE = auto()
 
 
-class Worker:
+class ConsumerWorker:
     """One worker. It runs until it is killed, or until its parent process has ended."""
 
     def __init__(self, job: Job) -> None:
@@ -164,4 +164,4 @@ def _happens(probability: float) -> bool:
 
 
 if __name__ == "__main__":
-    Worker(msgspec.json.decode(sys.argv[1], type=Job)).run()
+    ConsumerWorker(msgspec.json.decode(sys.argv[1], type=Job)).run()

@@ -16,7 +16,7 @@ from chatkit.bench.chaos.consumer_checker import ConsumerChecker, ConsumerFindin
 from chatkit.bench.chaos.fleet import Fleet
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.bench.chaos.work_event import WorkEvent, WorkEventKind
-from chatkit.bench.chaos.worker_process import Job, WorkerProcess
+from chatkit.bench.chaos.worker_process import Job, ConsumerWorkerProcess
 from chatkit.bench.load.client_pool import StallDetector
 from chatkit.client import Client
 from chatkit.client.consumers import ConsumerClient
@@ -50,7 +50,7 @@ class WorkerPool:
         self._rest = b""  # the beginning of an event
         consumers = [each for each in self.consumers for _ in range(each.n_workers)]
         jobs = [Job(room, each.name, each.ordered, str(self._addresses), self._write_end) for each in consumers]
-        self._workers = [WorkerProcess(job, folder / f"worker-{index}") for index, job in enumerate(jobs)]
+        self._workers = [ConsumerWorkerProcess(job, folder / f"worker-{index}") for index, job in enumerate(jobs)]
 
     @classmethod
     @contextmanager
@@ -125,15 +125,15 @@ class WorkerPool:
             lines[-1] for each in self._workers if each.log.exists() and (lines := each.log.read_text().splitlines())
         ]
 
-    async def _kill(self, worker: WorkerProcess, away_s: float) -> None:
+    async def _kill(self, worker: ConsumerWorkerProcess, away_s: float) -> None:
         self.n_kills += 1
-        await asyncio.to_thread(worker.kill)
         try:
+            await asyncio.to_thread(worker.kill)
             await asyncio.sleep(away_s)
         finally:
             worker.start()
 
-    async def _pause(self, worker: WorkerProcess, for_s: float) -> None:
+    async def _pause(self, worker: ConsumerWorkerProcess, for_s: float) -> None:
         self.n_pauses += 1
         worker.pause()
         try:

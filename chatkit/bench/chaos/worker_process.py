@@ -1,4 +1,4 @@
-"""WorkerProcess: one worker as a child process, which is killed, paused and started again. Calls block briefly."""
+"""ConsumerWorkerProcess: one worker as a child process, which is killed, paused and started again. Calls block briefly."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ class Job(msgspec.Struct, frozen=True):
     events: int
 
 
-class WorkerProcess:
+class ConsumerWorkerProcess:
     """A worker. Its errors are in the file `log`."""
 
     def __init__(self, job: Job, log: Path) -> None:

@@ -16,7 +16,7 @@ from chatkit.bench.chaos.consumer_checker import ConsumerChecker, ConsumerFindin
 from chatkit.bench.chaos.fleet import Fleet
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.bench.chaos.work_event import WorkEvent, WorkEventKind
-from chatkit.bench.chaos.worker_process import Job, ConsumerWorkerProcess
+from chatkit.bench.chaos.worker_process import ConsumerWorkerProcess, Job
 from chatkit.bench.load.client_pool import StallDetector
 from chatkit.client import Client
 from chatkit.client.consumers import ConsumerClient

@@ -1,4 +1,4 @@
-"""ConsumerWorkerProcess: a worker as a child process, which is killed, paused and started again. Calls block briefly."""
+"""ConsumerWorkerProcess: a worker as a child process that is killed, paused and started again. Calls block briefly."""
 
 import os
 import signal

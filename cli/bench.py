@@ -29,7 +29,7 @@ chatkit bench --chaos --store redis --kill-store --servers 4
 
 PANEL = "With --chaos"
 NOT_WITH_CHAOS = ("server", "messages", "size", "window", "resume", "token")
-ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "rate", "kill_store", "seed")
+ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "workers", "rate", "kill_store", "seed")
 
 
 def bench(
@@ -85,6 +85,14 @@ def bench(
     duration: Annotated[
         str, typer.Option(metavar="TIME", help="Run for this time, such as 90s or 10m.", rich_help_panel=PANEL)
     ] = "1m",
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Let this many workers share a consumer, and one have an ordered consumer. 0 leaves both out.",
+            rich_help_panel=PANEL,
+        ),
+    ] = 4,
     rate: Annotated[
         float,
         typer.Option(
@@ -117,9 +125,9 @@ def bench(
 
     With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
     each message with its key until it is acknowledged, and readers resume from their cursors. Both move to another
-    server when their server fails. The report shows the time until readers received the next message. This time begins
-    when their server fails or, if the store or all servers were down, when these are back. With --backend, the rooms
-    (chaos-…) remain in the store.
+    server when their server fails. Workers of two consumers do so, too, and are killed and paused themselves. The
+    report shows the time until readers received the next message. This time begins when their server fails or, if the
+    store or all servers were down, when these are back. With --backend, the rooms (chaos-…) remain in the store.
     """
     with report_errors():
         if json:
@@ -137,6 +145,7 @@ def bench(
                 rooms=rooms if "rooms" in given else None,
                 subs=subs if "subs" in given else None,
                 pubs=pubs,
+                workers=workers,
                 rate=rate,
                 kill_store=kill_store,
                 seed=seed,

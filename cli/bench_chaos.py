@@ -25,6 +25,7 @@ def read_plan(
     rooms: int | None,
     subs: int | None,
     pubs: int,
+    workers: int,
     rate: float,
     kill_store: bool,
     seed: int | None,
@@ -47,6 +48,7 @@ def read_plan(
         backend=backend,
         duration_s=read_duration(duration) / timedelta(seconds=1),
         pubs=pubs,
+        workers=workers,
         rate=rate,
         kill_store=kill_store,
         rooms=DEFAULT_ROOMS if rooms is None else rooms,
@@ -90,4 +92,4 @@ def _status(chaos: "Chaos", report: "ChaosReport") -> int:
         return ExitCode.FAILED
     if not report.is_flawless:
         return ExitCode.FAILED
-    return ExitCode.MESSAGES_MISSING if report.gaps else ExitCode.DONE
+    return ExitCode.MESSAGES_MISSING if report.has_gaps else ExitCode.DONE

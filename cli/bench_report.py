@@ -20,7 +20,12 @@ FLAWS = (
     ("ghosts", "members listed after they left"),
     ("absent", "members present but not listed"),
     ("deaf", "readers that received nothing after a failure"),
-    ("crashes", "servers that ended unexpectedly"),
+    ("crashes", "servers and workers that ended unexpectedly"),
+)
+
+CONSUMER_COUNTS = (
+    *("workers", "messages", "handled", "redelivered", "given_up", "gaps"),
+    *("lost", "acknowledged_twice", "misordered"),
 )
 
 
@@ -106,6 +111,7 @@ def chaos_report_lines(report: "ChaosReport", *, json: bool) -> Sequence[str]:
         *_outage_lines(report),
         "",
         *_flaw_lines(report),
+        *_consumer_lines(report),
         *_chaos_notes(report),
     ]
 
@@ -125,10 +131,22 @@ def _outage_lines(report: "ChaosReport") -> list[str]:
         (each.kind, str(each.times), str(each.followers), _seconds(each.median_s), _seconds(each.max_s))
         for each in report.outages
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in (head, *rows)
-    ]
+    return _table(head, *rows)
+
+
+def _consumer_lines(report: "ChaosReport") -> list[str]:
+    if not report.consumers:
+        return []
+    head = ("consumer", *(name.replace("_", " ") for name in CONSUMER_COUNTS))
+    rows = [(each.name, *(f"{getattr(each, name):,}" for name in CONSUMER_COUNTS)) for each in report.consumers]
+    faults = f"Workers were killed {_times(report.worker_kills)} and paused {_times(report.worker_pauses)}."
+    return ["", *_table(head, *rows), "", faults]
+
+
+def _table(*rows: Sequence[str]) -> list[str]:
+    """Return rows as lines: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
 def _flaw_lines(report: "ChaosReport") -> list[str]:
@@ -147,6 +165,10 @@ def _chaos_notes(report: "ChaosReport") -> list[str]:
 
 def _seconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.2f} s"
+
+
+def _times(number: int) -> str:
+    return _count(number, "time")
 
 
 def _count(number: int, what: str, many: str | None = None) -> str:

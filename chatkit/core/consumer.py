@@ -208,18 +208,16 @@ class Consumer:
 
     async def _read(self, state: ConsumerState, limit: int, now_ms: int) -> tuple[ConsumerState, list[Message]]:
         """Return the messages to take, and the state after the gaps that were found."""
-        due = state.due(now_ms, limit)
-        reads = [(first - 1, last - first + 1) for first, last in ranges_of(due)][:MAX_READS]
-        if n_new := state.n_new(limit, len(due)):
-            reads.append((state.high, n_new))
         messages: list[Message] = []
-        for after, n_messages in reads:
+        for after, n_messages in _reads(state, limit, now_ms):
             page = await read_history(
                 self._context.backend, self.room, after=Cursor(state.epoch, after), limit=n_messages
             )
             if page.gap is not None:
                 return await self._read(_skip(state, page.gap, page), limit, now_ms)
             messages += page.messages
+            if len(page.messages) < n_messages:
+                break  # the page is full: later messages must not come before the rest of it
         return state, messages
 
     async def _wait(self, state: ConsumerState, changed: asyncio.Event, timeout_s: float) -> None:
@@ -277,6 +275,15 @@ def check_range(what: str, value: float, low: float, high: float) -> None:
     """Raise `BadRequest` unless a number is in its range."""
     if not low <= value <= high:
         raise BadRequest(f"{what} is a number from {low:g} to {high:g}")
+
+
+def _reads(state: ConsumerState, limit: int, now_ms: int) -> list[tuple[int, int]]:
+    """Return what to read, in order: the number before the first message, and how many."""
+    due = state.due(now_ms, limit)
+    reads = [(first - 1, last - first + 1) for first, last in ranges_of(due)]
+    if n_new := state.n_new(limit, len(due)):
+        reads.append((state.high, n_new))
+    return reads[:MAX_READS]
 
 
 def _skip(state: ConsumerState, gap: Gap, page: HistoryPage) -> ConsumerState:

@@ -89,6 +89,10 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         """The number of messages that were taken and are not settled."""
         return self.n_leased + len(self.waiting)
 
+    def unsettled_seqs(self) -> set[int]:
+        """Return the numbers of the messages that were taken and are not settled."""
+        return {each.seq for each in self.waiting}.union(*(lease.seqs() for lease in self.leases))
+
     # What can be taken
 
     def due(self, now_ms: int, limit: int) -> list[int]:
@@ -117,7 +121,11 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
     def next_change_ms(self) -> int | None:
         """Return when there is more to take without a new message: when a lease runs out or a message is due."""
         times = [lease.until_ms for lease in self.leases]
-        return min([*times, *(each.due_ms for each in self.waiting)], default=None)
+        if not self.ordered:
+            times += [each.due_ms for each in self.waiting]
+        elif not times:  # otherwise what is due waits for the lease
+            times = [each.due_ms for each in self.waiting[:1]]  # which holds back the others
+        return min(times, default=None)
 
     # Changes
 
@@ -146,15 +154,18 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         lease = self._lease(lease_id, now_ms)
         if lease is None:
             return self
+        chosen = self._chosen(lease, seqs)
+        if strange := (self.unsettled_seqs() - set(lease.seqs())).intersection(seqs or ()):
+            raise _not_in_lease(min(strange))  # its worker would believe that it is settled
         known = replace(self, gap=None) if lease.has_gap else self
-        return _advanced(_without(known, replace(lease, has_gap=False), self._chosen(lease, seqs)))
+        return _advanced(_without(known, replace(lease, has_gap=False), chosen))
 
     def retry(
         self, lease_id: str, seqs: Collection[int] | None, now_ms: int, *, delay_ms: int, reason: str
     ) -> tuple[Self, list[DeadLetter]]:
         """Return the state in which messages of a lease have failed, and come again after a delay; and dead letters.
 
-        Raise `LeaseExpired` or `BadRequest`.
+        What the lease no longer has is left as it is. Raise `LeaseExpired` or `BadRequest`.
         """
         lease = self._lease(lease_id, now_ms)
         if lease is None:
@@ -163,7 +174,7 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         return _fail(_without(self, lease, chosen), chosen, now_ms + delay_ms, reason)
 
     def release(self, lease_id: str, seqs: Collection[int] | None, now_ms: int) -> Self:
-        """Return the state in which messages of a lease can be taken again, without a failure. Raise as `settle`."""
+        """Return the state in which messages of a lease can be taken again, without a failure. Raise as `retry`."""
         lease = self._lease(lease_id, now_ms)
         if lease is None:
             return self
@@ -187,11 +198,14 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         if position.epoch != self.epoch:
             void = replace(self, epoch=position.epoch, seq=position.seq, high=position.seq, leases=(), waiting=())
             return replace(void, tries={}, gap=gap)
-        kept = tuple(each for each in self.waiting if each.seq > position.seq)
+        waiting = tuple(each for each in self.waiting if each.seq > position.seq)
         if known is not None:
             after = min(gap.after, known.after) if known.reason == gap.reason else known.after
             gap = Gap(after, gap.before, known.reason)
-        return _advanced(replace(self, waiting=kept, high=max(self.high, position.seq), gap=gap))
+        # A worker that has the gap as it was must not acknowledge the longer one.
+        leases = tuple(replace(each, has_gap=False) for each in self.leases)
+        high = max(self.high, position.seq)
+        return _advanced(replace(self, leases=leases, waiting=waiting, high=high, gap=gap))
 
     def seek(self, position: Cursor) -> Self:
         """Return the state in which the next message is the one after a position. Leases end."""
@@ -210,14 +224,14 @@ class ConsumerState(msgspec.Struct, frozen=True, omit_defaults=True):
         raise LeaseExpired
 
     def _chosen(self, lease: Lease, seqs: Collection[int] | None) -> list[int]:
+        """Return the messages to change. The lease may no longer have some: the answer to an earlier call was lost."""
         held = lease.seqs()
         if seqs is None:
             return held
-        unsettled = {each.seq for each in self.waiting}.union(*(each.seqs() for each in self.leases)) - set(held)
-        if strange := [seq for seq in seqs if seq in unsettled or seq > self.high]:
-            raise BadRequest(f"the lease does not have message {min(strange)}")
+        if (last := max(seqs, default=0)) > self.high:
+            raise _not_in_lease(last)
         wanted = set(seqs)
-        return [seq for seq in held if seq in wanted]  # others were settled before: the answer to that was lost
+        return [seq for seq in held if seq in wanted]
 
 
 State = TypeVar("State", bound=ConsumerState)
@@ -227,9 +241,10 @@ def _without(state: State, lease: Lease, seqs: Sequence[int]) -> State:
     """Return the state in which a lease no longer has these messages, and has ended if it has no others."""
     gone = set(seqs)
     left = [seq for seq in lease.seqs() if seq not in gone]
-    leases = tuple(each for each in state.leases if each.id != lease.id)
     if left:
-        return replace(state, leases=(*leases, replace(lease, ranges=ranges_of(left))))
+        shorter = replace(lease, ranges=ranges_of(left))
+        return replace(state, leases=tuple(shorter if each.id == lease.id else each for each in state.leases))
+    leases = tuple(each for each in state.leases if each.id != lease.id)
     return replace(state, leases=leases, settled_leases=(*state.settled_leases, lease.id)[-KEPT_LEASES:])
 
 
@@ -256,13 +271,17 @@ def _advanced(state: State) -> State:
     return replace(state, seq=max(state.seq, seq), tries=tries)
 
 
+def _not_in_lease(seq: int) -> BadRequest:
+    return BadRequest(f"the lease does not have message {seq}")
+
+
 def _seq_of(each: Waiting) -> int:
     return each.seq
 
 
 def _of_unsettled(state: ConsumerState) -> dict[int, int]:
     """Return the failures of the messages that are not settled."""
-    unsettled = {each.seq for each in state.waiting}.union(*(lease.seqs() for lease in state.leases))
+    unsettled = state.unsettled_seqs()
     return {seq: n for seq, n in state.tries.items() if seq in unsettled}
 
 

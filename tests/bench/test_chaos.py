@@ -181,6 +181,7 @@ def test_after_an_outage_of_the_store_recovery_time_starts_at_its_end() -> None:
     [
         lambda: ChaosPlan(servers=0),
         lambda: ChaosPlan(subs=0),
+        lambda: ChaosPlan(workers=33),
         lambda: ChaosPlan(rate=0.0),
         lambda: ChaosPlan(duration_s=0.5),
         lambda: ChaosPlan(duration_s=80_000.0, rate=5_000.0),
@@ -216,12 +217,13 @@ FLAWS = (
     *("lost", "untrue", "missing", "repeated", "out_of_order", "misordered", "stored_twice", "holes", "gaps"),
     *("ghosts", "absent", "deaf", "crashes"),
 )
+CONSUMER_FLAWS = ("lost", "acknowledged_twice", "misordered", "gaps")
 
 STORES = [
-    ("sqlite", ()),
-    ("redis", ("--kill-store",)),
-    ("redis-cluster", ("--kill-store",)),
-    ("postgresql", ("--kill-store",)),
+    ("sqlite", ("--workers", "2")),
+    ("redis", ("--workers", "0", "--kill-store")),
+    ("redis-cluster", ("--workers", "0", "--kill-store")),
+    ("postgresql", ("--workers", "0", "--kill-store")),
 ]
 
 
@@ -246,14 +248,19 @@ def test_nothing_is_lost_and_nothing_is_left_behind(open_folder: Path, store: st
     assert report["stored"] >= report["acknowledged"]
     assert report["delivered"] == 3 * report["stored"]
     assert sum(outage["followers"] for outage in report["outages"]) > 0
+    if store == "sqlite":
+        assert [consumer["name"] for consumer in report["consumers"]] == ["shared", "ordered"]
+    for consumer in report["consumers"]:
+        assert {name: consumer[name] for name in CONSUMER_FLAWS} == dict.fromkeys(CONSUMER_FLAWS, 0)
+        assert consumer["handled"] == consumer["messages"] > 0
     assert list(open_folder.iterdir()) == []
     assert processes_in(open_folder) == []
 
 
 def test_the_report_is_a_table_and_each_outage_is_printed(bench: Bench, tmp_path: Path) -> None:
     backend = f"sqlite:///{tmp_path / 'mine.db'}"
-    words = ("--chaos", "--duration", "3s", "--servers", "2", "--subs", "2", "--pubs", "1", "--seed", "5")
-    printed = bench.run(*words, "--backend", backend)
+    words = ("--chaos", "--duration", "3s", "--servers", "2", "--subs", "2", "--pubs", "1", "--workers", "0")
+    printed = bench.run(*words, "--seed", "5", "--backend", backend)
     assert " through 2 servers on sqlite: " in printed
     assert " from server to server, --seed 5\n" in printed
     assert "next message, median" in printed
@@ -284,8 +291,8 @@ def delete_the_tenth(path: Path) -> None:
 
 def test_one_lost_message_ends_with_exit_code_1(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "mine.db"
-    words = ("--chaos", "--duration", "5s", "--subs", "2", "--rooms", "1", "--backend", f"sqlite:///{path}", "--json")
-    with bench.start(*words) as process:
+    words = ("--chaos", "--duration", "5s", "--subs", "2", "--rooms", "1", "--workers", "0", "--json")
+    with bench.start(*words, "--backend", f"sqlite:///{path}") as process:
         wait_until(lambda: rows_of(path) > 50 or process.poll() is not None)
         delete_the_tenth(path)
         report = json.loads(bench.end(process, status=1))
@@ -305,6 +312,7 @@ def test_a_server_that_cannot_start_ends_with_exit_code_3(bench: Bench, tmp_path
     [
         (("--servers", "2"), "--servers goes with --chaos only"),
         (("--kill-store",), "--kill-store goes with --chaos only"),
+        (("--workers", "4"), "--workers goes with --chaos only"),
         (("--chaos", "--resume"), "--resume does not go with --chaos"),
         (("--chaos", "--server", "http://127.0.0.1:1"), "--server does not go with --chaos"),
         (("--chaos", "--kill-store"), "--kill-store needs a store that is a process"),

@@ -64,6 +64,24 @@ def test_a_message_of_another_lease_or_a_later_one_is_refused() -> None:
             state.settle("a", [1, seq], 1)
 
 
+def test_a_failure_may_be_reported_again_and_counts_once() -> None:
+    state = lease(new(), "a", 3, 3)
+    failed, _ = state.retry("a", [1], 1, delay_ms=0, reason="no")
+    again = failed.retry("a", [1], 2, delay_ms=0, reason="no")  # its answer was lost
+    assert again == (failed, [])
+    taken = lease(failed, "b", 1, 3, now=1)
+    assert taken.retry("a", [1], 2, delay_ms=0, reason="no") == (taken, [])
+    assert held(taken.release("a", [1, 2], 2), "b") == [1]
+    with pytest.raises(BadRequest, match="message 4"):
+        failed.retry("a", [1, 4], 2, delay_ms=0, reason="no")
+
+
+def test_messages_may_be_given_back_again() -> None:
+    state = lease(new(), "a", 3, 3).release("a", [2, 3], 1)
+    assert state.release("a", [2, 3], 2) == state  # its answer was lost
+    assert lease(state, "b", 2, 3, now=1).release("a", [2], 2).n_leased == 3
+
+
 def test_failures_come_again_after_their_delay_and_end_as_dead_letters() -> None:
     state = lease(new(retries=1), "a", 2, 2)
     state, dead = state.retry("a", [1], 10, delay_ms=90, reason="no")
@@ -124,6 +142,20 @@ def test_gaps_that_follow_each_other_are_one() -> None:
     state = lease(new(seq=50), "a", 2, 60).skip(Cursor("e2", 0), Gap(52, 1, "epoch"))
     assert (state.leases, state.cursor, state.gap) == ((), Cursor("e2", 0), Gap(52, 1, "epoch"))
     assert state.skip(Cursor("e2", 7), Gap(0, 8, "trimmed")).gap == Gap(52, 8, "epoch")
+
+
+def test_an_acknowledgement_leaves_the_rest_of_a_gap_that_has_grown() -> None:
+    state = lease(new().skip(Cursor(EPOCH, 4), Gap(0, 5, "trimmed")), "a", 2, 9).skip(
+        Cursor(EPOCH, 8), Gap(6, 9, "trimmed")
+    )
+    assert state.settle("a", None, 1).gap_to_take() == Gap(0, 9, "trimmed")
+
+
+def test_nothing_changes_for_an_ordered_consumer_before_its_lease_ends_and_its_first_message_is_due() -> None:
+    state, _ = lease(new(ordered=True), "a", 3, 9).retry("a", [1], 5, delay_ms=500, reason="")
+    assert state.next_change_ms() == 1000  # the end of the lease
+    state = state.release("a", None, 5)
+    assert (state.due(5, 9), state.next_change_ms()) == ([], 505)  # though the second message is due
 
 
 def test_a_seek_ends_leases_and_forgets_failures() -> None:

@@ -13,6 +13,7 @@ from chatkit.core.consumer import Consumer
 from chatkit.core.consumer_records import CONSUMER
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Gap
+from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import BadRequest, Forbidden, StoreError, Unavailable
 
 ADMIN = Identity("root", grants=EVERYTHING)
@@ -78,6 +79,48 @@ def test_a_worker_that_waits_in_vain_gets_nothing_and_asks_the_store_seldom() ->
         before = backend.calls["get_record"]
         assert await consumer.receive(wait_s=0.2) == await consumer.receive()
         assert backend.calls["get_record"] - before <= 4  # though new messages are there, which have to wait
+
+    on_a_hub(test)
+
+
+def test_a_worker_that_waits_behind_a_delayed_message_asks_the_store_seldom() -> None:
+    async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
+        consumer = await filled(hub, 3, ordered=True)
+        taken = await consumer.receive()
+        await consumer.retry(taken.lease or "", [1], delay_s=60)
+        await consumer.release(taken.lease or "")
+        before = backend.calls["get_record"]
+        assert (await consumer.receive(wait_s=0.2)).lease is None
+        assert backend.calls["get_record"] - before <= 2
+
+    on_a_hub(test)
+
+
+def test_messages_that_come_again_far_apart_come_before_new_ones() -> None:
+    async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
+        consumer = await filled(hub, 60)
+        taken = await consumer.receive(limit=50)
+        failed = list(range(1, 50, 2))
+        await consumer.retry(taken.lease or "", failed)
+        await consumer.ack(taken.lease or "")
+        come = [seq for _ in range(3) for seq in seqs(await consumer.receive(limit=40))]
+        assert come == [*failed, *range(51, 61)]
+
+    on_a_hub(test)
+
+
+def test_messages_behind_a_full_page_wait_for_it() -> None:
+    async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
+        for _ in range(20):
+            await hub.publish(Draft("ops", "ann", "x" * (MAX_PAGE_BYTES // 17)))
+        consumer = await filled(hub, 0)
+        leases = [await consumer.receive(limit=10) for _ in range(2)]
+        for taken in leases:
+            await consumer.release(taken.lease or "")
+        await hub.publish(Draft("ops", "ann", "new"))
+        come = [seqs(await consumer.receive(limit=50)) for _ in range(2)]
+        assert len(come[0]) < 20
+        assert come[0] + come[1] == list(range(1, 22))
 
     on_a_hub(test)
 

@@ -1,4 +1,4 @@
-"""Chaos: one run with publishers, followers, several servers that are broken during it, and the check at its end."""
+"""Chaos: one run of publishers, followers and workers whose servers are broken, and the check at its end."""
 
 import asyncio
 import time
@@ -15,6 +15,7 @@ from chatkit.bench.chaos.publisher import Publisher
 from chatkit.bench.chaos.recovery import RecoveryTracker
 from chatkit.bench.chaos.report import ChaosReport
 from chatkit.bench.chaos.schedule import schedule_outages
+from chatkit.bench.chaos.worker_pool import WorkerPool
 from chatkit.bench.load.client_pool import Show, StallDetector
 from chatkit.bench.local.store import LocalStore
 from chatkit.client import Client
@@ -48,11 +49,14 @@ class Chaos:
     async def run(self) -> ChaosReport:
         """Run until the end. If cancelled, return the report so far. Raise the error that prevents the start."""
         epochs = await self._open_rooms()
-        try:
-            await self._run_and_check(epochs)
-        except asyncio.CancelledError:
-            self.is_interrupted = True
-        return self._report()
+        room, checker = next(iter(self._checkers.items()))
+        with WorkerPool.open(self._plan, self._fleet, room, checker) as workers:
+            await workers.make_consumers()
+            try:
+                await self._run_and_check(epochs, workers)
+            except asyncio.CancelledError:
+                self.is_interrupted = True
+            return self._report(workers)
 
     def _make_followers(self) -> list[Follower]:
         rooms = self._plan.room_names
@@ -70,22 +74,25 @@ class Chaos:
                 epochs[room] = receipt.message.epoch
         return epochs
 
-    async def _run_and_check(self, epochs: dict[str, str]) -> None:
+    async def _run_and_check(self, epochs: dict[str, str], workers: WorkerPool) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                following = [group.create_task(each.run(epochs[each.room])) for each in self._followers]
-                await self._run_workload()
-                await self._compare()
-                for task in following:
+                reading = [group.create_task(each.run(epochs[each.room])) for each in self._followers]
+                reading.append(group.create_task(workers.run()))
+                await self._run_workload(workers)
+                await self._compare(workers)
+                for task in reading:
                     task.cancel()
         except* ChatkitError as errors:
             self.error = _first(errors)
 
-    async def _run_workload(self) -> None:
+    async def _run_workload(self, workers: WorkerPool) -> None:
         async with asyncio.TaskGroup() as group:
             publishing = [group.create_task(publisher.run()) for publisher in self._publishers]
             showing = group.create_task(self._show_progress())
+            breaking = group.create_task(workers.break_workers())
             await self._nemesis.run(schedule_outages(self._plan), self._plan.duration_s)
+            breaking.cancel()
             for publisher in self._publishers:
                 publisher.end()
             await self._await_acknowledgements(publishing)
@@ -101,13 +108,16 @@ class Chaos:
                 raise ChatkitError(f"{n_unacked} messages are not acknowledged, although all servers are back")
             await asyncio.wait(publishing, timeout=TICK_S)
 
-    async def _compare(self) -> None:
+    async def _compare(self, workers: WorkerPool) -> None:
         for follower in self._followers:
             follower.pin()
+        self._show("workers catch up", 0, len(workers.consumers))
+        await workers.drain()
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(Client(server.url)) for server in self._fleet.servers]
             for room in self._checkers:
                 await self._read(clients[0], room)
+            await workers.read_dead_letters(clients[0])
             await self._await_catch_up()
             self._is_checked = True
             self._show("checking presence", 0, len(self._followers))
@@ -156,7 +166,7 @@ class Chaos:
         followers = {room: [each.checker for each in self._followers if each.room == room] for room in self._checkers}
         return sum((checker.findings(followers[room]) for room, checker in self._checkers.items()), Findings())
 
-    def _report(self) -> ChaosReport:
+    def _report(self, workers: WorkerPool) -> ChaosReport:
         plan, presence = self._plan, self._presence or PresenceCheck(0, 0)
         moves = sum(each.connection - 1 for each in self._followers) + sum(each.n_moves for each in self._publishers)
         return ChaosReport(
@@ -165,6 +175,7 @@ class Chaos:
             rooms=plan.rooms,
             subs=plan.subs,
             pubs=plan.pubs,
+            workers=plan.workers,
             rate=plan.rate,
             kill_store=plan.kill_store,
             seed=plan.seed,
@@ -174,13 +185,16 @@ class Chaos:
             stored=sum(checker.n_stored for checker in self._checkers.values()),
             delivered=sum(each.checker.reader_checker.delivered for each in self._followers),
             moves=moves,
+            worker_kills=workers.n_kills,
+            worker_pauses=workers.n_pauses,
+            consumers=workers.findings() if self._is_checked else [],
             **_named(self._findings()),
             gaps=sum(each.checker.reader_checker.gaps for each in self._followers),
             ghosts=presence.ghosts,
             absent=presence.absent,
             deaf=self._recovery.n_waiting,
-            crashes=self._nemesis.n_crashes,
-            errors=sorted(set(self._fleet.errors())),
+            crashes=self._nemesis.n_crashes + workers.n_crashes,
+            errors=sorted({*self._fleet.errors(), *workers.errors()}),
             complete=self._presence is not None,
         )
 

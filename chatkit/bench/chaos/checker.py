@@ -4,11 +4,12 @@ Does no I/O. It keeps about ten bytes for each message, independent of the lengt
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 import msgspec
 
+from chatkit.bench.chaos.digest import digest_of
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.bench.load.checker import ReaderChecker
 from chatkit.core.model import Gap, Message
@@ -71,7 +72,7 @@ class RoomChecker:
         self.n_acknowledged = 0
         self._plan = plan
         self._first = 1  # messages below this number were trimmed
-        self._hashes = array("q")  # by number: the hash of the first content received, or 0
+        self._digests = array("q")  # by number: the digest of the first content received, or 0
         self._is_acked = bytearray()
         self._is_stored = bytearray()
         self._contradictions: dict[tuple[int, int], bool] = {}  # other contents received, and whether by a publisher
@@ -82,11 +83,15 @@ class RoomChecker:
     def acknowledged(self, message: Message) -> None:
         """Record a message that was acknowledged to a publisher."""
         self.n_acknowledged += 1
-        self._record(message, is_ack=True)
+        self._record(message.seq, digest_of(message), is_ack=True)
 
     def delivered(self, message: Message) -> None:
         """Record a message that was delivered to a follower."""
-        self._record(message, is_ack=False)
+        self._record(message.seq, digest_of(message), is_ack=False)
+
+    def delivered_digest(self, seq: int, digest: int) -> None:
+        """Record a message that another process received, which computed its digest."""
+        self._record(seq, digest, is_ack=False)
 
     def trimmed(self, before: int) -> None:
         """Record where the log begins, according to the store."""
@@ -101,18 +106,22 @@ class RoomChecker:
         self.last = seq
         self.n_stored += 1
         self._is_stored[seq] = True
-        digest = _hash_of(message)
-        if self._hashes[seq] not in {0, digest}:
+        digest = digest_of(message)
+        if self._digests[seq] not in {0, digest}:
             self._count_contradiction(is_ack=bool(self._is_acked[seq]))
         for contradiction in [each for each in self._contradictions if each == (seq, digest)]:
             del self._contradictions[contradiction]
         self._count_key(message)
 
+    def stored_seqs(self) -> Iterator[int]:
+        """Return the numbers of the messages of the log."""
+        return (seq for seq, is_stored in enumerate(self._is_stored) if is_stored)
+
     def findings(self, followers: Iterable[FollowerChecker]) -> Findings:
         """Return the findings, after the whole log was read."""
         lost, untrue = self._lost, self._untrue
-        for seq in range(self._first, len(self._hashes)):
-            if self._hashes[seq] and not self._is_stored[seq]:
+        for seq in range(self._first, len(self._digests)):
+            if self._digests[seq] and not self._is_stored[seq]:
                 untrue += 1
                 lost += self._is_acked[seq]
         for (seq, _), is_ack in self._contradictions.items():
@@ -124,20 +133,19 @@ class RoomChecker:
         )
         return sum((self._findings_of(follower) for follower in followers), findings)
 
-    def _record(self, message: Message, *, is_ack: bool) -> None:
-        seq, digest = message.seq, _hash_of(message)
+    def _record(self, seq: int, digest: int, *, is_ack: bool) -> None:
         self._grow(seq)
-        if self._hashes[seq] == 0:
-            self._hashes[seq] = digest
-        if self._hashes[seq] == digest:
+        if self._digests[seq] == 0:
+            self._digests[seq] = digest
+        if self._digests[seq] == digest:
             self._is_acked[seq] |= is_ack
         else:
             self._contradictions[seq, digest] = self._contradictions.get((seq, digest), False) or is_ack
 
     def _grow(self, seq: int) -> None:
-        if seq >= len(self._hashes):
-            more = max(seq + 1, 2 * len(self._hashes)) - len(self._hashes)
-            self._hashes.extend([0] * more)
+        if seq >= len(self._digests):
+            more = max(seq + 1, 2 * len(self._digests)) - len(self._digests)
+            self._digests.extend([0] * more)
             self._is_acked.extend(bytes(more))
             self._is_stored.extend(bytes(more))
 
@@ -164,22 +172,6 @@ class RoomChecker:
 
     def _n_stored_between(self, gap: Gap) -> int:
         return sum(self._is_stored[gap.after + 1 : gap.before])
-
-
-def _hash_of(message: Message) -> int:
-    """Return a hash of all fields of a message; never 0."""
-    data = None if message.data is None else msgspec.json.encode(message.data)
-    fields = (
-        message.room,
-        message.epoch,
-        message.seq,
-        message.time_ms,
-        message.sender,
-        message.body,
-        message.key,
-        data,
-    )
-    return hash(fields) or 1
 
 
 def _counts(findings: Findings) -> Sequence[int]:

@@ -14,6 +14,7 @@ MAX_SERVERS = 16  # each is a Python process on this machine
 MAX_FOLLOWERS = 200  # a server lists at most this many members of a room, and all of them are checked
 MAX_PUBLISHERS = 100
 MAX_ROOMS = 100
+MAX_WORKERS = 32  # each is a Python process on this machine
 MAX_RATE = 5_000.0  # messages per second; beyond this, this process would be the bottleneck
 MAX_DURATION_S = 86_400.0
 
@@ -35,6 +36,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of a run. Messages are numbered from 0 over all publishers; `run` makes rooms and keys unique.
 
     `backend` is the user's store; without it, a store of type `store` is started for the run.
+    `workers` share a consumer of the first room, and one more has an ordered consumer; with 0, there are no consumers.
     """
 
     servers: int = 3
@@ -44,6 +46,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
     rooms: int = DEFAULT_ROOMS
     subs: int = DEFAULT_SUBS
     pubs: int = 4
+    workers: int = 4
     rate: float = 200.0
     kill_store: bool = False
     seed: int = msgspec.field(default_factory=any_seed)
@@ -56,6 +59,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
             ("rooms", 1, MAX_ROOMS),
             ("subs", 1, MAX_FOLLOWERS),
             ("pubs", 1, MAX_PUBLISHERS),
+            ("workers", 0, MAX_WORKERS),
             ("rate", 1.0, MAX_RATE),
         ):
             if not least <= getattr(self, name) <= most:
@@ -72,7 +76,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def max_connections(self) -> int:
         """The connection limit of a server: all clients, and their closed connections that it has not noticed yet."""
-        return 64 + 8 * (self.subs + self.pubs)
+        return 64 + 8 * (self.subs + self.pubs + self.workers)
 
     @property
     def room_names(self) -> list[str]:

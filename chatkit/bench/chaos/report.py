@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import msgspec
 
 from chatkit.bench.chaos.checker import Findings
+from chatkit.bench.chaos.consumer_checker import ConsumerFindings
 from chatkit.bench.chaos.recovery import RecoveryTimes
 
 
 class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters, the measurements and the errors of a run.
 
-    `Findings` documents the counts of incorrect messages. `gaps` counts gaps reported to followers, `ghosts` members
-    that are listed although they left, `absent` members that are connected but not listed, `deaf` followers that never
-    recovered, `crashes` servers that ended by themselves. `errors` are tracebacks in their logs. `complete` is true if
-    everything was published, delivered and compared.
+    `Findings` documents the counts of incorrect messages, and `ConsumerFindings` those of a consumer. `gaps` counts
+    gaps reported to followers, `ghosts` members that are listed although they left, `absent` members that are connected
+    but not listed, `deaf` followers that never recovered, `crashes` servers and workers that ended by themselves.
+    `errors` are tracebacks in their logs. `complete` is true if everything was published, delivered and compared.
     """
 
     servers: int
@@ -22,6 +23,7 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     rooms: int
     subs: int
     pubs: int
+    workers: int
     rate: float
     kill_store: bool
     seed: int
@@ -31,6 +33,9 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     stored: int
     delivered: int
     moves: int
+    worker_kills: int
+    worker_pauses: int
+    consumers: Sequence[ConsumerFindings]
     lost: int
     untrue: int
     missing: int
@@ -48,7 +53,13 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
 
     @property
+    def has_gaps(self) -> bool:
+        """Whether a reader or a worker received a gap."""
+        return bool(self.gaps or sum(each.gaps for each in self.consumers))
+
+    @property
     def is_flawless(self) -> bool:
         """Whether the run is complete and found no errors. A correctly reported gap is not an error."""
         findings = Findings(*(getattr(self, name) for name in Findings.__struct_fields__))
-        return self.complete and not (findings or self.ghosts or self.absent or self.deaf or self.crashes)
+        has_errors = findings or self.ghosts or self.absent or self.deaf or self.crashes or any(self.consumers)
+        return self.complete and not has_errors

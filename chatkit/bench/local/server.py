@@ -79,7 +79,7 @@ class LocalServer:
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - this program itself
                 [
-                    *(sys.executable, "-m", "chatkit.cli", "serve", "--host", "127.0.0.1", "--open"),
+                    *(sys.executable, "-m", "chatkit.cli", "serve", "--host", "127.0.0.1"),
                     # Not 0: a load of many connections may have used up the ephemeral ports.
                     *("--port", str(free_port())),
                     *("--rate-limit", "0", "--max-connections", str(self._max_connections)),

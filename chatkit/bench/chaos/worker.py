@@ -74,7 +74,7 @@ class ConsumerWorker:
             with suppress(LeaseExpired):
                 self._repeat_settlement(calls)
                 lease_s = random.uniform(*LEASE_S)  # noqa: S311 - varies the run
-                taken = calls.take(job.room, job.consumer, limit=LIMIT, lease_s=lease_s, wait_s=WAIT_S)
+                taken = calls.receive(job.room, job.consumer, limit=LIMIT, lease_s=lease_s, wait_s=WAIT_S)
                 if taken.lease is not None:
                     self._report_taken(taken.lease, taken)
                     self._handle(calls, taken.lease, taken.messages)

@@ -26,12 +26,13 @@ from chatkit.errors import BadBody, BadRequest
 CLIENT_KEYS = ("server", "name", "token", "backend")
 CLIENT_COMMANDS = (
     "join", "publish", "reply", "edit", "react", "redact", "history", "rooms", "unread", "mentions", "invite",
-    "redeem", "export", "import", "backup", "mcp",
+    "redeem", "export", "import", "backup", "mcp", "on",
 )  # fmt: skip
 CLIENT_GROUPS = {
     "token": ("add", "list", "show", "revoke", "rotate", "remove"),
     "ban": ("add", "list", "remove"),
     "room": ("show", "set", "delete", "rename"),
+    "consumers": ("list", "show", "seek", "delete"),
     "webhook": ("add", "list", "show", "test", "resume", "remove"),
 }
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
 # Chromium itself reports these when a server cannot be reached, or refuses a call; all other problems are the page's.
-SERVER_AWAY = ("net::ERR_", "WebSocket connection to")
+SERVER_AWAY = ("net::ERR_", "WebSocket connection to", "error occurred when fetching the script")
 REFUSED = ("the server responded with a status of 401", "the server responded with a status of 403")
 
 CHROMIUM_ARGS = [
@@ -50,7 +50,7 @@ class Window:
     def _new_page(self) -> Page:
         page = self.context.new_page()
         page.on("console", lambda event: self._on_console(event.type, event.text))
-        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("pageerror", lambda error: self._on_console("error", str(error)))
         page.on("dialog", self._asked)
         return page
 
@@ -128,7 +128,8 @@ def windows(browser: Browser, server_url: str) -> Iterator[OpenWindow]:
 
     try:
         yield open_window
-        assert [problem for window in opened for problem in window.problems] == []
+        problems = [problem for window in opened for problem in window.problems]
+        assert problems == [], problems
     finally:
         for window in opened:
             window.context.close()

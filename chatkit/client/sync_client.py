@@ -1,5 +1,6 @@
 """SyncClient: the client for programs without an event loop. It runs a `Client`, and adds no rule of its own."""
 
+import asyncio
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
@@ -167,11 +168,18 @@ class SyncClient:
             int: The number of messages that were committed.
 
         """
+        sending = asyncio.Lock()  # so that a message does not overtake one that waits for the connection
+
+        async def publish(body: str, data: Any, key: str | None) -> Receipt:
+            async with sending:
+                answer = await self._client.submit(room, body, data=data, key=key)
+            return await answer
+
         answers: deque[Future[Receipt]] = deque()
         committed = 0
         try:
             for body, data, key in map(parts_of, messages):
-                answers.append(self._loop.submit(self._client.publish, room, body, data=data, key=key))
+                answers.append(self._loop.submit(publish, body, data, key))
                 while answers and (answers[0].done() or len(answers) == MAX_UNANSWERED):
                     self._loop.wait(answers.popleft())
                     committed += 1

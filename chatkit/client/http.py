@@ -59,7 +59,7 @@ class HistoryResult(msgspec.Struct, frozen=True):
 
     Attributes:
         messages: The messages, in ascending order of `seq`.
-        cursor: The end of the room's log when the page was read.
+        cursor: The position from which to read on: after the page or, if nothing follows it, the end of the log.
         first: The `seq` of the oldest message that is stored; `last + 1` where none is.
         last: The `seq` of the newest message.
         complete: Whether no more messages match in the direction in which the page was read.

@@ -184,9 +184,11 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> Unavailable:
 
 def _system_reason(error: BaseException) -> str | None:
     """Return the reason of the operating system. That of asyncio is a sentence with the address."""
-    if not isinstance(error, OSError) or not error.strerror:
+    if not isinstance(error, OSError):
         return None
-    return os.strerror(error.errno) if error.strerror.startswith("Connect call failed") else error.strerror
+    if error.errno is not None and (error.strerror or "").startswith("Connect call failed"):
+        return os.strerror(error.errno)
+    return error.strerror
 
 
 def refused_by_proxy(endpoint: Endpoint, proxy: Proxy, status: int) -> Unavailable:

@@ -60,7 +60,7 @@ class BadCursor(BadInput):
     code = "bad-cursor"
 
     def __init__(self, cursor: str) -> None:
-        super().__init__(f"not a cursor: {cursor[:80]!r}")
+        super().__init__(f"not a cursor: {cursor[:80]!r} (example: k3f9x2ab:42)")
         self.cursor = cursor
 
 

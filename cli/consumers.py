@@ -92,10 +92,11 @@ def list_(
             (view.room, view.name, *map(str, (view.lag, view.leased, view.waiting, view.failed)), view.owner)
             for view in views
         ]
+        where = "" if name is None else f" in {name}"
         print_lines(
             table(HEAD, rows, terminal_width())
             if rows
-            else ["There are no consumers yet. Make one with: chatkit on ROOM --as NAME -- COMMAND"]
+            else [f"There are no consumers{where} yet. Make one with: chatkit on {name or 'ROOM'} --as NAME -- COMMAND"]
         )
 
 

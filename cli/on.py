@@ -92,7 +92,8 @@ def on(
             min=0,
             max=1_000,
             metavar="N",
-            help="Repeat a failed command this often, 5 times by default; then the message is in ROOM.failed.",
+            help="Repeat a failed command this often, 5 times by default. Then the message is given up: with --as, it"
+            " is reported in ROOM.failed.",
             show_default=False,
         ),
     ] = None,

@@ -45,11 +45,15 @@ class OnReport:
             with needs_reader():
                 print_lines([wire_json(view)])
                 sys.stdout.flush()
-        where = f"{message.room} #{message.seq} of {message.sender}"
+        where = _described(message)
         if result.reason is not None:
             print_notice(f"{where} failed: {result.reason.replace(chr(10), ' / ')}")
         elif self._is_verbose:
             print_notice(f"{where}: done in {result.duration_s:g} s")
+
+    def given_up(self, message: Message, n_tries: int) -> None:
+        """Print that a message is not tried again, and that no room says so."""
+        print_notice(f"{_described(message)} is given up after {n_tries} {'try' if n_tries == 1 else 'tries'}")
 
     def gap(self, room: str, gap: Gap) -> None:
         """Print that messages are missing."""
@@ -59,3 +63,7 @@ class OnReport:
     def notice(self, sentence: str) -> None:
         """Print a sentence."""
         print_notice(sentence)
+
+
+def _described(message: Message) -> str:
+    return f"{message.room} #{message.seq} of {message.sender}"

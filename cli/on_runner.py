@@ -168,7 +168,7 @@ class OnRunner:
         options = self._options
         if followed is not None:
             retries = DEFAULT_RETRIES if options.retries is None else options.retries
-            return FollowedMessages(followed, self._matches, retries)
+            return FollowedMessages(followed, self._matches, retries, self._report.given_up)
         return self._source.consume(
             room,
             as_=options.consumer or "",

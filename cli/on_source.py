@@ -57,10 +57,17 @@ class FollowedRoom:
 class FollowedMessages:
     """The messages of a followed room for one worker, which tries each at most `1 + retries` times."""
 
-    def __init__(self, room: FollowedRoom, where: Callable[[Message], bool], retries: int) -> None:
+    def __init__(
+        self,
+        room: FollowedRoom,
+        where: Callable[[Message], bool],
+        retries: int,
+        on_given_up: Callable[[Message, int], None],  # with the number of its failures
+    ) -> None:
         self._room = room
         self._where = where
         self._retries: Final = retries
+        self._on_given_up = on_given_up
         self._has_failed = False
 
     async def __aenter__(self) -> Self:
@@ -74,15 +81,21 @@ class FollowedMessages:
     async def __aiter__(self) -> AsyncGenerator[Message | Gap, None]:
         while True:
             item = await self._room.next()
-            if isinstance(item, Message) and not self._where(item):
+            if isinstance(item, Gap):
+                yield item
+                continue
+            if not self._where(item):
                 continue
             backoff = Backoff(RETRY_S, MAX_RETRY_S)
-            for _ in range(self._retries + 1):
+            for n_left in reversed(range(self._retries + 1)):
                 self._has_failed = False
                 yield item
                 if not self._has_failed:
                     break
-                await asyncio.sleep(backoff.next_s())
+                if n_left:
+                    await asyncio.sleep(backoff.next_s())
+            else:
+                self._on_given_up(item, self._retries + 1)
 
     async def ack(self) -> None:
         """Do nothing: no place is kept."""

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from chatkit.cli.administration import administering, print_json, printing_secret
+from chatkit.cli.administration import Yes, administering, print_json, printing_secret
+from chatkit.cli.confirm import confirm
 from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import DEFAULT_SERVER, BackendURL, Json, ServerURL, Token, complete_words
 from chatkit.cli.output import print_lines, print_notice
@@ -185,15 +186,18 @@ def remove(
     ctx: typer.Context,
     webhook_id: WebhookId,
     *,
+    yes: Yes = False,
     json: Json = False,
     server: ServerURL = DEFAULT_SERVER,
     backend: BackendURL = None,
     token: Token = None,
 ) -> None:
-    """Remove a webhook. What was not delivered is not sent any more."""
+    """Remove a webhook. What was not delivered is not sent any more. This cannot be undone."""
     with report_errors():
         with administering(Target(ctx, server, backend, None, token), look=LOOK) as administrator:
-            view = administrator.remove_webhook(webhook_id)
+            found = administrator.webhook(webhook_id)
+            confirm(f"Remove the webhook {found.id} of {', '.join(found.rooms)}?", yes=yes)
+            view = administrator.remove_webhook(found.id)
         if json:
             print_json(view)
         else:

@@ -178,8 +178,17 @@ def no_answer(endpoint: Endpoint, error: BaseException) -> Unavailable:
             f"the certificate of {endpoint.url} is not trusted: {error.verify_message or error}; if its authority is"
             " your own, name the authority's PEM file in SSL_CERT_FILE"
         )
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    reason = _system_reason(error) or str(error) or type(error).__name__
     return Unavailable(f"no server answers at {endpoint.url}: {reason[:MAX_SHOWN_CHARS]}")
+
+
+def _system_reason(error: BaseException) -> str | None:
+    """Return the reason of the operating system. That of asyncio is a sentence with the address."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno is not None and (error.strerror or "").startswith("Connect call failed"):
+        return os.strerror(error.errno)
+    return error.strerror
 
 
 def refused_by_proxy(endpoint: Endpoint, proxy: Proxy, status: int) -> Unavailable:

@@ -252,7 +252,8 @@ class Consumer:
     async def _report(self, epoch: str, dead: Iterable[DeadLetter]) -> None:
         """Append dead letters to the room of the failed ones, before the state says so: each has a key, so once."""
         for letter in dead:
-            body = f"{self.name} failed {letter.n_tries} times at message {letter.seq} of {self.room}"
+            often = "once" if letter.n_tries == 1 else f"{letter.n_tries} times"
+            body = f"{self.name} failed {often} at message {letter.seq} of {self.room}"
             digest = hashlib.sha256(f"{self._key}:{epoch}:{letter.seq}".encode()).hexdigest()[:32]
             draft = Draft(
                 f"{self.room}{FAILED_SUFFIX}",

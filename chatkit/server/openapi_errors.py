@@ -26,6 +26,9 @@ _CAUSES: Final[dict[str, set[str]]] = {
 }
 """The parameters and properties of which an operation needs one to be refused with a code. Other codes need none."""
 
+_NOT_FOR_READS: Final = frozenset({"version-conflict", "bot-loop"})
+"""Codes that refuse only a change."""
+
 
 def error_examples() -> Json:
     """Return an example of each code, to which the responses refer."""
@@ -39,13 +42,16 @@ def name_errors(paths: dict[str, Json], schemas: Json) -> Json:
     """
     components: Json = {}
     for path, item in paths.items():
-        for operation in (each for method, each in item.items() if method != "parameters"):
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            unused = _NOT_FOR_READS if method == "get" else frozenset[str]()
             fields = _fields(item.get("parameters", []), operation, schemas)
             if "{room}" in path:
                 operation["responses"].setdefault("409", {})
             declared = operation["responses"] = dict(sorted(operation["responses"].items()))
             for status in (each for each in declared if not declared[each]):
-                codes = _codes(int(status), fields)
+                codes = [code for code in _codes(int(status), fields) if code not in unused]
                 name = f"Error{status}-{'-or-'.join(codes)}"
                 components.setdefault(name, _response(int(status), codes))
                 declared[status] = {"$ref": f"#/components/responses/{name}"}

@@ -55,8 +55,8 @@ ERRORS: Final[dict[int, str]] = {
     ),
     404: "There is no such room, message, consumer, token, ban or webhook, or the client may not know of it.",
     409: (
-        "The key belongs to another message, the lease has run out, or a bot has to wait until a person has written. "
-        "See `code`."
+        "The room was renamed, a setting was changed at the same time, the key belongs to another message, the lease "
+        "has run out, or a bot has to wait until a person has written. See `code`."
     ),
     413: "The body or the data is larger than the limit.",
     422: "A message cannot refer to that one: it does not exist, is a change itself, or was redacted.",

@@ -165,7 +165,7 @@ class KickRequest(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 class RoomSettingsChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Settings to change. Those that are left out stay; None returns to the server's setting."""
+    """Settings to change. Those that are left out stay; null returns to the server's setting."""
 
     topic: str | UnsetType = UNSET
     keep: int | UnsetType | None = UNSET

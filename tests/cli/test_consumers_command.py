@@ -20,7 +20,7 @@ def calls(shell: Shell) -> Iterator[ConsumerClient]:
 
 
 def test_consumers_are_listed_shown_moved_and_deleted(shell: Shell, calls: ConsumerClient) -> None:
-    assert "There are no consumers yet" in shell.run("consumers", "empty")
+    assert "There are no consumers in empty yet" in shell.run("consumers", "#empty")
     shell.run("publish", "work", given="one\ntwo\nthree\nfour")
     calls.put_consumer("work", "builder", after="start", retries=0)
     calls.retry("work", "builder", calls.receive("work", "builder", limit=1, lease_s=60).lease or "", reason="no disk")
@@ -45,7 +45,8 @@ def test_consumers_are_listed_shown_moved_and_deleted(shell: Shell, calls: Consu
 
 def test_a_consumer_that_does_not_exist_is_not_made_by_a_move(shell: Shell) -> None:
     shell.run("consumers", "seek", "work", "nobody", "start", status=1)
-    shell.run("consumers", "seek", "work", "nobody", "middle", status=2)
+    shell.run("consumers", "seek", "work", "nobody", "41", status=2)
+    assert "not a cursor: '41' (example: k3f9x2ab:42)" in shell.stderr
     assert "nobody" not in shell.run("consumers")
 
 

@@ -190,7 +190,7 @@ def test_several_workers_share_the_messages(tmp_path: Path) -> None:
     with_site(test, tmp_path)
 
 
-def test_without_a_name_no_place_is_kept(tmp_path: Path) -> None:
+def test_without_a_name_no_place_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def test(site: Site) -> None:
         await site.publish("before")
         options: dict[str, Any] = {"consumer": None, "after": "end", "retries": 1}
@@ -202,6 +202,23 @@ def test_without_a_name_no_place_is_kept(tmp_path: Path) -> None:
             await until(lambda: len(site.runs()) == 4)
         assert site.runs() == ["ops 2", "ops 2", "ops 3", "ops 5"]
         assert await site.hub.consumers.statuses() == []
+
+    with_site(test, tmp_path)
+    failed = "chatkit: ops #2 of ann failed: exit code 1"
+    assert capsys.readouterr().err.splitlines() == [failed, failed, "chatkit: ops #2 of ann is given up after 2 tries"]
+
+
+def test_a_message_that_is_given_up_does_not_delay_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatkit.cli.on_source.RETRY_S", 60.0)
+
+    async def test(site: Site) -> None:
+        options: dict[str, Any] = {"consumer": None, "after": "end", "retries": 0}
+        async with site.on(script="test $CHATKIT_SEQ != 1", **options):
+            await until(lambda: site.hub.counts["subscriptions"])
+            await site.publish("fails", "two")
+            await until(lambda: len(site.runs()) == 2)
 
     with_site(test, tmp_path)
 

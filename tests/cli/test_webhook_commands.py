@@ -69,7 +69,8 @@ def test_a_webhook_of_a_store_is_added_listed_shown_and_removed(chatkit: Command
     assert "mention of bob" in listed[2]
     assert made["secret"] not in chatkit.run("webhook", "list", "--json")
     assert chatkit.run("webhook", "show", made["id"]).splitlines()[1] == f"url     {URL}"
-    chatkit.run("webhook", "remove", made["id"])
+    assert "confirm it with --yes" in chatkit.refused("webhook", "remove", made["id"], status=2)
+    chatkit.run("webhook", "remove", made["id"], "--yes")
     assert len(chatkit.rows("webhook", "list")) == 1
     assert [entry["event"] for entry in audit(chatkit)] == ["webhook-added", "webhook-added", "webhook-removed"]
     assert "'chatkit webhook list' shows the ids" in chatkit.refused("webhook", "show", made["id"], status=1)
@@ -121,7 +122,7 @@ def test_the_commands_work_on_a_server(tmp_path: Path, monkeypatch: pytest.Monke
         bob.refused("webhook", "remove", made["id"], status=1)
         bob.refused("webhook", "add", "ops", to.url, status=4)
         assert "--webhook-allow NETWORK" in ann.refused("webhook", "add", "ops", "http://10.0.0.1/")
-        ann.run("webhook", "remove", made["id"])
+        ann.run("webhook", "remove", made["id"], "--yes")
         assert ann.rows("webhook", "list") == []
 
 

@@ -260,7 +260,7 @@ def test_dead_letters_are_reported_before_they_are_settled_and_once() -> None:
         del backend.failures["put_record"]
         assert (await consumer.retry(lease, reason="still no")).failed == 1
         page = await hub.history("ops.failed")
-        assert [message.body for message in page.messages] == ["indexer failed 1 times at message 1 of ops: no"]
+        assert [message.body for message in page.messages] == ["indexer failed once at message 1 of ops: no"]
 
     on_a_hub(test)
 

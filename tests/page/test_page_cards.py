@@ -107,6 +107,16 @@ def test_cards_are_readable_in_both_themes_and_on_a_phone(
     assert window.problems == []
 
 
+def test_a_name_that_is_not_verified_leaves_the_sender_its_place(
+    server: TokenServer, ann: str, open_window: OpenWindow
+) -> None:
+    send(server, "h", {"username": "a name as long as it may be, and longer", "text": "hi"})
+    window = sign_in(open_window(**NARROW), ann, "h")
+    sender = window.page.locator(".message .sender")
+    expect(sender).to_have_text("alerts-h")
+    assert sender.evaluate("name => name.scrollWidth <= name.clientWidth")
+
+
 def test_many_cards_are_folded(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
     send(server, "long", {"text": "many", "attachments": [{"title": f"card {n}", "text": "a\nb"} for n in range(15)]})
     window = sign_in(open_window(), ann, "long")

@@ -202,6 +202,16 @@ def test_a_consumer_can_be_moved_and_keeps_its_settings() -> None:
     on_a_hub(test)
 
 
+def test_a_position_behind_the_end_is_refused() -> None:
+    async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
+        await filled(hub, 3)
+        head = (await hub.history("ops")).head
+        with pytest.raises(BadRequest, match="whose last message is 3"):
+            await hub.consumers.put("ops", "indexer", owner="ann", after=Cursor(head.epoch, 4))
+
+    on_a_hub(test)
+
+
 def test_a_position_in_another_log_is_a_gap() -> None:
     async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
         consumer = await filled(hub, 3)

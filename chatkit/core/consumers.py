@@ -145,7 +145,5 @@ def _position(start: Start, head: Head) -> Cursor:
             return Cursor(head.epoch, head.last)
         case _:
             if start.epoch == head.epoch and start.seq > head.last:
-                raise BadRequest(
-                    f"the position {start} is behind the end of the room, whose last message is {head.last}"
-                )
+                raise BadRequest(f"{start} is behind the end of the room, whose last message is {head.last}")
             return start

@@ -29,7 +29,7 @@ chatkit bench --chaos --store redis --kill-store --servers 4
 
 PANEL = "With --chaos"
 NOT_WITH_CHAOS = ("server", "messages", "size", "window", "resume", "token")
-ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "workers", "rate", "kill_store", "seed")
+ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "workers", "receivers", "rate", "kill_store", "seed")
 
 
 def bench(
@@ -93,6 +93,15 @@ def bench(
             rich_help_panel=PANEL,
         ),
     ] = 4,
+    receivers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Send webhooks to this many receivers. (default: 3, or 0 with --workers 0)",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     rate: Annotated[
         float,
         typer.Option(
@@ -146,6 +155,7 @@ def bench(
                 subs=subs if "subs" in given else None,
                 pubs=pubs,
                 workers=workers,
+                receivers=receivers,
                 rate=rate,
                 kill_store=kill_store,
                 seed=seed,

@@ -134,9 +134,10 @@ def bench(
 
     With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
     each message with its key until it is acknowledged, and readers resume from their cursors. Both move to another
-    server when their server fails. Workers of two consumers do so, too, and are killed and paused themselves. The
-    report shows the time until readers received the next message. This time begins when their server fails or, if the
-    store or all servers were down, when these are back. With --backend, the rooms (chaos-…) remain in the store.
+    server when their server fails. Workers of two consumers do so, too, and are killed and paused themselves. Webhooks
+    are sent to receivers that sometimes refuse a request. The report shows the time until readers received the next
+    message. This time begins when their server fails or, if the store or all servers were down, when these are back.
+    With --backend, the rooms (chaos-…) remain in the store.
     """
     with report_errors():
         if json:

@@ -121,8 +121,8 @@ class WorkerPool:
 
     async def _kill(self, worker: ConsumerWorkerProcess, away_s: float) -> None:
         self.n_kills += 1
+        worker.kill()  # not in a thread: it could still run, and kill the next process, if this is cancelled
         try:
-            await asyncio.to_thread(worker.kill)
             await asyncio.sleep(away_s)
         finally:
             worker.start()

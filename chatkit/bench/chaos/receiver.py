@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from itertools import cycle
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -41,7 +42,7 @@ class WebhookReceiver:
         self._refusals = cycle(ANSWERS[index % 3 :] + ANSWERS[: index % 3])
         self._refuse_at = time.monotonic() + _uniform(FIRST_REFUSAL_S)
 
-    async def answer(self, headers: dict[str, str], body: bytes, connection: "Connection") -> None:
+    async def answer(self, headers: dict[str, str], body: bytes, connection: "ReceiverConnection") -> None:
         """Answer a request."""
         try:
             event = self._verifier.verify(body, headers)
@@ -51,10 +52,13 @@ class WebhookReceiver:
             return
         is_gap = event["type"] == "gap"
         seq, last = self._report_gap(event["data"]) if is_gap else self._report_message(event["data"])
-        if time.monotonic() >= self._refuse_at:
+        now = time.monotonic()
+        if now >= self._refuse_at:
             self._report(ReceiverEventKind.REFUSED, seq)
             await self._refuse(connection)
             return
+        if self._refuse_at == inf:
+            self._refuse_at = now + _uniform(REFUSAL_EVERY_S)
         self._report(ReceiverEventKind.GAP_ACCEPTED if is_gap else ReceiverEventKind.ACCEPTED, seq, last)
         await connection.send(ACCEPTED)
 
@@ -68,8 +72,8 @@ class WebhookReceiver:
         self._report(ReceiverEventKind.GAP_ARRIVED, seq, last)
         return seq, last
 
-    async def _refuse(self, connection: "Connection") -> None:
-        self._refuse_at = time.monotonic() + _uniform(REFUSAL_EVERY_S)
+    async def _refuse(self, connection: "ReceiverConnection") -> None:
+        self._refuse_at = inf  # until it has accepted one
         match next(self._refusals):
             case "error":
                 await connection.send(BROKEN)
@@ -82,7 +86,7 @@ class WebhookReceiver:
         os.write(self._job.events, msgspec.json.encode(ReceiverEvent(kind, self._index, seq, last, digest)) + b"\n")
 
 
-class Connection:
+class ReceiverConnection:
     """A connection of a server, which sends one request after another."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +126,7 @@ class Receivers:
             await asyncio.to_thread(_wait_for_end_of, os.getppid())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
+        connection = ReceiverConnection(reader, writer)
         with suppress(EOFError, ConnectionError):  # a killed server
             while True:
                 index, headers, body = await connection.read()

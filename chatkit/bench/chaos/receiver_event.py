@@ -1,4 +1,4 @@
-"""What the process of the receivers is told, and what it reports. Does no I/O."""
+"""The job of the process of the receivers, and what it reports. Does no I/O."""
 
 from collections.abc import Sequence
 from enum import StrEnum

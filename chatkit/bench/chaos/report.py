@@ -58,7 +58,7 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_gaps(self) -> bool:
         """Whether a reader, a worker or a receiver received a gap."""
-        return bool(self.gaps or any(each.gaps for each in (*self.consumers, *self.receivers)))
+        return bool(self.gaps or any(each.gaps for each in self.consumers) or any(each.gaps for each in self.receivers))
 
     @property
     def is_flawless(self) -> bool:

@@ -29,7 +29,7 @@ chatkit bench --chaos --store redis --kill-store --servers 4
 
 PANEL = "With --chaos"
 NOT_WITH_CHAOS = ("server", "messages", "size", "window", "resume", "token")
-ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "workers", "rate", "kill_store", "seed")
+ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "workers", "receivers", "rate", "kill_store", "seed")
 
 
 def bench(
@@ -93,6 +93,15 @@ def bench(
             rich_help_panel=PANEL,
         ),
     ] = 4,
+    receivers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Send webhooks to this many receivers. (default: 3, or 0 with --workers 0)",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
     rate: Annotated[
         float,
         typer.Option(
@@ -125,9 +134,10 @@ def bench(
 
     With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
     each message with its key until it is acknowledged, and readers resume from their cursors. Both move to another
-    server when their server fails. Workers of two consumers do so, too, and are killed and paused themselves. The
-    report shows the time until readers received the next message. This time begins when their server fails or, if the
-    store or all servers were down, when these are back. With --backend, the rooms (chaos-…) remain in the store.
+    server when their server fails. Workers of two consumers do so, too, and are killed and paused themselves. Webhooks
+    are sent to receivers that sometimes refuse a request. The report shows the time until readers received the next
+    message. This time begins when their server fails or, if the store or all servers were down, when these are back.
+    With --backend, the rooms (chaos-…) remain in the store.
     """
     with report_errors():
         if json:
@@ -146,6 +156,7 @@ def bench(
                 subs=subs if "subs" in given else None,
                 pubs=pubs,
                 workers=workers,
+                receivers=receivers,
                 rate=rate,
                 kill_store=kill_store,
                 seed=seed,

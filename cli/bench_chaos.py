@@ -26,6 +26,7 @@ def read_plan(
     subs: int | None,
     pubs: int,
     workers: int,
+    receivers: int | None,
     rate: float,
     kill_store: bool,
     seed: int | None,
@@ -33,7 +34,7 @@ def read_plan(
     """Return the plan. None stands for the plan's default. Raise `BadRequest` or `BadBackendURL`."""
     from chatkit.backends import open_backend
     from chatkit.bench import ChaosPlan
-    from chatkit.bench.chaos.plan import DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
+    from chatkit.bench.chaos.plan import DEFAULT_RECEIVERS, DEFAULT_ROOMS, DEFAULT_SUBS, StoreName, any_seed
 
     if store is not None and backend is not None:
         raise BadRequest("give either --store or --backend, not both")
@@ -49,6 +50,7 @@ def read_plan(
         duration_s=read_duration(duration) / timedelta(seconds=1),
         pubs=pubs,
         workers=workers,
+        receivers=(DEFAULT_RECEIVERS if workers else 0) if receivers is None else receivers,
         rate=rate,
         kill_store=kill_store,
         rooms=DEFAULT_ROOMS if rooms is None else rooms,

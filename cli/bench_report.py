@@ -20,13 +20,15 @@ FLAWS = (
     ("ghosts", "members listed after they left"),
     ("absent", "members present but not listed"),
     ("deaf", "readers that received nothing after a failure"),
-    ("crashes", "servers and workers that ended unexpectedly"),
+    ("crashes", "servers, workers and receivers that ended unexpectedly"),
 )
 
 CONSUMER_COUNTS = (
     *("workers", "messages", "handled", "redelivered", "given_up", "gaps"),
     *("lost", "acknowledged_twice", "misordered"),
 )
+
+RECEIVER_COUNTS = ("messages", "delivered", "redelivered", "refused", "gaps", "lost", "misordered", "forged")
 
 
 @contextmanager
@@ -112,6 +114,7 @@ def chaos_report_lines(report: "ChaosReport", *, json: bool) -> Sequence[str]:
         "",
         *_flaw_lines(report),
         *_consumer_lines(report),
+        *_receiver_lines(report),
         *_chaos_notes(report),
     ]
 
@@ -141,6 +144,13 @@ def _consumer_lines(report: "ChaosReport") -> list[str]:
     rows = [(each.name, *(f"{getattr(each, name):,}" for name in CONSUMER_COUNTS)) for each in report.consumers]
     faults = f"Workers were killed {_times(report.worker_kills)} and paused {_times(report.worker_pauses)}."
     return ["", *_table(head, *rows), "", faults]
+
+
+def _receiver_lines(report: "ChaosReport") -> list[str]:
+    if not report.receivers:
+        return []
+    rows = [(each.name, *(f"{getattr(each, name):,}" for name in RECEIVER_COUNTS)) for each in report.receivers]
+    return ["", *_table(("webhook", *RECEIVER_COUNTS), *rows)]
 
 
 def _table(*rows: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
-from bench_process import Bench, wait_until
+from bench_process import Bench, processes_in, wait_until
 
 from chatkit.bench import ChaosPlan
 from chatkit.bench.chaos.checker import Findings, FollowerChecker, RoomChecker
@@ -182,6 +182,7 @@ def test_after_an_outage_of_the_store_recovery_time_starts_at_its_end() -> None:
         lambda: ChaosPlan(servers=0),
         lambda: ChaosPlan(subs=0),
         lambda: ChaosPlan(workers=33),
+        lambda: ChaosPlan(receivers=21),
         lambda: ChaosPlan(rate=0.0),
         lambda: ChaosPlan(duration_s=0.5),
         lambda: ChaosPlan(duration_s=80_000.0, rate=5_000.0),
@@ -199,28 +200,16 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def processes_in(folder: Path) -> list[str]:
-    """Return what runs in a folder: servers that a bench left behind."""
-    running = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            here = process.joinpath("cwd").readlink()
-            words = process.joinpath("cmdline").read_bytes()
-        except OSError:  # it has ended
-            continue
-        if here.is_relative_to(folder):
-            running.append(words.decode().replace("\0", " "))
-    return running
-
-
 FLAWS = (
     *("lost", "untrue", "missing", "repeated", "out_of_order", "misordered", "stored_twice", "holes", "gaps"),
     *("ghosts", "absent", "deaf", "crashes"),
 )
 CONSUMER_FLAWS = ("lost", "acknowledged_twice", "misordered", "gaps")
 
+RECEIVER_FLAWS = ("lost", "misordered", "forged", "gaps")
+
 STORES = [
-    ("sqlite", ("--workers", "2")),
+    ("sqlite", ("--workers", "2", "--receivers", "1")),
     ("redis", ("--workers", "0", "--kill-store")),
     ("redis-cluster", ("--workers", "0", "--kill-store")),
     ("postgresql", ("--workers", "0", "--kill-store")),
@@ -250,9 +239,13 @@ def test_nothing_is_lost_and_nothing_is_left_behind(open_folder: Path, store: st
     assert sum(outage["followers"] for outage in report["outages"]) > 0
     if store == "sqlite":
         assert [consumer["name"] for consumer in report["consumers"]] == ["shared", "ordered"]
+        assert [receiver["name"] for receiver in report["receivers"]] == ["receiver-0"]
     for consumer in report["consumers"]:
         assert {name: consumer[name] for name in CONSUMER_FLAWS} == dict.fromkeys(CONSUMER_FLAWS, 0)
         assert consumer["handled"] == consumer["messages"] > 0
+    for receiver in report["receivers"]:
+        assert {name: receiver[name] for name in RECEIVER_FLAWS} == dict.fromkeys(RECEIVER_FLAWS, 0)
+        assert receiver["delivered"] == receiver["messages"] > 0
     assert list(open_folder.iterdir()) == []
     assert processes_in(open_folder) == []
 
@@ -313,6 +306,7 @@ def test_a_server_that_cannot_start_ends_with_exit_code_3(bench: Bench, tmp_path
         (("--servers", "2"), "--servers goes with --chaos only"),
         (("--kill-store",), "--kill-store goes with --chaos only"),
         (("--workers", "4"), "--workers goes with --chaos only"),
+        (("--receivers", "4"), "--receivers goes with --chaos only"),
         (("--chaos", "--resume"), "--resume does not go with --chaos"),
         (("--chaos", "--server", "http://127.0.0.1:1"), "--server does not go with --chaos"),
         (("--chaos", "--kill-store"), "--kill-store needs a store that is a process"),

@@ -53,3 +53,17 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return what runs in a folder: servers that a bench left behind."""
+    running = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            here = process.joinpath("cwd").readlink()
+            words = process.joinpath("cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if here.is_relative_to(folder):
+            running.append(words.decode().replace("\0", " "))
+    return running

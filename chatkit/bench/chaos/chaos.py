@@ -12,6 +12,7 @@ from chatkit.bench.chaos.nemesis import Nemesis, PrintLine
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.bench.chaos.presence_check import PresenceCheck, check_presence
 from chatkit.bench.chaos.publisher import Publisher
+from chatkit.bench.chaos.receiver_pool import ReceiverPool
 from chatkit.bench.chaos.recovery import RecoveryTracker
 from chatkit.bench.chaos.report import ChaosReport
 from chatkit.bench.chaos.schedule import schedule_outages
@@ -50,13 +51,17 @@ class Chaos:
         """Run until the end. If cancelled, return the report so far. Raise the error that prevents the start."""
         epochs = await self._open_rooms()
         room, checker = next(iter(self._checkers.items()))
-        with WorkerPool.open(self._plan, self._fleet, room, checker) as workers:
+        with (
+            WorkerPool.open(self._plan, self._fleet, room, checker) as workers,
+            ReceiverPool.open(self._plan, self._fleet, room, checker) as receivers,
+        ):
             await workers.make_consumers()
+            await receivers.start(epochs[room])
             try:
-                await self._run_and_check(epochs, workers)
+                await self._run_and_check(epochs, workers, receivers)
             except asyncio.CancelledError:
                 self.is_interrupted = True
-            return self._report(workers)
+            return self._report(workers, receivers)
 
     def _make_followers(self) -> list[Follower]:
         rooms = self._plan.room_names
@@ -74,13 +79,13 @@ class Chaos:
                 epochs[room] = receipt.message.epoch
         return epochs
 
-    async def _run_and_check(self, epochs: dict[str, str], workers: WorkerPool) -> None:
+    async def _run_and_check(self, epochs: dict[str, str], workers: WorkerPool, receivers: ReceiverPool) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 reading = [group.create_task(each.run(epochs[each.room])) for each in self._followers]
                 reading.append(group.create_task(workers.run()))
                 await self._run_workload(workers)
-                await self._compare(workers)
+                await self._compare(workers, receivers)
                 for task in reading:
                     task.cancel()
         except* ChatkitError as errors:
@@ -108,7 +113,7 @@ class Chaos:
                 raise ChatkitError(f"{n_unacked} messages are not acknowledged, although all servers are back")
             await asyncio.wait(publishing, timeout=TICK_S)
 
-    async def _compare(self, workers: WorkerPool) -> None:
+    async def _compare(self, workers: WorkerPool, receivers: ReceiverPool) -> None:
         for follower in self._followers:
             follower.pin()
         self._show("workers catch up", 0, len(workers.consumers))
@@ -119,6 +124,8 @@ class Chaos:
                 await self._read(clients[0], room)
             await workers.read_dead_letters(clients[0])
             await self._await_catch_up()
+            self._show("webhooks catch up", 0, len(receivers.receivers))
+            await receivers.drain()
             self._is_checked = True
             self._show("checking presence", 0, len(self._followers))
             self._presence = await check_presence(clients, self._expected_members())
@@ -166,7 +173,7 @@ class Chaos:
         followers = {room: [each.checker for each in self._followers if each.room == room] for room in self._checkers}
         return sum((checker.findings(followers[room]) for room, checker in self._checkers.items()), Findings())
 
-    def _report(self, workers: WorkerPool) -> ChaosReport:
+    def _report(self, workers: WorkerPool, receivers: ReceiverPool) -> ChaosReport:
         plan, presence = self._plan, self._presence or PresenceCheck(0, 0)
         moves = sum(each.connection - 1 for each in self._followers) + sum(each.n_moves for each in self._publishers)
         return ChaosReport(
@@ -188,13 +195,14 @@ class Chaos:
             worker_kills=workers.n_kills,
             worker_pauses=workers.n_pauses,
             consumers=workers.findings() if self._is_checked else [],
+            receivers=receivers.findings() if self._is_checked else [],
             **_named(self._findings()),
             gaps=sum(each.checker.reader_checker.gaps for each in self._followers),
             ghosts=presence.ghosts,
             absent=presence.absent,
             deaf=self._recovery.n_waiting,
-            crashes=self._nemesis.n_crashes + workers.n_crashes,
-            errors=sorted({*self._fleet.errors(), *workers.errors()}),
+            crashes=self._nemesis.n_crashes + workers.n_crashes + receivers.n_crashes,
+            errors=sorted({*self._fleet.errors(), *workers.errors(), *receivers.errors()}),
             complete=self._presence is not None,
         )
 

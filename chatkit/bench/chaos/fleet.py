@@ -11,6 +11,8 @@ from typing import Self
 
 from chatkit.bench.local.server import LocalServer
 
+ALLOW_WEBHOOKS = ("--webhook-allow", "127.0.0.0/8")  # to receivers on this machine
+
 
 class Fleet:
     """A context manager: its servers run inside the block, and its folder is removed at the end. Calls block."""
@@ -19,7 +21,9 @@ class Fleet:
         self._folder = TemporaryDirectory(prefix="chatkit-bench-")
         folder = Path(self._folder.name)
         self.servers: Sequence[LocalServer] = [
-            LocalServer(folder, backend, max_connections=max_connections, name=f"server-{index}")
+            LocalServer(
+                folder, backend, max_connections=max_connections, name=f"server-{index}", options=ALLOW_WEBHOOKS
+            )
             for index in range(n_servers)
         ]
 

@@ -14,10 +14,12 @@ MAX_SERVERS = 16  # each is a Python process on this machine
 MAX_FOLLOWERS = 200  # a server lists at most this many members of a room, and all of them are checked
 MAX_PUBLISHERS = 100
 MAX_ROOMS = 100
+MAX_RECEIVERS = 20
 MAX_WORKERS = 32  # each is a Python process on this machine
 MAX_RATE = 5_000.0  # messages per second; beyond this, this process would be the bottleneck
 MAX_DURATION_S = 86_400.0
 
+DEFAULT_RECEIVERS = 3
 DEFAULT_ROOMS = 3
 DEFAULT_SUBS = 12  # over all rooms: with three servers, each has followers of every room
 
@@ -37,6 +39,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     `backend` is the user's store; without it, a store of type `store` is started for the run.
     `workers` share a consumer of the first room, and one more has an ordered consumer; with 0, there are no consumers.
+    `receivers` of webhooks are sent the messages of the first room.
     """
 
     servers: int = 3
@@ -47,6 +50,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
     subs: int = DEFAULT_SUBS
     pubs: int = 4
     workers: int = 4
+    receivers: int = DEFAULT_RECEIVERS
     rate: float = 200.0
     kill_store: bool = False
     seed: int = msgspec.field(default_factory=any_seed)
@@ -60,6 +64,7 @@ class ChaosPlan(msgspec.Struct, frozen=True, kw_only=True):
             ("subs", 1, MAX_FOLLOWERS),
             ("pubs", 1, MAX_PUBLISHERS),
             ("workers", 0, MAX_WORKERS),
+            ("receivers", 0, MAX_RECEIVERS),
             ("rate", 1.0, MAX_RATE),
         ):
             if not least <= getattr(self, name) <= most:

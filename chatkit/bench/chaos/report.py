@@ -6,13 +6,15 @@ import msgspec
 
 from chatkit.bench.chaos.checker import Findings
 from chatkit.bench.chaos.consumer_checker import ConsumerFindings
+from chatkit.bench.chaos.receiver_checker import ReceiverFindings
 from chatkit.bench.chaos.recovery import RecoveryTimes
 
 
 class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters, the measurements and the errors of a run.
 
-    `Findings` documents the counts of incorrect messages, and `ConsumerFindings` those of a consumer. `gaps` counts
+    `Findings` documents the counts of incorrect messages, `ConsumerFindings` those of a consumer, and
+    `ReceiverFindings` those of a receiver of webhooks. `gaps` counts
     gaps reported to followers, `ghosts` members that are listed although they left, `absent` members that are connected
     but not listed, `deaf` followers that never recovered, `crashes` servers and workers that ended by themselves.
     `errors` are tracebacks in their logs. `complete` is true if everything was published, delivered and compared.
@@ -36,6 +38,7 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
     worker_kills: int
     worker_pauses: int
     consumers: Sequence[ConsumerFindings]
+    receivers: Sequence[ReceiverFindings]
     lost: int
     untrue: int
     missing: int
@@ -54,12 +57,12 @@ class ChaosReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_gaps(self) -> bool:
-        """Whether a reader or a worker received a gap."""
-        return bool(self.gaps or sum(each.gaps for each in self.consumers))
+        """Whether a reader, a worker or a receiver received a gap."""
+        return bool(self.gaps or any(each.gaps for each in self.consumers) or any(each.gaps for each in self.receivers))
 
     @property
     def is_flawless(self) -> bool:
         """Whether the run is complete and found no errors. A correctly reported gap is not an error."""
         findings = Findings(*(getattr(self, name) for name in Findings.__struct_fields__))
-        has_errors = findings or self.ghosts or self.absent or self.deaf or self.crashes or any(self.consumers)
-        return self.complete and not has_errors
+        has_errors = findings or self.ghosts or self.absent or self.deaf or self.crashes
+        return self.complete and not (has_errors or any(self.consumers) or any(self.receivers))

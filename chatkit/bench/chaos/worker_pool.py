@@ -1,7 +1,6 @@
 """WorkerPool: the workers of the consumers of one room, what they report, and the faults that they suffer."""
 
 import asyncio
-import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
-
 from chatkit.bench.chaos.checker import RoomChecker
 from chatkit.bench.chaos.consumer_checker import ConsumerChecker, ConsumerFindings
+from chatkit.bench.chaos.event_pipe import EventPipe
 from chatkit.bench.chaos.fleet import Fleet
 from chatkit.bench.chaos.plan import ChaosPlan
 from chatkit.bench.chaos.work_event import WorkEvent, WorkEventKind
@@ -30,7 +28,6 @@ AWAY_S = (0.0, 1.0)  # between the kill and the next start of a worker
 PAUSE_S = (1.0, 8.0)  # shorter and longer than leases
 POLL_S = 0.05
 ASK_EVERY_S = 0.5
-READ_BYTES = 65_536
 
 
 class WorkerPool:
@@ -45,11 +42,9 @@ class WorkerPool:
         self._addresses = folder / "addresses"
         self._by_name = {each.name: each for each in self.consumers}
         self._dice = random.Random(f"workers {plan.seed}")  # noqa: S311 - faults that the seed reproduces
-        self._read_end, self._write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
-        self._rest = b""  # the beginning of an event
+        self._events = EventPipe(WorkEvent, self._on_event)
         consumers = [each for each in self.consumers for _ in range(each.n_workers)]
-        jobs = [Job(room, each.name, each.ordered, str(self._addresses), self._write_end) for each in consumers]
+        jobs = [Job(room, each.name, each.ordered, str(self._addresses), self._events.write_end) for each in consumers]
         self._workers = [ConsumerWorkerProcess(job, folder / f"worker-{index}") for index, job in enumerate(jobs)]
 
     @classmethod
@@ -71,8 +66,7 @@ class WorkerPool:
 
     async def run(self) -> None:
         """Start the workers, and let them work until cancelled."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._read_end, self._read_events)
+        self._events.listen()
         try:
             self._write_addresses()
             for worker in self._workers:
@@ -81,7 +75,7 @@ class WorkerPool:
                 await asyncio.sleep(POLL_S)
                 self._write_addresses()
         finally:
-            loop.remove_reader(self._read_end)
+            self._events.ignore()
 
     async def break_workers(self) -> None:
         """Kill and pause workers, one at a time, until cancelled. Then all of them run."""
@@ -103,7 +97,7 @@ class WorkerPool:
             await asyncio.sleep(ASK_EVERY_S)
             self._restart_crashed()
         await asyncio.to_thread(self._kill_all)
-        self._read_events()
+        self._events.read()
 
     async def read_dead_letters(self, client: Client) -> None:
         """Read which messages were given up."""
@@ -127,8 +121,8 @@ class WorkerPool:
 
     async def _kill(self, worker: ConsumerWorkerProcess, away_s: float) -> None:
         self.n_kills += 1
+        worker.kill()  # not in a thread: it could still run, and kill the next process, if this is cancelled
         try:
-            await asyncio.to_thread(worker.kill)
             await asyncio.sleep(away_s)
         finally:
             worker.start()
@@ -161,15 +155,6 @@ class WorkerPool:
             new.write_text(text)
             new.replace(self._addresses)
 
-    def _read_events(self) -> None:
-        try:
-            while data := os.read(self._read_end, READ_BYTES):
-                *lines, self._rest = (self._rest + data).split(b"\n")
-                for line in lines:
-                    self._on_event(msgspec.json.decode(line, type=WorkEvent))
-        except BlockingIOError:
-            return  # that was all
-
     def _on_event(self, event: WorkEvent) -> None:
         self._by_name[event.consumer].record(event)
         if event.kind is WorkEventKind.RECEIVED:
@@ -182,8 +167,7 @@ class WorkerPool:
 
     def _close(self) -> None:
         self._kill_all()
-        os.close(self._read_end)
-        os.close(self._write_end)
+        self._events.close()
 
 
 def _checkers(plan: ChaosPlan) -> list[ConsumerChecker]:

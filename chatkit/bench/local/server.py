@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,17 +21,21 @@ POLL_S = 0.02
 
 
 class LocalServer:
-    """`chatkit serve` without rate limits, with its log in `folder`. `url` is empty while it does not run. Calls block.
+    """`chatkit serve` without rate limits, with its log in `folder` and further `options`. Calls block.
 
-    Each start uses another port, so that a client that still has the old address does not reach another server.
+    `url` is empty while it does not run. Each start uses another port, so that a client that still has the
+    old address does not reach another server.
     """
 
-    def __init__(self, folder: Path, backend: str, *, max_connections: int, name: str = "server") -> None:
+    def __init__(
+        self, folder: Path, backend: str, *, max_connections: int, name: str = "server", options: Sequence[str] = ()
+    ) -> None:
         self.url = ""
         self.log = folder / f"{name}.log"
         self._folder = folder
         self._backend = backend
         self._max_connections = max_connections
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self._lock = threading.Lock()  # a start in another thread must not create a process after `close`
@@ -83,6 +87,7 @@ class LocalServer:
                     # Not 0: a load of many connections may have used up the ephemeral ports.
                     *("--port", str(free_port())),
                     *("--rate-limit", "0", "--max-connections", str(self._max_connections)),
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -6,7 +6,6 @@ identity ask it, because the hub itself serves everybody.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -40,7 +39,7 @@ from chatkit.core.rooms import Rooms
 from chatkit.core.roster import UNMARKED, Marks
 from chatkit.core.search import search_rooms
 from chatkit.core.signals import MembersChanged, RoomChanged, Signal, Typing
-from chatkit.core.steady_clock import SteadyClock
+from chatkit.core.steady_clock import steady_now_ms
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
 from chatkit.core.webhooks import Webhooks
@@ -68,7 +67,7 @@ class Hub:
         of bots that take turns that a room accepts (see `LoopGuard`); 0 is no limit.
         """
         self.access = AccessTable(is_loopback=True) if access is None else access
-        self.now_ms = _steady_now_ms() if now_ms is None else now_ms
+        self.now_ms = steady_now_ms() if now_ms is None else now_ms
         self._backend = backend
         self._tasks = Tasks()
         self._rooms = Rooms(
@@ -398,8 +397,3 @@ class Hub:
             fanout=self._rooms.fanout,
             webhooks=self.webhooks.table.measure(),
         )
-
-
-def _steady_now_ms() -> Callable[[], int]:
-    clock = SteadyClock(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)
-    return lambda: clock.read(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)

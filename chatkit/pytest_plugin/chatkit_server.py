@@ -111,7 +111,7 @@ class ChatkitServer:
         file, too, and misses what happens until `free_disk`. A server that is restarted has space again.
 
         Raises:
-            NotImplementedError: If the system is not Linux.
+            RuntimeError: If the system is not Linux.
 
         """
         self._limit_files(FULL_DISK_BYTES)
@@ -122,7 +122,7 @@ class ChatkitServer:
 
     def _limit_files(self, max_bytes: int | None) -> None:
         if sys.platform != "linux":
-            raise NotImplementedError("a full disk is simulated with prlimit, which only Linux has")
+            raise RuntimeError("a full disk is simulated with prlimit, which only Linux has")
         import resource  # noqa: PLC0415 - not on all systems
 
         _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)

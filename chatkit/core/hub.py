@@ -19,6 +19,7 @@ from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
 from chatkit.core.audit import Audit
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.clock import steady_now_ms
 from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
 from chatkit.core.group_commit import Committer, Settle
@@ -39,7 +40,6 @@ from chatkit.core.rooms import Rooms
 from chatkit.core.roster import UNMARKED, Marks
 from chatkit.core.search import search_rooms
 from chatkit.core.signals import MembersChanged, RoomChanged, Signal, Typing
-from chatkit.core.steady_clock import steady_now_ms
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
 from chatkit.core.webhooks import Webhooks

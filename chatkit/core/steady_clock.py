@@ -1,7 +1,5 @@
 """SteadyClock: the time by which access ends, without the jumps of the machine's clock."""
 
-import time
-from collections.abc import Callable
 from typing import Final
 
 MAX_SLEW_MS: Final = 1_000  # a clock that is kept by NTP moves by less
@@ -29,9 +27,3 @@ class SteadyClock:
         if abs(offset_ms - self._offset_ms) <= MAX_SLEW_MS or monotonic_ms - self._since_ms >= SETTLE_MS:
             self._offset_ms = offset_ms
         return monotonic_ms + self._offset_ms
-
-
-def steady_now_ms() -> Callable[[], int]:
-    """Return a function that returns the time of this process, as Unix milliseconds, by such a clock."""
-    clock = SteadyClock(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)
-    return lambda: clock.read(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)

@@ -4,7 +4,9 @@ import asyncio
 import os
 import pty
 import signal
+import socket
 import sys
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from raw_client import call, eventually, open_socket, run
 from serving import ServerProcess, clean_environment, start_in_process_group
 from worker_group import WorkerGroup, children, is_running, open_on_both
+
+from chatkit.server.workers.process import WorkerProcess
 
 pytest_plugins = ["worker_fixtures"]
 
@@ -114,3 +118,20 @@ def test_a_hangup_stops_the_server_if_its_terminal_is_closed_and_restarts_it_oth
         os.kill(pid, signal.SIGKILL)  # the process id is valid until `waitpid` has read the status
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == 0
+
+
+def test_signals_to_a_process_that_ends_lose_no_exit_status() -> None:
+    async def status() -> int:
+        process = await asyncio.create_subprocess_exec("sh", "-c", "exit 3")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            worker = WorkerProcess(process, await asyncio.open_connection(sock=ours), cell=0)
+        signalled_until = time.monotonic() + 0.02
+        while time.monotonic() < signalled_until:  # the process ends within this turn of the loop
+            worker._signal(signal.SIGCONT)
+        return await worker.wait_ended()
+
+    async def test() -> list[int]:
+        return [await status() for _ in range(10)]
+
+    assert run(test()) == [3] * 10

@@ -148,7 +148,7 @@ def test_a_clock_that_jumps_for_a_moment_ends_no_token(monkeypatch: pytest.Monke
     monkeypatch.setattr(access_notifier, "EXPIRY_POLL_S", 0.001)
     wall_ns = time.time_ns
     jump_ns = [0]
-    monkeypatch.setattr("chatkit.core.hub.time.time_ns", lambda: wall_ns() + jump_ns[0])
+    monkeypatch.setattr("chatkit.core.clock.time.time_ns", lambda: wall_ns() + jump_ns[0])
 
     async def test() -> None:
         async with Faults() as backend, Hub(backend) as hub:

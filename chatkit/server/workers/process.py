@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -96,8 +97,10 @@ class WorkerProcess:
         await self.wait_ended()
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not `send_signal`: it polls, and takes the exit status from the event loop's watcher, which then reports 255.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 async def _spawn(control_fd: int, config: WorkerConfig) -> asyncio.subprocess.Process:

@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Protocol, TypeAlias
 
 from chatkit.backoff import Backoff
@@ -63,6 +64,7 @@ class Room:
         "_n_redactions",
         "_pages",
         "_spawn",
+        "delivered_at",
         "is_open",
         "keeps_history",
         "lock",
@@ -80,6 +82,7 @@ class Room:
         self.tail = Segment(Head("", 1, 0), (), None if backend.keeps_history else UNKEPT_MESSAGES)
         # Each reader's callback, in the order in which the readers came: none is moved when another comes or leaves.
         self.readers: dict[RoomReader, Wake] = {}
+        self.delivered_at = -inf  # when the fan-out last woke the readers, by its clock
         self.n_users = 0  # readers, and subscribe calls in progress: the room is kept as long as there are any
         self.is_open = False
         self.lock = asyncio.Lock()  # held while the room is opened or closed: a late unwatch must not end a new watch

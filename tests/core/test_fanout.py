@@ -1,18 +1,33 @@
-"""Rounds of the fan-out: at once without load, paced under load, early when there is enough to deliver."""
+"""Deliveries of the fan-out: at once without load, each room paced by its own cost, early when there is enough."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from time import perf_counter
 from typing import Any
 
 import pytest
 
-from chatkit.core import fanout as bells_module
+from chatkit.core import fanout as fanout_module
 from chatkit.core.backend import Backend
-from chatkit.core.fanout import ENOUGH_CHARS, Fanout
+from chatkit.core.fanout import ENOUGH_CHARS, MAX_PAUSE_S, QUIET_S, WAKES_A_ROOM, WAKES_A_TURN, Fanout
 from chatkit.core.page_cache import PageCache
 from chatkit.core.room import Room
 from chatkit.core.signals import Signal
+
+WAKE_S = 0.00001
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only while readers are woken, and while it waits for a timer."""
+
+    now_s = 1000.0
+
+    def time(self) -> float:
+        return self.now_s
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; the timers that are due run in the next turn."""
+        self.now_s += seconds
 
 
 class Reader:
@@ -20,12 +35,14 @@ class Reader:
     n_read = 0
     n_due = 0
 
-    def __init__(self, rung: list[str], name: str) -> None:
-        self._rung = rung
+    def __init__(self, scene: "Scene", name: str) -> None:
+        self._scene = scene
         self._name = name
 
     def wake(self) -> None:
-        self._rung.append(self._name)
+        self._scene.loop.pass_time(WAKE_S)
+        self._scene.woken.append(self._name)
+        self._scene.woken_at[self._name].append(self._scene.loop.time())
 
     def notify(self, signal: Signal) -> None:
         raise AssertionError("nothing here signals")
@@ -35,39 +52,53 @@ class Reader:
 
 
 class Scene:
-    """Rooms whose readers record their wakes, and a fan-out whose pause is as long as a test needs."""
+    """Rooms whose readers record their wakes. A wake takes 10 microseconds of virtual time."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.fanout = Fanout()
+    def __init__(self, backend: Backend, loop: VirtualLoop) -> None:
+        self.loop = loop
+        self.fanout = Fanout(loop.time)
         self.woken: list[str] = []
+        self.woken_at: defaultdict[str, list[float]] = defaultdict(list)
         self._backend = backend
 
     def room(self, name: str, n_readers: int = 1) -> Room:
         room = Room(name, self._backend, PageCache(), lambda job: job.close())
-        readers = [Reader(self.woken, f"{name}{n}") for n in range(n_readers)]
+        readers = [Reader(self, f"{name}{n}") for n in range(n_readers)]
         room.readers = {reader: reader.wake for reader in readers}
         return room
 
     def grow(self, room: Room, body: str = "hi") -> None:
         self.fanout.schedule(room, len(body) + 64)
 
-    def rest(self, seconds: float) -> None:
-        self.fanout._pause_until = perf_counter() + seconds
+    async def pass_time(self, seconds: float) -> None:
+        self.loop.pass_time(seconds)
+        await turn()
 
 
 def run(test: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
+    loop = VirtualLoop()
+
     async def main() -> None:
         from chatkit.backends import open_backend  # noqa: PLC0415  # entered here, in the test's loop
 
         async with open_backend("memory://") as backend:
-            await test(Scene(backend))
+            await test(Scene(backend, loop))
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
 
 
 async def turn() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+
+async def until_idle(scene: Scene) -> None:
+    for _ in range(1000):
+        if scene.fanout.is_idle:
+            return
+        await scene.pass_time(0.001)
+    raise AssertionError("readers are still due after a second")
 
 
 def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> None:
@@ -82,61 +113,153 @@ def test_readers_of_an_idle_server_are_woken_in_the_next_turn_newest_first() -> 
 
 def test_growth_during_a_pause_wakes_readers_once_when_it_ends() -> None:
     async def test(scene: Scene) -> None:
-        scene.rest(0.03)
-        room = scene.room("a")
+        room = scene.room("a", 100)
+        scene.grow(room)
+        await turn()
+        del scene.woken[:]
         for _ in range(3):
             scene.grow(room)
-            await turn()
+            await scene.pass_time(0.001)
         assert scene.woken == []
-        async with asyncio.timeout(5):
-            while not scene.woken:  # noqa: ASYNC110  # the fan-out is what is watched
-                await asyncio.sleep(0.005)
-        assert scene.woken == ["a0"]
+        await scene.pass_time(0.006)  # eight times the millisecond that the delivery took
+        assert len(scene.woken) == 100
+        assert scene.fanout.is_idle
+        await until_idle(scene)
+        assert len(scene.woken) == 100
+
+    run(test)
+
+
+def test_a_room_with_few_readers_does_not_pause() -> None:
+    async def test(scene: Scene) -> None:
+        room = scene.room("a", 5)
+        for n in range(3):
+            scene.grow(room)
+            await turn()
+            assert len(scene.woken) == 5 * (n + 1)
 
     run(test)
 
 
 def test_enough_to_deliver_ends_the_pause() -> None:
     async def test(scene: Scene) -> None:
-        scene.rest(1000)
-        room = scene.room("a")
+        room = scene.room("a", 100)
         scene.grow(room)
         await turn()
-        assert scene.woken == []
+        scene.grow(room)
+        await turn()
+        assert len(scene.woken) == 100
         scene.grow(room, "x" * ENOUGH_CHARS)
         await turn()
-        assert scene.woken == ["a0"]
+        assert len(scene.woken) == 200
         assert scene.fanout.is_idle
 
     run(test)
 
 
-def test_the_pause_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pause_is_bounded() -> None:
     async def test(scene: Scene) -> None:
-        scene.grow(scene.room("a", 5))
+        room = scene.room("a", WAKES_A_ROOM)
+        scene.grow(room)
         await turn()
-        assert scene.fanout._pause_until - perf_counter() <= bells_module.MAX_PAUSE_S
+        scene.grow(room)
+        await scene.pass_time(MAX_PAUSE_S - 0.001)
+        assert len(scene.woken) == WAKES_A_ROOM
+        await scene.pass_time(0.001)
+        assert len(scene.woken) == 2 * WAKES_A_ROOM
 
-    monkeypatch.setattr(bells_module, "PACE", 1e9)
     run(test)
 
 
-def test_a_room_that_grows_during_the_round_of_a_giant_one_is_served_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_room_does_not_wait_for_the_pause_of_a_giant_one() -> None:
     async def test(scene: Scene) -> None:
-        giant, small = scene.room("giant", 100), scene.room("small")
+        giant, small = scene.room("giant", WAKES_A_ROOM), scene.room("small", 2)
+        scene.grow(giant)
+        await turn()
+        scene.grow(giant)
+        for _ in range(5):
+            del scene.woken[:]
+            scene.grow(small)
+            await turn()
+            assert scene.woken == ["small1", "small0"]
+
+    run(test)
+
+
+def test_a_room_that_grows_during_the_delivery_of_a_giant_one_is_served_in_between() -> None:
+    async def test(scene: Scene) -> None:
+        giant, small = scene.room("giant", 10 * WAKES_A_ROOM), scene.room("small")
         scene.grow(giant)
         await asyncio.sleep(0)
-        assert len(scene.woken) == 10
+        assert len(scene.woken) == WAKES_A_ROOM
         scene.grow(small)
         scene.grow(giant)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await turn()
         assert "small0" in scene.woken
-        async with asyncio.timeout(5):
-            while not scene.fanout.is_idle:  # noqa: ASYNC110  # as above
-                await asyncio.sleep(0)
-        assert len(scene.woken) == 201
+        assert len(scene.woken) < 4 * WAKES_A_ROOM
+        await until_idle(scene)
+        assert len(scene.woken) == 20 * WAKES_A_ROOM + 1
 
-    monkeypatch.setattr(bells_module, "WAKES_A_TURN", 10)
-    monkeypatch.setattr(bells_module, "PACE", 0.0)
+    run(test)
+
+
+def test_a_message_in_a_quiet_room_is_delivered_before_those_of_a_thousand_busy_rooms() -> None:
+    async def test(scene: Scene) -> None:
+        busy, quiet = [scene.room(f"busy{n}-", 5) for n in range(1000)], scene.room("quiet", 5)
+        for room in busy:
+            scene.grow(room)
+        await asyncio.sleep(0)
+        for _ in range(10):
+            scene.grow(quiet)
+            began = scene.loop.time()
+            for room in busy:
+                scene.grow(room)
+            await asyncio.sleep(0)
+            n_late = 5 + 5 * WAKES_A_TURN
+            assert scene.woken_at["quiet0"].pop() - began <= n_late * WAKE_S
+            await turn()
+            assert not scene.fanout.is_idle
+            scene.loop.pass_time(QUIET_S / 20)
+            quiet.delivered_at -= 2 * QUIET_S  # it is quiet again, and the others are as busy as before
+
+    run(test)
+
+
+def test_quiet_rooms_leave_half_of_each_turn_to_busy_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        busy = scene.room("busy", 2)
+        scene.grow(busy)
+        await turn()
+        for n in range(100):
+            scene.grow(scene.room(f"quiet{n}-", 2))
+        scene.grow(busy)
+        await asyncio.sleep(0)
+        assert len(scene.woken_at["busy0"]) == 2
+        assert not scene.fanout.is_idle
+        await until_idle(scene)
+
+    monkeypatch.setattr(fanout_module, "WAKES_A_TURN", 8)
+    run(test)
+
+
+def test_a_backlog_is_served_within_a_bounded_number_of_turns() -> None:
+    async def test(scene: Scene) -> None:
+        rooms = [scene.room(f"{n}-", 3) for n in range(10_000)]
+        for room in rooms:
+            scene.grow(room)
+        for _ in range(60):
+            await asyncio.sleep(0)
+        assert scene.fanout.is_idle
+        assert len(scene.woken) == 30_000
+
+    run(test)
+
+
+def test_a_room_without_readers_is_left() -> None:
+    async def test(scene: Scene) -> None:
+        scene.grow(scene.room("empty", 0))
+        await turn()
+        assert scene.fanout.is_idle
+        assert not scene.fanout._rooms
+
     run(test)

@@ -97,7 +97,8 @@ def is_left_clean(hub: Hub) -> bool:
     rosters = vars(hub._presence.roster)
     return (
         hub.counts == {"rooms": 0, "subscriptions": 0}
-        and not (hub._rooms._rooms or hub._rooms._fanout._grown or hub._rooms._fanout._waking)
+        and hub._rooms._fanout.is_idle
+        and not hub._rooms._rooms
         and not (rosters["_rooms"] or rosters["_unreported"])
     )
 
@@ -125,6 +126,7 @@ def small_tails() -> Iterator[None]:
         (room_module, "OPENING_MESSAGES"): 4,
         (segment_module, "MAX_CHUNK_MESSAGES"): 3,
         (fanout, "WAKES_A_TURN"): 2,
+        (fanout, "WAKES_A_ROOM"): 2,
     }
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), size in sizes.items():

@@ -76,6 +76,7 @@ class Fanout:
         self._n_due = 0  # readers of both
         self._pauses: list[tuple[float, int, _PacedRoom]] = []  # a heap, by their ends; those ended early stay in it
         self._numbers = count()  # order pauses that end at the same time
+        self._n_grown = 0  # rooms, since the last turn: as many readers are woken, so that deliveries follow commits
         self._is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None  # for the end of the first pause, while no room is due
         self._timer_at = inf
@@ -87,6 +88,7 @@ class Fanout:
 
     def schedule(self, room: Room, n_chars: int) -> None:
         """Wake the room's readers soon, after the room grew by `n_chars`."""
+        self._n_grown += 1
         paced = self._rooms.get(room)
         if paced is None:
             paced = self._rooms[room] = _PacedRoom(room)
@@ -118,7 +120,8 @@ class Fanout:
         self._is_scheduled = False
         now = self._clock()
         self._end_pauses(now)
-        budget = max(WAKES_A_TURN, self._n_due // BACKLOG_TURNS)
+        budget = max(WAKES_A_TURN, self._n_due // BACKLOG_TURNS, self._n_grown)
+        self._n_grown = 0
         n_woken = 0
         while n_woken < budget and (self._due or self._quiet):
             # Half of a turn is left to busy rooms, so that thousands of quiet ones do not stop them.

@@ -1,6 +1,6 @@
 """What a hub measures: counts, durations, and how far its readers are behind. Plain numbers, without I/O and clocks.
 
-Whatever happens for each message or each delivery is not counted one by one: a batch or a round of the fan-out adds its
+Whatever happens for each message or each delivery is not counted one by one: a batch or a delivery to a room adds its
 sum, and what was delivered follows from the positions of the readers, which are added up when somebody asks.
 """
 

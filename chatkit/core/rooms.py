@@ -262,7 +262,7 @@ class Rooms:
 
     @property
     def fanout(self) -> Durations:
-        """How long the rounds of the fan-out took."""
+        """How long the deliveries of the fan-out took."""
         return self._fanout.durations.read()
 
     async def measure_readers(self) -> ReaderMeasures:

@@ -118,7 +118,7 @@ METRICS: Final = (
         "chatkit_fanout_seconds",
         _HISTOGRAM,
         "The time from the commit of a message until it is written for the last of the readers that keep up,"
-        " for the oldest message of each round.",
+        " for the oldest message of each delivery to a room.",
         lambda of: of.hub.fanout,
     ),
     MetricDefinition(

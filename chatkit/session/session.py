@@ -288,7 +288,7 @@ class Session(ABC):
         if ref is not None:
             ack = protocol.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
             self._send_text(protocol.encode(ack))
-        # Wake the sender at once, not in the fan-out's round: its next message may depend on this one.
+        # Wake the sender at once, not in its turn of the fan-out: its next message may depend on this one.
         delivery = self._rooms.get(message.room)
         if delivery and (reader := delivery.subscription) and reader.position < message.seq:
             delivery.wake()

@@ -208,19 +208,19 @@ def test_a_message_in_a_quiet_room_is_delivered_before_those_of_a_thousand_busy_
         busy, quiet = [scene.room(f"busy{n}-", 5) for n in range(1000)], scene.room("quiet", 5)
         for room in busy:
             scene.grow(room)
-        await asyncio.sleep(0)
+        await until_idle(scene)
         for _ in range(10):
-            scene.grow(quiet)
-            began = scene.loop.time()
+            scene.loop.pass_time(QUIET_S / 2)
             for room in busy:
+                room.delivered_at = scene.loop.time()
                 scene.grow(room)
             await asyncio.sleep(0)
-            n_late = 5 + 5 * WAKES_A_TURN
-            assert scene.woken_at["quiet0"].pop() - began <= n_late * WAKE_S
-            await turn()
+            quiet.delivered_at = scene.loop.time() - 2 * QUIET_S
+            scene.grow(quiet)
+            await asyncio.sleep(0)
             assert not scene.fanout.is_idle
-            scene.loop.pass_time(QUIET_S / 20)
-            quiet.delivered_at -= 2 * QUIET_S  # it is quiet again, and the others are as busy as before
+            assert "quiet0" in scene.woken[-WAKES_A_TURN - 1000 :]
+            del scene.woken[:]
 
     run(test)
 
@@ -247,7 +247,7 @@ def test_a_backlog_is_served_within_a_bounded_number_of_turns() -> None:
         rooms = [scene.room(f"{n}-", 3) for n in range(10_000)]
         for room in rooms:
             scene.grow(room)
-        for _ in range(60):
+        for _ in range(100):
             await asyncio.sleep(0)
         assert scene.fanout.is_idle
         assert len(scene.woken) == 30_000

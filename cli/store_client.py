@@ -138,7 +138,7 @@ class StoreClient(Changes, Consuming):
             folded=not raw,
         )
         head = past.head
-        return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap)
+        return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap, past.reached)
 
     def scroll(self, room: str, *, after: At = 0, **which: Any) -> AsyncIterator[Item]:
         """Iterate over all messages after `after`, page by page, with a `Gap` where messages are missing."""

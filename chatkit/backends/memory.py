@@ -86,7 +86,8 @@ class MemoryBackend(Backend):
     ) -> Page:
         log = self._logs.get(room) or MemoryLog()  # a read must not create the room
         head, is_forward = self._head(room, log), after is not None
-        entries = log.between(after or 0, log.last + 1 if before is None else before)
+        low = max(after or 0, (where.above if where else None) or 0)
+        entries = log.between(low, log.last + 1 if before is None else before)
         in_order: Iterable[Message] = entries if is_forward else reversed(entries)
         if folded:
             in_order = log.fold(in_order)

@@ -28,6 +28,7 @@ from chatkit.client.validation import (
     read_listing,
     read_members,
     read_messages,
+    read_reached,
     read_unread,
 )
 from chatkit.core.message_state import Act
@@ -64,6 +65,9 @@ class HistoryResult(msgspec.Struct, frozen=True):
         last: The `seq` of the newest message.
         complete: Whether no more messages match in the direction in which the page was read.
         gap: The messages that were asked for and are not stored any more, or None.
+        reached: The number from which a search continues that has ended early: a server examines a limited number of
+            messages for each page, and so may find few of them, or none. Pass it as `before`, or, if the page was read
+            with `after`, as `after`. Otherwise None.
     """
 
     messages: Sequence[Message]
@@ -72,6 +76,7 @@ class HistoryResult(msgspec.Struct, frozen=True):
     last: int
     complete: bool
     gap: Gap | None = None
+    reached: int | None = None
 
 
 class PublishResult(msgspec.Struct, frozen=True):
@@ -172,6 +177,7 @@ class HttpClient:
             page.last,
             page.complete,
             read_gap(page.gap) if page.gap else None,
+            read_reached(page, cursor, after=after, before=before),
         )
 
     def rooms(self) -> Sequence[RoomView]:

@@ -256,10 +256,20 @@ def read_messages(
     return [message.to_message(cursor.epoch) for message in page.messages]
 
 
+def read_reached(page: MessagePage, cursor: Cursor, *, after: Position | None, before: Position | None) -> int | None:
+    """Return the number from which an unfinished search continues; raise `Unavailable` unless it got further."""
+    if page.complete or page.reached is None:
+        return None
+    if not _seq_in(cursor, after, 0) < page.reached < _seq_in(cursor, before, MAX_POSITION + 1):
+        raise incompatible(f"a search that continues from {page.reached}")
+    return page.reached
+
+
 class MessageListing(msgspec.Struct, frozen=True):
     """Messages of several rooms, the newest first. `cursor` is where the older ones start; None if no older ones exist.
 
-    Their `epoch` is empty: such a list says nothing of the logs.
+    A search may end early, with few messages or none, and with a cursor from which it continues. The messages' `epoch`
+    is empty: such a list says nothing of the logs.
     """
 
     messages: Sequence[Message]

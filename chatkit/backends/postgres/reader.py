@@ -61,7 +61,8 @@ async def read_page(
     """Read a page; see `Backend.read`."""
     is_forward = after is not None
     statement, values = page_statement(where or Filter(), is_forward=is_forward, folded=folded)
-    low, high = min(after or 0, BEYOND), BEYOND if before is None else min(before, BEYOND)
+    above = (where.above if where else None) or 0
+    low, high = min(max(after or 0, above), BEYOND), BEYOND if before is None else min(before, BEYOND)
     rows = await connection.fetch(schema.fill_in(statement), room, low, high, limit + 1, MAX_PAGE_BYTES, *values)
     if not rows:
         raise schema.missing_epoch_error()

@@ -62,7 +62,7 @@ class RedisReader:
         folded: bool = False,
     ) -> Page:
         """Read a page; see `Backend.read`."""
-        low = min(max(after or 0, 0), BEYOND)
+        low = min(max(after or 0, (where.above if where else None) or 0, 0), BEYOND)
         high = BEYOND if before is None else min(before, BEYOND)
         source = _source(where) if folded else AS_STORED
         request = _Request(room, low, high, min(limit, BEYOND), source, after is not None)

@@ -112,7 +112,8 @@ def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: in
 def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int, max_bytes: int) -> Page:
     is_forward = request.after is not None
     statement, values = page_statement(request.where, is_forward=is_forward, folded=request.folded)
-    values |= {"room": request.room, "after": request.after or 0, "limit": limit, "max_bytes": max_bytes}
+    after = max(request.after or 0, request.where.above or 0)
+    values |= {"room": request.room, "after": after, "limit": limit, "max_bytes": max_bytes}
     values["before"] = BEYOND if request.before is None else request.before
     found = connection.execute(statement, values).fetchone()
     if found is None:

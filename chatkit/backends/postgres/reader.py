@@ -17,6 +17,7 @@ from chatkit.core.model import Head
 from chatkit.core.page_size import MAX_PAGE_BYTES
 
 TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
+ROOM_ROWS = 10  # how a room counts: some statements
 
 _ROOMS = """
     SELECT epoch || epoch_suffix AS epoch, name, dropped, last, time_ms
@@ -99,7 +100,8 @@ def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:
             last += size
             room_left -= size
             step[row["name"]] = row["epoch"], last
-            if not room_left:
+            room_left -= ROOM_ROWS
+            if room_left <= 0:
                 yield _to_step(step)
                 step, room_left = {}, TRIM_STEP
     if step:

@@ -7,7 +7,7 @@ every other method runs without interruption and is therefore atomic.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -100,8 +100,10 @@ class MemoryBackend(Backend):
         page = cut_page(chosen, is_forward=is_forward)
         return Page(head, page, complete=len(page) == len(found))
 
-    async def rooms(self) -> list[RoomInfo]:
-        return [RoomInfo(room, self._head(room, log), log.time_ms) for room, log in sorted(self._logs.items())]
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        names = (room for room in self._logs if room >= start)
+        chosen = sorted(names) if limit is None else nsmallest(limit, names)
+        return [RoomInfo(room, self._head(room, log), log.time_ms) for room in chosen for log in [self._logs[room]]]
 
     async def redact(self, room: str, seq: int) -> Message:
         log = self._logs.get(room)

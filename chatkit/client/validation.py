@@ -13,7 +13,7 @@ from chatkit.core.message_state import MAX_LISTED_NAMES
 from chatkit.core.model import MAX_TIME_MS, Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.core.reading import RoomUnread
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.wire.http import MessageList, MessagePage, RoomView
+from chatkit.wire.http import MessageList, MessagePage, RoomList, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,
     MAX_POSITION,
@@ -254,6 +254,14 @@ def read_messages(
             raise incompatible(f"a page with message {message.seq} of {message.room!r}, which was not asked for")
         last = message.seq
     return [message.to_message(cursor.epoch) for message in page.messages]
+
+
+def read_rooms(page: RoomList, after: str | None) -> list[RoomView]:
+    """Return a page of the list of rooms; raise `Unavailable` unless an incomplete one gets further than `after`."""
+    rooms = [check_room_view(view) for view in page.rooms]
+    if after is not None and rooms and rooms[-1].room <= after:
+        raise incompatible("rooms that were listed before")
+    return rooms
 
 
 def read_reached(page: MessagePage, cursor: Cursor, *, after: Position | None, before: Position | None) -> int | None:

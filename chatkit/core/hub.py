@@ -260,9 +260,9 @@ class Hub:
 
     # Rooms
 
-    async def rooms(self) -> list[RoomInfo]:
-        """Return every room that holds or held a message, in the order of their names."""
-        return await self._backend.rooms()
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        """Return every room that holds or held a message, or a page of them; see `Backend.rooms`."""
+        return await self._backend.rooms(start=start, limit=limit)
 
     async def search(
         self, rooms: Sequence[RoomInfo], text: str, *, before: MentionPosition | None = None, limit: int = 100

@@ -30,7 +30,7 @@ from chatkit.server.long_answer import answer_encoded
 from chatkit.server.message_routes import answer_receipt, message_handlers, publish_as, readable_room
 from chatkit.server.moderation_routes import room_handlers
 from chatkit.server.read_routes import read_handlers
-from chatkit.server.room_list import read_room
+from chatkit.server.room_list import MAX_LISTED, RoomRange, read_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
 from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
@@ -48,13 +48,24 @@ _logger = logging.getLogger(__name__)
 
 
 @get("/rooms")
-async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest) -> Response[Any]:
-    """List the rooms that have a message or a member, and that the client may read.
+async def list_rooms(
+    *,
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    prefix: FromQuery[str] = "",
+    after: FromQuery[str] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = MAX_LISTED,
+) -> Response[Any]:
+    """List the rooms that have a message or a member, and that the client may read, in the order of their names.
 
-    A very long list may be a few seconds old.
+    Unless `complete`, more follow: give the last room of the list as `after`. `prefix` chooses the rooms whose names
+    begin with it. A very long list may be a few seconds old.
     """
     await admission.charge(request, LIST_COST)
-    return answer_encoded(await while_connected(request, admission.read_rooms(request.user)))
+    if "\0" in after or "\0" in prefix:
+        raise BadRequest("names of rooms have no NUL")
+    asked = RoomRange(after, prefix, limit)
+    return answer_encoded(await while_connected(request, admission.read_rooms(request.user, asked)))
 
 
 @get("/rooms/{room:str}")

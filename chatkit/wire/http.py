@@ -54,10 +54,11 @@ class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class RoomList(msgspec.Struct, frozen=True):
-    """All rooms, in the order of their names."""
+class RoomList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rooms, in the order of their names. Unless `complete`, others follow after the last one."""
 
     rooms: list[RoomView]
+    complete: bool = True
 
 
 class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -65,7 +65,7 @@ async def trimming_one_room_keeps_all_others(factory: Factory) -> None:
 @case
 async def a_long_trim_runs_in_steps_between_which_messages_are_appended(factory: Factory) -> None:
     async with factory() as backend:
-        for n in range(4):
+        for _ in range(4):
             await backend.append(drafts_in("a", *range(200)))
             await backend.append(drafts_in("a", *["x" * 60_000] * 5))
         await backend.append([Draft("a", "bob", "y", of=seq, act=Act.REACT) for seq in range(1, 11)])

@@ -21,7 +21,7 @@ ROOM_ROWS = 10  # how a room counts: some statements
 
 _ROOMS = """
     SELECT epoch || epoch_suffix AS epoch, name, dropped, last, time_ms
-    FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
+    FROM {schema}.meta, {schema}.room WHERE last > 0 AND name >= $1 ORDER BY name LIMIT $2
 """
 # The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
 # future gives no age. In most rooms, the first message is young, or the first young one comes soon.
@@ -75,9 +75,11 @@ async def read_page(
     return Page(head, messages, complete=is_complete)
 
 
-async def read_rooms(connection: PostgresConnection, schema: PostgresSchema) -> list[RoomInfo]:
+async def read_rooms(
+    connection: PostgresConnection, schema: PostgresSchema, start: str, limit: int | None
+) -> list[RoomInfo]:
     """Return the rooms; see `Backend.rooms`."""
-    rows = await connection.fetch(schema.fill_in(_ROOMS))
+    rows = await connection.fetch(schema.fill_in(_ROOMS), start, limit)
     return [RoomInfo(row["name"], Head(row["epoch"], row["dropped"] + 1, row["last"]), row["time_ms"]) for row in rows]
 
 

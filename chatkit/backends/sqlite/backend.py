@@ -144,8 +144,11 @@ class SqliteBackend(Backend):
         thread = min(self._searches, key=lambda thread: thread.n_calls)
         return await thread.run_interruptibly(do)
 
-    async def rooms(self) -> list[RoomInfo]:
-        return await self._scans.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        thread = self._scans if limit is None else self._pages
+        return await thread.run_interruptibly(
+            lambda connection: read_rooms(connection, self._writer.epoch, start, limit)
+        )
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.run(lambda _: self._writer.redact(room, seq))

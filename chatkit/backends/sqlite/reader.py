@@ -24,7 +24,7 @@ _ROOMS = """
         SELECT name, life, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
         FROM room LEFT JOIN message
         ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
-        WHERE coalesce(seq, dropped) > 0 ORDER BY name
+        WHERE coalesce(seq, dropped) > 0 AND name >= :start ORDER BY name LIMIT :limit
     )
 """
 
@@ -106,9 +106,10 @@ def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int
     return Page(Head(epoch, dropped + 1, last), messages, complete=is_complete)
 
 
-def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
+def read_rooms(connection: sqlite3.Connection, epoch: str, start: str = "", limit: int | None = None) -> list[RoomInfo]:
     """Return the rooms; see `Backend.rooms`."""
-    (found,) = connection.execute(_ROOMS).fetchone()
+    values = {"start": start, "limit": -1 if limit is None else limit}
+    (found,) = connection.execute(_ROOMS, values).fetchone()
     return [
         RoomInfo(name, Head(epoch + life, dropped + 1, last), time_ms)
         for name, dropped, last, time_ms, life in _decode_rooms(found)

@@ -57,12 +57,14 @@ async def search_room(
     limit: int = 100,
     folded: bool = False,
     deadline: Deadline,
+    head: Head | None = None,
 ) -> SearchedPage:
     """Read a page as `Backend.read` does, but examine no more messages than is possible until the deadline.
 
-    At least FIRST_SLICE messages are examined.
+    At least FIRST_SLICE messages are examined. `head` is that of the log, if the caller has just read it.
     """
-    head = (await backend.read(room, limit=1)).head
+    if head is None:
+        head = (await backend.read(room, limit=1)).head
     start, size = (after, before), FIRST_SLICE
     while True:
         part, began_s = _slice(head, *start, size), deadline.left_s

@@ -92,7 +92,9 @@ class RequestAccess:
         """Return the newest messages of all rooms that contain a text."""
         limit = limit or LISTED
         found = await find_text(self._admission, self._request, text, before, limit)
-        return FoundMessages.of(found, limit, readable_by(self._admission, self._request))
+        may_read = readable_by(self._admission, self._request)
+        messages = [message for message in found.messages if may_read(message.room)]
+        return FoundMessages(messages, None if found.position is None else str(found.position))
 
     async def mentions(self, *, before: str | None = None, limit: int | None = None) -> FoundMessages:
         """Return the newest messages of all rooms that mention the client's name."""

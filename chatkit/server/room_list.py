@@ -15,11 +15,11 @@ from chatkit.core.access import DEFAULT_ROOM_SETTINGS, is_system_room
 from chatkit.core.backend import RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Head
+from chatkit.core.room_pages import next_name
 from chatkit.wire.http import RoomList, RoomView
 from chatkit.wire.protocol import encode
 
 MAX_LISTED: Final = 1_000  # rooms in a page: some 150 KB
-FIRST_CHAR: Final = "\x01"  # before every character of a name: the name with it is the next one after the name
 FEW_ROOMS: Final = 500  # these are encoded in a millisecond or two, which is not worth a thread
 MAX_UNWRITTEN: Final = 100  # rooms whose members are all on other servers: the head of each has to be read
 AGE_FACTOR: Final = 10  # a list is reused for this many times as long as it took to make: at most a tenth of the time
@@ -38,7 +38,7 @@ class RoomRange(msgspec.Struct, frozen=True):
     @property
     def start(self) -> str:
         """The first name that a room in the range may have: the next one after `after`."""
-        return max(self.prefix, self.after + FIRST_CHAR) if self.after else self.prefix
+        return max(self.prefix, next_name(self.after)) if self.after else self.prefix
 
 
 class _Chosen(msgspec.Struct, frozen=True):
@@ -127,7 +127,7 @@ class EncodedRooms:
             infos += [info for info in named if info.room in readable]
             if len(named) < step:
                 break
-            start = found[-1].room + FIRST_CHAR
+            start = next_name(found[-1].room)
         return infos[: asked.limit + 1]
 
     async def _read_heads(self, rooms: Sequence[str], heads: Mapping[str, Head]) -> dict[str, Head]:

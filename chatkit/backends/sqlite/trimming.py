@@ -82,8 +82,10 @@ def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> list[tup
     step: list[tuple[int, int]] = []
     n_left = STEP_BYTES
     while plan and n_left > 0:
-        trim = plan[0]
-        n_bytes = _advance(connection, trim, n_left)
+        trim, dropped = plan[0], plan[0].dropped
+        n_bytes = _advance(connection, trim, n_left, is_first=not step)
+        if trim.dropped == dropped:
+            break  # the next message is too large for the rest of the step
         step.append((trim.room, trim.dropped))
         n_left -= n_bytes + ROOM_BYTES
         if trim.dropped >= trim.up_to:
@@ -91,15 +93,15 @@ def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> list[tup
     return step
 
 
-def _advance(connection: sqlite3.Connection, trim: RoomTrim, max_bytes: int) -> int:
-    """Drop some messages from the plan of a room, at least one; return their size."""
+def _advance(connection: sqlite3.Connection, trim: RoomTrim, max_bytes: int, *, is_first: bool) -> int:
+    """Drop some messages from the plan of a room, of the first room of a step at least one; return their size."""
     n_measured = max(min(max_bytes // MESSAGE_BYTES, trim.n_measured), 1)
     (found,) = connection.execute(_SIZES, [trim.room, trim.dropped, trim.up_to, n_measured]).fetchone()
     sizes = [MESSAGE_BYTES + n_bytes for n_bytes in _decode_sizes(found)]
     if not sizes:  # another process has dropped them
         trim.dropped = trim.up_to
         return 0
-    n_chosen = max(sum(total <= max_bytes for total in accumulate(sizes)), 1)
+    n_chosen = max(sum(total <= max_bytes for total in accumulate(sizes)), int(is_first))
     trim.dropped = min(trim.dropped + n_chosen, trim.up_to)
     trim.n_measured = 2 * n_chosen
     return sum(sizes[:n_chosen])

@@ -66,7 +66,7 @@ class Page(msgspec.Struct, frozen=True):
     complete: bool
 
 
-class RoomInfo(msgspec.Struct, frozen=True):
+class RoomInfo(msgspec.Struct, frozen=True, gc=False):  # a list has 100,000; a collection would walk them all
     """An entry of the list of rooms. `time_ms` is the time of the room's newest message."""
 
     room: str

@@ -15,8 +15,10 @@ from chatkit.backends.sqlite.page_statement import page_statement
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
+from chatkit.core.room_pages import next_name
 
 BEYOND = 2**62  # a number that no message has
+STEP_ROOMS = 1_000  # decoded at once: the event loop waits for about a millisecond
 STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
 
 _ROOMS = """
@@ -107,9 +109,27 @@ def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int
 
 
 def read_rooms(connection: sqlite3.Connection, epoch: str, start: str = "", limit: int | None = None) -> list[RoomInfo]:
-    """Return the rooms; see `Backend.rooms`."""
-    values = {"start": start, "limit": -1 if limit is None else limit}
-    (found,) = connection.execute(_ROOMS, values).fetchone()
+    """Return the rooms; see `Backend.rooms`. A long list is read in steps of one snapshot, as a long page is."""
+    if limit is not None and limit <= STEP_ROOMS:
+        return _read_rooms_step(connection, epoch, start, limit)
+    connection.execute("BEGIN")
+    try:
+        found: list[RoomInfo] = []
+        while limit is None or len(found) < limit:
+            n_wanted = STEP_ROOMS if limit is None else min(limit - len(found), STEP_ROOMS)
+            step = _read_rooms_step(connection, epoch, start, n_wanted)
+            found += step
+            if len(step) < n_wanted:
+                break
+            start = next_name(step[-1].room)
+        return found
+    finally:
+        if connection.in_transaction:  # some errors have ended the transaction
+            connection.execute("COMMIT")
+
+
+def _read_rooms_step(connection: sqlite3.Connection, epoch: str, start: str, limit: int) -> list[RoomInfo]:
+    (found,) = connection.execute(_ROOMS, {"start": start, "limit": limit}).fetchone()
     return [
         RoomInfo(name, Head(epoch + life, dropped + 1, last), time_ms)
         for name, dropped, last, time_ms, life in _decode_rooms(found)

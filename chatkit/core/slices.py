@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from chatkit.core.backend import Backend, Filter, Page
 from chatkit.core.model import Head
 
-SEARCH_S: Final = 0.25  # of the store's time for one page: whoever waits sees that the search goes on
+SEARCH_S: Final = 0.25  # of the store's time for one page: a client that waits sees that the search continues
 FIRST_SLICE: Final = 1_000  # messages, examined whatever time it takes, so that every read makes progress
 GROWTH: Final = 4  # of slices: what is read twice is then at most a third of all that is read
 

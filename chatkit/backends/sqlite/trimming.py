@@ -78,7 +78,7 @@ def plan_trim(
 
 
 def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> list[tuple[int, int]]:
-    """Take the next step from a plan: rooms, by id, with the last number to drop in each."""
+    """Remove the next step from a plan and return it: rooms, by id, with the last number to drop in each."""
     step: list[tuple[int, int]] = []
     n_left = STEP_BYTES
     while plan and n_left > 0:

@@ -283,7 +283,9 @@ class JsonSession(Session):
         self._check(Right.READ, room)  # again: a search takes seconds
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
-        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last))
+        self._send(
+            protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last, encoded.reached)
+        )
 
     def _reader(self) -> str:
         return reader_of(self.identity, is_open=self._access.is_open)

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter
 
 from chatkit.protocols.connection_limit import ConnectionLimit
+from chatkit.protocols.opener import OpenerConfig
 from chatkit.protocols.turn_queue import TurnQueue
 
 _TICK_S: Final = 0.05
@@ -119,6 +120,7 @@ class SharedState:
         websocket: Any = config.ws_protocol_class
         # Other classes expect a head rebuilt by an HTTP parser, and do not count their connections.
         self.has_own_websocket: bool = getattr(websocket, "reads_raw_heads", False)
+        self.opener = config.opener if isinstance(config, OpenerConfig) else None
         # uvicorn rejects the connection that reaches its limit; here the limit is the number served.
         n_most = config.limit_concurrency
         self.limit = ConnectionLimit(state.connections, sys.maxsize if n_most is None else n_most - 1)

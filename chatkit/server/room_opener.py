@@ -32,7 +32,8 @@ class RoomOpener:
         """Return whether the path is that of a room in its plain form, and the host has no unusual character."""
         if self._path.fullmatch(request.raw_path) is None:
             return False
-        return all(name != b"host" or _HOST.fullmatch(value) for name, value in request.headers)
+        hosts = [value for name, value in request.headers if name == b"host"]
+        return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
 
     def open(self, request: OpeningRequest, socket: OpeningSocket) -> Coroutine[Any, Any, None] | None:
         """Accept the socket, and start its session; see `SocketOpener`. The coroutine waits for the store."""

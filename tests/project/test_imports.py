@@ -51,6 +51,10 @@ def test_importing_the_server_does_not_load_the_sdk_for_agents() -> None:
     assert loaded_by("import chatkit.server.app", ("mcp", "mcp_types")) == []
 
 
+def test_listening_loads_no_framework() -> None:
+    assert loaded_by("import chatkit.server.listen", HEAVY) == []  # `chatkit serve` listens before it loads them
+
+
 @pytest.mark.parametrize("module", ["model", "segment", "roster"])
 def test_the_synchronous_core_imports_no_event_loop_clock_or_log(module: str) -> None:
     # Checks the names in the module, because typing and msgspec load parts of the standard library themselves.

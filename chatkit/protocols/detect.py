@@ -57,7 +57,7 @@ class HttpProtocol(asyncio.Protocol):
         self._first_data += data
         if self._is_waiting:
             return
-        if self._shared.starts.take():
+        if self._shared.starts.start_now():
             self._start()
         else:
             self._is_waiting = True

@@ -30,7 +30,7 @@ class TurnQueue:
         self._due.append(turn)
         self._schedule()
 
-    def take(self) -> bool:
+    def start_now(self) -> bool:
         """Return whether the caller may have its turn now, because no other had one in this iteration."""
         if self._is_scheduled:
             return False

@@ -25,7 +25,7 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.data_received(data)
 
     def lose(self) -> None:
-        """End the connection, as if the client had left."""
+        """Close the connection, as if the client had left."""
         self._is_closing = True
         self._protocol.connection_lost(None)
 

@@ -222,6 +222,10 @@ class Hub:
             self._presence.enter(room, member, marks)
         return subscription
 
+    def is_in_memory(self, room: str, after: Cursor | None) -> bool:
+        """Return whether `subscribe` from this position would return or raise without waiting for the store."""
+        return self._rooms.is_in_memory(room, after)
+
     def _on_reader_closed(self, subscription: Subscription) -> None:
         if subscription.member is not None:
             self._presence.leave(subscription.room, subscription.member)

@@ -43,6 +43,8 @@ class Campfire:
 
     async def run(self) -> CampfireReport:
         """Run all loads. If cancelled, return the results so far. Raise the error that prevents the first one."""
+        gc.collect()
+        gc.freeze()  # garbage collections during the measurement need not walk what exists already
         try:
             await self._run_all()
         except asyncio.CancelledError:
@@ -51,14 +53,14 @@ class Campfire:
             if not self._results:
                 raise
             self.error = error
+        finally:
+            gc.unfreeze()
         is_complete = self.error is None and not self.is_interrupted
         return CampfireReport(
             server=self._endpoint.url, size=self._plan.size, results=self._results, complete=is_complete
         )
 
     async def _run_all(self) -> None:
-        gc.collect()
-        gc.freeze()  # garbage collections during the measurement need not walk what exists already
         await self._run_load("posts", POST_CLIENTS, 0)
         for n_posters in ROOM_POSTERS:
             await self._run_load("room", n_posters, self._plan.subs)

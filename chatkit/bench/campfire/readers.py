@@ -20,7 +20,7 @@ from chatkit.wire.protocol import AnyEvent, JoinedEvent
 DRAIN_TICK_S = 0.02  # the end of a measurement is this exact
 
 
-class RoomReader(LoadReader):
+class BlackoutReader(LoadReader):
     """Reads a room without an end, and measures its blackouts.
 
     A blackout begins when the connection is lost. It ends when the reader has joined the room again and has received
@@ -131,8 +131,8 @@ class RoomReaders:
         if self._error is not None:
             raise self._error
 
-    def _make_reader(self, room: str, index: int) -> RoomReader:
-        reader = RoomReader(
+    def _make_reader(self, room: str, index: int) -> BlackoutReader:
+        reader = BlackoutReader(
             f"bench-reader-{index}",
             self,
             room=room,

@@ -155,7 +155,7 @@ def bench(
     With --like campfire, the loads are those with which the implementations of Campfire are compared: 16 clients post;
     4 and then 64 clients post to a room with 1,000 readers; and the server is restarted while 1,000 clients are
     connected, unless --server is given. Afterwards, each acknowledged message is compared with the history: its
-    number and its exact body.
+    number and its exact body. A server that limits the rate of messages cannot be measured so.
 
     With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
     each message with its key until it is acknowledged, and readers resume from their cursors. Both move to another

@@ -231,7 +231,7 @@ def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: 
     raise_descriptor_limit(plan)
     interrupt_on_signals()
     with (
-        nullcontext() if server else local_server(plan.descriptors) as own,
+        local_server(plan.descriptors) if server is None else nullcontext() as own,
         ignore_signals_afterwards(),
         show_progress() as show,
     ):

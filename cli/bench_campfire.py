@@ -36,7 +36,7 @@ def run_campfire(plan: "CampfirePlan", server: str | None, token: str | None, *,
     raise_descriptor_limit(plan)
     interrupt_on_signals()
     with (
-        nullcontext() if server else local_server(plan.descriptors) as own,
+        local_server(plan.descriptors) if server is None else nullcontext() as own,
         ignore_signals_afterwards(),
         show_progress() as show,
     ):

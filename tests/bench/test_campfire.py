@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 
 from chatkit.bench import Campfire, CampfirePlan, CampfireReport
 from chatkit.bench.campfire.audit import Acknowledgement, AuditFaults, audit
+from chatkit.bench.campfire.post_connection import PostConnection
 from chatkit.bench.campfire.readers import RoomReaders
 from chatkit.bench.load.websocket_client import ServerAddress
 from chatkit.client.endpoint import Endpoint
@@ -176,6 +177,54 @@ def refuse(_log: Log, _seq: int, _body: str) -> tuple[int, str]:
 def test_a_lost_connection_ends_a_load_that_measures_posts() -> None:
     with pytest.raises(Unavailable, match="no server answers at http"):
         run_on(refuse)
+
+
+# Posts over a kept connection
+
+
+def post_to(*answers: bytes) -> list[bytes]:
+    """Post to a server that sends one of these answers to each request, byte by byte; return the bodies read."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            assert (await reader.readuntil(b"{}")).startswith(b"POST /chat/rooms/r/messages?name=ann HTTP/1.1\r\n")
+            for number in answer:
+                writer.write(bytes([number]))
+                await writer.drain()
+        writer.close()
+
+    async def post() -> list[bytes]:
+        async with accepting(serve) as port, asyncio.timeout(WITHIN_S):
+            address = ServerAddress.of(Endpoint.parse(f"http://127.0.0.1:{port}/chat"))
+            connection = PostConnection(address, "/rooms/r/messages", name="ann")
+            try:
+                return [await connection.post(b"{}") for _ in answers]
+            finally:
+                connection.close()
+
+    return asyncio.run(post())
+
+
+def test_answers_in_any_pieces_are_read() -> None:
+    first = b"HTTP/1.1 201 Created\r\ncontent-length: 3\r\n\r\none"
+    second = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length:5\r\nDate: y\r\n\r\nother"
+    assert post_to(first, second, first) == [b"one", b"other", b"one"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 1\r\n\r\nx", "the server answered 500"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "not one of HTTP/1.1 with a Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "not one of HTTP/1.1 with a Content-Length"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "not one of HTTP/1.1 with a Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "the connection was lost"),
+        (b"", "the connection was lost"),
+    ],
+)
+def test_any_other_answer_is_an_error(answer: bytes, why: str) -> None:
+    with pytest.raises(ChatkitError, match=why):
+        post_to(answer)
 
 
 # The restart

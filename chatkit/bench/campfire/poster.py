@@ -11,7 +11,7 @@ import msgspec
 from chatkit.backoff import Backoff
 from chatkit.bench.campfire.audit import Acknowledgement
 from chatkit.bench.campfire.post_connection import PostConnection
-from chatkit.bench.load.client_pool import TICK_S, StallDetector
+from chatkit.bench.load.client_pool import StallDetector
 from chatkit.bench.load.latency import Latencies
 from chatkit.bench.load.websocket_client import ServerAddress
 from chatkit.client.endpoint import room_path
@@ -19,6 +19,7 @@ from chatkit.errors import BadRequest, ChatkitError, RateLimited, Unavailable
 
 PAUSE_S = 0.05  # between two posts of a patient client: the restart is measured, not the load
 FIRST_WAIT_S, MAX_WAIT_S = 0.05, 0.4  # before a post is repeated
+CHECK_EVERY_S = 0.05  # a measurement is up to this much longer than planned
 
 
 class PostAnswer(msgspec.Struct, frozen=True):
@@ -72,7 +73,7 @@ class Posters:
         while not is_over():
             working = [task for task in self._tasks if not task.done()]
             if working:
-                await asyncio.wait(working, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(working, timeout=CHECK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             for task in self._tasks:
                 if task.done():
                     task.result()

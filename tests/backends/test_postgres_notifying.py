@@ -105,6 +105,24 @@ def test_a_store_with_lower_numbers_than_before_is_compared() -> None:
     assert not numbers.check(4, 1)
 
 
+def test_a_batch_of_a_process_of_version_7_is_notified() -> None:
+    url = stores.postgres()
+    old = """
+        SELECT * FROM {}.append('other', 1, ARRAY['a'], ARRAY[1], ARRAY['ann'], ARRAY['old'],
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, '[[1,"ann","old",null,null]]')
+    """
+
+    async def main() -> None:
+        async with opened(url, 1) as (two,):
+            await two.watch("a")
+            await asyncio.to_thread(sql, old, url)
+            (item,) = await until(two.notifications(), lambda item: has_reached(1, item))
+            assert isinstance(item, RoomAdvanced)
+            assert [message.body for message in item.messages] == ["old"]
+
+    asyncio.run(main())
+
+
 async def append_all(backend: Backend, rooms: str, given_batches: list[list[Draft]]) -> list[Receipt]:
     """Append to rooms whose names begin with `rooms`."""
     receipts: list[Receipt] = []
@@ -183,6 +201,10 @@ def test_payloads_carry_batches_unchanged(given_batches: list[list[Draft]]) -> N
         assert position == lasts[room]
 
 
+def test_nothing_is_sent_for_no_batches() -> None:
+    assert encode_appended("me", []) == []
+
+
 def test_references_and_mentions_are_carried() -> None:
     draft = Draft("a", "ann", "uno", of=1, act=Act.EDIT, mentions=("bob",))
     receipt = Receipt(draft.to_message("epoch", 2, 3))
@@ -199,6 +221,25 @@ def test_a_payload_that_a_redaction_has_overtaken_carries_no_message() -> None:
     assert isinstance(payload, AppendedPayload)
     assert payload.to_notifications({"a"}, 4) == [RoomAdvanced("a", 1, [receipt.message], "epoch")]
     assert payload.to_notifications({"a"}, 5) == [RoomAdvanced("a", 1, [], "epoch")]
+
+
+def test_notifications_of_a_room_come_in_order() -> None:
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            first, second = [await one.append(drafts_in("a", body)) for body in ("first", "second")]
+            await two.watch("a")
+            for receipts in (second, first):
+                (payload,) = encode_appended("other", [AppendedBatch(1, 0, appended_rooms(receipts))])
+                await asyncio.to_thread(sql, f"SELECT pg_notify('chatkit:{{}}', '{payload}')", url)
+            await one.append(drafts_in("a", "third"))
+            items = await until(two.notifications(), lambda item: has_reached(3, item))
+            lasts = [item.last for item in items if isinstance(item, RoomAdvanced)]
+            assert lasts == sorted(lasts)
+            assert len(set(lasts)) == len(lasts)
+
+    asyncio.run(main())
 
 
 def test_a_late_notification_of_a_deleted_log_does_not_hide_the_deletion() -> None:

@@ -128,6 +128,7 @@ class PostgresListener:
         self._read_heads = read_heads
         self.watched: set[str] = set()
         self._seen: dict[str, tuple[str, int]] = {}  # by watched room: an epoch, and the last number seen in it
+        self._notified: dict[str, tuple[str, int]] = {}  # the same of the last notification
         self.numbers = BatchNumbers()
         self._writers: set[str] = set()  # the other processes of which batches came since the last ping
         self._n_writers = 0  # those of the interval between two pings before
@@ -163,6 +164,7 @@ class PostgresListener:
         """Stop watching a room."""
         self.watched.discard(room)
         self._seen.pop(room, None)
+        self._notified.pop(room, None)
 
     def count_writers(self) -> int:
         """Return how many other processes have appended within the last seconds."""
@@ -310,7 +312,11 @@ class PostgresListener:
                 # The room has begun another log before the notification of this one came, or after it was sent.
                 self._resync_soon()
                 return
-        self._notify(items)
+        # A later batch may have been notified first: then the room was read up to that one.
+        self._notify([item for item in items if not is_behind((item.epoch, item.last), self._notified_of(item))])
+
+    def _notified_of(self, item: RoomAdvanced) -> tuple[str, int]:
+        return self._notified.get(item.room, (item.epoch, 0))
 
     def _resync_soon(self) -> None:
         self._needs_resync = True
@@ -319,6 +325,7 @@ class PostgresListener:
     def _notify(self, notifications: Sequence[Notification]) -> None:
         for item in notifications:
             if isinstance(item, RoomAdvanced):
-                self.record_seen(item.room, item.epoch or item.messages[-1].epoch, item.last)
+                self.record_seen(item.room, item.epoch, item.last)
+                self._notified[item.room] = item.epoch, item.last
         if notifications:
             self._notifications.put(notifications)

@@ -98,10 +98,11 @@ class PostgresNotifier:
     async def _send_all(self) -> bool:
         """Send what waits; return whether that succeeded. Otherwise, it still waits."""
         self._arrived.clear()
-        payloads = [*self._payloads, *encode_appended(self._process, self._batches)][-MAX_UNSENT:]
-        self._payloads.clear()
+        waiting, batches = self._payloads, list(self._batches)
+        self._payloads = []
         self._batches.clear()
         try:
+            payloads = [*waiting, *encode_appended(self._process, batches)][-MAX_UNSENT:]
             await self._pool.run(
                 lambda connection: connection.execute(_NOTIFY, self._schema.channel, payloads), timeout_s=TIMEOUT_S
             )
@@ -110,6 +111,9 @@ class PostgresNotifier:
             self._payloads[:0] = payloads
             self._arrived.set()
             return False
+        except Exception:
+            # Any error must leave the later notifications unaffected; others find these batches by their numbers.
+            _logger.exception("%s: notifying other processes failed", self._schema.display_url)
         if not self._arrived.is_set():
             self._sent.set()
         return True

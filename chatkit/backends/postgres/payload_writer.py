@@ -47,11 +47,11 @@ def _to_head(messages: Sequence[Message]) -> AdvancedRoom:
 
 def encode_appended(process: str, batches: Iterable[AppendedBatch]) -> list[str]:
     """Return the payloads for batches of this process, as few as possible."""
-    parts = [_PayloadPart(process)]
+    parts: list[_PayloadPart] = []
     for batch in batches:
         for room, drafts in zip(batch.rooms, _carried(batch), strict=True):
             head = _encode(room.head)
-            if not parts[-1].has_space(head, drafts):
+            if not parts or not parts[-1].has_space(head, drafts):
                 parts.append(_PayloadPart(process))
             parts[-1].add(head, drafts, batch.redactions)
         parts[-1].numbers.append(batch.number)
@@ -95,8 +95,8 @@ class _PayloadPart:
         self._n_bytes = 0
 
     def has_space(self, head: bytes, drafts: Sequence[bytes]) -> bool:
-        """Return whether a room with these drafts fits. An empty payload has space for every room."""
-        return not self._heads or self._n_bytes + _size(head, drafts) <= MAX_PART_BYTES
+        """Return whether a room with these drafts fits. Each room fits into an empty payload."""
+        return self._n_bytes + _size(head, drafts) <= MAX_PART_BYTES
 
     def add(self, head: bytes, drafts: Sequence[bytes], redactions: int) -> None:
         self._redactions = min(self._redactions, redactions) if self._heads else redactions

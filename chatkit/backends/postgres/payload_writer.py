@@ -49,8 +49,8 @@ def encode_appended(process: str, batches: Iterable[AppendedBatch]) -> list[str]
     """Return the payloads for batches of this process, as few as possible."""
     parts: list[_PayloadPart] = []
     for batch in batches:
-        for room, drafts in zip(batch.rooms, _carried(batch), strict=True):
-            head = _encode(room.head)
+        heads = [_encode(room.head) for room in batch.rooms]
+        for head, drafts in zip(heads, _carried(batch, heads), strict=True):
             if not parts or not parts[-1].has_space(head, drafts):
                 parts.append(_PayloadPart(process))
             parts[-1].add(head, drafts, batch.redactions)
@@ -58,12 +58,11 @@ def encode_appended(process: str, batches: Iterable[AppendedBatch]) -> list[str]
     return [part.to_payload() for part in parts]
 
 
-def _carried(batch: AppendedBatch) -> list[list[bytes]]:
+def _carried(batch: AppendedBatch, heads: Sequence[bytes]) -> list[list[bytes]]:
     """Return the drafts of each room of a batch, encoded, or none if they do not fit into one payload together."""
-    n_bytes = 0
+    n_bytes = sum([_size(head, ()) for head in heads])
     carried: list[list[bytes]] = []
     for room in batch.rooms:
-        n_bytes += _size(_encode(room.head), ())
         drafts: list[bytes] = []
         for message in room.messages:
             drafts.append(_encode(_carry(message)))

@@ -189,8 +189,10 @@ class JsonSession(Session):
 
     def _on_published(self, commands: Sequence[protocol.PublishCommand], outcomes: Sequence[Outcome]) -> None:
         """Send the acknowledgements of messages in one write, and the errors of those that were not committed."""
-        acks: list[bytes] = []
         self._count_settled(len(outcomes))
+        if self.is_closed:
+            return
+        acks: list[bytes] = []
         for command, outcome in zip(commands, outcomes, strict=True):
             if isinstance(outcome, ChatkitError):
                 self._send_texts(acks)
@@ -198,16 +200,15 @@ class JsonSession(Session):
                 self._on_not_committed(command, outcome)
             elif command.ref is not None:
                 acks.append(protocol.ack_event(outcome, command.ref))
-        if not self.is_closed:
-            self._send_texts(acks)
-            self._deliver_own(outcomes[-1])
+        self._send_texts(acks)
+        self._deliver_own(outcomes[-1])
 
     def _on_not_committed(self, command: protocol.PublishCommand, error: ChatkitError) -> None:
         if command.behind is not None and command.ref is not None and isinstance(error, RateLimited | Unavailable):
-            self._order = self._order or SendingOrder()
+            if self._order is None:
+                self._order = SendingOrder()
             self._order.refused(command.ref, error)
-        if not self.is_closed:
-            self._refuse(error, command.ref)
+        self._refuse(error, command.ref)
 
     async def _redact(self, room: str, command: protocol.PublishCommand) -> None:
         """Redact a message, and acknowledge it with the number of the message that is redacted."""

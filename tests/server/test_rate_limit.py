@@ -64,7 +64,7 @@ def test_messages_that_are_counted_together_are_those_that_none_of_would_be_refu
 ) -> None:
     def limiter(now: list[float]) -> SenderLimiter:
         limits = RateLimits(2.0, clock=lambda: now[0])
-        found = limits.of(Identity("ann", "192.0.2.1"), None if is_empty else "a connection")
+        found = limits.of(Identity("ann", address="192.0.2.1"), None if is_empty else "a connection")
         assert found is not None
         return found
 

@@ -21,10 +21,10 @@ BATCH = 64  # frames that one read of the socket returns
 
 # Calls of Python's functions and of C's, of one message alone and for each message of a batch.
 BOUNDS = {
-    ("text", "memory"): ((71, 59), (10.0, 14.8)),
-    ("text", "sqlite"): ((75, 69), (5.2, 14.9)),
-    ("json", "memory"): ((82, 69), (18.1, 22.8)),
-    ("json", "sqlite"): ((86, 79), (13.2, 23.0)),
+    ("text", "memory"): ((72, 60), (10.1, 14.9)),
+    ("text", "sqlite"): ((76, 70), (5.2, 15.0)),
+    ("json", "memory"): ((84, 70), (18.2, 22.9)),
+    ("json", "sqlite"): ((88, 80), (13.3, 23.1)),
 }
 
 

@@ -38,7 +38,7 @@ def received(client: Client, texts: list[bytes], *, together: bool) -> None:
 
 
 def seen(client: Client) -> list[Any]:
-    """Return what the client got, without what differs from run to run: times, epochs, and when members are reported."""
+    """Return what the client got, without what differs from run to run: times, epochs and presence."""
     texts = [text.split(b'"time"')[0] for text in client.socket.texts if b'"type":"presence"' not in text]
     return sorted(text.split(b'"cursor"')[0] for text in texts)
 

@@ -22,7 +22,7 @@ from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.clock import steady_now_ms
 from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
-from chatkit.core.group_commit import Committer, Settle
+from chatkit.core.group_commit import Committer, Settle, SettleAll
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, LoopGuard
@@ -154,15 +154,16 @@ class Hub:
     def submit(self, draft: Draft, settle: Settle) -> None:
         """Queue the draft for the next commit, and call `settle` with its receipt, or with the error that prevented it.
 
-        `settle` is called in the event loop. Drafts are committed in the order in which they were submitted, and those
-        that refer to a message are checked before. A bot's draft may be refused with `BotLoop`. Raise `Unavailable` if
-        no draft can be accepted.
+        Drafts are committed in the order in which they were submitted, and those that refer to a message are checked
+        before. A bot's may be refused with `BotLoop`. Raise `Unavailable` if no draft can be accepted.
         """
-        if "@" in draft.body:
-            draft = self._mentions.add_to(draft)
-        if draft.bot and self._loop_guard.holds_back(draft, settle):
-            return
-        self._committer.submit(draft, settle)
+        (draft,) = self._mentions.add_to_all((draft,))
+        if not (draft.bot and self._loop_guard.holds_back(draft, settle)):
+            self._committer.submit(draft, settle)
+
+    def submit_all(self, drafts: Sequence[Draft], settle: SettleAll, n_bytes: int) -> None:
+        """Queue drafts for one room, none of a bot, as `submit` does; see `Committer.submit_all`."""
+        self._committer.submit_all(self._mentions.add_to_all(drafts), settle, n_bytes)
 
     async def publish(self, draft: Draft) -> Receipt:
         """Commit the draft, and return its receipt when the message is as durable as the backend promises.

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, get_args
 
 import msgspec
 
-from chatkit.core.model import Gap, GapReason, Member, Message
+from chatkit.core.model import Gap, GapReason, Member, Message, Receipt, format_time
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of
 from chatkit.wire.commands import Ref
@@ -276,7 +276,7 @@ def message_event(message: Message) -> bytes:
         MessageEvent(
             message.room,
             message.seq,
-            message.time,
+            format_time(message.time_ms),
             message.sender,
             message.body,
             message.data,
@@ -289,6 +289,13 @@ def message_event(message: Message) -> bytes:
             message.mentions,
         )
     )
+
+
+def ack_event(receipt: Receipt, ref: Ref) -> bytes:
+    """Encode the acknowledgement of a message."""
+    message = receipt.message
+    cursor = f"{message.epoch}:{message.seq}"
+    return encode(AckEvent(message.room, message.seq, cursor, receipt.repeat, ref, format_time(message.time_ms)))
 
 
 def gap_event(room: str, gap: Gap) -> bytes:

@@ -29,7 +29,7 @@ from chatkit.server.moderation_routes import room_handlers
 from chatkit.server.publishing import publish_as, read_publish
 from chatkit.server.read_routes import read_handlers
 from chatkit.server.room_list import read_room
-from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, gap_line, stream
 from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
@@ -124,7 +124,7 @@ async def read_messages(
     readable_room(admission, request, room)  # again: a search takes seconds
     page = await encode_page(history, is_forward=after is not None)
     if _accepts(request, NDJSON):
-        lines = [] if history.gap is None else [json_line(history.gap, history.head.epoch)]
+        lines = [] if history.gap is None else [gap_line(history.gap, history.head.epoch)]
         n_left_out = len(history.messages) - len(page.messages)
         sent = history.messages[: len(page.messages)] if after is not None else history.messages[n_left_out:]
         lines += [

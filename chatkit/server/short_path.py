@@ -17,6 +17,7 @@ from chatkit.server.admission import Admission
 from chatkit.server.disconnect import while_connected
 from chatkit.server.message_routes import readable_room
 from chatkit.server.middleware import HEADERS
+from chatkit.server.newest_pages import NewestPages
 from chatkit.server.plain_request import PATH, PlainRequest
 from chatkit.server.problems import headers_of, http_problem, problem_of, unexpected
 from chatkit.server.publishing import publish_as, read_publish
@@ -41,6 +42,7 @@ class ShortPath:
         self._admission = admission
         self._path = re.compile(f"(?:{re.escape(prefix)})?{PATH}")  # a proxy may have removed the prefix
         self._max_bytes = max_bytes
+        self._pages = NewestPages(admission.hub)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it to the routes."""
@@ -94,12 +96,17 @@ class ShortPath:
         check_limit(limit, context.limits)
         await admission.charge(request, PAGE_COST)
         room = readable_room(admission, request, request.room)
+        mark = self._pages.check()
+        if (known := self._pages.find(room, limit)) is not None:
+            return known
         reading = context.history_queue.read(
             admission.client(request), context.hub, room, after=None, before=None, limit=limit, where=None, folded=True
         )
         history = await while_connected(request, reading)
         readable_room(admission, request, room)  # again: the store may have taken long
-        return page_json(history, await encode_page(history, is_forward=False))
+        page = page_json(history, await encode_page(history, is_forward=False))
+        self._pages.keep(room, limit, page, mark)
+        return page
 
     async def _refuse(self, send: Send, problem: Problem, headers: dict[str, str]) -> None:
         self._admission.context.refusals.errors[problem.code] += 1

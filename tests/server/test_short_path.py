@@ -3,8 +3,9 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from itertools import pairwise
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -14,6 +15,11 @@ from access_server import ROOT, grant
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chatkit.backends import open_backend
+from chatkit.core.backend import Backend
+from chatkit.core.message_state import Act
+from chatkit.core.model import Draft
+from chatkit.errors import ChatkitError
 from chatkit.server.app import MAX_REQUEST_BYTES, open_app
 from chatkit.server.rate_limit import RateLimits
 from chatkit.server.settings import Settings
@@ -377,3 +383,62 @@ def test_plain_requests_have_the_same_answers_on_the_short_path(pair: Pair) -> N
 )
 def test_what_is_unusual_goes_to_the_routes(open_pair: Pair, call: Call) -> None:
     assert not open_pair.takes_short_path(call)
+
+
+class Changed:
+    """A room of a store that a server and another process use."""
+
+    def __init__(self, server: Server, other: Backend) -> None:
+        self.server = server
+        self.own: Backend = server.app.state.admission.hub._backend
+        self.other = other
+
+    async def change(self, kind: str) -> None:
+        backend = self.other if kind.startswith("other's ") else self.own
+        match kind.removeprefix("other's "):
+            case "publish":
+                await backend.append([Draft("ops", "ann", "hi")])
+            case "edit":
+                await backend.append([Draft("ops", "ann", "better", of=2, act=Act.EDIT)])
+            case "redact":
+                await backend.redact("ops", (await backend.read("ops")).head.last)
+            case "trim":
+                await backend.trim("ops", keep=3)
+            case "delete":
+                await backend.delete_room("ops")
+            case "rename":
+                await backend.rename_room("ops", "dev")
+
+    async def check(self) -> None:
+        """Read the newest page from the routes, and twice by the short path: the second time, it is known."""
+        call = plain(method="GET", query="limit=5", body=b"")
+        expected = await self.server.answer(plain(("x-other", "1"), method="GET", query="limit=5", body=b""))
+        assert [await self.server.answer(call) for _ in range(2)] == [expected] * 2
+
+
+CHANGES = [
+    *(kinds := ["publish", "edit", "redact", "trim", "delete", "rename"]),
+    *(f"other's {kind}" for kind in kinds),
+]
+
+
+@settings(max_examples=10)
+@given(st.lists(st.sampled_from(CHANGES), min_size=1, max_size=12))
+@example(CHANGES)
+def test_a_known_page_is_never_older_than_the_store(changes: list[str]) -> None:
+    async def test(folder: str) -> None:
+        url = f"sqlite:///{folder}/rooms.db"
+        async with (
+            open_app(Settings(backend=url, rate_limit=0)) as app,
+            open_backend(url) as other,
+        ):
+            room = Changed(Server(app, ""), other)
+            await other.append([Draft("ops", "ann", "hi")] * 4)
+            await room.check()
+            for kind in changes:
+                with suppress(ChatkitError):
+                    await room.change(kind)
+                await room.check()
+
+    with TemporaryDirectory() as folder:
+        asyncio.run(test(folder))

@@ -143,6 +143,9 @@ class SqliteBackend(Backend):
         thread = min(self._searches, key=lambda thread: thread.n_calls)
         return await thread.run_interruptibly(do)
 
+    def change_mark(self) -> int | None:
+        return self._pages.data_version()
+
     async def rooms(self) -> list[RoomInfo]:
         return await self._scans.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from access_server import ROOT, grant
+from call_count import calls_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -138,6 +139,18 @@ class Pair:
         assert short == long
         assert self._counts(self.short) == self._counts(self.long)
         return short
+
+    def n_calls(self, call: Call) -> list[int]:
+        """Return how many calls of functions each of the servers makes for 10 requests."""
+
+        async def repeat(server: Server, count: int) -> None:
+            for _ in range(count):
+                await server.answer(call)
+
+        def count_calls(server: Server, count: int) -> int:
+            return calls_of(lambda: self._runner.run(repeat(server, count)))
+
+        return [count_calls(server, 11) - count_calls(server, 1) for server in (self.short, self.long)]
 
     @staticmethod
     def _counts(server: Server) -> tuple[Any, ...]:
@@ -383,6 +396,14 @@ def test_plain_requests_have_the_same_answers_on_the_short_path(pair: Pair) -> N
 )
 def test_what_is_unusual_goes_to_the_routes(open_pair: Pair, call: Call) -> None:
     assert not open_pair.takes_short_path(call)
+
+
+@pytest.mark.parametrize("call", [plain(JSON, body=b'{"body":"hi"}'), plain(method="GET", query="limit=5", body=b"")])
+def test_the_short_path_saves_three_hundred_calls_a_request(open_pair: Pair, call: Call) -> None:
+    for _ in range(3):  # what is kept for the next request is known then
+        open_pair.ask(call)
+    short, long = open_pair.n_calls(call)
+    assert short < long - 10 * 300
 
 
 class Changed:

@@ -151,8 +151,12 @@ class Backend(ABC):
         return None
 
     @abstractmethod
-    async def rooms(self) -> list[RoomInfo]:
-        """Return every room that holds or held a message, in the order of their names."""
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        """Return every room that holds or held a message, in the order of their names.
+
+        With `start`, those whose names are not before it, in the order of the code points; and with `limit`, at most so
+        many, which SHOULD cost no more if there are many other rooms. With a `start`, the list MAY be some seconds old.
+        """
 
     @abstractmethod
     async def redact(self, room: str, seq: int) -> Message:

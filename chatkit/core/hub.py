@@ -18,7 +18,7 @@ from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
 from chatkit.core.audit import Audit
-from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.clock import steady_now_ms
 from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
@@ -38,7 +38,7 @@ from chatkit.core.references import References
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
 from chatkit.core.roster import UNMARKED, Marks
-from chatkit.core.search import search_rooms
+from chatkit.core.search import START, RoomsFrom, SearchHits, SearchPosition, search_rooms
 from chatkit.core.signals import MembersChanged, RoomChanged, Signal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
@@ -222,6 +222,10 @@ class Hub:
             self._presence.enter(room, member, marks)
         return subscription
 
+    def is_in_memory(self, room: str, after: Cursor | None) -> bool:
+        """Return whether `subscribe` from this position would return or raise without waiting for the store."""
+        return self._rooms.is_in_memory(room, after)
+
     def _on_reader_closed(self, subscription: Subscription) -> None:
         if subscription.member is not None:
             self._presence.leave(subscription.room, subscription.member)
@@ -264,15 +268,15 @@ class Hub:
 
     # Rooms
 
-    async def rooms(self) -> list[RoomInfo]:
-        """Return every room that holds or held a message, in the order of their names."""
-        return await self._backend.rooms()
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        """Return every room that holds or held a message, or a page of them; see `Backend.rooms`."""
+        return await self._backend.rooms(start=start, limit=limit)
 
     async def search(
-        self, rooms: Sequence[RoomInfo], text: str, *, before: MentionPosition | None = None, limit: int = 100
-    ) -> list[Message]:
+        self, rooms_from: RoomsFrom, text: str, *, at: SearchPosition = START, limit: int = 100
+    ) -> SearchHits:
         """Return the newest messages of several rooms that contain a text; see `search_rooms`."""
-        return await search_rooms(self._backend, rooms, text, before=before, limit=limit)
+        return await search_rooms(self._backend, rooms_from, text, at=at, limit=limit)
 
     def heads(self) -> dict[str, Head]:
         """Return the head of the log of each room that is read in this process."""

@@ -23,7 +23,7 @@ from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.identity import Authenticator, Credentials
 from chatkit.server.litestar_types import HttpRequest, IdentifiedRequest
 from chatkit.server.rate_limit import RateLimits, SenderLimiter
-from chatkit.server.room_list import EncodedRooms
+from chatkit.server.room_list import EncodedRooms, RoomRange
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import SUBPROTOCOL
 
@@ -154,12 +154,12 @@ class Admission:
         """Return whether an identity may use a right on a room now."""
         return self.hub.access.allows(identity, right, room, self.hub.now_ms())
 
-    async def read_rooms(self, identity: Identity) -> bytes:
-        """Return the list of the rooms that an identity may read, as JSON."""
+    async def read_rooms(self, identity: Identity, asked: RoomRange) -> bytes:
+        """Return a page of the list of the rooms that an identity may read, as JSON."""
         access, now_ms = self.hub.access, self.hub.now_ms()
         if access.reads_everything(identity, now_ms):
-            return await self.rooms.read()
-        return await self.rooms.read_some(lambda room: access.allows(identity, Right.READ, room, now_ms))
+            return await (self.rooms.read() if asked == RoomRange() else self.rooms.read_some(asked))
+        return await self.rooms.read_some(asked, lambda room: access.allows(identity, Right.READ, room, now_ms))
 
     # HTTP requests
 

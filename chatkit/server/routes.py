@@ -28,7 +28,7 @@ from chatkit.server.message_routes import answer_receipt, message_handlers, read
 from chatkit.server.moderation_routes import room_handlers
 from chatkit.server.publishing import publish_as, read_publish
 from chatkit.server.read_routes import read_handlers
-from chatkit.server.room_list import read_room
+from chatkit.server.room_list import MAX_LISTED, RoomRange, read_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, gap_line, stream
 from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
@@ -45,13 +45,24 @@ _logger = logging.getLogger(__name__)
 
 
 @get("/rooms")
-async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest) -> Response[Any]:
-    """List the rooms that have a message or a member, and that the client may read.
+async def list_rooms(
+    *,
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    prefix: FromQuery[str] = "",
+    after: FromQuery[str] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = MAX_LISTED,
+) -> Response[Any]:
+    """List the rooms that have a message or a member, and that the client may read, in the order of their names.
 
-    A very long list may be a few seconds old.
+    Unless `complete`, more follow: give the last room of the list as `after`. `prefix` chooses the rooms whose names
+    begin with it. A very long list may be a few seconds old.
     """
     await admission.charge(request, LIST_COST)
-    return answer_encoded(await while_connected(request, admission.read_rooms(request.user)))
+    if "\0" in after or "\0" in prefix:
+        raise BadRequest("names of rooms have no NUL")
+    asked = RoomRange(after, prefix, limit)
+    return answer_encoded(await while_connected(request, admission.read_rooms(request.user, asked)))
 
 
 @get("/rooms/{room:str}")
@@ -103,7 +114,8 @@ async def read_messages(
     Each message is in its current state, without the changes that led to it; with `raw`, the log is returned as it was
     written. `of` chooses the replies to a message, or, with `raw`, all that refers to it; `pinned` those that are
     pinned now. `since` (inclusive) and `until` (exclusive) are RFC 3339 times. With `Accept: application/x-ndjson`, the
-    answer has one message per line, after a line for the gap, if there is one.
+    answer has one message per line, after a line for the gap, if there is one. A search examines messages for a quarter
+    of a second: if it ends early, `reached` is the number from which to continue it.
     """
     context = admission.context
     check_limit(limit, context.limits)
@@ -130,6 +142,8 @@ async def read_messages(
         lines += [
             with_cursor(bytes(raw), message.cursor) + b"\n" for raw, message in zip(page.messages, sent, strict=True)
         ]
+        if page.reached is not None:
+            lines.append(b'{"type":"reached","seq":%d}\n' % page.reached)
         return Response(b"".join(lines), media_type=NDJSON)
     return Response(page_json(history, page), media_type=MediaType.JSON)
 

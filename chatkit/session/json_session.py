@@ -61,6 +61,9 @@ class JsonSession(Session):
         self._rights: dict[str, list[str] | None] = {}  # as the client knows them, by joined room
         self._stale_rooms: set[str] = set()  # rooms whose changes of members were not sent, because the socket was full
 
+    def starts_at_once(self, room: str | None, start: StartPosition) -> bool:
+        return room is None or super().starts_at_once(room, start)
+
     async def _start(self, room: str | None, start: StartPosition) -> None:
         """Send the welcome, and join the room that the path names, if it names one."""
         context, identity = self._context, self.identity
@@ -283,7 +286,9 @@ class JsonSession(Session):
         self._check(Right.READ, room)  # again: a search takes seconds
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
-        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last))
+        self._send(
+            protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last, encoded.reached)
+        )
 
     def _reader(self) -> str:
         return reader_of(self.identity, is_open=self._access.is_open)

@@ -120,6 +120,10 @@ class Session(ABC):
         self._access.watchers.add(self)  # before the first wait, so that the session is notified of each change
         await self._start(room, start)
 
+    def starts_at_once(self, room: str | None, start: StartPosition) -> bool:
+        """Return whether `start` would not wait for the store."""
+        return room is not None and self._context.hub.is_in_memory(room, start.after)
+
     @abstractmethod
     async def _start(self, room: str | None, start: StartPosition) -> None:
         """Greet the client, and join the room."""

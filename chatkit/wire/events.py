@@ -142,7 +142,8 @@ class HistoryEvent(ServerEvent, frozen=True, tag="history"):
     """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page.
 
     `last` is the number of the room's newest message. Unless the page was asked for as `raw`, the messages are in the
-    state after it: a change that is delivered with a higher number is to be applied to them.
+    state after it: a change that is delivered with a higher number is to be applied to them. `reached` is set if a
+    search has ended early: it continues from this number, with `before` or `after`.
     """
 
     room: str
@@ -151,6 +152,7 @@ class HistoryEvent(ServerEvent, frozen=True, tag="history"):
     ref: Ref | None = None
     gap: WireGap | None = None
     last: int = 0
+    reached: int | None = None
 
 
 class MembersEvent(ServerEvent, frozen=True, tag="members"):

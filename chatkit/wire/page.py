@@ -18,11 +18,12 @@ SLICE_BYTES: Final = 1 << 16  # encoded in one turn of the event loop
 
 
 class EncodedPage(msgspec.Struct, frozen=True):
-    """The messages of a page as JSON, in `seq` order, and the cursor after them."""
+    """The messages of a page as JSON, in `seq` order, and the cursor after them; `reached` as in a `HistoryPage`."""
 
     messages: list[msgspec.Raw]
     cursor: Cursor
     complete: bool
+    reached: int | None = None
 
 
 async def encode_page(page: HistoryPage, *, is_forward: bool) -> EncodedPage:
@@ -41,10 +42,10 @@ async def encode_page(page: HistoryPage, *, is_forward: bool) -> EncodedPage:
             n_in_slice = 0
             await asyncio.sleep(0)
     if len(encoded) == len(messages):
-        cursor, complete = page.cursor, page.complete
+        cursor, complete, reached = page.cursor, page.complete, page.reached
     else:
-        cursor, complete = messages[len(encoded) - 1].cursor if is_forward else page.cursor, False
-    return EncodedPage(encoded if is_forward else encoded[::-1], cursor, complete)
+        cursor, complete, reached = messages[len(encoded) - 1].cursor if is_forward else page.cursor, False, None
+    return EncodedPage(encoded if is_forward else encoded[::-1], cursor, complete, reached)
 
 
 def page_json(history: HistoryPage, page: EncodedPage) -> bytes:
@@ -52,4 +53,4 @@ def page_json(history: HistoryPage, page: EncodedPage) -> bytes:
     head = history.head
     gap = None if history.gap is None else WireGap.of(history.gap)
     messages = cast("list[WireMessage]", page.messages)  # they are encoded already
-    return encode(MessagePage(messages, str(page.cursor), head.first, head.last, page.complete, gap))
+    return encode(MessagePage(messages, str(page.cursor), head.first, head.last, page.complete, gap, page.reached))

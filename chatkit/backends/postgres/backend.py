@@ -179,8 +179,10 @@ class PostgresBackend(Backend):
             return page
         return await self._searches.run(do, timeout_s=LONG_S)
 
-    async def rooms(self) -> list[RoomInfo]:
-        return await self._scans.run(partial(read_rooms, schema=self._schema), timeout_s=LONG_S)
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        return await self._scans.run(
+            partial(read_rooms, schema=self._schema, start=start, limit=limit), timeout_s=LONG_S
+        )
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)

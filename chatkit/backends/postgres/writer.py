@@ -123,10 +123,11 @@ class PostgresWriter:
     async def drop_senders(self, rooms: Collection[str]) -> None:
         """Drop the senders of reactions to messages that a trim of these rooms dropped."""
         statement, names = self._schema.fill_in(_DROP_SENDERS), list(rooms)
-        while names and await self._pages.run(
-            lambda connection: connection.fetchval(statement, names, PURGE_STEP), timeout_s=TIMEOUT_S
-        ):
-            pass
+        while names:
+            if not await self._pages.run(
+                lambda connection: connection.fetchval(statement, names[:PURGE_STEP], PURGE_STEP), timeout_s=TIMEOUT_S
+            ):
+                del names[:PURGE_STEP]
 
     async def delete_room(self, room: str) -> bool:
         """Replace the room's log by an empty one, and then delete the old one's rows; see `Backend.delete_room`."""

@@ -16,6 +16,7 @@ lock, and the batch is written there.
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
@@ -310,12 +311,14 @@ class SqliteWriter:
         self.count_growth(dropped * PAGE_BYTES)
         return dropped
 
-    def drop_senders(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
-        """Drop some senders of reactions to messages that were dropped; return how many. One step of a trim."""
+    def drop_senders(self, rooms: deque[tuple[int, int]], _: sqlite3.Connection) -> None:
+        """Drop some senders of reactions to messages that were dropped. One step of a trim.
+
+        Rooms in which no more are left are removed from `rooms`.
+        """
         with transaction(self._connection):
-            dropped = drop_senders(self._cursor, slices)
+            dropped = drop_senders(self._cursor, rooms)
         self.count_growth(dropped * MESSAGE_BYTES)
-        return dropped
 
     def load(self, messages: Sequence[Message]) -> int:
         """Store messages of another store; see `Backend.load`. They have passed `check_load`."""

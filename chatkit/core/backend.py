@@ -142,6 +142,14 @@ class Backend(ABC):
         `where`, nor appends. After it is cancelled, its work MUST end soon.
         """
 
+    def change_mark(self) -> int | None:
+        """Return a value that every change of the store, by any process, replaces by another one. MUST NOT wait.
+
+        As long as the mark is the same, a read MUST return what a read after the first of these marks returned. MAY
+        return None, at any time, if the mark is not known at once.
+        """
+        return None
+
     @abstractmethod
     async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
         """Return every room that holds or held a message, in the order of their names.

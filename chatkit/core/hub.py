@@ -251,6 +251,10 @@ class Hub:
             self._backend, room, after=after, before=before, limit=limit, where=where, folded=folded
         )
 
+    def change_mark(self) -> int | None:
+        """Return a value that every change of the store replaces, or None if it is not known; see `Backend`."""
+        return self._backend.change_mark()
+
     async def find(self, room: str, seq: int, *, folded: bool = False) -> Message:
         """Return one message as it was written, or, if `folded`, in its current state. Raise `NotFound`."""
         if 0 < seq <= MAX_SEQ:

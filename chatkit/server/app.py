@@ -40,6 +40,7 @@ from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.session_routes import session_router
 from chatkit.server.settings import MAX_RATE_BYTES, Settings
+from chatkit.server.short_path import ShortPath
 from chatkit.server.snapshot import take_snapshot
 from chatkit.server.token_attempts import TokenAttempts
 from chatkit.server.token_routes import tokens_router
@@ -134,7 +135,8 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
         cors_config=_cors(settings),
         logging_config=None,
     )
-    app.asgi_handler = RequestMiddleware(app.asgi_handler, admission, settings)
+    routes = RequestMiddleware(app.asgi_handler, admission, settings)
+    app.asgi_handler = ShortPath(routes, admission, settings.path_prefix, MAX_REQUEST_BYTES)
     if settings.has_access_log:
         proxies = admission.authenticator.proxies
         app.asgi_handler = AccessLog(app.asgi_handler, proxies)  # type: ignore[assignment]  # takes any server's scopes

@@ -14,7 +14,8 @@ from chatkit.core.reading import RoomUnread
 from chatkit.core.text import check_search
 from chatkit.server.admission import Admission
 from chatkit.server.litestar_types import HttpRequest
-from chatkit.server.message_routes import publish_as, readable_room
+from chatkit.server.message_routes import readable_room
+from chatkit.server.publishing import publish_as
 from chatkit.server.read_routes import LISTED, find_mentions, find_text, readable_by, reader_name
 from chatkit.server.room_list import RoomRange
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MARK_COST, PAGE_COST, SEARCH_COST, UNREAD_COST

@@ -2,6 +2,8 @@
 
 # ruff: noqa: D103 - a case's name states the requirement
 
+from collections.abc import Awaitable  # noqa: TC003  # a cheap import is no reason to hide it
+
 from chatkit.backends.conformance.suite import Factory, case, check, drafts_in, expect, numbers_of
 from chatkit.core.backend import Backend, Filter
 from chatkit.core.message_state import Act
@@ -47,6 +49,24 @@ async def a_page_has_the_messages_asked_for(factory: Factory) -> None:
             what = f"read(after={after}, before={before}, limit={limit})"
             expect((numbers_of(page.messages), page.complete), (seqs, complete), what)
             expect((page.head.first, page.head.last), (1, 10), "the head of a page")
+
+
+@case
+async def every_change_of_messages_replaces_the_change_mark(factory: Factory) -> None:
+    async with factory() as backend:
+        changes: tuple[Awaitable[object], ...] = (
+            backend.append(drafts_in("a", *range(5))),
+            backend.append([Draft("a", "ann", "other", of=2, act=Act.EDIT)]),
+            backend.redact("a", 1),
+            backend.trim("a", keep=3),
+            backend.rename_room("a", "b"),
+            backend.append(drafts_in("elsewhere", "x")),
+            backend.delete_room("b"),
+        )
+        for number, change in enumerate(changes):
+            before = backend.change_mark()
+            await change
+            check(before is None or backend.change_mark() != before, f"change {number} must replace the mark {before}")
 
 
 @case

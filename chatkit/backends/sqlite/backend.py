@@ -144,6 +144,9 @@ class SqliteBackend(Backend):
         thread = min(self._searches, key=lambda thread: thread.n_calls)
         return await thread.run_interruptibly(do)
 
+    def change_mark(self) -> int | None:
+        return self._pages.data_version()
+
     async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
         thread = self._scans if limit is None else self._pages
         return await thread.run_interruptibly(

@@ -19,7 +19,7 @@ check: $(VENV)/developing node_modules
 	@rm -rf build/tree && mkdir -p build/tree/chatkit && \
 	  for part in chatkit/* cli static; do ln -s ../../../$$part build/tree/chatkit; done
 	cd build/tree && MYPYPATH=.:../../tests/support ../../$(BIN)/mypy --config-file ../../pyproject.toml -p chatkit
-	cd build/tree && MYPYPATH=.:../../tests/support ../../$(BIN)/mypy --config-file ../../pyproject.toml ../../tests ../../examples
+	cd build/tree && MYPYPATH=.:../../tests/support ../../$(BIN)/mypy --config-file ../../pyproject.toml ../../tests ../../examples ../../docs
 	cd build/tree && PYTHONPATH=. ../../$(BIN)/lint-imports --no-logo ../../pyproject.toml
 	npx --no-install tsc --noEmit
 

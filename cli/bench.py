@@ -1,4 +1,7 @@
-"""`chatkit bench`: load a server and check that nothing was lost; with --chaos, while servers are killed."""
+"""`chatkit bench`: load a server and check that nothing was lost; with --chaos, while servers are killed.
+
+With --like, the loads are those of another project's benchmark.
+"""
 
 import sys
 from contextlib import nullcontext
@@ -22,13 +25,17 @@ chatkit bench --subs 1000 --pubs 32 --rooms 10 --messages 100000
 
 chatkit bench --server https://chat.example.org --resume --json
 
+chatkit bench --like campfire --seconds 8
+
 chatkit bench --chaos --duration 10m
 
 chatkit bench --chaos --store redis --kill-store --servers 4
 """
 
 PANEL = "With --chaos"
-NOT_WITH_CHAOS = ("server", "messages", "size", "window", "resume", "token")
+LIKE_PANEL = "With --like"
+NOT_WITH_CHAOS = ("server", "messages", "size", "window", "resume", "token", "like", "seconds")
+NOT_WITH_LIKE = ("pubs", "rooms", "messages", "window", "resume")
 ONLY_WITH_CHAOS = ("servers", "store", "backend", "duration", "workers", "receivers", "rate", "kill_store", "seed")
 
 
@@ -42,7 +49,8 @@ def bench(
     subs: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Use this many readers, spread over the rooms. With --chaos, the default is 12."
+            metavar="N",
+            help="Use this many readers, spread over the rooms. The default is 12 with --chaos, and 1,000 with --like.",
         ),
     ] = 200,
     pubs: Annotated[int, typer.Option(metavar="N", help="Use this many senders, spread over the rooms.")] = 4,
@@ -59,6 +67,18 @@ def bench(
     ] = False,
     json: Json = False,
     token: Token = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Run the loads of another benchmark: campfire.",
+            show_default=False,
+            rich_help_panel=LIKE_PANEL,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="N", help="Measure each load for this time.", rich_help_panel=LIKE_PANEL)
+    ] = 4,
     chaos: Annotated[
         bool,
         typer.Option(
@@ -132,6 +152,11 @@ def bench(
     Without --server, the command starts a server on a temporary store. With --server, its rooms (bench-…) remain in
     the store afterwards, and senders wait when the server limits their rate.
 
+    With --like campfire, the loads are those with which the implementations of Campfire are compared: 16 clients post;
+    4 and then 64 clients post to a room with 1,000 readers; and the server is restarted while 1,000 clients are
+    connected, unless --server is given. Afterwards, each acknowledged message is compared with the history: its
+    number and its exact body. A server that limits the rate of messages cannot be measured so.
+
     With --chaos, the command starts several servers on one store, and kills, pauses and restarts them. Senders repeat
     each message with its key until it is acknowledged, and readers resume from their cursors. Both move to another
     server when their server fails. Workers of two consumers do so, too, and are killed and paused themselves. Webhooks
@@ -162,8 +187,18 @@ def bench(
                 seed=seed,
             )
             status = run_chaos(plan, json=json)
+        elif like is not None:
+            _check_options(given, ONLY_WITH_CHAOS, "goes with --chaos only")
+            _check_options(given, NOT_WITH_LIKE, "does not go with --like")
+            from chatkit.cli import bench_campfire
+
+            campfire = bench_campfire.read_plan(
+                like, subs=subs if "subs" in given else None, seconds=seconds, size=size
+            )
+            status = bench_campfire.run_campfire(campfire, server, token, json=json)
         else:
             _check_options(given, ONLY_WITH_CHAOS, "goes with --chaos only")
+            _check_options(given, ("seconds",), "goes with --like only")
             from chatkit.bench import LoadPlan
 
             load = LoadPlan(
@@ -196,10 +231,11 @@ def run_bench(plan: "LoadPlan", server: str | None, token: str | None, *, json: 
     raise_descriptor_limit(plan)
     interrupt_on_signals()
     with (
-        local_server(plan.descriptors) if server is None else nullcontext(server) as url,
+        local_server(plan.descriptors) if server is None else nullcontext() as own,
         ignore_signals_afterwards(),
         show_progress() as show,
     ):
+        url = own.url if own else server or ""
         load = Load(plan, Endpoint.parse(url, token=token), show)
         report = run_load(load)
     print_lines(load_report_lines(report, json=json, is_own=server is None))

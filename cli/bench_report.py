@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chatkit.bench import ChaosReport, LoadReport
+    from chatkit.bench import CampfireReport, CampfireResult, ChaosReport, LoadReport
 
 FLAWS = (
     ("lost", "acknowledged, but not in the store"),
@@ -22,6 +22,17 @@ FLAWS = (
     ("deaf", "readers that received nothing after a failure"),
     ("crashes", "servers, workers and receivers that ended unexpectedly"),
 )
+
+CAMPFIRE_FLAWS = (
+    ("lost", "acknowledged, but not in the history"),
+    ("changed", "acknowledged or stored with another body"),
+    ("stored_twice", "stored twice"),
+    ("unacknowledged", "stored, but not acknowledged"),
+    ("missing", "not delivered to a reader"),
+    ("repeated", "delivered twice to a reader"),
+    ("out_of_order", "delivered after a later message"),
+)
+FULL_LOAD_CPU = 0.9  # of a core: from here on, the load may have set the pace, and not the server
 
 CONSUMER_COUNTS = (
     *("workers", "messages", "handled", "redelivered", "given_up", "gaps"),
@@ -101,6 +112,56 @@ def _load_notes(report: "LoadReport") -> list[str]:
     return notes
 
 
+def campfire_report_lines(report: "CampfireReport", *, json: bool, is_own: bool) -> Sequence[str]:
+    """Return the report of a run with --like campfire as lines."""
+    if json:
+        from chatkit.wire.protocol import encode
+
+        return [encode(report).decode()]
+    where = "a server that the command started" if is_own else report.server
+    n_acknowledged = sum(each.acknowledged for each in report.results)
+    return [
+        f"{_count(n_acknowledged, 'message')} of {report.size} bytes, each compared with the history, on {where}",
+        "",
+        *_campfire_table(report),
+        "",
+        *_count_lines(
+            [(name, sum(getattr(each, name) for each in report.results), what) for name, what in CAMPFIRE_FLAWS]
+        ),
+        *_campfire_notes(report),
+    ]
+
+
+def _campfire_table(report: "CampfireReport") -> list[str]:
+    head = ("", "posts/s", "deliveries/s", "p50", "p99", "max", "load's CPU")
+    return _table(head, *map(_campfire_row, report.results))
+
+
+def _campfire_row(result: "CampfireResult") -> tuple[str, ...]:
+    what = {
+        "posts": f"{_count(result.posters, 'client')} post: time to the answer",
+        "room": f"{_count(result.posters, 'client')} post to {_count(result.subs, 'reader')}: time to the delivery",
+        "restart": f"restart with {_count(result.subs, 'reader')}: time until all is received again",
+    }[result.load]
+    is_restart = result.load == "restart"
+    rates = ("", "") if is_restart else (f"{result.posts_per_s:,}", f"{result.deliveries_per_s:,}" * bool(result.subs))
+    times = (f"{each:,.{0 if is_restart else 1}f} ms" for each in (result.p50_ms, result.p99_ms, result.max_ms))
+    return (what, *rates, *times, f"{result.load_cpu:.0%}")
+
+
+def _campfire_notes(report: "CampfireReport") -> list[str]:
+    notes = [
+        f"The server was down for {result.down_s:.2f} s during its restart."
+        for result in report.results
+        if result.down_s is not None
+    ]
+    if any(result.load_cpu > FULL_LOAD_CPU for result in report.results):
+        notes.append("Where the load's CPU is near 100 %, the load may have set the pace, and not the server.")
+    if not report.complete:
+        notes.append("The run did not finish: the loads that are left out were not measured.")
+    return [""] * bool(notes) + notes
+
+
 def chaos_report_lines(report: "ChaosReport", *, json: bool) -> Sequence[str]:
     """Return the report of a run with --chaos as lines."""
     if json:
@@ -160,10 +221,19 @@ def _table(*rows: Sequence[str]) -> list[str]:
 
 
 def _flaw_lines(report: "ChaosReport") -> list[str]:
-    rows = [(name.replace("_", " "), f"{getattr(report, name):,}", what) for name, what in FLAWS]
-    rows.append(("gaps", f"{report.gaps:,}", "reported to readers, for messages that are no longer stored"))
-    width = max(len(row[1]) for row in rows)
-    return [f"{name:<12}  {value:>{width}}  {what}" for name, value, what in rows]
+    rows = [(name, getattr(report, name), what) for name, what in FLAWS]
+    return _count_lines([*rows, ("gaps", report.gaps, "reported to readers, for messages that are no longer stored")])
+
+
+def _count_lines(rows: Sequence[tuple[str, int, str]]) -> list[str]:
+    """Return a line for each count with its name and meaning."""
+    names = [name.replace("_", " ") for name, _, _ in rows]
+    counts = [f"{number:,}" for _, number, _ in rows]
+    left, right = max(map(len, names)), max(map(len, counts))
+    meanings = (meaning for _, _, meaning in rows)
+    return [
+        f"{name:<{left}}  {number:>{right}}  {what}" for name, number, what in zip(names, counts, meanings, strict=True)
+    ]
 
 
 def _chaos_notes(report: "ChaosReport") -> list[str]:

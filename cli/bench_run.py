@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from chatkit.errors import BadRequest
 
 if TYPE_CHECKING:
-    from chatkit.bench import LoadPlan
+    from chatkit.bench import CampfirePlan, LoadPlan
 
 ReportT_co = TypeVar("ReportT_co", covariant=True)
 
@@ -22,7 +22,7 @@ class Runnable(Protocol[ReportT_co]):
         """Run the load and return its report."""
 
 
-def raise_descriptor_limit(plan: "LoadPlan") -> None:
+def raise_descriptor_limit(plan: "LoadPlan | CampfirePlan") -> None:
     """Raise the limit on file descriptors to what the load needs. Raise `BadRequest` if that is not allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = plan.descriptors

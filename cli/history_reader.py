@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chatkit.cli.times import unix_ms
+from chatkit.client.http import HistoryResult
 from chatkit.client.pagination import PAGE_MESSAGES, scroll
 from chatkit.core.model import Cursor, Gap, Message
 from chatkit.core.reading import Filter
@@ -123,9 +124,9 @@ class HistoryReader:
             )
             pages.append(page.messages)
             count -= len(page.messages)
-            if page.complete or not page.messages:
+            before = _older_than(page)
+            if before is None:
                 break
-            before = page.messages[0].seq
         else:
             self.left_out = before if isinstance(before, int) else None
         for message in chain.from_iterable(reversed(pages)):
@@ -156,7 +157,16 @@ class HistoryReader:
             )
             pages.append(page.messages)
             n_messages += sum(entry.act is None for entry in page.messages)
-            if page.complete or not page.messages:
+            before = _older_than(page)
+            if before is None:
                 break
-            before = page.messages[0].seq
         return list(chain.from_iterable(reversed(pages)))
+
+
+def _older_than(page: HistoryResult) -> int | None:
+    """Return the number before which older messages follow a page that was read backwards; None if none do."""
+    if page.complete:
+        return None
+    if page.reached is not None:
+        return page.reached
+    return page.messages[0].seq if page.messages else None

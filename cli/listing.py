@@ -20,6 +20,6 @@ async def read_listing(read: Callable[..., Awaitable[MessageListing]], count: in
         which["limit"] = PAGE_MESSAGES if count is None else min(count - len(messages), PAGE_MESSAGES)
         page = await read(**which)
         messages += page.messages
-        which["before"] = page.cursor
-        if page.cursor is None or not page.messages or len(messages) == count:
+        if page.cursor in {None, which["before"]} or len(messages) == count:
             return messages, page.cursor is not None
+        which["before"] = page.cursor

@@ -6,9 +6,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from typing import Annotated, Any, Final
 
 import typer
+import typer.main
 
 from chatkit import __version__
 from chatkit.cli import (
@@ -188,11 +190,17 @@ def main() -> None:
     sys.exit(status or flushed)
 
 
+@cache
+def build_commands() -> Any:
+    """Return all commands, as Typer builds them from their functions: once, as it takes longer than most of them."""
+    return typer.main.get_command(app)
+
+
 def _run_command() -> None:
     """Run the command. Raise `typer.Exit`, or `BadRequest` for wrong usage."""
     # In its standalone mode, Typer would print usage errors in a format of its own.
     try:
-        status = app(prog_name="chatkit", standalone_mode=False)
+        status = build_commands()(prog_name="chatkit", standalone_mode=False)
     except typer.TyperException as error:
         raise BadRequest(_usage_sentence(error)) from error
     if status:

@@ -325,6 +325,10 @@ def _run(settings: "Settings", application: str | None) -> int:
         from chatkit.server import external_app
 
         return external_app.run(application, settings)
-    from chatkit.server import runner
+    from chatkit.server.listen import listen
 
-    return runner.run(settings)
+    # Before the imports that take most of the start: clients that reconnect then wait, and need not try again.
+    with listen(settings) as listening:
+        from chatkit.server import runner
+
+        return runner.run(settings, listening)

@@ -33,9 +33,10 @@ from chatkit.core.access_store import AccessStore
 from chatkit.core.history import read_history
 from chatkit.core.message_state import Act
 from chatkit.core.read_state import ReadState
-from chatkit.core.reading import MentionPosition, RoomUnread
+from chatkit.core.reading import MentionPosition, RoomInfo, RoomUnread
+from chatkit.core.room_pages import room_pages
 from chatkit.core.roster import Roster
-from chatkit.core.search import search_rooms
+from chatkit.core.search import SearchPosition, search_rooms
 from chatkit.core.signals import Signal, StoreAvailable, StoreUnavailable
 from chatkit.toolkit import Backend, Cursor, Draft, Filter, Hub, Limits, Member, Message, Receipt, open_backend
 
@@ -138,7 +139,7 @@ class StoreClient(Changes, Consuming):
             folded=not raw,
         )
         head = past.head
-        return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap)
+        return HistoryResult(past.messages, past.cursor, head.first, head.last, past.complete, past.gap, past.reached)
 
     def scroll(self, room: str, *, after: At = 0, **which: Any) -> AsyncIterator[Item]:
         """Iterate over all messages after `after`, page by page, with a `Gap` where messages are missing."""
@@ -183,9 +184,15 @@ class StoreClient(Changes, Consuming):
     async def search(self, text: str, *, before: str | None = None, limit: int | None = None) -> MessageListing:
         """Return the newest messages of all rooms that contain a text; see `Client.search`."""
         limit = limit or DEFAULT_PAGE
-        rooms = [info for info in await self._backend.rooms() if not is_system_room(info.room)]
-        found = await search_rooms(self._backend, rooms, text, before=_list_position(before), limit=limit + 1)
-        return _listing(found, limit)
+        at = SearchPosition.parse(before)
+        found = await search_rooms(self._backend, self._rooms_from, text, at=at, limit=limit)
+        return MessageListing(found.messages, None if found.position is None else str(found.position))
+
+    async def _rooms_from(self, start: str) -> AsyncIterator[RoomInfo]:
+        async for page in room_pages(self._backend, start):
+            for info in page:
+                if not is_system_room(info.room):
+                    yield info
 
     def _consumer_calls(self, room: str, name: str) -> "ConsumerCalls":
         from chatkit.cli.store_consumer import StoreConsumer

@@ -65,7 +65,8 @@ class Page {
       onWelcome: (event) => this.identification.onWelcome(event),
     });
     this.panes = new PanesView({ onSearch: () => this.search.focus() });
-    this.roomsView = new RoomsView({ onOpen: (room) => this.#goTo(room), onFilter: () => this.#draw() });
+    const { session } = this;
+    this.roomsView = new RoomsView({ onOpen: (room) => this.#goTo(room), onFilter: (part) => session.findRooms(part) });
     this.log = new LogView({
       onNearTop: () => this.#room && void this.session.loadOlder(this.#room),
       onNearEnd: () => this.#room?.hasNewer && void this.session.loadNewer(this.#room),

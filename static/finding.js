@@ -41,5 +41,6 @@ async function inRoom(client, room, scope, text, more) {
   const before = Number(more) || undefined;
   const page = await (scope === "pinned" ? client.pinned(room, before) : client.search(room, text, before));
   if (!page) return OFFLINE;
-  return { messages: page.messages.toReversed(), more: page.complete ? undefined : page.messages[0]?.seq };
+  const { complete, reached, messages } = page;
+  return { messages: messages.toReversed(), more: complete ? undefined : (reached ?? messages[0]?.seq), reached };
 }

@@ -7,8 +7,8 @@
  * are delivered later are applied here. Synchronous; knows no socket, storage, clock or DOM.
  *
  * @typedef {import("./protocol.js").Message} Message
- * @typedef {{messages: Message[], complete: boolean, last?: number}} HistoryPage `last` is the newest seq at the time
- *   of reading
+ * @typedef {{messages: Message[], complete: boolean, last?: number, reached?: number}} HistoryPage `last` is the newest
+ *   seq at the time of reading; `reached` is where a search continues that has ended early
  * @typedef {{kind: "message", generation: number, message: Message, asOf: number}} MessageItem `asOf` is the newest
  *   seq that the state of the message takes into account
  * @typedef {{kind: "gap", generation: number, gap: import("./protocol.js").Gap}} GapItem

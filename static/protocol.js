@@ -38,7 +38,7 @@
  * @typedef {Gap & {type: "gap", room: string, ref?: Ref}} GapEvent
  * @typedef {{type: "ack", room: string, seq: number, cursor: string, repeat: boolean, ref?: Ref}} AckEvent
  * @typedef {{type: "history", room: string, messages: Message[], complete: boolean, last?: number,
- *   ref?: Ref}} HistoryEvent
+ *   reached?: number, ref?: Ref}} HistoryEvent `reached` is where a search continues that has ended early
  * @typedef {{type: "marked", room: string, seq: number, ref?: Ref}} MarkedEvent
  * @typedef {{room: string, marker: number, unread: number, mentions: number, last: number}} UnreadRoom
  * @typedef {{type: "unread", rooms: UnreadRoom[], ref?: Ref}} UnreadEvent

@@ -13,8 +13,11 @@ const PREFIX = "room.";
 export class Rooms {
   /** @type {Map<string, Room>} */
   joined = new Map();
-  /** @type {Listed[]} */
+  /** @type {Listed[]} what the server lists; of very many rooms the first ones */
   listed = [];
+  isComplete = true;
+  /** @type {Listed[]} rooms that were found by the beginning of their names, if the list is not complete */
+  found = [];
   /** @type {Map<string, string>} room to the position that this page stored last */
   #marks = new Map();
 
@@ -83,7 +86,8 @@ export class Rooms {
 
   /** Rooms that are not joined, ordered by the number of members. */
   get others() {
-    return this.listed
+    const listed = new Map([...this.found, ...this.listed].map((each) => [each.room, each]));
+    return [...listed.values()]
       .filter(({ room }) => !this.joined.has(room))
       .sort((a, b) => b.members - a.members || (b.time ?? "").localeCompare(a.time ?? "") || byName(a.room, b.room));
   }

@@ -31,6 +31,8 @@ import { Rooms } from "./rooms.js";
  */
 
 const FIRST_PAGE = 60;
+const FOUND = 50;
+const FIND_AFTER_MS = 300; // rooms are looked for after a pause in typing
 const MAX_NAMED = 200; // the protocol lists at most this many members by name
 
 export class Session {
@@ -39,6 +41,8 @@ export class Session {
   /** Whether that name is bound to a token. */
   verified = false;
   maxBody = 65_536;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #finding;
 
   /** @param {Owner} owner */
   constructor(owner) {
@@ -104,7 +108,8 @@ export class Session {
   /** Read the list of rooms; return the reason if the server does not allow it, else null. */
   async refreshRooms() {
     try {
-      this.rooms.listed = (await this.call("GET", "rooms")).rooms;
+      const { rooms, complete = true } = await this.call("GET", "rooms");
+      Object.assign(this.rooms, { listed: rooms, isComplete: complete });
       this.owner.onChange();
       if (this.verified && this.connection.isOnline) await this.readState.load(); // for rooms that are not joined
     } catch (error) {
@@ -114,6 +119,28 @@ export class Session {
       // The server cannot be reached; the state of the connection shows this.
     }
     return null;
+  }
+
+  /**
+   * Find the rooms whose names begin with a text, if the list of rooms is not complete.
+   * @param {string} prefix
+   */
+  findRooms(prefix) {
+    clearTimeout(this.#finding);
+    this.rooms.found = [];
+    if (prefix && !this.rooms.isComplete) this.#finding = setTimeout(() => this.#findRooms(prefix), FIND_AFTER_MS);
+    this.owner.onChange();
+  }
+
+  /** @param {string} prefix */
+  async #findRooms(prefix) {
+    try {
+      const { rooms } = await this.call("GET", "rooms", { query: { prefix, limit: FOUND } });
+      this.rooms.found = rooms;
+      this.owner.onChange();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error; // the next letter tries again
+    }
   }
 
   /**

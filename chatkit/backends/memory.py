@@ -1,13 +1,13 @@
 """MemoryBackend: rooms in this process's memory, lost when it ends. The reference implementation of the contract.
 
-Each room keeps its newest messages, whether it has readers or not. Only a search yields to the event loop; every other
-method runs without interruption and is therefore atomic.
+Each room keeps its newest messages, whether it has readers or not. Only searches and trims yield to the event loop;
+every other method runs without interruption and is therefore atomic.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -40,6 +40,7 @@ from chatkit.errors import NotFound
 
 DEFAULT_KEEP = 1_000  # a room of short messages then takes less than a megabyte
 SLICE_CHARS = 1 << 14  # of bodies, searched in one turn of the event loop: a few hundred microseconds
+TRIM_STEP = 500  # messages dropped in one turn of the event loop: a few hundred microseconds
 CHARS_A_MESSAGE = 64  # the cost of a message besides its body
 
 
@@ -86,7 +87,8 @@ class MemoryBackend(Backend):
     ) -> Page:
         log = self._logs.get(room) or MemoryLog()  # a read must not create the room
         head, is_forward = self._head(room, log), after is not None
-        entries = log.between(after or 0, log.last + 1 if before is None else before)
+        low = max(after or 0, (where.above if where else None) or 0)
+        entries = log.between(low, log.last + 1 if before is None else before)
         in_order: Iterable[Message] = entries if is_forward else reversed(entries)
         if folded:
             in_order = log.fold(in_order)
@@ -98,8 +100,10 @@ class MemoryBackend(Backend):
         page = cut_page(chosen, is_forward=is_forward)
         return Page(head, page, complete=len(page) == len(found))
 
-    async def rooms(self) -> list[RoomInfo]:
-        return [RoomInfo(room, self._head(room, log), log.time_ms) for room, log in sorted(self._logs.items())]
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        names = (room for room in self._logs if room >= start)
+        chosen = sorted(names) if limit is None else nsmallest(limit, names)
+        return [RoomInfo(room, self._head(room, log), log.time_ms) for room in chosen for log in [self._logs[room]]]
 
     async def redact(self, room: str, seq: int) -> Message:
         log = self._logs.get(room)
@@ -137,8 +141,18 @@ class MemoryBackend(Backend):
         return found
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        logs = self._logs.values() if room is None else [log] if (log := self._logs.get(room)) else []
-        return sum(log.drop(_count_to_drop(log, keep, before_ms)) for log in logs)
+        logs = list(self._logs.values()) if room is None else [log] if (log := self._logs.get(room)) else []
+        n_dropped = n_in_slice = 0
+        for log in logs:
+            n_step = 1
+            while n_step:
+                n_step = log.drop(min(_count_to_drop(log, keep, before_ms), TRIM_STEP))
+                n_dropped += n_step
+                n_in_slice += n_step + 1  # a room costs about as much as a message
+                if n_in_slice >= TRIM_STEP:
+                    n_in_slice = 0
+                    await asyncio.sleep(0)
+        return n_dropped
 
     async def watch(self, room: str) -> None:
         self._watched.add(room)
@@ -287,11 +301,16 @@ def _count_to_drop(log: MemoryLog, keep: int | None, before_ms: int | None) -> i
 
 
 def _count_expired(messages: Sequence[Message], before_ms: int, now_ms: int) -> int:
-    """Count the messages up to the last old one that has no young one before it; see `Backend.trim`."""
+    """Count the messages up to the last old one that has no young one before it; see `Backend.trim`.
+
+    Counting ends when there are enough for a step of a trim.
+    """
     n_old = 0
     for n, message in enumerate(messages, 1):
         if message.time_ms < before_ms:
             n_old = n
+            if n_old >= TRIM_STEP:
+                break
         elif message.time_ms <= now_ms:
             break
     return n_old

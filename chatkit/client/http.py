@@ -28,6 +28,8 @@ from chatkit.client.validation import (
     read_listing,
     read_members,
     read_messages,
+    read_reached,
+    read_rooms,
     read_unread,
 )
 from chatkit.core.message_state import Act
@@ -50,6 +52,7 @@ from chatkit.wire.protocol import Position, WireMessage
 TIMEOUT_S: Final = (
     30.0  # of a whole call: a search through a large room is slow, and no server may delay a command longer
 )
+MAX_ROOM_PAGES: Final = 1_000  # of a list of rooms, of 1,000 rooms each: more are a server that never ends
 MAX_ATTEMPTS: Final = 3  # at a call whose connection breaks: a kept one may be stale, and a server may be restarting
 FRESH_S: Final = 1.0  # after its last use, a kept connection is not stale yet: servers keep one for 5 s and longer
 
@@ -64,6 +67,9 @@ class HistoryResult(msgspec.Struct, frozen=True):
         last: The `seq` of the newest message.
         complete: Whether no more messages match in the direction in which the page was read.
         gap: The messages that were asked for and are not stored any more, or None.
+        reached: The number from which a search continues that has ended early: a server examines a limited number of
+            messages for each page, and so may find few of them, or none. Pass it as `before`, or, if the page was read
+            with `after`, as `after`. Otherwise None.
     """
 
     messages: Sequence[Message]
@@ -72,6 +78,7 @@ class HistoryResult(msgspec.Struct, frozen=True):
     last: int
     complete: bool
     gap: Gap | None = None
+    reached: int | None = None
 
 
 class PublishResult(msgspec.Struct, frozen=True):
@@ -172,11 +179,23 @@ class HttpClient:
             page.last,
             page.complete,
             read_gap(page.gap) if page.gap else None,
+            read_reached(page, cursor, after=after, before=before),
         )
 
-    def rooms(self) -> Sequence[RoomView]:
-        """List the rooms."""
-        return [check_room_view(view) for view in decode(self._call("GET", "/rooms").body, RoomList).rooms]
+    def rooms(self, prefix: str = "") -> Sequence[RoomView]:
+        """List the rooms whose names begin with `prefix`, page by page."""
+        rooms: list[RoomView] = []
+        for _ in range(MAX_ROOM_PAGES):
+            page, is_complete = self.room_page(prefix, rooms[-1].room if rooms else None)
+            rooms += page
+            if is_complete or not page:
+                break
+        return rooms
+
+    def room_page(self, prefix: str = "", after: str | None = None) -> tuple[Sequence[RoomView], bool]:
+        """List at most 1,000 rooms whose names begin with `prefix`, after a name, and whether no others follow."""
+        page = decode(self._call("GET", "/rooms", prefix=prefix or None, after=after).body, RoomList)
+        return read_rooms(page, after), page.complete
 
     def room(self, room: str) -> RoomView:
         """Describe one room."""

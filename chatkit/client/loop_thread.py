@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 from chatkit.errors import Unavailable
@@ -55,6 +55,15 @@ class LoopThread:
             future.cancel()
             raise
 
+    def iterate(self, items: AsyncGenerator[ValueT, None]) -> Generator[ValueT, None, None]:
+        """Iterate over what a generator of the loop yields, and close it at the end."""
+        try:
+            while True:
+                yield self.wait(self.submit(next_of, items))
+        finally:
+            with suppress(Unavailable):
+                self.submit(_end, items)  # it starts before any later call
+
     def close(self) -> None:
         """Cancel all coroutines, leave the resource and end the thread. Closing again does nothing."""
         with self._lock:
@@ -89,3 +98,12 @@ class LoopThread:
         async with self._resource:
             entered.set_result(None)
             await self._stop.wait()
+
+
+async def next_of(items: AsyncIterator[ValueT]) -> ValueT:
+    """Return the next item. It is `anext` as a coroutine, which can be run by itself."""
+    return await anext(items)
+
+
+async def _end(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()

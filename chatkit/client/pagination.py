@@ -25,10 +25,10 @@ async def scroll(read: ReadPage, room: str, *, after: int | str | Cursor, **whic
             yield page.gap
         for message in page.messages:
             yield message
-        if page.complete or not page.messages:
+        if page.complete or not (page.messages or page.reached):
             return
         # By cursor, not by number: a log that is created again between two pages is noticed.
-        after = page.messages[-1].cursor
+        after = page.messages[-1].cursor if page.reached is None else Cursor(page.cursor.epoch, page.reached)
         epochs.add(after.epoch)
         if len(epochs) > MAX_EPOCHS:
             raise Unavailable(f"the room {room} is created again and again while it is read")

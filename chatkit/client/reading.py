@@ -100,9 +100,9 @@ class Reading:
         which = {"before": before, "search": search, "since": since, "until": until, "sender": sender, "raw": raw}
         return scroll(self.history, room, after=after, **which)
 
-    async def rooms(self) -> list[RoomView]:
-        """Return the rooms of the server, sorted by name."""
-        return list(await self._call(self._calls.rooms))
+    async def rooms(self, prefix: str = "") -> list[RoomView]:
+        """Return the rooms of the server whose names begin with `prefix`, sorted by name."""
+        return list(await self._call(self._calls.rooms, prefix))
 
     async def room(self, room: str) -> RoomView:
         """Return one room; raise `NotFound`."""

@@ -3,20 +3,24 @@
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from chatkit.client.client import MAX_UNANSWERED, Client
 from chatkit.client.endpoint import DEFAULT_URL
-from chatkit.client.loop_thread import LoopThread
+from chatkit.client.loop_thread import LoopThread, next_of
 from chatkit.client.outgoing import Outgoing, parts_of
 from chatkit.client.signals import ConnectionWatcher, Item, Signal
-from chatkit.core.model import Cursor, Receipt
-from chatkit.errors import ChatkitError, Unavailable
+from chatkit.core.model import Cursor, Message, Receipt
+from chatkit.errors import ChatkitError
+
+if TYPE_CHECKING:
+    from chatkit.client.consumption import Consumption
+    from chatkit.client.sync_consumption import SyncConsumption
 
 Params = ParamSpec("Params")
 ValueT = TypeVar("ValueT")
@@ -69,7 +73,7 @@ def _pages_over_http(
         with suppress(StopAsyncIteration):
             while True:
                 self._loop.check_open()
-                yield _run(_next(items))
+                yield _run(next_of(items))
 
     return call
 
@@ -214,16 +218,49 @@ class SyncClient:
         leave the loop to stop.
         """
         if signals:
-            return self._iterate(self._client.follow(room, after=after, history=history, signals=True))
-        return self._iterate(self._client.follow(room, after=after, history=history))
+            return self._loop.iterate(self._client.follow(room, after=after, history=history, signals=True))
+        return self._loop.iterate(self._client.follow(room, after=after, history=history))
 
-    def _iterate(self, items: AsyncGenerator[ValueT, None]) -> Generator[ValueT, None, None]:
-        try:
-            while True:
-                yield self._loop.wait(self._loop.submit(_next, items))
-        finally:
-            with suppress(Unavailable):
-                self._loop.submit(_end, items)  # it starts before any later call
+    def consume(
+        self,
+        room: str,
+        *,
+        as_: str,
+        after: str | Cursor = "end",
+        limit: int = 100,
+        lease_s: float = 30.0,
+        retries: int | None = None,
+        ordered: bool = True,
+        changes: bool = False,
+        where: Callable[[Message], bool] | None = None,
+    ) -> "SyncConsumption":
+        """Iterate over the messages of a room for a consumer, whose position the server keeps.
+
+        Parameters, guarantees and errors are those of `Client.consume`; `where` is called in the background thread.
+        Use the result in a `with` block, so that the current message is given back when the block is left:
+
+            with client.consume("ops", as_="indexer") as messages:
+                for message in messages:
+                    index(message)
+
+        If an error or a `break` leaves the block, the current message has failed; Ctrl-C is no failure.
+        """
+        from chatkit.client.sync_consumption import SyncConsumption  # noqa: PLC0415 - most programs have none
+
+        async def consume() -> "Consumption":
+            return self._client.consume(
+                room,
+                as_=as_,
+                after=after,
+                limit=limit,
+                lease_s=lease_s,
+                retries=retries,
+                ordered=ordered,
+                changes=changes,
+                where=where,
+            )
+
+        return SyncConsumption(self._loop.wait(self._loop.submit(consume)), self._loop)
 
 
 def _run(job: Coroutine[Any, Any, ValueT]) -> ValueT:
@@ -234,14 +271,6 @@ def _run(job: Coroutine[Any, Any, ValueT]) -> ValueT:
         result: ValueT = done.value
         return result
     raise RuntimeError("the coroutine waits for an event loop")
-
-
-async def _next(items: AsyncIterator[ValueT]) -> ValueT:
-    return await anext(items)
-
-
-async def _end(items: AsyncGenerator[Any, None]) -> None:
-    await items.aclose()
 
 
 def _close(client: ThreadedClient, loop: LoopThread) -> None:

@@ -13,7 +13,7 @@ from chatkit.core.message_state import MAX_LISTED_NAMES
 from chatkit.core.model import MAX_TIME_MS, Cursor, Gap, Member, Message, check_data, parse_time
 from chatkit.core.reading import RoomUnread
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.wire.http import MessageList, MessagePage, RoomView
+from chatkit.wire.http import MessageList, MessagePage, RoomList, RoomView
 from chatkit.wire.protocol import (
     MAX_LISTED_MEMBERS,
     MAX_POSITION,
@@ -256,10 +256,28 @@ def read_messages(
     return [message.to_message(cursor.epoch) for message in page.messages]
 
 
+def read_rooms(page: RoomList, after: str | None) -> list[RoomView]:
+    """Return a page of the list of rooms; raise `Unavailable` unless an incomplete one gets further than `after`."""
+    rooms = [check_room_view(view) for view in page.rooms]
+    if after is not None and rooms and rooms[-1].room <= after:
+        raise incompatible("rooms that were listed before")
+    return rooms
+
+
+def read_reached(page: MessagePage, cursor: Cursor, *, after: Position | None, before: Position | None) -> int | None:
+    """Return the number from which an unfinished search continues; raise `Unavailable` unless it got further."""
+    if page.complete or page.reached is None:
+        return None
+    if not _seq_in(cursor, after, 0) < page.reached < _seq_in(cursor, before, MAX_POSITION + 1):
+        raise incompatible(f"a search that continues from {page.reached}")
+    return page.reached
+
+
 class MessageListing(msgspec.Struct, frozen=True):
     """Messages of several rooms, the newest first. `cursor` is where the older ones start; None if no older ones exist.
 
-    Their `epoch` is empty: such a list says nothing of the logs.
+    A search may end early, with few messages or none, and with a cursor from which it continues. The messages' `epoch`
+    is empty: such a list says nothing of the logs.
     """
 
     messages: Sequence[Message]

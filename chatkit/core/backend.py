@@ -142,9 +142,21 @@ class Backend(ABC):
         `where`, nor appends. After it is cancelled, its work MUST end soon.
         """
 
+    def change_mark(self) -> int | None:
+        """Return a value that every change of the store, by any process, replaces by another one. MUST NOT wait.
+
+        As long as the mark is the same, a read MUST return what a read after the first of these marks returned. MAY
+        return None, at any time, if the mark is not known at once.
+        """
+        return None
+
     @abstractmethod
-    async def rooms(self) -> list[RoomInfo]:
-        """Return every room that holds or held a message, in the order of their names."""
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        """Return every room that holds or held a message, in the order of their names.
+
+        With `start`, those whose names are not before it, in the order of the code points; and with `limit`, at most so
+        many, which SHOULD cost no more if there are many other rooms. With a `start`, the list MAY be some seconds old.
+        """
 
     @abstractmethod
     async def redact(self, room: str, seq: int) -> Message:

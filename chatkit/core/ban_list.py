@@ -56,10 +56,15 @@ def client_network(address: str) -> str:
 
     Text that is not an address stands for itself, cut to `MAX_NETWORK_CHARS`.
     """
+    return _client_network(address[:MAX_NETWORK_CHARS])
+
+
+@lru_cache(maxsize=4096)  # each request asks for it
+def _client_network(text: str) -> str:
     try:
-        parsed = _parse_address(address[:MAX_NETWORK_CHARS])
+        parsed = _parse_address(text)
     except ValueError:
-        return address[:MAX_NETWORK_CHARS]
+        return text
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
     host_bits = _BITS[6] - IPV6_PREFIX

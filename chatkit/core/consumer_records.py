@@ -120,11 +120,25 @@ class ConsumerRecords:
 
 
 async def move_consumers(backend: Backend, room: str, new: str) -> None:
-    """Give the consumers of a room the room's new name."""
+    """Give the consumers of a room the room's new name.
+
+    They replace those of the same names there, which are of a room that was deleted.
+    """
     for record in await backend.scan_records(CONSUMER, f"{room}/"):
         _, name = parse_key(record.key)
-        known = await backend.get_record(CONSUMER, f"{new}/{name}")
-        if known is None or known.value is None:
-            version = 0 if known is None else known.version
-            await backend.put_record(CONSUMER, f"{new}/{name}", record.value, expected_version=version)
-        await backend.put_record(CONSUMER, record.key, None, expected_version=record.version)
+        while not await _move(backend, record.key, f"{new}/{name}"):
+            pass
+
+
+async def _move(backend: Backend, key: str, new: str) -> bool:
+    """Move a record to another key. Return whether no other call changed one of the two at the same time."""
+    moved, replaced = await backend.get_record(CONSUMER, key), await backend.get_record(CONSUMER, new)
+    if moved is None or moved.value is None:
+        return True
+    try:
+        version = 0 if replaced is None else replaced.version
+        await backend.put_record(CONSUMER, new, moved.value, expected_version=version)
+        await backend.put_record(CONSUMER, key, None, expected_version=moved.version)
+    except VersionConflict:
+        return False
+    return True

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain
 from time import perf_counter
 from typing import TypeAlias
 
@@ -13,10 +13,17 @@ from chatkit.core.measures import Histogram
 from chatkit.core.model import Draft, Receipt
 from chatkit.errors import ChatkitError, KeyConflict, StoreError, Unavailable
 
-Settle: TypeAlias = Callable[[Receipt | ChatkitError], None]
+Outcome: TypeAlias = Receipt | ChatkitError
+"""The receipt of a draft, or the error that prevented its commit."""
+
+Settle: TypeAlias = Callable[[Outcome], None]
 """A callback that is called once, in the event loop, with the outcome of a draft."""
 
+SettleAll: TypeAlias = Callable[[Sequence[Outcome]], None]
+"""A callback that is called once, in the event loop, with the outcomes of several drafts, in their order."""
+
 MAX_BATCH = 1_024  # messages: bounds the time of one commit, and what readers get in one turn of the event loop
+MAX_SUBMITTED = 512  # drafts that are submitted together: a batch is not split within them
 MAX_GATHER_TURNS = 16  # of the loop: a burst arrives in a few turns, and steady publishers must not delay a commit
 # Bounds the time that a batch needs over a slow connection to the store: dozens of the largest messages.
 MAX_BATCH_BYTES = 1 << 22
@@ -24,8 +31,8 @@ MAX_BATCH_BYTES = 1 << 22
 MAX_PENDING = 100_000
 MAX_PENDING_BYTES = 1 << 28
 
-_Pending: TypeAlias = tuple[Draft, Settle, int]
-"""A draft, the callback for its outcome, and its approximate size in bytes."""
+_Pending: TypeAlias = tuple[Sequence[Draft], SettleAll, int]
+"""Drafts for one room, the callback for their outcomes, and their approximate size in bytes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +47,7 @@ class Committer:
 
     def __init__(
         self,
-        append: Callable[[Sequence[Draft]], Awaitable[Sequence[Receipt | ChatkitError]]],
+        append: Callable[[Sequence[Draft]], Awaitable[Sequence[Outcome]]],
         on_committed: Callable[[Sequence[Receipt]], None],
         on_failed: Callable[[ChatkitError], None],
     ) -> None:
@@ -49,6 +56,7 @@ class Committer:
         self._on_committed = on_committed
         self._on_failed = on_failed
         self._pending: list[_Pending] = []
+        self._n_drafts = 0  # that are pending
         self._n_bytes = 0  # of the pending drafts
         self._arrived = asyncio.Event()  # set while `_pending` may hold something
         self._idle = asyncio.Event()  # set while nothing is pending or being committed
@@ -58,16 +66,21 @@ class Committer:
     @property
     def n_pending(self) -> int:
         """The number of drafts that wait for their commit."""
-        return len(self._pending)
+        return self._n_drafts
 
     def submit(self, draft: Draft, settle: Settle) -> None:
         """Queue the draft for the next batch. Raise `Unavailable` if the queue is full or closed."""
+        n_bytes = len(draft.body) if draft.data is None else _size(draft)
+        self.submit_all((draft,), lambda outcomes: settle(outcomes[0]), n_bytes)
+
+    def submit_all(self, drafts: Sequence[Draft], settle: SettleAll, n_bytes: int) -> None:
+        """Queue drafts for one room, at most `MAX_SUBMITTED` of about `n_bytes`, for the same batch; see `submit`."""
         if self._is_closed:
             raise Unavailable("the server is shutting down")
-        n_bytes = len(draft.body) if draft.data is None else _size(draft)
-        if len(self._pending) >= MAX_PENDING or self._n_bytes + n_bytes > MAX_PENDING_BYTES:
+        if self._n_drafts >= MAX_PENDING or self._n_bytes + n_bytes > MAX_PENDING_BYTES:
             raise Unavailable("the store does not keep up: too many messages wait to be committed")
-        self._pending.append((draft, settle, n_bytes))
+        self._pending.append((drafts, settle, n_bytes))
+        self._n_drafts += len(drafts)
         self._n_bytes += n_bytes
         if len(self._pending) == 1:
             self._arrived.set()
@@ -84,15 +97,17 @@ class Committer:
                 self._idle.set()
 
     def _pop_batch(self) -> list[_Pending]:
-        if len(self._pending) <= MAX_BATCH and self._n_bytes <= MAX_BATCH_BYTES:
+        if self._n_drafts <= MAX_BATCH and self._n_bytes <= MAX_BATCH_BYTES:
             return self._pop_all()
-        count = n_bytes = 0
-        for *_, size in islice(self._pending, MAX_BATCH):
-            if count and n_bytes + size > MAX_BATCH_BYTES:
+        count = n_drafts = n_bytes = 0
+        for drafts, _, size in self._pending:
+            if count and (n_drafts + len(drafts) > MAX_BATCH or n_bytes + size > MAX_BATCH_BYTES):
                 break
             count += 1
+            n_drafts += len(drafts)
             n_bytes += size
         batch, self._pending = self._pending[:count], self._pending[count:]
+        self._n_drafts -= n_drafts
         self._n_bytes -= n_bytes
         return batch
 
@@ -100,9 +115,9 @@ class Committer:
         """Wait while a burst arrives, at most a few turns of the event loop and at most one batch."""
         n_gathered = 0
         for _ in range(MAX_GATHER_TURNS):
-            if n_gathered == len(self._pending) or n_gathered >= MAX_BATCH:
+            if n_gathered == self._n_drafts or n_gathered >= MAX_BATCH:
                 return
-            n_gathered = len(self._pending)
+            n_gathered = self._n_drafts
             await asyncio.sleep(0)
 
     async def _commit(self, batch: list[_Pending]) -> None:
@@ -111,7 +126,7 @@ class Committer:
             part = parts[0]
             began = perf_counter()
             try:
-                outcomes = await self._append([pending[0] for pending in part])
+                outcomes = await self._append(_drafts_of(part))
             except asyncio.CancelledError:
                 _settle_all(chain(*parts), Unavailable("the server is shutting down"))
                 raise
@@ -126,15 +141,12 @@ class Committer:
                 return
             except Exception:
                 # A failed batch must not stop the commits of all later batches.
-                _logger.exception("a batch of %d messages was not committed", len(part))
+                _logger.exception("a batch of %d messages was not committed", sum(len(drafts) for drafts, *_ in part))
                 self._fail(chain(*parts), Unavailable("the store failed; see the server's log"))
                 return
             else:
                 self.durations.observe(perf_counter() - began)
-                receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
-                self._notify_readers(receipts)
-                if [receipt for receipt in receipts if receipt.conflict]:
-                    outcomes = [_without_conflict(outcome) for outcome in outcomes]
+                self._notify_readers([outcome for outcome in outcomes if isinstance(outcome, Receipt)])
                 _settle_each(part, outcomes)
             del parts[0]
 
@@ -146,7 +158,7 @@ class Committer:
 
     def _pop_all(self) -> list[_Pending]:
         pending, self._pending = self._pending, []
-        self._n_bytes = 0
+        self._n_drafts = self._n_bytes = 0
         return pending
 
     def _notify_readers(self, receipts: Sequence[Receipt]) -> None:
@@ -178,11 +190,16 @@ def _size(draft: Draft) -> int:
 def _by_room(batch: Sequence[_Pending]) -> list[list[_Pending]]:
     rooms: dict[str, list[_Pending]] = {}
     for pending in batch:
-        rooms.setdefault(pending[0].room, []).append(pending)
+        drafts, *_ = pending
+        rooms.setdefault(drafts[0].room, []).append(pending)
     return list(rooms.values())
 
 
-def _without_conflict(outcome: Receipt | ChatkitError) -> Receipt | ChatkitError:
+def _drafts_of(batch: Sequence[_Pending]) -> Sequence[Draft]:
+    return batch[0][0] if len(batch) == 1 else [draft for drafts, *_ in batch for draft in drafts]
+
+
+def _without_conflict(outcome: Outcome) -> Outcome:
     """Return the error of a draft whose key is known with another content; any other outcome as it is."""
     if isinstance(outcome, Receipt) and outcome.conflict:
         return KeyConflict(outcome.message.key or "")
@@ -190,14 +207,25 @@ def _without_conflict(outcome: Receipt | ChatkitError) -> Receipt | ChatkitError
 
 
 def _settle_all(batch: Iterable[_Pending], error: ChatkitError) -> None:
-    refused = list(batch)
-    _settle_each(refused, [error] * len(refused))
+    for drafts, settle, _ in batch:
+        _settle(settle, [error] * len(drafts))
 
 
-def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Receipt | ChatkitError]) -> None:
-    for (_, settle, _), outcome in zip(batch, outcomes, strict=True):
-        try:
-            settle(outcome)
-        except Exception:
-            # An error in one publisher's callback must not stop the others.
-            _logger.exception("a publisher's callback failed")
+def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, Receipt) and outcome.conflict:
+            outcomes = [_without_conflict(each) for each in outcomes]
+            break
+    start = 0
+    for drafts, settle, _ in batch:
+        stop = start + len(drafts)
+        _settle(settle, outcomes[start:stop])
+        start = stop
+
+
+def _settle(settle: SettleAll, outcomes: Sequence[Outcome]) -> None:
+    try:
+        settle(outcomes)
+    except Exception:
+        # An error in one publisher's callback must not stop the others.
+        _logger.exception("a publisher's callback failed")

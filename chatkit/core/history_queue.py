@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from msgspec.structs import replace
-
 from chatkit.core.backend import Filter
 from chatkit.core.fair_queue import Client, FairQueue
 from chatkit.core.history import HistoryPage
@@ -52,9 +50,7 @@ class HistoryQueue:
 
         Raise `RateLimited`, `Unavailable` or `StoreError`.
         """
-        # What refers to a message, and what is pinned, is found by an index.
-        is_search = where is not None and replace(where, of=None, pinned=False) != Filter()
-        queue = self._searches if is_search else self._pages
+        queue = self._searches if where is not None and where.is_search else self._pages
         return await queue.run(
             client,
             lambda: hub.history(room, after=after, before=before, limit=limit, where=where, folded=folded),

@@ -18,11 +18,11 @@ from chatkit.core.access_notifier import AccessNotifier
 from chatkit.core.access_table import AccessTable
 from chatkit.core.administration import Administration
 from chatkit.core.audit import Audit
-from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
+from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.clock import steady_now_ms
 from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
-from chatkit.core.group_commit import Committer, Settle
+from chatkit.core.group_commit import Committer, Settle, SettleAll
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, LoopGuard
@@ -38,7 +38,7 @@ from chatkit.core.references import References
 from chatkit.core.room import Wake
 from chatkit.core.rooms import Rooms
 from chatkit.core.roster import UNMARKED, Marks
-from chatkit.core.search import search_rooms
+from chatkit.core.search import START, RoomsFrom, SearchHits, SearchPosition, search_rooms
 from chatkit.core.signals import MembersChanged, RoomChanged, Signal, Typing
 from chatkit.core.subscription import Subscription
 from chatkit.core.tasks import Tasks
@@ -154,15 +154,16 @@ class Hub:
     def submit(self, draft: Draft, settle: Settle) -> None:
         """Queue the draft for the next commit, and call `settle` with its receipt, or with the error that prevented it.
 
-        `settle` is called in the event loop. Drafts are committed in the order in which they were submitted, and those
-        that refer to a message are checked before. A bot's draft may be refused with `BotLoop`. Raise `Unavailable` if
-        no draft can be accepted.
+        Drafts are committed in the order in which they were submitted, and those that refer to a message are checked
+        before. A bot's may be refused with `BotLoop`. Raise `Unavailable` if no draft can be accepted.
         """
-        if "@" in draft.body:
-            draft = self._mentions.add_to(draft)
-        if draft.bot and self._loop_guard.holds_back(draft, settle):
-            return
-        self._committer.submit(draft, settle)
+        (draft,) = self._mentions.add_to_all((draft,))
+        if not (draft.bot and self._loop_guard.holds_back(draft, settle)):
+            self._committer.submit(draft, settle)
+
+    def submit_all(self, drafts: Sequence[Draft], settle: SettleAll, n_bytes: int) -> None:
+        """Queue drafts for one room, none of a bot, as `submit` does; see `Committer.submit_all`."""
+        self._committer.submit_all(self._mentions.add_to_all(drafts), settle, n_bytes)
 
     async def publish(self, draft: Draft) -> Receipt:
         """Commit the draft, and return its receipt when the message is as durable as the backend promises.
@@ -222,6 +223,10 @@ class Hub:
             self._presence.enter(room, member, marks)
         return subscription
 
+    def is_in_memory(self, room: str, after: Cursor | None) -> bool:
+        """Return whether `subscribe` from this position would return or raise without waiting for the store."""
+        return self._rooms.is_in_memory(room, after)
+
     def _on_reader_closed(self, subscription: Subscription) -> None:
         if subscription.member is not None:
             self._presence.leave(subscription.room, subscription.member)
@@ -246,6 +251,10 @@ class Hub:
             self._backend, room, after=after, before=before, limit=limit, where=where, folded=folded
         )
 
+    def change_mark(self) -> int | None:
+        """Return a value that every change of the store replaces, or None if it is not known; see `Backend`."""
+        return self._backend.change_mark()
+
     async def find(self, room: str, seq: int, *, folded: bool = False) -> Message:
         """Return one message as it was written, or, if `folded`, in its current state. Raise `NotFound`."""
         if 0 < seq <= MAX_SEQ:
@@ -260,15 +269,15 @@ class Hub:
 
     # Rooms
 
-    async def rooms(self) -> list[RoomInfo]:
-        """Return every room that holds or held a message, in the order of their names."""
-        return await self._backend.rooms()
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        """Return every room that holds or held a message, or a page of them; see `Backend.rooms`."""
+        return await self._backend.rooms(start=start, limit=limit)
 
     async def search(
-        self, rooms: Sequence[RoomInfo], text: str, *, before: MentionPosition | None = None, limit: int = 100
-    ) -> list[Message]:
+        self, rooms_from: RoomsFrom, text: str, *, at: SearchPosition = START, limit: int = 100
+    ) -> SearchHits:
         """Return the newest messages of several rooms that contain a text; see `search_rooms`."""
-        return await search_rooms(self._backend, rooms, text, before=before, limit=limit)
+        return await search_rooms(self._backend, rooms_from, text, at=at, limit=limit)
 
     def heads(self) -> dict[str, Head]:
         """Return the head of the log of each room that is read in this process."""

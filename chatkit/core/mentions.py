@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -35,6 +35,13 @@ class MentionFinder:
         self._roster = roster
         self._openings: dict[str, tuple[str, ...]] = {}  # by room
         self._generation = 0  # of the names from which they were made
+
+    def add_to_all(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """Return drafts with the names that their bodies mention. Bodies without an `@`, most of all, cost nothing."""
+        for draft in drafts:
+            if "@" in draft.body:
+                return [self.add_to(each) if "@" in each.body else each for each in drafts]
+        return drafts
 
     def add_to(self, draft: Draft) -> Draft:
         """Return a draft with the names that its body, which contains an `@`, mentions."""

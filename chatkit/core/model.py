@@ -188,7 +188,7 @@ class Gap(msgspec.Struct, frozen=True):
     reason: GapReason
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):  # see RoomInfo
     """The extent of a room's log. `first` is the oldest `seq` that is kept; it is `last + 1` if no message is kept."""
 
     epoch: str

@@ -22,7 +22,7 @@ class Filter(msgspec.Struct, frozen=True):
     `search` is text that the body contains, regardless of case and of composed or decomposed letters (`text.fold`).
     Times are Unix milliseconds: `since_ms` is inclusive, `until_ms` exclusive. A redacted message matches no `search`,
     not even an empty one. `of` chooses the messages that refer to that number. `pinned` chooses those that are pinned
-    now, in a read that is `folded`.
+    now, in a read that is `folded`. `above` chooses the messages with a higher number: a read MUST examine no others.
     """
 
     search: str | None = None
@@ -31,6 +31,12 @@ class Filter(msgspec.Struct, frozen=True):
     until_ms: int | None = None
     of: int | None = None
     pinned: bool = False
+    above: int | None = None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether messages have to be examined one by one: `of` and `pinned` are found by an index."""
+        return not (self.search is None and self.sender is None and self.since_ms is None and self.until_ms is None)
 
     def matches(self, message: Message) -> bool:
         """Return whether the message meets all conditions.
@@ -45,6 +51,7 @@ class Filter(msgspec.Struct, frozen=True):
             and (self.until_ms is None or message.time_ms < self.until_ms)
             and (self.of is None or message.of == self.of)
             and (not self.pinned or (message.state is not None and message.state.is_pinned))
+            and (self.above is None or message.seq > self.above)
         )
 
 
@@ -59,7 +66,7 @@ class Page(msgspec.Struct, frozen=True):
     complete: bool
 
 
-class RoomInfo(msgspec.Struct, frozen=True):
+class RoomInfo(msgspec.Struct, frozen=True, gc=False):  # a list has 100,000; a collection would walk them all
     """An entry of the list of rooms. `time_ms` is the time of the room's newest message."""
 
     room: str

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from chatkit.core.backend import Backend
+from chatkit.core.group_commit import Outcome
 from chatkit.core.message_state import NO_STATE, Act
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import BadReference, ChatkitError, Forbidden
-
-Outcome: TypeAlias = Receipt | ChatkitError
 
 MAX_EMOJIS: Final = 100  # different ones on one message: each takes a place in every page that shows it
 
@@ -33,8 +32,12 @@ class References:
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
         """Append drafts, and return a receipt or `BadReference` or `Forbidden` for each; see `Backend.append`."""
-        if not any([draft.of is not None for draft in drafts]):  # noqa: C419 - a list is faster, and few are true
-            return await self._backend.append(drafts)
+        for draft in drafts:
+            if draft.of is not None:
+                return await self._append_checked(drafts)
+        return await self._backend.append(drafts)
+
+    async def _append_checked(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
         decided = await self._check(drafts)
         accepted = [draft for n, draft in enumerate(drafts) if n not in decided]
         receipts = iter(await self._backend.append(accepted) if accepted else ())

@@ -92,6 +92,13 @@ class Rooms:
         room.readers[subscription] = _ignore if wake is None else wake
         return subscription
 
+    def is_in_memory(self, name: str, after: Cursor | None) -> bool:
+        """Return whether `subscribe` would not wait: the room is open, and its tail says where the reader starts."""
+        room = self._rooms.get(name)
+        if room is None or not room.is_open:
+            return False
+        return after is None or (room.keeps_history and is_in_log(after, room.tail.head))
+
     def _close_reader(self, subscription: Subscription) -> None:
         room = self._rooms[subscription.room]  # a room is kept as long as it has readers
         self._n_delivered += subscription.n_read

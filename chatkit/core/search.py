@@ -1,47 +1,233 @@
-"""A search in many rooms: the newest hits first, a page at a time."""
+"""A search in many rooms, a page at a time, each of which takes the store a bounded time.
+
+The rooms with the newest messages are searched first, and a page has the newest hits of all rooms. If the time ends
+before, it has the newest hits of the rooms that were searched, and the next pages have those of the other rooms, in the
+order of the rooms' names, which stays the same while people write.
+"""
 
 import heapq
-from collections.abc import Sequence
-from typing import TypeAlias
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Final, NamedTuple, Self, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from chatkit.core.backend import Backend, Filter, MentionPosition, RoomInfo
 from chatkit.core.model import Message
+from chatkit.core.page_size import cut_page
+from chatkit.core.slices import Deadline, search_room
+from chatkit.errors import BadCursor
+
+MARK: Final = "~"  # the first character of a position in the rest of the rooms
+MAX_POSITION_CHARS: Final = 2_000  # four names of rooms, and some numbers
+
+RoomsFrom: TypeAlias = Callable[[str], AsyncIterator[RoomInfo]]
+"""Iterates over the rooms to search, in the order of their names, from the first one that is not before a name."""
 
 _Hit: TypeAlias = tuple[MentionPosition, Message]
+_Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+
+
+class Rest(msgspec.Struct, frozen=True, array_like=True):
+    """What is left of a search whose time ended. `began_ms` is the time of the newest message when it began.
+
+    The rooms whose newest message then was after that of `cut_room` are searched. That room is searched down to
+    `cut_seq`, and the others up to `room`, down to `seq`. Hits that are not after `floor` belong to a later search.
+    """
+
+    began_ms: _Number
+    floor: MentionPosition | None
+    cut_time_ms: _Number
+    cut_room: str
+    cut_seq: _Number | None
+    room: str = ""
+    seq: _Number | None = None
+
+
+class SearchPosition(msgspec.Struct, frozen=True, array_like=True):
+    """Where a search continues: with the hits before a position, in all rooms or in the rest of them."""
+
+    before: MentionPosition | None = None
+    rest: Rest | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Parse the result of `str(position)`, or nothing. Raise `BadCursor` for anything else."""
+        if not text:
+            return cls()
+        if not text.startswith(MARK):
+            return cls(MentionPosition.parse(text))
+        if len(text) > MAX_POSITION_CHARS:
+            raise BadCursor(text[:MAX_POSITION_CHARS])
+        try:
+            found = msgspec.json.decode(urlsafe_b64decode(text[1:].encode()), type=cls)
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise BadCursor(text) from error
+        if found.rest is None or "\0" in found.rest.room:
+            raise BadCursor(text)
+        for position in (found.before, found.rest.floor):
+            if position is not None:
+                MentionPosition.parse(str(position))
+        return found
+
+    def __str__(self) -> str:
+        if self.rest is None:
+            return "" if self.before is None else str(self.before)
+        return MARK + urlsafe_b64encode(msgspec.json.encode(self)).decode()
+
+
+START: Final = SearchPosition()
+
+
+class SearchHits(NamedTuple):
+    """The messages of a page, the newest first, and where the search continues; None if it is complete."""
+
+    messages: list[Message]
+    position: SearchPosition | None
 
 
 async def search_rooms(
-    backend: Backend, rooms: Sequence[RoomInfo], text: str, *, before: MentionPosition | None, limit: int
-) -> list[Message]:
-    """Return the newest messages that contain a text now, before a position, of the given rooms: at most `limit`.
+    backend: Backend, rooms_from: RoomsFrom, text: str, *, at: SearchPosition, limit: int
+) -> SearchHits:
+    """Return messages that contain a text now, of some rooms: at most `limit`, and maybe none yet."""
+    asked = _Asked(backend, rooms_from, text, at.before, limit)
+    return await (_search_newest(asked) if at.rest is None else _search_rest(asked, at.rest))
 
-    The rooms with the newest messages are searched first, and those that can have no newer hit are left out.
-    """
-    until_ms = None if before is None else before.time_ms + 1
-    where = Filter(search=text, until_ms=until_ms)
-    hits: list[_Hit] = []  # a heap: the oldest of those that are kept is the first
-    for info in sorted(rooms, key=lambda info: info.time_ms, reverse=True):
-        if len(hits) == limit and info.time_ms < hits[0][0].time_ms:
+
+class _Asked(NamedTuple):
+    """What is searched for: at most `limit` hits before a position."""
+
+    backend: Backend
+    rooms_from: RoomsFrom
+    text: str
+    before: MentionPosition | None
+    limit: int
+
+
+async def _search_newest(asked: _Asked) -> SearchHits:
+    search = _RoomSearch(asked)
+    infos = [info async for info in asked.rooms_from("")]
+    infos.sort(key=lambda info: (info.time_ms, info.room), reverse=True)
+    hits: list[_Hit] = []  # a heap of one more than `limit`: the oldest of those that are kept is the first
+    cut: tuple[RoomInfo, int | None] | None = None
+    for n, info in enumerate(infos):
+        if len(hits) > asked.limit and info.time_ms < hits[0][0].time_ms:
+            break  # no other room has a newer hit
+        if n and search.is_over:
+            cut = info, None
             break
-        for hit in await _search_room(backend, info.room, where, before, limit):
-            if len(hits) < limit:
+        found, reached = await search.read(info, None, asked.limit + 1)
+        for hit in found:
+            if len(hits) <= asked.limit:
                 heapq.heappush(hits, hit)
-            elif hit[0] > hits[0][0]:
-                heapq.heapreplace(hits, hit)
-    return [message for _, message in sorted(hits, key=lambda hit: hit[0], reverse=True)]
-
-
-async def _search_room(
-    backend: Backend, room: str, where: Filter, before: MentionPosition | None, limit: int
-) -> list[_Hit]:
-    """Return the newest hits of one room before a position."""
-    found: list[_Hit] = []
-    end: int | None = None
-    while len(found) < limit:
-        page = await backend.read(room, before=end, limit=limit, where=where, folded=True)
-        hits = [(MentionPosition(message.time_ms, room, message.seq), message) for message in page.messages]
-        found += [hit for hit in reversed(hits) if before is None or hit[0] < before]
-        if page.complete or not page.messages:
+            else:
+                heapq.heappushpop(hits, hit)
+        if reached is not None:
+            cut = info, reached
             break
-        end = page.messages[0].seq
-    return found[:limit]
+    newest = [message for _, message in sorted(hits, reverse=True)[: asked.limit]]
+    messages = list(cut_page(newest, is_forward=True))
+    oldest = _position(messages[-1]) if len(messages) < len(hits) else None
+    if cut is not None:
+        rest = Rest(infos[0].time_ms, oldest, cut[0].time_ms, cut[0].room, cut[1])
+        return SearchHits(messages, SearchPosition(asked.before, rest))
+    return SearchHits(messages, None if oldest is None else SearchPosition(oldest))
+
+
+async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
+    search = _RoomSearch(asked, rest)
+    found: list[Message] = []
+    following: Rest | None = None
+    is_first = True
+    async for info in asked.rooms_from(rest.room):
+        if not is_first and (search.is_over or len(found) >= asked.limit):
+            following = replace(rest, room=info.room, seq=None)
+            break
+        is_first = False
+        start = rest.seq if info.room == rest.room else None
+        if start is None:
+            if not await search.is_left(info, rest):
+                continue
+            start = rest.cut_seq if info.room == rest.cut_room else None
+        hits, reached = await search.read(info, start, asked.limit - len(found))
+        found += [message for _, message in hits]
+        if len(found) >= asked.limit:
+            reached = found[-1].seq
+        if reached is not None:
+            following = replace(rest, room=info.room, seq=reached)
+            break
+    messages = cut_page(found, is_forward=True)
+    if len(messages) < len(found):
+        following = replace(rest, room=messages[-1].room, seq=messages[-1].seq)
+    in_order = sorted(messages, key=_position, reverse=True)
+    if following is not None:
+        return SearchHits(in_order, SearchPosition(asked.before, following))
+    return SearchHits(in_order, None if rest.floor is None else SearchPosition(rest.floor))
+
+
+class _RoomSearch:
+    """The searches of single rooms for one page, which share its time."""
+
+    def __init__(self, asked: _Asked, rest: Rest | None = None) -> None:
+        self._backend = asked.backend
+        self._before = asked.before
+        self._floor = None if rest is None else rest.floor
+        times_ms = [asked.before.time_ms] if asked.before is not None else []
+        times_ms += [rest.began_ms] if rest is not None else []
+        self._where = Filter(
+            asked.text,
+            since_ms=None if self._floor is None else self._floor.time_ms,
+            until_ms=min(times_ms) + 1 if times_ms else None,
+        )
+        self._deadline = Deadline()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time of the page has ended."""
+        return self._deadline.left_s <= 0
+
+    async def read(self, info: RoomInfo, start: int | None, limit: int) -> tuple[list[_Hit], int | None]:
+        """Return the newest hits of a room below a number, and the number that was reached if the time has ended."""
+        found: list[_Hit] = []
+        while True:
+            page, reached = await search_room(
+                self._backend,
+                info.room,
+                self._where,
+                before=start,
+                limit=limit,
+                folded=True,
+                deadline=self._deadline,
+                head=info.head,
+            )
+            found += [(_position(message), message) for message in reversed(page.messages) if self._is_wanted(message)]
+            if reached is not None or page.complete or not page.messages or len(found) >= limit:
+                return found[:limit], reached if len(found) < limit else None
+            start = page.messages[0].seq
+
+    def _is_wanted(self, message: Message) -> bool:
+        position = _position(message)
+        is_before = self._before is None or position < self._before
+        return is_before and (self._floor is None or position > self._floor)
+
+    async def is_left(self, info: RoomInfo, rest: Rest) -> bool:
+        """Return whether a room was not searched yet when the time of the first page ended."""
+        time_ms: int | None = info.time_ms
+        if info.time_ms > rest.began_ms:  # somebody has written since: the order is that of the time before
+            time_ms = await self._newest_ms(info.room, rest.began_ms)
+        return time_ms is not None and (time_ms, info.room) <= (rest.cut_time_ms, rest.cut_room)
+
+    async def _newest_ms(self, room: str, until_ms: int) -> int | None:
+        """Return the time of the newest message that is not later than a time. Few messages have come since then."""
+        where, before = Filter(until_ms=until_ms + 1), None
+        while True:
+            page, before = await search_room(
+                self._backend, room, where, before=before, limit=1, deadline=self._deadline
+            )
+            if page.messages or before is None:
+                return page.messages[0].time_ms if page.messages else None
+
+
+def _position(message: Message) -> MentionPosition:
+    return MentionPosition(message.time_ms, message.room, message.seq)

@@ -12,10 +12,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Tasks:
-    """Runs coroutines as tasks. Leaving waits for all of them."""
+    """Runs coroutines as tasks. Leaving waits for all of them; while it waits, they may start others."""
 
     def __init__(self) -> None:
-        self.is_over = False
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -25,17 +24,17 @@ class Tasks:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            await self._group.__aexit__(kind, error, trace)
-        finally:
-            self.is_over = True
+        await self._group.__aexit__(kind, error, trace)
 
     def spawn(self, job: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Start a job as a task. Raise `Unavailable` if these tasks have been left."""
-        if self.is_over:
+        logged = _logged(job)
+        try:
+            task = self._group.create_task(logged)
+        except RuntimeError as error:  # the last task has ended, or the remaining ones are being cancelled
+            logged.close()
             job.close()
-            raise Unavailable("the server is shutting down")
-        task = self._group.create_task(_logged(job))
+            raise Unavailable("the server is shutting down") from error
         # A task that is cancelled before its first turn never started its coroutine.
         task.add_done_callback(lambda _: job.close())
         return task

@@ -29,6 +29,10 @@ class RoomPage(Protocol):
     def gap(self) -> Gap | None:
         """The messages before the page that are not stored any more."""
 
+    @property
+    def reached(self) -> int | None:
+        """The number from which a search continues that has ended early."""
+
 
 class RoomListing(Protocol):
     """Messages of several rooms, the newest first. With `before=cursor`, the older ones follow; None if none do."""

@@ -171,9 +171,11 @@ async def search_messages(access: RoomAccess, arguments: SearchArguments) -> Too
     room = _room(arguments.room)
     page = await access.history(room, before=arguments.before, limit=arguments.limit, search=arguments.text)
     kept = cut_messages(page.messages[::-1])
-    is_complete = page.complete and len(kept) == len(page.messages)
+    is_cut = len(kept) < len(page.messages)
+    oldest = kept[-1].seq if kept and (is_cut or page.reached is None) else page.reached
+    is_complete = page.complete and not is_cut
     return _found_answer(
-        FoundResult(messages=in_wire_form(kept), cursor=None if is_complete or not kept else str(kept[-1].seq))
+        FoundResult(messages=in_wire_form(kept), cursor=None if is_complete or oldest is None else str(oldest))
     )
 
 
@@ -192,9 +194,11 @@ def _listing_answer(listing: RoomListing) -> ToolAnswer:
 
 
 def _found_answer(result: FoundResult) -> ToolAnswer:
-    lines = message_lines(result.messages, with_room=True) or ["No messages."]
-    if result.cursor is not None:
-        lines.append(f"There are older messages: to get them, use before={result.cursor}")
+    if result.cursor is None:
+        lines = message_lines(result.messages, with_room=True) or ["No messages."]
+    else:
+        lines = message_lines(result.messages, with_room=True) or ["No messages so far."]
+        lines.append(f"Older messages follow: to get them, or to search on, use before={result.cursor}")
     return ToolAnswer(result, "\n".join(lines))
 
 

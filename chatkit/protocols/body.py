@@ -19,9 +19,9 @@ class RequestBody:
     __slots__ = ("due_at", "n_bytes", "n_left", "n_parsed")
 
     def __init__(self, headers: list[tuple[bytes, bytes]], now: float) -> None:
-        lengths = [int(value) for name, value in headers if name == b"content-length"]  # checked by the parser
-        is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
-        self.n_left = None if is_chunked else sum(lengths)
+        fields = dict(headers)
+        # The parser has checked the length, and that there is only one.
+        self.n_left = None if b"transfer-encoding" in fields else int(fields.get(b"content-length", 0))
         self.n_bytes = 0  # content only
         self.n_parsed = 0  # content, chunk lines and trailer fields
         self.due_at = now + TIMEOUT_S

@@ -41,7 +41,7 @@ CONNECTING, OPEN, CLOSING, DRAINING, CLOSED = State
 
 
 def _drop(_data: bytes, /) -> None:
-    """Discard the data: replaces `transport.write` and `received_text` once the connection ends."""
+    """Discard the data: replaces `transport.write` once the connection ends."""
 
 
 class Connection(asyncio.Protocol):
@@ -175,9 +175,15 @@ class Connection(asyncio.Protocol):
 
     # Messages from the client: the sink of the frame reader
 
-    def on_text(self, payload: bytes) -> None:
-        """Queue a text message for the handler. On the direct path, the reader calls the receiver's method instead."""
-        self._put(TEXT, payload)
+    def on_texts(self, payloads: list[bytes]) -> None:
+        """Deliver text messages on the direct path, and queue those that cannot be delivered now."""
+        if self._receiver is not None and self._state is OPEN and not self._is_delivery_paused and not self._waiting:
+            n_handled = self._receiver.received_texts(payloads)
+            if n_handled == len(payloads):
+                return
+            payloads = payloads[n_handled:]
+        for payload in payloads:
+            self._put(TEXT, payload)
 
     def on_binary(self, payload: bytes) -> None:
         """Queue a binary message for the handler, or notify the receiver."""
@@ -293,8 +299,6 @@ class Connection(asyncio.Protocol):
             self._close_status = code, reason
         self._pong = None
         self.write = _drop
-        if self._reader is not None:
-            self._reader.on_text = _drop
         self._wake()
 
     def _notify_receiver(self) -> None:
@@ -324,8 +328,6 @@ class Connection(asyncio.Protocol):
     def pause_reading(self) -> None:
         """Deliver no more text until `resume_reading`; see `DirectSocket`."""
         self._is_delivery_paused = True
-        if self._reader is not None and self._state is OPEN:
-            self._reader.on_text = self.on_text
 
     def resume_reading(self) -> None:
         """Deliver queued messages and continue. Runs from the loop, because the caller may be in a delivery."""
@@ -347,8 +349,6 @@ class Connection(asyncio.Protocol):
         if receiver is None or self._reader is None or self._state is not OPEN:
             return
         self._deliver(receiver)
-        if not self._is_delivery_paused and self._state is OPEN:
-            self._reader.on_text = receiver.received_text
         if not self._waiting:
             self._resume_transport()
 
@@ -357,7 +357,7 @@ class Connection(asyncio.Protocol):
         while self._waiting and (self._state is not OPEN or not self._is_delivery_paused):
             opcode, payload = self._pop_waiting()
             if opcode == TEXT:
-                receiver.received_text(payload)
+                receiver.received_texts([payload])
             else:
                 receiver.received_binary()
 

@@ -55,7 +55,11 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Wait for this connection's turn: many clients may connect at once."""
         self._first_data += data
-        if not self._is_waiting:
+        if self._is_waiting:
+            return
+        if self._shared.starts.start_now():
+            self._start()
+        else:
             self._is_waiting = True
             self.transport.pause_reading()
             self._shared.starts.add(self._start)

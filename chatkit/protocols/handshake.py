@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -16,12 +17,11 @@ from urllib.parse import unquote, urlsplit
 from uvicorn.protocols.utils import get_client_addr, get_local_addr, get_path_with_query_string, get_remote_addr, is_ssl
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidHeader
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
-from chatkit.protocols.shared import SharedState
+from chatkit.protocols.shared import Agreement, SharedState, agreement
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -31,7 +31,8 @@ _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # sixteen bytes in Base64
 _SUBPROTOCOLS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 _BAD_TARGET: Final = "the request's target is neither a path nor a URL"
 _MAX_REASON_CHARS: Final = 200  # of a rejection: it repeats what the client sent
-_UNUSUAL: Final = {b"content-length", b"transfer-encoding", b"sec-websocket-extensions"}
+_UNUSUAL: Final = {b"content-length", b"transfer-encoding"}
+_NOTHING: Final = Agreement(None, 0, 0)
 
 _CODES: Final = {
     HTTPStatus.FORBIDDEN: "forbidden",
@@ -56,31 +57,23 @@ class HandshakeRejected(Exception):
 class Handshake:
     """A client's opening handshake: the request, and the headers of the response that accepts it."""
 
-    def __init__(self, head: "_RequestHead", answer: HeaderList, deflate: PerMessageDeflate | None) -> None:
-        self.answer = answer
+    def __init__(self, head: "_RequestHead", accept: str, agreed: Agreement) -> None:
         self.headers = head.headers
         offered = [value.decode("latin-1") for name, value in head.headers if name == b"sec-websocket-protocol"]
         self.subprotocols = [token.strip() for value in offered for token in value.split(",")]
         target = head.target if head.target.startswith("/") else _origin_form(head.target)
         self.raw_path, _, self.query = target.partition("?")
-        self.deflate_bits = deflate.local_max_window_bits if deflate else 0
-        self.inflate_bits = deflate.remote_max_window_bits if deflate else 0
+        self.deflate_bits = agreed.deflate_bits
+        self.inflate_bits = agreed.inflate_bits
+        self._accept = accept.encode()
+        self._extensions = agreed.header
 
     @classmethod
     def read(cls, data: bytes, shared: SharedState) -> "Handshake":
         """Parse a request's head. Raise `HandshakeRejected` if it does not open a WebSocket."""
         head = _parse_head(data)
-        deflate, extensions = None, None
-        key = _simple_key(head)
-        if key is None:
-            accept, extensions = _negotiate(head.as_request(), shared.negotiator)
-        else:
-            accept = accept_key(key)
-        answer = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", accept.encode())]
-        if extensions is not None:
-            answer.append((b"Sec-WebSocket-Extensions", extensions.encode()))
-            deflate = next(one for one in shared.negotiator.extensions if isinstance(one, PerMessageDeflate))
-        return cls(head, answer, deflate)
+        simple = _read_simple(head, shared)
+        return cls(head, *(simple or _negotiate(head.as_request(), shared.negotiator)))
 
     def make_scope(self, shared: SharedState, transport: asyncio.Transport, state: dict[str, Any]) -> dict[str, Any]:
         """Make the ASGI scope, without the extensions that the connection offers."""
@@ -104,11 +97,14 @@ class Handshake:
     def accept(self, defaults: HeaderList, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> bytes:
         """Make the response that opens the WebSocket."""
         chosen: HeaderList = []
+        if self._extensions is not None:
+            chosen.append((b"Sec-WebSocket-Extensions", self._extensions.encode()))
         if subprotocol:
             if subprotocol not in self.subprotocols:
                 raise RuntimeError(f"The client did not offer the subprotocol {subprotocol!r}.")
-            chosen = [(b"Sec-WebSocket-Protocol", subprotocol.encode("ascii"))]
-        return make_head(HTTPStatus.SWITCHING_PROTOCOLS, [*defaults, *self.answer, *chosen, *headers])
+            chosen.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
+        chosen.extend(headers)
+        return _acceptance(tuple(defaults)) + self._accept + b"\r\n" + _make_lines(chosen) + b"\r\n"
 
 
 class PendingHandshake:
@@ -195,8 +191,8 @@ def _origin_form(target: str) -> str:
     return f"{url.path or '/'}?{url.query}"
 
 
-def _simple_key(head: _RequestHead) -> str | None:
-    """Return the key of a handshake of the form that nearly all clients send; None if websockets has to judge it."""
+def _read_simple(head: _RequestHead, shared: SharedState) -> tuple[str, Agreement] | None:
+    """Judge a handshake of the form that nearly all clients send; return None if websockets has to judge it."""
     fields = dict(head.headers)
     key = fields.get(b"sec-websocket-key", b"")
     is_usual = (
@@ -210,11 +206,18 @@ def _simple_key(head: _RequestHead) -> str | None:
         and fields.get(b"host")
         and fields.keys().isdisjoint(_UNUSUAL)
     )
-    return key.decode() if is_usual else None
+    if not is_usual:
+        return None
+    offer = fields.get(b"sec-websocket-extensions")
+    try:
+        agreed = _NOTHING if offer is None else shared.agree(offer.decode("latin-1"))
+    except InvalidHandshake:
+        return None
+    return accept_key(key.decode()), agreed
 
 
-def _negotiate(request: Request, negotiator: ServerProtocol) -> tuple[str, str | None]:
-    """Return the accept header and the extensions of a handshake; raise `HandshakeRejected`."""
+def _negotiate(request: Request, negotiator: ServerProtocol) -> tuple[str, Agreement]:
+    """Return the accept header and the agreement on extensions; raise `HandshakeRejected`."""
     headers = request.headers
     if headers.get_all("Content-Length") not in ([], ["0"]) or "Transfer-Encoding" in headers:
         raise HandshakeRejected(make_response(HTTPStatus.BAD_REQUEST, "an opening handshake has no body"))
@@ -227,7 +230,7 @@ def _negotiate(request: Request, negotiator: ServerProtocol) -> tuple[str, str |
         response = negotiator.accept(request)  # rejects it again, and makes the response
         negotiator.handshake_exc = None
         raise HandshakeRejected(_rejection(response, error)) from error
-    return accept, extensions
+    return accept, agreement(extensions, negotiator.extensions if extensions else ())
 
 
 def _rejection(response: Response, error: InvalidHandshake) -> bytes:
@@ -247,13 +250,24 @@ def make_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         phrase = HTTPStatus(status).phrase
     except ValueError:  # a status that HTTP does not define
         phrase = ""
-    lines = [b"HTTP/1.1 %d %s\r\n" % (status, phrase.encode())]
+    return b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, phrase.encode(), _make_lines(headers))
+
+
+def _make_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines: list[bytes] = []
     for name, value in headers:
         line = b"%s: %s" % (name, value)
         if b"\r" in line or b"\n" in line or b"\0" in line:
             raise ValueError(f"a header holds a line break: {line!r}")
         lines.append(line + b"\r\n")
-    return b"".join((*lines, b"\r\n"))
+    return b"".join(lines)
+
+
+@lru_cache(maxsize=4)  # the default headers have the time, so they change every second
+def _acceptance(defaults: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return the beginning of a response that accepts a handshake, up to the value of `Sec-WebSocket-Accept`."""
+    headers = [*defaults, (b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", b"")]
+    return make_head(HTTPStatus.SWITCHING_PROTOCOLS, headers).removesuffix(b"\r\n\r\n")
 
 
 def make_response(status: HTTPStatus, detail: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:

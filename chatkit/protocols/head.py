@@ -23,7 +23,7 @@ def find_head_end(data: bytes | bytearray, n_searched: int = 0) -> int:
 
 def names_one_host(headers: Iterable[tuple[bytes, bytes]], version: str) -> bool:
     """Return whether the number of Host headers is valid (RFC 9112, section 3.2); HTTP/1.0 may omit it."""
-    n_hosts = sum([name == b"host" for name, _ in headers])
+    n_hosts = [name for name, _ in headers].count(b"host")
     return n_hosts == 1 or (n_hosts == 0 and version == "1.0")
 
 

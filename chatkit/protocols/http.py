@@ -182,10 +182,14 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Store a header field. Trailer fields are dropped, because no application reads them."""
-        if self._phase in (Phase.HEAD, Phase.IDLE):
-            name = name.lower()
-            super().on_header(b"upgrade" if name == heads.MASKED_UPGRADE else name, value.rstrip(b" \t"))
         self._n_parts += 1
+        if self._phase is Phase.IDLE or self._phase is Phase.HEAD:
+            name, value = name.lower(), value.rstrip(b" \t")
+            if name == b"expect":
+                self.expect_100_continue = self.expect_100_continue or value.lower() == b"100-continue"
+            elif name == heads.MASKED_UPGRADE:
+                name = b"upgrade"
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Start to answer the request, or reject it."""

@@ -55,17 +55,22 @@ class PacedApplication:
         await self._application(scope, receive, self._send)
 
     async def _send(self, message: Any) -> None:
-        if message["type"] == "http.response.start" and self._cycle.waiting_for_100_continue:
+        if message["type"] == "http.response.body":
+            if len(message.get("body", b"")) > PART_BYTES:
+                message = await self._send_first_parts(message)
+            if not message.get("more_body", False):
+                self._end(not self._cycle.keep_alive)
+                self._cycle.keep_alive = True
+        elif message["type"] == "http.response.start" and self._cycle.waiting_for_100_continue:
             self._cycle.keep_alive = False  # the client may or may not send its body, so the next bytes are ambiguous
-        body = message.get("body", b"") if message["type"] == "http.response.body" else b""
+        await self._send_to_cycle(message)
+
+    async def _send_first_parts(self, message: Any) -> Any:
+        """Send all parts of a large body but the last, and return that."""
+        body = message["body"]
         for at in range(0, len(body) - PART_BYTES, PART_BYTES):
             await self._send_to_cycle({**message, "body": body[at : at + PART_BYTES], "more_body": True})
-        if len(body) > PART_BYTES:
-            message = {**message, "body": body[(len(body) - 1) // PART_BYTES * PART_BYTES :]}
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self._end(not self._cycle.keep_alive)
-            self._cycle.keep_alive = True
-        await self._send_to_cycle(message)
+        return {**message, "body": body[(len(body) - 1) // PART_BYTES * PART_BYTES :]}
 
 
 class UnchunkedResponse:

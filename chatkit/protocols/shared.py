@@ -5,25 +5,29 @@ Knows nothing of what a connection does.
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
 from websockets.extensions.base import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.server import ServerProtocol
 from websockets.typing import ExtensionParameter
 
 from chatkit.protocols.connection_limit import ConnectionLimit
+from chatkit.protocols.opener import OpenerConfig
 from chatkit.protocols.turn_queue import TurnQueue
 
 _TICK_S: Final = 0.05
 _STALL_S: Final = 0.1  # a timer this late shows that the process was paused or busy
 _SERVER_BITS: Final = "server_max_window_bits"
+_MAX_AGREEMENTS: Final = 64  # that are kept: each browser and each library sends one offer, which is parsed once
+_MAX_KEPT_CHARS: Final = 256  # of an offer that is kept
 _WINDOW_BITS: Final = 12  # 4 KiB: enough for chat messages, at an eighth of the memory of 15 bits
 
 
@@ -105,6 +109,17 @@ class _Deflate(ServerPerMessageDeflateFactory):
         return answer, extension
 
 
+class Agreement(NamedTuple):
+    """What a server agrees to of the extensions that a client offers: the header that says so, and the window bits.
+
+    Zero bits mean that nothing is compressed in this direction.
+    """
+
+    header: str | None
+    deflate_bits: int
+    inflate_bits: int
+
+
 class SharedState:
     """What the connections of one server have in common, so that none has to carry it."""
 
@@ -119,6 +134,7 @@ class SharedState:
         websocket: Any = config.ws_protocol_class
         # Other classes expect a head rebuilt by an HTTP parser, and do not count their connections.
         self.has_own_websocket: bool = getattr(websocket, "reads_raw_heads", False)
+        self.opener = config.opener if isinstance(config, OpenerConfig) else None
         # uvicorn rejects the connection that reaches its limit; here the limit is the number served.
         n_most = config.limit_concurrency
         self.limit = ConnectionLimit(state.connections, sys.maxsize if n_most is None else n_most - 1)
@@ -132,6 +148,16 @@ class SharedState:
         )
         # Shared by all connections: it only negotiates requests, and each result is read at once.
         self.negotiator = ServerProtocol(extensions=[deflate] if config.ws_per_message_deflate else [])
+        self._agreements: dict[str, Agreement] = {}
+
+    def agree(self, offer: str) -> Agreement:
+        """Return the agreement on the value of a `Sec-WebSocket-Extensions` header. Raise `InvalidHandshake`."""
+        agreed = self._agreements.get(offer)
+        if agreed is None:
+            agreed = agreement(*self.negotiator.process_extensions(Headers({"Sec-WebSocket-Extensions": offer})))
+            if len(offer) <= _MAX_KEPT_CHARS and len(self._agreements) < _MAX_AGREEMENTS:
+                self._agreements[offer] = agreed
+        return agreed
 
     @classmethod
     def of(cls, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop | None) -> "SharedState":
@@ -140,3 +166,11 @@ class SharedState:
         if shared is None:
             shared = cls._of[state] = cls(config, state, loop or asyncio.get_event_loop())
         return shared
+
+
+def agreement(header: str | None, extensions: Iterable[Extension]) -> Agreement:
+    """Return the agreement on these extensions."""
+    for extension in extensions:
+        if isinstance(extension, PerMessageDeflate):
+            return Agreement(header, extension.local_max_window_bits, extension.remote_max_window_bits)
+    return Agreement(header, 0, 0)

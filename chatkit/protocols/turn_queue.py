@@ -30,6 +30,14 @@ class TurnQueue:
         self._due.append(turn)
         self._schedule()
 
+    def start_now(self) -> bool:
+        """Return whether the caller may have its turn now, because no other had one in this iteration."""
+        if self._is_scheduled:
+            return False
+        self._is_scheduled = True
+        self._loop.call_soon(self._run_next)
+        return True
+
     def _schedule(self) -> None:
         if self._due and not self._is_scheduled:
             self._is_scheduled = True
@@ -37,6 +45,8 @@ class TurnQueue:
 
     def _run_next(self) -> None:
         self._is_scheduled = False
+        if not self._due:
+            return
         turn = self._due.popleft()
         self._schedule()  # first: an error in this turn must not stop the others
         turn()

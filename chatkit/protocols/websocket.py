@@ -8,12 +8,12 @@ receives text without a queue and writes frames without ASGI messages. Knows not
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Iterable
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.utils import ClientDisconnected, get_remote_addr
 from uvicorn.server import ServerState
 
 from chatkit.protocols.connection import (
@@ -25,6 +25,7 @@ from chatkit.protocols.connection import (
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, Handshake, HandshakeRejected, PendingHandshake, make_response
 from chatkit.protocols.head import MAX_HEAD_BYTES, find_head_end, has_costly_escapes
+from chatkit.protocols.opener import SocketOpener
 from chatkit.protocols.shared import SharedState
 from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
@@ -124,9 +125,13 @@ class WebSocketProtocol(Connection):
             self._reject(make_response(HTTPStatus.SERVICE_UNAVAILABLE, self._shared.limit.sentence))
             return
         del pending.buffer[:end]
-        pending.scope = pending.handshake.make_scope(self._shared, self._connection, pending.app_state)
-        pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self, "is_full": is_full}}
-        self._call_handler(pending.scope)
+        opener = None if is_full else self._shared.opener
+        if opener is not None and opener.handles(pending.handshake):
+            self._open_by(opener, pending.handshake)
+        else:
+            pending.scope = pending.handshake.make_scope(self._shared, self._connection, pending.app_state)
+            pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self, "is_full": is_full}}
+            self._call_application(pending.scope)
 
     def _reject(self, response: bytes, code: int = CloseCode.ABNORMAL) -> None:
         if self._pending is None or not self._pending.is_denial_begun:  # else it would split another response
@@ -134,12 +139,13 @@ class WebSocketProtocol(Connection):
         self._finish(code)
         self._close_transport(keeps_reading=True)
 
-    def _accept(self, pending: PendingHandshake, message: dict[str, Any]) -> None:
+    def _accept(
+        self, pending: PendingHandshake, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         handshake = pending.handshake
         if handshake is None or self._connection.is_closing():
             raise ClientDisconnected
-        defaults, headers = self._server_state.default_headers, message.get("headers") or ()
-        self._connection.write(handshake.accept(defaults, headers, message.get("subprotocol")))
+        self._connection.write(handshake.accept(self._server_state.default_headers, headers, subprotocol))
         pending.log("[accepted]")
         self._pending = None
         self._open(handshake.deflate_bits, handshake.inflate_bits)
@@ -147,23 +153,62 @@ class WebSocketProtocol(Connection):
         if pending.buffer:
             self.data_received(bytes(pending.buffer))
 
+    # The application's opener
+
+    def _open_by(self, opener: SocketOpener, handshake: Handshake) -> None:
+        try:
+            rest = opener.open(handshake, self)
+        except Exception as error:  # noqa: BLE001 - logged, as that of a handler
+            self._on_handler_ended(error)
+            return
+        if rest is None:
+            self._on_handler_ended(None)
+        else:
+            self._run_handler(rest)
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end of the connection; empty for a Unix socket."""
+        address = get_remote_addr(self._connection)
+        return address[0] if address else ""
+
+    def accept(self, subprotocol: str | None) -> None:
+        """Open the WebSocket; see `OpeningSocket`."""
+        if self._pending is None:
+            raise ClientDisconnected
+        self._accept(self._pending, subprotocol)
+
+    def deny(self, status: int, content_type: bytes, body: bytes) -> None:
+        """Answer with an HTTP response instead of a WebSocket; see `OpeningSocket`."""
+        if self._pending is None:
+            raise ClientDisconnected
+        self._pending.deny(status, [(b"content-type", content_type)])
+        self._continue_denial(self._pending, {"body": body})
+
     # The ASGI handler
 
-    def _call_handler(self, scope: dict[str, Any]) -> None:
-        config, tasks = self._shared.config, self._server_state.tasks
-        call: Any = config.loaded_app
+    def _call_application(self, scope: dict[str, Any]) -> None:
+        call: Any = self._shared.config.loaded_app
         call = call(scope, self.receive, self.send)
         if not asyncio.iscoroutine(call):  # do not wrap a coroutine: our frame would keep the scope in memory
             call = _wait_for(call)
-        context = contextvars.Context() if config.reset_contextvars else None
-        task: asyncio.Task[None] = self._shared.loop.create_task(call, context=context)
-        tasks.add(task)
-        task.add_done_callback(self._handler_ended)
+        self._run_handler(call)
 
-    def _handler_ended(self, task: asyncio.Task[Any]) -> None:
+    def _run_handler(self, handler: Coroutine[Any, Any, None]) -> None:
+        context = contextvars.Context() if self._shared.config.reset_contextvars else None
+        task = self._shared.loop.create_task(handler, context=context)
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._server_state.tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        has_succeeded = not task.cancelled() and (error is None or isinstance(error, ClientDisconnected))
+        if task.cancelled():
+            self._on_handler_ended(None, is_cancelled=True)
+        else:
+            self._on_handler_ended(task.exception())
+
+    def _on_handler_ended(self, error: BaseException | None, *, is_cancelled: bool = False) -> None:
+        has_succeeded = not is_cancelled and (error is None or isinstance(error, ClientDisconnected))
         if error is not None and not has_succeeded:
             _log.error("Exception in ASGI application\n", exc_info=error)
         elif self._state is CONNECTING:
@@ -209,7 +254,7 @@ class WebSocketProtocol(Connection):
     def _send_before_open(self, pending: PendingHandshake, message: dict[str, Any]) -> None:
         match message["type"]:
             case "websocket.accept" if pending.denial is None:
-                self._accept(pending, message)
+                self._accept(pending, message.get("subprotocol"), message.get("headers") or ())
             case "websocket.close" if pending.denial is None:
                 pending.log("403")
                 self._is_closed_by_handler = True
@@ -217,12 +262,15 @@ class WebSocketProtocol(Connection):
             case "websocket.http.response.start" if pending.denial is None:
                 pending.deny(message["status"], message.get("headers") or ())
             case "websocket.http.response.body" if pending.denial is not None:
-                self._connection.write(pending.deny_with(message, self._server_state.default_headers))
-                if not message.get("more_body"):
-                    self._is_closed_by_handler = True
-                    self._reject(b"")
+                self._continue_denial(pending, message)
             case kind:
                 raise RuntimeError(f"Unexpected ASGI message {kind!r} before the handshake is answered.")
+
+    def _continue_denial(self, pending: PendingHandshake, message: dict[str, Any]) -> None:
+        self._connection.write(pending.deny_with(message, self._server_state.default_headers))
+        if not message.get("more_body"):
+            self._is_closed_by_handler = True
+            self._reject(b"")
 
     def _send_while_open(self, message: dict[str, Any]) -> None:
         match message["type"]:

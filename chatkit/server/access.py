@@ -1,6 +1,7 @@
 """The access policy: under which host names and from which web origins a request is allowed. See also `identity.py`."""
 
 import socket
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -23,14 +24,19 @@ class AccessPolicy:
         if settings.is_wildcard:  # the banner's link names this machine
             self._hosts.add(socket.gethostname().lower())
         self.is_loopback = settings.is_loopback
+        self._is_own = lru_cache(maxsize=256)(self._names_this_server)  # nearly all requests name few hosts
 
     def check_host(self, host: str | None) -> None:
         """Raise `Forbidden` if the `Host` header does not name this server."""
-        name = _split(f"//{host}").hostname if host else None
-        # A rebinding attack uses a name. An address in the header was typed by a person.
-        if name is None or not (name in self._hosts or is_loopback(name) or is_address(name)):
+        is_own = self._is_own if host is not None and len(host) <= MAX_HOST_CHARS else self._names_this_server
+        if not is_own(host):
             shown = (host or "")[:MAX_SHOWN_CHARS]
             raise Forbidden(f"this server is not {shown!r}; if it should be, start it with --origin https://{shown}")
+
+    def _names_this_server(self, host: str | None) -> bool:
+        name = _split(f"//{host}").hostname if host else None
+        # A rebinding attack uses a name. An address in the header was typed by a person.
+        return name is not None and (name in self._hosts or is_loopback(name) or is_address(name))
 
     def check_origin(self, origin: str | None, host: str | None) -> None:
         """Raise `Forbidden` if a browser sends the request for a page of another site that is not allowed."""

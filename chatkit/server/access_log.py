@@ -201,10 +201,10 @@ class LoggedSocket:
 
     # The session, as the socket sees it
 
-    def received_text(self, text: bytes) -> None:
-        self._entry.n_received += len(text)
-        if self._receiver is not None:
-            self._receiver.received_text(text)
+    def received_texts(self, texts: list[bytes]) -> int:
+        n_handled = len(texts) if self._receiver is None else self._receiver.received_texts(texts)
+        self._entry.n_received += sum(map(len, texts[:n_handled]))
+        return n_handled
 
     def received_binary(self) -> None:
         if self._receiver is not None:

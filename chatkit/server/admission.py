@@ -21,9 +21,9 @@ from chatkit.errors import BadRequest, RateLimited, Unavailable
 from chatkit.server.access import SAFE_METHODS, AccessPolicy
 from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.identity import Authenticator, Credentials
-from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.litestar_types import HttpRequest, IdentifiedRequest
 from chatkit.server.rate_limit import RateLimits, SenderLimiter
-from chatkit.server.room_list import EncodedRooms
+from chatkit.server.room_list import EncodedRooms, RoomRange
 from chatkit.session.session import SessionContext
 from chatkit.wire.protocol import SUBPROTOCOL
 
@@ -154,26 +154,25 @@ class Admission:
         """Return whether an identity may use a right on a room now."""
         return self.hub.access.allows(identity, right, room, self.hub.now_ms())
 
-    async def read_rooms(self, identity: Identity) -> bytes:
-        """Return the list of the rooms that an identity may read, as JSON."""
+    async def read_rooms(self, identity: Identity, asked: RoomRange) -> bytes:
+        """Return a page of the list of the rooms that an identity may read, as JSON."""
         access, now_ms = self.hub.access, self.hub.now_ms()
         if access.reads_everything(identity, now_ms):
-            return await self.rooms.read()
-        return await self.rooms.read_some(lambda room: access.allows(identity, Right.READ, room, now_ms))
+            return await (self.rooms.read() if asked == RoomRange() else self.rooms.read_some(asked))
+        return await self.rooms.read_some(asked, lambda room: access.allows(identity, Right.READ, room, now_ms))
 
     # HTTP requests
 
-    def limiter(self, request: HttpRequest) -> SenderLimiter | None:
+    def limiter(self, request: IdentifiedRequest) -> SenderLimiter | None:
         """Return the limiter of the sender of an HTTP request; None if rates are not limited."""
-        is_local = self.authenticator.read(request.scope).is_local
-        return self.rates.of(request.user, self.client(request), is_local=is_local)
+        return self.rates.of(request.user, self.client(request), is_local=request.auth.is_local)
 
     @staticmethod
-    def client(request: HttpRequest) -> tuple[str, object]:
+    def client(request: IdentifiedRequest) -> tuple[str, object]:
         """Return the address and the connection that a request came from: a proxy uses one for several clients."""
         return request.user.address, tuple(request.client) if request.client else ""
 
-    async def charge(self, request: HttpRequest, cost: float) -> None:
+    async def charge(self, request: IdentifiedRequest, cost: float) -> None:
         """Charge the request's connection for `cost` messages, and wait until its allowance has paid for them.
 
         Raise `RateLimited` if that would take longer than `MAX_CHARGE_S`.
@@ -185,7 +184,7 @@ class Admission:
             self.context.refusals.n_pauses += 1
             await asyncio.sleep(wait_s)
 
-    def consume(self, request: HttpRequest, n_bytes: int = 0) -> None:
+    def consume(self, request: IdentifiedRequest, n_bytes: int = 0) -> None:
         """Count a request that changes something, like a message of `n_bytes`, against the allowance of its sender.
 
         Raise `RateLimited` if that exceeds it.
@@ -194,7 +193,7 @@ class Admission:
         if limiter is not None and (wait_s := limiter.consume(n_bytes)):
             raise RateLimited(wait_s)
 
-    def current(self, request: HttpRequest) -> Identity:
+    def current(self, request: IdentifiedRequest) -> Identity:
         """Return who sends a request, with the rights of this moment: its body may have taken long to arrive.
 
         Raise `Unauthorized`, `Banned` or `NameTaken` if the sender may not connect any more.
@@ -209,7 +208,7 @@ async def provide_admission(request: HttpRequest) -> Admission:
 
 
 async def check_request(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Find who sends a request, which is then `request.user`. A Litestar guard.
+    """Find who sends a request, which is then `request.user`, and how, which is `request.auth`. A Litestar guard.
 
     Raise `Forbidden` for a wrong host or origin, and as `Authenticator.identify` does.
     """
@@ -231,7 +230,7 @@ async def check_visitor(connection: ASGIConnection[Any, Any, Any, Any], _: BaseR
 def check_site(connection: ASGIConnection[Any, Any, Any, Any], admission: Admission) -> Credentials:
     """Return what a request says about its sender. Raise `Forbidden` for a wrong host, or a change by another site."""
     headers = connection.headers
-    credentials = admission.authenticator.read(connection.scope)
+    credentials = connection.scope["auth"] = admission.authenticator.read(connection.scope)
     host = headers.get("host")
     admission.policy.check_host(host)
     if isinstance(connection, Request) and connection.method not in SAFE_METHODS:

@@ -10,6 +10,8 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from msgspec.structs import replace
 
 from chatkit import __version__
@@ -38,6 +40,7 @@ from chatkit.server.routes import rooms_router
 from chatkit.server.schema_page import schema_handlers
 from chatkit.server.session_routes import session_router
 from chatkit.server.settings import MAX_RATE_BYTES, Settings
+from chatkit.server.short_path import ShortPath
 from chatkit.server.snapshot import take_snapshot
 from chatkit.server.token_attempts import TokenAttempts
 from chatkit.server.token_routes import tokens_router
@@ -49,6 +52,18 @@ from chatkit.webhooks.deliverer import Deliverer
 from chatkit.wire.protocol import WireLimits
 
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
+
+
+class RoomsApp(Litestar):
+    """Litestar without its plugins for pydantic and attrs, which this server does not use.
+
+    If pydantic is installed, importing it would take a tenth of the server's start. A version of Litestar that does not
+    call this method loads the plugins.
+    """
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
 
 
 @asynccontextmanager
@@ -85,7 +100,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
     async def gather() -> Snapshots:  # replaced in a worker, which asks the others too
         return {0: await take_snapshot(admission)}
 
-    app = Litestar(
+    app = RoomsApp(
         route_handlers=[
             rooms_router,
             session_router,
@@ -120,7 +135,8 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
         cors_config=_cors(settings),
         logging_config=None,
     )
-    app.asgi_handler = RequestMiddleware(app.asgi_handler, admission, settings)
+    routes = RequestMiddleware(app.asgi_handler, admission, settings)
+    app.asgi_handler = ShortPath(routes, admission, settings.path_prefix, MAX_REQUEST_BYTES)
     if settings.has_access_log:
         proxies = admission.authenticator.proxies
         app.asgi_handler = AccessLog(app.asgi_handler, proxies)  # type: ignore[assignment]  # takes any server's scopes

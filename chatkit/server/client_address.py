@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 MAX_HOPS: Final = 16  # proxies in a row that are looked at, from the last one
+MAX_CACHED_CHARS: Final = 64  # more than an IPv6 address with a zone has
 LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -29,9 +30,8 @@ class TrustedProxies:
     def _find(self, peer: str) -> bool:
         if peer == "":
             return True
-        try:
-            address = ip_address(peer)
-        except ValueError:
+        address = _parse(peer)
+        if address is None:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self._networks)
@@ -61,13 +61,24 @@ def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 def is_loopback_address(address: str) -> bool:
     """Return whether a text is an address of this machine itself."""
-    return is_address(address) and ip_address(address).is_loopback
+    parsed = _parse(address)
+    return parsed is not None and parsed.is_loopback
 
 
 def is_address(text: str) -> bool:
     """Return whether a text is an IP address."""
+    return _parse(text) is not None
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    return _parse_short(text) if len(text) <= MAX_CACHED_CHARS else _parse_any(text)
+
+
+def _parse_any(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(text)
+        return ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+
+
+_parse_short = lru_cache(maxsize=1024)(_parse_any)  # most connections of a server come from few addresses, or proxies

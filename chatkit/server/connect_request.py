@@ -1,20 +1,19 @@
 """What a client asks for when it opens a WebSocket, read from the ASGI scope, of which nothing is kept."""
 
+from collections.abc import Mapping, Sequence
 from typing import Self, cast
-from urllib.parse import parse_qsl
 
 import msgspec
 from litestar.types.asgi_types import WebSocketScope
 
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest
+from chatkit.server.identity import read_query
 from chatkit.session.session import StartPosition
 from chatkit.websocket.direct import DIRECT, DirectSocket
 from chatkit.wire.protocol import SUBPROTOCOL
 
 MAX_HISTORY_DIGITS = 9
-
-_HEADERS = {b"host": "host", b"origin": "origin", b"x-forwarded-host": "forwarded_host"}
 
 
 class ConnectRequest(msgspec.Struct, frozen=True):
@@ -37,20 +36,38 @@ class ConnectRequest(msgspec.Struct, frozen=True):
     @classmethod
     def read(cls, scope: WebSocketScope) -> Self:
         """Read a handshake's scope."""
-        headers = {_HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
-        query = dict(parse_qsl(scope["query_string"].decode(errors="replace"), keep_blank_values=True))
         client = scope.get("client")
+        return cls.of(
+            dict(scope["headers"]),
+            read_query(scope["query_string"].decode(errors="replace")),
+            scope["subprotocols"],
+            client[0] if client else "",
+            is_over_limit=bool(_direct_extension(scope).get("is_full")),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        headers: Mapping[bytes, bytes],
+        query: Mapping[str, str],
+        subprotocols: Sequence[str],
+        peer: str,
+        *,
+        is_over_limit: bool = False,
+    ) -> Self:
+        """Read the parts of a handshake: the last header of each name, and the query as `read_query` returns it."""
+        is_json = SUBPROTOCOL in subprotocols
         return cls(
-            host=headers.get("host"),
-            origin=headers.get("origin"),
-            forwarded_host=headers.get("forwarded_host"),
+            host=_text(headers.get(b"host")),
+            origin=_text(headers.get(b"origin")),
+            forwarded_host=_text(headers.get(b"x-forwarded-host")),
             after=query.get("after"),
             history=query.get("history"),
             format=query.get("format", "text"),
-            peer=client[0] if client else "",
-            is_json=SUBPROTOCOL in scope["subprotocols"],
-            has_known_subprotocol=SUBPROTOCOL in scope["subprotocols"] or not scope["subprotocols"],
-            is_over_limit=bool(_direct_extension(scope).get("is_full")),
+            peer=peer,
+            is_json=is_json,
+            has_known_subprotocol=is_json or not subprotocols,
+            is_over_limit=is_over_limit,
         )
 
 
@@ -64,6 +81,10 @@ def read_start(after: str | None, history: str | None) -> StartPosition:
     if history is not None and not (len(history) <= MAX_HISTORY_DIGITS and history.isascii() and history.isdigit()):
         raise BadRequest("history must be a number of messages, with at most 9 digits")
     return StartPosition(Cursor.parse(after) if after else None, None if history is None else int(history))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _direct_extension(scope: WebSocketScope) -> dict[object, object]:

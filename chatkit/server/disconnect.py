@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from litestar.exceptions import ClientException
-
-from chatkit.server.litestar_types import HttpRequest
+from litestar.types import Receive
 
 T = TypeVar("T")
 
 
-async def while_connected(request: HttpRequest, work: Coroutine[Any, Any, T]) -> T:
+class Receiving(Protocol):
+    """A request whose events can be awaited: one of Litestar's, or a `PlainRequest`."""
+
+    receive: Receive
+
+
+async def while_connected(request: Receiving, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of the work. Cancel it and raise `ClientException` if the client disconnects before."""
     working = asyncio.ensure_future(work)
     disconnecting = asyncio.ensure_future(_wait_for_disconnect(request))
@@ -29,6 +34,6 @@ async def while_connected(request: HttpRequest, work: Coroutine[Any, Any, T]) ->
                 await task
 
 
-async def _wait_for_disconnect(request: HttpRequest) -> None:
+async def _wait_for_disconnect(request: Receiving) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -3,7 +3,7 @@
 A token that is not valid is refused. It never makes its sender a guest, who would have other rights than intended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Self
 from urllib.parse import parse_qsl
@@ -54,31 +54,51 @@ class Credentials(msgspec.Struct, frozen=True):
     @classmethod
     def read(cls, scope: HTTPScope | WebSocketScope, trust_header: bytes | None) -> Self:
         """Read the headers and the query of a request."""
-        headers: dict[bytes, str] = {}
-        forwarded_for: list[str] = []
-        proxy_names: list[str] = []
-        for name, value in scope["headers"]:
-            headers[name] = value.decode("latin-1")
-            if name == b"x-forwarded-for":  # a proxy may add a line instead of extending the one it got
-                forwarded_for.append(headers[name])
-            if name == trust_header:
-                proxy_names.append(value.decode(errors="replace"))
-        query = dict(parse_qsl(scope["query_string"].decode(errors="replace"), keep_blank_values=True))
         client = scope.get("client")
+        query = read_query(scope["query_string"].decode(errors="replace"))
+        return cls.of(scope["headers"], query, client[0] if client else "", trust_header)
+
+    @classmethod
+    def of(
+        cls,
+        headers: Iterable[tuple[bytes, bytes]],
+        query: Mapping[str, str],
+        peer: str,
+        trust_header: bytes | None,
+    ) -> Self:
+        """Read the parts of a request; `query` is that of `read_query`."""
+        headers = list(headers)
+        last = dict(headers)
+        forwarded_for: str | None = None
+        if b"x-forwarded-for" in last:  # a proxy may add a line instead of extending the one it got
+            forwarded_for = ", ".join(_values(headers, b"x-forwarded-for"))
+        proxy_names: tuple[str, ...] = ()
+        if trust_header in last:
+            proxy_names = tuple(value.decode(errors="replace") for name, value in headers if name == trust_header)
+        cookie = last.get(b"cookie")
         return cls(
-            bearer(headers.get(b"authorization")) or query.get("token"),
-            headers.get(b"cookie"),
+            bearer(last.get(b"authorization", b"").decode("latin-1")) or query.get("token"),
+            None if cookie is None else cookie.decode("latin-1"),
             query.get("name"),
-            ", ".join(forwarded_for) if forwarded_for else None,
-            tuple(proxy_names),
-            client[0] if client else "",
-            not PROXY_HEADERS.isdisjoint(headers),
+            forwarded_for,
+            proxy_names,
+            peer,
+            not PROXY_HEADERS.isdisjoint(last),
         )
 
     @property
     def is_local(self) -> bool:
         """Whether a program on this machine sends the request, and no proxy forwarded it."""
         return not self.is_forwarded and (self.peer == "" or is_loopback_address(self.peer))
+
+
+def read_query(query: str) -> dict[str, str]:
+    """Return the parameters of a query, with their last values."""
+    return dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in headers if name == wanted]
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -107,6 +127,10 @@ class Authenticator:
     def read(self, scope: HTTPScope | WebSocketScope) -> Credentials:
         """Read what a request says about its sender."""
         return Credentials.read(scope, self._trust_header)
+
+    def read_parts(self, headers: Iterable[tuple[bytes, bytes]], query: Mapping[str, str], peer: str) -> Credentials:
+        """Read the same from the parts of a request; see `Credentials.of`."""
+        return Credentials.of(headers, query, peer, self._trust_header)
 
     def address(self, credentials: Credentials) -> str:
         """Return the address of the client, also behind trusted proxies."""

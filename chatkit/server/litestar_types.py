@@ -1,11 +1,25 @@
-"""Litestar's connection types as this server uses them: the user is an identity, set by the guard `check_request`."""
+"""Litestar's connection types as this server uses them: guards set `user`, an identity, and `auth`, its credentials."""
 
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from litestar import Request, WebSocket
 from litestar.datastructures import State
 
 from chatkit.core.access import Identity
+from chatkit.server.identity import Credentials
 
-HttpRequest: TypeAlias = Request[Identity, None, State]
+HttpRequest: TypeAlias = Request[Identity, Credentials, State]
 ServerSocket: TypeAlias = WebSocket[None, None, State]
+
+
+class IdentifiedRequest(Protocol):
+    """What the checks of `Admission` need of a request: one of Litestar's, or a `PlainRequest`."""
+
+    @property
+    def user(self) -> Identity: ...
+
+    @property
+    def auth(self) -> Credentials: ...
+
+    @property
+    def client(self) -> tuple[str, int] | None: ...

@@ -10,11 +10,12 @@ from litestar.params import FromPath, FromQuery
 from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.hub import Hub
 from chatkit.core.message_state import Act
-from chatkit.core.model import Draft, Message, Receipt, check_readable_room, check_room
+from chatkit.core.model import Message, Receipt, check_readable_room
 from chatkit.core.moderation import redaction_right
 from chatkit.errors import Forbidden
 from chatkit.server.admission import Admission
-from chatkit.server.litestar_types import HttpRequest
+from chatkit.server.litestar_types import HttpRequest, IdentifiedRequest
+from chatkit.server.publishing import publish_as
 from chatkit.server.request_body import read_body
 from chatkit.wire import protocol
 from chatkit.wire.costs import PAGE_COST
@@ -25,32 +26,11 @@ MAX_EDIT_BYTES: Final = 1 << 20  # of JSON, which writes some characters of a bo
 _logger = logging.getLogger(__name__)
 
 
-def readable_room(admission: Admission, request: HttpRequest, room: str) -> str:
+def readable_room(admission: Admission, request: IdentifiedRequest, room: str) -> str:
     """Return the name of a room that the client may read. Raise `BadName`, `NotFound` or `Banned`."""
     room = check_readable_room(room)
     admission.check(request.user, Right.READ, room)
     return room
-
-
-async def publish_as(
-    admission: Admission, request: HttpRequest, room: str, published: PublishRequest, n_bytes: int
-) -> Receipt:
-    """Publish what the client of a request sent."""
-    admission.check(request.user, Right.WRITE, check_room(room))
-    draft = Draft.new(
-        room,
-        published.body or "",
-        sender=request.user.name,
-        data=published.data,
-        key=published.key,
-        limits=admission.context.limits,
-        verified=request.user.is_verified,
-        bot=request.user.is_bot,
-        of=published.of,
-        act=published.act,
-    )
-    admission.consume(request, n_bytes)
-    return await admission.context.hub.publish(draft)
 
 
 def answer_receipt(receipt: Receipt) -> Response[protocol.WireMessage]:

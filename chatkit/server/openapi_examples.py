@@ -31,7 +31,7 @@ from chatkit.errors import (
     VersionConflict,
 )
 from chatkit.server.asyncapi_examples import GAP, MEMBER, MESSAGE, UNREAD, WIRE_MESSAGE
-from chatkit.server.streams import EVENT_STREAM, json_line
+from chatkit.server.streams import EVENT_STREAM, message_line
 from chatkit.wire.access import BanListing, BanView, MeView, NewTokenView, TokenList, TokenView
 from chatkit.wire.consumers import ConsumerList, ConsumerView, TakenView
 from chatkit.wire.http import (
@@ -138,7 +138,7 @@ _VALUES: Final[tuple[msgspec.Struct, ...]] = (
 )
 EXAMPLES: Final = {type(value): msgspec.to_builtins(value) for value in _VALUES}
 ENTRY: Final = msgspec.to_builtins(WireMessage("ops", 43, MESSAGE.time, "bob", ":tada:", of=42, act=Act.REACT))
-LINES: Final = json_line(MESSAGE, MESSAGE.epoch).decode()
+LINES: Final = message_line(MESSAGE).decode()
 EVENTS: Final = EVENT_STREAM.item(MESSAGE, MESSAGE.epoch).decode()
 
 ERROR_EXAMPLES: Final[tuple[ChatkitError, ...]] = (

@@ -12,6 +12,7 @@ def check_operator(request: HttpRequest, admission: Admission) -> None:
     """
     admission.policy.check_host(request.headers.get("host"))
     authenticator = admission.authenticator
-    identity = request.scope["user"] = authenticator.identify(authenticator.read(request.scope))
+    credentials = request.scope["auth"] = authenticator.read(request.scope)
+    identity = request.scope["user"] = authenticator.identify(credentials)
     if not admission.hub.access.is_open and identity.credential is not Credential.SECRET:
         admission.check(identity, Right.ADMIN, None)

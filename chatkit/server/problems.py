@@ -20,33 +20,31 @@ _logger = logging.getLogger(__name__)
 def answer_chatkit_error(request: HttpRequest, error: ChatkitError) -> Response[Problem]:
     """Answer with one of chatkit's own errors."""
     problem = problem_of(error)
-    headers: dict[str, str] = {}
-    if problem.retry_after_s is not None:
-        headers["Retry-After"] = str(ceil(problem.retry_after_s))
-    if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return _refuse(request, problem, headers)
+    return _refuse(request, problem, headers_of(problem))
 
 
 def answer_http_error(request: HttpRequest, error: HTTPException) -> Response[Problem]:
     """Answer with an error that Litestar raised, in the same form."""
-    status = error.status_code
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # Litestar did not even read the body
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # Litestar did not even read the body
         return answer_chatkit_error(request, TooLarge("body", request.app.state.admission.context.limits.body))
-    detail = mask_tokens(_sentence(error))
-    return _refuse(
-        request,
-        Problem(code_of_status(status), HTTPStatus(status).phrase, status, detail),
-        dict(error.headers or {}),
-    )
+    return _refuse(request, http_problem(error), dict(error.headers or {}))
+
+
+def http_problem(error: HTTPException) -> Problem:
+    """Return an error that Litestar raised as a problem."""
+    status = error.status_code
+    return Problem(code_of_status(status), HTTPStatus(status).phrase, status, mask_tokens(_sentence(error)))
 
 
 def answer_unexpected_error(request: HttpRequest, error: Exception) -> Response[Problem]:
     """Log an unexpected error, and answer without any detail of it."""
+    return _refuse(request, unexpected(error), {})
+
+
+def unexpected(error: Exception) -> Problem:
+    """Log an unexpected error, and return a problem without any detail of it."""
     _logger.error("a request failed", exc_info=error)
-    return _refuse(
-        request, Problem("internal", "Internal Server Error", 500, "the server failed; its log says how"), {}
-    )
+    return Problem("internal", "Internal Server Error", 500, "the server failed; its log says how")
 
 
 def problem_of(error: ChatkitError) -> Problem:
@@ -54,6 +52,16 @@ def problem_of(error: ChatkitError) -> Problem:
     problem = Problem.of(error)
     value = None if problem.value is None else mask_tokens(problem.value)
     return msgspec.structs.replace(problem, detail=mask_tokens(problem.detail), value=value)
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """Return the header fields that belong to a problem, beside those of its body."""
+    headers: dict[str, str] = {}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(ceil(problem.retry_after_s))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
 
 
 def _refuse(request: HttpRequest, problem: Problem, headers: dict[str, str]) -> Response[Problem]:

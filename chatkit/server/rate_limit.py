@@ -100,13 +100,23 @@ class Bucket:
         """Consume one message of `n_bytes`. Return 0, or the seconds after which to try again if it is refused."""
         self.refill(now)
         missing_s = max((1 - self.messages) / self._rate, (n_bytes - self.n_bytes) / MAX_RATE_BYTES)
-        if self._closed_until <= now and (missing_s <= 0 or self._borrow(n_bytes, now, shared)):
+        if self._closed_until <= now and (missing_s <= 0 or self._borrow(1, n_bytes, now, shared)):
             self.messages -= 1
             self.n_bytes -= n_bytes
             return 0.0
         wait_s = max(missing_s, self._closed_until - now, MIN_WAIT_S)
         self._closed_until = now + wait_s
         return wait_s
+
+    def consume_all(self, n_messages: int, n_bytes: int, now: float, shared: tuple[SharedBucket, ...] = ()) -> bool:
+        """Consume messages of `n_bytes` together if `consume` would refuse none of them. Otherwise return False."""
+        self.refill(now)
+        has_enough = self.messages >= n_messages and self.n_bytes >= n_bytes
+        if self._closed_until > now or not (has_enough or self._borrow(n_messages, n_bytes, now, shared)):
+            return False
+        self.messages -= n_messages
+        self.n_bytes -= n_bytes
+        return True
 
     def charge(self, cost: float, now: float, shared: tuple[SharedBucket, ...]) -> float:
         """Consume `cost` messages, even if that leaves a debt. Return the seconds until the debt is paid."""
@@ -117,10 +127,10 @@ class Bucket:
         self.messages -= cost
         return max(0.0, -self.messages / self._rate)
 
-    def _borrow(self, n_bytes: int, now: float, shared: tuple[SharedBucket, ...]) -> bool:
-        """Borrow what is missing for a message from the shared buckets. Return False if one of them has too little."""
-        missing, missing_bytes = max(0.0, 1 - self.messages), max(0.0, n_bytes - self.n_bytes)
-        if not shared or missing > min(1.0, self._credit + ROUNDING) or missing_bytes > self._byte_credit:
+    def _borrow(self, n_messages: int, n_bytes: int, now: float, shared: tuple[SharedBucket, ...]) -> bool:
+        """Borrow what is missing for messages from the shared buckets. Return False if one of them has too little."""
+        missing, missing_bytes = max(0.0, n_messages - self.messages), max(0.0, n_bytes - self.n_bytes)
+        if not shared or missing > min(n_messages, self._credit + ROUNDING) or missing_bytes > self._byte_credit:
             return False
         for bucket in shared:
             if missing > bucket.messages(now) + ROUNDING or missing_bytes > bucket.n_bytes(now):
@@ -186,6 +196,10 @@ class SenderLimiter:
     def consume(self, n_bytes: int) -> float:
         """Consume one message of `n_bytes`. Return 0, or the seconds after which to try again if it is refused."""
         return self._messages.consume(n_bytes, self._clock(), self._shares)
+
+    def consume_all(self, n_messages: int, n_bytes: int) -> bool:
+        """Consume messages of `n_bytes` together if none of them would be refused. Otherwise return False."""
+        return self._messages.consume_all(n_messages, n_bytes, self._clock(), self._shares)
 
     def charge(self, cost: float) -> float:
         """Charge for a command that costs as much as `cost` messages. Return the seconds to pause the client for."""

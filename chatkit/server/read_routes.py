@@ -1,6 +1,6 @@
 """The HTTP API of what a client has read: markers, unread messages, mentions; and the search in all rooms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -13,6 +13,8 @@ from chatkit.core.backend import MentionPosition, RoomInfo
 from chatkit.core.model import Message
 from chatkit.core.page_size import cut_page
 from chatkit.core.read_state import reader_of
+from chatkit.core.room_pages import room_pages
+from chatkit.core.search import SearchHits, SearchPosition
 from chatkit.core.text import check_search
 from chatkit.errors import BadRequest
 from chatkit.server.admission import Admission
@@ -102,7 +104,7 @@ async def find_mentions(
 
     async def read() -> Sequence[Message]:
         reads_all = hub.access.reads_everything(request.user, hub.now_ms())
-        rooms = None if reads_all else {info.room for info in await _readable_rooms(admission, request)}
+        rooms = None if reads_all else {info.room async for info in _readable_rooms(admission, request)}
         return await hub.read_state.mentions(reader, rooms, before=position, limit=limit + 1)
 
     return await admission.context.history_queue.list(admission.client(request), read)
@@ -117,32 +119,42 @@ async def search(
     before: FromQuery[str | None] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = LISTED,
 ) -> MessageList:
-    """Search all rooms that the client may read for a text, and return the newest messages first."""
+    """Search all rooms that the client may read for a text, and return the newest messages first.
+
+    A search takes about a quarter of a second. It may end with few messages, or none, and with a `cursor` from which it
+    continues; then the next pages have newer messages, too.
+    """
     if not q:
         raise BadRequest("search for a text: ?q=TEXT")
     found = await while_connected(request, find_text(admission, request, q, before, limit))
-    return list_messages(found, limit, readable_by(admission, request))
+    may_read = readable_by(admission, request)
+    messages = [WireMessage.of_message(each) for each in found.messages if may_read(each.room)]
+    return MessageList(messages, found.position is None, None if found.position is None else str(found.position))
 
 
 async def find_text(
     admission: Admission, request: HttpRequest, text: str, before: str | None, limit: int
-) -> Sequence[Message]:
-    """Return the newest messages of all rooms that contain a text, and one more than `limit` if there are more."""
+) -> SearchHits:
+    """Return messages of all rooms that contain a text, and where the search continues; see `search_rooms`."""
     text = check_search(text)
-    position = MentionPosition.parse(before) if before else None
+    position = SearchPosition.parse(before)
     await admission.charge(request, SEARCH_ALL_COST)
 
-    async def read() -> list[Message]:
-        rooms = await _readable_rooms(admission, request)
-        return await admission.hub.search(rooms, text, before=position, limit=limit + 1)
+    async def read() -> SearchHits:
+        rooms_from = partial(_readable_rooms, admission, request)
+        return await admission.hub.search(rooms_from, text, at=position, limit=limit)
 
     return await admission.context.history_queue.search(admission.client(request), read)
 
 
-async def _readable_rooms(admission: Admission, request: HttpRequest) -> list[RoomInfo]:
-    infos = [info for info in await admission.hub.rooms() if not is_system_room(info.room)]
-    readable = await choose_rooms([info.room for info in infos], readable_by(admission, request))
-    return [info for info in infos if info.room in readable]
+async def _readable_rooms(admission: Admission, request: HttpRequest, start: str = "") -> AsyncIterator[RoomInfo]:
+    """Iterate over the rooms that the client may read, from a name on."""
+    may_read = readable_by(admission, request)
+    async for page in room_pages(admission.hub, start):
+        readable = await choose_rooms([info.room for info in page if not is_system_room(info.room)], may_read)
+        for info in page:
+            if info.room in readable:
+                yield info
 
 
 def list_messages(found: Sequence[Message], limit: int, may_read: Callable[[str], bool]) -> MessageList:

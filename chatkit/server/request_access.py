@@ -14,8 +14,10 @@ from chatkit.core.reading import RoomUnread
 from chatkit.core.text import check_search
 from chatkit.server.admission import Admission
 from chatkit.server.litestar_types import HttpRequest
-from chatkit.server.message_routes import publish_as, readable_room
+from chatkit.server.message_routes import readable_room
+from chatkit.server.publishing import publish_as
 from chatkit.server.read_routes import LISTED, find_mentions, find_text, readable_by, reader_name
+from chatkit.server.room_list import RoomRange
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MARK_COST, PAGE_COST, SEARCH_COST, UNREAD_COST
 from chatkit.wire.http import PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import Position, position
@@ -51,10 +53,15 @@ class RequestAccess:
 
     async def rooms(self) -> list[RoomView]:
         """Return the rooms that the client may read."""
-        await self._admission.charge(self._request, LIST_COST)
-        listed = await self._admission.read_rooms(self._request.user)
-        rooms = await asyncio.to_thread(msgspec.json.decode, listed, type=RoomList)  # there may be many
-        return rooms.rooms
+        rooms: list[RoomView] = []
+        while True:
+            await self._admission.charge(self._request, LIST_COST)
+            asked = RoomRange(after=rooms[-1].room if rooms else "")
+            encoded = await self._admission.read_rooms(self._request.user, asked)
+            page = await asyncio.to_thread(msgspec.json.decode, encoded, type=RoomList)  # there may be many
+            rooms += page.rooms
+            if page.complete or not page.rooms:
+                return rooms
 
     async def history(
         self,
@@ -86,7 +93,9 @@ class RequestAccess:
         """Return the newest messages of all rooms that contain a text."""
         limit = limit or LISTED
         found = await find_text(self._admission, self._request, text, before, limit)
-        return FoundMessages.of(found, limit, readable_by(self._admission, self._request))
+        may_read = readable_by(self._admission, self._request)
+        messages = [message for message in found.messages if may_read(message.room)]
+        return FoundMessages(messages, None if found.position is None else str(found.position))
 
     async def mentions(self, *, before: str | None = None, limit: int | None = None) -> FoundMessages:
         """Return the newest messages of all rooms that mention the client's name."""

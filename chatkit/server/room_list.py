@@ -1,4 +1,4 @@
-"""The list of rooms as JSON. A long list is encoded in a thread, once for all requests that arrive in the meantime.
+"""The list of rooms as JSON, page by page. A long page is encoded in a thread, and the first one is shared.
 
 It is without system rooms. Clients that may read only some rooms get a list of their own.
 """
@@ -9,19 +9,44 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from chatkit.core.access import DEFAULT_ROOM_SETTINGS, is_system_room
 from chatkit.core.backend import RoomInfo
 from chatkit.core.hub import Hub
 from chatkit.core.model import Head
+from chatkit.core.room_pages import next_name
 from chatkit.wire.http import RoomList, RoomView
 from chatkit.wire.protocol import encode
 
+MAX_LISTED: Final = 1_000  # rooms in a page: some 150 KB
 FEW_ROOMS: Final = 500  # these are encoded in a millisecond or two, which is not worth a thread
 MAX_UNWRITTEN: Final = 100  # rooms whose members are all on other servers: the head of each has to be read
 AGE_FACTOR: Final = 10  # a list is reused for this many times as long as it took to make: at most a tenth of the time
 MAX_AGE_S: Final = 5.0
 CHECKED_AT_ONCE: Final = 200  # rooms, about 5 µs each: less than a millisecond of the event loop
 FILTERING: Final = 2  # lists that are filtered at a time: each holds all rooms in memory
+
+
+class RoomRange(msgspec.Struct, frozen=True):
+    """A part of the list: at most `limit` rooms after a name, of those whose names begin with `prefix`."""
+
+    after: str = ""
+    prefix: str = ""
+    limit: int = MAX_LISTED
+
+    @property
+    def start(self) -> str:
+        """The first name that a room in the range may have: the next one after `after`."""
+        return max(self.prefix, next_name(self.after)) if self.after else self.prefix
+
+
+class _Chosen(msgspec.Struct, frozen=True):
+    """The rooms of a page: those with messages, and the heads of those that only have members."""
+
+    infos: list[RoomInfo]
+    unwritten: dict[str, Head]
+    is_complete: bool
 
 
 class EncodedRooms:
@@ -36,7 +61,7 @@ class EncodedRooms:
         self._filtering = asyncio.Semaphore(FILTERING)
 
     async def read(self) -> bytes:
-        """Return the list as JSON. A list that took long to make may be a few seconds old."""
+        """Return the first page of all rooms as JSON. If it took long to make, it may be a few seconds old."""
         if time.monotonic() < self._fresh_until_s:
             return self._made
         if not self._are_many:
@@ -51,47 +76,67 @@ class EncodedRooms:
         if not task.cancelled():
             task.exception()  # retrieved here, so that asyncio does not warn if every request was cancelled
 
-    async def read_some(self, may_read: Callable[[str], bool]) -> bytes:
-        """Return the list of the rooms for which `may_read` returns true, as JSON."""
+    async def read_some(self, asked: RoomRange, may_read: Callable[[str], bool] = bool) -> bytes:
+        """Return the rooms of a range for which `may_read` returns true, as JSON."""
         async with self._filtering:
-            infos, heads = await self._rooms()
-            readable = await choose_rooms({*(info.room for info in infos), *heads, *self._hub.occupied}, may_read)
-            kept = [info for info in infos if info.room in readable]
-            unwritten = await self._unwritten(infos, heads, readable.__contains__)
-            if len(kept) + len(unwritten) <= FEW_ROOMS:
-                return encode_rooms(kept, unwritten, self._hub)
-            return await asyncio.to_thread(encode_rooms, kept, unwritten, self._hub)
-
-    async def _rooms(self) -> tuple[list[RoomInfo], dict[str, Head]]:
-        infos = [info for info in await self._hub.rooms() if not is_system_room(info.room)]
-        return infos, {room: head for room, head in self._hub.heads().items() if not is_system_room(room)}
+            return await self._encode(await self._choose(asked, may_read))
 
     async def _make(self) -> bytes:
-        infos, heads = await self._rooms()
-        self._are_many = len(infos) + len(heads) + len(self._hub.occupied) > FEW_ROOMS
-        if not self._are_many:
-            return encode_rooms(infos, await self._unwritten(infos, heads), self._hub)
         began_s = time.monotonic()
-        made = await asyncio.to_thread(encode_rooms, infos, await self._unwritten(infos, heads), self._hub)
-        now_s = time.monotonic()
-        self._made = made
-        self._fresh_until_s = now_s + min(AGE_FACTOR * (now_s - began_s), MAX_AGE_S)
+        chosen = await self._choose(RoomRange(), bool)
+        self._are_many = len(chosen.infos) + len(chosen.unwritten) > FEW_ROOMS
+        made = await self._encode(chosen)
+        if self._are_many:
+            now_s = time.monotonic()
+            self._made = made
+            self._fresh_until_s = now_s + min(AGE_FACTOR * (now_s - began_s), MAX_AGE_S)
         return made
 
-    async def _unwritten(
-        self, infos: Sequence[RoomInfo], heads: Mapping[str, Head], may_read: Callable[[str], bool] = bool
-    ) -> dict[str, Head]:
-        """Return the rooms that have members but were never written to."""
+    async def _encode(self, chosen: _Chosen) -> bytes:
+        if len(chosen.infos) + len(chosen.unwritten) <= FEW_ROOMS:
+            return _encode_rooms(chosen, self._hub)
+        return await asyncio.to_thread(_encode_rooms, chosen, self._hub)
+
+    async def _choose(self, asked: RoomRange, may_read: Callable[[str], bool]) -> _Chosen:
+        heads = self._hub.heads()
+        infos = await self._written(asked, may_read)
+        end = infos[asked.limit].room if len(infos) > asked.limit else None  # where the next page begins
         written = {info.room for info in infos}
-        unwritten = {room: head for room, head in heads.items() if room not in written and may_read(room)}
-        elsewhere = [
-            room
-            for room in self._hub.occupied
-            if room not in written and room not in unwritten and not is_system_room(room) and may_read(room)
-        ]
+
+        def is_unwritten(room: str) -> bool:
+            is_in_range = room >= asked.start and room.startswith(asked.prefix) and (end is None or room < end)
+            return is_in_range and room not in written and not is_system_room(room) and may_read(room)
+
+        unwritten = await choose_rooms({*heads, *self._hub.occupied}, is_unwritten)
+        names = sorted([*written, *unwritten])
+        listed = set(names[: asked.limit])
+        return _Chosen(
+            [info for info in infos if info.room in listed],
+            await self._read_heads(sorted(unwritten & listed), heads),
+            is_complete=len(names) <= asked.limit,
+        )
+
+    async def _written(self, asked: RoomRange, may_read: Callable[[str], bool]) -> list[RoomInfo]:
+        """Return the rooms of a range that hold or held messages, and one more if there are more."""
+        infos: list[RoomInfo] = []
+        start, step = asked.start, asked.limit + 1
+        while len(infos) <= asked.limit:
+            found = await self._hub.rooms(start=start, limit=step)
+            named = [info for info in found if info.room.startswith(asked.prefix)]
+            readable = await choose_rooms([info.room for info in named if not is_system_room(info.room)], may_read)
+            infos += [info for info in named if info.room in readable]
+            if len(named) < step:
+                break
+            start = next_name(found[-1].room)
+        return infos[: asked.limit + 1]
+
+    async def _read_heads(self, rooms: Sequence[str], heads: Mapping[str, Head]) -> dict[str, Head]:
+        """Return the heads of rooms that have members but were never written to."""
+        read = {room: heads[room] for room in rooms if room in heads}
+        elsewhere = [room for room in rooms if room not in heads]
         for room in elsewhere[:MAX_UNWRITTEN]:
-            unwritten[room] = (await self._hub.history(room, limit=1)).head
-        return unwritten
+            read[room] = (await self._hub.history(room, limit=1)).head
+        return read
 
 
 async def choose_rooms(rooms: Collection[str], may_read: Callable[[str], bool]) -> set[str]:
@@ -110,12 +155,12 @@ def _batched(rooms: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-def encode_rooms(infos: Sequence[RoomInfo], unwritten: Mapping[str, Head], hub: Hub) -> bytes:
+def _encode_rooms(chosen: _Chosen, hub: Hub) -> bytes:
     """Encode rooms as a `RoomList`. This may run in a thread: of the hub it uses only counts and settings."""
-    views = [view_room(hub, info.room, info.head, info.time_ms) for info in infos]
-    views += [view_room(hub, room, head, None) for room, head in unwritten.items()]
+    views = [view_room(hub, info.room, info.head, info.time_ms) for info in chosen.infos]
+    views += [view_room(hub, room, head, None) for room, head in chosen.unwritten.items()]
     views.sort(key=lambda view: view.room)
-    return encode(RoomList(views))
+    return encode(RoomList(views, chosen.is_complete))
 
 
 def view_room(hub: Hub, room: str, head: Head, time_ms: int | None) -> RoomView:

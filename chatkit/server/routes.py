@@ -2,43 +2,40 @@
 
 import logging
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import msgspec
 from litestar import MediaType, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
-from msgspec.structs import replace
 
 from chatkit.core.backend import Filter
-from chatkit.core.history import HistoryPage
 from chatkit.core.model import (
     Cursor,
-    check_key,
+    Limits,
     check_sender,
     parse_time,
 )
 from chatkit.core.text import check_search
-from chatkit.errors import BadBody, BadRequest
+from chatkit.errors import BadRequest
 from chatkit.server.admission import Admission, check_request
 from chatkit.server.connect_request import read_start
 from chatkit.server.consumer_routes import consumer_handlers
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.long_answer import answer_encoded
-from chatkit.server.message_routes import answer_receipt, message_handlers, publish_as, readable_room
+from chatkit.server.message_routes import answer_receipt, message_handlers, readable_room
 from chatkit.server.moderation_routes import room_handlers
+from chatkit.server.publishing import publish_as, read_publish
 from chatkit.server.read_routes import read_handlers
-from chatkit.server.room_list import read_room
-from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, json_line, stream
+from chatkit.server.room_list import MAX_LISTED, RoomRange, read_room
+from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, gap_line, stream
 from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
-from chatkit.wire.http import MemberList, MessagePage, PublishRequest, RoomView
-from chatkit.wire.page import EncodedPage, encode_page
-from chatkit.wire.protocol import encode
+from chatkit.wire.http import MemberList, RoomView
+from chatkit.wire.page import encode_page, page_json
 
 NDJSON = "application/x-ndjson"
 PAGE_MESSAGES = 100  # in a page, when no limit is given
@@ -48,13 +45,24 @@ _logger = logging.getLogger(__name__)
 
 
 @get("/rooms")
-async def list_rooms(admission: NamedDependency[Admission], request: HttpRequest) -> Response[Any]:
-    """List the rooms that have a message or a member, and that the client may read.
+async def list_rooms(
+    *,
+    admission: NamedDependency[Admission],
+    request: HttpRequest,
+    prefix: FromQuery[str] = "",
+    after: FromQuery[str] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)] = MAX_LISTED,
+) -> Response[Any]:
+    """List the rooms that have a message or a member, and that the client may read, in the order of their names.
 
-    A very long list may be a few seconds old.
+    Unless `complete`, more follow: give the last room of the list as `after`. `prefix` chooses the rooms whose names
+    begin with it. A very long list may be a few seconds old.
     """
     await admission.charge(request, LIST_COST)
-    return answer_encoded(await while_connected(request, admission.read_rooms(request.user)))
+    if "\0" in after or "\0" in prefix:
+        raise BadRequest("names of rooms have no NUL")
+    asked = RoomRange(after, prefix, limit)
+    return answer_encoded(await while_connected(request, admission.read_rooms(request.user, asked)))
 
 
 @get("/rooms/{room:str}")
@@ -80,29 +88,8 @@ async def publish(
     once it is committed, or 200 with the stored message if its key was published before.
     """
     sent = await request.body()
-    published = _read_publish(request.content_type[0], sent)
-    if published.key is not None:
-        check_key(published.key)  # also if the header has another key, which overrides it
-    if idempotency_key is not None:
-        published = replace(published, key=idempotency_key)
+    published = read_publish(sent, idempotency_key, is_json=request.content_type[0] == MediaType.JSON)
     return answer_receipt(await publish_as(admission, request, room, published, len(sent)))
-
-
-def _read_publish(media_type: str, body: bytes) -> PublishRequest:
-    if media_type != MediaType.JSON:
-        if not body:
-            raise BadRequest("a message needs a body")
-        try:
-            return PublishRequest(body.decode())
-        except UnicodeDecodeError as error:
-            raise BadBody("a body is UTF-8 text") from error
-    try:
-        published = msgspec.json.decode(body, type=PublishRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"not a message: {error}") from error
-    if published.body is None and published.data is None and published.act is None:
-        raise BadRequest("a message needs a body")
-    return published
 
 
 @get("/rooms/{room:str}/messages")
@@ -127,11 +114,11 @@ async def read_messages(
     Each message is in its current state, without the changes that led to it; with `raw`, the log is returned as it was
     written. `of` chooses the replies to a message, or, with `raw`, all that refers to it; `pinned` those that are
     pinned now. `since` (inclusive) and `until` (exclusive) are RFC 3339 times. With `Accept: application/x-ndjson`, the
-    answer has one message per line, after a line for the gap, if there is one.
+    answer has one message per line, after a line for the gap, if there is one. A search examines messages for a quarter
+    of a second: if it ends early, `reached` is the number from which to continue it.
     """
     context = admission.context
-    if limit > context.limits.history:
-        raise BadRequest(f"limit must be at most {context.limits.history}")
+    check_limit(limit, context.limits)
     client = admission.client(request)
     await admission.charge(request, SEARCH_COST if search or sender else PAGE_COST)
     room = readable_room(admission, request, room)
@@ -149,14 +136,22 @@ async def read_messages(
     readable_room(admission, request, room)  # again: a search takes seconds
     page = await encode_page(history, is_forward=after is not None)
     if _accepts(request, NDJSON):
-        lines = [] if history.gap is None else [json_line(history.gap, history.head.epoch)]
+        lines = [] if history.gap is None else [gap_line(history.gap, history.head.epoch)]
         n_left_out = len(history.messages) - len(page.messages)
         sent = history.messages[: len(page.messages)] if after is not None else history.messages[n_left_out:]
         lines += [
             with_cursor(bytes(raw), message.cursor) + b"\n" for raw, message in zip(page.messages, sent, strict=True)
         ]
+        if page.reached is not None:
+            lines.append(b'{"type":"reached","seq":%d}\n' % page.reached)
         return Response(b"".join(lines), media_type=NDJSON)
-    return Response(encode(_page(history, page)), media_type=MediaType.JSON)
+    return Response(page_json(history, page), media_type=MediaType.JSON)
+
+
+def check_limit(limit: int, limits: Limits) -> None:
+    """Raise `BadRequest` if a page may not have so many messages."""
+    if limit > limits.history:
+        raise BadRequest(f"limit must be at most {limits.history}")
 
 
 def _read_filter(
@@ -182,13 +177,6 @@ def _read_time(text: str | None) -> int | None:
         return parse_time(text.replace(" ", "+"))  # an unescaped `+` in a query is read as a space
     except (ValueError, OverflowError) as error:
         raise BadRequest(f"not a time: {text[:40]!r}; write it like 2026-11-20T11:47:21Z") from error
-
-
-def _page(history: HistoryPage, page: EncodedPage) -> MessagePage:
-    head = history.head
-    gap = None if history.gap is None else protocol.WireGap.of(history.gap)
-    messages = cast("list[protocol.WireMessage]", page.messages)  # they are encoded already
-    return MessagePage(messages, str(page.cursor), head.first, head.last, page.complete, gap)
 
 
 @get("/rooms/{room:str}/events")

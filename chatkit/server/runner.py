@@ -16,11 +16,13 @@ from typing import Final, Protocol
 import uvicorn
 from litestar import Litestar
 
+from chatkit.protocols.opener import OpenerConfig
 from chatkit.server.app import open_app
 from chatkit.server.banner import print_banner, startup_banner
 from chatkit.server.first_token import make_first_token
-from chatkit.server.listen import BACKLOG, listen
+from chatkit.server.listen import BACKLOG
 from chatkit.server.log_config import log_config
+from chatkit.server.room_opener import RoomOpener
 from chatkit.server.settings import Settings
 from chatkit.wire.codes import ExitCode
 
@@ -86,12 +88,12 @@ class ChatServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def run(settings: Settings) -> int:
-    """Serve until a signal arrives; return the exit status. Raise `ChatkitError`, or `OSError` if it cannot listen."""
+def run(settings: Settings, listening: socket.socket) -> int:
+    """Serve on a listening socket until a signal arrives; return the exit status. Raise `ChatkitError`."""
     logging.config.dictConfig(log_config(settings))
     raise_file_limit()
     loop_factory = uvicorn.Config("", log_config=None).get_loop_factory()  # uvloop, if it is installed
-    with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(_serve(settings, listening))
 
 
@@ -105,10 +107,10 @@ async def _serve(settings: Settings, listening: socket.socket) -> int:
     return ExitCode.INTERRUPTED if server.stopped_by == signal.SIGINT else ExitCode.DONE
 
 
-def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
+def configure(app: Litestar, settings: Settings) -> OpenerConfig:
     """Return uvicorn's configuration for the server of rooms."""
     limits = settings.limits
-    return uvicorn.Config(
+    config = OpenerConfig(
         app,
         http=HTTP_PROTOCOL,
         ws=ROOM_PROTOCOL,
@@ -123,6 +125,9 @@ def configure(app: Litestar, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=SHUTDOWN_S,
         backlog=BACKLOG,
     )
+    if not settings.has_access_log:  # the log is kept around the application
+        config.opener = RoomOpener(app.state.admission, settings.path_prefix)
+    return config
 
 
 def _tune_interpreter() -> None:

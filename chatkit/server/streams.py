@@ -1,7 +1,7 @@
 """A room as a stream over HTTP: server-sent events whose ids are cursors, or lines of JSON."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Self
 
@@ -9,9 +9,10 @@ import msgspec
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Message
+from chatkit.core.model import Cursor, Gap, Message
+from chatkit.core.segment import Encode
 from chatkit.core.signals import RoomChanged, Signal, StoreAvailable, StoreUnavailable
-from chatkit.core.subscription import Item, Subscription
+from chatkit.core.subscription import Item, Subscription, WouldBlock
 from chatkit.errors import ChatkitError, Unavailable
 from chatkit.session.formats import with_cursor
 from chatkit.session.session import StartPosition
@@ -19,37 +20,50 @@ from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, er
 
 HEARTBEAT_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds; a client gives up after two missed beats
 RECONNECT_MS = 1_000
-FETCH_MESSAGES = 64  # held for a reader that does not keep up: a few megabytes at the largest size
 SLICE_BYTES = 1 << 16  # written at once; then the stream waits until the reader has caught up
 MAX_STATUS_EVENTS = 2  # a reader that stalls through many outages gets only the last two changes
 
 
 class StreamFormat(msgspec.Struct, frozen=True):
-    """How a stream is written: its first event, its items, its heartbeat, and changes of the store's availability."""
+    """How a stream is written: its first event, its items, its heartbeat, and changes of the store's availability.
+
+    All readers of a room share the events of its messages. `end` ends each event, and occurs nowhere else.
+    """
 
     media_type: str
+    end: bytes
     first: Callable[[Cursor], bytes]
     heartbeat: Callable[[Cursor], bytes]
-    item: Callable[[Item, str], bytes]
+    message: Encode
+    gap: Callable[[Gap, str], bytes]
     status: Callable[[ErrorEvent | RestoredEvent], bytes]
 
+    def item(self, item: Item, epoch: str) -> bytes:
+        """Return the event of a message or a gap."""
+        return self.message(item) if isinstance(item, Message) else self.gap(item, epoch)
 
-def _cursor_of(item: Item, epoch: str) -> Cursor:
+
+def _cursor_after(gap: Gap, epoch: str) -> Cursor:
     # A stream that is cut off right after a gap resumes after the gap.
-    return item.cursor if isinstance(item, Message) else Cursor(epoch, item.before - 1)
+    return Cursor(epoch, gap.before - 1)
 
 
-def _sse_item(item: Item, epoch: str) -> bytes:
-    cursor = str(_cursor_of(item, epoch)).encode()
-    if isinstance(item, Message):
-        return b"id: %s\ndata: %s\n\n" % (cursor, message_json(item))
-    return b"event: gap\nid: %s\ndata: %s\n\n" % (cursor, encode(WireGap.of(item)))
+def _sse_message(message: Message) -> bytes:
+    return b"id: %s\ndata: %s\n\n" % (str(message.cursor).encode(), message_json(message))
 
 
-def json_line(item: Item, epoch: str) -> bytes:
-    """Return a message or a gap as a line of JSON, with the cursor from which to read on."""
-    encoded = message_json(item) if isinstance(item, Message) else encode(WireGap.of(item))
-    return with_cursor(encoded, _cursor_of(item, epoch)) + b"\n"
+def _sse_gap(gap: Gap, epoch: str) -> bytes:
+    return b"event: gap\nid: %s\ndata: %s\n\n" % (str(_cursor_after(gap, epoch)).encode(), encode(WireGap.of(gap)))
+
+
+def message_line(message: Message) -> bytes:
+    """Return a message as a line of JSON, with the cursor from which to read on."""
+    return with_cursor(message_json(message), message.cursor) + b"\n"
+
+
+def gap_line(gap: Gap, epoch: str) -> bytes:
+    """Return a gap as a line of JSON, with the cursor from which to read on."""
+    return with_cursor(encode(WireGap.of(gap)), _cursor_after(gap, epoch)) + b"\n"
 
 
 def _sse_ping(cursor: Cursor) -> bytes:
@@ -77,8 +91,8 @@ def _json_status(event: ErrorEvent | RestoredEvent) -> bytes:
     return encode(event) + b"\n"
 
 
-EVENT_STREAM = StreamFormat("text/event-stream", _sse_first, _sse_ping, _sse_item, _sse_status)
-JSON_LINES = StreamFormat("application/x-ndjson", _json_ping, _json_ping, json_line, _json_status)
+EVENT_STREAM = StreamFormat("text/event-stream", b"\n\n", _sse_first, _sse_ping, _sse_message, _sse_gap, _sse_status)
+JSON_LINES = StreamFormat("application/x-ndjson", b"\n", _json_ping, _json_ping, message_line, gap_line, _json_status)
 
 
 async def begin(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -181,12 +195,23 @@ async def _events(subscription: Subscription, client: StreamClient, form: Stream
         client.woken.clear()
         if statuses := client.pop_statuses():
             yield statuses
-        elif items := await subscription.read(FETCH_MESSAGES, wait=False):
-            for part in _slices(form.item(item, subscription.epoch) for item in items):
+        elif events := await _next_events(subscription, form):
+            for part in _slices(events, form.end):
                 if client.error is None:
                     yield part
         elif not subscription.is_due and not await _is_woken(client.woken):
             yield form.heartbeat(subscription.cursor)
+
+
+async def _next_events(subscription: Subscription, form: StreamFormat) -> bytes:
+    """Return the next events, joined; nothing if none is due."""
+    try:
+        events, _ = subscription.chunk(form.message)
+    except WouldBlock:
+        # A gap, or a message of a page that is loaded now. The rest of the page is then in memory for all readers.
+        items = await subscription.read(1, wait=False)
+        return b"".join([form.item(item, subscription.epoch) for item in items])
+    return events
 
 
 async def _is_woken(woken: asyncio.Event) -> bool:
@@ -199,14 +224,14 @@ async def _is_woken(woken: asyncio.Event) -> bool:
     return True
 
 
-def _slices(written: Iterable[bytes]) -> Iterator[bytes]:
-    """Join items into slices of at most `SLICE_BYTES`. A larger item is a slice of its own."""
-    part: list[bytes] = []
-    n_bytes = 0
-    for item in written:
-        if part and n_bytes + len(item) > SLICE_BYTES:
-            yield b"".join(part)
-            part, n_bytes = [], 0
-        part.append(item)
-        n_bytes += len(item)
-    yield b"".join(part)
+def _slices(events: bytes, end: bytes) -> Iterator[bytes]:
+    """Yield joined events in slices of at most `SLICE_BYTES` that end with an event; a larger event is one slice."""
+    start = 0
+    while len(events) - start > SLICE_BYTES:
+        found = events.rfind(end, start, start + SLICE_BYTES)
+        if found < 0:
+            found = events.index(end, start + SLICE_BYTES - len(end))
+        yield events[start : found + len(end)]
+        start = found + len(end)
+    if start < len(events):
+        yield events[start:]

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, cast
 from litestar.exceptions import PermissionDeniedException, WebSocketDisconnect
 from litestar.handlers import websocket_listener
 
-from chatkit.core.access import Identity
 from chatkit.errors import BadRequest, ChatkitError, Forbidden
-from chatkit.server.admission import Admission, ConnectionKind, TooManyConnections
+from chatkit.server.admission import Admission
 from chatkit.server.asgi_socket import AsgiSocket, TextOnlySocket
-from chatkit.server.connect_request import ConnectRequest, direct_socket, read_start
+from chatkit.server.connect_request import ConnectRequest, direct_socket
 from chatkit.server.identity import Credentials
 from chatkit.server.litestar_types import ServerSocket
-from chatkit.session.json_session import JsonSession
-from chatkit.session.session import Session
-from chatkit.session.text_session import TextSession
+from chatkit.server.session_start import admit, start_session
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
-from chatkit.wire.codes import PrivateCloseCode, close_code_of
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
@@ -49,7 +45,6 @@ async def session_lifespan(socket: ServerSocket) -> AsyncIterator[None]:
             yield
         return
     await socket.accept(subprotocols=SUBPROTOCOL if request.is_json else None)
-    admission.connections[_kind_of(request)].add()
     credentials = admission.authenticator.read(scope)
     direct = direct_socket(scope)
     running = (
@@ -68,10 +63,10 @@ async def _run_over_asgi(
 ) -> AsyncIterator[None]:
     out = AsgiSocket(socket)
     sending = admission.context.hub.spawn(out.send_all())
-    session: Session | None = None
+    session = None
     try:
-        session = await _start_session(request, credentials, _room_of(socket), admission, out)
-        if session is not None:
+        session = admit(request, credentials, admission, out)
+        if session is not None and await start_session(session, _room_of(socket), request):
             cast("TextOnlySocket", socket).attach(session, out)
             out.attach(session)
         yield
@@ -89,8 +84,8 @@ async def _run_over_direct_path(
 
     An idle connection then holds a protocol, a session and a subscription; this call and its scope are freed.
     """
-    session = await _start_session(request, credentials, _room_of(socket), admission, out)
-    if session is not None:
+    session = admit(request, credentials, admission, out)
+    if session is not None and await start_session(session, _room_of(socket), request):
         out.attach(session, outlives_handler=True)
     cast("TextOnlySocket", socket).release()
     yield
@@ -115,51 +110,6 @@ async def reject_handshake(socket: ServerSocket, error: ChatkitError) -> bool:
     await socket.send(start)
     await socket.send(body)
     return True
-
-
-async def _start_session(
-    request: ConnectRequest, credentials: Credentials, room: str | None, admission: Admission, out: DirectSocket
-) -> Session | None:
-    """Start the session; if it is refused, close the socket with the error and return None.
-
-    However the session ends, the connection is removed from the admission's count exactly once.
-    """
-    counter = admission.connections[_kind_of(request)]
-    try:
-        identity = admission.check_accepted(request, credentials)
-        session = _make_session(request, identity, admission, out, is_local=credentials.is_local)
-    except ChatkitError as error:
-        counter.remove()
-        admission.context.refusals.errors[error.code] += 1
-        is_full = isinstance(error, TooManyConnections)
-        out.close(PrivateCloseCode.OVERLOADED if is_full else close_code_of(error), str(error))
-        return None
-    session.on_end = counter.remove
-    try:
-        await session.start(room, read_start(request.after, request.history))
-    except ChatkitError as error:
-        session.fail(error)
-        session.closed(CloseCode.NORMAL)
-        return None
-    except BaseException:
-        session.closed(CloseCode.NORMAL)
-        raise
-    return session
-
-
-def _kind_of(request: ConnectRequest) -> ConnectionKind:
-    return ConnectionKind.JSON if request.is_json else ConnectionKind.TEXT
-
-
-def _make_session(
-    request: ConnectRequest, identity: Identity, admission: Admission, out: DirectSocket, *, is_local: bool
-) -> Session:
-    """Make a session of the kind that the client asked for. Raise `BadRequest`."""
-    limiter = admission.rates.of(identity, is_local=is_local)
-    context = admission.local_context if is_local else admission.context
-    if request.is_json:
-        return JsonSession(context, out, identity, limiter)
-    return TextSession(context, out, identity, limiter, request.format)
 
 
 def _room_of(socket: ServerSocket) -> str | None:

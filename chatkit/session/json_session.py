@@ -1,22 +1,14 @@
 """JsonSession: a session in `chatkit.v1`, with commands and events as JSON and any number of rooms."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import assert_never, cast
 
 from chatkit.core.access import Identity, Right
 from chatkit.core.backend import Filter
+from chatkit.core.group_commit import Outcome
 from chatkit.core.message_state import Act
-from chatkit.core.model import (
-    Cursor,
-    Draft,
-    Receipt,
-    check_body,
-    check_data,
-    check_key,
-    check_readable_room,
-    check_reference,
-    check_room,
-)
+from chatkit.core.model import Cursor, Draft, check_readable_room, check_room
 from chatkit.core.moderation import redaction_right
 from chatkit.core.read_state import reader_of
 from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
@@ -24,9 +16,11 @@ from chatkit.core.subscription import Subscription
 from chatkit.core.text import check_search
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, RoomRenamed, TooManyRooms, Unavailable
 from chatkit.session.delivery import Delivery
+from chatkit.session.drafting import draft_of
 from chatkit.session.formats import event_frame, format_for, gap_event_frame, presence_frame
+from chatkit.session.limiter import Limiter
 from chatkit.session.sending_order import SendingOrder
-from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
+from chatkit.session.session import Session, SessionContext, StartPosition
 from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import text_frame
 from chatkit.wire import protocol
@@ -61,6 +55,9 @@ class JsonSession(Session):
         self._rights: dict[str, list[str] | None] = {}  # as the client knows them, by joined room
         self._stale_rooms: set[str] = set()  # rooms whose changes of members were not sent, because the socket was full
 
+    def starts_at_once(self, room: str | None, start: StartPosition) -> bool:
+        return room is None or super().starts_at_once(room, start)
+
     async def _start(self, room: str | None, start: StartPosition) -> None:
         """Send the welcome, and join the room that the path names, if it names one."""
         context, identity = self._context, self.identity
@@ -72,6 +69,26 @@ class JsonSession(Session):
         if room is not None:
             self._path_room = check_readable_room(room)
             await self._join(self._path_room, start, None)
+
+    def _publish_all(self, texts: list[bytes]) -> bool:
+        if self.identity.is_bot:
+            return False
+        commands: list[protocol.PublishCommand] = []
+        drafts: list[Draft] = []
+        try:
+            for text in texts:
+                command = protocol.decode_command(text)
+                if not isinstance(command, protocol.PublishCommand) or command.act is Act.REDACT:
+                    return False
+                if command.behind is not None and self._order:  # some messages were refused: this one may have to wait
+                    return False
+                commands.append(command)
+                drafts.append(self._draft_of(command))
+        except ChatkitError:
+            return False
+        if len(drafts) > 1 and len({draft.room for draft in drafts}) > 1:
+            return False
+        return self._submit_all(drafts, partial(self._on_published, commands), sum(map(len, texts)))
 
     def received_text(self, text: bytes) -> None:
         """Execute one command, or send its error."""
@@ -89,7 +106,7 @@ class JsonSession(Session):
 
     def _execute(self, command: protocol.AnyCommand, n_bytes: int) -> None:  # noqa: C901 - a table of cases
         if isinstance(command, protocol.PublishCommand):  # most commands, so it is asked first
-            self._publish(check_room(self._room_of(command)), command, n_bytes)
+            self._publish(command, n_bytes)
             return
         if isinstance(command, protocol.PingCommand):  # it concerns the connection, not a room
             self._charge(PING_COST)
@@ -135,38 +152,33 @@ class JsonSession(Session):
             raise BadRequest("name the room: the path of this connection names none")
         return self._path_room
 
-    def _publish(self, room: str, command: protocol.PublishCommand, n_bytes: int) -> None:
-        limits = self._context.limits
+    def _publish(self, command: protocol.PublishCommand, n_bytes: int) -> None:
         if command.act is Act.REDACT:
+            room = check_room(self._room_of(command))
             self._queue_job(partial(self._redact, room, command), command.ref)
             self._charge(PAGE_COST)
             return
-        if command.of is not None or command.act is not None:
-            check_reference(command.of, command.act, command.body or "", command.data)
-        elif command.body is None and command.data is None:
-            raise BadRequest("publish needs a body")
-        body = "" if command.body is None else check_body(command.body, limits.body)
-        data = None if command.data is None else check_data(command.data, limits.data)
-        key = None if command.key is None else check_key(command.key)
-        identity = self.identity
-        draft = Draft(
-            room, self._sender, body, data, key, identity.is_verified, identity.is_bot, command.of, command.act
-        )
-        if command.ref is None:
-            self._submit(draft, self._on_settled, n_bytes)
-        elif command.behind is None:
-            self._submit(draft, partial(self._on_settled, ref=command.ref), n_bytes)
+        draft = self._draft_of(command)
+        if command.behind is None or command.ref is None:
+            self._submit(draft, partial(self._on_one_published, command), n_bytes)
         else:
-            self._submit_behind(command.behind, draft, command.ref, n_bytes)
+            self._submit_behind(command.behind, draft, command, n_bytes)
 
-    def _submit_behind(self, behind: protocol.Ref, draft: Draft, ref: protocol.Ref, n_bytes: int) -> None:
+    def _draft_of(self, command: protocol.PublishCommand) -> Draft:
+        name = self._path_room if command.room is None else command.room
+        room = check_room(self._room_of(command) if name is None else name)
+        return draft_of(command, room, self._sender, self.identity, self._context.limits)
+
+    def _submit_behind(
+        self, behind: protocol.Ref, draft: Draft, command: protocol.PublishCommand, n_bytes: int
+    ) -> None:
         """Publish, unless the message that this one was sent after was refused: this one must not overtake it."""
         if self._order is None:
             self._order = SendingOrder()
-        order = self._order
+        order, ref = self._order, command.ref or 0
         try:
             order.check(behind)
-            self._submit(draft, partial(self._on_settled_in_order, ref), n_bytes)
+            self._submit(draft, partial(self._on_one_published, command), n_bytes)
         except (RateLimited, Unavailable) as error:
             order.refused(ref, error)
             raise
@@ -175,10 +187,31 @@ class JsonSession(Session):
             raise
         order.forget(ref)
 
-    def _on_settled_in_order(self, ref: protocol.Ref, outcome: Receipt | ChatkitError) -> None:
-        if self._order is not None and isinstance(outcome, RateLimited | Unavailable):
-            self._order.refused(ref, outcome)
-        self._on_settled(outcome, ref)
+    def _on_one_published(self, command: protocol.PublishCommand, outcome: Outcome) -> None:
+        self._on_published((command,), (outcome,))
+
+    def _on_published(self, commands: Sequence[protocol.PublishCommand], outcomes: Sequence[Outcome]) -> None:
+        """Send the acknowledgements of messages in one write, and the errors of those that were not committed."""
+        self._count_settled(len(outcomes))
+        if self.is_closed:
+            return
+        acks: list[bytes] = []
+        for command, outcome in zip(commands, outcomes, strict=True):
+            if isinstance(outcome, ChatkitError):
+                self._send_texts(acks)
+                acks = []
+                self._on_not_committed(command, outcome)
+            elif command.ref is not None:
+                acks.append(protocol.ack_event(outcome, command.ref))
+        self._send_texts(acks)
+        self._deliver_own(outcomes[-1])
+
+    def _on_not_committed(self, command: protocol.PublishCommand, error: ChatkitError) -> None:
+        if command.behind is not None and command.ref is not None and isinstance(error, RateLimited | Unavailable):
+            if self._order is None:
+                self._order = SendingOrder()
+            self._order.refused(command.ref, error)
+        self._refuse(error, command.ref)
 
     async def _redact(self, room: str, command: protocol.PublishCommand) -> None:
         """Redact a message, and acknowledge it with the number of the message that is redacted."""
@@ -283,7 +316,9 @@ class JsonSession(Session):
         self._check(Right.READ, room)  # again: a search takes seconds
         messages = cast("list[protocol.WireMessage]", encoded.messages)  # encoded as `Raw`
         gap = None if page.gap is None else protocol.WireGap.of(page.gap)
-        self._send(protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last))
+        self._send(
+            protocol.HistoryEvent(room, messages, encoded.complete, command.ref, gap, page.head.last, encoded.reached)
+        )
 
     def _reader(self) -> str:
         return reader_of(self.identity, is_open=self._access.is_open)

@@ -20,6 +20,9 @@ class SendingOrder:
         self._refused: dict[Ref, RateLimited | Unavailable] = {}
         self._n_chars = 0
 
+    def __len__(self) -> int:
+        return len(self._refused)
+
     def check(self, behind: Ref) -> None:
         """Raise the error with which the message `behind` was refused, if it was."""
         error = self._refused.get(behind)

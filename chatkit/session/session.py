@@ -6,28 +6,25 @@ are passed in.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from chatkit.core.access import Identity, Right, is_system_room
-from chatkit.core.group_commit import Settle
+from chatkit.core.group_commit import Outcome, Settle, SettleAll
 from chatkit.core.history_queue import HistoryQueue
 from chatkit.core.hub import Hub
-from chatkit.core.model import (
-    Cursor,
-    Draft,
-    Limits,
-    Receipt,
-)
+from chatkit.core.model import Cursor, Draft, Limits
 from chatkit.core.signals import RoomChanged, RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unavailable
 from chatkit.session.counts import RefusalCounts
 from chatkit.session.delivery import Delivery
+from chatkit.session.limiter import Limiter
 from chatkit.session.scheduling import Cancellable, JoinSlots, next_turn, sleep_until_zero
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
+from chatkit.websocket.frames import TEXT, make_message
 from chatkit.wire import protocol
 from chatkit.wire.codes import close_code_of
 
@@ -40,19 +37,6 @@ NOWHERE: frozenset[str] = frozenset()  # shared by all sessions that have publis
 MAX_WRITABLE = 64  # rooms to which the client may publish that are remembered: as many as it may join by default
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
-
-
-class Limiter(Protocol):
-    """The rate limit of one sender."""
-
-    def consume(self, n_bytes: int) -> float:
-        """Count one message of `n_bytes`. Return 0, or, if it exceeds the limit, the seconds after which to retry."""
-
-    def charge(self, cost: float) -> float:
-        """Count a command that costs as much as `cost` messages. Return the seconds to wait before the next one."""
-
-    def may_signal(self) -> bool:
-        """Return whether a signal, which is not stored, may be sent now. Otherwise it is dropped."""
 
 
 class SessionContext(msgspec.Struct, frozen=True):
@@ -82,7 +66,7 @@ class StartPosition(msgspec.Struct, frozen=True):
 class Session(ABC):
     """What both protocols share: rights, publishing with back-pressure, jobs in order, and a complete clean-up.
 
-    The server calls `received_text`, `received_binary`, `writable_again` and `closed`: a session is a `Receiver`. From
+    The server calls `received_texts`, `received_binary`, `writable_again` and `closed`: a session is a `Receiver`. From
     `start` until it is closed, the hub calls `on_access_changed`.
     """
 
@@ -120,9 +104,32 @@ class Session(ABC):
         self._access.watchers.add(self)  # before the first wait, so that the session is notified of each change
         await self._start(room, start)
 
+    def starts_at_once(self, room: str | None, start: StartPosition) -> bool:
+        """Return whether `start` would not wait for the store."""
+        return room is not None and self._context.hub.is_in_memory(room, start.after)
+
     @abstractmethod
     async def _start(self, room: str | None, start: StartPosition) -> None:
         """Greet the client, and join the room."""
+
+    def received_texts(self, texts: list[bytes]) -> int:
+        """Handle text messages from the client, and return how many: the others are received again.
+
+        Messages that can all be published are published together, by the same rules as one after another.
+        """
+        if len(texts) > 1:
+            texts = texts[: max(1, MAX_OUTSTANDING - self._n_outstanding)]
+        if self._publish_all(texts):
+            return len(texts)
+        for n, text in enumerate(texts, 1):
+            self.received_text(text)
+            if self._is_reading_paused or self.is_closed:
+                return n
+        return len(texts)
+
+    @abstractmethod
+    def _publish_all(self, texts: list[bytes]) -> bool:
+        """Publish text messages together. If one may be refused, or does something else, return False."""
 
     @abstractmethod
     def received_text(self, text: bytes) -> None:
@@ -275,29 +282,54 @@ class Session(ABC):
         if self._n_outstanding >= MAX_OUTSTANDING:
             self._pause_reading()
 
-    def _on_settled(self, outcome: Receipt | ChatkitError, ref: protocol.Ref | None = None) -> None:
-        self._n_outstanding -= 1
+    def _submit_all(self, drafts: list[Draft], settle: SettleAll, n_bytes: int) -> bool:
+        """Submit drafts for one room together, as `_submit` does. If one may be refused, submit none, return False."""
+        room = drafts[0].room
+        try:
+            if room not in self._writable or self._writable_generation != self._access.generation:
+                self._check_write(room)
+            if self._limiter is not None and not self._limiter.consume_all(len(drafts), n_bytes):
+                return False
+            self._context.hub.submit_all(drafts, settle, n_bytes)
+        except ChatkitError:  # the messages are handled one by one, and those refused get their errors
+            return False
+        self._n_outstanding += len(drafts)
+        if self._n_outstanding >= MAX_OUTSTANDING:
+            self._pause_reading()
+        return True
+
+    def _count_settled(self, n_drafts: int) -> None:
+        self._n_outstanding -= n_drafts
         if self._is_reading_paused:
             self._resume_reading()
-        if self.is_closed:
-            return
+
+    def _deliver_own(self, outcome: Outcome) -> None:
+        """Wake the sender of a message at once, not in its turn of the fan-out: its next message may depend on this one."""
         if isinstance(outcome, ChatkitError):
-            self._refuse(outcome, ref)
             return
         message = outcome.message
-        if ref is not None:
-            ack = protocol.AckEvent(message.room, message.seq, str(message.cursor), outcome.repeat, ref, message.time)
-            self._send_text(protocol.encode(ack))
-        # Wake the sender at once, not in its turn of the fan-out: its next message may depend on this one.
         delivery = self._rooms.get(message.room)
         if delivery and (reader := delivery.subscription) and reader.position < message.seq:
             delivery.wake()
 
+    def _send_texts(self, payloads: list[bytes]) -> None:
+        """Send texts in one write; see `_send_text`."""
+        if len(payloads) == 1:
+            self._send_text(payloads[0])
+        elif payloads:
+            socket = self._socket
+            frames = b"".join([make_message(TEXT, payload, socket.deflate) for payload in payloads])
+            socket.write(frames)
+            self._count_sent(len(frames))
+
     def _send_text(self, payload: bytes) -> None:
         """Send a text, and pause reading from a client that does not read its answers when they are many."""
         self._socket.send_text(payload)
+        self._count_sent(len(payload))
+
+    def _count_sent(self, n_bytes: int) -> None:
         if not self._socket.is_writable:
-            self._n_unread_bytes += len(payload)
+            self._n_unread_bytes += n_bytes
             if self._n_unread_bytes > MAX_UNREAD_BYTES:
                 self._pause_reading()
 

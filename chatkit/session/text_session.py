@@ -1,12 +1,16 @@
 """TextSession: a session in plain text. A frame from the client is a body; messages go out in a chosen format."""
 
+from collections.abc import Sequence
+
 from chatkit.core.access import Identity
+from chatkit.core.group_commit import Outcome
 from chatkit.core.model import Draft, check_body, check_readable_room
 from chatkit.core.signals import RoomSignal
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.session.delivery import Delivery
 from chatkit.session.formats import FORMATS, format_for
-from chatkit.session.session import Limiter, Session, SessionContext, StartPosition
+from chatkit.session.limiter import Limiter
+from chatkit.session.session import Session, SessionContext, StartPosition
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 from chatkit.wire.costs import refused_cost
@@ -40,15 +44,32 @@ class TextSession(Session):
         self._rooms[self._room] = delivery
         delivery.wake()
 
+    def _publish_all(self, texts: list[bytes]) -> bool:
+        identity, room, sender = self.identity, self._room, self._sender
+        if identity.is_bot or max(map(len, texts)) > self._context.limits.body:
+            return False
+        is_verified = identity.is_verified
+        drafts = [Draft(room, sender, text.decode(), None, None, is_verified) for text in texts]
+        return self._submit_all(drafts, self._on_settled, sum(map(len, texts)))
+
     def received_text(self, text: bytes) -> None:
         try:
             body = check_body(text.decode(), self._context.limits.body)
             identity = self.identity
             draft = Draft(self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot)
-            self._submit(draft, self._on_settled, len(text))
+            self._submit(draft, lambda outcome: self._on_settled((outcome,)), len(text))
         except ChatkitError as error:
             self._charge(refused_cost(len(text)))
             self._refuse(error)
+
+    def _on_settled(self, outcomes: Sequence[Outcome]) -> None:
+        self._count_settled(len(outcomes))
+        if self.is_closed:
+            return
+        for outcome in outcomes:
+            if isinstance(outcome, ChatkitError):
+                self._refuse(outcome)
+        self._deliver_own(outcomes[-1])
 
     def _expel(self, room: str, error: ChatkitError) -> None:  # noqa: ARG002 - it is the only one
         self._end(error)

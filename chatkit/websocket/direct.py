@@ -13,8 +13,12 @@ DIRECT: Final = "chatkit.direct"
 class Receiver(Protocol):
     """The application's side of the direct path. The server calls it in the event loop. It MUST NOT raise."""
 
-    def received_text(self, text: bytes) -> None:
-        """Handle one whole text message, which is valid UTF-8."""
+    def received_texts(self, texts: list[bytes]) -> int:
+        """Handle whole text messages that arrived together. Each is valid UTF-8; there is at least one.
+
+        Return how many were handled. The others, if there are any, are delivered again, before later messages.
+        A receiver handles at least one, and leaves some only if it has paused reading or closed the connection.
+        """
 
     def received_binary(self) -> None:
         """Handle the arrival of a binary message."""

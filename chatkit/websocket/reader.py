@@ -7,7 +7,7 @@ Knows no sockets, event loops, clocks or logs. `FrameReader` reads the bytes of 
 import codecs
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final, Protocol
 
@@ -23,8 +23,6 @@ _NEVER: Final = -1  # equals no first byte, which disables the reader's short pa
 _TURN_BYTES: Final = 16_384
 _LONG_PATH_BYTES: Final = 256  # added to each frame of the long path: floods use them, honest clients hardly do
 _INFLATED_SHARE: Final = 32  # decompressing so many bytes costs as much as one
-
-TextCall = Callable[[bytes], None]
 
 _AFTERFINAL_BLOCK: Final = (SYNC_TAIL, b"\x00" + SYNC_TAIL)  # allowed after a block that is marked final (7.2.3.4)
 
@@ -50,8 +48,8 @@ class FrameSink(Protocol):
         Call `receive_data` then, possibly with no bytes: the reader may hold data that it has not read yet.
         """
 
-    def on_text(self, payload: bytes) -> None:
-        """Handle one whole text message, which is valid UTF-8."""
+    def on_texts(self, payloads: list[bytes]) -> None:
+        """Handle whole text messages that arrived one behind the other. Each is valid UTF-8; there is at least one."""
 
     def on_binary(self, payload: bytes) -> None:
         """Handle one whole binary message."""
@@ -102,19 +100,19 @@ class FrameReader:
 
     The length of a frame is compared with `max_bytes` as soon as its header is complete, before its payload is
     buffered. `inflate_bits` is the client's window if permessage-deflate was negotiated (without context takeover),
-    otherwise 0. `on_text` is the sink's method at first, and may be replaced at any time.
+    otherwise 0.
 
     One call of `receive_data` does a bounded amount of work. It keeps the rest of the data for the next call.
     """
 
     __slots__ = (
-        "_buffer", "_inflate_bits", "_max_bytes", "_n_inflated", "_need", "_partial", "_plain", "_sink", "_state",
-        "n_begun", "on_text",
+        "_buffer", "_inflate_bits", "_max_bytes", "_n_inflated", "_need", "_on_texts", "_partial", "_plain", "_sink",
+        "_state", "n_begun",
     )  # fmt: skip
 
     def __init__(self, sink: FrameSink, max_bytes: int, inflate_bits: int = 0) -> None:
-        self.on_text: TextCall = sink.on_text
         self._sink = sink
+        self._on_texts = sink.on_texts  # bound once: every read calls it
         self._max_bytes = max_bytes
         self._inflate_bits = inflate_bits
         self._state = _ON
@@ -138,6 +136,7 @@ class FrameReader:
                 return
             data = waiting
         at, end, max_bytes, turn_end = 0, len(data), self._max_bytes, _TURN_BYTES
+        texts: list[bytes] = []  # read, but not passed on yet
         while at < end and at < turn_end:
             if data[at] == self._plain and end - at > 7:
                 start, least, size = at + 6, 0, data[at + 1] - 128  # negative if the frame is not masked
@@ -147,18 +146,21 @@ class FrameReader:
                 stop = start + size
                 if least <= size <= max_bytes and stop <= end:
                     payload = apply_mask(data[start:stop], data[start - 4 : start])
-                    if not payload.isascii() and not _is_utf8(payload):
-                        self._fail(CloseCode.INVALID_PAYLOAD, "text is not valid UTF-8")
-                        break
-                    at = stop
-                    self.on_text(payload)
-                    continue
+                    if payload.isascii() or _is_utf8(payload):
+                        texts.append(payload)
+                        at = stop
+                        continue
+            if texts:  # before what follows them; and they may pause the reader
+                self._on_texts(texts)
+                texts = []
             stop = self._read_frame(data, at, end)
             if stop == at:
                 break
             at = stop
             turn_end -= _LONG_PATH_BYTES + self._n_inflated // _INFLATED_SHARE
             self._n_inflated = 0
+        if texts:
+            self._on_texts(texts)
         if at < end or self._buffer is not None:
             self._keep(data, at)
         if turn_end <= at and self._state is _ON:
@@ -314,7 +316,7 @@ class FrameReader:
         if first & 0x0F == BINARY:
             self._sink.on_binary(payload)
         elif payload.isascii() or _is_utf8(payload):
-            self.on_text(payload)
+            self._on_texts([payload])
         else:
             raise FrameError(CloseCode.INVALID_PAYLOAD, "text is not valid UTF-8")
 

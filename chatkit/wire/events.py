@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, get_args
 
 import msgspec
 
-from chatkit.core.model import Gap, GapReason, Member, Message
+from chatkit.core.model import Gap, GapReason, Member, Message, Receipt, format_time
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of
 from chatkit.wire.commands import Ref
@@ -142,7 +142,8 @@ class HistoryEvent(ServerEvent, frozen=True, tag="history"):
     """A page of history. If `complete`, no more messages follow in its direction. `gap` is missing before the page.
 
     `last` is the number of the room's newest message. Unless the page was asked for as `raw`, the messages are in the
-    state after it: a change that is delivered with a higher number is to be applied to them.
+    state after it: a change that is delivered with a higher number is to be applied to them. `reached` is set if a
+    search has ended early: it continues from this number, with `before` or `after`.
     """
 
     room: str
@@ -151,6 +152,7 @@ class HistoryEvent(ServerEvent, frozen=True, tag="history"):
     ref: Ref | None = None
     gap: WireGap | None = None
     last: int = 0
+    reached: int | None = None
 
 
 class MembersEvent(ServerEvent, frozen=True, tag="members"):
@@ -274,7 +276,7 @@ def message_event(message: Message) -> bytes:
         MessageEvent(
             message.room,
             message.seq,
-            message.time,
+            format_time(message.time_ms),
             message.sender,
             message.body,
             message.data,
@@ -287,6 +289,13 @@ def message_event(message: Message) -> bytes:
             message.mentions,
         )
     )
+
+
+def ack_event(receipt: Receipt, ref: Ref) -> bytes:
+    """Encode the acknowledgement of a message."""
+    message = receipt.message
+    cursor = f"{message.epoch}:{message.seq}"
+    return encode(AckEvent(message.room, message.seq, cursor, receipt.repeat, ref, format_time(message.time_ms)))
 
 
 def gap_event(room: str, gap: Gap) -> bytes:

@@ -54,16 +54,18 @@ class RoomView(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-class RoomList(msgspec.Struct, frozen=True):
-    """All rooms, in the order of their names."""
+class RoomList(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rooms, in the order of their names. Unless `complete`, others follow after the last one."""
 
     rooms: list[RoomView]
+    complete: bool = True
 
 
 class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Messages in `seq` order. The next page, with `after=cursor`, misses and repeats none.
 
-    Unless the page was asked for as `raw`, they are in the state after the message `last`.
+    Unless the page was asked for as `raw`, they are in the state after the message `last`. `reached` is set if a search
+    has ended early: it continues with `before=reached`, or, if it was read with `after`, with `after=cursor`.
     """
 
     messages: list[WireMessage]
@@ -72,6 +74,7 @@ class MessagePage(msgspec.Struct, frozen=True, omit_defaults=True):
     last: int
     complete: bool
     gap: WireGap | None = None
+    reached: int | None = None
 
 
 class MessageList(msgspec.Struct, frozen=True, omit_defaults=True):

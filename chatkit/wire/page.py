@@ -4,24 +4,26 @@ JSON writes some characters as six, so the encoded page may be several times as 
 """
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from chatkit.core.history import HistoryPage
 from chatkit.core.model import Cursor
 from chatkit.core.page_size import MAX_PAGE_BYTES
-from chatkit.wire.protocol import message_json
+from chatkit.wire.http import MessagePage
+from chatkit.wire.protocol import WireGap, WireMessage, encode, message_json
 
 SLICE_BYTES: Final = 1 << 16  # encoded in one turn of the event loop
 
 
 class EncodedPage(msgspec.Struct, frozen=True):
-    """The messages of a page as JSON, in `seq` order, and the cursor after them."""
+    """The messages of a page as JSON, in `seq` order, and the cursor after them; `reached` as in a `HistoryPage`."""
 
     messages: list[msgspec.Raw]
     cursor: Cursor
     complete: bool
+    reached: int | None = None
 
 
 async def encode_page(page: HistoryPage, *, is_forward: bool) -> EncodedPage:
@@ -40,7 +42,15 @@ async def encode_page(page: HistoryPage, *, is_forward: bool) -> EncodedPage:
             n_in_slice = 0
             await asyncio.sleep(0)
     if len(encoded) == len(messages):
-        cursor, complete = page.cursor, page.complete
+        cursor, complete, reached = page.cursor, page.complete, page.reached
     else:
-        cursor, complete = messages[len(encoded) - 1].cursor if is_forward else page.cursor, False
-    return EncodedPage(encoded if is_forward else encoded[::-1], cursor, complete)
+        cursor, complete, reached = messages[len(encoded) - 1].cursor if is_forward else page.cursor, False, None
+    return EncodedPage(encoded if is_forward else encoded[::-1], cursor, complete, reached)
+
+
+def page_json(history: HistoryPage, page: EncodedPage) -> bytes:
+    """Return the body of a page as JSON."""
+    head = history.head
+    gap = None if history.gap is None else WireGap.of(history.gap)
+    messages = cast("list[WireMessage]", page.messages)  # they are encoded already
+    return encode(MessagePage(messages, str(page.cursor), head.first, head.last, page.complete, gap, page.reached))

@@ -11,13 +11,14 @@ from chatkit.cli.chat.notes import present_sentence
 from chatkit.cli.chat.room_connection import RoomConnection
 from chatkit.cli.chat.room_display import RoomDisplay
 from chatkit.cli.chat.transcript import ACTION
+from chatkit.cli.history_reader import HistoryReader, Selection
 from chatkit.cli.input import InputFailed
 from chatkit.cli.marks import printable_marks
 from chatkit.cli.next_steps import with_next_step
 from chatkit.cli.sanitize import one_line
 from chatkit.cli.target import Target
 from chatkit.core.message_state import Act
-from chatkit.core.model import check_sender
+from chatkit.core.model import Message, check_sender
 from chatkit.core.text import check_search
 from chatkit.errors import BadInput, BadRequest, ChatkitError
 from chatkit.wire.access import RoomSettingsChange
@@ -150,14 +151,16 @@ class Chat:
         return seq
 
     async def _search(self, text: str) -> None:
-        page = await self._connection.client.history(self.display.room, search=check_search(text), limit=MAX_FOUND)
-        count = len(page.messages)
+        selection = Selection(room=self.display.room, search=check_search(text), count=MAX_FOUND)
+        reader = HistoryReader(self._connection.client, selection)
+        messages = [item async for item in reader.read() if isinstance(item, Message)]
+        count = len(messages)
         which = f"{count} {'message' if count == 1 else 'messages'}"
-        which = which if page.complete else f"the newest {which}"
+        which = which if reader.left_out is None else f"the newest {which}"
         self._interface.note(f"{which} with {text!r}{':' if count else ''}")
         if not count:
             return
-        self._interface.show(self._context.transcript.listing(page.messages, self._interface.width))
+        self._interface.show(self._context.transcript.listing(messages, self._interface.width))
         self._interface.note("end of the search")
 
     async def _topic(self, text: str) -> None:

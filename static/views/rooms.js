@@ -21,7 +21,7 @@ export class RoomsView {
   /** @type {Children<RoomRow>} */
   #others = new Children(find("#other-list", HTMLElement), rowElement);
 
-  /** @param {{onOpen: (room: string) => void, onFilter: () => void}} on */
+  /** @param {{onOpen: (room: string) => void, onFilter: (prefix: string) => void}} on */
   constructor(on) {
     this.on = on;
     find("#room-form", HTMLFormElement).addEventListener("submit", (event) => {
@@ -31,13 +31,13 @@ export class RoomsView {
     this.#box.addEventListener("input", () => {
       setText(this.#problem, "");
       this.#box.ariaInvalid = null;
-      on.onFilter();
+      on.onFilter(this.#typed);
     });
   }
 
   /** @param {{joined: RoomState[], others: RoomState[]}} rooms */
   show({ joined, others }) {
-    const typed = this.#box.value.trim().replace(/^#/, "");
+    const typed = this.#typed;
     const query = typed.toLocaleLowerCase();
     /** @param {RoomState} row */
     const matches = (row) => row.name.toLocaleLowerCase().includes(query);
@@ -54,6 +54,10 @@ export class RoomsView {
     setText(find(".name", HTMLElement, this.#make), typed);
   }
 
+  get #typed() {
+    return this.#box.value.trim().replace(/^#/, "");
+  }
+
   focus() {
     this.#box.focus();
     this.#box.select();
@@ -67,7 +71,7 @@ export class RoomsView {
       return;
     }
     this.#box.value = "";
-    this.on.onFilter();
+    this.on.onFilter("");
     this.on.onOpen(room);
   }
 }

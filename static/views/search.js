@@ -4,8 +4,8 @@
  *
  * @typedef {import("../protocol.js").Message} Message
  * @typedef {"room" | "all" | "mentions" | "pinned"} Scope
- * @typedef {{messages: Message[], more: number | string | undefined}} Results newest first; `more` continues with older
- *   ones
+ * @typedef {{messages: Message[], more: number | string | undefined, reached?: number}} Results newest first; `more`
+ *   continues with older ones. A search of many messages ends early: `reached` is the message that it has reached
  */
 
 import { find, setText } from "../dom.js";
@@ -119,7 +119,8 @@ export class SearchView {
     this.#list.append(...results.messages.map((message) => this.#element(message, scope, text)));
     this.#more.hidden = results.more === undefined;
     this.#more.onclick = () => void this.#search(results.more);
-    setText(this.#status, summary(this.#list.children.length, results.more !== undefined, scope));
+    setText(this.#status, summary(this.#list.children.length, results, scope));
+    this.#more.textContent = results.messages.length ? "Show older" : "Search on";
   }
 
   /**
@@ -139,10 +140,11 @@ export class SearchView {
 
 /**
  * @param {number} count
- * @param {boolean} hasMore
+ * @param {Results} results
  * @param {Scope} scope
  */
-function summary(count, hasMore, scope) {
-  if (count) return `${count}${hasMore ? " or more" : ""} found`;
-  return NONE[scope] ?? "Nothing found.";
+function summary(count, { more, reached }, scope) {
+  const end = reached === undefined ? "" : `, searched back to message ${reached}`;
+  if (count) return `${count}${more === undefined ? "" : " or more"} found${end}`;
+  return NONE[scope] ?? (more === undefined ? "Nothing found." : `Nothing found so far${end}.`);
 }

@@ -7,12 +7,11 @@ from functools import partial
 
 import pytest
 import stores
-from postgres_backends import eventually, fresh, has_reached, opened, schema_of, sql, until_stored
+from postgres_backends import eventually, fresh, has_reached, opened, schema_of, sql, terminate_listeners, until_stored
 
 from chatkit.backends import open_backend
 from chatkit.backends.conformance.suite import drafts_in, keyed_drafts, numbers_of, texts, until
 from chatkit.backends.postgres import backend, listener, writer
-from chatkit.backends.postgres.notifications import AdvancedRoom, AppendedPayload, OwnAppends
 from chatkit.bench.local.postgres import PostgresServer
 from chatkit.core.backend import (
     Backend,
@@ -35,17 +34,6 @@ def server() -> Iterator[PostgresServer]:
         yield server
 
 
-def terminate_listener(url: str) -> None:
-    """Terminate the connections that listen for notifications of the store, as an administrator may."""
-    found = sql(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE query LIKE 'LISTEN \"chatkit:{}\"%' OR (query = 'SELECT 1' AND backend_type = 'client backend'"
-        " AND pid <> pg_backend_pid())",
-        url,
-    )
-    assert int(found) > 0
-
-
 def test_no_message_is_lost_when_the_listening_connection_is_terminated() -> None:
     url = stores.postgres()
 
@@ -65,7 +53,7 @@ def test_no_message_is_lost_when_the_listening_connection_is_terminated() -> Non
             for n in range(300):
                 await one.append(drafts_in("a", n))
                 if n % 100 == 50:
-                    await asyncio.to_thread(terminate_listener, url)
+                    await asyncio.to_thread(terminate_listeners, url)
             await following
             assert [message.body for message in received] == [str(n) for n in range(300)]
 
@@ -186,46 +174,6 @@ def test_a_paused_database_is_unavailable_and_does_not_delay_closing(
     asyncio.run(main())
 
 
-def test_a_batch_whose_answer_was_lost_is_notified_in_its_own_process(server: PostgresServer) -> None:
-    url = fresh(server)
-
-    async def main() -> None:
-        async with opened(url, 2) as (one, two):
-            await one.append(drafts_in("a", 1))
-            await one.watch("a")
-            # A lock on the room delays the answer: the batch waits, and its publisher is cancelled.
-            lock = f"BEGIN; SELECT * FROM {schema_of(url)}.room FOR UPDATE; SELECT pg_sleep(0.3); COMMIT"
-            holding = asyncio.ensure_future(asyncio.to_thread(server.run_sql, lock))
-            await eventually(
-                lambda: server.run_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != "0"
-            )
-            appending = asyncio.ensure_future(one.append(drafts_in("a", 2)))
-            await asyncio.sleep(0.1)
-            appending.cancel()
-            await asyncio.gather(appending, holding, return_exceptions=True)
-            (receipt,) = await two.append(drafts_in("a", 3))
-            seen = await until(one.notifications(), lambda item: getattr(item, "last", 0) == receipt.message.seq)
-            notified = [seq for item in seen if isinstance(item, RoomAdvanced) for seq in numbers_of(item.messages)]
-            assert notified == list(range(2, receipt.message.seq + 1))
-
-    asyncio.run(main())
-
-
-def test_a_payload_of_an_own_batch_is_delivered_only_if_its_answer_was_lost() -> None:
-    appends = OwnAppends()
-    answered, lost = appends.begin(), appends.begin()
-    early, late = (AppendedPayload("me", tag, "e", [AdvancedRoom("a", tag, tag, 0)]) for tag in (answered, lost))
-    assert not appends.is_new(early)
-    assert not appends.is_new(late)
-    appends.confirm(answered)
-    assert appends.abandon(lost) == [late]
-    assert not appends.is_new(early)
-    assert appends.is_new(late)
-    for _ in range(2 * OwnAppends.MAX_UNANSWERED):
-        appends.abandon(appends.begin())
-    assert not appends.is_new(late)
-
-
 def test_reconnecting_compares_ten_thousand_rooms_with_few_statements(server: PostgresServer) -> None:
     url = fresh(server)
     schema = schema_of(url)
@@ -327,7 +275,7 @@ def test_a_database_that_lost_its_newest_messages_gets_a_new_epoch() -> None:
                 old = reader.epoch
                 # As after a failover to a replica that was behind, or after restoring a backup.
                 sql("DELETE FROM {}.message WHERE seq > 2; UPDATE {}.room SET last = 2", url)
-                terminate_listener(url)
+                terminate_listeners(url)
                 items = list(await reader.read())
                 assert isinstance(items[0], Gap)
                 assert (items[0].after, items[0].reason) == (5, "epoch")

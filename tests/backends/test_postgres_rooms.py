@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 import stores
-from postgres_backends import eventually, opened, schema_of, sql
+from postgres_backends import eventually, opened, schema_of, sql, terminate_listeners
 
 from chatkit.backends import open_backend
 from chatkit.backends import postgres as postgres_package
@@ -124,8 +124,7 @@ def test_a_deletion_while_a_process_does_not_listen_is_notified_afterwards() -> 
             assert isinstance(one, PostgresBackend)
             (old,) = await two.append(drafts_in("a", 1))
             await one.watch("a")
-            listening = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%{}%'"
-            await asyncio.gather(asyncio.to_thread(sql, listening, url), two.delete_room("a"))
+            await asyncio.gather(asyncio.to_thread(terminate_listeners, url), two.delete_room("a"))
             epoch = (await two.read("a")).head.epoch
             assert epoch != old.message.epoch
             await until(one.notifications(), lambda item: is_restart(item, epoch))

@@ -12,7 +12,7 @@ from sqlite_stores import fill_room, open_store, opening_error, read_all, start_
 
 from chatkit.backends.sqlite import errors as sqlite_errors
 from chatkit.backends.sqlite.checkpoint import MAX_WAL_BYTES
-from chatkit.backends.sqlite.reader import TRIM_STEP
+from chatkit.backends.sqlite.trimming import MESSAGE_BYTES, STEP_BYTES
 from chatkit.core.model import Draft
 from chatkit.errors import Unavailable
 
@@ -139,7 +139,7 @@ def test_a_redacted_body_is_erased_from_the_files(tmp_path: Path) -> None:
 
 def test_appends_run_between_the_steps_of_a_trim(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
-    fill_room(path, 20 * TRIM_STEP)
+    fill_room(path, 20 * STEP_BYTES // MESSAGE_BYTES)
 
     async def main() -> None:
         async with open_store(path) as backend:
@@ -153,7 +153,7 @@ def test_appends_run_between_the_steps_of_a_trim(tmp_path: Path) -> None:
             page = await backend.read("big", after=0, limit=100_000)
             assert await trimming == page.head.first - 1 + 30 * 30
             assert [m.seq for m in page.messages] == list(range(page.head.first, page.head.last + 1))
-            assert page.head.first >= 20 * TRIM_STEP - 9
+            assert page.head.first >= 20 * STEP_BYTES // MESSAGE_BYTES - 9
 
     asyncio.run(main())
 

@@ -243,6 +243,31 @@ def test_a_server_that_sends_a_page_again_is_refused() -> None:
     run(test())
 
 
+def test_a_server_whose_search_gets_no_further_is_refused() -> None:
+    async def test() -> None:
+        page = answer(200, {**PAGE, "messages": [], "complete": False, "reached": 1})
+        async with RawServer(lambda _: page).running() as server, Client(server.url) as client:
+            assert (await client.history("ops", search="x")).reached == 1
+            with pytest.raises(Unavailable, match="a search that continues from 1"):
+                await client.history("ops", search="x", before=1)
+            with pytest.raises(Unavailable, match="a search that continues from 1"):
+                await scroll(client)
+            assert len(server.heads) == 4
+
+    run(test())
+
+
+def test_a_server_that_lists_rooms_again_is_refused() -> None:
+    async def test() -> None:
+        page = answer(200, {"rooms": [ROOM], "complete": False})
+        async with RawServer(lambda _: page).running() as server, Client(server.url) as client:
+            with pytest.raises(Unavailable, match="rooms that were listed before"):
+                await client.rooms()
+            assert len(server.heads) == 2
+
+    run(test())
+
+
 def test_a_server_whose_log_is_always_another_is_refused() -> None:
     async def test() -> None:
         epochs = iter(range(1_000))

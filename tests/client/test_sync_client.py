@@ -43,7 +43,7 @@ def test_it_has_the_methods_and_parameters_of_the_asynchronous_client() -> None:
     def parameters(of: type, name: str) -> list[str]:
         return list(inspect.signature(getattr(of, name), follow_wrapped=True).parameters)
 
-    names = {name for name in dir(Client) if not name.startswith("_")} - {"submit", "consume", "name"}
+    names = {name for name in dir(Client) if not name.startswith("_")} - {"submit", "name"}
     assert names == {name for name in dir(SyncClient) if not name.startswith("_")} - {"close", "name"}
     assert {name for name in names if parameters(Client, name) != parameters(SyncClient, name)} == set()
     assert SyncClient.publish.__doc__ == Client.publish.__doc__
@@ -93,6 +93,24 @@ def test_publishing_many_stops_at_the_first_that_is_refused(client: SyncClient) 
     with pytest.raises(BadBody):
         client.publish_all("refused", iter(["good", "\ud800", "maybe"]))
     assert client.history("refused", before=2).messages[0].body == "good"
+
+
+def test_the_messages_of_a_consumer_come_until_they_are_acknowledged(server: ServerProcess) -> None:
+    with SyncClient(server.url, "worker") as client:
+        client.publish_all("jobs", ["a", "b", "c", "d"])
+        with client.consume("jobs", as_="worker", after="start") as messages:
+            assert read(iter(messages), 2) == ["a", "b"]
+            messages.ack()
+        with client.consume("jobs", as_="worker") as messages:
+            items = iter(messages)
+            assert read(items, 1) == ["c"]
+            messages.retry("not yet", delay_s=0)
+            assert read(items, 1) == ["c"]
+        failed = client.consume("jobs", as_="worker")
+        assert read(iter(failed), 1) == ["c"]  # the loop was left, so it has failed, and came again after its delay
+        failed.close(KeyboardInterrupt())  # is no failure: it is given back, and comes at once
+        with client.consume("jobs", as_="worker", retries=5) as messages:
+            assert read(iter(messages), 2) == ["c", "d"]
 
 
 def test_several_threads_use_one_client(client: SyncClient) -> None:

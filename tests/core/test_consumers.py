@@ -10,10 +10,11 @@ from harness import run, until
 
 from chatkit.core.access import EVERYTHING, Identity
 from chatkit.core.consumer import Consumer
-from chatkit.core.consumer_records import CONSUMER
+from chatkit.core.consumer_records import CONSUMER, move_consumers
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Gap
 from chatkit.core.page_size import MAX_PAGE_BYTES
+from chatkit.core.records import Record
 from chatkit.errors import BadRequest, Forbidden, StoreError, Unavailable
 
 ADMIN = Identity("root", grants=EVERYTHING)
@@ -256,6 +257,27 @@ def test_a_renamed_room_takes_its_consumers_along() -> None:
         await hub.moderation.rename_room(ADMIN, "ops", "dev")
         assert [status.room for status in await hub.consumers.statuses()] == ["dev"]
         assert (await hub.consumers.consumer("dev", "indexer").ack(lease)).lag == 0
+
+    on_a_hub(test)
+
+
+def test_a_renamed_rooms_consumers_replace_those_of_a_deleted_room_and_lose_no_acknowledgement() -> None:
+    async def test(hub: Hub, backend: Faults, clock: Clock) -> None:
+        await hub.publish(Draft("dev", "ann", "old"))
+        await hub.consumers.put("dev", "indexer", owner="ann", after="end")
+        await hub.moderation.delete_room(ADMIN, "dev")
+        consumer = await filled(hub, 3)
+        first = (await consumer.receive(limit=1)).lease or ""
+        put_record = backend.put_record
+
+        async def put_after_an_acknowledgement(*args: Any, **kwargs: Any) -> Record:
+            backend.put_record = put_record  # type: ignore[method-assign]  # once
+            await consumer.ack(first)
+            return await put_record(*args, **kwargs)
+
+        backend.put_record = put_after_an_acknowledgement  # type: ignore[method-assign]
+        await move_consumers(backend, "ops", "dev")
+        assert [(status.room, status.cursor.seq) for status in await hub.consumers.statuses()] == [("dev", 1)]
 
     on_a_hub(test)
 

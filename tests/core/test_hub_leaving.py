@@ -16,6 +16,7 @@ from chatkit.core.backend import Backend, RoomAdvanced
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Receipt
 from chatkit.core.subscription import Item, Subscription
+from chatkit.core.tasks import Tasks
 from chatkit.errors import ChatkitError, Unavailable
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
@@ -88,7 +89,8 @@ def test_a_hub_is_left_completely_even_if_leaving_is_cancelled(steps: int, share
             using.cancel()
             await asyncio.wait([using])
             assert len(outcomes) == 1
-            assert hub._tasks.is_over
+            with pytest.raises(Unavailable):
+                hub.spawn(asyncio.sleep(0))
             assert hub.counts["subscriptions"] == 0
             others = asyncio.all_tasks() - {asyncio.current_task(), backend._next}
             assert not [task for task in others if "Hub" in repr(task) or "_logged" in repr(task)]
@@ -148,3 +150,26 @@ def test_hubs_can_be_left_in_any_order(tmp_path: Path) -> None:
             assert seqs(await readers[2].read()) == [2]
 
     run(main())
+
+
+def test_a_task_that_is_started_when_the_last_one_has_ended_is_refused() -> None:
+    refused: list[Unavailable] = []
+
+    async def main() -> None:
+        tasks = Tasks()
+
+        async def nothing() -> None:
+            pass
+
+        def start(_ended: asyncio.Task[None]) -> None:
+            try:
+                tasks.spawn(nothing())
+            except Unavailable as error:
+                refused.append(error)
+
+        async with tasks:
+            tasks.spawn(asyncio.sleep(0)).add_done_callback(start)  # called after the group's own callback
+        start(asyncio.ensure_future(asyncio.sleep(0)))
+
+    run(main())
+    assert [str(error) for error in refused] == ["the server is shutting down"] * 2

@@ -10,9 +10,9 @@ from harness import run, until
 
 from chatkit.core.access import Identity
 from chatkit.core.access_store import AT_ONCE
-from chatkit.core.backend import MentionPosition, RoomInfo, RoomUnread
+from chatkit.core.backend import MentionPosition, RoomUnread
 from chatkit.core.hub import Hub
-from chatkit.core.model import Draft, Message
+from chatkit.core.model import Draft
 from chatkit.core.read_state import MARKER, move_markers, reader_of
 from chatkit.errors import BadCursor, Forbidden, NotFound
 
@@ -152,29 +152,6 @@ def test_what_was_read_is_kept_for_somebody_who_is_known(identity: Identity, *, 
     else:
         with pytest.raises(Forbidden):
             reader_of(identity, is_open=is_open)
-
-
-def test_a_search_in_many_rooms_finds_the_newest_first_page_by_page() -> None:
-    async def test(hub: Hub) -> None:
-        for n in range(30):
-            await hub.publish(Draft(f"room{n % 4}", "ann", f"{'deploy' if n % 3 else 'other'} {n}"))
-        rooms: list[RoomInfo] = await hub.rooms()
-        every = await hub.search(rooms, "DEPLOY", limit=100)
-        positions = [MentionPosition(message.time_ms, message.room, message.seq) for message in every]
-        assert len(every) == 20
-        assert positions == sorted(positions, reverse=True)
-        pages: list[Message] = []
-        before: MentionPosition | None = None
-        while page := await hub.search(rooms, "deploy", before=before, limit=3):
-            pages += page
-            last = page[-1]
-            before = MentionPosition(last.time_ms, last.room, last.seq)
-        assert pages == every
-        some = [info for info in rooms if info.room != "room1"]
-        assert {message.room for message in await hub.search(some, "deploy")} == {"room0", "room2", "room3"}
-        assert await hub.search(rooms, "nothing like it") == []
-
-    on_a_hub(test)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:2", "1:2:", "a:2:ops", "1:b:ops", ":::", "1" * 30 + ":1:ops", "-1:2:ops"])

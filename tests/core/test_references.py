@@ -9,10 +9,10 @@ from harness import run
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.backend import Backend
-from chatkit.core.group_commit import Committer
+from chatkit.core.group_commit import Committer, Outcome
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, Receipt
-from chatkit.core.references import MAX_EMOJIS, Outcome, References
+from chatkit.core.references import MAX_EMOJIS, References
 from chatkit.errors import BadReference, Forbidden, StoreError, Unavailable
 
 THUMB = "👍"

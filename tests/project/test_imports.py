@@ -51,6 +51,22 @@ def test_importing_the_server_does_not_load_the_sdk_for_agents() -> None:
     assert loaded_by("import chatkit.server.app", ("mcp", "mcp_types")) == []
 
 
+def test_listening_loads_no_framework() -> None:
+    assert loaded_by("import chatkit.server.listen", HEAVY) == []  # `chatkit serve` listens before it loads them
+
+
+def test_starting_the_server_loads_no_pydantic() -> None:
+    start = """
+import asyncio
+from chatkit.server.app import open_app
+from chatkit.server.settings import Settings
+async def start():
+    async with open_app(Settings(backend="memory://")):
+        pass
+asyncio.run(start())"""
+    assert loaded_by(start, ("pydantic", "attrs", "litestar")) == ["litestar"]
+
+
 @pytest.mark.parametrize("module", ["model", "segment", "roster"])
 def test_the_synchronous_core_imports_no_event_loop_clock_or_log(module: str) -> None:
     # Checks the names in the module, because typing and msgspec load parts of the standard library themselves.

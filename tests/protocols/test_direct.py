@@ -155,17 +155,18 @@ def test_a_receiver_can_pause_during_a_delivery(loop: str) -> None:
             await eventually(lambda: app.receivers)
             receiver = app.receivers[0]
             each = iter(range(100))
-            received = receiver.received_text
+            received = receiver.received_texts
 
-            def one_at_a_time(text: bytes) -> None:
-                received(text)
+            def one_at_a_time(texts: list[bytes]) -> int:
+                received(texts[:1])
                 receiver.socket.pause_reading()
                 if next(each) % 2:
                     receiver.socket.resume_reading()
                 else:
                     asyncio.get_running_loop().call_soon(receiver.socket.resume_reading)
+                return 1
 
-            receiver.received_text = one_at_a_time  # type: ignore[method-assign]
+            receiver.received_texts = one_at_a_time  # type: ignore[method-assign]
             receiver.socket.pause_reading()
             receiver.socket.resume_reading()
             client.send(b"".join(frame(0x81, b"%d" % i) for i in range(100)))

@@ -31,6 +31,24 @@ def test_each_iteration_takes_one_turn_in_order() -> None:
     run(test, "asyncio")
 
 
+def test_a_turn_is_taken_at_once_only_if_no_other_was_in_this_iteration() -> None:
+    async def test() -> None:
+        queue, taken = TurnQueue(asyncio.get_running_loop()), list[int]()
+        assert queue.start_now()
+        assert not queue.start_now()
+        queue.add(partial(taken.append, 1))
+        queue.add(partial(taken.append, 2))
+        await asyncio.sleep(0)
+        assert taken == [1]
+        assert not queue.start_now()  # the second is before it
+        await asyncio.sleep(0)
+        assert taken == [1, 2]
+        await asyncio.sleep(0)
+        assert queue.start_now()
+
+    run(test, "asyncio")
+
+
 def test_a_connection_that_always_has_more_to_do_waits_for_the_others() -> None:
     async def test() -> None:
         queue, taken = TurnQueue(asyncio.get_running_loop()), list[str]()

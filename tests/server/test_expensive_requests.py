@@ -17,7 +17,7 @@ from chatkit.core.page_size import MAX_PAGE_BYTES
 from chatkit.errors import NotFound
 from chatkit.server.disconnect import while_connected
 from chatkit.server.long_answer import slices
-from chatkit.server.room_list import FEW_ROOMS, EncodedRooms
+from chatkit.server.room_list import FEW_ROOMS, EncodedRooms, RoomRange
 from chatkit.wire.costs import JOIN_COST, LEAVE_COST, PING_COST, REFUSED_COST
 
 
@@ -219,5 +219,49 @@ def test_a_list_of_few_rooms_is_always_current() -> None:
         for n in range(3):
             await host.backend.append([Draft(f"room{n}", "ann", "x")])
             assert len(json.loads(await rooms.read())["rooms"]) == n + 1
+
+    hosted(test)
+
+
+def test_a_list_of_rooms_is_read_in_pages_with_the_rooms_that_only_have_members() -> None:
+    async def test(host: Host) -> None:
+        await host.backend.append([Draft(f"room{n}", "ann", "x") for n in (1, 2, 4, 5, 7)])
+        await host.backend.append([Draft(".hidden", "ann", "x")])
+        with (
+            await host.hub.subscribe("room0", member="ann"),
+            await host.hub.subscribe("room3", member="ann"),
+            await host.hub.subscribe("room8", member="ann"),
+        ):
+            rooms = EncodedRooms(host.hub)
+
+            async def page(asked: RoomRange) -> tuple[list[str], bool]:
+                listed = json.loads(await rooms.read_some(asked, lambda room: room != "room4"))
+                return [view["room"] for view in listed["rooms"]], listed.get("complete", True)
+
+            assert await page(RoomRange(limit=3)) == (["room0", "room1", "room2"], False)
+            assert await page(RoomRange(after="room2", limit=3)) == (["room3", "room5", "room7"], False)
+            assert await page(RoomRange(after="room7", limit=3)) == (["room8"], True)
+            assert await page(RoomRange(after="room5", limit=1)) == (["room7"], False)
+            assert await page(RoomRange(prefix="room3")) == (["room3"], True)
+            assert await page(RoomRange(prefix="room")) == ([f"room{n}" for n in (0, 1, 2, 3, 5, 7, 8)], True)
+            assert await page(RoomRange(prefix="room", after="room5", limit=2)) == (["room7", "room8"], True)
+            assert await page(RoomRange(prefix="x")) == ([], True)
+
+    hosted(test)
+
+
+def test_every_room_is_on_one_page() -> None:
+    async def test(host: Host) -> None:
+        names = [f"room{n:03}" for n in range(300)]
+        await host.backend.append([Draft(room, "ann", "x") for room in names])
+        rooms, seen = EncodedRooms(host.hub), list[str]()
+        while True:
+            asked = RoomRange(after=seen[-1] if seen else "", limit=7)
+            listed = json.loads(await rooms.read_some(asked, lambda room: room.endswith("1")))
+            seen += [view["room"] for view in listed["rooms"]]
+            if listed.get("complete", True):
+                break
+            assert len(listed["rooms"]) == 7
+        assert seen == [room for room in names if room.endswith("1")]
 
     hosted(test)

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from raw_client import Talk, call, open_socket, publish, run
 from serving import ServerProcess, serve
 
 from chatkit.core.access import Identity
-from chatkit.server.rate_limit import MAX_BUCKETS, MIN_WAIT_S, SHARE_OF_ADDRESS, Bucket, RateLimits
+from chatkit.server.rate_limit import MAX_BUCKETS, MIN_WAIT_S, SHARE_OF_ADDRESS, Bucket, RateLimits, SenderLimiter
 from chatkit.server.settings import BURST_S, MAX_RATE_BYTES
 
 
@@ -50,6 +52,30 @@ def test_a_refused_message_costs_nothing() -> None:
     assert bucket.consume(0, 0.0) == pytest.approx(1.0)
     assert bucket.consume(0, 1.0) == 0.0
     assert bucket.consume(0, 1.0) == pytest.approx(1.0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 3), st.lists(st.integers(0, 3 * MAX_RATE_BYTES), min_size=1, max_size=6))),
+    st.booleans(),
+)
+@example([(0.0, [1] * 6)], True)
+def test_messages_that_are_counted_together_are_those_that_none_of_would_be_refused(
+    steps: list[tuple[float, list[int]]], is_empty: bool
+) -> None:
+    def limiter(now: list[float]) -> SenderLimiter:
+        limits = RateLimits(2.0, clock=lambda: now[0])
+        found = limits.of(Identity("ann", address="192.0.2.1"), None if is_empty else "a connection")
+        assert found is not None
+        return found
+
+    now = [100.0]
+    one_by_one, together = limiter(now), limiter(now)
+    for wait_s, sizes in steps:
+        now[0] += wait_s
+        if not together.consume_all(len(sizes), sum(sizes)):
+            assert any([one_by_one.consume(n_bytes) for n_bytes in sizes])  # noqa: C419 - each is to be counted
+            return
+        assert not any([one_by_one.consume(n_bytes) for n_bytes in sizes])  # noqa: C419
 
 
 def test_a_rate_of_one_a_minute_allows_one_message_a_minute() -> None:

@@ -8,13 +8,16 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 from raw_client import Lines, call, eventually, health, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core.access import Identity
 from chatkit.core.hub import Hub
-from chatkit.core.model import Draft
+from chatkit.core.model import Draft, Message
 from chatkit.server import streams
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamFormat
 from chatkit.server.streams import stream as stream_of
@@ -217,6 +220,47 @@ def test_a_stalled_reader_costs_at_most_a_slice_of_memory(form: StreamFormat) ->
             assert len(parts) < len(sizes)
 
     run(test())
+
+
+@pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
+def test_an_event_is_encoded_once_for_all_readers_of_its_format(form: StreamFormat) -> None:
+    n_encoded = 0
+
+    def count(message: Message) -> bytes:
+        nonlocal n_encoded
+        n_encoded += 1
+        return form.message(message)
+
+    async def read(hub: Hub, counted: StreamFormat) -> int:
+        async with aclosing(stream_of(hub, GUEST, "busy", StartPosition(history=5), counted)) as room:
+            parts = [await anext(room)]
+            while len(bodies_of(parts)) < 25:
+                parts.append(await anext(room))
+            return len(bodies_of(parts))
+
+    async def test() -> None:
+        async with MemoryBackend() as backend, Hub(backend) as hub:
+            counted = replace(form, message=count)
+            for _ in range(5):
+                await hub.publish(Draft("busy", "ann", "before"))
+            readers = [asyncio.ensure_future(read(hub, counted)) for _ in range(20)]
+            for _ in range(20):
+                await hub.publish(Draft("busy", "ann", "after"))
+            assert await asyncio.gather(*readers) == [25] * 20
+
+    run(test())
+    assert n_encoded == 25
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=30), st.sampled_from([b"\n", b"\n\n"]))
+def test_a_slice_ends_with_an_event(sizes: list[int], end: bytes) -> None:
+    events = [b"x" * size + end for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "SLICE_BYTES", 200)
+        slices = list(streams._slices(b"".join(events), end))
+    assert b"".join(slices) == b"".join(events)
+    assert all(part.endswith(end) for part in slices)
+    assert all(len(part) <= 200 or part.count(end) == 1 for part in slices)
 
 
 def data_of(parts: list[bytes]) -> list[bytes]:

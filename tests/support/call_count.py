@@ -2,8 +2,14 @@
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import chatkit
+
+_PACKAGE = str(Path(chatkit.__file__).parent)
 
 
 def calls_of(work: Callable[[], object]) -> int:
@@ -22,3 +28,29 @@ def calls_of(work: Callable[[], object]) -> int:
         sys.setprofile(None)
         gc.enable()
     return count
+
+
+class OwnCalls:
+    """The calls of the package's own functions, and those of C's functions that they make, in this thread."""
+
+    def __init__(self) -> None:
+        self.of_python = 0
+        self.of_c = 0
+
+    def count(self, frame: Any, event: str, _argument: Any) -> None:
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            self.of_python += event == "call"
+            self.of_c += event == "c_call"
+
+
+@contextmanager
+def counting() -> Iterator[OwnCalls]:
+    """Count the package's own calls in the block, which may wait for the event loop."""
+    calls = OwnCalls()
+    gc.disable()
+    sys.setprofile(calls.count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+        gc.enable()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,11 +60,18 @@ class Shell:
         return [json.loads(line)["body"] for line in self.run("history", room, "--json").splitlines()]
 
     def counts(self, room: str, at_least: int) -> Callable[[], bool]:
-        """Return a function that checks whether a room holds this many messages."""
-        return lambda: len(self.bodies(room)) >= at_least
+        """Return a function that checks whether a room holds this many messages, of which none was dropped."""
+
+        def are_stored() -> bool:
+            with urllib.request.urlopen(f"{self.env['CHATKIT_SERVER']}/rooms/{room}/messages?limit=1") as answer:
+                newest = json.load(answer)["messages"]
+            return bool(newest) and newest[0]["seq"] >= at_least
+
+        return are_stored
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from chatkit.cli.main import app
+from chatkit.cli.main import app, build_commands
 
 
 class CommandRunner:
@@ -16,6 +16,7 @@ class CommandRunner:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
         self.stderr = ""
         self._options = options
+        monkeypatch.setattr("typer.testing._get_command", lambda _app: build_commands())  # otherwise built each time
         monkeypatch.chdir(folder)
         for name in ("CHATKIT_SERVER", "CHATKIT_BACKEND", "CHATKIT_TOKEN", "CHATKIT_NAME"):
             monkeypatch.delenv(name, raising=False)

@@ -105,8 +105,8 @@ class Faults(Backend):
             lambda: self.inner.read(room, after=after, before=before, limit=limit, where=where, folded=folded),
         )
 
-    async def rooms(self) -> list[RoomInfo]:
-        return await self._do("rooms", self.inner.rooms)
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        return await self._do("rooms", lambda: self.inner.rooms(start=start, limit=limit))
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._do("redact", lambda: self.inner.redact(room, seq))

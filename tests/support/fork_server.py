@@ -48,12 +48,13 @@ LOADED_LATE = (
 
 
 def load() -> None:
-    """Import what a command may import."""
+    """Import what a command may import, and build the commands."""
     names = [each.name for each in pkgutil.walk_packages(chatkit.__path__, "chatkit.")]
     for name in (*names, *LOADED_LATE):
         if not name.endswith("__main__") and name not in forking.MODULES:  # these are run, not imported
             with suppress(ImportError):
                 importlib.import_module(name)
+    importlib.import_module("chatkit.cli.main").build_commands()
 
 
 def serve(connection: socket.socket) -> dict[str, Any] | None:

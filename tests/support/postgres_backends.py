@@ -35,6 +35,16 @@ async def eventually(call: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
+def terminate_listeners(url: str) -> None:
+    """Terminate the connections that listen for notifications of the store, as an administrator may."""
+    found = sql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND (query LIKE 'LISTEN \"chatkit:{}\"%' OR query LIKE '%last_value%\"{}\".batch%')",
+        url,
+    )
+    assert int(found) > 0
+
+
 @asynccontextmanager
 async def opened(url: str, count: int) -> AsyncIterator[list[Backend]]:
     async with AsyncExitStack() as stack:

@@ -173,10 +173,12 @@ class EchoReceiver:
         self.calls: list[Any] = []
         self.is_silent = False
 
-    def received_text(self, text: bytes) -> None:
-        self.calls.append(text)
-        if not self.is_silent:
-            self.socket.send_text(text)
+    def received_texts(self, texts: list[bytes]) -> int:
+        self.calls += texts
+        for text in texts:
+            if not self.is_silent:
+                self.socket.send_text(text)
+        return len(texts)
 
     def received_binary(self) -> None:
         self.calls.append("binary")
@@ -296,9 +298,11 @@ class RecordingSink:
     def on_turn_over(self) -> None:
         self.n_turns += 1
 
-    def on_text(self, payload: bytes) -> None:
-        assert type(payload) is bytes
-        self.calls.append(("text", payload))
+    def on_texts(self, payloads: list[bytes]) -> None:
+        assert payloads
+        for payload in payloads:
+            assert type(payload) is bytes
+            self.calls.append(("text", payload))
         self.do()
 
     def on_binary(self, payload: bytes) -> None:

@@ -31,6 +31,9 @@ class Allowance:
         self.n_bytes -= n_bytes
         return 0.0
 
+    def consume_all(self, _: int, n_bytes: int) -> bool:
+        return self.consume(n_bytes) == 0.0
+
     def charge(self, _: float) -> float:
         return 0.0
 

@@ -42,6 +42,7 @@ class Screen:
         deadline = time.monotonic() + PATIENCE_S
         while not holds():
             assert time.monotonic() < deadline, "\n".join(self.rows())
+            time.sleep(0.02)  # each look is a process
 
     def shows(self, *texts: str) -> None:
         self.wait_for(lambda: all(text in "\n".join(self.rows()) for text in texts))

@@ -2,107 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from harness import run, turns, until
-from receiver import OK, Receiver, receiver, status
+from receiver import OK, receiver, status
+from webhook_site import LOOPBACK, ROOT, Site, eventually, make_quick, no_claim, no_lag, site, with_site
 
-from chatkit.backends import open_backend
-from chatkit.backends.memory import MemoryBackend
-from chatkit.core.access import EVERYTHING, Credential, Identity, RoomSettings
-from chatkit.core.audit import AUDIT_ROOM
-from chatkit.core.consumer import Consumer
+from chatkit.core.access import RoomSettings
 from chatkit.core.hub import Hub
-from chatkit.core.model import Draft
-from chatkit.core.webhook import Webhook, WebhookEvent
-from chatkit.errors import VersionConflict
-from chatkit.webhooks import deliverer as deliverer_module
 from chatkit.webhooks import delivery as delivery_module
-from chatkit.webhooks import room_names, schedule
-from chatkit.webhooks.address import AddressPolicy
-from chatkit.webhooks.claim import KEY, KIND, TAKE_OVER_S, Claim
-from chatkit.webhooks.deliverer import Deliverer
+from chatkit.webhooks.claim import KIND
 from chatkit.webhooks.room_names import RoomNames
 from chatkit.webhooks.sender import Sender
 from chatkit.wire.webhooks import Header
 
-ROOT = Identity("root", is_verified=True, grants=EVERYTHING, credential=Credential.STORE)
-LOOPBACK = AddressPolicy(["127.0.0.0/8"])
-
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for changes often, and repeat requests at once."""
-    monkeypatch.setattr(deliverer_module, "RENEW_S", 0.02)
-    for module in (delivery_module, room_names):
-        monkeypatch.setattr(module, "LOOK_S", 0.02)
-    monkeypatch.setattr(schedule, "DELAYS_S", (0.01,) * 8)
-
-
-class Site:
-    """A server that delivers, and a receiver on this machine."""
-
-    def __init__(self, hub: Hub, to: Receiver, deliverer: Deliverer | None = None) -> None:
-        self.hub = hub
-        self.to = to
-        self.deliverer = deliverer
-
-    async def add(self, *rooms: str, events: str = "message", url: str = "", mention: str | None = None) -> Webhook:
-        wanted = [WebhookEvent(event) for event in events.split()]
-        return await self.hub.webhooks.add(ROOT, url or self.to.url, rooms or ("ops",), wanted, mention=mention)
-
-    async def publish(self, *bodies: str, room: str = "ops", by: str = "ann") -> None:
-        for body in bodies:
-            await self.hub.publish(Draft.new(room, body, sender=by))
-
-    async def audit(self) -> list[Any]:
-        page = await self.hub.history(AUDIT_ROOM)
-        return [message.data["event"] for message in page.messages]
-
-    async def has_audit(self, event: str) -> bool:
-        return bool((await self.audit())[-1] == event)
-
-
-async def eventually(is_so: Callable[[], Awaitable[object]]) -> None:
-    """Wait, with a deadline, until something holds in the store."""
-    async with asyncio.timeout(10):
-        while not await is_so():  # noqa: ASYNC110 - the store has no event for it
-            await asyncio.sleep(0.001)
-
-
-async def no_lag(consumer: Consumer) -> bool:
-    return not (await consumer.status()).lag
-
-
-async def no_claim(hub: Hub) -> bool:
-    return not await hub.records.scan_records(KIND)
-
-
-@asynccontextmanager
-async def site() -> AsyncIterator[Site]:
-    async with (
-        MemoryBackend() as backend,
-        Hub(backend) as hub,
-        receiver() as to,
-        Deliverer(hub, LOOPBACK) as deliverer,
-    ):
-        yield Site(hub, to, deliverer)
-
-
-def with_site(test: Callable[[Site], Awaitable[None]]) -> Callable[[], None]:
-    async def main() -> None:
-        async with site() as made:
-            await test(made)
-
-    def wrapped() -> None:
-        run(main())
-
-    wrapped.__name__ = test.__name__
-    return wrapped
+    make_quick(monkeypatch)
 
 
 # Messages
@@ -307,115 +224,6 @@ async def test_nothing_runs_without_webhooks(at: Site) -> None:
     assert await at.hub.records.scan_records(KIND) != []
     await at.hub.webhooks.remove(ROOT, webhook.id)
     await eventually(lambda: no_claim(at.hub))
-
-
-# Several servers
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@asynccontextmanager
-async def servers(folder: Path, count: int, to: Receiver) -> AsyncIterator[list[Site]]:
-    async with AsyncExitStack() as opened:
-        hubs = []
-        for _ in range(count):
-            backend = await opened.enter_async_context(open_backend(f"sqlite:///{folder}/rooms.db"))
-            hubs.append(await opened.enter_async_context(Hub(backend)))
-        yield [Site(hub, to) for hub in hubs]
-
-
-def test_of_two_servers_one_delivers_and_the_other_goes_on_at_once_when_it_ends(tmp_path: Path) -> None:
-    async def go() -> None:
-        async with receiver() as to, servers(tmp_path, 2, to) as (first, second):
-            async with Deliverer(second.hub, LOOPBACK):
-                async with Deliverer(first.hub, LOOPBACK):
-                    await first.add()
-                    await first.publish(*(f"m{n}" for n in range(20)))
-                    assert await to.bodies(20) == [f"m{n}" for n in range(20)]
-                await first.publish(*(f"m{n}" for n in range(20, 40)))
-                assert await to.bodies(20) == [f"m{n}" for n in range(20, 40)]
-            assert len(to.all) == 40
-
-    run(go())
-
-
-class CountedClaim(Claim):
-    """A claim that counts how often its server has tried to renew it."""
-
-    n_renewals = 0
-
-    async def renew(self) -> bool:
-        try:
-            return await super().renew()
-        finally:
-            self.n_renewals += 1
-
-    async def renewed(self, times: int = 3) -> None:
-        last = self.n_renewals + times
-        await until(lambda: self.n_renewals >= last)
-
-
-def test_a_killed_server_is_replaced_and_what_it_had_taken_is_sent_again(tmp_path: Path) -> None:
-    """A killed server leaves a claim that nobody renews, and messages with a lease."""
-
-    async def go() -> None:
-        async with receiver() as to, servers(tmp_path, 2, to) as (killed, second):
-            webhook = await killed.add()
-            await Claim(killed.hub.records).renew()
-            await killed.publish("m1", "m2", "m3")
-            consumer = killed.hub.consumers.consumer("ops", webhook.consumer)
-            await consumer.receive(limit=2, lease_s=0.2)
-            await second.hub.refresh_access()
-            clock = Clock()
-            claim = CountedClaim(second.hub.records, clock=clock)
-            async with Deliverer(second.hub, LOOPBACK, claim=claim):
-                await claim.renewed()
-                clock.now_s += TAKE_OVER_S - 0.1
-                await claim.renewed()
-                assert to.all == []
-                clock.now_s += 0.1
-                assert await to.bodies(3) == ["m1", "m2", "m3"]
-
-    run(go())
-
-
-def test_a_server_that_lost_the_claim_sends_nothing_until_it_has_it_again(tmp_path: Path) -> None:
-    async def go() -> None:
-        async with receiver() as to, servers(tmp_path, 2, to) as (first, second):
-            claim = CountedClaim(first.hub.records)
-            async with Deliverer(first.hub, LOOPBACK, claim=claim):
-                await first.add()
-                await first.publish("m1")
-                assert await to.bodies(1) == ["m1"]
-                version = await take_claim(second.hub)
-                await claim.renewed()
-                assert not claim.is_held
-                await first.publish("m2", "m3")
-                await claim.renewed()
-                assert len(to.all) == 1
-                await second.hub.records.put_record(KIND, KEY, None, expected_version=version)
-                assert await to.bodies(2) == ["m2", "m3"]
-
-    run(go())
-
-
-async def take_claim(hub: Hub) -> int:
-    """Let another server have the claim, between two renewals of its holder; return the version of its record."""
-    while True:
-        record = await hub.records.get_record(KIND, KEY)
-        try:
-            version = 0 if record is None else record.version
-            return (await hub.records.put_record(KIND, KEY, b"another", expected_version=version)).version
-        except VersionConflict:
-            continue
 
 
 # Tests

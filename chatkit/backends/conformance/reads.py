@@ -2,8 +2,11 @@
 
 # ruff: noqa: D103 - a case's name states the requirement
 
+from collections.abc import Awaitable  # noqa: TC003  # a cheap import is no reason to hide it
+
 from chatkit.backends.conformance.suite import Factory, case, check, drafts_in, expect, numbers_of
 from chatkit.core.backend import Backend, Filter
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
 
@@ -46,6 +49,24 @@ async def a_page_has_the_messages_asked_for(factory: Factory) -> None:
             what = f"read(after={after}, before={before}, limit={limit})"
             expect((numbers_of(page.messages), page.complete), (seqs, complete), what)
             expect((page.head.first, page.head.last), (1, 10), "the head of a page")
+
+
+@case
+async def every_change_of_messages_replaces_the_change_mark(factory: Factory) -> None:
+    async with factory() as backend:
+        changes: tuple[Awaitable[object], ...] = (
+            backend.append(drafts_in("a", *range(5))),
+            backend.append([Draft("a", "ann", "other", of=2, act=Act.EDIT)]),
+            backend.redact("a", 1),
+            backend.trim("a", keep=3),
+            backend.rename_room("a", "b"),
+            backend.append(drafts_in("elsewhere", "x")),
+            backend.delete_room("b"),
+        )
+        for number, change in enumerate(changes):
+            before = backend.change_mark()
+            await change
+            check(before is None or backend.change_mark() != before, f"change {number} must replace the mark {before}")
 
 
 @case
@@ -138,6 +159,45 @@ async def a_filter_chooses_messages(factory: Factory) -> None:
             1 not in numbers_of((await backend.read("a", where=Filter(search=""))).messages),
             "a redacted message must not match a search",
         )
+
+
+@case
+async def rooms_are_listed_in_pages(factory: Factory) -> None:
+    names = sorted(["a", "ab", "a-b", "a b", "b", "Z", "\u00e4", "\u4e2d", "\U0001f600", "b%", "b_", "b*"])
+    async with factory() as backend:
+        await backend.append([Draft(room, "ann", "x") for room in reversed(names)])
+        await backend.trim("b", keep=0)
+        await backend.delete_room("b%")
+        names.remove("b%")
+        expect([info.room for info in await backend.rooms()], names, "all rooms")
+        expect([info.room for info in await backend.rooms(limit=3)], names[:3], "the first three rooms")
+        for at, name in enumerate(names):
+            page = [info.room for info in await backend.rooms(start=name, limit=2)]
+            expect(page, names[at : at + 2], f"the rooms from {name!r} on")
+            page = [info.room for info in await backend.rooms(start=f"{name}\x01", limit=100)]
+            expect(page, names[at + 1 :], f"the rooms after {name!r}")
+        (info,) = await backend.rooms(start="b", limit=1)
+        expect((info.head.first, info.head.last), (2, 1), "a room in a page")
+
+
+@case
+async def a_filter_excludes_the_messages_up_to_a_number(factory: Factory) -> None:
+    async with factory() as backend:
+        await backend.append([Draft("a", "ann", body) for body in ("one x", "two", "three x", "four x", "five x")])
+        await backend.append([Draft("a", "ann", "six x", of=2, act=Act.EDIT)])
+        asked: list[tuple[dict[str, int], list[int], bool]] = [
+            ({}, [3, 4, 5], True),
+            ({"limit": 2}, [4, 5], False),
+            ({"before": 4}, [3], True),
+            ({"after": 0, "limit": 1}, [3], False),
+            ({"after": 3, "before": 5}, [4], True),
+            ({"before": 2}, [], True),
+        ]
+        for where, seqs, complete in asked:
+            page = await backend.read("a", **where, where=Filter(search="x", above=2), folded=True)
+            expect((numbers_of(page.messages), page.complete), (seqs, complete), f"the hits above 2 with {where}")
+        page = await backend.read("a", where=Filter(search="x", above=1), folded=True)
+        expect(numbers_of(page.messages), [2, 3, 4, 5], "the hits above 1, in their current text")
 
 
 async def _filter_by_sender_and_time(backend: Backend) -> None:

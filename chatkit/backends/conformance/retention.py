@@ -2,6 +2,8 @@
 
 # ruff: noqa: D103 - a case's name states the requirement
 
+import asyncio
+
 from chatkit.backends.conformance.suite import (
     Factory,
     case,
@@ -13,6 +15,7 @@ from chatkit.backends.conformance.suite import (
     until,
 )
 from chatkit.core.backend import MessageRedacted
+from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import NotFound
 
@@ -57,6 +60,28 @@ async def trimming_one_room_keeps_all_others(factory: Factory) -> None:
         expect([info.room for info in await backend.rooms()], ["a", "b"], "the rooms")
         expect((await backend.append(drafts_in("a", "next")))[0].message.seq, 6, "the next number of the trimmed room")
         expect(await backend.trim(keep=1), 4, "how many were dropped of all rooms")
+
+
+@case
+async def a_long_trim_runs_in_steps_between_which_messages_are_appended(factory: Factory) -> None:
+    async with factory() as backend:
+        for _ in range(4):
+            await backend.append(drafts_in("a", *range(200)))
+            await backend.append(drafts_in("a", *["x" * 60_000] * 5))
+        await backend.append([Draft("a", "bob", "y", of=seq, act=Act.REACT) for seq in range(1, 11)])
+        await backend.append([Draft(f"room{n}", "ann", str(i)) for n in range(60) for i in range(7)])
+        trimming = asyncio.ensure_future(backend.trim(keep=5))
+        n_appended = 0
+        while not trimming.done() and n_appended < 1_000:
+            await backend.append(drafts_in("b", n_appended))
+            n_appended += 1
+            await asyncio.sleep(0)
+        n_dropped = await trimming
+        n_dropped_of_b = (await backend.read("b")).head.first - 1
+        expect(n_dropped - n_dropped_of_b, 825 + 60 * 2, "how many were dropped")
+        for room, first in (("a", 826), ("room0", 3), ("room59", 3)):
+            expect((await backend.read(room)).head.first, first, f"the first number of {room!r}")
+        expect(await backend.trim("a", before_ms=2**53), 5, "how many of the rest were older than a time in the future")
 
 
 @case

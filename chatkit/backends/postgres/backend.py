@@ -1,8 +1,8 @@
 """PostgresBackend: rooms in a schema of a PostgreSQL database, for processes on many machines.
 
-A batch is one statement, and so one transaction and one round trip: see `append` in migrations/6.sql. Each room is
-numbered under the lock of its own row. One connection listens (listener.py); each of the others executes one statement
-at a time.
+A batch is one statement, and so one transaction and one round trip: see `append` in migrations/8.sql. Each room is
+numbered under the lock of its own row. The other processes are notified after the commit (notifier.py). One connection
+listens (listener.py); each of the others executes one statement at a time.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from chatkit.backends.postgres.connection import (
 from chatkit.backends.postgres.errors import DRIVER_ERRORS, to_chatkit_error
 from chatkit.backends.postgres.listener import PostgresListener, RoomHeads, read_heads
 from chatkit.backends.postgres.notifications import encode_typing
+from chatkit.backends.postgres.notifier import PostgresNotifier
 from chatkit.backends.postgres.page_statement import BEYOND
 from chatkit.backends.postgres.presence import OwnPresence, PresencePoller
 from chatkit.backends.postgres.reader import plan_trim, read_page, read_rooms
@@ -51,7 +52,7 @@ from chatkit.errors import BadBackendURL
 DEFAULT_SCHEMA = "chatkit"
 DEFAULT_POOL = 4  # connections for pages, presence and the like; opened as they are needed
 DEFAULT_CACHED_STATEMENTS = 100  # the driver's default
-APPEND_CONNECTIONS = 2  # one executes a batch while the next batch is prepared
+APPEND_CONNECTIONS = 2  # one appends while the other notifies
 SEARCH_CONNECTIONS = 2  # separate, so that searches delay no pages; few, so that they do not overload the database
 SCAN_CONNECTIONS = 1  # the list of rooms and the plan of a trim must not wait for searches
 LONG_S = 30.0  # the time-out of calls that may read all of a room, or all rooms
@@ -62,9 +63,6 @@ _APPEND_SETTINGS = "SET lock_timeout = '4s';"
 _SHORT_SETTINGS = "SET statement_timeout = '4500ms'; SET lock_timeout = '4s';"
 # A search is planned for its values, because they decide whether the index is useful.
 _LONG_SETTINGS = "SET statement_timeout = '29s'; SET plan_cache_mode = force_custom_plan;"
-
-# A typing notification may be lost, so it need not wait for the disk.
-_TYPING = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
 
 
 class PostgresBackend(Backend):
@@ -103,7 +101,8 @@ class PostgresBackend(Backend):
         self._listener = PostgresListener(
             self._endpoint, self._schema, self._process, self._notifications, self._read_heads
         )
-        self._writer = PostgresWriter(self._schema, self._process, self._appends, self._pages, self._listener)
+        self._notifier = PostgresNotifier(self._schema, self._process, self._appends, self._listener.count_writers)
+        self._writer = PostgresWriter(self._schema, self._appends, self._pages, self._listener, self._notifier)
         self._records = PostgresRecords(self._schema, self._pages)
         self._own_presence: dict[str, OwnPresence] = defaultdict(OwnPresence)  # by the process that announces
         self._pollers: dict[str, PresencePoller] = defaultdict(PresencePoller)  # by the process that polls
@@ -118,6 +117,8 @@ class PostgresBackend(Backend):
             is_purge_due = await self._open_schema()
             stack.push_async_callback(self._listener.close)
             await self._listener.open()
+            stack.push_async_callback(self._notifier.close)
+            self._notifier.open()
             stack.push_async_callback(self._writer.wait_idle)
             if is_purge_due:
                 stack.push_async_callback(_cancel, asyncio.create_task(self._writer.purge()))
@@ -179,8 +180,10 @@ class PostgresBackend(Backend):
             return page
         return await self._searches.run(do, timeout_s=LONG_S)
 
-    async def rooms(self) -> list[RoomInfo]:
-        return await self._scans.run(partial(read_rooms, schema=self._schema), timeout_s=LONG_S)
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        return await self._scans.run(
+            partial(read_rooms, schema=self._schema, start=start, limit=limit), timeout_s=LONG_S
+        )
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)
@@ -226,10 +229,7 @@ class PostgresBackend(Backend):
         return self._notifications.read()
 
     async def typing(self, room: str, sender: str) -> None:
-        payload = encode_typing(self._process, room, sender)
-        await self._pages.run(
-            lambda connection: connection.execute(_TYPING, self._schema.channel, payload), timeout_s=TIMEOUT_S
-        )
+        self._notifier.send(encode_typing(self._process, room, sender))
 
     async def announce(
         self, process: str, *, joined: Sequence[tuple[str, Member]], left: Sequence[tuple[str, Member]], ttl_s: float

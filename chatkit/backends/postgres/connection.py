@@ -21,6 +21,7 @@ T = TypeVar("T")
 CONNECT_S = 3.0  # short, so that a server that comes back is soon tried again
 CLOSE_S = 1.0  # for the server to cancel a statement and to learn of the close
 IDLE_S = 60.0  # an idle connection is closed after that: a proxy may have dropped it
+JUST_USED_S = 0.01  # a connection that answered so recently is used without another turn of the event loop
 MAX_TRIES = 5  # after conflicts of concurrent transactions, of which one succeeds each time
 RETRY_MIN_S, RETRY_MAX_S = 0.02, 0.08  # about the duration of the conflicting transaction
 
@@ -136,9 +137,10 @@ class ConnectionPool:
             self._release(connection)
 
     async def _acquire(self) -> PostgresConnection:
-        # The event loop needs a turn to learn of connections that were lost while it was busy.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        if not self._was_just_used():
+            # The event loop needs a turn to learn of connections that were lost while it was busy.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         if self._is_closed:
             raise Unavailable("the backend is closed")
         self._retire_idle()
@@ -147,6 +149,9 @@ class ConnectionPool:
             if not connection.is_closed():
                 return connection
         return await self._connect()
+
+    def _was_just_used(self) -> bool:
+        return bool(self._idle) and self._idle[-1][1] > asyncio.get_running_loop().time() - JUST_USED_S
 
     async def _connect(self) -> PostgresConnection:
         """Connect in a task that is never cancelled: the driver would leave an error that nobody retrieves."""

@@ -1,6 +1,7 @@
 """Payloads of NOTIFY, by which the processes on one store notify each other. No I/O.
 
-The functions of the database write the payloads of commits; this module decodes them.
+A process writes the payloads of its appends (payload_writer.py); the functions of the database write those of
+redactions and of what administrators do. This module decodes both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from chatkit.backends.flags import BOT, VERIFIED
-from chatkit.core.backend import Notification, RoomAdvanced
+from chatkit.core.backend import RoomAdvanced
 from chatkit.core.message_state import Act
 from chatkit.core.model import Message
 
@@ -61,9 +62,12 @@ class CarriedMessage(msgspec.Struct, array_like=True, frozen=True):
 
 
 class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
-    """A process appended a batch. `tag` is the number that the process gave it, `epoch` the store's.
+    """A process appended batches. `numbers` are those of the batches that end with this payload.
 
-    `drafts` has all messages, or none if they do not fit into the payload.
+    `drafts` has the messages of some of the rooms; those of the others do not fit into a payload. `redactions` is the
+    number of redactions in the store before the batches; it is None if the payload was sent by their transaction,
+    and so before that of any redaction of their messages. Processes before version 8 of the store ignore what is behind
+    `drafts`, and send a `tag` and the store's `epoch`, which is otherwise in each `epoch_suffix`.
     """
 
     process: str
@@ -71,16 +75,23 @@ class AppendedPayload(msgspec.Struct, array_like=True, frozen=True, tag="a"):
     epoch: str
     rooms: Sequence[AdvancedRoom]
     drafts: Sequence[CarriedMessage] = ()
+    numbers: Sequence[int] = ()
+    redactions: int | None = None
 
-    def to_notifications(self, watched: AbstractSet[str]) -> list[Notification]:
-        """Return the notifications for the watched rooms."""
-        if not watched.isdisjoint([advanced.room for advanced in self.rooms]):
-            return list(self._advanced_rooms(watched))
-        return []
+    def to_notifications(self, watched: AbstractSet[str], redactions: int) -> list[RoomAdvanced]:
+        """Return the notifications for the watched rooms, after this number of redactions has been notified.
 
-    def _advanced_rooms(self, watched: AbstractSet[str]) -> Iterator[Notification]:
+        If the payload was overtaken by a redaction, the bodies that it carries may have been removed: the notifications
+        then have no messages, so that these are read from the database.
+        """
+        if watched.isdisjoint([advanced.room for advanced in self.rooms]):
+            return []
+        is_overtaken = self.redactions is not None and self.redactions < redactions
+        return list(self._advanced_rooms(watched, () if is_overtaken else self.drafts))
+
+    def _advanced_rooms(self, watched: AbstractSet[str], drafts: Sequence[CarriedMessage]) -> Iterator[RoomAdvanced]:
         messages: list[list[Message]] = [[] for _ in self.rooms]
-        for draft in self.drafts:
+        for draft in drafts:
             advanced, found = self.rooms[draft.ordinal - 1], messages[draft.ordinal - 1]
             seq = advanced.first + len(found)
             epoch = self.epoch + advanced.epoch_suffix
@@ -125,43 +136,3 @@ decode_payload = msgspec.json.Decoder(Payload).decode
 def encode_typing(process: str, room: str, sender: str) -> str:
     """Return the payload for a client of this process that is typing."""
     return msgspec.json.encode(TypingPayload(process, room, sender)).decode()
-
-
-class OwnAppends:
-    """The batches of this process that have not been answered yet.
-
-    The receipts of a batch make its payload redundant. If a batch's answer was lost, the payload is the only sign that
-    it was committed, and is delivered as if another process had sent it.
-    """
-
-    MAX_UNANSWERED = 1_000  # batches that are remembered; their payloads arrive within seconds or never
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._pending: dict[int, list[AppendedPayload]] = {}  # payloads by tag, while the answer is awaited
-        self._unanswered: dict[int, None] = {}  # oldest first
-
-    def begin(self) -> int:
-        """Return a tag for the next batch."""
-        self._count += 1
-        self._pending[self._count] = []
-        return self._count
-
-    def confirm(self, tag: int) -> None:
-        """Record that the batch was answered with receipts."""
-        self._pending.pop(tag, None)
-
-    def abandon(self, tag: int) -> list[AppendedPayload]:
-        """Record that no answer will come; return the payloads of the batch that have arrived."""
-        payloads = self._pending.pop(tag, [])
-        self._unanswered[tag] = None
-        if len(self._unanswered) > self.MAX_UNANSWERED:
-            del self._unanswered[next(iter(self._unanswered))]
-        return payloads
-
-    def is_new(self, payload: AppendedPayload) -> bool:
-        """Return whether a payload of this process must be delivered. If that is not known yet, keep it until it is."""
-        if payload.tag in self._pending:
-            self._pending[payload.tag].append(payload)
-            return False
-        return payload.tag in self._unanswered

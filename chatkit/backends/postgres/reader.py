@@ -17,10 +17,11 @@ from chatkit.core.model import Head
 from chatkit.core.page_size import MAX_PAGE_BYTES
 
 TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
+ROOM_ROWS = 10  # how a room counts: some statements
 
 _ROOMS = """
     SELECT epoch || epoch_suffix AS epoch, name, dropped, last, time_ms
-    FROM {schema}.meta, {schema}.room WHERE last > 0 ORDER BY name
+    FROM {schema}.meta, {schema}.room WHERE last > 0 AND name >= $1 ORDER BY name LIMIT $2
 """
 # The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
 # future gives no age. In most rooms, the first message is young, or the first young one comes soon.
@@ -61,7 +62,8 @@ async def read_page(
     """Read a page; see `Backend.read`."""
     is_forward = after is not None
     statement, values = page_statement(where or Filter(), is_forward=is_forward, folded=folded)
-    low, high = min(after or 0, BEYOND), BEYOND if before is None else min(before, BEYOND)
+    above = (where.above if where else None) or 0
+    low, high = min(max(after or 0, above), BEYOND), BEYOND if before is None else min(before, BEYOND)
     rows = await connection.fetch(schema.fill_in(statement), room, low, high, limit + 1, MAX_PAGE_BYTES, *values)
     if not rows:
         raise schema.missing_epoch_error()
@@ -73,9 +75,11 @@ async def read_page(
     return Page(head, messages, complete=is_complete)
 
 
-async def read_rooms(connection: PostgresConnection, schema: PostgresSchema) -> list[RoomInfo]:
+async def read_rooms(
+    connection: PostgresConnection, schema: PostgresSchema, start: str, limit: int | None
+) -> list[RoomInfo]:
     """Return the rooms; see `Backend.rooms`."""
-    rows = await connection.fetch(schema.fill_in(_ROOMS))
+    rows = await connection.fetch(schema.fill_in(_ROOMS), start, limit)
     return [RoomInfo(row["name"], Head(row["epoch"], row["dropped"] + 1, row["last"]), row["time_ms"]) for row in rows]
 
 
@@ -98,7 +102,8 @@ def _steps(rows: Sequence[Mapping[str, Any]]) -> Iterator[TrimStep]:
             last += size
             room_left -= size
             step[row["name"]] = row["epoch"], last
-            if not room_left:
+            room_left -= ROOM_ROWS
+            if room_left <= 0:
                 yield _to_step(step)
                 step, room_left = {}, TRIM_STEP
     if step:

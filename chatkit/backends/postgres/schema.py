@@ -20,6 +20,7 @@ MIGRATIONS = (
     "5.sql",
     "6.sql",
     "7.sql",
+    "8.sql",
 )  # script N upgrades a store from version N - 1 to N
 RESYNC = '["c"]'  # the payload after which each process compares all rooms that it watches
 LOCK_ID = 0x63686B74  # "chkt": separates chatkit's advisory locks from others in the database

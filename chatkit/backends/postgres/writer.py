@@ -1,7 +1,7 @@
 """PostgresWriter: writing the log: append, redact, the steps of a trim, and the deletion and loading of rooms.
 
 A batch is sent as arrays, and its receipts are made from the answer. The database does only what requires the rooms'
-locks: it assigns numbers and times, and finds known keys.
+locks: it assigns numbers and times, and finds known keys. The other processes are notified after the commit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -14,7 +14,9 @@ from chatkit.backends.flags import BOT, VERIFIED, flags_of
 from chatkit.backends.postgres.connection import ConnectionPool, PostgresConnection
 from chatkit.backends.postgres.escaping import escape, fold, unescape
 from chatkit.backends.postgres.listener import PostgresListener
+from chatkit.backends.postgres.notifier import PostgresNotifier
 from chatkit.backends.postgres.page_statement import BEYOND
+from chatkit.backends.postgres.payload_writer import AppendedBatch, appended_rooms
 from chatkit.backends.postgres.reader import TrimStep
 from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.renaming import check_rename
@@ -28,11 +30,12 @@ from chatkit.errors import ChatkitError, KeyConflict, NotFound
 TIMEOUT_S = 5.0  # a database that works answers in milliseconds
 CHARS_A_SECOND = 5_000_000  # the time-out of a large batch is longer by its characters at this rate
 PURGE_STEP = 1_000  # rows deleted in one transaction: some milliseconds
-MAX_CARRIED_CHARS = 7_500  # about the size of a payload; the drafts of a larger batch need not be encoded for it
+N_PLAIN_VALUES = 8  # of those of `Batch.values`: without those of references
 
 _encode = msgspec.json.Encoder().encode
 
-_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+_APPEND = "SELECT * FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_APPEND_TO_ROOM = "SELECT * FROM {schema}.append_to_room($1, $2, $3, $4, $5, $6, $7)"
 _REDACT = "SELECT * FROM {schema}.redact($1, $2)"
 _DROP = "SELECT {schema}.drop_messages($1, $2, $3)"
 _DROP_SENDERS = "SELECT {schema}.drop_senders($1, $2)"
@@ -49,16 +52,16 @@ class PostgresWriter:
     def __init__(
         self,
         schema: PostgresSchema,
-        process: str,
         appends: ConnectionPool,
         pages: ConnectionPool,
         listener: PostgresListener,
+        notifier: PostgresNotifier,
     ) -> None:
         self._schema = schema
-        self._process = process
         self._appends = appends
         self._pages = pages
         self._listener = listener
+        self._notifier = notifier
         self._in_flight = InFlight()  # appends, which closing waits for
         self.wait_idle = self._in_flight.wait_idle
 
@@ -70,22 +73,36 @@ class PostgresWriter:
             return await self._append(Batch(drafts))
 
     async def _append(self, batch: "Batch") -> list[Receipt]:
-        statement, values = self._schema.fill_in(_APPEND), batch.values()
-        timeout_s = TIMEOUT_S + count_chars(values) / CHARS_A_SECOND
-        tag = self._listener.own.begin()
-        try:
-            row = await self._appends.run(
-                lambda connection: connection.fetchrow(statement, self._process, tag, *values), timeout_s=timeout_s
-            )
-            receipts = batch.receipts(*row.values()) if row is not None else []
-        except BaseException:
-            # The batch may have been committed: then the readers of this process get it as a notification.
-            self._listener.notify(self._listener.own.abandon(tag))
-            raise
-        self._listener.own.confirm(tag)
-        for message in {receipt.message.room: receipt.message for receipt in receipts}.values():
-            self._listener.record_seen(message.room, message.epoch, message.seq)
+        appended = await self._execute(batch)
+        receipts = batch.receipts(appended)
+        if appended.number is not None:
+            self._listener.numbers.add(appended.number)
+            rooms = appended_rooms(receipts)
+            self._notifier.send_batch(AppendedBatch(appended.number, appended.redactions, rooms))
+            for room in rooms:
+                self._listener.record_seen(room.head.room, room.messages[-1].epoch, room.head.last)
         return receipts
+
+    async def _execute(self, batch: "Batch") -> "Appended":
+        values = batch.values()
+        timeout_s = TIMEOUT_S + count_chars(values) / CHARS_A_SECOND
+        if batch.is_in_one_room and (done := await self._append_to_room(values, timeout_s)) is not None:
+            return done
+        statement = self._schema.fill_in(_APPEND)
+        row = await self._appends.run(lambda connection: connection.fetchrow(statement, *values), timeout_s=timeout_s)
+        return Appended(*row.values()) if row is not None else Appended()
+
+    async def _append_to_room(self, values: Sequence[Any], timeout_s: float) -> "Appended | None":
+        """Append a batch of one room; return None, and do nothing, if that requires the general statement."""
+        statement = self._schema.fill_in(_APPEND_TO_ROOM)
+        (room,), _, *columns = values[:N_PLAIN_VALUES]
+        row = await self._appends.run(
+            lambda connection: connection.fetchrow(statement, room, *columns), timeout_s=timeout_s
+        )
+        if row is None or row["number"] is None:
+            return None
+        number, redactions, epoch, last, time_ms = row.values()
+        return Appended(number, redactions, [epoch], [last], [time_ms])
 
     async def redact(self, room: str, seq: int) -> Message:
         """Remove the body of a message and of its edits; see `Backend.redact`."""
@@ -123,10 +140,11 @@ class PostgresWriter:
     async def drop_senders(self, rooms: Collection[str]) -> None:
         """Drop the senders of reactions to messages that a trim of these rooms dropped."""
         statement, names = self._schema.fill_in(_DROP_SENDERS), list(rooms)
-        while names and await self._pages.run(
-            lambda connection: connection.fetchval(statement, names, PURGE_STEP), timeout_s=TIMEOUT_S
-        ):
-            pass
+        while names:
+            if not await self._pages.run(
+                lambda connection: connection.fetchval(statement, names[:PURGE_STEP], PURGE_STEP), timeout_s=TIMEOUT_S
+            ):
+                del names[:PURGE_STEP]
 
     async def delete_room(self, room: str) -> bool:
         """Replace the room's log by an empty one, and then delete the old one's rows; see `Backend.delete_room`."""
@@ -250,12 +268,15 @@ def count_chars(values: Iterable[Any]) -> int:
 _decode_repeats = msgspec.json.Decoder(list[StoredRow]).decode
 
 
-def _carry(room: int, draft: Draft, flags: int) -> tuple[Any, ...]:
-    """Return a draft as `notifications.CarriedMessage` decodes it, without the last parts if it does not have them."""
-    parts = room, draft.sender, draft.body, draft.data, draft.key
-    if draft.of is not None or draft.mentions:
-        return *parts, flags, draft.of, draft.act, draft.mentions
-    return (*parts, flags) if flags else parts
+class Appended(msgspec.Struct, frozen=True):
+    """The answer of the database to a batch; see `append` in migrations/8.sql. `repeats` are `StoredRow`s, as JSON."""
+
+    number: int | None = None
+    redactions: int = 0
+    epochs: Sequence[str] = ()
+    lasts: Sequence[int] = ()
+    times_ms: Sequence[int] = ()
+    repeats: str | None = None
 
 
 class Batch:
@@ -278,19 +299,22 @@ class Batch:
             if index == len(self._drafts):
                 self._drafts.append(draft)
                 self.names.setdefault(draft.room, len(self.names) + 1)
-        self._n_body_chars = sum([len(draft.body) for draft in self._drafts])
+
+    @property
+    def is_in_one_room(self) -> bool:
+        """Whether it has one room, and no draft refers to a message or mentions a name."""
+        return len(self.names) == 1 and not any(draft.of is not None or draft.mentions for draft in self._drafts)
 
     def values(self) -> tuple[Any, ...]:
         """Return the arguments for the database's `append`; None for an array without values."""
         drafts = self._drafts
-        rooms = [self.names[draft.room] for draft in drafts]
         datas = [None if draft.data is None else _encode(draft.data).decode() for draft in drafts]
         keys = [draft.key for draft in drafts]
         foldeds = [fold(draft.body) for draft in drafts]
         flags = [flags_of(draft) for draft in drafts]
         return (
             list(self.names),
-            rooms,
+            [self.names[draft.room] for draft in drafts],
             [draft.sender for draft in drafts],
             [escape(draft.body) for draft in drafts],
             datas if any(datas) else None,
@@ -298,22 +322,13 @@ class Batch:
             foldeds if any(folded is not None for folded in foldeds) else None,
             flags if any(flags) else None,
             *_relation_values(drafts),
-            self._carried(rooms, datas, flags),
         )
 
-    def _carried(self, rooms: Sequence[int], datas: Sequence[str | None], flags: Sequence[int]) -> str | None:
-        """Encode the drafts for the payload. U+0000 needs no escaping here: JSON escapes it."""
-        if self._n_body_chars + sum(map(len, filter(None, datas))) > MAX_CARRIED_CHARS:
-            return None
-        rows = zip(rooms, self._drafts, flags, strict=True)
-        return _encode([_carry(room, draft, flag) for room, draft, flag in rows]).decode()
-
-    def receipts(
-        self, epochs: Sequence[str], lasts: Sequence[int], times_ms: Sequence[int], repeats: str | None
-    ) -> list[Receipt]:
-        """Return the receipts, given for each room its epoch, the last number before, and the time now."""
+    def receipts(self, appended: Appended) -> list[Receipt]:
+        """Return the receipts, given the database's answer."""
+        repeats, epochs, times_ms = appended.repeats, appended.epochs, appended.times_ms
         stored = {} if repeats is None else {each.ordinal - 1: each for each in _decode_repeats(repeats)}
-        lasts = list(lasts)
+        lasts = list(appended.lasts)
         receipts: list[Receipt] = []
         for index, draft in enumerate(self._drafts):
             room = self.names[draft.room] - 1

@@ -138,8 +138,8 @@ class RedisBackend(Backend):
     ) -> Page:
         return await self._reader.read(room, after, before, limit, where, folded=folded)
 
-    async def rooms(self) -> list[RoomInfo]:
-        return await self._reader.rooms()
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        return await self._reader.rooms(start, limit)
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.redact(room, seq)

@@ -3,8 +3,11 @@
 What refers to the messages of a page is returned by the script that reads the page, so that both are one snapshot.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
+from time import monotonic
 from typing import NamedTuple
 
 from chatkit.backends.memory import choose
@@ -20,6 +23,7 @@ from chatkit.core.page_size import MAX_PAGE_BYTES, cut_page, size_of
 NO_EPOCH = "none"  # epoch of a missing room; real epochs have more characters
 BEYOND = 2**62  # larger than any seq
 SCAN_STEP = 500  # messages that a search examines in one round trip: some milliseconds of server and client
+LISTED_S = 5.0  # for which a list of names is used: to make it, every key is examined
 ROOMS_STEP = 1_000  # keys examined by one SCAN, and rooms read or trimmed in one round trip
 
 _READ, _READ_FOLDED = Script("read"), Script("relations", "states", "read")
@@ -46,6 +50,8 @@ class RedisReader:
     def __init__(self, router: Router, names: KeyNames) -> None:
         self._router = router
         self._names = names
+        self._listed: list[str] = []  # the names of the rooms, for the pages of a long list
+        self._listed_until_s = -inf
 
     def slot(self, room: str) -> int:
         """Return the slot of a room's keys."""
@@ -62,7 +68,7 @@ class RedisReader:
         folded: bool = False,
     ) -> Page:
         """Read a page; see `Backend.read`."""
-        low = min(max(after or 0, 0), BEYOND)
+        low = min(max(after or 0, (where.above if where else None) or 0, 0), BEYOND)
         high = BEYOND if before is None else min(before, BEYOND)
         source = _source(where) if folded else AS_STORED
         request = _Request(room, low, high, min(limit, BEYOND), source, after is not None)
@@ -126,21 +132,33 @@ class RedisReader:
         messages = [message for message in page.messages if where.matches(message)]
         return Page(page.head, messages, complete=found.complete and page.complete)
 
-    async def rooms(self) -> list[RoomInfo]:
+    async def rooms(self, start: str = "", limit: int | None = None) -> list[RoomInfo]:
         """List the rooms; see `Backend.rooms`."""
-        found: dict[str, RoomInfo] = {}
-        names = await self.room_names()
-        for start in range(0, len(names), ROOMS_STEP):
-            step = names[start : start + ROOMS_STEP]
-            fields = ("epoch", "last", "dropped", "time")
-            calls = [SlotCommand(self.slot(room), ("HMGET", self._names.of(room).meta, *fields)) for room in step]
-            for room, (epoch, last, dropped, time_ms) in zip(
-                step, await self._router.calls("searches", calls), strict=True
-            ):
-                if epoch is not None and int(last or 0):
-                    head = Head(epoch.decode(), int(dropped or 0) + 1, int(last))
-                    found[room] = RoomInfo(room, head, int(time_ms))
-        return [found[room] for room in sorted(found)]
+        found: list[RoomInfo] = []
+        names = await self._sorted_names(is_first_page=not start)
+        at = bisect_left(names, start)
+        while at < len(names) and (limit is None or len(found) < limit):
+            step = names[at : at + min(ROOMS_STEP, ROOMS_STEP if limit is None else limit - len(found))]
+            found += await self._read_infos(step)
+            at += len(step)
+        return found
+
+    async def _read_infos(self, rooms: Sequence[str]) -> list[RoomInfo]:
+        fields = ("epoch", "last", "dropped", "time")
+        calls = [SlotCommand(self.slot(room), ("HMGET", self._names.of(room).meta, *fields)) for room in rooms]
+        replies = await self._router.calls("searches", calls)
+        return [
+            RoomInfo(room, Head(epoch.decode(), int(dropped or 0) + 1, int(last)), int(time_ms))
+            for room, (epoch, last, dropped, time_ms) in zip(rooms, replies, strict=True)
+            if epoch is not None and int(last or 0)
+        ]
+
+    async def _sorted_names(self, *, is_first_page: bool) -> list[str]:
+        """Return the names of all rooms; after the first page, those of some seconds ago."""
+        if is_first_page or monotonic() > self._listed_until_s:
+            self._listed = sorted(await self.room_names())
+            self._listed_until_s = monotonic() + LISTED_S
+        return self._listed
 
     async def room_names(self, *, of_related: bool = False) -> list[str]:
         """Return the names of all rooms, or of those with messages that refer to others or mention names.

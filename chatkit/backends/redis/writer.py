@@ -3,6 +3,7 @@
 Each change of a room is one script. Knows nothing of subscriptions.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from chatkit.backends.redis.codec import (
@@ -17,7 +18,7 @@ from chatkit.backends.redis.codec import (
 )
 from chatkit.backends.redis.connection import Command, Reply, Word
 from chatkit.backends.redis.moving import RoomMove
-from chatkit.backends.redis.reader import ROOMS_STEP, RedisReader
+from chatkit.backends.redis.reader import RedisReader
 from chatkit.backends.redis.router import Router, SlotCommand
 from chatkit.backends.redis.scripts import Script
 from chatkit.backends.renaming import check_rename
@@ -28,7 +29,11 @@ from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.repeat import repeat_of
 from chatkit.errors import KeyConflict, NotFound, StoreError, Unavailable
 
-TRIM_STEP = 1_000  # messages dropped by one script: about a millisecond, for which an append can wait
+# Messages dropped in one round trip, for which an append can wait: of short ones, a thousand take a millisecond, but a
+# hundred of the largest take several. So the number follows the time that the last step took.
+TRIM_STEPS = (50, 1_000)  # the fewest, and the most
+TRIM_STEP_S = 0.005
+TRIM_ROOMS = 50  # in one round trip: Redis runs the scripts of one without a pause
 SCRUB_STEP = 500  # messages that one script copies: a millisecond or two, for which an append can wait
 ADMINISTRATION = "-"  # replaces the append's id: every process handles the publication, including this one
 N_RELATED = 4  # the place of their number in the arguments of an append
@@ -158,20 +163,24 @@ class RedisWriter:
         n_dropped = 0
         rooms = await self._reader.room_names() if room is None else [room]
         examined: dict[str, int] = {}  # unfinished rooms, and the seq at which the search for old messages continues
-        arguments: list[Word] = ["" if keep is None else keep, "" if before_ms is None else before_ms, TRIM_STEP]
-        while rooms:
-            step, rooms = rooms[:ROOMS_STEP], rooms[ROOMS_STEP:]
+        limits: list[Word] = ["" if keep is None else keep, "" if before_ms is None else before_ms]
+        size, start = TRIM_STEPS[0], 0
+        while start < len(rooms):
+            step = rooms[start : start + TRIM_ROOMS]
             calls = [
                 SlotCommand(
                     self._reader.slot(room),
-                    _TRIM(self._names.of(room).stored, [*arguments, examined.get(room, 0)]),
+                    _TRIM(self._names.of(room).stored, [*limits, max(size // len(step), 1), examined.get(room, 0)]),
                 )
                 for room in step
             ]
+            began_s = time.monotonic()
             replies = await self._router.calls("writes", calls)
+            size = _next_trim_size(size, time.monotonic() - began_s)
             n_dropped += sum(dropped for dropped, *_ in replies)
             examined = {room: next_seq for room, (_, more, next_seq) in zip(step, replies, strict=True) if more}
-            rooms = [*examined, *rooms]
+            start += len(step) - len(examined)
+            rooms[start : start + len(examined)] = examined
         return n_dropped
 
     async def delete_room(self, room: str) -> bool:
@@ -234,3 +243,9 @@ def _receipts(room: str, reply: Reply, numbers: list[int], drafts: Sequence[Draf
             receipts[n] = Receipt(drafts[n].to_message(epoch, seq, time_ms))
             seq += 1
     return receipts
+
+
+def _next_trim_size(size: int, took_s: float) -> int:
+    """Return how many messages the next step of a trim drops, by the time that the last one took."""
+    fewest, most = TRIM_STEPS
+    return max(size // 2, fewest) if took_s > TRIM_STEP_S else min(size * 2, most)

@@ -8,7 +8,7 @@ move the write-ahead log into the file. The other modules of this package hold t
 import asyncio
 import sqlite3
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -23,10 +23,11 @@ from chatkit.backends.sqlite.connection import ConnectionThread
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.presence import announce, insert_typing, read_presence
-from chatkit.backends.sqlite.reader import plan_trim, read_page, read_rooms
+from chatkit.backends.sqlite.reader import read_page, read_rooms
 from chatkit.backends.sqlite.records import get_record, put_record, read_record_changes, scan_records
 from chatkit.backends.sqlite.relations import has_reaction
 from chatkit.backends.sqlite.schema import Synchronous, open_checkpointer, open_reader
+from chatkit.backends.sqlite.trimming import plan_trim, take_step
 from chatkit.backends.sqlite.unread import count_unread, read_mentions
 from chatkit.backends.sqlite.writer import SqliteWriter
 from chatkit.core.backend import (
@@ -143,8 +144,14 @@ class SqliteBackend(Backend):
         thread = min(self._searches, key=lambda thread: thread.n_calls)
         return await thread.run_interruptibly(do)
 
-    async def rooms(self) -> list[RoomInfo]:
-        return await self._scans.run_interruptibly(lambda connection: read_rooms(connection, self._writer.epoch))
+    def change_mark(self) -> int | None:
+        return self._pages.data_version()
+
+    async def rooms(self, *, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+        thread = self._scans if limit is None else self._pages
+        return await thread.run_interruptibly(
+            lambda connection: read_rooms(connection, self._writer.epoch, start, limit)
+        )
 
     async def redact(self, room: str, seq: int) -> Message:
         return await self._writer.run(lambda _: self._writer.redact(room, seq))
@@ -170,14 +177,16 @@ class SqliteBackend(Backend):
         return await self._scans.run_interruptibly(lambda connection: count_unread(connection, name, markers, limit))
 
     async def trim(self, room: str | None = None, *, keep: int | None = None, before_ms: int | None = None) -> int:
-        steps = await self._scans.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
+        plan = await self._scans.run_interruptibly(lambda connection: plan_trim(connection, room, keep, before_ms))
         dropped = 0
-        for step in steps:  # one call each: waiting appends run in between
+        ends: dict[int, int] = {}  # the last number that was dropped in each room
+        while plan:  # one call for each step: waiting appends run in between
+            step = await self._scans.run(lambda connection: take_step(connection, plan))
             dropped += await self._writer.run(partial(self._writer.drop, step))
-        ends = [end for step in steps for end in step]
-        n_removed = len(ends)
-        while n_removed:
-            n_removed = await self._writer.run(partial(self._writer.drop_senders, ends))
+            ends.update(step)
+        rooms = deque(ends.items())
+        while rooms:
+            await self._writer.run(partial(self._writer.drop_senders, rooms))
         return dropped
 
     async def watch(self, room: str) -> None:

@@ -97,6 +97,20 @@ class ConnectionThread:
         """Lock the connection for the event loop until `release`. Return false if the thread is busy or closed."""
         return not self._is_closing and self._calls.empty() and self._connection_lock.acquire(blocking=False)
 
+    def data_version(self) -> int | None:
+        """Return SQLite's number for the content of the file, which each commit of another connection changes.
+
+        Called in the event loop. Return None if the thread is busy or closed.
+        """
+        if not self.try_acquire():
+            return None
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:  # another process holds the lock; or the error will be that of the next call
+            return None
+        finally:
+            self.release()
+
     async def run_interruptibly(self, do: Do[T]) -> T:
         """Run a call that only reads. If the caller is cancelled, the call is interrupted."""
         future = self._submit(do)

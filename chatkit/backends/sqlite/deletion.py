@@ -8,11 +8,13 @@ next one that opens the store continues.
 # ruff: noqa: S608 - the statements are composed of constants
 
 import sqlite3
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from chatkit.backends.sqlite.reader import TRIM_STEP
 from chatkit.backends.sqlite.schema import transaction
+from chatkit.backends.sqlite.trimming import MESSAGE_BYTES, STEP_BYTES
 from chatkit.core.backend import new_epoch
+
+STEP_ROWS: Final = STEP_BYTES // MESSAGE_BYTES  # of each table, deleted in one transaction
 
 FIND = """
     SELECT id FROM room WHERE name = ? AND (dropped > 0 OR EXISTS (SELECT * FROM message WHERE room = room.id))
@@ -24,7 +26,17 @@ _REPLACE = """
 RAISE_TOP = "UPDATE meta SET top = max(top, coalesce((SELECT max(id) FROM message), 0)) + 1"
 _NEXT = "SELECT room FROM deleted_log LIMIT 1"
 _REMOVE = (
-    "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE room = ? LIMIT ?)",
+    f"""
+        DELETE FROM message WHERE id IN (
+            SELECT id FROM (
+                SELECT id, sum(n_bytes) OVER (ROWS UNBOUNDED PRECEDING) - n_bytes AS n_before FROM (
+                    SELECT id, coalesce(length(CAST(body AS BLOB)), 0) + coalesce(length(CAST(data AS BLOB)), 0)
+                        + {MESSAGE_BYTES} AS n_bytes
+                    FROM message WHERE room = ? LIMIT ?
+                )
+            ) WHERE n_before < {STEP_BYTES}
+        )
+    """,
     "DELETE FROM redaction WHERE id IN (SELECT id FROM redaction WHERE room = ? LIMIT ?)",
     *(
         f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE room = ? LIMIT ?)"
@@ -66,8 +78,8 @@ def remove_step(connection: sqlite3.Connection) -> Removal | None:
         found = connection.execute(_NEXT).fetchone()
         if found is None:
             return None
-        removed = [connection.execute(statement, [*found, TRIM_STEP]).rowcount for statement in _REMOVE]
-        is_last = max(removed) < TRIM_STEP
+        removed = [connection.execute(statement, [*found, STEP_ROWS]).rowcount for statement in _REMOVE]
+        is_last = not any(removed)
         if is_last:
             connection.execute("DELETE FROM deleted_log WHERE room = ?", found)
     return Removal(sum(removed), is_last)

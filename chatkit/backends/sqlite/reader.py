@@ -1,4 +1,4 @@
-"""Reading the log: rows, pages, the list of rooms, and the plan of a trim. Runs in a reader's thread.
+"""Reading the log: rows, pages and the list of rooms. Runs in a reader's thread.
 
 Each read is one statement, so that its result is a snapshot of one moment. Many rows are returned as one JSON value,
 made within one step of SQLite: if they were read row by row, Python's sqlite3 would release the interpreter's lock for
@@ -6,8 +6,7 @@ each, and wait for it behind a busy event loop.
 """
 
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,42 +15,23 @@ from chatkit.backends.sqlite.page_statement import page_statement
 from chatkit.core.backend import Filter, Page, RoomInfo
 from chatkit.core.model import Head, Message
 from chatkit.core.page_size import MAX_PAGE_BYTES, size_of
+from chatkit.core.room_pages import next_name
 
 BEYOND = 2**62  # a number that no message has
+STEP_ROOMS = 1_000  # decoded at once: the event loop waits for about a millisecond
 STEP_MESSAGES = 128  # messages whose sizes are added up in one statement; the largest messages have 16 MB together
-TRIM_STEP = 500  # rows deleted in one transaction: a few milliseconds, which an append can wait
 
 _ROOMS = """
     SELECT json_group_array(json_array(name, dropped, last, time_ms, life)) FROM (
         SELECT name, life, dropped, coalesce(seq, dropped) AS last, coalesce(time_ms, dropped_time_ms) AS time_ms
         FROM room LEFT JOIN message
         ON message.room = room.id AND seq = (SELECT max(seq) FROM message WHERE room = room.id)
-        WHERE coalesce(seq, dropped) > 0 ORDER BY name
+        WHERE coalesce(seq, dropped) > 0 AND name >= :start ORDER BY name LIMIT :limit
     )
-"""
-# The last number to drop in each room. By age, that is the last old message before the first young one; a time in the
-# future gives no age. In most rooms, the first message is young, or the first young one comes soon.
-_TO_DROP = """
-    SELECT json_group_array(json_array(id, dropped, up_to)) FROM (
-        SELECT id, dropped, max(
-            CASE WHEN :keep IS NULL THEN 0 ELSE last - :keep END,
-            CASE WHEN :before_ms IS NULL THEN 0 ELSE coalesce((
-                SELECT seq FROM message WHERE room = heads.id AND time_ms < :before_ms AND seq < coalesce((
-                    SELECT seq FROM message WHERE room = heads.id AND time_ms BETWEEN :before_ms AND :now_ms
-                    ORDER BY seq LIMIT 1
-                ), last + 1) ORDER BY seq DESC LIMIT 1
-            ), 0) END
-        ) AS up_to
-        FROM (
-            SELECT id, dropped, (SELECT max(seq) FROM message WHERE room = room.id) AS last FROM room {which}
-        ) AS heads
-        WHERE last IS NOT NULL
-    ) WHERE up_to > dropped
 """
 
 
 _decode_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, str]]).decode
-_decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 
 
 def read_page(
@@ -112,7 +92,8 @@ def _read_steps(connection: sqlite3.Connection, request: _PageRequest, limit: in
 def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int, max_bytes: int) -> Page:
     is_forward = request.after is not None
     statement, values = page_statement(request.where, is_forward=is_forward, folded=request.folded)
-    values |= {"room": request.room, "after": request.after or 0, "limit": limit, "max_bytes": max_bytes}
+    after = max(request.after or 0, request.where.above or 0)
+    values |= {"room": request.room, "after": after, "limit": limit, "max_bytes": max_bytes}
     values["before"] = BEYOND if request.before is None else request.before
     found = connection.execute(statement, values).fetchone()
     if found is None:
@@ -127,38 +108,29 @@ def _read_step(connection: sqlite3.Connection, request: _PageRequest, limit: int
     return Page(Head(epoch, dropped + 1, last), messages, complete=is_complete)
 
 
-def read_rooms(connection: sqlite3.Connection, epoch: str) -> list[RoomInfo]:
-    """Return the rooms; see `Backend.rooms`."""
-    (found,) = connection.execute(_ROOMS).fetchone()
+def read_rooms(connection: sqlite3.Connection, epoch: str, start: str = "", limit: int | None = None) -> list[RoomInfo]:
+    """Return the rooms; see `Backend.rooms`. A long list is read in steps of one snapshot, as a long page is."""
+    if limit is not None and limit <= STEP_ROOMS:
+        return _read_rooms_step(connection, epoch, start, limit)
+    connection.execute("BEGIN")
+    try:
+        found: list[RoomInfo] = []
+        while limit is None or len(found) < limit:
+            n_wanted = STEP_ROOMS if limit is None else min(limit - len(found), STEP_ROOMS)
+            step = _read_rooms_step(connection, epoch, start, n_wanted)
+            found += step
+            if len(step) < n_wanted:
+                break
+            start = next_name(step[-1].room)
+        return found
+    finally:
+        if connection.in_transaction:  # some errors have ended the transaction
+            connection.execute("COMMIT")
+
+
+def _read_rooms_step(connection: sqlite3.Connection, epoch: str, start: str, limit: int) -> list[RoomInfo]:
+    (found,) = connection.execute(_ROOMS, {"start": start, "limit": limit}).fetchone()
     return [
         RoomInfo(name, Head(epoch + life, dropped + 1, last), time_ms)
         for name, dropped, last, time_ms, life in _decode_rooms(found)
     ]
-
-
-def plan_trim(
-    connection: sqlite3.Connection, room: str | None, keep: int | None, before_ms: int | None
-) -> list[list[tuple[int, int]]]:
-    """Return the steps of a trim, of one room or all: each is a list of room ids with the last `seq` to drop."""
-    statement = _TO_DROP.format(which="" if room is None else "WHERE name = :room")
-    values = {"room": room, "keep": keep, "before_ms": before_ms, "now_ms": time.time_ns() // 1_000_000}
-    (found,) = connection.execute(statement, values).fetchone()
-    return list(_steps(_decode_to_drop(found)))
-
-
-def _steps(to_drop: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Split a plan into steps of at most TRIM_STEP rows."""
-    step: list[tuple[int, int]] = []
-    room_left = TRIM_STEP
-    for room, dropped, up_to in to_drop:
-        last = dropped
-        while last < up_to:
-            size = min(room_left, up_to - last)
-            last += size
-            room_left -= size
-            step.append((room, last))
-            if not room_left:
-                yield step
-                step, room_left = [], TRIM_STEP
-    if step:
-        yield step

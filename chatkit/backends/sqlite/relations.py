@@ -7,13 +7,14 @@ that is one statement for a batch. The view exists only in the writer's connecti
 # ruff: noqa: S608 - the statements are composed of constants
 
 import sqlite3
-from collections.abc import Iterable
+from collections import deque
 from typing import Final
 
 from chatkit.backends.flags import REFERRED
 from chatkit.backends.sqlite.message_row import MENTIONS, STATE
 from chatkit.core.message_state import Act
 
+ROOMS_STEP: Final = 200  # rooms whose senders of reactions are looked for in one transaction
 SENDERS_STEP: Final = 2_000  # senders of reactions that are removed in one transaction: a few milliseconds
 
 _ON = "INSTEAD OF INSERT ON temp.relation WHEN new.act"
@@ -168,13 +169,17 @@ def drop_state(cursor: sqlite3.Cursor, room: int, last: int) -> None:
     cursor.execute(_DROP_RUNS, [room, last, last])
 
 
-def drop_senders(cursor: sqlite3.Cursor, rooms: Iterable[tuple[int, int]]) -> int:
-    """Remove some senders of reactions to messages up to a number, for each room; return how many."""
+def drop_senders(cursor: sqlite3.Cursor, rooms: deque[tuple[int, int]]) -> int:
+    """Remove some senders of reactions to messages up to a number, of some rooms; return how many.
+
+    Rooms in which no more are left are removed from `rooms`.
+    """
     n_dropped = 0
-    for room in rooms:
-        n_dropped += cursor.execute(_DROP_SENDERS, room).rowcount
+    for _ in range(min(len(rooms), ROOMS_STEP)):
+        n_dropped += cursor.execute(_DROP_SENDERS, rooms[0]).rowcount
         if n_dropped >= SENDERS_STEP:
             break
+        rooms.popleft()
     return n_dropped
 
 

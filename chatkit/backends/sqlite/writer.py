@@ -16,6 +16,7 @@ lock, and the batch is written there.
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
@@ -111,7 +112,7 @@ class SqliteWriter:
         began_s = time.perf_counter()
         if len(drafts) > MAX_DRAFTS_IN_LOOP or began_s < self._thread_only_until_s or self._checkpointer.is_sync_due:
             return None
-        if len(drafts) > MAX_RELATED_IN_LOOP and any(draft.of is not None or draft.mentions for draft in drafts):
+        if len(drafts) > MAX_RELATED_IN_LOOP and _have_relations(drafts):
             return None
         if not self.thread.try_acquire():
             return None
@@ -173,12 +174,16 @@ class SqliteWriter:
             raise Unavailable(self._file.fault)
         receipts = self._append(drafts)
         self._checkpointer.is_sync_due = False
+        n_new = n_chars = 0
+        for receipt in receipts:
+            if not receipt.repeat:
+                n_new += 1
+                n_chars += len(receipt.message.body)
         listener = self._listener
-        if listener.is_polling:  # the listener need not read this process's own messages, if no others are in between
-            n_new = sum(not receipt.repeat for receipt in receipts)
-            if listener.last_id == self._ends.last_id - n_new:
-                listener.last_id = self._ends.last_id
-        self.count_growth(sum([MESSAGE_BYTES + len(draft.body) for draft in drafts]))
+        # The listener need not read this process's own messages, if no others are in between.
+        if listener.is_polling and listener.last_id == self._ends.last_id - n_new:
+            listener.last_id = self._ends.last_id
+        self.count_growth(MESSAGE_BYTES * n_new + n_chars)
         return receipts
 
     def count_growth(self, n_bytes: int) -> None:
@@ -240,7 +245,8 @@ class SqliteWriter:
             end = by_room[room]
             end.last = seq = end.last + 1
             ends.last_id += 1
-            rows.values += (ends.last_id, end.id, seq, now_ms, draft.sender, body, flags_of(draft))
+            flags = flags_of(draft) if draft.verified or draft.bot else 0
+            rows.values += (ends.last_id, end.id, seq, now_ms, draft.sender, body, flags)
             is_plain = key is None and draft.data is None and draft.of is None and not draft.mentions
             if not (is_plain and body.isascii() and "\0" not in body):
                 rows.add_extra(draft)
@@ -310,12 +316,14 @@ class SqliteWriter:
         self.count_growth(dropped * PAGE_BYTES)
         return dropped
 
-    def drop_senders(self, slices: Iterable[tuple[int, int]], _: sqlite3.Connection) -> int:
-        """Drop some senders of reactions to messages that were dropped; return how many. One step of a trim."""
+    def drop_senders(self, rooms: deque[tuple[int, int]], _: sqlite3.Connection) -> None:
+        """Drop some senders of reactions to messages that were dropped. One step of a trim.
+
+        Rooms in which no more are left are removed from `rooms`.
+        """
         with transaction(self._connection):
-            dropped = drop_senders(self._cursor, slices)
+            dropped = drop_senders(self._cursor, rooms)
         self.count_growth(dropped * MESSAGE_BYTES)
-        return dropped
 
     def load(self, messages: Sequence[Message]) -> int:
         """Store messages of another store; see `Backend.load`. They have passed `check_load`."""
@@ -385,3 +393,11 @@ class SqliteWriter:
         """Notify of changes by this process that are not appends."""
         if self._listener.is_polling:
             self._listener.poll()
+
+
+def _have_relations(drafts: Sequence[Draft]) -> bool:
+    """Return whether some drafts refer to a message, or mention somebody."""
+    for draft in drafts:  # noqa: SIM110 - `any` would call a generator for each draft
+        if draft.of is not None or draft.mentions:
+            return True
+    return False

@@ -11,9 +11,13 @@ class Latencies:
     """Keeps every latency; as they become many, every second, fourth, eighth and so on; and the longest of all."""
 
     def __init__(self, max_samples: int = MAX_SAMPLES) -> None:
+        self._max_samples = max_samples
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all latencies."""
         self.longest_ns = 0
         self._samples = array("q")
-        self._max_samples = max_samples
         self._stride = 1
         self._n_seen = 0
 

@@ -23,12 +23,19 @@ POLL_S = 0.02
 class LocalServer:
     """`chatkit serve` without rate limits, with its log in `folder` and further `options`. Calls block.
 
-    `url` is empty while it does not run. Each start uses another port, so that a client that still has the
-    old address does not reach another server.
+    `url` is empty while it does not run. Without a `port`, each start uses another one, so that a client that still has
+    the old address does not reach another server.
     """
 
     def __init__(
-        self, folder: Path, backend: str, *, max_connections: int, name: str = "server", options: Sequence[str] = ()
+        self,
+        folder: Path,
+        backend: str,
+        *,
+        max_connections: int,
+        name: str = "server",
+        options: Sequence[str] = (),
+        port: int | None = None,
     ) -> None:
         self.url = ""
         self.log = folder / f"{name}.log"
@@ -36,6 +43,7 @@ class LocalServer:
         self._backend = backend
         self._max_connections = max_connections
         self._options = options
+        self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self._lock = threading.Lock()  # a start in another thread must not create a process after `close`
@@ -62,6 +70,11 @@ class LocalServer:
         """Stop the server with SIGTERM, or with SIGKILL if that takes too long. Never raises."""
         self._terminate(signal.SIGTERM)
 
+    def restart(self) -> None:
+        """Stop the server and start it again. Raise `Unavailable` if it does not start."""
+        self.stop()
+        self.start()
+
     def pause(self) -> None:
         """Stop the process with SIGSTOP: its connections stay open, and it does not answer."""
         if self._process is not None:
@@ -85,7 +98,7 @@ class LocalServer:
                 [
                     *(sys.executable, "-m", "chatkit.cli", "serve", "--host", "127.0.0.1"),
                     # Not 0: a load of many connections may have used up the ephemeral ports.
-                    *("--port", str(free_port())),
+                    *("--port", str(self._port or free_port())),
                     *("--rate-limit", "0", "--max-connections", str(self._max_connections)),
                     *self._options,
                 ],
@@ -128,13 +141,17 @@ class LocalServer:
 
 
 @contextmanager
-def local_server(max_connections: int) -> Iterator[str]:
-    """Start a server on a temporary store and yield its URL; stop it after the block. Raise `Unavailable`."""
+def local_server(max_connections: int) -> Iterator[LocalServer]:
+    """Start a server on a temporary store and yield it; stop it after the block. Raise `Unavailable`.
+
+    It keeps its address when it is started again.
+    """
     with TemporaryDirectory(prefix="chatkit-bench-") as name:
         folder = Path(name)
-        server = LocalServer(folder, f"sqlite:///{folder / 'rooms.db'}", max_connections=max_connections)
+        backend = f"sqlite:///{folder / 'rooms.db'}"
+        server = LocalServer(folder, backend, max_connections=max_connections, port=free_port())
         try:
             server.start()
-            yield server.url
+            yield server
         finally:
             server.close()

@@ -1,0 +1,124 @@
+"""The search in many rooms: each hit once, the newest first, also when its time ends before all rooms are searched."""
+
+from collections.abc import AsyncIterator, Collection
+
+import pytest
+from harness import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatkit.backends.memory import MemoryBackend
+from chatkit.core import slices
+from chatkit.core.backend import MentionPosition, RoomInfo
+from chatkit.core.model import Message
+from chatkit.core.room_pages import room_pages
+from chatkit.core.search import START, RoomsFrom, SearchPosition, search_rooms
+from chatkit.errors import BadCursor
+
+ROOMS = ("a", "b", "c", "d")
+
+
+def rooms_of(backend: MemoryBackend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
+    async def rooms_from(start: str) -> AsyncIterator[RoomInfo]:
+        async for page in room_pages(backend, start):
+            for info in page:
+                if info.room in rooms:
+                    yield info
+
+    return rooms_from
+
+
+async def fill(backend: MemoryBackend, written: list[tuple[str, bool]], start_ms: int = 1_000) -> None:
+    """Store messages at one millisecond after the other; some have the text."""
+    for n, (room, is_hit) in enumerate(written):
+        seq = (await backend.read(room)).head.last + 1
+        await backend.load([Message(room, "", seq, start_ms + n, "ann", "Deploy" if is_hit else "other")])
+
+
+def position_of(message: Message) -> MentionPosition:
+    return MentionPosition(message.time_ms, message.room, message.seq)
+
+
+def test_the_newest_hits_come_first_page_by_page() -> None:
+    async def main() -> None:
+        backend = MemoryBackend()
+        await fill(backend, [(ROOMS[n % 4], n % 3 > 0) for n in range(30)])
+        every, end = await search_rooms(backend, rooms_of(backend), "DEPLOY", at=START, limit=100)
+        assert ([position_of(each) for each in every], len(every), end) == (
+            sorted(map(position_of, every), reverse=True), 20, None,
+        )  # fmt: skip
+        pages: list[Message] = []
+        at: SearchPosition | None = START
+        while at is not None:
+            page, at = await search_rooms(backend, rooms_of(backend), "deploy", at=at, limit=3)
+            at = None if at is None else SearchPosition.parse(str(at))
+            pages += page
+        assert pages == every
+        some, _ = await search_rooms(backend, rooms_of(backend, "acd"), "deploy", at=START, limit=100)
+        assert {message.room for message in some} == {"a", "c", "d"}
+        assert await search_rooms(backend, rooms_of(backend), "nothing like it", at=START, limit=3) == ([], None)
+
+    run(main())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    written=st.lists(st.tuples(st.sampled_from(ROOMS), st.booleans()), max_size=40),
+    later=st.lists(st.tuples(st.sampled_from((*ROOMS, "bb")), st.booleans()), max_size=10),
+    limit=st.integers(1, 6),
+    first=st.integers(1, 6),
+)
+def test_a_search_whose_time_ends_finds_each_message_once_while_others_are_written(
+    written: list[tuple[str, bool]], later: list[tuple[str, bool]], limit: int, first: int
+) -> None:
+    async def main() -> None:
+        backend = MemoryBackend()
+        await fill(backend, written)
+        wanted = {(room, n) for n, (room, is_hit) in enumerate(written) if is_hit}
+        found: list[Message] = []
+        at: SearchPosition | None = START
+        n_pages = 0
+        while at is not None:
+            rooms_from = rooms_of(backend, (*ROOMS, "bb"))
+            page, at = await search_rooms(backend, rooms_from, "deploy", at=at, limit=limit)
+            at = None if at is None else SearchPosition.parse(str(at))
+            assert len(page) <= limit
+            assert page == sorted(page, key=position_of, reverse=True)
+            found += page
+            if n_pages < len(later):
+                await fill(backend, [later[n_pages]], 5_000 + n_pages)
+            n_pages += 1
+            assert n_pages < 500
+        positions = [(each.room, each.seq) for each in found]
+        assert len(positions) == len(set(positions))
+        assert {(each.room, each.time_ms - 1_000) for each in found if each.time_ms < 5_000} == wanted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slices, "FIRST_SLICE", first)
+        patch.setattr(slices, "SEARCH_S", 0.0)
+        run(main())
+
+
+def test_an_ended_search_continues_with_the_other_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SEARCH_S", 0.0)
+
+    async def main() -> None:
+        backend = MemoryBackend()
+        await fill(backend, [("a", True), ("b", True), ("c", True), ("b", True)])
+        page, at = await search_rooms(backend, rooms_of(backend), "deploy", at=START, limit=1)
+        seen = [(each.room, each.seq) for each in page]
+        assert seen == [("b", 2)]
+        while at is not None:
+            page, at = await search_rooms(backend, rooms_of(backend), "deploy", at=at, limit=1)
+            seen += [(each.room, each.seq) for each in page]
+        assert sorted(seen) == [("a", 1), ("b", 1), ("b", 2), ("c", 1)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "text", ["~", "~!", "~W10=", "~" + "A" * 3_000, "~bnVsbA==", "1:2", "~W251bGwsbnVsbF0=", "~\udce4"]
+)
+def test_a_position_that_no_search_made_is_refused(text: str) -> None:
+    with pytest.raises(BadCursor):
+        SearchPosition.parse(text)

@@ -207,8 +207,8 @@ def _without_conflict(outcome: Outcome) -> Outcome:
 
 
 def _settle_all(batch: Iterable[_Pending], error: ChatkitError) -> None:
-    for drafts, settle, _ in batch:
-        _settle(settle, [error] * len(drafts))
+    refused = list(batch)
+    _settle_each(refused, [error] * sum(len(drafts) for drafts, *_ in refused))
 
 
 def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Outcome]) -> None:
@@ -219,13 +219,9 @@ def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Outcome]) -> None
     start = 0
     for drafts, settle, _ in batch:
         stop = start + len(drafts)
-        _settle(settle, outcomes[start:stop])
+        try:
+            settle(outcomes[start:stop])
+        except Exception:
+            # An error in one publisher's callback must not stop the others.
+            _logger.exception("a publisher's callback failed")
         start = stop
-
-
-def _settle(settle: SettleAll, outcomes: Sequence[Outcome]) -> None:
-    try:
-        settle(outcomes)
-    except Exception:
-        # An error in one publisher's callback must not stop the others.
-        _logger.exception("a publisher's callback failed")

@@ -160,7 +160,7 @@ class JsonSession(Session):
             return
         draft = self._draft_of(command)
         if command.behind is None or command.ref is None:
-            self._submit(draft, partial(self._on_one_published, command), n_bytes)
+            self._submit(draft, partial(self._on_published, (command,)), n_bytes)
         else:
             self._submit_behind(command.behind, draft, command, n_bytes)
 
@@ -178,7 +178,7 @@ class JsonSession(Session):
         order, ref = self._order, command.ref or 0
         try:
             order.check(behind)
-            self._submit(draft, partial(self._on_one_published, command), n_bytes)
+            self._submit(draft, partial(self._on_published, (command,)), n_bytes)
         except (RateLimited, Unavailable) as error:
             order.refused(ref, error)
             raise
@@ -186,9 +186,6 @@ class JsonSession(Session):
             order.forget(ref)  # it will not be sent again: those behind it need not wait
             raise
         order.forget(ref)
-
-    def _on_one_published(self, command: protocol.PublishCommand, outcome: Outcome) -> None:
-        self._on_published((command,), (outcome,))
 
     def _on_published(self, commands: Sequence[protocol.PublishCommand], outcomes: Sequence[Outcome]) -> None:
         """Send the acknowledgements of messages in one write, and the errors of those that were not committed."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from chatkit.core.access import Identity, Right, is_system_room
-from chatkit.core.group_commit import Outcome, Settle, SettleAll
+from chatkit.core.group_commit import Outcome, SettleAll
 from chatkit.core.history_queue import HistoryQueue
 from chatkit.core.hub import Hub
 from chatkit.core.model import Cursor, Draft, Limits
@@ -117,8 +117,10 @@ class Session(ABC):
 
         Messages that can all be published are published together, by the same rules as one after another.
         """
-        if len(texts) > 1:
-            texts = texts[: max(1, MAX_OUTSTANDING - self._n_outstanding)]
+        if len(texts) == 1:
+            self.received_text(texts[0])
+            return 1
+        texts = texts[: max(1, MAX_OUTSTANDING - self._n_outstanding)]
         if self._publish_all(texts):
             return len(texts)
         for n, text in enumerate(texts, 1):
@@ -272,12 +274,15 @@ class Session(ABC):
             raise error
         return subscription
 
-    def _submit(self, draft: Draft, settle: Settle, n_bytes: int) -> None:
+    def _submit(self, draft: Draft, settle: SettleAll, n_bytes: int) -> None:
         if draft.room not in self._writable or self._writable_generation != self._access.generation:
             self._check_write(draft.room)
         if self._limiter is not None and (wait_s := self._limiter.consume(n_bytes)):
             raise RateLimited(wait_s)
-        self._context.hub.submit(draft, settle)
+        if draft.bot:
+            self._context.hub.submit(draft, lambda outcome: settle((outcome,)))
+        else:
+            self._context.hub.submit_all((draft,), settle, n_bytes)
         self._n_outstanding += 1
         if self._n_outstanding >= MAX_OUTSTANDING:
             self._pause_reading()
@@ -304,7 +309,7 @@ class Session(ABC):
             self._resume_reading()
 
     def _deliver_own(self, outcome: Outcome) -> None:
-        """Wake the sender of a message at once, not in its turn of the fan-out: its next message may depend on this one."""
+        """Wake a message's sender at once, not in its turn of the fan-out: its next message may depend on this one."""
         if isinstance(outcome, ChatkitError):
             return
         message = outcome.message

@@ -57,7 +57,7 @@ class TextSession(Session):
             body = check_body(text.decode(), self._context.limits.body)
             identity = self.identity
             draft = Draft(self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot)
-            self._submit(draft, lambda outcome: self._on_settled((outcome,)), len(text))
+            self._submit(draft, self._on_settled, len(text))
         except ChatkitError as error:
             self._charge(refused_cost(len(text)))
             self._refuse(error)

@@ -160,9 +160,11 @@ async def talk(
         await first.publish(ROOM, "one")
     talkers = [Talker(servers[n % len(servers)], name, seed + n) for n, name in enumerate(NAMES)]
     all_ended = asyncio.Barrier(len(talkers))
-    killing = asyncio.ensure_future(kill_now_and_then(servers, kill_every_s, until_s - kill_every_s))
-    await asyncio.gather(*(talker.run(until_s, all_ended) for talker in talkers))
-    n_kills = await killing
+    async with asyncio.TaskGroup() as tasks:  # a server that does not start again ends all
+        killing = tasks.create_task(kill_now_and_then(servers, kill_every_s, until_s - kill_every_s))
+        for talker in talkers:
+            tasks.create_task(talker.run(until_s, all_ended))
+    n_kills = killing.result()
     async with Client(servers[0].url) as reader:
         raw = [item async for item in reader.scroll(ROOM, raw=True) if isinstance(item, Message)]
         shown = [item async for item in reader.scroll(ROOM) if isinstance(item, Message)]

@@ -21,16 +21,19 @@ class NewestPages:
         self._pages: dict[tuple[str, int], bytes] = {}
 
     def check(self) -> int | None:
-        """Drop the pages if the store has changed. Return the mark of its state, for `keep`."""
+        """Drop the pages if the store has changed. Return the mark of its state, for `find` and `keep`.
+
+        While the mark is not known, because the store is busy, the pages stay, but are not found.
+        """
         mark = self._hub.change_mark()
-        if mark is None or mark != self._mark:
+        if mark is not None and mark != self._mark:
             self._mark = mark
             self._pages.clear()
         return mark
 
-    def find(self, room: str, limit: int) -> bytes | None:
-        """Return a page, directly after `check`; None if it is not known."""
-        return self._pages.get((room, limit))
+    def find(self, room: str, limit: int, mark: int | None) -> bytes | None:
+        """Return a page, directly after `check` returned this mark; None if it is not known."""
+        return None if mark is None else self._pages.get((room, limit))
 
     def keep(self, room: str, limit: int, page: bytes, mark: int | None) -> None:
         """Keep a page that was read after the store had this mark, unless the store is known to have changed since."""

@@ -97,7 +97,7 @@ class ShortPath:
         await admission.charge(request, PAGE_COST)
         room = readable_room(admission, request, request.room)
         mark = self._pages.check()
-        if (known := self._pages.find(room, limit)) is not None:
+        if (known := self._pages.find(room, limit, mark)) is not None:
             return known
         reading = context.history_queue.read(
             admission.client(request), context.hub, room, after=None, before=None, limit=limit, where=None, folded=True

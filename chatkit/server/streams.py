@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Self
 
 import msgspec
@@ -199,6 +199,8 @@ async def _events(subscription: Subscription, client: StreamClient, form: Stream
             for part in _slices(events, form.end):
                 if client.error is None:
                     yield part
+            if subscription.is_due:
+                await asyncio.sleep(0)  # a reader that catches up from memory must not block the event loop
         elif not subscription.is_due and not await _is_woken(client.woken):
             yield form.heartbeat(subscription.cursor)
 
@@ -206,12 +208,14 @@ async def _events(subscription: Subscription, client: StreamClient, form: Stream
 async def _next_events(subscription: Subscription, form: StreamFormat) -> bytes:
     """Return the next events, joined; nothing if none is due."""
     try:
-        events, _ = subscription.chunk(form.message)
+        return subscription.chunk(form.message)[0]
     except WouldBlock:
         # A gap, or a message of a page that is loaded now. The rest of the page is then in memory for all readers.
         items = await subscription.read(1, wait=False)
-        return b"".join([form.item(item, subscription.epoch) for item in items])
-    return events
+    events = [form.item(item, subscription.epoch) for item in items]
+    with suppress(WouldBlock):  # now: a slow reader would find that others have replaced the page
+        events.append(subscription.chunk(form.message)[0])
+    return b"".join(events)
 
 
 async def _is_woken(woken: asyncio.Event) -> bool:

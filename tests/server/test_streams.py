@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import aclosing
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from raw_client import Lines, call, eventually, health, publish, run, stream
 from serving import ServerProcess, serve
 
 from chatkit.backends.memory import MemoryBackend
+from chatkit.backends.sqlite import SqliteBackend
 from chatkit.core.access import Identity
 from chatkit.core.hub import Hub
 from chatkit.core.model import Draft, Message
+from chatkit.core.page_cache import PAGE_MESSAGES
 from chatkit.server import streams
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamFormat
 from chatkit.server.streams import stream as stream_of
@@ -250,6 +253,46 @@ def test_an_event_is_encoded_once_for_all_readers_of_its_format(form: StreamForm
 
     run(test())
     assert n_encoded == 25
+
+
+@pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
+def test_a_stream_that_catches_up_lets_other_tasks_run(form: StreamFormat, tmp_path: Path) -> None:
+    n_turns = 0
+
+    async def count_turns() -> None:
+        nonlocal n_turns
+        while True:
+            await asyncio.sleep(0)
+            n_turns += 1
+
+    async def test() -> None:
+        async with SqliteBackend(tmp_path / "rooms.db") as backend, Hub(backend) as hub:
+            await backend.append([Draft("long", "ann", "x")] * 6 * PAGE_MESSAGES)
+            start = StartPosition((await hub.history("long", before=1)).cursor)
+            for _ in range(2):  # the second time, everything is in memory
+                async with aclosing(stream_of(hub, GUEST, "long", start, form)) as room:
+                    parts = [await anext(room)]
+                    counting, n_before = asyncio.ensure_future(count_turns()), n_turns
+                    while len(bodies_of(parts)) < 6 * PAGE_MESSAGES:
+                        parts.append(await anext(room))
+                    counting.cancel()
+            assert n_turns - n_before >= 4
+
+    run(test())
+
+
+@pytest.mark.parametrize("form", [EVENT_STREAM, JSON_LINES])
+def test_a_page_that_was_loaded_for_a_stream_is_sent_before_it_can_be_dropped(
+    form: StreamFormat, tmp_path: Path
+) -> None:
+    async def test() -> None:
+        async with SqliteBackend(tmp_path / "rooms.db") as backend, Hub(backend) as hub:
+            await backend.append([Draft("long", "ann", "x")] * 6 * PAGE_MESSAGES)
+            start = StartPosition((await hub.history("long", before=1)).cursor)
+            async with aclosing(stream_of(hub, GUEST, "long", start, form)) as room:
+                assert len(bodies_of([await anext(room) for _ in range(2)])) == PAGE_MESSAGES
+
+    run(test())
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=30), st.sampled_from([b"\n", b"\n\n"]))

@@ -170,7 +170,7 @@ class WebSocketProtocol(Connection):
 
     @property
     def peer(self) -> str:
-        """The address of the other end of the connection; empty for a Unix socket."""
+        """The address of the other end; see `OpeningSocket`."""
         address = peer_of(self._connection)
         return address[0] if address else ""
 

@@ -31,12 +31,13 @@ _logger = logging.getLogger(__name__)
 class _PacedRoom:
     """A room that is due, or whose readers are being woken, or that pauses."""
 
-    __slots__ = ("cost_s", "grown_at", "n_chars", "n_due", "paused_until", "readers", "room")
+    __slots__ = ("began_with", "cost_s", "grown_at", "n_chars", "n_due", "paused_until", "readers", "room")
 
     def __init__(self, room: Room) -> None:
         self.room = room
         self.n_chars = 0  # by which it has grown since its readers were last woken
         self.grown_at = 0.0  # when it first did
+        self.began_with = 0.0  # `grown_at` of the delivery that has begun
         self.n_due = 0  # readers that are to be woken
         self.readers: Iterator[Wake] | None = None  # those that were not woken yet, while the others were
         self.cost_s = 0.0  # of this delivery so far
@@ -47,6 +48,7 @@ class _PacedRoom:
         self.readers = iter(tuple(reversed(self.room.readers.values())))
         self.n_due = len(self.room.readers)
         self.n_chars = 0
+        self.began_with = self.grown_at  # the room may grow again before its last reader is woken
         self.cost_s = 0.0
 
     def wake_some(self) -> int:
@@ -74,6 +76,7 @@ class Fanout:
         self._quiet: deque[_PacedRoom] = deque()  # due rooms that are served first
         self._due: deque[_PacedRoom] = deque()  # all others that are due, in their order
         self._n_due = 0  # readers of both
+        self._is_due_first = False  # large quiet rooms took all of the last turn, and busy ones waited
         self._pauses: list[tuple[float, int, _PacedRoom]] = []  # a heap, by their ends; those ended early stay in it
         self._numbers = count()  # order pauses that end at the same time
         self._n_grown = 0  # rooms, since the last turn: as many readers are woken, so that deliveries follow commits
@@ -123,10 +126,14 @@ class Fanout:
         budget = max(WAKES_A_TURN, self._n_due // BACKLOG_TURNS, self._n_grown)
         self._n_grown = 0
         n_woken = 0
+        is_due_first, self._is_due_first = self._is_due_first, bool(self._due)
         while n_woken < budget and (self._due or self._quiet):
-            # Half of a turn is left to busy rooms, so that thousands of quiet ones do not stop them.
-            is_first = self._quiet and (n_woken * 2 < budget or not self._due)
-            paced = self._quiet.popleft() if is_first else self._due.popleft()
+            # Half of a turn is left to busy rooms, so that thousands of quiet ones do not stop them, nor large ones.
+            if self._quiet and (not self._due or (n_woken * 2 < budget and not is_due_first)):
+                paced = self._quiet.popleft()
+            else:
+                paced = self._due.popleft()
+                is_due_first = self._is_due_first = False
             n_woken += self._deliver(paced) + 1
             began, now = now, self._clock()
             paced.cost_s += now - began
@@ -148,7 +155,7 @@ class Fanout:
             self._due.append(paced)  # after the other rooms
             return
         room = paced.room
-        self.durations.observe(now - paced.grown_at)
+        self.durations.observe(now - paced.began_with)
         room.delivered_at = now
         pause_s = min(PACE * paced.cost_s, MAX_PAUSE_S)
         if pause_s >= MIN_PAUSE_S:

@@ -76,7 +76,8 @@ class HttpProtocol(asyncio.Protocol):
             self._hand_over(protocol)
         else:
             protocol = self._become_http()
-        protocol.data_received(data)
+        if not self.transport.is_closing():
+            protocol.data_received(data)
 
     def on_timer(self) -> None:
         """Close a connection that sent nothing."""

@@ -14,13 +14,14 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from uvicorn.protocols.utils import get_client_addr, get_local_addr, get_path_with_query_string, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import get_client_addr, get_local_addr, get_path_with_query_string, is_ssl
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidHeader
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
+from chatkit.protocols.peer import peer_of
 from chatkit.protocols.shared import Agreement, SharedState, agreement
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -76,7 +77,7 @@ class Handshake:
         return cls(head, *(simple or _negotiate(head.as_request(), shared.negotiator)))
 
     def make_scope(self, shared: SharedState, transport: asyncio.Transport, state: dict[str, Any]) -> dict[str, Any]:
-        """Make the ASGI scope, without the extensions that the connection offers."""
+        """Make the ASGI scope, without the extensions. Raise `ClientDisconnected` if the client has gone."""
         config = shared.config
         return {
             "type": "websocket",
@@ -84,7 +85,7 @@ class Handshake:
             "http_version": "1.1",
             "scheme": "wss" if is_ssl(transport) else "ws",
             "server": get_local_addr(transport),
-            "client": get_remote_addr(transport),
+            "client": peer_of(transport),
             "root_path": config.root_path,
             "path": config.root_path + unquote(self.raw_path),
             "raw_path": (config.root_path + self.raw_path).encode("ascii"),

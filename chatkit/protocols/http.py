@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from chatkit.protocols import head as heads
 from chatkit.protocols.body import RequestBody
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, make_response
+from chatkit.protocols.peer import is_of_network
 from chatkit.protocols.phase import Phase
 from chatkit.protocols.response import Flow, PacedApplication, UnchunkedResponse
 from chatkit.protocols.shared import SharedState
@@ -64,6 +65,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        if self.client is None and is_of_network(transport):  # it has gone; the data that it sent are not read
+            transport.abort()
         self.flow = Flow(transport, self._application_resumed)
         self._apply_phase()
 

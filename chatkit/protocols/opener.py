@@ -26,7 +26,7 @@ class OpeningSocket(DirectSocket, Protocol):
 
     @property
     def peer(self) -> str:
-        """The address of the other end of the connection; empty for a Unix socket."""
+        """The address of the other end; empty for a Unix socket. Raise `ClientDisconnected` if it has gone."""
 
     def accept(self, subprotocol: str | None) -> None:
         """Open the WebSocket."""

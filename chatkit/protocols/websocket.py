@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected, get_remote_addr
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from chatkit.protocols.connection import (
@@ -26,6 +26,7 @@ from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.handshake import HEAD_TIMEOUT_S, Handshake, HandshakeRejected, PendingHandshake, make_response
 from chatkit.protocols.head import MAX_HEAD_BYTES, find_head_end, has_costly_escapes
 from chatkit.protocols.opener import SocketOpener
+from chatkit.protocols.peer import peer_of
 from chatkit.protocols.shared import SharedState
 from chatkit.websocket.codes import CloseCode, is_close_code
 from chatkit.websocket.direct import DIRECT, DirectSocket, Receiver
@@ -129,9 +130,7 @@ class WebSocketProtocol(Connection):
         if opener is not None and opener.handles(pending.handshake):
             self._open_by(opener, pending.handshake)
         else:
-            pending.scope = pending.handshake.make_scope(self._shared, self._connection, pending.app_state)
-            pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self, "is_full": is_full}}
-            self._call_application(pending.scope)
+            self._open_by_application(pending, pending.handshake, is_full=is_full)
 
     def _reject(self, response: bytes, code: int = CloseCode.ABNORMAL) -> None:
         if self._pending is None or not self._pending.is_denial_begun:  # else it would split another response
@@ -158,6 +157,9 @@ class WebSocketProtocol(Connection):
     def _open_by(self, opener: SocketOpener, handshake: Handshake) -> None:
         try:
             rest = opener.open(handshake, self)
+        except ClientDisconnected:
+            self._connection.abort()
+            return
         except Exception as error:  # noqa: BLE001 - logged, as that of a handler
             self._on_handler_ended(error)
             return
@@ -168,8 +170,8 @@ class WebSocketProtocol(Connection):
 
     @property
     def peer(self) -> str:
-        """The address of the other end of the connection; empty for a Unix socket."""
-        address = get_remote_addr(self._connection)
+        """The address of the other end; see `OpeningSocket`."""
+        address = peer_of(self._connection)
         return address[0] if address else ""
 
     def accept(self, subprotocol: str | None) -> None:
@@ -186,6 +188,15 @@ class WebSocketProtocol(Connection):
         self._continue_denial(self._pending, {"body": body})
 
     # The ASGI handler
+
+    def _open_by_application(self, pending: PendingHandshake, handshake: Handshake, *, is_full: bool) -> None:
+        try:
+            pending.scope = handshake.make_scope(self._shared, self._connection, pending.app_state)
+        except ClientDisconnected:
+            self._connection.abort()
+            return
+        pending.scope["extensions"] = {"websocket.http.response": {}, DIRECT: {"socket": self, "is_full": is_full}}
+        self._call_application(pending.scope)
 
     def _call_application(self, scope: dict[str, Any]) -> None:
         call: Any = self._shared.config.loaded_app

@@ -120,9 +120,9 @@ class Session(ABC):
         if len(texts) == 1:
             self.received_text(texts[0])
             return 1
-        texts = texts[: max(1, MAX_OUTSTANDING - self._n_outstanding)]
-        if self._publish_all(texts):
-            return len(texts)
+        together = texts[: max(1, MAX_OUTSTANDING - self._n_outstanding)]
+        if self._publish_all(together):  # if some are left, reading is paused now
+            return len(together)
         for n, text in enumerate(texts, 1):
             self.received_text(text)
             if self._is_reading_paused or self.is_closed:

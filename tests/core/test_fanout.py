@@ -242,6 +242,39 @@ def test_quiet_rooms_leave_half_of_each_turn_to_busy_ones(monkeypatch: pytest.Mo
     run(test)
 
 
+def test_large_quiet_rooms_leave_every_second_turn_to_busy_ones() -> None:
+    async def test(scene: Scene) -> None:
+        busy = scene.room("busy", 2)
+        scene.grow(busy)
+        await turn()
+        for n in range(3):
+            scene.grow(scene.room(f"quiet{n}-", WAKES_A_TURN))
+        scene.grow(busy)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(scene.woken_at["busy0"]) == 2
+        assert not scene.fanout.is_idle
+        await until_idle(scene)
+
+    run(test)
+
+
+def test_the_duration_of_a_delivery_includes_the_wait_of_its_last_reader() -> None:
+    async def test(scene: Scene) -> None:
+        giant = scene.room("giant", 2 * WAKES_A_ROOM)
+        scene.grow(giant)
+        await asyncio.sleep(0)
+        assert len(scene.woken) == WAKES_A_ROOM
+        scene.loop.pass_time(1.0)
+        scene.grow(giant)  # does not begin the delivery again
+        await asyncio.sleep(0)
+        assert len(scene.woken) == 2 * WAKES_A_ROOM
+        assert scene.fanout.durations.read().sum_s > 1.0
+        await until_idle(scene)
+
+    run(test)
+
+
 def test_a_backlog_is_served_within_a_bounded_number_of_turns() -> None:
     async def test(scene: Scene) -> None:
         rooms = [scene.room(f"{n}-", 3) for n in range(10_000)]

@@ -96,6 +96,20 @@ def test_a_read_with_more_messages_than_may_be_outstanding_is_handled_in_parts()
     hosted(test)
 
 
+def test_a_read_is_handled_as_a_whole_if_a_message_in_its_middle_uses_no_place() -> None:
+    async def test(host: Host) -> None:
+        client = await host.json("ops")
+        release = host.backend.hold("append")
+        publish, ping = (msgspec.json.encode({"op": op, "body": "x"}) for op in ("publish", "ping"))
+        assert client.session.received_texts([publish] * (MAX_OUTSTANDING - 3)) == MAX_OUTSTANDING - 3
+        texts = [publish, ping, publish, ping, ping]
+        assert client.session.received_texts(texts) == len(texts)  # otherwise, nothing would deliver the rest
+        assert not client.socket.is_paused
+        release.set()
+
+    hosted(test)
+
+
 def test_acknowledgements_of_one_read_are_one_write_in_order() -> None:
     async def test(host: Host) -> None:
         client = await host.json("ops")

@@ -1,12 +1,15 @@
 """PostgreSQL: batches are notified after their commits, also those of a process that ends in between."""
 
 import asyncio
+from functools import partial
+from typing import Any, ClassVar
 
+import asyncpg
 import pytest
 import stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from postgres_backends import has_reached, opened, schema_of, sql
+from postgres_backends import eventually, has_reached, opened, schema_of, sql, terminate_listeners
 
 from chatkit.backends.conformance.suite import drafts_in, texts, until
 from chatkit.backends.postgres import PostgresBackend, batch_numbers, listener
@@ -14,9 +17,10 @@ from chatkit.backends.postgres.batch_numbers import MAX_CHECKS, BatchNumbers
 from chatkit.backends.postgres.notifications import AppendedPayload, decode_payload
 from chatkit.backends.postgres.payload_writer import AppendedBatch, appended_rooms, encode_appended
 from chatkit.backends.postgres.writer import Batch
-from chatkit.core.backend import Backend, RoomAdvanced
+from chatkit.core.backend import Backend, Reconnected, RoomAdvanced
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, Receipt
+from chatkit.errors import Unavailable
 
 # What a process does that is killed after its commit.
 COMMIT_ONLY = "SELECT * FROM {}.append_to_room('a', ARRAY['ann'], ARRAY['unheard'], NULL, NULL, NULL, NULL)"
@@ -76,9 +80,135 @@ def test_a_running_batch_is_found_after_its_late_commit(monkeypatch: pytest.Monk
     asyncio.run(main())
 
 
-def test_a_number_is_missed_until_its_transaction_has_ended() -> None:
+class ForgetfulConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that is lost after the commit of a message `unanswered`, or before the NOTIFY of `unnotified`."""
+
+    lost: ClassVar[list[str]] = []
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        row = await super().fetchrow(query, *args, **options)
+        if "append" in query and args[2] == ["unanswered"]:
+            self.lose("unanswered")
+        return row
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        if "pg_notify" in query and "unnotified" in str(args):
+            self.lose("unnotified")
+        return await super().execute(query, *args, **options)
+
+    def lose(self, what: str) -> None:
+        self.lost.append(what)
+        self.terminate()
+        raise ConnectionResetError
+
+
+def forgetful(url: str) -> PostgresBackend:
+    dsn = url.partition("?")[0]
+    connect = partial(asyncpg.connect, dsn, connection_class=ForgetfulConnection)
+    return PostgresBackend(dsn, schema=schema_of(url), connect=connect)
+
+
+def test_a_batch_whose_answer_was_lost_is_notified_also_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with forgetful(url) as own, opened(url, 1) as (other,):
+            await own.append(drafts_in("a", 1))
+            for each in (own, other):
+                await each.watch("a")
+            n_lost = len(ForgetfulConnection.lost)
+            with pytest.raises(Unavailable):
+                await own.append(drafts_in("a", "unanswered"))
+            assert ForgetfulConnection.lost[n_lost:] == ["unanswered"]
+            for each in (own, other):
+                await until(each.notifications(), lambda item: has_reached(2, item))
+            (receipt,) = await other.append(drafts_in("a", 3))
+            seen = await until(own.notifications(), lambda item: has_reached(3, item))
+            notified = [message for item in seen if isinstance(item, RoomAdvanced) for message in item.messages]
+            assert notified == [receipt.message]
+
+    asyncio.run(main())
+
+
+def test_after_a_restart_all_transactions_are_waited_for_that_may_have_taken_a_number() -> None:
     numbers = BatchNumbers()
     numbers.restart(7)
+    numbers.wait_for(100)
+    assert numbers.check(7, 99)
+    numbers.add(8)
+    assert numbers.check(8, 99)
+    assert numbers.check(8, 101)
+    assert not numbers.check(8, 101)
+
+
+def test_a_batch_that_is_committed_while_the_numbers_are_read_is_not_forgotten() -> None:
+    numbers = restarted(7)
+    numbers.add(8)
+    assert [numbers.check(newest, 100) for newest in (7, 8, 8)] == [False, False, False]
+
+
+def test_the_numbers_behind_a_missing_one_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_numbers, "MAX_BEYOND", 3)
+    numbers = restarted(7)
+    for number in range(9, 20):
+        numbers.add(number)
+    numbers.add(8)
+    assert not numbers.check(19, 100)
+    numbers.add(12)
+    assert numbers.check(19, 100)  # those beyond the bound
+
+
+def restarted(newest: int) -> BatchNumbers:
+    """Return numbers after a restart at which no transaction was running."""
+    numbers = BatchNumbers()
+    numbers.restart(newest)
+    numbers.wait_for(1)
+    assert numbers.check(newest, 2)
+    return numbers
+
+
+def test_a_running_batch_is_found_after_the_listener_has_connected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "PING_EVERY_S", 60)
+    monkeypatch.setattr(batch_numbers, "MAX_CHECKS", 10_000)
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await two.watch("a")
+            await one.append(drafts_in("a", 1))
+            await until(two.notifications(), lambda item: has_reached(1, item))
+            late = asyncio.create_task(asyncio.to_thread(sql, f"BEGIN; {COMMIT_ONLY}; SELECT pg_sleep(1); COMMIT", url))
+            await eventually(lambda: sql("SELECT last_value FROM {}.batch", url) == "3")
+            monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
+            await asyncio.to_thread(terminate_listeners, url)
+            await until(two.notifications(), lambda item: item == Reconnected())
+            assert not late.done()
+            await until(two.notifications(), lambda item: has_reached(2, item))
+            await late
+
+    asyncio.run(main())
+
+
+def test_after_a_failed_notification_the_rooms_are_compared() -> None:
+    """The database may have lost the batch, by a failover: its messages must not be delivered then."""
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with forgetful(url) as one, opened(url, 1) as (two,):
+            await two.watch("a")
+            n_lost = len(ForgetfulConnection.lost)
+            (receipt,) = await one.append(drafts_in("a", "unnotified"))
+            compared = RoomAdvanced("a", 1, epoch=receipt.message.epoch)
+            items = await until(two.notifications(), lambda item: has_reached(1, item))
+            assert items == [compared]
+            assert ForgetfulConnection.lost[n_lost:] == ["unnotified"]
+
+    asyncio.run(main())
+
+
+def test_a_number_is_missed_until_its_transaction_has_ended() -> None:
+    numbers = restarted(7)
     for number in (8, 10):
         numbers.add(number)
     assert not numbers.check(10, 100)  # 9 may be notified in time
@@ -97,12 +227,13 @@ def test_a_number_is_missed_until_its_transaction_has_ended() -> None:
 
 
 def test_a_store_with_lower_numbers_than_before_is_compared() -> None:
-    numbers = BatchNumbers()
-    numbers.restart(7)
-    assert numbers.check(3, 1)
+    numbers = restarted(7)
+    assert numbers.check(3, 10)
+    numbers.wait_for(10)
     numbers.add(4)
-    assert not numbers.check(4, 1)
-    assert not numbers.check(4, 1)
+    assert numbers.check(4, 11)
+    assert not numbers.check(4, 11)
+    assert not numbers.check(4, 11)
 
 
 def test_a_batch_of_a_process_of_version_7_is_notified() -> None:

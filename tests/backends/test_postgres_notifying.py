@@ -1,6 +1,7 @@
 """PostgreSQL: batches are notified after their commits, also those of a process that ends in between."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,12 +13,16 @@ from hypothesis import strategies as st
 from postgres_backends import eventually, has_reached, opened, schema_of, sql, terminate_listeners
 
 from chatkit.backends.conformance.suite import drafts_in, texts, until
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.postgres import PostgresBackend, batch_numbers, listener
 from chatkit.backends.postgres.batch_numbers import MAX_CHECKS, BatchNumbers
+from chatkit.backends.postgres.connection import PostgresEndpoint
+from chatkit.backends.postgres.listener import PostgresListener, RoomHeads
 from chatkit.backends.postgres.notifications import AppendedPayload, decode_payload
 from chatkit.backends.postgres.payload_writer import AppendedBatch, appended_rooms, encode_appended
+from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.writer import Batch
-from chatkit.core.backend import Backend, Reconnected, RoomAdvanced
+from chatkit.core.backend import Backend, MessageRedacted, Reconnected, RoomAdvanced
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, Receipt
 from chatkit.errors import Unavailable
@@ -387,5 +392,35 @@ def test_a_late_notification_of_a_deleted_log_does_not_hide_the_deletion() -> No
             (newest,) = await one.append(drafts_in("a", 2))
             items = await until(two.notifications(), lambda item: has_reached(1, item))
             assert {item.epoch for item in items if isinstance(item, RoomAdvanced)} == {newest.message.epoch}
+
+    asyncio.run(main())
+
+
+def test_a_payload_between_two_queries_of_a_comparison_shows_no_redacted_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MAX_HEADS_A_QUERY", 1)
+    receipts = [Receipt(Draft(room, "ann", "secret").to_message("epoch", 1, 0)) for room in ("a", "b")]
+    (late,) = encode_appended("other", [AppendedBatch(1, 4, appended_rooms(receipts))])
+    notifications, asked = NotificationQueue(), list[str]()
+
+    async def read_heads(names: Sequence[str], _: int | None) -> RoomHeads:
+        asked.extend(names)
+        if len(asked) == 2:
+            listening._on_payload(no_connection, 0, "", late)
+            listening.unwatch(asked[1])
+        return RoomHeads("epoch", dict.fromkeys(names, ("epoch", 0)), 5, [(room, 1) for room in ("a", "b")])
+
+    no_connection: Any = None
+    endpoint = PostgresEndpoint.of("", "", cached_statements=0)
+    listening = PostgresListener(endpoint, PostgresSchema("none", ""), "me", notifications, read_heads)
+    listening.watched.update(("a", "b"))
+    listening._redactions = 4
+
+    async def main() -> None:
+        await listening._resync(no_connection)
+        notifications.close()
+        items = [item async for item in notifications.read()]
+        assert MessageRedacted(asked[0], 1) in items
+        assert [item.messages for item in items if isinstance(item, RoomAdvanced) and item.messages] == []
+        assert set(listening._notified) == {asked[0]}  # nothing is kept of a room that was unwatched meanwhile
 
     asyncio.run(main())

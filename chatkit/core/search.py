@@ -33,7 +33,8 @@ class Rest(msgspec.Struct, frozen=True, array_like=True):
     """What is left of a search whose time ended. `began_ms` is the time of the newest message when it began.
 
     The rooms whose newest message then was after that of `cut_room` are searched. That room is searched down to
-    `cut_seq`, and the others up to `room`, down to `seq`. Hits that are not after `floor` belong to a later search.
+    `cut_seq`, and the others up to `room`, down to `seq`. Hits that are not after `floor` belong to a later search. If
+    it is not known yet whether `room` is searched, its messages from `newer_seq` on are newer than the search.
     """
 
     began_ms: _Number
@@ -43,6 +44,7 @@ class Rest(msgspec.Struct, frozen=True, array_like=True):
     cut_seq: _Number | None
     room: str = ""
     seq: _Number | None = None
+    newer_seq: _Number | None = None
 
 
 class SearchPosition(msgspec.Struct, frozen=True, array_like=True):
@@ -142,12 +144,16 @@ async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
     is_first = True
     async for info in asked.rooms_from(rest.room):
         if not is_first and (search.is_over or len(found) >= asked.limit):
-            following = replace(rest, room=info.room, seq=None)
+            following = replace(rest, room=info.room, seq=None, newer_seq=None)
             break
         is_first = False
         start = rest.seq if info.room == rest.room else None
         if start is None:
-            if not await search.is_left(info, rest):
+            is_left, newer_seq = await search.is_left(info, rest)
+            if newer_seq is not None:
+                following = replace(rest, room=info.room, seq=None, newer_seq=newer_seq)
+                break
+            if not is_left:
                 continue
             start = rest.cut_seq if info.room == rest.cut_room else None
         hits, reached = await search.read(info, start, asked.limit - len(found))
@@ -155,11 +161,11 @@ async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
         if len(found) >= asked.limit:
             reached = found[-1].seq
         if reached is not None:
-            following = replace(rest, room=info.room, seq=reached)
+            following = replace(rest, room=info.room, seq=reached, newer_seq=None)
             break
     messages = cut_page(found, is_forward=True)
     if len(messages) < len(found):
-        following = replace(rest, room=messages[-1].room, seq=messages[-1].seq)
+        following = replace(rest, room=messages[-1].room, seq=messages[-1].seq, newer_seq=None)
     in_order = sorted(messages, key=_position, reverse=True)
     if following is not None:
         return SearchHits(in_order, SearchPosition(asked.before, following))
@@ -211,22 +217,26 @@ class _RoomSearch:
         is_before = self._before is None or position < self._before
         return is_before and (self._floor is None or position > self._floor)
 
-    async def is_left(self, info: RoomInfo, rest: Rest) -> bool:
-        """Return whether a room was not searched yet when the time of the first page ended."""
-        time_ms: int | None = info.time_ms
-        if info.time_ms > rest.began_ms:  # somebody has written since: the order is that of the time before
-            time_ms = await self._newest_ms(info.room, rest.began_ms)
-        return time_ms is not None and (time_ms, info.room) <= (rest.cut_time_ms, rest.cut_room)
+    async def is_left(self, info: RoomInfo, rest: Rest) -> tuple[bool, int | None]:
+        """Return whether a room was not searched yet when the time of the first page ended.
 
-    async def _newest_ms(self, room: str, until_ms: int) -> int | None:
-        """Return the time of the newest message that is not later than a time. Few messages have come since then."""
-        where, before = Filter(until_ms=until_ms + 1), None
-        while True:
-            page, before = await search_room(
-                self._backend, room, where, before=before, limit=1, deadline=self._deadline
+        If this page's time ends before that is known, return the `newer_seq` with which the next page continues.
+        """
+        time_ms, reached = info.time_ms, None
+        if info.time_ms > rest.began_ms:  # somebody has written since: the order is that of the time before
+            before = rest.newer_seq if info.room == rest.room else None
+            page, reached = await search_room(
+                self._backend,
+                info.room,
+                Filter(until_ms=rest.began_ms + 1),
+                before=before,
+                limit=1,
+                deadline=self._deadline,
             )
-            if page.messages or before is None:
-                return page.messages[0].time_ms if page.messages else None
+            if not page.messages:
+                return False, reached
+            time_ms = page.messages[0].time_ms
+        return (time_ms, info.room) <= (rest.cut_time_ms, rest.cut_room), None
 
 
 def _position(message: Message) -> MentionPosition:

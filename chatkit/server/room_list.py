@@ -127,7 +127,7 @@ class EncodedRooms:
             infos += [info for info in named if info.room in readable]
             if len(named) < step:
                 break
-            start = next_name(found[-1].room)
+            start, step = next_name(found[-1].room), MAX_LISTED  # few calls, however few rooms are readable
         return infos[: asked.limit + 1]
 
     async def _read_heads(self, rooms: Sequence[str], heads: Mapping[str, Head]) -> dict[str, Head]:

@@ -1,22 +1,30 @@
 """PostgreSQL: batches are notified after their commits, also those of a process that ends in between."""
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
 
+import asyncpg
 import pytest
 import stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from postgres_backends import has_reached, opened, schema_of, sql
+from postgres_backends import eventually, has_reached, opened, schema_of, sql, terminate_listeners
 
 from chatkit.backends.conformance.suite import drafts_in, texts, until
+from chatkit.backends.notifications import NotificationQueue
 from chatkit.backends.postgres import PostgresBackend, batch_numbers, listener
-from chatkit.backends.postgres.batch_numbers import MAX_CHECKS, BatchNumbers
+from chatkit.backends.postgres.connection import PostgresEndpoint
+from chatkit.backends.postgres.listener import PostgresListener, RoomHeads
 from chatkit.backends.postgres.notifications import AppendedPayload, decode_payload
 from chatkit.backends.postgres.payload_writer import AppendedBatch, appended_rooms, encode_appended
+from chatkit.backends.postgres.schema import PostgresSchema
 from chatkit.backends.postgres.writer import Batch
-from chatkit.core.backend import Backend, RoomAdvanced
+from chatkit.core.backend import Backend, MessageRedacted, Reconnected, RoomAdvanced
 from chatkit.core.message_state import Act
 from chatkit.core.model import Draft, Message, Receipt
+from chatkit.errors import Unavailable
 
 # What a process does that is killed after its commit.
 COMMIT_ONLY = "SELECT * FROM {}.append_to_room('a', ARRAY['ann'], ARRAY['unheard'], NULL, NULL, NULL, NULL)"
@@ -76,33 +84,94 @@ def test_a_running_batch_is_found_after_its_late_commit(monkeypatch: pytest.Monk
     asyncio.run(main())
 
 
-def test_a_number_is_missed_until_its_transaction_has_ended() -> None:
-    numbers = BatchNumbers()
-    numbers.restart(7)
-    for number in (8, 10):
-        numbers.add(number)
-    assert not numbers.check(10, 100)  # 9 may be notified in time
-    assert numbers.check(11, 100)
-    numbers.wait_for(104)  # transactions up to this one may have taken it
-    assert numbers.check(12, 102)
-    numbers.wait_for(108)
-    assert numbers.check(13, 105)
-    for number in (14, 11, 13, 12):
-        numbers.add(number)
-    assert not numbers.check(14, 109)
-    assert not numbers.check(15, 109)
-    numbers.wait_for(109)
-    found = [numbers.check(15, 109) for _ in range(2 * MAX_CHECKS)]  # a transaction that does not end
-    assert found == [True] * MAX_CHECKS + [False] * MAX_CHECKS
+class ForgetfulConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that is lost after the commit of a message `unanswered`, or before the NOTIFY of `unnotified`."""
+
+    lost: ClassVar[list[str]] = []
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        row = await super().fetchrow(query, *args, **options)
+        if "append" in query and args[2] == ["unanswered"]:
+            self.lose("unanswered")
+        return row
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        if "pg_notify" in query and "unnotified" in str(args):
+            self.lose("unnotified")
+        return await super().execute(query, *args, **options)
+
+    def lose(self, what: str) -> None:
+        self.lost.append(what)
+        self.terminate()
+        raise ConnectionResetError
 
 
-def test_a_store_with_lower_numbers_than_before_is_compared() -> None:
-    numbers = BatchNumbers()
-    numbers.restart(7)
-    assert numbers.check(3, 1)
-    numbers.add(4)
-    assert not numbers.check(4, 1)
-    assert not numbers.check(4, 1)
+def forgetful(url: str) -> PostgresBackend:
+    dsn = url.partition("?")[0]
+    connect = partial(asyncpg.connect, dsn, connection_class=ForgetfulConnection)
+    return PostgresBackend(dsn, schema=schema_of(url), connect=connect)
+
+
+def test_a_batch_whose_answer_was_lost_is_notified_also_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with forgetful(url) as own, opened(url, 1) as (other,):
+            await own.append(drafts_in("a", 1))
+            for each in (own, other):
+                await each.watch("a")
+            n_lost = len(ForgetfulConnection.lost)
+            with pytest.raises(Unavailable):
+                await own.append(drafts_in("a", "unanswered"))
+            assert ForgetfulConnection.lost[n_lost:] == ["unanswered"]
+            for each in (own, other):
+                await until(each.notifications(), lambda item: has_reached(2, item))
+            (receipt,) = await other.append(drafts_in("a", 3))
+            seen = await until(own.notifications(), lambda item: has_reached(3, item))
+            notified = [message for item in seen if isinstance(item, RoomAdvanced) for message in item.messages]
+            assert notified == [receipt.message]
+
+    asyncio.run(main())
+
+
+def test_a_running_batch_is_found_after_the_listener_has_connected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "PING_EVERY_S", 60)
+    monkeypatch.setattr(batch_numbers, "MAX_CHECKS", 10_000)
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with opened(url, 2) as (one, two):
+            await two.watch("a")
+            await one.append(drafts_in("a", 1))
+            await until(two.notifications(), lambda item: has_reached(1, item))
+            late = asyncio.create_task(asyncio.to_thread(sql, f"BEGIN; {COMMIT_ONLY}; SELECT pg_sleep(1); COMMIT", url))
+            await eventually(lambda: sql("SELECT last_value FROM {}.batch", url) == "3")
+            monkeypatch.setattr(listener, "PING_EVERY_S", 0.05)
+            await asyncio.to_thread(terminate_listeners, url)
+            await until(two.notifications(), lambda item: item == Reconnected())
+            assert not late.done()
+            await until(two.notifications(), lambda item: has_reached(2, item))
+            await late
+
+    asyncio.run(main())
+
+
+def test_after_a_failed_notification_the_rooms_are_compared() -> None:
+    """The database may have lost the batch, by a failover: its messages must not be delivered then."""
+    url = stores.postgres()
+
+    async def main() -> None:
+        async with forgetful(url) as one, opened(url, 1) as (two,):
+            await two.watch("a")
+            n_lost = len(ForgetfulConnection.lost)
+            (receipt,) = await one.append(drafts_in("a", "unnotified"))
+            compared = RoomAdvanced("a", 1, epoch=receipt.message.epoch)
+            items = await until(two.notifications(), lambda item: has_reached(1, item))
+            assert items == [compared]
+            assert ForgetfulConnection.lost[n_lost:] == ["unnotified"]
+
+    asyncio.run(main())
 
 
 def test_a_batch_of_a_process_of_version_7_is_notified() -> None:
@@ -201,6 +270,12 @@ def test_payloads_carry_batches_unchanged(given_batches: list[list[Draft]]) -> N
         assert position == lasts[room]
 
 
+def test_bodies_that_no_payload_carries_are_not_kept() -> None:
+    long = [Receipt(Draft("a", "ann", "x" * 4_000).to_message("epoch", seq, 0)) for seq in (1, 2)]
+    assert [room.messages for room in appended_rooms(long)] == [()]
+    assert [room.messages for room in appended_rooms(long[:1])] == [[long[0].message]]
+
+
 def test_nothing_is_sent_for_no_batches() -> None:
     assert encode_appended("me", []) == []
 
@@ -256,5 +331,35 @@ def test_a_late_notification_of_a_deleted_log_does_not_hide_the_deletion() -> No
             (newest,) = await one.append(drafts_in("a", 2))
             items = await until(two.notifications(), lambda item: has_reached(1, item))
             assert {item.epoch for item in items if isinstance(item, RoomAdvanced)} == {newest.message.epoch}
+
+    asyncio.run(main())
+
+
+def test_a_payload_between_two_queries_of_a_comparison_shows_no_redacted_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MAX_HEADS_A_QUERY", 1)
+    receipts = [Receipt(Draft(room, "ann", "secret").to_message("epoch", 1, 0)) for room in ("a", "b")]
+    (late,) = encode_appended("other", [AppendedBatch(1, 4, appended_rooms(receipts))])
+    notifications, asked = NotificationQueue(), list[str]()
+
+    async def read_heads(names: Sequence[str], _: int | None) -> RoomHeads:
+        asked.extend(names)
+        if len(asked) == 2:
+            listening._on_payload(no_connection, 0, "", late)
+            listening.unwatch(asked[1])
+        return RoomHeads("epoch", dict.fromkeys(names, ("epoch", 0)), 5, [(room, 1) for room in ("a", "b")])
+
+    no_connection: Any = None
+    endpoint = PostgresEndpoint.of("", "", cached_statements=0)
+    listening = PostgresListener(endpoint, PostgresSchema("none", ""), "me", notifications, read_heads)
+    listening.watched.update(("a", "b"))
+    listening._redactions = 4
+
+    async def main() -> None:
+        await listening._resync(no_connection)
+        notifications.close()
+        items = [item async for item in notifications.read()]
+        assert MessageRedacted(asked[0], 1) in items
+        assert [item.messages for item in items if isinstance(item, RoomAdvanced) and item.messages] == []
+        assert set(listening._notified) == {asked[0]}  # nothing is kept of a room that was unwatched meanwhile
 
     asyncio.run(main())

@@ -3,22 +3,23 @@
 from collections.abc import AsyncIterator, Collection
 
 import pytest
+from faulty_backend import Faults
 from harness import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatkit.backends.memory import MemoryBackend
 from chatkit.core import slices
-from chatkit.core.backend import MentionPosition, RoomInfo
+from chatkit.core.backend import Backend, MentionPosition, RoomInfo
 from chatkit.core.model import Message
 from chatkit.core.room_pages import room_pages
-from chatkit.core.search import START, RoomsFrom, SearchPosition, search_rooms
+from chatkit.core.search import START, Rest, RoomsFrom, SearchPosition, search_rooms
 from chatkit.errors import BadCursor
 
 ROOMS = ("a", "b", "c", "d")
 
 
-def rooms_of(backend: MemoryBackend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
+def rooms_of(backend: Backend, rooms: Collection[str] = ROOMS) -> RoomsFrom:
     async def rooms_from(start: str) -> AsyncIterator[RoomInfo]:
         async for page in room_pages(backend, start):
             for info in page:
@@ -112,6 +113,31 @@ def test_an_ended_search_continues_with_the_other_rooms(monkeypatch: pytest.Monk
             page, at = await search_rooms(backend, rooms_of(backend), "deploy", at=at, limit=1)
             seen += [(each.room, each.seq) for each in page]
         assert sorted(seen) == [("a", 1), ("b", 1), ("b", 2), ("c", 1)]
+
+    run(main())
+
+
+def test_a_page_takes_a_bounded_time_however_many_messages_are_newer_than_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slices, "SEARCH_S", 0.0)
+    monkeypatch.setattr(slices, "FIRST_SLICE", 10)
+
+    async def main() -> None:
+        backend = Faults()
+        assert isinstance(backend.inner, MemoryBackend)
+        await fill(backend.inner, [("a", True), ("b", True), *[("a", False)] * 100])
+        at: SearchPosition | None = SearchPosition(rest=Rest(1_001, None, 1_001, "b", None))
+        seen, n_pages = [], 0
+        while at is not None:
+            n_before = backend.calls["read"]
+            page, at = await search_rooms(backend, rooms_of(backend), "deploy", at=at, limit=10)
+            assert backend.calls["read"] - n_before < 10
+            at = None if at is None else SearchPosition.parse(str(at))
+            seen += [each.room for each in page]
+            n_pages += 1
+        assert sorted(seen) == ["a", "b"]
+        assert n_pages > 10
 
     run(main())
 

@@ -250,6 +250,19 @@ def test_a_list_of_rooms_is_read_in_pages_with_the_rooms_that_only_have_members(
     hosted(test)
 
 
+def test_a_short_page_of_a_client_that_may_read_few_rooms_takes_few_reads_of_the_store() -> None:
+    async def test(host: Host) -> None:
+        await host.backend.append([Draft(f"room{n:03}", "ann", "x") for n in range(500)])
+        rooms = EncodedRooms(host.hub)
+        for last, found in (("room499", ["room499"]), ("none", [])):
+            host.backend.calls.clear()
+            listed = json.loads(await rooms.read_some(RoomRange(limit=1), lambda room, last=last: room == last))
+            assert [view["room"] for view in listed["rooms"]] == found
+            assert host.backend.calls["rooms"] <= 2
+
+    hosted(test)
+
+
 def test_every_room_is_on_one_page() -> None:
     async def test(host: Host) -> None:
         names = [f"room{n:03}" for n in range(300)]

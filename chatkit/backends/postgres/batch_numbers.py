@@ -5,6 +5,7 @@ so no notification comes if it is killed in between. The numbers of transactions
 """
 
 MAX_CHECKS = 10  # of a missing number: a commit that takes longer than so many pings is not waited for
+MAX_BEYOND = 100_000  # numbers that are kept behind a missing one: while no check is possible, there may be many
 
 
 class BatchNumbers:
@@ -16,16 +17,18 @@ class BatchNumbers:
         self._due = 0  # the newest number at an earlier check: those up to it should be known by now
         self._last_taker: int | None = None  # no later transaction can have taken a number up to `_due`
         self._n_checks = 0  # in which a number up to `_due` was missing
+        self._is_restarted = False  # transactions with numbers up to `_due` may not have ended yet
 
     def restart(self, newest: int) -> None:
-        """Consider all numbers up to the newest one as known."""
+        """Miss all numbers up to the newest one together: their notifications may have come before."""
         self._known_beyond.clear()
         self._known_to = self._due = newest
-        self._last_taker, self._n_checks = None, 0
+        self._last_taker, self._n_checks, self._is_restarted = None, 0, True
 
     def add(self, number: int) -> None:
         """Record that this process knows of a batch."""
-        if number > self._known_to:
+        is_next = number == self._known_to + 1
+        if is_next or (number > self._known_to and len(self._known_beyond) < MAX_BEYOND):
             self._known_beyond.add(number)
             self._advance()
 
@@ -36,18 +39,19 @@ class BatchNumbers:
         The same number is missing again at the next check, until `wait_for` was called and all those transactions have
         ended, so that a comparison of the rooms includes them.
         """
-        if newest < self._known_to:  # the store was restored
+        if newest < self._due:  # the store was restored; a batch after `newest` may be known already
             self.restart(newest)
             return True
-        is_missing = self._known_to < self._due
+        is_missing = self._is_restarted or self._known_to < self._due
         if is_missing:
             self._n_checks += 1
             is_decided = self._last_taker is not None and self._last_taker < oldest_running
             if is_decided or self._n_checks >= MAX_CHECKS:
-                self._known_to = self._due
-                self._known_beyond = {number for number in self._known_beyond if number > self._due}
+                self._known_to = max(self._known_to, self._due)
+                self._is_restarted = False
+                self._known_beyond = {number for number in self._known_beyond if number > self._known_to}
                 self._advance()
-        if self._known_to >= self._due:
+        if not self._is_restarted and self._known_to >= self._due:
             self._due, self._last_taker, self._n_checks = max(newest, self._known_to), None, 0
         return is_missing
 

@@ -250,6 +250,9 @@ class PostgresListener:
             async with asyncio.timeout(PING_S):
                 await connection.add_listener(self._schema.channel, self._on_payload)
                 self.numbers.restart((await self._read_numbers(connection))[0])
+                self.numbers.wait_for(await connection.fetchval(_NEW_TRANSACTION))
+                # If those transactions have ended, the comparison that follows includes them; otherwise, a later one.
+                self.numbers.check(*await self._read_numbers(connection))
         except DRIVER_ERRORS as error:
             connection.terminate()
             raise to_chatkit_error(error, self._schema.display_url) from error
@@ -258,14 +261,14 @@ class PostgresListener:
     async def _resync(self, connection: PostgresConnection) -> None:
         """Notify the head of every watched room, and the redactions since the last known one."""
         self._needs_resync = False
-        redactions = self._redactions
         names = list(self.watched)
         for start in range(0, len(names) or 1, MAX_HEADS_A_QUERY):
+            redactions = self._redactions
             heads = await self._check_heads(connection, names[start : start + MAX_HEADS_A_QUERY])
             self._notify([RoomAdvanced(room, last, epoch=epoch) for room, (epoch, last) in heads.heads.items()])
             self._notify([MessageRedacted(room, seq) for room, seq in heads.redacted if room in self.watched])
-        if self._redactions == redactions:  # otherwise, a later one was notified in between
-            self._redactions = heads.redactions
+            if self._redactions == redactions:  # otherwise, a later one was notified in between
+                self._redactions = heads.redactions
 
     async def _check_heads(self, connection: PostgresConnection, names: Sequence[str]) -> RoomHeads:
         """Return the heads of the rooms. If the database has lost messages, give it a new epoch first."""
@@ -326,6 +329,7 @@ class PostgresListener:
         for item in notifications:
             if isinstance(item, RoomAdvanced):
                 self.record_seen(item.room, item.epoch, item.last)
-                self._notified[item.room] = item.epoch, item.last
+                if item.room in self.watched:  # not if it was unwatched while the rooms were compared
+                    self._notified[item.room] = item.epoch, item.last
         if notifications:
             self._notifications.put(notifications)

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from chatkit.backends.postgres.connection import ConnectionPool
 from chatkit.backends.postgres.payload_writer import AppendedBatch, encode_appended
-from chatkit.backends.postgres.schema import PostgresSchema
+from chatkit.backends.postgres.schema import RESYNC, PostgresSchema
 from chatkit.backoff import Backoff
 from chatkit.errors import ChatkitError
 
@@ -35,7 +35,8 @@ _logger = logging.getLogger(__name__)
 class PostgresNotifier:
     """Sends notifications over a connection of `pool`, in the order in which they are given.
 
-    `count_writers` returns how many other processes append at present.
+    `count_writers` returns how many other processes append at present. After a failure, the others are asked to compare
+    their rooms instead: by a failover, the database may have lost what waited to be sent.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class PostgresNotifier:
         return min(max(took_s, REST_S * (1 + self._count_writers()) ** 2), MAX_REST_S)
 
     async def _send_all(self) -> bool:
-        """Send what waits; return whether that succeeded. Otherwise, it still waits."""
+        """Send what waits; return whether that succeeded. Otherwise, a request to compare all rooms waits instead."""
         self._arrived.clear()
         waiting, batches = self._payloads, list(self._batches)
         self._payloads = []
@@ -108,7 +109,8 @@ class PostgresNotifier:
             )
         except ChatkitError as error:
             _logger.debug("%s: notifying other processes failed: %s", self._schema.display_url, error)
-            self._payloads[:0] = payloads
+            self._payloads = [RESYNC]
+            self._batches.clear()
             self._arrived.set()
             return False
         except Exception:

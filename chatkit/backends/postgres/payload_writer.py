@@ -17,7 +17,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AppendedRoom(msgspec.Struct, frozen=True):
-    """The messages that a batch appended to one room."""
+    """What a batch appended to one room: its messages, unless those of the batch are too long to be carried."""
 
     head: AdvancedRoom
     messages: Sequence[Message]
@@ -32,12 +32,14 @@ class AppendedBatch(msgspec.Struct, frozen=True):
 
 
 def appended_rooms(receipts: Iterable[Receipt]) -> list[AppendedRoom]:
-    """Return what a batch appended, given its receipts."""
+    """Return what a batch appended, given its receipts. Bodies that no payload can carry need not wait for one."""
     appended: dict[str, list[Message]] = {}
     for receipt in receipts:
         if not receipt.repeat:
             appended.setdefault(receipt.message.room, []).append(receipt.message)
-    return [AppendedRoom(_to_head(messages), messages) for messages in appended.values()]
+    n_chars = sum([len(message.body) for messages in appended.values() for message in messages])
+    is_carried = n_chars <= MAX_PART_BYTES
+    return [AppendedRoom(_to_head(messages), messages if is_carried else ()) for messages in appended.values()]
 
 
 def _to_head(messages: Sequence[Message]) -> AdvancedRoom:

@@ -80,7 +80,7 @@ class PostgresWriter:
             rooms = appended_rooms(receipts)
             self._notifier.send_batch(AppendedBatch(appended.number, appended.redactions, rooms))
             for room in rooms:
-                self._listener.record_seen(room.head.room, room.messages[-1].epoch, room.head.last)
+                self._listener.record_seen(room.head.room, room.head.epoch_suffix, room.head.last)
         return receipts
 
     async def _execute(self, batch: "Batch") -> "Appended":

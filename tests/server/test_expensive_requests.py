@@ -256,7 +256,7 @@ def test_a_short_page_of_a_client_that_may_read_few_rooms_takes_few_reads_of_the
         rooms = EncodedRooms(host.hub)
         for last, found in (("room499", ["room499"]), ("none", [])):
             host.backend.calls.clear()
-            listed = json.loads(await rooms.read_some(RoomRange(limit=1), lambda room, last=last: room == last))
+            listed = json.loads(await rooms.read_some(RoomRange(limit=1), last.__eq__))
             assert [view["room"] for view in listed["rooms"]] == found
             assert host.backend.calls["rooms"] <= 2
 

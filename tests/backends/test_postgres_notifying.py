@@ -360,6 +360,6 @@ def test_a_payload_between_two_queries_of_a_comparison_shows_no_redacted_body(mo
         items = [item async for item in notifications.read()]
         assert MessageRedacted(asked[0], 1) in items
         assert [item.messages for item in items if isinstance(item, RoomAdvanced) and item.messages] == []
-        assert set(listening._notified) == {asked[0]}  # nothing is kept of a room that was unwatched meanwhile
+        assert set(listening._notified) == {asked[0]}  # nothing is kept of a room that was unwatched during it
 
     asyncio.run(main())

@@ -325,10 +325,6 @@ def _run(settings: "Settings", application: str | None) -> int:
         from chatkit.server import external_app
 
         return external_app.run(application, settings)
-    from chatkit.server.listen import listen
+    from chatkit.server import runner
 
-    # Before the imports that take most of the start: clients that reconnect then wait, and need not try again.
-    with listen(settings) as listening:
-        from chatkit.server import runner
-
-        return runner.run(settings, listening)
+    return runner.run(settings)

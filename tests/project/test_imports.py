@@ -51,10 +51,6 @@ def test_importing_the_server_does_not_load_the_sdk_for_agents() -> None:
     assert loaded_by("import chatkit.server.app", ("mcp", "mcp_types")) == []
 
 
-def test_listening_loads_no_framework() -> None:
-    assert loaded_by("import chatkit.server.listen", HEAVY) == []  # `chatkit serve` listens before it loads them
-
-
 def test_starting_the_server_loads_no_pydantic() -> None:
     start = """
 import asyncio

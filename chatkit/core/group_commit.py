@@ -225,3 +225,13 @@ def _settle_each(batch: Sequence[_Pending], outcomes: Sequence[Outcome]) -> None
             # An error in one publisher's callback must not stop the others.
             _logger.exception("a publisher's callback failed")
         start = stop
+
+
+def settle_future(future: "asyncio.Future[Receipt]", outcome: Outcome) -> None:
+    """Set the result of a future to the outcome of a draft, unless the one who waits for it has gone."""
+    if future.done():
+        return
+    if isinstance(outcome, Receipt):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -22,7 +23,7 @@ from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.clock import steady_now_ms
 from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
-from chatkit.core.group_commit import Committer, Settle, SettleAll
+from chatkit.core.group_commit import Committer, Settle, SettleAll, settle_future
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, LoopGuard
@@ -174,16 +175,7 @@ class Hub:
         publish again.
         """
         settled: asyncio.Future[Receipt] = self._loop.create_future()
-
-        def settle(outcome: Receipt | ChatkitError) -> None:
-            if settled.done():
-                return
-            if isinstance(outcome, Receipt):
-                settled.set_result(outcome)
-            else:
-                settled.set_exception(outcome)
-
-        self.submit(draft, settle)
+        self.submit(draft, partial(settle_future, settled))
         return await settled
 
     def _on_committed(self, receipts: Sequence[Receipt]) -> None:

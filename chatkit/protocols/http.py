@@ -16,14 +16,12 @@ from uvicorn.server import ServerState
 
 from chatkit.protocols import head as heads
 from chatkit.protocols.body import RequestBody
-from chatkit.protocols.handshake import HEAD_TIMEOUT_S, make_response
+from chatkit.protocols.handshake import make_response
 from chatkit.protocols.peer import is_of_network
-from chatkit.protocols.phase import Phase
+from chatkit.protocols.phase import LINGER_S, TIMES_S, Phase
 from chatkit.protocols.response import Flow, PacedApplication, UnchunkedResponse
 from chatkit.protocols.shared import SharedState
 
-_LINGER_S: Final = 2.0  # for a client to read why it was rejected, and to disconnect
-_DRAIN_S: Final = 5.0  # for the rest of a body that the application did not read
 _MAX_DRAINED_BYTES: Final = 4_194_304  # of that rest; four times the longest body that chatkit reads
 _STALL_TIMEOUT_S: Final = 120.0  # to read about 100 KiB of a response; the kernel may report progress in megabytes
 _TURN_PARTS: Final = 128  # chunks and trailer fields that are parsed before other connections have their turn
@@ -304,18 +302,12 @@ class HttpConnection(HttpToolsProtocol):
 
     def _allowed_s(self) -> float | None:
         match self._phase:
-            case Phase.HEAD:
-                return HEAD_TIMEOUT_S
             case Phase.BODY:
                 return self._body.due_at - self.loop.time()
-            case Phase.DRAIN:
-                return _DRAIN_S
             case Phase.IDLE:
                 return self.timeout_keep_alive
-            case Phase.ENDING:
-                return _LINGER_S
-            case Phase.RESPONSE:
-                return None
+            case phase:
+                return TIMES_S.get(phase)
 
     def _set_timer(self) -> None:
         if self.flow.write_paused:
@@ -343,7 +335,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _abort_unless_draining(self) -> None:
         if self.transport.get_write_buffer_size() and self.loop.time() < self._abort_at:
-            self._shared.wheel.set(self, _LINGER_S)  # the client has not read everything
+            self._shared.wheel.set(self, LINGER_S)  # the client has not read everything
         else:
             self.transport.abort()
 

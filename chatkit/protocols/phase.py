@@ -1,6 +1,12 @@
 """Phase: what an HTTP connection waits for. Each phase has a time limit of its own."""
 
 from enum import Enum, auto
+from typing import Final
+
+from chatkit.protocols.handshake import HEAD_TIMEOUT_S
+
+LINGER_S: Final = 2.0  # for a client to read why it was rejected, and to disconnect
+DRAIN_S: Final = 5.0  # for the rest of a body that the application did not read
 
 
 class Phase(Enum):
@@ -12,3 +18,7 @@ class Phase(Enum):
     DRAIN = auto()  # the response is complete; the rest of the body is discarded
     IDLE = auto()  # the next request is awaited
     ENDING = auto()  # nothing is read any more
+
+
+TIMES_S: Final = {Phase.HEAD: HEAD_TIMEOUT_S, Phase.DRAIN: DRAIN_S, Phase.ENDING: LINGER_S}
+"""The time limits in seconds that depend neither on the request nor on the settings. A response has none."""

@@ -24,7 +24,7 @@ from chatkit.server.identity import Authenticator, Credentials
 from chatkit.server.litestar_types import HttpRequest, IdentifiedRequest
 from chatkit.server.rate_limit import RateLimits, SenderLimiter
 from chatkit.server.room_list import EncodedRooms, RoomRange
-from chatkit.session.session import SessionContext
+from chatkit.session.context import SessionContext
 from chatkit.wire.protocol import SUBPROTOCOL
 
 MAX_CHARGE_S = 5.0  # the longest that a request waits until the allowance of its connection has paid for it

@@ -46,7 +46,7 @@ from chatkit.server.token_attempts import TokenAttempts
 from chatkit.server.token_routes import tokens_router
 from chatkit.server.webhook_routes import webhooks_router
 from chatkit.server.websockets import rooms_socket
-from chatkit.session.session import SessionContext
+from chatkit.session.context import SessionContext
 from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.deliverer import Deliverer
 from chatkit.wire.protocol import WireLimits

@@ -9,7 +9,7 @@ from litestar.types.asgi_types import WebSocketScope
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest
 from chatkit.server.identity import read_query
-from chatkit.session.session import StartPosition
+from chatkit.session.context import StartPosition
 from chatkit.websocket.direct import DIRECT, DirectSocket
 from chatkit.wire.protocol import SUBPROTOCOL
 

@@ -30,8 +30,8 @@ from chatkit.server.publishing import publish_as, read_publish
 from chatkit.server.read_routes import read_handlers
 from chatkit.server.room_list import MAX_LISTED, RoomRange, read_room
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, begin, gap_line, stream
+from chatkit.session.context import StartPosition
 from chatkit.session.formats import with_cursor
-from chatkit.session.session import StartPosition
 from chatkit.wire import protocol
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MEMBERS_COST, PAGE_COST, SEARCH_COST
 from chatkit.wire.http import MemberList, RoomView

@@ -14,8 +14,8 @@ from chatkit.core.segment import Encode
 from chatkit.core.signals import RoomChanged, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Item, Subscription, WouldBlock
 from chatkit.errors import ChatkitError, Unavailable
+from chatkit.session.context import StartPosition
 from chatkit.session.formats import with_cursor
-from chatkit.session.session import StartPosition
 from chatkit.wire.protocol import ErrorEvent, RestoredEvent, WireGap, encode, error_event, message_json
 
 HEARTBEAT_S = 15.0  # proxies cut a silent stream after 30 to 60 seconds; a client gives up after two missed beats

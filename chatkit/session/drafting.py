@@ -1,9 +1,11 @@
-"""Makes the draft of a `publish` command, and checks everything about it except rights and rates."""
+"""Makes the draft of a `publish` command and the filter of a `history` command, and checks all but rights and rates."""
 
 from chatkit.core.access import Identity
+from chatkit.core.backend import Filter
 from chatkit.core.model import Draft, Limits, check_body, check_data, check_key, check_reference
+from chatkit.core.text import check_search
 from chatkit.errors import BadRequest
-from chatkit.wire.protocol import PublishCommand
+from chatkit.wire.protocol import HistoryCommand, PublishCommand
 
 
 def draft_of(command: PublishCommand, room: str, sender: str, identity: Identity, limits: Limits) -> Draft:
@@ -28,3 +30,10 @@ def draft_of(command: PublishCommand, room: str, sender: str, identity: Identity
         command.of,
         command.act,
     )
+
+
+def filter_of(command: HistoryCommand) -> Filter | None:
+    """Return the filter of the messages that a client asks for. Raise `BadRequest`."""
+    if not command.search and command.of is None:
+        return None
+    return Filter(search=check_search(command.search) if command.search else None, of=command.of)

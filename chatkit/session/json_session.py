@@ -5,7 +5,6 @@ from functools import partial
 from typing import assert_never, cast
 
 from chatkit.core.access import Identity, Right
-from chatkit.core.backend import Filter
 from chatkit.core.group_commit import Outcome
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Draft, check_readable_room, check_room
@@ -13,14 +12,14 @@ from chatkit.core.moderation import redaction_right
 from chatkit.core.read_state import reader_of
 from chatkit.core.signals import MembersChanged, Redaction, RoomChanged, RoomSignal, Typing
 from chatkit.core.subscription import Subscription
-from chatkit.core.text import check_search
 from chatkit.errors import BadRequest, ChatkitError, RateLimited, RoomRenamed, TooManyRooms, Unavailable
+from chatkit.session.context import SessionContext, StartPosition
 from chatkit.session.delivery import Delivery
-from chatkit.session.drafting import draft_of
+from chatkit.session.drafting import draft_of, filter_of
 from chatkit.session.formats import event_frame, format_for, gap_event_frame, presence_frame
 from chatkit.session.limiter import Limiter
 from chatkit.session.sending_order import SendingOrder
-from chatkit.session.session import Session, SessionContext, StartPosition
+from chatkit.session.session import Session
 from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import text_frame
 from chatkit.wire import protocol
@@ -306,7 +305,7 @@ class JsonSession(Session):
             after=protocol.position(command.after),
             before=protocol.position(command.before),
             limit=limit,
-            where=_filter_of(command),
+            where=filter_of(command),
             folded=not command.raw,
         )
         encoded = await encode_page(page, is_forward=command.after is not None)
@@ -394,9 +393,3 @@ class JsonSession(Session):
 
     def _send_error(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:
         self._send(protocol.error_event(error, ref))
-
-
-def _filter_of(command: protocol.HistoryCommand) -> Filter | None:
-    if not command.search and command.of is None:
-        return None
-    return Filter(search=check_search(command.search) if command.search else None, of=command.of)

@@ -8,20 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-import msgspec
-
 from chatkit.core.access import Identity, Right, is_system_room
 from chatkit.core.group_commit import Outcome, SettleAll
-from chatkit.core.history_queue import HistoryQueue
-from chatkit.core.hub import Hub
-from chatkit.core.model import Cursor, Draft, Limits
+from chatkit.core.model import Draft
 from chatkit.core.signals import RoomChanged, RoomSignal, Signal, StoreAvailable, StoreUnavailable
 from chatkit.core.subscription import Subscription
 from chatkit.errors import ChatkitError, Forbidden, RateLimited, Unavailable
-from chatkit.session.counts import RefusalCounts
+from chatkit.session.context import SessionContext, StartPosition
 from chatkit.session.delivery import Delivery
 from chatkit.session.limiter import Limiter
-from chatkit.session.scheduling import Cancellable, JoinSlots, next_turn, sleep_until_zero
+from chatkit.session.scheduling import Cancellable, next_turn, sleep_until_zero
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import TEXT, make_message
@@ -37,30 +33,6 @@ NOWHERE: frozenset[str] = frozenset()  # shared by all sessions that have publis
 MAX_WRITABLE = 64  # rooms to which the client may publish that are remembered: as many as it may join by default
 
 Job: TypeAlias = Callable[[], Awaitable[None]]
-
-
-class SessionContext(msgspec.Struct, frozen=True):
-    """What all sessions of a server share.
-
-    `history` is the number of messages with which a join without a cursor starts. `join_slots` limits the joins that
-    are served at a time, so that publishing never waits behind thousands of them.
-    """
-
-    hub: Hub
-    server: str
-    limits: Limits
-    wire_limits: protocol.WireLimits
-    history: int
-    history_queue: HistoryQueue = msgspec.field(default_factory=HistoryQueue)
-    join_slots: JoinSlots = msgspec.field(default_factory=JoinSlots)
-    refusals: RefusalCounts = msgspec.field(default_factory=RefusalCounts)
-
-
-class StartPosition(msgspec.Struct, frozen=True):
-    """The start of a join: after a cursor, or `history` messages before the end (None: the server's default)."""
-
-    after: Cursor | None = None
-    history: int | None = None
 
 
 class Session(ABC):

@@ -7,10 +7,11 @@ from chatkit.core.group_commit import Outcome
 from chatkit.core.model import Draft, check_body, check_readable_room
 from chatkit.core.signals import RoomSignal
 from chatkit.errors import BadRequest, ChatkitError
+from chatkit.session.context import SessionContext, StartPosition
 from chatkit.session.delivery import Delivery
 from chatkit.session.formats import FORMATS, format_for
 from chatkit.session.limiter import Limiter
-from chatkit.session.session import Session, SessionContext, StartPosition
+from chatkit.session.session import Session
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
 from chatkit.wire.costs import refused_cost

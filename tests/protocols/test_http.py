@@ -22,6 +22,7 @@ from protocol_app import (
 )
 
 from chatkit.protocols.http import HttpConnection
+from chatkit.protocols.phase import TIMES_S, Phase
 from chatkit.protocols.websocket import HttpProtocol
 
 GET = b"GET /first HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -115,7 +116,8 @@ def test_a_handshake_after_the_last_request_is_ignored(loop: str) -> None:
 @pytest.fixture
 def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests whose client reads until the server closes."""
-    monkeypatch.setattr("chatkit.protocols.http._LINGER_S", 0.2)
+    monkeypatch.setattr("chatkit.protocols.http.LINGER_S", 0.2)
+    monkeypatch.setitem(TIMES_S, Phase.ENDING, 0.2)
 
 
 @pytest.mark.usefixtures("short_linger")

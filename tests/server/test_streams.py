@@ -24,7 +24,7 @@ from chatkit.core.page_cache import PAGE_MESSAGES
 from chatkit.server import streams
 from chatkit.server.streams import EVENT_STREAM, JSON_LINES, SLICE_BYTES, StreamFormat
 from chatkit.server.streams import stream as stream_of
-from chatkit.session.session import StartPosition
+from chatkit.session.context import StartPosition
 
 GUEST = Identity("ann")
 

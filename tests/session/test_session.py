@@ -12,7 +12,7 @@ from session_host import Allowance, Host, hosted
 
 from chatkit.core.model import Cursor, Limits, parse_time
 from chatkit.errors import Unavailable
-from chatkit.session.session import StartPosition
+from chatkit.session.context import StartPosition
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

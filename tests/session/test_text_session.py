@@ -6,7 +6,8 @@ from session_host import Host, hosted
 
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, ChatkitError, Unavailable
-from chatkit.session.session import MAX_OUTSTANDING, StartPosition
+from chatkit.session.context import StartPosition
+from chatkit.session.session import MAX_OUTSTANDING
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 

@@ -9,8 +9,8 @@ from chatkit.core.hub import Hub
 from chatkit.core.model import Limits
 from chatkit.protocols.connection import Connection
 from chatkit.protocols.shared import SharedState
+from chatkit.session.context import SessionContext, StartPosition
 from chatkit.session.json_session import JsonSession
-from chatkit.session.session import Session, SessionContext, StartPosition
 from chatkit.session.text_session import TextSession
 from chatkit.websocket.reader import payloads
 from chatkit.wire.protocol import WireLimits
@@ -58,7 +58,7 @@ class MemoryConnection:
         self.connection = Connection(shared, state)
         self.connection.connection_made(self.transport)
         self.connection._open(0, 0)
-        self.session: Session = (
+        self.session: JsonSession | TextSession = (
             JsonSession(context, self.connection, identity, None)
             if is_json
             else TextSession(context, self.connection, identity, None, "text")

@@ -11,8 +11,9 @@ from recording_socket import RecordingSocket
 from chatkit.core.access import Identity
 from chatkit.core.hub import Hub
 from chatkit.core.model import Limits
+from chatkit.session.context import SessionContext, StartPosition
 from chatkit.session.json_session import JsonSession
-from chatkit.session.session import Session, SessionContext, StartPosition
+from chatkit.session.session import Session
 from chatkit.session.text_session import TextSession
 from chatkit.wire.protocol import WireLimits
 

@@ -8,11 +8,13 @@ that is one statement for a batch. The view exists only in the writer's connecti
 
 import sqlite3
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from chatkit.backends.flags import REFERRED
 from chatkit.backends.sqlite.message_row import MENTIONS, STATE
 from chatkit.core.message_state import Act
+from chatkit.core.model import Draft
 
 ROOMS_STEP: Final = 200  # rooms whose senders of reactions are looked for in one transaction
 SENDERS_STEP: Final = 2_000  # senders of reactions that are removed in one transaction: a few milliseconds
@@ -187,3 +189,11 @@ def has_reaction(connection: sqlite3.Connection, room: str, seq: int, emoji: str
     """Return whether a sender has put an emoji to a message; see `Backend.has_reaction`."""
     (found,) = connection.execute(_HAS_REACTION, [room, seq, emoji, sender]).fetchone()
     return bool(found)
+
+
+def have_relations(drafts: Sequence[Draft]) -> bool:
+    """Return whether some drafts refer to a message, or mention somebody."""
+    for draft in drafts:  # noqa: SIM110 - `any` would call a generator for each draft
+        if draft.of is not None or draft.mentions:
+            return True
+    return False

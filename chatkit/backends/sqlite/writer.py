@@ -32,7 +32,7 @@ from chatkit.backends.sqlite.errors import is_busy, is_damage, retry_while_busy,
 from chatkit.backends.sqlite.file import SqliteFile
 from chatkit.backends.sqlite.listener import SqliteListener
 from chatkit.backends.sqlite.message_row import ROW, decode_room_rows, decode_row
-from chatkit.backends.sqlite.relations import drop_senders, drop_state, redact_entry, relate
+from chatkit.backends.sqlite.relations import drop_senders, drop_state, have_relations, redact_entry, relate
 from chatkit.backends.sqlite.renaming import rename_room
 from chatkit.backends.sqlite.room_ends import RoomEnds
 from chatkit.backends.sqlite.rows import MAX_ROWS, Rows
@@ -112,7 +112,7 @@ class SqliteWriter:
         began_s = time.perf_counter()
         if len(drafts) > MAX_DRAFTS_IN_LOOP or began_s < self._thread_only_until_s or self._checkpointer.is_sync_due:
             return None
-        if len(drafts) > MAX_RELATED_IN_LOOP and _have_relations(drafts):
+        if len(drafts) > MAX_RELATED_IN_LOOP and have_relations(drafts):
             return None
         if not self.thread.try_acquire():
             return None
@@ -393,11 +393,3 @@ class SqliteWriter:
         """Notify of changes by this process that are not appends."""
         if self._listener.is_polling:
             self._listener.poll()
-
-
-def _have_relations(drafts: Sequence[Draft]) -> bool:
-    """Return whether some drafts refer to a message, or mention somebody."""
-    for draft in drafts:  # noqa: SIM110 - `any` would call a generator for each draft
-        if draft.of is not None or draft.mentions:
-            return True
-    return False

@@ -212,7 +212,7 @@ class JsonSession(Session):
     async def _redact(self, room: str, command: protocol.PublishCommand) -> None:
         """Redact a message, and acknowledge it with the number of the message that is redacted."""
         hub = self._context.hub
-        self._check_write(room)
+        self._check(Right.READ, room)
         message = await hub.find(room, command.of or 0)
         self._check(redaction_right(self.identity, message), room)
         await hub.moderation.redact(self.identity, message, is_audited=not self._access.is_open)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chatkit.core.access import Identity, Right
 from chatkit.errors import ChatkitError
@@ -16,16 +16,17 @@ async def while_allowed(admission: Admission, identity: Identity, room: str, wor
     watcher = _AccessWatcher(admission, identity, room)
     watcher.on_access_changed()
     working = asyncio.ensure_future(work)
+    tasks: list[asyncio.Future[Any]] = [working, watcher.refused]
     try:
-        await asyncio.wait([working, watcher.refused], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if watcher.refused.done():
             raise watcher.refused.result()
         return working.result()
     finally:
         admission.hub.access.watchers.discard(watcher)
-        for task in (working, watcher.refused):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(working, watcher.refused, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _AccessWatcher:

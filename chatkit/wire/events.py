@@ -9,7 +9,7 @@ from chatkit.core.model import Gap, GapReason, Member, Message, Receipt, format_
 from chatkit.errors import BadRequest, ChatkitError
 from chatkit.wire.codes import Details, details_of, error_of, text_of
 from chatkit.wire.commands import Ref
-from chatkit.wire.decoding import field_of
+from chatkit.wire.decoding import field_of, sentence_of
 from chatkit.wire.messages import WireEntry, WireMessage, WireUnread, encode
 
 MAX_LISTED_MEMBERS: Final = 200  # of a room: a longer list would cost too much for every reader, so the count must do
@@ -264,7 +264,7 @@ def decode_event(frame: bytes | str) -> AnyEvent | None:
         kind = field_of(frame, "type")
         if isinstance(kind, str) and kind not in _EVENT_TYPES:
             return None
-        raise BadRequest(text_of(error)) from error
+        raise BadRequest(sentence_of(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"an event is one JSON object: {error}") from error
 

@@ -23,7 +23,7 @@ from chatkit.core.backend import Backend, Filter, RoomInfo
 from chatkit.core.clock import steady_now_ms
 from chatkit.core.commit_fault import CommitFault
 from chatkit.core.consumers import Consumers
-from chatkit.core.group_commit import Committer, Settle, SettleAll, settle_future
+from chatkit.core.group_commit import Committer, Outcome, Settle, settle_future
 from chatkit.core.history import HistoryPage, read_history
 from chatkit.core.hub_store import HubStore
 from chatkit.core.loop_guard import DEFAULT_BOT_LIMIT, LoopGuard
@@ -80,8 +80,10 @@ class Hub:
         )
         self._presence = PresenceTracker(backend, self._on_members_changed)
         self._mentions = MentionFinder(self.access, self._presence.roster)
-        references = References(backend, is_open=lambda: self.access.is_open)
-        self._committer = Committer(references.append, self._on_committed, self._on_append_failed)
+        self._references = References(backend, is_open=lambda: self.access.is_open)
+        self._committer = Committer(self._append, self._on_committed, self._on_append_failed)
+        # Queues drafts for one room, none of a bot, like `submit`. It is bound once: every message calls it.
+        self.submit_all = self._committer.submit_all
         self._loop_guard = LoopGuard(
             backend, self.access, bot_limit, submit=self._committer.submit, spawn=self.spawn, now_ms=self.now_ms
         )
@@ -158,13 +160,8 @@ class Hub:
         Drafts are committed in the order in which they were submitted, and those that refer to a message are checked
         before. A bot's may be refused with `BotLoop`. Raise `Unavailable` if no draft can be accepted.
         """
-        (draft,) = self._mentions.add_to_all((draft,))
         if not (draft.bot and self._loop_guard.holds_back(draft, settle)):
             self._committer.submit(draft, settle)
-
-    def submit_all(self, drafts: Sequence[Draft], settle: SettleAll, n_bytes: int) -> None:
-        """Queue drafts for one room, none of a bot, as `submit` does; see `Committer.submit_all`."""
-        self._committer.submit_all(self._mentions.add_to_all(drafts), settle, n_bytes)
 
     async def publish(self, draft: Draft) -> Receipt:
         """Commit the draft, and return its receipt when the message is as durable as the backend promises.
@@ -177,6 +174,9 @@ class Hub:
         settled: asyncio.Future[Receipt] = self._loop.create_future()
         self.submit(draft, partial(settle_future, settled))
         return await settled
+
+    async def _append(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+        return await self._references.append(self._mentions.add_to_all(drafts))
 
     def _on_committed(self, receipts: Sequence[Receipt]) -> None:
         self._commit_fault.clear()

@@ -40,15 +40,17 @@ class MentionFinder:
         """Return drafts with the names that their bodies mention. Bodies without an `@`, most of all, cost nothing."""
         for draft in drafts:
             if "@" in draft.body:
-                return [self.add_to(each) if "@" in each.body else each for each in drafts]
+                self._update_openings()
+                return [self._add_to(each) if "@" in each.body else each for each in drafts]
         return drafts
 
-    def add_to(self, draft: Draft) -> Draft:
-        """Return a draft with the names that its body, which contains an `@`, mentions."""
+    def _update_openings(self) -> None:
         generation = self._access.generation + self._roster.generation  # both only grow
         if generation != self._generation or len(self._openings) > MAX_ROOMS:
             self._openings.clear()
             self._generation = generation
+
+    def _add_to(self, draft: Draft) -> Draft:
         openings = self._openings.get(draft.room)
         if openings is None:
             openings = self._openings[draft.room] = self._find_openings(draft.room)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from chatkit.core.access import Identity
 from chatkit.core.group_commit import Outcome
-from chatkit.core.model import Draft, check_body, check_readable_room
+from chatkit.core.model import Draft, check_readable_room
 from chatkit.core.signals import RoomSignal
-from chatkit.errors import BadRequest, ChatkitError
+from chatkit.errors import BadRequest, ChatkitError, TooLarge
 from chatkit.session.context import SessionContext, StartPosition
 from chatkit.session.delivery import Delivery
 from chatkit.session.formats import FORMATS, format_for
@@ -56,9 +56,10 @@ class TextSession(Session):
 
     def received_text(self, text: bytes) -> None:
         try:
-            body = check_body(text.decode(), self._context.limits.body)
+            if len(text) > self._context.limits.body:
+                raise TooLarge("body", self._context.limits.body)
             identity = self.identity
-            draft = Draft(self._room, self._sender, body, verified=identity.is_verified, bot=identity.is_bot)
+            draft = Draft(self._room, self._sender, text.decode(), None, None, identity.is_verified, identity.is_bot)
             self._submit(draft, self._on_settled, len(text))
         except ChatkitError as error:
             self._charge(refused_cost(len(text)))

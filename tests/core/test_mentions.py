@@ -104,7 +104,7 @@ def test_the_work_grows_with_neither_the_members_nor_the_tokens(body: str) -> No
     for table in (table_of(), table_of(*(f"token {n}" for n in range(10_000)))):
         for roster in (room_of(n) for n in (1, 32, 33, 10_000)):
             finder = MentionFinder(table, roster)
-            assert calls_of(partial(finder.add_to, draft)) <= 500
+            assert calls_of(partial(finder.add_to_all, (draft,))) <= 500
 
 
 @pytest.mark.parametrize("n_members", [0, 1, 32, 33])
@@ -124,14 +124,14 @@ def test_the_work_grows_with_neither_the_members_nor_the_tokens(body: str) -> No
 )
 def test_a_name_of_a_token_is_mentioned_in_any_case(held: str, text: str, n_members: int) -> None:
     draft = Draft("ops", "bob", f"ask @{text}, please")
-    assert MentionFinder(table_of(held), room_of(n_members)).add_to(draft).mentions == (held,)
+    assert MentionFinder(table_of(held), room_of(n_members)).add_to_all((draft,))[0].mentions == (held,)
 
 
 def test_a_name_is_mentioned_from_when_it_comes_until_it_goes() -> None:
     table, roster = table_of(), Roster()
     finder = MentionFinder(table, roster)
     draft = Draft("ops", "bob", "@Zoe and @yan")
-    found = [finder.add_to(draft).mentions]
+    found = [finder.add_to_all((draft,))[0].mentions]
     for change in (
         lambda: table.apply(RecordChanges(Cursor("e", 2), name_records("zoe"))),
         lambda: roster.enter("ops", "yan", 0),
@@ -139,7 +139,7 @@ def test_a_name_is_mentioned_from_when_it_comes_until_it_goes() -> None:
         lambda: roster.leave("ops", "yan"),
     ):
         change()
-        found.append(finder.add_to(draft).mentions)
+        found.append(finder.add_to_all((draft,))[0].mentions)
     assert found == [(), ("zoe",), ("zoe", "yan"), ("yan",), ()]
 
 
@@ -149,7 +149,7 @@ def test_only_texts_and_edits_mention() -> None:
         Draft(".audit", "bob", "@a"),
     ]
     finder = MentionFinder(table_of("a"), room_of(1))
-    mentioning = [draft.act for draft in drafts if finder.add_to(draft).mentions]
+    mentioning = [draft.act for draft in drafts if finder.add_to_all((draft,))[0].mentions]
     assert mentioning == [None, Act.EDIT]
 
 

@@ -21,10 +21,10 @@ BATCH = 64  # frames that one read of the socket returns
 
 # Calls of Python's functions and of C's, of one message alone and for each message of a batch.
 BOUNDS = {
-    ("text", "memory"): ((72, 59), (10.1, 14.9)),
-    ("text", "sqlite"): ((76, 69), (5.2, 15.0)),
-    ("json", "memory"): ((85, 65), (18.2, 22.9)),
-    ("json", "sqlite"): ((90, 75), (13.3, 23.1)),
+    ("text", "memory"): ((71, 58), (10.0, 14.8)),
+    ("text", "sqlite"): ((75, 68), (5.2, 15.0)),
+    ("json", "memory"): ((85, 65), (18.1, 22.9)),
+    ("json", "sqlite"): ((89, 75), (13.3, 23.0)),
 }
 
 
@@ -39,7 +39,7 @@ async def calls_of_a_read(client: MemoryConnection, protocol: str, count: int) -
     """Return the calls for each message of a read: the fewest of some tries, because timers call as well."""
     data = frames(protocol, count)
     tries: list[OwnCalls] = []
-    for _ in range(5):
+    for _ in range(10):
         client.transport.writes.clear()
         with counting() as calls:
             client.connection.data_received(data)

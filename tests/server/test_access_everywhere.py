@@ -92,6 +92,7 @@ def test_nobody_writes_to_an_archived_room_and_moderators_still_moderate_it() ->
             assert await answers(server, ann.secret) == {
                 name: "forbidden" if operation.right is Right.WRITE else "ok" for name, operation in OPERATIONS.items()
             }
+            assert await server.code("DELETE", "/rooms/ops/messages/2", ann.secret) == "ok", "also her own message"
 
     run(test())
 

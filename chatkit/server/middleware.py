@@ -30,7 +30,7 @@ from chatkit.server.connect_request import ConnectRequest
 from chatkit.server.litestar_types import ServerSocket
 from chatkit.server.settings import Settings
 from chatkit.server.websockets import reject_handshake
-from chatkit.wire.codes import close_code_of
+from chatkit.wire.codes import close_code_of, text_of
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
@@ -121,7 +121,7 @@ class RequestMiddleware:
         except (BadRequest, Forbidden) as error:
             self._admission.context.refusals.errors[error.code] += 1
             if not await reject_handshake(socket, error):
-                await socket.close(close_code_of(error), str(error))
+                await socket.close(close_code_of(error), text_of(error))
             return
         not_found = NotFound(f"there is no WebSocket at this address: rooms are at {SOCKET_PATH}/ROOM")
         await socket.accept(subprotocols=SUBPROTOCOL if request.is_json else None)

@@ -7,7 +7,7 @@ import msgspec
 
 from chatkit.core.model import Gap, GapReason, Member, Message, Receipt, format_time
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.wire.codes import Details, details_of, error_of
+from chatkit.wire.codes import Details, details_of, error_of, text_of
 from chatkit.wire.commands import Ref
 from chatkit.wire.decoding import field_of, sentence_of
 from chatkit.wire.messages import WireEntry, WireMessage, WireUnread, encode
@@ -305,7 +305,7 @@ def gap_event(room: str, gap: Gap) -> bytes:
 
 def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
     """Make the event that describes an error."""
-    return ErrorEvent(error.code, str(error), ref, *details_of(error))
+    return ErrorEvent(error.code, text_of(error), ref, *details_of(error))
 
 
 def wire_members(members: Iterable[Member]) -> list[WireMember]:

@@ -101,6 +101,18 @@ def test_an_export_holds_no_secret_and_no_room_of_the_server(chatkit: CommandRun
     assert {line["room"] for line in of_messages(exported)} == {"ops", "deploys"}
 
 
+def test_the_audit_says_who_imported_what_into_the_store(chatkit: CommandRunner) -> None:
+    file = save(export(chatkit, SOURCE))
+    for _ in range(2):  # the second import changes nothing
+        chatkit.run("import", file, "--backend", TARGET)
+    (entry,) = chatkit.rows("history", ".audit", "--backend", TARGET)
+    assert (entry["sender"], entry["body"]) == ("carol", "imported 5 messages into 2 rooms")
+    assert entry["data"] == {
+        "event": "messages-imported", "by": "carol", "from": "store", "target": "2 rooms",
+        "rooms": ["deploys", "ops"], "messages": 5, "redacted": 0,
+    }  # fmt: skip
+
+
 def test_rooms_are_chosen_and_renamed(chatkit: CommandRunner) -> None:
     assert len(of_messages(export(chatkit, SOURCE, "#ops", "ops"))) == 4
     assert chatkit.refused("export", "nothing", "--backend", SOURCE, status=1) == "there is no room 'nothing'"

@@ -27,6 +27,7 @@ from chatkit.server.hooks.routes import hooks_router
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.mcp_route import mcp
+from chatkit.server.memory_return import return_memory
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
@@ -78,13 +79,14 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
         Hub(backend, access=access_table(settings), bot_limit=settings.bot_limit) as hub,
     ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
-        trimming = hub.spawn(retention.run())
+        services = [hub.spawn(retention.run()), hub.spawn(return_memory())]
         app = create_app(settings, hub, table)
         try:
             async with app.state.webhooks:
                 yield app
         finally:
-            trimming.cancel()
+            for service in services:
+                service.cancel()
 
 
 def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) -> Litestar:

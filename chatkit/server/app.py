@@ -52,6 +52,7 @@ from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.deliverer import Deliverer
 from chatkit.wire.protocol import WireLimits
 
+MAX_FORM_PARTS = 32  # of a webhook's request: Discord's clients send a message and at most ten files
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
 
 
@@ -134,6 +135,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
         },
         openapi_config=None,  # openapi.py writes the document
         request_max_body_size=MAX_REQUEST_BYTES,
+        multipart_form_part_limit=MAX_FORM_PARTS,
         cors_config=_cors(settings),
         logging_config=None,
     )

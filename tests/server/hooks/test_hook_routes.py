@@ -260,6 +260,7 @@ def test_a_form_that_cannot_be_read_is_refused() -> None:
         (b"multipart/form-data; boundary=a", FIELD % b"payload_json" + b"\r\n\r\n\xff" + end),
         (b"multipart/form-data; boundary=a", FIELD % b"payload_json" + CHARSET + b"\r\n\r\n{}" + end),
         (b"multipart/form-data; boundary=a", FIELD % b"other" + b"\r\n\r\n{}" + end),
+        (b"multipart/form-data; boundary=a", (FIELD % b"payload_json" + b'\r\n\r\n{"content":"hi"}\r\n') * 40 + end),
     ]
 
     async def check() -> None:

@@ -89,7 +89,7 @@ def test_only_the_valid_token_of_a_hook_is_accepted() -> None:
             made = await hook(server)
             person = await server.token("ann", grant("ops", "read", "write"))
             bot = await server.token("cron", grant("ops", "write"), kind=TokenKind.BOT)
-            for secret in (person.secret, bot.secret, made.secret[:-1] + "x", "x" * 5_000, "%F0%9F"):
+            for secret in (person.secret, bot.secret, made.secret[:-1] + "x", "x" * 1_900, "%F0%9F"):
                 answer = await server.http.post(f"/hooks/{secret}", json={"text": "a"})
                 assert problem(answer) == (401, "unauthorized")
             path = f"/hooks/{made.secret}"

@@ -64,7 +64,7 @@ class SearchPosition(msgspec.Struct, frozen=True, array_like=True):
             raise BadCursor(text[:MAX_POSITION_CHARS])
         try:
             found = msgspec.json.decode(urlsafe_b64decode(text[1:].encode()), type=cls)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise BadCursor(text) from error
         if found.rest is None or "\0" in found.rest.room:
             raise BadCursor(text)

@@ -27,6 +27,7 @@ from chatkit.server.hooks.routes import hooks_router
 from chatkit.server.identity import Authenticator, access_table
 from chatkit.server.limit_table import LimitTable
 from chatkit.server.mcp_route import mcp
+from chatkit.server.memory_return import return_memory
 from chatkit.server.metrics import Snapshots, metrics
 from chatkit.server.middleware import RequestMiddleware
 from chatkit.server.moderation_routes import moderation_router
@@ -51,6 +52,7 @@ from chatkit.webhooks.address import AddressPolicy
 from chatkit.webhooks.deliverer import Deliverer
 from chatkit.wire.protocol import WireLimits
 
+MAX_FORM_PARTS = 32  # of a webhook's request: Discord's clients send a message and at most ten files
 MAX_REQUEST_BYTES = 1 << 20  # a body and its data at their limits, with every character escaped
 
 
@@ -78,13 +80,14 @@ async def open_app(settings: Settings, table: LimitTable | None = None) -> Async
         Hub(backend, access=access_table(settings), bot_limit=settings.bot_limit) as hub,
     ):
         retention = Retention(hub, RetentionRule(settings.keep, settings.keep_for_s))
-        trimming = hub.spawn(retention.run())
+        services = [hub.spawn(retention.run()), hub.spawn(return_memory())]
         app = create_app(settings, hub, table)
         try:
             async with app.state.webhooks:
                 yield app
         finally:
-            trimming.cancel()
+            for service in services:
+                service.cancel()
 
 
 def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) -> Litestar:
@@ -132,6 +135,7 @@ def create_app(settings: Settings, hub: Hub, table: LimitTable | None = None) ->
         },
         openapi_config=None,  # openapi.py writes the document
         request_max_body_size=MAX_REQUEST_BYTES,
+        multipart_form_part_limit=MAX_FORM_PARTS,
         cors_config=_cors(settings),
         logging_config=None,
     )

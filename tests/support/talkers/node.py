@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from chatkit.core.message_state import Act
-from chatkit.core.model import Message
 from chatkit.errors import BadReference, Unavailable
 from chatkit.wire.protocol import WireMessage
 from talkers.delivered import essence
@@ -31,7 +30,7 @@ class NodeTalker(Talker):
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         self.n_compared = 0
-        self._shown: list[Message] = []
+        self._shown: list[WireMessage] = []
         self._node = await asyncio.create_subprocess_exec(
             "node", str(SCRIPT), self._place.url, self.name, ROOM,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES,
@@ -98,11 +97,12 @@ class NodeTalker(Talker):
     async def _settle(self, last: int) -> None:
         answer = await self._ask("settle", last=last)
         assert answer["gaps"] == [], self.name
-        self._shown = [each.to_message("") for each in msgspec.convert(answer["messages"], list[WireMessage])]
+        self._shown = msgspec.convert(answer["messages"], list[WireMessage])
 
     def check(self, outcome: Outcome) -> None:
         """The window is the end of the log."""
-        shown, wanted = essence(self._shown), essence(outcome.shown)[-len(self._shown) :]
+        shown = essence([message.to_message("") for message in self._shown])
+        wanted = essence(outcome.shown)[-len(shown) :]
         different = [pair for pair in zip(shown, wanted, strict=True) if pair[0] != pair[1]]
         assert shown, f"{self.name} shows nothing"
         assert not different, f"{self.name} shows something else: {different[:2]}"

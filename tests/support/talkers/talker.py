@@ -116,14 +116,14 @@ class Talker(ABC):
     async def _go_and_return(self, tasks: asyncio.TaskGroup) -> None:
         """Go away, and come back after a while."""
 
-    async def _finish(self) -> None:
+    async def _finish(self) -> None:  # noqa: B027 - nothing to do where each action waits for that
         """Wait until everything that was sent is stored."""
 
     @abstractmethod
     async def _settle(self, last: int) -> None:
         """Wait until this client has the last message, and keep what it shows."""
 
-    async def _stop(self) -> None:
+    async def _stop(self) -> None:  # noqa: B027 - nothing to do without tasks
         """End the tasks."""
 
     @abstractmethod

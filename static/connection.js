@@ -119,8 +119,9 @@ export class Connection {
   ask(command) {
     const early = this.#early?.command === JSON.stringify(command) ? this.#early : null;
     const ref = early?.ref ?? ++this.#refs;
+    const sent = { ...command, ref };
     if (early) this.#early = null; // it is sent
-    else if (!this.send({ ...command, ref })) return Promise.reject(new ConnectionLost("not connected"));
+    else if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
     return new Promise((resolve, reject) => {
       const overdue = () => this.#lost(1006, "the server does not answer");
       this.#pending.set(ref, { resolve, reject, timer: setTimeout(overdue, ANSWER_WITHIN_MS) });
@@ -215,8 +216,7 @@ export class Connection {
  * @returns {Early | null}
  */
 function takeEarly(url) {
-  /** @type {{chatkitEarly?: Early | null}} */
-  const page = globalThis;
+  const page = /** @type {{chatkitEarly?: Early | null}} */ (/** @type {unknown} */ (globalThis));
   const early = page.chatkitEarly;
   page.chatkitEarly = null;
   if (!early) return null;

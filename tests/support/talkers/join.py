@@ -19,6 +19,7 @@ from talkers.talker import END, ROOM, Outcome, Talker
 COLUMNS, ROWS = 200, 50  # so wide that a row is never wrapped
 HISTORY = 300
 MAX_ROWS = 100_000  # kept by the terminal
+PATIENCE_S = 300.0  # a line waits until its server has been started again
 
 _ROW = re.compile(r"\d\d:\d\d +(\S+) (.*)")
 _NUMBERED = re.compile(r"(.*)  #(\d+)", re.DOTALL)
@@ -48,12 +49,14 @@ class JoinTalker(Talker):
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         self._visits: list[list[Shown]] = []
-        env = {"CHATKIT_SERVER": self._place.url, "CHATKIT_NAME": self.name, "NO_COLOR": "1"}
-        self._screen = await asyncio.to_thread(
-            Screen, self._place.folder, env | {"HOME": str(self._place.folder)}, COLUMNS, ROWS, MAX_ROWS
-        )
+        await asyncio.to_thread(self._open)
         self._stack.callback(self._screen.tmux, "kill-server")
         await asyncio.to_thread(self._join)
+
+    def _open(self) -> None:
+        folder = self._place.folder
+        env = {"CHATKIT_SERVER": self._place.url, "CHATKIT_NAME": self.name, "NO_COLOR": "1", "HOME": str(folder)}
+        self._screen = Screen(folder, env, columns=COLUMNS, rows=ROWS, max_rows=MAX_ROWS, patience_s=PATIENCE_S)
 
     def _join(self) -> None:
         command = [sys.executable, "-m", "chatkit.cli", "join", ROOM, "--history", str(HISTORY)]

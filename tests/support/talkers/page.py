@@ -14,6 +14,7 @@ from talkers.known import Action
 from talkers.talker import ROOM, Outcome, Talker
 
 PATIENCE_MS = 5_000
+SETTLE_MS = 200_000
 KEYS = {None: "r", Act.EDIT: "e", Act.REACT: "+", Act.UNREACT: "+", Act.PIN: "p", Act.UNPIN: "p", Act.REDACT: "Delete"}
 SEARCHES = {"👍": "thumbsup", "🎉": "tada", "❤️": "heart", ":ok:": "fire", ":ship:": "rocket"}
 READ = """() => [...document.querySelectorAll(".message[data-seq]")].map((message) => {
@@ -61,7 +62,7 @@ class PageTalker(Talker):
                 await self._page.locator(".message[data-seq]").last.wait_for()
             except Exception as error:
                 self.n_unavailable += 1
-                if "Error: net::" not in str(error) and not isinstance(error, NotShown):
+                if not _is_away(error):
                     raise
                 await asyncio.sleep(0.2)
             else:
@@ -127,7 +128,7 @@ class PageTalker(Talker):
             await self._page.goto(place)
             await self._sleep_away()
         except Exception as error:
-            if "Error: net::" not in str(error):
+            if not _is_away(error):
                 raise
         await self._open()
 
@@ -140,11 +141,11 @@ class PageTalker(Talker):
                 await self._page.keyboard.press("Escape")
             else:
                 break
-        await self._page.locator(".message[data-seq]", has_text=done).first.wait_for(timeout=30_000)
+        await self._page.locator(".message[data-seq]", has_text=done).first.wait_for(timeout=SETTLE_MS)
 
     async def _settle(self, last: int) -> None:
         await self._page.locator("body").press("Escape")  # to the newest messages
-        await self._page.locator(f".message[data-seq='{last}']").wait_for(timeout=60_000)
+        await self._page.locator(f".message[data-seq='{last}']").wait_for(timeout=SETTLE_MS)
         before: list[dict[str, Any]] = []
         while before != self._shown or not before:  # the messages that replies refer to are read afterwards
             before = self._shown
@@ -159,6 +160,11 @@ class PageTalker(Talker):
         different = [pair for pair in zip(self._shown, wanted, strict=True) if pair[0] != pair[1]]
         assert self._shown, f"{self.name} shows nothing"
         assert not different, f"{self.name} shows something else: {different[:3]}"
+
+
+def _is_away(error: Exception) -> bool:
+    """Return whether the browser reports that a server did not answer."""
+    return isinstance(error, NotShown) or "net::" in str(error)
 
 
 def shown_of(message: Message, messages: dict[int, Message]) -> dict[str, Any]:

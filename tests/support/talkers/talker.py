@@ -15,7 +15,7 @@ from talkers.known import Action, Known
 
 ROOM: Final = "talk"
 END: Final = "the end"  # the text of the last message
-SETTLE_S: Final = 120.0  # for the last entries to be delivered, with many processes on few cores
+SETTLE_S: Final = 240.0  # for the last entries to be delivered, with many processes on few cores
 AWAY_S: Final = 0.5  # at most, between going away and coming back
 REFUSALS: Final = (BadReference, BadRequest, Forbidden, NotFound)
 

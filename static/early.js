@@ -12,6 +12,8 @@
     // without storage, the page asks for a name
   }
   if (room !== undefined && name !== null) open(room, name);
+  // The first format of times reads the data of the language, in the time of 20 messages; the browser keeps them.
+  setTimeout(() => new Intl.DateTimeFormat(undefined, { timeStyle: "short" }));
 
   /**
    * @param {string} room

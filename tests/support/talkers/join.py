@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tmux_screen import Screen
@@ -34,11 +35,14 @@ _CHANGES = (
 
 
 class Shown(NamedTuple):
-    """One entry as the terminal shows it. `name` lists all who reacted; the text of a redacted message is None."""
+    """One entry as the terminal shows it. `name` lists all who reacted.
+
+    A name or a text is None if it depends on when it was shown, because the message is redacted now.
+    """
 
     act: Act | None
     number: int  # of the message, or of the message that is changed
-    name: str
+    name: str | None
     text: str | None
 
 
@@ -61,7 +65,9 @@ class JoinTalker(Talker):
     def _join(self) -> None:
         command = [sys.executable, "-m", "chatkit.cli", "join", ROOM, "--history", str(HISTORY)]
         while True:
-            self._screen.type(f"clear; {shlex.join(command)}; echo status $?", "Enter")
+            self._screen.type("clear", "Enter")
+            self._screen.wait_for(lambda: self._screen.rows() == ["$"])
+            self._screen.type(f"{shlex.join(command)}; echo status $?", "Enter")
             self._screen.wait_for(lambda: self._is_at_prompt() or self._has_ended())
             if not self._has_ended():
                 return
@@ -122,8 +128,7 @@ class JoinTalker(Talker):
         """Each visit shows consecutive entries, and the last one the end of the log."""
         for visit in self._visits:
             wanted = expected(outcome.raw, visit)
-            shown = [each._replace(text=None) if want.text is None else each for each, want in zip(visit, wanted)]  # noqa: B905 - the lengths are compared below
-            different = [pair for pair in zip(shown, wanted, strict=False) if pair[0] != pair[1]]
+            different = [(each, want) for each, want in zip(visit, wanted, strict=False) if not _is_same(each, want)]
             assert not different, f"{self.name} shows something else: {different[:3]}"
             assert len(wanted) == len(visit), f"{self.name} shows too much"
         assert len(expected(outcome.raw, self._visits[-1], to_end=True)) == len(self._visits[-1]), f"{self.name} stops"
@@ -168,26 +173,42 @@ def _change(text: str) -> Shown:
     raise AssertionError(f"not a change: {text!r}")
 
 
-def expected(raw: list[Message] | tuple[Message, ...], visit: list[Shown], *, to_end: bool = False) -> list[Shown]:
+def expected(raw: Sequence[Message], visit: list[Shown], *, to_end: bool = False) -> list[Shown]:
     """Return what a visit should show: as many entries of the log, around its first message."""
     at, first = next(((at, each) for at, each in enumerate(visit) if each.act is None), (0, None))
     if first is None:
         return []
     begin = next(index for index, entry in enumerate(raw) if entry.seq == first.number) - at
-    reactions: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
-    return [_shown(entry, raw[begin].seq, reactions) for entry in raw[begin : None if to_end else begin + len(visit)]]
+    reactions = Reactions(first=raw[begin].seq, redacted={entry.seq for entry in raw if entry.redacted})
+    return [reactions.shown(entry) for entry in raw[begin : None if to_end else begin + len(visit)]]
 
 
-def _shown(entry: Message, first: int, reactions: defaultdict[tuple[int, str], set[str]]) -> Shown:
-    target, name = entry.of or 0, entry.sender
-    if entry.act is None:
-        return Shown(None, entry.seq, name, None if entry.redacted else _plain(entry.body))
-    if entry.act is Act.REACT:
-        reactions[target, entry.body].add(name)
-        name = ", ".join(sorted(reactions[target, entry.body])) if target >= first else name
-    if entry.act is Act.UNREACT:
-        reactions[target, entry.body].discard(name)
-    return Shown(entry.act, target, name, None if entry.redacted else _plain(entry.body))
+class Reactions:
+    """Who has reacted to the messages from a first one on, as the terminal counts it."""
+
+    def __init__(self, first: int, redacted: set[int]) -> None:
+        self._first = first
+        self._redacted = redacted
+        self._names: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
+
+    def shown(self, entry: Message) -> Shown:
+        """Return how an entry is shown after those before it."""
+        target, name, text = entry.of or 0, entry.sender, None if entry.redacted else _plain(entry.body)
+        if entry.act is None:
+            return Shown(None, entry.seq, name, text)
+        names = self._names[target, entry.body]
+        if entry.act is Act.UNREACT:
+            names.discard(name)
+        if entry.act is not Act.REACT or target < self._first:
+            return Shown(entry.act, target, name, text)
+        names.add(name)
+        return Shown(entry.act, target, None if target in self._redacted else ", ".join(sorted(names)), text)
+
+
+def _is_same(shown: Shown, wanted: Shown) -> bool:
+    return all(want is None or each == want for each, want in zip(shown[1:], wanted[1:], strict=True)) and (
+        shown.act is wanted.act
+    )
 
 
 def _plain(text: str) -> str:

@@ -100,7 +100,7 @@ class PageTalker(Talker):
                 await self._page.locator("#context").wait_for(state="hidden")
             case Act.REACT | Act.UNREACT:
                 await self._page.locator("#picker-box").wait_for()
-                await self._page.keyboard.type(SEARCHES[action.text])
+                await self._page.keyboard.type(SEARCHES.get(action.text, "fire"))
                 await self._page.keyboard.press("Enter")
             case Act.REDACT:
                 await self._redact()
@@ -144,7 +144,8 @@ class PageTalker(Talker):
         await self._page.locator(".message[data-seq]", has_text=done).first.wait_for(timeout=SETTLE_MS)
 
     async def _settle(self, last: int) -> None:
-        await self._page.locator("body").press("Escape")  # to the newest messages
+        for _ in range(3):  # gives up an edit, leaves the message, and goes to the newest ones
+            await self._page.locator("body").press("Escape")
         await self._page.locator(f".message[data-seq='{last}']").wait_for(timeout=SETTLE_MS)
         before: list[dict[str, Any]] = []
         while before != self._shown or not before:  # the messages that replies refer to are read afterwards

@@ -230,6 +230,15 @@ def test_words_are_completed_and_commands_are_no_messages(ann: Window, server: S
     ann.await_connection()
 
 
+def test_code_is_copied_as_it_was_written(ann: Window, server: ServerProcess) -> None:
+    publish(server, "code", '```python\nif x:  # why\n    f("<b>")\n```', "bob")
+    ann.join("code")
+    expect(ann.page.locator(".fence .language")).to_have_text("python")
+    ann.page.get_by_role("button", name="Copy the code").click()
+    ann.until("async () => (await navigator.clipboard.readText()).startsWith('if')")
+    assert ann.value("navigator.clipboard.readText()") == 'if x:  # why\n    f("<b>")'
+
+
 def test_files_get_a_sentence(ann: Window) -> None:
     ann.join("files")
     ann.page.evaluate(

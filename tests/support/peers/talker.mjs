@@ -39,8 +39,8 @@ async function compare() {
   if (first === undefined || !room.joined) return {};
   const page = await client.ask({ op: "history", room: roomName, after: first - 1, limit: 1_000 });
   if (page?.type !== "history" || page.last !== room.last || room.isStale) return {};
-  const last = shown().at(-1).seq;
-  const [mine, theirs] = [shown(), page.messages.filter(({ seq }) => seq <= last)].map(comparable);
+  const [begin, end] = [shown()[0].seq, shown().at(-1).seq]; // the window may have moved in between
+  const [mine, theirs] = [shown(), page.messages.filter(({ seq }) => begin <= seq && seq <= end)].map(comparable);
   return mine === theirs ? { compared: 1 } : { compared: 1, mine, theirs };
 }
 

@@ -33,8 +33,21 @@ function until(isReached) {
 
 const shown = () => room.items.filter((item) => item.kind === "message").map(({ message }) => message);
 
-/** Compare the window with the server's messages, unless there were more in between; return the two if they differ. */
+/**
+ * Compare the window with the server's messages; return the two if they stay different. A removal is shown before its
+ * entry is stored, and so a page may have been read before it, up to the same entry.
+ */
 async function compare() {
+  let found = await compareOnce();
+  for (let attempt = 0; attempt < 5 && found.mine; attempt++) {
+    await new Promise((done) => setTimeout(done, 1_000));
+    found = await compareOnce();
+  }
+  return found;
+}
+
+/** Compare once, unless there were more entries in between. */
+async function compareOnce() {
   const first = room.firstShown;
   if (first === undefined || !room.joined) return {};
   const page = await client.ask({ op: "history", room: roomName, after: first - 1, limit: 1_000 });

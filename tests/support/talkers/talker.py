@@ -124,7 +124,7 @@ class Talker(ABC):
         """Wait until this client has the last message, and keep what it shows."""
 
     async def _stop(self) -> None:  # noqa: B027 - nothing to do without tasks
-        """End the tasks."""
+        """Stop the tasks."""
 
     @abstractmethod
     def check(self, outcome: Outcome) -> None:

@@ -86,7 +86,7 @@ def page_handlers(folder: Path | None, admission: Admission) -> list[HTTPRouteHa
         if folder is not None:
             return _file(request, root / "index.html", headers)
         files = await _own_files()
-        return _content(request, files, files.index, ".html", HEADERS)
+        return _content(request, files, files.index, ".html", _page_headers(files))
 
     @route("/static/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def asset(request: HttpRequest, path: FromPath[str]) -> Response[Any]:
@@ -108,6 +108,12 @@ async def client_module(request: HttpRequest) -> Response[Any]:
     """Answer with the module that pages import to use this server."""
     files = await _own_files()
     return _content(request, files, files.client_module, ".js", HEADERS)
+
+
+def _page_headers(files: PageFiles) -> dict[str, str]:
+    """Return the headers of chatkit's own page, which allow the script in it."""
+    policy = POLICY.replace("script-src 'self'", f"script-src 'self' {files.script_source}")
+    return {**HEADERS, "Content-Security-Policy": policy}
 
 
 async def _own_files() -> PageFiles:

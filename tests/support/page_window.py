@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+
+AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 
 # Chromium itself reports these when a server cannot be reached, or refuses a call; all other problems are the page's.
 SERVER_AWAY = ("net::ERR_", "WebSocket connection to", "error occurred when fetching the script")
@@ -111,6 +114,16 @@ class Window:
     def value(self, expression: str, argument: object = None) -> Any:
         """Return the value of a JavaScript expression in the page."""
         return self.page.evaluate(expression, argument)
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds at fault in the page as it is now."""
+        if not self.value("() => 'axe' in window"):
+            self.page.evaluate(AXE.read_text())
+        found: list[str] = self.value(
+            """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+              .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`))"""
+        )
+        return found
 
 
 OpenWindow = Callable[..., Window]

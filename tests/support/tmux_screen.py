@@ -16,10 +16,22 @@ PATIENCE_S = 30
 class Screen:
     """A tmux server with one window, in which a shell runs."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: dict[str, str],
+        *,
+        columns: int = 80,
+        rows: int = 24,
+        max_rows: int = 2_000,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._patience_s = patience_s
         self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
         self._env = clean_environment({"TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "} | env)
-        self.tmux("new-session", "-d", "-x", "80", "-y", "24", "env", "-u", "ENV", "sh")
+        size = ["-x", str(columns), "-y", str(rows)]
+        limit = ["set-option", "-g", "history-limit", str(max_rows), ";"]
+        self.tmux(*limit, "new-session", "-d", *size, "env", "-u", "ENV", "sh")
         self.wait_for(lambda: self.rows()[-1:] == ["$"])
 
     def tmux(self, *words: str) -> str:
@@ -39,7 +51,7 @@ class Screen:
         return self.tmux("capture-pane", "-p", "-S", "-").rstrip()
 
     def wait_for(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while not holds():
             assert time.monotonic() < deadline, "\n".join(self.rows())
             time.sleep(0.02)  # each look is a process

@@ -32,7 +32,7 @@ def fill(path: Path, drafts: list[Draft]) -> sqlite3.Connection:
 def steps_of(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> list[list[tuple[int, int]]]:
     steps = []
     while plan:
-        steps.append(take_step(connection, plan))
+        steps.append(list(take_step(connection, plan).rooms))
     return steps
 
 

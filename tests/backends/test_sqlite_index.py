@@ -42,7 +42,7 @@ def test_a_filter_excludes_other_texts() -> None:
     found = make_filter(b"the quick brown fox jumps over the lazy dog")
     assert not any(has_all(found, word) for word in ("zebra", "quack", "browns", "fox jumped"))
     assert all(has_all(found, short) for short in ("", "q", "xyz"))  # shorter than a gram
-    assert len(bits_of(b"a sentence with far more than eight grams")) == gram_filter.N_TESTED
+    assert len(bits_of(b"a sentence with far more than sixteen grams")) == gram_filter.N_TESTED
 
 
 Operation = tuple[str, str, int]

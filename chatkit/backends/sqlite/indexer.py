@@ -34,7 +34,9 @@ PIECE_REST_S: Final = 0.0001  # within a step, so that the event loop can run
 
 _TAIL = """
     (SELECT max(seq) FROM message WHERE room = room.id)
-    - max(dropped, coalesce((SELECT max(last) FROM search_block WHERE room = room.id), 0))
+    - max(dropped, coalesce((
+        SELECT last FROM search_block WHERE room = room.id ORDER BY first DESC LIMIT 1
+    ), 0))
 """
 _SURVEY = f"""
     SELECT json_group_array(json_array(id, coalesce({_TAIL}, 0) >= :block OR EXISTS (
@@ -51,7 +53,9 @@ _HOLES = """
         SELECT max(dropped, coalesce(lag(last) OVER (ORDER BY first), 0)) AS low, first AS high
         FROM room JOIN search_block ON room = room.id WHERE room.id = :room
         UNION ALL
-        SELECT max(dropped, coalesce((SELECT max(last) FROM search_block WHERE room = room.id), 0)),
+        SELECT max(dropped, coalesce((
+        SELECT last FROM search_block WHERE room = room.id ORDER BY first DESC LIMIT 1
+    ), 0)),
             (SELECT max(seq) FROM message WHERE room = room.id) + 1
         FROM room WHERE id = :room
     ) WHERE high - low > 1
@@ -78,7 +82,7 @@ _TEXTS = f"""
 _CLAIM = """
     INSERT INTO search_block (room, first, last) SELECT :room, :first, :last
     WHERE EXISTS (SELECT * FROM room WHERE id = :room AND dropped < :first) AND coalesce((
-        SELECT max(last) FROM search_block WHERE room = :room AND first <= :last
+        SELECT last FROM search_block WHERE room = :room AND first <= :last ORDER BY first DESC LIMIT 1
     ), 0) < :first
 """
 _SET_FILTER = "UPDATE search_block SET filter = :filter WHERE room = :room AND first = :first AND last = :last"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 GRAM_BYTES: Final = 4
-# A prime number. With a filter of this size, a row fits on one page; longer values would be on pages of their own. The
-# texts of 512 short messages set about a quarter of the bits.
-N_BITS: Final = 31_991
+# A prime number. The texts of 128 short messages set about half of the bits: with more bits, a filter would exclude hardly
+# more, because the words of a search are often in a block, but not together.
+N_BITS: Final = 7_993
 N_TESTED: Final = 16  # grams of a search, of which the first that is missing excludes a block
 PIECE: Final = 1 << 13  # grams read at once: some tenths of a millisecond, in which no other thread can run
 N_BYTES: Final = -(-N_BITS // 8)

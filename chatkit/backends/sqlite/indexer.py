@@ -11,20 +11,22 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from chatkit.backends.sqlite.connection import ConnectionThread
 from chatkit.backends.sqlite.gram_filter import make_filter
 from chatkit.backends.sqlite.message_row import STATE
+from chatkit.backends.sqlite.schema import transaction
 from chatkit.backends.sqlite.writer import SqliteWriter
 from chatkit.errors import ChatkitError
 
-BLOCK_MESSAGES: Final = 512  # examined in half a millisecond if the filter does not exclude the block
-BLOCK_BYTES: Final = 1 << 16  # of texts: more would set most bits of a filter
+BLOCK_MESSAGES: Final = 128  # few, so that the parts of a search are rarely in a block without the search
+BLOCK_BYTES: Final = 1 << 14  # of texts: more would set most bits of a filter
+STEP_BLOCKS: Final = 8  # made together, in some milliseconds
 SURVEYED_ROOMS: Final = 500  # looked at in one step: about a millisecond
 FOLLOWED_MESSAGES: Final = 2_000  # the rooms of so many new messages are looked at in one step
 REST_S: Final = 0.02  # after each step, which takes some milliseconds: the indexer uses at most a fifth of a core
@@ -122,8 +124,7 @@ class Indexer:
         """Make blocks until the task is cancelled. An error of the store is logged, and the work begins again later."""
         while True:
             try:
-                for statement in _FORGET_UNUSED:
-                    await self._change(statement)
+                await self._writer.change(_forget_unused)
                 async for room in self._rooms():
                     await self._index_room(room)
             except ChatkitError as error:
@@ -164,35 +165,52 @@ class Indexer:
         for n, (low, high) in enumerate(holes):
             after, n_least = low, self.block_messages if n == len(holes) - 1 else 1
             while high - after > n_least:
-                block = await self._choose_block(room, after, high)
-                if block is None or not await self._make(block):
-                    return  # the messages have been dropped, or another process makes this block
-                after = block.last
+                blocks = await self._thread.run(partial(self._choose_blocks, room, after, high, n_least))
+                if not blocks or not await self._make(blocks):
+                    return  # the messages have been dropped, or another process makes these blocks
+                after = blocks[-1].last
                 await asyncio.sleep(REST_S)
 
-    async def _choose_block(self, room: int, after: int, before: int) -> Block | None:
-        """Return the first block of a range of a log, or None if the range is empty."""
-        values = {"room": room, "after": after, "before": before, "block": self.block_messages}
-        (last,) = await self._thread.run(lambda connection: connection.execute(_BLOCK_END, values).fetchone())
-        return None if last is None else Block(room, after + 1, last)
+    def _choose_blocks(
+        self, room: int, after: int, before: int, n_least: int, connection: sqlite3.Connection
+    ) -> list[Block]:
+        """Return the first blocks of a range of a log, while it has at least so many messages."""
+        blocks: list[Block] = []
+        while before - after > n_least and len(blocks) < STEP_BLOCKS:
+            values = {"room": room, "after": after, "before": before, "block": self.block_messages}
+            (last,) = connection.execute(_BLOCK_END, values).fetchone()
+            if last is None:
+                break
+            blocks.append(Block(room, after + 1, last))
+            after = last
+        return blocks
 
-    async def _make(self, block: Block) -> bool:
-        """Make a block. Return false if it may not be made."""
-        values: dict[str, Any] = block._asdict()
-        if not await self._change(_CLAIM, values):
-            return False
-        values["filter"] = await self._thread.run(partial(_filter_of, block=block))
-        await self._change(_SET_FILTER, values, n_bytes=len(values["filter"]))
-        return True
-
-    async def _change(self, statement: str, values: Mapping[str, object] | None = None, n_bytes: int = 0) -> int:
-        """Return the number of rows that a statement has changed."""
-        return await self._writer.change(
-            lambda connection: connection.execute(statement, values or {}).rowcount, n_bytes=n_bytes
-        )
+    async def _make(self, blocks: Sequence[Block]) -> bool:
+        """Make blocks. Return false if some may not be made."""
+        claimed = await self._writer.change(partial(_claim, blocks=blocks))
+        filters = await self._thread.run(lambda connection: [_filter_of(connection, block) for block in claimed])
+        values = [{**block._asdict(), "filter": made} for block, made in zip(claimed, filters, strict=True)]
+        await self._writer.change(partial(_set_filters, values=values), n_bytes=sum(map(len, filters)))
+        return len(claimed) == len(blocks)
 
 
-def _filter_of(connection: sqlite3.Connection, *, block: Block) -> bytes:
+def _forget_unused(connection: sqlite3.Connection) -> None:
+    for statement in _FORGET_UNUSED:
+        connection.execute(statement)
+
+
+def _claim(connection: sqlite3.Connection, *, blocks: Sequence[Block]) -> list[Block]:
+    """Insert the rows of blocks, and return the blocks that may be made."""
+    with transaction(connection):
+        return [block for block in blocks if connection.execute(_CLAIM, block._asdict()).rowcount]
+
+
+def _set_filters(connection: sqlite3.Connection, *, values: Iterable[Mapping[str, object]]) -> None:
+    with transaction(connection):
+        connection.executemany(_SET_FILTER, values)
+
+
+def _filter_of(connection: sqlite3.Connection, block: Block) -> bytes:
     (found,) = connection.execute(_TEXTS, block._asdict()).fetchone()
     text = "\0".join(text for text in _decode_texts(found) if text is not None)
     return make_filter(text.encode(), partial(time.sleep, PIECE_REST_S))

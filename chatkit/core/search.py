@@ -21,7 +21,9 @@ from chatkit.errors import BadCursor
 
 MARK: Final = "~"  # the first character of a position in the rest of the rooms
 MAX_POSITION_CHARS: Final = 2_000  # four names of rooms, and some numbers
-MAX_GROUP: Final = 1_000  # rooms that are examined together: their names take the event loop some tenths of a millisecond
+MAX_GROUP: Final = (
+    1_000  # rooms that are examined together: their names take the event loop some tenths of a millisecond
+)
 ROOM_MESSAGES: Final = 10  # how a room counts: it costs a store about as much as so many messages
 
 RoomsFrom: TypeAlias = Callable[[str], AsyncIterator[RoomInfo]]
@@ -116,15 +118,13 @@ async def _search_newest(asked: _Asked) -> SearchHits:
     hits: list[_Hit] = []  # a heap of one more than `limit`: the oldest of those that are kept is the first
     cut: tuple[RoomInfo, int | None] | None = None
     is_first = True
-    async for info, may_match in search.screen(_each(infos)):
+    async for info in search.screen(_each(infos)):
         if len(hits) > asked.limit and info.time_ms < hits[0][0].time_ms:
             break  # no other room has a newer hit
-        if may_match and search.is_over and not is_first:
+        if search.is_over and not is_first:
             cut = info, None
             break
         is_first = False
-        if not may_match:
-            continue
         found, reached = await search.read(info, None, asked.limit + 1)
         for hit in found:
             if len(hits) <= asked.limit:
@@ -148,13 +148,11 @@ async def _search_rest(asked: _Asked, rest: Rest) -> SearchHits:
     found: list[Message] = []
     following: Rest | None = None
     is_first = True
-    async for info, may_match in search.screen(asked.rooms_from(rest.room)):
-        if may_match and not is_first and (search.is_over or len(found) >= asked.limit):
+    async for info in search.screen(asked.rooms_from(rest.room)):
+        if not is_first and (search.is_over or len(found) >= asked.limit):
             following = replace(rest, room=info.room, seq=None, newer_seq=None)
             break
         is_first = False
-        if not may_match:
-            continue
         start = rest.seq if info.room == rest.room else None
         if start is None:
             is_left, newer_seq = await search.is_left(info, rest)
@@ -201,8 +199,8 @@ class _RoomSearch:
         """Whether the time of the page has ended."""
         return self._deadline.left_s <= 0
 
-    async def screen(self, infos: AsyncIterator[RoomInfo]) -> AsyncIterator[tuple[RoomInfo, bool]]:
-        """Iterate over rooms, with whether each may have hits. Those with few messages are examined together."""
+    async def screen(self, infos: AsyncIterator[RoomInfo]) -> AsyncIterator[RoomInfo]:
+        """Iterate over the rooms that may have hits. Rooms with few messages are examined together."""
         size, n_messages = FIRST_SLICE, 0
         group: list[RoomInfo] = []
         async for info in infos:
@@ -218,11 +216,11 @@ class _RoomSearch:
         for each in await self._screen_group(group):
             yield each
 
-    async def _screen_group(self, group: Sequence[RoomInfo]) -> list[tuple[RoomInfo, bool]]:
+    async def _screen_group(self, group: Sequence[RoomInfo]) -> Sequence[RoomInfo]:
         if len(group) == 1 or self.is_over:
-            return [(info, True) for info in group]
+            return group
         found = set(await self._backend.find_rooms([info.room for info in group], self._where))
-        return [(info, info.room in found) for info in group]
+        return [info for info in group if info.room in found]
 
     async def read(self, info: RoomInfo, start: int | None, limit: int) -> tuple[list[_Hit], int | None]:
         """Return the newest hits of a room below a number, and the number that was reached if the time has ended."""

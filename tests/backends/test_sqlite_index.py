@@ -11,9 +11,8 @@ from harness import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatkit.backends.sqlite import SqliteBackend
-from chatkit.backends.sqlite import gram_filter
-from chatkit.backends.sqlite.gram_filter import HAVING, make_filter, bits_of
+from chatkit.backends.sqlite import SqliteBackend, gram_filter
+from chatkit.backends.sqlite.gram_filter import HAVING, bits_of, make_filter
 from chatkit.backends.sqlite.search_index import find_parts
 from chatkit.core.backend import Filter, Page
 from chatkit.core.message_state import Act
@@ -101,9 +100,7 @@ async def index(path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(before=OPERATIONS, since=OPERATIONS, search_text=TEXTS)
-def test_the_index_finds_what_a_scan_finds(
-    before: list[Operation], since: list[Operation], search_text: str
-) -> None:
+def test_the_index_finds_what_a_scan_finds(before: list[Operation], since: list[Operation], search_text: str) -> None:
     texts = [search_text, "apple", "pple pie", "FELKÜ", "ab"]
 
     async def main(path: Path) -> None:

@@ -1,9 +1,9 @@
 """SqliteBackend: rooms in one file, for the processes of one machine.
 
 Each of its threads has its own connection, so that no kind of work waits for another: one thread writes; one reads
-pages and presence, which are short reads; one lists rooms and plans trims; two search; one makes checkpoints, which move
-the write-ahead log into the file; and one reads for an index, if there is one. The other modules of this package hold the
-work of each thread.
+pages and presence, which are short reads; one lists rooms and plans trims; two search; one makes checkpoints, which
+move the write-ahead log into the file; and one reads for an index, if there is one. The other modules of this package
+hold the work of each thread.
 """
 
 import asyncio

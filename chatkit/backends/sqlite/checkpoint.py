@@ -1,8 +1,9 @@
 """Checkpointer: decides when the write-ahead log is moved into the file, so that the log stays bounded.
 
-A checkpoint syncs the disk, so it runs in its own thread, and appends continue. Under steady load, something is appended
-during each checkpoint, so that the log never ends where the checkpoint does, and grows. Then appends wait for a short
-checkpoint, after which the log starts again in the same file. After a redaction, the log is truncated, which takes longer.
+A checkpoint syncs the disk, so it runs in its own thread, and appends continue. Under steady load, something is
+appended during each checkpoint, so that none reaches the end of the log, and the log grows. Then appends wait for a
+short checkpoint, after which the log starts again in the same file. After a redaction, the log is truncated, which takes
+longer.
 """
 
 import sqlite3

@@ -1,7 +1,7 @@
 """Filters that say which texts a block of messages cannot contain: Bloom filters with one hash function.
 
-The grams of a text are its sequences of four bytes of UTF-8. A text contains another one only if it has all its grams. A
-filter has a bit for each gram, as a number modulo N_BITS.
+The grams of a text are its sequences of four bytes of UTF-8. A text contains another one only if it has all its grams.
+A filter has a bit for each gram, as a number modulo N_BITS.
 """
 
 import sys
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 GRAM_BYTES: Final = 4
-# A prime number. The texts of 128 short messages set about half of the bits: with more bits, a filter would exclude hardly
-# more, because the words of a search are often in a block, but not together.
+# A prime number. The texts of 128 short messages set about half of the bits. More bits would exclude hardly more blocks:
+# often, the parts of a search are in a block, but not together.
 N_BITS: Final = 7_993
 N_TESTED: Final = 16  # grams of a search, of which the first that is missing excludes a block
 PIECE: Final = 1 << 13  # grams read at once: some tenths of a millisecond, in which no other thread can run

@@ -1,4 +1,4 @@
-"""Indexer: makes the blocks of the index for searches in the background, so that commits cost what they cost without it.
+"""Indexer: makes the blocks of the index for searches in the background, so that commits cost no more than without it.
 
 A block is made in three steps. First, its row is inserted without a filter. Then the texts are read, and the filter is
 made. Then the filter is set if the row still exists: a change of a text in between has removed it. So no lock is held
@@ -141,6 +141,7 @@ class Indexer:
                     yield room
             last = page[-1][0]
         self.is_complete.set()
+        _logger.info("the index for searches has the messages of all rooms")
         while True:
             (newest,) = await self._thread.run(lambda connection: connection.execute(_NEWEST).fetchone())
             while seen < newest:

@@ -77,7 +77,6 @@ class _PageRequest(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, after=messages[-1].seq)
         return msgspec.structs.replace(self, before=messages[0].seq)
 
-
     def divide(self, connection: sqlite3.Connection) -> "deque[_PageRequest]":
         """Return the parts of the range that have to be read, in the direction of reading: an index excludes others."""
         if self.where.search is None:

@@ -1,13 +1,12 @@
 """The index for searches: blocks of the logs of rooms, with filters that say which blocks a search can skip.
 
-Knows nothing of when blocks are made: see `indexer.py`. Triggers remove a block when one of its texts is changed, so that
-a filter always covers all texts of its block, as they were written and as they are now.
+Knows nothing of when blocks are made: see `indexer.py`. Triggers remove a block when one of its texts is changed, so
+that a filter always covers all texts of its block, as they were written and as they are now.
 """
 
 # ruff: noqa: S608 - the statements are composed of constants
 
 import sqlite3
-from typing import Final
 
 import msgspec
 

@@ -1,6 +1,6 @@
-"""The plan of a trim, and its steps, each of which an append can wait for. Runs in a
-reader's thread, except for `drop_messages`.
+"""The plan of a trim, and its steps, each of which an append can wait for.
 
+A reader's thread makes the plan and chooses the steps, and the writer drops their messages.
 A step is limited by what the writer has to overwrite, because erased text does not stay in the file: the bodies of 500
 messages may have 100 KB together, or 30 MB.
 """

@@ -1,7 +1,7 @@
 -- Version 9: an index for searches, which a process fills if it is asked to (`?search=index`).
 
--- Blocks of the logs of rooms. A search skips those whose filters lack a part of its text. Blocks do not overlap, and what
--- is in no block is examined.
+-- Blocks of the logs of rooms. A search skips those whose filters lack a part of its text. Blocks do not overlap, and
+-- what is in no block is examined.
 CREATE TABLE search_block (
     id INTEGER PRIMARY KEY,
     room INTEGER NOT NULL,
@@ -14,8 +14,8 @@ CREATE UNIQUE INDEX search_block_range ON search_block (room, first, last);
 
 CREATE INDEX search_block_unfinished ON search_block (id) WHERE filter IS NULL;
 
--- A block is removed by the transaction that changes or removes one of its texts, whichever process does that. The blocks
--- of a deleted room are removed in steps, as its messages are.
+-- A block is removed by the transaction that changes or removes one of its texts, whichever process does that. The
+-- blocks of a deleted room are removed in steps, as its messages are.
 CREATE TRIGGER search_block_edited AFTER UPDATE OF edit ON message_state BEGIN
     DELETE FROM search_block WHERE room = new.room AND last >= new.seq
     AND first = (SELECT max(first) FROM search_block WHERE room = new.room AND first <= new.seq);

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 GRAM_BYTES: Final = 4
-# A prime number. The texts of 128 short messages set about half of the bits. More bits would exclude hardly more blocks:
-# often, the parts of a search are in a block, but not together.
+# A prime number. The texts of 128 short messages set about half of the bits. More bits would exclude hardly more
+# blocks: often, the parts of a search are in a block, but not together.
 N_BITS: Final = 7_993
 N_TESTED: Final = 16  # grams of a search, of which the first that is missing excludes a block
 PIECE: Final = 1 << 13  # grams read at once: some tenths of a millisecond, in which no other thread can run

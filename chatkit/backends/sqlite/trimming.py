@@ -60,7 +60,7 @@ _decode_to_drop = msgspec.json.Decoder(list[tuple[int, int, int]]).decode
 _decode_sizes = msgspec.json.Decoder(list[int]).decode
 
 
-class TrimStep(NamedTuple):
+class MeasuredStep(NamedTuple):
     """Rooms, by id, with the last number to drop in each, and about how many bytes are to be overwritten."""
 
     rooms: Sequence[tuple[int, int]]
@@ -93,7 +93,7 @@ def plan_trim(
     return deque(RoomTrim(*each) for each in _decode_to_drop(found))
 
 
-def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> TrimStep:
+def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> MeasuredStep:
     """Remove the next step from a plan and return it."""
     rooms: list[tuple[int, int]] = []
     n_left = STEP_BYTES
@@ -106,10 +106,10 @@ def take_step(connection: sqlite3.Connection, plan: deque[RoomTrim]) -> TrimStep
         n_left -= n_bytes + ROOM_BYTES
         if trim.dropped >= trim.up_to:
             plan.popleft()
-    return TrimStep(rooms, STEP_BYTES - n_left)
+    return MeasuredStep(rooms, STEP_BYTES - n_left)
 
 
-def drop_messages(cursor: sqlite3.Cursor, step: TrimStep) -> int:
+def drop_messages(cursor: sqlite3.Cursor, step: MeasuredStep) -> int:
     """Drop the messages of a step, and return how many. In a transaction of the writer."""
     dropped = 0
     cursor.execute(_MARK_TRIM)

@@ -37,7 +37,7 @@ from chatkit.backends.sqlite.renaming import rename_room
 from chatkit.backends.sqlite.room_ends import RoomEnds
 from chatkit.backends.sqlite.rows import MAX_ROWS, Rows
 from chatkit.backends.sqlite.schema import Synchronous, open_writer, transaction
-from chatkit.backends.sqlite.trimming import STEP_BYTES, TrimStep, drop_messages
+from chatkit.backends.sqlite.trimming import STEP_BYTES, MeasuredStep, drop_messages
 from chatkit.core.loading import check_keys, choose_new
 from chatkit.core.model import Draft, Head, Message, Receipt
 from chatkit.core.page_size import size_of
@@ -301,7 +301,7 @@ class SqliteWriter:
         self._poll()
         return decode_row(row).to_tombstone().to_message(room, self.epoch + life)
 
-    def drop(self, step: TrimStep, _: sqlite3.Connection) -> int:
+    def drop(self, step: MeasuredStep, _: sqlite3.Connection) -> int:
         """Drop the messages of one step of a trim; return how many."""
         with transaction(self._connection):
             is_cache_valid = self._ends.is_current(self._cursor)

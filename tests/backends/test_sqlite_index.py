@@ -29,7 +29,7 @@ def has_all(filter_: bytes, search: str) -> bool:
     return all(filter_[byte - 1] in HAVING[place] for byte, place in bits_of(search.encode()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=80), start=st.integers(0, 80), n_chars=st.integers(0, 30), piece=st.integers(1, 9))
 def test_a_filter_has_all_grams_of_a_part_of_its_text(text: str, start: int, n_chars: int, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +98,7 @@ async def index(path: Path) -> None:
         await backend.indexer.is_complete.wait()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(before=OPERATIONS, since=OPERATIONS, search_text=TEXTS)
 def test_the_index_finds_what_a_scan_finds(before: list[Operation], since: list[Operation], search_text: str) -> None:
     texts = [search_text, "apple", "pple pie", "FELKÜ", "ab"]

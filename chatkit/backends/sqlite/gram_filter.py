@@ -35,7 +35,7 @@ def make_filter(text: bytes, rest: Callable[[], object] = lambda: None) -> bytes
 def bits_of(search: bytes) -> list[tuple[int, int]]:
     """Return N_TESTED bits, maybe repeated, that a filter has if its text contains a search.
 
-    They are numbers of bytes, counted from 1, and places in them. The list is empty if the search is shorter than a gram.
+    They are numbers of bytes, counted from 1, and places in them. A search that is shorter than a gram has no bits.
     """
     found = sorted({number % N_BITS for numbers in _grams(search) for number in numbers})
     n_different = min(len(found), N_TESTED)

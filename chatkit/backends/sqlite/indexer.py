@@ -51,7 +51,7 @@ _GROWN = f"""
 """
 # The ranges of a log that are in no block. The last one ends with the log.
 _HOLES = """
-    SELECT json_group_array(json_array(low, high)) FROM (
+    SELECT json_group_array(json_array(low, high)) FROM (SELECT * FROM (
         SELECT max(dropped, coalesce(lag(last) OVER (ORDER BY first), 0)) AS low, first AS high
         FROM room JOIN search_block ON room = room.id WHERE room.id = :room
         UNION ALL
@@ -60,7 +60,7 @@ _HOLES = """
     ), 0)),
             (SELECT max(seq) FROM message WHERE room = room.id) + 1
         FROM room WHERE id = :room
-    ) WHERE high - low > 1
+    ) WHERE high - low > 1 ORDER BY low)
 """
 _TEXT_BYTES = "coalesce(length(CAST({table}.body AS BLOB)), 0)"
 _BLOCK_END = f"""

@@ -122,7 +122,9 @@ def test_a_search_whose_time_ends_finds_each_message_once_while_others_are_writt
         run(main())
 
 
-def test_rooms_without_a_match_are_examined_together() -> None:
+def test_rooms_without_a_match_are_examined_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SEARCH_S", 1_000.0)
+
     async def main() -> None:
         backend = Faults(ScreeningBackend())
         assert isinstance(backend.inner, MemoryBackend)

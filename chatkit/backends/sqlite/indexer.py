@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -20,7 +20,6 @@ import msgspec
 from chatkit.backends.sqlite.connection import ConnectionThread
 from chatkit.backends.sqlite.gram_filter import make_filter
 from chatkit.backends.sqlite.message_row import STATE
-from chatkit.backends.sqlite.schema import transaction
 from chatkit.backends.sqlite.writer import SqliteWriter
 from chatkit.errors import ChatkitError
 
@@ -29,10 +28,10 @@ BLOCK_BYTES: Final = 1 << 14  # of texts: more would set most bits of a filter
 STEP_BLOCKS: Final = 8  # made together, in some milliseconds
 SURVEYED_ROOMS: Final = 500  # looked at in one step: about a millisecond
 FOLLOWED_MESSAGES: Final = 2_000  # the rooms of so many new messages are looked at in one step
-REST_S: Final = 0.02  # after each step, which takes some milliseconds: the indexer uses at most a fifth of a core
+REST_S: Final = 0.02  # after each step, which uses the processor for some milliseconds
 POLL_S: Final = 1.0  # between two looks for new messages
 RETRY_S: Final = 30.0  # after an error of the store, such as a full disk
-PIECE_REST_S: Final = 0.0001  # within a step, so that the event loop can run
+PIECE_REST_S: Final = 0.001  # within a step, so that the event loop can run
 
 _TAIL = """
     (SELECT max(seq) FROM message WHERE room = room.id)
@@ -81,13 +80,18 @@ _TEXTS = f"""
         FROM message {STATE} WHERE message.room = :room AND message.seq BETWEEN :first AND :last AND edit.id IS NOT NULL
     )
 """
+# One statement each, because every statement gives up the interpreter's lock, and appends wait for both.
 _CLAIM = """
-    INSERT INTO search_block (room, first, last) SELECT :room, :first, :last
+    INSERT INTO search_block (room, first, last)
+    SELECT :room, json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:blocks)
     WHERE EXISTS (SELECT * FROM room WHERE id = :room AND dropped < :first) AND coalesce((
         SELECT last FROM search_block WHERE room = :room AND first <= :last ORDER BY first DESC LIMIT 1
     ), 0) < :first
 """
-_SET_FILTER = "UPDATE search_block SET filter = :filter WHERE room = :room AND first = :first AND last = :last"
+_SET_FILTERS = """
+    UPDATE search_block SET filter = made.column3 FROM (VALUES {rows}) AS made
+    WHERE room = ? AND first = made.column1 AND last = made.column2
+"""
 # A killed process may have left blocks without a filter, and one of an older version those of a deleted room.
 _FORGET_UNUSED = (
     "DELETE FROM search_block WHERE filter IS NULL",
@@ -187,12 +191,12 @@ class Indexer:
         return blocks
 
     async def _make(self, blocks: Sequence[Block]) -> bool:
-        """Make blocks. Return false if some may not be made."""
-        claimed = await self._writer.change(partial(_claim, blocks=blocks))
-        filters = await self._thread.run(lambda connection: [_filter_of(connection, block) for block in claimed])
-        values = [{**block._asdict(), "filter": made} for block, made in zip(claimed, filters, strict=True)]
-        await self._writer.change(partial(_set_filters, values=values), n_bytes=sum(map(len, filters)))
-        return len(claimed) == len(blocks)
+        """Make blocks that follow each other. Return false if they may not be made."""
+        if not await self._writer.change(partial(_claim, blocks=blocks)):
+            return False
+        filters = await self._thread.run(lambda connection: [_filter_of(connection, block) for block in blocks])
+        await self._writer.change(partial(_set_filters, blocks=blocks, filters=filters), sum(map(len, filters)))
+        return True
 
 
 def _forget_unused(connection: sqlite3.Connection) -> None:
@@ -200,15 +204,23 @@ def _forget_unused(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def _claim(connection: sqlite3.Connection, *, blocks: Sequence[Block]) -> list[Block]:
-    """Insert the rows of blocks, and return the blocks that may be made."""
-    with transaction(connection):
-        return [block for block in blocks if connection.execute(_CLAIM, block._asdict()).rowcount]
+def _claim(connection: sqlite3.Connection, *, blocks: Sequence[Block]) -> bool:
+    """Insert the rows of blocks. Return false if they may not be made; then none is inserted."""
+    values = {
+        "room": blocks[0].room,
+        "first": blocks[0].first,
+        "last": blocks[-1].last,
+        "blocks": msgspec.json.encode(blocks).decode(),
+    }
+    return connection.execute(_CLAIM, values).rowcount > 0
 
 
-def _set_filters(connection: sqlite3.Connection, *, values: Iterable[Mapping[str, object]]) -> None:
-    with transaction(connection):
-        connection.executemany(_SET_FILTER, values)
+def _set_filters(connection: sqlite3.Connection, *, blocks: Sequence[Block], filters: Sequence[bytes]) -> None:
+    statement = _SET_FILTERS.format(rows=", ".join(["(?, ?, ?)"] * len(blocks)))
+    values: list[object] = []
+    for block, made in zip(blocks, filters, strict=True):
+        values += (block.first, block.last, made)
+    connection.execute(statement, [*values, blocks[0].room])
 
 
 def _filter_of(connection: sqlite3.Connection, block: Block) -> bytes:

@@ -19,6 +19,7 @@ import { ConnectionLost, readEvent, Refused, SUBPROTOCOL } from "./protocol.js";
 
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 30_000;
+const WAIT_GROWTH = 1.2; // not more, so that a page is back soon after a server that was restarted
 const STABLE_MS = 10_000; // after a connection this long, the back-off starts again
 const OPEN_WITHIN_MS = 10_000;
 const ANSWER_WITHIN_MS = 10_000; // an overdue answer ends the connection: the server or the network failed
@@ -173,7 +174,7 @@ export class Connection {
     this.#drop(reason);
     if (code >= 4000 && code < 4500) return this.#set({ kind: "stopped", code, reason });
     // Half of the wait is random, so that the pages of a failed server do not all reconnect at the same moment.
-    const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempts++) * (0.5 + Math.random() / 2);
+    const wait = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * WAIT_GROWTH ** this.#attempts++) * (0.5 + Math.random() / 2);
     this.#set({ kind: "waiting", untilMs: Date.now() + wait, reason: reason || reasonOf(code) });
     this.#timer = setTimeout(() => this.open(), wait);
     if (!wasOpen) void this.#findReason();

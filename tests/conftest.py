@@ -78,4 +78,4 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "DELAY_S", 0.001)
     monkeypatch.setattr(presence, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_module, "MAX_RETRY_S", 0.001)
-    monkeypatch.setattr(fanout, "PACE", 0.0)
+    monkeypatch.setattr(fanout, "MAX_PAUSE_S", 0.0)

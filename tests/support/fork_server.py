@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import forking
 
-import chatkit
+import chatkit.cli
 
 PR_SET_NAME = 15
 # Modules that servers and clients import when they need them.
@@ -50,7 +50,9 @@ LOADED_LATE = (
 def load() -> None:
     """Import what a command may import, and build the commands."""
     names = [each.name for each in pkgutil.walk_packages(chatkit.__path__, "chatkit.")]
-    for name in (*names, *LOADED_LATE):
+    # An editable installation has the folder of the commands elsewhere.
+    commands = [each.name for each in pkgutil.walk_packages(chatkit.cli.__path__, "chatkit.cli.")]
+    for name in (*names, *commands, *LOADED_LATE):
         if not name.endswith("__main__") and name not in forking.MODULES:  # these are run, not imported
             with suppress(ImportError):
                 importlib.import_module(name)

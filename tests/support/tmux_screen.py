@@ -1,6 +1,5 @@
 """A terminal in tmux, in which tests type and whose screen they read."""
 
-import json
 import shlex
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from serving import ServerProcess, clean_environment
+from serving import clean_environment
 
 PATIENCE_S = 30
 
@@ -64,14 +63,3 @@ class Screen:
         self.type(f"clear; {shlex.join(command)}; echo status $?", "Enter")
         self.shows("is here; type /help")
         self.row_is(f"{room}>")
-
-
-def publish(server: ServerProcess, room: str, text: str, name: str = "bob") -> None:
-    command = [sys.executable, "-m", "chatkit.cli", "publish", room, text, "--name", name, "--server", server.url]
-    subprocess.run(command, check=True, env=clean_environment({}))
-
-
-def bodies_of(server: ServerProcess, room: str) -> list[str]:
-    command = [sys.executable, "-m", "chatkit.cli", "history", room, "--json", "--server", server.url]
-    done = subprocess.run(command, check=True, env=clean_environment({}), capture_output=True)
-    return [json.loads(line)["body"] for line in done.stdout.splitlines()]

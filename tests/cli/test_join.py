@@ -4,12 +4,13 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from serving import ServerProcess
 from stored_messages import bodies_of, publish
-from tmux_screen import Screen
+from tmux_screen import Screen, open_screen
 
 from chatkit.cli.line_layout import lay_out
 
@@ -123,17 +124,25 @@ def test_the_input_line_is_shown_once_after_several_resizes_of_a_new_terminal(sc
     assert typed_rows(screen, "sizes") == f"{text}!".replace(" ", "")
 
 
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, server: ServerProcess) -> Iterator[Screen]:
+    """A chat for several tests: each begins with an empty line."""
+    with open_screen(tmp_path_factory.mktemp("faces"), server.url) as screen:
+        screen.join("faces")
+        yield screen
+
+
 @pytest.mark.parametrize(
     "cluster", ["\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\U0001f468\u200d\U0001f469", "e\u0301"]
 )
-def test_a_grapheme_cluster_is_edited_as_one_character(screen: Screen, server: ServerProcess, cluster: str) -> None:
-    screen.join("faces")
+def test_a_grapheme_cluster_is_edited_as_one_character(faces: Screen, server: ServerProcess, cluster: str) -> None:
     before = len(bodies_of(server.url, "faces"))
-    screen.type(f"a{cluster}b", "Left", "BSpace", "c", "Enter")
-    screen.row_is("faces>")
-    screen.type(f"{cluster}{cluster}", "Left", "x", "End", "y", "Enter")
-    screen.wait_for(lambda: len(bodies_of(server.url, "faces")) == before + 2)
+    faces.type("C-a", "C-k", f"a{cluster}b", "Left", "BSpace", "c", "Enter")
+    faces.row_is("faces>")
+    faces.type(f"{cluster}{cluster}", "Left", "x", "End", "y", "Enter")
+    faces.wait_for(lambda: len(bodies_of(server.url, "faces")) == before + 2)
     assert bodies_of(server.url, "faces")[before:] == ["acb", f"{cluster}x{cluster}y"]
+    faces.row_is("faces>")
 
 
 def test_pasted_text_is_one_message(screen: Screen, server: ServerProcess, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving import ServerProcess, clean_environment, serve
 from stored_messages import bodies_of, publish
-from tmux_screen import PATIENCE_S, Screen
+from tmux_screen import PATIENCE_S, Screen, open_screen
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -95,48 +95,38 @@ def test_joining_and_leaving_members_are_shown(screen: Screen, server: ServerPro
 def test_a_restarted_server_is_reported_and_no_message_is_missing(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            screen.join("away")
-            server.kill9()
-            screen.shows("trying again\n-- what you send is kept until then")
-            screen.type("sent while away", "Enter")
-            screen.shows("     ann: sent while away\naway>")
-            server.start()
-            publish(server.url, "away", "back", "bob")
-            screen.shows("connected again", "ann: sent while away  #", "bob: back")
-            assert sorted(bodies_of(server.url, "away")) == ["back", "sent while away"]
-        finally:
-            screen.tmux("kill-server")
+    with serve(folder / "rooms.db") as server, open_screen(tmp_path, server.url) as screen:
+        screen.join("away")
+        server.kill9()
+        screen.shows("trying again\n-- what you send is kept until then")
+        screen.type("sent while away", "Enter")
+        screen.shows("     ann: sent while away\naway>")
+        server.start()
+        publish(server.url, "away", "back", "bob")
+        screen.shows("connected again", "ann: sent while away  #", "bob: back")
+        assert sorted(bodies_of(server.url, "away")) == ["back", "sent while away"]
 
 
 def test_a_renamed_room_is_followed_with_all_lines_that_are_typed(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
-    with serve(folder / "rooms.db") as server:
-        env = {"CHATKIT_SERVER": server.url, "CHATKIT_NAME": "ann", "HOME": str(tmp_path), "NO_COLOR": "1"}
-        screen = Screen(tmp_path, env)
-        try:
-            publish(server.url, "ops", "one", "bob")
-            screen.join("ops")
-            rename(server, "ops", "dev")
-            screen.shows("-- the room 'ops' was renamed to 'dev'")
-            screen.row_is("dev>")
-            screen.type("two", "Enter", "/who", "Enter")
-            screen.shows("ann: two", "-- ann is here\n")
-            server.kill9()
-            screen.shows("trying again")
-            screen.type("three", "Enter", "four", "Enter", "half")
-            rename(server, "dev", "lab")
-            server.start()
-            screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
-            screen.row_is("lab> half")
-            assert bodies_of(server.url, "lab") == ["one", "two", "three", "four"]
-            assert screen.all_rows().count("ann: ") == 3
-        finally:
-            screen.tmux("kill-server")
+    with serve(folder / "rooms.db") as server, open_screen(tmp_path, server.url) as screen:
+        publish(server.url, "ops", "one", "bob")
+        screen.join("ops")
+        rename(server, "ops", "dev")
+        screen.shows("-- the room 'ops' was renamed to 'dev'")
+        screen.row_is("dev>")
+        screen.type("two", "Enter", "/who", "Enter")
+        screen.shows("ann: two", "-- ann is here\n")
+        server.kill9()
+        screen.shows("trying again")
+        screen.type("three", "Enter", "four", "Enter", "half")
+        rename(server, "dev", "lab")
+        server.start()
+        screen.shows("was renamed to 'lab'", "ann: three", "ann: four")
+        screen.row_is("lab> half")
+        assert bodies_of(server.url, "lab") == ["one", "two", "three", "four"]
+        assert screen.all_rows().count("ann: ") == 3
 
 
 def rename(server: ServerProcess, room: str, new: str) -> None:

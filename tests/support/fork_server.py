@@ -45,6 +45,8 @@ LOADED_LATE = (
     ),
     *("typer._adapters", "typer._click.decorators"),
 )
+# These import the SDK for agents, half of all that is imported: the few processes that need it import it themselves.
+NOT_LOADED = {"chatkit.mcp.http_exchange", "chatkit.mcp.sdk_server", "chatkit.mcp.stdio"}
 
 
 def load() -> None:
@@ -52,8 +54,9 @@ def load() -> None:
     names = [each.name for each in pkgutil.walk_packages(chatkit.__path__, "chatkit.")]
     # An editable installation has the folder of the commands elsewhere.
     commands = [each.name for each in pkgutil.walk_packages(chatkit.cli.__path__, "chatkit.cli.")]
+    run = {name for name in (*names, *commands) if name.endswith("__main__")} | forking.MODULES
     for name in (*names, *commands, *LOADED_LATE):
-        if not name.endswith("__main__") and name not in forking.MODULES:  # these are run, not imported
+        if name not in run | NOT_LOADED:
             with suppress(ImportError):
                 importlib.import_module(name)
     importlib.import_module("chatkit.cli.main").build_commands()

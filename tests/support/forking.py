@@ -20,6 +20,7 @@ from typing import Any
 MODULES = {
     *("chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
     *("chatkit.bench.chaos.receiver", "chatkit.bench.chaos.worker"),
+    "probe",  # of the test of this module
 }
 EXECUTED = ["/usr/bin/env", sys.executable, "-m", "chatkit.cli"]  # is never forked: for tests of the process list
 OFF = "CHATKIT_TESTS_EXEC"  # the environment variable that turns forking off

@@ -2,5 +2,5 @@
 
 from chatkit.cli import main, on_runner
 
-on_runner.LEASE_S = 1.0
+on_runner.LEASE_S = 1.0  # type: ignore[misc]
 main()

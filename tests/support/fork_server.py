@@ -45,7 +45,7 @@ LOADED_LATE = (
     ),
     *("typer._adapters", "typer._click.decorators"),
 )
-# These import the SDK for agents, half of all that is imported: the few processes that need it import it themselves.
+# These import the SDK for agents, which takes as long as all else: the few processes that need it import it themselves.
 NOT_LOADED = {"chatkit.mcp.http_exchange", "chatkit.mcp.sdk_server", "chatkit.mcp.stdio"}
 
 

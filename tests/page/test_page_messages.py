@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from page_layout import CONTRASTS, OVERFLOWING
@@ -292,7 +293,7 @@ def test_a_long_press_opens_a_sheet(server: ServerProcess, open_window: OpenWind
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_every_kind_of_message_is_accessible(
-    server: ServerProcess, open_window: OpenWindow, scheme: str, width: int
+    server: ServerProcess, shared_ann: Window, scheme: Literal["light", "dark"], width: int
 ) -> None:
     room = f"axe-{scheme}-{width}"
     publish(server, room, MARKDOWN, "bob", {"n": 1})
@@ -302,7 +303,7 @@ def test_every_kind_of_message_is_accessible(
     request(server, "PUT", f"/rooms/{room}/messages/1/reactions/%F0%9F%91%8D", None, "ann")
     request(server, "POST", f"/rooms/{room}/messages", {"body": "", "of": 1, "act": "pin"}, "cat")
     request(server, "DELETE", f"/rooms/{room}/messages/{publish(server, room, 'gone', 'cat')}", None, "cat")
-    ann = open_window("ann", viewport={"width": width, "height": 900}, color_scheme=scheme).join(room)
+    ann = shared_ann.looks(width=width, height=900, scheme=scheme).join(room)
     expect(ann.page.locator(".message")).to_have_count(4)
     expect(ann.page.locator(".reaction")).to_have_count(1)
     # The mention is in the line of the words around it.
@@ -317,6 +318,8 @@ def test_every_kind_of_message_is_accessible(
     choose(ann, "a better answer", "Add a reaction…")
     expect(ann.page.locator("#picker")).to_be_visible()
     assert ann.violations() == []
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator("#picker")).to_be_hidden()
 
 
 def test_a_first_visit_is_welcomed(open_window: OpenWindow) -> None:

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import forking
 
-import chatkit
+import chatkit.cli
 
 PR_SET_NAME = 15
 # Modules that servers and clients import when they need them.
@@ -45,13 +45,18 @@ LOADED_LATE = (
     ),
     *("typer._adapters", "typer._click.decorators"),
 )
+# These import the SDK for agents, which takes as long as all else: the few processes that need it import it themselves.
+NOT_LOADED = {"chatkit.mcp.http_exchange", "chatkit.mcp.sdk_server", "chatkit.mcp.stdio"}
 
 
 def load() -> None:
     """Import what a command may import, and build the commands."""
     names = [each.name for each in pkgutil.walk_packages(chatkit.__path__, "chatkit.")]
-    for name in (*names, *LOADED_LATE):
-        if not name.endswith("__main__") and name not in forking.MODULES:  # these are run, not imported
+    # An editable installation has the folder of the commands elsewhere.
+    commands = [each.name for each in pkgutil.walk_packages(chatkit.cli.__path__, "chatkit.cli.")]
+    run = {name for name in (*names, *commands) if name.endswith("__main__")} | forking.MODULES
+    for name in (*names, *commands, *LOADED_LATE):
+        if name not in run | NOT_LOADED:
             with suppress(ImportError):
                 importlib.import_module(name)
     importlib.import_module("chatkit.cli.main").build_commands()

@@ -17,7 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MODULES = {"chatkit", "chatkit.cli", "chatkit.server.workers.worker"}
+MODULES = {
+    *("chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
+    *("chatkit.bench.chaos.receiver", "chatkit.bench.chaos.worker"),
+    "probe",  # of the test of this module
+}
 EXECUTED = ["/usr/bin/env", sys.executable, "-m", "chatkit.cli"]  # is never forked: for tests of the process list
 OFF = "CHATKIT_TESTS_EXEC"  # the environment variable that turns forking off
 READ_BY_PYTHON = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_")  # prefixes of variables that are read only at the start

@@ -54,7 +54,7 @@ class JoinTalker(Talker):
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         self._visits: list[list[Shown]] = []
         await asyncio.to_thread(self._open)
-        self._stack.callback(self._screen.tmux, "kill-server")
+        self._stack.callback(self._screen.close)
         await asyncio.to_thread(self._join)
 
     def _open(self) -> None:

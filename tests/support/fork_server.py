@@ -48,13 +48,14 @@ LOADED_LATE = (
 
 
 def load() -> None:
-    """Import what a command may import, and build the commands."""
+    """Import what a command may import, and build the commands and the server's routes."""
     names = [each.name for each in pkgutil.walk_packages(chatkit.__path__, "chatkit.")]
     for name in (*names, *LOADED_LATE):
         if not name.endswith("__main__") and name not in forking.MODULES:  # these are run, not imported
             with suppress(ImportError):
                 importlib.import_module(name)
     importlib.import_module("chatkit.cli.main").build_commands()
+    importlib.import_module("chatkit.server.app").routed_app(())
 
 
 def serve(connection: socket.socket) -> dict[str, Any] | None:

@@ -143,9 +143,9 @@ def open_streams(encoding: str, closed: set[int], *, is_unbuffered: bool) -> Non
         is_written = descriptor > 0
         raw = io.FileIO(descriptor, "w" if is_written else "r", closefd=False)
         raw.name = f"<{name}>"
-        buffer = io.BufferedWriter(raw) if is_written else io.BufferedReader(raw)
+        is_raw = is_written and is_unbuffered
         stream = io.TextIOWrapper(
-            raw if is_written and is_unbuffered else buffer,
+            raw if is_raw else io.BufferedWriter(raw) if is_written else io.BufferedReader(raw),
             encoding,
             "backslashreplace" if name == "stderr" else errors,
             "\n",

@@ -31,14 +31,14 @@ MATRIX += [
 FRESH: dict[str, Callable[[], str]] = {
     "redis": stores.redis,
     "redis-cluster": stores.redis_cluster,
-    "postgres": stores.postgres,
+    "postgres": stores.emptied_postgres,
 }
 
 numbers = itertools.count()
 
 
 def factory(kind: str, folder: Path) -> Make:
-    """Return a factory of backends on one fresh store."""
+    """Return a factory of backends on one empty store."""
     if kind == "memory":
         return lambda: open_backend("memory://")
     url = FRESH[kind]() if kind in FRESH else f"sqlite:///{folder}/{next(numbers)}.db"

@@ -1,11 +1,15 @@
 """A store in PostgreSQL that tests use one after another: to empty it costs a third of creating another one."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import asyncpg
 
 from chatkit.backends import open_backend
+
+T = TypeVar("T")
 
 LOCK_TIMEOUT_S = 10  # only a backend that a test left open holds a lock for so long
 
@@ -38,12 +42,16 @@ class ReusedSchema:
         self.url = f"{server_url}?schema={name}"
         self._name = name
         self._runner = asyncio.Runner()
-        self._connection, self._new = self._runner.run(self._create(server_url))
+        self._thread = ThreadPoolExecutor(1)  # tests call from within their own event loops
+        self._connection, self._new = self._run(self._create(server_url))
 
     def empty(self) -> str:
         """Remove what is in the store; return its URL."""
-        self._runner.run(self._empty())
+        self._run(self._empty())
         return self.url
+
+    def _run(self, job: Coroutine[Any, Any, T]) -> T:
+        return self._thread.submit(self._runner.run, job).result()
 
     async def _create(self, server_url: str) -> tuple[Any, set[tuple[Any, ...]]]:
         async with open_backend(self.url):

@@ -36,7 +36,10 @@ forking.install()
 settings.register_profile("tests", deadline=None)  # no test asserts anything about time
 settings.load_profile("tests")
 
-FOLDERS_OF_LONG_MODULES = ("bench", "end_to_end", "page", "server", "backends", "project", "cli", "protocols")
+FOLDERS_OF_LONG_MODULES = (
+    *("bench", "end_to_end", "backends", "page", "server", "litestar", "cli", "project", "mcp", "client"),
+    *("pytest_plugin", "hooks", "protocols", "core", "websocket"),
+)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

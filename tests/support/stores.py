@@ -9,6 +9,7 @@ import os
 from functools import cache
 from typing import TypeVar
 
+from copied_postgres import CopiedPostgresServer
 from postgres_schema import ReusedSchema
 
 from chatkit.bench.local.postgres import PostgresServer
@@ -50,7 +51,7 @@ def emptied_postgres() -> str:
 @cache
 def postgres_server() -> PostgresServer:
     """Return the PostgreSQL that tests share; none of them stops it."""
-    return _started(PostgresServer(UNSYNCED_POSTGRES))
+    return _started(CopiedPostgresServer(UNSYNCED_POSTGRES))
 
 
 def _fresh() -> str:

@@ -46,9 +46,8 @@ FOLDERS_OF_LONG_MODULES = (
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all processes of the run share; the process that distributes the tests removes it."""
     if SHARED not in os.environ:
-        folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="chatkit-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(folder))
-        config.add_cleanup(lambda: os.environ.pop(SHARED))
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="chatkit-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,7 +1,8 @@
 """Starts `chatkit` commands by a fork of a process that has imported chatkit, instead of by a new interpreter.
 
 `install` replaces `subprocess.Popen` by `ForkingPopen`, which behaves the same. It takes over where the result is the
-same: for `python -m chatkit …` in an environment that Python was started in before. All else is executed as always.
+same: for `python -m chatkit …` in an environment that Python was started in before, and for processes of tests that
+import as much. All else is executed as always.
 """
 
 import ctypes
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 MODULES = {
-    *("chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
+    *("appender", "chatkit", "chatkit.cli", "chatkit.server.workers.worker", "short_lease"),
     *("chatkit.bench.chaos.receiver", "chatkit.bench.chaos.worker"),
     "probe",  # of the test of this module
 }

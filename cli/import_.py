@@ -13,12 +13,14 @@ from chatkit.cli.exit_codes import report_errors
 from chatkit.cli.options import BackendURL, Json, room_name, sender_name
 from chatkit.cli.output import begin_json, print_notice
 from chatkit.cli.progress import ProgressLine
+from chatkit.core.text import normalize
 from chatkit.errors import BadRequest
 from chatkit.wire.codes import ExitCode
 
 if TYPE_CHECKING:
     from chatkit.core.backend import Backend
 
+MAX_AUDITED = 100  # rooms that the entry of the audit names
 FORMAT_NAMES = ("jsonl", "slack", "weechat", "irssi")
 
 EPILOG = """
@@ -128,7 +130,7 @@ def import_(
                 "import writes to a store, not to a server: give --backend, such as sqlite:///rooms.db, or sqlite://"
                 " for the store that 'chatkit serve' uses by default"
             )
-        names = tuple(name.removeprefix("#") for name in only or ())
+        names = tuple(normalize(name.removeprefix("#")) for name in only or ())
         options = ImportOptions(file, form, names, room and room_name(room), timezone, private, skip_bad)
         if json:
             begin_json()
@@ -159,7 +161,10 @@ class Importer:
             raise BadRequest(f"{url.partition(':')[0]}: does not keep messages: import into another store")
         try:
             async with backend:
-                await self._import(backend)
+                try:
+                    await self._import(backend)
+                finally:
+                    await self._record(backend)
         except BaseException:
             self._progress.clear()
             if self._counts.n_stored:
@@ -178,6 +183,24 @@ class Importer:
                 await self._import_slack(backend)
             case _:
                 await self._import_log(backend)
+
+    async def _record(self, backend: "Backend") -> None:
+        """Append an entry to the audit about what was changed, if anything was."""
+        from chatkit.core.access import EVERYTHING, Credential, Identity
+        from chatkit.core.audit import Audit, AuditEvent
+
+        counts = self._counts
+        if not counts.n_stored and not counts.n_redacted:
+            return
+        by = Identity(sender_name(None), grants=EVERYTHING, credential=Credential.STORE)
+        rooms = list(counts.rooms)
+        target = rooms[0] if len(rooms) == 1 else f"{len(rooms)} rooms"
+        details = {"rooms": rooms[:MAX_AUDITED], "messages": counts.n_stored, "redacted": counts.n_redacted}
+        audit = Audit(backend, _now_ms)
+        await audit.append(
+            AuditEvent.MESSAGES_IMPORTED, by, f"imported {counts.n_stored} messages into {target}", target, details
+        )
+        await audit.close()
 
     async def _import_export(self, backend: "Backend") -> None:
         from chatkit.cli.importers.jsonl import ExportImporter

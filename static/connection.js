@@ -13,6 +13,8 @@ import { ConnectionLost, readEvent, Refused, SUBPROTOCOL } from "./protocol.js";
  *   | {kind: "waiting", untilMs: number, reason: string}
  *   | {kind: "stopped", code: number, reason: string}} ConnectionState
  * @typedef {{resolve: (event: Event) => void, reject: (error: Error) => void, timer: number}} PendingAnswer
+ * @typedef {{socket: WebSocket, command: string, ref: number, frames: unknown[]}} Early what early.js has begun: a
+ *   socket that sends `command`, as JSON without its `ref`, when it opens, and what it has received
  */
 
 const FIRST_WAIT_MS = 500;
@@ -34,6 +36,8 @@ export class Connection {
   #openedMs = 0;
   #timer = 0;
   #heartbeat = 0;
+  /** @type {Early | null} whose command has not been asked for yet */
+  #early = null;
   /** @type {ConnectionState} */
   #state = { kind: "stopped", code: 0, reason: "" };
 
@@ -63,11 +67,24 @@ export class Connection {
   open() {
     this.#drop("reopened");
     this.#set({ kind: "connecting" });
-    const socket = new WebSocket(this.owner.url(), SUBPROTOCOL);
+    const url = this.owner.url();
+    this.#early = takeEarly(url);
+    const socket = this.#early?.socket ?? new WebSocket(url, SUBPROTOCOL);
     this.#socket = socket;
     this.#timer = setTimeout(() => this.#lost(1006, "the server does not answer"), OPEN_WITHIN_MS);
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    if (this.#early) this.#receiveEarly(this.#early);
+  }
+
+  /**
+   * Receive what came before, after the running task: until then, the owner adds its rooms.
+   * @param {Early} early
+   */
+  #receiveEarly({ socket, frames }) {
+    queueMicrotask(() => {
+      for (const frame of frames) if (this.#socket === socket) this.#receive(frame);
+    });
   }
 
   /** Reconnect now instead of after the back-off. */
@@ -101,9 +118,11 @@ export class Connection {
    * @returns {Promise<Event>}
    */
   ask(command) {
-    const ref = ++this.#refs;
+    const early = this.#early?.command === JSON.stringify(command) ? this.#early : null;
+    const ref = early?.ref ?? ++this.#refs;
     const sent = { ...command, ref };
-    if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
+    if (early) this.#early = null; // it is sent
+    else if (!this.send(sent)) return Promise.reject(new ConnectionLost("not connected"));
     return new Promise((resolve, reject) => {
       const overdue = () => this.#lost(1006, "the server does not answer");
       this.#pending.set(ref, { resolve, reject, timer: setTimeout(overdue, ANSWER_WITHIN_MS) });
@@ -171,7 +190,7 @@ export class Connection {
     clearTimeout(this.#timer);
     clearTimeout(this.#heartbeat);
     const socket = this.#socket;
-    this.#socket = null;
+    this.#socket = this.#early = null;
     if (socket) {
       // Closing a dead connection may take minutes; its late events are ignored.
       socket.onmessage = socket.onclose = null;
@@ -190,6 +209,21 @@ export class Connection {
     this.#state = state;
     this.owner.onState(state);
   }
+}
+
+/**
+ * Return what early.js has begun with an address, once. Anything else of it is closed.
+ * @param {string} url
+ * @returns {Early | null}
+ */
+function takeEarly(url) {
+  const page = /** @type {{chatkitEarly?: Early | null}} */ (/** @type {unknown} */ (globalThis));
+  const early = page.chatkitEarly;
+  page.chatkitEarly = null;
+  if (!early) return null;
+  if (early.socket.url === url && early.socket.readyState <= WebSocket.OPEN) return early;
+  early.socket.close();
+  return null;
 }
 
 /** @param {number} code */

@@ -57,6 +57,7 @@ class AuditEvent(StrEnum):
     ROOM_DELETED = "room-deleted"
     ROOM_RENAMED = "room-renamed"
     MESSAGE_REDACTED = "message-redacted"
+    MESSAGES_IMPORTED = "messages-imported"
     CONSUMER_BEHIND = "consumer-behind"
     CONSUMER_MISSED = "consumer-missed"
     WEBHOOK_ADDED = "webhook-added"

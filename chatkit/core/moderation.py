@@ -254,9 +254,12 @@ def _entry_of_redaction(by: Identity, message: Message) -> Draft:
 
 
 def redaction_right(by: Identity, message: Message) -> Right:
-    """Return the right on the room that `by` needs to redact a message: that to write suffices for one's own."""
+    """Return the right on the room that `by` needs to redact a message: that to write suffices for one's own.
+
+    A moderator needs no right to write, which nobody has in an archived room.
+    """
     is_own = by.is_verified and message.verified and message.sender == by.name
-    return Right.WRITE if is_own else Right.MODERATE
+    return Right.WRITE if is_own and not by.has(Right.MODERATE, message.room) else Right.MODERATE
 
 
 def _moderates(by: Identity, room: str) -> bool:

@@ -116,6 +116,11 @@ def new_secret(token_id: str) -> str:
     return f"ck_{token_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
 
 
+def mask_secrets(text: str) -> str:
+    """Return the text with the secrets of tokens masked: only their ids are left."""
+    return SECRET.sub(r"\g<shown>…", text)
+
+
 def digest_of(secret: str) -> str:
     """Return the digest under which a secret is known: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -13,11 +13,12 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from chatkit import __version__
+from chatkit.core.token import mask_secrets
 from chatkit.errors import ChatkitError
 from chatkit.mcp.arguments import read_arguments
 from chatkit.mcp.room_access import RoomAccess
 from chatkit.mcp.tool_list import INSTRUCTIONS, TOOLS, ToolDefinition
-from chatkit.wire.codes import details_of
+from chatkit.wire.codes import details_of, text_of
 
 CODE_META: Final = "chatkit/code"  # where the result of a failed call has the code of the error
 RETRY_META: Final = "chatkit/retry_after_s"
@@ -36,7 +37,7 @@ def make_server(access: RoomAccess) -> Server[Any]:
     async def call_tool(_context: object, params: types.CallToolRequestParams) -> types.CallToolResult:
         tool = _BY_NAME.get(params.name)
         if tool is None:
-            raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name[:80]!r}")
+            raise MCPError(types.INVALID_PARAMS, f"there is no tool {mask_secrets(params.name[:80])!r}")
         return await _call(tool, access, params.arguments or {})
 
     return Server(
@@ -66,7 +67,7 @@ def _failure(error: ChatkitError) -> types.CallToolResult:
     retry_after_s = details_of(error).retry_after_s
     if retry_after_s is not None:
         meta[RETRY_META] = retry_after_s
-    return types.CallToolResult(content=[_text(f"{error.code}: {error}")], is_error=True, _meta=meta)
+    return types.CallToolResult(content=[_text(f"{error.code}: {text_of(error)}")], is_error=True, _meta=meta)
 
 
 def _text(text: str) -> types.TextContent:

@@ -1,7 +1,5 @@
 """The HTTP API of consumers: make, show, move and delete them; take messages, and settle them."""
 
-import asyncio
-from collections.abc import Coroutine
 from typing import Any, Final, Literal
 
 from litestar import Response, delete, get, post, put
@@ -9,15 +7,16 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from chatkit.core.access import Identity, Right
-from chatkit.core.consumer import Consumer, OwnerCheck, Taken
+from chatkit.core.consumer import Consumer, OwnerCheck
 from chatkit.core.consumers import Start
 from chatkit.core.model import Cursor
-from chatkit.errors import ChatkitError, Forbidden
+from chatkit.errors import Forbidden
 from chatkit.server.admission import Admission
 from chatkit.server.disconnect import while_connected
 from chatkit.server.litestar_types import HttpRequest
 from chatkit.server.message_routes import readable_room
 from chatkit.server.request_body import read_body
+from chatkit.server.while_allowed import while_allowed
 from chatkit.wire.consumers import (
     ConsumerList,
     ConsumerRequest,
@@ -123,7 +122,7 @@ async def receive(
     if not wait_s:
         return TakenView.of(await taking)
     with admission.counted_stream():
-        return TakenView.of(await while_connected(request, _while_allowed(admission, request.user, used.room, taking)))
+        return TakenView.of(await while_connected(request, while_allowed(admission, request.user, used.room, taking)))
 
 
 @post("/rooms/{room:str}/consumers/{consumer:str}/ack", status_code=200)
@@ -150,11 +149,15 @@ async def retry(
     request: HttpRequest,
     name: FromQuery[str | None] = None,  # noqa: ARG001 - the guard reads it
 ) -> ConsumerView:
-    """Report that messages of a lease have failed. They come again, or, after too many failures, are given up."""
+    """Report that messages of a lease have failed. They come again, or, after too many failures, are given up.
+
+    The reason is published then, so a client that may not write to the room gives none.
+    """
     await admission.charge(request, MARK_COST)
     body = await read_body(request, RetryRequest)
     used = _consumer(admission, request, room, consumer)
-    return ConsumerView.of(await used.retry(body.lease, body.seqs, delay_s=body.delay_s, reason=body.reason))
+    reason = body.reason if admission.allows(request.user, Right.WRITE, used.room) else ""
+    return ConsumerView.of(await used.retry(body.lease, body.seqs, delay_s=body.delay_s, reason=reason))
 
 
 @post("/rooms/{room:str}/consumers/{consumer:str}/release", status_code=200)
@@ -209,49 +212,6 @@ def _owner_check(admission: Admission, identity: Identity, room: str) -> OwnerCh
 
 def _start(after: str) -> Start:
     return _STARTS.get(after) or Cursor.parse(after)
-
-
-async def _while_allowed(
-    admission: Admission, identity: Identity, room: str, taking: Coroutine[Any, Any, Taken]
-) -> Taken:
-    """Return what is taken. Cancel it and raise the error if the client may not read the room any more."""
-    watcher = _AccessWatcher(admission, identity, room)
-    watcher.on_access_changed()
-    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(taking), watcher.refused]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if watcher.refused.done():
-            raise watcher.refused.result()
-        taken: Taken = tasks[0].result()
-        return taken
-    finally:
-        admission.hub.access.watchers.discard(watcher)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class _AccessWatcher:
-    """Notes when a client loses the right to read a room. `refused` then has the error."""
-
-    def __init__(self, admission: Admission, identity: Identity, room: str) -> None:
-        self.identity = identity
-        self.refused: asyncio.Future[ChatkitError] = asyncio.get_running_loop().create_future()
-        self._admission = admission
-        self._room = room
-
-    def on_access_changed(self) -> None:
-        """Check the current rights, and stay registered for their next change."""
-        if self.refused.done():
-            return
-        hub = self._admission.hub
-        try:
-            self.identity = hub.access.renew(self.identity, hub.now_ms())
-            self._admission.check(self.identity, Right.READ, self._room)
-        except ChatkitError as error:
-            self.refused.set_result(error)
-        else:
-            hub.access.watchers.add(self)
 
 
 consumer_handlers: Final[tuple[Any, ...]] = (

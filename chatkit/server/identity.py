@@ -32,6 +32,7 @@ PROXY_HEADERS: Final = frozenset(
 ONLY_THIS_MACHINE: Final = (
     "without tokens, this server is open to programs on its own machine only: make a token with 'chatkit token add'"
 )
+ONLY_A_HOOK: Final = "this token is valid in the address of its webhook only: /hooks/TOKEN"
 NOT_A_HOOK: Final = "this is not the address of a webhook: make one with 'chatkit token add NAME --hook ROOM'"
 SESSION_ENDED: Final = "the session of this page has ended: sign in again"
 
@@ -163,10 +164,17 @@ class Authenticator:
     def by_token(self, token: str, name: str | None, address: str) -> Identity:
         """Return who uses a token or the server's secret. Raise as `identify` does.
 
+        The token of a webhook is refused: it is in URLs, and its webhook may ask for signatures, which this does not.
         Without any token in the store and without a secret, no token is checked: the server is open to this machine.
         """
         if self._access.is_open:
             return self._access.guest(name or ANONYMOUS, address, self._hub.now_ms())
+        identity = self._by_any_token(token, name, address)
+        if self._is_of_hook(identity):
+            raise Unauthorized(ONLY_A_HOOK)
+        return identity
+
+    def _by_any_token(self, token: str, name: str | None, address: str) -> Identity:
         found: Identity | None = None
         error: ChatkitError = Unauthorized(INVALID)
 
@@ -196,11 +204,14 @@ class Authenticator:
         """
         if self._access.is_open:  # then there is no token
             raise Unauthorized(NOT_A_HOOK)
-        identity = self.by_token(token, None, address)
-        found = self._access.token(identity.token_id or "")
-        if found is None or found.kind is not TokenKind.HOOK:
+        identity = self._by_any_token(token, None, address)
+        if not self._is_of_hook(identity):
             raise Unauthorized(NOT_A_HOOK)
         return identity
+
+    def _is_of_hook(self, identity: Identity) -> bool:
+        found = self._access.token(identity.token_id or "")
+        return found is not None and found.kind is TokenKind.HOOK
 
     def check_proof(self, address: str, is_right: Callable[[], bool], sentence: str) -> None:
         """Raise `Unauthorized` with a sentence unless a proof is right; a wrong one counts as a wrong token."""

@@ -18,6 +18,7 @@ from chatkit.server.message_routes import readable_room
 from chatkit.server.publishing import publish_as
 from chatkit.server.read_routes import LISTED, find_mentions, find_text, readable_by, reader_name
 from chatkit.server.room_list import RoomRange
+from chatkit.server.while_allowed import while_allowed
 from chatkit.wire.costs import JOIN_COST, LIST_COST, MARK_COST, PAGE_COST, SEARCH_COST, UNREAD_COST
 from chatkit.wire.http import PublishRequest, RoomList, RoomView
 from chatkit.wire.protocol import Position, position
@@ -138,6 +139,5 @@ class RequestAccess:
             self._admission.counted_stream(),
             await self._admission.hub.subscribe(room, after=after) as subscription,
         ):
-            async for item in subscription:
-                readable_room(self._admission, self._request, room)  # the right may have been lost during the wait
-                yield item
+            while items := await while_allowed(self._admission, self._request.user, room, subscription.read(1)):
+                yield items[0]

@@ -13,7 +13,7 @@ from chatkit.session.session import Session
 from chatkit.session.text_session import TextSession
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
-from chatkit.wire.codes import PrivateCloseCode, close_code_of
+from chatkit.wire.codes import PrivateCloseCode, close_code_of, text_of
 
 
 def admit(request: ConnectRequest, credentials: Credentials, admission: Admission, out: DirectSocket) -> Session | None:
@@ -27,7 +27,7 @@ def admit(request: ConnectRequest, credentials: Credentials, admission: Admissio
         counter.remove()
         admission.context.refusals.errors[error.code] += 1
         is_full = isinstance(error, TooManyConnections)
-        out.close(PrivateCloseCode.OVERLOADED if is_full else close_code_of(error), str(error))
+        out.close(PrivateCloseCode.OVERLOADED if is_full else close_code_of(error), text_of(error))
         return None
     session.on_end = counter.remove
     return session

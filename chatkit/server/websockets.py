@@ -20,6 +20,7 @@ from chatkit.server.litestar_types import ServerSocket
 from chatkit.server.session_start import admit, start_session
 from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
+from chatkit.wire.codes import text_of
 from chatkit.wire.http import PROBLEM_MEDIA_TYPE, Problem
 from chatkit.wire.protocol import SUBPROTOCOL, encode
 
@@ -40,7 +41,7 @@ async def session_lifespan(socket: ServerSocket) -> AsyncIterator[None]:
     except (Forbidden, BadRequest) as error:
         admission.context.refusals.errors[error.code] += 1
         if not await reject_handshake(socket, error):
-            raise PermissionDeniedException(str(error)) from error
+            raise PermissionDeniedException(text_of(error)) from error
         with suppress(WebSocketDisconnect):  # the listener finds that there is no connection, and ends
             yield
         return

@@ -23,6 +23,7 @@ from chatkit.session.session import Session
 from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import text_frame
 from chatkit.wire import protocol
+from chatkit.wire.codes import text_of
 from chatkit.wire.costs import (
     JOIN_COST,
     LEAVE_COST,
@@ -212,7 +213,7 @@ class JsonSession(Session):
     async def _redact(self, room: str, command: protocol.PublishCommand) -> None:
         """Redact a message, and acknowledge it with the number of the message that is redacted."""
         hub = self._context.hub
-        self._check_write(room)
+        self._check(Right.READ, room)
         message = await hub.find(room, command.of or 0)
         self._check(redaction_right(self.identity, message), room)
         await hub.moderation.redact(self.identity, message, is_audited=not self._access.is_open)
@@ -281,7 +282,7 @@ class JsonSession(Session):
     def _expel(self, room: str, error: ChatkitError) -> None:
         self._close_room(room)
         renamed_to = error.renamed_to if isinstance(error, RoomRenamed) else None
-        self._send(protocol.LeftEvent(room, reason=error.code, message=str(error), renamed_to=renamed_to))
+        self._send(protocol.LeftEvent(room, reason=error.code, message=text_of(error), renamed_to=renamed_to))
 
     def _on_rights_changed(self, room: str) -> None:
         rights = self._rights_in(room)

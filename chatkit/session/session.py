@@ -22,7 +22,7 @@ from chatkit.websocket.codes import CloseCode
 from chatkit.websocket.direct import DirectSocket
 from chatkit.websocket.frames import TEXT, make_message
 from chatkit.wire import protocol
-from chatkit.wire.codes import close_code_of
+from chatkit.wire.codes import close_code_of, text_of
 
 # Beyond each of these bounds, the client's socket is not read until it is below the bound again.
 MAX_OUTSTANDING = 512  # messages of one client that are not committed yet
@@ -176,7 +176,7 @@ class Session(ABC):
     def fail(self, error: ChatkitError) -> None:
         """Send the error to the client, and close the connection."""
         self._refuse(error)
-        self._socket.close(close_code_of(error), str(error))
+        self._socket.close(close_code_of(error), text_of(error))
 
     # Access
 

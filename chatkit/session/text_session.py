@@ -14,6 +14,7 @@ from chatkit.session.limiter import Limiter
 from chatkit.session.session import Session
 from chatkit.websocket.direct import DirectSocket
 from chatkit.wire import protocol
+from chatkit.wire.codes import text_of
 from chatkit.wire.costs import refused_cost
 
 
@@ -87,4 +88,4 @@ class TextSession(Session):
         """Ignore the signal: the plain-text protocol has no form for it."""
 
     def _send_error(self, error: ChatkitError, ref: protocol.Ref | None = None) -> None:  # noqa: ARG002  # plain text has no refs
-        self._send_text(f"! {error}".encode())
+        self._send_text(f"! {text_of(error)}".encode())

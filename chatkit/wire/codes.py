@@ -6,6 +6,7 @@ Also the values that an error carries beside its sentence, so that the receiver 
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from chatkit.core.token import mask_secrets
 from chatkit.errors import (
     BadBackendURL,
     BadBody,
@@ -146,6 +147,11 @@ def _row_of(error: ChatkitError) -> _Row:
     return next(_BY_CODE[code] for code in codes if code in _BY_CODE)
 
 
+def text_of(error: ChatkitError) -> str:
+    """Return the sentence of an error as a client gets it. It may repeat what the client sent, but no secret."""
+    return mask_secrets(str(error))
+
+
 class Details(NamedTuple):
     """The values that an error carries beside its sentence, or None for those that it lacks.
 
@@ -158,8 +164,13 @@ class Details(NamedTuple):
     value: str | None = None
 
 
-def details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of cases
-    """Return the values that an error carries."""
+def details_of(error: ChatkitError) -> Details:
+    """Return the values that an error carries, without secrets."""
+    details = _details_of(error)
+    return details if details.value is None else details._replace(value=mask_secrets(details.value))
+
+
+def _details_of(error: ChatkitError) -> Details:  # noqa: PLR0911 - a table of cases
     match error:
         case RateLimited():
             return Details(retry_after_s=error.retry_after_s)

@@ -5,9 +5,10 @@ from typing import Final, TypeAlias, get_args
 
 import msgspec
 
+from chatkit.core.json_decoder import JsonDecoder
 from chatkit.core.model import Gap, GapReason, Member, Message, Receipt, format_time
 from chatkit.errors import BadRequest, ChatkitError
-from chatkit.wire.codes import Details, details_of, error_of
+from chatkit.wire.codes import Details, details_of, error_of, text_of
 from chatkit.wire.commands import Ref
 from chatkit.wire.decoding import field_of, sentence_of
 from chatkit.wire.messages import WireEntry, WireMessage, WireUnread, encode
@@ -252,7 +253,7 @@ AnyEvent: TypeAlias = (
     | PongEvent
 )
 
-_EVENTS: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_EVENTS: JsonDecoder[AnyEvent] = JsonDecoder(AnyEvent)
 _EVENT_TYPES = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
 
@@ -305,7 +306,7 @@ def gap_event(room: str, gap: Gap) -> bytes:
 
 def error_event(error: ChatkitError, ref: Ref | None = None) -> ErrorEvent:
     """Make the event that describes an error."""
-    return ErrorEvent(error.code, str(error), ref, *details_of(error))
+    return ErrorEvent(error.code, text_of(error), ref, *details_of(error))
 
 
 def wire_members(members: Iterable[Member]) -> list[WireMember]:

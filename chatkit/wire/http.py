@@ -12,7 +12,7 @@ from chatkit.core.access import RoomSettings
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor, Head, format_time
 from chatkit.errors import ChatkitError
-from chatkit.wire.codes import Details, details_of, error_of, status_of
+from chatkit.wire.codes import Details, details_of, error_of, status_of, text_of
 from chatkit.wire.protocol import WireGap, WireMember, WireMessage, WireUnread
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
@@ -167,7 +167,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     def of(cls, error: ChatkitError) -> Self:
         """Make the body that describes an error."""
         status = status_of(error)
-        return cls(error.code, HTTPStatus(status).phrase, status, str(error), *details_of(error))
+        return cls(error.code, HTTPStatus(status).phrase, status, text_of(error), *details_of(error))
 
     def to_error(self) -> ChatkitError:
         """Return the error that the body describes."""

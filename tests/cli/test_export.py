@@ -101,6 +101,18 @@ def test_an_export_holds_no_secret_and_no_room_of_the_server(chatkit: CommandRun
     assert {line["room"] for line in of_messages(exported)} == {"ops", "deploys"}
 
 
+def test_the_audit_says_who_imported_what_into_the_store(chatkit: CommandRunner) -> None:
+    file = save(export(chatkit, SOURCE))
+    for _ in range(2):  # the second import changes nothing
+        chatkit.run("import", file, "--backend", TARGET)
+    (entry,) = chatkit.rows("history", ".audit", "--backend", TARGET)
+    assert (entry["sender"], entry["body"]) == ("carol", "imported 5 messages into 2 rooms")
+    assert entry["data"] == {
+        "event": "messages-imported", "by": "carol", "from": "store", "target": "2 rooms",
+        "rooms": ["deploys", "ops"], "messages": 5, "redacted": 0,
+    }  # fmt: skip
+
+
 def test_rooms_are_chosen_and_renamed(chatkit: CommandRunner) -> None:
     assert len(of_messages(export(chatkit, SOURCE, "#ops", "ops"))) == 4
     assert chatkit.refused("export", "nothing", "--backend", SOURCE, status=1) == "there is no room 'nothing'"
@@ -112,6 +124,21 @@ def test_rooms_are_chosen_and_renamed(chatkit: CommandRunner) -> None:
     sentence = chatkit.refused("import", file, "--only", "nothing", "--backend", TARGET, status=1)
     assert sentence == "the file has no room 'nothing'"
     assert "'ops'" in chatkit.refused("export", "ops", "--backend", TARGET, status=1)
+
+
+def test_a_file_with_decomposed_names_makes_the_rooms_that_are_meant(chatkit: CommandRunner, tmp_path: Path) -> None:
+    room = "Zu\u0308rich"
+    lines = [
+        {"type": "export", "version": 1},
+        {"type": "room", "room": room, "first": 1, "last": 1, "topic": "lake"},
+        {"room": room, "seq": 1, "time": "2026-11-20T11:47:21Z", "sender": "Zoe\u0308", "body": "hi"},
+        {"type": "end", "rooms": 1, "messages": 1},
+    ]
+    file = tmp_path / "decomposed.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    chatkit.run("import", str(file), "--only", room, "--backend", TARGET)
+    assert chatkit.json("rooms", "Z\u00fcrich", "--backend", TARGET)["topic"] == "lake"
+    assert chatkit.json("history", room, "--backend", TARGET)["sender"] == "Zo\u00eb"
 
 
 def test_the_output_of_history_can_be_imported(chatkit: CommandRunner) -> None:

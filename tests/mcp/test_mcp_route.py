@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from access_server import ROOT, AccessServer, access_server, grant, problem
+from access_server import ROOT, AccessServer, access_server, grant, problem, within
 from harness import until
 from raw_client import run
 
+from chatkit.core.model import Draft
 from chatkit.mcp.installation import MISSING
 from chatkit.server.app import MAX_REQUEST_BYTES
 
@@ -119,20 +120,24 @@ def test_a_call_that_waits_ends_when_the_server_stops() -> None:
     run(test())
 
 
-def test_a_right_that_is_lost_during_a_wait_shows_nothing() -> None:
+@pytest.mark.parametrize("is_ban", [False, True])
+def test_a_right_that_is_lost_ends_a_wait(*, is_ban: bool) -> None:
     async def test() -> None:
         async with access_server(host="localhost", secret="eight-or-more") as server:
             helper = await server.token("helper", grant("ops", "read"))
-            ann = await server.token("ann", grant("ops", "read", "write"))
-            await server.call("POST", "/rooms/ops/messages", ann, {"body": "before"})
+            await server.hub.publish(Draft("ops", "ann", "before"))
             call = call_of("wait_for_messages", room="ops", timeout_s=30)
             waiting = asyncio.create_task(post(server, call, helper.secret))
             await until(lambda: server.hub.counts["subscriptions"] == 1)
-            await server.hub.administration.revoke(ROOT, helper.token.id)
-            await server.call("POST", "/rooms/ops/messages", ann, {"body": "a secret"})
-            result = (await waiting).json()["result"]
+            if is_ban:
+                await server.moderation.ban(ROOT, "helper", room="ops")
+            else:
+                await server.hub.administration.revoke(ROOT, helper.token.id)
+            result = (await within(10, waiting)).json()["result"]
             assert result["isError"] is True
-            assert "secret" not in str(result)
+            assert result["_meta"]["chatkit/code"] == ("banned" if is_ban else "unauthorized")
+            await until(lambda: not server.hub.counts["subscriptions"])
+            assert not len(server.hub.access.watchers)
 
     run(test())
 

@@ -1,18 +1,20 @@
 """Every operation with every set of rights on every kind of room: what is allowed, and how the rest is refused."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import pytest
-from access_server import AccessServer, access_server, grant
+from access_operations import LISTS, OPERATIONS
+from access_server import ROOT, AccessServer, access_server, grant
 from raw_client import run
-from websockets.exceptions import ConnectionClosed
 
 from chatkit.core.access import Grant, Right
 from chatkit.core.model import Draft
+from chatkit.core.webhook import WebhookEvent
 from chatkit.wire.codes import PrivateCloseCode
 
 OWN, OTHER, SYSTEM = "ops", "dev", ".audit"
+ROOMS = (OWN, OTHER, SYSTEM)
+CLOSED: dict[str, Any] = {"host": "localhost", "secret": "not-used-here"}
 
 RIGHTS: dict[str, tuple[Grant, ...]] = {
     "nothing": (),
@@ -25,198 +27,75 @@ RIGHTS: dict[str, tuple[Grant, ...]] = {
     "admin": (grant("*", "admin"),),
     "a pattern with a wildcard of SQL": (grant("_ps", "admin"), grant("op_*", "admin")),
 }
-
-CLOSED = {
-    PrivateCloseCode.NOT_FOUND: "not-found",
-    PrivateCloseCode.FORBIDDEN: "forbidden",
-    PrivateCloseCode.UNAUTHORIZED: "unauthorized",
-}
-
-
-Use: TypeAlias = Callable[[AccessServer, str | None, str], Awaitable[str]]
-
-
-class Operation(NamedTuple):
-    """One way to use a right on a room. `use` returns "ok" or the code of the error."""
-
-    right: Right
-    use: Use
-
-
-def http(method: str, path: str, **options: Any) -> Use:
-    async def use(server: AccessServer, secret: str | None, room: str) -> str:
-        return await server.code(method, path.format(room=room), secret, **options)
-
-    return use
-
-
-def stream(accept: str) -> Use:
-    async def use(server: AccessServer, secret: str | None, room: str) -> str:
-        headers = {"accept": accept} | ({"authorization": f"Bearer {secret}"} if secret else {})
-        async with server.http.stream("GET", f"/rooms/{room}/events", headers=headers) as answer:
-            if answer.is_success:
-                await anext(answer.aiter_lines())
-                return "ok"
-            await answer.aread()
-            return str(answer.json()["code"])
-
-    return use
-
-
-async def join_by_path(server: AccessServer, secret: str | None, room: str) -> str:
-    async with server.talk(f"/ws/{room}", secret) as talk:
-        try:
-            while (event := await talk.receive())["type"] == "welcome":
-                pass
-        except ConnectionClosed as closed:
-            return CLOSED[PrivateCloseCode(closed.code)]
-        return "ok" if event["type"] == "joined" else str(event["code"])
-
-
-async def join_by_text(server: AccessServer, secret: str | None, room: str) -> str:
-    async with server.text(f"/ws/{room}?history=1&format=json", secret) as socket:
-        try:
-            line = await socket.recv()
-        except ConnectionClosed as closed:
-            return CLOSED[PrivateCloseCode(closed.code)]
-        if not line.startswith("!"):
-            return "ok"
-        await socket.wait_closed()
-        return CLOSED[PrivateCloseCode(socket.close_code or 0)]
-
-
-def command(op: str, **fields: Any) -> Use:
-    async def use(server: AccessServer, secret: str | None, room: str) -> str:
-        async with server.talk("/ws", secret) as talk:
-            return outcome(await talk.ask(op=op, room=room, **fields))
-
-    return use
-
-
-def tool(name: str, **arguments: Any) -> Use:
-    """Call a tool of MCP."""
-
-    async def use(server: AccessServer, secret: str | None, room: str) -> str:
-        call = {"name": name, "arguments": {"room": room} | arguments}
-        headers = {"accept": "application/json"} | ({"authorization": f"Bearer {secret}"} if secret else {})
-        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
-        answer = (await server.http.post("/mcp", json=body, headers=headers)).json()
-        result = answer.get("result", {"_meta": {"chatkit/code": answer.get("code")}})
-        return str(result["_meta"]["chatkit/code"]) if "_meta" in result else "ok"
-
-    return use
-
-
-async def typing(server: AccessServer, secret: str | None, room: str) -> str:
-    """Send a signal, which has no answer unless it is refused, and then a command that has one."""
-    async with server.talk("/ws", secret) as talk:
-        await talk.send(op="typing", room=room, ref="typing")
-        await talk.send(op="ping", ref="ping")
-        event = await talk.receive()
-        while event["type"] == "welcome":
-            event = await talk.receive()
-        return outcome(event)
-
-
-def outcome(event: dict[str, Any]) -> str:
-    return str(event["code"]) if event["type"] == "error" else "ok"
-
-
-async def publish_as_text(server: AccessServer, secret: str | None, room: str) -> str:
-    """Publish in the plain-text protocol, which only a reader of the room can do."""
-    joined = await join_by_text(server, secret, room)
-    if joined != "ok":
-        return joined
-    async with server.text(f"/ws/{room}?history=0", secret) as socket:
-        await socket.send("by text")
-        answer = await socket.recv()
-        return "ok" if answer == "by text" else "forbidden" if answer.startswith("! ") else answer
-
-
-JSON = {"content-type": "application/json"}
-OPERATIONS = {
-    "GET room": Operation(Right.READ, http("GET", "/rooms/{room}")),
-    "GET messages": Operation(Right.READ, http("GET", "/rooms/{room}/messages")),
-    "GET messages by search": Operation(Right.READ, http("GET", "/rooms/{room}/messages?search=hello")),
-    "GET messages as lines": Operation(
-        Right.READ, http("GET", "/rooms/{room}/messages", headers={"accept": "application/x-ndjson"})
-    ),
-    "GET members": Operation(Right.READ, http("GET", "/rooms/{room}/members")),
-    "server-sent events": Operation(Right.READ, stream("text/event-stream")),
-    "JSON lines": Operation(Right.READ, stream("application/x-ndjson")),
-    "WebSocket path": Operation(Right.READ, join_by_path),
-    "WebSocket text": Operation(Right.READ, join_by_text),
-    "join": Operation(Right.READ, command("join")),
-    "history": Operation(Right.READ, command("history")),
-    "history by search": Operation(Right.READ, command("history", search="hello")),
-    "members": Operation(Right.READ, command("members")),
-    "POST text": Operation(Right.WRITE, http("POST", "/rooms/{room}/messages", content="x")),
-    "POST JSON": Operation(Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x"}', headers=JSON)),
-    "publish": Operation(Right.WRITE, command("publish", body="x")),
-    "typing": Operation(Right.WRITE, typing),
-    "publish as text": Operation(Right.WRITE, publish_as_text),
-    "GET message": Operation(Right.READ, http("GET", "/rooms/{room}/messages/1")),
-    "GET marker": Operation(Right.READ, http("GET", "/rooms/{room}/marker")),
-    "PUT marker": Operation(Right.READ, http("PUT", "/rooms/{room}/marker", content='{"seq":1}', headers=JSON)),
-    "mark": Operation(Right.READ, command("mark", seq=1)),
-    "history as written": Operation(Right.READ, command("history", raw=True)),
-    "POST reply": Operation(
-        Right.WRITE, http("POST", "/rooms/{room}/messages", content='{"body":"x","of":1}', headers=JSON)
-    ),
-    "PUT reaction": Operation(Right.WRITE, http("PUT", "/rooms/{room}/messages/1/reactions/:ok:")),
-    "DELETE reaction": Operation(Right.WRITE, http("DELETE", "/rooms/{room}/messages/1/reactions/:no:")),
-    "react": Operation(Right.WRITE, command("publish", body=":ok:", of=1, act="react")),
-    "GET consumers": Operation(Right.READ, http("GET", "/rooms/{room}/consumers")),
-    "PUT consumer": Operation(Right.READ, http("PUT", "/rooms/{room}/consumers/c", content="{}", headers=JSON)),
-    "MCP read": Operation(Right.READ, tool("read_messages")),
-    "MCP wait": Operation(Right.READ, tool("wait_for_messages", after=0)),
-    "MCP search": Operation(Right.READ, tool("search_messages", text="hello")),
-    "MCP mark": Operation(Right.READ, tool("mark_read", seq=1)),
-    "MCP post": Operation(Right.WRITE, tool("post_message", text="x")),
-    "MCP reply": Operation(Right.WRITE, tool("reply", seq=1, text="x")),
-    "MCP react": Operation(Right.WRITE, tool("react", seq=1, emoji=":ok:")),
-    "DELETE message": Operation(Right.MODERATE, http("DELETE", "/rooms/{room}/messages/1")),
-}
-NEEDS_READ_TOO = {"publish as text", "DELETE message"}
+NEEDS_READ_TOO = {"publish as text", "DELETE message", "redact"}
 # These have no valid name of such a room.
 INVALID_IN_SYSTEM_ROOMS = {
-    "POST text", "POST JSON", "publish", "POST reply", "PUT reaction", "DELETE reaction", "react",
-    "MCP post", "MCP reply", "MCP react",
+    "POST text", "POST text by the routes", "POST JSON", "publish", "POST reply", "PATCH message", "edit",
+    "PUT reaction", "DELETE reaction", "react", "MCP post", "MCP reply", "MCP react", "PATCH room", "kick", "ban",
+    "redact",
 }  # fmt: skip
-NEEDS_TOKEN_OR_MODERATOR = {"PUT consumer"}
-NEEDS_TOKEN = {"GET marker", "PUT marker", "mark", "MCP mark"}  # what was read is kept for names that a token holds
+# A guest has no consumer and no message of its own.
+NEEDS_TOKEN_OR_MODERATOR = {
+    "PUT consumer",
+    "take",
+    "take with a wait",
+    "ack",
+    "retry",
+    "release",
+    "extend",
+    "DELETE consumer",
+}
+NEEDS_TOKEN = {"GET marker", "PUT marker", "mark", "MCP mark", "PATCH message", "edit"}
 
 
-def expected(operation: str, grants: tuple[Grant, ...], room: str) -> str:
-    """Return what a operation answers: the rules of the documentation, written down once more."""
-    is_admin = grants == RIGHTS["admin"]
-    right = OPERATIONS[operation].right
-    if room == SYSTEM:
-        if operation in INVALID_IN_SYSTEM_ROOMS:
-            return "bad-room"
-        return "not-found" if not is_admin else "ok" if right is Right.READ else "forbidden"
-    name = next(name for name, given in RIGHTS.items() if given == grants)
-    rights = {
+def rights_in(name: str, room: str) -> set[Right]:
+    """Return the rights that a set of grants gives in a room: the rules of the documentation, written once more."""
+    if name == "admin":
+        return {Right.READ} if room == SYSTEM else {Right.READ, Right.WRITE, Right.MODERATE}
+    if room == SYSTEM or (room == OTHER and name != "everything but system rooms"):
+        return set()
+    return {
         "read": {Right.READ},
         "write": {Right.WRITE},
         "read and write": {Right.READ, Right.WRITE},
         "moderate": {Right.READ, Right.WRITE, Right.MODERATE},
         "admin of the room": set(Right),
+        "everything but system rooms": {Right.READ, Right.WRITE, Right.MODERATE},
     }.get(name, set())
-    if name in {"admin", "everything but system rooms"}:
-        rights = {Right.READ, Right.WRITE, Right.MODERATE}
-    elif room == OTHER:
-        rights = set()
+
+
+def expected(operation: str, name: str, room: str) -> str:
+    """Return what an operation answers to a token with a set of grants."""
+    if room == SYSTEM and operation in INVALID_IN_SYSTEM_ROOMS:
+        return "bad-room"
+    if room == SYSTEM and operation == "POST webhook":
+        return "bad-request"
+    right, rights = OPERATIONS[operation].right, rights_in(name, room)
     if right in rights and (Right.READ in rights or operation not in NEEDS_READ_TOO):
         return "ok"
     return "forbidden" if Right.READ in rights else "not-found"
 
 
+def expected_of_guest(operation: str, name: str, room: str) -> str:
+    answer = expected(operation, name, room)
+    is_moderator = Right.MODERATE in rights_in(name, room)
+    needs_token = operation in NEEDS_TOKEN or (operation in NEEDS_TOKEN_OR_MODERATOR and not is_moderator)
+    return "forbidden" if answer == "ok" and needs_token else answer
+
+
 @pytest.mark.parametrize("name", RIGHTS)
 def test_each_operation_allows_what_the_rights_of_a_token_allow_and_nothing_else(name: str) -> None:
     async def test() -> None:
-        async with access_server(host="localhost", secret="not-used-here") as server:
-            await check_all(server, (await server.token("ann", *RIGHTS[name])).secret, RIGHTS[name])
+        async with access_server(**CLOSED) as server:
+            secret = (await server.token("ann", *RIGHTS[name])).secret
+            await fill(server)
+            assert {which: await listed.rooms(server, secret) for which, listed in LISTS.items()} == {
+                which: {room for room in listed.among if listed.right in rights_in(name, room)}
+                for which, listed in LISTS.items()
+            }
+            assert await answers(server, secret) == {
+                f"{operation} of {room}": expected(operation, name, room) for operation in OPERATIONS for room in ROOMS
+            }
 
     run(test())
 
@@ -225,40 +104,48 @@ def test_each_operation_allows_what_the_rights_of_a_token_allow_and_nothing_else
 def test_guests_have_the_rights_of_the_option_and_no_others(name: str) -> None:
     async def test() -> None:
         async with access_server(open_grants=RIGHTS[name]) as server:
-            await check_all(server, None, RIGHTS[name])
+            await fill(server)
+            assert await answers(server, None) == {
+                f"{operation} of {room}": expected_of_guest(operation, name, room)
+                for operation in OPERATIONS
+                for room in ROOMS
+            }
 
     run(test())
 
 
 def test_without_a_token_everything_is_refused_where_guests_have_no_rights() -> None:
     async def test() -> None:
-        async with access_server(host="localhost", secret="not-used-here") as server:
-            await server.hub.publish(Draft(OWN, "bob", "hello"))
-            for room in (OWN, OTHER, SYSTEM):
-                for name in ("GET room", "GET messages", "GET members", "POST text", "DELETE message", "JSON lines"):
-                    assert await OPERATIONS[name].use(server, None, room) == "unauthorized", (name, room)
-                for opened in (server.text(f"/ws/{room}", None), server.talk(f"/ws/{room}", None)):
-                    async with opened as client:
-                        socket = getattr(client, "socket", client)
-                        await socket.wait_closed()
-                        assert socket.close_code == PrivateCloseCode.UNAUTHORIZED
-            assert await server.code("GET", "/rooms") == "unauthorized"
+        async with access_server(**CLOSED) as server:
+            await fill(server)
+            assert set((await answers(server, None)).values()) == {"unauthorized"}
+            for path in ("/rooms", "/search?q=hello", "/unread", "/mentions", "/consumers", "/webhooks", "/me"):
+                assert await server.code("GET", path) == "unauthorized", path
+            for opened in (server.text("/ws", None), server.talk("/ws", None)):
+                async with opened as client:
+                    socket = getattr(client, "socket", client)
+                    await socket.wait_closed()
+                    assert socket.close_code == PrivateCloseCode.UNAUTHORIZED
 
     run(test())
 
 
-async def check_all(server: AccessServer, secret: str | None, grants: tuple[Grant, ...]) -> None:
+async def fill(server: AccessServer) -> None:
+    """Write messages to the rooms, of bob and of ann. Give ann consumers, and the rooms webhooks that send nothing."""
     for room in (OWN, OTHER):
-        await server.hub.publish(Draft(room, "bob", "hello"))
-    wrong = []
-    for name, operation in OPERATIONS.items():
-        for room in (OWN, OTHER, SYSTEM):
-            found, right = await operation.use(server, secret, room), expected(name, grants, room)
-            needs_token = name in NEEDS_TOKEN or (
-                name in NEEDS_TOKEN_OR_MODERATOR and expected("DELETE message", grants, room) != "ok"
-            )
-            if secret is None and needs_token and right == "ok":
-                right = "forbidden"
-            if found != right:
-                wrong.append(f"{name} of {room}: {found} in place of {right}")
-    assert not wrong, wrong
+        await server.hub.webhooks.add(ROOT, "https://hook.invalid/", [room], [WebhookEvent.MENTION], mention="nobody")
+        await server.hub.publish(Draft(room, "bob", "hello @ann"))
+        await server.hub.publish(Draft(room, "ann", "mine", verified=True))
+    await server.token("zoe")  # an entry of the audit, also where nobody has a token
+    for room in ROOMS:
+        for consumer in ("own", "old"):
+            await server.hub.consumers.put(room, consumer, owner="ann")
+
+
+async def answers(server: AccessServer, secret: str | None) -> dict[str, str]:
+    """Return what each operation answers in each room."""
+    return {
+        f"{name} of {room}": await operation.use(server, secret, room)
+        for name, operation in OPERATIONS.items()
+        for room in ROOMS
+    }

@@ -131,6 +131,25 @@ def test_consumers_of_rooms_that_one_may_not_read_do_not_exist() -> None:
     run(go())
 
 
+def test_only_who_may_write_to_the_room_gives_a_reason_that_is_published() -> None:
+    async def go() -> None:
+        async with access_server(**PROTECTED) as server:
+            await fill(server, 1)
+            for name, rights in (("guest", ("read",)), ("worker", ("read", "write"))):
+                token = await server.token(name, grant("ops", *rights))
+                path = f"{OPS}/{name}"
+                await server.call("PUT", path, token, {"after": "start", "retries": 0})
+                lease = (await server.call("POST", f"{path}/take", token)).json()["lease"]
+                await server.call("POST", f"{path}/retry", token, {"lease": lease, "reason": "buy things"})
+            bodies = [message.body for message in (await server.hub.history("ops.failed")).messages]
+            assert bodies == [
+                "guest failed once at message 1 of ops",
+                "worker failed once at message 1 of ops: buy things",
+            ]
+
+    run(go())
+
+
 def test_a_wait_ends_with_a_message_or_with_nothing() -> None:
     async def go() -> None:
         async with access_server() as server:

@@ -1,11 +1,13 @@
 """No secret of any kind is in a log, the audit, the store, a list or an error, wherever a client puts it."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from access_server import ROOT, AccessServer, access_server, grant
 from raw_client import run
+from websockets.exceptions import ConnectionClosedError
 
 from chatkit.core import access_records
 from chatkit.core.model import Draft
@@ -37,6 +39,11 @@ class Secrets:
         self.values.append(value)
         return value
 
+    def chosen(self) -> list[str]:
+        """Return one secret of each kind of token, of those that `make` adds."""
+        made = list(filter(is_of_token, self.values))
+        return [made[0], made[1], made[5], made[7], made[8]]
+
     def check(self) -> None:
         parts = [value.split("_", 2)[2] if is_of_token(value) else value for value in self.values]
         for text in self.texts:
@@ -54,6 +61,8 @@ async def make(server: AccessServer, secrets: Secrets) -> None:
         secrets.add(made["secret"])
         path = f"/tokens/{made['id']}/rotate"
         secrets.add((await server.call("POST", path, admin, {"overlap_s": 600})).json()["secret"])
+    body = {"url": "https://hook.invalid/", "rooms": ["ops"], "events": ["mention"], "mention": "nobody"}
+    secrets.add((await server.call("POST", "/webhooks", admin, body)).json()["secret"])
     invite = (await server.call("POST", "/invites", admin, {"grants": GRANTS, "uses": 9})).json()
     secrets.add(invite["secret"])
     for number in range(2):
@@ -94,6 +103,16 @@ async def misplace(server: AccessServer, secret: str, secrets: Secrets) -> None:
         ("POST", "/bans", {"subject": secret, "kind": "token"}),
         ("POST", "/session", {"token": secret, "name": secret}),
         ("POST", "/invites/redeem", {"secret": secret, "name": secret}),
+        ("GET", f"/rooms?prefix={secret}&after={secret}&limit={secret}", None),
+        ("GET", f"/mentions?before={secret}", None),
+        ("GET", f"/search?q={secret}&before={secret}", None),
+        ("PUT", f"/rooms/ops/consumers/{secret}!", {"after": secret}),
+        ("POST", f"/rooms/ops/consumers/{secret}/ack", {"lease": secret}),
+        ("POST", "/webhooks", {"url": secret, "rooms": [secret]}),
+        ("DELETE", f"/webhooks/{secret}", None),
+        ("POST", "/mcp", _tool("read_messages", room=f"{secret}!", after=secret)),
+        ("POST", "/mcp", _tool("post_message", room=f".{secret}", text="x", key=secret)),
+        ("POST", "/mcp", _tool(secret, room="ops")),
     ]
     for method, path, body in calls:
         for by in (None, secret, admin):
@@ -101,6 +120,31 @@ async def misplace(server: AccessServer, secret: str, secrets: Secrets) -> None:
             if path == f"/rooms/{secret}" and answer.is_success:
                 continue  # it is a valid name of a room, and this is a room's description
             secrets.texts.append(answer.text)
+
+
+def _tool(name: str, **arguments: str) -> Any:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+
+
+async def misplace_in_sockets(server: AccessServer, secret: str, secrets: Secrets) -> None:
+    """Put a secret where it does not belong in commands, and in the addresses of WebSockets."""
+    commands: list[dict[str, Any]] = [
+        {"op": "join", "room": f"{secret}!"},
+        {"op": "join", "room": "ops", "after": secret},
+        {"op": "publish", "room": f".{secret}", "body": "x"},
+        {"op": "history", "room": "ops", "before": secret},
+        {"op": "mark", "room": secret, "seq": 1},
+        {"op": secret},
+    ]
+    async with server.talk("/ws", secrets.values[1]) as talk:
+        secrets.texts += [str(await talk.ask(**command)) for command in commands]
+    for path in (f"/ws/{secret}", f"/ws/ops?token={secret}x", f"/ws/ops?name={secret}", f"/ws/ops?after={secret}"):
+        for opened in (server.talk(path, None), server.text(path, None)):
+            async with opened as client:
+                socket = getattr(client, "socket", client)
+                with suppress(ConnectionClosedError):
+                    secrets.texts += [str(line) async for line in socket]
+                secrets.texts.append(socket.close_reason)
 
 
 async def collect(server: AccessServer, secrets: Secrets) -> None:
@@ -112,6 +156,13 @@ async def collect(server: AccessServer, secrets: Secrets) -> None:
         "/rooms",
         "/me",
         "/health",
+        "/metrics",
+        "/webhooks",
+        "/consumers",
+        "/unread",
+        "/mentions",
+        "/search?q=ck_",
+        "/schema/asyncapi.json",
         "/schema/openapi.json",
         "/rooms/.audit/messages?limit=1000",
     ):
@@ -132,8 +183,9 @@ def test_no_secret_is_anywhere_but_in_the_answer_that_made_it(caplog: pytest.Log
         async with access_server(**SERVER) as server:
             await make(server, secrets)
             await server.hub.publish(Draft("ops", "bob", "hello"))
-            for secret in filter(is_of_token, secrets.values[:]):
+            for secret in secrets.chosen():
                 await misplace(server, secret, secrets)
+                await misplace_in_sockets(server, secret, secrets)
             await collect(server, secrets)
 
     run(test())

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from asgi_servers import under_uvicorn
@@ -18,6 +19,7 @@ from chatkit.core.token import TokenKind
 from chatkit.protocols.detect import HttpProtocol
 from chatkit.protocols.websocket import RoomWebSocketProtocol
 from chatkit.server.app import open_app
+from chatkit.server.identity import Authenticator  # noqa: TC001  # a cheap import is no reason to hide it
 from chatkit.server.settings import Settings
 
 OWN: dict[str, Any] = {"http": HttpProtocol, "ws": RoomWebSocketProtocol}
@@ -38,7 +40,23 @@ class AccessServer:
         self.ws_url = f"ws://127.0.0.1:{port}"
         self.hub: Hub = app.state.admission.hub
         self.moderation: Moderation = self.hub.moderation
+        self.authenticator: Authenticator = app.state.admission.authenticator
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20)
+        self.answers: list[str] = []  # of calls that were noted, as they came
+        self._query = ""
+
+    def ask_for_name(self, name: str) -> None:
+        """Ask for a name from now on, in everything that is sent."""
+        self._query = f"name={quote(name)}"
+
+    def path(self, path: str) -> str:
+        """Return a path with the name that is asked for."""
+        return f"{path}{'&' if '?' in path else '?'}{self._query}" if self._query else path
+
+    def note(self, answer: str, code: str) -> str:
+        """Note a whole answer, and return its code."""
+        self.answers.append(answer)
+        return code
 
     async def token(self, name: str, *grants: Grant, kind: TokenKind = TokenKind.PERSON, **more: Any) -> NewToken:
         return await self.hub.administration.add_token(ROOT, name, grants, kind=kind, **more)
@@ -46,8 +64,9 @@ class AccessServer:
     async def code(self, method: str, path: str, secret: str | None = None, **options: Any) -> str:
         """Return the error code of a call, or "ok"."""
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
-        answer = await self.http.request(method, path, headers=headers | options.pop("headers", {}), **options)
-        return "ok" if answer.is_success else str(answer.json()["code"])
+        headers |= options.pop("headers", {})
+        answer = await self.http.request(method, self.path(path), headers=headers, **options)
+        return self.note(answer.text, "ok" if answer.is_success else str(answer.json()["code"]))
 
     async def call(
         self, method: str, path: str, by: NewToken | str | None = None, body: Any = None, **headers: str
@@ -68,10 +87,14 @@ class AccessServer:
             yield answer.aiter_lines()
 
     def talk(self, path: str, secret: str | None) -> Any:
-        return Talk.open(self, path, additional_headers={"Authorization": f"Bearer {secret}"} if secret else {})
+        return Talk.open(
+            self, self.path(path), additional_headers={"Authorization": f"Bearer {secret}"} if secret else {}
+        )
 
     def text(self, path: str, secret: str | None) -> Any:
-        return open_socket(self, path, additional_headers={"Authorization": f"Bearer {secret}"} if secret else {})
+        return open_socket(
+            self, self.path(path), additional_headers={"Authorization": f"Bearer {secret}"} if secret else {}
+        )
 
 
 @asynccontextmanager

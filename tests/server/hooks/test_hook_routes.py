@@ -11,6 +11,7 @@ from access_server import ROOT, AccessServer, access_server, grant, problem
 from harness import run
 
 from chatkit.core.administration import NewToken
+from chatkit.core.model import Draft
 from chatkit.core.token import TokenKind
 from chatkit.errors import BadRequest
 
@@ -89,7 +90,7 @@ def test_only_the_valid_token_of_a_hook_is_accepted() -> None:
             made = await hook(server)
             person = await server.token("ann", grant("ops", "read", "write"))
             bot = await server.token("cron", grant("ops", "write"), kind=TokenKind.BOT)
-            for secret in (person.secret, bot.secret, made.secret[:-1] + "x", "x" * 5_000, "%F0%9F"):
+            for secret in (person.secret, bot.secret, made.secret[:-1] + "x", "x" * 1_900, "%F0%9F"):
                 answer = await server.http.post(f"/hooks/{secret}", json={"text": "a"})
                 assert problem(answer) == (401, "unauthorized")
             path = f"/hooks/{made.secret}"
@@ -101,6 +102,34 @@ def test_only_the_valid_token_of_a_hook_is_accepted() -> None:
             await server.hub.administration.revoke(ROOT, made.token.id)
             assert problem(await server.http.post(path, json={"text": "a"})) == (401, "unauthorized")
             assert len(await stored(server)) == 1
+
+    run(check())
+
+
+@pytest.mark.parametrize("more", [{}, {"signing_secret": SIGNING_SECRET}])
+def test_the_token_of_a_hook_is_valid_in_its_address_only(more: dict[str, Any]) -> None:
+    async def check() -> None:
+        async with access_server(open_grants=(grant("*", "read", "write"),)) as server:
+            made = await hook(server, **more)
+            await server.hub.publish(Draft("ops", "alerts", "before", verified=True, bot=True))
+            calls: list[tuple[str, str, Any]] = [
+                ("POST", "/rooms/ops/messages", {"body": "not signed"}),
+                ("PATCH", "/rooms/ops/messages/1", {"body": "changed"}),
+                ("DELETE", "/rooms/ops/messages/1", None),
+                ("GET", "/rooms/ops/messages", None),
+                ("GET", "/me", None),
+                ("POST", f"/tokens/{made.token.id}/rotate", {}),
+                ("DELETE", f"/tokens/{made.token.id}", None),
+                ("POST", "/mcp", {}),
+            ]
+            for method, path, body in calls:
+                assert problem(await server.call(method, path, made, body)) == (401, "unauthorized"), path
+            assert problem(await server.call("POST", "/session", None, {"token": made.secret})) == (401, "unauthorized")
+            assert "set-cookie" not in (await server.http.get("/", params={"token": made.secret})).headers
+            async with server.talk("/ws/ops", made.secret) as talk:
+                await talk.socket.wait_closed()
+                assert talk.socket.close_code == 4401
+            assert [message.body for message in await stored(server)] == ["before"]
 
     run(check())
 
@@ -260,6 +289,7 @@ def test_a_form_that_cannot_be_read_is_refused() -> None:
         (b"multipart/form-data; boundary=a", FIELD % b"payload_json" + b"\r\n\r\n\xff" + end),
         (b"multipart/form-data; boundary=a", FIELD % b"payload_json" + CHARSET + b"\r\n\r\n{}" + end),
         (b"multipart/form-data; boundary=a", FIELD % b"other" + b"\r\n\r\n{}" + end),
+        (b"multipart/form-data; boundary=a", (FIELD % b"payload_json" + b'\r\n\r\n{"content":"hi"}\r\n') * 40 + end),
     ]
 
     async def check() -> None:

@@ -4,7 +4,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from chatkit.core.json_decoder import JsonDecoder
+from chatkit.core.json_decoder import SHORT, JsonDecoder
 from chatkit.core.message_state import Act
 from chatkit.core.model import Cursor
 from chatkit.errors import BadRequest, UnknownOp
@@ -116,8 +116,11 @@ def decode_command(frame: bytes | str) -> AnyCommand:
 
     Raise `UnknownOp`, `TooLarge`, or `BadRequest` with a sentence that describes the mistake.
     """
-    check_values(frame)
     try:
+        if len(frame) <= SHORT:  # most are
+            command: AnyCommand = _COMMANDS.decode_short(frame)
+            return command
+        check_values(frame)
         return _COMMANDS.decode(frame)
     except msgspec.ValidationError as error:
         op = field_of(frame, "op")

@@ -129,8 +129,8 @@ def test_many_cards_are_folded(server: TokenServer, ann: str, open_window: OpenW
 
 def test_an_edit_replaces_the_cards(server: TokenServer, ann: str, open_window: OpenWindow) -> None:
     send(server, "edited", "slack-attachments")
-    hook = server.token("alerts-edited", "edited", ["write"], kind="hook")
-    server.call("PATCH", "/rooms/edited/messages/1", {"body": "it was nothing"}, token=hook)
+    bot = server.token("alerts-edited", "edited", ["write"], kind="bot")  # of the same name as the webhook
+    server.call("PATCH", "/rooms/edited/messages/1", {"body": "it was nothing"}, token=bot)
     window = sign_in(open_window(), ann, "edited")
     expect(window.page.locator(".message .content > .text")).to_contain_text("it was nothing")
     expect(window.page.locator(".card")).to_have_count(0)
